@@ -1,0 +1,730 @@
+"""Dirty customers by the million, and the counts a correct load of them must report.
+
+    python benchmarks/generate.py --rows 1000000 --seed 7 --out data/1m [--shuffle] [--change 0.05]
+
+writes customers.csv, customers.parquet and expected.json into the directory. Every record is a pure function of the
+seed and its record number, so a file of any length is made chunk by chunk, and `--shuffle` is the same records in
+another order. What each record is (a customer, an older version of one, a repeat without id, a faulty record) follows
+from its number alone; expected.json adds that up and never looks at what the product does.
+
+The Parquet file holds the same values. `Updated At` (timestamp, UTC) and `Net Terms` (integer) are typed, because all
+their forms are readable; `Created (UTC)` stays text, because some of its values are dates that nobody can read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+CHUNK_ROWS = 250_000
+DAY = 86_400_000_000  # microseconds
+
+COLUMNS = (
+    "Customer ID", "E-mail", "Name", "Legal Name", "Customer Type", "Phone", "Address Line 1", "Address Line 2",
+    "City", "State", "Zip/Postal Code", "Country", "Currency", "Timezone", "Language", "Status", "Net Terms",
+    "Created (UTC)", "Updated At", "Metadata",
+)  # fmt: skip
+
+# Shares of all records. What is left are customers, one record each.
+OLDER_VERSIONS = 0.045  # same external id, earlier updated_at
+MAIL_REPEATS = 0.010  # no external id, the e-mail of a customer in another case; every other one is the newest record
+MAIL_CUSTOMERS = 0.020  # known by e-mail alone
+MAIL_CUSTOMER_REPEATS = 0.004  # their repeats, in another case
+SHARED_MAIL_PAIRS = 0.001  # two customers, two external ids, one e-mail: both load, with a warning
+AMBIGUOUS_MAILS = 0.0005  # no external id, and the e-mail of such a pair: rejected
+FAULTY = 0.025  # rejected for one to three faults; two in five carry the external id of a good customer
+
+# Shares within a column, of the records where it may happen.
+UNREADABLE_PHONES = 0.010
+BLOCKED_MAILS = 0.002
+BLOCKED_IDS = 0.010  # of the customers known by e-mail alone
+NO_MAIL = 0.050
+NO_UPDATED_AT = 0.010
+STRAY_SPACE = 0.020
+
+
+@dataclass(frozen=True)
+class Country:
+    """A country with the values its customers tend to have. Phone: `lead` and random digits, `digits` in all."""
+
+    alpha2: str
+    alpha3: str
+    name: str
+    calling: str
+    trunk: str
+    lead: str
+    digits: int
+    zip_digits: int
+    zip_tail: str
+    currency: str
+    timezone: str
+    language: str
+    cities: tuple[str, str, str, str]
+    states: tuple[str, str]
+
+
+COUNTRIES = (
+    Country("US", "USA", "United States", "1", "", "415", 10, 5, "", "USD", "America/New_York", "en",
+            ("New York", "Austin", "St. Paul", "Winston-Salem"), ("NY", "TX")),
+    Country("US", "USA", "United States", "1", "", "212", 10, 5, "-0042", "USD", "America/Los_Angeles", "en",
+            ("San José", "Portland", "Coeur d'Alene", "Boston"), ("CA", "Massachusetts")),
+    Country("GB", "GBR", "United Kingdom", "44", "0", "7911", 10, 1, "X 4QT", "GBP", "Europe/London", "en",
+            ("London", "Leeds", "Newcastle upon Tyne", "Bath"), ("", "Kent")),
+    Country("DE", "DEU", "Germany", "49", "0", "151", 11, 5, "", "EUR", "Europe/Berlin", "de",
+            ("Berlin", "München", "Köln", "Frankfurt (Oder)"), ("", "Bayern")),
+    Country("FR", "FRA", "France", "33", "0", "6", 9, 5, "", "EUR", "Europe/Paris", "fr",
+            ("Paris", "Besançon", "Saint-Étienne", "Lyon"), ("", "Île-de-France")),
+    Country("ES", "ESP", "Spain", "34", "", "6", 9, 5, "", "EUR", "Europe/Madrid", "es",
+            ("Madrid", "A Coruña", "Málaga", "Sevilla"), ("", "Cádiz")),
+    Country("NL", "NLD", "Netherlands", "31", "0", "6", 9, 4, " AB", "EUR", "Europe/Amsterdam", "nl",
+            ("Amsterdam", "'s-Hertogenbosch", "Utrecht", "Den Haag"), ("", "Friesland")),
+    Country("BE", "BEL", "Belgium", "32", "0", "47", 9, 4, "", "EUR", "Europe/Brussels", "fr",
+            ("Bruxelles", "Gent", "Liège", "Antwerpen"), ("", "")),
+    Country("AT", "AUT", "Austria", "43", "0", "664", 10, 4, "", "EUR", "Europe/Vienna", "de",
+            ("Wien", "Graz", "Sankt Pölten", "Linz"), ("", "Kärnten")),
+    Country("CH", "CHE", "Switzerland", "41", "0", "79", 9, 4, "", "CHF", "Europe/Zurich", "de",
+            ("Zürich", "Genève", "Bern", "Lugano"), ("ZH", "GE")),
+    Country("SE", "SWE", "Sweden", "46", "0", "70", 9, 5, "", "SEK", "Europe/Stockholm", "sv",
+            ("Stockholm", "Göteborg", "Malmö", "Umeå"), ("", "")),
+    Country("NO", "NOR", "Norway", "47", "", "4", 8, 4, "", "NOK", "Europe/Oslo", "nb",
+            ("Oslo", "Tromsø", "Ålesund", "Bergen"), ("", "")),
+    Country("DK", "DNK", "Denmark", "45", "", "2", 8, 4, "", "DKK", "Europe/Copenhagen", "da",
+            ("København", "Århus", "Odense", "Rønne"), ("", "")),
+    Country("PL", "POL", "Poland", "48", "", "5", 9, 5, "", "PLN", "Europe/Warsaw", "pl",
+            ("Warszawa", "Łódź", "Kraków", "Gdańsk"), ("", "Śląsk")),
+    Country("PT", "PRT", "Portugal", "351", "", "91", 9, 4, "-012", "EUR", "Europe/Lisbon", "pt",
+            ("Lisboa", "Évora", "Porto", "Braga"), ("", "")),
+    Country("IE", "IRL", "Ireland", "353", "0", "85", 9, 2, " F2X4", "EUR", "Europe/Dublin", "en",
+            ("Dublin", "Cork", "Dún Laoghaire", "Galway"), ("", "Co. Mayo")),
+    Country("GR", "GRC", "Greece", "30", "", "69", 10, 5, "", "EUR", "Europe/Athens", "el",
+            ("Αθήνα", "Θεσσαλονίκη", "Patras", "Heraklion"), ("", "")),
+    Country("CA", "CAN", "Canada", "1", "", "416", 10, 1, "A 0B1", "CAD", "America/Toronto", "en",
+            ("Toronto", "Montréal", "Québec", "Halifax"), ("ON", "QC")),
+    Country("AU", "AUS", "Australia", "61", "0", "4", 9, 4, "", "AUD", "Australia/Sydney", "en",
+            ("Sydney", "Melbourne", "Wagga Wagga", "Perth"), ("NSW", "VIC")),
+    Country("NZ", "NZL", "New Zealand", "64", "0", "21", 9, 4, "", "NZD", "Pacific/Auckland", "en",
+            ("Auckland", "Whangārei", "Wellington", "Dunedin"), ("", "")),
+    Country("JP", "JPN", "Japan", "81", "0", "90", 10, 3, "-0001", "JPY", "Asia/Tokyo", "ja",
+            ("東京", "大阪市", "Kyoto", "札幌市"), ("", "東京都")),
+    Country("IN", "IND", "India", "91", "0", "98", 10, 6, "", "INR", "Asia/Kolkata", "hi",
+            ("Mumbai", "नई दिल्ली", "Bengaluru", "Chennai"), ("MH", "Karnataka")),
+    Country("BR", "BRA", "Brazil", "55", "0", "119", 11, 5, "-000", "BRL", "America/Sao_Paulo", "pt",
+            ("São Paulo", "Brasília", "Maceió", "Recife"), ("SP", "DF")),
+    Country("ZA", "ZAF", "South Africa", "27", "0", "82", 9, 4, "", "ZAR", "Africa/Johannesburg", "en",
+            ("Cape Town", "Johannesburg", "Durban", "Gqeberha"), ("WC", "Gauteng")),
+)  # fmt: skip
+LANGUAGE_NAMES = {
+    "en": "English", "de": "German", "fr": "French", "es": "Spanish", "nl": "Dutch", "sv": "Swedish", "da": "Danish",
+    "pl": "Polish", "pt": "Portuguese", "ja": "Japanese", "hi": "Hindi",
+}  # fmt: skip
+
+# Written form and what stands in an e-mail address.
+FIRST_NAMES = tuple(
+    tuple(pair.split("/"))
+    for pair in """Anna/anna James/james Maria/maria Robert/robert Linda/linda David/david Susan/susan John/john
+    Emma/emma Olivia/olivia Noah/noah Liam/liam José/jose Zoë/zoe Łukasz/lukasz Åsa/asa Jürgen/juergen François/francois
+    Siân/sian Nuño/nuno Đorđe/dorde Tomáš/tomas Ngọc/ngoc Mehmet/mehmet Иван/ivan Ольга/olga Ελένη/eleni 太郎/taro
+    花子/hanako 伟/wei 지민/jimin محمد/mohammed نور/noor प्रिया/priya דנה/dana Mary-Jane/mary-jane""".split()
+)
+LAST_NAMES = tuple(
+    tuple(pair.split("/"))
+    for pair in """Smith/smith Jones/jones Brown/brown Miller/miller Davis/davis Wilson/wilson Moore/moore Clark/clark
+    Lewis/lewis Walker/walker Hall/hall O'Brien/o'brien Müller/mueller Øster/oester García/garcia Peña/pena
+    Lefèvre/lefevre Škoda/skoda Nguyễn/nguyen Çelik/celik Петров/petrov Παππάς/pappas 山田/yamada 王/wang 김/kim
+    العلي/alali शर्मा/sharma כהן/cohen Smith-Jones/smith-jones MacLeod/macleod""".split()
+)
+COMPANIES = (
+    "Northwind", "Acme", "Blue Harbour", "Globex", "Initech", "Umbra", "Quick & Sons", "Café Lumière", "Bäckerei Süß",
+    "Ægir Shipping", "Nordic Tools", "Piñata Games", "Кофейня", "富士商事", "Silk, Thread & Co.", 'The "Corner" Shop',
+)  # fmt: skip
+TRADES = ("Trading", "Labs", "Studio", "Logistics", "Foods", "Media", "Systems", "Group")
+LEGAL_FORMS = (" Ltd", " GmbH", ", Inc.", " S.A.", " B.V.", " AB", " LLC", ' ("Holding") Ltd')
+STREETS = (
+    "Main Street", "Station Road", "Hauptstraße", "Rue de l'Église", "Calle Mayor", "Kungsgatan", "Market Square",
+    "High Street", "Łąkowa", "Avenida Brasil", "Lindenallee", "Oak Drive",
+)  # fmt: skip
+SECOND_LINES = ("Suite 4", "2nd floor", "c/o Reception", "Unit 7, Block B", "Apt. 12", 'Door "B"')
+STATUSES = (
+    "active", "active", "active", "Active", "ACTIVE", "active", "trial", "trialing", "Trialling", "inactive", "lead",
+    "trial ended", "Trial-Ended", "suspended", "Paused", "past_due", "Past Due", "cancelled", "canceled", "Canceled",
+)  # fmt: skip
+TYPES = ("BUSINESS", "business", "Business ", "INDIVIDUAL", "individual", "Individual")
+NET_TERMS = (0, 7, 14, 30, 30, 30, 45, 60, 90, 365)
+PLANS = ("free", "pro", "team", "enterprise")
+CAMPAIGNS = ("spring", 'the \\"big\\" sale, 2024', "référence", "紹介", "partner")
+UNREADABLE_PHONE_TEXTS = ("call me", "ext. 5", "12", "555-CALL-NOW", "+999 123 456", "see e-mail", "030/1/2/x")
+BLOCKED_MAIL_TEXTS = ("noreply@example.com", "n/a", "test@test.com", "No-Reply@shop.example", "none", "-")
+BLOCKED_ID_TEXTS = ("n/a", "N/A", "none", "unknown", "-", "TBD")
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What can be wrong in one column: values, each with the code it is rejected under."""
+
+    column: str
+    weight: int
+    values: tuple[tuple[str | int, str], ...]
+
+
+FAULTS = (
+    Faults("E-mail", 6, (
+        ("jane.doe(at)example.com", "email.syntax"), ("@example.com", "email.syntax"),
+        ("jane@@example.com", "email.syntax"), ("jane doe@example.com", "email.syntax"),
+        ("jane@example", "email.syntax"), ("jané@example.com", "email.syntax"), ("", "identity.missing"),
+    )),
+    Faults("Name", 4, (
+        ("", "name.missing"), ("   ", "name.missing"), ("\t\u00a0", "name.missing"), ("Very " * 60, "name.too_long"),
+    )),
+    Faults("Status", 4, (("gold", "status.unknown"), ("pending??", "status.unknown"), ("VIP", "status.unknown"))),
+    Faults("Created (UTC)", 5, (
+        ("2023-02-30", "created_at.unreadable"), ("yesterday", "created_at.unreadable"),
+        ("2021-06-31T10:00:00Z", "created_at.unreadable"), ("2024-13-01 08:00", "created_at.unreadable"),
+        ("03/04/2021", "created_at.ambiguous"), ("1.2.2020", "created_at.ambiguous"),
+        ("05-06-2019 10:30", "created_at.ambiguous"), ("20210304", "created_at.ambiguous"),
+        ("2999-12-31", "created_at.range"),
+    )),
+    Faults("Net Terms", 3, (
+        (-1, "net_terms.range"), (3651, "net_terms.range"), (99999, "net_terms.range"), (-30, "net_terms.range"),
+    )),
+    Faults("Country", 2, (("Atlantis", "country.unknown"), ("XX", "country.unknown"), ("Ruritania", "country.unknown"))),
+    Faults("Currency", 1, (("EURO", "currency.unknown"), ("XXX", "currency.unknown"), ("$", "currency.unknown"))),
+    Faults("Timezone", 1, (("Mars/Olympus", "timezone.unknown"), ("GMT+25", "timezone.unknown"))),
+    Faults("Customer Type", 1, (("ROBOT", "customer_type.unknown"), ("B2B", "customer_type.unknown"))),
+    Faults("Language", 1, (("??", "language.syntax"), ("12-34", "language.syntax"))),
+    Faults("Metadata", 1, (
+        ('{"plan": ', "metadata.syntax"), ("[1, 2]", "metadata.syntax"), ("plan=pro", "metadata.syntax"),
+    )),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the record numbers 0 .. rows-1 are divided, in this order of kinds."""
+
+    customers: int
+    older: int
+    mail_repeats: int
+    mail_customers: int
+    mail_customer_repeats: int
+    ambiguous: int
+    faulty: int
+    pairs: int
+
+    @classmethod
+    def of(cls, rows: int) -> Layout:
+        older, repeats, mails = int(rows * OLDER_VERSIONS), int(rows * MAIL_REPEATS), int(rows * MAIL_CUSTOMERS)
+        mail_repeats, faulty = int(rows * MAIL_CUSTOMER_REPEATS), int(rows * FAULTY)
+        pairs = int(rows * SHARED_MAIL_PAIRS)
+        ambiguous = min(int(rows * AMBIGUOUS_MAILS), pairs)
+        customers = rows - older - repeats - mails - mail_repeats - ambiguous - faulty
+        return cls(customers, older, repeats, mails, mail_repeats, ambiguous, faulty, pairs)
+
+    @property
+    def versioned(self) -> int:
+        """Customers 0 .. versioned-1 have older versions: most of them one, some two."""
+        return max(1, self.older * 4 // 5)
+
+    @property
+    def repeated(self) -> tuple[int, int]:
+        """First and last+1 customer with a record without id; half of them have older versions as well."""
+        first = max(0, self.versioned - self.mail_repeats // 2)
+        return first, first + self.mail_repeats
+
+    @property
+    def first_pair(self) -> int:
+        return self.customers - 2 * self.pairs
+
+
+class Dice:
+    """Seeded draws for each value of a number column: SplitMix64 of the number, one stream for each name.
+
+    Not polars' own `hash`, whose results may differ between releases.
+    """
+
+    def __init__(self, seed: int, column: str) -> None:
+        self.seed, self.column = seed, column
+
+    def draw(self, name: str) -> pl.Expr:
+        stream = hashlib.blake2b(f"{self.seed}/{self.column}/{name}".encode(), digest_size=8).digest()
+        mixed = pl.col(self.column) * _u64(0x9E3779B97F4A7C15) + _u64(int.from_bytes(stream, "big"))
+        mixed = (mixed ^ (mixed // _u64(1 << 30))) * _u64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed // _u64(1 << 27))) * _u64(0x94D049BB133111EB)
+        return mixed ^ (mixed // _u64(1 << 31))
+
+    def below(self, name: str, limit: int) -> pl.Expr:
+        return self.draw(name) % _u64(limit)
+
+    def chance(self, name: str, share: float) -> pl.Expr:
+        return self.below(name, 1_000_000) < _u64(round(share * 1_000_000))
+
+    def pick(self, name: str, values: Sequence[str | int]) -> pl.Expr:
+        return _at(self.below(name, len(values)), values)
+
+
+def _u64(value: int) -> pl.Expr:
+    return pl.lit(value, dtype=pl.UInt64)
+
+
+def _at(index: pl.Expr, values: Sequence[str | int]) -> pl.Expr:
+    return pl.lit(pl.Series(values)).gather(index)
+
+
+def chunks(rows: int, seed: int, *, shuffle: bool = False, change: float = 0.0) -> Iterator[pl.DataFrame]:
+    """The records in file order: the columns of the file, and the generator's knowledge in columns `_…`."""
+    order = pl.select(pl.int_range(rows, dtype=pl.UInt64).alias("number")).select(
+        Dice(seed, "number").draw("shuffled order" if shuffle else "order").arg_sort().alias("number")
+    )
+    layout = Layout.of(rows)
+    for offset in range(0, rows, CHUNK_ROWS):
+        numbers = order.slice(offset, CHUNK_ROWS).select(pl.col("number").cast(pl.UInt64))
+        yield _records(_kinds(numbers, layout, seed), layout, seed, change)
+
+
+def _kinds(numbers: pl.DataFrame, layout: Layout, seed: int) -> pl.DataFrame:
+    """`number` → what the record is: kind, customer, version, and whether it survives identification."""
+    sizes = {
+        "customer": layout.customers, "older": layout.older, "mail_repeat": layout.mail_repeats,
+        "mail_customer": layout.mail_customers, "mail_customer_repeat": layout.mail_customer_repeats,
+        "ambiguous": layout.ambiguous, "faulty": layout.faulty,
+    }  # fmt: skip
+    starts = [sum(list(sizes.values())[:i]) for i in range(len(sizes))]
+    number = pl.col("number")
+    kind_no = sum((number >= _u64(start)).cast(pl.UInt8) for start in starts[1:])
+    frame = numbers.with_columns(_at(kind_no, list(sizes)).alias("kind"))
+    frame = frame.with_columns((number - _at(kind_no, starts).cast(pl.UInt64)).alias("j"))
+    j, kind = pl.col("j"), pl.col("kind")
+    first, end = layout.repeated
+    borrowed = Dice(seed, "number").below("borrowed customer", layout.customers)
+    customer = (
+        pl.when(kind == "older").then(j % _u64(layout.versioned))
+        .when(kind == "mail_repeat").then(j + _u64(first))
+        .when(kind.is_in(["mail_customer", "mail_customer_repeat"])).then(j + _u64(layout.customers))
+        .when(kind == "ambiguous").then(j * _u64(2) + _u64(layout.first_pair))
+        .when((kind == "faulty") & Dice(seed, "number").chance("borrows", 0.4)).then(borrowed)
+        .when(kind == "faulty").then(j + _u64(layout.customers + layout.mail_customers))
+        .otherwise(j)
+    )  # fmt: skip
+    frame = frame.with_columns(customer.alias("customer"))
+    who = pl.col("customer")
+    repeat_is_newest = who % _u64(2) == _u64(0)
+    has_repeat = pl.when(kind.is_in(["mail_customer", "mail_customer_repeat"])).then(
+        who < _u64(layout.customers + layout.mail_customer_repeats)
+    ).otherwise((who >= _u64(first)) & (who < _u64(end)))  # fmt: skip
+    frame = frame.with_columns(
+        (has_repeat & repeat_is_newest).alias("repeat_wins"),
+        (j // _u64(layout.versioned) + _u64(1)).cast(pl.Int64).alias("version"),
+        (has_repeat | (who < _u64(layout.versioned))).alias("has_others"),
+    )
+    wins = (
+        pl.when(kind.is_in(["customer", "mail_customer"])).then(~pl.col("repeat_wins"))
+        .when(kind.is_in(["mail_repeat", "mail_customer_repeat"])).then("repeat_wins")
+        .otherwise(False)
+    )  # fmt: skip
+    return frame.with_columns(wins.alias("survives"))
+
+
+def _records(frame: pl.DataFrame, layout: Layout, seed: int, change: float) -> pl.DataFrame:
+    who, what = Dice(seed, "customer"), Dice(seed, "number")  # draws that stay with a customer, and of one record
+    kind, survives = pl.col("kind"), pl.col("survives")
+    faulty = kind == "faulty"
+    alone = ~pl.col("has_others") & ~faulty
+    paired = (kind == "customer") & (pl.col("customer") >= _u64(layout.first_pair))
+    frame = frame.with_columns(
+        who.below("country", len(COUNTRIES)).alias("country_no"),
+        who.chance("business", 0.6).alias("business"),
+        (survives & what.chance("phone unreadable", UNREADABLE_PHONES)).alias("_phone_unreadable"),
+        ((kind == "customer") & alone & ~paired & what.chance("mail blocked", BLOCKED_MAILS)).alias("_mail_blocked"),
+        ((kind == "mail_customer") & alone & what.chance("id blocked", BLOCKED_IDS)).alias("_id_blocked"),
+        (paired & survives).alias("_mail_shared"),
+        (survives & who.chance("changed", change)).alias("_changed"),
+        *_fault_columns(what, faulty),
+        what.chance("no country", 0.06).alias("no_country"),
+        what.below("updated form", 100).alias("updated_form"),
+        what.below("created form", 100).alias("created_form"),
+        _updated_base(who).alias("updated_base"),
+    ).with_columns(
+        _updated(what, kind, alone).alias("updated"),
+        (pl.col("updated_base") - (who.below("age", 2900).cast(pl.Int64) + 400) * DAY).alias("created"),
+    )
+    columns = {
+        "Customer ID": _external_id(what, kind),
+        "E-mail": _email(who, what, layout, paired | (kind == "ambiguous")),
+        "Name": _name(who, what),
+        "Legal Name": _legal_name(who, what),
+        "Customer Type": _customer_type(what),
+        "Phone": _phone(who, what, faulty),
+        "Address Line 1": _street(who, what),
+        "Address Line 2": pl.when(who.chance("second line", 0.2)).then(who.pick("second line text", SECOND_LINES)),
+        "City": _city(who, what),
+        "State": _of_country("states", who.below("state", 2), 2).replace("", None),
+        "Zip/Postal Code": _zip(who),
+        "Country": _country(what),
+        "Currency": _currency(what),
+        "Timezone": _timezone(what),
+        "Language": _language(what),
+        "Status": what.pick("status", STATUSES),
+        "Net Terms": pl.when(~what.chance("no net terms", 0.3)).then(who.pick("net terms", NET_TERMS)).cast(pl.Int32),
+        "Created (UTC)": pl.when(~what.chance("no created", 0.03)).then(_date_text("created", "created_form")),
+        "Updated At": _date_text("updated", "updated_form"),
+        "Metadata": _metadata(who),
+    }
+    frame = frame.with_columns(_at_form("updated", "updated_form").alias("_updated_instant"))
+    made = frame.select(
+        *(text.alias(column) for column, text in columns.items()),
+        "kind", "survives", "repeat_wins", "_updated_instant",
+        "_phone_unreadable", "_mail_blocked", "_id_blocked", "_mail_shared", "_changed",
+        *(f"_value {f.column}" for f in FAULTS), *(f"_code {f.column}" for f in FAULTS),
+    )  # fmt: skip
+    return made.with_columns(
+        *(pl.coalesce(f"_value {f.column}", f.column).alias(f.column) for f in FAULTS),
+        pl.when((pl.col("_code E-mail") == "identity.missing").fill_null(False))
+        .then(pl.lit(None, dtype=pl.String)).otherwise("Customer ID").alias("Customer ID"),
+    ).drop(f"_value {f.column}" for f in FAULTS)  # fmt: skip
+
+
+def _fault_columns(what: Dice, faulty: pl.Expr) -> Iterator[pl.Expr]:
+    """For each column that can be at fault: the bad value and its code, null where nothing is wrong."""
+    slots = [number for number, fault in enumerate(FAULTS) for _ in range(fault.weight)]
+    second, third = what.chance("second fault", 0.2), what.chance("third fault", 0.06)
+    for number, fault in enumerate(FAULTS):
+        at_fault = faulty & (
+            (what.pick("fault", slots) == number)
+            | (second & (what.below("second fault column", len(FAULTS)) == number))
+            | (third & (what.below("third fault column", len(FAULTS)) == number))
+        )
+        values, codes = zip(*fault.values, strict=True)
+        drawn = what.below(f"fault in {fault.column}", len(values))
+        value = _at(drawn, values)
+        value = value.cast(pl.Int32) if fault.column == "Net Terms" else value
+        yield pl.when(at_fault).then(value).alias(f"_value {fault.column}")
+        yield pl.when(at_fault).then(_at(drawn, codes)).alias(f"_code {fault.column}")
+
+
+def _external_id(what: Dice, kind: pl.Expr) -> pl.Expr:
+    plain = pl.format("cus_{}", (pl.col("customer") + _u64(10_000_000)).cast(pl.String))
+    spaced = pl.when(what.chance("space in id", STRAY_SPACE)).then(pl.format(" {} ", plain)).otherwise(plain)
+    return (
+        pl.when("_id_blocked").then(what.pick("blocked id", BLOCKED_ID_TEXTS))
+        .when(kind.is_in(["customer", "older", "faulty"])).then(spaced)
+    )  # fmt: skip
+
+
+def _email(who: Dice, what: Dice, layout: Layout, paired: pl.Expr) -> pl.Expr:
+    first = _at(who.below("first name", len(FIRST_NAMES)), [ascii for _, ascii in FIRST_NAMES])
+    last = _at(who.below("last name", len(LAST_NAMES)), [ascii for _, ascii in LAST_NAMES])
+    pair = (pl.col("customer") - _u64(layout.first_pair)) // _u64(2)
+    domain = pl.when(who.chance("IDN", 0.002)).then(pl.lit("bücher.example")).otherwise(
+        who.pick("domain", ["example.com", "example.org", "mail.example", "post.example.net", "shop.example"])
+    )  # fmt: skip
+    address = pl.format("{}.{}{}@{}", first, last, pl.col("customer"), domain)
+    # An older version may carry the address of its day; nobody else has it.
+    former = pl.format("{}.{}@old.example", last, pl.col("customer"))
+    address = pl.when((pl.col("kind") == "older") & what.chance("former mail", 0.2)).then(former).otherwise(address)
+    address = pl.when(paired).then(pl.format("office{}@family.example", pair)).otherwise(address)
+    repeat = pl.col("kind").is_in(["mail_repeat", "mail_customer_repeat", "ambiguous"])
+    absent = (pl.col("kind") == "customer") & ~pl.col("has_others") & ~paired & what.chance("no mail", NO_MAIL)
+    return (
+        pl.when("_mail_blocked").then(what.pick("blocked mail", BLOCKED_MAIL_TEXTS))
+        .when(absent).then(None)
+        .when(repeat & what.chance("title case", 0.5)).then(address.str.to_titlecase())
+        .when(repeat | what.chance("upper case mail", 0.04)).then(address.str.to_uppercase())
+        .when(what.chance("space in mail", STRAY_SPACE)).then(pl.format(" {}\u00a0", address))
+        .otherwise(address)
+    )  # fmt: skip
+
+
+def _name(who: Dice, what: Dice) -> pl.Expr:
+    first = who.below("first name", len(FIRST_NAMES))
+    last = who.below("last name", len(LAST_NAMES))
+    decomposed = what.chance("NFD", 0.05)
+    firsts, lasts = [name for name, _ in FIRST_NAMES], [name for name, _ in LAST_NAMES]
+    plain = pl.format("{} {}", _at(first, firsts), _at(last, lasts))
+    nfd = pl.format("{} {}", _at(first, _nfd(firsts)), _at(last, _nfd(lasts)))
+    person = pl.when(decomposed).then(nfd).otherwise(plain)
+    named = pl.when("business").then(_company(who)).otherwise(person)
+    return (
+        pl.when(what.chance("space in name", STRAY_SPACE)).then(pl.format("  {}\t", named.str.replace(" ", "   ")))
+        .when(what.chance("line break in name", 0.002)).then(named.str.replace(" ", "\n"))
+        .otherwise(named)
+    )  # fmt: skip
+
+
+def _nfd(texts: Sequence[str]) -> list[str]:
+    return [unicodedata.normalize("NFD", text) for text in texts]
+
+
+def _company(who: Dice) -> pl.Expr:
+    return pl.format("{} {}", who.pick("company", COMPANIES), who.pick("trade", TRADES))
+
+
+def _legal_name(who: Dice, what: Dice) -> pl.Expr:
+    legal = pl.format("{}{}", _company(who), who.pick("legal form", LEGAL_FORMS))
+    return pl.when(pl.col("business") & ~what.chance("no legal name", 0.2)).then(legal)
+
+
+def _customer_type(what: Dice) -> pl.Expr:
+    half = len(TYPES) // 2
+    form = what.below("type form", half)
+    spelled = pl.when("business").then(_at(form, TYPES[:half])).otherwise(_at(form, TYPES[half:]))
+    return pl.when(~what.chance("no type", 0.05)).then(spelled)
+
+
+def _of_country(field: str, index: pl.Expr | None = None, width: int = 1) -> pl.Expr:
+    """A value of the record's country; of its `index`-th one where a country has `width` of them."""
+    values: list[Any] = []
+    for country in COUNTRIES:
+        value = getattr(country, field)
+        values.extend(value if isinstance(value, tuple) else [value])
+    position = pl.col("country_no") * _u64(width)
+    return _at(position if index is None else position + index, values)
+
+
+def _phone(who: Dice, what: Dice, faulty: pl.Expr) -> pl.Expr:
+    """Always readable, given the country's trunk prefix and lengths, but for those drawn as unreadable."""
+    digits = who.below("phone", 10**12).cast(pl.String).str.zfill(pl.lit(12)).str.slice(0, 10)
+    national = (_of_country("lead") + digits).str.slice(0, _of_country("digits"))
+    a, b, c = national.str.slice(0, 3), national.str.slice(3, 3), national.str.slice(6)
+    calling, trunk = _of_country("calling"), _of_country("trunk")
+    form = what.below("phone form", 10)
+    international = pl.format("+{}{}", calling, national)
+    return (
+        pl.when("_phone_unreadable").then(what.pick("unreadable phone", UNREADABLE_PHONE_TEXTS))
+        .when(faulty | what.chance("no phone", 0.15)).then(None)
+        .when(form == 0).then(pl.format("+{} {} {} {}", calling, a, b, c))
+        .when(form == 1).then(pl.format("00{} {}-{}-{}", calling, a, b, c))
+        .when((form == 2) & (trunk == "0")).then(pl.format("+{} (0){} {}", calling, a, b + c))
+        .when(pl.col("no_country")).then(international)
+        .when(form == 3).then(pl.format("({}) {}-{}", trunk + a, b, c))
+        .when(form == 4).then(pl.format("{}{}.{}.{}", trunk, a, b, c))
+        .when(form == 5).then(pl.format("{}/{} {}", trunk + a, b, c))
+        .otherwise(international)
+    )  # fmt: skip
+
+
+def _street(who: Dice, what: Dice) -> pl.Expr:
+    plain = pl.format("{} {}", who.below("house", 400) + _u64(1), who.pick("street", STREETS))
+    return (
+        pl.when(what.chance("no street", 0.05)).then(None)
+        .when(what.chance("line break", 0.01)).then(pl.format("{}\nBuilding {}", plain, who.below("building", 9)))
+        .when(what.chance("comma", 0.05)).then(pl.format('{}, "East" wing', plain))
+        .otherwise(plain)
+    )  # fmt: skip
+
+
+def _city(who: Dice, what: Dice) -> pl.Expr:
+    city = _of_country("cities", who.below("city", 4), 4)
+    city = (
+        pl.when(what.chance("no city", 0.05)).then(None)
+        .when(what.chance("space in city", STRAY_SPACE)).then(pl.format("{}  ", city))
+        .otherwise(city)
+    )  # fmt: skip
+    moved = pl.format("{} West", city.str.strip_chars_end().fill_null("Old Town"))
+    return pl.when("_changed").then(moved).otherwise(city)
+
+
+def _zip(who: Dice) -> pl.Expr:
+    digits = who.below("zip", 100_000_000).cast(pl.String).str.zfill(pl.lit(8))
+    width = _of_country("zip_digits")
+    return digits.str.slice(0, width) + _of_country("zip_tail")
+
+
+def _country(what: Dice) -> pl.Expr:
+    code, name, form = _of_country("alpha2"), _of_country("name"), what.below("country form", 20)
+    return (
+        pl.when("no_country").then(None)
+        .when(form == 0).then(code.str.to_lowercase())
+        .when(form < 3).then(_of_country("alpha3"))
+        .when(form < 7).then(name)
+        .when(form == 7).then(name.str.to_uppercase())
+        .when(form == 8).then(pl.format(" {} ", name.str.to_lowercase()))
+        .otherwise(code)
+    )  # fmt: skip
+
+
+def _currency(what: Dice) -> pl.Expr:
+    code = _of_country("currency")
+    return (
+        pl.when(what.chance("no currency", 0.05)).then(None)
+        .when(what.chance("lower currency", 0.1)).then(code.str.to_lowercase())
+        .otherwise(code)
+    )  # fmt: skip
+
+
+def _timezone(what: Dice) -> pl.Expr:
+    name = _of_country("timezone")
+    return (
+        pl.when(what.chance("no timezone", 0.2)).then(None)
+        .when(what.chance("lower timezone", 0.03)).then(name.str.to_lowercase())
+        .otherwise(name)
+    )  # fmt: skip
+
+
+def _language(what: Dice) -> pl.Expr:
+    code, region, form = _of_country("language"), _of_country("alpha2"), what.below("language form", 20)
+    names = [LANGUAGE_NAMES.get(country.language, country.language) for country in COUNTRIES]
+    return (
+        pl.when(form < 2).then(None)
+        .when(form < 6).then(pl.format("{}-{}", code, region))
+        .when(form < 8).then(pl.format("{}_{}", code, region))
+        .when(form == 8).then(pl.format("{}-{}", code.str.to_uppercase(), region.str.to_lowercase()))
+        .when(form == 9).then(_at(pl.col("country_no"), names))
+        .otherwise(code)
+    )  # fmt: skip
+
+
+def _metadata(who: Dice) -> pl.Expr:
+    plan, seats = who.pick("plan", PLANS), who.below("seats", 500)
+    campaign = pl.when(who.chance("campaign", 0.3)).then(
+        pl.format(',"campaign":"{}"', who.pick("campaign text", CAMPAIGNS))
+    ).otherwise(pl.lit(""))  # fmt: skip
+    text = pl.concat_str(
+        pl.lit('{"plan":"'), plan, pl.lit('","seats":'), seats.cast(pl.String), campaign, pl.lit("}")
+    )  # fmt: skip
+    return pl.when(who.chance("metadata", 0.6)).then(text)
+
+
+def _updated_base(who: Dice) -> pl.Expr:
+    """When the newest record that has the external id was updated, µs since 1970: 2021 to 2025."""
+    first, span = 1_609_459_200, 5 * 365 * 86_400
+    return (who.below("updated", span).cast(pl.Int64) + first) * 1_000_000 + who.below("ms", 1000).cast(pl.Int64) * 1000
+
+
+def _updated(what: Dice, kind: pl.Expr, alone: pl.Expr) -> pl.Expr:
+    """At least two days between any two records of a customer, so that a date without a time keeps their order."""
+    days = (
+        pl.when(kind == "older").then(-pl.col("version") * 150 + what.below("days", 100).cast(pl.Int64))
+        .when(kind.is_in(["mail_repeat", "mail_customer_repeat"])).then(
+            (what.below("days", 37).cast(pl.Int64) + 3) * pl.when("repeat_wins").then(1).otherwise(-1)
+        )
+        .when(kind == "faulty").then(what.below("days", 30).cast(pl.Int64) + 50)
+        .otherwise(0)
+    )  # fmt: skip
+    days = days + pl.when("_changed").then(45).otherwise(0)
+    return pl.when(~(alone & what.chance("no updated", NO_UPDATED_AT))).then(pl.col("updated_base") + days * DAY)
+
+
+OFFSETS = (("+02:00", 120), ("-05:00", -300), ("+0530", 330), ("+09", 540))
+
+
+def _date_text(instant: str, form: str) -> pl.Expr:
+    """The instant in one of eight forms, chosen by the `form` column of 0 to 99. See `_at_form` for what they keep."""
+    text = pl.col(instant).cast(pl.Datetime("us")).dt.strftime("%Y-%m-%dT%H:%M:%S%.3f")
+    offset = pl.col("number") % _u64(len(OFFSETS))
+    minutes = _at(offset, [minutes for _, minutes in OFFSETS]).cast(pl.Int64)
+    local = (pl.col(instant) + minutes * 60_000_000).cast(pl.Datetime("us")).dt.strftime("%Y-%m-%dT%H:%M:%S")
+    drawn = pl.col(form)
+    return (
+        pl.when(drawn < 30).then(pl.format("{}Z", text.str.slice(0, 19)))
+        .when(drawn < 45).then(pl.format("{}Z", text))
+        .when(drawn < 55).then(text.str.slice(0, 19))
+        .when(drawn < 70).then(text.str.slice(0, 19).str.replace("T", " ", literal=True))
+        .when(drawn < 80).then(pl.format("{}{}", local, _at(offset, [suffix for suffix, _ in OFFSETS])))
+        .when(drawn < 88).then(text.str.slice(0, 10))
+        .when(drawn < 95).then((pl.col(instant) // 1_000_000).cast(pl.String))
+        .otherwise((pl.col(instant) // 1000).cast(pl.String))
+    )  # fmt: skip
+
+
+def _at_form(instant: str, form: str) -> pl.Expr:
+    """What is left of the instant once written: milliseconds, whole seconds, or the day."""
+    value, drawn = pl.col(instant), pl.col(form)
+    kept = (
+        pl.when(drawn.is_between(30, 44) | (drawn >= 95)).then(value)
+        .when(drawn.is_between(80, 87)).then(value // DAY * DAY)
+        .otherwise(value // 1_000_000 * 1_000_000)
+    )  # fmt: skip
+    return kept.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+class Expectation:
+    """Adds up what a correct load of the records must report."""
+
+    def __init__(self) -> None:
+        self.sums: Counter[str] = Counter()
+        self.codes: Counter[str] = Counter()
+
+    def add(self, chunk: pl.DataFrame) -> None:
+        kind, survives = pl.col("kind"), pl.col("survives")
+        rejected = kind.is_in(["faulty", "ambiguous"])
+        merged = ~rejected & ~survives
+        by_id = merged & (kind == "older") & ~pl.col("repeat_wins")  # both loser and survivor had the external id
+        self.sums.update(
+            chunk.select(
+                pl.len().alias("read"), rejected.sum().alias("rejected"), merged.sum().alias("merged"),
+                by_id.sum().alias("external_id"), survives.sum().alias("survivors"),
+                (kind == "ambiguous").sum().alias("ambiguous"),
+                pl.col("_changed").sum().alias("updated"), pl.col("_phone_unreadable").sum().alias("phone.unreadable"),
+                pl.col("_mail_blocked").sum().alias("email.blocked"),
+                pl.col("_id_blocked").sum().alias("external_id.blocked"),
+                pl.col("_mail_shared").sum().alias("email.shared"),
+            ).row(0, named=True)
+        )  # fmt: skip
+        for fault in FAULTS:
+            counted = chunk[f"_code {fault.column}"].drop_nulls().value_counts()
+            self.codes.update(dict(counted.iter_rows()))
+
+    def as_dict(self, *, changed: bool) -> dict[str, Any]:
+        """With `changed`, the counts of a run over a table that holds the unchanged file of these rows and seed."""
+        sums = self.sums
+        warnings = ("phone.unreadable", "email.blocked", "external_id.blocked", "email.shared")
+        codes = self.codes + Counter({"identity.ambiguous_email": sums["ambiguous"]})
+        expected: dict[str, Any] = {
+            "read": sums["read"],
+            "rejected": sums["rejected"],
+            "rejects_by_code": dict(sorted(codes.items())),
+            "merged": sums["merged"],
+            "merges_by_rule": {"external_id": sums["external_id"], "email": sums["merged"] - sums["external_id"]},
+            "created": 0 if changed else sums["survivors"],
+            "warnings_by_code": {code: sums[code] for code in sorted(warnings) if sums[code]},
+            "survivors": sums["survivors"],
+        }
+        if changed:
+            expected |= {"updated": sums["updated"], "unchanged": sums["survivors"] - sums["updated"]}
+        return expected
+
+
+def write(out: Path, rows: int, seed: int, *, shuffle: bool = False, change: float = 0.0) -> dict[str, Any]:
+    """Write customers.csv, customers.parquet and expected.json into `out`; return the last."""
+    out.mkdir(parents=True, exist_ok=True)
+    expectation = Expectation()
+    parquet: pq.ParquetWriter | None = None
+    with (out / "customers.csv").open("wb") as csv:
+        for number, chunk in enumerate(chunks(rows, seed, shuffle=shuffle, change=change)):
+            expectation.add(chunk)
+            chunk.select(COLUMNS).write_csv(csv, include_header=number == 0)
+            typed = chunk.with_columns(pl.col("_updated_instant").alias("Updated At")).select(COLUMNS)
+            table = typed.to_arrow(compat_level=pl.CompatLevel.oldest())
+            parquet = parquet or pq.ParquetWriter(out / "customers.parquet", table.schema, compression="zstd")
+            parquet.write_table(table, row_group_size=125_000)
+    if parquet:
+        parquet.close()
+    expected = expectation.as_dict(changed=change > 0)
+    (out / "expected.json").write_text(json.dumps(expected, indent=2) + "\n", encoding="utf-8")
+    return expected
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--out", type=Path, required=True, help="directory, made if missing")
+    parser.add_argument("--shuffle", action="store_true", help="the same records in another order")
+    parser.add_argument("--change", type=float, default=0.0, metavar="SHARE", help="of the survivors get another city")
+    args = parser.parse_args()
+    if args.rows < 1 or not 0 <= args.change <= 1:
+        parser.error("--rows must be at least 1, --change between 0 and 1")
+    print(json.dumps(write(args.out, args.rows, args.seed, shuffle=args.shuffle, change=args.change), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""What crosses the border between the pipeline and the outside: sources, tables, providers, and their values.
+
+Frames in, frames out. Failures of single records are returned, failures of the whole are raised
+(`connectors/errors.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import polars as pl
+
+Mode = Literal["upsert", "insert", "update", "mirror"]
+
+
+# Reading ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of one file, table or endpoint, in order and in their own spelling."""
+
+    name: str
+    columns: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What was found out and not told, for people: `Windows-1252, delimiter ;`."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records as the source gave them.
+
+    `records` has the source's own columns; text as it stood (blank is null), typed columns as they are.
+    `lines` (u64) runs parallel: where each record stands, as an editor counts lines; in a table or Parquet file the
+    row, from 1. `broken` has the columns of `schemas.faults.BROKEN`.
+    """
+
+    source: str
+    records: pl.DataFrame
+    lines: pl.Series
+    broken: pl.DataFrame
+
+
+class Part(Protocol):
+    """A piece of a source. Parts come in order and cheaply; `read` does the work, in any thread, and only once."""
+
+    bytes_read: int
+    """How far the source has been read when this part ends, in the unit of `Source.size`."""
+
+    def read(self) -> Batch:
+        """Turn the piece into records."""
+        ...
+
+
+class Source(Protocol):
+    """Something that gives every record once."""
+
+    size: int | None
+    """Bytes (files) or records (tables) there are to read, null if nobody knows."""
+
+    def layouts(self) -> list[Layout]:
+        """The columns of each file, before anything is read. Raises ConfigError where a file cannot be used."""
+        ...
+
+    def fingerprint(self) -> list[dict[str, Any]]:
+        """What identifies the input, to know it again on resume: names, sizes, times; no contents."""
+        ...
+
+    def parts(self) -> Iterator[Part]:
+        """All records, in order. Raises ConfigError (a file) or ConnectorError (the other side)."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
+
+
+# Writing ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """The customers of a run, on disk: what a destination is asked to hold.
+
+    `files` are Parquet with `_row` (u64, the record's place in the run), `_source`, `_line`, `_email_blocked` and the
+    columns of `schemas.customer.COLUMNS`. Rows listed in `dropped` (Parquet, `row` u64) are not among the survivors.
+    `columns` are the fields that the source has; a field outside them says nothing about the destination.
+    """
+
+    files: tuple[Path, ...]
+    dropped: Path
+    columns: tuple[str, ...]
+    count: int
+
+    def scan(self) -> pl.LazyFrame:
+        """The survivors, lazily, in no promised order."""
+        return pl.scan_parquet(list(self.files)).join(
+            pl.scan_parquet(self.dropped), left_on="_row", right_on="row", how="anti"
+        )
+
+
+@dataclass(frozen=True)
+class Load:
+    """One load of survivors into a table or file, and how it is wanted."""
+
+    run_id: str
+    survivors: Survivors
+    source: str
+    mode: Mode
+    overwrite_nulls: bool
+    """A null in a column that the source has erases the destination's value."""
+    evolve: bool
+    """Columns that an existing table lacks may be added."""
+    hard_delete: bool
+    """Mirror deletes what the source no longer has, instead of marking it."""
+    workspace: Path
+    """A private folder for what must not stay in memory."""
+    started_at: str
+    ledger: Mapping[str, int]
+    """What is known of the ledger before the plan: read, rejected, merged."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be done to each record.
+
+    `rows` is Parquet with `row` (u64), `action` (create, update, unchanged, refused, ambiguous), `reason` (null, or why
+    refused) and `changed` (list of fields, for updates). `existing` is the number of customers the destination held.
+    """
+
+    rows: Path
+    counts: Mapping[str, int]
+    """create, update, unchanged, refused, ambiguous, delete."""
+    changed_fields: Mapping[str, int] = field(default_factory=dict)
+    existing: int = 0
+    notes: tuple[str, ...] = ()
+    """What the destination cannot hold, for people."""
+
+
+class Table(Protocol):
+    """A database table or a file: the set-based work happens inside it, in one transaction."""
+
+    def plan(self, load: Load) -> Plan:
+        """Compare the survivors with what is there. Writes nothing that outlives the connection."""
+        ...
+
+    def apply(self, load: Load, plan: Plan) -> None:
+        """Carry the plan out, all or nothing, and the ledger row with it. `load.ledger` is complete by now."""
+        ...
+
+    def applied(self, run_id: str) -> bool:
+        """Whether this run's write is already there (its process died between the commit and the report)."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections; what was not committed is undone."""
+        ...
+
+
+class Provider(Protocol):
+    """A billing provider's API: small verbs. Planning, journal, pace and retry belong to the pipeline."""
+
+    def snapshot(self) -> AsyncIterator[pl.DataFrame]:
+        """Everything the provider holds, a page at a time, in canonical columns with `provider_id`."""
+        ...
+
+    async def find(self, key: str) -> Mapping[str, Any] | None:
+        """The customer under an external id or e-mail, or null."""
+        ...
+
+    async def create(self, record: Mapping[str, Any], idempotency_key: str) -> str:
+        """Create one customer; its id there."""
+        ...
+
+    async def update(self, provider_id: str, changes: Mapping[str, Any]) -> None:
+        """Change the named fields of one customer."""
+        ...
+
+    async def remove(self, provider_id: str) -> None:
+        """Delete or archive, whichever the provider has."""
+        ...
+
+
+# What a connector can do -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """Declared, not discovered: what a connector can do, shown in plans and used by the contract tests."""
+
+    reads: bool = True
+    writes: bool = True
+    modes: tuple[Mode, ...] = ("upsert", "insert", "update", "mirror")
+    keeps_state: bool = True
+    """A second load finds what the first one wrote (a file is written whole instead)."""

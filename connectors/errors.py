@@ -1,0 +1,64 @@
+"""Every exception of the project, named after what the reader does next.
+
+TranshipError
+├── ConfigError            fix the command, the settings or the file          exit 2
+│   └── MissingDriver      install what is named
+├── ConnectorError         the other side                                      exit 3
+│   ├── Unreachable        try later, or free what holds it
+│   ├── Refused            ask for the right, or change what is asked
+│   └── Malformed          the other side broke its own format
+├── GateClosed             read completely, nothing written                    exit 5
+└── Interrupted            stopped by hand; the command that continues is said exit 130
+
+Anything else that reaches the top is a bug of ours: exit 1.
+
+A message says what happened, where (system, file, line), and what to try. It never holds a secret or a customer's data.
+"""
+
+from __future__ import annotations
+
+
+class TranshipError(Exception):
+    """Root of all errors that are answered in words; `exit_code` is what the process ends with."""
+
+    exit_code = 1
+
+
+class ConfigError(TranshipError):
+    """The command, the settings, or a file cannot be used as given."""
+
+    exit_code = 2
+
+
+class MissingDriver(ConfigError):
+    """An optional package is needed and is not installed; the message says which."""
+
+
+class ConnectorError(TranshipError):
+    """The other side is at fault."""
+
+    exit_code = 3
+
+
+class Unreachable(ConnectorError):
+    """The other side does not answer, or is held by somebody else; later may be better."""
+
+
+class Refused(ConnectorError):
+    """The other side understood and said no."""
+
+
+class Malformed(ConnectorError):
+    """The other side's answer breaks its own format."""
+
+
+class GateClosed(TranshipError):
+    """A limit stopped the run before its first write."""
+
+    exit_code = 5
+
+
+class Interrupted(TranshipError):
+    """The run was stopped by hand; state is saved."""
+
+    exit_code = 130

@@ -1,0 +1,100 @@
+"""Address → connector: the only list of connectors anywhere, sorted. Each is imported on first use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from connectors.contract import Abilities, Source, Table
+from connectors.errors import ConfigError
+
+if TYPE_CHECKING:
+    from connectors.csv_file import CsvOptions
+
+
+@dataclass(frozen=True)
+class Connector:
+    """A kind of source or destination."""
+
+    name: str
+    summary: str
+    example: str
+    abilities: Abilities
+
+
+_WHOLE_FILE = Abilities(modes=("upsert",), keeps_state=False)
+
+CONNECTORS: Final[dict[str, Connector]] = {
+    "csv": Connector("csv", "CSV files, also gzip and zstd; - is standard input", "exports/*.csv.gz", _WHOLE_FILE),
+    "duckdb": Connector("duckdb", "A table in a DuckDB file", "duckdb:///warehouse.duckdb?table=customers", Abilities()),
+    "parquet": Connector("parquet", "Parquet files", "customers.parquet", _WHOLE_FILE),
+}
+
+
+def kind_of(spec: str) -> str:
+    """The connector's name for an address. Raises ConfigError, listing what there is."""
+    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", spec, re.IGNORECASE)
+    if scheme and scheme[1].lower() not in ("s3", "gs", "az"):
+        name = scheme[1].lower()
+        if name in CONNECTORS and CONNECTORS[name].example.startswith(f"{name}:"):
+            return name
+        known = ", ".join(c.example for c in CONNECTORS.values())
+        raise ConfigError(f"{name}://: there is no such connector. There are: {known}")
+    path = spec.lower().rstrip("/")
+    if path.endswith((".parquet", ".pq")):
+        return "parquet"
+    if path.endswith((".duckdb", ".db")) and not scheme:
+        raise ConfigError(f"{spec}: for a DuckDB table write duckdb:///{spec}")
+    folder = Path(spec).expanduser()
+    if not scheme and folder.is_dir():
+        suffixes = {file.suffix.lower() for file in folder.iterdir() if file.is_file()}
+        if suffixes & {".parquet", ".pq"}:
+            others = suffixes & {".csv", ".tsv", ".txt", ".gz", ".zst"}
+            if others:
+                raise ConfigError(f"{spec}: holds Parquet and CSV files; name one kind with a glob: {spec}/*.parquet")
+            return "parquet"
+    return "csv"
+
+
+def open_source(spec: str, csv: CsvOptions) -> Source:
+    """The source behind an address. Raises ConfigError or ConnectorError."""
+    kind = kind_of(spec)
+    if kind == "duckdb":
+        from connectors.duckdb_table import DuckDbSource
+
+        return DuckDbSource(spec)
+    if kind == "parquet":
+        from connectors.parquet_file import ParquetSource
+
+        return ParquetSource(spec)
+    from connectors.csv_file import CsvSource
+
+    return CsvSource(spec, csv)
+
+
+def open_table(spec: str, options: Mapping[str, Any]) -> Table:
+    """The table or file to write to. `options`: raw (CSV cells as they are), memory (of a database)."""
+    kind = kind_of(spec)
+    if "://" in spec and kind != "duckdb":
+        raise ConfigError(f"{spec}: cloud storage can be read, not written yet. Write to a local file and copy it.")
+    if kind == "duckdb":
+        from connectors.duckdb_table import DuckDbTable
+
+        return DuckDbTable(spec, memory=options["memory"])
+    if kind == "parquet":
+        from connectors import parquet_file
+
+        return parquet_file.destination(spec)
+    if not spec.lower().endswith((".csv", ".txt")):
+        raise ConfigError(f"{spec}: what should be written? Use duckdb:///file.duckdb, file.csv or file.parquet.")
+    from connectors import csv_file
+
+    return csv_file.destination(spec, raw=options["raw"])
+
+
+def shown(spec: str) -> str:
+    """An address without its password, for logs, reports and the ledger."""
+    return re.sub(r"(://[^/@:]*):[^@/]*@", r"\1:***@", spec)

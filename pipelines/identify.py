@@ -1,0 +1,175 @@
+"""Which records are one customer, which of them survives, and the log of every merge.
+
+Decided on keys alone. Hashes of external id and e-mail find the rows that may belong together, in memory that grows by
+bytes a record; only those are then looked at with their real values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from schemas.customer import ADDRESS, COLUMNS
+
+SurvivorRule = Literal["newest", "first", "last"]
+
+MERGES = {
+    "loser_source": pl.String,
+    "loser_line": pl.UInt64,
+    "survivor_source": pl.String,
+    "survivor_line": pl.UInt64,
+    "rule": pl.String,
+}
+"""A merge: where the loser stood, where the survivor stood, what showed that they are one (external_id, email)."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What was decided about rows that share something.
+
+    `members` has row, customer (a name), rank (the survivor's is the highest) and owner (the customer's external id,
+    null if it has none). `ambiguous` are rows whose e-mail fits several customers. `shared` are surviving rows of
+    customers that share an e-mail: source, line, code, value.
+    """
+
+    losers: pl.Series
+    ambiguous: pl.Series
+    members: pl.DataFrame
+    merges: pl.DataFrame
+    shared: pl.DataFrame
+
+
+def rows_to_look_at(keys: Iterable[pl.DataFrame]) -> pl.Series:
+    """Rows whose external id or e-mail occurs more than once, by hash. `keys` are `RunDirectory.keys`."""
+    rows, ids, mails = [], [], []
+    for frame in keys:
+        rows.append(frame["_row"].to_numpy())
+        ids.append(_hashes(frame["external_id"]))
+        mails.append(_hashes(frame["email"]))
+    if not rows:
+        return pl.Series([], dtype=pl.UInt64)
+    row = np.concatenate(rows)
+    rows.clear()
+    repeated = _repeated(ids)
+    repeated |= _repeated(mails)
+    return pl.Series(row[repeated], dtype=pl.UInt64)
+
+
+Hashes = npt.NDArray[np.uint64]
+
+
+def _hashes(values: pl.Series) -> Hashes:
+    """64-bit hashes, 0 for null."""
+    hashed = values.hash(seed=0x7261).to_numpy().copy()
+    hashed[values.is_null().to_numpy()] = 0
+    return hashed
+
+
+def _repeated(parts: list[Hashes]) -> npt.NDArray[np.bool_]:
+    """Where a hash other than 0 occurs more than once. The parts are let go of on the way."""
+    whole = np.concatenate(parts)
+    parts.clear()
+    order = np.argsort(whole)
+    ordered = whole[order]
+    same = (ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)
+    mask = np.zeros(len(whole), bool)
+    mask[order[1:]] = same
+    mask[order[:-1]] |= same
+    return mask
+
+
+def decide(candidates: pl.DataFrame, survivor: SurvivorRule) -> Identity:
+    """Group the candidates into customers (`RunDirectory.candidates`), by the rules of identity:
+
+    1. The same external id is the same customer; its e-mail is that of its newest record.
+    2. A record without one belongs to the customer with its e-mail, if there is exactly one; with several it is
+       ambiguous.
+    3. Records without one that share an e-mail are one customer.
+    4. Different external ids that share an e-mail are different customers.
+    """
+    ranked = candidates.sort(*_order(survivor), nulls_last=False).with_row_index("rank")
+    known = (
+        ranked.filter(pl.col("external_id").is_not_null())
+        .group_by("external_id", maintain_order=True)
+        .agg(pl.col("email").last())
+    )
+    by_email = (
+        known.filter(pl.col("email").is_not_null())
+        .group_by("email")
+        .agg(pl.col("external_id").first().alias("only"), pl.len().alias("customers"))
+    )
+    joined = ranked.join(by_email, on="email", how="left", maintain_order="left")
+    alone = pl.col("external_id").is_null()
+    is_ambiguous = alone & (pl.col("customers") > 1).fill_null(value=False)
+    ambiguous = joined.filter(is_ambiguous)["row"]
+    owner = pl.when(alone).then("only").otherwise("external_id")
+    # Of a customer with an id, rows hang together by it; of the others, by the e-mail.
+    name = pl.coalesce(pl.concat_str(pl.lit("id:"), "owner"), pl.concat_str(pl.lit("email:"), "email"))
+    members = joined.filter(~is_ambiguous).with_columns(owner=owner).with_columns(customer=name)
+    best = members.group_by("customer").agg(pl.all().sort_by("rank").last())
+    pairs = members.join(best, on="customer", suffix="_best", maintain_order="left")
+    losing = pairs.filter(pl.col("row") != pl.col("row_best")).sort("row")
+    by_id = pl.col("external_id").is_not_null() & pl.col("external_id_best").is_not_null()
+    merges = losing.select(
+        loser_source="source",
+        loser_line="line",
+        survivor_source="source_best",
+        survivor_line="line_best",
+        rule=pl.when(by_id).then(pl.lit("external_id")).otherwise(pl.lit("email")),
+    )
+    sharing = by_email.filter(pl.col("customers") > 1)
+    shared = (
+        known.join(sharing.select("email"), on="email", how="semi")
+        .select(owner="external_id", value="email")
+        .join(best, on="owner")
+        .sort("row")
+        .select("source", "line", pl.lit("email.shared").alias("code"), "value")
+    )
+    return Identity(losing["row"], ambiguous, members.select("row", "customer", "rank", "owner"), merges, shared)
+
+
+def _order(survivor: SurvivorRule) -> list[pl.Expr]:
+    """The order whose last record survives."""
+    if survivor == "newest":
+        return [pl.col("updated_at"), pl.col("row")]
+    return [pl.col("row")] if survivor == "last" else [-pl.col("row").cast(pl.Int64)]
+
+
+def rows_to_patch(identity: Identity, candidates: pl.DataFrame, *, fill: bool) -> pl.Series:
+    """Rows whose whole records are needed: survivors that take over an external id, and with `fill` all that merge."""
+    grouped = identity.members.filter(pl.col("customer").is_duplicated())
+    if fill:
+        return grouped["row"]
+    best = grouped.group_by("customer").agg(pl.all().sort_by("rank").last())
+    without = best.filter(pl.col("owner").is_not_null()).join(
+        candidates.filter(pl.col("external_id").is_null()), on="row", how="semi"
+    )
+    return without["row"]
+
+
+def patched(records: pl.DataFrame, identity: Identity, *, fill: bool) -> pl.DataFrame:
+    """Survivors as they stand after taking over their customer's external id and, with `fill`, what they lack from the
+    next newest record. Address fields are filled together: all of one record, where the survivor has none.
+    """
+    joined = records.join(identity.members, left_on="_row", right_on="row").sort("rank")
+    if not fill:
+        return joined.with_columns(external_id=pl.coalesce("external_id", "owner")).select(records.columns)
+    places = [name for name in records.columns if name not in COLUMNS]
+    has_address = pl.any_horizontal(pl.col(ADDRESS).is_not_null())
+    others = [name for name in COLUMNS if name not in ADDRESS]
+    filled = joined.group_by("customer", maintain_order=True).agg(
+        *(pl.col(name).last() for name in places),
+        *(pl.col(name).drop_nulls().last() for name in others),
+        pl.struct(ADDRESS).filter(has_address).last().alias("_address"),
+        pl.col("owner").last(),
+    )
+    return (
+        filled.unnest("_address")
+        .with_columns(external_id=pl.coalesce("external_id", "owner"))
+        .select(records.columns)
+    )

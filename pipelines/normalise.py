@@ -1,0 +1,585 @@
+"""Values as sources spell them → values as the canonical customer has them.
+
+Every function takes a text column and gives the column in its type. A value that cannot be read becomes null and is
+reported; a value that is read but not known (a country, a status) stays as it stands, and validation names it. Blank
+is null. Nothing is guessed.
+
+Columns of few distinct values are normalised once per distinct value. Elsewhere a cheap scan finds the values that
+need work, and only those are worked on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import idna
+import polars as pl
+
+from pipelines.mapping import ColumnMap
+from schemas import codes
+from schemas.customer import COLUMNS, INSTANT, INSTANTS, LISTS, TEXT
+from schemas.faults import no_reasons, reasons
+
+Column = pl.Series
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """What a run says about spellings: zone of instants without one, further date forms, what identifies nobody."""
+
+    timezone: str = "UTC"
+    date_formats: tuple[str, ...] = ()
+    blocked: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """A batch in canonical columns; the reasons against values that could not be read; the warnings.
+
+    `email_blocked` (bool) says for each record whether its e-mail identifies nobody.
+    """
+
+    records: pl.DataFrame
+    email_blocked: Column
+    unreadable: pl.DataFrame
+    warnings: pl.DataFrame
+
+
+def customers(wire: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Normalised:
+    """Normalise one batch: every column of `schemas.customer.COLUMNS`, row order kept."""
+    texts = {field: _with_default(as_text(wire[column]), columns.defaults.get(field)) for column, field in columns.fields.items()}
+    for field, value in columns.defaults.items():
+        if field not in texts:
+            texts[field] = pl.repeat(value, wire.height, dtype=pl.String, eager=True)
+    typed = {field: wire[column] for column, field in columns.fields.items()}
+    done: dict[str, Column] = {}
+    unreadable, warnings = [no_reasons()], [no_reasons()]
+
+    for field in (field for field in _TEXTUAL if field in texts):
+        done[field] = _TEXTUAL[field](texts[field])
+    if "external_id" in done:
+        done["external_id"], blocked = _without_blocked_ids(done["external_id"], spelling.blocked)
+        warnings.append(reasons(blocked.arg_true(), "external_id.blocked"))
+    email_blocked = pl.repeat(False, wire.height, dtype=pl.Boolean, eager=True)
+    if "email" in done:
+        done["email"], emptied, email_blocked = _blocked_emails(done["email"], spelling.blocked)
+        warnings.append(reasons((emptied | email_blocked).arg_true(), "email.blocked"))
+    if "phone" in texts:
+        done["phone"], unread = phone(texts["phone"], done.get("country"))
+        warnings.append(reasons(unread.arg_true(), "phone.unreadable"))
+    for field in INSTANTS:
+        if field in texts:
+            given = typed.get(field)
+            if given is not None and given.dtype.is_temporal() and field not in columns.defaults:
+                done[field], faults = _instants_of(given, field, spelling)
+            else:
+                done[field], faults = instant(texts[field], field, spelling)
+            unreadable.append(faults)
+    if "net_terms" in texts:
+        done["net_terms"] = net_terms(texts["net_terms"])
+        unreadable.append(_lost(texts["net_terms"], done["net_terms"], "net_terms.unreadable"))
+    for field in LISTS:
+        if field in texts:
+            done[field] = text_list(texts[field], lower=field == "invoice_cc_emails", numbers=field == "aliases")
+            unreadable.append(_lost_list(texts[field], done[field], f"{field}.unreadable"))
+    own = texts.get("metadata")
+    if own is not None:
+        own, bad = json_object(own)
+        unreadable.append(reasons(bad.arg_true(), "metadata.syntax", texts["metadata"].filter(bad)))
+    extra = [column for column in columns.extra if column in wire.columns]
+    if own is not None or extra:
+        done["metadata"] = _metadata(own, wire.select(extra)) if extra else own  # type: ignore[assignment]
+
+    records = pl.DataFrame(
+        [
+            done[name].alias(name) if name in done else pl.repeat(None, wire.height, dtype=dtype, eager=True).alias(name)
+            for name, dtype in COLUMNS.items()
+        ]
+    )
+    return Normalised(records, email_blocked, pl.concat(unreadable), pl.concat(warnings))
+
+
+# Wire → text -----------------------------------------------------------------------------------------------------
+
+
+def as_text(values: Column) -> Column:
+    """A column of any type as text: whole floats without their `.0`, instants as ISO 8601, nested values as JSON."""
+    dtype = values.dtype
+    if dtype == pl.String:
+        return values
+    if dtype.is_float():
+        whole = values.cast(pl.Int64, strict=False)
+        return pl.select(
+            pl.when(whole.cast(dtype) == values).then(whole.cast(pl.String)).otherwise(values.cast(pl.String))
+        ).to_series()
+    if dtype.is_nested():
+        return _encoded(values, "v").str.strip_prefix('"v":')
+    if isinstance(dtype, pl.Datetime):
+        aware = values.dt.convert_time_zone("UTC") if dtype.time_zone else values
+        return aware.dt.strftime("%Y-%m-%dT%H:%M:%S%.f" + ("Z" if dtype.time_zone else ""))
+    return values.cast(pl.String, strict=False)
+
+
+def _with_default(values: Column, default: str | None) -> Column:
+    if default is None:
+        return values
+    blank = values.is_null() | (values.str.strip_chars() == "").fill_null(value=True)
+    return pl.select(pl.when(blank).then(pl.lit(default)).otherwise(values)).to_series()
+
+
+def _repaired(values: Column, where: Column, repair: Callable[[Column], Column]) -> Column:
+    """The column with `repair` done to the rows where the mask holds."""
+    at = where.arg_true()
+    return values if at.is_empty() else values.clone().scatter(at, repair(values.gather(at)))
+
+
+def _by_value(values: Column, normaliser: Callable[[Column], Column]) -> Column:
+    """Normalise each distinct value once."""
+    distinct = values.unique().drop_nulls()
+    if distinct.is_empty():
+        return values
+    return values.replace_strict(distinct, normaliser(distinct), return_dtype=pl.String)
+
+
+def _blank_to_null(values: pl.Expr) -> pl.Expr:
+    return pl.when(values != "").then(values)
+
+
+def _apply(values: Column, expression: pl.Expr) -> Column:
+    """An expression over `v`, as a column."""
+    return values.alias("v").to_frame().select(expression).to_series()
+
+
+_V: Final = pl.col("v")
+
+
+# Text ------------------------------------------------------------------------------------------------------------
+
+# Everything but printable ASCII with single inner blanks.
+_UNTIDY: Final = r"^$|^ | $|  |[^ -~]"
+_WHITE: Final = r"\s+"
+
+
+def text(values: Column) -> Column:
+    """NFC, trimmed, white space runs as one blank, other control characters gone."""
+    tidy = _V.str.replace_all(_WHITE, " ").str.replace_all(r"\p{Cc}+", "").str.normalize("NFC").str.strip_chars(" ")
+    # Taking a control character out may leave two blanks side by side.
+    tidy = tidy.str.replace_all("  +", " ")
+    return _repaired(values, values.str.contains(_UNTIDY), lambda some: _apply(some, _blank_to_null(tidy)))
+
+
+def trimmed(values: Column) -> Column:
+    """Trimmed at both ends; blank is null."""
+    untrimmed = values.str.contains(r"^$|^\s|\s$")
+    return _repaired(values, untrimmed, lambda some: _apply(some, _blank_to_null(_V.str.strip_chars())))
+
+
+def upper(values: Column) -> Column:
+    """Trimmed, upper case."""
+    return trimmed(values).str.to_uppercase()
+
+
+def email(values: Column) -> Column:
+    """Trimmed, lower case, a domain in other letters as ASCII (IDNA 2008 with UTS 46 mapping)."""
+    lower = trimmed(values).str.to_lowercase()
+    return _repaired(lower, lower.str.contains(r"@.*[^\x00-\x7f]"), lambda some: _by_value(some, _ascii_domains))
+
+
+def _ascii_domains(addresses: Column) -> Column:
+    return pl.Series([_ascii_domain(address) for address in addresses], dtype=pl.String)
+
+
+def _ascii_domain(address: str) -> str:
+    local, _, domain = address.rpartition("@")
+    try:
+        return f"{local}@{idna.encode(domain, uts46=True).decode()}"
+    except idna.IDNAError:
+        return address
+
+
+# Codes: a known spelling becomes its code, an unknown one stays for validation to name ----------------------------
+
+
+def _looked_up(folded: pl.Expr, table: pl.DataFrame) -> pl.Expr:
+    spelling, code = table.columns
+    return folded.replace_strict(table[spelling], table[code], default=None, return_dtype=pl.String)
+
+
+def country(values: Column) -> Column:
+    """ISO 3166-1 alpha-2, from a code or an English name in any case."""
+    plain = _V.str.normalize("NFC").str.replace_all(_WHITE, " ").str.strip_chars()
+    code = _looked_up(plain.str.to_uppercase(), codes.countries())
+    return _by_value(values, lambda some: _apply(some, pl.coalesce(code, _blank_to_null(plain))))
+
+
+def currency(values: Column) -> Column:
+    """Upper case."""
+    return _by_value(values, upper)
+
+
+def timezone(values: Column) -> Column:
+    """IANA's own spelling of a zone's name."""
+    plain = _V.str.strip_chars()
+    name = _looked_up(plain.str.to_lowercase(), codes.timezones())
+    return _by_value(values, lambda some: _apply(some, pl.coalesce(name, _blank_to_null(plain))))
+
+
+def language(values: Column) -> Column:
+    """BCP 47: language in lower case and its shortest code, Script, REGION; from a tag or an English name."""
+    return _by_value(values, lambda some: pl.Series([_language(value) for value in some], dtype=pl.String))
+
+
+def _language(value: str) -> str | None:
+    words = dict(codes.languages().iter_rows())
+    plain = " ".join(value.split())
+    if known := words.get(plain.lower()):
+        return str(known)
+    parts = plain.replace("_", "-").split("-")
+    parts[0] = words.get(parts[0].lower(), parts[0].lower())
+    private = False
+    for at, part in enumerate(parts[1:], 1):
+        lone = private or any(len(before) == 1 for before in parts[:at])
+        if not lone and len(part) == 2 and part.isalpha():
+            parts[at] = part.upper()
+        elif not lone and len(part) == 4 and part.isalpha():
+            parts[at] = part.title()
+        else:
+            parts[at] = part.lower()
+    return "-".join(parts) or None
+
+
+def status(values: Column) -> Column:
+    """One of the five, from the synonyms in `schemas.codes.STATUS_WORDS`."""
+    plain = _V.str.strip_chars()
+    folded = plain.str.to_lowercase().str.replace_all(r"[ _-]+", "_")
+    word = folded.replace_strict(codes.STATUS_WORDS, default=None, return_dtype=pl.String)
+    return _by_value(values, lambda some: _apply(some, pl.coalesce(word, _blank_to_null(plain))))
+
+
+def customer_type(values: Column) -> Column:
+    """Upper case."""
+    return _by_value(values, upper)
+
+
+_TEXTUAL: Final[dict[str, Callable[[Column], Column]]] = {
+    "external_id": trimmed,
+    "email": email,
+    **dict.fromkeys(TEXT, text),
+    "customer_type": customer_type,
+    "country": country,
+    "currency": currency,
+    "timezone": timezone,
+    "language": language,
+    "status": status,
+    "tax_id": upper,
+    "billing_contact_email": email,
+    "provider": trimmed,
+    "provider_id": trimmed,
+}
+
+
+# What identifies nobody ------------------------------------------------------------------------------------------
+
+
+def _without_blocked_ids(ids: Column, blocked: frozenset[str]) -> tuple[Column, Column]:
+    """Place-holders are no ids. The column without them, and where they stood."""
+    words = codes.BLOCKED_IDS | {word.lower() for word in blocked}
+    longest = max(map(len, words))
+    where = (ids.str.len_bytes() <= longest) & ids.str.to_lowercase().is_in(list(words))
+    where = where.fill_null(value=False)
+    return _repaired(ids, where, lambda some: pl.repeat(None, len(some), dtype=pl.String, eager=True)), where
+
+
+def _blocked_emails(addresses: Column, blocked: frozenset[str]) -> tuple[Column, Column, Column]:
+    """Words that mean `none` become null; shared mailboxes of nobody stay and match nothing.
+
+    The column; where words were taken out; where the address is blocked.
+    """
+    words = list(codes.EMPTY_WORDS_EMAIL)
+    emptied = (~addresses.str.contains("@", literal=True) & addresses.is_in(words)).fill_null(value=False)
+    kept = _repaired(addresses, emptied, lambda some: pl.repeat(None, len(some), dtype=pl.String, eager=True))
+    whole = list(codes.BLOCKED_EMAILS | {word.lower() for word in blocked})
+    locals_ = [f"{local}@" for local in codes.BLOCKED_EMAIL_LOCALS]
+    is_local = _apply(kept, pl.any_horizontal(_V.str.starts_with(local) for local in locals_))
+    return kept, emptied, (is_local | kept.is_in(whole)).fill_null(value=False)
+
+
+# Phone numbers ---------------------------------------------------------------------------------------------------
+
+
+def phone(values: Column, countries: Column | None) -> tuple[Column, Column]:
+    """E.164 where the number can be read, else the trimmed text; and where it could not be read.
+
+    An international number (`+` or `00`) needs a known calling code and a length possible behind it; a national one
+    needs the record's country (alpha-2) and a length possible there, without its trunk prefix.
+    """
+    given = trimmed(values)
+    frame = pl.DataFrame({"given": given, "country": countries if countries is not None else pl.Series([None], dtype=pl.String)})
+    number = pl.when(pl.col("given").str.contains(r"^\+?[\d\s().\-/]+$")).then(
+        pl.col("given").str.replace_all(r"\(0\)|[^+\d]", "")
+    )
+    # "(0)" is only dropped behind an international prefix; elsewhere its zero is the trunk prefix.
+    national = pl.col("given").str.replace_all(r"\D", "")
+    frame = frame.with_columns(number=number).with_columns(
+        international=pl.when(pl.col("number").str.starts_with("+"))
+        .then(pl.col("number").str.slice(1))
+        .when(pl.col("number").str.starts_with("00"))
+        .then(pl.col("number").str.slice(2)),
+    ).with_columns(
+        prefix=pl.col("international").str.slice(0, 3),
+        national=pl.when(pl.col("number").is_not_null() & pl.col("international").is_null()).then(national),
+    )
+    frame = frame.join(codes.phone_prefixes(), on="prefix", how="left", maintain_order="left")
+    frame = frame.join(codes.phone_regions(), on="country", how="left", maintain_order="left", suffix="_home")
+    behind = pl.col("international").str.len_bytes() - pl.col("calling_code").str.len_bytes()
+    has_trunk = (pl.col("trunk") != "") & pl.col("national").str.starts_with(pl.col("trunk"))
+    bare = pl.col("national").str.slice(pl.col("trunk").str.len_bytes())
+    whole_fits = _fits("lengths_home", pl.col("national").str.len_bytes())
+    bare_fits = has_trunk & _fits("lengths_home", bare.str.len_bytes())
+    e164 = (
+        pl.when(_fits("lengths", behind) & (pl.col("international").str.len_bytes() <= 15))
+        .then(pl.concat_str(pl.lit("+"), "international"))
+        .when(bare_fits)
+        .then(pl.concat_str(pl.lit("+"), "calling_code_home", bare))
+        .when(whole_fits)
+        .then(pl.concat_str(pl.lit("+"), "calling_code_home", "national"))
+    )
+    read = frame.select(e164).to_series()
+    unread = read.is_null() & given.is_not_null()
+    return pl.select(pl.coalesce(read, given)).to_series(), unread
+
+
+def _fits(lengths: str, digits: pl.Expr) -> pl.Expr:
+    """Whether bit `digits` of the mask is set."""
+    length = digits.cast(pl.Int64).clip(0, 31)
+    return (pl.col(lengths).cast(pl.Int64) // pl.lit(2, pl.Int64).pow(length)) % 2 == 1
+
+
+# Numbers and instants --------------------------------------------------------------------------------------------
+
+
+def net_terms(values: Column) -> Column:
+    """Days as i32; `30`, `30.0` and `30,00` are read."""
+
+    def days(some: Column) -> Column:
+        plain = _V.str.strip_chars()
+        return _apply(some, plain.str.extract(r"^([+-]?[0-9]{1,9})(?:[.,]0{1,2})?$").str.strip_prefix("+"))
+
+    return _by_value(values, days).cast(pl.Int32)
+
+
+_ISO: Final = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?"
+    r"(?: ?(?:Z|UTC|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?))?)?$"
+)
+_TWO_WAYS: Final = r"^([0-9]{1,2})[/.\-]([0-9]{1,2})[/.\-](?:[0-9]{4}|[0-9]{2})(?:[T ,].*)?$"
+
+
+def instant(values: Column, field: str, spelling: Spelling) -> tuple[Column, pl.DataFrame]:
+    """UTC instants in µs, and the reasons against what could not be read (`unreadable`, `ambiguous`).
+
+    Read: ISO 8601 dates and date-times, then the forms the run names, then epoch seconds (9–10 digits) and
+    milliseconds (12–13 digits).
+    """
+    plain = trimmed(values).str.to_uppercase()
+    iso = plain.str.contains(_ISO)
+    if iso.all():
+        read = _iso(plain, spelling)
+    else:
+        read = pl.repeat(None, len(plain), dtype=INSTANT, eager=True)
+        read = _filled(read, plain, iso, lambda some: _iso(some, spelling))
+        for form in spelling.date_formats:
+            read = _filled(read, plain, read.is_null() & ~iso, lambda some, form=form: _by_form(some, form, spelling))  # type: ignore[misc]
+        read = _filled(read, plain, read.is_null() & plain.str.contains(r"^-?[0-9]{9,13}$"), _epoch)
+    lost = (read.is_null() & plain.is_not_null()).arg_true()
+    if lost.is_empty():
+        return read, no_reasons()
+    return read, _lost_instants(plain.gather(lost), values.gather(lost), lost, field)
+
+
+def _filled(read: Column, plain: Column, where: Column, reader: Callable[[Column], Column]) -> Column:
+    at = where.arg_true()
+    return read if at.is_empty() else read.clone().scatter(at, reader(plain.gather(at)))
+
+
+def _iso(plain: Column, spelling: Spelling) -> Column:
+    """Values of the ISO form, upper case → instants; null for days that no calendar has."""
+    if (plain.str.len_bytes() == 10).all():
+        return _in_utc(plain.str.to_datetime("%Y-%m-%d", strict=False, time_unit="us"), spelling)
+    seconds = _V.str.slice(16, 1) == ":"
+    minutes = pl.concat_str(_V.str.slice(0, 16), pl.lit(":00"))
+    head = (
+        pl.when(_V.str.len_bytes() == 10)
+        .then(pl.concat_str(_V, pl.lit("T00:00:00")))
+        .otherwise(pl.when(seconds).then(_V.str.slice(0, 19)).otherwise(minutes))
+    )
+    wall = (
+        _apply(plain, head.str.replace(" ", "T", literal=True))
+        .str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
+    )
+    tail = _apply(plain, pl.when(_V.str.len_bytes() > 10).then(pl.when(seconds).then(_V.str.slice(19)).otherwise(_V.str.slice(16))))
+    if (tail == "Z").all():
+        return wall.dt.replace_time_zone("UTC")
+    offset = tail.str.extract_groups(r"([+-])([0-9]{2}):?([0-9]{2})?$").struct.unnest()
+    sign, hours, minutes_ = offset.get_columns()
+    shift = (
+        (hours.cast(pl.Int64) * 60 + minutes_.cast(pl.Int64).fill_null(0)) * (1 - 2 * (sign == "-").cast(pl.Int64))
+    ).fill_null(0)
+    micros = tail.str.extract(r"^[.,]([0-9]+)").str.slice(0, 6).str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
+    exact = (wall.cast(pl.Int64) - shift * 60_000_000 + micros).cast(pl.Datetime("us"))
+    zoned = tail.str.contains(r"(?:Z|UTC|[+-][0-9:]+)$").fill_null(value=False)
+    if spelling.timezone == "UTC" or zoned.all():
+        return exact.dt.replace_time_zone("UTC")
+    return _apply(
+        pl.DataFrame({"exact": exact, "zoned": zoned, "local": _in_utc(exact, spelling)}).to_struct("v"),
+        pl.when(_V.struct["zoned"])
+        .then(_V.struct["exact"].dt.replace_time_zone("UTC"))
+        .otherwise(_V.struct["local"]),
+    )
+
+
+def _in_utc(wall: Column, spelling: Spelling) -> Column:
+    """Wall clock of the run's zone → UTC; null where the clock shows that time twice, or never."""
+    if spelling.timezone == "UTC":
+        return wall.dt.replace_time_zone("UTC")
+    there = wall.dt.replace_time_zone(spelling.timezone, ambiguous="null", non_existent="null")
+    return there.dt.convert_time_zone("UTC")
+
+
+def _by_form(plain: Column, form: str, spelling: Spelling) -> Column:
+    """Values of a form the run names (strftime)."""
+    if any(mark in form for mark in ("%z", "%:z", "%#z", "%+")):
+        return plain.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
+    timed = any(mark in form for mark in ("%H", "%I", "%T", "%R", "%X", "%c"))
+    if timed:
+        return _in_utc(plain.str.to_datetime(form, strict=False, time_unit="us"), spelling)
+    return _in_utc(plain.str.to_date(form, strict=False).cast(pl.Datetime("us")), spelling)
+
+
+def _epoch(plain: Column) -> Column:
+    """9–10 digits are seconds, 12–13 milliseconds; 11 could be either and is null."""
+    digits = plain.str.strip_prefix("-").str.len_bytes()
+    number = plain.cast(pl.Int64)
+    micros = pl.select(
+        pl.when(digits <= 10).then(number * 1_000_000).when(digits >= 12).then(number * 1_000)
+    ).to_series()
+    return micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def _instants_of(given: Column, field: str, spelling: Spelling) -> tuple[Column, pl.DataFrame]:
+    """A column that is typed already."""
+    if given.dtype == pl.Date:
+        read = _in_utc(given.cast(pl.Datetime("us")), spelling)
+    elif isinstance(given.dtype, pl.Datetime):
+        micros = given.dt.cast_time_unit("us")
+        read = micros.dt.convert_time_zone("UTC") if given.dtype.time_zone else _in_utc(micros, spelling)
+    else:
+        read = pl.repeat(None, len(given), dtype=INSTANT, eager=True)
+    return read, _lost(given.cast(pl.String), read, f"{field}.unreadable")
+
+
+def _lost_instants(plain: Column, given: Column, at: Column, field: str) -> pl.DataFrame:
+    day_month = plain.str.extract_groups(_TWO_WAYS).struct.unnest().cast(pl.Int32)
+    first, second = day_month.get_columns()
+    two_ways = (first.is_between(1, 12) & second.is_between(1, 12) & (first != second)).fill_null(value=False)
+    ambiguous = two_ways | plain.str.contains(r"^[0-9]{8}$")
+    return pl.concat(
+        [
+            reasons(at.filter(ambiguous), f"{field}.ambiguous", given.filter(ambiguous)),
+            reasons(at.filter(~ambiguous), f"{field}.unreadable", given.filter(~ambiguous)),
+        ]
+    )
+
+
+def _lost(given: Column, read: Column, code: str) -> pl.DataFrame:
+    """Reasons where something stood and nothing was read."""
+    lost = (read.is_null() & (given.str.strip_chars() != "")).fill_null(value=False)
+    return reasons(lost.arg_true(), code, given.filter(lost))
+
+
+# Lists and JSON --------------------------------------------------------------------------------------------------
+
+_JSON_TEXT: Final = r'"(?:[^"\\]|\\.)*"'
+_JSON_NUMBER: Final = r"-?[0-9]+(?:\.[0-9]+)?"
+
+
+def text_list(values: Column, *, lower: bool, numbers: bool) -> Column:
+    """A JSON array of text, or values separated by `;` → list of text: trimmed, no blanks, no repeats; empty is null.
+
+    Null also where the JSON cannot be read.
+    """
+    plain = trimmed(values)
+    item = rf"(?:{_JSON_TEXT}|{_JSON_NUMBER})" if numbers else _JSON_TEXT
+    is_json = plain.str.starts_with("[").fill_null(value=False)
+    read = plain.str.split(";")
+    if is_json.any():
+        whole = plain.str.contains(rf"^\[\s*(?:{item}\s*(?:,\s*{item}\s*)*)?\]$")
+        valid = is_json & whole & plain.str.json_path_match("$").is_not_null()
+        read = pl.select(pl.when(~is_json).then(read)).to_series()
+        read = _filled(read, plain, valid, lambda some: some.str.json_decode(pl.List(pl.String)))
+    each = pl.element().str.strip_chars()
+    each = each.str.to_lowercase() if lower else each
+    tidy = read.list.eval(each).list.eval(pl.element().filter(pl.element() != "")).list.unique(maintain_order=True)
+    if lower:
+        tidy = _repaired_items(tidy)
+    return pl.select(pl.when(tidy.list.len() > 0).then(tidy)).to_series()
+
+
+def _repaired_items(lists: Column) -> Column:
+    """E-mail lists with domains in other letters."""
+    flat = lists.explode()
+    if not flat.str.contains(r"[^\x00-\x7f]").any():
+        return lists
+    return lists.list.eval(pl.element().map_batches(email, return_dtype=pl.String))
+
+
+def _lost_list(given: Column, read: Column, code: str) -> pl.DataFrame:
+    """Reasons where JSON stood that could not be read; a list of nothing but blanks is just empty."""
+    plain = given.str.strip_chars()
+    lost = (read.is_null() & plain.str.starts_with("[") & ~plain.str.contains(r"^\[\s*(?:\"\s*\"[\s,]*)*\]$")).fill_null(
+        value=False
+    )
+    return reasons(lost.arg_true(), code, given.filter(lost))
+
+
+def json_object(values: Column) -> tuple[Column, Column]:
+    """JSON objects as they stand (an empty one is null), and where something else stood."""
+    plain = trimmed(values)
+    valid = plain.str.starts_with("{") & plain.str.json_path_match("$").is_not_null()
+    bad = (plain.is_not_null() & ~valid).fill_null(value=False)
+    kept = pl.select(pl.when(valid & ~plain.str.contains(r"^\{\s*\}$")).then(plain)).to_series()
+    return kept, bad
+
+
+def _metadata(own: Column | None, extra: pl.DataFrame) -> Column:
+    """One JSON object of the record's own metadata and the columns nobody mapped; null and blank values are left out.
+
+    A column whose name the record's own metadata may hold already goes in as `column.<name>`.
+    """
+    pairs = [] if own is None else [_inner(own).alias("own")]
+    for name in extra.columns:
+        values = _blank_text_to_null(extra[name])
+        pair = _encoded(values, name)
+        if own is not None:
+            taken = own.str.contains(f'"{name}"', literal=True).fill_null(value=False)
+            pair = _repaired(pair, taken, lambda some: some.str.replace('"', '"column.', literal=True))
+        pairs.append(pair.alias(f"p{len(pairs)}"))
+    joined = pl.DataFrame(pairs).select(pl.concat_str(pl.all(), separator=",", ignore_nulls=True)).to_series()
+    return pl.select(pl.when(joined != "").then(pl.concat_str(pl.lit("{"), joined, pl.lit("}")))).to_series()
+
+
+def _encoded(values: Column, key: str) -> Column:
+    """`"key":value` as JSON, null where the value is."""
+    whole = values.alias(key).to_frame().select(pl.struct(key).struct.json_encode()).to_series()
+    return pl.select(pl.when(values.is_not_null()).then(_inner(whole))).to_series()
+
+
+def _inner(objects: Column) -> Column:
+    """What stands between the braces of JSON objects."""
+    return objects.str.slice(1).str.head(-1)
+
+
+def _blank_text_to_null(values: Column) -> Column:
+    return _apply(values, pl.when(_V.str.strip_chars() != "").then(_V)) if values.dtype == pl.String else values

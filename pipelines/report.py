@@ -1,0 +1,129 @@
+"""What a run did, as one frozen value: counts, reasons, timings, files. As JSON for machines, as a page for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["done", "done_with_rejects", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The ledger: every record and every broken line has one fate. `deleted` and `warnings` stand beside it."""
+
+    read: int = 0
+    rejected: int = 0
+    merged: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    deleted: int = 0
+    stale: int = 0
+    unknown: int = 0
+    warnings: int = 0
+
+    def balance(self) -> int:
+        """Records read minus the fates known; 0 where nothing was lost or doubled."""
+        fates = (self.rejected, self.merged, self.created, self.updated, self.unchanged, self.refused)
+        return self.read - sum(fates) - self.stale - self.unknown
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run's report, as `--json` prints it and `report.json` keeps it.
+
+    `seconds` has `total` and one entry a step; `examples` is code → where its first record stands; `files` is name →
+    path.
+    """
+
+    run_id: str
+    status: Status
+    exit_code: int
+    dry_run: bool
+    source: str
+    destination: str
+    run_dir: str
+    counts: Counts = Counts()
+    rejects_by_code: Mapping[str, int] = field(default_factory=dict)
+    warnings_by_code: Mapping[str, int] = field(default_factory=dict)
+    refused_by_reason: Mapping[str, int] = field(default_factory=dict)
+    merges_by_rule: Mapping[str, int] = field(default_factory=lambda: {"external_id": 0, "email": 0})
+    changed_fields: Mapping[str, int] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    examples: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_memory_bytes: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)
+    error: str | None = None
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """The report that `to_json` wrote."""
+        values: dict[str, Any] = json.loads(text)
+        return cls(**{**values, "counts": Counts(**values["counts"]), "notes": tuple(values["notes"])})
+
+
+def page(report: Report) -> str:
+    """One HTML file without scripts: the ledger as bars, the reasons as tables."""
+    counts = dataclasses.asdict(report.counts)
+    shown = [(name, count) for name, count in counts.items() if count or name in ("read", "rejected", "created")]
+    most = max((count for _, count in shown), default=1) or 1
+    bars = "".join(
+        f'<text x="0" y="{y + 14}">{name}</text>'
+        f'<rect x="110" y="{y + 3}" width="{count / most * 420:.1f}" height="13" class="{name}"/>'
+        f'<text x="{116 + count / most * 420:.1f}" y="{y + 14}">{count:,}</text>'
+        for y, (name, count) in zip(range(0, 22 * len(shown), 22), shown, strict=True)
+    )
+    tables = "".join(
+        _table(title, rows, report.examples)
+        for title, rows in (
+            ("Rejected, by reason", report.rejects_by_code),
+            ("Refused by the destination", report.refused_by_reason),
+            ("Warnings", report.warnings_by_code),
+            ("Merged, by rule", report.merges_by_rule),
+            ("Changed fields", report.changed_fields),
+        )
+        if any(rows.values())
+    )
+    facts = {
+        "From": report.source,
+        "To": report.destination,
+        "Status": f"{report.status.replace('_', ' ')} (exit {report.exit_code}{', dry run' if report.dry_run else ''})",
+        "Took": f"{report.seconds.get('total', 0):.1f} s, {report.peak_memory_bytes / 2**20:,.0f} MB at most",
+        **({"Error": report.error} if report.error else {}),
+    }
+    head = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items())
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>tranship run {html.escape(report.run_id)}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
+dl {{ display: grid; grid-template-columns: 5rem 1fr }} dt {{ color: #666 }} dd {{ margin: 0; overflow-wrap: anywhere }}
+svg text {{ font: 13px system-ui, sans-serif }} rect {{ fill: #4a7fb5 }}
+rect.rejected, rect.refused, rect.unknown, rect.stale {{ fill: #c0504d }} rect.warnings, rect.deleted {{ fill: #d9a441 }}
+table {{ border-collapse: collapse; margin-bottom: 1rem }} td {{ padding: .15rem 1rem .15rem 0 }}
+td.n {{ text-align: right; font-variant-numeric: tabular-nums }} td.e {{ color: #666 }}
+</style>
+<h1>Run {html.escape(report.run_id)}</h1><dl>{head}</dl>
+<svg width="640" height="{22 * len(shown)}" role="img" aria-label="The ledger">{bars}</svg>{tables}
+</html>
+"""
+
+
+def _table(title: str, rows: Mapping[str, int], examples: Mapping[str, str]) -> str:
+    cells = "".join(
+        f"<tr><td>{html.escape(name)}</td><td class=n>{count:,}</td><td class=e>{html.escape(examples.get(name, ''))}</td></tr>"
+        for name, count in sorted(rows.items(), key=lambda row: -row[1])
+        if count
+    )
+    return f"<h2>{title}</h2><table>{cells}</table>"

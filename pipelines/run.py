@@ -1,0 +1,476 @@
+"""The whole flow: read → map → normalise → validate → stage → identify → plan → gate → apply → report.
+
+The only file that joins steps and connectors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import resource
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from connectors import registry
+from connectors.contract import Load, Part, Plan, Source, Table
+from connectors.csv_file import CsvOptions
+from connectors.errors import ConfigError, GateClosed, Interrupted, TranshipError
+from pipelines import identify, mapping, normalise, report, stage, validate
+from pipelines.mapping import ColumnMap
+from pipelines.report import Counts, Report
+from pipelines.settings import Settings, limit
+from pipelines.stage import APPLY_STEP, IDENTIFY_STEP, PLAN_STEP, STAGE_STEP, BatchCounts, RunDirectory
+
+log = logging.getLogger("tranship")
+
+
+class Observer(Protocol):
+    """Who is told how far a run is; a terminal, a log, nobody."""
+
+    def step(self, name: str, total: int | None) -> None:
+        """A step begins; `total` is what `advanced` counts up to, null if unknown."""
+        ...
+
+    def advanced(self, position: int, records: int) -> None:
+        """How far the step is, and how many records that is."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something a person may want to know."""
+        ...
+
+
+class Quiet:
+    """Tells nobody."""
+
+    def step(self, name: str, total: int | None) -> None:
+        """Nothing."""
+
+    def advanced(self, position: int, records: int) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
+@dataclass
+class _Tally:
+    """What is known so far, across steps."""
+
+    read: int = 0
+    staged: int = 0
+    rejected: int = 0
+    by_code: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+    first: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def add(self, counts: BatchCounts) -> None:
+        """One batch more."""
+        self.read += counts.read
+        self.staged += counts.staged
+        self.rejected += counts.rejected
+        self.by_code.update(counts.by_code)
+        self.warnings.update(counts.warnings)
+        for code, place in counts.first.items():
+            self.first.setdefault(code, place)
+
+
+def run(settings: Settings, observer: Observer | None = None, *, now: datetime | None = None) -> Report:
+    """Do everything the settings say, continuing an earlier run of the same work that died.
+
+    Raises the errors of `connectors.errors`; those that come after the run directory exists leave their report in it.
+    """
+    observer = observer or Quiet()
+    table = _open_table(settings)
+    try:
+        source = _open_source(settings)
+        try:
+            layouts = source.layouts()
+            columns = mapping.propose(layouts, settings.columns, settings.defaults, settings.extra)
+            work = _work(settings, source)
+            directory = _continued(settings.state_dir, work) or RunDirectory.create(
+                settings.state_dir,
+                {
+                    "settings": _public(settings),
+                    "work": work,
+                    "source": source.fingerprint(),
+                    "columns": dict(columns.fields),
+                },
+                now or datetime.now(UTC),
+            )
+            notes = [f"{layout.name}: {', '.join(layout.notes)}" for layout in layouts if layout.notes]
+            wire = [c for layout in layouts for c in layout.columns]
+            return _Run(settings, directory, observer, notes).go(source, columns, list(dict.fromkeys(wire)), table)
+        finally:
+            source.close()
+    finally:
+        table.close()
+
+
+def resume(state_dir: Path, run_id: str, observer: Observer | None = None) -> Report:
+    """Continue a run that died or was interrupted, from its last finished step. Raises ConfigError if there is none."""
+    directory = RunDirectory.open(state_dir, run_id)
+    if (directory.path / "report.json").exists() and directory.manifest["status"] in ("done", "done_with_rejects"):
+        raise ConfigError(f"{directory.run_id}: is finished; nothing is left to do. See: tranship report {directory.run_id}")
+    settings = Settings(**directory.manifest["settings"] | {"state_dir": state_dir})
+    observer = observer or Quiet()
+    table = _open_table(settings)
+    try:
+        columns = _columns_of(directory)
+        if columns is not None:
+            directory.take_over()
+            return _Run(settings, directory, observer, []).go(None, columns, directory.manifest["wire"], table)
+    finally:
+        table.close()
+    # It died before its stage was complete: there is nothing to continue from, the same work starts anew.
+    return run(settings, observer)
+
+
+def _columns_of(directory: RunDirectory) -> ColumnMap | None:
+    facts = directory.done(STAGE_STEP)
+    return None if facts is None else ColumnMap(facts["fields"], tuple(facts["extra"]), facts["defaults"])
+
+
+def _open_source(settings: Settings) -> Source:
+    csv = CsvOptions(settings.encoding, settings.delimiter, settings.quote, settings.header)
+    return registry.open_source(settings.source, csv)
+
+
+def _open_table(settings: Settings) -> Table:
+    return registry.open_table(settings.destination, {"raw": settings.raw, "memory": settings.memory})
+
+
+def _public(settings: Settings) -> dict[str, Any]:
+    public = settings.model_dump(mode="json")
+    return public | {key: registry.shown(public[key]) for key in ("source", "destination")}
+
+
+def _work(settings: Settings, source: Source) -> str:
+    """What makes two runs the same work: settings and input. Empty for an input that cannot be known again."""
+    prints = source.fingerprint()
+    if any(print_["size"] is None for print_ in prints):
+        return ""
+    said = settings.model_dump(mode="json", exclude={"state_dir", "workers", "memory"})
+    return hashlib.sha256(json.dumps([said, prints], sort_keys=True).encode()).hexdigest()
+
+
+def _continued(state_dir: Path, work: str) -> RunDirectory | None:
+    """An earlier run of the same work whose process died when the stage was complete."""
+    for directory in stage.all_runs(state_dir) if work else ():
+        if directory.manifest.get("work") == work:
+            if directory.is_abandoned() and directory.done(STAGE_STEP) is not None:
+                directory.take_over()
+                return directory
+            return None
+    return None
+
+
+class _Run:
+    """One run, from its directory to its report."""
+
+    def __init__(self, settings: Settings, directory: RunDirectory, observer: Observer, notes: list[str]) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._observer = observer
+        self._notes = notes
+        self._seconds: dict[str, float] = {}
+        self._tally = _Tally()
+        self._merges: dict[str, int] = {"external_id": 0, "email": 0}
+        self._plan: Plan | None = None
+        self._columns: ColumnMap | None = None
+        self._wire: list[str] = []
+
+    def go(self, source: Source | None, columns: ColumnMap, wire: list[str], table: Table) -> Report:
+        started = time.perf_counter()
+        self._columns, self._wire = columns, wire
+        for text in self._notes:
+            self._observer.note(text)
+        try:
+            self._stage(source, columns, wire)
+            load = self._identify(columns)
+            self._make_plan(load, table)
+            self._gate()
+            if not self._settings.dry_run:
+                self._apply(load, table)
+        except GateClosed as error:
+            return self._end(started, "stopped", error)
+        except KeyboardInterrupt:
+            self._directory.manifest["status"] = "interrupted"
+            self._directory.save()
+            raise Interrupted(
+                f"Stopped; the destination is as it was. Continue with: tranship resume {self._directory.run_id}"
+                + (f" --state-dir {self._settings.state_dir}" if self._settings.state_dir != Path(".tranship") else "")
+            ) from None
+        except TranshipError as error:
+            self._end(started, "failed", error)
+            raise
+        return self._end(started, None, None)
+
+    # Steps -------------------------------------------------------------------------------------------------------
+
+    def _stage(self, source: Source | None, columns: ColumnMap, wire: list[str]) -> None:
+        done = self._directory.done(STAGE_STEP)
+        if done is not None:
+            self._tally = _Tally(
+                done["read"],
+                done["staged"],
+                done["rejected"],
+                Counter(done["by_code"]),
+                Counter(done["warnings"]),
+                {code: tuple(place) for code, place in done["first"].items()},
+            )
+            self._observer.note(f"continuing run {self._directory.run_id}: {self._tally.read:,} records are read already")
+            return
+        assert source is not None  # noqa: S101  (only a finished stage is continued without one)
+        with self._timed("read", source.size):
+            for position, counts in self._batches(source, columns):
+                self._tally.add(counts)
+                self._observer.advanced(position, self._tally.read)
+        tally = self._tally
+        self._directory.manifest["wire"] = wire
+        self._directory.finish(
+            STAGE_STEP,
+            {
+                **{"read": tally.read, "staged": tally.staged, "rejected": tally.rejected},
+                **{"by_code": tally.by_code, "warnings": tally.warnings, "first": tally.first},
+                **{"fields": dict(columns.fields), "extra": columns.extra, "defaults": dict(columns.defaults)},
+            },
+        )
+
+    def _batches(self, source: Source, columns: ColumnMap) -> Iterator[tuple[int, BatchCounts]]:
+        """Parts are turned into staged batches side by side; what comes back is in the order of the source."""
+        spelling = normalise.Spelling(
+            self._settings.timezone, self._settings.date_format, frozenset(self._settings.blocked)
+        )
+        with ThreadPoolExecutor(self._settings.workers) as pool:
+            ahead: deque[tuple[int, Future[BatchCounts]]] = deque()
+            try:
+                for number, part in enumerate(source.parts()):
+                    ahead.append((part.bytes_read, pool.submit(self._put_away, number, part, columns, spelling)))
+                    if len(ahead) > self._settings.workers + 1:
+                        position, future = ahead.popleft()
+                        yield position, future.result()
+                while ahead:
+                    position, future = ahead.popleft()
+                    yield position, future.result()
+            finally:
+                for _, future in ahead:
+                    future.cancel()
+
+    def _put_away(
+        self, number: int, part: Part, columns: ColumnMap, spelling: normalise.Spelling
+    ) -> BatchCounts:
+        batch = part.read()
+        if batch.records.is_empty():
+            return self._directory.add(number, batch, None, normalise.no_reasons())
+        batch_columns = columns if set(columns.fields) <= set(batch.records.columns) else _present(columns, batch.records)
+        normalised = normalise.customers(batch.records, batch_columns, spelling)
+        return self._directory.add(number, batch, normalised, validate.faults(normalised))
+
+    def _identify(self, columns: ColumnMap) -> Load:
+        with self._timed("identify", None):
+            done = self._directory.done(IDENTIFY_STEP)
+            if done is None:
+                done = self._decide()
+                self._directory.finish(IDENTIFY_STEP, done)
+            self._merges = done["merges"]
+            self._tally.rejected += done["ambiguous"]
+            for code, count in (("identity.ambiguous_email", done["ambiguous"]),):
+                if count:
+                    self._tally.by_code[code] += count
+                    self._tally.first.setdefault(code, tuple(done["first_ambiguous"]))
+            if done["shared"]:
+                self._tally.warnings["email.shared"] += done["shared"]
+        merged = sum(self._merges.values())
+        survivors = self._directory.survivors(
+            columns.targets, self._tally.staged - merged - done["ambiguous"]
+        )
+        settings = self._settings
+        return Load(
+            run_id=self._directory.run_id,
+            survivors=survivors,
+            source=registry.shown(settings.source),
+            mode=settings.mode,
+            overwrite_nulls=settings.nulls == "overwrite",
+            evolve=settings.evolve,
+            hard_delete=settings.deletes == "remove",
+            workspace=self._directory.path,
+            started_at=self._directory.manifest["started_at"],
+            ledger={"read": self._tally.read, "rejected": self._tally.rejected, "merged": merged},
+        )
+
+    def _decide(self) -> dict[str, Any]:
+        directory, settings = self._directory, self._settings
+        candidates = directory.candidates(identify.rows_to_look_at(directory.keys())) if self._tally.staged else None
+        if candidates is None or candidates.is_empty():
+            directory.keep_identity(pl.Series([], dtype=pl.UInt64), pl.DataFrame(), pl.DataFrame(schema=identify.MERGES))
+            return {"merges": {"external_id": 0, "email": 0}, "ambiguous": 0, "shared": 0, "first_ambiguous": None}
+        decided = identify.decide(candidates, settings.survivor)
+        rows = identify.rows_to_patch(decided, candidates, fill=settings.fill)
+        patched = identify.patched(directory.records(rows), decided, fill=settings.fill) if len(rows) else pl.DataFrame()
+        directory.keep_identity(pl.concat([decided.losers, decided.ambiguous]), patched, decided.merges)
+        directory.reject_identity("run", decided.ambiguous, "identity.ambiguous_email")
+        directory.warn("shared", decided.shared)
+        first = candidates.filter(pl.col("row").is_in(decided.ambiguous.implode())).sort("row").head(1)
+        return {
+            "merges": {"external_id": 0, "email": 0} | dict(decided.merges["rule"].value_counts().iter_rows()),
+            "ambiguous": len(decided.ambiguous),
+            "shared": decided.shared.height,
+            "first_ambiguous": [*first.select("source", "line").rows(), None][0],
+        }
+
+    def _make_plan(self, load: Load, table: Table) -> None:
+        with self._timed("plan", None):
+            done = self._directory.done(PLAN_STEP)
+            if done is not None and table.applied(load.run_id):
+                # It died between the commit and the report: the plan as it was then is what was done.
+                self._plan = Plan(Path(done["rows"]), done["counts"], done["changed_fields"], done["existing"])
+                self._directory.finish(APPLY_STEP, {})
+                return
+            plan = table.plan(load)
+            self._directory.finish(
+                PLAN_STEP,
+                {
+                    "rows": str(plan.rows),
+                    "counts": dict(plan.counts),
+                    "changed_fields": dict(plan.changed_fields),
+                    "existing": plan.existing,
+                },
+            )
+        self._plan = plan
+        for text in plan.notes:
+            self._observer.note(text)
+        self._notes += plan.notes
+        ambiguous = pl.scan_parquet(plan.rows).filter(pl.col("action") == "ambiguous").select("row").collect()["row"]
+        self._directory.reject_identity("destination", ambiguous, "identity.ambiguous_email")
+        if plan.counts["ambiguous"]:
+            self._tally.by_code["identity.ambiguous_email"] += plan.counts["ambiguous"]
+
+    def _gate(self) -> None:
+        """Limits that stop a run before its first write."""
+        settings, tally, plan = self._settings, self._tally, self._plan
+        assert plan is not None  # noqa: S101  (the plan is made)
+        if not tally.read and not settings.allow_empty:
+            raise GateClosed(
+                f"{registry.shown(settings.source)}: holds no record. Nothing was written. If that is right: --allow-empty"
+            )
+        rejected = tally.rejected + plan.counts["ambiguous"]
+        changes, deletes = plan.counts["update"], plan.counts["delete"]
+        for name, value, count, of, what in (
+            ("max-rejects", settings.max_rejects, rejected, tally.read, "records were rejected"),
+            ("max-deletes", settings.max_deletes, deletes, plan.existing, "customers would be deleted"),
+            ("max-changes", settings.max_changes, changes, plan.existing, "customers would change"),
+        ):
+            if value is not None and count > limit(value, of):
+                raise GateClosed(
+                    f"{count:,} of {of:,} {what}, more than --{name} {value}. Nothing was written. Look at "
+                    f"tranship report {self._directory.run_id}, then correct the source or raise the limit."
+                )
+
+    def _apply(self, load: Load, table: Table) -> None:
+        assert self._plan is not None  # noqa: S101  (the plan is made)
+        with self._timed("write", None):
+            if self._directory.done(APPLY_STEP) is None:
+                table.apply(load, self._plan)
+                self._directory.finish(APPLY_STEP, {})
+
+    @contextmanager
+    def _timed(self, name: str, total: int | None) -> Iterator[None]:
+        self._observer.step(name, total)
+        started = time.perf_counter()
+        log.info("step begins", extra={"run_id": self._directory.run_id, "step": name})
+        yield
+        self._seconds[name] = round(time.perf_counter() - started, 3)
+        log.info("step ends", extra={"run_id": self._directory.run_id, "step": name, "seconds": self._seconds[name]})
+
+    # Report ------------------------------------------------------------------------------------------------------
+
+    def _end(self, started: float, status: report.Status | None, error: TranshipError | None) -> Report:
+        settings, tally, directory = self._settings, self._tally, self._directory
+        files = directory.collect_findings(self._wire) if status != "failed" else {}
+        counts = self._counts()
+        if status is None:
+            if counts.balance():
+                raise RuntimeError(f"the ledger does not balance by {counts.balance()}: {counts}")
+            covered = settings.max_rejects is not None and not counts.refused
+            status = "done_with_rejects" if (counts.rejected or counts.refused) and not covered else "done"
+        exit_code = error.exit_code if error else 4 if status == "done_with_rejects" else 0
+        if self._plan is not None:
+            files["plan"] = self._plan.rows
+        files |= {"report": directory.path / "report.json", "page": directory.path / "report.html"}
+        made = Report(
+            run_id=directory.run_id,
+            status=status,
+            exit_code=exit_code,
+            dry_run=settings.dry_run,
+            source=registry.shown(settings.source),
+            destination=registry.shown(settings.destination),
+            run_dir=str(directory.path),
+            counts=counts,
+            rejects_by_code=dict(tally.by_code.most_common()),
+            warnings_by_code=dict(tally.warnings.most_common()),
+            refused_by_reason=_refused(self._plan),
+            merges_by_rule=self._merges,
+            changed_fields=dict(self._plan.changed_fields) if self._plan else {},
+            columns=dict(self._columns.fields) if self._columns else {},
+            examples={code: f"{place[0]}, line {place[1]}" for code, place in tally.first.items()},
+            notes=tuple(self._notes),
+            seconds={"total": round(time.perf_counter() - started, 3), **self._seconds},
+            peak_memory_bytes=_peak_memory(),
+            files={name: str(path) for name, path in files.items()},
+            error=str(error) if error else None,
+        )
+        directory.write("report.json", made.to_json())
+        directory.write("report.html", report.page(made))
+        directory.manifest["status"] = status
+        directory.save()
+        directory.secure()
+        log.info("run ends", extra={"run_id": made.run_id, "status": status, **dataclasses.asdict(counts)})
+        return made
+
+    def _counts(self) -> Counts:
+        planned = self._plan.counts if self._plan else dict.fromkeys(_PLANNED, 0)
+        return Counts(
+            read=self._tally.read,
+            rejected=self._tally.rejected + planned["ambiguous"],
+            merged=sum(self._merges.values()),
+            created=planned["create"],
+            updated=planned["update"],
+            unchanged=planned["unchanged"],
+            refused=planned["refused"],
+            deleted=planned["delete"],
+            warnings=self._tally.warnings.total(),
+        )
+
+
+_PLANNED = ("create", "update", "unchanged", "refused", "ambiguous", "delete")
+
+
+def _present(columns: ColumnMap, records: pl.DataFrame) -> ColumnMap:
+    """The map for a batch of a file without a header of its own (an empty file has no columns)."""
+    fields = {column: name for column, name in columns.fields.items() if column in records.columns}
+    return dataclasses.replace(columns, fields=fields)
+
+
+def _refused(plan: Plan | None) -> dict[str, int]:
+    if plan is None or not plan.counts["refused"]:
+        return {}
+    refused = pl.scan_parquet(plan.rows).filter(pl.col("action") == "refused")
+    return dict(refused.group_by("reason").len().sort("len", descending=True).collect().iter_rows())
+
+
+def _peak_memory() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

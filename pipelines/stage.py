@@ -1,0 +1,354 @@
+"""The run directory and what lies in it.
+
+`<state dir>/runs/<run id>/`, mode 0700, files 0600:
+
+manifest.json      settings without secrets, source fingerprints, state of each step
+stage/*.parquet    the canonical records, a file a batch: `_row` u64, `_source`, `_line` u64, `_email_blocked` bool, then
+                   the columns of `schemas.customer.COLUMNS`
+raw/*.parquet      records known by e-mail alone, as the source spelled them: their identity may yet fail
+rejected/*.parquet, warned/*.parquet   rejects and warnings, a file a batch, until they are put together
+identity/          dropped.parquet (rows that are no survivors), patched.parquet (survivors that took something over)
+rejects.csv, rejects.parquet, warnings.parquet, merges.parquet, plan.parquet, report.json, report.html
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from connectors.contract import Batch, Survivors
+from connectors.errors import ConfigError
+from pipelines.mapping import OURS
+from pipelines.normalise import Normalised, as_text
+from schemas.faults import sentence
+
+STAGE_STEP, IDENTIFY_STEP, PLAN_STEP, APPLY_STEP = "stage", "identify", "plan", "apply"
+_PART_BITS = 24
+_PATCHED = 1 << 62
+"""A survivor that took something over has its row number with this bit, the original is dropped."""
+_VALUE_SHOWN = 80
+
+
+class RunDirectory:
+    """One run's directory; the manifest is written whole at each change and renamed into place."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def create(cls, state_dir: Path, facts: Mapping[str, Any], now: datetime) -> RunDirectory:
+        """A new run with an id that sorts by time. Raises ConfigError where the directory cannot be made."""
+        run_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        path = state_dir / "runs" / run_id
+        try:
+            for folder in (state_dir, state_dir / "runs", path, *(path / name for name in _FOLDERS)):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{state_dir}: no run directory can be made here ({error.strerror}). Use --state-dir.") from error
+        owner = {"pid": os.getpid(), "host": socket.gethostname()}
+        run = cls(path, {"run_id": run_id, "started_at": now.isoformat(), "status": "running", **owner, "steps": {}, **facts})
+        run.save()
+        return run
+
+    @classmethod
+    def open(cls, state_dir: Path, run_id: str) -> RunDirectory:
+        """An earlier run, by its id or `last`. Raises ConfigError if there is none."""
+        if run_id == "last":
+            newest = next(iter(all_runs(state_dir)), None)
+            if newest is None:
+                raise ConfigError(f"{state_dir}: there is no run here yet. Is this the right --state-dir?")
+            return newest
+        path = state_dir / "runs" / run_id
+        try:
+            return cls(path, json.loads((path / "manifest.json").read_text()))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{run_id}: there is no such run in {state_dir}. List them with: tranship runs") from error
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, which is the directory's name."""
+        return self.path.name
+
+    def done(self, step: str) -> dict[str, Any] | None:
+        """What a finished step left behind, null if it is not finished."""
+        facts = self.manifest["steps"].get(step)
+        return dict(facts) if facts is not None else None
+
+    def finish(self, step: str, facts: Mapping[str, Any]) -> None:
+        """A step is finished; it will not be done again."""
+        self.manifest["steps"][step] = dict(facts)
+        self.save()
+
+    def save(self) -> None:
+        """Write the manifest, synced."""
+        self.write("manifest.json", json.dumps(self.manifest, indent=1))
+
+    def write(self, name: str, text: str) -> None:
+        """A small file, whole or not at all."""
+        temporary = self.path / f".{name}.partial"
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(self.path / name)
+
+    def secure(self) -> None:
+        """Only the owner reads what libraries have written."""
+        for file in self.path.rglob("*"):
+            if file.is_file():
+                file.chmod(0o600)
+
+    def take_over(self) -> None:
+        """This process continues the run."""
+        self.manifest |= {"pid": os.getpid(), "host": socket.gethostname(), "status": "running"}
+        self.save()
+
+    def is_abandoned(self) -> bool:
+        """Whether the process that ran it is gone from this machine without having finished."""
+        if self.manifest["status"] != "running" or self.manifest["host"] != socket.gethostname() or os.name != "posix":
+            return False
+        try:
+            os.kill(self.manifest["pid"], 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+    # Batches -----------------------------------------------------------------------------------------------------
+
+    def add(self, number: int, batch: Batch, good: Normalised | None, reasons: pl.DataFrame) -> BatchCounts:
+        """Put one batch away: good records to the stage, bad ones and broken lines to the rejects, warnings beside.
+
+        `reasons` are `schemas.faults.REASONS`; `good` is the whole normalised batch.
+        """
+        name = f"{number:06}.parquet"
+        wire = batch.records
+        bad = reasons["at"].unique()
+        kept = pl.repeat(True, wire.height, dtype=pl.Boolean, eager=True)
+        if not bad.is_empty():
+            kept = kept.scatter(bad, False)
+        warnings = pl.DataFrame(schema=_WARNINGS)
+        staged = 0
+        if good is not None:
+            stood = pl.DataFrame(
+                {
+                    "_row": pl.int_range(wire.height, dtype=pl.UInt64, eager=True) + (number << _PART_BITS),
+                    "_source": pl.repeat(batch.source, wire.height, dtype=pl.String, eager=True),
+                    "_line": batch.lines,
+                    "_email_blocked": good.email_blocked,
+                }
+            )
+            records = pl.concat([stood, good.records], how="horizontal")
+            records = records if bad.is_empty() else records.filter(kept)
+            staged = records.height
+            _write(records, self.path / "stage" / name)
+            alone = kept & good.records["external_id"].is_null()
+            if alone.any():
+                raw = pl.concat([stood.select("_row", "_source", "_line"), _as_texts(wire)], how="horizontal")
+                _write(raw.filter(alone), self.path / "raw" / name)
+            warnings = (
+                good.warnings.filter(~pl.col("at").is_in(bad.implode()))
+                .join(stood.with_row_index("at"), on="at", maintain_order="left")
+                .select(source="_source", line="_line", code="code", value="value")
+            )
+            if warnings.height:
+                _write(warnings, self.path / "warned" / name)
+        rejects = _rejects(batch, reasons)
+        if rejects.height:
+            _write(rejects, self.path / "rejected" / name)
+        return BatchCounts(
+            read=wire.height + batch.broken.height,
+            staged=staged,
+            rejected=rejects.height,
+            by_code=_counted(pl.concat([reasons["code"], batch.broken["code"]])),
+            first=_first_of_each(batch, reasons),
+            warnings=_counted(warnings["code"]),
+        )
+
+    def staged_files(self) -> tuple[Path, ...]:
+        """The stage, in the order of reading."""
+        return tuple(sorted((self.path / "stage").glob("*.parquet")))
+
+    def keys(self) -> Iterator[pl.DataFrame]:
+        """What identity is decided on, file by file: _row, external_id, email (null if blocked)."""
+        for file in self.staged_files():
+            yield pl.read_parquet(file, columns=["_row", "external_id", "email", "_email_blocked"]).select(
+                "_row", "external_id", _matching_email()
+            )
+
+    def candidates(self, rows: pl.Series) -> pl.DataFrame:
+        """The keys, times and places of these rows: row, source, line, external_id, email, updated_at."""
+        return (
+            pl.scan_parquet(self.staged_files())
+            .join(pl.LazyFrame({"_row": rows}), on="_row", how="semi")
+            .select("_row", "_source", "_line", "external_id", _matching_email(), "updated_at")
+            .rename({"_row": "row", "_source": "source", "_line": "line"})
+            .collect(engine="streaming")
+        )
+
+    def records(self, rows: pl.Series) -> pl.DataFrame:
+        """Whole staged records."""
+        return (
+            pl.scan_parquet(self.staged_files())
+            .join(pl.LazyFrame({"_row": rows}), on="_row", how="semi")
+            .collect(engine="streaming")
+        )
+
+    def keep_identity(self, dropped: pl.Series, patched: pl.DataFrame, merges: pl.DataFrame) -> None:
+        """Write down who is no survivor, which survivors took something over, and every merge."""
+        both = pl.concat([dropped, patched["_row"]]).cast(pl.UInt64) if patched.height else dropped.cast(pl.UInt64)
+        _write(both.alias("row").to_frame(), self.path / "identity" / "dropped.parquet")
+        target = self.path / "identity" / "patched.parquet"
+        target.unlink(missing_ok=True)
+        if patched.height:
+            _write(patched.with_columns(pl.col("_row") | _PATCHED), target)
+        _write(merges, self.path / "merges.parquet")
+
+    def survivors(self, columns: tuple[str, ...], count: int) -> Survivors:
+        """What a destination is given."""
+        patched = self.path / "identity" / "patched.parquet"
+        files = (*self.staged_files(), *([patched] if patched.exists() else []))
+        return Survivors(files, self.path / "identity" / "dropped.parquet", columns, count)
+
+    # Rejects and warnings ----------------------------------------------------------------------------------------
+
+    def reject_identity(self, name: str, rows: pl.Series, code: str) -> None:
+        """Records whose identity failed go from the stage to the rejects, as the source spelled them.
+
+        `name` says who found it; the same finder's earlier finding is replaced.
+        """
+        target = self.path / "rejected" / f"identity-{name}.parquet"
+        target.unlink(missing_ok=True)
+        if rows.is_empty():
+            return
+        raw = [pl.scan_parquet(file) for file in sorted((self.path / "raw").glob("*.parquet"))]
+        found = pl.concat(raw, how="diagonal").filter(pl.col("_row").is_in((rows & (_PATCHED - 1)).implode())).collect()
+        _write(
+            found.drop("_row", "_source", "_line").with_columns(
+                found["_source"],
+                found["_line"],
+                _codes=pl.lit(code),
+                _reasons=pl.lit(sentence(code)),
+                _text=pl.lit(None, pl.String),
+            ),
+            target,
+        )
+
+    def warn(self, name: str, warnings: pl.DataFrame) -> None:
+        """Warnings found after the batches: source, line, code, value."""
+        target = self.path / "warned" / f"{name}.parquet"
+        target.unlink(missing_ok=True)
+        if warnings.height:
+            _write(warnings.select(_WARNINGS.keys()), target)
+
+    def collect_findings(self, columns: list[str]) -> dict[str, Path]:
+        """Put rejects and warnings together. `columns` is the source's own order."""
+        files = {}
+        rejects = [pl.scan_parquet(file) for file in sorted((self.path / "rejected").glob("*.parquet"))]
+        if rejects:
+            whole = pl.concat(rejects, how="diagonal")
+            present = whole.collect_schema().names()
+            whole = whole.select(*(name for name in columns if name in present), *OURS)
+            whole.sink_parquet(self.path / "rejects.parquet")
+            files["rejects_parquet"] = self.path / "rejects.parquet"
+            files["rejects"] = self.path / "rejects.csv"
+            pl.scan_parquet(files["rejects_parquet"]).sink_csv(files["rejects"])
+        warned = sorted((self.path / "warned").glob("*.parquet"))
+        frame = pl.concat([pl.scan_parquet(file) for file in warned]) if warned else pl.LazyFrame(schema=_WARNINGS)
+        frame.sink_parquet(self.path / "warnings.parquet")
+        return files | {"warnings": self.path / "warnings.parquet", "merges": self.path / "merges.parquet"}
+
+
+_FOLDERS = ("stage", "raw", "rejected", "warned", "identity")
+_WARNINGS = {"source": pl.String, "line": pl.UInt64, "code": pl.String, "value": pl.String}
+
+
+@dataclass(frozen=True)
+class BatchCounts:
+    """What became of one batch; `first` is code → (source, line) of its first record."""
+
+    read: int
+    staged: int
+    rejected: int
+    by_code: dict[str, int]
+    first: dict[str, tuple[str, int]]
+    warnings: dict[str, int]
+
+
+def all_runs(state_dir: Path) -> list[RunDirectory]:
+    """Every run in a state directory, newest first."""
+    found = sorted((state_dir / "runs").glob("*/manifest.json"), reverse=True)
+    return [RunDirectory.open(state_dir, manifest.parent.name) for manifest in found]
+
+
+def _matching_email() -> pl.Expr:
+    return pl.when(~pl.col("_email_blocked")).then("email").alias("email")
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    frame.write_parquet(path, compression="lz4", statistics=False)
+
+
+def _as_texts(wire: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame([as_text(column) for column in wire.drop(OURS, strict=False)])
+
+
+def _counted(codes: pl.Series) -> dict[str, int]:
+    return dict(codes.value_counts().iter_rows())
+
+
+def _first_of_each(batch: Batch, reasons: pl.DataFrame) -> dict[str, tuple[str, int]]:
+    stood = pl.DataFrame({"line": batch.lines}).with_row_index("at")
+    lines = pl.concat(
+        [
+            reasons.join(stood, on="at").select("code", "line"),
+            batch.broken.select("code", "line"),
+        ]
+    )
+    return {code: (batch.source, line) for code, line in lines.group_by("code").agg(pl.col("line").min()).iter_rows()}
+
+
+def _rejects(batch: Batch, reasons: pl.DataFrame) -> pl.DataFrame:
+    """Rejected records and broken lines in the source's own columns and spelling, with place and reasons."""
+    kinds = pl.concat([reasons["code"], batch.broken["code"]]).unique()
+    said = pl.Series([sentence(code) for code in kinds], dtype=pl.String)
+    shown = pl.col("value").str.head(_VALUE_SHOWN)
+    each = reasons.with_columns(
+        said=pl.concat_str(
+            pl.col("code").replace_strict(kinds, said, return_dtype=pl.String),
+            pl.when(shown.is_not_null()).then(pl.format(' (found "{}")', shown)).otherwise(pl.lit("")),
+        )
+    )
+    by_record = each.group_by("at", maintain_order=True).agg(
+        _codes=pl.col("code").str.join(" "), _reasons=pl.col("said").str.join("; ")
+    )
+    records = (
+        _as_texts(batch.records)
+        .with_columns(pl.lit(batch.source).alias("_source"), batch.lines.alias("_line"))
+        .with_row_index("at")
+        .join(by_record, on="at", maintain_order="left")
+        .with_columns(pl.lit(None, pl.String).alias("_text"))
+        .drop("at")
+    )
+    broken = batch.broken.select(
+        _source=pl.lit(batch.source),
+        _line="line",
+        _codes="code",
+        _reasons=pl.concat_str(
+            pl.col("code").replace_strict(kinds, said, return_dtype=pl.String),
+            pl.when(pl.col("detail") != "").then(pl.format(" ({})", "detail")).otherwise(pl.lit("")),
+        ),
+        _text="text",
+    )
+    return pl.concat([records, broken], how="diagonal").sort("_line")

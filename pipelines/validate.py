@@ -1,0 +1,56 @@
+"""Which records of a batch are customers: the canonical model, and the rules over more than one field."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import polars as pl
+from pandera.errors import SchemaErrors
+
+from pipelines.normalise import Normalised
+from schemas.customer import Customer
+from schemas.faults import REASONS, reasons
+
+_FAULT_OF_CHECK: Final = {
+    "not_nullable": "missing",
+    "str_length": "too_long",
+    "str_matches": "syntax",
+    "mailbox": "syntax",
+    "isin": "unknown",
+    "in_range": "range",
+    "no_control": "control",
+}
+
+
+def faults(batch: Normalised) -> pl.DataFrame:
+    """Every reason against the records of a batch (`schemas.faults.REASONS`), in order of position and code.
+
+    A value that could not be read has its one reason from normalising; being null by now, it breaks no other rule.
+    """
+    found = pl.concat([batch.unreadable, _against_model(batch.records), _without_identity(batch)])
+    return found.unique().sort("at", "code")
+
+
+def _against_model(records: pl.DataFrame) -> pl.DataFrame:
+    try:
+        Customer.validate(records, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases
+        if cases["index"].has_nulls():
+            # Not about a record: the frame itself is not what it should be. That is our bug.
+            raise RuntimeError(f"normalised batch breaks its schema: {cases['check'].unique().to_list()}") from error
+        kinds = cases["check"].unique()
+        names = pl.Series([_FAULT_OF_CHECK[re.split(r"\W", kind, maxsplit=1)[0]] for kind in kinds], dtype=pl.String)
+        return cases.select(
+            at=pl.col("index").cast(pl.UInt32),
+            code=pl.concat_str("column", pl.lit("."), pl.col("check").replace_strict(kinds, names)),
+            value=pl.when(pl.col("check") != "not_nullable").then(pl.col("failure_case").cast(pl.String)),
+        )
+    return pl.DataFrame(schema=REASONS)
+
+
+def _without_identity(batch: Normalised) -> pl.DataFrame:
+    """Neither an id nor an e-mail that can identify the customer."""
+    nobody = batch.records["external_id"].is_null() & (batch.records["email"].is_null() | batch.email_blocked)
+    return reasons(nobody.arg_true(), "identity.missing")

@@ -1,0 +1,133 @@
+"""The words a customer record may use: countries, currencies, time zones, languages, statuses, phone plans.
+
+Short lists stand here; long ones are CSV files in data/, read on first use. data/README.md has their sources
+and editions, data/build.py writes them. Frames are shared between callers: none is ever changed in place.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+import polars as pl
+from polars.datatypes import DataTypeClass
+
+# The two enums of the canonical customer.
+CUSTOMER_TYPES = ("BUSINESS", "INDIVIDUAL")
+STATUSES = ("active", "trial", "inactive", "suspended", "cancelled")
+
+# Folded (trimmed, lower case, runs of space, hyphen and underscore as one underscore) -> status.
+# Source: status words of the five providers as of 2026-11, GrowPanel's (lead, trialing, past_due, canceled,
+# trial_ended, paused) and the canonical ones, with the British spellings.
+STATUS_WORDS: dict[str, str] = {
+    "active": "active",
+    "trial": "trial",
+    "trialing": "trial",
+    "trialling": "trial",
+    "inactive": "inactive",
+    "lead": "inactive",
+    "trial_ended": "inactive",
+    "suspended": "suspended",
+    "paused": "suspended",
+    "past_due": "suspended",
+    "cancelled": "cancelled",
+    "canceled": "cancelled",
+}
+
+# What people type when they have no value. It identifies nobody, so it never matches. All
+# lower case; ours, and defaults only.
+BLOCKED_EMAIL_LOCALS = frozenset({"noreply", "no-reply", "no_reply", "donotreply", "do-not-reply"})
+BLOCKED_EMAILS = frozenset({"test@test.com", "test@example.com", "none@none.com", "na@na.com", "n/a@n/a.com"})
+BLOCKED_IDS = frozenset({"n/a", "na", "none", "null", "unknown", "test", "tbd", "-", "?", "0"})
+EMPTY_WORDS_EMAIL = frozenset({"n/a", "none", "null", "na", "unknown", "-", "?"})
+
+# The country column of calling codes that belong to no country (+800 and the like): UN M.49 "World".
+WORLD = "001"
+
+
+@cache
+def countries() -> pl.DataFrame:
+    """Frame of spelling (upper case, single spaces) and code (ISO 3166-1 alpha-2), one row per spelling.
+
+    Spellings are alpha-2, alpha-3, English names and common aliases. What could mean two countries (Korea,
+    America) is not there. Sources: ISO 3166-1 by pycountry 26.2.16, CLDR 47 English names, own aliases.
+    """
+    return _table("countries.csv")
+
+
+@cache
+def country_codes() -> frozenset[str]:
+    """The ISO 3166-1 alpha-2 codes, without user-assigned ones such as XK. Source as countries()."""
+    return frozenset(countries()["code"])
+
+
+@cache
+def currencies() -> frozenset[str]:
+    """The active ISO 4217 codes without XXX (none) and XTS (tests). Source: pycountry 26.2.16."""
+    return frozenset(_table("currencies.csv")["code"])
+
+
+@cache
+def timezones() -> pl.DataFrame:
+    """Frame of spelling (lower case) and name (as IANA spells it), one row per name.
+
+    Links such as US/Pacific are names too, and stay what they are.
+    Source: IANA time zone database 2026f by tzdata 2026.6.
+    """
+    return _table("timezones.csv")
+
+
+@cache
+def timezone_names() -> frozenset[str]:
+    """The names IANA knows, in its spelling. Source as timezones()."""
+    return frozenset(timezones()["name"])
+
+
+@cache
+def languages() -> pl.DataFrame:
+    """Frame of spelling (lower case, single spaces) and code (BCP 47, shortest form), one row per spelling.
+
+    Spellings are three-letter codes that have a two-letter one (deu and ger -> de) and English names, of
+    which a few carry a region or script (flemish -> nl-BE). Codes in their shortest form are not there.
+    Sources: ISO 639 by pycountry 26.2.16, CLDR 47 English names, own aliases.
+    """
+    return _table("languages.csv")
+
+
+@cache
+def phone_regions() -> pl.DataFrame:
+    """Frame of country, calling_code, trunk and lengths, one row per country.
+
+    country is an ISO 3166-1 alpha-2 code, or one of the numbering plans' own AC, TA, XK. trunk is what is
+    dialled before a national number and is no part of it, empty if nothing is. Bit n of lengths (UInt32) is
+    set where a national number of n digits, trunk not counted, is possible.
+    Source: phonenumbers 9.0.43 (libphonenumber); the trunk of BY is ours.
+    """
+    return _phones().filter(pl.col("country") != WORLD)
+
+
+@cache
+def phone_prefixes() -> pl.DataFrame:
+    """Frame of prefix, calling_code and lengths: what the first three digits of an international number tell.
+
+    A prefix has one row, or none if no calling code starts it. Bit n of lengths (UInt32) is set where n
+    digits behind the calling code are possible in some country that has it. Source as phone_regions().
+    """
+    plans = _phones().group_by("calling_code").agg(pl.col("lengths").bitwise_or())
+    rows = [
+        (str(prefix), calling_code, lengths)
+        for calling_code, lengths in plans.rows()
+        for prefix in range(int(calling_code.ljust(3, "0")), int(calling_code.ljust(3, "9")) + 1)
+    ]
+    schema = {"prefix": pl.String, "calling_code": pl.String, "lengths": pl.UInt32}
+    return pl.DataFrame(rows, schema, orient="row").sort("prefix")
+
+
+@cache
+def _phones() -> pl.DataFrame:
+    return _table("phones.csv", {"lengths": pl.UInt32})
+
+
+def _table(name: str, dtypes: Mapping[str, DataTypeClass] | None = None) -> pl.DataFrame:
+    """A CSV of data/ as text, but for columns with a dtype of their own. Never null: NA is Namibia."""
+    content = files("schemas").joinpath("data", name).read_bytes()
+    return pl.read_csv(content, infer_schema=False, schema_overrides=dtypes, empty_string_is_null=False)

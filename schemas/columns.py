@@ -1,0 +1,90 @@
+"""Which column names mean which canonical field: the synonyms seen in exports of billing and CRM systems.
+
+Names are compared folded: lower case, without accents on Latin letters, and only letters and digits kept, so that
+`Customer ID`, `customer_id`, `customerId` and `CUSTOMER-ID` are one spelling. What stands in brackets at the end
+(`Created (UTC)`) is tried with and without.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+from schemas.customer import COLUMNS
+
+_SYNONYMS: Final[dict[str, str]] = {
+    "external_id": "externalid external_customer_id customer_id customerid customer_key customer_number customer_no "
+    "customer_code client_id client_number account_id account_number account_code account_no external_key "
+    "external_reference customer_reference cust_id id",
+    "email": "e_mail email_address e_mail_address mail primary_email customer_email contact_email user_email",
+    "name": "customer_name company company_name display_name full_name account_name client_name customer "
+    "organization organisation organization_name organisation_name",
+    "legal_name": "legal_company_name legal_entity legal_entity_name registered_name company_legal_name",
+    "customer_type": "client_type account_type type_of_customer",
+    "phone": "phone_number telephone telephone_number tel primary_phone phone_no contact_phone mobile mobile_phone",
+    "address_line1": "address_line_1 address1 address street street_address address_1 line1 billing_address "
+    "billing_address_line1 billing_address_line_1 billing_street",
+    "address_line2": "address_line_2 address2 address_2 line2 street2 suite billing_address_line2 "
+    "billing_address_line_2",
+    "city": "town city_town billing_city locality",
+    "state": "state_province province region state_region state_or_province county billing_state",
+    "zip_code": "zip postal_code zip_postal_code postcode post_code zipcode postalcode zip_or_postal_code plz "
+    "billing_zip billing_postal_code",
+    "country": "country_code country_name country_region billing_country",
+    "currency": "currency_code default_currency billing_currency",
+    "timezone": "time_zone tz",
+    "language": "lang locale language_code preferred_language",
+    "status": "customer_status account_status lifecycle_status subscription_status",
+    "net_terms": "payment_terms net_payment_terms payment_terms_days net_terms_days net_days terms_days",
+    "created_at": "created created_date date_created creation_date created_on signup_date signed_up_at created_time "
+    "created_utc customer_since",
+    "updated_at": "updated updated_date date_updated last_updated modified modified_at last_modified updated_on "
+    "last_modified_date modified_date last_updated_at last_modified_at updated_utc",
+    "trial_started": "trial_start trial_started_at trial_start_date trial_began",
+    "paid_started": "paid_start paid_started_at paid_start_date paid_since first_paid_at",
+    "cancel_date": "cancelled_at canceled_at cancellation_date cancel_at cancelled_on canceled_on churned_at "
+    "date_cancelled date_canceled",
+    "tax_id": "vat_id vat_number vat tax_number tax_identification_number vat_no tax_id_number ust_id abn",
+    "billing_contact_name": "billing_contact billing_name invoice_contact billing_contact_full_name",
+    "billing_contact_email": "billing_email invoice_email billing_contact_e_mail billing_e_mail accounts_payable_email",
+    "invoice_cc_emails": "cc_emails invoice_cc cc_email invoice_cc_email additional_emails additional_invoice_emails",
+    "aliases": "alias ingest_aliases other_ids",
+    "metadata": "meta_data custom_fields custom_data attributes",
+    "provider": "billing_provider source_provider",
+    "provider_id": "billing_provider_id provider_customer_id",
+}
+
+
+def fold(column: str) -> str:
+    """The spelling names are compared in: lower case letters and digits only."""
+    plain = unicodedata.normalize("NFKD", column).casefold()
+    return "".join(c for c in plain if c.isalnum())
+
+
+_FIELD_OF: Final[dict[str, str]] = {
+    fold(word): field for field, words in _SYNONYMS.items() for word in (field, *words.split())
+}
+
+
+def field_of(column: str) -> str | None:
+    """The canonical field a column name means, or null. Exact names and synonyms only: nothing is guessed."""
+    return _FIELD_OF.get(fold(column)) or _FIELD_OF.get(
+        fold(re.sub(r"[\s_-]*[(\[][^)\]]*[)\]]\s*$", "", column))
+    )
+
+
+def match(columns: list[str]) -> dict[str, list[str]]:
+    """Field → the columns that fit it, in the order of the columns.
+
+    Where a column carries the field's own name, synonyms beside it are other things (`id` beside `external_id`) and
+    are left alone. Two or more columns under a field mean that a person must choose.
+    """
+    found: dict[str, list[str]] = {}
+    for column in columns:
+        if field := field_of(column):
+            found.setdefault(field, []).append(column)
+    for field, fitting in found.items():
+        own = [column for column in fitting if fold(column) == fold(field)]
+        found[field] = own or fitting
+    return {field: found[field] for field in COLUMNS if field in found}

@@ -1,0 +1,132 @@
+"""The canonical customer: what every source is turned into and every destination receives.
+
+`Customer` is the contract, and it is what runs: each batch of normalised records is validated against it. The
+spelling a value is normalised to is described in `pipelines/normalise.py`; here stands what must hold afterwards.
+
+Everything but `name` may be null; null means that the value is absent. A record needs an external id or an e-mail
+that can identify it (`identity.missing`), a rule over two fields that `pipelines/validate.py` adds.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import pandera.polars as pa
+import polars as pl
+
+from schemas.codes import CUSTOMER_TYPES, STATUSES, country_codes, currencies, timezone_names
+
+if TYPE_CHECKING:
+    from pandera.api.polars.types import PolarsData
+
+INSTANT: Final = pl.Datetime("us", "UTC")
+
+_ATEXT = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]"
+_QUOTED = r'"(?:[^"\\\x00-\x1f\x7f-\x{10FFFF}]|\\[\x20-\x7e])*"'
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+MAILBOX: Final = rf"^(?:{_ATEXT}+(?:\.{_ATEXT}+)*|{_QUOTED})@(?:{_LABEL}\.)+{_LABEL}$"
+"""RFC 5321 mailbox in lower case, with a domain of at least two labels. Lengths are checked beside it."""
+
+# RFC 5646, section 2.1, `langtag` and `privateuse`; grandfathered tags are left out, all have a modern form.
+LANGUAGE_TAG: Final = (
+    r"^(?:(?:[A-Za-z]{2,3}(?:-[A-Za-z]{3}){0,3}|[A-Za-z]{4}|[A-Za-z]{5,8})"
+    r"(?:-[A-Za-z]{4})?(?:-(?:[A-Za-z]{2}|[0-9]{3}))?"
+    r"(?:-(?:[A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*"
+    r"(?:-[A-WY-Za-wy-z0-9](?:-[A-Za-z0-9]{2,8})+)*"
+    r"(?:-[Xx](?:-[A-Za-z0-9]{1,8})+)?|[Xx](?:-[A-Za-z0-9]{1,8})+)$"
+)
+
+_LONGEST = {"max_value": 255}
+_YEARS = {
+    "min_value": datetime(1900, 1, 1, tzinfo=UTC),
+    "max_value": datetime(2200, 1, 1, tzinfo=UTC),
+    "include_max": False,
+}
+
+
+def is_mailbox(address: pl.Expr) -> pl.Expr:
+    """Whether a lower-case address is a mailbox: at most 64 characters before the `@`, 253 behind it, and a last
+    label that is not a number.
+    """
+    return address.str.contains(MAILBOX) & ~address.str.contains(r"^.{65,}@|@.{254}|\.[0-9]+$")
+
+
+class Customer(pa.DataFrameModel):
+    """One customer a row. Columns in this order; text unless said otherwise.
+
+    The kind of a check names the fault of a record that breaks it: `not_nullable` → missing, `str_length` → too_long,
+    `isin` → unknown, `in_range` → range, `str_matches` and `mailbox` → syntax, `no_control` → control.
+    """
+
+    external_id: str = pa.Field(
+        nullable=True, str_length=_LONGEST, description="Your own id of the customer."
+    )
+    email: str = pa.Field(nullable=True, str_length={"max_value": 254}, description="RFC 5321 mailbox.")
+    name: str = pa.Field(nullable=False, str_length=_LONGEST, description="Company or person.")
+    legal_name: str = pa.Field(nullable=True, str_length=_LONGEST)
+    customer_type: str = pa.Field(nullable=True, isin=CUSTOMER_TYPES)
+    phone: str = pa.Field(nullable=True, description="E.164 where it can be read, else as given.")
+    address_line1: str = pa.Field(nullable=True, str_length=_LONGEST)
+    address_line2: str = pa.Field(nullable=True, str_length=_LONGEST)
+    city: str = pa.Field(nullable=True, str_length=_LONGEST)
+    state: str = pa.Field(nullable=True, str_length=_LONGEST)
+    zip_code: str = pa.Field(nullable=True, str_length=_LONGEST, description="Text: it keeps its zeros.")
+    country: str = pa.Field(nullable=True, isin=sorted(country_codes()), description="ISO 3166-1 alpha-2.")
+    currency: str = pa.Field(nullable=True, isin=sorted(currencies()), description="ISO 4217.")
+    timezone: str = pa.Field(nullable=True, isin=sorted(timezone_names()), description="IANA name.")
+    language: str = pa.Field(nullable=True, str_matches=LANGUAGE_TAG, description="BCP 47, well formed.")
+    status: str = pa.Field(nullable=True, isin=STATUSES)
+    net_terms: pl.Int32 = pa.Field(
+        nullable=True, in_range={"min_value": 0, "max_value": 3650}, description="Days."
+    )
+    created_at: INSTANT = pa.Field(nullable=True, in_range=_YEARS)  # type: ignore[valid-type]
+    updated_at: INSTANT = pa.Field(nullable=True, in_range=_YEARS)  # type: ignore[valid-type]
+    trial_started: INSTANT = pa.Field(nullable=True, in_range=_YEARS)  # type: ignore[valid-type]
+    paid_started: INSTANT = pa.Field(nullable=True, in_range=_YEARS)  # type: ignore[valid-type]
+    cancel_date: INSTANT = pa.Field(nullable=True, in_range=_YEARS)  # type: ignore[valid-type]
+    tax_id: str = pa.Field(nullable=True)
+    billing_contact_name: str = pa.Field(nullable=True, str_length=_LONGEST)
+    billing_contact_email: str = pa.Field(nullable=True, str_length={"max_value": 254})
+    invoice_cc_emails: pl.List(pl.String) = pa.Field(nullable=True)  # type: ignore[valid-type]
+    aliases: pl.List(pl.String) = pa.Field(nullable=True, description="Other ids of this customer.")  # type: ignore[valid-type]
+    metadata: str = pa.Field(nullable=True, description="JSON object: whatever has no column here.")
+    provider: str = pa.Field(nullable=True, description="Billing provider the record came from.")
+    provider_id: str = pa.Field(nullable=True, description="Its id there.")
+
+    @pa.check("email", "billing_contact_email", name="mailbox")
+    def _mailbox(cls, data: PolarsData) -> pl.LazyFrame:  # noqa: N805
+        address = pl.col(data.key)
+        # An address that is too long has its own fault; its syntax is not asked.
+        return data.lazyframe.select(is_mailbox(address) | (address.str.len_chars() > 254))
+
+    @pa.check("invoice_cc_emails", name="mailbox")
+    def _mailboxes(cls, data: PolarsData) -> pl.LazyFrame:  # noqa: N805
+        each = pl.element()
+        good = is_mailbox(each) & (each.str.len_chars() <= 254)
+        return data.lazyframe.select(pl.col(data.key).list.eval(good).list.all())
+
+    @pa.check("external_id", name="no_control")
+    def _no_control(cls, data: PolarsData) -> pl.LazyFrame:  # noqa: N805
+        return data.lazyframe.select(~pl.col(data.key).str.contains(r"\p{Cc}"))
+
+    class Config:
+        """The frame holds exactly these columns, in this order."""
+
+        strict = True
+        ordered = True
+
+
+COLUMNS: Final[dict[str, pl.DataType]] = {
+    name: column.dtype.type for name, column in Customer.to_schema().columns.items()
+}
+"""Name → polars type of every field, in order."""
+
+TEXT: Final = "name legal_name address_line1 address_line2 city state zip_code billing_contact_name".split()
+INSTANTS: Final = [name for name, dtype in COLUMNS.items() if dtype == INSTANT]
+LISTS: Final = [name for name, dtype in COLUMNS.items() if dtype == pl.List(pl.String)]
+ADDRESS: Final = "address_line1 address_line2 city state zip_code country".split()
+"""Filled together or not at all: half of one address and half of another is no address."""
+
+KEY: Final = "customer_key"
+"""The key of a table: given at first insert and never changed; the external id, or `email:` and the e-mail."""
