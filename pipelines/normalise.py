@@ -517,8 +517,8 @@ def text_list(values: Column, *, lower: bool, numbers: bool) -> Column:
     if is_json.any():
         whole = plain.str.contains(rf"^\[\s*(?:{item}\s*(?:,\s*{item}\s*)*)?\]$")
         valid = is_json & whole & plain.str.json_path_match("$").is_not_null()
-        read = pl.select(pl.when(~is_json).then(read)).to_series()
-        read = _filled(read, plain, valid, lambda some: some.str.json_decode(pl.List(pl.String)))
+        decoded = pl.select(pl.when(valid).then(plain)).to_series().str.json_decode(pl.List(pl.String))
+        read = pl.select(pl.when(is_json).then(decoded).otherwise(read)).to_series()
     each = pl.element().str.strip_chars()
     each = each.str.to_lowercase() if lower else each
     tidy = read.list.eval(each).list.eval(pl.element().filter(pl.element() != "")).list.unique(maintain_order=True)

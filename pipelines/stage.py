@@ -301,7 +301,7 @@ def _write(frame: pl.DataFrame, path: Path) -> None:
 
 
 def _as_texts(wire: pl.DataFrame) -> pl.DataFrame:
-    return pl.DataFrame([as_text(column) for column in wire.drop(OURS, strict=False)])
+    return pl.DataFrame([as_text(column).alias(column.name) for column in wire.drop(OURS, strict=False)])
 
 
 def _counted(codes: pl.Series) -> dict[str, int]:
