@@ -364,7 +364,7 @@ def _records(frame: pl.DataFrame, layout: Layout, seed: int, change: float) -> p
         "Customer Type": _customer_type(what),
         "Phone": _phone(who, what, faulty),
         "Address Line 1": _street(who, what),
-        "Address Line 2": pl.when(who.chance("second line", 0.2)).then(who.pick("second line text", SECOND_LINES)),
+        "Address Line 2": pl.when(who.chance("second line", 0.25)).then(who.pick("second line text", SECOND_LINES)),
         "City": _city(who, what),
         "State": _of_country("states", who.below("state", 2), 2).replace("", None),
         "Zip/Postal Code": _zip(who),
@@ -448,8 +448,9 @@ def _name(who: Dice, what: Dice) -> pl.Expr:
     last = who.below("last name", len(LAST_NAMES))
     decomposed = what.chance("NFD", 0.05)
     firsts, lasts = [name for name, _ in FIRST_NAMES], [name for name, _ in LAST_NAMES]
-    plain = pl.format("{} {}", _at(first, firsts), _at(last, lasts))
-    nfd = pl.format("{} {}", _at(first, _nfd(firsts)), _at(last, _nfd(lasts)))
+    middle = who.pick("middle name", ["", "", " M.", " J.", " de", " van der", " K.", " al"])
+    plain = pl.format("{}{} {}", _at(first, firsts), middle, _at(last, lasts))
+    nfd = pl.format("{}{} {}", _at(first, _nfd(firsts)), middle, _at(last, _nfd(lasts)))
     person = pl.when(decomposed).then(nfd).otherwise(plain)
     named = pl.when("business").then(_company(who)).otherwise(person)
     return (
@@ -464,7 +465,8 @@ def _nfd(texts: Sequence[str]) -> list[str]:
 
 
 def _company(who: Dice) -> pl.Expr:
-    return pl.format("{} {}", who.pick("company", COMPANIES), who.pick("trade", TRADES))
+    owner = who.pick("last name", [name for name, _ in LAST_NAMES])
+    return pl.format("{} {} {}", who.pick("company", COMPANIES), owner, who.pick("trade", TRADES))
 
 
 def _legal_name(who: Dice, what: Dice) -> pl.Expr:
@@ -512,7 +514,7 @@ def _phone(who: Dice, what: Dice, faulty: pl.Expr) -> pl.Expr:
 
 
 def _street(who: Dice, what: Dice) -> pl.Expr:
-    plain = pl.format("{} {}", who.below("house", 400) + _u64(1), who.pick("street", STREETS))
+    plain = pl.format("{} {}", who.below("house", 2000) + _u64(1), who.pick("street", STREETS))
     return (
         pl.when(what.chance("no street", 0.05)).then(None)
         .when(what.chance("line break", 0.01)).then(pl.format("{}\nBuilding {}", plain, who.below("building", 9)))
@@ -588,9 +590,10 @@ def _metadata(who: Dice) -> pl.Expr:
         pl.format(',"campaign":"{}"', who.pick("campaign text", CAMPAIGNS))
     ).otherwise(pl.lit(""))  # fmt: skip
     text = pl.concat_str(
-        pl.lit('{"plan":"'), plan, pl.lit('","seats":'), seats.cast(pl.String), campaign, pl.lit("}")
+        pl.lit('{"plan":"'), plan, pl.lit('","seats":'), seats.cast(pl.String),
+        pl.lit(',"crm_ref":"A-'), who.below("crm ref", 10**8).cast(pl.String), pl.lit('"'), campaign, pl.lit("}"),
     )  # fmt: skip
-    return pl.when(who.chance("metadata", 0.6)).then(text)
+    return pl.when(who.chance("metadata", 0.75)).then(text)
 
 
 def _updated_base(who: Dice) -> pl.Expr:

@@ -38,7 +38,7 @@ SUFFIXES = (
     *(".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz"),
     *(".csv.zst", ".tsv.zst", ".txt.zst"),
 )
-PIECE_BYTES = 8 << 20
+PIECE_BYTES = 16 << 20
 MAX_RECORD_BYTES = 16 << 20
 """A quoted value that has not ended by then is taken for a broken quote."""
 _RESCUE_BYTES = 1 << 16
@@ -55,6 +55,8 @@ def _mark_bad_bytes(error: UnicodeError) -> tuple[str, int]:
     shown = "".join(f"\\x{byte:02x}" for byte in error.object[error.start : error.end])
     return _MARK + shown, error.end
 
+
+Positions = npt.NDArray[np.int64]
 
 codecs.register_error("tranship-mark", _mark_bad_bytes)
 
@@ -234,15 +236,17 @@ class _Utf8:
     def __init__(self, *, bom: bool) -> None:
         self._bom = bom
         self._rest = b""
+        self.damaged = False
 
     def decode(self, piece: bytes, *, final: bool = False) -> bytes:
-        data = self._rest + piece
+        data = self._rest + piece if self._rest else piece
         if self._bom and (len(data) >= len(codecs.BOM_UTF8) or final):
             data, self._bom = data.removeprefix(codecs.BOM_UTF8), False
         try:
             used = len(data) if data.isascii() else codecs.utf_8_decode(data, "strict", final)[1]
-            valid = data[:used]
+            valid = data if used == len(data) else data[:used]
         except UnicodeDecodeError:
+            self.damaged = True
             text, used = codecs.utf_8_decode(data, "tranship-mark", final)
             valid = text.encode()
         self._rest = data[used:]
@@ -254,24 +258,25 @@ class _Other:
 
     def __init__(self, encoding: str) -> None:
         self._decoder = codecs.getincrementaldecoder(encoding)("tranship-mark")
+        self.damaged = False
 
     def decode(self, piece: bytes, *, final: bool = False) -> bytes:
-        return self._decoder.decode(piece, final).encode()
+        text = self._decoder.decode(piece, final)
+        self.damaged = self.damaged or _MARK in text
+        return text.encode()
 
 
-def _decoded(content: files.Bytes, encoding: str) -> Iterator[tuple[bytes, int]]:
-    """UTF-8 pieces, with how far the file has been read."""
+def _decoded(content: files.Bytes, encoding: str) -> Iterator[tuple[bytes, int, bool]]:
+    """UTF-8 pieces, how far the file has been read, and whether bad bytes have been marked by then."""
     utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
-    decode = (_Utf8(bom=encoding == "utf-8-sig") if utf8 else _Other(encoding)).decode
+    decoder = _Utf8(bom=encoding == "utf-8-sig") if utf8 else _Other(encoding)
     pending = b""
     for piece in content:
-        data = pending + decode(piece)
+        data = decoder.decode(piece)
+        data = pending + data if pending else data
         pending = b"\r" if data.endswith(b"\r") else b""  # its line feed may be the next piece's first byte
-        yield _unix_lines(data.removesuffix(b"\r")), content.position
-    yield _unix_lines(pending + decode(b"", final=True)), content.position
-
-
-Positions = npt.NDArray[np.int64]
+        yield _unix_lines(data.removesuffix(b"\r")), content.position, decoder.damaged
+    yield _unix_lines(pending + decoder.decode(b"", final=True)), content.position, decoder.damaged
 
 
 @dataclass
@@ -279,13 +284,16 @@ class _Block:
     """Whole records, and lines set aside.
 
     `segments` are (offset in `data`, line in the file) where the text is not contiguous in the file; `lenient` are
-    ranges of `data` that hold one record each whose quotes do not alternate.
+    ranges of `data` that hold one record each whose quotes do not alternate; `newlines` and `quotes` are where those
+    stand in `data`.
     """
 
     data: bytes
     segments: list[tuple[int, int]]
     lenient: list[tuple[int, int]]
     broken: list[tuple[int, str, str, str]]
+    newlines: Positions
+    quotes: Positions
 
 
 def _cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[_Block, int, int]:
@@ -347,7 +355,7 @@ def _cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[_B
             start = end
     if not final and start == 0 and len(buffer) > MAX_RECORD_BYTES:
         raise ConfigError(f"no line end within {MAX_RECORD_BYTES >> 20} MB at line {line}: is it CSV?")
-    return _assemble(buffer, kept, lenient, broken), start, line_at(start)
+    return _assemble(buffer, kept, lenient, broken, newlines, quotes), start, line_at(start)
 
 
 def _alternation_faults(raw: npt.NDArray[np.uint8], quotes: Positions, grammar: Grammar) -> tuple[Positions, Positions]:
@@ -368,6 +376,8 @@ def _assemble(
     kept: list[tuple[int, int, int]],
     lenient: list[tuple[int, int]],
     broken: list[tuple[int, str, str, str]],
+    newlines: Positions,
+    quotes: Positions,
 ) -> _Block:
     pieces: list[bytes] = []
     segments: list[tuple[int, int]] = []
@@ -380,7 +390,21 @@ def _assemble(
         pieces.append(buffer[start:end])
         length, last_end = length + end - start, end
     ranges = [(moved[start], moved[start] + end - start) for start, end in lenient]
-    return _Block(b"".join(pieces), segments, ranges, broken)
+    starts, ends = (np.array([piece[i] for piece in kept], np.int64) for i in (1, 2))
+    shifts = starts - np.array(list(moved.values()), np.int64)
+
+    def follow(positions: Positions) -> Positions:
+        """Positions in the buffer as positions in the data; those set aside are left out."""
+        piece = np.searchsorted(starts, positions, side="right") - 1
+        inside = (piece >= 0) & (positions < ends[np.maximum(piece, 0)])
+        return positions[inside] - shifts[piece[inside]]
+
+    if len(kept) == 1:
+        low, high = starts[0], ends[0]
+        found = [p[np.searchsorted(p, low) : np.searchsorted(p, high)] - low for p in (newlines, quotes)]
+    else:
+        found = [follow(p) if kept else p[:0] for p in (newlines, quotes)]
+    return _Block(b"".join(pieces), segments, ranges, broken, *found)
 
 
 def _shown(record: bytes) -> str:
@@ -396,26 +420,26 @@ class _Records:
     lines: Positions
 
 
-def _records(block: _Block, quote: bytes) -> _Records:
+def _records(block: _Block) -> _Records:
     raw = np.frombuffer(block.data, np.uint8)
-    newlines = np.flatnonzero(raw == 0x0A)
-    ends = newlines
-    quotes = np.flatnonzero(raw == quote[0])
+    ends, quotes = block.newlines, block.quotes
     if len(quotes):
-        first, last = (np.array([r[i] for r in block.lenient], np.int64) for i in (0, 1))
-        if len(first):
+        if block.lenient:
+            first, last = (np.array([r[i] for r in block.lenient], np.int64) for i in (0, 1))
             quotes = quotes[~_within(quotes, first, last)]
             ends = ends[~_within(ends, first, last - 1)]
         ends = ends[np.searchsorted(quotes, ends) % 2 == 0]
     if len(raw) and raw[-1] != 0x0A:
         ends = np.append(ends, len(raw))
     starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
-    blank = (ends == starts) | ((ends == starts + 1) & (raw[np.minimum(starts, max(len(raw) - 1, 0))] == 0x0D) if len(raw) else False)
+    blank = ends == starts
+    if len(starts):
+        blank |= (ends == starts + 1) & (raw[np.minimum(starts, len(raw) - 1)] == 0x0D)
     starts, ends = starts[~blank], ends[~blank]
     offsets = np.array([offset for offset, _ in block.segments], np.int64)
     lines = np.array([line for _, line in block.segments], np.int64)
     segment = np.searchsorted(offsets, starts, side="right") - 1
-    within = np.searchsorted(newlines, starts) - np.searchsorted(newlines, offsets)[segment]
+    within = np.searchsorted(block.newlines, starts) - np.searchsorted(block.newlines, offsets)[segment]
     return _Records(starts, ends, lines[segment] + within)
 
 
@@ -433,13 +457,15 @@ class CsvPart:
     columns: tuple[str, ...]
     grammar: Grammar
     bytes_read: int
+    damaged: bool
+    """Whether bytes outside the encoding were seen up to here."""
 
     def read(self) -> Batch:
         """Arrow's reader over the block; records that do not fit are set aside."""
         block = self.block
-        where = _records(block, self.grammar.quote)
+        where = _records(block)
         data, broken = block.data, list(block.broken)
-        if _MARK_BYTES in data:
+        if self.damaged:
             data, where, bad = _without_marked(data, where)
             broken += bad
         records, faulty = self._parse(data)
@@ -491,7 +517,7 @@ class CsvPart:
                 invalid_row_handler=skip,
             ),
             convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(self.columns, pa.large_string()),
+                column_types=dict.fromkeys(self.columns, pa.string()),
                 check_utf8=False,  # decoded here
                 strings_can_be_null=True,
                 null_values=[""],
@@ -509,7 +535,7 @@ class CsvPart:
         if not 0 < first < len(text) or len(text) > _RESCUE_BYTES:
             return None
         block, _, _ = _cut(text[first:], line + 1, self.grammar, final=True)
-        batch = CsvPart(self.source, block, self.columns, self.grammar, self.bytes_read).read()
+        batch = CsvPart(self.source, block, self.columns, self.grammar, self.bytes_read, damaged=False).read()
         if batch.records.is_empty():
             return None
         head = pl.DataFrame([(line, "line.quote", "", _shown(text[:first]))], schema=BROKEN, orient="row")
@@ -578,8 +604,8 @@ class CsvSource:
         for file, dialect in zip(self._files, self._dialects, strict=True):
             content = self._content(file)
             try:
-                for block, position in _blocks(content, dialect, file.name):
-                    yield CsvPart(file.name, block, dialect.columns, dialect.grammar, done + position)
+                for block, position, damaged in _blocks(content, dialect, file.name):
+                    yield CsvPart(file.name, block, dialect.columns, dialect.grammar, done + position, damaged)
             finally:
                 content.close()
             done += content.position
@@ -621,10 +647,10 @@ class _Replayed(files.Bytes):
         """Standard input stays open."""
 
 
-def _blocks(content: files.Bytes, dialect: Dialect, name: str) -> Iterator[tuple[_Block, int]]:
+def _blocks(content: files.Bytes, dialect: Dialect, name: str) -> Iterator[tuple[_Block, int, bool]]:
     carry, line, header = b"", 1, dialect.header
     pieces = _decoded(content, dialect.encoding)
-    piece, position = next(pieces)
+    piece, position, damaged = next(pieces)
     while True:
         ahead = next(pieces, None)
         final = ahead is None
@@ -642,11 +668,11 @@ def _blocks(content: files.Bytes, dialect: Dialect, name: str) -> Iterator[tuple
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from None
         if block.data or block.broken:
-            yield block, position
+            yield block, position, damaged
         carry = buffer[used:]
         if ahead is None:
             return
-        piece, position = ahead
+        piece, position, damaged = ahead
 
 
 # The destination -------------------------------------------------------------------------------------------------

@@ -10,8 +10,10 @@ need work, and only those are worked on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Final
 
 import idna
@@ -82,8 +84,12 @@ def customers(wire: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Nor
         unreadable.append(_lost(texts["net_terms"], done["net_terms"], "net_terms.unreadable"))
     for field in LISTS:
         if field in texts:
-            done[field] = text_list(texts[field], lower=field == "invoice_cc_emails", numbers=field == "aliases")
-            unreadable.append(_lost_list(texts[field], done[field], f"{field}.unreadable"))
+            given, is_email = typed.get(field), field == "invoice_cc_emails"
+            if given is not None and given.dtype == pl.List(pl.String) and field not in columns.defaults:
+                done[field] = _tidy_items(given, lower=is_email)
+            else:
+                done[field] = text_list(texts[field], lower=is_email, numbers=not is_email)
+                unreadable.append(_lost_list(texts[field], done[field], f"{field}.unreadable"))
     own = texts.get("metadata")
     if own is not None:
         own, bad = json_object(own)
@@ -157,8 +163,15 @@ _V: Final = pl.col("v")
 
 # Text ------------------------------------------------------------------------------------------------------------
 
-# Everything but printable ASCII with single inner blanks.
-_UNTIDY: Final = r"^$|^ | $|  |[^ -~]"
+# Letters and marks that stand as they are in NFC whatever stands beside them, and are neither white space nor control
+# characters: printable ASCII, and precomposed letters of many scripts. A test holds every one of them.
+QUIET: Final = (
+    r" -~\x{a1}-\x{2ff}\x{370}-\x{373}\x{376}-\x{377}\x{37b}-\x{37d}\x{384}-\x{386}\x{388}-\x{38a}\x{38c}\x{38e}-\x{3a1}"
+    r"\x{3a3}-\x{482}\x{48a}-\x{52f}\x{5d0}-\x{5ea}\x{621}-\x{64a}\x{660}-\x{66d}\x{671}-\x{6d3}\x{904}-\x{939}"
+    r"\x{93d}-\x{94c}\x{e01}-\x{e30}\x{1ea0}-\x{1ef9}\x{2010}-\x{2027}\x{2030}-\x{203a}\x{3041}-\x{3096}\x{30a1}-\x{30fa}"
+    r"\x{30fc}-\x{30fe}\x{4e00}-\x{9fff}\x{ac00}-\x{d7a3}"
+)
+_UNTIDY: Final = rf"^$|^ | $|  |[^{QUIET}]"
 _WHITE: Final = r"\s+"
 
 
@@ -183,8 +196,12 @@ def upper(values: Column) -> Column:
 
 def email(values: Column) -> Column:
     """Trimmed, lower case, a domain in other letters as ASCII (IDNA 2008 with UTS 46 mapping)."""
-    lower = trimmed(values).str.to_lowercase()
-    return _repaired(lower, lower.str.contains(r"@.*[^\x00-\x7f]"), lambda some: _by_value(some, _ascii_domains))
+
+    def repair(some: Column) -> Column:
+        lower = trimmed(some).str.to_lowercase()
+        return _repaired(lower, lower.str.contains(r"@.*[^\x00-\x7f]"), lambda few: _by_value(few, _ascii_domains))
+
+    return _repaired(values, values.str.contains(r"^$|[^!-@\[-~]"), repair)
 
 
 def _ascii_domains(addresses: Column) -> Column:
@@ -231,11 +248,17 @@ def language(values: Column) -> Column:
     return _by_value(values, lambda some: pl.Series([_language(value) for value in some], dtype=pl.String))
 
 
+@cache
+def _language_words() -> dict[str, str]:
+    return dict(codes.languages().iter_rows())
+
+
+@lru_cache(4096)
 def _language(value: str) -> str | None:
-    words = dict(codes.languages().iter_rows())
+    words = _language_words()
     plain = " ".join(value.split())
     if known := words.get(plain.lower()):
-        return str(known)
+        return known
     parts = plain.replace("_", "-").split("-")
     parts[0] = words.get(parts[0].lower(), parts[0].lower())
     private = False
@@ -297,13 +320,16 @@ def _blocked_emails(addresses: Column, blocked: frozenset[str]) -> tuple[Column,
 
     The column; where words were taken out; where the address is blocked.
     """
-    words = list(codes.EMPTY_WORDS_EMAIL)
-    emptied = (~addresses.str.contains("@", literal=True) & addresses.is_in(words)).fill_null(value=False)
+    emptied = addresses.str.contains(_any_of(codes.EMPTY_WORDS_EMAIL)).fill_null(value=False)
     kept = _repaired(addresses, emptied, lambda some: pl.repeat(None, len(some), dtype=pl.String, eager=True))
-    whole = list(codes.BLOCKED_EMAILS | {word.lower() for word in blocked})
-    locals_ = [f"{local}@" for local in codes.BLOCKED_EMAIL_LOCALS]
-    is_local = _apply(kept, pl.any_horizontal(_V.str.starts_with(local) for local in locals_))
-    return kept, emptied, (is_local | kept.is_in(whole)).fill_null(value=False)
+    locals_ = "|".join(map(re.escape, codes.BLOCKED_EMAIL_LOCALS))
+    whole = _any_of(codes.BLOCKED_EMAILS | {word.strip().lower() for word in blocked})
+    return kept, emptied, kept.str.contains(rf"^(?:{locals_})@|{whole}").fill_null(value=False)
+
+
+def _any_of(words: Iterable[str]) -> str:
+    """A pattern for one of these words and nothing else."""
+    return rf"^(?:{'|'.join(map(re.escape, sorted(words)))})$"
 
 
 # Phone numbers ---------------------------------------------------------------------------------------------------
@@ -316,45 +342,75 @@ def phone(values: Column, countries: Column | None) -> tuple[Column, Column]:
     needs the record's country (alpha-2) and a length possible there, without its trunk prefix.
     """
     given = trimmed(values)
-    frame = pl.DataFrame({"given": given, "country": countries if countries is not None else pl.Series([None], dtype=pl.String)})
-    number = pl.when(pl.col("given").str.contains(r"^\+?[\d\s().\-/]+$")).then(
-        pl.col("given").str.replace_all(r"\(0\)|[^+\d]", "")
+    abroad = _apply(given, _V.str.starts_with("+") | _V.str.starts_with("00")).fill_null(value=False)
+    # The zero in +49 (0)30 is not dialled; elsewhere a bracketed zero is a digit like any other.
+    number = _repaired(
+        given, abroad & given.str.contains("(0)", literal=True), lambda some: some.str.replace("(0)", "", literal=True)
     )
-    # "(0)" is only dropped behind an international prefix; elsewhere its zero is the trunk prefix.
-    national = pl.col("given").str.replace_all(r"\D", "")
-    frame = frame.with_columns(number=number).with_columns(
-        international=pl.when(pl.col("number").str.starts_with("+"))
-        .then(pl.col("number").str.slice(1))
-        .when(pl.col("number").str.starts_with("00"))
-        .then(pl.col("number").str.slice(2)),
-    ).with_columns(
-        prefix=pl.col("international").str.slice(0, 3),
-        national=pl.when(pl.col("number").is_not_null() & pl.col("international").is_null()).then(national),
+    number = _repaired(
+        number, number.str.contains(r"[\s().\-/]"), lambda some: some.str.replace_all(r"[\s().\-/]+", "")
     )
-    frame = frame.join(codes.phone_prefixes(), on="prefix", how="left", maintain_order="left")
-    frame = frame.join(codes.phone_regions(), on="country", how="left", maintain_order="left", suffix="_home")
-    behind = pl.col("international").str.len_bytes() - pl.col("calling_code").str.len_bytes()
-    has_trunk = (pl.col("trunk") != "") & pl.col("national").str.starts_with(pl.col("trunk"))
-    bare = pl.col("national").str.slice(pl.col("trunk").str.len_bytes())
-    whole_fits = _fits("lengths_home", pl.col("national").str.len_bytes())
-    bare_fits = has_trunk & _fits("lengths_home", bare.str.len_bytes())
-    e164 = (
-        pl.when(_fits("lengths", behind) & (pl.col("international").str.len_bytes() <= 15))
-        .then(pl.concat_str(pl.lit("+"), "international"))
-        .when(bare_fits)
-        .then(pl.concat_str(pl.lit("+"), "calling_code_home", bare))
-        .when(whole_fits)
-        .then(pl.concat_str(pl.lit("+"), "calling_code_home", "national"))
-    )
-    read = frame.select(e164).to_series()
-    unread = read.is_null() & given.is_not_null()
-    return pl.select(pl.coalesce(read, given)).to_series(), unread
+    digits = number.str.contains(r"^\+?[0-9]+$").fill_null(value=False)
+    read = pl.repeat(None, len(given), dtype=pl.String, eager=True)
+    read = _filled(read, number, digits & abroad, _international)
+    if countries is not None:
+        at = (digits & ~abroad & countries.is_not_null()).arg_true()
+        if not at.is_empty():
+            read = read.scatter(at, _national(number.gather(at), countries.gather(at)))
+    return pl.select(pl.coalesce(read, given)).to_series(), read.is_null() & given.is_not_null()
 
 
-def _fits(lengths: str, digits: pl.Expr) -> pl.Expr:
+@cache
+def _calling_codes() -> tuple[Column, Column]:
+    """By the first three digits of an international number, 0 to 999: digits of its calling code, and the mask of
+    lengths possible behind it; 0 where there is none.
+    """
+    table = pl.DataFrame({"at": range(1000)}).join(
+        codes.phone_prefixes().select(
+            pl.col("prefix").cast(pl.Int64).alias("at"), pl.col("calling_code").str.len_bytes(), "lengths"
+        ),
+        on="at",
+        how="left",
+        maintain_order="left",
+    )
+    return table["calling_code"].fill_null(0).cast(pl.Int64), table["lengths"].fill_null(0)
+
+
+def _international(numbers: Column) -> Column:
+    digits = _apply(numbers, pl.when(_V.str.starts_with("+")).then(_V.str.slice(1)).otherwise(_V.str.slice(2)))
+    prefix = digits.str.slice(0, 3).cast(pl.Int64, strict=False).fill_null(0)
+    code_digits, lengths = _calling_codes()
+    frame = pl.DataFrame(
+        {"digits": digits, "lengths": lengths.gather(prefix), "code_digits": code_digits.gather(prefix)}
+    )
+    length = pl.col("digits").str.len_bytes().cast(pl.Int64)
+    possible = _fits(pl.col("lengths"), length - pl.col("code_digits")) & length.is_between(4, 15)
+    return frame.select(pl.when(possible).then(pl.concat_str(pl.lit("+"), "digits"))).to_series()
+
+
+def _national(numbers: Column, countries: Column) -> Column:
+    """National numbers; the trunk prefix goes where a possible length is left, and is a digit of the number elsewhere."""
+    frame = pl.DataFrame({"digits": numbers, "country": countries}).join(
+        codes.phone_regions(), on="country", how="left", maintain_order="left"
+    )
+    has_trunk = (pl.col("trunk") != "") & pl.col("digits").str.starts_with(pl.col("trunk"))
+    bare = pl.col("digits").str.slice(pl.col("trunk").str.len_bytes())
+
+    def e164(digits: pl.Expr) -> pl.Expr:
+        return pl.concat_str(pl.lit("+"), "calling_code", digits)
+
+    return frame.select(
+        pl.when(has_trunk & _fits(pl.col("lengths"), bare.str.len_bytes()))
+        .then(e164(bare))
+        .when(_fits(pl.col("lengths"), pl.col("digits").str.len_bytes()))
+        .then(e164(pl.col("digits")))
+    ).to_series()
+
+
+def _fits(lengths: pl.Expr, digits: pl.Expr) -> pl.Expr:
     """Whether bit `digits` of the mask is set."""
     length = digits.cast(pl.Int64).clip(0, 31)
-    return (pl.col(lengths).cast(pl.Int64) // pl.lit(2, pl.Int64).pow(length)) % 2 == 1
+    return (lengths.cast(pl.Int64) // pl.lit(2, pl.Int64).pow(length)) % 2 == 1
 
 
 # Numbers and instants --------------------------------------------------------------------------------------------
@@ -383,13 +439,14 @@ def instant(values: Column, field: str, spelling: Spelling) -> tuple[Column, pl.
     Read: ISO 8601 dates and date-times, then the forms the run names, then epoch seconds (9–10 digits) and
     milliseconds (12–13 digits).
     """
-    plain = trimmed(values).str.to_uppercase()
-    iso = plain.str.contains(_ISO)
-    if iso.all():
-        read = _iso(plain, spelling)
-    else:
-        read = pl.repeat(None, len(plain), dtype=INSTANT, eager=True)
-        read = _filled(read, plain, iso, lambda some: _iso(some, spelling))
+    plain, iso = values, values.str.contains(_ISO)
+    other = (~iso).arg_true()
+    if not other.is_empty():
+        tidy = trimmed(values.gather(other)).str.to_uppercase()
+        plain, iso = plain.clone().scatter(other, tidy), iso.scatter(other, tidy.str.contains(_ISO))
+    read = pl.repeat(None, len(plain), dtype=INSTANT, eager=True)
+    read = _filled(read, plain, iso, lambda some: _iso(some, spelling))
+    if not other.is_empty():
         for form in spelling.date_formats:
             read = _filled(read, plain, read.is_null() & ~iso, lambda some, form=form: _by_form(some, form, spelling))  # type: ignore[misc]
         read = _filled(read, plain, read.is_null() & plain.str.contains(r"^-?[0-9]{9,13}$"), _epoch)
@@ -406,38 +463,46 @@ def _filled(read: Column, plain: Column, where: Column, reader: Callable[[Column
 
 def _iso(plain: Column, spelling: Spelling) -> Column:
     """Values of the ISO form, upper case → instants; null for days that no calendar has."""
-    if (plain.str.len_bytes() == 10).all():
-        return _in_utc(plain.str.to_datetime("%Y-%m-%d", strict=False, time_unit="us"), spelling)
+    read = pl.repeat(None, len(plain), dtype=INSTANT, eager=True)
+    length = plain.str.len_bytes()
+    read = _filled(
+        read,
+        plain,
+        length == 10,
+        lambda some: _in_utc(some.str.to_datetime("%Y-%m-%d", strict=False, time_unit="us"), spelling),
+    )
+    # Whole seconds, in UTC or without a zone: the form nearly all machines write.
+    simple = plain.str.contains(r"^.{16}:..Z?$")
+    at = simple.arg_true()
+    if not at.is_empty():
+        some = plain.gather(at)
+        wall = _apply(some, _V.str.slice(0, 19).str.replace(" ", "T", literal=True)).str.to_datetime(
+            "%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us"
+        )
+        exact = wall.dt.replace_time_zone("UTC")
+        if spelling.timezone != "UTC":
+            naive = ~some.str.ends_with("Z")
+            exact = _filled(exact, wall, naive, lambda few: _in_utc(few, spelling))
+        read = read.scatter(at, exact)
+    return _filled(read, plain, (length > 10) & ~simple, lambda some: _iso_in_full(some, spelling))
+
+
+def _iso_in_full(plain: Column, spelling: Spelling) -> Column:
+    """Date-times with fractions, offsets, or without seconds."""
     seconds = _V.str.slice(16, 1) == ":"
-    minutes = pl.concat_str(_V.str.slice(0, 16), pl.lit(":00"))
-    head = (
-        pl.when(_V.str.len_bytes() == 10)
-        .then(pl.concat_str(_V, pl.lit("T00:00:00")))
-        .otherwise(pl.when(seconds).then(_V.str.slice(0, 19)).otherwise(minutes))
+    head = pl.when(seconds).then(_V.str.slice(0, 19)).otherwise(pl.concat_str(_V.str.slice(0, 16), pl.lit(":00")))
+    wall = _apply(plain, head.str.replace(" ", "T", literal=True)).str.to_datetime(
+        "%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us"
     )
-    wall = (
-        _apply(plain, head.str.replace(" ", "T", literal=True))
-        .str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
-    )
-    tail = _apply(plain, pl.when(_V.str.len_bytes() > 10).then(pl.when(seconds).then(_V.str.slice(19)).otherwise(_V.str.slice(16))))
-    if (tail == "Z").all():
-        return wall.dt.replace_time_zone("UTC")
+    tail = _apply(plain, pl.when(seconds).then(_V.str.slice(19)).otherwise(_V.str.slice(16)))
     offset = tail.str.extract_groups(r"([+-])([0-9]{2}):?([0-9]{2})?$").struct.unnest()
-    sign, hours, minutes_ = offset.get_columns()
-    shift = (
-        (hours.cast(pl.Int64) * 60 + minutes_.cast(pl.Int64).fill_null(0)) * (1 - 2 * (sign == "-").cast(pl.Int64))
-    ).fill_null(0)
+    sign, hours, minutes = offset.get_columns()
+    shift = (hours.cast(pl.Int64) * 60 + minutes.cast(pl.Int64).fill_null(0)) * (1 - 2 * (sign == "-").cast(pl.Int64))
     micros = tail.str.extract(r"^[.,]([0-9]+)").str.slice(0, 6).str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
-    exact = (wall.cast(pl.Int64) - shift * 60_000_000 + micros).cast(pl.Datetime("us"))
-    zoned = tail.str.contains(r"(?:Z|UTC|[+-][0-9:]+)$").fill_null(value=False)
-    if spelling.timezone == "UTC" or zoned.all():
-        return exact.dt.replace_time_zone("UTC")
-    return _apply(
-        pl.DataFrame({"exact": exact, "zoned": zoned, "local": _in_utc(exact, spelling)}).to_struct("v"),
-        pl.when(_V.struct["zoned"])
-        .then(_V.struct["exact"].dt.replace_time_zone("UTC"))
-        .otherwise(_V.struct["local"]),
-    )
+    exact = (wall.cast(pl.Int64) - shift.fill_null(0) * 60_000_000 + micros).cast(pl.Datetime("us"))
+    zoned = tail.str.contains(r"(?:Z|UTC|[+-][0-9:]+)$")
+    frame = pl.DataFrame({"exact": exact.dt.replace_time_zone("UTC"), "zoned": zoned, "local": _in_utc(exact, spelling)})
+    return frame.select(pl.when("zoned").then("exact").otherwise("local")).to_series()
 
 
 def _in_utc(wall: Column, spelling: Spelling) -> Column:
@@ -502,7 +567,10 @@ def _lost(given: Column, read: Column, code: str) -> pl.DataFrame:
 # Lists and JSON --------------------------------------------------------------------------------------------------
 
 _JSON_TEXT: Final = r'"(?:[^"\\]|\\.)*"'
-_JSON_NUMBER: Final = r"-?[0-9]+(?:\.[0-9]+)?"
+_JSON_NUMBER: Final = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_PAIR: Final = rf'"[^"\\\x00-\x1f]*"\s*:\s*(?:"[^"\\\x00-\x1f]*"|{_JSON_NUMBER}|true|false|null)'
+# What most metadata is: one level, no escapes. The rest is given to a parser.
+_FLAT_OBJECT: Final = rf"^\{{\s*{_PAIR}\s*(?:,\s*{_PAIR}\s*)*\}}$"
 
 
 def text_list(values: Column, *, lower: bool, numbers: bool) -> Column:
@@ -519,20 +587,18 @@ def text_list(values: Column, *, lower: bool, numbers: bool) -> Column:
         valid = is_json & whole & plain.str.json_path_match("$").is_not_null()
         decoded = pl.select(pl.when(valid).then(plain)).to_series().str.json_decode(pl.List(pl.String))
         read = pl.select(pl.when(is_json).then(decoded).otherwise(read)).to_series()
+    return _tidy_items(read, lower=lower)
+
+
+def _tidy_items(lists: Column, *, lower: bool) -> Column:
+    """Items normalised, without blanks and repeats; an empty list is null."""
     each = pl.element().str.strip_chars()
-    each = each.str.to_lowercase() if lower else each
-    tidy = read.list.eval(each).list.eval(pl.element().filter(pl.element() != "")).list.unique(maintain_order=True)
     if lower:
-        tidy = _repaired_items(tidy)
+        each = each.str.to_lowercase()
+        if lists.explode().str.contains(r"[^\x00-\x7f]").any():
+            each = each.map_batches(email, return_dtype=pl.String)
+    tidy = lists.list.eval(each).list.eval(pl.element().filter(pl.element() != "")).list.unique(maintain_order=True)
     return pl.select(pl.when(tidy.list.len() > 0).then(tidy)).to_series()
-
-
-def _repaired_items(lists: Column) -> Column:
-    """E-mail lists with domains in other letters."""
-    flat = lists.explode()
-    if not flat.str.contains(r"[^\x00-\x7f]").any():
-        return lists
-    return lists.list.eval(pl.element().map_batches(email, return_dtype=pl.String))
 
 
 def _lost_list(given: Column, read: Column, code: str) -> pl.DataFrame:
@@ -547,10 +613,15 @@ def _lost_list(given: Column, read: Column, code: str) -> pl.DataFrame:
 def json_object(values: Column) -> tuple[Column, Column]:
     """JSON objects as they stand (an empty one is null), and where something else stood."""
     plain = trimmed(values)
-    valid = plain.str.starts_with("{") & plain.str.json_path_match("$").is_not_null()
-    bad = (plain.is_not_null() & ~valid).fill_null(value=False)
-    kept = pl.select(pl.when(valid & ~plain.str.contains(r"^\{\s*\}$")).then(plain)).to_series()
-    return kept, bad
+    other = ~plain.str.contains(_FLAT_OBJECT)
+    bad = pl.repeat(False, len(plain), dtype=pl.Boolean, eager=True)
+    at = other.arg_true()
+    if at.is_empty():
+        return plain, bad
+    some = plain.gather(at)
+    valid = some.str.starts_with("{") & some.str.json_path_match("$").is_not_null()
+    kept = pl.select(pl.when(valid & ~some.str.contains(r"^\{\s*\}$")).then(some)).to_series()
+    return plain.clone().scatter(at, kept), bad.scatter(at, ~valid)
 
 
 def _metadata(own: Column | None, extra: pl.DataFrame) -> Column:

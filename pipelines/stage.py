@@ -333,13 +333,11 @@ def _rejects(batch: Batch, reasons: pl.DataFrame) -> pl.DataFrame:
     by_record = each.group_by("at", maintain_order=True).agg(
         _codes=pl.col("code").str.join(" "), _reasons=pl.col("said").str.join("; ")
     )
-    records = (
-        _as_texts(batch.records)
-        .with_columns(pl.lit(batch.source).alias("_source"), batch.lines.alias("_line"))
-        .with_row_index("at")
-        .join(by_record, on="at", maintain_order="left")
-        .with_columns(pl.lit(None, pl.String).alias("_text"))
-        .drop("at")
+    at = by_record["at"]
+    records = pl.concat(
+        [_as_texts(batch.records[at]), by_record.select("_codes", "_reasons")], how="horizontal"
+    ).with_columns(
+        _source=pl.lit(batch.source), _line=batch.lines.gather(at), _text=pl.lit(None, pl.String)
     )
     broken = batch.broken.select(
         _source=pl.lit(batch.source),
