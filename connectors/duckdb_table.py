@@ -16,12 +16,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import duckdb
 import polars as pl
 import pyarrow as pa
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
 from connectors.contract import Batch, Layout, Load, Plan
 from connectors.errors import ConfigError, ConnectorError, Refused, Unreachable
@@ -76,19 +75,56 @@ def literal(value: str | Path) -> str:
 
 
 def parse(spec: str) -> Address:
-    """`duckdb:///path?table=schema.table` or `?query=…`. Raises ConfigError."""
-    try:
-        url: URL = make_url(spec)
-    except ArgumentError as error:
-        raise ConfigError(f"{spec}: is no address; it should look like duckdb:///warehouse.duckdb?table=customers") from error
-    if url.host or not url.database:
+    """`duckdb:///path?table=schema.table` or `?query=…`, percent-encoded where need be (`%20`, `%26`, `%3F`).
+
+    A name that itself holds a dot stands in double quotes. Raises ConfigError.
+    """
+    scheme = re.match("duckdb://", spec, re.IGNORECASE)
+    place, _, options = spec[scheme.end() :].partition("?") if scheme else ("", "", "")
+    path = _decoded(spec, place.removeprefix("/"))
+    if not place.startswith("/") or not path.strip("/") or path == ":memory:":
         raise ConfigError(f"{spec}: a DuckDB address has three slashes and a path: duckdb:///warehouse.duckdb")
-    unknown = set(url.query) - {"table", "query"}
-    if unknown:
-        raise ConfigError(f"{spec}: does not know {', '.join(sorted(unknown))}; there are table and query.")
-    table, query = (value if isinstance(value := url.query.get(key), str) else None for key in ("table", "query"))
-    schema, _, name = (table or "customers").rpartition(".")
-    return Address(Path(url.database).expanduser(), schema or "main", name, query)
+    given: dict[str, str] = {}
+    for option in filter(None, options.split("&")):
+        key, _, value = option.partition("=")
+        if key not in ("table", "query"):
+            raise ConfigError(f"{spec}: does not know {key!r}; there are table and query. Write & and % as %26 and %25.")
+        if key in given or not value:
+            raise ConfigError(f"{spec}: {key} is given {'twice' if value else 'no value'}.")
+        given[key] = _decoded(spec, value)
+    if len(given) == 2:
+        raise ConfigError(f"{spec}: either a table or a query is read, not both.")
+    try:
+        file = Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{spec}: nobody knows the home directory of {path.split('/')[0]}.") from error
+    return Address(file, *_table(spec, given.get("table", "customers")), given.get("query"))
+
+
+def _decoded(spec: str, text: str) -> str:
+    """Without percent-encoding; a `+` is a plus sign and a lone `%` stays."""
+    try:
+        decoded = unquote(text, errors="strict")
+        decoded.encode()
+    except UnicodeError as error:
+        raise ConfigError(f"{spec!a}: is not UTF-8.") from error
+    if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", decoded):
+        raise ConfigError(f"{spec!a}: holds a control character.")
+    return decoded
+
+
+def _table(spec: str, name: str) -> tuple[str, str]:
+    """Schema and table of `table`, `schema.table`, `"odd.schema"."odd.table"`."""
+    part = r'("(?:[^"]|"")+"|[^".][^.]*)'
+    match = re.fullmatch(rf"(?:{part}\.)?{part}", name, re.DOTALL)
+    if not match:
+        raise ConfigError(
+            f"{spec}: {name!r} is no table name. Write table or schema.table, and a name with dots in double quotes."
+        )
+    schema, table = (
+        part[1:-1].replace('""', '"') if part and part.startswith('"') else part for part in match.groups()
+    )
+    return schema or "main", table or ""
 
 
 def _connect(address: Address, *, read_only: bool, config: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:

@@ -155,12 +155,11 @@ class RunDirectory:
             _write(records, self.path / "stage" / name)
             alone = kept & good.records["external_id"].is_null()
             if alone.any():
-                raw = pl.concat([stood.select("_row", "_source", "_line"), _as_texts(wire)], how="horizontal")
-                _write(raw.filter(alone), self.path / "raw" / name)
-            warnings = (
-                good.warnings.filter(~pl.col("at").is_in(bad.implode()))
-                .join(stood.with_row_index("at"), on="at", maintain_order="left")
-                .select(source="_source", line="_line", code="code", value="value")
+                places = stood.select("_row", "_source", "_line").filter(alone)
+                _write(pl.concat([places, _as_texts(wire.filter(alone))], how="horizontal"), self.path / "raw" / name)
+            warned = good.warnings.filter(~pl.col("at").is_in(bad.implode()))
+            warnings = warned.select(
+                source=pl.lit(batch.source), line=batch.lines.gather(warned["at"]), code="code", value="value"
             )
             if warnings.height:
                 _write(warnings, self.path / "warned" / name)
@@ -309,13 +308,8 @@ def _counted(codes: pl.Series) -> dict[str, int]:
 
 
 def _first_of_each(batch: Batch, reasons: pl.DataFrame) -> dict[str, tuple[str, int]]:
-    stood = pl.DataFrame({"line": batch.lines}).with_row_index("at")
-    lines = pl.concat(
-        [
-            reasons.join(stood, on="at").select("code", "line"),
-            batch.broken.select("code", "line"),
-        ]
-    )
+    records = reasons.select("code", line=batch.lines.gather(reasons["at"]))
+    lines = pl.concat([records, batch.broken.select("code", "line")])
     return {code: (batch.source, line) for code, line in lines.group_by("code").agg(pl.col("line").min()).iter_rows()}
 
 

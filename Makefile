@@ -1,0 +1,96 @@
+# The commands of a fresh machine. Python 3.11 or newer with venv and pip is all they need.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# The exact versions, with hashes, are those of Python 3.11 on Linux. Elsewhere pip chooses within the ranges of
+# pyproject.toml. LOCKED=yes or LOCKED=no says it yourself.
+LOCKED ?= $(shell $(PYTHON) -c "import sys; print('yes' if sys.platform == 'linux' and sys.version_info[:2] == (3, 11) else 'no')")
+
+DEMO_TABLE := duckdb:///demo/customers.duckdb?table=customers
+DEMO_RUN := $(BIN)/tranship run sample_data/crm_export.csv "$(DEMO_TABLE)" --state-dir demo/.tranship
+
+.PHONY: help demo test check format bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## This list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(VENV)/run.stamp  ## Set up, run the main job on sample_data/, show what came out
+	@rm -rf demo && mkdir demo
+	@echo '$$ tranship run sample_data/crm_export.csv "$(DEMO_TABLE)"'
+	@$(DEMO_RUN) || test $$? -eq 4
+	@echo && echo 'In the table:'
+	@$(BIN)/python -c "import duckdb; duckdb.connect('demo/customers.duckdb', read_only=True).sql( \
+	    'SELECT customer_key, email, name, country, phone, status FROM customers ORDER BY ALL').show(max_rows=8, max_width=110)"
+	@echo 'In the rejects file (as they stood, and why):'
+	@$(BIN)/python -c "import duckdb; duckdb.sql( \
+	    \"SELECT _line, _codes, \\\"Customer ID\\\", \\\"E-mail\\\" FROM 'demo/.tranship/runs/*/rejects.parquet' \
+	    ORDER BY ALL\").show(max_rows=8, max_width=110)"
+	@echo 'The same again:'
+	@$(DEMO_RUN) || test $$? -eq 4
+
+test: $(VENV)/dev.stamp  ## Set up and run all tests
+	$(BIN)/python -m pytest -n 2 --verbosity=0 $(ARGS)
+
+check: $(VENV)/dev.stamp  ## Format, lint, types, layout
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_layout.py
+
+format: $(VENV)/dev.stamp  ## Put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev.stamp  ## Time Tranship beside a hand-written script (ARGS="--rows 1000000")
+	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+lock: $(VENV)/lock.stamp  ## Write requirements/ anew from pyproject.toml (with Python 3.11 on Linux)
+	$(PIP_COMPILE) --upgrade --output-file=requirements/run.txt pyproject.toml
+	$(PIP_COMPILE) --upgrade --output-file=requirements/dev.txt --constraint=requirements/run.txt --extra=dev pyproject.toml
+	sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/dev.txt
+
+clean:  ## Remove what these commands have made
+	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What a stamp stands for is done once, and again when what it was made from changes. ---------------------------------
+
+$(VENV)/venv.stamp:
+	@$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit( \
+	    'Tranship needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Try: make PYTHON=python3.12' % sys.version_info[:2])"
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/run.stamp: $(VENV)/venv.stamp pyproject.toml requirements/run.txt
+ifeq ($(LOCKED),yes)
+	$(PIP) install --require-hashes -r requirements/run.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+else
+	@echo "No exact versions are kept for this Python and system: pip chooses within the ranges of pyproject.toml."
+	$(PIP) install --editable .
+endif
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/venv.stamp pyproject.toml requirements/dev.txt
+ifeq ($(LOCKED),yes)
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+else
+	@echo "No exact versions are kept for this Python and system: pip chooses within the ranges of pyproject.toml."
+	$(PIP) install --editable '.[dev]'
+endif
+	@touch $@ $(VENV)/run.stamp
+
+$(VENV)/lock.stamp: $(VENV)/venv.stamp
+	$(PYTHON) -m venv --clear build/lock
+	build/lock/bin/python -m pip --quiet install pip-tools
+	@touch $@
+
+# Hashes of every file of a version, so that they hold on any machine; no address, so that any index will do.
+# `tranship[cloud]` within the extra dev is this project itself, which is installed from here.
+PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --quiet --generate-hashes --strip-extras \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --build-deps-for=wheel --unsafe-package=tranship
