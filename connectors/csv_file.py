@@ -194,6 +194,15 @@ def _column_names(values: list[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+_OTHER_FILES = {
+    b"PK\x03\x04": "is a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "is an old Excel workbook; save the sheet as CSV",
+    b"PAR1": "is a Parquet file; name it .parquet",
+    b"%PDF": "is a PDF; there is no table in it to read",
+    b"SQLite format 3": "is an SQLite database; export the table as CSV",
+}
+
+
 def _sniff(name: str, head: bytes, options: CsvOptions) -> Dialect:
     encoding = options.encoding or sniff_encoding(head[: 1 << 20])
     try:
@@ -206,8 +215,11 @@ def _sniff(name: str, head: bytes, options: CsvOptions) -> Dialect:
     sample = _unix_lines(decoder.decode(head[: 2 * _SAMPLE_BYTES]).encode())
     if len(head) > 2 * _SAMPLE_BYTES and b"\n" in sample:
         sample = sample[: sample.rfind(b"\n") + 1]
-    if b"\0" in sample[:4096] and encoding in ("utf-8", "cp1252"):
-        raise ConfigError(f"{name}: is no text (it holds zero bytes). Is it CSV? Name the encoding with --encoding.")
+    other = next((what for magic, what in _OTHER_FILES.items() if head.startswith(magic)), None)
+    if other is None and len(re.findall(rb"[\x00-\x08\x0e-\x1f]", sample[:4096])) > len(sample[:4096]) / 10:
+        other = "is no text. If it is, name its encoding with --encoding"
+    if other:
+        raise ConfigError(f"{name}: {other}.")
     quote = options.quote.encode() if options.quote else _sniff_quote(sample)
     delimiter = options.delimiter.encode() if options.delimiter else _sniff_delimiter(sample, quote)
     grammar = Grammar(delimiter, quote)
@@ -635,13 +647,15 @@ class CsvSource:
 
     def _look(self, file: files.File) -> Dialect:
         content = files.Bytes(file, PIECE_BYTES)
-        pieces = iter(content)
-        head = next(pieces, b"")
-        if file.name == "standard input":
+        keep = file.name == files.STDIN_NAME
+        try:
+            pieces = iter(content)
+            head = next(pieces, b"")
+        finally:
+            if not keep:
+                content.close()
+        if keep:
             self._stdin = (content, pieces, head)
-        else:
-            pieces.close()  # type: ignore[attr-defined]
-            content.close()
         return _sniff(file.name, head, self._options)
 
     def _content(self, file: files.File) -> files.Bytes:
@@ -707,7 +721,7 @@ def _harmless(column: pl.Expr) -> pl.Expr:
     After OWASP, CSV Injection.
     """
     runs = column.str.contains(_RUNS) & ~column.str.contains(_NUMBER)
-    return pl.when(runs).then(pl.concat_str(pl.lit("'"), column)).otherwise(column)
+    return pl.when(runs).then(pl.lit("'") + column).otherwise(column).name.keep()
 
 
 def destination(spec: str, *, raw: bool) -> files.WholeFile:

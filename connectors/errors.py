@@ -17,11 +17,17 @@ A message says what happened, where (system, file, line), and what to try. It ne
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class TranshipError(Exception):
-    """Root of all errors that are answered in words; `exit_code` is what the process ends with."""
+    """Root of all errors that are answered in words; `exit_code` is what the process ends with.
+
+    `report` is the run's report (`pipelines.report.Report`) where there was a run to report on.
+    """
 
     exit_code = 1
+    report: Any = None
 
 
 class ConfigError(TranshipError):

@@ -26,6 +26,7 @@ from connectors.errors import ConfigError, MissingDriver, Unreachable
 
 CLOUD = ("s3", "gs", "az")
 STDIN = "-"
+STDIN_NAME = "standard input"
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -62,7 +63,7 @@ def expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
     In a folder only names ending in one of `suffixes` count. Raises ConfigError if there is none.
     """
     if spec == STDIN:
-        return [File("standard input", None, None, lambda: sys.stdin.buffer)]
+        return [File(STDIN_NAME, None, None, lambda: sys.stdin.buffer)]
     if scheme_of(spec) in CLOUD:
         return _expand_cloud(spec, suffixes)
     path = Path(spec).expanduser()
@@ -194,7 +195,7 @@ class Bytes:
 
     def close(self) -> None:
         """Close the file (standard input stays open)."""
-        if self._file.name != "standard input":
+        if self._file.name != STDIN_NAME:
             self._raw.close()
 
 

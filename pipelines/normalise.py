@@ -341,23 +341,25 @@ def phone(values: Column, countries: Column | None) -> tuple[Column, Column]:
     An international number (`+` or `00`) needs a known calling code and a length possible behind it; a national one
     needs the record's country (alpha-2) and a length possible there, without its trunk prefix.
     """
-    given = trimmed(values)
-    abroad = _apply(given, _V.str.starts_with("+") | _V.str.starts_with("00")).fill_null(value=False)
-    # The zero in +49 (0)30 is not dialled; elsewhere a bracketed zero is a digit like any other.
-    number = _repaired(
-        given, abroad & given.str.contains("(0)", literal=True), lambda some: some.str.replace("(0)", "", literal=True)
-    )
-    number = _repaired(
-        number, number.str.contains(r"[\s().\-/]"), lambda some: some.str.replace_all(r"[\s().\-/]+", "")
-    )
+    number = _repaired(values, values.str.contains(r"[^+0-9]"), _bare_number)
     digits = number.str.contains(r"^\+?[0-9]+$").fill_null(value=False)
-    read = pl.repeat(None, len(given), dtype=pl.String, eager=True)
-    read = _filled(read, number, digits & abroad, _international)
+    abroad = digits & _apply(number, _V.str.starts_with("+") | _V.str.starts_with("00"))
+    read = _filled(pl.repeat(None, len(number), dtype=pl.String, eager=True), number, abroad, _international)
     if countries is not None:
         at = (digits & ~abroad & countries.is_not_null()).arg_true()
         if not at.is_empty():
             read = read.scatter(at, _national(number.gather(at), countries.gather(at)))
-    return pl.select(pl.coalesce(read, given)).to_series(), read.is_null() & given.is_not_null()
+    at = read.is_null().arg_true()
+    kept = trimmed(values.gather(at))
+    return read.scatter(at, kept), pl.zeros(len(read), dtype=pl.Boolean, eager=True).scatter(at, kept.is_not_null())
+
+
+def _bare_number(some: Column) -> Column:
+    """Without white space and the signs that group digits. The zero in +49 (0)30 is not dialled; elsewhere a bracketed
+    zero is a digit like any other.
+    """
+    plain = some.str.replace(r"^(\s*(?:\+|00).*?)\(0\)", "${1}")
+    return plain.str.replace_all(r"[\s().\-/]+", "")
 
 
 @cache

@@ -35,6 +35,8 @@ from pipelines.stage import APPLY_STEP, IDENTIFY_STEP, PLAN_STEP, STAGE_STEP, Ba
 
 log = logging.getLogger("tranship")
 
+_AMBIGUOUS = "identity.ambiguous_email"
+
 
 class Observer(Protocol):
     """Who is told how far a run is; a terminal, a log, nobody."""
@@ -90,7 +92,7 @@ class _Tally:
 def run(settings: Settings, observer: Observer | None = None, *, now: datetime | None = None) -> Report:
     """Do everything the settings say, continuing an earlier run of the same work that died.
 
-    Raises the errors of `connectors.errors`; those that come after the run directory exists leave their report in it.
+    Raises the errors of `connectors.errors`; those that come when the run directory exists carry the report.
     """
     observer = observer or Quiet()
     table = _open_table(settings)
@@ -205,7 +207,8 @@ class _Run:
             if not self._settings.dry_run:
                 self._apply(load, table)
         except GateClosed as error:
-            return self._end(started, "stopped", error)
+            error.report = self._end(started, "stopped", error)
+            raise
         except KeyboardInterrupt:
             self._directory.manifest["status"] = "interrupted"
             self._directory.save()
@@ -214,7 +217,7 @@ class _Run:
                 + (f" --state-dir {self._settings.state_dir}" if self._settings.state_dir != Path(".tranship") else "")
             ) from None
         except TranshipError as error:
-            self._end(started, "failed", error)
+            error.report = self._end(started, "failed", error)
             raise
         return self._end(started, None, None)
 
@@ -239,6 +242,7 @@ class _Run:
                 self._tally.add(counts)
                 self._observer.advanced(position, self._tally.read)
         tally = self._tally
+        self._directory.complete()
         self._directory.manifest["wire"] = wire
         self._directory.finish(
             STAGE_STEP,
@@ -287,12 +291,11 @@ class _Run:
                 self._directory.finish(IDENTIFY_STEP, done)
             self._merges = done["merges"]
             self._tally.rejected += done["ambiguous"]
-            for code, count in (("identity.ambiguous_email", done["ambiguous"]),):
-                if count:
-                    self._tally.by_code[code] += count
-                    self._tally.first.setdefault(code, tuple(done["first_ambiguous"]))
-            if done["shared"]:
-                self._tally.warnings["email.shared"] += done["shared"]
+            if done["ambiguous"]:
+                self._tally.by_code[_AMBIGUOUS] += done["ambiguous"]
+                self._tally.first.setdefault(_AMBIGUOUS, tuple(done["first_ambiguous"]))
+            self._tally.warnings += Counter({"email.shared": done["shared"]})
+            self._tally.warnings -= Counter(done["retracted"])
         merged = sum(self._merges.values())
         survivors = self._directory.survivors(
             columns.targets, self._tally.staged - merged - done["ambiguous"]
@@ -316,18 +319,20 @@ class _Run:
         candidates = directory.candidates(identify.rows_to_look_at(directory.keys())) if self._tally.staged else None
         if candidates is None or candidates.is_empty():
             directory.keep_identity(pl.Series([], dtype=pl.UInt64), pl.DataFrame(), pl.DataFrame(schema=identify.MERGES))
-            return {"merges": {"external_id": 0, "email": 0}, "ambiguous": 0, "shared": 0, "first_ambiguous": None}
+            return {"merges": {"external_id": 0, "email": 0}, "ambiguous": 0, "shared": 0, "retracted": {}, "first_ambiguous": None}
         decided = identify.decide(candidates, settings.survivor)
         rows = identify.rows_to_patch(decided, candidates, fill=settings.fill)
         patched = identify.patched(directory.records(rows), decided, fill=settings.fill) if len(rows) else pl.DataFrame()
         directory.keep_identity(pl.concat([decided.losers, decided.ambiguous]), patched, decided.merges)
-        directory.reject_identity("run", decided.ambiguous, "identity.ambiguous_email")
+        directory.reject_identity("run", decided.ambiguous, _AMBIGUOUS)
+        retracted = directory.retract_warnings(decided.ambiguous) if len(decided.ambiguous) else {}
         directory.warn("shared", decided.shared)
         first = candidates.filter(pl.col("row").is_in(decided.ambiguous.implode())).sort("row").head(1)
         return {
             "merges": {"external_id": 0, "email": 0} | dict(decided.merges["rule"].value_counts().iter_rows()),
             "ambiguous": len(decided.ambiguous),
             "shared": decided.shared.height,
+            "retracted": retracted,
             "first_ambiguous": [*first.select("source", "line").rows(), None][0],
         }
 
@@ -354,9 +359,10 @@ class _Run:
             self._observer.note(text)
         self._notes += plan.notes
         ambiguous = pl.scan_parquet(plan.rows).filter(pl.col("action") == "ambiguous").select("row").collect()["row"]
-        self._directory.reject_identity("destination", ambiguous, "identity.ambiguous_email")
+        self._directory.reject_identity("destination", ambiguous, _AMBIGUOUS)
         if plan.counts["ambiguous"]:
-            self._tally.by_code["identity.ambiguous_email"] += plan.counts["ambiguous"]
+            self._tally.by_code[_AMBIGUOUS] += plan.counts["ambiguous"]
+            self._tally.warnings -= Counter(self._directory.retract_warnings(ambiguous))
 
     def _gate(self) -> None:
         """Limits that stop a run before its first write."""

@@ -1,5 +1,6 @@
-"""One run's settings as one frozen value, from file, environment and flags; flags win over the environment, and that
-over the file.
+"""One run's settings as one frozen value, from file, environment and flags.
+
+Flags win over the environment, and that over the file.
 """
 
 from __future__ import annotations
@@ -7,11 +8,20 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from connectors.errors import ConfigError
 
@@ -19,65 +29,45 @@ ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
 
 Limit = Annotated[
     str,
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    BeforeValidator(
+        lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    ),
     Field(pattern=r"^\d+(\.\d+)?%$|^\d+$"),
 ]
 """A count (`20`) or a share (`2%`)."""
 
 
-class Settings(BaseModel):
-    """Everything a run can be told. The names are those of the options, with `_` for `-`."""
+class Reading(BaseModel):
+    """What can be said about a source: how its files are written and what its columns and values mean."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", title="tranship pipeline")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str = Field(description="Path, glob, folder, - or URL to read from.")
-    destination: str = Field(description="Path or URL to write to.")
 
     columns: dict[str, str] = Field(
         default_factory=dict, description="Column = canonical field; an empty field leaves the column out."
     )
-    defaults: dict[str, str] = Field(default_factory=dict, description="Field = value where the source has none.")
+    defaults: dict[str, str] = Field(
+        default_factory=dict, description="Field = value where the source has none."
+    )
     extra: Literal["keep", "drop", "error"] = Field(
         "keep", description="Columns nobody mapped: keep them in metadata, drop them, or stop."
     )
 
     encoding: str | None = Field(None, description="Encoding of CSV files; found out if not given.")
-    delimiter: str | None = Field(None, description="Delimiter of CSV files, one character; found out if not given.")
+    delimiter: str | None = Field(
+        None, description="Delimiter of CSV files, one character; found out if not given."
+    )
     quote: str | None = Field(None, description="Quote of CSV files, one character; found out if not given.")
-    header: bool | None = Field(None, description="Whether CSV files have a header line; found out if not given.")
+    header: bool | None = Field(
+        None, description="Whether CSV files have a header line; found out if not given."
+    )
 
     timezone: str = Field("UTC", description="Zone of dates and times that name none (IANA).")
-    date_format: tuple[str, ...] = Field((), description="A further form of dates (strftime), as %d/%m/%Y. Repeatable.")
+    date_format: tuple[str, ...] = Field(
+        (), description="A further form of dates (strftime), as %d/%m/%Y. Repeatable."
+    )
     blocked: tuple[str, ...] = Field((), description="An e-mail or id that identifies nobody. Repeatable.")
-
-    survivor: Literal["newest", "first", "last"] = Field(
-        "newest", description="Which record of a customer stays: by updated_at, or by its place in the input."
-    )
-    fill: bool = Field(False, description="Fill the survivor's empty fields from the records merged into it.")
-
-    mode: Literal["upsert", "insert", "update", "mirror"] = Field("upsert", description="What may happen to customers.")
-    nulls: Literal["keep", "overwrite"] = Field(
-        "keep", description="Whether an empty value in the source erases the destination's."
-    )
-    deletes: Literal["mark", "remove"] = Field("mark", description="What mirror does with customers the source lacks.")
-    evolve: bool = Field(False, description="Add columns that an existing table lacks.")
-    raw: bool = Field(False, description="Write CSV cells as they are, also those a spreadsheet would run.")
-
-    max_rejects: Limit | None = Field(None, description="Stop before the first write if more are rejected: N or N%.")
-    max_deletes: Limit | None = Field(None, description="Stop before the first write if mirror would delete more.")
-    max_changes: Limit | None = Field(
-        None, description="Stop before the first write if more of the customers already there would change."
-    )
-    allow_empty: bool = Field(False, description="Let an empty source pass.")
-    dry_run: bool = Field(False, description="Stop after the plan; write nothing.")
-
-    state_dir: Path = Field(Path(".tranship"), description="Where runs keep their files.")
-    workers: int = Field(
-        default_factory=lambda: min(os.cpu_count() or 1, 8), ge=1, le=64, description="Batches worked on side by side."
-    )
-    memory: str = Field(
-        "600MB", pattern=r"^\d+(MB|GB)$", description="What the destination database may use before it spills to disk."
-    )
 
     @field_validator("timezone")
     @classmethod
@@ -89,16 +79,116 @@ class Settings(BaseModel):
         return value
 
 
+class Settings(Reading):
+    """Everything a run can be told. The names are those of the options, with `_` for `-`."""
+
+    model_config = ConfigDict(title="tranship pipeline")
+
+    destination: str = Field(description="Path or URL to write to.")
+
+    survivor: Literal["newest", "first", "last"] = Field(
+        "newest", description="Which record of a customer stays: by updated_at, or by its place in the input."
+    )
+    fill: bool = Field(False, description="Fill the survivor's empty fields from the records merged into it.")
+
+    mode: Literal["upsert", "insert", "update", "mirror"] = Field(
+        "upsert", description="What may happen to customers."
+    )
+    nulls: Literal["keep", "overwrite"] = Field(
+        "keep", description="Whether an empty value in the source erases the destination's."
+    )
+    deletes: Literal["mark", "remove"] = Field(
+        "mark", description="What mirror does with customers the source lacks."
+    )
+    evolve: bool = Field(False, description="Add columns that an existing table lacks.")
+    raw: bool = Field(False, description="Write CSV cells as they are, also those a spreadsheet would run.")
+
+    max_rejects: Limit | None = Field(
+        None, description="Stop before the first write if more are rejected: N or N%."
+    )
+    max_deletes: Limit | None = Field(
+        None, description="Stop before the first write if mirror would delete more."
+    )
+    max_changes: Limit | None = Field(
+        None, description="Stop before the first write if more of the customers already there would change."
+    )
+    allow_empty: bool = Field(False, description="Let an empty source pass.")
+    dry_run: bool = Field(False, description="Stop after the plan; write nothing.")
+
+    state_dir: Path = Field(Path(".tranship"), description="Where runs keep their files.")
+    workers: int = Field(
+        default_factory=lambda: min(os.cpu_count() or 1, 8),
+        ge=1,
+        le=64,
+        description="Batches worked on side by side.",
+    )
+    memory: str = Field(
+        "600MB",
+        pattern=r"^\d+(MB|GB)$",
+        description="What the destination database may use before it spills to disk: NMB or NGB.",
+    )
+
+    @model_validator(mode="after")
+    def _mirror_has_a_limit(self) -> Self:
+        if self.mode == "mirror" and self.max_deletes is None:
+            raise ValueError("mode mirror needs max_deletes: how many customers may be deleted, N or N%")
+        return self
+
+
 def load(
     flags: Mapping[str, Any],
     environment: Mapping[str, str],
     file: Path | None = None,
 ) -> Settings:
     """Put the three together. Raises ConfigError naming the setting and where it was given."""
+    return _settled(Settings, flags, environment, file)
+
+
+def of_command(
+    source: str | None, destination: str | None, options: Mapping[str, Any], environment: Mapping[str, str]
+) -> Settings:
+    """The settings of `run SOURCE DESTINATION`, or of `run pipeline.toml`, whose options replace what the file says.
+
+    Raises ConfigError.
+    """
+    named = _addresses(source, destination, options)
+    return load({**options, **named}, environment, _settings_file(source))
+
+
+def reading_of_command(source: str, options: Mapping[str, Any], environment: Mapping[str, str]) -> Reading:
+    """What `inspect SOURCE` or `inspect pipeline.toml` says about the source. Raises ConfigError."""
+    named = _addresses(source, None, options)
+    file = _settings_file(source)
+    return _settled(Settings if file else Reading, {**options, **named}, environment, file)
+
+
+def _settings_file(source: str | None) -> Path | None:
+    return Path(source) if source and source.lower().endswith(".toml") else None
+
+
+def _addresses(source: str | None, destination: str | None, options: Mapping[str, Any]) -> dict[str, str]:
+    given = {"source": None if _settings_file(source) else source, "destination": destination}
+    named = {name: address for name, address in given.items() if address is not None}
+    for name in named:
+        if name in options:
+            raise ConfigError(f"{name}: is given twice, as an argument and as an option.")
+    return named
+
+
+_S = TypeVar("_S", bound=Reading)
+
+
+def _settled(
+    kind: type[_S], flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None
+) -> _S:
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     from_file = _read(file) if file else {}
-    for where, given in ((str(file), from_file), ("environment", _from(environment)), ("command", flags)):
+    for where, given in (
+        (str(file), from_file),
+        ("environment", _from(environment, kind)),
+        ("command", flags),
+    ):
         for name, value in given.items():
             if name in ("columns", "defaults") and isinstance(value, Mapping):
                 merged[name] = {**merged.get(name, {}), **value}
@@ -106,7 +196,7 @@ def load(
                 merged[name] = value
             origin[name] = where
     try:
-        return Settings(**merged)
+        return kind(**merged)
     except ValidationError as error:
         raise ConfigError(_sentence(error, origin)) from None
 
@@ -125,29 +215,54 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: is no valid TOML: {error}") from error
 
 
-def _from(environment: Mapping[str, str]) -> dict[str, Any]:
-    """`TRANSHIP_MAX_REJECTS=2%` is max_rejects; lists are separated by commas, tables are `a=b,c=d`."""
+def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]:
+    """`TRANSHIP_MAX_REJECTS=2%` is max_rejects; lists are separated by commas, tables are `a=b,c=d`.
+
+    An empty variable is not given.
+    """
     found: dict[str, Any] = {}
-    for name, model_field in Settings.model_fields.items():
-        text = environment.get(ENVIRONMENT_PREFIX + name.upper())
-        if text is None:
+    for variable, text in environment.items():
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if not variable.startswith(ENVIRONMENT_PREFIX) or not text:
             continue
-        if name in ("columns", "defaults"):
-            found[name] = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in text.split(",") if pair)
-        elif model_field.annotation == tuple[str, ...]:
+        if name not in Settings.model_fields:
+            # Kubernetes sets names with our prefix for a service called tranship; only a slip is told.
+            if near := get_close_matches(name, Settings.model_fields, n=1, cutoff=0.85):
+                raise ConfigError(f"{variable}: there is no such setting; did you mean {_variable(near[0])}?")
+        elif name in ("columns", "defaults"):
+            found[name] = {
+                key: value for key, _, value in (pair.partition("=") for pair in text.split(",")) if key
+            }
+        elif Settings.model_fields[name].annotation == tuple[str, ...]:
             found[name] = tuple(part for part in text.split(",") if part)
-        else:
+        elif name in kind.model_fields:
             found[name] = text
     return found
+
+
+def _variable(name: str) -> str:
+    return ENVIRONMENT_PREFIX + name.upper()
 
 
 def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
     lines = []
     for problem in error.errors(include_url=False, include_input=False):
-        name = str(problem["loc"][0]) if problem["loc"] else "settings"
-        where = f" ({origin[name]})" if name in origin else ""
+        if not problem["loc"]:  # about several settings; the message names them
+            lines.append(problem["msg"].removeprefix("Value error, ") + ".")
+            continue
+        name = str(problem["loc"][0])
+        given = {"environment": _variable(name)}.get(origin.get(name, ""), origin.get(name))
+        where = f" ({given})" if given else ""
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{name}{where}: there is no such setting. There are: {', '.join(Settings.model_fields)}.")
+            near = get_close_matches(name, Settings.model_fields, n=1)
+            there_are = (
+                f"Did you mean {near[0]}?" if near else f"There are: {', '.join(Settings.model_fields)}."
+            )
+            lines.append(f"{name}{where}: there is no such setting. {there_are}")
+        elif problem["type"] == "missing":
+            lines.append(f"{name}: is not given. {Settings.model_fields[name].description}")
+        elif problem["type"] == "string_pattern_mismatch":
+            lines.append(f"{name}{where}: is not understood. {Settings.model_fields[name].description}")
         else:
             lines.append(f"{name}{where}: {problem['msg'].removeprefix('Value error, ')}.")
     return "\n".join(lines)

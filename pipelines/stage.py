@@ -29,6 +29,7 @@ from connectors.contract import Batch, Survivors
 from connectors.errors import ConfigError
 from pipelines.mapping import OURS
 from pipelines.normalise import Normalised, as_text
+from schemas.customer import COLUMNS
 from schemas.faults import sentence
 
 STAGE_STEP, IDENTIFY_STEP, PLAN_STEP, APPLY_STEP = "stage", "identify", "plan", "apply"
@@ -175,6 +176,12 @@ class RunDirectory:
             warnings=_counted(warnings["code"]),
         )
 
+    def complete(self) -> None:
+        """Nothing more will be staged; a stage without records is an empty table, not no table."""
+        if not self.staged_files():
+            schema = {"_row": pl.UInt64, "_source": pl.String, "_line": pl.UInt64, "_email_blocked": pl.Boolean}
+            _write(pl.DataFrame(schema={**schema, **COLUMNS}), self.path / "stage" / "000000.parquet")
+
     def staged_files(self) -> tuple[Path, ...]:
         """The stage, in the order of reading."""
         return tuple(sorted((self.path / "stage").glob("*.parquet")))
@@ -243,6 +250,22 @@ class RunDirectory:
             ),
             target,
         )
+
+    def retract_warnings(self, rows: pl.Series) -> dict[str, int]:
+        """Take back the warnings of records that were rejected after all; code → how many."""
+        places = [
+            pl.read_parquet(file, columns=["_row", "_source", "_line"]).filter(pl.col("_row").is_in(rows.implode()))
+            for file in sorted((self.path / "raw").glob("*.parquet"))
+        ]
+        gone = pl.concat(places).select(source="_source", line="_line") if places else None
+        taken: list[pl.Series] = []
+        for file in (self.path / "warned").glob("*.parquet") if gone is not None else ():
+            warnings = pl.read_parquet(file)
+            left = warnings.join(gone, on=["source", "line"], how="anti", maintain_order="left")
+            if left.height < warnings.height:
+                taken.append(warnings.join(gone, on=["source", "line"], how="semi")["code"])
+                _write(left, file)
+        return _counted(pl.concat(taken)) if taken else {}
 
     def warn(self, name: str, warnings: pl.DataFrame) -> None:
         """Warnings found after the batches: source, line, code, value."""
