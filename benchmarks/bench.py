@@ -2,9 +2,9 @@
 
     python benchmarks/bench.py --rows 1000000 --repeat 5 --peers dlt,ingestr --out results [--large]
 
-Every measurement is a process of its own; the contenders take turns, so that a slow minute of the machine hits all
-of them. This process stays small (standard library only): what a child reports as its peak begins at the size of
-the process that forked it.
+Every measurement is a process of its own; the contenders take turns, so that a slow minute of the machine
+hits all of them. This process stays small (standard library only): what a child reports as its peak begins at
+the size of the process that forked it.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ DLT = "dlt[duckdb,parquet]==1.31.0"
 INGESTR = (
     "ingestr==1.0.78"  # the last one whose wheel holds the program; later ones download it when first run
 )
-# ingestr looks for the DuckDB driver of ADBC and downloads it from its vendor; the library in this package is one.
+# ingestr needs an ADBC driver of DuckDB, and downloads one if it finds none; the library here is one.
 ADBC_DUCKDB = ("@duckdb/node-bindings-{}", "1.5.6-r.1")
 
 
-class Unmeasured(Exception):
+class NotMeasuredError(Exception):
     """Why a peer cannot be measured here, in one line."""
 
 
@@ -56,7 +56,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Run:
-    """One child process: wall seconds and peaks in bytes; anonymous memory is null where the system has no figure."""
+    """One child process: wall seconds, peaks in bytes; anonymous is null where the system has no figure."""
 
     seconds: float
     resident: int
@@ -118,7 +118,7 @@ class Contender:
 
 
 def measured(command: Sequence[str], environment: dict[str, str], output: Path) -> Run:
-    """Run to the end; raises Unmeasured if it fails."""
+    """Run to the end; raises NotMeasuredError if it fails."""
     with output.open("wb") as out, output.with_suffix(".err").open("wb") as err:
         begin = time.perf_counter()
         child = subprocess.Popen(command, stdout=out, stderr=err, cwd=ROOT, env={**os.environ, **environment})
@@ -134,7 +134,7 @@ def measured(command: Sequence[str], environment: dict[str, str], output: Path) 
             output.with_suffix(".err").read_text(errors="replace") + output.read_text(errors="replace")
         ).split("\n")
         last = next((line.strip() for line in reversed(said) if line.strip()), "nothing said")
-        raise Unmeasured(f"exit {child.returncode}: {last[:200]}")
+        raise NotMeasuredError(f"exit {child.returncode}: {last[:200]}")
     scale = 1 if sys.platform == "darwin" else 1024
     return Run(seconds, usage.ru_maxrss * scale, sampler.peak or None)
 
@@ -176,16 +176,8 @@ def generated(folder: Path, rows: int, seed: int) -> Data:
     out = folder / f"{rows}-{seed}-{digest}"
     if not (out / "expected.json").exists():
         _say(f"generating {rows:,} records")
-        command = [
-            sys.executable,
-            HERE / "generate.py",
-            "--rows",
-            str(rows),
-            "--seed",
-            str(seed),
-            "--out",
-            out,
-        ]
+        options = ("--rows", str(rows), "--seed", str(seed), "--out", str(out))
+        command = [sys.executable, str(HERE / "generate.py"), *options]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     expected = json.loads((out / "expected.json").read_text(encoding="utf-8"))
     return Data(out / "customers.csv", out / "customers.parquet", expected)
@@ -242,18 +234,10 @@ def _environment(folder: Path, requirement: str) -> Path:
         _say(f"installing {requirement}")
         shutil.rmtree(folder, ignore_errors=True)
         venv.create(folder, with_pip=True)
-        pip = [
-            programs / "python",
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            requirement,
-        ]
+        pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", requirement]
         answer = subprocess.run(pip, capture_output=True, text=True, check=False)
         if answer.returncode:
-            raise Unmeasured(f"cannot be installed: {answer.stderr.strip().splitlines()[-1][:200]}")
+            raise NotMeasuredError(f"cannot be installed: {answer.stderr.strip().splitlines()[-1][:200]}")
         done.touch()
     return programs
 
@@ -282,23 +266,19 @@ def _adbc_drivers(folder: Path) -> Path | None:
 
 def table(results: Results, rows: int) -> Iterator[str]:
     """The results in Markdown, each beside the SQL script in the same case."""
-    yield f"| {rows:,} records | contender | seconds: median (min to max) | peak MB | of it anonymous | time | memory |"
+    yield f"| {rows:,} records | contender | seconds (min to max) | peak MB | anonymous MB | time | memory |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for (case, name), series in results.items():
         all_seconds = [run.seconds for run in series.runs]
         spread = f"{series.seconds():.2f} ({min(all_seconds):.2f} to {max(all_seconds):.2f})"
         anonymous = series.anonymous()
+        cells = [case, name, spread, f"{series.resident() / MB:,.0f}"]
+        cells.append("" if anonymous is None else f"{anonymous / MB:,.0f}")
         base = results.get((case, SCRIPT))
-        ratios = ("", "")
-        if base and name != SCRIPT:
-            ratios = (
-                f"{series.seconds() / base.seconds():.2f}x",
-                f"{series.resident() / base.resident():.2f}x",
-            )
-        yield (
-            f"| {case} | {name} | {spread} | {series.resident() / MB:,.0f} | "
-            f"{'' if anonymous is None else f'{anonymous / MB:,.0f}'} | {ratios[0]} | {ratios[1]} |"
-        )
+        if base:
+            cells.append(f"{series.seconds() / base.seconds():.2f}x")
+            cells.append(f"{series.resident() / base.resident():.2f}x")
+        yield "| " + " | ".join(cells + [""] * (7 - len(cells))) + " |"
 
 
 def promises(results: Results, times: float) -> Iterator[str]:
@@ -320,7 +300,8 @@ def promises(results: Results, times: float) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for name, value, limit, unit in rows:
         digits = 0 if unit == " MB" else 2
-        yield f"| {name} | {limit:.{digits}f}{unit} | {value:.{digits}f}{unit} | {'yes' if value <= limit else 'no'} |"
+        holds = "yes" if value <= limit else "no"
+        yield f"| {name} | {limit:.{digits}f}{unit} | {value:.{digits}f}{unit} | {holds} |"
 
 
 def machine() -> str:
@@ -372,7 +353,7 @@ def main() -> None:
     for name in names:
         try:
             contenders.append(PEERS[name](data, out / "peers"))
-        except (Unmeasured, OSError, subprocess.SubprocessError) as error:
+        except (NotMeasuredError, OSError, subprocess.SubprocessError) as error:
             unmeasured[name] = str(error)
     for contender in contenders:
         _warm(contender.csv)
@@ -386,7 +367,7 @@ def main() -> None:
             _say(f"round {number + 1} of {args.repeat}: {contender.name}, {', '.join(contender.cases)}")
             try:
                 contender.measure(out / "work", results)
-            except Unmeasured as error:
+            except NotMeasuredError as error:
                 if contender.name in (TRANSHIP, SCRIPT):
                     raise SystemExit(f"bench: {contender.name}: {error}") from None
                 unmeasured[contender.name] = str(error)

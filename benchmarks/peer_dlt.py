@@ -1,10 +1,13 @@
-"""The peer dlt: Arrow batches through its Parquet loader, merged by key into DuckDB. Runs in dlt's own environment.
+"""The peer dlt: Arrow batches through its Parquet loader, merged by key into DuckDB.
 
-python benchmarks/peer_dlt.py customers.csv warehouse.duckdb folder-for-its-state
+    python benchmarks/peer_dlt.py customers.csv warehouse.duckdb folder-for-its-state
+
+Runs in an environment of its own, with dlt in it.
 """
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import dlt
 import pyarrow as pa
@@ -14,7 +17,7 @@ from pyarrow import csv
 
 def batches(path: str) -> Iterator[pa.Table]:
     """All columns as text, and the key beside them; records without a key are left out."""
-    with open(path, encoding="utf-8") as file:
+    with Path(path).open(encoding="utf-8") as file:
         names = file.readline().rstrip("\n").split(",")
     reader = csv.open_csv(
         path,

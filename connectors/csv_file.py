@@ -90,9 +90,7 @@ class Grammar:
         value = rb"(?:%s|[^%s%s\n][^%s\n]*+|)" % (quoted, d, q, d)
         head = rb"%s(?:%s%s)*+" % (value, d, value)
         object.__setattr__(self, "record", re.compile(rb"(%s)\r?(?:\n|\Z)" % head))
-        object.__setattr__(
-            self, "partial", re.compile(rb"(?:%s%s)*+%s(?:[^%s]++|%s%s)*+\Z" % (value, d, q, q, q, q))
-        )
+        object.__setattr__(self, "partial", re.compile(rb"(?:%s%s)*+%s(?:[^%s]++|%s%s)*+\Z" % (value, d, q, q, q, q)))
 
     def values(self, record: bytes) -> list[str]:
         """The values of one record, unquoted."""
@@ -735,9 +733,9 @@ def destination(spec: str, *, raw: bool) -> files.WholeFile:
         frame = frame.with_columns(
             *(pl.col(texts).pipe(_harmless) for _ in [0] if texts and not raw),
             *(
-                pl.when(pl.col(name).is_not_null()).then(
-                    pl.struct(pl.col(name)).struct.json_encode().str.slice(len(name) + 4).str.head(-1)
-                ).alias(name)
+                pl.when(pl.col(name).is_not_null())
+                .then(pl.struct(pl.col(name)).struct.json_encode().str.slice(len(name) + 4).str.head(-1))
+                .alias(name)
                 for name in lists
             ),
             *(pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ") for name in instants),

@@ -100,9 +100,7 @@ def parse(spec: str) -> Address:
     place, mark, options = spec[scheme.end() :].partition("?") if scheme else ("", "", "")
     path = _decoded(spec, place.removeprefix("/"))
     if not place.startswith("/") or not path.strip("/") or path == ":memory:":
-        raise ConfigError(
-            f"{spec}: a DuckDB address has three slashes and a path: duckdb:///warehouse.duckdb"
-        )
+        raise ConfigError(f"{spec}: a DuckDB address has three slashes and a path: duckdb:///warehouse.duckdb")
     given: dict[str, str] = {}
     for option in options.split("&") if mark else ():
         key, _, value = option.partition("=")
@@ -165,9 +163,7 @@ def _connect(address: Address, *, read_only: bool) -> tuple[duckdb.DuckDBPyConne
                 f"{address.path}: is held by process {holder[2]} ({Path(holder[1]).name}). DuckDB lets one "
                 "process in at a time: wait for it or end it, then run the same command."
             ) from error
-        raise ConfigError(
-            f"{address.path}: cannot be opened as a DuckDB database ({_first_line(error)})."
-        ) from error
+        raise ConfigError(f"{address.path}: cannot be opened as a DuckDB database ({_first_line(error)}).") from error
     connection.execute("SET TimeZone = 'UTC'").fetchall()
     database = connection.execute("SELECT current_database()").fetchall()[0][0]
     return connection, replace(address, database=database)
@@ -246,18 +242,14 @@ class DuckDbSource:
                 yield RowsPart(self._name, table, row, row - 1 + table.num_rows)
                 row += table.num_rows
         except duckdb.Error as error:
-            raise ConnectorError(
-                f"{self._name}: reading broke near row {row} ({_first_line(error)})."
-            ) from error
+            raise ConnectorError(f"{self._name}: reading broke near row {row} ({_first_line(error)}).") from error
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
 
-_PLAIN: Final = re.compile(
-    r"VARCHAR(\[\])?|BOOLEAN|U?(TINY|SMALL|BIG)?INT(EGER)?|UUID|FLOAT|DOUBLE|DATE|TIMESTAMP.*"
-)
+_PLAIN: Final = re.compile(r"VARCHAR(\[\])?|BOOLEAN|U?(TINY|SMALL|BIG)?INT(EGER)?|UUID|FLOAT|DOUBLE|DATE|TIMESTAMP.*")
 
 
 def _readable(name: str, dtype: str) -> str:
@@ -355,11 +347,7 @@ class _Target:
         if stored := self.column("email"):
             return f"lower(t.{quoted(stored.column)}::VARCHAR)"
         key = f"t.{quoted(self.key or '')}::VARCHAR"
-        return (
-            f"CASE WHEN starts_with({key}, 'email:') THEN substr({key}, 7) END"
-            if self.key
-            else "NULL::VARCHAR"
-        )
+        return f"CASE WHEN starts_with({key}, 'email:') THEN substr({key}, 7) END" if self.key else "NULL::VARCHAR"
 
     @property
     def by_id(self) -> bool:
@@ -409,9 +397,7 @@ class DuckDbTable:
             self._target = target = self._recognise(run, columns)
             lost = [f for f in load.survivors.columns if not target.column(f)]
             if lost:
-                notes.append(
-                    f"not stored, no column of the table fits: {', '.join(lost)} (--evolve adds them)"
-                )
+                notes.append(f"not stored, no column of the table fits: {', '.join(lost)} (--evolve adds them)")
             if load.mode == "mirror" and not target.bookkeeping:
                 raise ConfigError(
                     f"{self._where}: has no {RUN} and {DELETED}, so nobody knows which rows this tool wrote; "
@@ -419,9 +405,7 @@ class DuckDbTable:
                 )
             return _Classifier(run, self._address, target, load).plan(rows, tuple(notes))
         except duckdb.Error as error:
-            raise ConnectorError(
-                f"{self._where}: comparing with it failed ({_first_line(error)})."
-            ) from error
+            raise ConnectorError(f"{self._where}: comparing with it failed ({_first_line(error)}).") from error
 
     def apply(self, load: Load, plan: Plan) -> None:
         """Insert, update, delete and write the ledger row; commit. Whatever fails, the table is as before."""
@@ -485,9 +469,7 @@ class DuckDbTable:
         run.execute("SET preserve_insertion_order = false").fetchall()
         run.execute(f"SET temp_directory = {literal(load.workspace / 'spill')}").fetchall()
 
-    def _look_up(
-        self, run: duckdb.DuckDBPyConnection, what: str, of: str, table: str
-    ) -> list[tuple[Any, ...]]:
+    def _look_up(self, run: duckdb.DuckDBPyConnection, what: str, of: str, table: str) -> list[tuple[Any, ...]]:
         """Rows of DuckDB's own tables about one table. Case is ignored, as DuckDB does in names."""
         named = "view_name" if of == "duckdb_views()" else "table_name"
         return run.execute(
@@ -498,9 +480,7 @@ class DuckDbTable:
 
     def _exists(self, run: duckdb.DuckDBPyConnection, table: str) -> bool:
         if self._look_up(run, "1", "duckdb_views()", table):
-            raise ConfigError(
-                f"{self._where}: is a view; it can be read, not written. Name the table behind it."
-            )
+            raise ConfigError(f"{self._where}: is a view; it can be read, not written. Name the table behind it.")
         return bool(self._look_up(run, "1", "duckdb_tables()", table))
 
     def _columns(self, run: duckdb.DuckDBPyConnection) -> dict[str, tuple[str, bool]]:
@@ -514,9 +494,7 @@ class DuckDbTable:
         columns = {row[0]: (row[1], row[2]) for row in rows if not row[3]}
         hiding = next((row[0] for row in rows if row[0].lower() == "rowid"), None)
         if hiding:
-            raise ConfigError(
-                f"{self._where}: column {hiding} hides what DuckDB tells rows apart by. Rename it."
-            )
+            raise ConfigError(f"{self._where}: column {hiding} hides what DuckDB tells rows apart by. Rename it.")
         fitting = names.match([name for name in columns if name != KEY])
         unclear = [field for field in ("external_id", "email") if len(fitting.get(field, ())) > 1]
         if unclear and KEY not in columns:
@@ -526,9 +504,7 @@ class DuckDbTable:
             )
         return columns
 
-    def _evolve(
-        self, run: duckdb.DuckDBPyConnection, load: Load, columns: Mapping[str, tuple[str, bool]]
-    ) -> list[str]:
+    def _evolve(self, run: duckdb.DuckDBPyConnection, load: Load, columns: Mapping[str, tuple[str, bool]]) -> list[str]:
         """Add the columns that the table lacks; what was added, for people."""
         known = _recognised(columns)
         missing = {field: _TYPE_OF[field] for field in load.survivors.columns if field not in known}
@@ -748,9 +724,7 @@ class _Classifier:
         counts = dict.fromkeys(("create", "update", "unchanged", "refused", "ambiguous"), 0)
         counts |= dict(run.execute("SELECT action, count(*) FROM _plan GROUP BY action").fetchall())
         counts["delete"] = self._value("SELECT count(*) FROM _gone")
-        changed = run.execute(
-            "SELECT f, count(*) FROM (SELECT unnest(changed) AS f FROM _plan) GROUP BY f"
-        ).fetchall()
+        changed = run.execute("SELECT f, count(*) FROM (SELECT unnest(changed) AS f FROM _plan) GROUP BY f").fetchall()
         return Plan(rows, counts, dict(sorted(changed)), existing, notes)
 
     def _value(self, sql: str) -> int:
@@ -829,8 +803,7 @@ class _Classifier:
             "FROM (SELECT row, alone FROM _mail GROUP BY ALL HAVING count(*) > 1) m WHERE _plan.row = m.row"
         )
         self._do(
-            "INSERT INTO _unsure SELECT target FROM _mail "
-            "WHERE row IN (SELECT row FROM _plan WHERE action IS NOT NULL)"
+            "INSERT INTO _unsure SELECT target FROM _mail WHERE row IN (SELECT row FROM _plan WHERE action IS NOT NULL)"
         )
 
     def _match_nameless_rows(self, ids: str) -> None:
@@ -847,9 +820,7 @@ class _Classifier:
             "SELECT s.email FROM _survivors s WHERE s.external_id IS NOT NULL AND NOT s._email_blocked "
             "AND s.email IN (SELECT mail FROM _nameless) GROUP BY s.email HAVING count(*) > 1"
         )
-        in_table = (
-            f"SELECT t.mail FROM _table t WHERE t.mail IN (SELECT mail FROM _nameless) AND t.id NOT IN {ids}"
-        )
+        in_table = f"SELECT t.mail FROM _table t WHERE t.mail IN (SELECT mail FROM _nameless) AND t.id NOT IN {ids}"
         self._do(
             "INSERT INTO _mail SELECT row, target, false FROM _nameless "
             f"WHERE mail NOT IN ({in_run}) AND mail NOT IN ({in_table}) "
@@ -863,10 +834,7 @@ class _Classifier:
             self._refuse("target IS NULL", "not_there")
 
     def _refuse(self, where: str, reason: str) -> None:
-        self._do(
-            f"UPDATE _plan SET action = 'refused', reason = {literal(reason)} "
-            f"WHERE action IS NULL AND {where}"
-        )
+        self._do(f"UPDATE _plan SET action = 'refused', reason = {literal(reason)} WHERE action IS NULL AND {where}")
 
     def _refuse_who_cannot_be_found_again(self) -> None:
         """The table has no place for what identifies them: every run would create them anew."""

@@ -45,7 +45,9 @@ class File:
         try:
             return self.opener()
         except OSError as error:
-            raise ConfigError(f"{self.name}: cannot be opened ({error.strerror or error}). Check path and rights.") from error
+            raise ConfigError(
+                f"{self.name}: cannot be opened ({error.strerror or error}). Check path and rights."
+            ) from error
 
     def fingerprint(self) -> dict[str, Any]:
         """Name, size and time of change: enough to know the file again."""
@@ -74,7 +76,8 @@ def expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
     elif path.is_file() or not glob.has_magic(spec):
         found = [path]
     else:
-        found = sorted(p for name in glob.glob(str(path), recursive=True) if (p := Path(name)).is_file())
+        names = glob.iglob(str(path), recursive=True)  # noqa: PTH207  (a pattern may be absolute)
+        found = sorted(p for name in names if (p := Path(name)).is_file())
         if not found:
             raise ConfigError(f"{spec}: no file fits this pattern. Quote the pattern and check the folder.")
     return [_local(p) for p in found]
@@ -181,7 +184,7 @@ class Bytes:
                 yield piece
         except OSError as error:
             raise ConfigError(
-                f"{self._file.name}: the {codec} data ends or breaks in the middle; the file is half written or damaged. "
+                f"{self._file.name}: the {codec} data ends or breaks in the middle; it is half written or damaged. "
                 "Nothing of it was loaded; fetch it again."
             ) from error
 
@@ -265,7 +268,9 @@ class WholeFile:
             with replacing(self._path) as temporary:
                 self._sink(load.survivors.scan().select(columns), temporary)
         except (OSError, pl.exceptions.ComputeError) as error:
-            raise Unreachable(f"{self._path}: cannot be written ({error}). Check rights and room on the disk.") from error
+            raise Unreachable(
+                f"{self._path}: cannot be written ({error}). Check rights and room on the disk."
+            ) from error
 
     def applied(self, run_id: str) -> bool:  # noqa: ARG002
         """Never known: writing the same file again gives the same file."""

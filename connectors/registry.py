@@ -29,7 +29,9 @@ _WHOLE_FILE = Abilities(modes=("upsert",), keeps_state=False)
 
 CONNECTORS: Final[dict[str, Connector]] = {
     "csv": Connector("csv", "CSV files, also gzip and zstd; - is standard input", "exports/*.csv.gz", _WHOLE_FILE),
-    "duckdb": Connector("duckdb", "A table in a DuckDB file", "duckdb:///warehouse.duckdb?table=customers", Abilities()),
+    "duckdb": Connector(
+        "duckdb", "A table in a DuckDB file", "duckdb:///warehouse.duckdb?table=customers", Abilities()
+    ),
     "parquet": Connector("parquet", "Parquet files", "customers.parquet", _WHOLE_FILE),
 }
 

@@ -169,7 +169,5 @@ def patched(records: pl.DataFrame, identity: Identity, *, fill: bool) -> pl.Data
         pl.col("owner").last(),
     )
     return (
-        filled.unnest("_address")
-        .with_columns(external_id=pl.coalesce("external_id", "owner"))
-        .select(records.columns)
+        filled.unnest("_address").with_columns(external_id=pl.coalesce("external_id", "owner")).select(records.columns)
     )

@@ -30,37 +30,60 @@ class ColumnMap:
         return tuple(name for name in COLUMNS if name in said)
 
 
+@dataclass(frozen=True)
+class Match:
+    """What the names of the columns say.
+
+    `fields` is column → field (empty: left out, because somebody said so); `conflicts` is field → the columns that
+    would all fit it, between which a person must choose.
+    """
+
+    fields: Mapping[str, str]
+    conflicts: Mapping[str, Sequence[str]]
+
+
+def match(layouts: Sequence[Layout], told: Mapping[str, str], defaults: Mapping[str, str]) -> Match:
+    """Match the columns of all files of a run to fields: what was told first, then by name.
+
+    `told` is column → field (an empty field means: leave the column out). Raises ConfigError where a told name does not
+    exist.
+    """
+    columns = columns_of(layouts)
+    for option, fields in (("--map", told.values()), ("--default", defaults)):
+        for field in fields:
+            if field and field not in COLUMNS:
+                raise ConfigError(f"{option}: there is no field {field!r}{_nearest(field, COLUMNS)}")
+    found = {_column(column, columns, layouts): field for column, field in told.items()}
+    twice = [field for field in found.values() if field and list(found.values()).count(field) > 1]
+    if twice:
+        raise ConfigError(f"--map: {twice[0]} is given two columns; one field holds one column.")
+    fitting = names.match([c for c in columns if c not in found])
+    free = {field: fit for field, fit in fitting.items() if field not in found.values()}
+    found |= {fit[0]: field for field, fit in free.items() if len(fit) == 1}
+    return Match(found, {field: fit for field, fit in free.items() if len(fit) > 1})
+
+
+def columns_of(layouts: Sequence[Layout]) -> list[str]:
+    """The columns of all files, each once; without those that a rejects file adds."""
+    return list(dict.fromkeys(c for layout in layouts for c in layout.columns if c not in OURS))
+
+
 def propose(
     layouts: Sequence[Layout],
     told: Mapping[str, str],
     defaults: Mapping[str, str],
     extra: str = "keep",
 ) -> ColumnMap:
-    """Map the columns of all files of a run: what was told first, then by name.
+    """The map of a run, by `match`.
 
-    `told` is column → field (an empty field means: leave the column out). Raises ConfigError where a told name does not
-    exist, where two columns would fit one field, where a file lacks a mapped column, or where nothing fits at all.
+    Raises ConfigError where a told name does not exist, where two columns would fit one field, where a file lacks a
+    mapped column, or where nothing fits at all.
     """
-    columns = list(dict.fromkeys(c for layout in layouts for c in layout.columns if c not in OURS))
-    for option, fields in (("--map", told.values()), ("--default", defaults)):
-        for field in fields:
-            if field and field not in COLUMNS:
-                raise ConfigError(f"{option}: there is no field {field!r}{_nearest(field, COLUMNS)}")
-    fields = {_column(column, columns, layouts): field for column, field in told.items()}
-    twice = [field for field in fields.values() if field and list(fields.values()).count(field) > 1]
-    if twice:
-        raise ConfigError(f"--map: {twice[0]} is given two columns; one field holds one column.")
-    free = [c for c in columns if c not in fields]
-    for field, fitting in names.match(free).items():
-        if field in fields.values():
-            continue
-        if len(fitting) > 1:
-            lines = "\n".join(f'  --map "{column}={field}"' for column in fitting)
-            raise ConfigError(
-                f"{layouts[0].name}: {len(fitting)} columns fit {field}: {', '.join(map(repr, fitting))}. "
-                f"Say which one it is:\n{lines}"
-            )
-        fields[fitting[0]] = field
+    columns = columns_of(layouts)
+    matched = match(layouts, told, defaults)
+    if matched.conflicts:
+        raise ConfigError("\n".join(_choice(layouts[0], *conflict) for conflict in matched.conflicts.items()))
+    fields = matched.fields
     mapped = {column: field for column, field in fields.items() if field}
     if not mapped and any(layout.columns for layout in layouts):
         first = columns[0] if columns else "column"
@@ -79,6 +102,14 @@ def propose(
     if left and extra == "error":
         raise ConfigError(f"{layouts[0].name}: columns nobody mapped: {', '.join(map(repr, left))} (--extra error).")
     return ColumnMap(mapped, left if extra == "keep" else (), dict(defaults))
+
+
+def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:
+    lines = "\n".join(f'  --map "{column}={field}"' for column in fitting)
+    return (
+        f"{layout.name}: {len(fitting)} columns fit {field}: {', '.join(map(repr, fitting))}. "
+        f"Say which one it is:\n{lines}"
+    )
 
 
 def _column(told: str, columns: Sequence[str], layouts: Sequence[Layout]) -> str:

@@ -51,7 +51,10 @@ class Normalised:
 
 def customers(wire: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Normalised:
     """Normalise one batch: every column of `schemas.customer.COLUMNS`, row order kept."""
-    texts = {field: _with_default(as_text(wire[column]), columns.defaults.get(field)) for column, field in columns.fields.items()}
+    texts = {
+        field: _with_default(as_text(wire[column]), columns.defaults.get(field))
+        for column, field in columns.fields.items()
+    }
     for field, value in columns.defaults.items():
         if field not in texts:
             texts[field] = pl.repeat(value, wire.height, dtype=pl.String, eager=True)
@@ -100,7 +103,9 @@ def customers(wire: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Nor
 
     records = pl.DataFrame(
         [
-            done[name].alias(name) if name in done else pl.repeat(None, wire.height, dtype=dtype, eager=True).alias(name)
+            done[name].alias(name)
+            if name in done
+            else pl.repeat(None, wire.height, dtype=dtype, eager=True).alias(name)
             for name, dtype in COLUMNS.items()
         ]
     )
@@ -166,7 +171,8 @@ _V: Final = pl.col("v")
 # Letters and marks that stand as they are in NFC whatever stands beside them, and are neither white space nor control
 # characters: printable ASCII, and precomposed letters of many scripts. A test holds every one of them.
 QUIET: Final = (
-    r" -~\x{a1}-\x{2ff}\x{370}-\x{373}\x{376}-\x{377}\x{37b}-\x{37d}\x{384}-\x{386}\x{388}-\x{38a}\x{38c}\x{38e}-\x{3a1}"
+    r" -~\x{a1}-\x{2ff}"
+    r"\x{370}-\x{373}\x{376}-\x{377}\x{37b}-\x{37d}\x{384}-\x{386}\x{388}-\x{38a}\x{38c}\x{38e}-\x{3a1}"
     r"\x{3a3}-\x{482}\x{48a}-\x{52f}\x{5d0}-\x{5ea}\x{621}-\x{64a}\x{660}-\x{66d}\x{671}-\x{6d3}\x{904}-\x{939}"
     r"\x{93d}-\x{94c}\x{e01}-\x{e30}\x{1ea0}-\x{1ef9}\x{2010}-\x{2027}\x{2030}-\x{203a}\x{3041}-\x{3096}\x{30a1}-\x{30fa}"
     r"\x{30fc}-\x{30fe}\x{4e00}-\x{9fff}\x{ac00}-\x{d7a3}"
@@ -391,7 +397,7 @@ def _international(numbers: Column) -> Column:
 
 
 def _national(numbers: Column, countries: Column) -> Column:
-    """National numbers; the trunk prefix goes where a possible length is left, and is a digit of the number elsewhere."""
+    """National numbers; the trunk prefix goes where a possible length is left, else it is a digit."""
     frame = pl.DataFrame({"digits": numbers, "country": countries}).join(
         codes.phone_regions(), on="country", how="left", maintain_order="left"
     )
@@ -503,7 +509,9 @@ def _iso_in_full(plain: Column, spelling: Spelling) -> Column:
     micros = tail.str.extract(r"^[.,]([0-9]+)").str.slice(0, 6).str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
     exact = (wall.cast(pl.Int64) - shift.fill_null(0) * 60_000_000 + micros).cast(pl.Datetime("us"))
     zoned = tail.str.contains(r"(?:Z|UTC|[+-][0-9:]+)$")
-    frame = pl.DataFrame({"exact": exact.dt.replace_time_zone("UTC"), "zoned": zoned, "local": _in_utc(exact, spelling)})
+    frame = pl.DataFrame(
+        {"exact": exact.dt.replace_time_zone("UTC"), "zoned": zoned, "local": _in_utc(exact, spelling)}
+    )
     return frame.select(pl.when("zoned").then("exact").otherwise("local")).to_series()
 
 
@@ -606,9 +614,9 @@ def _tidy_items(lists: Column, *, lower: bool) -> Column:
 def _lost_list(given: Column, read: Column, code: str) -> pl.DataFrame:
     """Reasons where JSON stood that could not be read; a list of nothing but blanks is just empty."""
     plain = given.str.strip_chars()
-    lost = (read.is_null() & plain.str.starts_with("[") & ~plain.str.contains(r"^\[\s*(?:\"\s*\"[\s,]*)*\]$")).fill_null(
-        value=False
-    )
+    lost = (
+        read.is_null() & plain.str.starts_with("[") & ~plain.str.contains(r"^\[\s*(?:\"\s*\"[\s,]*)*\]$")
+    ).fill_null(value=False)
     return reasons(lost.arg_true(), code, given.filter(lost))
 
 

@@ -108,9 +108,11 @@ def page(report: Report) -> str:
 <html lang="en"><meta charset="utf-8"><title>tranship run {html.escape(report.run_id)}</title>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-dl {{ display: grid; grid-template-columns: 5rem 1fr }} dt {{ color: #666 }} dd {{ margin: 0; overflow-wrap: anywhere }}
+dl {{ display: grid; grid-template-columns: 5rem 1fr }}
+dt {{ color: #666 }} dd {{ margin: 0; overflow-wrap: anywhere }}
 svg text {{ font: 13px system-ui, sans-serif }} rect {{ fill: #4a7fb5 }}
-rect.rejected, rect.refused, rect.unknown, rect.stale {{ fill: #c0504d }} rect.warnings, rect.deleted {{ fill: #d9a441 }}
+rect.rejected, rect.refused, rect.unknown, rect.stale {{ fill: #c0504d }}
+rect.warnings, rect.deleted {{ fill: #d9a441 }}
 table {{ border-collapse: collapse; margin-bottom: 1rem }} td {{ padding: .15rem 1rem .15rem 0 }}
 td.n {{ text-align: right; font-variant-numeric: tabular-nums }} td.e {{ color: #666 }}
 </style>
@@ -122,7 +124,8 @@ td.n {{ text-align: right; font-variant-numeric: tabular-nums }} td.e {{ color: 
 
 def _table(title: str, rows: Mapping[str, int], examples: Mapping[str, str]) -> str:
     cells = "".join(
-        f"<tr><td>{html.escape(name)}</td><td class=n>{count:,}</td><td class=e>{html.escape(examples.get(name, ''))}</td></tr>"
+        f"<tr><td>{html.escape(name)}</td><td class=n>{count:,}</td>"
+        f"<td class=e>{html.escape(examples.get(name, ''))}</td></tr>"
         for name, count in sorted(rows.items(), key=lambda row: -row[1])
         if count
     )

@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +32,7 @@ from pipelines.mapping import ColumnMap
 from pipelines.report import Counts, Report
 from pipelines.settings import Settings, limit
 from pipelines.stage import APPLY_STEP, IDENTIFY_STEP, PLAN_STEP, STAGE_STEP, BatchCounts, RunDirectory
+from schemas import faults
 
 log = logging.getLogger("tranship")
 
@@ -124,8 +125,13 @@ def run(settings: Settings, observer: Observer | None = None, *, now: datetime |
 def resume(state_dir: Path, run_id: str, observer: Observer | None = None) -> Report:
     """Continue a run that died or was interrupted, from its last finished step. Raises ConfigError if there is none."""
     directory = RunDirectory.open(state_dir, run_id)
-    if (directory.path / "report.json").exists() and directory.manifest["status"] in ("done", "done_with_rejects"):
-        raise ConfigError(f"{directory.run_id}: is finished; nothing is left to do. See: tranship report {directory.run_id}")
+    if (directory.path / "report.json").exists() and directory.manifest["status"] in (
+        "done",
+        "done_with_rejects",
+    ):
+        raise ConfigError(
+            f"{directory.run_id}: is finished; nothing is left to do. See: tranship report {directory.run_id}"
+        )
     settings = Settings(**directory.manifest["settings"] | {"state_dir": state_dir})
     observer = observer or Quiet()
     table = _open_table(settings)
@@ -234,7 +240,9 @@ class _Run:
                 Counter(done["warnings"]),
                 {code: tuple(place) for code, place in done["first"].items()},
             )
-            self._observer.note(f"continuing run {self._directory.run_id}: {self._tally.read:,} records are read already")
+            self._observer.note(
+                f"continuing run {self._directory.run_id}: {self._tally.read:,} records are read already"
+            )
             return
         assert source is not None  # noqa: S101  (only a finished stage is continued without one)
         with self._timed("read", source.size):
@@ -249,7 +257,11 @@ class _Run:
             {
                 **{"read": tally.read, "staged": tally.staged, "rejected": tally.rejected},
                 **{"by_code": tally.by_code, "warnings": tally.warnings, "first": tally.first},
-                **{"fields": dict(columns.fields), "extra": columns.extra, "defaults": dict(columns.defaults)},
+                **{
+                    "fields": dict(columns.fields),
+                    "extra": columns.extra,
+                    "defaults": dict(columns.defaults),
+                },
             },
         )
 
@@ -273,13 +285,13 @@ class _Run:
                 for _, future in ahead:
                     future.cancel()
 
-    def _put_away(
-        self, number: int, part: Part, columns: ColumnMap, spelling: normalise.Spelling
-    ) -> BatchCounts:
+    def _put_away(self, number: int, part: Part, columns: ColumnMap, spelling: normalise.Spelling) -> BatchCounts:
         batch = part.read()
         if batch.records.is_empty():
-            return self._directory.add(number, batch, None, normalise.no_reasons())
-        batch_columns = columns if set(columns.fields) <= set(batch.records.columns) else _present(columns, batch.records)
+            return self._directory.add(number, batch, None, faults.no_reasons())
+        batch_columns = (
+            columns if set(columns.fields) <= set(batch.records.columns) else _present(columns, batch.records)
+        )
         normalised = normalise.customers(batch.records, batch_columns, spelling)
         return self._directory.add(number, batch, normalised, validate.faults(normalised))
 
@@ -297,9 +309,7 @@ class _Run:
             self._tally.warnings += Counter({"email.shared": done["shared"]})
             self._tally.warnings -= Counter(done["retracted"])
         merged = sum(self._merges.values())
-        survivors = self._directory.survivors(
-            columns.targets, self._tally.staged - merged - done["ambiguous"]
-        )
+        survivors = self._directory.survivors(columns.targets, self._tally.staged - merged - done["ambiguous"])
         settings = self._settings
         return Load(
             run_id=self._directory.run_id,
@@ -318,11 +328,21 @@ class _Run:
         directory, settings = self._directory, self._settings
         candidates = directory.candidates(identify.rows_to_look_at(directory.keys())) if self._tally.staged else None
         if candidates is None or candidates.is_empty():
-            directory.keep_identity(pl.Series([], dtype=pl.UInt64), pl.DataFrame(), pl.DataFrame(schema=identify.MERGES))
-            return {"merges": {"external_id": 0, "email": 0}, "ambiguous": 0, "shared": 0, "retracted": {}, "first_ambiguous": None}
+            directory.keep_identity(
+                pl.Series([], dtype=pl.UInt64), pl.DataFrame(), pl.DataFrame(schema=identify.MERGES)
+            )
+            return {
+                "merges": {"external_id": 0, "email": 0},
+                "ambiguous": 0,
+                "shared": 0,
+                "retracted": {},
+                "first_ambiguous": None,
+            }
         decided = identify.decide(candidates, settings.survivor)
         rows = identify.rows_to_patch(decided, candidates, fill=settings.fill)
-        patched = identify.patched(directory.records(rows), decided, fill=settings.fill) if len(rows) else pl.DataFrame()
+        patched = (
+            identify.patched(directory.records(rows), decided, fill=settings.fill) if len(rows) else pl.DataFrame()
+        )
         directory.keep_identity(pl.concat([decided.losers, decided.ambiguous]), patched, decided.merges)
         directory.reject_identity("run", decided.ambiguous, _AMBIGUOUS)
         retracted = directory.retract_warnings(decided.ambiguous) if len(decided.ambiguous) else {}
@@ -370,7 +390,8 @@ class _Run:
         assert plan is not None  # noqa: S101  (the plan is made)
         if not tally.read and not settings.allow_empty:
             raise GateClosed(
-                f"{registry.shown(settings.source)}: holds no record. Nothing was written. If that is right: --allow-empty"
+                f"{registry.shown(settings.source)}: holds no record. Nothing was written. If that is right: "
+                "--allow-empty"
             )
         rejected = tally.rejected + plan.counts["ambiguous"]
         changes, deletes = plan.counts["update"], plan.counts["delete"]
@@ -399,7 +420,10 @@ class _Run:
         log.info("step begins", extra={"run_id": self._directory.run_id, "step": name})
         yield
         self._seconds[name] = round(time.perf_counter() - started, 3)
-        log.info("step ends", extra={"run_id": self._directory.run_id, "step": name, "seconds": self._seconds[name]})
+        log.info(
+            "step ends",
+            extra={"run_id": self._directory.run_id, "step": name, "seconds": self._seconds[name]},
+        )
 
     # Report ------------------------------------------------------------------------------------------------------
 

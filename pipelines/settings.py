@@ -29,9 +29,7 @@ ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
 
 Limit = Annotated[
     str,
-    BeforeValidator(
-        lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    ),
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
     Field(pattern=r"^\d+(\.\d+)?%$|^\d+$"),
 ]
 """A count (`20`) or a share (`2%`)."""
@@ -47,26 +45,18 @@ class Reading(BaseModel):
     columns: dict[str, str] = Field(
         default_factory=dict, description="Column = canonical field; an empty field leaves the column out."
     )
-    defaults: dict[str, str] = Field(
-        default_factory=dict, description="Field = value where the source has none."
-    )
+    defaults: dict[str, str] = Field(default_factory=dict, description="Field = value where the source has none.")
     extra: Literal["keep", "drop", "error"] = Field(
         "keep", description="Columns nobody mapped: keep them in metadata, drop them, or stop."
     )
 
     encoding: str | None = Field(None, description="Encoding of CSV files; found out if not given.")
-    delimiter: str | None = Field(
-        None, description="Delimiter of CSV files, one character; found out if not given."
-    )
+    delimiter: str | None = Field(None, description="Delimiter of CSV files, one character; found out if not given.")
     quote: str | None = Field(None, description="Quote of CSV files, one character; found out if not given.")
-    header: bool | None = Field(
-        None, description="Whether CSV files have a header line; found out if not given."
-    )
+    header: bool | None = Field(None, description="Whether CSV files have a header line; found out if not given.")
 
     timezone: str = Field("UTC", description="Zone of dates and times that name none (IANA).")
-    date_format: tuple[str, ...] = Field(
-        (), description="A further form of dates (strftime), as %d/%m/%Y. Repeatable."
-    )
+    date_format: tuple[str, ...] = Field((), description="A further form of dates (strftime), as %d/%m/%Y. Repeatable.")
     blocked: tuple[str, ...] = Field((), description="An e-mail or id that identifies nobody. Repeatable.")
 
     @field_validator("timezone")
@@ -91,24 +81,16 @@ class Settings(Reading):
     )
     fill: bool = Field(False, description="Fill the survivor's empty fields from the records merged into it.")
 
-    mode: Literal["upsert", "insert", "update", "mirror"] = Field(
-        "upsert", description="What may happen to customers."
-    )
+    mode: Literal["upsert", "insert", "update", "mirror"] = Field("upsert", description="What may happen to customers.")
     nulls: Literal["keep", "overwrite"] = Field(
         "keep", description="Whether an empty value in the source erases the destination's."
     )
-    deletes: Literal["mark", "remove"] = Field(
-        "mark", description="What mirror does with customers the source lacks."
-    )
+    deletes: Literal["mark", "remove"] = Field("mark", description="What mirror does with customers the source lacks.")
     evolve: bool = Field(False, description="Add columns that an existing table lacks.")
     raw: bool = Field(False, description="Write CSV cells as they are, also those a spreadsheet would run.")
 
-    max_rejects: Limit | None = Field(
-        None, description="Stop before the first write if more are rejected: N or N%."
-    )
-    max_deletes: Limit | None = Field(
-        None, description="Stop before the first write if mirror would delete more."
-    )
+    max_rejects: Limit | None = Field(None, description="Stop before the first write if more are rejected: N or N%.")
+    max_deletes: Limit | None = Field(None, description="Stop before the first write if mirror would delete more.")
     max_changes: Limit | None = Field(
         None, description="Stop before the first write if more of the customers already there would change."
     )
@@ -147,7 +129,7 @@ def load(
 def of_command(
     source: str | None, destination: str | None, options: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Settings:
-    """The settings of `run SOURCE DESTINATION`, or of `run pipeline.toml`, whose options replace what the file says.
+    """The settings of `run SOURCE DESTINATION`, or of `run pipeline.toml`; options replace what the file says.
 
     Raises ConfigError.
     """
@@ -178,9 +160,7 @@ def _addresses(source: str | None, destination: str | None, options: Mapping[str
 _S = TypeVar("_S", bound=Reading)
 
 
-def _settled(
-    kind: type[_S], flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None
-) -> _S:
+def _settled(kind: type[_S], flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> _S:
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     from_file = _read(file) if file else {}
@@ -225,19 +205,21 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if not variable.startswith(ENVIRONMENT_PREFIX) or not text:
             continue
-        if name not in Settings.model_fields:
-            # Kubernetes sets names with our prefix for a service called tranship; only a slip is told.
-            if near := get_close_matches(name, Settings.model_fields, n=1, cutoff=0.85):
+        if name in kind.model_fields:
+            found[name] = _value(name, text)
+        # Kubernetes sets names with our prefix for a service called tranship; only a slip is told.
+        elif near := get_close_matches(name, Settings.model_fields, n=1, cutoff=0.85):
+            if name not in Settings.model_fields:
                 raise ConfigError(f"{variable}: there is no such setting; did you mean {_variable(near[0])}?")
-        elif name in ("columns", "defaults"):
-            found[name] = {
-                key: value for key, _, value in (pair.partition("=") for pair in text.split(",")) if key
-            }
-        elif Settings.model_fields[name].annotation == tuple[str, ...]:
-            found[name] = tuple(part for part in text.split(",") if part)
-        elif name in kind.model_fields:
-            found[name] = text
     return found
+
+
+def _value(name: str, text: str) -> Any:
+    if name in ("columns", "defaults"):
+        return {key: value for key, _, value in (pair.partition("=") for pair in text.split(",")) if key}
+    if Settings.model_fields[name].annotation == tuple[str, ...]:
+        return tuple(part for part in text.split(",") if part)
+    return text
 
 
 def _variable(name: str) -> str:
@@ -255,9 +237,7 @@ def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
         where = f" ({given})" if given else ""
         if problem["type"] == "extra_forbidden":
             near = get_close_matches(name, Settings.model_fields, n=1)
-            there_are = (
-                f"Did you mean {near[0]}?" if near else f"There are: {', '.join(Settings.model_fields)}."
-            )
+            there_are = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(Settings.model_fields)}."
             lines.append(f"{name}{where}: there is no such setting. {there_are}")
         elif problem["type"] == "missing":
             lines.append(f"{name}: is not given. {Settings.model_fields[name].description}")

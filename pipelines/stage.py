@@ -5,7 +5,7 @@
 manifest.json      settings without secrets, source fingerprints, state of each step
 stage/*.parquet    the canonical records, a file a batch: `_row` u64, `_source`, `_line` u64, `_email_blocked` bool, then
                    the columns of `schemas.customer.COLUMNS`
-raw/*.parquet      records known by e-mail alone, as the source spelled them: their identity may yet fail
+raw/*.parquet      records known by e-mail alone, as the source spelled them: they may yet fail
 rejected/*.parquet, warned/*.parquet   rejects and warnings, a file a batch, until they are put together
 identity/          dropped.parquet (rows that are no survivors), patched.parquet (survivors that took something over)
 rejects.csv, rejects.parquet, warnings.parquet, merges.parquet, plan.parquet, report.json, report.html
@@ -55,9 +55,21 @@ class RunDirectory:
             for folder in (state_dir, state_dir / "runs", path, *(path / name for name in _FOLDERS)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"{state_dir}: no run directory can be made here ({error.strerror}). Use --state-dir.") from error
+            raise ConfigError(
+                f"{state_dir}: no run directory can be made here ({error.strerror}). Use --state-dir."
+            ) from error
         owner = {"pid": os.getpid(), "host": socket.gethostname()}
-        run = cls(path, {"run_id": run_id, "started_at": now.isoformat(), "status": "running", **owner, "steps": {}, **facts})
+        run = cls(
+            path,
+            {
+                "run_id": run_id,
+                "started_at": now.isoformat(),
+                "status": "running",
+                **owner,
+                "steps": {},
+                **facts,
+            },
+        )
         run.save()
         return run
 
@@ -73,7 +85,9 @@ class RunDirectory:
         try:
             return cls(path, json.loads((path / "manifest.json").read_text()))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{run_id}: there is no such run in {state_dir}. List them with: tranship runs") from error
+            raise ConfigError(
+                f"{run_id}: there is no such run in {state_dir}. List them with: tranship runs"
+            ) from error
 
     @property
     def run_id(self) -> str:
@@ -157,7 +171,10 @@ class RunDirectory:
             alone = kept & good.records["external_id"].is_null()
             if alone.any():
                 places = stood.select("_row", "_source", "_line").filter(alone)
-                _write(pl.concat([places, _as_texts(wire.filter(alone))], how="horizontal"), self.path / "raw" / name)
+                _write(
+                    pl.concat([places, _as_texts(wire.filter(alone))], how="horizontal"),
+                    self.path / "raw" / name,
+                )
             warned = good.warnings.filter(~pl.col("at").is_in(bad.implode()))
             warnings = warned.select(
                 source=pl.lit(batch.source), line=batch.lines.gather(warned["at"]), code="code", value="value"
@@ -179,12 +196,17 @@ class RunDirectory:
     def complete(self) -> None:
         """Nothing more will be staged; a stage without records is an empty table, not no table."""
         if not self.staged_files():
-            schema = {"_row": pl.UInt64, "_source": pl.String, "_line": pl.UInt64, "_email_blocked": pl.Boolean}
+            schema = {
+                "_row": pl.UInt64,
+                "_source": pl.String,
+                "_line": pl.UInt64,
+                "_email_blocked": pl.Boolean,
+            }
             _write(pl.DataFrame(schema={**schema, **COLUMNS}), self.path / "stage" / "000000.parquet")
 
-    def staged_files(self) -> tuple[Path, ...]:
+    def staged_files(self) -> list[Path]:
         """The stage, in the order of reading."""
-        return tuple(sorted((self.path / "stage").glob("*.parquet")))
+        return sorted((self.path / "stage").glob("*.parquet"))
 
     def keys(self) -> Iterator[pl.DataFrame]:
         """What identity is decided on, file by file: _row, external_id, email (null if blocked)."""
@@ -257,9 +279,11 @@ class RunDirectory:
             pl.read_parquet(file, columns=["_row", "_source", "_line"]).filter(pl.col("_row").is_in(rows.implode()))
             for file in sorted((self.path / "raw").glob("*.parquet"))
         ]
-        gone = pl.concat(places).select(source="_source", line="_line") if places else None
+        if not places:
+            return {}
+        gone = pl.concat(places).select(source="_source", line="_line")
         taken: list[pl.Series] = []
-        for file in (self.path / "warned").glob("*.parquet") if gone is not None else ():
+        for file in (self.path / "warned").glob("*.parquet"):
             warnings = pl.read_parquet(file)
             left = warnings.join(gone, on=["source", "line"], how="anti", maintain_order="left")
             if left.height < warnings.height:
@@ -353,9 +377,7 @@ def _rejects(batch: Batch, reasons: pl.DataFrame) -> pl.DataFrame:
     at = by_record["at"]
     records = pl.concat(
         [_as_texts(batch.records[at]), by_record.select("_codes", "_reasons")], how="horizontal"
-    ).with_columns(
-        _source=pl.lit(batch.source), _line=batch.lines.gather(at), _text=pl.lit(None, pl.String)
-    )
+    ).with_columns(_source=pl.lit(batch.source), _line=batch.lines.gather(at), _text=pl.lit(None, pl.String))
     broken = batch.broken.select(
         _source=pl.lit(batch.source),
         _line="line",

@@ -51,11 +51,12 @@ def _against_model(records: pl.DataFrame) -> pl.DataFrame:
             raise RuntimeError(f"normalised batch breaks its schema: {cases['check'].unique().to_list()}") from error
         kinds = cases["check"].unique()
         names = pl.Series([_FAULT_OF_CHECK[re.split(r"\W", kind, maxsplit=1)[0]] for kind in kinds], dtype=pl.String)
-        return cases.select(
+        found: pl.DataFrame = cases.select(
             at=pl.col("index").cast(pl.UInt32),
             code=pl.concat_str("column", pl.lit("."), pl.col("check").replace_strict(kinds, names)),
             value=pl.when(pl.col("check") != "not_nullable").then(pl.col("failure_case").cast(pl.String)),
         )
+        return found
     return pl.DataFrame(schema=REASONS)
 
 

@@ -69,9 +69,7 @@ _FIELD_OF: Final[dict[str, str]] = {
 
 def field_of(column: str) -> str | None:
     """The canonical field a column name means, or null. Exact names and synonyms only: nothing is guessed."""
-    return _FIELD_OF.get(fold(column)) or _FIELD_OF.get(
-        fold(re.sub(r"[\s_-]*[(\[][^)\]]*[)\]]\s*$", "", column))
-    )
+    return _FIELD_OF.get(fold(column)) or _FIELD_OF.get(fold(re.sub(r"[\s_-]*[(\[][^)\]]*[)\]]\s*$", "", column)))
 
 
 def match(columns: list[str]) -> dict[str, list[str]]:

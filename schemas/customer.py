@@ -59,9 +59,7 @@ class Customer(pa.DataFrameModel):
     `isin` → unknown, `in_range` → range, `str_matches` and `mailbox` → syntax, `no_control` → control.
     """
 
-    external_id: str = pa.Field(
-        nullable=True, str_length=_LONGEST, description="Your own id of the customer."
-    )
+    external_id: str = pa.Field(nullable=True, str_length=_LONGEST, description="Your own id of the customer.")
     email: str = pa.Field(nullable=True, str_length={"max_value": 254}, description="RFC 5321 mailbox.")
     name: str = pa.Field(nullable=False, str_length=_LONGEST, description="Company or person.")
     legal_name: str = pa.Field(nullable=True, str_length=_LONGEST)
@@ -77,9 +75,7 @@ class Customer(pa.DataFrameModel):
     timezone: str = pa.Field(nullable=True, isin=sorted(timezone_names()), description="IANA name.")
     language: str = pa.Field(nullable=True, str_matches=LANGUAGE_TAG, description="BCP 47, well formed.")
     status: str = pa.Field(nullable=True, isin=STATUSES)
-    net_terms: pl.Int32 = pa.Field(
-        nullable=True, in_range={"min_value": 0, "max_value": 3650}, description="Days."
-    )
+    net_terms: pl.Int32 = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 3650}, description="Days.")
     created_at: INSTANT = pa.Field(nullable=True, in_range=_YEARS)  # type: ignore[valid-type]
     updated_at: INSTANT = pa.Field(nullable=True, in_range=_YEARS)  # type: ignore[valid-type]
     trial_started: INSTANT = pa.Field(nullable=True, in_range=_YEARS)  # type: ignore[valid-type]
@@ -122,10 +118,13 @@ COLUMNS: Final[dict[str, pl.DataType]] = {
 }
 """Name → polars type of every field, in order."""
 
-TEXT: Final = "name legal_name address_line1 address_line2 city state zip_code billing_contact_name".split()
+TEXT: Final = (
+    *("name", "legal_name", "address_line1", "address_line2", "city", "state", "zip_code"),
+    "billing_contact_name",
+)
 INSTANTS: Final = [name for name, dtype in COLUMNS.items() if dtype == INSTANT]
 LISTS: Final = [name for name, dtype in COLUMNS.items() if dtype == pl.List(pl.String)]
-ADDRESS: Final = "address_line1 address_line2 city state zip_code country".split()
+ADDRESS: Final = ("address_line1", "address_line2", "city", "state", "zip_code", "country")
 """Filled together or not at all: half of one address and half of another is no address."""
 
 KEY: Final = "customer_key"

@@ -29,9 +29,7 @@ _FAULTS: Final = {
     "control": "holds a control character",
 }
 
-_DATE_FORMS = (
-    "an ISO 8601 date or date-time, epoch seconds or milliseconds, or a form named with --date-format"
-)
+_DATE_FORMS = "an ISO 8601 date or date-time, epoch seconds or milliseconds, or a form named with --date-format"
 
 RULES: Final[dict[str, str]] = {
     "external_id.too_long": "at most 255 characters",
@@ -100,9 +98,7 @@ def reasons(at: pl.Series, code: str, value: pl.Series | None = None) -> pl.Data
         {
             "at": at.cast(pl.UInt32),
             "code": pl.repeat(code, len(at), dtype=pl.String, eager=True),
-            "value": pl.repeat(None, len(at), dtype=pl.String, eager=True)
-            if value is None
-            else value.cast(pl.String),
+            "value": pl.repeat(None, len(at), dtype=pl.String, eager=True) if value is None else value.cast(pl.String),
         },
         schema=REASONS,
     )
