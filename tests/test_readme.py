@@ -1,0 +1,247 @@
+"""What the README shows is run, and its tables are those of the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors import errors
+from pipelines.settings import ENVIRONMENT_PREFIX, Settings
+from schemas import codes
+from schemas.customer import COLUMNS
+from schemas.faults import RULES, WARNINGS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+# What is shown is run ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Block:
+    """A fenced block: its language, the line it begins on, its text."""
+
+    language: str
+    line: int
+    text: str
+
+
+@dataclass
+class Command:
+    line: int
+    text: str
+    output: list[str] = field(default_factory=list)
+
+
+def blocks(language: str) -> list[Block]:
+    found = re.finditer(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return [Block(m[1], README[: m.start()].count("\n") + 1, m[2]) for m in found if m[1] == language]
+
+
+def commands() -> Iterator[Command]:
+    """Every `$ command` of every console block; a backslash at the end of a line goes on."""
+    for block in blocks("console"):
+        command: Command | None = None
+        for number, text in enumerate(block.text.splitlines(), block.line + 1):
+            if text.startswith("$ "):
+                if command:
+                    yield command
+                command = Command(number, text.removeprefix("$ "))
+            elif command and command.text.endswith("\\") and not command.output:
+                command.text = command.text.removesuffix("\\") + text.strip()
+            elif command:
+                command.output.append(text)
+        if command:
+            yield command
+
+
+VARYING = (
+    (r"\b\d{8}T\d{6}-[0-9a-f]{6}\b", "RUN"),
+    (r"\b\d+(\.\d+)? ?(s|ms)\b", "TIME"),
+    (r"\b\d[\d,.]* ?[KMG]i?B\b", "SIZE"),
+    (r"\b[\d,]+ ?(rows|records)?/s\b", "RATE"),
+    (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?", "WHEN"),
+    (r" +$", ""),
+)
+
+
+def comparable(lines: list[str]) -> list[str]:
+    """Without what differs from run to run, and without blank lines at the end."""
+    kept = "\n".join(lines).strip("\n").splitlines()
+    for pattern, word in VARYING:
+        kept = [re.sub(pattern, word, line) for line in kept]
+    return kept
+
+
+def matches(shown: list[str], given: list[str]) -> bool:
+    """Whether the output is as shown; a line `…` stands for any number of lines."""
+    pattern = "\n".join(".*" if line == "…" else re.escape(line) for line in shown)
+    return re.fullmatch(pattern, "\n".join(given), re.DOTALL) is not None
+
+
+NOT_RUN = ("git ", "pip ", "make ", "python3 -m venv ", ". .venv/")
+"""Installing and the make targets: test_wheel.py and .ci/run do those."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a reader would stand: sample_data/ beside, `tranship` on the path, nothing else."""
+    place = tmp_path_factory.mktemp("readme")
+    shutil.copytree(ROOT / "sample_data", place / "sample_data")
+    tools = place / ".bin"
+    tools.mkdir()
+    door = tools / "tranship"
+    door.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tranship "$@"\n')
+    door.chmod(0o755)
+    (tools / "python").symlink_to(sys.executable)
+    return place
+
+
+def environment(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+    path = f"{folder / '.bin'}{os.pathsep}{kept['PATH']}"
+    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "LC_ALL": "C.UTF-8"}
+
+
+def test_commands_do_what_the_readme_shows(folder: Path) -> None:
+    for block in blocks("toml"):
+        name = re.match(r"# (\S+\.toml)$", block.text.splitlines()[0])
+        if name:
+            (folder / name[1]).write_text(block.text)
+    last = 0
+    for command in commands():
+        if command.text.startswith(NOT_RUN):
+            continue
+        if command.text == "echo $?":
+            given = [str(last)]
+        else:
+            ran = subprocess.run(
+                ["bash", "-c", command.text],
+                cwd=folder,
+                env=environment(folder),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            last, given = ran.returncode, ran.stdout.splitlines()
+        assert last in (0, 4, 5) or command.text == "echo $?", f"README.md:{command.line}: exit {last}\n" + "\n".join(
+            given
+        )
+        shown, given = comparable(command.output), comparable(given)
+        if shown:
+            assert matches(shown, given), f"README.md:{command.line}: $ {command.text}\ngives\n" + "\n".join(given)
+
+
+def test_every_make_target_shown_exists() -> None:
+    targets = {words[1] for words in map(str.split, re.findall(r"\bmake [a-z]+", README))}
+    assert targets, "the README shows no make target"
+    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert targets <= known
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: f"line {block.line}")
+def test_python_runs(block: Block, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")
+    ran = subprocess.run(
+        [sys.executable, "-c", block.text],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=lambda block: f"line {block.line}")
+def test_settings_files_are_valid(block: Block) -> None:
+    Settings(**tomllib.loads(block.text))
+
+
+# Tables --------------------------------------------------------------------------------------------------------
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the first table under a heading, without its own head."""
+    section = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", README, re.DOTALL | re.MULTILINE)
+    assert section, f"README.md has no section {heading!r}"
+    lines = [line for line in section[1].splitlines() if line.startswith("|")]
+    assert len(lines) > 2, f"README.md: no table under {heading!r}"
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
+
+
+def named(cell: str) -> list[str]:
+    """What stands between back quotes."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def default_of(name: str) -> str:
+    model_field = Settings.model_fields[name]
+    if name == "workers":
+        return "cores, at most 8"
+    default: Any = model_field.get_default(call_default_factory=True, validated_data={})
+    if model_field.is_required():
+        return "required"
+    if default is None or default == () or default == {}:
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def test_settings_table() -> None:
+    expected = [
+        f"| `{name}` | {default_of(name)} | {model_field.description} |"
+        for name, model_field in Settings.model_fields.items()
+    ]
+    given = [f"| {' | '.join(row)} |" for row in table("Settings")]
+    assert [line.replace("|  |", "| |") for line in given] == [line.replace("|  |", "| |") for line in expected], (
+        "README.md, Settings: should be\n" + "\n".join(expected)
+    )
+
+
+def test_exit_codes() -> None:
+    def below(kind: type[errors.TranshipError]) -> Iterator[type[errors.TranshipError]]:
+        yield kind
+        for sub in kind.__subclasses__():
+            yield from below(sub)
+
+    codes_of_errors = {kind.exit_code for kind in below(errors.TranshipError)}
+    assert {int(row[0]) for row in table("Exit codes")} == codes_of_errors | {0, 4}
+
+
+@pytest.mark.parametrize(("heading", "known"), [("Why a record is rejected", RULES), ("Warnings", WARNINGS)])
+def test_codes(heading: str, known: dict[str, str]) -> None:
+    said = {code: row[1] for row in table(heading) for code in named(row[0])}
+    assert said == known
+
+
+def test_status_words() -> None:
+    said = {word: row[0].strip("`") for row in table("Status words") for word in named(row[1])}
+    assert said == codes.STATUS_WORDS
+
+
+def test_blocked_values() -> None:
+    said = {row[0]: set(named(row[1])) for row in table("Values that identify nobody")}
+    assert said == {
+        "external ids": codes.BLOCKED_IDS,
+        "e-mails": codes.BLOCKED_EMAILS,
+        "the part before the `@`": codes.BLOCKED_EMAIL_LOCALS,
+        "words for no e-mail": codes.EMPTY_WORDS_EMAIL,
+    }
+
+
+def test_fields() -> None:
+    assert [name for row in table("What a customer is") for name in named(row[0])] == list(COLUMNS)
