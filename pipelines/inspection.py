@@ -9,7 +9,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -28,8 +28,8 @@ _VALUE_SHOWN = 80
 class Column:
     """One column of the source, as its first records show it.
 
-    `filled` is the share (0 to 1) of records that have a value; `distinct` counts different values. `field` is the
-    canonical field it becomes, `metadata` if it is kept there, null if it is left out or still to be decided.
+    `filled` is the share (0 to 1) of records that have a value, `distinct` the number of different values. `field` is
+    the canonical field it is mapped to: empty if it was told to be left out, null if nothing maps it.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Column:
     distinct: int
     samples: tuple[str, ...]
     field: str | None
+    becomes: Literal["field", "metadata", "nothing", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -127,18 +128,133 @@ def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
         "",
         "# Column = field (`tranship fields` lists them). An empty field leaves the column out.",
         "[columns]",
-        *(_toml_line(column, inspection.conflicts, reading) for column in inspection.columns),
+        *(_toml_line(column, inspection.conflicts) for column in inspection.columns),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _toml_line(column: Column, conflicts: Mapping[str, tuple[str, ...]], reading: Reading) -> str:
-    for name, fitting in conflicts.items():
+def _toml_line(column: Column, conflicts: Mapping[str, tuple[str, ...]]) -> str:
+    name = _toml(column.name)
+    if column.field is not None:
+        return f"{name} = {_toml(column.field)}"
+    for conflict, fitting in conflicts.items():
         if column.name in fitting:
-            others = " or ".join(_toml(other) for other in fitting if other != column.name)
-            return f"# {_toml(column.name)} = {_toml(name)}  # this, or {others}? Keep one line."
-    unmapped = column.field is None or (column.field == "metadata" and _said_of(column.name, reading) is None)
-    if unmapped and _said_of(column.name, reading) is None:
-        fate = "kept in metadata" if column.field else "dropped"
-        return f'# {_toml(column.name)} = ""  # {fate} as long as this line is a comment'
-    return f"{_toml(column.name)} = {_toml(column.field or '')}"
+            return f"# {name} = {_toml(conflict)}  # {len(fitting)} columns fit {conflict}: uncomment one of them"
+    fate = "is kept in metadata" if column.becomes == "metadata" else "is dropped"
+    return f'# {name} = ""  # {fate} as long as nothing maps it'
+
+
+def _toml(value: Any) -> str:
+    # JSON's strings, lists and booleans are TOML's, but for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _first(source: Source, rows: int) -> tuple[list[Batch], bool]:
+    """The batches of the first records and broken lines, and whether they are all there are."""
+    batches: list[Batch] = []
+    left = rows
+    for part in source.parts():
+        batch = part.read()
+        stood = pl.concat([batch.lines, batch.broken["line"]]).sort()
+        if len(stood) > left:
+            return [*batches, _before(batch, stood[left])], False
+        left -= len(stood)
+        batches.append(batch)
+    return batches, True
+
+
+def _before(batch: Batch, line: int) -> Batch:
+    kept = batch.lines < line
+    return dataclasses.replace(
+        batch,
+        records=batch.records.filter(kept),
+        lines=batch.lines.filter(kept),
+        broken=batch.broken.filter(pl.col("line") < line),
+    )
+
+
+def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match, extra: str) -> Iterator[Column]:
+    records = sum(batch.records.height for batch in batches)
+    undecided = {column for fitting in matched.conflicts.values() for column in fitting}
+    for name in mapping.columns_of(layouts):
+        given = [batch.records[name] for batch in batches if name in batch.records.columns]
+        text = (
+            pl.concat([normalise.as_text(values).alias(name) for values in given])
+            if given
+            else pl.Series(dtype=pl.String)
+        )
+        values = text.filter(text.str.strip_chars() != "")
+        distinct = values.unique(maintain_order=True)
+        field = matched.fields.get(name)
+        yield Column(
+            name=name,
+            type=_type_of(given),
+            filled=round(len(values) / records, 4) if records else 0.0,
+            distinct=len(distinct),
+            samples=tuple(distinct.head(_SAMPLES).str.head(_VALUE_SHOWN)),
+            field=field,
+            becomes=_fate(field, name in undecided, extra),
+        )
+
+
+def _fate(field: str | None, undecided: bool, extra: str) -> Literal["field", "metadata", "nothing", "undecided"]:
+    if field is None:
+        return "undecided" if undecided else "metadata" if extra == "keep" else "nothing"
+    return "field" if field else "nothing"
+
+
+def _type_of(given: Sequence[pl.Series]) -> str:
+    dtype = given[0].dtype if given else pl.String()
+    for kind, is_it in (
+        ("text", dtype == pl.String),
+        ("integer", dtype.is_integer()),
+        ("number", dtype.is_numeric()),
+        ("boolean", dtype == pl.Boolean),
+        ("date", dtype == pl.Date),
+        ("instant", isinstance(dtype, pl.Datetime)),
+        ("list", isinstance(dtype, pl.List)),
+        ("object", isinstance(dtype, pl.Struct)),
+    ):
+        if is_it:
+            return kind
+    return str(dtype).lower()
+
+
+def _expected(
+    batches: Sequence[Batch], columns: ColumnMap, reading: Reading
+) -> tuple[int, tuple[Finding, ...], tuple[Finding, ...]]:
+    """How many would be rejected, why, and what would be warned of; identity is only known to a whole run."""
+    spelling = normalise.Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
+    rejected = 0
+    reasons, warnings = [_placed(no_reasons())], [_placed(no_reasons())]
+    for batch in batches:
+        rejected += batch.broken.height
+        broken = batch.broken.select("line", "code", value="text", source=pl.lit(batch.source))
+        reasons.append(broken.select(reasons[0].columns))
+        if batch.records.is_empty():
+            continue
+        normalised = normalise.customers(batch.records, columns, spelling)
+        found = validate.faults(normalised)
+        bad = found["at"].unique()
+        rejected += len(bad)
+        reasons.append(_placed(found, batch))
+        warnings.append(_placed(normalised.warnings.filter(~pl.col("at").is_in(bad.implode())), batch))
+    return rejected, _findings(pl.concat(reasons)), _findings(pl.concat(warnings))
+
+
+def _placed(found: pl.DataFrame, batch: Batch | None = None) -> pl.DataFrame:
+    lines = batch.lines if batch else pl.Series(dtype=pl.UInt64)
+    return found.select(
+        "code", "value", line=lines.gather(found["at"]), source=pl.lit(batch.source if batch else "", pl.String)
+    )
+
+
+def _findings(found: pl.DataFrame) -> tuple[Finding, ...]:
+    """Most frequent first; the example is the first in order of reading."""
+    counted = found.group_by("code", maintain_order=True).agg(pl.len().alias("count"), pl.all().first())
+    return tuple(
+        Finding(code, count, sentence(code), f"{source}, line {line}", value[:_VALUE_SHOWN] if value else None)
+        for code, count, source, line, value in counted.sort("count", descending=True, maintain_order=True)
+        .select("code", "count", "source", "line", "value")
+        .iter_rows()
+    )

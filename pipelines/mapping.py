@@ -34,8 +34,8 @@ class ColumnMap:
 class Match:
     """What the names of the columns say.
 
-    `fields` is column → field (empty: left out, because somebody said so); `conflicts` is field → the columns that
-    would all fit it, between which a person must choose.
+    `fields` is column → field (empty: left out, because somebody said so); `conflicts` is field → the columns
+    that would all fit it, between which a person must choose.
     """
 
     fields: Mapping[str, str]
@@ -45,8 +45,8 @@ class Match:
 def match(layouts: Sequence[Layout], told: Mapping[str, str], defaults: Mapping[str, str]) -> Match:
     """Match the columns of all files of a run to fields: what was told first, then by name.
 
-    `told` is column → field (an empty field means: leave the column out). Raises ConfigError where a told name does not
-    exist.
+    `told` is column → field (an empty field means: leave the column out). Raises ConfigError where a told name
+    does not exist.
     """
     columns = columns_of(layouts)
     for option, fields in (("--map", told.values()), ("--default", defaults)):
@@ -76,8 +76,8 @@ def propose(
 ) -> ColumnMap:
     """The map of a run, by `match`.
 
-    Raises ConfigError where a told name does not exist, where two columns would fit one field, where a file lacks a
-    mapped column, or where nothing fits at all.
+    Raises ConfigError where a told name does not exist, where two columns would fit one field, where a file lacks
+    a mapped column, or where nothing fits at all.
     """
     columns = columns_of(layouts)
     matched = match(layouts, told, defaults)

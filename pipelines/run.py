@@ -10,6 +10,8 @@ import hashlib
 import json
 import logging
 import resource
+import shlex
+import socket
 import sys
 import time
 from collections import Counter, deque
@@ -27,10 +29,11 @@ from connectors import registry
 from connectors.contract import Load, Part, Plan, Source, Table
 from connectors.csv_file import CsvOptions
 from connectors.errors import ConfigError, GateClosed, Interrupted, TranshipError
-from pipelines import identify, mapping, normalise, report, stage, validate
+from pipelines import identify, inspection, mapping, normalise, report, stage, validate
+from pipelines.inspection import Inspection
 from pipelines.mapping import ColumnMap
 from pipelines.report import Counts, Report
-from pipelines.settings import Settings, limit
+from pipelines.settings import Reading, Settings, limit, load
 from pipelines.stage import APPLY_STEP, IDENTIFY_STEP, PLAN_STEP, STAGE_STEP, BatchCounts, RunDirectory
 from schemas import faults
 
@@ -132,7 +135,12 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None) -> Re
         raise ConfigError(
             f"{directory.run_id}: is finished; nothing is left to do. See: tranship report {directory.run_id}"
         )
-    settings = Settings(**directory.manifest["settings"] | {"state_dir": state_dir})
+    here = directory.manifest["host"] == socket.gethostname()
+    if directory.manifest["status"] == "running" and here and not directory.is_abandoned():
+        raise ConfigError(
+            f"{directory.run_id}: is still running here (process {directory.manifest['pid']}). Wait for it or stop it."
+        )
+    settings = load(directory.manifest["settings"] | {"state_dir": state_dir}, {})
     observer = observer or Quiet()
     table = _open_table(settings)
     try:
@@ -146,12 +154,21 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None) -> Re
     return run(settings, observer)
 
 
+def inspect(reading: Reading, rows: int) -> Inspection:
+    """Look at the first rows of a source without running anything. Raises ConfigError or ConnectorError."""
+    source = _open_source(reading)
+    try:
+        return inspection.inspect(source, reading, rows)
+    finally:
+        source.close()
+
+
 def _columns_of(directory: RunDirectory) -> ColumnMap | None:
     facts = directory.done(STAGE_STEP)
     return None if facts is None else ColumnMap(facts["fields"], tuple(facts["extra"]), facts["defaults"])
 
 
-def _open_source(settings: Settings) -> Source:
+def _open_source(settings: Reading) -> Source:
     csv = CsvOptions(settings.encoding, settings.delimiter, settings.quote, settings.header)
     return registry.open_source(settings.source, csv)
 
@@ -212,20 +229,33 @@ class _Run:
             self._gate()
             if not self._settings.dry_run:
                 self._apply(load, table)
+            return self._end(started, None, None)
         except GateClosed as error:
             error.report = self._end(started, "stopped", error)
             raise
-        except KeyboardInterrupt:
-            self._directory.manifest["status"] = "interrupted"
-            self._directory.save()
-            raise Interrupted(
-                f"Stopped; the destination is as it was. Continue with: tranship resume {self._directory.run_id}"
-                + (f" --state-dir {self._settings.state_dir}" if self._settings.state_dir != Path(".tranship") else "")
-            ) from None
+        except (KeyboardInterrupt, RuntimeError) as error:
+            # DuckDB answers a signal with this RuntimeError.
+            if not isinstance(error, KeyboardInterrupt) and str(error) != "Query interrupted":
+                raise
+            raise self._interrupted() from None
         except TranshipError as error:
             error.report = self._end(started, "failed", error)
             raise
-        return self._end(started, None, None)
+
+    def _interrupted(self) -> Interrupted:
+        directory, settings = self._directory, self._settings
+        directory.manifest["status"] = "interrupted"
+        directory.save()
+        if directory.done(APPLY_STEP) is not None:
+            state = "the write is done, only its report is missing"
+        elif directory.done(PLAN_STEP) is not None and not settings.dry_run:
+            state = "the destination has all of the write or nothing of it"
+        else:
+            state = "the destination is as it was"
+        elsewhere = (
+            f" --state-dir {shlex.quote(str(settings.state_dir))}" if settings.state_dir != Path(".tranship") else ""
+        )
+        return Interrupted(f"Stopped; {state}. Continue with: tranship resume {directory.run_id}{elsewhere}")
 
     # Steps -------------------------------------------------------------------------------------------------------
 

@@ -129,7 +129,7 @@ def load(
 def of_command(
     source: str | None, destination: str | None, options: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Settings:
-    """The settings of `run SOURCE DESTINATION`, or of `run pipeline.toml`; options replace what the file says.
+    """Settings of `run SOURCE DESTINATION`, or of `run pipeline.toml`; options replace what the file says.
 
     Raises ConfigError.
     """
@@ -208,9 +208,8 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
         if name in kind.model_fields:
             found[name] = _value(name, text)
         # Kubernetes sets names with our prefix for a service called tranship; only a slip is told.
-        elif near := get_close_matches(name, Settings.model_fields, n=1, cutoff=0.85):
-            if name not in Settings.model_fields:
-                raise ConfigError(f"{variable}: there is no such setting; did you mean {_variable(near[0])}?")
+        elif name not in Settings.model_fields and (near := _nearest(name, cutoff=0.85)):
+            raise ConfigError(f"{variable}: there is no such setting; did you mean {_variable(near)}?")
     return found
 
 
@@ -220,6 +219,10 @@ def _value(name: str, text: str) -> Any:
     if Settings.model_fields[name].annotation == tuple[str, ...]:
         return tuple(part for part in text.split(",") if part)
     return text
+
+
+def _nearest(name: str, cutoff: float = 0.6) -> str | None:
+    return next(iter(get_close_matches(name, Settings.model_fields, n=1, cutoff=cutoff)), None)
 
 
 def _variable(name: str) -> str:
@@ -236,9 +239,9 @@ def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
         given = {"environment": _variable(name)}.get(origin.get(name, ""), origin.get(name))
         where = f" ({given})" if given else ""
         if problem["type"] == "extra_forbidden":
-            near = get_close_matches(name, Settings.model_fields, n=1)
-            there_are = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(Settings.model_fields)}."
-            lines.append(f"{name}{where}: there is no such setting. {there_are}")
+            near = _nearest(name)
+            known = f"Did you mean {near}?" if near else f"There are: {', '.join(Settings.model_fields)}."
+            lines.append(f"{name}{where}: there is no such setting. {known}")
         elif problem["type"] == "missing":
             lines.append(f"{name}: is not given. {Settings.model_fields[name].description}")
         elif problem["type"] == "string_pattern_mismatch":

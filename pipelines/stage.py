@@ -218,8 +218,7 @@ class RunDirectory:
     def candidates(self, rows: pl.Series) -> pl.DataFrame:
         """The keys, times and places of these rows: row, source, line, external_id, email, updated_at."""
         return (
-            pl.scan_parquet(self.staged_files())
-            .join(pl.LazyFrame({"_row": rows}), on="_row", how="semi")
+            self._rows(rows)
             .select("_row", "_source", "_line", "external_id", _matching_email(), "updated_at")
             .rename({"_row": "row", "_source": "source", "_line": "line"})
             .collect(engine="streaming")
@@ -227,11 +226,11 @@ class RunDirectory:
 
     def records(self, rows: pl.Series) -> pl.DataFrame:
         """Whole staged records."""
-        return (
-            pl.scan_parquet(self.staged_files())
-            .join(pl.LazyFrame({"_row": rows}), on="_row", how="semi")
-            .collect(engine="streaming")
-        )
+        return self._rows(rows).collect(engine="streaming")
+
+    def _rows(self, rows: pl.Series) -> pl.LazyFrame:
+        """These rows of the stage. As a filter, not a join: Parquet then reads the other columns of these rows only."""
+        return pl.scan_parquet(self.staged_files()).filter(pl.col("_row").is_in(rows.implode()))
 
     def keep_identity(self, dropped: pl.Series, patched: pl.DataFrame, merges: pl.DataFrame) -> None:
         """Write down who is no survivor, which survivors took something over, and every merge."""
