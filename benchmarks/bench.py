@@ -34,9 +34,7 @@ SAMPLE_SECONDS = 0.02
 TRANSHIP, SCRIPT = "Tranship", "SQL script"
 
 DLT = "dlt[duckdb,parquet]==1.31.0"
-INGESTR = (
-    "ingestr==1.0.78"  # the last one whose wheel holds the program; later ones download it when first run
-)
+INGESTR = "ingestr==1.0.78"  # the last one whose wheel holds the program; later ones download it when first run
 # ingestr needs an ADBC driver of DuckDB, and downloads one if it finds none; the library here is one.
 ADBC_DUCKDB = ("@duckdb/node-bindings-{}", "1.5.6-r.1")
 
@@ -130,9 +128,7 @@ def measured(command: Sequence[str], environment: dict[str, str], output: Path) 
         sampler.stopped.set()
         sampler.join()
     if child.returncode:
-        said = (
-            output.with_suffix(".err").read_text(errors="replace") + output.read_text(errors="replace")
-        ).split("\n")
+        said = (output.with_suffix(".err").read_text(errors="replace") + output.read_text(errors="replace")).split("\n")
         last = next((line.strip() for line in reversed(said) if line.strip()), "nothing said")
         raise NotMeasuredError(f"exit {child.returncode}: {last[:200]}")
     scale = 1 if sys.platform == "darwin" else 1024
@@ -327,12 +323,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--repeat", type=int, default=5, help="rounds; medians are of these")
-    parser.add_argument(
-        "--peers", default="", help=f"also measure these, comma-separated: {', '.join(PEERS)}"
-    )
-    parser.add_argument(
-        "--large", type=int, nargs="?", const=1, default=0, metavar="N", help="N runs of --large-rows"
-    )
+    parser.add_argument("--peers", default="", help=f"also measure these, comma-separated: {', '.join(PEERS)}")
+    parser.add_argument("--large", type=int, nargs="?", const=1, default=0, metavar="N", help="N runs of --large-rows")
     parser.add_argument("--large-rows", type=int, default=None, help="default: ten times --rows")
     parser.add_argument(
         "--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of all that is written"
@@ -341,10 +333,9 @@ def main() -> None:
     names = [name.strip() for name in args.peers.split(",") if name.strip()]
     unknown = sorted(set(names) - set(PEERS))
     if unknown or args.rows < 1 or args.repeat < 1:
-        parser.error(
-            f"unknown peer {', '.join(unknown)}; known: {', '.join(PEERS)}" if unknown else "too small"
-        )
+        parser.error(f"unknown peer {', '.join(unknown)}; known: {', '.join(PEERS)}" if unknown else "too small")
 
+    load = os.getloadavg()[0]
     out: Path = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     data = generated(out / "data", args.rows, args.seed)
@@ -387,7 +378,7 @@ def main() -> None:
 
     ordered = dict(sorted(results.items(), key=lambda item: _order(item[0])))
     lines = [
-        f"{machine()}. Medians of {args.repeat}, taken in turns.", "",
+        f"{machine()}; load {load:.1f} when it began. Medians of {args.repeat}, taken in turns.", "",
         *table(ordered, args.rows), "",
         *promises(ordered, large_rows / args.rows),
         *(f"\n{name} was not measured: {reason}" for name, reason in unmeasured.items()),

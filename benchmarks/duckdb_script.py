@@ -15,9 +15,7 @@ KEY = """coalesce("Customer ID", lower("E-mail"))"""
 def main(csv: str, database: str) -> None:
     with duckdb.connect(database) as con:
         con.execute("set enable_progress_bar = false")
-        columns = [
-            row[0] for row in con.execute("describe from read_csv(?, all_varchar = true)", [csv]).fetchall()
-        ]
+        columns = [row[0] for row in con.execute("describe from read_csv(?, all_varchar = true)", [csv]).fetchall()]
         declared = ", ".join(f'"{column}" varchar' for column in columns)
         con.execute(f"create table if not exists customers (customer_key varchar primary key, {declared})")
         updates = ", ".join(f'"{column}" = excluded."{column}"' for column in columns)

@@ -706,9 +706,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, required=True, help="directory, made if missing")
     parser.add_argument("--shuffle", action="store_true", help="the same records in another order")
-    parser.add_argument(
-        "--change", type=float, default=0.0, metavar="SHARE", help="of the survivors get another city"
-    )
+    parser.add_argument("--change", type=float, default=0.0, metavar="SHARE", help="of the survivors get another city")
     args = parser.parse_args()
     if args.rows < 1 or not 0 <= args.change <= 1:
         parser.error("--rows must be at least 1, --change between 0 and 1")

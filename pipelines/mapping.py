@@ -49,6 +49,9 @@ def match(layouts: Sequence[Layout], told: Mapping[str, str], defaults: Mapping[
     does not exist.
     """
     columns = columns_of(layouts)
+    for left, right in told.items():
+        if left in COLUMNS and right not in COLUMNS and right in columns:
+            raise ConfigError(f'--map: the column comes first: --map "{right}={left}"')
     for option, fields in (("--map", told.values()), ("--default", defaults)):
         for field in fields:
             if field and field not in COLUMNS:

@@ -578,8 +578,9 @@ def _lost(given: Column, read: Column, code: str) -> pl.DataFrame:
 
 _JSON_TEXT: Final = r'"(?:[^"\\]|\\.)*"'
 _JSON_NUMBER: Final = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-_PAIR: Final = rf'"[^"\\\x00-\x1f]*"\s*:\s*(?:"[^"\\\x00-\x1f]*"|{_JSON_NUMBER}|true|false|null)'
-# What most metadata is: one level, no escapes. The rest is given to a parser.
+_PLAIN_TEXT: Final = r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt])*"'
+_PAIR: Final = rf"{_PLAIN_TEXT}\s*:\s*(?:{_PLAIN_TEXT}|{_JSON_NUMBER}|true|false|null)"
+# What most metadata is: one level, no code points by number. The rest is given to a parser.
 _FLAT_OBJECT: Final = rf"^\{{\s*{_PAIR}\s*(?:,\s*{_PAIR}\s*)*\}}$"
 
 

@@ -107,7 +107,7 @@ class Settings(Reading):
     memory: str = Field(
         "600MB",
         pattern=r"^\d+(MB|GB)$",
-        description="What the destination database may use before it spills to disk: NMB or NGB.",
+        description="What the destination database may use before it spills to disk, as 600MB or 2GB.",
     )
 
     @model_validator(mode="after")

@@ -30,9 +30,7 @@ def test_field(case: FieldCase) -> None:
 
     assert result.rejects == ([(2, list(case.rejects))] if case.rejects else [])
     assert result.warnings == [(2, code) for code in case.warnings]
-    assert [customer[case.field] for customer in result.customers.values()] == (
-        [] if case.rejects else [case.value]
-    )
+    assert [customer[case.field] for customer in result.customers.values()] == ([] if case.rejects else [case.value])
     assert balances(result)
 
 

@@ -27,9 +27,7 @@ class Installed:
     def run(
         self, folder: Path, arguments: Sequence[str | Path], **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        clean = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TRANSHIP"))
-        }
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TRANSHIP"))}
         return subprocess.run(
             [self.python, *arguments],
             cwd=folder,
@@ -116,9 +114,7 @@ def test_the_command_runs_outside_the_checkout(installed: Installed, elsewhere: 
     assert (elsewhere / "x.duckdb").exists()
 
 
-def test_somebody_elses_package_of_the_same_name_is_told_in_words(
-    installed: Installed, tmp_path: Path
-) -> None:
+def test_somebody_elses_package_of_the_same_name_is_told_in_words(installed: Installed, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs" / "pipelines"
     theirs.mkdir(parents=True)
     (theirs / "__init__.py").write_text("")

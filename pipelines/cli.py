@@ -1,0 +1,481 @@
+"""The command line: parse, call one function of `pipelines`, print, choose the exit code.
+
+What a command does is imported when it runs, so that help comes at once. The options of `run` and `inspect` are the
+fields of `pipelines.settings`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from connectors.errors import ConfigError, GateClosed, Interrupted, TranshipError
+from pipelines.options import SettingsCommand, given, run_command, shell
+
+if TYPE_CHECKING:
+    from pipelines.progress import Display
+    from pipelines.report import Report
+    from pipelines.stage import RunDirectory
+
+EXIT_CODES: Final = {
+    0: "done; every record loaded, merged or unchanged, or rejects within --max-rejects",
+    1: "a bug of tranship; a file to send with your report is named",
+    2: "the command, the settings or a file cannot be used as given",
+    3: "the other side: unreachable, refused the key, broken answer",
+    4: "done, but some records were rejected or refused, and no --max-rejects covers them",
+    5: "stopped by a limit before the first write; nothing was written",
+    130: "interrupted; state is saved, the command that continues is printed",
+}
+
+
+@dataclass
+class _Place:
+    """Where to leave a note about a crash; a command that is told another place says so."""
+
+    state_dir: Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code of the process."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    place = _Place(Path(os.environ.get("TRANSHIP_STATE_DIR") or ".tranship"))
+    with _termination_interrupts():
+        try:
+            code = cli.main(words, prog_name="tranship", standalone_mode=False, obj=place)
+            return code if isinstance(code, int) else 0
+        except click.ClickException as error:
+            error.show()
+            return _failed(error.format_message(), 2, as_json)
+        except TranshipError as error:
+            return _told(error, as_json)
+        except click.Abort as error:
+            if not isinstance(error.__cause__, EOFError):
+                return _told(Interrupted("Stopped. If a run had begun, `tranship runs` lists it."), as_json)
+            return _crashed(error, place.state_dir, as_json)
+        except Exception as error:
+            return _crashed(error, place.state_dir, as_json)
+
+
+# Endings ---------------------------------------------------------------------------------------------------------
+
+
+def _told(error: TranshipError, as_json: bool) -> int:
+    click.echo(f"Error: {error}", err=True)
+    report: Report | None = error.report
+    if report is None:
+        return _failed(str(error), error.exit_code, as_json)
+    if not isinstance(error, GateClosed):
+        click.echo(f"When that is solved: {shell('tranship', 'resume', report.run_id, *_elsewhere(report))}", err=True)
+    if as_json:
+        _print_json(report.to_json())
+    return error.exit_code
+
+
+def _failed(message: str, code: int, as_json: bool) -> int:
+    if as_json:
+        _print_json(json.dumps({"status": "failed", "exit_code": code, "error": message}, indent=1))
+    return code
+
+
+def _crashed(error: BaseException, state_dir: Path, as_json: bool) -> int:
+    """Our bug. Neither terminal nor file gets the exception's message: it may quote somebody's data."""
+    text = "\n".join(_crash_lines(error))
+    name = f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.txt"
+    file = None
+    for folder in (state_dir, Path(tempfile.gettempdir())):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = folder / name
+            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+                out.write(text)
+            break
+        except OSError:
+            continue
+    message = (
+        f"This is a bug of tranship ({type(error).__name__}). Please report it, with the file {file}: it says where it "
+        "happened and holds none of your data."
+    )
+    click.echo(f"Error: {message}", err=True)
+    return _failed(message, 1, as_json)
+
+
+def _crash_lines(error: BaseException) -> Iterator[str]:
+    packages = ("tranship", "polars", "duckdb", "pyarrow", "pandera", "pydantic", "click")
+    yield f"Python {platform.python_version()} on {platform.platform()}"
+    yield ", ".join(f"{name} {_version(name)}" for name in packages)
+    seen: BaseException | None = error
+    while seen is not None:
+        kind = type(seen)
+        yield f"\n{kind.__module__}.{kind.__qualname__}, at (innermost last):"
+        yield "".join(traceback.format_tb(seen.__traceback__))
+        seen = seen.__cause__ or seen.__context__
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does: state is saved, the command that continues is said."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _print_json(text: str) -> None:
+    # What UTF-8 cannot say (bytes of odd file names) becomes \udcXX, which JSON reads.
+    click.echo(text.encode("utf-8", "backslashreplace"))
+
+
+def _elsewhere(report: Report) -> list[str]:
+    state_dir = Path(report.run_dir).parent.parent
+    return [] if state_dir == Path(".tranship") else ["--state-dir", str(state_dir)]
+
+
+# Commands --------------------------------------------------------------------------------------------------------
+
+
+class _InOrder(click.Group):
+    """Lists its commands in the order they are written in."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """As they were added."""
+        return list(self.commands)
+
+
+def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"tranship {_version('tranship')}")
+        ctx.exit()
+
+
+_Decorated = Callable[..., Any]
+
+
+def _json_option(command: _Decorated) -> _Decorated:
+    text = "Print one JSON object on standard output and nothing else there."
+    return click.option("--json", "as_json", is_flag=True, help=text)(command)
+
+
+def _state_dir_option(command: _Decorated) -> _Decorated:
+    return click.option(
+        "--state-dir",
+        type=click.Path(path_type=Path),
+        default=Path(".tranship"),
+        envvar="TRANSHIP_STATE_DIR",
+        show_default=True,
+        metavar="FOLDER",
+        help="Where runs keep their files.",
+    )(command)
+
+
+def _watching_options(command: _Decorated) -> _Decorated:
+    log = click.option("--log", metavar="FILE", help="Write a log as JSON lines; - is standard error.")
+    quiet = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+    return _json_option(log(quiet(command)))
+
+
+@click.group(
+    cls=_InOrder,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Try it: tranship inspect customers.csv. Each command explains itself with --help.",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Say the version."
+)
+def cli() -> None:
+    """Move customer records between files, tables and billing providers without losing or doubling one."""
+
+
+_SOURCE = "Path, glob, folder, - for standard input, or URL to read from"
+_RUN_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+
+
+@cli.command(
+    "run",
+    cls=SettingsCommand,
+    model="Settings",
+    epilog=_RUN_EPILOG,
+    short_help="Check, deduplicate and write customers.",
+)
+@click.argument("source_argument", metavar="SOURCE", required=False, help=_SOURCE + ", or a settings file.")
+@click.argument("destination_argument", metavar="[DESTINATION]", required=False, help="Path or URL to write to.")
+@_watching_options
+@click.pass_obj
+def _run(
+    place: _Place,
+    /,
+    source_argument: str | None,
+    destination_argument: str | None,
+    as_json: bool,
+    log: str | None,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Read customers from SOURCE, check and deduplicate them, and write them to DESTINATION.
+
+    \b
+      tranship run customers.csv "duckdb:///warehouse.duckdb?table=customers" --dry-run
+      tranship run "exports/*.csv.gz" customers.parquet --map "Account No=external_id"
+      tranship run pipeline.toml --max-rejects 2%
+
+    A settings file (`tranship inspect SOURCE --write pipeline.toml` begins one) may say all of it. Options win over
+    the environment (TRANSHIP_MAX_REJECTS=2%), and that over the file.
+    """
+    from pipelines import run, settings
+
+    made = settings.of_command(source_argument, destination_argument, given(options), os.environ)
+    place.state_dir = made.state_dir
+    return _carried_out(lambda display: run.run(made, display), as_json, log, quiet)
+
+
+@cli.command("inspect", cls=SettingsCommand, model="Reading", short_help="Show columns, mapping and rejects to expect.")
+@click.argument("source_argument", metavar="SOURCE", help=_SOURCE + ", or a settings file.")
+@click.option(
+    "--rows", default=10_000, show_default=True, type=click.IntRange(min=1), help="How many records to look at."
+)
+@click.option(
+    "--write", metavar="FILE", type=click.Path(path_type=Path), help="Begin a settings file for `tranship run`."
+)
+@_json_option
+def _inspect(source_argument: str, rows: int, write: Path | None, as_json: bool, **options: Any) -> None:
+    """Show the columns of SOURCE, what they would become, and what would be rejected.
+
+    \b
+      tranship inspect customers.csv --write pipeline.toml
+    """
+    from pipelines import inspection, run, settings, summary
+
+    reading = settings.reading_of_command(source_argument, given(options), os.environ)
+    found = run.inspect(reading, rows)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        click.echo(summary.of_inspection(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+    if write is not None:
+        try:
+            with write.open("x", encoding="utf-8") as out:
+                out.write(inspection.pipeline_toml(found, reading))
+        except FileExistsError as error:
+            raise ConfigError(f"{write}: exists already and is left as it is. Choose another name.") from error
+        except OSError as error:
+            raise ConfigError(f"{write}: cannot be written ({error.strerror}).") from error
+        click.echo(f"Written: {write}. Try it: {shell('tranship', 'run', str(write), '--dry-run')}", err=True)
+
+
+@cli.command("resume", short_help="Continue a run that died or was stopped.")
+@click.argument("run_id", metavar="RUN")
+@_state_dir_option
+@_watching_options
+@click.pass_obj
+def _resume(place: _Place, /, run_id: str, state_dir: Path, as_json: bool, log: str | None, quiet: bool) -> int:
+    """Continue a run that died or was interrupted: its id, or `last`."""
+    from pipelines import run
+
+    place.state_dir = state_dir
+    return _carried_out(lambda display: run.resume(state_dir, run_id, display), as_json, log, quiet)
+
+
+def _carried_out(work: Callable[[Display | None], Report], as_json: bool, log: str | None, quiet: bool) -> int:
+    from pipelines import progress
+
+    quiet = quiet or log == "-"  # a log on standard error is for machines
+    with progress.logged(log):
+        try:
+            with nullcontext() if quiet else progress.display() as display:
+                report = work(display)
+        except GateClosed as error:
+            if not quiet and error.report is not None:
+                click.echo(_summary(error.report), err=True)
+            raise
+    if not quiet:
+        click.echo(_summary(report), err=True)
+    if as_json:
+        _print_json(report.to_json())
+    return report.exit_code
+
+
+@cli.command("runs")
+@click.option(
+    "--remove-older-than", metavar="DAYS", type=click.IntRange(min=0), help="Remove runs that began longer ago."
+)
+@_state_dir_option
+@_json_option
+@click.pass_obj
+def _runs(place: _Place, /, remove_older_than: int | None, state_dir: Path, as_json: bool) -> None:
+    """List runs, newest first."""
+    from pipelines import stage, summary
+
+    place.state_dir = state_dir
+    found = stage.all_runs(state_dir)
+    removed = []
+    if remove_older_than is not None:
+        limit = datetime.now(UTC) - timedelta(days=remove_older_than)
+        removed = [run for run in found if _is_over(run) and datetime.fromisoformat(run.manifest["started_at"]) < limit]
+        for run in removed:
+            shutil.rmtree(run.path)
+    kept = [_facts(run) for run in found if run not in removed]
+    if as_json:
+        _print_json(json.dumps({"runs": kept, "removed": [run.run_id for run in removed]}, indent=1))
+        return
+    if removed:
+        click.echo(f"Removed {len(removed)} runs.", err=True)
+    if not kept:
+        click.echo(f"No runs in {state_dir}.", err=True)
+        return
+    click.echo(summary.of_runs(kept))
+
+
+def _is_over(run: RunDirectory) -> bool:
+    return run.manifest["status"] != "running" or run.is_abandoned()
+
+
+def _facts(run: RunDirectory) -> dict[str, Any]:
+    report = _report_of(run)
+    return {
+        "run_id": run.run_id,
+        "started_at": run.manifest["started_at"],
+        "status": "died" if run.is_abandoned() else run.manifest["status"],
+        "source": run.manifest["settings"]["source"],
+        "destination": run.manifest["settings"]["destination"],
+        "counts": vars(report.counts) if report else None,
+        "run_dir": str(run.path),
+    }
+
+
+def _report_of(run: RunDirectory) -> Report | None:
+    from pipelines.report import Report
+
+    file = run.path / "report.json"
+    return Report.from_json(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+@cli.command("report", short_help="Print the report of an earlier run.")
+@click.argument("run_id", metavar="RUN", default="last")
+@_state_dir_option
+@_json_option
+@click.pass_obj
+def _report(place: _Place, /, run_id: str, state_dir: Path, as_json: bool) -> None:
+    """Print the summary of an earlier run again, with all its reasons: its id, or `last`."""
+    from pipelines.stage import RunDirectory
+
+    place.state_dir = state_dir
+    run = RunDirectory.open(state_dir, run_id)
+    report = _report_of(run)
+    if report is None:
+        what = (
+            f"It can be continued: {shell('tranship', 'resume', run.run_id)}"
+            if _is_over(run)
+            else "It is still running."
+        )
+        raise ConfigError(f"{run.run_id}: has no report yet. {what}")
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        click.echo(_summary(report, everything=True))
+
+
+def _summary(report: Report, *, everything: bool = False) -> str:
+    from pipelines import summary
+
+    # A run tells its notes when they come up; the list of reasons is cut.
+    text = summary.of_report(report) if everything else summary.of_report(report, reasons=8, notes=False)
+    return "\n".join([text, *_next(report), *([report.error] if everything and report.error else [])])
+
+
+def _next(report: Report) -> list[str]:
+    """The command that goes on from here."""
+    from connectors import registry
+    from pipelines import settings
+    from pipelines.stage import RunDirectory
+
+    run = RunDirectory.open(Path(report.run_dir).parent.parent, report.run_id)
+    made = settings.load(run.manifest["settings"], {})
+    if report.status not in ("done", "done_with_rejects"):
+        return []
+    if report.dry_run:
+        names = [name for name in type(made).model_fields if name not in ("source", "destination", "dry_run")]
+        return [f"to do it: {run_command(made, made.source, names)}"]
+    if not report.counts.rejected:
+        return []
+    adds = registry.CONNECTORS[registry.kind_of(made.destination)].abilities.keeps_state and made.mode != "mirror"
+    if not adds:  # the few records of the rejects file would take the place of all others
+        return ["correct them at the source, then give the same command again"]
+    return [f"correct them there, then: {run_command(made, report.files['rejects'], _SAID_OF_REJECTS)}"]
+
+
+_SAID_OF_REJECTS: Final = (
+    *("columns", "defaults", "extra", "timezone", "date_format", "blocked", "survivor", "fill"),
+    *("mode", "nulls", "evolve", "state_dir"),
+)
+"""What a run of a rejects file takes over: it has the columns of its source, but is a CSV file of ours."""
+
+
+@cli.command("connectors")
+@_json_option
+def _connectors(as_json: bool) -> None:
+    """List what can be read and written."""
+    from connectors.registry import CONNECTORS
+    from pipelines import summary
+
+    if as_json:
+        listed = [dataclasses.asdict(connector) for connector in CONNECTORS.values()]
+        _print_json(json.dumps({"connectors": listed}, indent=1))
+        return
+    rows: list[tuple[str, ...]] = [("connector", "reads", "writes", "modes", "example", "")]
+    for it in CONNECTORS.values():
+        can = ["yes" if ability else "no" for ability in (it.abilities.reads, it.abilities.writes)]
+        rows.append((it.name, *can, " ".join(it.abilities.modes), it.example, it.summary))
+    click.echo("\n".join(summary.table(rows)))
+
+
+@cli.command("fields")
+@_json_option
+def _fields(as_json: bool) -> None:
+    """List the fields of a customer and their rules."""
+    from pipelines import summary
+
+    fields = summary.fields()
+    if as_json:
+        _print_json(json.dumps({"fields": [dataclasses.asdict(field) for field in fields]}, indent=1))
+        return
+    click.echo(summary.of_fields(fields))
+
+
+@cli.command("schema")
+def _schema() -> None:
+    """Print the JSON Schema of a settings file, for editors."""
+    from pipelines.settings import Settings
+
+    _print_json(json.dumps(Settings.model_json_schema(), indent=1))

@@ -1,0 +1,142 @@
+"""Settings as options of a command, and settings as the command that says them.
+
+Every field of `pipelines.settings` is an option of its name with - for _; `columns` is `--map` and `defaults` is
+`--default`, a pair at a time.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
+
+import click
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from pipelines.settings import Settings
+
+GROUPS: Final = {
+    "Columns and values": ("columns", "defaults", "extra", "timezone", "date_format", "blocked"),
+    "CSV files": ("encoding", "delimiter", "quote", "header", "raw"),
+    "Customers that occur more than once": ("survivor", "fill"),
+    "Writing": ("mode", "nulls", "deletes", "evolve"),
+    "Limits, checked before the first write": ("max_rejects", "max_deletes", "max_changes", "allow_empty"),
+    "This run": ("dry_run", "source", "destination", "state_dir", "workers", "memory"),
+}
+"""Title → settings, as the help lists them."""
+
+_FLAGS = {"columns": "map", "defaults": "default"}
+_METAVARS = {
+    "columns": "COLUMN=FIELD",
+    "defaults": "FIELD=VALUE",
+    "date_format": "FORMAT",
+    "max_rejects": "N|N%",
+    "max_deletes": "N|N%",
+    "max_changes": "N|N%",
+    "state_dir": "FOLDER",
+    "workers": "N",
+    "memory": "SIZE",
+}
+_HELP = {
+    "source": "Read from here instead of what pipeline.toml says.",
+    "destination": "Write there instead of what pipeline.toml says.",
+}
+
+
+class SettingsCommand(click.Command):
+    """A command that takes the fields of a settings model as options, listed under the titles of GROUPS.
+
+    The model is imported when the command is used or asked for help. An argument of the command has precedence over
+    a field of its name.
+    """
+
+    def __init__(self, *arguments: Any, model: Literal["Settings", "Reading"], **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self._model = model
+        self._own = list(self.params)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's own, then the settings."""
+        if len(self.params) == len(self._own):
+            from pipelines import settings
+
+            fields = getattr(settings, self._model).model_fields
+            taken = {param.name for param in self._own}
+            self.params = [*self._own, *(_option(name, field) for name, field in fields.items() if name not in taken)]
+        return super().get_params(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A section for each group."""
+        records = {param.name: param.get_help_record(ctx) for param in self.get_params(ctx)}
+        arguments = [records.pop(param.name) for param in self._own if isinstance(param, click.Argument)]
+        sections = {title: [records.pop(name, None) for name in names] for title, names in GROUPS.items()}
+        for title, rows in {"Arguments": arguments, **sections, "Output": list(records.values())}.items():
+            shown = [row for row in rows if row]
+            if shown:
+                with formatter.section(title):
+                    formatter.write_dl(shown)
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Only the settings that stand on the command line."""
+    return {name: value for name, value in options.items() if value not in (None, (), {})}
+
+
+def run_command(settings: Settings, source: str, names: Iterable[str]) -> str:
+    """The `run` command over `source` that says the named settings, as far as they are not the default."""
+    words = ["run", source, settings.destination]
+    for name in names:
+        value = getattr(settings, name)
+        if value != type(settings).model_fields[name].get_default(call_default_factory=True):
+            words += _words(name, value)
+    return shell("tranship", *words)
+
+
+def shell(*words: str) -> str:
+    """A command as one types it."""
+    return shlex.join(words)
+
+
+def _words(name: str, value: Any) -> Sequence[str]:
+    flag = _flag(name)
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    if isinstance(value, dict):
+        return [word for pair in value.items() for word in (f"--{flag}", "=".join(pair))]
+    if isinstance(value, tuple):
+        return [word for one in value for word in (f"--{flag}", one)]
+    return [f"--{flag}", str(value)]
+
+
+def _flag(name: str) -> str:
+    return _FLAGS.get(name, name.replace("_", "-"))
+
+
+def _option(name: str, field: FieldInfo) -> click.Option:
+    kind = get_origin(field.annotation) or field.annotation
+    choices = get_args(field.annotation)
+    help_ = _HELP.get(name, field.description or "")
+    if kind is bool or bool in choices:
+        return click.Option([f"--{_flag(name)}/--no-{_flag(name)}", name], default=None, help=help_)
+    return click.Option(
+        [f"--{_flag(name)}", name],
+        type=click.Choice(choices) if kind is Literal else int if kind is int else str,
+        multiple=kind in (dict, tuple),
+        callback=_pairs if kind is dict else None,
+        metavar=_METAVARS.get(name),
+        help=help_ + (f"  [default: {field.default}]" if isinstance(field.default, str | Path) else ""),
+    )
+
+
+def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """`Account No=external_id`; a column may have = in its name, a field has none."""
+    pairs = {}
+    for value in values:
+        if "=" not in value:
+            raise click.BadParameter(f"{value!r} is not of the form {param.metavar}.", ctx, param)
+        left, _, right = value.rpartition("=") if param.name == "columns" else value.partition("=")
+        pairs[left] = right
+    return pairs

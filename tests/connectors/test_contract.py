@@ -1,0 +1,375 @@
+"""What every connector of the registry keeps to, as a source and as a destination."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from warehouse import Record, Warehouse, fates, write_csv
+
+from connectors import registry
+from connectors.contract import Batch, Layout
+from connectors.csv_file import CsvOptions
+from connectors.duckdb_table import RUN
+from connectors.errors import ConfigError, GateClosed
+from connectors.registry import CONNECTORS
+from schemas.faults import BROKEN
+
+ENDS: dict[str, Callable[[Path], str]] = {
+    "csv": lambda folder: str(folder / "end.csv"),
+    "duckdb": lambda folder: f"duckdb:///{folder}/end.duckdb?table=people",
+    "parquet": lambda folder: str(folder / "end.parquet"),
+}
+"""Where each connector's end is made in a test."""
+
+READERS = [name for name, connector in CONNECTORS.items() if connector.abilities.reads]
+WRITERS = [name for name, connector in CONNECTORS.items() if connector.abilities.writes]
+
+MANY = 150_000
+
+HOSTILE = (
+    'quotes " and "" and \' and `',
+    "delimiters , ; | \\t \\n",
+    "Zürich 東京 🦀 e\u0301",
+    "=1+1",
+    "+1",
+    "-1",
+    "@cmd",
+    "'=1",
+    "'; DROP TABLE people; --",
+    "<script>alert(1)</script>",
+    "\\",
+    "\\N",
+    "NULL",
+    "null",
+    "NaN",
+    "true",
+    "007",
+    "1e5",
+    "%s {} $1 ?",
+    "\u202eright to left",
+    "x" * 255,
+)
+
+RICH: dict[str, str | None] = {
+    **{"external_id": "1", "email": "ann@acme.com", "name": "Ann", "legal_name": "Ann & Co", "phone": "+4930901820"},
+    **{"customer_type": "BUSINESS", "address_line1": "1 Main St", "address_line2": "2nd", "city": "Bonn"},
+    **{"state": "NRW", "zip_code": "00120", "country": "DE", "currency": "EUR", "timezone": "Europe/Berlin"},
+    **{"language": "de-DE", "status": "active", "net_terms": "30", "created_at": "2024-01-02T03:04:05.000006Z"},
+    **{"updated_at": "2199-12-31T23:59:59.999999Z", "trial_started": "1900-01-01", "paid_started": "2024-02-29"},
+    **{"cancel_date": "2024-03-01", "tax_id": "DE1", "billing_contact_name": "Bea"},
+    **{"billing_contact_email": "b@acme.com", "invoice_cc_emails": "c@acme.com;d@acme.com"},
+    **{"aliases": '["a;b", "c", "\\"d\\""]', "metadata": '{"n": 1, "deep": {"x": [null, "é"]}, "Seats": "7"}'},
+    **{"provider": "stripe", "provider_id": "cus_1"},
+}
+POOR = {"external_id": None, "email": "cy@acme.com", "name": "Cy"}
+
+
+class End:
+    """One connector's end in a folder: filled by the pipeline, read through the contract."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind = kind
+        self.address = ENDS[kind](folder)
+        self.warehouse = Warehouse(folder)
+
+    def fill(self, source: list[Record] | Path, **options: Any) -> dict[str, int]:
+        return fates(self.warehouse.load(source, destination=self.address, **options))
+
+    def read(self) -> tuple[list[Layout], list[Batch]]:
+        source = registry.open_source(self.address, CsvOptions())
+        try:
+            return source.layouts(), [part.read() for part in source.parts()]
+        finally:
+            source.close()
+
+    def column(self, name: str) -> list[Any]:
+        """One column over all batches, in the order of reading."""
+        return [value for batch in self.read()[1] for value in batch.records[name]]
+
+    def customers(self) -> list[dict[str, Any]]:
+        """What the pipeline makes of this end, through a table of its own."""
+        self.warehouse.load(self.address, table="read_back", allow_empty=True)
+        return self.warehouse.rows(f"SELECT * EXCLUDE ({RUN}) FROM read_back ORDER BY ALL")
+
+    def customers_of(self, source: list[Record]) -> list[dict[str, Any]]:
+        """What the pipeline makes of these records, by the direct way."""
+        self.warehouse.load(source, table="direct")
+        return self.warehouse.rows(f"SELECT * EXCLUDE ({RUN}) FROM direct ORDER BY ALL")
+
+
+@pytest.fixture(params=READERS)
+def reader(request: pytest.FixtureRequest, tmp_path: Path) -> End:
+    return End(request.param, tmp_path)
+
+
+@pytest.fixture(params=WRITERS)
+def writer(request: pytest.FixtureRequest, tmp_path: Path) -> End:
+    return End(request.param, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """More customers than fit into one batch."""
+    file = tmp_path_factory.mktemp("many") / "many.parquet"
+    numbers = pl.DataFrame({"external_id": pl.int_range(MANY, eager=True).cast(pl.String)})
+    numbers.with_columns(name=pl.format("Customer {}", "external_id")).write_parquet(file)
+    return file
+
+
+def test_every_connector_is_tried_here() -> None:
+    assert set(ENDS) == set(CONNECTORS)
+
+
+def test_the_registry_is_sorted_and_named_once() -> None:
+    assert list(CONNECTORS) == sorted(CONNECTORS)
+    assert [connector.name for connector in CONNECTORS.values()] == list(CONNECTORS)
+
+
+@pytest.mark.parametrize("kind", CONNECTORS)
+def test_an_address_leads_to_its_connector(kind: str, tmp_path: Path) -> None:
+    assert registry.kind_of(ENDS[kind](tmp_path)) == kind
+    assert registry.kind_of(CONNECTORS[kind].example) == kind
+
+
+def test_an_unknown_connector_is_answered_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="no such connector") as raised:
+        registry.kind_of("oracle://host/db")
+    assert all(connector.example in str(raised.value) for connector in CONNECTORS.values())
+
+
+# Source ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_record_is_read_once(reader: End, many: Path) -> None:
+    reader.fill(many)
+
+    assert sorted(map(int, reader.column("external_id"))) == list(range(MANY))
+
+
+def test_a_batch_says_where_its_records_stand(reader: End, many: Path) -> None:
+    reader.fill(many)
+
+    lines = [line for batch in reader.read()[1] for line in batch.lines]
+    assert lines == list(range(lines[0], lines[0] + MANY))
+    for batch in reader.read()[1]:
+        assert batch.lines.dtype == pl.UInt64
+        assert len(batch.lines) == batch.records.height
+        assert batch.source
+
+
+def test_batches_have_the_columns_that_the_layout_promised(reader: End) -> None:
+    reader.fill([RICH, POOR])
+
+    [layout], batches = reader.read()
+    assert {tuple(batch.records.columns) for batch in batches if batch.records.height} == {layout.columns}
+
+
+def test_types_do_not_change_from_batch_to_batch(reader: End, many: Path) -> None:
+    reader.fill(many)
+
+    _, batches = reader.read()
+    assert len(batches) > 1 or reader.kind == "csv"
+    assert len({tuple(batch.records.dtypes) for batch in batches if batch.records.height}) == 1
+
+
+def test_nothing_is_broken_in_what_is_whole(reader: End) -> None:
+    reader.fill([RICH, POOR])
+
+    for batch in reader.read()[1]:
+        assert batch.broken.is_empty()
+        assert dict(batch.broken.schema) == BROKEN
+
+
+def test_an_empty_source_gives_no_records(reader: End) -> None:
+    reader.fill([], allow_empty=True)
+
+    layouts, batches = reader.read()
+    assert len(layouts) == 1
+    assert sum(batch.records.height for batch in batches) == 0
+    with pytest.raises(GateClosed, match="holds no record"):
+        reader.warehouse.load(reader.address, table="read_back")
+
+
+def test_reading_twice_gives_the_same(reader: End) -> None:
+    reader.fill([RICH, POOR, *({"external_id": str(n), "name": f"N{n}"} for n in range(2, 50))])
+
+    first, second = reader.read(), reader.read()
+    assert first[0] == second[0]
+    assert [batch.records.to_dicts() for batch in first[1]] == [batch.records.to_dicts() for batch in second[1]]
+    assert [batch.lines.to_list() for batch in first[1]] == [batch.lines.to_list() for batch in second[1]]
+
+
+def test_progress_ends_at_the_size(reader: End, many: Path) -> None:
+    reader.fill(many)
+    source = registry.open_source(reader.address, CsvOptions())
+    try:
+        positions = [part.bytes_read for part in source.parts()]
+        assert positions == sorted(positions)
+        assert positions[-1] == source.size
+    finally:
+        source.close()
+
+
+def test_a_fingerprint_fits_into_a_manifest(reader: End) -> None:
+    reader.fill([RICH])
+
+    prints = []
+    for _ in range(2):
+        source = registry.open_source(reader.address, CsvOptions())
+        prints.append(source.fingerprint())
+        source.close()
+    assert prints[0] == prints[1]
+    assert json.loads(json.dumps(prints[0])) == prints[0]
+    assert {"name", "size"} <= set(prints[0][0])
+
+
+def test_what_does_not_exist_is_answered_in_words(reader: End) -> None:
+    with pytest.raises(ConfigError, match="end"):
+        registry.open_source(reader.address, CsvOptions()).layouts()
+
+
+# Destination -----------------------------------------------------------------------------------------------------
+
+
+def test_every_field_comes_back_as_it_was_written(writer: End) -> None:
+    assert writer.fill([RICH, POOR]) == {"created": 2}
+
+    assert writer.customers() == writer.customers_of([RICH, POOR])
+
+
+@pytest.mark.parametrize("field", ["external_id", "name", "metadata"])
+def test_hostile_values_come_back_as_they_were_written(writer: End, field: str) -> None:
+    records: list[Record] = [
+        {"external_id": str(n), "email": f"c{n}@acme.com", "name": "x"}
+        | ({"Note": text} if field == "metadata" else {field: text})
+        for n, text in enumerate(HOSTILE)
+    ]
+    writer.fill(records, raw=True)
+
+    direct = writer.customers_of(records)
+    assert len(direct) == len(HOSTILE)
+    assert writer.customers() == direct
+
+
+def test_values_a_spreadsheet_would_run_come_back_from_a_harmless_file(writer: End) -> None:
+    records: list[Record] = [{"external_id": str(n), "name": text} for n, text in enumerate(HOSTILE)]
+    writer.fill(records)
+
+    assert writer.customers() == writer.customers_of(records)
+
+
+def test_nulls_come_back_as_nulls(writer: End) -> None:
+    writer.fill([POOR])
+
+    [row] = writer.customers()
+    assert {name for name, value in row.items() if value is not None} == {"customer_key", "email", "name"}
+
+
+def test_nobody_is_written_for_an_empty_source(writer: End) -> None:
+    assert writer.fill([], allow_empty=True) == {}
+    assert writer.customers() == []
+
+
+def test_an_empty_source_without_leave_writes_nothing(writer: End) -> None:
+    writer.fill([RICH])
+    before = writer.customers()
+
+    with pytest.raises(GateClosed):
+        writer.fill([])
+    assert writer.customers() == before
+
+
+def test_writing_twice_is_writing_once(writer: End) -> None:
+    writer.fill([RICH, POOR])
+    before = writer.customers()
+
+    second = writer.fill([RICH, POOR])
+    assert second == ({"unchanged": 2} if CONNECTORS[writer.kind].abilities.keeps_state else {"created": 2})
+    assert writer.customers() == before
+
+
+def test_a_dry_run_writes_nothing(writer: End) -> None:
+    before = set(writer.warehouse.folder.iterdir())
+    assert writer.fill([RICH], dry_run=True) == {"created": 1}
+
+    assert {path.name for path in set(writer.warehouse.folder.iterdir()) - before} == {"in.csv", "state"}
+
+
+def test_modes_beyond_its_abilities_are_refused_before_anything_is_written(writer: End) -> None:
+    writer.fill([RICH])
+    before = writer.customers()
+
+    for mode in {"upsert", "insert", "update", "mirror"} - set(CONNECTORS[writer.kind].abilities.modes):
+        with pytest.raises(ConfigError, match=f"--mode {mode} needs a table"):
+            writer.fill([POOR], mode=mode, **({"max_deletes": "1"} if mode == "mirror" else {}))
+    assert writer.customers() == before
+
+
+def test_modes_within_its_abilities_are_carried_out(writer: End) -> None:
+    for mode in CONNECTORS[writer.kind].abilities.modes:
+        assert writer.fill([RICH], mode=mode, **({"max_deletes": "1"} if mode == "mirror" else {}))
+
+
+def test_the_plan_has_a_row_for_each_survivor(writer: End) -> None:
+    repeated = {**POOR, "email": "Cy@acme.com"}
+    report = writer.warehouse.load([RICH, POOR, repeated], destination=writer.address)
+
+    rows = pl.read_parquet(report.files["plan"])
+    assert rows.columns == ["row", "action", "reason", "changed"]
+    assert rows["row"].dtype == pl.UInt64
+    assert rows["action"].to_list() == ["create", "create"]
+
+
+def test_a_run_that_nobody_made_is_not_applied(writer: End) -> None:
+    writer.fill([RICH])
+    table = registry.open_table(writer.address, {"raw": False, "memory": "100MB"})
+    try:
+        assert not table.applied("20240101T000000-abcdef")
+    finally:
+        table.close()
+
+
+def test_what_is_half_written_leaves_no_trace(writer: End) -> None:
+    """A run that fails before its write leaves the end and its folder as they were."""
+    writer.fill([RICH])
+    files = set(writer.warehouse.folder.iterdir())
+    with pytest.raises(GateClosed):
+        writer.fill([POOR, {"external_id": "x", "name": None}], max_rejects="0")
+
+    assert set(writer.warehouse.folder.iterdir()) == files
+
+
+def test_a_missing_folder_is_answered_in_words(writer: End, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        registry.open_table(ENDS[writer.kind](tmp_path / "nowhere"), {"raw": False, "memory": "100MB"})
+
+
+# Between any two -------------------------------------------------------------------------------------------------
+
+
+def _pairs() -> Iterator[tuple[str, str]]:
+    yield from ((source, destination) for source in READERS for destination in WRITERS if source != destination)
+
+
+@pytest.mark.parametrize(("source", "destination"), _pairs())
+def test_customers_move_from_any_end_to_any_other(source: str, destination: str, tmp_path: Path) -> None:
+    for name in ("a", "b", "direct"):
+        (tmp_path / name).mkdir()
+    start, end = End(source, tmp_path / "a"), End(destination, tmp_path / "b")
+    start.fill([RICH, POOR])
+    end.warehouse.load(start.address, destination=end.address)
+
+    direct = End("csv", tmp_path / "direct").customers_of([RICH, POOR])
+    assert end.customers() == direct
+
+
+def test_a_csv_of_the_tests_is_read_as_written(tmp_path: Path) -> None:
+    """The tests write their inputs themselves; so this much of CSV must be right without the product."""
+    file = write_csv(tmp_path / "x.csv", [{"a": 'x"y', "b": None}, {"a": "1,2", "b": "z\nz"}])
+
+    assert file.read_text(encoding="utf-8") == 'a,b\n"x""y",\n"1,2","z\nz"\n'

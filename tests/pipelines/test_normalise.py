@@ -1,0 +1,223 @@
+"""Spellings → values. The fields' full tables are in cases.py and run against the whole product; here is what they leave."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines import normalise
+from pipelines.mapping import ColumnMap
+from pipelines.normalise import Spelling
+
+
+def one(function, value, **options):
+    return function(pl.Series([value], dtype=pl.String), **options).to_list()[0]
+
+
+def instants(values, **spelling):
+    return normalise.instant(pl.Series(values, dtype=pl.String), "created_at", Spelling(**spelling))
+
+
+# Text -----------------------------------------------------------------------------------------------------------------
+
+
+def quiet_characters() -> list[str]:
+    pattern = re.compile("[" + re.sub(r"\\x\{([0-9a-f]+)\}", lambda m: f"\\U{int(m[1], 16):08x}", normalise.QUIET) + "]")
+    return [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and pattern.match(chr(code))]
+
+
+def test_characters_left_alone_need_nothing_done():
+    for character in quiet_characters():
+        assert unicodedata.normalize("NFC", character) == character
+        assert unicodedata.combining(character) == 0
+        assert unicodedata.category(character) not in ("Cc", "Cs")
+        assert character == " " or not character.isspace()
+
+
+def test_characters_left_alone_never_join_with_each_other():
+    composed = {unicodedata.normalize("NFD", chr(code)) for code in range(0x110000) if not 0xD800 <= code < 0xE000}
+    quiet = set(quiet_characters())
+    second = {pair[1] for pair in composed if len(pair) == 2}
+    joining = {
+        (first, last)
+        for last in second & quiet
+        for first in quiet
+        if len(unicodedata.normalize("NFC", first + last)) == 1
+    }
+    assert not joining
+
+
+@given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=5))
+@settings(max_examples=300, deadline=None)
+def test_text_is_nfc_trimmed_and_single_spaced(values):
+    for value in normalise.text(pl.Series(values, dtype=pl.String)).drop_nulls():
+        assert value == unicodedata.normalize("NFC", value)
+        assert value == value.strip(" ")
+        assert value
+        assert "  " not in value
+        assert not any(unicodedata.category(c) == "Cc" for c in value)
+
+
+@given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_text_twice_is_text_once(values):
+    once = normalise.text(pl.Series(values, dtype=pl.String))
+    assert normalise.text(once).to_list() == once.to_list()
+
+
+# Instants -------------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.datetimes(datetime(1901, 1, 1), datetime(2199, 1, 1)),
+    st.sampled_from(["T", " "]),
+    st.sampled_from(["", "Z", "+02:00", "-0530", " +00", " UTC"]),
+)
+@settings(max_examples=300, deadline=None)
+def test_iso_is_read_to_the_microsecond(moment, separator, zone):
+    text = f"{moment:%Y-%m-%d}{separator}{moment:%H:%M:%S.%f}{zone}"
+    read, faults = instants([text])
+    offset = {"": "+0000", "Z": "+0000", "+02:00": "+0200", "-0530": "-0530", " +00": "+0000", " UTC": "+0000"}[zone]
+    expected = datetime.strptime(f"{moment:%Y-%m-%dT%H:%M:%S.%f}{offset}", "%Y-%m-%dT%H:%M:%S.%f%z")
+    assert faults.is_empty()
+    assert read[0] == expected
+
+
+@given(st.text(max_size=30))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_an_instant_or_a_fault(value):
+    read, faults = instants([value])
+    assert (read[0] is not None) + faults.height == (1 if value.strip() else 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "zone", "expected"),
+    [
+        ("2024-01-15", "Europe/Berlin", datetime(2024, 1, 14, 23, tzinfo=UTC)),
+        ("2024-07-15 10:00:00", "Europe/Berlin", datetime(2024, 7, 15, 8, tzinfo=UTC)),
+        ("2024-07-15T10:00:00Z", "Europe/Berlin", datetime(2024, 7, 15, 10, tzinfo=UTC)),
+        ("2024-07-15T10:00:00.5", "Europe/Berlin", datetime(2024, 7, 15, 8, 0, 0, 500000, tzinfo=UTC)),
+        ("2024-03-31 02:30:00", "Europe/Berlin", None),  # the clock jumped over it
+        ("2024-10-27 02:30:00", "Europe/Berlin", None),  # the clock showed it twice
+        ("1721034000", "Europe/Berlin", datetime(2024, 7, 15, 9, tzinfo=UTC)),
+    ],
+)
+def test_times_without_a_zone_are_of_the_runs_zone(value, zone, expected):
+    read, faults = instants([value], timezone=zone)
+    assert read[0] == expected
+    assert faults.height == (expected is None)
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "expected"),
+    [
+        ("03/04/2024", "%d/%m/%Y", datetime(2024, 4, 3, tzinfo=UTC)),
+        ("03/04/2024", "%m/%d/%Y", datetime(2024, 3, 4, tzinfo=UTC)),
+        ("31.12.2023", "%d.%m.%Y", datetime(2023, 12, 31, tzinfo=UTC)),
+        ("20240131", "%Y%m%d", datetime(2024, 1, 31, tzinfo=UTC)),
+        ("3 Apr 2024 17:05", "%d %b %Y %H:%M", datetime(2024, 4, 3, 17, 5, tzinfo=UTC)),
+        ("2024-04-03", "%d/%m/%Y", datetime(2024, 4, 3, tzinfo=UTC)),
+    ],
+)
+def test_forms_that_the_run_names_are_read(value, form, expected):
+    read, faults = instants([value], date_formats=(form,))
+    assert faults.is_empty()
+    assert read[0] == expected
+
+
+def test_each_row_of_a_mixed_column_keeps_its_place():
+    values = ["2024-01-01", None, "nonsense", "1704067200", "2024-01-01T00:00:00.25+01:00", " ", "2024-01-01 00:00", "2024-02-30"]
+    read, faults = instants(values)
+    day = datetime(2024, 1, 1, tzinfo=UTC)
+    assert read.to_list() == [day, None, None, day, datetime(2023, 12, 31, 23, 0, 0, 250000, tzinfo=UTC), None, day, None]
+    assert faults.select("at", "code").rows() == [(2, "created_at.unreadable"), (7, "created_at.unreadable")]
+
+
+# Typed columns --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (pl.Series([123]), "123"),
+        (pl.Series([123.0]), "123"),
+        (pl.Series([1.5]), "1.5"),
+        (pl.Series([True]), "true"),
+        (pl.Series([["a", "b"]]), '["a","b"]'),
+        (pl.Series([{"a": 1, "b": None}]), '{"a":1,"b":null}'),
+        (pl.Series(["x"], dtype=pl.Categorical), "x"),
+        (pl.Series([b"abc"]), "abc"),
+        (pl.Series([datetime(2024, 1, 1)]), "2024-01-01T00:00:00"),
+    ],
+)
+def test_typed_values_as_text(values, text):
+    assert normalise.as_text(values).to_list()[0].startswith(text)
+
+
+# Phones against the reference -----------------------------------------------------------------------------------------
+
+
+def test_phones_agree_with_libphonenumber_on_its_own_examples():
+    phonenumbers = pytest.importorskip("phonenumbers")
+    rows = []
+    for region in phonenumbers.SUPPORTED_REGIONS:
+        number = phonenumbers.example_number(region)
+        for form in (phonenumbers.PhoneNumberFormat.INTERNATIONAL, phonenumbers.PhoneNumberFormat.NATIONAL):
+            e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+            rows.append((region, phonenumbers.format_number(number, form), e164))
+    frame = pl.DataFrame(rows, ["country", "given", "e164"], orient="row")
+    read, _ = normalise.phone(frame["given"], frame["country"])
+    wrong = frame.with_columns(read=read).filter(pl.col("read") != pl.col("e164"))
+    # Kept as given (with a warning) is no harm; another number would be.
+    harmful = wrong.filter(pl.col("read") != pl.col("given"))
+    assert harmful.height <= 2, harmful.rows()
+    assert wrong.height <= 0.03 * frame.height
+
+
+# Metadata -------------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=10),
+            st.one_of(st.none(), st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=10)),
+        ),
+        min_size=1,
+        max_size=4,
+        unique_by=lambda pair: pair[0],
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_columns_nobody_mapped_are_kept_as_they_are(columns):
+    wire = pl.DataFrame({"id": ["1"], **{f"x{name}": [value] for name, value in columns}})
+    done = normalise.customers(wire, ColumnMap({"id": "external_id"}, tuple(wire.columns[1:]), {}), Spelling())
+    kept = done.records["metadata"][0]
+    expected = {f"x{name}": value for name, value in columns if value is not None and value.strip()}
+    assert (json.loads(kept) if kept else {}) == expected
+
+
+def test_metadata_and_columns_join_without_either_being_lost():
+    wire = pl.DataFrame({"id": ["1", "2"], "metadata": ['{"plan": "pro", "n": 1}', None], "plan": ["team", "team"]})
+    done = normalise.customers(wire, ColumnMap({"id": "external_id", "metadata": "metadata"}, ("plan",), {}), Spelling())
+    assert [json.loads(value) for value in done.records["metadata"]] == [
+        {"plan": "pro", "n": 1, "column.plan": "team"},
+        {"plan": "team"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "good"),
+    [('{"a": 1}', True), ('{"a": {"b": [1, "x"]}}', True), ('{"a": "\\u00e9"}', True), ('{"a": "x\\"y"}', True), ("[1]", False), ('{"a": 1', False), ('{"a": 1,}', False), ("{'a': 1}", False), ('{"a": NaN}', False), ('{"a": 01}', False), ('{"a" 1}', False), ('{"a": 1}}', False), ("null", False)],
+)  # fmt: skip
+def test_metadata_is_a_json_object(value, good):
+    kept, bad = normalise.json_object(pl.Series([value]))
+    assert bad.to_list() == [not good]
+    assert kept.to_list() == [value if good else None]

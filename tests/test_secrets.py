@@ -1,0 +1,166 @@
+"""Passwords go nowhere, and customers only into the files that hold records."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "sample_data" / "crm_export.csv"
+PASSWORD = "hunter2-geheim"
+
+RECORDS = ("rejects.csv", "*.parquet")
+"""Files of a run directory that hold records: the user's own data."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One command and all it left behind: standard output and error, and each file, as text."""
+
+    code: int
+    traces: dict[str, str]
+
+
+def tranship(folder: Path, *arguments: str, **environment: str) -> Ran:
+    command = [sys.executable, "-m", "tranship", *arguments]
+    # The search goes through the files of the run, not through what was there before it.
+    before = set(folder.rglob("*"))
+    ran = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    files = {path for path in folder.rglob("*") if path.is_file()} - before
+    kept = {
+        path.relative_to(folder).as_posix(): path.read_bytes().decode("utf-8", "replace")
+        for path in files
+        if not path.name.endswith((".duckdb", ".wal"))
+    }
+    return Ran(ran.returncode, {"stdout": ran.stdout, "stderr": ran.stderr, **kept})
+
+
+def holding(ran: Ran, words: Sequence[str]) -> Iterator[str]:
+    for where, text in ran.traces.items():
+        for word in words:
+            if word.lower() in text.lower():
+                yield f"{where} holds {word!r}: {text[:400] if where.startswith('std') else ''}"
+
+
+# Passwords -----------------------------------------------------------------------------------------------------
+
+ADDRESSES = (
+    f"postgresql://anna:{PASSWORD}@db.example/warehouse?table=customers",
+    f"postgresql://anna:p@ss/{PASSWORD}@db.example/warehouse",
+    f"postgresql://db.example/warehouse?user=anna&password={PASSWORD}",
+    f"duckdb://anna:{PASSWORD}@db.example/x.duckdb",
+    f"duckdb:///x.duckdb?table=customers&password={PASSWORD}",
+    f"s3://AKIA:{PASSWORD}@bucket/customers.txt/",
+    f"https://anna:{PASSWORD}@files.example/customers.csv",
+    f"https://files.example/customers.csv?token={PASSWORD}",
+)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_password_in_the_destination_goes_nowhere(address: str, tmp_path: Path) -> None:
+    ran = tranship(tmp_path, "run", str(SAMPLE), address, "--log", "log.jsonl", "--json")
+    assert ran.code in (2, 3)
+    assert not list(holding(ran, [PASSWORD]))
+
+
+@pytest.mark.parametrize("address", [address for address in ADDRESSES if not address.startswith("s3:")])
+@pytest.mark.parametrize("command", [["run"], ["inspect"]], ids=lambda command: command[0])
+def test_a_password_in_the_source_goes_nowhere(command: list[str], address: str, tmp_path: Path) -> None:
+    to = ["duckdb:///w.duckdb", "--log", "log.jsonl"] if command == ["run"] else []
+    ran = tranship(tmp_path, *command, address, *to, "--json")
+    assert ran.code in (2, 3)
+    assert not list(holding(ran, [PASSWORD]))
+
+
+def test_a_password_in_a_settings_file_goes_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.toml").write_text(
+        f'source = "{SAMPLE}"\ndestination = "{ADDRESSES[0]}"\npassword = "{PASSWORD}"\n'
+    )
+    ran = tranship(tmp_path, "run", "pipeline.toml", "--log", "log.jsonl", "--json")
+    assert ran.code == 2
+    assert not list(holding(ran, [PASSWORD]))
+
+
+def test_secrets_of_the_environment_go_nowhere(tmp_path: Path) -> None:
+    secrets = {"AWS_SECRET_ACCESS_KEY": PASSWORD, "PGPASSWORD": PASSWORD, "METRONOME_API_KEY": PASSWORD}
+    ran = tranship(tmp_path, "run", str(SAMPLE), "duckdb:///w.duckdb", "--log", "log.jsonl", "--json", **secrets)
+    assert ran.code == 4
+    assert not list(holding(ran, [PASSWORD]))
+
+
+# Customers -----------------------------------------------------------------------------------------------------
+
+
+def people() -> list[str]:
+    """Every e-mail, name and phone number of the sample that is long enough to be told from other words."""
+    text = SAMPLE.read_bytes().decode("utf-8", "replace").splitlines(keepends=True)
+    found = {row[column] or "" for row in csv.DictReader(text) for column in ("E-mail", "Company", "Phone")}
+    words = {word.strip() for word in found}
+    return sorted(word for word in words if len(word) >= 8 or (len(word) >= 4 and not word.isascii()))
+
+
+def without_records(ran: Ran) -> Ran:
+    traces = {
+        where: text for where, text in ran.traces.items() if not any(Path(where).match(pattern) for pattern in RECORDS)
+    }
+    return Ran(ran.code, traces)
+
+
+def own_table(folder: Path) -> None:
+    """A table of the user's own that refuses some of the customers."""
+    with duckdb.connect(folder / "own.duckdb") as database:
+        database.execute(
+            "CREATE TABLE customers (external_id VARCHAR PRIMARY KEY, email VARCHAR UNIQUE NOT NULL, "
+            "name VARCHAR CHECK (length(name) < 20), phone BIGINT)"
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["duckdb:///w.duckdb"], 4),
+        (["duckdb:///w.duckdb", "--json"], 4),
+        (["duckdb:///w.duckdb", "--dry-run"], 4),
+        (["duckdb:///w.duckdb", "--max-rejects", "1"], 5),
+        (["duckdb:///w.duckdb", "--extra", "error"], 2),
+        (["duckdb:///w.duckdb", "--map", "Phone=email"], 4),
+        (["duckdb:///w.duckdb", "--no-header"], 2),
+        (["duckdb:///own.duckdb"], 3),
+        (["out.parquet"], 4),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_customers_are_in_no_message_log_or_report(options: list[str], code: int, tmp_path: Path) -> None:
+    own_table(tmp_path)
+    ran = tranship(tmp_path, "run", str(SAMPLE), *options, "--log", "log.jsonl")
+    assert ran.code == code, ran.traces["stderr"]
+    assert not list(holding(without_records(ran), people()))
+
+
+def test_the_search_finds_customers_where_they_may_be(tmp_path: Path) -> None:
+    ran = tranship(tmp_path, "run", str(SAMPLE), "duckdb:///w.duckdb")
+    assert any("rejects.csv" in found for found in holding(ran, people()))
+    assert len(people()) > 80
+
+
+def test_files_of_a_run_are_for_the_owner_alone(tmp_path: Path) -> None:
+    tranship(tmp_path, "run", str(SAMPLE), "duckdb:///w.duckdb", "--log", "log.jsonl")
+    state = tmp_path / ".tranship"
+    found = [state, *state.rglob("*"), tmp_path / "log.jsonl"]
+    assert {oct(path.stat().st_mode & 0o777) for path in found if path.is_dir()} == {"0o700"}
+    assert {oct(path.stat().st_mode & 0o777) for path in found if path.is_file()} == {"0o600"}

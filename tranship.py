@@ -1,0 +1,135 @@
+"""Tranship moves customer records between files, tables and billing providers without losing or doubling one.
+
+    import tranship
+
+    report = tranship.run("customers.csv", "duckdb:///warehouse.duckdb?table=customers", max_rejects="2%")
+    print(report.counts)
+
+This module is the one door: the Python API, `python -m tranship`, and the command `tranship`. What the functions need
+is imported when they are called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from connectors.errors import (
+        ConfigError,
+        ConnectorError,
+        GateClosed,
+        Interrupted,
+        Malformed,
+        MissingDriver,
+        Refused,
+        TranshipError,
+        Unreachable,
+    )
+    from pipelines.inspection import Inspection
+    from pipelines.report import Counts, Report
+
+__all__ = [
+    "ConfigError",
+    "ConnectorError",
+    "Counts",
+    "GateClosed",
+    "Inspection",
+    "Interrupted",
+    "Malformed",
+    "MissingDriver",
+    "Refused",
+    "Report",
+    "TranshipError",
+    "Unreachable",
+    "inspect",
+    "main",
+    "resume",
+    "run",
+]
+
+_HOME = {"Counts": "pipelines.report", "Report": "pipelines.report", "Inspection": "pipelines.inspection"}
+
+
+def run(source: str | Path, destination: str | Path | None = None, /, **options: Any) -> Report:
+    """Move the customers of `source` to `destination` and report what was done.
+
+    Both are paths or URLs as on the command line; `source` alone may be a settings file (`pipeline.toml`). `options`
+    are the settings by name (`max_rejects="2%"`, `columns={"Account No": "external_id"}`, `dry_run=True`); the
+    environment (`TRANSHIP_MAX_REJECTS`) is read, too. Raises TranshipError: ConfigError, ConnectorError,
+    GateClosed and Interrupted have the run's report as `report` if it came that far.
+    """
+    _check_packages()
+    from pipelines import run as flow
+    from pipelines import settings
+
+    to = None if destination is None else os.fspath(destination)
+    return flow.run(settings.of_command(os.fspath(source), to, options, os.environ))
+
+
+def resume(run_id: str, *, state_dir: str | Path = ".tranship") -> Report:
+    """Continue a run that died or was interrupted, by its id or `last`, from its last finished step.
+
+    Raises ConfigError if there is no such run or nothing is left to do, and what `run` raises.
+    """
+    _check_packages()
+    from pipelines import run as flow
+
+    return flow.resume(Path(state_dir), run_id)
+
+
+def inspect(source: str | Path, *, rows: int = 10_000, **options: Any) -> Inspection:
+    """Look at the first `rows` records: columns, proposed mapping, and what would be rejected. Writes nothing.
+
+    `options` are the settings that are about a source. Raises ConfigError or ConnectorError.
+    """
+    _check_packages()
+    from pipelines import run as flow
+    from pipelines import settings
+
+    return flow.inspect(settings.reading_of_command(os.fspath(source), options, os.environ), rows)
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    try:
+        _check_packages()
+    except ImportError as error:
+        sys.exit(_words(error))
+    from pipelines import cli
+
+    sys.exit(cli.main())
+
+
+def _words(error: ImportError) -> int:
+    print(error, file=sys.stderr)
+    return 2
+
+
+def _check_packages() -> None:
+    """The three packages have common names; somebody else's folder of that name may come first on the path."""
+    here = Path(__file__).resolve().parent
+    for name in ("connectors", "schemas", "pipelines"):
+        spec = importlib.util.find_spec(name)
+        found = Path(spec.origin).resolve().parent if spec and spec.origin else None
+        if found != here / name:
+            seen = found or (list(spec.submodule_search_locations or ()) if spec else "nothing")
+            raise ImportError(
+                f"tranship needs its own package {name} in {here}, but Python finds {seen}. Give tranship an "
+                "environment of its own (uv tool install, pipx, a container), or take the other off PYTHONPATH."
+            )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _check_packages()
+    return getattr(importlib.import_module(_HOME.get(name, "connectors.errors")), name)
+
+
+if __name__ == "__main__":
+    main()
