@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
@@ -282,7 +282,7 @@ def _inspect(source_argument: str, rows: int, write: Path | None, as_json: bool,
     if as_json:
         _print_json(found.to_json())
     else:
-        click.echo(summary.of_inspection(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+        click.echo(summary.of_inspection(found, _width(sys.stdout)))
     if write is not None:
         try:
             with write.open("x", encoding="utf-8") as out:
@@ -317,10 +317,10 @@ def _carried_out(work: Callable[[Display | None], Report], as_json: bool, log: s
                 report = work(display)
         except GateClosed as error:
             if not quiet and error.report is not None:
-                click.echo(_summary(error.report), err=True)
+                click.echo(_summary(error.report, sys.stderr), err=True)
             raise
     if not quiet:
-        click.echo(_summary(report), err=True)
+        click.echo(_summary(report, sys.stderr), err=True)
     if as_json:
         _print_json(report.to_json())
     return report.exit_code
@@ -403,15 +403,22 @@ def _report(place: _Place, /, run_id: str, state_dir: Path, as_json: bool) -> No
     if as_json:
         _print_json(report.to_json())
     else:
-        click.echo(_summary(report, everything=True))
+        click.echo(_summary(report, sys.stdout, everything=True))
 
 
-def _summary(report: Report, *, everything: bool = False) -> str:
+def _summary(report: Report, out: TextIO, *, everything: bool = False) -> str:
     from pipelines import summary
 
-    # A run tells its notes when they come up; the list of reasons is cut.
-    text = summary.of_report(report) if everything else summary.of_report(report, reasons=8, notes=False)
-    return "\n".join([text, *_next(report), *([report.error] if everything and report.error else [])])
+    # A run tells its notes when they come up and its error at the end.
+    how: dict[str, Any] = {} if everything else {"reasons": 8, "notes": False}
+    lines = [summary.of_report(report, width=_width(out), **how), *_next(report)]
+    if everything and report.error:
+        lines.append(report.error)
+    return "\n".join(lines)
+
+
+def _width(out: TextIO) -> int | None:
+    return shutil.get_terminal_size().columns if out.isatty() else None
 
 
 def _next(report: Report) -> list[str]:

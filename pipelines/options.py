@@ -70,14 +70,13 @@ class SettingsCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """A section for each group."""
-        records = {param.name: param.get_help_record(ctx) for param in self.get_params(ctx)}
-        arguments = [records.pop(param.name) for param in self._own if isinstance(param, click.Argument)]
+        shown = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        records = {option.name: option.get_help_record(ctx) for option in shown}
         sections = {title: [records.pop(name, None) for name in names] for title, names in GROUPS.items()}
-        for title, rows in {"Arguments": arguments, **sections, "Output": list(records.values())}.items():
-            shown = [row for row in rows if row]
-            if shown:
+        for title, rows in {**sections, "Output": list(records.values())}.items():
+            if any(rows):
                 with formatter.section(title):
-                    formatter.write_dl(shown)
+                    formatter.write_dl([row for row in rows if row])
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:

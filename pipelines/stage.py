@@ -3,7 +3,7 @@
 `<state dir>/runs/<run id>/`, mode 0700, files 0600:
 
 manifest.json      settings without secrets, source fingerprints, state of each step
-stage/*.parquet    the canonical records, a file a batch: `_row` u64, `_source`, `_line` u64, `_email_blocked` bool, then
+stage/*.parquet    the canonical records, a file a batch: `_row` u64, `_source`, `_line` u64, `_email_blocked` bool, and
                    the columns of `schemas.customer.COLUMNS`
 raw/*.parquet      records known by e-mail alone, as the source spelled them: they may yet fail
 rejected/*.parquet, warned/*.parquet   rejects and warnings, a file a batch, until they are put together
@@ -189,7 +189,7 @@ class RunDirectory:
             staged=staged,
             rejected=rejects.height,
             by_code=_counted(pl.concat([reasons["code"], batch.broken["code"]])),
-            first=_first_of_each(batch, reasons),
+            first=_first_of_each(batch, reasons, warnings),
             warnings=_counted(warnings["code"]),
         )
 
@@ -321,7 +321,7 @@ _WARNINGS = {"source": pl.String, "line": pl.UInt64, "code": pl.String, "value":
 
 @dataclass(frozen=True)
 class BatchCounts:
-    """What became of one batch; `first` is code → (source, line) of its first record."""
+    """What became of one batch; `first` is code → (source, line) of its first record, warnings too."""
 
     read: int
     staged: int
@@ -353,9 +353,9 @@ def _counted(codes: pl.Series) -> dict[str, int]:
     return dict(codes.value_counts().iter_rows())
 
 
-def _first_of_each(batch: Batch, reasons: pl.DataFrame) -> dict[str, tuple[str, int]]:
+def _first_of_each(batch: Batch, reasons: pl.DataFrame, warnings: pl.DataFrame) -> dict[str, tuple[str, int]]:
     records = reasons.select("code", line=batch.lines.gather(reasons["at"]))
-    lines = pl.concat([records, batch.broken.select("code", "line")])
+    lines = pl.concat([records, batch.broken.select("code", "line"), warnings.select("code", "line")])
     return {code: (batch.source, line) for code, line in lines.group_by("code").agg(pl.col("line").min()).iter_rows()}
 
 

@@ -18,17 +18,17 @@ _ALWAYS = ("read", "rejected", "merged", "created", "updated", "unchanged")
 _CELL = 44
 
 
-def of_report(report: Report, *, reasons: int | None = None, notes: bool = True) -> str:
+def of_report(report: Report, *, reasons: int | None = None, notes: bool = True, width: int | None = None) -> str:
     """Counts, the most frequent reasons with an example each, warnings, notes, and where the files lie.
 
-    `reasons` is how many of them are listed, null for all.
+    `reasons` is how many of them are listed, null for all. Lines of tables are cut at `width`.
     """
     took = f"{report.seconds.get('total', 0):,.1f} s"
     status = report.status.replace("done_with_rejects", "done, with rejects")
     lines = [
         f"{report.source} → {report.destination}",
         f"{status} in {took}, exit code {report.exit_code}, run {report.run_id}",
-        *(["dry run: nothing was written; this is what would be done"] if report.dry_run else []),
+        *(["nothing was written; this is what would be done"] if report.dry_run or report.status == "stopped" else []),
         "",
         *_ledger(report),
     ]
@@ -37,7 +37,7 @@ def of_report(report: Report, *, reasons: int | None = None, notes: bool = True)
         ("refused by the destination", report.refused_by_reason),
         ("warnings", report.warnings_by_code),
     ):
-        lines += _counted(title, counted, report.examples, reasons)
+        lines += _counted(title, counted, report.examples, reasons, width)
     if notes and report.notes:
         lines += ["", *(f"note: {note}" for note in report.notes)]
     return "\n".join([*lines, "", *_places(report)])
@@ -50,16 +50,18 @@ def _ledger(report: Report) -> list[str]:
     }
     counts = vars(report.counts)
     rows = [(name, f"{count:,}", beside.get(name, "")) for name, count in counts.items() if count or name in _ALWAYS]
-    return table(rows, right=(1,))
+    return table(rows, (1,))
 
 
-def _counted(title: str, counted: Mapping[str, int], examples: Mapping[str, str], limit: int | None) -> list[str]:
+def _counted(
+    title: str, counted: Mapping[str, int], examples: Mapping[str, str], limit: int | None, width: int | None
+) -> list[str]:
     if not any(counted.values()):
         return []
     top = _top(counted, limit)
     rows = [(code, f"{count:,}", examples.get(code, ""), _says(code)) for code, count in top]
     more = len(counted) - len(top)
-    return ["", title, *table(rows, right=(1,)), *([f"  and {more} more"] if more else [])]
+    return ["", title, *table(rows, (1,), width), *([f"  and {more} more"] if more else [])]
 
 
 def _top(counted: Mapping[str, int], limit: int | None) -> list[tuple[str, int]]:
@@ -77,7 +79,7 @@ def _places(report: Report) -> list[str]:
 
 
 def of_inspection(found: Inspection, width: int | None = None) -> str:
-    """Columns with fill, values and what they become, then what would be rejected. Lines are cut at `width`."""
+    """Columns with fill, values and what they become, then what would be rejected. Lines of tables are cut at `width`."""
     which = "all" if found.whole else "the first"
     title = f"{found.source}: {which} {found.records:,} records" + (
         f" of {len(found.files)} files" if len(found.files) > 1 else ""
@@ -93,20 +95,20 @@ def of_inspection(found: Inspection, width: int | None = None) -> str:
         )
         for column in found.columns
     ]
-    lines = [title, *(f"note: {note}" for note in found.notes), "", *table(rows, right=(2, 3))]
+    lines = [title, *(f"note: {note}" for note in found.notes), "", *table(rows, (2, 3), width)]
     if found.problem is not None:
         lines += ["", "A run would stop here:", found.problem]
     else:
-        lines += ["", *_expected(found)]
-    return "\n".join(line if width is None else _fitting(line, width) for line in lines)
+        lines += ["", *_expected(found, width)]
+    return "\n".join(lines)
 
 
-def _expected(found: Inspection) -> list[str]:
+def _expected(found: Inspection, width: int | None) -> list[str]:
     of_these = "Of these" if found.whole else f"Of the first {found.records:,}"
     lines = [f"{of_these}, {found.rejected:,} would be rejected, not counting what only the whole input can tell."]
     for title, findings in (("rejected, by reason", found.rejects), ("warnings", found.warnings)):
         if findings:
-            lines += ["", title, *table([_row(finding) for finding in findings], right=(1,))]
+            lines += ["", title, *table([_row(finding) for finding in findings], (1,), width)]
     return lines
 
 
@@ -122,7 +124,7 @@ def of_runs(runs: Iterable[Mapping[str, Any]]) -> str:
         counts = [f"{run['counts'][name]:,}" if run["counts"] else "" for name in ("read", "rejected")]
         began = f"{datetime.fromisoformat(run['started_at']).astimezone():%Y-%m-%d %H:%M}"
         rows.append((run["run_id"], began, run["status"], *counts, run["source"], run["destination"]))
-    return "\n".join(table(rows, right=(3, 4)))
+    return "\n".join(table(rows, (3, 4)))
 
 
 @dataclass(frozen=True)
@@ -159,13 +161,14 @@ def of_fields(listed: Iterable[Field]) -> str:
     return "\n".join(table(rows))
 
 
-def table(rows: Iterable[Sequence[str]], right: tuple[int, ...] = ()) -> list[str]:
-    """Lines with aligned columns, those in `right` to the right; as wide as what stands in them."""
+def table(rows: Iterable[Sequence[str]], right: tuple[int, ...] = (), width: int | None = None) -> list[str]:
+    """Lines with aligned columns, those in `right` to the right, cut at `width` if it is given."""
     cells = [[cell(value, None) for value in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-    return [
+    lines = [
         "  " + "  ".join(_padded(value, widths[i], i in right) for i, value in enumerate(row)).rstrip() for row in cells
     ]
+    return lines if width is None else [_fitting(line, width) for line in lines]
 
 
 def cell(value: str, longest: int | None = _CELL) -> str:

@@ -55,12 +55,12 @@ RULES: Final[dict[str, str]] = {
     "invoice_cc_emails.syntax": "each a mailbox such as jane@acme.com",
     "aliases.unreadable": "a JSON array of text, or values separated by ;",
     "metadata.syntax": "a JSON object",
-    "identity.missing": "an external id or an e-mail that can identify the customer",
-    "identity.ambiguous_email": "the e-mail alone fits several customers; give the record its external id",
-    "line.too_few_columns": "as many columns as the header",
-    "line.too_many_columns": "as many columns as the header",
-    "line.quote": "quotes open at the start of a value and close before the next delimiter",
-    "line.encoding": "bytes of the file's encoding; name another with --encoding",
+    "identity.missing": "neither an external id nor an e-mail that can identify the customer",
+    "identity.ambiguous_email": "several customers have this e-mail; give the record its external id",
+    "line.too_few_columns": "the line has fewer columns than the header",
+    "line.too_many_columns": "the line has more columns than the header",
+    "line.quote": "a quote that opens a value is not closed before the next delimiter",
+    "line.encoding": "bytes that are not of the file's encoding; name another with --encoding",
     **{
         f"{field}.too_long": "at most 255 characters"
         for field in ("legal_name", "address_line1", "address_line2", "city", "state", "zip_code")
@@ -80,11 +80,10 @@ WARNINGS: Final[dict[str, str]] = {
 
 def sentence(code: str) -> str:
     """What a code says, without the value: `country is not a known value: an ISO 3166-1 code …`."""
-    field, fault = code.split(".", 1)
     if code in WARNINGS:
         return WARNINGS[code]
-    what = f"{field} {_FAULTS[fault]}" if field in COLUMNS else code.replace(".", ": ").replace("_", " ")
-    return f"{what}: {RULES[code]}"
+    field, fault = code.split(".", 1)
+    return f"{field} {_FAULTS[fault]}: {RULES[code]}" if field in COLUMNS else RULES[code]
 
 
 def no_reasons() -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def writer(request: pytest.FixtureRequest, tmp_path: Path) -> End:
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """More customers than fit into one batch."""
     file = tmp_path_factory.mktemp("many") / "many.parquet"
-    numbers = pl.DataFrame({"external_id": pl.int_range(MANY, eager=True).cast(pl.String)})
+    numbers = pl.DataFrame({"external_id": pl.int_range(1, MANY + 1, eager=True).cast(pl.String)})
     numbers.with_columns(name=pl.format("Customer {}", "external_id")).write_parquet(file)
     return file
 
@@ -148,7 +148,7 @@ def test_an_unknown_connector_is_answered_with_those_there_are() -> None:
 def test_each_record_is_read_once(reader: End, many: Path) -> None:
     reader.fill(many)
 
-    assert sorted(map(int, reader.column("external_id"))) == list(range(MANY))
+    assert sorted(map(int, reader.column("external_id"))) == list(range(1, MANY + 1))
 
 
 def test_a_batch_says_where_its_records_stand(reader: End, many: Path) -> None:
@@ -247,7 +247,7 @@ def test_hostile_values_come_back_as_they_were_written(writer: End, field: str) 
     records: list[Record] = [
         {"external_id": str(n), "email": f"c{n}@acme.com", "name": "x"}
         | ({"Note": text} if field == "metadata" else {field: text})
-        for n, text in enumerate(HOSTILE)
+        for n, text in enumerate(HOSTILE, 1)
     ]
     writer.fill(records, raw=True)
 
@@ -257,7 +257,7 @@ def test_hostile_values_come_back_as_they_were_written(writer: End, field: str) 
 
 
 def test_values_a_spreadsheet_would_run_come_back_from_a_harmless_file(writer: End) -> None:
-    records: list[Record] = [{"external_id": str(n), "name": text} for n, text in enumerate(HOSTILE)]
+    records: list[Record] = [{"external_id": str(n), "name": text} for n, text in enumerate(HOSTILE, 1)]
     writer.fill(records)
 
     assert writer.customers() == writer.customers_of(records)
@@ -352,11 +352,10 @@ def test_a_missing_folder_is_answered_in_words(writer: End, tmp_path: Path) -> N
 # Between any two -------------------------------------------------------------------------------------------------
 
 
-def _pairs() -> Iterator[tuple[str, str]]:
-    yield from ((source, destination) for source in READERS for destination in WRITERS if source != destination)
+PAIRS = [(source, destination) for source in READERS for destination in WRITERS if source != destination]
 
 
-@pytest.mark.parametrize(("source", "destination"), _pairs())
+@pytest.mark.parametrize(("source", "destination"), PAIRS)
 def test_customers_move_from_any_end_to_any_other(source: str, destination: str, tmp_path: Path) -> None:
     for name in ("a", "b", "direct"):
         (tmp_path / name).mkdir()
