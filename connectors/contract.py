@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import polars as pl
+import pyarrow as pa
+
+from schemas.faults import BROKEN
 
 Mode = Literal["upsert", "insert", "update", "mirror"]
 
@@ -47,12 +50,30 @@ class Batch:
 class Part(Protocol):
     """A piece of a source. Parts come in order and cheaply; `read` does the work, in any thread, and only once."""
 
-    bytes_read: int
-    """How far the source has been read when this part ends, in the unit of `Source.size`."""
+    @property
+    def position(self) -> int:
+        """How far the source has been read when this part ends, in the unit of `Source.size`."""
+        ...
 
     def read(self) -> Batch:
         """Turn the piece into records."""
         ...
+
+
+@dataclass(frozen=True)
+class ArrowPart:
+    """Rows that are typed already, as Parquet files and databases give them."""
+
+    source: str
+    table: pa.RecordBatch
+    first_row: int
+    position: int
+
+    def read(self) -> Batch:
+        """Arrow → polars; rows are counted from 1."""
+        records = pl.DataFrame(self.table)
+        lines = pl.int_range(self.first_row, self.first_row + records.height, dtype=pl.UInt64, eager=True)
+        return Batch(self.source, records, lines, pl.DataFrame(schema=BROKEN))
 
 
 class Source(Protocol):

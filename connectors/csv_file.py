@@ -469,7 +469,7 @@ class CsvPart:
     blocks: list[_Block]
     columns: tuple[str, ...]
     grammar: Grammar
-    bytes_read: int
+    position: int
     damaged: bool
     """Whether bytes outside the encoding were seen up to here."""
 

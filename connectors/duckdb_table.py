@@ -21,13 +21,11 @@ from urllib.parse import unquote
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 
-from connectors.contract import Batch, Layout, Load, Plan
+from connectors.contract import ArrowPart, Layout, Load, Plan
 from connectors.errors import ConfigError, ConnectorError, Refused, Unreachable
 from schemas import columns as names
 from schemas.customer import COLUMNS, INSTANT, KEY, Customer
-from schemas.faults import BROKEN
 
 BATCH_ROWS: Final = 61_440
 _LONGEST_TYPE: Final = 40
@@ -176,23 +174,6 @@ def _first_line(error: Exception) -> str:
 # Source -----------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class RowsPart:
-    """Some rows of a table."""
-
-    source: str
-    table: pa.RecordBatch
-    first_row: int
-    bytes_read: int
-
-    def read(self) -> Batch:
-        """Arrow → polars; rows are counted from 1."""
-        records = pl.from_arrow(self.table)
-        assert isinstance(records, pl.DataFrame)  # noqa: S101  (a record batch gives a frame)
-        lines = pl.int_range(self.first_row, self.first_row + records.height, dtype=pl.UInt64, eager=True)
-        return Batch(self.source, records, lines, pl.DataFrame(schema=BROKEN))
-
-
 class DuckDbSource:
     """A table, a view or a query. Of a table made here, the customers that are not marked as deleted."""
 
@@ -234,12 +215,12 @@ class DuckDbSource:
         """Name and number of rows. A table may change without either: no read is taken for a later one."""
         return [{"name": self._name, "size": None, "rows": self.size}]
 
-    def parts(self) -> Iterator[RowsPart]:
+    def parts(self) -> Iterator[ArrowPart]:
         """Rows in the table's order, in one snapshot."""
         row = 1
         try:
             for table in self._connection.cursor().sql(self._select).to_arrow_reader(BATCH_ROWS):
-                yield RowsPart(self._name, table, row, row - 1 + table.num_rows)
+                yield ArrowPart(self._name, table, row, row - 1 + table.num_rows)
                 row += table.num_rows
         except duckdb.Error as error:
             raise ConnectorError(f"{self._name}: reading broke near row {row} ({_first_line(error)}).") from error

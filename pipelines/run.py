@@ -304,7 +304,7 @@ class _Run:
             ahead: deque[tuple[int, Future[BatchCounts]]] = deque()
             try:
                 for number, part in enumerate(source.parts()):
-                    ahead.append((part.bytes_read, pool.submit(self._put_away, number, part, columns, spelling)))
+                    ahead.append((part.position, pool.submit(self._put_away, number, part, columns, spelling)))
                     if len(ahead) > self._settings.workers + 1:
                         position, future = ahead.popleft()
                         yield position, future.result()
@@ -497,7 +497,7 @@ class _Run:
         directory.manifest["status"] = status
         directory.save()
         directory.secure()
-        log.info("run ends", extra={"run_id": made.run_id, "status": status, **dataclasses.asdict(counts)})
+        log.info("run ends", extra={"run_id": made.run_id, "status": status, "counts": dataclasses.asdict(counts)})
         return made
 
     def _counts(self) -> Counts:

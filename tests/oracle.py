@@ -109,8 +109,7 @@ def run(
     """
     del now
     records = [
-        read_record(row, mapping, line, order)
-        for order, (row, line) in enumerate(zip(text_rows, lines, strict=True))
+        read_record(row, mapping, line, order) for order, (row, line) in enumerate(zip(text_rows, lines, strict=True))
     ]
     customers, merges = identify([record for record in records if not record.codes])
 
@@ -163,9 +162,7 @@ def read_csv(
 
 def read_record(row: dict[str, str | None], mapping: dict[str, str], line: int, order: int) -> Record:
     wire = {name: row.get(column) for column, name in mapping.items()}
-    unmapped = {
-        column: text for column, text in row.items() if column not in mapping and trim(text) is not None
-    }
+    unmapped = {column: text for column, text in row.items() if column not in mapping and trim(text) is not None}
     record = Record(order, line, dict.fromkeys(FIELDS), [], [])
 
     for name in FIELDS:
@@ -178,7 +175,9 @@ def read_record(row: dict[str, str | None], mapping: dict[str, str], line: int, 
             record.codes += [f"{name}.{part}" for part in fault.faults]
 
     values = record.values
-    values["metadata"] = {**(values["metadata"] or {}), **unmapped} or None
+    own = values["metadata"] or {}
+    unmapped = {f"column.{column}" if column in own else column: text for column, text in unmapped.items()}
+    values["metadata"] = {**own, **unmapped} or None
     if values["name"] is None and "name.too_long" not in record.codes:
         record.codes.append("name.missing")
     read_phone(record, trim(wire.get("phone")))
@@ -371,7 +370,7 @@ def language(text: str) -> str:
 
 
 def net_terms(text: str) -> int:
-    match = re.fullmatch(r"([+-]?[0-9]{1,9})(?:[.,]0+)?", text)
+    match = re.fullmatch(r"([+-]?[0-9]{1,9})(?:[.,]0{1,2})?", text)
     if match is None:
         raise RuleError("unreadable")
     days = int(match[1])
@@ -388,9 +387,7 @@ ISO_DATE_TIME = re.compile(
     r"(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)?"
     r" ?(?P<zone>Z|UTC|(?P<sign>[+-])(?P<ahead>[0-9]{2})(?::?(?P<ahead_minutes>[0-9]{2}))?)?"
 )
-DAY_OR_MONTH = re.compile(
-    r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-](?:[0-9]{4}|[0-9]{2})(?:[T ] ?[0-9]{1,2}:[0-9]{2}.*)?"
-)
+DAY_OR_MONTH = re.compile(r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-](?:[0-9]{4}|[0-9]{2})(?:[T ] ?[0-9]{1,2}:[0-9]{2}.*)?")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -449,6 +446,9 @@ def in_range(year: int, moment: datetime, stand_in: int = 1970) -> datetime:
 # Phone
 
 
+E164_DIGITS = 15
+
+
 @dataclass(frozen=True)
 class PhoneRegion:
     country: str
@@ -481,8 +481,11 @@ def e164(text: str, country_code: str | None) -> str | None:
         return international(signs[2:])
     for region in phone_regions():
         if region.country == country_code:
-            national = signs.replace("o", "0").removeprefix(region.trunk)
-            return f"+{region.calling_code}{national}" if region.allows(national) else None
+            # Without its trunk prefix where that leaves a possible number, else as a whole.
+            whole = signs.replace("o", "0")
+            for national in (whole.removeprefix(region.trunk), whole):
+                if region.allows(national):
+                    return f"+{region.calling_code}{national}"
     return None
 
 
@@ -491,7 +494,7 @@ def international(signs: str) -> str | None:
         code = region.calling_code
         if signs.startswith(code):
             national = signs.removeprefix(code).removeprefix("o").replace("o", "0")
-            if region.allows(national):
+            if region.allows(national) and len(code + national) <= E164_DIGITS:
                 return f"+{code}{national}"
     return None
 
@@ -593,27 +596,30 @@ def identify(records: list[Record]) -> tuple[dict[str, dict[str, Any]], list[tup
         if owned is not None:
             owners[owned].append(key)
 
-    groups = dict(by_id)
+    groups = {id_key(external_id): group for external_id, group in by_id.items()}
     for address, group in by_email.items():
         ids = owners.get(address, [])
         if len(ids) > 1:
             for record in group:
                 record.codes.append("identity.ambiguous_email")
         elif ids:
-            groups[ids[0]] = groups[ids[0]] + group
-        elif f"email:{address}" in groups:
-            raise ValueError(f"two customers with the key email:{address}; no rule says what to do")
+            groups[id_key(ids[0])] = groups[id_key(ids[0])] + group
         else:
             groups[f"email:{address}"] = group
 
     for ids in owners.values():
         if len(ids) > 1:
-            for key in ids:
-                newest(groups[key]).warnings.append("email.shared")
+            for external_id in ids:
+                newest(groups[id_key(external_id)]).warnings.append("email.shared")
 
     customers = {key: customer(group) for key, group in groups.items()}
     merges = [merge for group in groups.values() for merge in merges_of(group)]
     return customers, merges
+
+
+def id_key(external_id: str) -> str:
+    """The key of a customer with an external id. One that looks like another kind of key is marked as an id."""
+    return f"id:{external_id}" if external_id.startswith(("email:", "id:")) else external_id
 
 
 def newest(group: list[Record]) -> Record:

@@ -146,8 +146,13 @@ def test_commands_do_what_the_readme_shows(folder: Path) -> None:
             assert matches(shown, given), f"README.md:{command.line}: $ {command.text}\ngives\n" + "\n".join(given)
 
 
+def test_what_is_not_run_only_installs() -> None:
+    for block in blocks("sh"):
+        assert all(line.startswith(NOT_RUN) for line in block.text.splitlines()), f"README.md:{block.line}: use console"
+
+
 def test_every_make_target_shown_exists() -> None:
-    targets = {words[1] for words in map(str.split, re.findall(r"\bmake [a-z]+", README))}
+    targets = set(re.findall(r"`make ([a-z]+)", README))
     assert targets, "the README shows no make target"
     known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert targets <= known
@@ -177,7 +182,8 @@ def test_settings_files_are_valid(block: Block) -> None:
 
 def table(heading: str) -> list[list[str]]:
     """The cells of the first table under a heading, without its own head."""
-    section = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", README, re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"^```.*?^```$", "", README, flags=re.DOTALL | re.MULTILINE)
+    section = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", prose, re.DOTALL | re.MULTILINE)
     assert section, f"README.md has no section {heading!r}"
     lines = [line for line in section[1].splitlines() if line.startswith("|")]
     assert len(lines) > 2, f"README.md: no table under {heading!r}"
