@@ -23,7 +23,7 @@ import duckdb
 import polars as pl
 
 from connectors.contract import ArrowPart, Layout, Load, Plan
-from connectors.errors import ConfigError, ConnectorError, Refused, Unreachable
+from connectors.errors import ConfigError, ConnectorError, Refused, Unreachable, shown
 from schemas import columns as names
 from schemas.customer import COLUMNS, INSTANT, KEY, Customer
 
@@ -98,23 +98,23 @@ def parse(spec: str) -> Address:
     place, mark, options = spec[scheme.end() :].partition("?") if scheme else ("", "", "")
     path = _decoded(spec, place.removeprefix("/"))
     if not place.startswith("/") or not path.strip("/") or path == ":memory:":
-        raise ConfigError(f"{spec}: a DuckDB address has three slashes and a path: duckdb:///warehouse.duckdb")
+        raise ConfigError(f"{shown(spec)}: a DuckDB address has three slashes and a path: duckdb:///warehouse.duckdb")
     given: dict[str, str] = {}
     for option in options.split("&") if mark else ():
         key, _, value = option.partition("=")
         if key not in ("table", "query"):
             raise ConfigError(
-                f"{spec}: does not know {key!r}; there are table and query. Inside these write %26 for &."
+                f"{shown(spec)}: does not know {key!r}; there are table and query. Inside these write %26 for &."
             )
         if key in given or not value:
-            raise ConfigError(f"{spec}: {key} is given {'twice' if value else 'no value'}.")
+            raise ConfigError(f"{shown(spec)}: {key} is given {'twice' if value else 'no value'}.")
         given[key] = _decoded(spec, value)
     if len(given) == 2:
-        raise ConfigError(f"{spec}: either a table or a query is read, not both.")
+        raise ConfigError(f"{shown(spec)}: either a table or a query is read, not both.")
     try:
         file = Path(path).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"{spec}: nobody knows the home directory of {path.split('/')[0]}.") from error
+        raise ConfigError(f"{shown(spec)}: nobody knows the home directory of {path.split('/')[0]}.") from error
     return Address(file, *_table(spec, given.get("table", "customers")), given.get("query"))
 
 
@@ -136,7 +136,7 @@ def _table(spec: str, name: str) -> tuple[str, str]:
     match = re.fullmatch(rf"(?:{part}\.)?{part}", name, re.DOTALL)
     if not match:
         raise ConfigError(
-            f'{spec}: {name!r} is no table name. Write table or schema.table, and "a.b" for a name with dots.'
+            f'{shown(spec)}: {name!r} is no table name. Write table or schema.table, and "a.b" for a name with dots.'
         )
     schema, table = (
         part[1:-1].replace('""', '"') if part and part.startswith('"') else part for part in match.groups()
@@ -347,9 +347,9 @@ class DuckDbTable:
     def __init__(self, spec: str, *, memory: str) -> None:
         self._address = parse(spec)
         if self._address.query:
-            raise ConfigError(f"{spec}: a query can be read, not written; name a table.")
+            raise ConfigError(f"{shown(spec)}: a query can be read, not written; name a table.")
         if not self._address.path.parent.is_dir():
-            raise ConfigError(f"{spec}: the folder {self._address.path.parent} does not exist.")
+            raise ConfigError(f"{shown(spec)}: the folder {self._address.path.parent} does not exist.")
         self._memory = memory
         self._open: duckdb.DuckDBPyConnection | None = None
         self._target: _Target | None = None
@@ -644,6 +644,11 @@ def _new_key(alias: str) -> str:
     )
 
 
+def _id_or_email(external_id: str, email: str) -> str:
+    """What a customer is looked up by, as SQL. No external id has the control character in front of the e-mail."""
+    return f"coalesce({external_id}, chr(1) || {email})"
+
+
 def _as_planned(action: str, done: int, plan: Plan) -> None:
     if done != plan.counts[action]:
         raise RuntimeError(f"{done} rows were written where the plan had {plan.counts[action]} to {action}")
@@ -723,20 +728,21 @@ class _Classifier:
         hashed = ", ".join(f"t.{quoted(stored.column)}" for stored in self._compared) or "0"
         self._do(
             f"CREATE OR REPLACE TEMP VIEW _table AS SELECT t.rowid AS target, {target.known_id} AS id, "
-            f"{target.known_email} AS mail, {deleted} AS deleted, {ours} AS ours, hash({hashed}) AS seen "
-            f"FROM {self._address.name} t"
+            f"{target.known_email} AS mail, {_id_or_email(target.known_id, target.known_email)} AS known, "
+            f"{deleted} AS deleted, {ours} AS ours, hash({hashed}) AS seen FROM {self._address.name} t"
         )
 
     def _match_ids(self) -> None:
-        """Every survivor with the row of its external id. A hash of all compared columns finds what is equal
-        without carrying the columns through the join; what differs is looked at column by column."""
+        """Every survivor with the row of its external id or, where neither has one, of its e-mail. A hash of all
+        compared columns finds what is equal without carrying the columns through the join; what differs is looked
+        at column by column."""
         wanted = ", ".join(stored.value for stored in self._compared) or "0"
         self._do(
             "CREATE OR REPLACE TEMP TABLE _plan AS SELECT s.row, t.target, NULL::VARCHAR AS action, "
             "NULL::VARCHAR AS reason, NULL::VARCHAR[] AS changed, "
             "s.wanted = t.seen AND NOT t.deleted AS same "
-            f"FROM (SELECT s._row AS row, {self._target.wanted_id} AS id, hash({wanted}) AS wanted "
-            "FROM _survivors s) s LEFT JOIN _table t ON t.id = s.id"
+            f"FROM (SELECT s._row AS row, {_id_or_email(self._target.wanted_id, 's.email')} AS known, "
+            f"hash({wanted}) AS wanted FROM _survivors s) s LEFT JOIN _table t ON t.known = s.known"
         )
         self._do("CREATE OR REPLACE TEMP TABLE _unsure (target BIGINT)")
         if self._value("SELECT count(*) FROM _plan") > self._load.survivors.count:
@@ -776,7 +782,7 @@ class _Classifier:
         self._do(
             "UPDATE _plan SET target = m.target, same = false FROM "
             "(SELECT row, min(target) AS target FROM _mail GROUP BY row HAVING count(*) = 1) m "
-            "WHERE _plan.row = m.row"
+            "WHERE _plan.row = m.row AND _plan.target IS DISTINCT FROM m.target"
         )
         self._do(
             "UPDATE _plan SET action = CASE WHEN m.alone THEN 'ambiguous' ELSE 'refused' END, "

@@ -17,6 +17,7 @@ A message says what happened, where (system, file, line), and what to try. It ne
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
@@ -68,3 +69,15 @@ class Interrupted(TranshipError):
     """The run was stopped by hand; state is saved."""
 
     exit_code = 130
+
+
+def shown(address: str) -> str:
+    """An address without its secrets: the password in front of the host, and query values that are keys or tokens.
+
+    Every message, log, report and manifest shows addresses this way.
+    """
+    hidden = re.sub(r"(://[^:/?@]*):[^?]*@", r"\1:***@", address)
+    return re.sub(_SECRET, r"\1***", hidden)
+
+
+_SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token|key|sig|credential)[^=&]*=)[^&]*", re.IGNORECASE)

@@ -22,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 
 from connectors.contract import Load, Plan
-from connectors.errors import ConfigError, MissingDriver, Unreachable
+from connectors.errors import ConfigError, MissingDriver, Unreachable, shown
 
 CLOUD = ("s3", "gs", "az")
 STDIN = "-"
@@ -72,14 +72,14 @@ def expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.is_file() and p.name.lower().endswith(suffixes))
         if not found:
-            raise ConfigError(f"{spec}: no file ending in {', '.join(suffixes)} in this folder.")
+            raise ConfigError(f"{shown(spec)}: no file ending in {', '.join(suffixes)} in this folder.")
     elif path.is_file() or not glob.has_magic(spec):
         found = [path]
     else:
         names = glob.iglob(str(path), recursive=True)  # noqa: PTH207  (a pattern may be absolute)
         found = sorted(p for name in names if (p := Path(name)).is_file())
         if not found:
-            raise ConfigError(f"{spec}: no file fits this pattern. Quote the pattern and check the folder.")
+            raise ConfigError(f"{shown(spec)}: no file fits this pattern. Quote the pattern and check the folder.")
     return [_local(p) for p in found]
 
 
@@ -98,7 +98,9 @@ def _expand_cloud(spec: str, suffixes: tuple[str, ...]) -> list[File]:
         import obstore
         from obstore.store import from_url
     except ImportError as error:
-        raise MissingDriver(f"{spec}: reading cloud storage needs an extra: pip install 'tranship[cloud]'") from error
+        raise MissingDriver(
+            f"{shown(spec)}: reading cloud storage needs an extra: pip install 'tranship[cloud]'"
+        ) from error
     parts = urlsplit(spec)
     root, pattern = f"{parts.scheme}://{parts.netloc}", parts.path.lstrip("/")
     fixed = pattern if not glob.has_magic(pattern) else pattern[: min(pattern.find(c) for c in "*?[" if c in pattern)]
@@ -108,18 +110,18 @@ def _expand_cloud(spec: str, suffixes: tuple[str, ...]) -> list[File]:
         listed = [obstore.head(store, pattern)] if whole else [m for page in store.list(fixed) for m in page]
     except Exception as error:  # obstore's errors share no base that says where they come from
         raise Unreachable(
-            f"{root}: cannot be read ({type(error).__name__}). Check the name, the credentials in the environment, "
-            "and the network."
+            f"{shown(root)}: cannot be read ({type(error).__name__}). Check the name, the credentials in the "
+            "environment, and the network."
         ) from error
     kept = [m for m in listed if whole or (_fits(m["path"], pattern) and m["path"].lower().endswith(suffixes))]
     if not kept:
-        raise ConfigError(f"{spec}: no object fits. Check bucket and pattern.")
+        raise ConfigError(f"{shown(spec)}: no object fits. Check bucket and pattern.")
 
     def opener(meta: Any) -> Callable[[], BinaryIO]:
         return lambda: io.BufferedReader(_ObjectReader(obstore.open_reader(store, meta["path"])), 8 << 20)
 
     return [
-        File(f"{root}/{m['path']}", m["size"], m["last_modified"].isoformat(), opener(m))
+        File(f"{shown(root)}/{m['path']}", m["size"], m["last_modified"].isoformat(), opener(m))
         for m in sorted(kept, key=lambda m: str(m["path"]))
     ]
 
@@ -242,9 +244,9 @@ class WholeFile:
         self._path = Path(spec).expanduser()
         self._sink = sink
         if self._path.is_dir():
-            raise ConfigError(f"{spec}: is a folder; name the file to write.")
+            raise ConfigError(f"{shown(spec)}: is a folder; name the file to write.")
         if not self._path.parent.is_dir():
-            raise ConfigError(f"{spec}: the folder {self._path.parent} does not exist.")
+            raise ConfigError(f"{shown(spec)}: the folder {self._path.parent} does not exist.")
 
     def plan(self, load: Load) -> Plan:
         """Every survivor is created: a file holds what the run gave it, nothing else."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.contract import Abilities, Source, Table
-from connectors.errors import ConfigError
+from connectors.errors import ConfigError, shown
 
 if TYPE_CHECKING:
     from connectors.csv_file import CsvOptions
@@ -49,14 +49,16 @@ def kind_of(spec: str) -> str:
     if path.endswith((".parquet", ".pq")):
         return "parquet"
     if path.endswith((".duckdb", ".db")) and not scheme:
-        raise ConfigError(f"{spec}: for a DuckDB table write duckdb:///{spec}")
+        raise ConfigError(f"{shown(spec)}: for a DuckDB table write duckdb:///{spec}")
     folder = Path(spec).expanduser()
     if not scheme and folder.is_dir():
         suffixes = {file.suffix.lower() for file in folder.iterdir() if file.is_file()}
         if suffixes & {".parquet", ".pq"}:
             others = suffixes & {".csv", ".tsv", ".txt", ".gz", ".zst"}
             if others:
-                raise ConfigError(f"{spec}: holds Parquet and CSV files; name one kind with a glob: {spec}/*.parquet")
+                raise ConfigError(
+                    f"{shown(spec)}: holds Parquet and CSV files; name one kind with a glob: {spec}/*.parquet"
+                )
             return "parquet"
     return "csv"
 
@@ -81,7 +83,9 @@ def open_table(spec: str, options: Mapping[str, Any]) -> Table:
     """The table or file to write to. `options`: raw (CSV cells as they are), memory (of a database)."""
     kind = kind_of(spec)
     if "://" in spec and kind != "duckdb":
-        raise ConfigError(f"{spec}: cloud storage can be read, not written yet. Write to a local file and copy it.")
+        raise ConfigError(
+            f"{shown(spec)}: cloud storage can be read, not written yet. Write to a local file and copy it."
+        )
     if kind == "duckdb":
         from connectors.duckdb_table import DuckDbTable
 
@@ -91,12 +95,9 @@ def open_table(spec: str, options: Mapping[str, Any]) -> Table:
 
         return parquet_file.destination(spec)
     if not spec.lower().endswith((".csv", ".txt")):
-        raise ConfigError(f"{spec}: what should be written? Use duckdb:///file.duckdb, file.csv or file.parquet.")
+        raise ConfigError(
+            f"{shown(spec)}: what should be written? Use duckdb:///file.duckdb, file.csv or file.parquet."
+        )
     from connectors import csv_file
 
     return csv_file.destination(spec, raw=options["raw"])
-
-
-def shown(spec: str) -> str:
-    """An address without its password, for logs, reports and the ledger."""
-    return re.sub(r"(://[^/@:]*):[^@/]*@", r"\1:***@", spec)

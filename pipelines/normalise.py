@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Final
 
@@ -458,6 +459,7 @@ def instant(values: Column, field: str, spelling: Spelling) -> tuple[Column, pl.
         for form in spelling.date_formats:
             read = _filled(read, plain, read.is_null() & ~iso, lambda some, form=form: _by_form(some, form, spelling))  # type: ignore[misc]
         read = _filled(read, plain, read.is_null() & plain.str.contains(r"^-?[0-9]{9,13}$"), _epoch)
+    read = _within_calendar(read)
     lost = (read.is_null() & plain.is_not_null()).arg_true()
     if lost.is_empty():
         return read, no_reasons()
@@ -552,7 +554,12 @@ def _instants_of(given: Column, field: str, spelling: Spelling) -> tuple[Column,
         read = micros.dt.convert_time_zone("UTC") if given.dtype.time_zone else _in_utc(micros, spelling)
     else:
         read = pl.repeat(None, len(given), dtype=INSTANT, eager=True)
-    return read, _lost(given.cast(pl.String), read, f"{field}.unreadable")
+    return _within_calendar(read), _lost(given.cast(pl.String, strict=False), read, f"{field}.unreadable")
+
+
+def _within_calendar(read: Column) -> Column:
+    """Years before 1 and after 9999, which nothing can print, become the nearest that can; they are out of range."""
+    return read.clip(datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC))
 
 
 def _lost_instants(plain: Column, given: Column, at: Column, field: str) -> pl.DataFrame:

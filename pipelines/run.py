@@ -28,7 +28,7 @@ import polars as pl
 from connectors import registry
 from connectors.contract import Load, Part, Plan, Source, Table
 from connectors.csv_file import CsvOptions
-from connectors.errors import ConfigError, GateClosed, Interrupted, TranshipError
+from connectors.errors import ConfigError, GateClosed, Interrupted, TranshipError, shown
 from pipelines import identify, inspection, mapping, normalise, report, stage, validate
 from pipelines.inspection import Inspection
 from pipelines.mapping import ColumnMap
@@ -179,7 +179,7 @@ def _open_table(settings: Settings) -> Table:
 
 def _public(settings: Settings) -> dict[str, Any]:
     public = settings.model_dump(mode="json")
-    return public | {key: registry.shown(public[key]) for key in ("source", "destination")}
+    return public | {key: shown(public[key]) for key in ("source", "destination")}
 
 
 def _work(settings: Settings, source: Source) -> str:
@@ -286,7 +286,8 @@ class _Run:
             STAGE_STEP,
             {
                 **{"read": tally.read, "staged": tally.staged, "rejected": tally.rejected},
-                **{"by_code": tally.by_code, "warnings": tally.warnings, "first": tally.first},
+                # Copies: later steps add to the tally, and to these again when the run is continued.
+                **{"by_code": dict(tally.by_code), "warnings": dict(tally.warnings), "first": dict(tally.first)},
                 **{
                     "fields": dict(columns.fields),
                     "extra": columns.extra,
@@ -337,6 +338,8 @@ class _Run:
                 self._tally.by_code[_AMBIGUOUS] += done["ambiguous"]
                 self._tally.first.setdefault(_AMBIGUOUS, tuple(done["first_ambiguous"]))
             self._tally.warnings += Counter({"email.shared": done["shared"]})
+            if done["shared"]:
+                self._tally.first.setdefault("email.shared", tuple(done["first_shared"]))
             self._tally.warnings -= Counter(done["retracted"])
         merged = sum(self._merges.values())
         survivors = self._directory.survivors(columns.targets, self._tally.staged - merged - done["ambiguous"])
@@ -344,7 +347,7 @@ class _Run:
         return Load(
             run_id=self._directory.run_id,
             survivors=survivors,
-            source=registry.shown(settings.source),
+            source=shown(settings.source),
             mode=settings.mode,
             overwrite_nulls=settings.nulls == "overwrite",
             evolve=settings.evolve,
@@ -382,6 +385,7 @@ class _Run:
             "merges": {"external_id": 0, "email": 0} | dict(decided.merges["rule"].value_counts().iter_rows()),
             "ambiguous": len(decided.ambiguous),
             "shared": decided.shared.height,
+            "first_shared": [*decided.shared.select("source", "line").rows(), None][0],
             "retracted": retracted,
             "first_ambiguous": [*first.select("source", "line").rows(), None][0],
         }
@@ -391,28 +395,28 @@ class _Run:
             done = self._directory.done(PLAN_STEP)
             if done is not None and table.applied(load.run_id):
                 # It died between the commit and the report: the plan as it was then is what was done.
-                self._plan = Plan(Path(done["rows"]), done["counts"], done["changed_fields"], done["existing"])
                 self._directory.finish(APPLY_STEP, {})
-                return
-            plan = table.plan(load)
-            self._directory.finish(
-                PLAN_STEP,
-                {
-                    "rows": str(plan.rows),
-                    "counts": dict(plan.counts),
-                    "changed_fields": dict(plan.changed_fields),
-                    "existing": plan.existing,
-                },
-            )
-        self._plan = plan
-        for text in plan.notes:
+            else:
+                done = self._planned(table.plan(load))
+                self._directory.finish(PLAN_STEP, done)
+        self._plan = Plan(
+            Path(done["rows"]), done["counts"], done["changed_fields"], done["existing"], tuple(done["notes"])
+        )
+        for text in self._plan.notes:
             self._observer.note(text)
-        self._notes += plan.notes
+        self._notes += self._plan.notes
+        self._tally.by_code += Counter({_AMBIGUOUS: self._plan.counts["ambiguous"]})
+        self._tally.warnings -= Counter(done["retracted"])
+
+    def _planned(self, plan: Plan) -> dict[str, Any]:
+        """The plan as the manifest keeps it. Records whose identity failed at the destination go to the rejects."""
         ambiguous = pl.scan_parquet(plan.rows).filter(pl.col("action") == "ambiguous").select("row").collect()["row"]
         self._directory.reject_identity("destination", ambiguous, _AMBIGUOUS)
-        if plan.counts["ambiguous"]:
-            self._tally.by_code[_AMBIGUOUS] += plan.counts["ambiguous"]
-            self._tally.warnings -= Counter(self._directory.retract_warnings(ambiguous))
+        return {
+            **{"rows": str(plan.rows), "counts": dict(plan.counts), "changed_fields": dict(plan.changed_fields)},
+            **{"existing": plan.existing, "notes": list(plan.notes)},
+            "retracted": self._directory.retract_warnings(ambiguous) if len(ambiguous) else {},
+        }
 
     def _gate(self) -> None:
         """Limits that stop a run before its first write."""
@@ -420,8 +424,7 @@ class _Run:
         assert plan is not None  # noqa: S101  (the plan is made)
         if not tally.read and not settings.allow_empty:
             raise GateClosed(
-                f"{registry.shown(settings.source)}: holds no record. Nothing was written. If that is right: "
-                "--allow-empty"
+                f"{shown(settings.source)}: holds no record. Nothing was written. If that is right: --allow-empty"
             )
         rejected = tally.rejected + plan.counts["ambiguous"]
         changes, deletes = plan.counts["update"], plan.counts["delete"]
@@ -475,8 +478,8 @@ class _Run:
             status=status,
             exit_code=exit_code,
             dry_run=settings.dry_run,
-            source=registry.shown(settings.source),
-            destination=registry.shown(settings.destination),
+            source=shown(settings.source),
+            destination=shown(settings.destination),
             run_dir=str(directory.path),
             counts=counts,
             rejects_by_code=dict(tally.by_code.most_common()),

@@ -79,7 +79,7 @@ def _places(report: Report) -> list[str]:
 
 
 def of_inspection(found: Inspection, width: int | None = None) -> str:
-    """Columns with fill, values and what they become, then what would be rejected. Lines of tables are cut at `width`."""
+    """Columns with fill, values and what they become, then what would be rejected. Table lines end at `width`."""
     which = "all" if found.whole else "the first"
     title = f"{found.source}: {which} {found.records:,} records" + (
         f" of {len(found.files)} files" if len(found.files) > 1 else ""

@@ -471,11 +471,12 @@ def phone_regions() -> tuple[PhoneRegion, ...]:
 
 def e164(text: str, country_code: str | None) -> str | None:
     """The number as +<calling code><national number>, or null where it cannot be read."""
-    if not re.fullmatch(rf"\+?[0-9().\-/{WHITE_SPACE}]+", text):
+    separators = rf"().\-/{WHITE_SPACE}"
+    if not re.fullmatch(rf"[{separators}]*\+?[0-9{separators}]+", text):
         return None
     # "o" stands for "(0)", the trunk zero that is not dialled from abroad.
     signs = re.sub("[^0-9o]", "", text.replace("(0)", "o"))
-    if text.startswith("+"):
+    if "+" in text:
         return international(signs)
     if signs.startswith("00"):
         return international(signs[2:])

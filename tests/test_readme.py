@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from connectors import errors
-from pipelines.settings import ENVIRONMENT_PREFIX, Settings
+from pipelines.cli import cli
+from pipelines.run import run
+from pipelines.settings import ENVIRONMENT_PREFIX, Settings, load
 from schemas import codes
 from schemas.customer import COLUMNS
 from schemas.faults import RULES, WARNINGS
@@ -251,3 +253,15 @@ def test_blocked_values() -> None:
 
 def test_fields() -> None:
     assert [name for row in table("What a customer is") for name in named(row[0])] == list(COLUMNS)
+
+
+def test_every_command_is_listed() -> None:
+    listed = {words[1] for row in table("Commands") for words in [named(row[0])[0].split()]}
+    assert listed == set(cli.commands)
+
+
+def test_files_of_a_run(tmp_path: Path) -> None:
+    ends = {"source": str(ROOT / "sample_data" / "nightly"), "destination": f"duckdb:///{tmp_path}/w.duckdb"}
+    report = run(load({**ends, "state_dir": tmp_path}, {}))
+    said = {name for row in table("Files of a run") for cell in row for name in named(cell) if name != "*"}
+    assert said == {path.name for path in Path(report.run_dir).iterdir()}

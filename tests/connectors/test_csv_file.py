@@ -19,9 +19,7 @@ from connectors.errors import ConfigError
 COMMA = Grammar(b",", b'"')
 
 
-def read(
-    data: bytes, tmp_path: Path, name: str = "in.csv", **options: object
-) -> tuple[list[tuple], list[tuple]]:
+def read(data: bytes, tmp_path: Path, name: str = "in.csv", **options: object) -> tuple[list[tuple], list[tuple]]:
     """Records as (line, *values) and broken lines as (line, code, text)."""
     path = tmp_path / name
     path.write_bytes(data)
@@ -54,8 +52,9 @@ class Pieces:
         self.data, self.size, self.position = data, size, 0
 
     def __iter__(self):
-        for self.position in range(0, len(self.data), self.size):
-            yield self.data[self.position : self.position + self.size]
+        while self.position < len(self.data):
+            self.position += self.size
+            yield self.data[self.position - self.size : self.position]
 
 
 # What each line becomes ---------------------------------------------------------------------------------------------
@@ -88,9 +87,7 @@ LINES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("data", "records", "broken"), [case[1:] for case in LINES], ids=[case[0] for case in LINES]
-)
+@pytest.mark.parametrize(("data", "records", "broken"), [case[1:] for case in LINES], ids=[case[0] for case in LINES])
 def test_each_line_has_its_fate_and_number(data, records, broken, tmp_path):
     head = b"id,name,email" + (b"\r" if b"\r" in data and b"\n" not in data else b"\n")
     assert read(head + data, tmp_path, encoding="utf-8", header=True, delimiter=",", quote='"') == (
@@ -100,9 +97,7 @@ def test_each_line_has_its_fate_and_number(data, records, broken, tmp_path):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 16, 1000])
-@pytest.mark.parametrize(
-    ("data", "records", "broken"), [case[1:] for case in LINES], ids=[case[0] for case in LINES]
-)
+@pytest.mark.parametrize(("data", "records", "broken"), [case[1:] for case in LINES], ids=[case[0] for case in LINES])
 def test_the_size_of_pieces_changes_nothing(data, records, broken, size):
     shifted = [(line - 1, *values) for line, *values in records]
     assert in_pieces(data, size) == (shifted, [(line - 1, code, text) for line, code, text in broken])
@@ -117,9 +112,7 @@ def damaged_files(draw) -> tuple[bytes, list[bytes]]:
     lines = []
     for number in range(draw(st.integers(1, 25))):
         token = f"tok{number:03}x"
-        value = draw(
-            st.sampled_from(['"a, b"', "plain", '"x ""q"" y"', '"two\nlines"', "é", "", '15" disk', '"'])
-        )
+        value = draw(st.sampled_from(['"a, b"', "plain", '"x ""q"" y"', '"two\nlines"', "é", "", '15" disk', '"']))
         lines.append(f"{token},{value},z")
     data = bytearray(draw(st.sampled_from([b"\n", b"\r\n"])).join(line.encode() for line in lines))
     for _ in range(draw(st.integers(0, 6))):

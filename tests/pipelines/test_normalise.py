@@ -29,7 +29,9 @@ def instants(values, **spelling):
 
 
 def quiet_characters() -> list[str]:
-    pattern = re.compile("[" + re.sub(r"\\x\{([0-9a-f]+)\}", lambda m: f"\\U{int(m[1], 16):08x}", normalise.QUIET) + "]")
+    pattern = re.compile(
+        "[" + re.sub(r"\\x\{([0-9a-f]+)\}", lambda m: f"\\U{int(m[1], 16):08x}", normalise.QUIET) + "]"
+    )
     return [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and pattern.match(chr(code))]
 
 
@@ -133,10 +135,28 @@ def test_forms_that_the_run_names_are_read(value, form, expected):
 
 
 def test_each_row_of_a_mixed_column_keeps_its_place():
-    values = ["2024-01-01", None, "nonsense", "1704067200", "2024-01-01T00:00:00.25+01:00", " ", "2024-01-01 00:00", "2024-02-30"]
+    values = [
+        "2024-01-01",
+        None,
+        "nonsense",
+        "1704067200",
+        "2024-01-01T00:00:00.25+01:00",
+        " ",
+        "2024-01-01 00:00",
+        "2024-02-30",
+    ]
     read, faults = instants(values)
     day = datetime(2024, 1, 1, tzinfo=UTC)
-    assert read.to_list() == [day, None, None, day, datetime(2023, 12, 31, 23, 0, 0, 250000, tzinfo=UTC), None, day, None]
+    assert read.to_list() == [
+        day,
+        None,
+        None,
+        day,
+        datetime(2023, 12, 31, 23, 0, 0, 250000, tzinfo=UTC),
+        None,
+        day,
+        None,
+    ]
     assert faults.select("at", "code").rows() == [(2, "created_at.unreadable"), (7, "created_at.unreadable")]
 
 
@@ -206,7 +226,9 @@ def test_columns_nobody_mapped_are_kept_as_they_are(columns):
 
 def test_metadata_and_columns_join_without_either_being_lost():
     wire = pl.DataFrame({"id": ["1", "2"], "metadata": ['{"plan": "pro", "n": 1}', None], "plan": ["team", "team"]})
-    done = normalise.customers(wire, ColumnMap({"id": "external_id", "metadata": "metadata"}, ("plan",), {}), Spelling())
+    done = normalise.customers(
+        wire, ColumnMap({"id": "external_id", "metadata": "metadata"}, ("plan",), {}), Spelling()
+    )
     assert [json.loads(value) for value in done.records["metadata"]] == [
         {"plan": "pro", "n": 1, "column.plan": "team"},
         {"plan": "team"},

@@ -1,0 +1,630 @@
+"""Commands as they are typed: what comes out where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+import tranship
+from connectors.registry import CONNECTORS
+from pipelines import cli, options, run
+from pipelines.settings import Reading, Settings, load
+from schemas.customer import COLUMNS
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+CLEAN = "Customer ID,E-mail,Name\nc1,jane@acme.com,Acme\nc2,joe@beta.com,Beta\n"
+DIRTY = CLEAN + "c3,not an address,Gamma\n"
+
+
+@dataclass
+class Said:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """Standard output as the one JSON object that it must be."""
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        return found
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs one command in a folder with clean.csv and dirty.csv."""
+    monkeypatch.chdir(tmp_path)
+    Path("clean.csv").write_text(CLEAN)
+    Path("dirty.csv").write_text(DIRTY)
+
+    def said(*arguments: str) -> Said:
+        capfd.readouterr()
+        code = cli.main(arguments)
+        return Said(code, *capfd.readouterr())
+
+    return said
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TRANSHIP_")}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=clean | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+# Exit codes ------------------------------------------------------------------------------------------------------
+
+
+def test_0_where_all_is_loaded(command: Command) -> None:
+    assert command("run", "clean.csv", "duckdb:///w.duckdb").code == 0
+
+
+def test_0_where_rejects_are_covered(command: Command) -> None:
+    assert command("run", "dirty.csv", "duckdb:///w.duckdb", "--max-rejects", "1").code == 0
+
+
+def test_1_where_it_is_our_bug(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        try:
+            raise KeyError("jane@acme.com")
+        except KeyError as error:
+            raise RuntimeError("the customer is jane@acme.com") from error
+
+    monkeypatch.setattr(run, "run", broken)
+    said = command("run", "clean.csv", "duckdb:///w.duckdb", "--state-dir", "state", "--json")
+
+    (file,) = Path("state").glob("crash-*.txt")
+    assert said.code == said.object["exit_code"] == 1
+    assert "RuntimeError" in said.err
+    assert str(file) in said.err
+    assert "Traceback" not in said.err
+    text = file.read_text()
+    assert "builtins.KeyError" in text
+    assert "test_cli.py" in text
+    assert "jane" not in text + said.out + said.err
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--colour"], "--colour"),
+        (["run", "missing.csv", "duckdb:///w.duckdb"], "missing.csv"),
+        (["run", "clean.csv"], "destination"),
+        (["run"], "source"),
+        (["run", "clean.csv", "w.duckdb"], "duckdb:///w.duckdb"),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--mode", "replace"], "upsert"),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--max-rejects", "some"], "N or N%"),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--mode", "mirror"], "max_deletes"),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--map", "Name"], "COLUMN=FIELD"),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--map", "name=Name"], '--map "Name=name"'),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--source", "dirty.csv"], "given twice"),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--log", "no/such/folder.log"], "no/such/folder.log"),
+        (["resume", "last"], "no run"),
+        (["report", "20200101T000000-abcdef"], "no such run"),
+        (["sail"], "sail"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_2_where_the_command_cannot_be_used(arguments: list[str], about: str, command: Command) -> None:
+    said = command(*arguments)
+
+    assert said.code == 2
+    assert about in said.err
+    assert not said.out
+    assert "Traceback" not in said.err
+
+
+def test_3_where_the_other_side_is_held(command: Command) -> None:
+    with held("w.duckdb"):
+        said = command("run", "clean.csv", "duckdb:///w.duckdb", "--json")
+
+    assert said.code == said.object["exit_code"] == 3
+    assert said.object["status"] == "failed"
+    assert "held" in said.err
+
+
+@contextmanager
+def held(database: str) -> Iterator[None]:
+    """Another process has the database open."""
+    script = f"import duckdb; c = duckdb.connect({database!r}); print('open', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        try:
+            yield
+        finally:
+            holder.kill()
+
+
+def test_4_where_rejects_are_not_covered(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--json")
+
+    assert said.code == said.object["exit_code"] == 4
+    assert said.object["status"] == "done_with_rejects"
+    assert said.object["counts"]["created"] == 2
+
+
+def test_5_where_a_gate_stops_it(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--max-rejects", "10%", "--json")
+
+    assert said.code == said.object["exit_code"] == 5
+    assert said.object["status"] == "stopped"
+    assert said.object["counts"]["rejected"] == 1
+    assert "--max-rejects 10%" in said.object["error"]
+    assert not Path("w.duckdb").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_130_where_it_is_interrupted(number: signal.Signals, command: Command) -> None:
+    arguments = [sys.executable, "-m", "tranship", "run", "-", "duckdb:///w.duckdb", "--json"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(arguments, env=os.environ | {"PYTHONPATH": str(ROOT)}, **pipes) as process:  # type: ignore[call-overload]
+        process.stdin.write(CLEAN.encode() * 4000)
+        process.stdin.flush()
+        until = time.monotonic() + 30
+        while not list(Path().glob(".tranship/runs/*/manifest.json")) and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(number)
+        process.stdin.close()
+        out, err = process.stdout.read().decode(), process.stderr.read().decode()
+        said = Said(process.wait(), out, err)
+
+    (run_dir,) = Path(".tranship/runs").iterdir()
+    assert said.code == said.object["exit_code"] == 130
+    assert f"tranship resume {run_dir.name}" in said.err
+    assert "Traceback" not in said.err
+    assert command("runs", "--json").object["runs"][0]["status"] == "interrupted"
+
+
+def test_130_before_a_run_has_begun(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run", interrupted)
+    said = command("run", "clean.csv", "duckdb:///w.duckdb", "--json")
+
+    assert said.code == said.object["exit_code"] == 130
+
+
+def test_the_help_lists_every_exit_code(command: Command) -> None:
+    text = command("run", "--help").out
+
+    assert sorted(cli.EXIT_CODES) == [0, 1, 2, 3, 4, 5, 130]
+    assert all(meaning in text for meaning in cli.EXIT_CODES.values())
+
+
+# One object on standard output -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "clean.csv", "duckdb:///w.duckdb"],
+        ["run", "dirty.csv", "w.csv", "--dry-run"],
+        ["run", "clean.csv", "duckdb:///w.duckdb", "--log", "-"],
+        ["run", "clean.csv", "duckdb:///w.duckdb", "--quiet"],
+        ["run", "missing.csv", "duckdb:///w.duckdb"],
+        ["run", "clean.csv", "duckdb:///w.duckdb", "--colour"],
+        ["run", "clean.csv", "duckdb:///w.duckdb", "--mode", "replace"],
+        ["inspect", "dirty.csv"],
+        ["inspect", "dirty.csv", "--write", "p.toml"],
+        ["runs"],
+        ["runs", "--remove-older-than", "0"],
+        ["report", "last"],
+        ["resume", "last"],
+        ["connectors"],
+        ["fields"],
+    ],
+    ids=" ".join,
+)
+def test_json_is_one_object_and_nothing_else(arguments: list[str], command: Command) -> None:
+    assert command("run", "dirty.csv", "duckdb:///before.duckdb").out == ""
+
+    assert command(*arguments, "--json").object
+
+
+def test_json_of_a_run_is_its_report(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--json")
+
+    kept = json.loads((Path(said.object["run_dir"]) / "report.json").read_text())
+    assert said.object == kept
+    assert command("report", "--json").object == kept
+    assert command("report", kept["run_id"], "--json").object == kept
+
+
+def test_json_reads_whatever_a_file_is_called(command: Command) -> None:
+    name = os.fsdecode("Größe \N{CJK UNIFIED IDEOGRAPH-682A}.csv".encode() + b"\xff.csv")
+    try:
+        Path(name).write_text(CLEAN)
+    except OSError:
+        pytest.skip("this file system knows only names in UTF-8")
+    said = command("run", name, "duckdb:///w.duckdb", "--json")
+
+    assert said.object["source"] == name
+
+
+def test_quiet_says_nothing(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--quiet")
+
+    assert (said.code, said.out, said.err) == (4, "", "")
+
+
+def test_quiet_says_errors(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--quiet", "--max-rejects", "0")
+
+    assert said.err.startswith("Error: 1 of 3 records")
+    assert said.err.count("\n") == 1
+
+
+def test_a_log_is_json_lines_of_the_owner(command: Command) -> None:
+    for _ in range(2):
+        command("run", "dirty.csv", "duckdb:///w.duckdb", "--log", "log.jsonl")
+
+    lines = [json.loads(line) for line in Path("log.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in lines if line["message"] == "run ends"] == ["done_with_rejects"] * 2
+    assert {"time", "level", "message", "run_id"} <= set(lines[0])
+    assert stat.S_IMODE(Path("log.jsonl").stat().st_mode) == 0o600
+
+
+def test_a_log_on_standard_error_is_alone_there(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--log", "-")
+
+    assert all(json.loads(line) for line in said.err.splitlines())
+
+
+# What is said at the end -----------------------------------------------------------------------------------------
+
+
+def test_the_summary_says_what_was_done_and_what_to_do_next(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--default", "currency=EUR")
+
+    (rejects,) = Path().glob(".tranship/runs/*/rejects.csv")
+    lines = said.err.splitlines()
+    assert ["rejected", "1"] in [line.split() for line in lines]
+    assert ["created", "2"] in [line.split() for line in lines]
+    assert any("email.syntax" in line and "dirty.csv, line 4" in line for line in lines)
+    assert lines[-1] == f"correct them there, then: tranship run {rejects} duckdb:///w.duckdb --default currency=EUR"
+
+
+def test_the_command_for_corrected_rejects_runs(command: Command) -> None:
+    options = ["--header", "--encoding", "utf-8", "--max-rejects", "1", "--map", "Name=legal_name"]
+    Path("dirty.csv").write_text(DIRTY.replace("Name", "Name,Company").replace("c3,not an address", "c3,,c3@c.com"))
+    Path("dirty.csv").write_text("Customer ID,E-mail,Name,Company\nc1,j@acme.com,A,Acme\nc2,no address,B,Beta\n")
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", *options)
+    (rejects,) = Path().glob(".tranship/runs/*/rejects.csv")
+    rejects.write_text(rejects.read_text().replace("no address", "no@address.com", 1))
+
+    words = said.err.splitlines()[-1].removeprefix("correct them there, then: tranship ").split()
+    again = command(*words, "--json")
+
+    assert words[3:] == ["--map", "Name=legal_name"]
+    assert again.object["counts"]["created"] == 1
+
+
+@pytest.mark.parametrize("destination", ["w.csv", "w.parquet"])
+def test_no_command_is_offered_that_would_replace_a_file_by_its_rejects(destination: str, command: Command) -> None:
+    said = command("run", "dirty.csv", destination)
+
+    assert said.err.splitlines()[-1] == "correct them at the source, then give the same command again"
+
+
+def test_no_command_is_offered_that_would_delete_all_but_the_rejects(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--mode", "mirror", "--max-deletes", "100%")
+
+    assert said.err.splitlines()[-1] == "correct them at the source, then give the same command again"
+
+
+def test_a_dry_run_ends_with_the_command_that_does_it(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--dry-run", "--fill", "--max-rejects", "50%")
+
+    assert "nothing was written" in said.err
+    last = said.err.splitlines()[-1]
+    assert last == "to do it: tranship run dirty.csv duckdb:///w.duckdb --fill --max-rejects 50%"
+    assert not Path("w.duckdb").exists()
+
+
+def test_a_report_is_printed_again_with_all_its_reasons(command: Command) -> None:
+    rows = [f"c{i},a{i}@b.com,N,{column}" for i, column in enumerate(["XX1"] * 3)]
+    Path("many.csv").write_text("id,email,name,country\n" + "\n".join(rows) + "\n")
+    ended = command("run", "many.csv", "duckdb:///w.duckdb")
+    again = command("report", "last")
+
+    assert again.code == 0
+    assert again.out == ended.err
+
+
+def test_runs_are_listed_newest_first_and_removed_by_age(command: Command) -> None:
+    for file in ("clean.csv", "dirty.csv"):
+        command("run", file, "duckdb:///w.duckdb")
+
+    listed = command("runs", "--json").object["runs"]
+    assert [run["source"] for run in listed] == ["dirty.csv", "clean.csv"]
+    assert listed[0]["counts"]["rejected"] == 1
+    assert [line.split()[0] for line in command("runs").out.splitlines()[1:]] == [run["run_id"] for run in listed]
+
+    age(Path(listed[1]["run_dir"]), days=10)
+    pruned = command("runs", "--remove-older-than", "7", "--json").object
+    assert pruned["removed"] == [listed[1]["run_id"]]
+    assert [run["run_id"] for run in pruned["runs"]] == [listed[0]["run_id"]]
+    assert not Path(listed[1]["run_dir"]).exists()
+
+
+def test_a_run_that_is_under_way_is_not_removed(command: Command) -> None:
+    command("run", "clean.csv", "duckdb:///w.duckdb")
+    (directory,) = Path(".tranship/runs").iterdir()
+    age(directory, days=10, status="running", pid=os.getpid())
+
+    assert command("runs", "--remove-older-than", "7", "--json").object["removed"] == []
+
+
+def age(run_dir: Path, *, days: int, **facts: Any) -> None:
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    began = manifest["started_at"]
+    manifest |= {"started_at": f"{int(began[:4]) - 1}{began[4:]}" if days else began, **facts}
+    (run_dir / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_run_that_failed_says_how_to_go_on(command: Command) -> None:
+    command("run", "clean.csv", "duckdb:///w.duckdb")
+    with duckdb.connect("w.duckdb") as connection:
+        connection.execute("DROP TABLE customers; CREATE TABLE customers (external_id VARCHAR, deal VARCHAR NOT NULL)")
+    said = command("run", "clean.csv", "duckdb:///w.duckdb", "--json", "--state-dir", "my state")
+
+    assert said.code == said.object["exit_code"] == 2
+    assert said.object["status"] == "failed"
+    assert f"tranship resume {said.object['run_id']} --state-dir 'my state'" in said.err
+
+
+# Settings --------------------------------------------------------------------------------------------------------
+
+
+def names(command_name: str) -> set[str]:
+    click_command = cli.cli.commands[command_name]
+    with click_command.make_context(command_name, ["x"], resilient_parsing=True) as ctx:
+        return {param.name or "" for param in click_command.get_params(ctx)}
+
+
+def test_every_setting_is_an_option_of_run() -> None:
+    assert set(Settings.model_fields) <= names("run")
+
+
+def test_everything_about_a_source_is_an_option_of_inspect() -> None:
+    assert set(Reading.model_fields) <= names("inspect")
+
+
+def test_every_setting_has_its_place_in_the_help() -> None:
+    grouped = [name for group in options.GROUPS.values() for name in group]
+
+    assert sorted(grouped) == sorted(Settings.model_fields)
+
+
+def test_every_setting_goes_from_command_to_command() -> None:
+    said = Settings(
+        source="in.csv",
+        destination="out.csv",
+        columns={"Account No": "external_id", "a=b": ""},
+        defaults={"name": "x=y"},
+        extra="drop",
+        encoding="cp1252",
+        delimiter=";",
+        quote="'",
+        header=False,
+        timezone="Europe/Berlin",
+        date_format=("%d/%m/%Y", "%d %b %Y"),
+        blocked=("n/a",),
+        survivor="last",
+        fill=True,
+        mode="mirror",
+        nulls="overwrite",
+        deletes="remove",
+        evolve=True,
+        raw=True,
+        max_rejects="2%",
+        max_deletes="10",
+        max_changes="50%",
+        allow_empty=True,
+        dry_run=True,
+        state_dir=Path("elsewhere"),
+        workers=3,
+        memory="2GB",
+    )
+    others = [name for name in Settings.model_fields if name not in ("source", "destination")]
+    assert said.model_fields_set == set(Settings.model_fields)
+
+    words = shlex_split(options.run_command(said, said.source, others))
+    with cli.cli.commands["run"].make_context("run", words[2:]) as ctx:
+        flags = {name: value for name, value in ctx.params.items() if name in Settings.model_fields}
+    assert load(options.given(flags) | {"source": words[2], "destination": words[3]}, {}) == said
+
+
+def shlex_split(text: str) -> list[str]:
+    import shlex
+
+    return shlex.split(text)
+
+
+def test_a_settings_file_is_run_and_options_win_over_environment_and_file(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("p.toml").write_text(
+        'source = "dirty.csv"\ndestination = "duckdb:///w.duckdb"\nmax_rejects = 0\nfill = true\n'
+    )
+    assert command("run", "p.toml").code == 5
+    monkeypatch.setenv("TRANSHIP_MAX_REJECTS", "1")
+    assert command("run", "p.toml").code == 0
+    assert command("run", "p.toml", "--max-rejects", "0").code == 5
+    assert command("run", "p.toml", "--source", "clean.csv", "--json").object["source"] == "clean.csv"
+    manifest = json.loads(next(Path(".tranship/runs").glob("*/manifest.json")).read_text())
+    assert manifest["settings"]["fill"] is True
+
+
+def test_an_unknown_key_is_refused_with_the_one_that_was_meant(command: Command) -> None:
+    Path("p.toml").write_text('source = "clean.csv"\ndestination = "duckdb:///w.duckdb"\nmax_reject = 0\n')
+    said = command("run", "p.toml")
+
+    assert said.code == 2
+    assert "max_reject (p.toml): there is no such setting. Did you mean max_rejects?" in said.err
+
+
+def test_the_schema_is_that_of_the_settings(command: Command) -> None:
+    schema = command("schema").object
+
+    assert set(schema["properties"]) == set(Settings.model_fields)
+    assert schema["additionalProperties"] is False
+
+
+# Inspect ---------------------------------------------------------------------------------------------------------
+
+
+def test_inspect_writes_a_settings_file_that_runs(command: Command, sample_data: Path) -> None:
+    shutil.copy(sample_data / "crm_export.csv", "crm.csv")
+    assert command("inspect", "crm.csv", "--write", "p.toml").code == 0
+    plain = command("run", "crm.csv", "a.csv", "--json").object
+    said = command("run", "p.toml", "b.csv", "--json").object
+
+    assert said["counts"] == plain["counts"]
+    assert said["columns"] == plain["columns"]
+
+
+def test_inspect_does_not_write_over_a_file(command: Command) -> None:
+    Path("p.toml").write_text("mine")
+    said = command("inspect", "clean.csv", "--write", "p.toml")
+
+    assert said.code == 2
+    assert "p.toml" in said.err
+    assert Path("p.toml").read_text() == "mine"
+
+
+def test_inspect_shows_a_conflict_instead_of_failing(command: Command) -> None:
+    Path("two.csv").write_text("id,mail,E-mail address\n1,a@b.com,c@d.com\n")
+    said = command("inspect", "two.csv")
+
+    assert said.code == 0
+    assert '--map "mail=email"' in said.out
+    assert '--map "E-mail address=email"' in said.out
+
+
+def test_inspect_takes_a_settings_file(command: Command) -> None:
+    Path("p.toml").write_text(
+        'source = "clean.csv"\ndestination = "duckdb:///w.duckdb"\n[columns]\n"Name" = "legal_name"\n'
+    )
+    columns = command("inspect", "p.toml", "--json").object["columns"]
+
+    assert [column["field"] for column in columns] == ["external_id", "email", "legal_name"]
+
+
+def test_values_do_not_steer_the_terminal(command: Command) -> None:
+    Path("odd.csv").write_text("id,name\n1,\x1b[2Jgone\n")
+
+    assert "\x1b" not in command("inspect", "odd.csv").out
+
+
+# What there is ---------------------------------------------------------------------------------------------------
+
+
+def test_every_connector_and_field_is_listed(command: Command) -> None:
+    connectors = command("connectors", "--json").object["connectors"]
+    fields = command("fields", "--json").object["fields"]
+
+    assert [connector["name"] for connector in connectors] == list(CONNECTORS)
+    assert [field["name"] for field in fields] == list(COLUMNS)
+    assert all(connector["example"] in command("connectors").out for connector in connectors)
+    assert all(field["name"] in command("fields").out for field in fields)
+
+
+@pytest.mark.parametrize("name", list(cli.cli.commands))
+def test_every_command_explains_itself(name: str, command: Command) -> None:
+    said = command(name, "--help")
+
+    assert said.code == 0
+    assert said.out.startswith(f"Usage: tranship {name}")
+
+
+def test_the_version_is_said(command: Command) -> None:
+    assert command("--version").out.startswith("tranship ")
+
+
+HEAVY = ("polars", "pandera", "pyarrow", "duckdb", "pydantic", "numpy", "rich")
+
+
+@pytest.mark.parametrize(("arguments", "free_of"), [(["--help"], HEAVY), (["run", "--help"], HEAVY[:4])])
+def test_help_comes_at_once(arguments: list[str], free_of: tuple[str, ...]) -> None:
+    script = (
+        f"import sys, runpy; sys.argv[1:] = {arguments!r}\n"
+        "try: runpy.run_module('tranship', run_name='__main__')\n"
+        "except SystemExit as end: code = end.code\n"
+        f"print(code, *sorted(set(sys.modules) & set({free_of!r})), file=sys.stderr)"
+    )
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        ran = python("-c", script)
+        seconds.append(time.perf_counter() - started)
+
+    assert ran.stderr.split() == ["0"]
+    assert min(seconds) < 0.3
+
+
+# Python ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_in_python(command: Command) -> None:
+    report = tranship.run("dirty.csv", "duckdb:///w.duckdb", defaults={"currency": "EUR"}, state_dir="state")
+
+    assert isinstance(report, tranship.Report)
+    assert report.counts == tranship.Counts(read=3, rejected=1, created=2)
+    assert tranship.inspect("dirty.csv", rows=1).records == 1
+    with pytest.raises(tranship.ConfigError, match="nothing is left to do"):
+        tranship.resume(report.run_id, state_dir="state")
+
+
+def test_python_gets_the_report_of_a_run_that_was_stopped(command: Command) -> None:
+    with pytest.raises(tranship.GateClosed) as caught:
+        tranship.run(Path("dirty.csv"), "duckdb:///w.duckdb", max_rejects=0)
+
+    assert caught.value.report.counts.rejected == 1
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(getattr(tranship, name) is not None for name in tranship.__all__)
+    with pytest.raises(AttributeError, match="sail"):
+        _ = tranship.sail
+
+
+def test_importing_the_door_imports_nothing_behind_it() -> None:
+    script = "import sys, tranship; print(*sorted(set(sys.modules) & {'polars', 'click', 'pydantic', 'pipelines'}))"
+
+    assert python("-c", script).stdout.strip() == ""
+
+
+def test_somebody_else_s_folder_of_our_name_is_told(tmp_path: Path) -> None:
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "__init__.py").write_text("")
+    ran = python("-m", "tranship", "connectors", PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+
+    assert ran.returncode == 2
+    assert str(tmp_path / "pipelines") in ran.stderr
+    assert ran.stderr.count("\n") == 1

@@ -1,0 +1,202 @@
+"""A run that is killed, at any moment: the table is as before or as after, and the same command finishes the job.
+
+`TRANSHIP_KILLS` is the number of moments, spread over the whole length of a run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import runpy
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pytest
+from warehouse import Warehouse, fates
+
+ROOT = Path(__file__).resolve().parent.parent
+KILLS = int(os.environ.get("TRANSHIP_KILLS", "12"))
+ROWS, SEED, CHANGED = 30_000, 5, 0.3
+
+RUN = """
+import sys
+import connectors.duckdb_table
+from pipelines import run, settings
+given = settings.load(dict(zip(("source", "destination", "state_dir"), sys.argv[1:])), {})
+print("ready", flush=True)
+sys.stdin.readline()
+run.run(given)
+"""
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """What happens when nobody is killed: input, table before, contents before and after, fates, seconds."""
+
+    source: Path
+    database: Path
+    before: str
+    after: str
+    fates: dict[str, int]
+    seconds: float
+
+
+@dataclass
+class Victim:
+    """A run in its own process and folder; it waits, all imports done, until it is started."""
+
+    warehouse: Warehouse
+    process: subprocess.Popen[str]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def start(self) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        assert self.process.stdout.readline() == "ready\n"
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+    def kill_after(self, seconds: float) -> None:
+        self.start()
+        time.sleep(seconds)
+        self.kill()
+
+    def finish(self) -> float:
+        """Let it run to its end; how long that took."""
+        self.start()
+        started = time.perf_counter()
+        assert self.process.wait() == 0
+        self.process.communicate()
+        return time.perf_counter() - started
+
+
+def victim(folder: Path, source: Path) -> Victim:
+    warehouse = Warehouse(folder)
+    arguments = [str(source), warehouse.address(), str(folder / "state")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    return Victim(warehouse, process)
+
+
+def contents(warehouse: Warehouse) -> str:
+    """All rows, but for the run that wrote them, as one sum."""
+    with duckdb.connect(warehouse.file) as connection:
+        [(found,)] = connection.execute(
+            "SELECT count(*) || ' ' || md5(string_agg(t::VARCHAR, chr(10) ORDER BY t::VARCHAR)) "
+            "FROM (SELECT * EXCLUDE (_run_id) FROM customers) t"
+        ).fetchall()
+    return str(found)
+
+
+def copied(quiet: Quiet, folder: Path) -> Path:
+    folder.mkdir()
+    shutil.copy(quiet.database, folder / "w.duckdb")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
+    folder = tmp_path_factory.mktemp("quiet")
+    write = runpy.run_path(str(ROOT / "benchmarks" / "generate.py"))["write"]
+    write(folder / "old", ROWS, SEED)
+    write(folder / "new", ROWS, SEED, change=CHANGED)
+    source = folder / "new" / "customers.csv"
+
+    warehouse = Warehouse(folder)
+    warehouse.load(folder / "old" / "customers.csv")
+    before = contents(warehouse)
+    shutil.copy(warehouse.file, folder / "before.duckdb")
+    report = warehouse.load(source)
+    assert fates(report)["updated"] > ROWS * CHANGED / 2
+
+    shutil.copy(folder / "before.duckdb", warehouse.file)
+    seconds = victim(folder, source).finish()
+    quiet = Quiet(source, folder / "before.duckdb", before, contents(warehouse), fates(report), seconds)
+    assert quiet.after != quiet.before
+    return quiet
+
+
+def last_run(warehouse: Warehouse) -> str:
+    """How far the newest run came, for people."""
+    manifests = sorted((warehouse.folder / "state").glob("runs/*/manifest.json"), key=lambda path: path.stat().st_mtime)
+    if not manifests:
+        return "no run yet"
+    manifest = json.loads(manifests[-1].read_text())
+    return f"{manifest['status']}, done: {', '.join(manifest['steps']) or 'nothing'}"
+
+
+def check_finished(quiet: Quiet, warehouse: Warehouse, where: str) -> None:
+    """The same command brings the table to its end, and reports and ledger say what happened, once."""
+    report = warehouse.load(quiet.source)
+    assert contents(warehouse) == quiet.after, where
+    wrote = bool(warehouse.rows(f"SELECT 1 FROM customers WHERE _run_id = '{report.run_id}' LIMIT 1"))
+    if wrote:
+        assert fates(report) == quiet.fates, where
+    else:
+        assert not {"created", "updated"} & set(fates(report)), where
+    [ledger] = warehouse.rows("SELECT sum(updated)::INT AS updated, max(read) AS read FROM _tranship_ledger")
+    assert ledger == {"updated": quiet.fates["updated"], "read": ROWS}, where
+    assert not {"created", "updated"} & set(fates(warehouse.load(quiet.source))), where
+
+
+def test_a_killed_run_leaves_the_table_as_before_or_as_after_and_is_finished_by_the_same_command(
+    quiet: Quiet, tmp_path: Path
+) -> None:
+    dice = random.Random()
+    # One moment in each slice, a little beyond the end; every fourth run is killed again while it goes on.
+    moments = [quiet.seconds * 1.05 * (number + dice.random()) / KILLS for number in range(KILLS)]
+    dice.shuffle(moments)
+    seen: Counter[str] = Counter()
+    waiting = victim(copied(quiet, tmp_path / "0"), quiet.source)
+    try:
+        for number, moment in enumerate(moments):
+            current = waiting
+            current.kill_after(moment)
+            warehouse = current.warehouse
+            if number % 4 == 3:
+                victim(warehouse.folder, quiet.source).kill_after(dice.random() * quiet.seconds)
+            if number + 1 < KILLS:
+                waiting = victim(copied(quiet, tmp_path / str(number + 1)), quiet.source)
+
+            state = {quiet.before: "before", quiet.after: "after"}.get(contents(warehouse), "between")
+            where = f"killed after {moment:.3f} s of {quiet.seconds:.3f}: table as {state}, {last_run(warehouse)}"
+            assert state != "between", where
+            seen[where.split(": ", 1)[1]] += 1
+            check_finished(quiet, warehouse, where)
+            shutil.rmtree(warehouse.folder)
+    finally:
+        waiting.kill()
+    print(*sorted(seen.items()), sep="\n")
+    assert seen.total() == KILLS
+
+
+def test_a_run_into_nothing_that_is_killed_leaves_nothing_or_all(quiet: Quiet, tmp_path: Path) -> None:
+    dice = random.Random()
+    for number in range(max(2, KILLS // 6)):
+        (tmp_path / str(number)).mkdir()
+        current = victim(tmp_path / str(number), quiet.source)
+        current.kill_after(dice.random() * quiet.seconds)
+        warehouse = current.warehouse
+
+        if warehouse.file.exists():
+            assert len(warehouse.rows("SELECT 1 FROM duckdb_tables() WHERE table_name = 'customers'")) <= 1
+        warehouse.load(quiet.source)
+        held = contents(warehouse)
+        assert held.split()[0] == str(quiet.fates["updated"] + quiet.fates["unchanged"])
+        assert not {"created", "updated"} & set(fates(warehouse.load(quiet.source)))

@@ -1,0 +1,44 @@
+"""The exact versions in requirements/ are what pyproject.toml asks for; `make lock` writes them anew."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+
+
+def locked(name: str) -> dict[str, str]:
+    text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
+    pins = re.findall(r"^([\w.-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE)
+    rest = re.sub(r"^\s*#.*$|^[\w.-]+==\S+ \\$|^    --hash=sha256:[0-9a-f]{64}( \\)?$", "", text, flags=re.MULTILINE)
+    assert not rest.strip(), f"requirements/{name}: holds more than versions and hashes: {rest.strip()[:200]}"
+    return {canonicalize_name(package): version for package, version, _ in pins}
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("run.txt", PROJECT["project"]["dependencies"] + PROJECT["build-system"]["requires"]),
+        ("dev.txt", PROJECT["project"]["dependencies"] + EXTRAS["cloud"] + EXTRAS["dev"]),
+    ],
+)
+def test_the_lock_has_what_is_asked_for(name: str, asked: list[str]) -> None:
+    versions = locked(name)
+    for requirement in map(Requirement, asked):
+        if requirement.name != "tranship":
+            locked_version = versions.get(canonicalize_name(requirement.name))
+            assert locked_version, f"{requirement} is asked for and not locked: make lock"
+            assert locked_version in requirement.specifier, f"{requirement} is asked for: make lock"
+
+
+def test_what_runs_is_tested_in_the_same_version() -> None:
+    run, dev = locked("run.txt"), locked("dev.txt")
+    assert run.items() <= dev.items()
