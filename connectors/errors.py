@@ -74,9 +74,11 @@ class Interrupted(TranshipError):
 def shown(address: str) -> str:
     """An address without its secrets: the password in front of the host, and query values that are keys or tokens.
 
-    Every message, log, report and manifest shows addresses this way.
+    Every message, log, report and manifest shows addresses this way. Bytes of a file name that are no text become
+    `\\udcXX`.
     """
-    hidden = re.sub(r"(://[^:/?@]*):[^?]*@", r"\1:***@", address)
+    sayable = address.encode("utf-8", "backslashreplace").decode()
+    hidden = re.sub(r"(://[^:/?@]*):[^?]*@", r"\1:***@", sayable)
     return re.sub(_SECRET, r"\1***", hidden)
 
 

@@ -90,7 +90,7 @@ def _local(path: Path) -> File:
         raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}. Check the path.") from error
     regular = path.is_file()  # a pipe has no size and is read once
     changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat() if regular else None
-    return File(str(path), stat.st_size if regular else None, changed, lambda: path.open("rb"))
+    return File(shown(str(path)), stat.st_size if regular else None, changed, lambda: path.open("rb"))
 
 
 def _expand_cloud(spec: str, suffixes: tuple[str, ...]) -> list[File]:

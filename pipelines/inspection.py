@@ -14,7 +14,7 @@ from typing import Any, Literal
 import polars as pl
 
 from connectors.contract import Batch, Layout, Source
-from connectors.errors import ConfigError
+from connectors.errors import ConfigError, shown
 from pipelines import mapping, normalise, validate
 from pipelines.mapping import ColumnMap, Match
 from pipelines.settings import Reading
@@ -94,7 +94,7 @@ def inspect(source: Source, reading: Reading, rows: int = 10_000) -> Inspection:
     batches, whole = _first(source, rows)
     rejected, rejects, warnings = _expected(batches, columns, reading) if columns else (None, (), ())
     return Inspection(
-        source=reading.source,
+        source=shown(reading.source),
         files=tuple(layout.name for layout in layouts),
         records=sum(batch.records.height + batch.broken.height for batch in batches),
         whole=whole,
@@ -118,7 +118,7 @@ def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
         "# A tranship pipeline. Try it: tranship run THIS_FILE --dry-run",
         "# Every option of `tranship run --help` can stand here, with _ for -; `tranship schema` is for editors.",
         "",
-        f"source = {_toml(reading.source)}",
+        f"source = {_toml(inspection.source)}",
         'destination = "duckdb:///customers.duckdb?table=customers"',
         *(f"{name} = {_toml(value)}" for name, value in options.items()),
         "",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import duckdb
 import pytest
@@ -63,11 +66,12 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
     return said
 
 
-def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def python(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TRANSHIP_")}
     return subprocess.run(
         [sys.executable, *arguments],
-        env=clean | {"PYTHONPATH": str(ROOT)} | environment,
+        env=clean | {"PYTHONPATH": str(ROOT)},
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -86,11 +90,13 @@ def test_0_where_rejects_are_covered(command: Command) -> None:
 
 
 def test_1_where_it_is_our_bug(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    customer = "@".join(["jane", "acme.com"])  # a traceback quotes source lines, which hold no customer
+
     def broken(*_: object) -> None:
         try:
-            raise KeyError("jane@acme.com")
+            raise KeyError(customer)
         except KeyError as error:
-            raise RuntimeError("the customer is jane@acme.com") from error
+            raise RuntimeError(customer) from error
 
     monkeypatch.setattr(run, "run", broken)
     said = command("run", "clean.csv", "duckdb:///w.duckdb", "--state-dir", "state", "--json")
@@ -103,7 +109,7 @@ def test_1_where_it_is_our_bug(command: Command, monkeypatch: pytest.MonkeyPatch
     text = file.read_text()
     assert "builtins.KeyError" in text
     assert "test_cli.py" in text
-    assert "jane" not in text + said.out + said.err
+    assert customer not in text + said.out + said.err
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -146,7 +152,7 @@ def test_3_where_the_other_side_is_held(command: Command) -> None:
     assert "held" in said.err
 
 
-@contextmanager
+@contextlib.contextmanager
 def held(database: str) -> Iterator[None]:
     """Another process has the database open."""
     script = f"import duckdb; c = duckdb.connect({database!r}); print('open', flush=True); input()"
@@ -179,24 +185,36 @@ def test_5_where_a_gate_stops_it(command: Command) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_130_where_it_is_interrupted(number: signal.Signals, command: Command) -> None:
-    arguments = [sys.executable, "-m", "tranship", "run", "-", "duckdb:///w.duckdb", "--json"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(arguments, env=os.environ | {"PYTHONPATH": str(ROOT)}, **pipes) as process:  # type: ignore[call-overload]
-        process.stdin.write(CLEAN.encode() * 4000)
-        process.stdin.flush()
-        until = time.monotonic() + 30
-        while not list(Path().glob(".tranship/runs/*/manifest.json")) and time.monotonic() < until:
-            time.sleep(0.02)
-        process.send_signal(number)
-        process.stdin.close()
-        out, err = process.stdout.read().decode(), process.stderr.read().decode()
-        said = Said(process.wait(), out, err)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tranship", "run", "-", "duckdb:///w.duckdb", "--json"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    feeder = threading.Thread(target=without_end, args=(process.stdin,))
+    feeder.start()
+    while not list(Path().glob(".tranship/runs/*/manifest.json")):
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout as out, process.stderr as err:
+        said = Said(process.wait(), out.read().decode(), err.read().decode())
+    feeder.join()
 
     (run_dir,) = Path(".tranship/runs").iterdir()
     assert said.code == said.object["exit_code"] == 130
     assert f"tranship resume {run_dir.name}" in said.err
     assert "Traceback" not in said.err
     assert command("runs", "--json").object["runs"][0]["status"] == "interrupted"
+
+
+def without_end(pipe: IO[bytes]) -> None:
+    """Writes customers until nobody reads them any more."""
+    with contextlib.suppress(OSError), pipe:
+        while True:
+            pipe.write(CLEAN.encode() * 1000)
 
 
 def test_130_before_a_run_has_begun(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +281,8 @@ def test_json_reads_whatever_a_file_is_called(command: Command) -> None:
         pytest.skip("this file system knows only names in UTF-8")
     said = command("run", name, "duckdb:///w.duckdb", "--json")
 
-    assert said.object["source"] == name
+    assert said.code == 0
+    assert said.object["source"] == name.encode("utf-8", "backslashreplace").decode()
 
 
 def test_quiet_says_nothing(command: Command) -> None:
@@ -310,10 +329,8 @@ def test_the_summary_says_what_was_done_and_what_to_do_next(command: Command) ->
 
 
 def test_the_command_for_corrected_rejects_runs(command: Command) -> None:
-    options = ["--header", "--encoding", "utf-8", "--max-rejects", "1", "--map", "Name=legal_name"]
-    Path("dirty.csv").write_text(DIRTY.replace("Name", "Name,Company").replace("c3,not an address", "c3,,c3@c.com"))
     Path("dirty.csv").write_text("Customer ID,E-mail,Name,Company\nc1,j@acme.com,A,Acme\nc2,no address,B,Beta\n")
-    said = command("run", "dirty.csv", "duckdb:///w.duckdb", *options)
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--map", "Name=legal_name", "--encoding", "utf-8")
     (rejects,) = Path().glob(".tranship/runs/*/rejects.csv")
     rejects.write_text(rejects.read_text().replace("no address", "no@address.com", 1))
 
@@ -321,6 +338,7 @@ def test_the_command_for_corrected_rejects_runs(command: Command) -> None:
     again = command(*words, "--json")
 
     assert words[3:] == ["--map", "Name=legal_name"]
+    assert again.code == 0
     assert again.object["counts"]["created"] == 1
 
 
@@ -346,45 +364,52 @@ def test_a_dry_run_ends_with_the_command_that_does_it(command: Command) -> None:
     assert not Path("w.duckdb").exists()
 
 
-def test_a_report_is_printed_again_with_all_its_reasons(command: Command) -> None:
-    rows = [f"c{i},a{i}@b.com,N,{column}" for i, column in enumerate(["XX1"] * 3)]
-    Path("many.csv").write_text("id,email,name,country\n" + "\n".join(rows) + "\n")
-    ended = command("run", "many.csv", "duckdb:///w.duckdb")
+def test_a_report_is_printed_again(command: Command) -> None:
+    ended = command("run", "dirty.csv", "duckdb:///w.duckdb")
     again = command("report", "last")
 
     assert again.code == 0
     assert again.out == ended.err
 
 
+def test_a_run_shows_the_first_reasons_and_its_report_all(command: Command) -> None:
+    head = "external_id,email,name,customer_type,country,currency,timezone,language,status,net_terms,created_at"
+    Path("bad.csv").write_text(f"{head}\n1,a@,N,T,XX1,XX2,No/Where,!,gone,-1,then\n")
+    ended = command("run", "bad.csv", "duckdb:///w.duckdb")
+
+    assert "  and 1 more" in ended.err.splitlines()
+    assert "timezone.unknown" not in ended.err
+    assert "timezone.unknown" in command("report").out
+
+
+def ran(source: str, days_ago: int) -> Path:
+    settings = load({"source": source, "destination": "duckdb:///w.duckdb"}, {})
+    return Path(run.run(settings, now=datetime.now(UTC) - timedelta(days=days_ago)).run_dir)
+
+
 def test_runs_are_listed_newest_first_and_removed_by_age(command: Command) -> None:
-    for file in ("clean.csv", "dirty.csv"):
-        command("run", file, "duckdb:///w.duckdb")
+    old, new = ran("clean.csv", days_ago=10), ran("dirty.csv", days_ago=3)
 
     listed = command("runs", "--json").object["runs"]
-    assert [run["source"] for run in listed] == ["dirty.csv", "clean.csv"]
+    assert [(run["run_id"], run["source"]) for run in listed] == [(new.name, "dirty.csv"), (old.name, "clean.csv")]
     assert listed[0]["counts"]["rejected"] == 1
-    assert [line.split()[0] for line in command("runs").out.splitlines()[1:]] == [run["run_id"] for run in listed]
+    assert [line.split()[0] for line in command("runs").out.splitlines()[1:]] == [new.name, old.name]
 
-    age(Path(listed[1]["run_dir"]), days=10)
     pruned = command("runs", "--remove-older-than", "7", "--json").object
-    assert pruned["removed"] == [listed[1]["run_id"]]
-    assert [run["run_id"] for run in pruned["runs"]] == [listed[0]["run_id"]]
-    assert not Path(listed[1]["run_dir"]).exists()
+    assert pruned["removed"] == [old.name]
+    assert [run["run_id"] for run in pruned["runs"]] == [new.name]
+    assert [new.exists(), old.exists()] == [True, False]
 
 
-def test_a_run_that_is_under_way_is_not_removed(command: Command) -> None:
-    command("run", "clean.csv", "duckdb:///w.duckdb")
-    (directory,) = Path(".tranship/runs").iterdir()
-    age(directory, days=10, status="running", pid=os.getpid())
+def test_a_run_that_is_under_way_is_neither_removed_nor_resumed(command: Command) -> None:
+    run_dir = ran("clean.csv", days_ago=10)
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    (run_dir / "manifest.json").write_text(json.dumps(manifest | {"status": "running", "pid": os.getpid()}))
 
     assert command("runs", "--remove-older-than", "7", "--json").object["removed"] == []
-
-
-def age(run_dir: Path, *, days: int, **facts: Any) -> None:
-    manifest = json.loads((run_dir / "manifest.json").read_text())
-    began = manifest["started_at"]
-    manifest |= {"started_at": f"{int(began[:4]) - 1}{began[4:]}" if days else began, **facts}
-    (run_dir / "manifest.json").write_text(json.dumps(manifest))
+    said = command("resume", run_dir.name)
+    assert said.code == 2
+    assert "still running" in said.err
 
 
 def test_a_run_that_failed_says_how_to_go_on(command: Command) -> None:
@@ -454,16 +479,10 @@ def test_every_setting_goes_from_command_to_command() -> None:
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)
 
-    words = shlex_split(options.run_command(said, said.source, others))
+    words = shlex.split(options.run_command(said, said.source, others))
     with cli.cli.commands["run"].make_context("run", words[2:]) as ctx:
         flags = {name: value for name, value in ctx.params.items() if name in Settings.model_fields}
     assert load(options.given(flags) | {"source": words[2], "destination": words[3]}, {}) == said
-
-
-def shlex_split(text: str) -> list[str]:
-    import shlex
-
-    return shlex.split(text)
 
 
 def test_a_settings_file_is_run_and_options_win_over_environment_and_file(
@@ -623,7 +642,7 @@ def test_importing_the_door_imports_nothing_behind_it() -> None:
 def test_somebody_else_s_folder_of_our_name_is_told(tmp_path: Path) -> None:
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "pipelines" / "__init__.py").write_text("")
-    ran = python("-m", "tranship", "connectors", PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    ran = python("-m", "tranship", "connectors", folder=tmp_path)
 
     assert ran.returncode == 2
     assert str(tmp_path / "pipelines") in ran.stderr

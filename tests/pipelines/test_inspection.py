@@ -1,0 +1,196 @@
+"""A look at a source: what its columns are and become, and what would be rejected."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.errors import ConfigError
+from pipelines import run
+from pipelines.inspection import Column, Inspection, pipeline_toml
+from pipelines.settings import Reading, load, reading_of_command
+
+
+def inspected(source: Path | str, rows: int = 10_000, **options: Any) -> Inspection:
+    return run.inspect(reading_of_command(str(source), options, {}), rows)
+
+
+def written(folder: Path, text: str, name: str = "in.csv") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_columns_have_fill_distinct_values_and_samples(tmp_path: Path) -> None:
+    path = written(tmp_path, "id,name,Plan\n1,Acme,a\n2, ,b\n3,Beta,a\n4,Acme,c\n5,,d\n")
+
+    assert inspected(path).columns == (
+        Column("id", "text", 1.0, 5, ("1", "2", "3"), "external_id", "field"),
+        Column("name", "text", 0.6, 2, ("Acme", "Beta"), "name", "field"),
+        Column("Plan", "text", 1.0, 4, ("a", "b", "c"), None, "metadata"),
+    )
+
+
+@pytest.mark.parametrize(("extra", "becomes"), [("keep", "metadata"), ("drop", "nothing")])
+def test_what_nobody_mapped_becomes_what_extra_says(extra: str, becomes: str, tmp_path: Path) -> None:
+    path = written(tmp_path, "id,name,Plan\n1,Acme,a\n")
+
+    assert inspected(path, extra=extra).columns[2].becomes == becomes
+
+
+def test_what_was_told_is_shown(tmp_path: Path) -> None:
+    path = written(tmp_path, "id,name,Plan\n1,Acme,a\n")
+    columns = inspected(path, columns={"ID": "", "plan": "legal_name"}).columns
+
+    assert [(column.field, column.becomes) for column in columns] == [
+        ("", "nothing"),
+        ("name", "field"),
+        ("legal_name", "field"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["crm_export.csv", "shop_kunden.csv", "app_users_utf16.csv", "subscriptions.parquet", "nightly"]
+)
+def test_the_rejects_expected_are_those_of_a_run(name: str, sample_data: Path, tmp_path: Path) -> None:
+    found = inspected(sample_data / name)
+    ran = run.run(
+        load({"source": str(sample_data / name), "destination": str(tmp_path / "o.csv"), "state_dir": tmp_path}, {})
+    )
+
+    only_the_whole_tells = ("identity.ambiguous_email", "email.shared")
+    expected = {finding.code: finding.count for finding in found.rejects}
+    assert expected == {code: n for code, n in ran.rejects_by_code.items() if code not in only_the_whole_tells}
+    assert found.rejected == ran.counts.rejected - ran.rejects_by_code.get("identity.ambiguous_email", 0)
+    assert {f.code: f.example for f in found.rejects} == {code: ran.examples[code] for code in expected}
+    assert (found.records, found.whole, found.notes) == (ran.counts.read, True, ran.notes)
+
+
+def test_types_of_parquet_columns_are_named(sample_data: Path) -> None:
+    types = {column.name: column.type for column in inspected(sample_data / "subscriptions.parquet").columns}
+
+    assert [types[name] for name in ("customer_id", "email", "updated_at", "cancel_date", "invoice_cc_emails")] == [
+        "integer",
+        "text",
+        "instant",
+        "date",
+        "list",
+    ]
+    assert [types[name] for name in ("plan", "is_vip", "annual_value")] == ["object", "boolean", "number"]
+
+
+def test_only_the_first_records_are_looked_at(tmp_path: Path) -> None:
+    lines = [f"{n},N{n}" if n % 2 else f"{n}" for n in range(1, 21)]
+    path = written(tmp_path, "id,name\n" + "\n".join(lines) + "\n")
+    found = inspected(path, rows=5)
+
+    assert (found.records, found.whole, found.rejected) == (5, False, 2)
+    assert found.columns[0].samples == ("1", "3", "5")
+    assert (found.rejects[0].code, found.rejects[0].count) == ("line.too_few_columns", 2)
+    assert inspected(path, rows=20).whole
+
+
+def test_a_finding_has_its_first_place_and_value(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, "id,name,email,country\n1,Acme,a@b.com,DE\n2,Beta,no address,DE\n3,Gamma,neither,Nowhere\n"
+    )
+    first, second = inspected(path).rejects
+
+    assert (first.code, first.count, first.example, first.value) == ("email.syntax", 2, f"{path}, line 3", "no address")
+    assert (second.code, second.count, second.value) == ("country.unknown", 1, "Nowhere")
+
+
+def test_warnings_of_rejected_records_are_not_expected(tmp_path: Path) -> None:
+    path = written(tmp_path, "id,name,phone,country\n1,Acme,call me,DE\n2,Beta,call me,Nowhere\n")
+
+    assert [(finding.code, finding.count) for finding in inspected(path).warnings] == [("phone.unreadable", 1)]
+
+
+def test_a_conflict_is_part_of_the_answer(tmp_path: Path) -> None:
+    found = inspected(written(tmp_path, "id,name,mail,E-mail address\n1,A,a@b.com,c@d.com\n"))
+
+    assert found.conflicts == {"email": ("mail", "E-mail address")}
+    assert [column.becomes for column in found.columns] == ["field", "field", "undecided", "undecided"]
+    assert found.problem is not None
+    assert '--map "mail=email"' in found.problem
+    assert (found.rejected, found.rejects) == (None, ())
+
+
+def test_every_conflict_is_told_at_once(tmp_path: Path) -> None:
+    found = inspected(written(tmp_path, "id,name,mail,E-mail address,phone no,tel\n1,A,a@b.com,c@d.com,1,2\n"))
+
+    assert found.problem is not None
+    assert found.problem.count("Say which one it is") == 2
+
+
+def test_columns_nobody_knows_are_part_of_the_answer(tmp_path: Path) -> None:
+    found = inspected(written(tmp_path, "x1,x2\n1,2\n"))
+
+    assert found.problem is not None
+    assert "no column name is known" in found.problem
+    assert [column.becomes for column in found.columns] == ["metadata", "metadata"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"), [({"Nme": "name"}, "no column 'Nme'"), ({"name": "nme"}, "there is no field 'nme'")]
+)
+def test_what_was_told_wrongly_is_an_error(columns: dict[str, str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        inspected(written(tmp_path, "id,name\n1,A\n"), columns=columns)
+
+
+def test_a_file_without_records_is_looked_at(tmp_path: Path) -> None:
+    found = inspected(written(tmp_path, "id,name\n"))
+
+    assert (found.records, found.whole, found.rejected) == (0, True, 0)
+    assert [column.filled for column in found.columns] == [0.0, 0.0]
+
+
+def test_a_rejects_file_shows_the_columns_of_its_source_alone(tmp_path: Path) -> None:
+    path = written(tmp_path, "id,name,_source,_line,_codes,_reasons,_text\n1,,in.csv,2,name.missing,x,\n")
+
+    assert [column.name for column in inspected(path).columns] == ["id", "name"]
+
+
+def test_the_answer_is_one_json_object(sample_data: Path) -> None:
+    found = inspected(sample_data / "crm_export.csv")
+    said = json.loads(found.to_json())
+
+    assert said["columns"][0]["name"] == "Customer ID"
+    assert said["rejects"][0]["count"] == found.rejects[0].count
+
+
+def test_the_settings_file_says_what_was_told_and_what_was_found(tmp_path: Path) -> None:
+    path = written(tmp_path, 'id;"na""me";Plan;gone;back\\slash\x7f\n1;Acme;a;b;c\n')
+    options: dict[str, Any] = {
+        "columns": {'na"me': "name", "gone": "", "back\\slash\x7f": "city"},
+        "defaults": {"currency": "EUR"},
+        "delimiter": ";",
+        "date_format": ("%d/%m/%Y",),
+        "header": True,
+    }
+    reading = reading_of_command(str(path), options, {})
+    text = pipeline_toml(run.inspect(reading, 10), reading)
+    (tmp_path / "p.toml").write_text(text)
+
+    assert tomllib.loads(text)["columns"] == {"id": "external_id", **options["columns"]}
+    assert '# "Plan" = ""' in text
+    settings = load({}, {}, tmp_path / "p.toml")
+    assert Reading(**settings.model_dump(include=set(Reading.model_fields))) == reading.model_copy(
+        update={"columns": {"id": "external_id", **options["columns"]}}
+    )
+
+
+def test_the_settings_file_leaves_a_conflict_to_its_reader(tmp_path: Path) -> None:
+    path = written(tmp_path, "id,name,mail,E-mail address\n1,A,a@b.com,c@d.com\n")
+    reading = reading_of_command(str(path), {}, {})
+    text = pipeline_toml(run.inspect(reading, 10), reading)
+
+    assert tomllib.loads(text)["columns"] == {"id": "external_id", "name": "name"}
+    chosen = text.replace('# "mail" = "email"', '"mail" = "email"')
+    (tmp_path / "p.toml").write_text(chosen)
+    assert run.inspect(reading_of_command(str(tmp_path / "p.toml"), {}, {}), 10).problem is None

@@ -1,0 +1,156 @@
+"""Settings from file, environment and command: who wins, and how a slip is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.errors import ConfigError
+from pipelines.settings import Reading, Settings, limit, load, of_command, reading_of_command
+
+ENDS = {"source": "in.csv", "destination": "out.csv"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "pipeline.toml"
+    path.write_text(
+        'source = "file.csv"\ndestination = "out.csv"\nmode = "insert"\nworkers = 2\n'
+        '[columns]\n"A" = "name"\n"B" = "email"\n[defaults]\ncurrency = "EUR"\n'
+    )
+    return path
+
+
+def test_what_nobody_says_is_the_default() -> None:
+    settings = load(ENDS, {})
+
+    assert (settings.mode, settings.nulls, settings.timezone, settings.header) == ("upsert", "keep", "UTC", None)
+
+
+def test_the_command_wins_over_the_environment_and_that_over_the_file(file: Path) -> None:
+    environment = {"TRANSHIP_MODE": "update", "TRANSHIP_WORKERS": "3"}
+
+    assert (load({}, {}, file).mode, load({}, {}, file).workers) == ("insert", 2)
+    assert (load({}, environment, file).mode, load({}, environment, file).workers) == ("update", 3)
+    assert load({"mode": "upsert"}, environment, file).mode == "upsert"
+
+
+def test_columns_and_defaults_add_up(file: Path) -> None:
+    environment = {"TRANSHIP_COLUMNS": "B=,C=city", "TRANSHIP_DEFAULTS": "country=DE"}
+    settings = load({"columns": {"A": "legal_name"}}, environment, file)
+
+    assert settings.columns == {"A": "legal_name", "B": "", "C": "city"}
+    assert settings.defaults == {"currency": "EUR", "country": "DE"}
+
+
+def test_the_environment_says_lists_and_truths() -> None:
+    environment = {"TRANSHIP_BLOCKED": "n/a,none", "TRANSHIP_HEADER": "false", "TRANSHIP_FILL": "true"}
+    settings = load(ENDS, environment)
+
+    assert (settings.blocked, settings.header, settings.fill) == (("n/a", "none"), False, True)
+
+
+def test_an_empty_variable_is_not_given() -> None:
+    assert load(ENDS, {"TRANSHIP_MAX_REJECTS": "", "TRANSHIP_HEADER": ""}).max_rejects is None
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    assert load(ENDS, {"TRANSHIP_SERVICE_HOST": "10.0.0.1", "PATH": "/bin"}) == load(ENDS, {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "message"),
+    [
+        ({"xyz": 1}, {}, "xyz (command): there is no such setting. There are: source, columns"),
+        ({"max_reject": "1"}, {}, "max_reject (command): there is no such setting. Did you mean max_rejects?"),
+        ({}, {"TRANSHIP_MAX_REJECT": "1"}, "TRANSHIP_MAX_REJECT: there is no such setting; did you mean"),
+        ({}, {"TRANSHIP_WORKERS": "many"}, "workers (TRANSHIP_WORKERS): Input should be a valid integer"),
+        ({"workers": 0}, {}, "workers (command): Input should be greater than or equal to 1"),
+        ({"mode": "replace"}, {}, "mode (command): Input should be 'upsert'"),
+        ({"max_rejects": "2 percent"}, {}, "max_rejects (command): is not understood. Stop before the first write"),
+        ({"memory": "lots"}, {}, "memory (command): is not understood"),
+        ({"timezone": "Europe/Atlantis"}, {}, "timezone (command): 'Europe/Atlantis' is no IANA time zone"),
+        ({"timezone": "../../etc/passwd"}, {}, "timezone (command): '../../etc/passwd' is no IANA time zone"),
+        ({"mode": "mirror"}, {}, "mirror needs max_deletes"),
+    ],
+)
+def test_a_slip_is_told_with_its_place(flags: dict[str, Any], environment: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({**ENDS, **flags}, environment)
+
+    assert message in str(caught.value)
+
+
+def test_several_slips_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({"workers": 0}, {})
+
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
+        "source",
+        "destination",
+        "workers (command)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('mode = "insert', "is no valid TOML"),
+        ("mode = 1", "mode (FILE): Input should be"),
+        ('[source]\npath = "x"', "source (FILE): Input should be a valid string"),
+        ("colour = 1", "colour (FILE): there is no such setting"),
+        ('[columns]\nA = ["name"]', "columns (FILE): Input should be a valid string"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(ENDS, {}, file) if "source" not in text else load({"destination": "out.csv"}, {}, file)
+
+    assert message.replace("FILE", str(file)) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_file_that_cannot_be_read_is_told(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"p\.toml"):
+        load({}, {}, file)
+
+
+def test_a_settings_file_may_stand_for_the_source(file: Path) -> None:
+    assert of_command(str(file), None, {}, {}).source == "file.csv"
+    assert of_command(str(file), "other.csv", {"source": "mine.csv"}, {}) == load(
+        {"source": "mine.csv", "destination": "other.csv"}, {}, file
+    )
+    assert reading_of_command(str(file), {"columns": {"B": ""}}, {}).columns == {"A": "name", "B": ""}
+
+
+def test_an_end_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="destination: is given twice"):
+        of_command("in.csv", "out.csv", {"destination": "there.csv"}, {})
+
+
+def test_reading_needs_no_destination() -> None:
+    reading = reading_of_command("in.csv", {}, {"TRANSHIP_TIMEZONE": "Europe/Berlin", "TRANSHIP_MODE": "insert"})
+
+    assert type(reading) is Reading
+    assert reading.timezone == "Europe/Berlin"
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(ENDS, {}).mode = "insert"  # type: ignore[misc]
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(("text", "of", "number"), [("20", 1000, 20), ("2%", 1000, 20), ("0.5%", 1000, 5), ("0", 9, 0)])
+def test_a_limit_is_a_count_or_a_share(text: str, of: int, number: float) -> None:
+    assert limit(text, of) == pytest.approx(number)
