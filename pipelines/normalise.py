@@ -505,16 +505,24 @@ def _iso_in_full(plain: Column, spelling: Spelling) -> Column:
         "%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us"
     )
     tail = _apply(plain, pl.when(seconds).then(_V.str.slice(19)).otherwise(_V.str.slice(16)))
-    offset = tail.str.extract_groups(r"([+-])([0-9]{2}):?([0-9]{2})?$").struct.unnest()
-    sign, hours, minutes = offset.get_columns()
-    shift = (hours.cast(pl.Int64) * 60 + minutes.cast(pl.Int64).fill_null(0)) * (1 - 2 * (sign == "-").cast(pl.Int64))
-    micros = tail.str.extract(r"^[.,]([0-9]+)").str.slice(0, 6).str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
-    exact = (wall.cast(pl.Int64) - shift.fill_null(0) * 60_000_000 + micros).cast(pl.Datetime("us"))
+    micros = tail.str.extract(r"^[.,]([0-9]{1,6})").str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
+    exact = (wall.cast(pl.Int64) + micros).cast(pl.Datetime("us"))
+    exact = _filled(exact, pl.DataFrame({"wall": exact, "tail": tail}).to_struct(), tail.str.contains("[+-]"), _shifted)
+    if spelling.timezone == "UTC":
+        return exact.dt.replace_time_zone("UTC")
     zoned = tail.str.contains(r"(?:Z|UTC|[+-][0-9:]+)$")
     frame = pl.DataFrame(
         {"exact": exact.dt.replace_time_zone("UTC"), "zoned": zoned, "local": _in_utc(exact, spelling)}
     )
     return frame.select(pl.when("zoned").then("exact").otherwise("local")).to_series()
+
+
+def _shifted(some: Column) -> Column:
+    """Wall clocks (`wall`) of the offset at the end of `tail`, as UTC."""
+    offset = some.struct.field("tail").str.extract_groups(r"([+-])([0-9]{2}):?([0-9]{2})?$").struct.unnest()
+    sign, hours, minutes = offset.get_columns()
+    shift = (hours.cast(pl.Int64) * 60 + minutes.cast(pl.Int64).fill_null(0)) * (1 - 2 * (sign == "-").cast(pl.Int64))
+    return (some.struct.field("wall").cast(pl.Int64) - shift * 60_000_000).cast(pl.Datetime("us"))
 
 
 def _in_utc(wall: Column, spelling: Spelling) -> Column:

@@ -597,14 +597,15 @@ def test_help_comes_at_once(arguments: list[str], free_of: tuple[str, ...]) -> N
         "except SystemExit as end: code = end.code\n"
         f"print(code, *sorted(set(sys.modules) & set({free_of!r})), file=sys.stderr)"
     )
-    seconds = []
-    for _ in range(3):
+    best = 9.0
+    for _ in range(10):  # others may keep this machine busy
         started = time.perf_counter()
         ran = python("-c", script)
-        seconds.append(time.perf_counter() - started)
-
-    assert ran.stderr.split() == ["0"]
-    assert min(seconds) < 0.3
+        best = min(best, time.perf_counter() - started)
+        assert ran.stderr.split() == ["0"]
+        if best < 0.3:
+            break
+    assert best < 0.3
 
 
 # Python ----------------------------------------------------------------------------------------------------------

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
 import os
 import pty
 import re
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -95,19 +98,26 @@ def on_a_terminal(seconds: float, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "w") as terminal:
-        with Terminal(terminal) as shown:
-            shown.note("at first")
-            shown.step("read", 1000)
-            until = time.monotonic() + seconds
-            while time.monotonic() < until:
-                shown.advanced(500, 12345)
-                time.sleep(0.02)
-            shown.note("at last")
-        terminal.flush()
-        text = os.read(ours, 1 << 20).decode()
+    pieces: list[bytes] = []
+    reader = threading.Thread(target=lambda: pieces.extend(until_closed(ours)))
+    reader.start()
+    with os.fdopen(theirs, "w") as terminal, Terminal(terminal) as shown:
+        shown.note("at first")
+        shown.step("read", 1000)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            shown.advanced(500, 12345)
+            time.sleep(0.02)
+        shown.note("at last")
+    reader.join()
     os.close(ours)
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(pieces).decode())
+
+
+def until_closed(terminal: int) -> Iterator[bytes]:
+    with contextlib.suppress(OSError):  # Linux says EIO when the other end is closed
+        while piece := os.read(terminal, 1 << 16):
+            yield piece
 
 
 def test_a_long_step_is_shown_with_records_and_rate(monkeypatch: pytest.MonkeyPatch) -> None:
