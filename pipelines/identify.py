@@ -154,20 +154,26 @@ def rows_to_patch(identity: Identity, candidates: pl.DataFrame, *, fill: bool) -
 
 def patched(records: pl.DataFrame, identity: Identity, *, fill: bool) -> pl.DataFrame:
     """Survivors as they stand after taking over their customer's external id and, with `fill`, what they lack from the
-    next newest record. Address fields are filled together: all of one record, where the survivor has none.
+    next newest record. Address fields are filled together: all of one record, where the survivor has none; so are the
+    e-mail and whether it is blocked.
     """
     joined = records.join(identity.members, left_on="_row", right_on="row").sort("rank")
     if not fill:
         return joined.with_columns(external_id=pl.coalesce("external_id", "owner")).select(records.columns)
-    places = [name for name in records.columns if name not in COLUMNS]
-    has_address = pl.any_horizontal(pl.col(ADDRESS).is_not_null())
-    others = [name for name in COLUMNS if name not in ADDRESS]
+    apart = [name for name in records.columns if name not in (*ADDRESS, "email", "_email_blocked")]
+    places = [name for name in apart if name not in COLUMNS]
     filled = joined.group_by("customer", maintain_order=True).agg(
         *(pl.col(name).last() for name in places),
-        *(pl.col(name).drop_nulls().last() for name in others),
-        pl.struct(ADDRESS).filter(has_address).last().alias("_address"),
+        *(pl.col(name).drop_nulls().last() for name in apart if name in COLUMNS),
+        pl.struct(ADDRESS).filter(pl.any_horizontal(pl.col(ADDRESS).is_not_null())).last().alias("_address"),
+        pl.struct("email", "_email_blocked").filter(pl.col("email").is_not_null()).last().alias("_mail"),
         pl.col("owner").last(),
     )
     return (
-        filled.unnest("_address").with_columns(external_id=pl.coalesce("external_id", "owner")).select(records.columns)
+        filled.unnest("_address", "_mail")
+        .with_columns(
+            external_id=pl.coalesce("external_id", "owner"),
+            _email_blocked=pl.col("_email_blocked").fill_null(value=False),
+        )
+        .select(records.columns)
     )

@@ -377,17 +377,16 @@ class _Run:
             identify.patched(directory.records(rows), decided, fill=settings.fill) if len(rows) else pl.DataFrame()
         )
         directory.keep_identity(pl.concat([decided.losers, decided.ambiguous]), patched, decided.merges)
-        directory.reject_identity("run", decided.ambiguous, _AMBIGUOUS)
+        first = directory.reject_identity("run", decided.ambiguous, _AMBIGUOUS)
         retracted = directory.retract_warnings(decided.ambiguous) if len(decided.ambiguous) else {}
         directory.warn("shared", decided.shared)
-        first = candidates.filter(pl.col("row").is_in(decided.ambiguous.implode())).sort("row").head(1)
         return {
             "merges": {"external_id": 0, "email": 0} | dict(decided.merges["rule"].value_counts().iter_rows()),
             "ambiguous": len(decided.ambiguous),
             "shared": decided.shared.height,
             "first_shared": [*decided.shared.select("source", "line").rows(), None][0],
             "retracted": retracted,
-            "first_ambiguous": [*first.select("source", "line").rows(), None][0],
+            "first_ambiguous": first,
         }
 
     def _make_plan(self, load: Load, table: Table) -> None:
@@ -405,17 +404,20 @@ class _Run:
         for text in self._plan.notes:
             self._observer.note(text)
         self._notes += self._plan.notes
-        self._tally.by_code += Counter({_AMBIGUOUS: self._plan.counts["ambiguous"]})
+        if self._plan.counts["ambiguous"]:
+            self._tally.by_code[_AMBIGUOUS] += self._plan.counts["ambiguous"]
+            self._tally.first.setdefault(_AMBIGUOUS, tuple(done["first_ambiguous"]))
         self._tally.warnings -= Counter(done["retracted"])
 
     def _planned(self, plan: Plan) -> dict[str, Any]:
         """The plan as the manifest keeps it. Records whose identity failed at the destination go to the rejects."""
         ambiguous = pl.scan_parquet(plan.rows).filter(pl.col("action") == "ambiguous").select("row").collect()["row"]
-        self._directory.reject_identity("destination", ambiguous, _AMBIGUOUS)
+        first = self._directory.reject_identity("destination", ambiguous, _AMBIGUOUS)
         return {
             **{"rows": str(plan.rows), "counts": dict(plan.counts), "changed_fields": dict(plan.changed_fields)},
             **{"existing": plan.existing, "notes": list(plan.notes)},
             "retracted": self._directory.retract_warnings(ambiguous) if len(ambiguous) else {},
+            "first_ambiguous": first,
         }
 
     def _gate(self) -> None:

@@ -256,17 +256,23 @@ class RunDirectory:
 
     # Rejects and warnings ----------------------------------------------------------------------------------------
 
-    def reject_identity(self, name: str, rows: pl.Series, code: str) -> None:
-        """Records whose identity failed go from the stage to the rejects, as the source spelled them.
+    def reject_identity(self, name: str, rows: pl.Series, code: str) -> tuple[str, int] | None:
+        """Records whose identity failed go from the stage to the rejects, as the source spelled them. The place of the
+        first of them, if there are any.
 
         `name` says who found it; the same finder's earlier finding is replaced.
         """
         target = self.path / "rejected" / f"identity-{name}.parquet"
         target.unlink(missing_ok=True)
         if rows.is_empty():
-            return
+            return None
         raw = [pl.scan_parquet(file) for file in sorted((self.path / "raw").glob("*.parquet"))]
-        found = pl.concat(raw, how="diagonal").filter(pl.col("_row").is_in((rows & (_PATCHED - 1)).implode())).collect()
+        found = (
+            pl.concat(raw, how="diagonal")
+            .filter(pl.col("_row").is_in((rows & (_PATCHED - 1)).implode()))
+            .sort("_row")
+            .collect()
+        )
         _write(
             found.drop("_row", "_source", "_line").with_columns(
                 found["_source"],
@@ -277,6 +283,8 @@ class RunDirectory:
             ),
             target,
         )
+        source, line = found.select("_source", "_line").row(0)
+        return source, line
 
     def retract_warnings(self, rows: pl.Series) -> dict[str, int]:
         """Take back the warnings of records that were rejected after all; code → how many."""
@@ -310,7 +318,8 @@ class RunDirectory:
         if rejects:
             whole = pl.concat(rejects, how="diagonal")
             present = whole.collect_schema().names()
-            whole = whole.select(*(name for name in columns if name in present), *OURS)
+            own = (name for name in columns if name in present and name not in OURS)
+            whole = whole.select(*own, *OURS)
             whole.sink_parquet(self.path / "rejects.parquet")
             files["rejects_parquet"] = self.path / "rejects.parquet"
             files["rejects"] = self.path / "rejects.csv"

@@ -339,7 +339,6 @@ def test_fill_takes_over_the_id_too() -> None:
     assert (survivor["external_id"], survivor["city"], survivor["_row"]) == ("1", "Rome", 1)
 
 
-@pytest.mark.xfail(reason="open: --fill takes the e-mail of one record and `_email_blocked` of another", strict=True)
 def test_a_filled_e_mail_stays_blocked() -> None:
     [survivor] = patched(
         {"external_id": "1", "email": "noreply@acme.com", "_email_blocked": True}, {"external_id": "1"}, fill=True

@@ -238,7 +238,6 @@ def test_a_stopped_run_leaves_its_report_and_rejects(warehouse: Warehouse) -> No
     assert [row["external_id"] for row in rejects(report)] == ["9"]
 
 
-@pytest.mark.xfail(reason="open: rejects of a rejects file have their bookkeeping columns twice", strict=True)
 def test_rejects_that_are_run_again_may_be_rejected_again(warehouse: Warehouse) -> None:
     report = warehouse.load([ANN, BAD])
     again = warehouse.load(Path(report.files["rejects"]))
@@ -285,7 +284,6 @@ def test_a_reject_names_the_first_line_of_each_reason(warehouse: Warehouse) -> N
     assert set(report.examples) == set(report.rejects_by_code)
 
 
-@pytest.mark.xfail(reason="open: rejects found at the destination have no example", strict=True)
 def test_an_ambiguous_e_mail_found_at_the_destination_has_its_line_too(warehouse: Warehouse) -> None:
     warehouse.load([ANN, {**BOB, "email": "ann@acme.com"}])
     report = warehouse.load([CY, {**ANN, "external_id": None}])
@@ -377,11 +375,8 @@ def said(report: Report) -> dict[str, Any]:
     return whole
 
 
-_LOST = pytest.mark.xfail(reason="open: codes of rejects found at the destination are lost on resume", strict=True)
-
-
 @pytest.mark.parametrize("way", ["resume", "run"])
-@pytest.mark.parametrize("records", [RECORDS[:-1], pytest.param(RECORDS, marks=_LOST)], ids=["clear", "ambiguous"])
+@pytest.mark.parametrize("records", [RECORDS[:-1], RECORDS], ids=["clear", "ambiguous"])
 def test_a_run_that_died_after_its_commit_reports_what_it_did_and_writes_nothing(
     warehouse: Warehouse, records: list[Record], way: str
 ) -> None:
