@@ -40,7 +40,7 @@ SUFFIXES = (
 )
 PIECE_BYTES = 2 << 20
 """Read and cut at a time: small enough to stay in the processor's cache."""
-PART_BYTES = 32 << 20
+PART_BYTES = 24 << 20
 """Handed on at a time: large enough for what each batch costs by itself."""
 MAX_RECORD_BYTES = 16 << 20
 """A quoted value that has not ended by then is taken for a broken quote."""
