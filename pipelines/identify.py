@@ -53,11 +53,9 @@ def rows_to_look_at(keys: Iterable[pl.DataFrame]) -> pl.Series:
         mails.append(_hashes(frame["email"]))
     if not rows:
         return pl.Series([], dtype=pl.UInt64)
-    row = np.concatenate(rows)
-    rows.clear()
     repeated = _repeated(ids)
     repeated |= _repeated(mails)
-    return pl.Series(row[repeated], dtype=pl.UInt64)
+    return pl.Series(np.concatenate(rows)[repeated], dtype=pl.UInt64)
 
 
 Hashes = npt.NDArray[np.uint64]
@@ -76,8 +74,9 @@ def _repeated(parts: list[Hashes]) -> npt.NDArray[np.bool_]:
     parts.clear()
     order = np.argsort(whole)
     ordered = whole[order]
+    del whole  # of ten million records, each such array is 80 MB
     same = (ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)
-    mask = np.zeros(len(whole), bool)
+    mask = np.zeros(len(order), bool)
     mask[order[1:]] = same
     mask[order[:-1]] |= same
     return mask
