@@ -14,7 +14,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import duckdb
@@ -38,7 +40,8 @@ run.run(given)
 
 @dataclass(frozen=True)
 class Quiet:
-    """What happens when nobody is killed: input, table before, contents before and after, fates, seconds."""
+    """What happens when nobody is killed: input, table before, contents before and after, fates, seconds of all and of
+    the steps."""
 
     source: Path
     database: Path
@@ -46,6 +49,7 @@ class Quiet:
     after: str
     fates: dict[str, int]
     seconds: float
+    steps: Mapping[str, float]
 
 
 @dataclass
@@ -66,8 +70,15 @@ class Victim:
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
 
-    def kill_after(self, seconds: float) -> None:
+    def kill_after(self, seconds: float, *, step: str | None = None) -> None:
+        """Kill it so long after its start, or after this step is done."""
         self.start()
+        if step:
+            manifests = self.warehouse.folder / "state" / "runs"
+            while self.process.poll() is None and not any(
+                f'"{step}": {{' in file.read_text() for file in manifests.glob("*/manifest.json")
+            ):
+                time.sleep(0.002)
         time.sleep(seconds)
         self.kill()
 
@@ -127,7 +138,8 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
 
     shutil.copy(folder / "before.duckdb", warehouse.file)
     seconds = victim(folder, source).finish()
-    quiet = Quiet(source, folder / "before.duckdb", before, contents(warehouse), fates(report), seconds)
+    outcome = (before, contents(warehouse), fates(report), seconds, report.seconds)
+    quiet = Quiet(source, folder / "before.duckdb", *outcome)
     assert quiet.after != quiet.before
     return quiet
 
@@ -152,22 +164,25 @@ def check_finished(quiet: Quiet, warehouse: Warehouse, where: str) -> None:
         assert not {"created", "updated"} & set(fates(report)), where
     [ledger] = warehouse.rows("SELECT sum(updated)::INT AS updated, max(read) AS read FROM _tranship_ledger")
     assert ledger == {"updated": quiet.fates["updated"], "read": ROWS}, where
-    assert not {"created", "updated"} & set(fates(warehouse.load(quiet.source))), where
 
 
 def test_a_killed_run_leaves_the_table_as_before_or_as_after_and_is_finished_by_the_same_command(
     quiet: Quiet, tmp_path: Path
 ) -> None:
     dice = random.Random()
-    # One moment in each slice, a little beyond the end; every fourth run is killed again while it goes on.
-    moments = [quiet.seconds * 1.05 * (number + dice.random()) / KILLS for number in range(KILLS)]
+    # One moment in each slice, a little beyond the end: of the whole run, of plan and write, and of the write alone.
+    # Every fourth run is killed again while it goes on.
+    plan, write = quiet.steps["plan"], quiet.steps["write"]
+    spans = ((None, quiet.seconds), ("identify", plan + write), (None, quiet.seconds), ("plan", write))
+    shares = [(number + dice.random()) / KILLS * 1.05 for number in range(KILLS)]
+    moments = [(share * seconds, step) for share, (step, seconds) in zip(shares, cycle(spans), strict=False)]
     dice.shuffle(moments)
     seen: Counter[str] = Counter()
     waiting = victim(copied(quiet, tmp_path / "0"), quiet.source)
     try:
-        for number, moment in enumerate(moments):
+        for number, (moment, step) in enumerate(moments):
             current = waiting
-            current.kill_after(moment)
+            current.kill_after(moment, step=step)
             warehouse = current.warehouse
             if number % 4 == 3:
                 victim(warehouse.folder, quiet.source).kill_after(dice.random() * quiet.seconds)
@@ -175,10 +190,12 @@ def test_a_killed_run_leaves_the_table_as_before_or_as_after_and_is_finished_by_
                 waiting = victim(copied(quiet, tmp_path / str(number + 1)), quiet.source)
 
             state = {quiet.before: "before", quiet.after: "after"}.get(contents(warehouse), "between")
-            where = f"killed after {moment:.3f} s of {quiet.seconds:.3f}: table as {state}, {last_run(warehouse)}"
+            where = f"killed {moment:.3f} s after {step or 'its start'}: table as {state}, {last_run(warehouse)}"
             assert state != "between", where
             seen[where.split(": ", 1)[1]] += 1
             check_finished(quiet, warehouse, where)
+            if number % 4 == 0:
+                assert not {"created", "updated"} & set(fates(warehouse.load(quiet.source))), where
             shutil.rmtree(warehouse.folder)
     finally:
         waiting.kill()
