@@ -11,6 +11,7 @@ is imported when they are called.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -96,6 +97,10 @@ def inspect(source: str | Path, *, rows: int = 10_000, **options: Any) -> Inspec
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    # Numpy's linear algebra is not used here; the threads it keeps ready would spin beside ours.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # What is imported is no garbage: the collector need not look at it again and again (`cli` turns it on).
+    gc.disable()
     try:
         _check_packages()
     except ImportError as error:

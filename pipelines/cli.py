@@ -7,6 +7,7 @@ fields of `pipelines.settings`.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import platform
@@ -310,6 +311,8 @@ def _resume(place: _Place, /, run_id: str, state_dir: Path, as_json: bool, log: 
 def _carried_out(work: Callable[[Display | None], Report], as_json: bool, log: str | None, quiet: bool) -> int:
     from pipelines import progress
 
+    gc.freeze()
+    gc.enable()
     quiet = quiet or log == "-"  # a log on standard error is for machines
     with progress.logged(log):
         try:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache, partial
 from typing import Final
 
 import idna
@@ -147,12 +147,38 @@ def _repaired(values: Column, where: Column, repair: Callable[[Column], Column])
     return values if at.is_empty() else values.clone().scatter(at, repair(values.gather(at)))
 
 
-def _by_value(values: Column, normaliser: Callable[[Column], Column]) -> Column:
-    """Normalise each distinct value once."""
-    distinct = values.unique().drop_nulls()
-    if distinct.is_empty():
-        return values
-    return values.replace_strict(distinct, normaliser(distinct), return_dtype=pl.String)
+class _ByValue:
+    """A normaliser that works on each distinct value once, also over many batches."""
+
+    _MOST: Final = 10_000
+    """Distinct values kept in mind; a column with more of them is no column of codes."""
+
+    def __init__(self, normaliser: Callable[[Column], Column]) -> None:
+        self._normaliser = normaliser
+        self._known = (_no_text(0), _no_text(0))
+
+    def __call__(self, values: Column) -> Column:
+        # Threads share it: what is known is read once, and replaced whole.
+        spelt, clean = self._known
+        at = _places(values, spelt)
+        if at.null_count() > values.null_count():
+            new = values.filter(at.is_null()).drop_nulls().unique()
+            spelt, clean = pl.concat([spelt, new]), pl.concat([clean, self._normaliser(new)])
+            if len(spelt) <= self._MOST:
+                self._known = (spelt, clean)
+            at = _places(values, spelt)
+        return clean.gather(at)
+
+
+def _places(values: Column, among: Column) -> Column:
+    """Where each value stands among others, null if nowhere."""
+    return values.replace_strict(
+        among, pl.int_range(len(among), dtype=pl.UInt32, eager=True), default=None, return_dtype=pl.UInt32
+    )
+
+
+def _no_text(count: int) -> Column:
+    return pl.repeat(None, count, dtype=pl.String, eager=True)
 
 
 def _blank_to_null(values: pl.Expr) -> pl.Expr:
@@ -192,8 +218,8 @@ def text(values: Column) -> Column:
 
 def trimmed(values: Column) -> Column:
     """Trimmed at both ends; blank is null."""
-    untrimmed = values.str.contains(r"^$|^\s|\s$")
-    return _repaired(values, untrimmed, lambda some: _apply(some, _blank_to_null(_V.str.strip_chars())))
+    bare = values.str.strip_chars()
+    return _repaired(bare, bare == "", lambda some: _no_text(len(some)))
 
 
 def upper(values: Column) -> Column:
@@ -206,21 +232,25 @@ def email(values: Column) -> Column:
 
     def repair(some: Column) -> Column:
         lower = trimmed(some).str.to_lowercase()
-        return _repaired(lower, lower.str.contains(r"@.*[^\x00-\x7f]"), lambda few: _by_value(few, _ascii_domains))
+        return _repaired(lower, lower.str.contains(r"@.*[^\x00-\x7f]"), _ascii_domains)
 
     return _repaired(values, values.str.contains(r"^$|[^!-@\[-~]"), repair)
 
 
 def _ascii_domains(addresses: Column) -> Column:
-    return pl.Series([_ascii_domain(address) for address in addresses], dtype=pl.String)
+    """Addresses with each distinct domain in ASCII; one that has no such form stays."""
+    parts = addresses.str.extract_groups(r"(?s)^(.*)@([^@]*)$").struct.unnest()
+    local, domain = parts.get_columns()
+    distinct = domain.unique()
+    encoded = pl.Series([_ascii_domain(name) for name in distinct], dtype=pl.String)
+    return local + "@" + domain.replace_strict(distinct, encoded, return_dtype=pl.String)
 
 
-def _ascii_domain(address: str) -> str:
-    local, _, domain = address.rpartition("@")
+def _ascii_domain(domain: str) -> str:
     try:
-        return f"{local}@{idna.encode(domain, uts46=True).decode()}"
+        return idna.encode(domain, uts46=True).decode()
     except idna.IDNAError:
-        return address
+        return domain
 
 
 # Codes: a known spelling becomes its code, an unknown one stays for validation to name ----------------------------
@@ -231,28 +261,32 @@ def _looked_up(folded: pl.Expr, table: pl.DataFrame) -> pl.Expr:
     return folded.replace_strict(table[spelling], table[code], default=None, return_dtype=pl.String)
 
 
+@_ByValue
 def country(values: Column) -> Column:
     """ISO 3166-1 alpha-2, from a code or an English name in any case."""
     plain = _V.str.normalize("NFC").str.replace_all(_WHITE, " ").str.strip_chars()
     code = _looked_up(plain.str.to_uppercase(), codes.countries())
-    return _by_value(values, lambda some: _apply(some, pl.coalesce(code, _blank_to_null(plain))))
+    return _apply(values, pl.coalesce(code, _blank_to_null(plain)))
 
 
+@_ByValue
 def currency(values: Column) -> Column:
     """Upper case."""
-    return _by_value(values, upper)
+    return upper(values)
 
 
+@_ByValue
 def timezone(values: Column) -> Column:
     """IANA's own spelling of a zone's name."""
     plain = _V.str.strip_chars()
     name = _looked_up(plain.str.to_lowercase(), codes.timezones())
-    return _by_value(values, lambda some: _apply(some, pl.coalesce(name, _blank_to_null(plain))))
+    return _apply(values, pl.coalesce(name, _blank_to_null(plain)))
 
 
+@_ByValue
 def language(values: Column) -> Column:
     """BCP 47: language in lower case and its shortest code, Script, REGION; from a tag or an English name."""
-    return _by_value(values, lambda some: pl.Series([_language(value) for value in some], dtype=pl.String))
+    return pl.Series([_language(value) for value in values], dtype=pl.String)
 
 
 @cache
@@ -260,7 +294,6 @@ def _language_words() -> dict[str, str]:
     return dict(codes.languages().iter_rows())
 
 
-@lru_cache(4096)
 def _language(value: str) -> str | None:
     words = _language_words()
     plain = " ".join(value.split())
@@ -280,17 +313,19 @@ def _language(value: str) -> str | None:
     return "-".join(parts) or None
 
 
+@_ByValue
 def status(values: Column) -> Column:
     """One of the five, from the synonyms in `schemas.codes.STATUS_WORDS`."""
     plain = _V.str.strip_chars()
     folded = plain.str.to_lowercase().str.replace_all(r"[ _-]+", "_")
     word = folded.replace_strict(codes.STATUS_WORDS, default=None, return_dtype=pl.String)
-    return _by_value(values, lambda some: _apply(some, pl.coalesce(word, _blank_to_null(plain))))
+    return _apply(values, pl.coalesce(word, _blank_to_null(plain)))
 
 
+@_ByValue
 def customer_type(values: Column) -> Column:
     """Upper case."""
-    return _by_value(values, upper)
+    return upper(values)
 
 
 _TEXTUAL: Final[dict[str, Callable[[Column], Column]]] = {
@@ -319,7 +354,7 @@ def _without_blocked_ids(ids: Column, blocked: frozenset[str]) -> tuple[Column, 
     longest = max(map(len, words))
     where = (ids.str.len_bytes() <= longest) & ids.str.to_lowercase().is_in(list(words))
     where = where.fill_null(value=False)
-    return _repaired(ids, where, lambda some: pl.repeat(None, len(some), dtype=pl.String, eager=True)), where
+    return _repaired(ids, where, lambda some: _no_text(len(some))), where
 
 
 def _blocked_emails(addresses: Column, blocked: frozenset[str]) -> tuple[Column, Column, Column]:
@@ -328,7 +363,7 @@ def _blocked_emails(addresses: Column, blocked: frozenset[str]) -> tuple[Column,
     The column; where words were taken out; where the address is blocked.
     """
     emptied = addresses.str.contains(_any_of(codes.EMPTY_WORDS_EMAIL)).fill_null(value=False)
-    kept = _repaired(addresses, emptied, lambda some: pl.repeat(None, len(some), dtype=pl.String, eager=True))
+    kept = _repaired(addresses, emptied, lambda some: _no_text(len(some)))
     locals_ = "|".join(map(re.escape, codes.BLOCKED_EMAIL_LOCALS))
     whole = _any_of(codes.BLOCKED_EMAILS | {word.strip().lower() for word in blocked})
     return kept, emptied, kept.str.contains(rf"^(?:{locals_})@|{whole}").fill_null(value=False)
@@ -351,7 +386,7 @@ def phone(values: Column, countries: Column | None) -> tuple[Column, Column]:
     number = _repaired(values, values.str.contains(r"[^+0-9]"), _bare_number)
     digits = number.str.contains(r"^\+?[0-9]+$").fill_null(value=False)
     abroad = digits & _apply(number, _V.str.starts_with("+") | _V.str.starts_with("00"))
-    read = _filled(pl.repeat(None, len(number), dtype=pl.String, eager=True), number, abroad, _international)
+    read = _filled(_no_text(len(number)), number, abroad, _international)
     if countries is not None:
         at = (digits & ~abroad & countries.is_not_null()).arg_true()
         if not at.is_empty():
@@ -365,7 +400,8 @@ def _bare_number(some: Column) -> Column:
     """Without white space and the signs that group digits. The zero in +49 (0)30 is not dialled; elsewhere a bracketed
     zero is a digit like any other.
     """
-    plain = some.str.replace(r"^(\s*(?:\+|00).*?)\(0\)", "${1}")
+    undialled = some.str.contains("(0)", literal=True)
+    plain = _repaired(some, undialled, lambda few: few.str.replace(r"^(\s*(?:\+|00).*?)\(0\)", "${1}"))
     return plain.str.replace_all(r"[\s().\-/]+", "")
 
 
@@ -427,12 +463,13 @@ def _fits(lengths: pl.Expr, digits: pl.Expr) -> pl.Expr:
 
 def net_terms(values: Column) -> Column:
     """Days as i32; `30`, `30.0` and `30,00` are read."""
+    return _days(values).cast(pl.Int32)
 
-    def days(some: Column) -> Column:
-        plain = _V.str.strip_chars()
-        return _apply(some, plain.str.extract(r"^([+-]?[0-9]{1,9})(?:[.,]0{1,2})?$").str.strip_prefix("+"))
 
-    return _by_value(values, days).cast(pl.Int32)
+@_ByValue
+def _days(values: Column) -> Column:
+    plain = _V.str.strip_chars()
+    return _apply(values, plain.str.extract(r"^([+-]?[0-9]{1,9})(?:[.,]0{1,2})?$").str.strip_prefix("+"))
 
 
 _ISO: Final = (
@@ -473,28 +510,30 @@ def _filled(read: Column, plain: Column, where: Column, reader: Callable[[Column
 
 def _iso(plain: Column, spelling: Spelling) -> Column:
     """Values of the ISO form, upper case → instants; null for days that no calendar has."""
+
+    def in_utc(some: Column, form: str) -> Column:
+        return _in_utc(_parsed(some, form), spelling)
+
+    def zoned(some: Column, form: str) -> Column:
+        return _parsed(some, form).dt.replace_time_zone("UTC")
+
+    length, separator = plain.str.len_bytes(), plain.str.slice(10, 1)
     read = pl.repeat(None, len(plain), dtype=INSTANT, eager=True)
-    length = plain.str.len_bytes()
-    read = _filled(
-        read,
-        plain,
-        length == 10,
-        lambda some: _in_utc(some.str.to_datetime("%Y-%m-%d", strict=False, time_unit="us"), spelling),
-    )
-    # Whole seconds, in UTC or without a zone: the form nearly all machines write.
-    simple = plain.str.contains(r"^.{16}:..Z?$")
-    at = simple.arg_true()
-    if not at.is_empty():
-        some = plain.gather(at)
-        wall = _apply(some, _V.str.slice(0, 19).str.replace(" ", "T", literal=True)).str.to_datetime(
-            "%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us"
-        )
-        exact = wall.dt.replace_time_zone("UTC")
-        if spelling.timezone != "UTC":
-            naive = ~some.str.ends_with("Z")
-            exact = _filled(exact, wall, naive, lambda few: _in_utc(few, spelling))
-        read = read.scatter(at, exact)
-    return _filled(read, plain, (length > 10) & ~simple, lambda some: _iso_in_full(some, spelling))
+    # The forms that nearly all machines write, each by a parser made for it; what one cannot read is left to the last.
+    for where, form, reader in (
+        (length == 10, "%Y-%m-%d", in_utc),
+        ((length == 19) & (separator == "T"), "%Y-%m-%dT%H:%M:%S", in_utc),
+        ((length == 19) & (separator == " "), "%Y-%m-%d %H:%M:%S", in_utc),
+        (length == 20, "%Y-%m-%dT%H:%M:%SZ", zoned),
+        (length > 20, "%+", _parsed),
+    ):
+        read = _filled(read, plain, where, partial(reader, form=form))
+    return _filled(read, plain, read.is_null() & (length > 10), lambda some: _iso_in_full(some, spelling))
+
+
+def _parsed(some: Column, form: str) -> Column:
+    """Instants of one form (strftime), null where it does not fit. They hardly repeat: a cache would cost more."""
+    return some.str.to_datetime(form, strict=False, time_unit="us", cache=False)
 
 
 def _iso_in_full(plain: Column, spelling: Spelling) -> Column:

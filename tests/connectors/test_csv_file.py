@@ -40,8 +40,8 @@ def in_pieces(data: bytes, size: int, columns: int = 3) -> tuple[list[tuple], li
     names = tuple(f"c{i}" for i in range(columns))
     dialect = csv_file.Dialect("utf-8", COMMA, names, header=False, notes=())
     records, broken = [], []
-    for block, position, damaged in csv_file._blocks(Pieces(data, size), dialect, "test"):
-        batch = CsvPart("test", [block], names, COMMA, position, damaged).read()
+    for block, position in csv_file._blocks(Pieces(data, size), dialect, "test"):
+        batch = CsvPart("test", [block], names, COMMA, position).read()
         records += [(line, *row) for line, row in zip(batch.lines, batch.records.rows(), strict=True)]
         broken += batch.broken.select("line", "code", "text").rows()
     return records, sorted(broken)
