@@ -11,12 +11,16 @@ LOCKED ?= $(shell $(PYTHON) -c "import sys; print('yes' if sys.platform == 'linu
 
 DEMO_TABLE := duckdb:///demo/customers.duckdb?table=customers
 DEMO_RUN := $(BIN)/tranship run sample_data/crm_export.csv "$(DEMO_TABLE)" --state-dir demo/.tranship
+DEMO_REJECTS = echo 'In the rejects file (as they stood, and why):' && $(BIN)/python -c "import duckdb; duckdb.sql( \
+    \"SELECT _line, _codes, \\\"Customer ID\\\", \\\"E-mail\\\" FROM 'demo/.tranship/runs/*/rejects.parquet' \
+    ORDER BY ALL\").show(max_rows=8, max_width=110)"
+DEMO_POSTGRES_RUN := $(BIN)/tranship run sample_data/crm_export.csv "$$DATABASE_URL?table=customers" --state-dir demo/.tranship
 
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo demo-postgres demo-postgres-run test check format bench bench-postgres lock clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: $(VENV)/run.stamp  ## Set up, run the main job on sample_data/, show what came out
 	@rm -rf demo && mkdir demo
@@ -25,12 +29,25 @@ demo: $(VENV)/run.stamp  ## Set up, run the main job on sample_data/, show what 
 	@echo && echo 'In the table:'
 	@$(BIN)/python -c "import duckdb; duckdb.connect('demo/customers.duckdb', read_only=True).sql( \
 	    'SELECT customer_key, email, name, country, phone, status FROM customers ORDER BY ALL').show(max_rows=8, max_width=110)"
-	@echo 'In the rejects file (as they stood, and why):'
-	@$(BIN)/python -c "import duckdb; duckdb.sql( \
-	    \"SELECT _line, _codes, \\\"Customer ID\\\", \\\"E-mail\\\" FROM 'demo/.tranship/runs/*/rejects.parquet' \
-	    ORDER BY ALL\").show(max_rows=8, max_width=110)"
+	@$(DEMO_REJECTS)
 	@echo 'The same again creates and updates nothing:'
 	@$(DEMO_RUN) 2>&1 | sed -n '4,9p'
+
+demo-postgres: $(VENV)/dev.stamp  ## The same into a Postgres server that is started for it and stopped
+	@$(BIN)/python tests/postgres_server.py -- $(MAKE) --no-print-directory demo-postgres-run
+
+demo-postgres-run:
+	@rm -rf demo && mkdir demo
+	@echo "\$$ tranship run sample_data/crm_export.csv \"$$DATABASE_URL?table=customers\""
+	@$(DEMO_POSTGRES_RUN) || test $$? -eq 4
+	@echo && echo 'In the table:'
+	@$(BIN)/python -c "import os, duckdb, polars; \
+	    rows = polars.read_database_uri('SELECT customer_key, email, name, country, phone, status FROM customers \
+	    ORDER BY 1', os.environ['DATABASE_URL'], engine='adbc').to_arrow(); \
+	    duckdb.sql('FROM rows').show(max_rows=8, max_width=110)"
+	@$(DEMO_REJECTS)
+	@echo 'The same again creates and updates nothing:'
+	@$(DEMO_POSTGRES_RUN) 2>&1 | sed -n '4,9p'
 
 test: $(VENV)/dev.stamp  ## Set up and run all tests
 	$(BIN)/python -m pytest -n 2 --verbosity=0 $(ARGS)
@@ -47,6 +64,9 @@ format: $(VENV)/dev.stamp  ## Put the code in order
 
 bench: $(VENV)/dev.stamp  ## Time Tranship beside a hand-written script (ARGS="--rows 1000000")
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+bench-postgres: $(VENV)/dev.stamp  ## Time it into Postgres beside a hand-written script (ARGS="--peers dlt,ingestr")
+	$(BIN)/python benchmarks/bench_postgres.py $(ARGS)
 
 lock: $(VENV)/lock.stamp  ## Write requirements/ anew from pyproject.toml (with Python 3.11 on Linux)
 	$(PIP_COMPILE) --upgrade --output-file=requirements/run.txt pyproject.toml
@@ -91,6 +111,6 @@ $(VENV)/lock.stamp: $(VENV)/venv.stamp
 	@touch $@
 
 # Hashes of every file of a version, so that they hold on any machine; no address, so that any index will do.
-# `tranship[cloud]` within the extra dev is this project itself, which is installed from here.
+# `tranship[cloud,postgres]` within the extra dev is this project itself, which is installed from here.
 PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --build-deps-for=wheel --unsafe-package=tranship

@@ -17,7 +17,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from connectors.errors import (
@@ -107,7 +107,17 @@ def main() -> None:
         sys.exit(_words(error))
     from pipelines import cli
 
-    sys.exit(cli.main())
+    _end(cli.main())
+
+
+def _end(code: int) -> NoReturn:
+    """End the process at once: all is closed by now, and taking the libraries and their memory apart takes a while."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        sys.exit(code)  # Python says what is wrong with the output
+    os._exit(code)
 
 
 def _words(error: ImportError) -> int:

@@ -1,7 +1,7 @@
-"""The peer ingestr: its own command line, CSV to DuckDB, merged by primary key. Becomes that process.
+"""The peer ingestr: its own command line, CSV or Parquet to a database, merged by primary key. Becomes that process.
 
     python benchmarks/peer_ingestr.py --key customers.csv keyed.csv
-    python benchmarks/peer_ingestr.py INGESTR keyed.csv warehouse.duckdb
+    python benchmarks/peer_ingestr.py INGESTR keyed.csv duckdb:///warehouse.duckdb main.customers
 
 ingestr takes columns for a key, not expressions, and refuses a null in one: the first command puts a column
 `customer_key` into a copy, and is not timed.
@@ -9,24 +9,29 @@ ingestr takes columns for a key, not expressions, and refuses a null in one: the
 
 import os
 import sys
+from pathlib import Path
 
 
 def add_key(source: str, target: str) -> None:
     import duckdb
 
     key = """coalesce("Customer ID", lower("E-mail"))"""
-    file = f"read_csv('{source}', all_varchar = true)"
-    rows = f"select {key} as customer_key, * from {file} where customer_key is not null"
+    csv = source.endswith(".csv")
+    file, form = (f"read_csv('{source}', all_varchar = true)", "header, delimiter ','") if csv else (
+        f"'{source}'", "format parquet, compression zstd"
+    )  # fmt: skip
     with duckdb.connect() as con:
-        con.execute(f"copy ({rows}) to '{target}' (header, delimiter ',')").fetchall()
+        con.execute("set TimeZone = 'UTC'").fetchall()
+        rows = f"select {key} as customer_key, * from {file} where customer_key is not null"
+        con.execute(f"copy ({rows}) to '{target}' ({form})").fetchall()
 
 
-def main(program: str, csv: str, database: str) -> None:
+def main(program: str, file: str, database: str, table: str) -> None:
     arguments = {
-        "--source-uri": f"csv://{csv}",
+        "--source-uri": f"{Path(file).suffix[1:]}://{file}",
         "--source-table": "customers",
-        "--dest-uri": f"duckdb:///{database}",
-        "--dest-table": "main.customers",
+        "--dest-uri": database,
+        "--dest-table": table,
         "--incremental-strategy": "merge",
         "--primary-key": "customer_key",
         "--incremental-key": "Updated At",
@@ -39,4 +44,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--key":
         add_key(*sys.argv[2:4])
     else:
-        main(*sys.argv[1:4])
+        main(*sys.argv[1:5])

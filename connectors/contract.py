@@ -6,7 +6,8 @@ Frames in, frames out. Failures of single records are returned, failures of the 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -59,6 +60,10 @@ class Part(Protocol):
         """Turn the piece into records."""
         ...
 
+    def digest(self) -> str:
+        """What it holds and where that stands, as SHA-256: of equal digests, `read` gives equal batches."""
+        ...
+
 
 @dataclass(frozen=True)
 class ArrowPart:
@@ -74,6 +79,13 @@ class ArrowPart:
         records = pl.DataFrame(self.table)
         lines = pl.int_range(self.first_row, self.first_row + records.height, dtype=pl.UInt64, eager=True)
         return Batch(self.source, records, lines, pl.DataFrame(schema=BROKEN))
+
+    def digest(self) -> str:
+        """Of the Arrow message that these rows make."""
+        found = hashlib.sha256(repr((self.source, self.first_row)).encode())
+        found.update(self.table.schema.serialize())
+        found.update(self.table.serialize())
+        return found.hexdigest()
 
 
 class Source(Protocol):
@@ -142,6 +154,8 @@ class Load:
     started_at: str
     ledger: Mapping[str, int]
     """What is known of the ledger before the plan: read, rejected, merged."""
+    say: Callable[[str], None]
+    """Tells a person why it takes long: `waiting for another run`."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +179,10 @@ class Table(Protocol):
     """A database table or a file: the set-based work happens inside it, in one transaction."""
 
     def plan(self, load: Load) -> Plan:
-        """Compare the survivors with what is there. Writes nothing that outlives the connection."""
+        """Compare the survivors with what is there. Writes nothing that outlives the connection.
+
+        May be called again after `errors.Interfered`, whatever was going on then.
+        """
         ...
 
     def apply(self, load: Load, plan: Plan) -> None:

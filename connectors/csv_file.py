@@ -17,6 +17,7 @@ records. A lone carriage return ends a line, as editors count.
 from __future__ import annotations
 
 import codecs
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ SUFFIXES = (
 )
 PIECE_BYTES = 2 << 20
 """Read and cut at a time: small enough to stay in the processor's cache."""
-PART_BYTES = 40 << 20
+PART_BYTES = 24 << 20
 """Handed on at a time: large enough for what each batch costs by itself."""
 MAX_RECORD_BYTES = 16 << 20
 """A quoted value that has not ended by then is taken for a broken quote."""
@@ -452,6 +453,15 @@ class CsvPart:
             pl.concat([batch.lines for batch in batches], rechunk=True),
             pl.concat([batch.broken for batch in batches]),
         )
+
+    def digest(self) -> str:
+        """Of the bytes, the lines they stand on, and how they are read."""
+        layout = [(block.segments, block.lenient, block.broken) for block in self.blocks]
+        grammar = (self.grammar.delimiter, self.grammar.quote)
+        found = hashlib.sha256(repr((self.source, self.columns, grammar, layout)).encode(errors="surrogatepass"))
+        for block in self.blocks:
+            found.update(block.data)
+        return found.hexdigest()
 
     def _read(self, block: _Block) -> Batch:
         where = _records(block)

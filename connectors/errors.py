@@ -5,6 +5,8 @@ TranshipError
 │   └── MissingDriver      install what is named
 ├── ConnectorError         the other side                                      exit 3
 │   ├── Unreachable        try later, or free what holds it
+│   │   ├── Busy           wait for whoever holds a lock, or allow more time
+│   │   └── Interfered     nothing: the same work is done anew, and told if it fails again
 │   ├── Refused            ask for the right, or change what is asked
 │   └── Malformed          the other side broke its own format
 ├── GateClosed             read completely, nothing written                    exit 5
@@ -49,6 +51,17 @@ class ConnectorError(TranshipError):
 
 class Unreachable(ConnectorError):
     """The other side does not answer, or is held by somebody else; later may be better."""
+
+
+class Busy(Unreachable):
+    """Somebody else holds a lock for longer than this run may wait."""
+
+
+class Interfered(Unreachable):
+    """The other side undid what was not committed (a lost connection, a deadlock, a restart): safe to do anew.
+
+    If the answer to a commit was lost, `Table.applied` knows whether it took place.
+    """
 
 
 class Refused(ConnectorError):

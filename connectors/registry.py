@@ -33,14 +33,20 @@ CONNECTORS: Final[dict[str, Connector]] = {
         "duckdb", "A table in a DuckDB file", "duckdb:///warehouse.duckdb?table=customers", Abilities()
     ),
     "parquet": Connector("parquet", "Parquet files", "customers.parquet", _WHOLE_FILE),
+    "postgresql": Connector(
+        "postgresql", "A table in Postgres", "postgresql://user@host/db?table=billing.customers", Abilities()
+    ),
 }
+
+_SCHEMES: Final = {"postgres": "postgresql"}
+"""Other spellings of a scheme."""
 
 
 def kind_of(spec: str) -> str:
     """The connector's name for an address. Raises ConfigError, listing what there is."""
     scheme = re.match(r"([a-z][a-z0-9+.-]*)://", spec, re.IGNORECASE)
     if scheme and scheme[1].lower() not in ("s3", "gs", "az"):
-        name = scheme[1].lower()
+        name = _SCHEMES.get(scheme[1].lower(), scheme[1].lower())
         if name in CONNECTORS and CONNECTORS[name].example.startswith(f"{name}:"):
             return name
         known = ", ".join(c.example for c in CONNECTORS.values())
@@ -70,6 +76,10 @@ def open_source(spec: str, csv: CsvOptions) -> Source:
         from connectors.duckdb_table import DuckDbSource
 
         return DuckDbSource(spec)
+    if kind == "postgresql":
+        from connectors.postgres_table import PostgresSource
+
+        return PostgresSource(spec)
     if kind == "parquet":
         from connectors.parquet_file import ParquetSource
 
@@ -80,16 +90,23 @@ def open_source(spec: str, csv: CsvOptions) -> Source:
 
 
 def open_table(spec: str, options: Mapping[str, Any]) -> Table:
-    """The table or file to write to. `options`: raw (CSV cells as they are), memory (of a database)."""
+    """The table or file to write to. `options`: raw (CSV cells as they are), memory (of a database), lock_timeout and
+    statement_timeout (seconds, 0 is for ever).
+    """
     kind = kind_of(spec)
-    if "://" in spec and kind != "duckdb":
-        raise ConfigError(
-            f"{shown(spec)}: cloud storage can be read, not written yet. Write to a local file and copy it."
-        )
+    if kind == "postgresql":
+        from connectors.postgres_table import Patience, PostgresTable
+
+        patience = Patience(options["lock_timeout"], options["statement_timeout"])
+        return PostgresTable(spec, memory=options["memory"], patience=patience)
     if kind == "duckdb":
         from connectors.duckdb_table import DuckDbTable
 
         return DuckDbTable(spec, memory=options["memory"])
+    if "://" in spec:
+        raise ConfigError(
+            f"{shown(spec)}: cloud storage can be read, not written yet. Write to a local file and copy it."
+        )
     if kind == "parquet":
         from connectors import parquet_file
 

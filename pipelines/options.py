@@ -24,7 +24,16 @@ GROUPS: Final = {
     "Customers that occur more than once": ("survivor", "fill"),
     "Writing": ("mode", "nulls", "deletes", "evolve"),
     "Limits, checked before the first write": ("max_rejects", "max_deletes", "max_changes", "allow_empty"),
-    "This run": ("dry_run", "source", "destination", "state_dir", "workers", "memory"),
+    "This run": (
+        "dry_run",
+        "source",
+        "destination",
+        "state_dir",
+        "workers",
+        "memory",
+        "lock_timeout",
+        "statement_timeout",
+    ),
 }
 """Title → settings, as the help lists them."""
 
@@ -39,6 +48,8 @@ _METAVARS = {
     "state_dir": "FOLDER",
     "workers": "N",
     "memory": "SIZE",
+    "lock_timeout": "TIME",
+    "statement_timeout": "TIME",
 }
 _HELP = {
     "source": "Read from here instead of what pipeline.toml says.",

@@ -5,6 +5,7 @@ The only file that joins steps and connectors.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -24,22 +25,25 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import polars as pl
+import pyarrow as pa
 
 from connectors import registry
 from connectors.contract import Load, Part, Plan, Source, Table
 from connectors.csv_file import CsvOptions
-from connectors.errors import ConfigError, GateClosed, Interrupted, TranshipError, shown
+from connectors.errors import ConfigError, GateClosed, Interfered, Interrupted, TranshipError, shown
 from pipelines import identify, inspection, mapping, normalise, report, stage, validate
 from pipelines.inspection import Inspection
 from pipelines.mapping import ColumnMap
 from pipelines.report import Counts, Report
-from pipelines.settings import Reading, Settings, limit, load
-from pipelines.stage import APPLY_STEP, IDENTIFY_STEP, PLAN_STEP, STAGE_STEP, BatchCounts, RunDirectory
+from pipelines.settings import Reading, Settings, limit, load, seconds
+from pipelines.stage import APPLY_STEP, IDENTIFY_STEP, PLAN_STEP, STAGE_STEP, BatchCounts, EarlierStage, RunDirectory
 from schemas import faults
 
 log = logging.getLogger("tranship")
 
 _AMBIGUOUS = "identity.ambiguous_email"
+_PAUSES = (0.2, 1, 3, 8)
+"""Seconds before the destination is tried again."""
 
 
 class Observer(Protocol):
@@ -111,6 +115,7 @@ def run(settings: Settings, observer: Observer | None = None, *, now: datetime |
                 {
                     "settings": _public(settings),
                     "work": work,
+                    "reading": _reading(settings, columns),
                     "source": source.fingerprint(),
                     "columns": dict(columns.fields),
                 },
@@ -174,7 +179,11 @@ def _open_source(settings: Reading) -> Source:
 
 
 def _open_table(settings: Settings) -> Table:
-    return registry.open_table(settings.destination, {"raw": settings.raw, "memory": settings.memory})
+    options = {
+        **{"raw": settings.raw, "memory": settings.memory},
+        **{name: seconds(getattr(settings, name)) for name in ("lock_timeout", "statement_timeout")},
+    }
+    return registry.open_table(settings.destination, options)
 
 
 def _public(settings: Settings) -> dict[str, Any]:
@@ -187,8 +196,25 @@ def _work(settings: Settings, source: Source) -> str:
     prints = source.fingerprint()
     if any(print_["size"] is None for print_ in prints):
         return ""
-    said = settings.model_dump(mode="json", exclude={"state_dir", "workers", "memory"})
+    said = settings.model_dump(
+        mode="json", exclude={"state_dir", "workers", "memory", "lock_timeout", "statement_timeout"}
+    )
     return hashlib.sha256(json.dumps([said, prints], sort_keys=True).encode()).hexdigest()
+
+
+def _reading(settings: Settings, columns: ColumnMap) -> str:
+    """All that decides what records become, but for the records: two runs in which it is equal read alike."""
+    here = Path(__file__).parent.parent
+    program = [
+        (file.name, file.stat().st_size, file.stat().st_mtime_ns)
+        for package in ("connectors", "pipelines", "schemas")
+        for file in sorted((here / package).rglob("*"))
+        if file.suffix in (".py", ".csv")
+    ]
+    said = settings.model_dump(mode="json", include={"timezone", "date_format", "blocked"})
+    mapped = [list(columns.fields.items()), columns.extra, list(columns.defaults.items())]
+    libraries = [pl.__version__, pa.__version__]
+    return hashlib.sha256(json.dumps([program, libraries, said, mapped]).encode()).hexdigest()
 
 
 def _continued(state_dir: Path, work: str) -> RunDirectory | None:
@@ -225,10 +251,7 @@ class _Run:
         try:
             self._stage(source, columns, wire)
             load = self._identify(columns)
-            self._make_plan(load, table)
-            self._gate()
-            if not self._settings.dry_run:
-                self._apply(load, table)
+            self._carry_out(load, table)
             return self._end(started, None, None)
         except GateClosed as error:
             error.report = self._end(started, "stopped", error)
@@ -275,12 +298,20 @@ class _Run:
             )
             return
         assert source is not None  # noqa: S101  (only a finished stage is continued without one)
+        state_dir = self._settings.state_dir
+        earlier = stage.earlier_stage(state_dir, self._directory.manifest["reading"])
+        parts: list[BatchCounts] = []
         with self._timed("read", source.size):
-            for position, counts in self._batches(source, columns):
+            for position, counts in self._batches(source, columns, earlier):
+                parts.append(counts)
                 self._tally.add(counts)
                 self._observer.advanced(position, self._tally.read)
+        known = sum(part.read for number, part in enumerate(parts) if part is earlier.parts.get(number))
+        if known:
+            self._notes.append(f"{known:,} records are as run {earlier.run_id} has read them")
+            self._observer.note(self._notes[-1])
         tally = self._tally
-        self._directory.complete()
+        self._directory.complete(parts)
         self._directory.manifest["wire"] = wire
         self._directory.finish(
             STAGE_STEP,
@@ -296,7 +327,7 @@ class _Run:
             },
         )
 
-    def _batches(self, source: Source, columns: ColumnMap) -> Iterator[tuple[int, BatchCounts]]:
+    def _batches(self, source: Source, columns: ColumnMap, earlier: EarlierStage) -> Iterator[tuple[int, BatchCounts]]:
         """Parts are turned into staged batches side by side; what comes back is in the order of the source."""
         spelling = normalise.Spelling(
             self._settings.timezone, self._settings.date_format, frozenset(self._settings.blocked)
@@ -305,7 +336,8 @@ class _Run:
             ahead: deque[tuple[int, Future[BatchCounts]]] = deque()
             try:
                 for number, part in enumerate(source.parts()):
-                    ahead.append((part.position, pool.submit(self._put_away, number, part, columns, spelling)))
+                    work = pool.submit(self._put_away, number, part, columns, spelling, earlier)
+                    ahead.append((part.position, work))
                     if len(ahead) > self._settings.workers + 1:
                         position, future = ahead.popleft()
                         yield position, future.result()
@@ -316,15 +348,21 @@ class _Run:
                 for _, future in ahead:
                     future.cancel()
 
-    def _put_away(self, number: int, part: Part, columns: ColumnMap, spelling: normalise.Spelling) -> BatchCounts:
+    def _put_away(
+        self, number: int, part: Part, columns: ColumnMap, spelling: normalise.Spelling, earlier: EarlierStage
+    ) -> BatchCounts:
+        digest = part.digest()
+        known = self._directory.adopt(number, digest, earlier)
+        if known is not None:
+            return known
         batch = part.read()
         if batch.records.is_empty():
-            return self._directory.add(number, batch, None, faults.no_reasons())
+            return self._directory.add(number, batch, None, faults.no_reasons(), digest)
         batch_columns = (
             columns if set(columns.fields) <= set(batch.records.columns) else _present(columns, batch.records)
         )
         normalised = normalise.customers(batch.records, batch_columns, spelling)
-        return self._directory.add(number, batch, normalised, validate.faults(normalised))
+        return self._directory.add(number, batch, normalised, validate.faults(normalised), digest)
 
     def _identify(self, columns: ColumnMap) -> Load:
         with self._timed("identify", None):
@@ -355,6 +393,7 @@ class _Run:
             workspace=self._directory.path,
             started_at=self._directory.manifest["started_at"],
             ledger={"read": self._tally.read, "rejected": self._tally.rejected, "merged": merged},
+            say=self._observer.note,
         )
 
     def _decide(self) -> dict[str, Any]:
@@ -389,6 +428,26 @@ class _Run:
             "first_ambiguous": first,
         }
 
+    def _carry_out(self, load: Load, table: Table) -> None:
+        """Plan, gate and apply; anew where the destination undid it all and another time may go better."""
+        before = copy.deepcopy(self._tally), list(self._notes)
+        for pause in (*_PAUSES, None):
+            try:
+                self._make_plan(load, table)
+                self._gate()
+                if not self._settings.dry_run:
+                    self._apply(load, table)
+                return
+            except Interfered as error:
+                if pause is None:
+                    raise Interfered(
+                        f"{error} Tried {len(_PAUSES) + 1} times. If it was cut off while committing, this finds out: "
+                        f"tranship resume {self._directory.run_id}"
+                    ) from error
+                self._observer.note(f"{error} Once more in {pause:g} s.")
+                time.sleep(pause)
+                self._tally, self._notes = copy.deepcopy(before[0]), list(before[1])
+
     def _make_plan(self, load: Load, table: Table) -> None:
         with self._timed("plan", None):
             done = self._directory.done(PLAN_STEP)
@@ -396,7 +455,10 @@ class _Run:
                 # It died between the commit and the report: the plan as it was then is what was done.
                 self._directory.finish(APPLY_STEP, {})
             else:
+                earlier = Counter((done or {}).get("retracted", {}))
                 done = self._planned(table.plan(load))
+                # What an earlier plan took back is gone from the warnings.
+                done["retracted"] = dict(Counter(done["retracted"]) + earlier)
                 self._directory.finish(PLAN_STEP, done)
         self._plan = Plan(
             Path(done["rows"]), done["counts"], done["changed_fields"], done["existing"], tuple(done["notes"])

@@ -34,6 +34,13 @@ Limit = Annotated[
 ]
 """A count (`20`) or a share (`2%`)."""
 
+Duration = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    Field(pattern=r"^\d+(ms|s|min|h)$|^0$"),
+]
+"""A number with its unit (`30s`, `10min`), or 0."""
+
 
 class Reading(BaseModel):
     """What can be said about a source: how its files are written and what its columns and values mean."""
@@ -108,6 +115,13 @@ class Settings(Reading):
         "600MB",
         pattern=r"^\d+(MB|GB)$",
         description="What the destination database may use before it spills to disk, as 600MB or 2GB.",
+    )
+    lock_timeout: Duration = Field(
+        "10min",
+        description="How long to wait for others who write to the same table of a server: 30s, 10min; 0 is for ever.",
+    )
+    statement_timeout: Duration = Field(
+        "0", description="How long a single statement may take at a server: 30min, 2h; 0 is for ever."
     )
 
     @model_validator(mode="after")
@@ -184,6 +198,12 @@ def _settled(kind: type[_S], flags: Mapping[str, Any], environment: Mapping[str,
 def limit(value: str, of: int) -> float:
     """A limit as a number of records: `2%` of these, or `20`."""
     return float(value[:-1]) / 100 * of if value.endswith("%") else float(value)
+
+
+def seconds(value: str) -> float:
+    """A duration in seconds: `10min` is 600."""
+    number = value.rstrip("himsn")
+    return float(number) * {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "": 1}[value[len(number) :]]
 
 
 def _read(file: Path) -> dict[str, Any]:

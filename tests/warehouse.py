@@ -1,4 +1,6 @@
-"""A folder with a DuckDB file and a state directory, in which tests run the real pipeline and look at what it left."""
+"""A folder with a state directory and a DuckDB file, or a Postgres database, in which tests run the real pipeline and
+look at what it left.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import Any
 
 import duckdb
 import polars as pl
+from postgres_server import Database
 
 from pipelines import run as flow
 from pipelines import settings
@@ -55,6 +58,33 @@ class Warehouse:
     def column(self, column: str, *, table: str = "customers") -> list[Any]:
         """One column, sorted."""
         return [row["value"] for row in self.rows(f"SELECT {column} AS value FROM {table} ORDER BY ALL")]
+
+
+@dataclass(frozen=True)
+class PostgresWarehouse:
+    """A database, filled by `load`, prepared by `do`, read by `rows`; its runs live in `folder`."""
+
+    folder: Path
+    database: Database
+
+    def address(self, table: str = "customers") -> str:
+        return f"{self.database.url}?table={table}"
+
+    def load(self, source: Sequence[Record] | Path | str, *, table: str = "customers", **options: Any) -> Report:
+        """Run the pipeline from records (written as CSV), a file or an address, into a table."""
+        return Warehouse(self.folder).load(source, **{"destination": self.address(table), **options})
+
+    def do(self, *statements: str) -> None:
+        """Run SQL in the database."""
+        self.database.do(*statements)
+
+    def rows(self, query: str = "SELECT * FROM customers ORDER BY customer_key") -> list[dict[str, Any]]:
+        """What a query gives, as Python values."""
+        return self.database.rows(query)
+
+    def column(self, column: str, *, table: str = "customers") -> list[Any]:
+        """One column, sorted, nulls last."""
+        return [row["value"] for row in self.rows(f"SELECT {column} AS value FROM {table} ORDER BY 1")]
 
 
 def write_csv(path: Path, records: Sequence[Record], columns: Sequence[str] = ()) -> Path:

@@ -14,17 +14,25 @@ from warehouse import Record, Warehouse, fates, write_csv
 from connectors import registry
 from connectors.contract import Batch, Layout
 from connectors.csv_file import CsvOptions
-from connectors.duckdb_table import RUN
+from connectors.customer_table import RUN
 from connectors.errors import ConfigError, GateClosed
 from connectors.registry import CONNECTORS
+from schemas.customer import KEY
 from schemas.faults import BROKEN
 
-ENDS: dict[str, Callable[[Path], str]] = {
-    "csv": lambda folder: str(folder / "end.csv"),
-    "duckdb": lambda folder: f"duckdb:///{folder}/end.duckdb?table=people",
-    "parquet": lambda folder: str(folder / "end.parquet"),
+ENDS: dict[str, Callable[[Path, str], str]] = {
+    "csv": lambda folder, _: str(folder / "end.csv"),
+    "duckdb": lambda folder, _: f"duckdb:///{folder}/end.duckdb?table=people",
+    "parquet": lambda folder, _: str(folder / "end.parquet"),
+    "postgresql": lambda _, database: f"{database}?table=people",
 }
-"""Where each connector's end is made in a test."""
+"""Where each connector's end is made in a test, given a folder and, where it needs one, an empty database."""
+
+SERVED = ("postgresql",)
+"""Connectors that need a server."""
+
+NOWHERE = "postgresql://127.0.0.1:1/nowhere"
+OPTIONS: dict[str, Any] = {"raw": False, "memory": "100MB", "lock_timeout": 10.0, "statement_timeout": 0.0}
 
 READERS = [name for name, connector in CONNECTORS.items() if connector.abilities.reads]
 WRITERS = [name for name, connector in CONNECTORS.items() if connector.abilities.writes]
@@ -70,11 +78,12 @@ POOR = {"external_id": None, "email": "cy@acme.com", "name": "Cy"}
 
 
 class End:
-    """One connector's end in a folder: filled by the pipeline, read through the contract."""
+    """One connector's end in a folder or database: filled by the pipeline, read through the contract."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
+    def __init__(self, kind: str, folder: Path, request: pytest.FixtureRequest) -> None:
         self.kind = kind
-        self.address = ENDS[kind](folder)
+        self.database = request.getfixturevalue("postgres_database").url if kind in SERVED else NOWHERE
+        self.address = ENDS[kind](folder, self.database)
         self.warehouse = Warehouse(folder)
 
     def fill(self, source: list[Record] | Path, **options: Any) -> dict[str, int]:
@@ -94,22 +103,27 @@ class End:
     def customers(self) -> list[dict[str, Any]]:
         """What the pipeline makes of this end, through a table of its own."""
         self.warehouse.load(self.address, table="read_back", allow_empty=True)
-        return self.warehouse.rows(f"SELECT * EXCLUDE ({RUN}) FROM read_back ORDER BY ALL")
+        return self._meant("read_back")
 
     def customers_of(self, source: list[Record]) -> list[dict[str, Any]]:
         """What the pipeline makes of these records, by the direct way."""
         self.warehouse.load(source, table="direct")
-        return self.warehouse.rows(f"SELECT * EXCLUDE ({RUN}) FROM direct ORDER BY ALL")
+        return self._meant("direct")
+
+    def _meant(self, table: str) -> list[dict[str, Any]]:
+        """The customers of a table; metadata read, since a database may write the same JSON otherwise."""
+        rows = self.warehouse.rows(f"SELECT * EXCLUDE ({RUN}) FROM {table} ORDER BY {KEY}")
+        return [{**row, "metadata": json.loads(row["metadata"] or "null")} for row in rows]
 
 
 @pytest.fixture(params=READERS)
 def reader(request: pytest.FixtureRequest, tmp_path: Path) -> End:
-    return End(request.param, tmp_path)
+    return End(request.param, tmp_path, request)
 
 
 @pytest.fixture(params=WRITERS)
 def writer(request: pytest.FixtureRequest, tmp_path: Path) -> End:
-    return End(request.param, tmp_path)
+    return End(request.param, tmp_path, request)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +146,7 @@ def test_the_registry_is_sorted_and_named_once() -> None:
 
 @pytest.mark.parametrize("kind", CONNECTORS)
 def test_an_address_leads_to_its_connector(kind: str, tmp_path: Path) -> None:
-    assert registry.kind_of(ENDS[kind](tmp_path)) == kind
+    assert registry.kind_of(ENDS[kind](tmp_path, NOWHERE)) == kind
     assert registry.kind_of(CONNECTORS[kind].example) == kind
 
 
@@ -229,7 +243,7 @@ def test_a_fingerprint_fits_into_a_manifest(reader: End) -> None:
 
 
 def test_what_does_not_exist_is_answered_in_words(reader: End) -> None:
-    with pytest.raises(ConfigError, match="end"):
+    with pytest.raises(ConfigError, match="people" if reader.kind in SERVED else "end"):
         registry.open_source(reader.address, CsvOptions()).layouts()
 
 
@@ -320,7 +334,7 @@ def test_the_plan_has_a_row_for_each_survivor(writer: End) -> None:
 
 def test_a_run_that_nobody_made_is_not_applied(writer: End) -> None:
     writer.fill([RICH])
-    table = registry.open_table(writer.address, {"raw": False, "memory": "100MB"})
+    table = registry.open_table(writer.address, OPTIONS)
     try:
         assert not table.applied("20240101T000000-abcdef")
     finally:
@@ -337,9 +351,9 @@ def test_what_is_half_written_leaves_no_trace(writer: End) -> None:
     assert set(writer.warehouse.folder.iterdir()) == files
 
 
-def test_a_missing_folder_is_answered_in_words(writer: End, tmp_path: Path) -> None:
+def test_a_missing_folder_or_database_is_answered_in_words(writer: End, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
-        registry.open_table(ENDS[writer.kind](tmp_path / "nowhere"), {"raw": False, "memory": "100MB"})
+        registry.open_table(ENDS[writer.kind](tmp_path / "nowhere", f"{writer.database}_nowhere"), OPTIONS)
 
 
 # Between any two -------------------------------------------------------------------------------------------------
@@ -349,14 +363,16 @@ PAIRS = [(source, destination) for source in READERS for destination in WRITERS 
 
 
 @pytest.mark.parametrize(("source", "destination"), PAIRS)
-def test_customers_move_from_any_end_to_any_other(source: str, destination: str, tmp_path: Path) -> None:
+def test_customers_move_from_any_end_to_any_other(
+    source: str, destination: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     for name in ("a", "b", "direct"):
         (tmp_path / name).mkdir()
-    start, end = End(source, tmp_path / "a"), End(destination, tmp_path / "b")
+    start, end = End(source, tmp_path / "a", request), End(destination, tmp_path / "b", request)
     start.fill([RICH, POOR])
     end.warehouse.load(start.address, destination=end.address)
 
-    direct = End("csv", tmp_path / "direct").customers_of([RICH, POOR])
+    direct = End("csv", tmp_path / "direct", request).customers_of([RICH, POOR])
     assert end.customers() == direct
 
 

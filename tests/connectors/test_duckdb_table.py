@@ -13,9 +13,10 @@ import polars as pl
 import pytest
 from warehouse import Warehouse, fates, plan, rejects
 
-from connectors.duckdb_table import DELETED, KEY, LEDGER, RUN, parse
+from connectors.customer_table import DELETED, LEDGER, RUN
+from connectors.duckdb_table import parse
 from connectors.errors import ConfigError, ConnectorError, GateClosed, Refused, Unreachable
-from schemas.customer import COLUMNS
+from schemas.customer import COLUMNS, KEY
 
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}
@@ -625,6 +626,13 @@ def test_a_column_with_a_default_is_filled_by_it(warehouse: Warehouse) -> None:
     assert warehouse.column("place") == [1, 2]
 
 
+def test_a_column_that_the_source_lacks_gets_its_default(warehouse: Warehouse) -> None:
+    warehouse.do("CREATE TABLE customers (id VARCHAR, name VARCHAR, status VARCHAR NOT NULL DEFAULT 'active')")
+
+    assert fates(warehouse.load([ANN])) == {"created": 1}
+    assert warehouse.column("status") == ["active"]
+
+
 def test_a_record_without_a_value_that_the_table_wants_is_refused(warehouse: Warehouse) -> None:
     warehouse.do("CREATE TABLE customers (external_id VARCHAR, name VARCHAR, country VARCHAR NOT NULL)")
     report = warehouse.load([{**ANN, "country": "DE"}, {**BOB, "country": None}])
@@ -1071,7 +1079,7 @@ def test_a_dry_run_leaves_the_table_alone(warehouse: Warehouse) -> None:
 def test_rows_and_ledger_stand_or_fall_together(warehouse: Warehouse) -> None:
     warehouse.load([ANN])
     before = warehouse.rows()
-    warehouse.do(f"ALTER TABLE {LEDGER} ADD COLUMN signed_by VARCHAR")
+    warehouse.do(f"ALTER TABLE {LEDGER} DROP COLUMN merged")
 
     with pytest.raises(ConnectorError, match="as before"):
         warehouse.load([{**ANN, "name": "Anna"}, BOB])

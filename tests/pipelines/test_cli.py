@@ -475,6 +475,8 @@ def test_every_setting_goes_from_command_to_command() -> None:
         state_dir=Path("elsewhere"),
         workers=3,
         memory="2GB",
+        lock_timeout="30s",
+        statement_timeout="2h",
     )
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)

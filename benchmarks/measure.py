@@ -1,0 +1,320 @@
+"""What the benchmarks share: inputs, contenders measured in turns, each in a process of its own, and their table.
+
+The process that measures stays small (standard library only): what a child reports as its peak begins at the size of
+the process that forked it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import venv
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+MB = 1_000_000
+SAMPLE_SECONDS = 0.02
+TRANSHIP = "Tranship"
+# The peers' versions. Of ingestr the last whose wheel holds the program; later ones download it when first run.
+DLT = ("dlt[duckdb,postgres,parquet]==1.31.0", "adbc-driver-postgresql==1.13.0")
+INGESTR = ("ingestr==1.0.78",)
+
+
+Counts = Mapping[str, int]
+Reasons = dict[str, str]
+
+
+class NotMeasuredError(Exception):
+    """Why a peer cannot be measured here, in one line."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A generated input, and what a right load of it counts."""
+
+    csv: Path
+    parquet: Path
+    expected: Counts
+
+    def fresh(self) -> Counts:
+        """What a load into an empty table counts."""
+        wanted = {name: self.expected[name] for name in ("read", "rejected", "merged", "created")}
+        return {**wanted, "updated": 0, "unchanged": 0}
+
+    def again(self) -> Counts:
+        """What a second load counts."""
+        return {**self.fresh(), "created": 0, "unchanged": self.expected["created"]}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One child process: wall seconds, peaks in bytes; anonymous is null where the system has no figure."""
+
+    seconds: float
+    resident: int
+    anonymous: int | None
+
+
+@dataclass
+class Series:
+    """The runs of one contender in one case."""
+
+    runs: list[Run] = field(default_factory=list)
+
+    def seconds(self) -> float:
+        return statistics.median(run.seconds for run in self.runs)
+
+    def resident(self) -> float:
+        return statistics.median(run.resident for run in self.runs)
+
+    def anonymous(self) -> float | None:
+        known = [run.anonymous for run in self.runs if run.anonymous is not None]
+        return statistics.median(known) if known else None
+
+    def private(self) -> float:
+        """Pages of mapped input aside where the system can tell, else all resident pages."""
+        anonymous = self.anonymous()
+        return self.resident() if anonymous is None else anonymous
+
+
+Results = dict[tuple[str, str], Series]  # by case and contender
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A program that loads a file into a table; its command takes `{input}`, `{db}` and `{state}`.
+
+    `cases` names its inputs, loaded one after the other; `expected` what its report, JSON on stdout, must count.
+    Without a `required` one there is nothing to compare with.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    cases: Mapping[str, Path]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    expected: Mapping[str, Counts] = field(default_factory=dict)
+    required: bool = True
+
+    def measure(self, folder: Path, database: Database, results: Results) -> None:
+        """All its cases over one new database."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with database(folder) as (address, settle):
+            names = {"db": address, "state": str(folder / "state")}
+            for case, source in self.cases.items():
+                settle()
+                command = [part.format(input=source, **names) for part in self.command]
+                run = measured(command, self.environment, folder / "output")
+                if case in self.expected:
+                    _check(json.loads((folder / "output").read_text(encoding="utf-8")), self.expected[case])
+                results.setdefault((case, self.name), Series()).runs.append(run)
+        shutil.rmtree(folder)
+
+
+Database = Callable[[Path], AbstractContextManager[tuple[str, Callable[[], None]]]]
+"""From a folder to a new database: its address, and what brings it to rest before each case."""
+
+
+def in_turns(contenders: Sequence[Contender], repeats: int, out: Path, database: Database) -> tuple[Results, Reasons]:
+    """Rounds of all contenders, the order moving on from round to round; and why one could not be measured."""
+    for source in {source for contender in contenders for source in contender.cases.values()}:
+        _warm(source)
+    results: Results = {}
+    unmeasured: Reasons = {}
+    for number in range(repeats):
+        turn = number % len(contenders)
+        for contender in [*contenders[turn:], *contenders[:turn]]:
+            if contender.name in unmeasured:
+                continue
+            say(f"round {number + 1} of {repeats}: {contender.name}, {', '.join(contender.cases)}")
+            try:
+                contender.measure(out / "work", database, results)
+            except NotMeasuredError as error:
+                if contender.required:
+                    raise SystemExit(f"bench: {contender.name}: {error}") from None
+                unmeasured[contender.name] = str(error)
+    return results, unmeasured
+
+
+def measured(command: Sequence[str], variables: Mapping[str, str], output: Path) -> Run:
+    """Run to the end; raises NotMeasuredError if it fails."""
+    with output.open("wb") as out, output.with_suffix(".err").open("wb") as err:
+        begin = time.perf_counter()
+        child = subprocess.Popen(command, stdout=out, stderr=err, cwd=ROOT, env={**os.environ, **variables})
+        sampler = _Sampler(child.pid)
+        sampler.start()
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - begin
+        child.returncode = os.waitstatus_to_exitcode(status)
+        sampler.stopped.set()
+        sampler.join()
+    if child.returncode:
+        said = (output.with_suffix(".err").read_text(errors="replace") + output.read_text(errors="replace")).split("\n")
+        last = next((line.strip() for line in reversed(said) if line.strip()), "nothing said")
+        raise NotMeasuredError(f"exit {child.returncode}: {last[:200]}")
+    scale = 1 if sys.platform == "darwin" else 1024
+    return Run(seconds, usage.ru_maxrss * scale, sampler.peak or None)
+
+
+class _Sampler(threading.Thread):
+    """Peak of the anonymous pages of a process, looked at every few milliseconds (Linux)."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.status = Path(f"/proc/{pid}/status")
+        self.peak = 0
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.wait(SAMPLE_SECONDS):
+            try:
+                lines = self.status.read_text().splitlines()
+            except OSError:
+                return
+            kilobytes = (int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
+            self.peak = max(self.peak, sum(kilobytes) * 1024)
+
+
+def _check(report: Mapping[str, Counts], wanted: Counts) -> None:
+    """A fast run that lost a record is not measured."""
+    counts = report["counts"]
+    wrong = {name: (counts[name], value) for name, value in wanted.items() if counts[name] != value}
+    if wrong:
+        raise SystemExit(f"bench: Tranship counted wrongly (counted, expected): {wrong}")
+
+
+def generated(folder: Path, rows: int, seed: int, *, change: float = 0.0) -> Data:
+    """The input of these rows, made if it is not there; named for the generator that made it."""
+    sources = (HERE / "generate.py", HERE / "countries.csv")
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
+    out = folder / f"{rows}-{seed}{f'-{change:g}' if change else ''}-{digest}"
+    if not (out / "expected.json").exists():
+        say(f"generating {rows:,} records" + (f", {change:.0%} changed" if change else ""))
+        options = ("--rows", str(rows), "--seed", str(seed), "--change", str(change), "--out", str(out))
+        command = [sys.executable, str(HERE / "generate.py"), *options]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    expected = json.loads((out / "expected.json").read_text(encoding="utf-8"))
+    return Data(out / "customers.csv", out / "customers.parquet", expected)
+
+
+def environment(folder: Path, *requirements: str) -> Path:
+    """A virtual environment with these packages, made if it is not there; its folder of programs."""
+    programs = folder / ("Scripts" if os.name == "nt" else "bin")
+    done = folder / hashlib.sha256(" ".join(requirements).encode()).hexdigest()[:16]
+    if not done.exists():
+        say(f"installing {' '.join(requirements)}")
+        shutil.rmtree(folder, ignore_errors=True)
+        venv.create(folder, with_pip=True)
+        pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", *requirements]
+        answer = subprocess.run(pip, capture_output=True, text=True, check=False)
+        if answer.returncode:
+            raise NotMeasuredError(f"cannot be installed: {answer.stderr.strip().splitlines()[-1][:200]}")
+        done.touch()
+    return programs
+
+
+def table(results: Results, rows: int, base: str) -> Iterator[str]:
+    """The results in Markdown, each beside the contender `base` in the same case."""
+    yield f"| {rows:,} records | contender | seconds (min to max) | peak MB | anonymous MB | time | memory |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for (case, name), series in results.items():
+        all_seconds = [run.seconds for run in series.runs]
+        spread = f"{series.seconds():.2f} ({min(all_seconds):.2f} to {max(all_seconds):.2f})"
+        anonymous = series.anonymous()
+        cells = [case, name, spread, f"{series.resident() / MB:,.0f}"]
+        cells.append("" if anonymous is None else f"{anonymous / MB:,.0f}")
+        beside = results.get((case, base))
+        if beside:
+            cells.append(f"{series.seconds() / beside.seconds():.2f}x")
+            cells.append(f"{series.resident() / beside.resident():.2f}x")
+        yield "| " + " | ".join(cells + [""] * (7 - len(cells))) + " |"
+
+
+def promises(targets: Sequence[tuple[str, float, float, str]]) -> Iterator[str]:
+    """Each target in Markdown: its name, what was measured, at most how much, and the unit of both."""
+    yield "| target | at most | measured | holds |"
+    yield "| --- | --- | --- | --- |"
+    for name, value, limit, unit in targets:
+        digits = 0 if unit == " MB" else 2
+        holds = "yes" if value <= limit else "no"
+        yield f"| {name} | {limit:.{digits}f}{unit} | {value:.{digits}f}{unit} | {holds} |"
+
+
+def parsed(parser: argparse.ArgumentParser, peers: Iterable[str], out: Path) -> argparse.Namespace:
+    """The arguments, with those that all benchmarks have; `peers` is a list of known names, the folder `out` exists."""
+    known = ", ".join(peers)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are of these")
+    parser.add_argument("--peers", default="", help=f"also measure these, comma-separated: {known}")
+    parser.add_argument("--out", type=Path, default=out, help="folder of all that is written")
+    args = parser.parse_args()
+    args.peers = [name.strip() for name in args.peers.split(",") if name.strip()]
+    unknown = sorted(set(args.peers) - set(peers))
+    if unknown:
+        parser.error(f"unknown peer {', '.join(unknown)}; known: {known}")
+    if args.rows < 1 or args.repeats < 1:
+        parser.error("--rows and --repeats must be at least 1")
+    args.out = args.out.resolve()
+    args.out.mkdir(parents=True, exist_ok=True)
+    return args
+
+
+def installed(
+    names: Sequence[str], peers: Mapping[str, Callable[..., Contender]], *given: Data | Path
+) -> tuple[list[Contender], Reasons]:
+    """The peers of these names, made of what is given; and why one cannot be installed."""
+    contenders: list[Contender] = []
+    missing: Reasons = {}
+    for name in names:
+        try:
+            contenders.append(peers[name](*given))
+        except (NotMeasuredError, OSError, subprocess.SubprocessError) as error:
+            missing[name] = str(error)
+    return contenders, missing
+
+
+def ordered(results: Results, cases: Sequence[str], contenders: Sequence[str]) -> Results:
+    keys = sorted(results, key=lambda key: (cases.index(key[0]), contenders.index(key[1])))
+    return {key: results[key] for key in keys}
+
+
+def kept(out: Path, name: str, lines: Sequence[str], facts: Mapping[str, object], results: Results) -> str:
+    """Write name.md and name.json; the latter is returned."""
+    (out / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    series = [{"case": case, "contender": who, **asdict(found)} for (case, who), found in results.items()]
+    raw = json.dumps({**facts, "series": series}, indent=2)
+    (out / f"{name}.json").write_text(raw + "\n", encoding="utf-8")
+    return raw
+
+
+def machine(*packages: str) -> str:
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    python = platform.python_version()
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, Python {python}, {versions}"
+
+
+def say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def _warm(path: Path) -> None:
+    """Into the page cache, so that the first contender is not the one that pays for the disk."""
+    with path.open("rb") as file:
+        while file.read(1 << 24):
+            pass

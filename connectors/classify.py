@@ -1,0 +1,365 @@
+"""The comparison of a run's survivors with a table of customers: one logic for every database, in SQL of DuckDB.
+
+A DuckDB table is compared where it lies. Of a table elsewhere only the keys and a hash of each row are held here, as
+they stream past; columns come again for the rows that differ. So memory grows by bytes per customer, and what the
+other side does is read a table once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+
+from connectors.contract import Load, Plan
+from connectors.customer_table import (
+    DELETED,
+    RUN,
+    TYPE_OF,
+    Stored,
+    Target,
+    id_or_email,
+    literal,
+    new_key,
+    quoted,
+)
+from schemas.customer import KEY
+
+
+class Held(Protocol):
+    """The table that survivors are compared with, as relations of the connection that compares."""
+
+    place: str
+    """What tells a row `t` from all others: a BIGINT, as SQL."""
+
+    def see_survivors(self) -> None:
+        """Make `_survivors`: the survivors in their columns, and in `_as_<field>` what only the server knows."""
+        ...
+
+    def see_table(self, select: str) -> None:
+        """Make `_table`, a view or table of `SELECT {select} FROM <the table> t`."""
+        ...
+
+    def undecided(self) -> str:
+        """A relation that has, in the table's own columns, the rows that `_plan` has not decided on, and `place`.
+
+        From then on `_as_<field>` of these rows is exact.
+        """
+        ...
+
+    def object(self) -> int:
+        """Refuse in `_plan` the creates and updates that the database would refuse; how many."""
+        ...
+
+
+def see_survivors(run: duckdb.DuckDBPyConnection, load: Load, also: str = "", joined: str = "") -> None:
+    """Make the view `_survivors`, with further expressions and joins if these are given."""
+    files = ", ".join(map(literal, load.survivors.files))
+    typed = {**TYPE_OF, "metadata": "VARCHAR", "_row": "UBIGINT", "_email_blocked": "BOOLEAN"}
+    nobody = ", ".join(f"NULL::{dtype} AS {quoted(name)}" for name, dtype in typed.items())
+    whole = (
+        f"SELECT * FROM read_parquet([{files}]) s "
+        f"ANTI JOIN read_parquet({literal(load.survivors.dropped)}) d ON s._row = d.row"
+        if load.survivors.files
+        else f"SELECT {nobody} WHERE false"
+    )
+    if also:
+        whole = f"SELECT s.*{also} FROM ({whole}) s{joined}"
+    run.execute(f"CREATE OR REPLACE TEMP VIEW _survivors AS {whole}").fetchall()
+
+
+def plan_fresh(
+    run: duckdb.DuckDBPyConnection, load: Load, rows: Path, stored: Sequence[Stored] = (), notes: tuple[str, ...] = ()
+) -> Plan:
+    """Nothing is there: every survivor is created, or refused if only updates are allowed, or if a value of `stored`
+    does not fit. `_survivors` is there.
+    """
+    if load.mode == "update":
+        reason = "'not_there'"
+    else:
+        doubts = [at for at in stored if not at.fits_always]
+        reasons = [f"WHEN {at.misfit} THEN {literal(at.misfit_reason)}" for at in doubts]
+        reason = f"CASE {' '.join(reasons)} END" if reasons else "NULL::VARCHAR"
+    run.execute(
+        f"COPY (SELECT row, CASE WHEN reason IS NULL THEN 'create' ELSE 'refused' END AS action, reason, "
+        f"NULL::VARCHAR[] AS changed FROM (SELECT _row AS row, {reason} AS reason FROM _survivors s)) "
+        f"TO {literal(rows)} (FORMAT parquet)"
+    ).fetchall()
+    found = run.execute(f"SELECT action, count(*) FROM read_parquet({literal(rows)}) GROUP BY action").fetchall()
+    counts = dict.fromkeys(("create", "update", "unchanged", "refused", "ambiguous", "delete"), 0)
+    return Plan(rows, {**counts, **dict(found)}, notes=notes)
+
+
+class Classifier:
+    """The comparison of survivors and table, in temporary tables of one connection."""
+
+    def __init__(self, run: duckdb.DuckDBPyConnection, held: Held, target: Target, load: Load) -> None:
+        self._run, self._held, self._target, self._load = run, held, target, load
+        self._compared = [stored for stored in target.stored if stored.field in load.survivors.columns]
+
+    def plan(self, rows: Path, notes: tuple[str, ...]) -> Plan:
+        """Decide on every survivor and write the plan to `rows`; `_plan` and `_gone` stay for the write."""
+        run = self._run
+        self._held.see_survivors()
+        self._see_table()
+        existing = self._value("SELECT count(*) FROM _table")
+        self._match_ids()
+        self._match_emails()
+        self._refuse_by_mode()
+        self._refuse_who_cannot_be_found_again()
+        self._refuse_what_does_not_fit()
+        self._refuse_second_matches()
+        self._compare()
+        self._refuse_what_the_table_refuses()
+        self._find_gone()
+        run.execute(
+            f"COPY (SELECT row, action, reason, changed FROM _plan) TO {literal(rows)} (FORMAT parquet)"
+        ).fetchall()
+        counts = dict.fromkeys(("create", "update", "unchanged", "refused", "ambiguous"), 0)
+        counts |= dict(run.execute("SELECT action, count(*) FROM _plan GROUP BY action").fetchall())
+        counts["delete"] = self._value("SELECT count(*) FROM _gone")
+        changed = run.execute("SELECT f, count(*) FROM (SELECT unnest(changed) AS f FROM _plan) GROUP BY f").fetchall()
+        return Plan(rows, counts, dict(sorted(changed)), existing, notes)
+
+    def _value(self, sql: str) -> int:
+        return int(self._run.execute(sql).fetchall()[0][0])
+
+    def _do(self, sql: str) -> int:
+        """Run a statement; for INSERT, UPDATE and DELETE the number of rows."""
+        found = self._run.execute(sql).fetchall()
+        return int(found[0][0]) if found else 0
+
+    def _see_table(self) -> None:
+        target = self._target
+        deleted = f"t.{quoted(DELETED)} IS NOT NULL" if target.bookkeeping else "false"
+        ours = f"t.{quoted(RUN)} IS NOT NULL" if target.bookkeeping else "false"
+        hashed = ", ".join(f"t.{quoted(stored.column)}" for stored in self._compared) or "0"
+        must_differ = "".join(f", t.{quoted(at)} AS {quoted(_held(at))}" for at in self._must_differ())
+        self._held.see_table(
+            f"{self._held.place} AS target, {target.known_id} AS id, {target.known_email} AS mail, "
+            f"{id_or_email(target.known_id, target.known_email)} AS known, "
+            f"{deleted} AS deleted, {ours} AS ours, hash({hashed}) AS seen{must_differ}"
+        )
+
+    def _must_differ(self) -> dict[str, str]:
+        """Column → the survivor's value for it, of each column in which no value may stand twice."""
+        target = self._target
+        own = [] if target.by_id else ["email"]
+        found = {
+            stored.column: stored.value
+            for stored in target.stored
+            if stored.column in target.unique
+            or stored.field in own
+            or (stored.field == "external_id" and stored.at.dtype != "VARCHAR")
+        }
+        return found | ({target.key: f"CASE WHEN p.target IS NULL THEN {new_key('s')} END"} if target.key else {})
+
+    def _match_ids(self) -> None:
+        """Every survivor with the row of its external id or, where neither has one, of its e-mail. A hash of all
+        compared columns finds what is equal without carrying the columns through the join; what differs is looked
+        at column by column."""
+        wanted = ", ".join(stored.value for stored in self._compared) or "0"
+        self._do(
+            "CREATE OR REPLACE TEMP TABLE _plan AS SELECT s.row, t.target, NULL::VARCHAR AS action, "
+            "NULL::VARCHAR AS reason, NULL::VARCHAR[] AS changed, "
+            "s.wanted = t.seen AND NOT t.deleted AS same "
+            f"FROM (SELECT s._row AS row, {id_or_email(self._target.wanted_id, 's.email')} AS known, "
+            f"hash({wanted}) AS wanted FROM _survivors s) s LEFT JOIN _table t ON t.known = s.known"
+        )
+        self._do("CREATE OR REPLACE TEMP TABLE _unsure (target BIGINT)")
+        if self._value("SELECT count(*) FROM _plan") > self._load.survivors.count:
+            # One external id, several rows: whichever were written, the other would stay wrong.
+            several = "(SELECT row FROM _plan GROUP BY row HAVING count(*) > 1)"
+            self._do(f"INSERT INTO _unsure SELECT target FROM _plan WHERE row IN {several}")
+            self._do(
+                "CREATE OR REPLACE TEMP TABLE _plan AS SELECT row, "
+                "CASE WHEN count(*) = 1 THEN any_value(target) END AS target, "
+                "CASE WHEN count(*) > 1 THEN 'refused' END AS action, "
+                "CASE WHEN count(*) > 1 THEN 'matches_several' END AS reason, "
+                "NULL::VARCHAR[] AS changed, bool_and(same) AS same FROM _plan GROUP BY row"
+            )
+
+    def _match_emails(self) -> None:
+        """Rule 2 at the destination, both ways round.
+
+        A survivor without an id belongs to the one row with its e-mail; rows of customers that are in the run
+        by their id do not count, their e-mail is what the run says. A survivor with an id takes over the one
+        row that has its e-mail and no id, if no other customer, here or in the run, has that e-mail.
+        """
+        target = self._target
+        self._do("CREATE OR REPLACE TEMP TABLE _mail (row UBIGINT, target BIGINT, alone BOOLEAN)")
+        if not target.by_email:
+            return
+        ids = f"(SELECT {target.wanted_id} FROM _survivors s WHERE s.external_id IS NOT NULL)"
+        wanted = "true" if not target.by_id else "s.external_id IS NULL"
+        self._do(
+            "CREATE OR REPLACE TEMP TABLE _found AS SELECT s._row AS row, t.target, t.id, "
+            "s.external_id IS NULL AS alone FROM _survivors s JOIN _table t ON t.mail = s.email "
+            f"WHERE {wanted} AND NOT s._email_blocked"
+        )
+        usable = "true" if not target.by_id else f"(id IS NULL OR id NOT IN {ids})"
+        self._do(f"INSERT INTO _mail SELECT row, target, alone FROM _found WHERE {usable}")
+        if target.by_id:
+            self._match_nameless_rows(ids)
+        # same = false: these few are compared column by column.
+        self._do(
+            "UPDATE _plan SET target = m.target, same = false FROM "
+            "(SELECT row, min(target) AS target FROM _mail GROUP BY row HAVING count(*) = 1) m "
+            "WHERE _plan.row = m.row AND _plan.target IS DISTINCT FROM m.target"
+        )
+        self._do(
+            "UPDATE _plan SET action = CASE WHEN m.alone THEN 'ambiguous' ELSE 'refused' END, "
+            "reason = CASE WHEN NOT m.alone THEN 'matches_several' END "
+            "FROM (SELECT row, alone FROM _mail GROUP BY ALL HAVING count(*) > 1) m WHERE _plan.row = m.row"
+        )
+        self._do(
+            "INSERT INTO _unsure SELECT target FROM _mail WHERE row IN (SELECT row FROM _plan WHERE action IS NOT NULL)"
+        )
+
+    def _match_nameless_rows(self, ids: str) -> None:
+        """Survivors with an id that is not there yet, and rows of their e-mail that have no id."""
+        found = self._do(
+            "CREATE OR REPLACE TEMP TABLE _nameless AS SELECT s._row AS row, t.target, s.email AS mail "
+            "FROM _survivors s JOIN _plan p ON p.row = s._row AND p.target IS NULL AND p.action IS NULL "
+            "JOIN _table t ON t.mail = s.email "
+            "WHERE s.external_id IS NOT NULL AND NOT s._email_blocked AND t.id IS NULL"
+        )
+        if not found:
+            return
+        in_run = (
+            "SELECT s.email FROM _survivors s WHERE s.external_id IS NOT NULL AND NOT s._email_blocked "
+            "AND s.email IN (SELECT mail FROM _nameless) GROUP BY s.email HAVING count(*) > 1"
+        )
+        in_table = f"SELECT t.mail FROM _table t WHERE t.mail IN (SELECT mail FROM _nameless) AND t.id NOT IN {ids}"
+        self._do(
+            "INSERT INTO _mail SELECT row, target, false FROM _nameless "
+            f"WHERE mail NOT IN ({in_run}) AND mail NOT IN ({in_table}) "
+            "AND row IN (SELECT row FROM _nameless GROUP BY row HAVING count(*) = 1)"
+        )
+
+    def _refuse_by_mode(self) -> None:
+        if self._load.mode == "insert":
+            self._refuse("target IS NOT NULL", "already_there")
+        elif self._load.mode == "update":
+            self._refuse("target IS NULL", "not_there")
+
+    def _refuse(self, where: str, reason: str) -> None:
+        self._do(f"UPDATE _plan SET action = 'refused', reason = {literal(reason)} WHERE action IS NULL AND {where}")
+
+    def _refuse_who_cannot_be_found_again(self) -> None:
+        """The table has no place for what identifies them: every run would create them anew."""
+        target = self._target
+        if not target.by_email:
+            nobody, at = "s.external_id IS NULL", target.column("external_id")
+        elif not target.by_id:
+            nobody, at = "s.email IS NULL OR s._email_blocked", target.column("email")
+        else:
+            return
+        column = at.column if at else KEY
+        self._refuse(
+            f"target IS NULL AND row IN (SELECT s._row FROM _survivors s WHERE {nobody})",
+            f"identifies_nobody: {column}",
+        )
+
+    def _refuse_what_does_not_fit(self) -> None:
+        """Values that the column's type cannot hold, and nulls where the table wants a value."""
+        target, load = self._target, self._load
+        for stored in self._compared:
+            if not stored.fits_always:
+                self._refuse(
+                    f"row IN (SELECT s._row FROM _survivors s WHERE {stored.misfit})",
+                    stored.misfit_reason,
+                )
+        for stored in target.stored:
+            if stored.column in target.required:
+                erased = stored in self._compared and stored.erasable(load)
+                self._refuse(
+                    f"{'true' if erased else 'target IS NULL'} "
+                    f"AND row IN (SELECT s._row FROM _survivors s WHERE {stored.value} IS NULL)",
+                    f"must_have_a_value: {stored.column}",
+                )
+
+    def _refuse_second_matches(self) -> None:
+        """Two survivors that the table cannot tell apart: the first record of the run stays."""
+        at = self._target.column("external_id" if self._target.by_id else "email")
+        text = at is None or at.at.dtype == "VARCHAR"
+        self._refuse(
+            "row IN (SELECT row FROM _plan WHERE target IS NOT NULL AND action IS NULL "
+            f"{'AND target IN (SELECT target FROM _mail) ' if text else ''}"
+            "QUALIFY row_number() OVER (PARTITION BY target ORDER BY row) > 1)",
+            f"taken: {at.column if at else KEY}",
+        )
+
+    def _compare(self) -> None:
+        self._do("UPDATE _plan SET action = 'create' WHERE action IS NULL AND target IS NULL")
+        self._do("UPDATE _plan SET action = 'unchanged' WHERE action IS NULL AND same")
+        if not self._value("SELECT count(*) FROM _plan WHERE action IS NULL"):
+            return
+        rows = self._held.undecided()
+        differs = [
+            f"CASE WHEN {'' if stored.erasable(self._load) else f'{stored.value} IS NOT NULL AND '}"
+            f"{stored.value} IS DISTINCT FROM t.{quoted(stored.column)} THEN {literal(stored.field)} END"
+            for stored in self._compared
+        ]
+        if self._target.bookkeeping:
+            differs.append(f"CASE WHEN t.{quoted(DELETED)} IS NOT NULL THEN {literal(DELETED)} END")
+        self._do(
+            "CREATE OR REPLACE TEMP TABLE _differs AS SELECT p.row, "
+            f"list_filter([{', '.join(differs) or 'NULL::VARCHAR'}], lambda f: f IS NOT NULL) AS changed "
+            "FROM _plan p JOIN _survivors s ON s._row = p.row "
+            f"JOIN {rows} t ON {self._held.place} = p.target WHERE p.action IS NULL"
+        )
+        self._do(
+            "UPDATE _plan SET action = CASE WHEN len(d.changed) = 0 THEN 'unchanged' ELSE 'update' END, "
+            "changed = CASE WHEN len(d.changed) > 0 THEN d.changed END "
+            "FROM _differs d WHERE _plan.row = d.row"
+        )
+
+    def _refuse_repeated(self) -> None:
+        """Values that a unique column (or the key) has already, or that two survivors would bring: the first
+        record of the run stays, the others are refused. What one customer gives up now, another may have."""
+        # A refusal takes back what the record would have given up: look again until nothing is refused.
+        while sum(self._refuse_taken(column, value) for column, value in self._must_differ().items()):
+            pass
+
+    def _refuse_taken(self, column: str, value: str) -> int:
+        self._do(
+            "CREATE OR REPLACE TEMP TABLE _brought AS "
+            f"SELECT p.row, p.target, {value} AS value FROM _plan p JOIN _survivors s ON s._row = p.row "
+            "WHERE p.action IN ('create', 'update')"
+        )
+        at = f"t.{quoted(_held(column))}"
+        repeated = (
+            "SELECT row FROM _brought WHERE value IS NOT NULL "
+            "QUALIFY row_number() OVER (PARTITION BY value ORDER BY row) > 1"
+        )
+        taken = (
+            f"SELECT b.row FROM _brought b JOIN _table t ON {at} = b.value "
+            "LEFT JOIN _brought o ON o.target = t.target "
+            f"WHERE b.target IS DISTINCT FROM t.target AND coalesce(o.value = {at}, true)"
+        )
+        return self._do(
+            f"UPDATE _plan SET action = 'refused', reason = {literal(f'taken: {column}')}, changed = NULL "
+            f"WHERE row IN ({repeated} UNION ALL {taken})"
+        )
+
+    def _refuse_what_the_table_refuses(self) -> None:
+        self._refuse_repeated()
+        while self._held.object():
+            self._refuse_repeated()
+
+    def _find_gone(self) -> None:
+        """What this tool wrote and the source no longer has. Rows that a record might have meant stay."""
+        gone = (
+            "ours AND NOT deleted AND target NOT IN (SELECT target FROM _plan WHERE target IS NOT NULL "
+            "UNION ALL SELECT target FROM _unsure)"
+        )
+        condition = gone if self._load.mode == "mirror" else "false"
+        self._do(f"CREATE OR REPLACE TEMP TABLE _gone AS SELECT target FROM _table WHERE {condition}")
+
+
+def _held(column: str) -> str:
+    """The column of `_table` with the values of a column in which none may stand twice."""
+    return f"_at_{column}"

@@ -1,0 +1,349 @@
+"""What a table of customers is, in whichever database: its own columns, its ledger, and how a table that somebody else
+made is understood.
+
+A table made here has `customer_key`, the columns of `schemas.customer.COLUMNS`, `_run_id` (the run that last
+wrote the row) and `_deleted_at` (when mirror found that the source no longer has the customer).
+
+A table of the user's own is matched by its external id, its `customer_key`, or, if it has neither, its
+e-mail. Columns are recognised by name as those of files are; what it has no column for is not stored.
+
+SQL in this room is for the DuckDB that compares (`connectors/classify.py`), whichever database holds the table. In it
+`s` is a survivor and `t` a row of the table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+import polars as pl
+
+from connectors.contract import Load, Plan
+from connectors.errors import ConfigError, shown
+from schemas import columns as names
+from schemas.customer import COLUMNS, INSTANT, KEY, Customer
+
+LEDGER: Final = "_tranship_ledger"
+RUN, DELETED = "_run_id", "_deleted_at"
+
+_TYPES: Final = {
+    pl.String(): "VARCHAR",
+    pl.Int32(): "INTEGER",
+    INSTANT: "TIMESTAMP WITH TIME ZONE",
+    pl.List(pl.String): "VARCHAR[]",
+}
+TYPE_OF: Final[dict[str, str]] = {
+    name: "JSON" if name == "metadata" else _TYPES[dtype] for name, dtype in COLUMNS.items()
+}
+"""Field → DuckDB's type for it."""
+
+LEDGER_COUNTS: Final = (
+    *("read", "rejected", "merged", "created"),
+    *("updated", "unchanged", "refused", "deleted"),
+)
+COMMENTS: Final[dict[str, str]] = {
+    KEY: "Given at first insert, never changed: the external id, or email: and the e-mail.",
+    RUN: "The run that last wrote the row.",
+    DELETED: "When mirror found that the source no longer has the customer.",
+    **{name: column.description for name, column in Customer.to_schema().columns.items() if column.description},
+}
+"""Column → what is said about it in a table made here."""
+
+
+# Words -----------------------------------------------------------------------------------------------------------
+
+
+def quoted(identifier: str) -> str:
+    """An SQL identifier."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(value: str | Path) -> str:
+    """An SQL text, of standard SQL: a backslash is a backslash."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a message."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def decoded(spec: str, text: str) -> str:
+    """A piece of an address without percent-encoding; a `+` is a plus sign and a lone `%` stays. Raises ConfigError."""
+    try:
+        plain = unquote(text, errors="strict")
+        plain.encode()
+    except UnicodeError as error:
+        raise ConfigError(f"{spec!a}: is not UTF-8.") from error
+    if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", plain):
+        raise ConfigError(f"{spec!a}: holds a control character.")
+    return plain
+
+
+def schema_and_table(spec: str, name: str) -> tuple[str | None, str]:
+    """Schema and table of `table`, `schema.table`, `"odd.schema"."odd.table"`. Raises ConfigError."""
+    part = r'("(?:[^"]|"")+"|[^".][^.]*)'
+    match = re.fullmatch(rf"(?:{part}\.)?{part}", name, re.DOTALL)
+    if not match:
+        raise ConfigError(
+            f'{shown(spec)}: {name!r} is no table name. Write table or schema.table, and "a.b" for a name with dots.'
+        )
+    schema, table = (
+        part[1:-1].replace('""', '"') if part and part.startswith('"') else part for part in match.groups()
+    )
+    return schema, table or ""
+
+
+# Columns ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of an existing table that can be given values."""
+
+    name: str
+    dtype: str
+    """The DuckDB type in which its values are compared."""
+    required: bool = False
+    """It must be given a value: it has no default and takes no null."""
+    shown: str = ""
+    """Its type as its owner knows it, where that is not `dtype`."""
+    longest: int | None = None
+    """How many characters it takes, null if there is no limit."""
+    by_server: bool = False
+    """Only the server knows what a value becomes in it: `_survivors` has that, as text, in `_as_<field>`, and in
+    `_unfit_<field>` whether it does not fit.
+    """
+    number: bool = False
+    """A number that may come with a fraction of zeros: 42.00 is the id 42."""
+    no_nul: bool = False
+    """A text with the character 0 in it does not fit."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A field, and the column it is stored in."""
+
+    field: str
+    at: Column
+
+    @property
+    def column(self) -> str:
+        """The column's name."""
+        return self.at.name
+
+    @property
+    def value(self) -> str:
+        """The survivor's value in the column's type, null if it does not fit."""
+        if self.at.by_server:
+            return f"s.{quoted(as_stored(self.field))}"
+        source = f"s.{quoted(self.field)}"
+        if TYPE_OF[self.field].endswith("[]") and not self.at.dtype.endswith("[]"):
+            source = f"CASE WHEN {source} IS NOT NULL THEN to_json({source}) END"
+        if not self.at.dtype == TYPE_OF[self.field] != "JSON":
+            source = f"TRY_CAST({source} AS {self.at.dtype})"
+        if self.at.longest is not None:
+            source = f"CASE WHEN length({source}) <= {self.at.longest} THEN {source} END"
+        return f"CASE WHEN NOT contains({source}::VARCHAR, chr(0)) THEN {source} END" if self.at.no_nul else source
+
+    @property
+    def fits_always(self) -> bool:
+        """Whether every value fits by its type."""
+        unlimited = self.at.longest is None and not self.at.by_server and not self.at.no_nul
+        return unlimited and self.at.dtype in (TYPE_OF[self.field], "VARCHAR")
+
+    @property
+    def misfit(self) -> str:
+        """Whether the survivor's value does not fit, as SQL. An id must stay what it is: 007 is not 7."""
+        if self.field == "external_id":
+            return f"{_as_id(self.value, self.at)} IS DISTINCT FROM {_as_id('s.external_id', self.at)}"
+        if self.at.by_server:
+            return f"s.{quoted(unfit(self.field))}"
+        return f"s.{quoted(self.field)} IS NOT NULL AND {self.value} IS NULL"
+
+    @property
+    def misfit_reason(self) -> str:
+        """Why such a record is refused."""
+        dtype = self.at.shown or self.at.dtype
+        return f"does_not_fit: {self.column} {dtype if len(dtype) < _LONGEST_TYPE else dtype.partition('(')[0]}"
+
+    def erasable(self, load: Load) -> bool:
+        """Whether a null erases what the column holds. It never erases an id: who would it be then?"""
+        return load.overwrite_nulls and self.field != "external_id"
+
+
+_LONGEST_TYPE: Final = 40
+
+
+def as_stored(field: str) -> str:
+    """The column of `_survivors` with a field as the server would store it."""
+    return f"_as_{field}"
+
+
+def unfit(field: str) -> str:
+    """The column of `_survivors` that says whether the server cannot store a field's value."""
+    return f"_unfit_{field}"
+
+
+def _as_id(value: str, at: Column) -> str:
+    """An id in such a column as text, the way that sources spell it."""
+    if at.dtype == "UUID":
+        return f"lower({value}::VARCHAR)"
+    if at.number or at.dtype.startswith(("FLOAT", "DOUBLE", "DECIMAL")):
+        return f"regexp_replace({value}::VARCHAR, '[.]0+$', '')"
+    return f"{value}::VARCHAR"
+
+
+@dataclass(frozen=True)
+class Target:
+    """An existing table: what is stored where, how customers are found, what must not be null or repeat."""
+
+    stored: tuple[Stored, ...]
+    key: str | None
+    bookkeeping: bool
+    """It has `_run_id` and `_deleted_at`."""
+    required: tuple[str, ...]
+    unique: tuple[str, ...]
+
+    def column(self, field: str) -> Stored | None:
+        """Where a field is stored."""
+        return next((stored for stored in self.stored if stored.field == field), None)
+
+    @property
+    def known_id(self) -> str:
+        """The external id of a row, as SQL."""
+        if stored := self.column("external_id"):
+            return _as_id(f"t.{quoted(stored.column)}", stored.at)
+        if self.key:
+            key = f"t.{quoted(self.key)}::VARCHAR"
+            return (
+                f"CASE WHEN starts_with({key}, 'id:') THEN substr({key}, 4) "
+                f"WHEN NOT starts_with({key}, 'email:') THEN {key} END"
+            )
+        return "NULL::VARCHAR"
+
+    @property
+    def wanted_id(self) -> str:
+        """The external id of a survivor, comparable with `known_id`."""
+        stored = self.column("external_id")
+        return _as_id("s.external_id", stored.at) if stored else "s.external_id"
+
+    @property
+    def known_email(self) -> str:
+        """The e-mail of a row, as SQL."""
+        if stored := self.column("email"):
+            return f"lower(t.{quoted(stored.column)}::VARCHAR)"
+        key = f"t.{quoted(self.key or '')}::VARCHAR"
+        return f"CASE WHEN starts_with({key}, 'email:') THEN substr({key}, 7) END" if self.key else "NULL::VARCHAR"
+
+    @property
+    def by_id(self) -> bool:
+        """Customers are told apart by their external id."""
+        return bool(self.key or self.column("external_id"))
+
+    @property
+    def by_email(self) -> bool:
+        """Customers can be found by their e-mail."""
+        return bool(self.key or self.column("email"))
+
+    def not_stored(self, load: Load) -> tuple[str, ...]:
+        """What a person is told about fields that the source has and the table has no column for."""
+        lost = [field for field in load.survivors.columns if not self.column(field)]
+        return (f"not stored, no column of the table fits: {', '.join(lost)} (--evolve adds them)",) if lost else ()
+
+
+def recognised(columns: Sequence[str]) -> dict[str, str]:
+    """Field → column, by name; where two would fit, neither is taken. `customer_key` is the key."""
+    fitting = names.match([column for column in columns if column != KEY])
+    found = {field: among[0] for field, among in fitting.items() if len(among) == 1}
+    return found | ({KEY: KEY} if KEY in columns else {})
+
+
+def lacking(columns: Sequence[str], load: Load) -> list[str]:
+    """The columns that `--evolve` adds to a table."""
+    known = recognised(columns)
+    missing = [field for field in load.survivors.columns if field not in known]
+    return missing + ([RUN, DELETED] if KEY in columns and RUN not in columns else [])
+
+
+def understood(where: str, columns: Mapping[str, Column], unique: tuple[str, ...]) -> Target:
+    """What an existing table is to us. Raises ConfigError, in words, where it cannot hold customers."""
+    fitting = names.match([name for name in columns if name != KEY])
+    unclear = [field for field in ("external_id", "email") if len(fitting.get(field, ())) > 1]
+    if unclear and KEY not in columns:
+        raise ConfigError(
+            f"{where}: columns {' and '.join(fitting[unclear[0]])} both could hold {unclear[0]}, "
+            f"which tells customers apart. Rename the right one to {unclear[0]}."
+        )
+    known = recognised(list(columns))
+    bookkeeping = RUN in columns and DELETED in columns
+    target = Target(
+        stored=tuple(Stored(field, columns[at]) for field, at in known.items() if field != KEY),
+        key=known.get(KEY),
+        bookkeeping=bookkeeping,
+        required=tuple(name for name, column in columns.items() if column.required),
+        unique=unique,
+    )
+    if not (target.by_id or target.by_email):
+        raise ConfigError(
+            f"{where}: has no column for the external id or the e-mail ({', '.join(columns)}); "
+            "without one no customer is recognised again. Name another table with ?table=."
+        )
+    filled = {*known.values(), *((RUN, DELETED) if bookkeeping else ())}
+    unfilled = [name for name in target.required if name not in filled]
+    if unfilled:
+        raise ConfigError(
+            f"{where}: column {unfilled[0]} must have a value and nothing of a customer goes "
+            "there. Give it a default, allow NULL, or rename it after the field it holds."
+        )
+    return target
+
+
+def mirror_needs_bookkeeping(where: str, target: Target, load: Load) -> None:
+    """Raises ConfigError where mirror would have to guess whose rows it deletes."""
+    if load.mode == "mirror" and not target.bookkeeping:
+        raise ConfigError(
+            f"{where}: has no {RUN} and {DELETED}, so nobody knows which rows this tool wrote; "
+            "--mode mirror would have to guess. Use upsert, or a table made by tranship."
+        )
+
+
+def new_key(alias: str) -> str:
+    """The key of a new customer: the external id, or `email:` and the e-mail.
+
+    An id that looks like such a key gets `id:` in front, so that no two customers ever share one.
+    """
+    own = f"{alias}.external_id"
+    return (
+        f"CASE WHEN starts_with({own}, 'email:') OR starts_with({own}, 'id:') THEN 'id:' || {own} "
+        f"ELSE coalesce({own}, 'email:' || {alias}.email) END"
+    )
+
+
+def id_or_email(external_id: str, email: str) -> str:
+    """What a customer is looked up by, as SQL. No external id has the control character in front of the e-mail."""
+    return f"coalesce({external_id}, chr(1) || {email})"
+
+
+# Ledger ----------------------------------------------------------------------------------------------------------
+
+
+def ledger_row(load: Load, plan: Plan, table: str) -> dict[str, Any]:
+    """The ledger as it stands when the plan has been carried out, without the time of its end."""
+    counts = plan.counts
+    return {
+        **{"run_id": load.run_id, "table_name": table, "source": load.source, "mode": load.mode},
+        "started_at": load.started_at,
+        "read": load.ledger["read"],
+        "rejected": load.ledger["rejected"] + counts["ambiguous"],
+        "merged": load.ledger["merged"],
+        "created": counts["create"],
+        "updated": counts["update"],
+        "unchanged": counts["unchanged"],
+        "refused": counts["refused"],
+        "deleted": counts["delete"],
+    }

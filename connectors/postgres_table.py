@@ -1,0 +1,1098 @@
+"""A Postgres table as source and destination: `postgresql://user@host:5432/db?table=billing.customers`.
+
+As a source also a view, or what `?query=SELECT …` gives. Needs SELECT for the one; for the other SELECT, INSERT and
+UPDATE on the table (DELETE for `--deletes remove`), TEMPORARY on the database, and CREATE on the schema where table or
+ledger do not exist yet.
+
+One transaction on one connection: take the turn, read what is there, compare (in `connectors/classify.py`), write what
+differs, write the ledger, commit. Other writers of the table wait meanwhile, readers see the old table until the
+commit. A table made here (`connectors/customer_table.py` says what is in it) has its key as primary key.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import duckdb
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateSchema, CreateTable, SetColumnComment, SetTableComment
+
+from connectors.classify import Classifier, plan_fresh, see_survivors
+from connectors.contract import ArrowPart, Layout, Load, Plan
+from connectors.customer_table import (
+    COMMENTS,
+    DELETED,
+    LEDGER,
+    LEDGER_COUNTS,
+    RUN,
+    TYPE_OF,
+    Column,
+    Stored,
+    Target,
+    as_stored,
+    lacking,
+    ledger_row,
+    literal,
+    mirror_needs_bookkeeping,
+    new_key,
+    quoted,
+    understood,
+    unfit,
+)
+from connectors.errors import Busy, ConfigError, ConnectorError, Interfered, Refused, TranshipError, Unreachable, shown
+from connectors.postgres_wire import Address, Wire, arrow, connect, parse
+from schemas.customer import COLUMNS, KEY
+
+BATCH_ROWS: Final = 65_536
+_FIRST, _LAST = "0001-01-01", "9999-12-31"
+
+_OURS: Final[dict[str, sa.types.TypeEngine[Any]]] = {
+    "VARCHAR": postgresql.TEXT(),
+    "INTEGER": postgresql.INTEGER(),
+    "TIMESTAMP WITH TIME ZONE": postgresql.TIMESTAMP(timezone=True),
+    "VARCHAR[]": postgresql.ARRAY(postgresql.TEXT()),
+    "JSON": postgresql.JSONB(),
+}
+"""DuckDB's type of a field → the type of its column in a table made here."""
+
+_TYPES: Final = {
+    **{"text": "VARCHAR", "varchar": "VARCHAR", "bool": "BOOLEAN", "uuid": "UUID", "json": "JSON"},
+    **{"int2": "SMALLINT", "int4": "INTEGER", "int8": "BIGINT", "float4": "FLOAT", "float8": "DOUBLE"},
+    **{"timestamptz": "TIMESTAMP WITH TIME ZONE", "timestamp": "TIMESTAMP", "date": "DATE"},
+    **{"_text": "VARCHAR[]", "_varchar": "VARCHAR[]"},
+}
+"""Postgres' types that DuckDB has too; what a value becomes in any other is asked of the server."""
+
+
+# Without a style of parameters that would double each percent sign.
+_DIALECT: Final = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+
+
+def _sql(element: sa.schema.ExecutableDDLElement) -> str:
+    return str(element.compile(dialect=_DIALECT)).strip()
+
+
+def _name(identifier: str) -> sa.sql.quoted_name:
+    return sa.sql.quoted_name(identifier, quote=True)
+
+
+# Relations ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Relation:
+    """What the server knows of a table or view."""
+
+    oid: int
+    schema: str
+    table: str
+    kind: str
+    inserts_only: bool
+    """Rows must come by INSERT, which says how many got past policies, rules and triggers."""
+    parts: tuple[int, ...]
+    """The tables that its rows lie in, if these are several."""
+
+    @property
+    def name(self) -> str:
+        return f"{quoted(self.schema)}.{quoted(self.table)}"
+
+    @property
+    def place(self) -> str:
+        """Where a row `t` lies, as a bigint: part (16 bits), page (32), item (16)."""
+        place = "(t.ctid::text::point)[0]::bigint * 65536 + (t.ctid::text::point)[1]::bigint"
+        return f"{self._part('t.tableoid')} * 281474976710656 + {place}" if self.parts else place
+
+    @property
+    def place_sent(self) -> str:
+        """The same as it is sent for every row of the table: six bytes are made in a third of the time."""
+        return self.place if self.parts else "tidsend(t.ctid)"
+
+    def at(self, place: str) -> str:
+        """Whether a row `t` lies at such a place."""
+        tid = f"format('(%s,%s)', ({place} & 281474976710655) >> 16, {place} & 65535)::tid"
+        here = f" AND {self._part('t.tableoid')} = {place} >> 48" if self.parts else ""
+        return f"t.ctid = {tid}{here}"
+
+    def _part(self, oid: str) -> str:
+        return f"array_position(ARRAY[{', '.join(map(str, self.parts))}]::oid[], {oid})::bigint"
+
+
+def _find(wire: Wire, address: Address, table: str) -> _Relation | None:
+    name = quoted(table) if address.schema is None else f"{quoted(address.schema)}.{quoted(table)}"
+    found = wire.rows(
+        "SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, "
+        "row_security_active(c.oid) OR c.relhasrules OR c.relhastriggers, "
+        "ARRAY(WITH RECURSIVE below AS (SELECT c.oid AS part UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i "
+        "JOIN below b ON i.inhparent = b.part) SELECT part::bigint FROM below) "
+        "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+        f"WHERE c.oid = to_regclass({literal(name)})"
+    )
+    for oid, schema, relation, kind, watched, parts in found:
+        return _Relation(oid, schema, relation, kind, watched, tuple(parts) if len(parts) > 1 else ())
+    return None
+
+
+@dataclass(frozen=True)
+class _Type:
+    """A column of a relation as the server has it."""
+
+    name: str
+    base: str
+    """Name of the type, empty for one that somebody made."""
+    shown: str
+    modified: int
+    text: bool
+    must: bool
+    given: bool
+    """The server computes it."""
+    nullable: bool = True
+    default: str | None = None
+    """The expression of its default, or of what the server computes."""
+
+    @property
+    def readable(self) -> str | None:
+        """DuckDB's type for it, null if only the server knows it."""
+        exact = self.base == "varchar" or self.modified < 0
+        return _TYPES.get(self.base) if exact else None
+
+    def column(self) -> Column:
+        """As the comparison sees it."""
+        dtype = self.readable
+        return Column(
+            name=self.name,
+            dtype=dtype or "VARCHAR",
+            required=self.must,
+            shown=self.shown,
+            longest=self.modified - 4 if self.base == "varchar" and self.modified > 0 else None,
+            by_server=dtype is None,
+            number=self.base == "numeric",
+        )
+
+
+def _types(wire: Wire, relation: _Relation) -> dict[str, _Type]:
+    rows = wire.rows(
+        "SELECT a.attname::text, CASE WHEN n.nspname = 'pg_catalog' THEN t.typname::text ELSE '' END, "
+        "format_type(a.atttypid, a.atttypmod), a.atttypmod, t.typcategory = 'S', "
+        "(a.attnotnull OR t.typnotnull) AND NOT a.atthasdef AND a.attidentity = '' AND t.typdefault IS NULL, "
+        "a.attgenerated <> '' OR a.attidentity = 'a', NOT a.attnotnull, pg_get_expr(d.adbin, d.adrelid) "
+        "FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid "
+        "AND d.adnum = a.attnum JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
+        "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
+        f"WHERE a.attrelid = {relation.oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+    )
+    return {row[0]: _Type(*row) for row in rows}
+
+
+def _unique(wire: Wire, relation: _Relation) -> tuple[str, ...]:
+    """Columns in which no value may stand twice."""
+    rows = wire.rows(
+        "SELECT DISTINCT a.attname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a "
+        "ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] "
+        f"WHERE i.indrelid = {relation.oid} AND i.indisunique AND i.indnkeyatts = 1 "
+        "AND i.indpred IS NULL AND i.indexprs IS NULL ORDER BY 1"
+    )
+    return tuple(name for (name,) in rows)
+
+
+# Source ------------------------------------------------------------------------------------------------------
+
+
+class PostgresSource:
+    """A table, a view or a query, in one snapshot. Of a table made here, the customers not marked as deleted."""
+
+    def __init__(self, spec: str) -> None:
+        self._address = address = parse(spec)
+        self._name = f"{address.shown}:{'query' if address.query else address.table}"
+        self._wire = connect(address)
+        try:
+            self._look(address)
+        except TranshipError:
+            self._wire.close()
+            raise
+
+    def _look(self, address: Address) -> None:
+        wire = self._wire
+        # Else a second read of a big table could begin elsewhere, and its lines be others.
+        wire.run("SET synchronize_seqscans = off")
+        wire.run("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        if address.query:
+            relation = f"({address.query.rstrip().rstrip(';')}\n) q"
+        else:
+            found = _find(wire, address, address.table)
+            if found is None:
+                raise ConfigError(f"{self._name}: there is no such table. Name one with ?table=schema.table.")
+            relation = f"{found.name} q"
+        types = self._typed(relation)
+        ours = {KEY, RUN, DELETED} <= set(types) and not address.query
+        for hidden in (KEY, RUN, DELETED) if ours else ():
+            del types[hidden]
+        kept = f" WHERE {quoted(DELETED)} IS NULL" if ours else ""
+        doubts = {name: doubt for name, base in types.items() if (doubt := _doubt(f"q.{quoted(name)}", base))}
+        asked = "".join(f", coalesce(bool_or({doubt}), false)" for doubt in doubts.values())
+        size, *odd = self._asked(f"SELECT count(*){asked} FROM {relation}{kept}")[0]
+        as_text = {name for name, found in zip(doubts, odd, strict=True) if found}
+        self._columns = tuple(types)
+        chosen = ", ".join(_readable(name, "" if name in as_text else base) for name, base in types.items())
+        self._select = f"SELECT {chosen} FROM {relation}{kept}"
+        self.size: int | None = size
+
+    def _typed(self, relation: str) -> dict[str, str]:
+        """Column → name of its type. The query is asked for no row."""
+        schema = self._stream(f"SELECT * FROM {relation} LIMIT 0").schema
+        repeated = {name for name in schema.names if schema.names.count(name) > 1}
+        if repeated:
+            raise ConfigError(f"{self._name}: gives column {min(repeated)} twice; name each once, with AS.")
+        if not schema.names:
+            raise ConfigError(f"{self._name}: has no columns.")
+        kinds = ", ".join(f"pg_typeof(q.{quoted(name)})::text" for name in schema.names)
+        found = self._wire.rows(f"SELECT {kinds} FROM (SELECT 1) one LEFT JOIN {relation} ON false")[0]
+        return dict(zip(schema.names, found, strict=True))
+
+    def _stream(self, sql: str) -> Any:
+        try:
+            return self._wire.stream(sql)
+        except ConnectorError as error:
+            if type(error) is ConnectorError and self._address.query:
+                said = str(error).removeprefix(f"{self._address.shown}: ")
+                raise ConfigError(f"{self._name}: cannot be read: {said}") from error
+            raise
+
+    def _asked(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return self._wire.rows(sql)
+        except OSError as error:
+            raise self._wire.broken(f"{self._name}: reading failed", error) from None
+
+    def layouts(self) -> list[Layout]:
+        """The columns, without the ones this tool keeps for itself."""
+        return [Layout(self._name, self._columns)]
+
+    def fingerprint(self) -> list[dict[str, Any]]:
+        """Name and number of rows. A table may change without either: no read is taken for a later one."""
+        return [{"name": self._name, "size": None, "rows": self.size}]
+
+    def parts(self) -> Iterator[ArrowPart]:
+        """Rows as the server gives them."""
+        row = 1
+        try:
+            for batch in self._wire.stream(self._select):
+                for piece in (batch.slice(at, BATCH_ROWS) for at in range(0, batch.num_rows, BATCH_ROWS)):
+                    yield ArrowPart(self._name, piece, row, row - 1 + piece.num_rows)
+                    row += piece.num_rows
+        except OSError as error:
+            raise self._wire.broken(f"reading broke near row {row}", error) from None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._wire.close()
+
+
+_DATED: Final = ("date", "timestamp without time zone", "timestamp with time zone")
+_PLAIN: Final = (
+    *("text", "character varying", "boolean", "smallint", "integer", "bigint", "real", "double precision"),
+    *("text[]", "character varying[]", *_DATED),
+)
+
+
+def _doubt(column: str, kind: str) -> str | None:
+    """When values of a type have no place in a frame, as SQL: instants without end or far away, arrays of arrays."""
+    if kind in _DATED:
+        return f"{column} NOT BETWEEN '{_FIRST}' AND '{_LAST}'"
+    return f"array_ndims({column}) > 1" if kind in _PLAIN and kind.endswith("[]") else None
+
+
+def _readable(name: str, kind: str) -> str:
+    """A column as polars can take it: types it knows as they are, nested ones as JSON, the rest as text."""
+    column = f"q.{quoted(name)}"
+    if kind in _PLAIN:
+        return column
+    nested = kind.endswith("[]")
+    return f"{f'to_json({column})' if nested else column}::text AS {quoted(name)}"
+
+
+# Destination -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long is waited: for locks, and for a single statement; 0 is for ever."""
+
+    lock_seconds: float
+    statement_seconds: float
+
+
+class PostgresTable:
+    """One table as a destination; plan and apply share one transaction."""
+
+    def __init__(self, spec: str, *, memory: str, patience: Patience) -> None:
+        self._address = parse(spec)
+        if self._address.query:
+            raise ConfigError(f"{shown(spec)}: a query can be read, not written; name a table.")
+        self._memory, self._patience = memory, patience
+        self._open: Wire | None = connect(self._address)
+        self._bench: duckdb.DuckDBPyConnection | None = None
+        self._work: _Work | None = None
+        self._begun = False
+
+    def plan(self, load: Load) -> Plan:
+        """Take the turn and compare the survivors with the table; the transaction stays open for `apply`."""
+        self._start_anew()
+        wire = self._begin(load.say)
+        self._bench = bench = duckdb.connect(config={"memory_limit": self._memory})
+        for setting in ("TimeZone = 'UTC'", "preserve_insertion_order = false"):
+            bench.execute(f"SET {setting}").fetchall()
+        bench.execute(f"SET temp_directory = {literal(load.workspace / 'spill')}").fetchall()
+        rows = load.workspace / "plan.parquet"
+        try:
+            relation = self._lock(wire, load)
+            if relation is None:
+                target = _own_target()
+                self._work = _Work(wire, bench, load, None, target, (), {})
+                held = _Held(self._work)
+                held.see_survivors()
+                return plan_fresh(bench, load, rows, self._work.brought)
+            types = _types(wire, relation)
+            fillable = {name: kind for name, kind in types.items() if not kind.given}
+            added = tuple(lacking(list(fillable), load)) if load.evolve else ()
+            columns = {name: kind.column() for name, kind in fillable.items()} | {name: _own(name) for name in added}
+            target = _without_nul(understood(self._where, columns, _unique(wire, relation)))
+            mirror_needs_bookkeeping(self._where, target, load)
+            self._work = _Work(wire, bench, load, relation, target, added, types)
+            notes = (*(f"column {name} is added" for name in added), *target.not_stored(load))
+            return Classifier(bench, _Held(self._work), target, load).plan(rows, notes)
+        except duckdb.Error as error:
+            raise wire.broken(f"{self._where}: comparing with it failed", error) from error
+
+    def apply(self, load: Load, plan: Plan) -> None:
+        """Write what the plan says and the ledger row; commit. Whatever fails, the table is as before."""
+        assert self._work is not None  # noqa: S101  (the plan is made)
+        try:
+            _Writer(replace(self._work, load=load), plan, self._address, self._where).write()
+        except (duckdb.Error, OSError) as error:
+            raise self._connected().broken(f"{self._where}: writing failed and was undone", error) from error
+
+    def applied(self, run_id: str) -> bool:
+        """Whether the ledger has this run. Waits for its transaction to end, should that still be going on."""
+        self._start_anew()
+        wire = self._begin(None)
+        found = _find(wire, self._address, LEDGER)
+        there = found and wire.rows(f"SELECT 1 FROM {found.name} WHERE run_id = {literal(run_id)}")
+        wire.run("ROLLBACK")
+        return bool(there)
+
+    def close(self) -> None:
+        """Undo what was not committed and hang up."""
+        if self._bench is not None:
+            self._bench.close()
+            self._bench = None
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    # Taking the turn ----------------------------------------------------------------------------------------
+
+    @property
+    def _where(self) -> str:
+        address = self._address
+        return f"table {address.schema + '.' if address.schema else ''}{address.table}"
+
+    def _connected(self) -> Wire:
+        if self._open is None:
+            try:
+                self._open = connect(self._address)
+            except Unreachable as error:
+                # It was there when the run began.
+                raise Interfered(str(error)) from error
+        return self._open
+
+    def _start_anew(self) -> None:
+        """Forget what an earlier plan left, and its connection, which may be broken."""
+        if self._begun:
+            self.close()
+            self._work, self._begun = None, False
+
+    def _begin(self, say: Callable[[str], None] | None) -> Wire:
+        """Begin the transaction when no other run is at this table."""
+        wire = self._connected()
+        self._begun = True
+        wire.run("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE")
+        for name, value in self._settings(wire):
+            wire.run(f"SET LOCAL {name} = {literal(value)}")
+        name = f"{self._address.schema or wire.value('SELECT current_schema()::text')}.{self._address.table}"
+        self._wait_for_turn(wire, name, say)
+        return wire
+
+    def _settings(self, wire: Wire) -> Iterator[tuple[str, str]]:
+        yield "lock_timeout", f"{round(self._patience.lock_seconds * 1000)}ms"
+        yield "statement_timeout", f"{round(self._patience.statement_seconds * 1000)}ms"
+        # Sorting a million keys for an index and joining as many places; what is not needed is not taken.
+        yield "maintenance_work_mem", "256MB"
+        yield "work_mem", "64MB"
+        yield "jit", "off"
+        if wire.value("SELECT current_setting('server_version_num')::int") >= _TRANSACTION_TIMEOUT_SINCE:
+            yield "transaction_timeout", "0"
+
+    def _wait_for_turn(self, wire: Wire, name: str, say: Callable[[str], None] | None) -> None:
+        lock = f"hashtextextended({literal(f'tranship:{name}')}, 0)"
+        if wire.value(f"SELECT pg_try_advisory_xact_lock({lock})"):
+            return
+        if say:
+            say(f"{self._where}: another run is writing; waiting for it to end")
+        try:
+            wire.rows(f"SELECT pg_advisory_xact_lock({lock}) IS NULL")
+        except Busy as error:
+            raise Busy(
+                f"{self._address.shown}: {self._where}: another run is still writing after "
+                f"{self._patience.lock_seconds:g} seconds. Wait for it or end it, or allow more with --lock-timeout."
+            ) from error
+
+    def _lock(self, wire: Wire, load: Load) -> _Relation | None:
+        """The table, which nobody else writes from now on; null if there is none."""
+        relation = _find(wire, self._address, self._address.table)
+        if relation is None:
+            return None
+        if relation.kind not in ("r", "p"):
+            kind = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}.get(relation.kind, "no table")
+            raise ConfigError(f"{self._where}: is {kind}; it can be read, not written. Name the table behind it.")
+        self._check_rights(wire, relation, load)
+        deadline = time.monotonic() + (self._patience.lock_seconds or float("inf"))
+        told = False
+        while not self._locked(wire, relation, min(_SLICE_SECONDS, max(deadline - time.monotonic(), 0.01))):
+            if time.monotonic() > deadline:
+                raise Busy(
+                    f"{self._address.shown}: {self._where}: another transaction has been writing to it for "
+                    f"{self._patience.lock_seconds:g} seconds (pg_locks says which). Wait for it or end it, or "
+                    "allow more with --lock-timeout."
+                )
+            if not told:
+                load.say(f"{self._where}: another transaction is writing to it; waiting for it to end")
+                told = True
+            # Who waits for a lock makes all later writers wait: let them through from time to time.
+            time.sleep(_PAUSE_SECONDS)
+        return _find(wire, self._address, self._address.table)
+
+    def _locked(self, wire: Wire, relation: _Relation, seconds: float) -> bool:
+        wire.run("SAVEPOINT turn")
+        wire.run(f"SET LOCAL lock_timeout = {literal(f'{round(seconds * 1000)}ms')}")
+        try:
+            wire.run(f"LOCK TABLE {relation.name} IN SHARE ROW EXCLUSIVE MODE")
+        except Busy:
+            wire.run("ROLLBACK TO SAVEPOINT turn")
+            return False
+        wire.run("RELEASE SAVEPOINT turn")
+        wire.run(f"SET LOCAL lock_timeout = {literal(f'{round(self._patience.lock_seconds * 1000)}ms')}")
+        return True
+
+    def _check_rights(self, wire: Wire, relation: _Relation, load: Load) -> None:
+        needed = ["SELECT"]
+        needed += ["INSERT"] if load.mode != "update" else []
+        # Without the right to update, Postgres lets nobody keep other writers out.
+        needed += ["UPDATE"]
+        lacking_rights = [
+            right
+            for right in needed
+            if not wire.value(f"SELECT has_any_column_privilege({relation.oid}::oid, {literal(right)})")
+        ]
+        if load.mode == "mirror" and load.hard_delete:
+            may = wire.value(f"SELECT has_table_privilege({relation.oid}::oid, 'DELETE')")
+            lacking_rights += [] if may else ["DELETE"]
+        if lacking_rights:
+            user = wire.value("SELECT current_user::text")
+            raise Refused(
+                f"{self._address.shown}: {self._where}: user {user} lacks {' and '.join(lacking_rights)}. Let its "
+                f"owner GRANT {', '.join(lacking_rights)} ON {relation.name} TO {quoted(user)}."
+            )
+        if not wire.value("SELECT has_database_privilege(current_database(), 'TEMPORARY')"):
+            raise Refused(
+                f"{self._address.shown}: temporary tables are not allowed to this user. Let the owner of the database "
+                "GRANT TEMPORARY on it."
+            )
+
+
+_TRANSACTION_TIMEOUT_SINCE: Final = 170_000
+_SLICE_SECONDS: Final = 2.0
+_PAUSE_SECONDS: Final = 0.5
+
+
+def _own(name: str) -> Column:
+    """A column as a table made here has it."""
+    dtype = {KEY: "VARCHAR", RUN: "VARCHAR", DELETED: "TIMESTAMP WITH TIME ZONE"}.get(name) or TYPE_OF[name]
+    return _Type(name, "jsonb", "jsonb", -1, False, False, False).column() if dtype == "JSON" else Column(name, dtype)
+
+
+def _own_target() -> Target:
+    return _without_nul(understood("", {name: _own(name) for name in (KEY, *COLUMNS, RUN, DELETED)}, ()))
+
+
+_AS_GIVEN: Final = ("phone", "tax_id", "aliases", "provider", "provider_id")
+"""Fields whose text may hold any character; Postgres stores none with the number 0."""
+
+
+def _without_nul(target: Target) -> Target:
+    def guarded(at: Stored) -> Stored:
+        texts = at.field in _AS_GIVEN and at.at.dtype in ("VARCHAR", "VARCHAR[]") and not at.at.by_server
+        return replace(at, at=replace(at.at, no_nul=True)) if texts else at
+
+    return replace(target, stored=tuple(map(guarded, target.stored)))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What plan and write share."""
+
+    wire: Wire
+    bench: duckdb.DuckDBPyConnection
+    load: Load
+    relation: _Relation | None
+    """Null where the table is made by this run."""
+    target: Target
+    added: tuple[str, ...]
+    """Columns that the table lacks and gets."""
+    types: Mapping[str, _Type]
+    """All columns of a table that is there."""
+
+    @property
+    def brought(self) -> tuple[Stored, ...]:
+        """What the source has and the table stores."""
+        return tuple(at for at in self.target.stored if at.field in self.load.survivors.columns)
+
+
+class _Held:
+    """The table at the server: its rows are looked at as they stream past, and only what must be kept is kept."""
+
+    place = "t.ctid"
+
+    def __init__(self, work: _Work) -> None:
+        self._work, self._types = work, work.types
+        self._objections: _Objections | None = None
+
+    def see_survivors(self) -> None:
+        work = self._work
+        see_survivors(work.bench, work.load)
+        also, joined = "", ""
+        for number, at in enumerate(self._asked()):
+            source = _as_text(at.field)
+            work.bench.execute(
+                f"CREATE OR REPLACE TEMP TABLE _cast_{number} (value VARCHAR, stored VARCHAR)"
+            ).fetchall()
+            json = _is_jsonb(at)
+            self._ask(
+                number, at, f"_survivors s WHERE NOT coalesce({_plain(source)}, true)" if json else "_survivors s"
+            )
+            known, stored = f"c{number}.value IS NOT NULL", f"c{number}.stored"
+            if json:
+                stored = f"CASE WHEN {known} THEN {stored} WHEN {_plain(source)} THEN json({source})::VARCHAR END"
+            also += f", {stored} AS {quoted(as_stored(at.field))}"
+            cannot = f"{known} AND c{number}.stored IS NULL OR contains({source}, chr(0))"
+            also += f", coalesce({cannot}, false) AS {quoted(unfit(at.field))}"
+            joined += f" LEFT JOIN _cast_{number} c{number} ON c{number}.value = {source}"
+        if joined:
+            see_survivors(work.bench, work.load, also, joined)
+
+    def _asked(self) -> list[Stored]:
+        return [at for at in self._work.brought if at.at.by_server]
+
+    def _ask(self, number: int, at: Stored, where: str) -> None:
+        """Have the server say what each value becomes in the column, null where it does not fit."""
+        bench, wire, source = self._work.bench, self._work.wire, _as_text(at.field)
+        asked = bench.sql(f"SELECT DISTINCT {source} AS value FROM {where}").filter("NOT contains(value, chr(0))")
+        if _copied(wire, "_tranship_values", asked):
+            kind = self._types.get(at.column)
+            # A cast to varchar(3) cuts off what is too long; stored it would be refused.
+            whole = " AND stored = value" if kind and kind.text else ""
+            wire.run(
+                "CREATE OR REPLACE FUNCTION pg_temp.tranship_stored(value text) RETURNS text LANGUAGE plpgsql AS "
+                f"$tranship$ BEGIN RETURN value::{at.at.shown}::text; "
+                "EXCEPTION WHEN OTHERS THEN RETURN NULL; END $tranship$"
+            )
+            told = wire.stream(
+                f"SELECT value, CASE WHEN stored IS NOT NULL{whole} THEN stored END AS stored FROM "
+                "(SELECT value, pg_temp.tranship_stored(value) AS stored FROM pg_temp._tranship_values OFFSET 0) v"
+            )
+            stored = _without_blanks("stored") if _is_jsonb(at) else "stored"
+            _kept(bench, f"INSERT INTO _cast_{number} SELECT value, {stored} FROM _stream", told)
+        wire.run("DROP TABLE pg_temp._tranship_values")
+
+    def see_table(self, select: str) -> None:
+        relation = self._existing
+        stream = self._work.wire.stream(f"SELECT {relation.place_sent} AS ctid{self._columns()} FROM {relation.name} t")
+        rows = self._typed({} if relation.parts else {"ctid": "('0x' || hex(ctid))::BIGINT"})
+        _kept(self._work.bench, f"CREATE OR REPLACE TEMP TABLE _table AS SELECT {select} FROM {rows} t", stream)
+
+    def undecided(self) -> str:
+        wire, relation = self._work.wire, self._existing
+        _copied(wire, "_tranship_rows", self._work.bench.sql("SELECT target FROM _plan WHERE action IS NULL"))
+        wire.run("ANALYZE pg_temp._tranship_rows")
+        stream = wire.stream(
+            f"SELECT u.target AS ctid{self._columns()} FROM pg_temp._tranship_rows u "
+            f"JOIN {relation.name} t ON {relation.at('u.target')}"
+        )
+        _kept(self._work.bench, f"CREATE OR REPLACE TEMP TABLE _rows AS SELECT * FROM {self._typed({})}", stream)
+        wire.run("DROP TABLE pg_temp._tranship_rows")
+        for number, at in enumerate(self._asked()):
+            if _is_jsonb(at):
+                # Equal but for the order of names? The server knows.
+                differs = f"s.{quoted(as_stored(at.field))} IS DISTINCT FROM t.{quoted(at.column)}"
+                self._ask(
+                    number,
+                    at,
+                    f"_plan p JOIN _rows t ON t.ctid = p.target JOIN _survivors s ON s._row = p.row "
+                    f"WHERE {differs} AND {_plain(_as_text(at.field))}",
+                )
+        return "_rows"
+
+    def object(self) -> int:
+        objections = self._objections = self._objections or _Objections(self._work, self._existing)
+        return objections.refuse()
+
+    @property
+    def _existing(self) -> _Relation:
+        assert self._work.relation is not None  # noqa: S101  (a table that does not exist is not compared with)
+        return self._work.relation
+
+    def _needed(self) -> list[Column]:
+        """The columns that the comparison looks at, the table's own."""
+        target = self._work.target
+        fields = [at.at for at in target.stored if at in self._work.brought or at.field in ("external_id", "email")]
+        unique = [at.at for at in target.stored if at.column in target.unique]
+        own = [_own(name) for name in ([target.key] if target.key else []) + ([RUN, DELETED] * target.bookkeeping)]
+        return list({column.name: column for column in (*own, *fields, *unique)}.values())
+
+    def _columns(self) -> str:
+        work = self._work
+        unsaid = work.added if work.load.mode == "mirror" else (*work.added, RUN)
+        sent = {at.name: f"NULL::{_kind(at)}" if at.name in unsaid else _sent(at) for at in self._needed()}
+        return "".join(f", {value} AS {quoted(name)}" for name, value in sent.items())
+
+    def _typed(self, typed: dict[str, str]) -> str:
+        """What streams past, in the types of the comparison."""
+        columns = {at.name: at for at in self._needed()}
+        typed = typed | {
+            name: f"{quoted(name)}::{at.dtype}" for name, at in columns.items() if at.dtype in ("UUID", "JSON")
+        }
+        typed |= {name: _without_blanks(quoted(name)) for name, at in columns.items() if at.shown == "jsonb"}
+        replaced = ", ".join(f"{value} AS {quoted(name)}" for name, value in typed.items())
+        return f"(SELECT * {f'REPLACE ({replaced}) ' if replaced else ''}FROM _stream)"
+
+
+def _kind(column: Column) -> str:
+    """The type in which a column that does not exist yet is sent."""
+    return "text" if column.by_server else _sql_type(_OURS[column.dtype])
+
+
+def _sent(column: Column) -> str:
+    """A column as it is sent to be compared; what has no place in a frame becomes something no customer has."""
+    at = f"t.{quoted(column.name)}"
+    if column.dtype.startswith("TIMESTAMP") or column.dtype == "DATE":
+        return f"CASE WHEN {at} BETWEEN '{_FIRST}' AND '{_LAST}' THEN {at} WHEN {at} IS NOT NULL THEN '{_LAST}' END"
+    if column.dtype == "VARCHAR[]":
+        return f"CASE WHEN array_ndims({at}) > 1 THEN ARRAY['several dimensions'] ELSE {at} END"
+    return f"{at}::text" if column.by_server or column.dtype in ("UUID", "JSON") else at
+
+
+def _is_jsonb(at: Stored) -> bool:
+    return at.at.by_server and at.at.shown == "jsonb"
+
+
+def _as_text(field: str) -> str:
+    """A survivor's value as text for the server to read; lists as JSON."""
+    value = f"s.{quoted(field)}"
+    if TYPE_OF[field].endswith("[]"):
+        return f"CASE WHEN {value} IS NOT NULL THEN to_json({value})::VARCHAR END"
+    return f"{value}::VARCHAR"
+
+
+def _plain(json: str) -> str:
+    """Whether DuckDB and jsonb write this JSON alike but for blanks and the order of names: no code points by number,
+    no fractions, exponents or numbers of many digits (nor texts that look so).
+    """
+    return rf"json_valid({json}) AND NOT regexp_matches({json}, '\\u|[0-9][.eE]|[0-9]{{16}}')"
+
+
+def _without_blanks(jsonb: str) -> str:
+    """What jsonb shows, comparable with a survivor's JSON."""
+    return f"CASE WHEN {_plain(jsonb)} THEN json({jsonb})::VARCHAR ELSE {jsonb} END"
+
+
+def _copied(wire: Wire, table: str, rows: duckdb.DuckDBPyRelation) -> int:
+    """Copy rows of the comparison into a new temporary table of the server; how many."""
+    batches = rows.to_arrow_reader(BATCH_ROWS)
+    return wire.load(table, arrow(batches.schema, batches, ()))
+
+
+def _kept(bench: duckdb.DuckDBPyConnection, sql: str, stream: Any) -> None:
+    """Let rows of the server stream through a statement of the comparison, as `_stream`."""
+    bench.register("_stream", stream)
+    try:
+        bench.execute(sql).fetchall()
+    finally:
+        bench.unregister("_stream")
+
+
+# What the database would refuse ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A constraint of the table. `reason` is what a record is refused with; `against` gives the rows that break it."""
+
+    reason: str
+    against: str
+
+
+class _Objections:
+    """Checks, references, and uniqueness that is more than a column's, tried on the rows as they would become."""
+
+    def __init__(self, work: _Work, relation: _Relation) -> None:
+        self._work, self._relation = work, relation
+        self._rules = [*self._checks(), *self._references(), *self._exclusions()]
+
+    def refuse(self) -> int:
+        """Refuse in `_plan` what breaks a rule; how many."""
+        if not self._rules:
+            return 0
+        work = self._work
+        wire, bench = work.wire, work.bench
+        values = "".join(f", {value} AS {quoted(name)}" for name, value in _given(work).items())
+        rows = bench.sql(
+            f"SELECT p.row::BIGINT AS {_ROW}, p.target AS {_PLACE}{values} FROM _plan p "
+            "JOIN _survivors s ON s._row = p.row WHERE p.action IN ('create', 'update')"
+        )
+        if not _copied(wire, "_tranship_wanted", rows):
+            wire.run("DROP TABLE pg_temp._tranship_wanted")
+            return 0
+        wire.run(f"CREATE TEMPORARY TABLE _tranship_result AS {self._results()}")
+        wire.run("ANALYZE pg_temp._tranship_result")
+        refused = 0
+        for rule in self._rules:
+            broken = self._broken(rule)
+            if broken:
+                refused += len(broken)
+                bench.execute(
+                    f"UPDATE _plan SET action = 'refused', reason = {literal(rule.reason)}, changed = NULL "
+                    f"WHERE row IN ({', '.join(map(str, broken))}) AND action <> 'refused'"
+                ).fetchall()
+        wire.run("DROP TABLE pg_temp._tranship_wanted, pg_temp._tranship_result")
+        return refused
+
+    def _broken(self, rule: _Rule) -> list[int]:
+        """Rows that break a rule; none where it cannot be tried (then the database has the last word)."""
+        wire = self._work.wire
+        wire.run("SAVEPOINT rule")
+        try:
+            return [row for (row,) in wire.rows(rule.against)]
+        except Interfered:
+            raise
+        except (ConnectorError, OSError):
+            wire.run("ROLLBACK TO SAVEPOINT rule")
+            return []
+
+    def _results(self) -> str:
+        """The rows as they will be, in the table's own columns, with place in the run and in the table."""
+        work = self._work
+        given = {at.column: at for at in work.brought}
+        become, computed = {}, {}
+        for name, kind in work.types.items():
+            old, new = f"t.{quoted(name)}", f"u.{quoted(name)}"
+            if name in given:
+                new = f"{new}::{kind.shown}"
+                become[name] = new if given[name].erasable(work.load) else f"coalesce({new}, {old})"
+            elif name == work.target.key or (name == RUN and work.target.bookkeeping):
+                become[name] = f"coalesce({old}, {new})" if name == work.target.key else new
+            elif kind.given and kind.default:
+                computed[name] = kind.default
+            elif kind.default and "nextval(" not in kind.default:
+                become[name] = f"CASE WHEN u.{_PLACE} IS NULL THEN {kind.default} ELSE {old} END"
+            else:
+                become[name] = old
+        columns = ", ".join(f"{value} AS {quoted(name)}" for name, value in become.items())
+        rows = (
+            f"SELECT u.{_ROW}, u.{_PLACE}, {columns} FROM pg_temp._tranship_wanted u "
+            f"LEFT JOIN {self._relation.name} t ON {self._relation.at(f'u.{_PLACE}')}"
+        )
+        also = "".join(f", {value} AS {quoted(name)}" for name, value in computed.items())
+        return f"SELECT r.*{also} FROM ({rows}) r"
+
+    def _checks(self) -> Iterator[_Rule]:
+        for name, expression in self._work.wire.rows(
+            "SELECT conname::text, pg_get_expr(conbin, conrelid) FROM pg_catalog.pg_constraint "
+            f"WHERE conrelid = {self._relation.oid} AND contype = 'c' ORDER BY conname"
+        ):
+            yield _Rule(f"violates: {name}", f"SELECT {_ROW} FROM pg_temp._tranship_result WHERE NOT ({expression})")
+
+    def _references(self) -> Iterator[_Rule]:
+        named = "(SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest({}) WITH ORDINALITY k(num, n) "
+        named += "JOIN pg_catalog.pg_attribute a ON a.attnum = k.num AND a.attrelid = {})"
+        for schema, table, own, their in self._work.wire.rows(
+            f"SELECT n.nspname::text, r.relname::text, {named.format('c.conkey', 'c.conrelid')}, "
+            f"{named.format('c.confkey', 'c.confrelid')} FROM pg_catalog.pg_constraint c "
+            "JOIN pg_catalog.pg_class r ON r.oid = c.confrelid "
+            "JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace "
+            f"WHERE c.conrelid = {self._relation.oid} AND c.contype = 'f' AND c.confrelid <> c.conrelid "
+            "ORDER BY c.conname"
+        ):
+            pairs = [(f"b.{quoted(mine)}", f"r.{quoted(theirs)}") for mine, theirs in zip(own, their, strict=True)]
+            there = " AND ".join(f"{mine} = {theirs}" for mine, theirs in pairs)
+            full = " AND ".join(f"{mine} IS NOT NULL" for mine, _ in pairs)
+            yield _Rule(
+                f"refers_to_nothing: {', '.join(own)}",
+                f"SELECT b.{_ROW} FROM pg_temp._tranship_result b WHERE {full} AND NOT EXISTS "
+                f"(SELECT 1 FROM {quoted(schema)}.{quoted(table)} r WHERE {there})",
+            )
+
+    def _exclusions(self) -> Iterator[_Rule]:
+        """Unique indexes and exclusions that the comparison does not see to: over several columns, expressions, parts
+        of the table, or types that only the server compares."""
+        simple = {name for name in self._work.target.unique if not self._compared_by_server(name)}
+        for name, keys, operators, part, columns in self._work.wire.rows(
+            "SELECT x.relname::text, ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, true) "
+            "FROM generate_series(1, i.indnkeyatts) k), "
+            "ARRAY(SELECT o.oprname::text FROM unnest(c.conexclop) WITH ORDINALITY e(op, n) "
+            "JOIN pg_catalog.pg_operator o ON o.oid = e.op ORDER BY e.n), pg_get_expr(i.indpred, i.indrelid), "
+            "ARRAY(SELECT coalesce(a.attname::text, '') FROM unnest(i.indkey::int2[]) k "
+            "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k) "
+            "FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid "
+            "LEFT JOIN pg_catalog.pg_constraint c ON c.conindid = i.indexrelid AND c.contype = 'x' "
+            f"WHERE i.indrelid = {self._relation.oid} AND (i.indisunique OR i.indisexclusion) ORDER BY 1"
+        ):
+            if len(keys) == 1 and part is None and columns[0] in simple:
+                continue
+            where = part or "true"
+            named = ", ".join(f"({key}) AS k{number}" for number, key in enumerate(keys))
+            same = " AND ".join(
+                f"a.k{number} {operator} b.k{number}" for number, operator in enumerate(operators or ["="] * len(keys))
+            )
+            wanted = f"(SELECT {_ROW}, {_PLACE}, {named} FROM pg_temp._tranship_result WHERE {where})"
+            there = f"(SELECT {self._relation.place} AS place, {named} FROM {self._relation.name} t WHERE {where})"
+            moved = f"SELECT {_PLACE} FROM pg_temp._tranship_result WHERE {_PLACE} IS NOT NULL"
+            yield _Rule(
+                f"taken: {', '.join(filter(None, columns)) or name}",
+                f"SELECT b.{_ROW} FROM {wanted} b JOIN {wanted} a ON {same} AND a.{_ROW} < b.{_ROW} "
+                f"UNION SELECT b.{_ROW} FROM {wanted} b JOIN {there} a ON {same} AND a.place NOT IN ({moved})",
+            )
+
+    def _compared_by_server(self, column: str) -> bool:
+        return any(at.at.by_server for at in self._work.target.stored if at.column == column)
+
+
+_ROW: Final = quoted("tranship row")
+_PLACE: Final = quoted("tranship place")
+
+
+def _given(work: _Work) -> dict[str, str]:
+    """What a new row is given, column by column, as SQL of the comparison."""
+    values = {work.target.key: new_key("s")} if work.target.key else {}
+    values |= {at.column: _written(at) for at in work.brought}
+    return values | ({RUN: literal(work.load.run_id)} if work.target.bookkeeping else {})
+
+
+# Writing -----------------------------------------------------------------------------------------------------
+
+
+class _Writer:
+    """The plan, carried out: one statement for each kind of change, the ledger row, the commit."""
+
+    def __init__(self, work: _Work, plan: Plan, address: Address, where: str) -> None:
+        self._work, self._plan, self._address, self._where = work, plan, address, where
+        self._wire, self._bench, self._load = work.wire, work.bench, work.load
+
+    def write(self) -> None:
+        """Everything, and COMMIT."""
+        wire = self._wire
+        relation = self._work.relation
+        schema = relation.schema if relation else self._schema()
+        ledger = _find(wire, Address("", schema, LEDGER, None, ""), LEDGER)
+        if relation is None or ledger is None:
+            # Two runs that make the same schema or ledger at once would stumble over each other.
+            wire.rows(
+                f"SELECT pg_advisory_xact_lock(hashtextextended({literal(f'tranship ledger:{schema}')}, 0)) IS NULL"
+            )
+            ledger = _find(wire, Address("", schema, LEDGER, None, ""), LEDGER)
+        if relation is None:
+            self._create(schema)
+        else:
+            for name in self._work.added:
+                kind = _sql_type(_kind_of(name))
+                wire.run(f"ALTER TABLE {relation.name} ADD COLUMN {quoted(name)} {kind}")
+            self._update(relation)
+            self._delete(relation)
+        self._insert(relation)
+        if relation is None:
+            wire.run(f"ALTER TABLE {quoted(schema)}.{quoted(self._address.table)} ADD PRIMARY KEY ({quoted(KEY)})")
+        if ledger is None:
+            wire.run(_sql(CreateTable(_ledger_table(schema))))
+        row = ledger_row(self._load, self._plan, self._address.table)
+        values = ", ".join(literal(str(value)) for value in row.values())
+        wire.run(
+            f"INSERT INTO {quoted(schema)}.{quoted(LEDGER)} ({', '.join(map(quoted, row))}, finished_at) "
+            f"VALUES ({values}, clock_timestamp())"
+        )
+        wire.run("COMMIT")
+
+    def _schema(self) -> str:
+        """The schema of a new table, made if it is missing."""
+        schema = self._address.schema or self._wire.value("SELECT current_schema()::text")
+        if schema is None:
+            raise ConfigError(f"{self._where}: no schema is on the search path; name one: ?table=schema.table")
+        if not self._wire.rows(f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {literal(schema)}"):
+            self._wire.run(_sql(CreateSchema(_name(schema), if_not_exists=True)))
+        return str(schema)
+
+    def _create(self, schema: str) -> None:
+        columns = [
+            sa.Column(_name(name), _kind_of(name), nullable=name != KEY, comment=COMMENTS.get(name)) for name in _ALL
+        ]
+        table = sa.Table(_name(self._address.table), sa.MetaData(), *columns, schema=_name(schema), comment=_COMMENT)
+        self._wire.run(_sql(CreateTable(table)))
+        self._wire.run(_sql(SetTableComment(table)))
+        for column in columns:
+            if column.comment:
+                self._wire.run(_sql(SetColumnComment(column)))
+
+    def _insert(self, relation: _Relation | None) -> None:
+        work, plan = self._work, self._plan
+        if not plan.counts["create"]:
+            return
+        values = _given(work)
+        everything = plan.counts["create"] == self._load.survivors.count
+        chosen = f"JOIN read_parquet({literal(plan.rows)}) p ON p.row = s._row AND p.action = 'create'"
+        rows = self._bench.sql(
+            f"SELECT {', '.join(f'{value} AS {quoted(name)}' for name, value in values.items())} "
+            f"FROM _survivors s {'' if everything else chosen}"
+        )
+        casts = {at.column: at.at.shown for at in work.brought if _needs_cast(at)}
+        if relation is None or not (casts or relation.inserts_only):
+            batches = rows.to_arrow_reader(BATCH_ROWS)
+            json = [at.column for at in work.brought if _is_jsonb(at)]
+            schema = relation.schema if relation else self._schema()
+            table = relation.table if relation else self._address.table
+            done = self._wire.load(table, arrow(batches.schema, batches, json), schema=schema)
+        else:
+            casts |= {at.column: "jsonb" for at in work.brought if _is_jsonb(at)}
+            _copied(self._wire, "_tranship_new", rows)
+            sources = ", ".join(f"u.{quoted(name)}" + (f"::{casts[name]}" if name in casts else "") for name in values)
+            done = self._wire.run(
+                f"INSERT INTO {relation.name} ({', '.join(map(quoted, values))}) "
+                f"SELECT {sources} FROM pg_temp._tranship_new u"
+            )
+            self._wire.run("DROP TABLE pg_temp._tranship_new")
+        self._as_planned("create", done)
+
+    def _update(self, relation: _Relation) -> None:
+        work, plan = self._work, self._plan
+        if not plan.counts["update"]:
+            return
+        changed = self._changed()
+        values = "".join(f", {_written(at)} AS {quoted(at.column)}" for at in changed)
+        rows = self._bench.sql(
+            f"SELECT p.target AS _place{values} FROM _plan p JOIN _survivors s ON s._row = p.row "
+            "WHERE p.action = 'update'"
+        )
+        _copied(self._wire, "_tranship_changed", rows)
+        self._wire.run("ANALYZE pg_temp._tranship_changed (_place)")
+        self._step_aside(relation)
+        sets = {}
+        for at in changed:
+            value = f"u.{quoted(at.column)}"
+            if _is_jsonb(at) or _needs_cast(at):
+                value += f"::{at.at.shown}"
+            sets[at.column] = value if at.erasable(self._load) else f"coalesce({value}, t.{quoted(at.column)})"
+        if work.target.bookkeeping:
+            sets |= {RUN: literal(self._load.run_id), DELETED: "NULL"}
+        done = self._wire.run(
+            f"UPDATE {relation.name} t SET {', '.join(f'{quoted(name)} = {value}' for name, value in sets.items())} "
+            f"FROM pg_temp._tranship_changed u WHERE {relation.at('u._place')}"
+        )
+        self._wire.run("DROP TABLE pg_temp._tranship_changed")
+        self._as_planned("update", done)
+
+    def _changed(self) -> list[Stored]:
+        """The columns in which any row changes; the others would be set to what they are."""
+        return [at for at in self._work.brought if at.field in self._plan.changed_fields]
+
+    def _step_aside(self, relation: _Relation) -> None:
+        """Unique values that move from one row to another are given up first: Postgres looks at each row in turn."""
+        work = self._work
+        for at in self._changed():
+            kind = work.types.get(at.column)
+            if at.column not in work.target.unique or kind is None:
+                continue
+            is_text = kind.base in ("text", "varchar")
+            nothing = "NULL" if kind.nullable else "'tranship:' || u._place" if is_text else ""
+            if not nothing:
+                continue
+            column = quoted(at.column)
+            gives_up = f"t.{column} IS DISTINCT FROM u.{column}::{kind.shown}"
+            if not at.erasable(self._load):
+                gives_up += f" AND u.{column} IS NOT NULL"
+            self._wire.run(
+                f"WITH aside AS (UPDATE {relation.name} t SET {column} = {nothing} FROM pg_temp._tranship_changed u "
+                f"WHERE {relation.at('u._place')} AND {gives_up} AND t.{column} IN "
+                f"(SELECT o.{column}::{kind.shown} FROM pg_temp._tranship_changed o) "
+                f"RETURNING u._place AS was, {relation.place} AS now) "
+                "UPDATE pg_temp._tranship_changed u SET _place = aside.now FROM aside WHERE u._place = aside.was"
+            )
+
+    def _delete(self, relation: _Relation) -> None:
+        if not self._plan.counts["delete"]:
+            return
+        _copied(self._wire, "_tranship_gone", self._bench.sql("SELECT target FROM _gone"))
+        self._wire.run("ANALYZE pg_temp._tranship_gone")
+        gone = f"pg_temp._tranship_gone u WHERE {relation.at('u.target')}"
+        if self._load.hard_delete:
+            done = self._wire.run(f"DELETE FROM {relation.name} t USING {gone}")
+        else:
+            done = self._wire.run(
+                f"UPDATE {relation.name} t SET {quoted(DELETED)} = now(), "
+                f"{quoted(RUN)} = {literal(self._load.run_id)} FROM {gone}"
+            )
+        self._wire.run("DROP TABLE pg_temp._tranship_gone")
+        self._as_planned("delete", done)
+
+    def _as_planned(self, action: str, done: int) -> None:
+        planned = self._plan.counts[action]
+        if done != planned:
+            raise Refused(
+                f"{self._address.shown}: {self._where}: took {done:,} rows where {planned:,} were to be written "
+                f"({action}); a trigger, rule or policy of the table keeps the others away. Nothing was written."
+            )
+
+
+_ALL: Final = (KEY, *COLUMNS, RUN, DELETED)
+_COMMENT: Final = f"Customers, written by tranship; what each run did is in {LEDGER}."
+
+
+def _kind_of(name: str) -> sa.types.TypeEngine[Any]:
+    """The type of a column in a table made here."""
+    return _OURS["JSON" if name == "metadata" else _own(name).dtype]
+
+
+def _sql_type(kind: sa.types.TypeEngine[Any]) -> str:
+    return str(kind.compile(dialect=_DIALECT))
+
+
+def _ledger_table(schema: str) -> sa.Table:
+    text, instant = postgresql.TEXT(), postgresql.TIMESTAMP(timezone=True)
+    columns: list[sa.Column[Any]] = [
+        sa.Column("run_id", text, primary_key=True),
+        *(sa.Column(name, text, nullable=False) for name in ("table_name", "source", "mode")),
+        *(sa.Column(name, instant, nullable=False) for name in ("started_at", "finished_at")),
+        *(sa.Column(name, postgresql.BIGINT(), nullable=False) for name in LEDGER_COUNTS),
+    ]
+    return sa.Table(_name(LEDGER), sa.MetaData(), *columns, schema=_name(schema))
+
+
+def _needs_cast(at: Stored) -> bool:
+    """Whether a value must go through a cast of the server's, and cannot be copied straight into the column."""
+    return at.at.dtype in ("UUID", "JSON") or (at.at.by_server and not _is_jsonb(at))
+
+
+def _written(at: Stored) -> str:
+    """The survivor's value as it is sent to be stored."""
+    if _is_jsonb(at):
+        return _as_text(at.field)
+    return f"{at.value}::VARCHAR" if at.at.dtype in ("UUID", "JSON") else at.value

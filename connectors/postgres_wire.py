@@ -1,0 +1,369 @@
+"""One connection to Postgres: addresses, statements, bulk rows in and out as Arrow, and its errors in our words.
+
+`postgresql://user@host:5432/db?table=billing.customers`, also `postgres://`. `table` and `query` are ours; every other
+parameter belongs to libpq, the library all clients of Postgres share, and is handed to it as it stands: sslmode,
+connect_timeout, options, service, host as the folder of a socket. A password comes from the address, PGPASSWORD,
+~/.pgpass or a service file, as libpq does it, and is never shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Final, Protocol
+
+import pyarrow as pa
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from connectors.customer_table import decoded, schema_and_table
+from connectors.errors import (
+    Busy,
+    ConfigError,
+    ConnectorError,
+    Interfered,
+    MissingDriver,
+    Refused,
+    TranshipError,
+    Unreachable,
+    shown,
+)
+
+_OWN: Final = ("table", "query")
+_NAME: Final = "tranship"
+_LONGEST_NAME: Final = 63
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a table is; `server` is what libpq is given, and may hold a password."""
+
+    server: str
+    schema: str | None
+    """Null: wherever the server looks first for names without a schema."""
+    table: str
+    query: str | None
+    shown: str
+    """Server and database, for people."""
+
+    def __repr__(self) -> str:
+        return f"Address({self.shown})"
+
+
+def parse(spec: str) -> Address:
+    """`postgresql://…`, percent-encoded where need be (`%20`, `%26`, `%3F`); a name with a dot in double quotes.
+
+    Raises ConfigError.
+    """
+    place, mark, options = spec.partition("?")
+    place = re.sub("^postgres(ql)?://", "postgresql://", place, flags=re.IGNORECASE)
+    given: dict[str, str] = {}
+    others: list[str] = []
+    for option in options.split("&") if mark else ():
+        key, _, value = option.partition("=")
+        if key not in _OWN:
+            others.append(option)
+            continue
+        if key in given or not value:
+            raise ConfigError(f"{shown(spec)}: {key} is given {'twice' if value else 'no value'}.")
+        given[key] = decoded(spec, value)
+    if len(given) == 2:
+        raise ConfigError(f"{shown(spec)}: either a table or a query is read, not both.")
+    decoded(spec, "&".join([place, *others]))
+    named = {option.partition("=")[0]: decoded(spec, option.partition("=")[2]) for option in others}
+    schema, table = schema_and_table(spec, given.get("table", "customers"))
+    for name in (schema, table):
+        if name and len(name.encode()) > _LONGEST_NAME:
+            raise ConfigError(f"{shown(spec)}: Postgres cuts names off after 63 bytes; {name!r} is longer.")
+    server = f"{place}?{'&'.join(others)}" if others else place
+    return Address(server, schema, table, given.get("query"), _shown(spec, place, named))
+
+
+def _shown(spec: str, place: str, named: dict[str, str]) -> str:
+    """Host and database. Raises ConfigError."""
+    hint = "postgresql://user@host:5432/database?table=customers"
+    authority = place.removeprefix("postgresql://")
+    if "@" in authority.rpartition("@")[0] or "/" in authority.rpartition("@")[0]:
+        raise ConfigError(
+            f"{shown(spec)}: holds @ or / in the user's name or password; write %40 for @ and %2F for /, "
+            "or leave the password to PGPASSWORD or ~/.pgpass."
+        )
+    # Several hosts are libpq's own way, and no URL to others.
+    several = re.sub(r"^((?:[^/@]*@)?)[^/]*,[^/]*", r"\1several", authority)
+    try:
+        url = make_url(f"postgresql://{several}")
+    except (ArgumentError, ValueError) as error:
+        raise ConfigError(f"{shown(spec)}: is no address of a database. Write {hint}") from error
+    host = named.get("host") or named.get("hostaddr") or url.host or named.get("service") or "localhost"
+    return f"{host}/{named.get('dbname') or url.database or ''}".rstrip("/")
+
+
+# Connection ------------------------------------------------------------------------------------------------------
+
+
+class Wire(Protocol):
+    """One connection. Transactions are begun and ended by statements; what is open when it closes is undone."""
+
+    def run(self, sql: str) -> int:
+        """Run a statement; the number of rows it wrote. Raises ConnectorError."""
+        ...
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What a query gives, as Python values. Raises ConnectorError."""
+        ...
+
+    def value(self, sql: str) -> Any:
+        """The one value that a query gives."""
+        ...
+
+    def stream(self, sql: str) -> pa.RecordBatchReader:
+        """What a query gives, batch by batch. Errors on the way are OSError, or whatever the reader makes of that;
+        `broken` says what they mean.
+        """
+        ...
+
+    def load(self, table: str, rows: pa.RecordBatchReader, *, schema: str | None = None) -> int:
+        """Copy rows into a new temporary table, or into the table of a schema; how many. Raises ConnectorError."""
+        ...
+
+    def broken(self, doing: str, error: Exception) -> TranshipError:
+        """What to raise when a stream broke."""
+        ...
+
+    def close(self) -> None:
+        """Undo what was not committed and hang up."""
+        ...
+
+
+_SESSION: Final = (
+    "SET TimeZone = 'UTC'",
+    "SET DateStyle = 'ISO'",
+    "SET IntervalStyle = 'iso_8601'",
+    "SET standard_conforming_strings = on",
+    # Warnings of the server go to stderr by themselves; what matters comes as an error.
+    "SET client_min_messages = error",
+    # A time-out for idle transactions is about forgotten ones; between plan and write this one waits for us.
+    "SET idle_in_transaction_session_timeout = 0",
+)
+
+
+def connect(address: Address) -> Wire:
+    """By ADBC, the fastest way, or without it by COPY. Raises MissingDriver, ConfigError, Unreachable or Refused."""
+    wire: Wire
+    if find_spec("adbc_driver_postgresql"):
+        wire = AdbcWire(address)
+    elif find_spec("psycopg"):
+        from connectors.postgres_copy import CopyWire
+
+        wire = CopyWire(address)
+    else:
+        raise MissingDriver(
+            "postgresql: needs a driver that is not installed. Install it with: pip install 'tranship[postgres]'"
+        )
+    for setting in _SESSION:
+        wire.run(setting)
+    return wire
+
+
+class AdbcWire:
+    """Rows as Arrow, straight from and to the server's binary COPY."""
+
+    def __init__(self, address: Address) -> None:
+        """Connect. Raises ConfigError, Unreachable or Refused."""
+        from adbc_driver_manager import Error
+        from adbc_driver_postgresql import dbapi
+
+        self._address = address
+        try:
+            self._connection = dbapi.connect(with_name(address.server), autocommit=True)
+        except Error as error:
+            raise not_connected(address, str(error)) from None
+        self._cursor = self._connection.cursor()
+
+    def run(self, sql: str) -> int:
+        """Run a statement."""
+        with self._answered():
+            self._cursor.execute(sql)
+            return int(self._cursor.rowcount)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What a query gives."""
+        with self._answered():
+            self._cursor.execute(sql)
+            return list(self._cursor.fetchall())
+
+    def value(self, sql: str) -> Any:
+        """The one value that a query gives."""
+        return self.rows(sql)[0][0]
+
+    def stream(self, sql: str) -> pa.RecordBatchReader:
+        """What a query gives, batch by batch."""
+        with self._answered():
+            self._cursor.execute(sql)
+            return self._cursor.fetch_record_batch()
+
+    def load(self, table: str, rows: pa.RecordBatchReader, *, schema: str | None = None) -> int:
+        """Copy rows into a table."""
+        where: dict[str, Any] = {"db_schema_name": schema} if schema else {"temporary": True}
+        with self._answered():
+            return int(self._cursor.adbc_ingest(table, rows, mode="append" if schema else "create", **where))
+
+    def broken(self, doing: str, error: Exception) -> TranshipError:
+        """What a broken stream means."""
+        return why_broken(self, self._address, doing, error)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._cursor.close()
+        self._connection.close()
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        from adbc_driver_manager import AdbcStatusCode, Error
+
+        try:
+            yield
+        except Error as error:
+            if error.sqlstate is None and error.status_code in (AdbcStatusCode.IO, AdbcStatusCode.UNKNOWN):
+                raise lost(self._address) from None
+            said = {_text(key): _text(value) for key, value in error.details}
+            primary = said.get("PG_DIAG_MESSAGE_PRIMARY") or str(error)
+            name = said.get("PG_DIAG_CONSTRAINT_NAME") or said.get("PG_DIAG_COLUMN_NAME")
+            raise translated(self._address, error.sqlstate or "", primary, name) from None
+
+
+def why_broken(wire: Wire, address: Address, doing: str, error: Exception) -> TranshipError:
+    """What a broken stream means: ask the connection whether it is still there."""
+    try:
+        wire.rows("SELECT 1")
+    except Interfered as gone:
+        return gone
+    except ConnectorError:
+        pass  # the transaction is undone, which is what the first error did
+    return ConnectorError(f"{address.shown}: {doing} ({_primary(str(error))}).")
+
+
+def lost(address: Address) -> Interfered:
+    """The connection is gone."""
+    return Interfered(f"{address.shown}: the connection broke; what was not committed is undone.")
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def with_name(server: str) -> str:
+    """A person who looks at pg_stat_activity should see who this is."""
+    if "application_name" in server:
+        return server
+    return f"{server}{'&' if '?' in server else '?'}fallback_application_name={_NAME}"
+
+
+def arrow(schema: pa.Schema, batches: Iterable[pa.RecordBatch], json: Iterable[str]) -> pa.RecordBatchReader:
+    """Batches as the wire wants them: text that is JSON says so, and lands in jsonb without a cast."""
+    marked = set(json)
+    fields = [field.with_type(pa.json_()) if field.name in marked else field for field in schema]
+    wanted = pa.schema(fields)
+
+    def each() -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            columns = [
+                pa.ExtensionArray.from_storage(pa.json_(), column) if field.name in marked else column
+                for field, column in zip(schema, batch.columns, strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=wanted)
+
+    return pa.RecordBatchReader.from_batches(wanted, each())
+
+
+# Errors ----------------------------------------------------------------------------------------------------------
+
+_UNDONE: Final = {
+    "40001": "another transaction wrote the same rows",
+    "40P01": "it was in a deadlock with another transaction",
+    "57P01": "the server was shut down",
+    "57P02": "the server crashed",
+    "57P03": "the server is starting up or shutting down",
+    "57P05": "the connection was idle for too long",
+}
+"""SQLSTATE → what happened, where the same work may be done anew."""
+
+
+def translated(address: Address, state: str, message: str, name: str | None) -> TranshipError:
+    """A server's error as one of ours, without the customer's data that Postgres likes to quote. `name` is that of the
+    constraint or column that it is about. Raises KeyboardInterrupt where the user stopped the statement.
+    """
+    where = address.shown
+    primary = _primary(message)
+    if state in _UNDONE or state.startswith("08"):
+        why = _UNDONE.get(state, "the connection broke")
+        return Interfered(f"{where}: {why}; what was not committed is undone.")
+    if state == "55P03":
+        return Busy(f"{where}: is held by another transaction ({primary}).")
+    if state == "57014" and "timeout" not in primary:
+        # Control-C: the driver catches the signal, cancels the statement and tells only of that.
+        raise KeyboardInterrupt
+    if state == "57014":
+        return Unreachable(f"{where}: a statement was cancelled, by a time-out or by hand ({primary}).")
+    if state == "25006":
+        return Refused(
+            f"{where}: takes no writes: it is a standby or read-only ({primary}). Name the primary, or add "
+            "target_session_attrs=read-write to an address with several hosts."
+        )
+    if state == "42501":
+        return Refused(f"{where}: {primary}. Ask for the right, or connect as a user who has it.")
+    if state.startswith("53"):
+        return Unreachable(f"{where}: is out of resources ({primary}). Try later.")
+    if state.startswith("23"):
+        return Refused(
+            f"{where}: refused the load; nothing was written ({name or primary}). "
+            "Change the constraint or correct the records."
+        )
+    return ConnectorError(f"{where}: {primary} (SQLSTATE {state}).")
+
+
+def _primary(text: str) -> str:
+    """The first line of a message without values: what stands quoted behind a colon, and e-mails."""
+    line = re.sub(r"^[A-Z_]+: ", "", text.strip().splitlines()[0] if text.strip() else "no reason given")
+    line = re.sub(r"^.*?(?:ERROR|FATAL): +", "", line)
+    line = re.sub(r': "(?:[^"]|"")*"', "", line)
+    line = re.sub(r"\s*\(?Query was: .*|[. ]*SQLSTATE: .*", "", line)
+    return re.sub(r"[^\s\"'(]+@[^\s\"')]+", "***", line).rstrip(".")
+
+
+def not_connected(address: Address, text: str) -> TranshipError:
+    """libpq has no SQLSTATE when it cannot connect; what it says is English or the server's language."""
+    said = re.sub(r"^.*?(Failed to connect|connection failed|connection is bad): ", "", text, flags=re.DOTALL).strip()
+    first = said.splitlines()[0] if said else "no reason given"
+    where = address.shown
+    if "Failed to execute query" in text or "server closed the connection" in text:
+        return Unreachable(f"{where}: hung up on a new connection. Try later.")
+    if not first.startswith(("connection to server", "could not translate host name", "could not connect")):
+        # A parameter that libpq does not understand: it quotes what stood there, which may be a secret.
+        harmless = re.match(r"invalid (URI query parameter|sslmode value)|definition of service", first)
+        safe = first if harmless else re.sub(r'"[^"]*"', '"…"', first)
+        return ConfigError(f"{where}: the address cannot be used ({safe}). See the parameters of libpq's URIs.")
+    fatal = re.search(r"FATAL: +(.*)", said)
+    if fatal is None and re.search("SSL|certificate", said):
+        return Refused(f"{where}: {_reason(said)} Check sslmode and the certificates that the address names.")
+    if fatal is None:
+        return Unreachable(f"{where}: {_reason(said)} Check host and port, and that the server runs.")
+    words = fatal[1]
+    if re.search(r"password|authentication|no pg_hba\.conf|role|ssl", words, re.IGNORECASE):
+        return Refused(
+            f"{where}: {words}. Check the user, and the password in PGPASSWORD or ~/.pgpass (sslmode may matter)."
+        )
+    if re.search(r'database ".*" does not exist', words):
+        return ConfigError(f"{where}: there is no such database ({words}).")
+    if re.search(r"permission denied", words):
+        return Refused(f"{where}: {words}. Ask for the right to connect.")
+    return Unreachable(f"{where}: {words}. Try later.")
+
+
+def _reason(said: str) -> str:
+    """`Connection refused.` of `connection to server at … failed: Connection refused`."""
+    first = said.splitlines()[0]
+    return f"{re.sub(r'^connection to server .*? failed: ', 'no connection: ', first).rstrip('.')}."
