@@ -59,7 +59,14 @@ def read_anew(seen: list[int]) -> int:
 def findings(report: Report) -> tuple[object, ...]:
     """All that people are told of the reading."""
     tables = [pl.read_parquet(report.files[name]).rows() for name in ("rejects_parquet", "warnings", "merges")]
-    return (report.counts.read, report.rejects_by_code, report.warnings_by_code, report.examples, rejects(report), tables)
+    return (
+        report.counts.read,
+        report.rejects_by_code,
+        report.warnings_by_code,
+        report.examples,
+        rejects(report),
+        tables,
+    )
 
 
 def contents(report: Report) -> dict[str, str]:
