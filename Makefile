@@ -31,7 +31,7 @@ demo: $(VENV)/run.stamp  ## Set up, run the main job on sample_data/, show what 
 	    'SELECT customer_key, email, name, country, phone, status FROM customers ORDER BY ALL').show(max_rows=8, max_width=110)"
 	@$(DEMO_REJECTS)
 	@echo 'The same again creates and updates nothing:'
-	@$(DEMO_RUN) 2>&1 | sed -n '4,9p'
+	@$(DEMO_RUN) 2>&1 | grep -A 5 '^  read'
 
 demo-postgres: $(VENV)/dev.stamp  ## The same into a Postgres server that is started for it and stopped
 	@$(BIN)/python tests/postgres_server.py -- $(MAKE) --no-print-directory demo-postgres-run
@@ -47,7 +47,7 @@ demo-postgres-run:
 	    duckdb.sql('FROM rows').show(max_rows=8, max_width=110)"
 	@$(DEMO_REJECTS)
 	@echo 'The same again creates and updates nothing:'
-	@$(DEMO_POSTGRES_RUN) 2>&1 | sed -n '4,9p'
+	@$(DEMO_POSTGRES_RUN) 2>&1 | grep -A 5 '^  read'
 
 test: $(VENV)/dev.stamp  ## Set up and run all tests
 	$(BIN)/python -m pytest -n 2 --verbosity=0 $(ARGS)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -48,6 +49,7 @@ from connectors.postgres_wire import Address, Wire, arrow, connect, parse
 from schemas.customer import COLUMNS, KEY
 
 BATCH_ROWS: Final = 65_536
+_LISTED: Final = 20
 _FIRST, _LAST = "0001-01-01", "9999-12-31"
 
 _OURS: Final[dict[str, sa.types.TypeEngine[Any]]] = {
@@ -81,6 +83,11 @@ def _name(identifier: str) -> sa.sql.quoted_name:
 
 
 # Relations ---------------------------------------------------------------------------------------------------
+
+
+def _spelled(address: Address) -> str:
+    """The table as the address names it."""
+    return f"{address.schema}.{address.table}" if address.schema else address.table
 
 
 @dataclass(frozen=True)
@@ -206,7 +213,7 @@ class PostgresSource:
 
     def __init__(self, spec: str) -> None:
         self._address = address = parse(spec)
-        self._name = f"{address.shown}:{'query' if address.query else address.table}"
+        self._name = f"{address.shown}:{'query' if address.query else _spelled(address)}"
         self._wire = connect(address)
         try:
             self._look(address)
@@ -224,7 +231,9 @@ class PostgresSource:
         else:
             found = _find(wire, address, address.table)
             if found is None:
-                raise ConfigError(f"{self._name}: there is no such table. Name one with ?table=schema.table.")
+                raise ConfigError(
+                    f"{self._name}: there is no such table. Name one with ?table=schema.table. {self._there_are()}"
+                )
             relation = f"{found.name} q"
         types = self._typed(relation)
         ours = {KEY, RUN, DELETED} <= set(types) and not address.query
@@ -239,6 +248,20 @@ class PostgresSource:
         chosen = ", ".join(_readable(name, "" if name in as_text else base) for name, base in types.items())
         self._select = f"SELECT {chosen} FROM {relation}{kept}"
         self.size: int | None = size
+
+    def _there_are(self) -> str:
+        """The tables and views that this user may read, for whoever has misspelled one."""
+        found = self._wire.rows(
+            "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c "
+            "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition "
+            "AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
+            f"AND c.relname <> {literal(LEDGER)} AND has_table_privilege(c.oid, 'SELECT') "
+            f"ORDER BY 1, 2 LIMIT {_LISTED + 1}"
+        )
+        names = [f"{schema}.{table}" for schema, table in found[:_LISTED]]
+        more = ", …" if len(found) > _LISTED else ""
+        return f"There are: {', '.join(names)}{more}" if names else "There is none that this user may read."
 
     def _typed(self, relation: str) -> dict[str, str]:
         """Column → name of its type. The query is asked for no row."""
@@ -397,8 +420,7 @@ class PostgresTable:
 
     @property
     def _where(self) -> str:
-        address = self._address
-        return f"table {address.schema + '.' if address.schema else ''}{address.table}"
+        return f"table {_spelled(self._address)}"
 
     def _connected(self) -> Wire:
         if self._open is None:
@@ -447,7 +469,7 @@ class PostgresTable:
         except Busy as error:
             raise Busy(
                 f"{self._address.shown}: {self._where}: another run is still writing after "
-                f"{self._patience.lock_seconds:g} seconds. Wait for it or end it, or allow more with --lock-timeout."
+                f"{self._patience.lock_seconds:g} s. Wait for it or end it, or allow more with --lock-timeout."
             ) from error
 
     def _lock(self, wire: Wire, load: Load) -> _Relation | None:
@@ -465,7 +487,7 @@ class PostgresTable:
             if time.monotonic() > deadline:
                 raise Busy(
                     f"{self._address.shown}: {self._where}: another transaction has been writing to it for "
-                    f"{self._patience.lock_seconds:g} seconds (pg_locks says which). Wait for it or end it, or "
+                    f"{self._patience.lock_seconds:g} s (pg_locks says which). Wait for it or end it, or "
                     "allow more with --lock-timeout."
                 )
             if not told:
@@ -625,13 +647,16 @@ class _Held:
 
     def undecided(self) -> str:
         wire, relation = self._work.wire, self._existing
-        _copied(wire, "_tranship_rows", self._work.bench.sql("SELECT target FROM _plan WHERE action IS NULL"))
-        wire.run("ANALYZE pg_temp._tranship_rows")
-        stream = wire.stream(
-            f"SELECT u.target AS ctid{self._columns()} FROM pg_temp._tranship_rows u "
-            f"JOIN {relation.name} t ON {relation.at('u.target')}"
+        _copied(
+            wire, "_tranship_rows", self._work.bench.sql("SELECT target FROM _plan WHERE action IS NULL ORDER BY 1")
         )
-        _kept(self._work.bench, f"CREATE OR REPLACE TEMP TABLE _rows AS SELECT * FROM {self._typed({})}", stream)
+        wire.run("ANALYZE pg_temp._tranship_rows")
+        with _by_place(wire):
+            stream = wire.stream(
+                f"SELECT u.target AS ctid{self._columns()} FROM pg_temp._tranship_rows u "
+                f"JOIN {relation.name} t ON {relation.at('u.target')}"
+            )
+            _kept(self._work.bench, f"CREATE OR REPLACE TEMP TABLE _rows AS SELECT * FROM {self._typed({})}", stream)
         wire.run("DROP TABLE pg_temp._tranship_rows")
         for number, at in enumerate(self._asked()):
             if _is_jsonb(at):
@@ -724,6 +749,16 @@ def _copied(wire: Wire, table: str, rows: duckdb.DuckDBPyRelation) -> int:
     return wire.load(table, arrow(batches.schema, batches, ()))
 
 
+@contextmanager
+def _by_place(wire: Wire) -> Iterator[None]:
+    """Rows are fetched at their places, in order. Left to itself, the server would read and hash the whole table."""
+    for join in ("hashjoin", "mergejoin"):
+        wire.run(f"SET LOCAL enable_{join} = off")
+    yield
+    for join in ("hashjoin", "mergejoin"):
+        wire.run(f"SET LOCAL enable_{join} TO DEFAULT")
+
+
 def _kept(bench: duckdb.DuckDBPyConnection, sql: str, stream: Any) -> None:
     """Let rows of the server stream through a statement of the comparison, as `_stream`."""
     bench.register("_stream", stream)
@@ -760,12 +795,13 @@ class _Objections:
         values = "".join(f", {value} AS {quoted(name)}" for name, value in _given(work).items())
         rows = bench.sql(
             f"SELECT p.row::BIGINT AS {_ROW}, p.target AS {_PLACE}{values} FROM _plan p "
-            "JOIN _survivors s ON s._row = p.row WHERE p.action IN ('create', 'update')"
+            "JOIN _survivors s ON s._row = p.row WHERE p.action IN ('create', 'update') ORDER BY p.target"
         )
         if not _copied(wire, "_tranship_wanted", rows):
             wire.run("DROP TABLE pg_temp._tranship_wanted")
             return 0
-        wire.run(f"CREATE TEMPORARY TABLE _tranship_result AS {self._results()}")
+        with _by_place(wire):
+            wire.run(f"CREATE TEMPORARY TABLE _tranship_result AS {self._results()}")
         wire.run("ANALYZE pg_temp._tranship_result")
         refused = 0
         for rule in self._rules:
@@ -990,7 +1026,7 @@ class _Writer:
         values = "".join(f", {_written(at)} AS {quoted(at.column)}" for at in changed)
         rows = self._bench.sql(
             f"SELECT p.target AS _place{values} FROM _plan p JOIN _survivors s ON s._row = p.row "
-            "WHERE p.action = 'update'"
+            "WHERE p.action = 'update' ORDER BY p.target"
         )
         _copied(self._wire, "_tranship_changed", rows)
         self._wire.run("ANALYZE pg_temp._tranship_changed (_place)")
@@ -1003,10 +1039,12 @@ class _Writer:
             sets[at.column] = value if at.erasable(self._load) else f"coalesce({value}, t.{quoted(at.column)})"
         if work.target.bookkeeping:
             sets |= {RUN: literal(self._load.run_id), DELETED: "NULL"}
-        done = self._wire.run(
-            f"UPDATE {relation.name} t SET {', '.join(f'{quoted(name)} = {value}' for name, value in sets.items())} "
-            f"FROM pg_temp._tranship_changed u WHERE {relation.at('u._place')}"
-        )
+        assigned = ", ".join(f"{quoted(name)} = {value}" for name, value in sets.items())
+        with _by_place(self._wire):
+            done = self._wire.run(
+                f"UPDATE {relation.name} t SET {assigned} "
+                f"FROM pg_temp._tranship_changed u WHERE {relation.at('u._place')}"
+            )
         self._wire.run("DROP TABLE pg_temp._tranship_changed")
         self._as_planned("update", done)
 
@@ -1040,16 +1078,17 @@ class _Writer:
     def _delete(self, relation: _Relation) -> None:
         if not self._plan.counts["delete"]:
             return
-        _copied(self._wire, "_tranship_gone", self._bench.sql("SELECT target FROM _gone"))
+        _copied(self._wire, "_tranship_gone", self._bench.sql("SELECT target FROM _gone ORDER BY 1"))
         self._wire.run("ANALYZE pg_temp._tranship_gone")
         gone = f"pg_temp._tranship_gone u WHERE {relation.at('u.target')}"
-        if self._load.hard_delete:
-            done = self._wire.run(f"DELETE FROM {relation.name} t USING {gone}")
-        else:
-            done = self._wire.run(
-                f"UPDATE {relation.name} t SET {quoted(DELETED)} = now(), "
-                f"{quoted(RUN)} = {literal(self._load.run_id)} FROM {gone}"
-            )
+        with _by_place(self._wire):
+            if self._load.hard_delete:
+                done = self._wire.run(f"DELETE FROM {relation.name} t USING {gone}")
+            else:
+                done = self._wire.run(
+                    f"UPDATE {relation.name} t SET {quoted(DELETED)} = now(), "
+                    f"{quoted(RUN)} = {literal(self._load.run_id)} FROM {gone}"
+                )
         self._wire.run("DROP TABLE pg_temp._tranship_gone")
         self._as_planned("delete", done)
 

@@ -33,6 +33,8 @@ from connectors.errors import (
 )
 
 _OWN: Final = ("table", "query")
+_HIDDEN: Final = "***"
+"""What stands for a secret in an address that was shown, or kept for a resume: libpq then looks for it elsewhere."""
 _NAME: Final = "tranship"
 _LONGEST_NAME: Final = 63
 
@@ -60,12 +62,13 @@ def parse(spec: str) -> Address:
     """
     place, mark, options = spec.partition("?")
     place = re.sub("^postgres(ql)?://", "postgresql://", place, flags=re.IGNORECASE)
+    place = place.replace(f":{_HIDDEN}@", "@")
     given: dict[str, str] = {}
     others: list[str] = []
     for option in options.split("&") if mark else ():
         key, _, value = option.partition("=")
         if key not in _OWN:
-            others.append(option)
+            others += [option] if value != _HIDDEN else []
             continue
         if key in given or not value:
             raise ConfigError(f"{shown(spec)}: {key} is given {'twice' if value else 'no value'}.")
@@ -307,7 +310,10 @@ def translated(address: Address, state: str, message: str, name: str | None) -> 
         # Control-C: the driver catches the signal, cancels the statement and tells only of that.
         raise KeyboardInterrupt
     if state == "57014":
-        return Unreachable(f"{where}: a statement was cancelled, by a time-out or by hand ({primary}).")
+        return Unreachable(
+            f"{where}: a statement was cancelled ({primary}). Allow more with --statement-timeout, or for this user "
+            "at the server."
+        )
     if state == "25006":
         return Refused(
             f"{where}: takes no writes: it is a standby or read-only ({primary}). Name the primary, or add "
@@ -322,7 +328,8 @@ def translated(address: Address, state: str, message: str, name: str | None) -> 
             f"{where}: refused the load; nothing was written ({name or primary}). "
             "Change the constraint or correct the records."
         )
-    return ConnectorError(f"{where}: {primary} (SQLSTATE {state}).")
+    # The driver keeps no SQLSTATE of an error that comes as a COPY begins.
+    return ConnectorError(f"{where}: {primary}{f' (SQLSTATE {state})' if state else ''}.")
 
 
 def _primary(text: str) -> str:
@@ -345,8 +352,16 @@ def not_connected(address: Address, text: str) -> TranshipError:
         # A parameter that libpq does not understand: it quotes what stood there, which may be a secret.
         harmless = re.match(r"invalid (URI query parameter|sslmode value)|definition of service", first)
         safe = first if harmless else re.sub(r'"[^"]*"', '"…"', first)
-        return ConfigError(f"{where}: the address cannot be used ({safe}). See the parameters of libpq's URIs.")
+        return ConfigError(
+            f"{where}: the address cannot be used ({safe}). Of its parameters table and query are "
+            "Tranship's own; the others are those of libpq."
+        )
     fatal = re.search(r"FATAL: +(.*)", said)
+    if "no password supplied" in said:
+        return Refused(
+            f"{where}: a password is wanted, and none was found. Set PGPASSWORD, or a line in ~/.pgpass (which "
+            "nobody else may read)."
+        )
     if fatal is None and re.search("SSL|certificate", said):
         return Refused(f"{where}: {_reason(said)} Check sslmode and the certificates that the address names.")
     if fatal is None:
@@ -357,13 +372,14 @@ def not_connected(address: Address, text: str) -> TranshipError:
             f"{where}: {words}. Check the user, and the password in PGPASSWORD or ~/.pgpass (sslmode may matter)."
         )
     if re.search(r'database ".*" does not exist', words):
-        return ConfigError(f"{where}: there is no such database ({words}).")
+        return ConfigError(f"{where}: {words}. Create it, or name another.")
     if re.search(r"permission denied", words):
         return Refused(f"{where}: {words}. Ask for the right to connect.")
     return Unreachable(f"{where}: {words}. Try later.")
 
 
 def _reason(said: str) -> str:
-    """`Connection refused.` of `connection to server at … failed: Connection refused`."""
+    """`no connection to port 5432: Connection refused.` of `connection to server at …, port 5432 failed: …`."""
     first = said.splitlines()[0]
+    first = re.sub(r"^connection to server at .*?, port (\d+) failed: ", r"no connection to port \1: ", first)
     return f"{re.sub(r'^connection to server .*? failed: ', 'no connection: ', first).rstrip('.')}."

@@ -44,7 +44,7 @@ _SCHEMES: Final = {"postgres": "postgresql"}
 
 def kind_of(spec: str) -> str:
     """The connector's name for an address. Raises ConfigError, listing what there is."""
-    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", spec, re.IGNORECASE)
+    scheme = re.match(r"([a-z][a-z0-9+.:-]*)://", spec, re.IGNORECASE)
     if scheme and scheme[1].lower() not in ("s3", "gs", "az"):
         name = _SCHEMES.get(scheme[1].lower(), scheme[1].lower())
         if name in CONNECTORS and CONNECTORS[name].example.startswith(f"{name}:"):

@@ -39,7 +39,7 @@ EXIT_CODES: Final = {
     0: "done; every record loaded, merged or unchanged, or rejects within --max-rejects",
     1: "a bug of tranship; a file to send with your report is named",
     2: "the command, the settings or a file cannot be used as given",
-    3: "the other side: unreachable, refused the key, broken answer",
+    3: "the other side: unreachable, held by somebody else, refused, broken answer",
     4: "done, but some records were rejected or refused, and no --max-rejects covers them",
     5: "stopped by a limit before the first write; nothing was written",
     130: "interrupted; state is saved, the command that continues is printed",
@@ -248,6 +248,7 @@ def _run(
 
     \b
       tranship run customers.csv "duckdb:///warehouse.duckdb?table=customers" --dry-run
+      tranship run customers.csv "postgresql://user@host/db?table=billing.customers"
       tranship run "exports/*.csv.gz" customers.parquet --map "Account No=external_id"
       tranship run pipeline.toml --max-rejects 2%
 

@@ -118,10 +118,10 @@ class Settings(Reading):
     )
     lock_timeout: Duration = Field(
         "10min",
-        description="How long to wait for others who write to the same table of a server: 30s, 10min; 0 is for ever.",
+        description="How long to wait for others who write to a table of a server, as 30s or 10min; 0 is for ever.",
     )
     statement_timeout: Duration = Field(
-        "0", description="How long a single statement may take at a server: 30min, 2h; 0 is for ever."
+        "0", description="How long a statement of the write may take at a server, as 30min or 2h; 0 is for ever."
     )
 
     @model_validator(mode="after")

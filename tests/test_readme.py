@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from postgres_server import Database
 
 from connectors import errors
 from pipelines.cli import cli
@@ -117,7 +118,7 @@ def environment(folder: Path) -> dict[str, str]:
     return kept | {"PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "LC_ALL": "C.UTF-8"}
 
 
-def test_commands_do_what_the_readme_shows(folder: Path) -> None:
+def test_commands_do_what_the_readme_shows(folder: Path, postgres_database: Database) -> None:
     for block in blocks("toml"):
         name = re.match(r"# (\S+\.toml)$", block.text.splitlines()[0])
         if name:
@@ -132,7 +133,7 @@ def test_commands_do_what_the_readme_shows(folder: Path) -> None:
             ran = subprocess.run(
                 ["bash", "-c", command.text],
                 cwd=folder,
-                env=environment(folder),
+                env=environment(folder) | {"DATABASE_URL": postgres_database.url},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -154,9 +155,9 @@ def test_what_is_not_run_only_installs() -> None:
 
 
 def test_every_make_target_shown_exists() -> None:
-    targets = set(re.findall(r"`make ([a-z]+)", README))
+    targets = set(re.findall(r"`make ([a-z-]+)", README))
     assert targets, "the README shows no make target"
-    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert targets <= known
 
 
@@ -233,6 +234,18 @@ def test_exit_codes() -> None:
 @pytest.mark.parametrize(("heading", "known"), [("Why a record is rejected", RULES), ("Warnings", WARNINGS)])
 def test_codes(heading: str, known: dict[str, str]) -> None:
     said = {code: row[1] for row in table(heading) for code in named(row[0])}
+    assert said == known
+
+
+def test_reasons_of_destinations() -> None:
+    said = {name.partition(":")[0] for row in table("Why the destination refuses a record") for name in named(row[0])}
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "connectors").glob("*.py")))
+    spellings = (
+        r"""["']([a-z_]+): \{""",
+        r"""target IS (?:NOT )?NULL", "(\w+)"\)""",
+        r"""THEN '(\w+)' END AS reason""",
+    )
+    known = {reason for spelling in spellings for reason in re.findall(spelling, source)}
     assert said == known
 
 

@@ -150,9 +150,10 @@ def test_an_address_leads_to_its_connector(kind: str, tmp_path: Path) -> None:
     assert registry.kind_of(CONNECTORS[kind].example) == kind
 
 
-def test_an_unknown_connector_is_answered_with_those_there_are() -> None:
+@pytest.mark.parametrize("address", ["oracle://host/db", "jdbc:postgresql://host/db"])
+def test_an_unknown_connector_is_answered_with_those_there_are(address: str) -> None:
     with pytest.raises(ConfigError, match="no such connector") as raised:
-        registry.kind_of("oracle://host/db")
+        registry.kind_of(address)
     assert all(connector.example in str(raised.value) for connector in CONNECTORS.values())
 
 

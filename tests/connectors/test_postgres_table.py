@@ -66,6 +66,8 @@ def each(tmp_path: Path, every_postgres_database: Database) -> PostgresWarehouse
         ("postgresql:///db?host=/run/pg", "postgresql:///db?host=/run/pg", None, "customers", None, "/run/pg/db"),
         ("postgresql://?service=prod", "postgresql://?service=prod", None, "customers", None, "prod"),
         ("postgresql://a:1,b:2/db", "postgresql://a:1,b:2/db", None, "customers", None, "several/db"),
+        # As a run keeps it for its resume: libpq looks elsewhere for what is hidden.
+        ("postgresql://u:***@h/db?password=***", "postgresql://u@h/db", None, "customers", None, "h/db"),
         ("postgresql://h/db?query=SELECT 1 AS id", "postgresql://h/db", None, "customers", "SELECT 1 AS id", "h/db"),
     ],
 )
@@ -143,10 +145,12 @@ def test_a_wrong_password_is_told_and_not_shown(warehouse: PostgresWarehouse, tm
         'IO: [libpq] Failed to connect: connection to server at "127.0.0.1", port 5432 failed: '
         'FATAL:  password authentication failed for user "u"\n'
     )
-    error = not_connected(parse(f"postgresql://u:{SECRET}@h/db"), said)
-    assert isinstance(error, Refused)
-    assert "PGPASSWORD" in str(error)
-    assert SECRET not in str(error)
+    none = 'connection to server at "127.0.0.1", port 5432 failed: fe_sendauth: no password supplied\n'
+    for words in (said, f"IO: [libpq] Failed to connect: {none}", f"connection failed: {none}"):
+        error = not_connected(parse(f"postgresql://u:{SECRET}@h/db"), words)
+        assert isinstance(error, Refused)
+        assert "PGPASSWORD" in str(error)
+        assert SECRET not in str(error)
 
 
 # A table of our own ----------------------------------------------------------------------------------------------
@@ -924,6 +928,18 @@ def test_a_query_that_cannot_be_read_is_answered_in_words(warehouse: PostgresWar
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)
     assert warehouse.column("name", table="people") == ["Ann"]
+
+
+@pytest.mark.parametrize("name", ["peple", "billing.peple", "nowhere.people"])
+def test_who_misspells_a_table_is_told_those_there_are(warehouse: PostgresWarehouse, name: str) -> None:
+    warehouse.do(
+        "CREATE TABLE people (id int)",
+        "CREATE SCHEMA billing",
+        "CREATE VIEW billing.few AS SELECT 1 AS id, 'A' AS name",
+    )
+
+    with pytest.raises(ConfigError, match=f":{name}: there is no such table.* There are: billing.few, public.people$"):
+        Warehouse(warehouse.folder).load(warehouse.address(name))
 
 
 def test_a_source_is_one_snapshot(warehouse: PostgresWarehouse) -> None:

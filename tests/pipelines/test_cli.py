@@ -594,9 +594,9 @@ HEAVY = ("polars", "pandera", "pyarrow", "duckdb", "pydantic", "numpy", "rich")
 @pytest.mark.parametrize(("arguments", "free_of"), [(["--help"], HEAVY), (["run", "--help"], HEAVY[:4])])
 def test_help_comes_at_once(arguments: list[str], free_of: tuple[str, ...]) -> None:
     script = (
-        f"import sys, runpy; sys.argv[1:] = {arguments!r}\n"
-        "try: runpy.run_module('tranship', run_name='__main__')\n"
-        "except SystemExit as end: code = end.code\n"
+        "import sys, tranship; tranship._check_packages()\n"
+        "from pipelines import cli\n"
+        f"code = cli.main({arguments!r})\n"
         f"print(code, *sorted(set(sys.modules) & set({free_of!r})), file=sys.stderr)"
     )
     best = 9.0
