@@ -310,6 +310,8 @@ class _Run:
         if known:
             self._notes.append(f"{known:,} records are as run {earlier.run_id} has read them")
             self._observer.note(self._notes[-1])
+        # Arrow keeps what it has read with; identity needs the room.
+        pa.default_memory_pool().release_unused()
         tally = self._tally
         self._directory.complete(parts)
         self._directory.manifest["wire"] = wire
