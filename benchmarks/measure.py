@@ -29,6 +29,8 @@ ROOT = HERE.parent
 MB = 1_000_000
 SAMPLE_SECONDS = 0.02
 TRANSHIP = "Tranship"
+ANEW = "Tranship, reading anew"
+"""Without what an earlier run has read: in a state directory of its own."""
 # The peers' versions. Of ingestr the last whose wheel holds the program; later ones download it when first run.
 DLT = ("dlt[duckdb,postgres,parquet]==1.31.0", "adbc-driver-postgresql==1.13.0")
 INGESTR = ("ingestr==1.0.78",)
@@ -96,7 +98,8 @@ Results = dict[tuple[str, str], Series]  # by case and contender
 
 @dataclass(frozen=True)
 class Contender:
-    """A program that loads a file into a table; its command takes `{input}`, `{db}` and `{state}`.
+    """A program that loads a file into a table; its command takes `{input}`, `{db}`, `{state}`, which stays from case
+    to case, and `{new_state}`, which does not.
 
     `cases` names its inputs, loaded one after the other; `expected` what its report, JSON on stdout, must count.
     Without a `required` one there is nothing to compare with.
@@ -117,6 +120,7 @@ class Contender:
             names = {"db": address, "state": str(folder / "state")}
             for case, source in self.cases.items():
                 settle()
+                names["new_state"] = str(folder / f"state {case}")
                 command = [part.format(input=source, **names) for part in self.command]
                 run = measured(command, self.environment, folder / "output")
                 if case in self.expected:

@@ -23,7 +23,9 @@ def test_a_small_round_gives_all_cases(tmp_path: Path) -> None:
 
     found = json.loads(answer.stdout)
     assert [(one["case"], one["contender"]) for one in found["series"]] == [
-        (case, contender) for case in ("fresh", "again", "5 % changed") for contender in ("Tranship", "psycopg script")
+        (case, contender)
+        for case in ("fresh", "again", "5 % changed")
+        for contender in ("Tranship", "Tranship, reading anew", "psycopg script")
     ]
     assert all(run["seconds"] > 0 < run["resident"] for one in found["series"] for run in one["runs"])
     assert "| fresh: time of psycopg script | 1.00x |" in (tmp_path / "postgres.md").read_text(encoding="utf-8")
