@@ -215,12 +215,15 @@ class RunDirectory:
             return None
         name = f"{number:06}.parquet"
         try:
-            for folder, size in counts.files.items():
-                file = earlier.path / folder / name
-                if file.stat().st_size != size:
-                    return None
-                _link(file, self.path / folder / name)
+            whole = all((earlier.path / folder / name).stat().st_size == size for folder, size in counts.files.items())
+            if not whole:
+                return None
+            for folder in counts.files:
+                _link(earlier.path / folder / name, self.path / folder / name)
         except OSError:
+            # What is linked already is the earlier run's own file: it must not be written to.
+            for folder in counts.files:
+                (self.path / folder / name).unlink(missing_ok=True)
             return None
         return counts
 

@@ -11,7 +11,7 @@ import pytest
 from warehouse import Record, Warehouse, fates, rejects, write_csv
 
 from connectors import csv_file
-from pipelines import normalise
+from pipelines import normalise, stage
 from pipelines.report import Report
 from pipelines.stage import RunDirectory
 
@@ -200,8 +200,10 @@ def test_a_part_that_is_no_longer_whole_is_read_again(
     first = warehouse.load(RECORDS)
     harm(Path(first.run_dir) / what)
     read_anew(normalised)
+    left = contents(first)
     second = warehouse.load(RECORDS)
     assert 1 <= read_anew(normalised) < 200
+    assert contents(first) == left
     assert second.rejects_by_code == first.rejects_by_code
     assert not {"created", "updated"} & set(fates(second))
 
@@ -244,6 +246,27 @@ def test_without_links_the_files_are_copied(
     assert read_anew(normalised) == 0
     assert findings(second) == findings(first)
     assert (Path(second.run_dir) / "stage" / "000000.parquet").stat().st_nlink == 1
+
+
+def test_a_part_of_which_only_some_can_be_linked_is_read_again(
+    warehouse: Warehouse, normalised: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = warehouse.load(RECORDS)
+    read_anew(normalised)
+    inodes = {file: file.stat() for file in (Path(first.run_dir) / "stage").iterdir()}
+    real = stage._link
+
+    def link(file: Path, name: Path) -> None:
+        if file.parent.name == "rejected":
+            raise OSError
+        real(file, name)
+
+    monkeypatch.setattr(stage, "_link", link)
+    second = warehouse.load(RECORDS)
+    assert read_anew(normalised) > 0
+    assert findings(second) == findings(first)
+    for file, before in inodes.items():
+        assert file.stat().st_mtime_ns == before.st_mtime_ns
 
 
 def test_rows_of_a_table_are_known_again_too(warehouse: Warehouse, normalised: list[int]) -> None:
