@@ -45,7 +45,8 @@ from connectors.customer_table import (
     unfit,
 )
 from connectors.errors import Busy, ConfigError, ConnectorError, Interfered, Refused, TranshipError, Unreachable, shown
-from connectors.postgres_wire import Address, Wire, arrow, connect, parse
+from connectors.postgres_adbc import connect
+from connectors.postgres_wire import Address, Wire, arrow, parse
 from schemas.customer import COLUMNS, KEY
 
 BATCH_ROWS: Final = 65_536

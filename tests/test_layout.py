@@ -122,6 +122,7 @@ RULES = (
                 "connectors.classify",
                 "connectors.postgres_wire",
                 "connectors.postgres_copy",
+                "connectors.postgres_adbc",
             ),
         ),
         "A connector knows the contract and never another connector. What two of them share belongs in files.py "

@@ -25,7 +25,8 @@ from connectors.errors import (
     TranshipError,
     Unreachable,
 )
-from connectors.postgres_wire import AdbcWire, parse
+from connectors.postgres_adbc import AdbcWire
+from connectors.postgres_wire import parse
 from schemas.customer import COLUMNS, KEY
 
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
@@ -367,7 +368,7 @@ def test_without_the_fast_driver_copy_moves_the_same(each: PostgresWarehouse, mo
     }
     records = [rich, BOB, CY]
     each.load(records, table="fast")
-    monkeypatch.setattr("connectors.postgres_wire.find_spec", lambda name: name == "psycopg" or None)
+    monkeypatch.setattr("connectors.postgres_adbc.find_spec", lambda name: name == "psycopg" or None)
 
     assert fates(each.load(records)) == {"created": 3}
     without_run = f"SELECT to_jsonb(t) - '{RUN}' AS row FROM {{}} t ORDER BY {KEY}"
@@ -383,7 +384,7 @@ def test_without_the_fast_driver_copy_moves_the_same(each: PostgresWarehouse, mo
 
 
 def test_without_any_driver_one_is_asked_for(warehouse: PostgresWarehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.postgres_wire.find_spec", lambda name: None)
+    monkeypatch.setattr("connectors.postgres_adbc.find_spec", lambda name: None)
 
     with pytest.raises(ConfigError, match="pip install"):
         warehouse.load([ANN])
