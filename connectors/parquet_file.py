@@ -15,7 +15,7 @@ from connectors.contract import ArrowPart, Layout
 from connectors.errors import ConfigError
 
 SUFFIXES = (".parquet", ".pq")
-BATCH_ROWS = 65_536
+BATCH_ROWS = 61_440
 
 
 class ParquetSource:
