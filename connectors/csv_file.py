@@ -583,6 +583,7 @@ def _without_damaged(data: bytes, where: _Records) -> tuple[bytes, _Records, lis
 
 
 def _is_text(some: bytes) -> bool:
+    """`_is_utf8` of a few bytes, for which Arrow's preparations would take longer than the look."""
     try:
         some.decode()
     except UnicodeDecodeError:
