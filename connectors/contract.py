@@ -92,18 +92,25 @@ class Source(Protocol):
     """Something that gives every record once."""
 
     size: int | None
-    """Bytes (files) or records (tables) there are to read, null if nobody knows."""
+    """Bytes (files) or records (tables, providers) there are to read, null as long as nobody knows."""
 
     def layouts(self) -> list[Layout]:
-        """The columns of each file, before anything is read. Raises ConfigError where a file cannot be used."""
+        """The columns of each file, before anything is read. Raises ConfigError where a file cannot be used.
+
+        Asked again when `parts` has ended, the notes say what was noticed meanwhile, too.
+        """
         ...
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """What identifies the input, to know it again on resume: names, sizes, times; no contents."""
         ...
 
-    def parts(self) -> Iterator[Part]:
-        """All records, in order. Raises ConfigError (a file) or ConnectorError (the other side)."""
+    def parts(self, keep: Path, /) -> Iterator[Part]:
+        """All records, in order. Raises ConfigError (a file) or ConnectorError (the other side).
+
+        `keep` is a folder of the run, made if it is needed: what comes page by page from a provider lies there, and
+        is not asked for again when the run is continued (`Abilities.continues`).
+        """
         ...
 
     def close(self) -> None:
@@ -234,3 +241,5 @@ class Abilities:
     modes: tuple[Mode, ...] = ("upsert", "insert", "update", "mirror")
     keeps_state: bool = True
     """A second load finds what the first one wrote (a file is written whole instead)."""
+    continues: bool = False
+    """A read that died goes on where it stood, from what it has kept."""

@@ -619,7 +619,7 @@ class CsvSource:
         """Names, sizes and times of the files."""
         return [file.fingerprint() for file in self._files]
 
-    def parts(self) -> Iterator[CsvPart]:
+    def parts(self, _keep: Path, /) -> Iterator[CsvPart]:
         """Blocks in file order."""
         done = 0
         for file, dialect in zip(self._files, self._dialects, strict=True):

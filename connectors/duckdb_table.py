@@ -167,7 +167,7 @@ class DuckDbSource:
         """Name and number of rows. A table may change without either: no read is taken for a later one."""
         return [{"name": self._name, "size": None, "rows": self.size}]
 
-    def parts(self) -> Iterator[ArrowPart]:
+    def parts(self, _keep: Path, /) -> Iterator[ArrowPart]:
         """Rows in the table's order, in one snapshot."""
         row = 1
         try:

@@ -40,7 +40,7 @@ class ParquetSource:
         """Names, sizes and times of the files."""
         return [file.fingerprint() for file in self._files]
 
-    def parts(self) -> Iterator[ArrowPart]:
+    def parts(self, _keep: Path, /) -> Iterator[ArrowPart]:
         """Batches in file order. Raises ConfigError if a file breaks in the middle."""
         done = 0
         for name, parquet in self._opened:

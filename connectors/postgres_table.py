@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import duckdb
@@ -299,7 +300,7 @@ class PostgresSource:
         """Name and number of rows. A table may change without either: no read is taken for a later one."""
         return [{"name": self._name, "size": None, "rows": self.size}]
 
-    def parts(self) -> Iterator[ArrowPart]:
+    def parts(self, _keep: Path, /) -> Iterator[ArrowPart]:
         """Rows as the server gives them."""
         row = 1
         try:

@@ -69,8 +69,11 @@ def kind_of(spec: str) -> str:
     return "csv"
 
 
-def open_source(spec: str, csv: CsvOptions) -> Source:
-    """The source behind an address. Raises ConfigError or ConnectorError."""
+def open_source(spec: str, csv: CsvOptions, *, include_archived: bool = False) -> Source:
+    """The source behind an address. Raises ConfigError or ConnectorError.
+
+    `csv` says how CSV files are written; `include_archived` wants customers that a provider has put away, too.
+    """
     kind = kind_of(spec)
     if kind == "duckdb":
         from connectors.duckdb_table import DuckDbSource

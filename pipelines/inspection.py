@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from connectors.contract import Batch, Layout, Source
+from connectors.contract import Batch, Layout, Part
 from connectors.errors import ConfigError, shown
 from pipelines import mapping, normalise, validate
 from pipelines.mapping import ColumnMap, Match
@@ -78,20 +78,19 @@ class Inspection:
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
 
 
-def inspect(source: Source, reading: Reading, rows: int = 10_000) -> Inspection:
-    """Look at the first `rows` records and broken lines.
+def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, rows: int = 10_000) -> Inspection:
+    """Look at the first `rows` records and broken lines of a source with these layouts and parts.
 
     Raises ConfigError where the source cannot be used or a told name does not exist; where a column's meaning is
     open or nothing fits, that is part of the answer.
     """
-    layouts = source.layouts()
     matched = mapping.match(layouts, reading.columns, reading.defaults)
     columns, problem = None, None
     try:
         columns = mapping.propose(layouts, reading.columns, reading.defaults, reading.extra)
     except ConfigError as error:
         problem = str(error)
-    batches, whole = _first(source, rows)
+    batches, whole = _first(parts, rows)
     rejected, rejects, warnings = _expected(batches, columns, reading) if columns else (None, (), ())
     return Inspection(
         source=shown(reading.source),
@@ -104,7 +103,7 @@ def inspect(source: Source, reading: Reading, rows: int = 10_000) -> Inspection:
         rejected=rejected,
         rejects=rejects,
         warnings=warnings,
-        notes=tuple(f"{layout.name}: {', '.join(layout.notes)}" for layout in layouts if layout.notes),
+        notes=tuple(f"{layout.name}: {note}" for layout in layouts for note in layout.notes),
     )
 
 
@@ -149,11 +148,11 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _first(source: Source, rows: int) -> tuple[list[Batch], bool]:
+def _first(parts: Iterator[Part], rows: int) -> tuple[list[Batch], bool]:
     """The batches of the first records and broken lines, and whether they are all there are."""
     batches: list[Batch] = []
     left = rows
-    for part in source.parts():
+    for part in parts:
         batch = part.read()
         stood = pl.concat([batch.lines, batch.broken["line"]]).sort()
         if len(stood) > left:

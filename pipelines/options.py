@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 GROUPS: Final = {
     "Columns and values": ("columns", "defaults", "extra", "timezone", "date_format", "blocked"),
     "CSV files": ("encoding", "delimiter", "quote", "header", "raw"),
+    "Providers": ("include_archived",),
     "Customers that occur more than once": ("survivor", "fill"),
     "Writing": ("mode", "nulls", "deletes", "evolve"),
     "Limits, checked before the first write": ("max_rejects", "max_deletes", "max_changes", "allow_empty"),

@@ -14,13 +14,14 @@ import resource
 import shlex
 import socket
 import sys
+import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +29,7 @@ import polars as pl
 import pyarrow as pa
 
 from connectors import registry
-from connectors.contract import Load, Part, Plan, Source, Table
+from connectors.contract import Layout, Load, Part, Plan, Source, Table
 from connectors.csv_file import CsvOptions
 from connectors.errors import ConfigError, GateClosed, Interfered, Interrupted, TranshipError, shown
 from pipelines import identify, inspection, mapping, normalise, report, stage, validate
@@ -36,12 +37,23 @@ from pipelines.inspection import Inspection
 from pipelines.mapping import ColumnMap
 from pipelines.report import Counts, Report
 from pipelines.settings import Reading, Settings, limit, load, seconds
-from pipelines.stage import APPLY_STEP, IDENTIFY_STEP, PLAN_STEP, STAGE_STEP, BatchCounts, EarlierStage, RunDirectory
+from pipelines.stage import (
+    APPLY_STEP,
+    IDENTIFY_STEP,
+    PAGES,
+    PLAN_STEP,
+    STAGE_STEP,
+    BatchCounts,
+    EarlierStage,
+    RunDirectory,
+)
 from schemas import faults
 
 log = logging.getLogger("tranship")
 
 _AMBIGUOUS = "identity.ambiguous_email"
+_STILL_FRESH = timedelta(hours=1)
+"""So long may what came from a provider lie before the same command reads anew; `resume` goes on at any time."""
 _PAUSES = (0.2, 1, 3, 8)
 """Seconds before the destination is tried again."""
 
@@ -110,7 +122,7 @@ def run(settings: Settings, observer: Observer | None = None, *, now: datetime |
             layouts = source.layouts()
             columns = mapping.propose(layouts, settings.columns, settings.defaults, settings.extra)
             work = _work(settings, source)
-            directory = _continued(settings.state_dir, work) or RunDirectory.create(
+            directory = _continued(settings, work) or RunDirectory.create(
                 settings.state_dir,
                 {
                     "settings": _public(settings),
@@ -121,9 +133,8 @@ def run(settings: Settings, observer: Observer | None = None, *, now: datetime |
                 },
                 now or datetime.now(UTC),
             )
-            notes = [f"{layout.name}: {', '.join(layout.notes)}" for layout in layouts if layout.notes]
-            wire = [c for layout in layouts for c in layout.columns]
-            return _Run(settings, directory, observer, notes).go(source, columns, list(dict.fromkeys(wire)), table)
+            notes = [f"{layout.name}: {note}" for layout in layouts for note in layout.notes]
+            return _Run(settings, directory, observer, notes).go(source, columns, _wire(layouts), table)
         finally:
             source.close()
     finally:
@@ -153,19 +164,44 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None) -> Re
         if columns is not None:
             directory.take_over()
             return _Run(settings, directory, observer, []).go(None, columns, directory.manifest["wire"], table)
+        if directory.keeps_pages():
+            return _read_on(settings, directory, observer, table)
     finally:
         table.close()
     # It died before its stage was complete: there is nothing to continue from, the same work starts anew.
     return run(settings, observer)
 
 
+def _read_on(settings: Settings, directory: RunDirectory, observer: Observer, table: Table) -> Report:
+    """Go on with a read from a provider; what has come is not asked for again."""
+    source = _open_source(settings)
+    try:
+        layouts = source.layouts()
+        columns = mapping.propose(layouts, settings.columns, settings.defaults, settings.extra)
+        if directory.manifest["source"] != source.fingerprint():
+            raise ConfigError(
+                f"{directory.run_id}: read from another place than {shown(settings.source)} is now. "
+                "Set the environment as it was, or begin a new run."
+            )
+        directory.manifest["reading"] = _reading(settings, columns)
+        directory.begin_stage_again()
+        return _Run(settings, directory, observer, []).go(source, columns, _wire(layouts), table)
+    finally:
+        source.close()
+
+
 def inspect(reading: Reading, rows: int) -> Inspection:
     """Look at the first rows of a source without running anything. Raises ConfigError or ConnectorError."""
     source = _open_source(reading)
     try:
-        return inspection.inspect(source, reading, rows)
+        with tempfile.TemporaryDirectory(prefix="tranship-") as keep:
+            return inspection.inspect(source.layouts(), source.parts(Path(keep)), reading, rows)
     finally:
         source.close()
+
+
+def _wire(layouts: Sequence[Layout]) -> list[str]:
+    return list(dict.fromkeys(column for layout in layouts for column in layout.columns))
 
 
 def _columns_of(directory: RunDirectory) -> ColumnMap | None:
@@ -175,7 +211,7 @@ def _columns_of(directory: RunDirectory) -> ColumnMap | None:
 
 def _open_source(settings: Reading) -> Source:
     csv = CsvOptions(settings.encoding, settings.delimiter, settings.quote, settings.header)
-    return registry.open_source(settings.source, csv)
+    return registry.open_source(settings.source, csv, include_archived=settings.include_archived)
 
 
 def _open_table(settings: Settings) -> Table:
@@ -194,7 +230,7 @@ def _public(settings: Settings) -> dict[str, Any]:
 def _work(settings: Settings, source: Source) -> str:
     """What makes two runs the same work: settings and input. Empty for an input that cannot be known again."""
     prints = source.fingerprint()
-    if any(print_["size"] is None for print_ in prints):
+    if any(print_["size"] is None for print_ in prints) and not _continues(settings):
         return ""
     said = settings.model_dump(
         mode="json", exclude={"state_dir", "workers", "memory", "lock_timeout", "statement_timeout"}
@@ -217,14 +253,30 @@ def _reading(settings: Settings, columns: ColumnMap) -> str:
     return hashlib.sha256(json.dumps([program, libraries, said, mapped]).encode()).hexdigest()
 
 
-def _continued(state_dir: Path, work: str) -> RunDirectory | None:
-    """An earlier run of the same work whose process died when the stage was complete."""
-    for directory in stage.all_runs(state_dir) if work else ():
+def _continues(settings: Reading) -> bool:
+    return registry.CONNECTORS[registry.kind_of(settings.source)].abilities.continues
+
+
+def _continued(settings: Settings, work: str) -> RunDirectory | None:
+    """An earlier run of the same work whose process died when the stage was complete. Of a provider, whose customers
+    change all the time, also one that had only begun to read, and both only if that is not long ago.
+    """
+    for directory in stage.all_runs(settings.state_dir) if work else ():
         if directory.manifest.get("work") == work:
-            if directory.is_abandoned() and directory.done(STAGE_STEP) is not None:
-                directory.take_over()
-                return directory
-            return None
+            staged = directory.done(STAGE_STEP) is not None
+            if _continues(settings):
+                ended = directory.is_abandoned() or directory.manifest["status"] in ("failed", "interrupted")
+                if not ended or not directory.was_alive_within(_STILL_FRESH):
+                    return None
+                if not staged:
+                    if not directory.keeps_pages():
+                        return None
+                    directory.begin_stage_again()
+                    return directory
+            elif not directory.is_abandoned() or not staged:
+                return None
+            directory.take_over()
+            return directory
     return None
 
 
@@ -262,6 +314,8 @@ class _Run:
                 raise
             raise self._interrupted() from None
         except TranshipError as error:
+            if self._directory.done(STAGE_STEP) is None and self._directory.keeps_pages():
+                error.args = (f"{error} What has come is kept; go on with: {self._resume_command()}",)
             error.report = self._end(started, "failed", error)
             raise
 
@@ -275,10 +329,18 @@ class _Run:
             state = "the destination has all of the write or nothing of it"
         else:
             state = "the destination is as it was"
-        elsewhere = (
-            f" --state-dir {shlex.quote(str(settings.state_dir))}" if settings.state_dir != Path(".tranship") else ""
-        )
-        return Interrupted(f"Stopped; {state}. Continue with: tranship resume {directory.run_id}{elsewhere}")
+        return Interrupted(f"Stopped; {state}. Continue with: {self._resume_command()}")
+
+    def _resume_command(self) -> str:
+        state_dir = self._settings.state_dir
+        elsewhere = f" --state-dir {shlex.quote(str(state_dir))}" if state_dir != Path(".tranship") else ""
+        return f"tranship resume {self._directory.run_id}{elsewhere}"
+
+    def _tell(self, notes: list[str]) -> None:
+        for note in notes:
+            if note not in self._notes:
+                self._notes.append(note)
+                self._observer.note(note)
 
     # Steps -------------------------------------------------------------------------------------------------------
 
@@ -302,14 +364,18 @@ class _Run:
         earlier = stage.earlier_stage(state_dir, self._directory.manifest["reading"])
         parts: list[BatchCounts] = []
         with self._timed("read", source.size):
+            total = source.size
             for position, counts in self._batches(source, columns, earlier):
                 parts.append(counts)
                 self._tally.add(counts)
+                if source.size != total:
+                    total = source.size
+                    self._observer.step("read", total)
                 self._observer.advanced(position, self._tally.read)
+        self._tell([f"{layout.name}: {note}" for layout in source.layouts() for note in layout.notes])
         known = sum(part.read for number, part in enumerate(parts) if part is earlier.parts.get(number))
         if known:
-            self._notes.append(f"{known:,} records are as run {earlier.run_id} has read them")
-            self._observer.note(self._notes[-1])
+            self._tell([f"{known:,} records are as run {earlier.run_id} has read them"])
         # Arrow keeps what it has read with; identity needs the room.
         pa.default_memory_pool().release_unused()
         tally = self._tally
@@ -337,7 +403,7 @@ class _Run:
         with ThreadPoolExecutor(self._settings.workers) as pool:
             ahead: deque[tuple[int, Future[BatchCounts]]] = deque()
             try:
-                for number, part in enumerate(source.parts()):
+                for number, part in enumerate(source.parts(self._directory.path / PAGES)):
                     work = pool.submit(self._put_away, number, part, columns, spelling, earlier)
                     ahead.append((part.position, work))
                     if len(ahead) > self._settings.workers + 1:

@@ -62,6 +62,10 @@ class Reading(BaseModel):
     quote: str | None = Field(None, description="Quote of CSV files, one character; found out if not given.")
     header: bool | None = Field(None, description="Whether CSV files have a header line; found out if not given.")
 
+    include_archived: bool = Field(
+        False, description="Read archived and deleted customers, too, where a provider offers them."
+    )
+
     timezone: str = Field("UTC", description="Zone of dates and times that name none (IANA).")
     date_format: tuple[str, ...] = Field((), description="A further form of dates (strftime), as %d/%m/%Y. Repeatable.")
     blocked: tuple[str, ...] = Field((), description="An e-mail or id that identifies nobody. Repeatable.")

@@ -4,6 +4,7 @@
 
 parts.json         what became of each part of the source, and its digest: a later run need not read it again
 manifest.json      settings without secrets, source fingerprints, state of each step
+pages/             what a provider has answered, as it came: a read that died goes on from there
 stage/*.parquet    the canonical records, a file a batch: `_row` u64, `_source`, `_line` u64, `_email_blocked` bool, and
                    the columns of `schemas.customer.COLUMNS`
 raw/*.parquet      records known by e-mail alone, as the source spelled them: they may yet fail
@@ -21,7 +22,7 @@ import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from schemas.customer import COLUMNS
 from schemas.faults import sentence
 
 STAGE_STEP, IDENTIFY_STEP, PLAN_STEP, APPLY_STEP = "stage", "identify", "plan", "apply"
+PAGES = "pages"
 _PART_BITS = 24
 _PATCHED = 1 << 62
 """A survivor that took something over has its row number with this bit, the original is dropped."""
@@ -147,6 +149,24 @@ class RunDirectory:
         except PermissionError:
             return False
         return False
+
+    def keeps_pages(self) -> bool:
+        """Whether something of a provider's answers lies here."""
+        return any((self.path / PAGES).glob("*"))
+
+    def was_alive_within(self, span: timedelta) -> bool:
+        """Whether something was written here lately."""
+        newest = max(path.stat().st_mtime for path in (self.path, *self.path.iterdir()))
+        return datetime.now(UTC) - datetime.fromtimestamp(newest, UTC) < span
+
+    def begin_stage_again(self) -> None:
+        """This process continues the run before its stage was complete: what was staged is staged anew, since parts may
+        be cut elsewhere than before.
+        """
+        for folder in _OF_A_PART:
+            for file in (self.path / folder).iterdir():
+                file.unlink()
+        self.take_over()
 
     # Batches -----------------------------------------------------------------------------------------------------
 

@@ -92,7 +92,7 @@ class End:
     def read(self) -> tuple[list[Layout], list[Batch]]:
         source = registry.open_source(self.address, CsvOptions())
         try:
-            return source.layouts(), [part.read() for part in source.parts()]
+            return source.layouts(), [part.read() for part in source.parts(Path("pages"))]
         finally:
             source.close()
 
@@ -223,7 +223,7 @@ def test_progress_ends_at_the_size(reader: End, many: Path) -> None:
     reader.fill(many)
     source = registry.open_source(reader.address, CsvOptions())
     try:
-        positions = [part.position for part in source.parts()]
+        positions = [part.position for part in source.parts(Path("pages"))]
         assert positions == sorted(positions)
         assert positions[-1] == source.size
     finally:

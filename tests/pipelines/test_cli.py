@@ -477,6 +477,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         memory="2GB",
         lock_timeout="30s",
         statement_timeout="2h",
+        include_archived=True,
     )
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)
