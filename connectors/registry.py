@@ -34,7 +34,10 @@ CONNECTORS: Final[dict[str, Connector]] = {
     ),
     "parquet": Connector("parquet", "Parquet files", "customers.parquet", _WHOLE_FILE),
     "postgresql": Connector(
-        "postgresql", "A table in Postgres", "postgresql://user@host/db?table=billing.customers", Abilities()
+        "postgresql",
+        "A table in Postgres; a view or ?query=SELECT is read",
+        "postgresql://user@host/db?table=billing.customers",
+        Abilities(),
     ),
 }
 

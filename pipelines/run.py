@@ -22,6 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -249,7 +250,7 @@ def _reading(settings: Settings, columns: ColumnMap) -> str:
     ]
     said = settings.model_dump(mode="json", include={"timezone", "date_format", "blocked"})
     mapped = [list(columns.fields.items()), columns.extra, list(columns.defaults.items())]
-    libraries = [pl.__version__, pa.__version__]
+    libraries = [metadata.version(name) for name in ("polars", "pyarrow", "duckdb", "pandera", "idna", "tzdata")]
     return hashlib.sha256(json.dumps([program, libraries, said, mapped]).encode()).hexdigest()
 
 

@@ -60,6 +60,7 @@ RULES: Final[dict[str, str]] = {
     "line.too_few_columns": "the line has fewer columns than the header",
     "line.too_many_columns": "the line has more columns than the header",
     "line.quote": "a quote that opens a value is not closed before the next delimiter",
+    "record.shape": "the provider's answer breaks its own schema",
     "line.encoding": "bytes that are not of the file's encoding; name another with --encoding",
     **{
         f"{field}.too_long": "at most 255 characters"
