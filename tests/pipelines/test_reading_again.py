@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from importlib import metadata
 from pathlib import Path
 
 import polars as pl
@@ -174,12 +175,14 @@ def test_another_file_with_the_same_contents_is_read_for_itself(warehouse: Wareh
     assert all("other.csv" in place for place in report.examples.values())
 
 
+@pytest.mark.parametrize("library", ["polars", "idna", "pandera"])
 def test_another_program_reads_for_itself(
-    warehouse: Warehouse, normalised: list[int], monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, normalised: list[int], monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
     warehouse.load(RECORDS)
     read_anew(normalised)
-    monkeypatch.setattr(pl, "__version__", "9.9.9")
+    known = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "9.9.9" if name == library else known(name))
     warehouse.load(RECORDS)
     assert read_anew(normalised) == 400
 
