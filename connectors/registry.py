@@ -124,3 +124,26 @@ def open_table(spec: str, options: Mapping[str, Any]) -> Table:
     from connectors import csv_file
 
     return csv_file.destination(spec, raw=options["raw"])
+
+
+def serve_sandbox(
+    provider: str,
+    *,
+    port: int | None,
+    seeding: int | Path | None,
+    state: Path | None,
+    weather: Mapping[str, Any],
+    switches: Mapping[str, str],
+    log: bool,
+) -> None:
+    """Run a provider's sandbox until it is interrupted. Raises ConfigError for what cannot be used."""
+    import msgspec
+
+    from connectors.sandbox.server import serve
+    from connectors.sandbox.weather import Weather
+
+    try:
+        made = msgspec.convert(dict(weather), Weather)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"the weather cannot be so: {error}") from None
+    serve(provider, port, seeding, state, made, switches, log=log)

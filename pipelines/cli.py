@@ -471,6 +471,147 @@ def _connectors(as_json: bool) -> None:
     click.echo("\n".join(summary.table(rows)))
 
 
+class _Share(click.ParamType):
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """`5%` and `0.05` are the same."""
+        try:
+            share = float(value[:-1]) / 100 if str(value).endswith("%") else float(value)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            self.fail(f"{value!r} is no share such as 5%.", param, ctx)
+        return share
+
+
+class _Seconds(click.ParamType):
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """`50ms` and `0.05` are the same."""
+        from pipelines.settings import seconds
+
+        try:
+            found = seconds(str(value))
+        except (KeyError, ValueError):
+            found = -1.0
+        if found < 0:
+            self.fail(f"{value!r} is no time such as 50ms or 2s.", param, ctx)
+        return found
+
+
+def _named(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = dict(value.partition("=")[::2] for value in values)
+    if not all(pairs.values()):
+        raise click.BadParameter(f"give it as {param.metavar}.", ctx, param)
+    return pairs
+
+
+_SHARES: Final = {
+    "timeout": "Calls that are never answered.",
+    "cut_before": "Connections cut before the call does its work.",
+    "cut_after": "Connections cut after it: the write is stored, the answer lost.",
+    "half": "Answers broken off in the middle of their body.",
+    "slow": "Answers that drip for a second.",
+    "html": "HTML pages with status 200 in place of the answer.",
+    "shift": "List calls before which a customer jumps to another place.",
+    "churn": "List calls before which one customer is created and another deleted.",
+}
+
+
+def _weather_options(command: _Decorated) -> _Decorated:
+    made = [
+        click.option("--latency", type=_Seconds(), metavar="TIME", help="How long each answer takes, as 50ms."),
+        click.option("--jitter", type=_Seconds(), metavar="TIME", help="So much more or less, at random."),
+        click.option(
+            "--error",
+            "statuses",
+            multiple=True,
+            callback=_named,
+            metavar="STATUS=SHARE",
+            help="Share of calls answered with 429, 500, 502, 503 or 504, as 500=5%. Repeatable.",
+        ),
+        *(
+            click.option(f"--{name.replace('_', '-')}", name, type=_Share(), metavar="SHARE", help=text)
+            for name, text in _SHARES.items()
+        ),
+        click.option(
+            "--rate",
+            multiple=True,
+            callback=_named,
+            metavar="METHOD=N",
+            help="Calls a minute of a method, as GET=300; * is for all others together. Repeatable.",
+        ),
+        click.option(
+            "--retry-after",
+            type=click.Choice(["page", "none", "seconds", "date", "milliseconds"]),
+            help="How a 429 says when to come back; `page` is as the provider documents it.",
+        ),
+        click.option("--chance", "seed_of_chance", type=int, metavar="N", help="Another number is other weather."),
+    ]
+    for option in reversed(made):
+        command = option(command)
+    return command
+
+
+@cli.command("sandbox", short_help="Run a provider's API on a local port, to rehearse with.")
+@click.argument("provider")
+@click.option("--port", type=click.IntRange(0, 65_535), metavar="N", help="The port; 0 takes a free one.")
+@click.option("--seed", metavar="N|FILE", help="Begin with N made-up customers, or with those of a CSV file.")
+@click.option(
+    "--state", type=click.Path(path_type=Path), metavar="FILE", help="Keep the state here; it survives a restart."
+)
+@click.option(
+    "--switch",
+    "switches",
+    multiple=True,
+    callback=_named,
+    metavar="NAME=CHOICE",
+    help="A choice of this provider's sandbox, as dialect=docs. Repeatable.",
+)
+@click.option("--log", is_flag=True, help="Say each call.")
+@_weather_options
+def _sandbox(
+    provider: str,
+    port: int | None,
+    seed: str | None,
+    state: Path | None,
+    switches: dict[str, str],
+    log: bool,
+    seed_of_chance: int | None,
+    statuses: dict[str, str],
+    rate: dict[str, str],
+    **weather: Any,
+) -> None:
+    """Run the customer API of PROVIDER on a local port until it is interrupted.
+
+    \b
+      tranship sandbox growpanel --seed 5000
+      tranship sandbox metronome --seed customers.csv --state metronome.sandbox
+      tranship sandbox metrifox --latency 50ms --error 500=5% --error 429=5% --cut-after 2%
+
+    Any key of the provider's form is accepted. The weather can be changed while it runs: PUT JSON to /_sandbox/weather.
+    What it holds is at /_sandbox/state.
+    """
+    from connectors import registry
+
+    struck = {status: _Share().convert(share, None, None) for status, share in statuses.items()}
+    wanted = {**given(weather), **given({"seed": seed_of_chance, "statuses": struck})}
+    if rate:
+        wanted["rate"] = {method.upper(): _number(calls, "--rate") for method, calls in rate.items()}
+    seeding = None if seed is None else int(seed) if seed.isdecimal() else Path(seed)
+    registry.serve_sandbox(
+        provider, port=port, seeding=seeding, state=state, weather=wanted, switches=switches, log=log
+    )
+
+
+def _number(text: str, option: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(f"{option}: {text!r} is no number of calls.")
+    return int(text)
+
+
 @cli.command("fields")
 @_json_option
 def _fields(as_json: bool) -> None:

@@ -14,8 +14,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("schemas", "connectors", "pipelines")
 
-SCHEMAS = ("codes", "customer", "faults", "columns")
+SCHEMAS = ("codes", "customer", "faults", "columns", "wire")
 """Each may import those before it; a provider's schema may import them all."""
+
+API = ("http", "cut", "pages", "wire", "api")
+"""What the connectors of providers are made of, in connectors/. Each may import those before it."""
 
 FLOW = (
     "mapping",
@@ -110,13 +113,26 @@ RULES = (
     ),
     Rule(
         "connectors.sandbox.*",
-        ("connectors.sandbox.*", "connectors.errors", "schemas.*"),
+        ("connectors.sandbox.*", "connectors.wire", "connectors.errors", "schemas.*"),
         "A sandbox plays the provider: it knows the wire schema, not the connector it tests.",
+    ),
+    *(
+        Rule(
+            f"connectors.{name}",
+            (
+                *("connectors.contract", "connectors.errors", "schemas.*"),
+                *(f"connectors.{earlier}" for earlier in API[:place]),
+            ),
+            "What all providers share is built in this order: http.py (requests), cut.py and pages.py (lists), wire.py "
+            "(JSON and frames), api.py (a source).",
+        )
+        for place, name in enumerate(API)
     ),
     Rule(
         "connectors.*",
         (
-            *("connectors.contract", "connectors.errors", "connectors.files", "connectors.http", "schemas.*"),
+            *("connectors.contract", "connectors.errors", "connectors.files", "schemas.*"),
+            *(f"connectors.{name}" for name in API),
             *(
                 "connectors.customer_table",
                 "connectors.classify",
@@ -126,7 +142,7 @@ RULES = (
             ),
         ),
         "A connector knows the contract and never another connector. What two of them share belongs in files.py "
-        "(bytes), http.py (requests) or customer_table.py and classify.py (tables); what joins them belongs in "
+        "(bytes), api.py and what it is made of (providers) or customer_table.py and classify.py (tables); what joins them belongs in "
         "pipelines/run.py.",
     ),
     *(
