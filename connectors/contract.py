@@ -242,4 +242,6 @@ class Abilities:
     keeps_state: bool = True
     """A second load finds what the first one wrote (a file is written whole instead)."""
     continues: bool = False
-    """A read that died goes on where it stood, from what it has kept."""
+    """A read that died goes on where it stood, from what it has kept: a provider's."""
+    archives: bool = False
+    """Archived customers can be read, too."""

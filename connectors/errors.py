@@ -85,13 +85,15 @@ class Interrupted(TranshipError):
 
 
 def shown(address: str) -> str:
-    """An address without its secrets: the password in front of the host, and query values that are keys or tokens.
+    """An address without its secrets: the password in front of the host (of a provider, whatever stands there: it can
+    only be a key), and query values that are keys or tokens.
 
     Every message, log, report and manifest shows addresses this way. Bytes of a file name that are no text become
     `\\udcXX`.
     """
     sayable = address.encode("utf-8", "backslashreplace").decode()
     hidden = re.sub(r"(://[^:/?@]*):[^?]*@", r"\1:***@", sayable)
+    hidden = re.sub(r"^((?!postgres)\w+://)[^/?]*@", r"\1***@", hidden, flags=re.IGNORECASE)
     return re.sub(_SECRET, r"\1***", hidden)
 
 

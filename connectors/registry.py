@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +13,9 @@ from connectors.contract import Abilities, Source, Table
 from connectors.errors import ConfigError, shown
 
 if TYPE_CHECKING:
+    from connectors.api import Api, Finding
     from connectors.csv_file import CsvOptions
+    from schemas.wire import Passage
 
 
 @dataclass(frozen=True)
@@ -23,15 +26,28 @@ class Connector:
     summary: str
     example: str
     abilities: Abilities
+    key_variable: str | None = None
+    """The environment variable its key is read from."""
 
 
 _WHOLE_FILE = Abilities(modes=("upsert",), keeps_state=False)
+_PROVIDER = Abilities(writes=False, modes=(), continues=True)
+_ARCHIVING_PROVIDER = replace(_PROVIDER, archives=True)
 
 CONNECTORS: Final[dict[str, Connector]] = {
+    "blackwalnut": Connector(
+        "blackwalnut", "BlackWalnut, an app's customers", "blackwalnut://host/my-app", _PROVIDER, "BLACKWALNUT_API_KEY"
+    ),
     "csv": Connector("csv", "CSV files, also gzip and zstd; - is standard input", "exports/*.csv.gz", _WHOLE_FILE),
     "duckdb": Connector(
         "duckdb", "A table in a DuckDB file", "duckdb:///warehouse.duckdb?table=customers", Abilities()
     ),
+    "growpanel": Connector(
+        "growpanel", "GrowPanel, a data source", "growpanel://?source=ds_main", _PROVIDER, "GROWPANEL_API_KEY"
+    ),
+    "marginfront": Connector("marginfront", "MarginFront", "marginfront://", _PROVIDER, "MF_API_SECRET_KEY"),
+    "metrifox": Connector("metrifox", "Metrifox", "metrifox://", _ARCHIVING_PROVIDER, "METRIFOX_API_KEY"),
+    "metronome": Connector("metronome", "Metronome", "metronome://", _ARCHIVING_PROVIDER, "METRONOME_BEARER_TOKEN"),
     "parquet": Connector("parquet", "Parquet files", "customers.parquet", _WHOLE_FILE),
     "postgresql": Connector(
         "postgresql",
@@ -78,6 +94,12 @@ def open_source(spec: str, csv: CsvOptions, *, include_archived: bool = False) -
     `csv` says how CSV files are written; `include_archived` wants customers that a provider has put away, too.
     """
     kind = kind_of(spec)
+    if CONNECTORS[kind].abilities.continues:
+        from connectors.api import ApiSource
+
+        return ApiSource(_api(kind), spec, include_archived=include_archived)
+    if include_archived:
+        raise ConfigError(f"{shown(spec)}: only providers have archived customers; leave --include-archived out.")
     if kind == "duckdb":
         from connectors.duckdb_table import DuckDbSource
 
@@ -100,6 +122,10 @@ def open_table(spec: str, options: Mapping[str, Any]) -> Table:
     statement_timeout (seconds, 0 is for ever).
     """
     kind = kind_of(spec)
+    if not CONNECTORS[kind].abilities.writes:
+        raise ConfigError(
+            f"{shown(spec)}: {CONNECTORS[kind].name} can be read, not written yet. Write to a file or a table."
+        )
     if kind == "postgresql":
         from connectors.postgres_table import Patience, PostgresTable
 
@@ -124,6 +150,37 @@ def open_table(spec: str, options: Mapping[str, Any]) -> Table:
     from connectors import csv_file
 
     return csv_file.destination(spec, raw=options["raw"])
+
+
+def _api(provider: str) -> Api:
+    """What is special to a provider."""
+    api: Api = importlib.import_module(f"connectors.{provider}").API
+    return api
+
+
+def check(spec: str) -> list[Finding]:
+    """Look whether a provider can be read, without changing anything. Raises ConfigError if it is none."""
+    from connectors.api import check
+
+    return check(_api(_provider(spec)), spec)
+
+
+def passage(here: str, there: str) -> Passage:
+    """What customers lose on the way from one provider to another and back, by the providers' names or addresses.
+
+    Raises ConfigError if there is no such provider.
+    """
+    from schemas.wire import passage
+
+    return passage(_api(_provider(here)).wire, _api(_provider(there)).wire)
+
+
+def _provider(spec: str) -> str:
+    name = re.split(r":|$", spec, maxsplit=1)[0].lower()
+    providers = [connector.name for connector in CONNECTORS.values() if connector.key_variable]
+    if name not in providers:
+        raise ConfigError(f"{shown(spec)}: is no provider. There are: {', '.join(providers)}")
+    return name
 
 
 def serve_sandbox(

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
-from connectors.errors import ConfigError, GateClosed, Interrupted, TranshipError
+from connectors.errors import ConfigError, ConnectorError, GateClosed, Interrupted, TranshipError, shown
 from pipelines.options import SettingsCommand, given, run_command, shell
 
 if TYPE_CHECKING:
@@ -454,21 +454,60 @@ _SAID_OF_REJECTS: Final = (
 
 
 @cli.command("connectors")
+@click.option(
+    "--losses",
+    nargs=2,
+    metavar="A B",
+    help="What customers of provider A lose when they are written to B and come back.",
+)
 @_json_option
-def _connectors(as_json: bool) -> None:
-    """List what can be read and written."""
-    from connectors.registry import CONNECTORS
+def _connectors(losses: tuple[str, str] | None, as_json: bool) -> None:
+    """List what can be read and written, or what a way between two providers loses.
+
+    \b
+      tranship connectors --losses metronome marginfront
+    """
+    from connectors import registry
     from pipelines import summary
 
+    if losses:
+        passage = registry.passage(*losses)
+        if as_json:
+            _print_json(json.dumps(dataclasses.asdict(passage), indent=1))
+        else:
+            click.echo("\n".join(summary.of_passage(*losses, passage)))
+        return
     if as_json:
-        listed = [dataclasses.asdict(connector) for connector in CONNECTORS.values()]
+        listed = [dataclasses.asdict(connector) for connector in registry.CONNECTORS.values()]
         _print_json(json.dumps({"connectors": listed}, indent=1))
         return
-    rows: list[tuple[str, ...]] = [("connector", "reads", "writes", "modes", "example", "")]
-    for it in CONNECTORS.values():
+    rows: list[tuple[str, ...]] = [("connector", "reads", "writes", "modes", "example", "key from", "")]
+    for it in registry.CONNECTORS.values():
         can = ["yes" if ability else "no" for ability in (it.abilities.reads, it.abilities.writes)]
-        rows.append((it.name, *can, " ".join(it.abilities.modes), it.example, it.summary))
+        rows.append((it.name, *can, " ".join(it.abilities.modes), it.example, it.key_variable or "", it.summary))
     click.echo("\n".join(summary.table(rows)))
+
+
+@cli.command("doctor", short_help="Look whether a provider can be read, changing nothing.")
+@click.argument("address")
+@_json_option
+def _doctor(address: str, as_json: bool) -> int:
+    """Look at the provider at ADDRESS: key, reachability, rights, clock, limits. Nothing is changed there.
+
+    \b
+      tranship doctor metronome://
+    """
+    from connectors import registry
+    from pipelines import summary
+
+    findings = registry.check(address)
+    failed = any(finding.state == "fail" for finding in findings)
+    if as_json:
+        listed = [dataclasses.asdict(finding) for finding in findings]
+        _print_json(json.dumps({"address": shown(address), "ok": not failed, "findings": listed}, indent=1))
+    else:
+        click.echo("\n".join(summary.table([(it.state, it.what, it.sentence) for it in findings])))
+    return ConnectorError.exit_code if failed else 0
 
 
 class _Share(click.ParamType):

@@ -13,6 +13,7 @@ from pipelines.inspection import Finding, Inspection
 from pipelines.report import Report
 from schemas.customer import COLUMNS, INSTANTS, LISTS, Customer
 from schemas.faults import RULES, sentence
+from schemas.wire import Passage
 
 _ALWAYS = ("read", "rejected", "merged", "created", "updated", "unchanged")
 _CELL = 44
@@ -159,6 +160,20 @@ def of_fields(listed: Iterable[Field]) -> str:
         rows.append((field.name, field.type, field.description, next(iter(field.rules), "")))
         rows += [("", "", "", rule) for rule in field.rules[1:]]
     return "\n".join(table(rows))
+
+
+def of_passage(here: str, there: str, passage: Passage) -> list[str]:
+    """What happens to customers of a provider that are written to another one and come back."""
+    sections = (
+        (f"lost on the way {here} → {there} → {here}", passage.lost),
+        (f"kept at {there}, but not in a place of its own", passage.kept),
+        (f"demanded by {there}; a record that does not keep to it is refused", passage.demanded),
+    )
+    lines: list[str] = []
+    for title, losses in sections:
+        rows = [(loss.field, loss.why) for loss in losses] or [("nothing", "")]
+        lines += [*([""] if lines else []), title, *table(rows)]
+    return lines
 
 
 def table(rows: Iterable[Sequence[str]], right: tuple[int, ...] = (), width: int | None = None) -> list[str]:

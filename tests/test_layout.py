@@ -108,8 +108,8 @@ RULES = (
     Rule("connectors.errors", (), "Errors know nothing but themselves."),
     Rule(
         "connectors.registry",
-        ("connectors.*",),
-        "The registry knows the connectors and nothing of schemas or pipelines.",
+        ("connectors.*", "schemas.wire"),
+        "The registry knows the connectors and nothing of pipelines. (Of schemas it compares two providers' wires.)",
     ),
     Rule(
         "connectors.sandbox.*",

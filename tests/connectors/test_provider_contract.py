@@ -1,0 +1,292 @@
+"""What every provider of the registry keeps to as a source, each read from its sandbox over a socket.
+
+`TRANSHIP_MANY` is the number of customers of the big accounts, usually small; a million is worth a try.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from accounts import PROVIDERS, USUAL, Account, opened
+from sandboxes import Start
+from warehouse import Warehouse
+
+from connectors import registry
+from connectors.csv_file import CsvOptions
+from connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
+from connectors.registry import CONNECTORS
+from schemas.customer import COLUMNS
+
+MANY = int(os.environ.get("TRANSHIP_MANY", "3000"))
+
+Open = Callable[..., Account]
+
+
+@pytest.fixture(params=PROVIDERS)
+def provider(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def account(provider: str, sandbox: Start, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """`account(seed=10)`: a sandbox of the provider, its key in the environment."""
+
+    def start(**options: Any) -> Account:
+        made = opened(sandbox, provider, **options)
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        return made
+
+    return start
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path)
+
+
+def landed(warehouse: Warehouse) -> list[str]:
+    return sorted(str(value) for value in warehouse.column("provider_id"))
+
+
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for nobody: where the other side is not there, the sentence counts and not the patience."""
+    from connectors import api
+    from connectors.http import Patience
+
+    monkeypatch.setattr(api, "Patience", lambda: Patience(tries=2, first_pause=0.01, connect=2, silence=2))
+
+
+# Each customer once ----------------------------------------------------------------------------------------------
+
+
+def sizes(provider: str) -> list[int]:
+    page = USUAL[provider].page or 100
+    return [1, page - 1, page, page + 1, 2 * page]
+
+
+@pytest.mark.parametrize("which", range(5))
+def test_pages_of_every_length_come_whole(account: Open, provider: str, warehouse: Warehouse, which: int) -> None:
+    there = account(seed=sizes(provider)[which])
+    report = warehouse.load(there.address)
+
+    assert report.counts.read == report.counts.created == sizes(provider)[which]
+    assert landed(warehouse) == there.ids()
+
+
+def test_an_empty_account_is_an_empty_source(account: Open, warehouse: Warehouse) -> None:
+    assert warehouse.load(account().address, allow_empty=True).counts.read == 0
+
+
+def test_many_customers_come_once_each(account: Open, warehouse: Warehouse) -> None:
+    there = account(seed=MANY, process=True)
+    report = warehouse.load(there.address)
+
+    assert report.counts.read == report.counts.created == MANY
+    assert landed(warehouse) == there.ids()
+
+
+def test_reading_twice_changes_nothing(account: Open, warehouse: Warehouse) -> None:
+    there = account(seed=250)
+    warehouse.load(there.address)
+    report = warehouse.load(there.address)
+
+    assert (report.counts.unchanged, report.counts.created, report.counts.updated) == (250, 0, 0)
+
+
+def test_every_record_says_where_it_is_from(account: Open, provider: str, warehouse: Warehouse) -> None:
+    warehouse.load(account(seed=10).address)
+
+    assert warehouse.rows("SELECT DISTINCT provider FROM customers") == [{"provider": provider}]
+
+
+def test_reading_only_reads(account: Open, warehouse: Warehouse) -> None:
+    there = account(seed=120)
+    before = there.sandbox.state()
+    there.sandbox.record()
+    warehouse.load(there.address)
+
+    assert {call["method"] for call in there.sandbox.calls()} == {"GET"}
+    assert there.sandbox.state() == before
+
+
+def test_a_source_says_what_it_gives(account: Open, tmp_path: Path) -> None:
+    there = account(seed=250)
+    source = registry.open_source(there.address, CsvOptions())
+    try:
+        [layout] = source.layouts()
+        batches = [part.read() for part in source.parts(tmp_path / "pages")]
+        assert set(layout.columns) <= set(COLUMNS)
+        assert all(set(batch.records.columns) <= set(layout.columns) for batch in batches)
+        assert all(dtype == pl.String for batch in batches for dtype in batch.records.dtypes)
+        lines = pl.concat([batch.lines for batch in batches])
+        assert lines.n_unique() == len(lines) == 250
+        prints = source.fingerprint()
+        assert json.loads(json.dumps(prints)) == prints
+        assert prints[0]["size"] is None
+    finally:
+        source.close()
+
+
+def test_a_broken_record_is_rejected_with_its_id(account: Open, warehouse: Warehouse) -> None:
+    there = account(seed=30)
+    name = there.usual.name
+    victim = there.sandbox.state()[7]
+    there.sandbox.add({**victim, name: {"not": "text"}})
+    report = warehouse.load(there.address)
+
+    assert report.rejects_by_code == {"record.shape": 1}
+    assert (report.counts.read, report.counts.created, report.exit_code) == (30, 29, 4)
+    [reject] = pl.read_parquet(report.files["rejects_parquet"]).to_dicts()
+    assert name in reject["_reasons"]
+    assert str(victim[there.usual.id]) in reject["_text"]
+
+
+def test_a_field_of_tomorrow_is_kept_and_told(account: Open, provider: str, warehouse: Warehouse) -> None:
+    there = account(seed=5)
+    record = there.sandbox.state()[2]
+    there.sandbox.add({**record, "loyaltyTier": {"level": 3}})
+    report = warehouse.load(there.address)
+
+    assert any("loyaltyTier" in note for note in report.notes)
+    query = f"SELECT metadata FROM customers WHERE provider_id = '{record[there.usual.id]}'"
+    [row] = warehouse.rows(query)
+    assert json.loads(row["metadata"])[f"{provider}.loyaltyTier"] == {"level": 3}
+
+
+# Bad weather -----------------------------------------------------------------------------------------------------
+
+
+ROUGH: dict[str, dict[str, Any]] = {
+    "errors": {"statuses": {"500": 0.05, "503": 0.02}},
+    "too many, with a word": {"statuses": {"429": 0.05}, "retry_after": "seconds", "retry_seconds": 0.05},
+    "too many, without": {"statuses": {"429": 0.05}, "retry_after": "none"},
+    "cut": {"cut_before": 0.01, "cut_after": 0.01, "half": 0.02},
+    "slow": {"latency": 0.05, "jitter": 0.05},
+    "pages of a proxy": {"html": 0.02},
+    "shifting": {"shift": 0.3},
+    "everything": {
+        **{"statuses": {"500": 0.05, "429": 0.05}, "retry_after": "none", "cut_after": 0.02},
+        **{"latency": 0.02, "jitter": 0.02, "shift": 0.2},
+    },
+}
+
+
+@pytest.mark.parametrize("weather", ROUGH)
+def test_bad_weather_loses_nobody(account: Open, warehouse: Warehouse, weather: str) -> None:
+    there = account(seed=1500)
+    there.sandbox.weather(**ROUGH[weather], seed=11)
+    report = warehouse.load(there.address)
+
+    assert (report.counts.read, report.counts.created, report.counts.rejected) == (1500, 1500, 0)
+    assert landed(warehouse) == there.ids()
+
+
+# What cannot work ------------------------------------------------------------------------------------------------
+
+
+def refused(warehouse: Warehouse, there: Account, kind: type[ConnectorError]) -> str:
+    """The sentence of a run that must fail, and proof that it left nothing behind."""
+    with pytest.raises(kind) as caught:
+        warehouse.load(there.address)
+    assert caught.value.exit_code == 3
+    assert not warehouse.file.exists() or not warehouse.rows("FROM duckdb_tables()")
+    said = str(caught.value)
+    assert there.usual.key not in said
+    assert "Traceback" not in said
+    return said
+
+
+def test_a_key_that_is_wrong(account: Open, provider: str, warehouse: Warehouse) -> None:
+    there = account(seed=5)
+    there.sandbox.keys(valid=["another"])
+
+    assert str(CONNECTORS[provider].key_variable) in refused(warehouse, there, Refused)
+
+
+def test_a_key_that_has_no_right(account: Open, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = account(seed=5)
+    if there.usual.powerless is None:
+        assert warehouse.load(there.address).counts.read == 5
+        return
+    [variable] = there.environment
+    monkeypatch.setenv(variable, there.usual.powerless)
+
+    assert "publishable" in refused(warehouse, there, Refused)
+
+
+def test_a_key_that_stops_to_be_good(account: Open, warehouse: Warehouse) -> None:
+    there = account(seed=1200)
+    if there.usual.page is None:  # one answer has no middle
+        return
+    there.sandbox.keys(stops_after={there.usual.key: 4})
+
+    said = refused(warehouse, there, Refused)
+    assert "401" in said
+    assert "tranship resume" in said
+
+
+def test_no_key(account: Open, provider: str, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = account(seed=5)
+    [variable] = there.environment
+    monkeypatch.delenv(variable)
+
+    with pytest.raises(ConfigError, match=variable):
+        warehouse.load(there.address)
+
+
+def test_a_key_in_the_address(account: Open, provider: str, warehouse: Warehouse) -> None:
+    there = account(seed=5)
+    spec = there.address.replace("://", f"://{there.usual.key}@")
+
+    with pytest.raises(ConfigError) as caught:
+        warehouse.load(spec)
+    assert there.usual.key not in str(caught.value)
+
+
+def test_nobody_there(account: Open, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    quickly(monkeypatch)
+    there = account()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        gone = Account(there.provider, type(there.sandbox)(f"http://127.0.0.1:{free.getsockname()[1]}"))
+
+    assert "127.0.0.1" in refused(warehouse, gone, Unreachable)
+
+
+def test_a_web_page_in_place_of_an_api(account: Open, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    quickly(monkeypatch)
+    there = account(seed=5)
+    there.sandbox.weather(html=1)
+
+    assert "text/html" in refused(warehouse, there, Malformed)
+
+
+# Doctor ----------------------------------------------------------------------------------------------------------
+
+
+def test_doctor_finds_nothing_wrong(account: Open) -> None:
+    there = account(seed=5)
+    before = there.sandbox.state()
+
+    findings = registry.check(there.address)
+    assert {finding.state for finding in findings} == {"ok"}
+    assert {"address", "key", "reachable", "key accepted", "rights", "clock", "rate limits"} <= {
+        finding.what for finding in findings
+    }
+    assert there.sandbox.state() == before
+    assert not any(there.usual.key in finding.sentence for finding in findings)
+
+
+def test_doctor_finds_a_wrong_key(account: Open) -> None:
+    there = account(seed=5)
+    there.sandbox.keys(valid=["another"])
+
+    assert registry.check(there.address)[-1].state == "fail"
