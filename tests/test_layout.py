@@ -17,7 +17,7 @@ ROOMS = ("schemas", "connectors", "pipelines")
 SCHEMAS = ("codes", "customer", "faults", "columns", "wire")
 """Each may import those before it; a provider's schema may import them all."""
 
-API = ("http", "cut", "pages", "wire", "api")
+API = ("http", "answers", "pages", "whole_list", "wire", "api")
 """What the connectors of providers are made of, in connectors/. Each may import those before it."""
 
 FLOW = (
@@ -123,8 +123,8 @@ RULES = (
                 *("connectors.contract", "connectors.errors", "schemas.*"),
                 *(f"connectors.{earlier}" for earlier in API[:place]),
             ),
-            "What all providers share is built in this order: http.py (requests), cut.py and pages.py (lists), wire.py "
-            "(JSON and frames), api.py (a source).",
+            "What all providers share is built in this order: http.py (requests), answers.py (their bodies), pages.py and "
+            "whole_list.py (lists), wire.py (JSON and frames), api.py (a source).",
         )
         for place, name in enumerate(API)
     ),
