@@ -15,8 +15,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 from measure import (
@@ -36,6 +35,7 @@ from measure import (
     installed,
     kept,
     machine,
+    new_file,
     ordered,
     parsed,
     promises,
@@ -45,12 +45,6 @@ from measure import (
 SCRIPT = "SQL script"
 # ingestr needs an ADBC driver of DuckDB, and downloads one if it finds none; the library here is one.
 ADBC_DUCKDB = ("@duckdb/node-bindings-{}", "1.5.6-r.1")
-
-
-@contextmanager
-def new_database(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """A file of DuckDB that is not there yet; it is always at rest."""
-    yield str(folder / "out.duckdb"), lambda: None
 
 
 def tranship(data: Data, name: str = TRANSHIP, state: str = "{state}") -> Contender:
@@ -152,11 +146,11 @@ def main() -> None:
     data = generated(args.out / "data", args.rows, args.seed)
     peers, missing = installed(args.peers, PEERS, data, args.out / "peers")
     contenders = [tranship(data), tranship(data, ANEW, "{new_state}"), sql_script(data), tranship_parquet(data), *peers]
-    results, unmeasured = in_turns(contenders, args.repeats, args.out, new_database)
+    results, unmeasured = in_turns(contenders, args.repeats, args.out, new_file)
     unmeasured |= missing
     if args.large:
         large = tranship_large(generated(args.out / "data", large_rows, args.seed))
-        results |= in_turns([large], args.large, args.out, new_database)[0]
+        results |= in_turns([large], args.large, args.out, new_file)[0]
 
     results = ordered(
         results, ("fresh", "again", "from Parquet, fresh", "large, fresh"), (TRANSHIP, ANEW, SCRIPT, *PEERS)

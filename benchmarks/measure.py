@@ -19,7 +19,7 @@ import threading
 import time
 import venv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -101,13 +101,13 @@ class Contender:
     """A program that loads a file into a table; its command takes `{input}`, `{db}`, `{state}`, which stays from case
     to case, and `{new_state}`, which does not.
 
-    `cases` names its inputs, loaded one after the other; `expected` what its report, JSON on stdout, must count.
-    Without a `required` one there is nothing to compare with.
+    `cases` names its inputs, files or hosts, loaded one after the other; `expected` what its report, JSON on stdout,
+    must count. Without a `required` one there is nothing to compare with.
     """
 
     name: str
     command: tuple[str, ...]
-    cases: Mapping[str, Path]
+    cases: Mapping[str, Path | str]
     environment: Mapping[str, str] = field(default_factory=dict)
     expected: Mapping[str, Counts] = field(default_factory=dict)
     required: bool = True
@@ -133,10 +133,17 @@ Database = Callable[[Path], AbstractContextManager[tuple[str, Callable[[], None]
 """From a folder to a new database: its address, and what brings it to rest before each case."""
 
 
+@contextmanager
+def new_file(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """A database file that is not there yet; it is always at rest."""
+    yield str(folder / "out.duckdb"), lambda: None
+
+
 def in_turns(contenders: Sequence[Contender], repeats: int, out: Path, database: Database) -> tuple[Results, Reasons]:
     """Rounds of all contenders, the order moving on from round to round; and why one could not be measured."""
     for source in {source for contender in contenders for source in contender.cases.values()}:
-        _warm(source)
+        if isinstance(source, Path):
+            _warm(source)
     results: Results = {}
     unmeasured: Reasons = {}
     for number in range(repeats):
@@ -258,10 +265,12 @@ def promises(targets: Sequence[tuple[str, float, float, str]]) -> Iterator[str]:
         yield f"| {name} | {limit:.{digits}f}{unit} | {value:.{digits}f}{unit} | {holds} |"
 
 
-def parsed(parser: argparse.ArgumentParser, peers: Iterable[str], out: Path) -> argparse.Namespace:
+def parsed(
+    parser: argparse.ArgumentParser, peers: Iterable[str], out: Path, *, rows: int = 1_000_000
+) -> argparse.Namespace:
     """The arguments, with those that all benchmarks have; `peers` is a list of known names, the folder `out` exists."""
     known = ", ".join(peers)
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=rows)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are of these")
     parser.add_argument("--peers", default="", help=f"also measure these, comma-separated: {known}")
@@ -279,7 +288,7 @@ def parsed(parser: argparse.ArgumentParser, peers: Iterable[str], out: Path) -> 
 
 
 def installed(
-    names: Sequence[str], peers: Mapping[str, Callable[..., Contender]], *given: Data | Path
+    names: Sequence[str], peers: Mapping[str, Callable[..., Contender]], *given: Data | Path | str
 ) -> tuple[list[Contender], Reasons]:
     """The peers of these names, made of what is given; and why one cannot be installed."""
     contenders: list[Contender] = []

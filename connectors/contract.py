@@ -91,8 +91,10 @@ class ArrowPart:
 class Source(Protocol):
     """Something that gives every record once."""
 
-    size: int | None
-    """Bytes (files) or records (tables, providers) there are to read, null as long as nobody knows."""
+    @property
+    def size(self) -> int | None:
+        """Bytes (files) or records (tables, providers) there are to read, null as long as nobody knows."""
+        ...
 
     def layouts(self) -> list[Layout]:
         """The columns of each file, before anything is read. Raises ConfigError where a file cannot be used.
@@ -163,6 +165,16 @@ class Load:
     """What is known of the ledger before the plan: read, rejected, merged."""
     say: Callable[[str], None]
     """Tells a person why it takes long: `waiting for another run`."""
+    advanced: Callable[[int, int], None]
+    """Tells how many records of how many are done, where they are written one by one."""
+    limit: int | None = None
+    """At a provider: do so many records of the plan and stop."""
+    crosswalk: Path | None = None
+    """At a provider: which customer there each record is known to be (a crosswalk of an earlier run)."""
+    history: tuple[Path, ...] = ()
+    """Crosswalks of earlier runs of the same state directory: what this tool once wrote."""
+    remove_for_good: bool = False
+    """Mirror may do at a provider what cannot be undone."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +194,23 @@ class Plan:
     """What the destination cannot hold, for people."""
 
 
+@dataclass(frozen=True)
+class Outcomes:
+    """What a write came to, where that may be other than the plan: at a provider, which is written record by record."""
+
+    counts: Mapping[str, int]
+    """As `Plan.counts`, and stale (moved since the plan), unknown (nobody knows what became of it), left (not yet)."""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Why records were refused, by the plan and by the provider."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Name → file, of what is left for people."""
+    notes: tuple[str, ...] = ()
+
+
 class Table(Protocol):
-    """A database table or a file: the set-based work happens inside it, in one transaction."""
+    """A database table or a file, where the set-based work happens inside it, in one transaction; or a provider's
+    account, which is written record by record, with a journal.
+    """
 
     def plan(self, load: Load) -> Plan:
         """Compare the survivors with what is there. Writes nothing that outlives the connection.
@@ -192,8 +219,12 @@ class Table(Protocol):
         """
         ...
 
-    def apply(self, load: Load, plan: Plan) -> None:
-        """Carry the plan out, all or nothing, and the ledger row with it. `load.ledger` is complete by now."""
+    def apply(self, load: Load, plan: Plan) -> Outcomes | None:
+        """Carry the plan out. `load.ledger` is complete by now.
+
+        A table does it all or not at all, and its ledger row with it: null. A provider goes on from its journal where
+        an earlier try stopped, and says what came of it.
+        """
         ...
 
     def applied(self, run_id: str) -> bool:

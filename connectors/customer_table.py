@@ -208,6 +208,8 @@ class Target:
     """It has `_run_id` and `_deleted_at`."""
     required: tuple[str, ...]
     unique: tuple[str, ...]
+    found_by: tuple[str, str] | None = None
+    """Columns with the external id and the e-mail by which a row is found, where these are not the stored ones."""
 
     def column(self, field: str) -> Stored | None:
         """Where a field is stored."""
@@ -216,6 +218,8 @@ class Target:
     @property
     def known_id(self) -> str:
         """The external id of a row, as SQL."""
+        if self.found_by:
+            return f"t.{quoted(self.found_by[0])}"
         if stored := self.column("external_id"):
             return _as_id(f"t.{quoted(stored.column)}", stored.at)
         if self.key:
@@ -235,6 +239,8 @@ class Target:
     @property
     def known_email(self) -> str:
         """The e-mail of a row, as SQL."""
+        if self.found_by:
+            return f"t.{quoted(self.found_by[1])}"
         if stored := self.column("email"):
             return f"lower(t.{quoted(stored.column)}::VARCHAR)"
         key = f"t.{quoted(self.key or '')}::VARCHAR"

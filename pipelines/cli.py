@@ -510,7 +510,7 @@ def _doctor(address: str, as_json: bool) -> int:
     return ConnectorError.exit_code if failed else 0
 
 
-class _Share(click.ParamType):
+class _Share(click.ParamType[float]):
     name = "share"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -524,7 +524,7 @@ class _Share(click.ParamType):
         return share
 
 
-class _Seconds(click.ParamType):
+class _Seconds(click.ParamType[float]):
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:

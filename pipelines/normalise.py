@@ -660,8 +660,11 @@ def _tidy_items(lists: Column, *, lower: bool) -> Column:
     each = pl.element().str.strip_chars()
     if lower:
         each = each.str.to_lowercase()
-        if lists.explode().str.contains(r"[^\x00-\x7f]").any():
-            each = each.map_batches(email, return_dtype=pl.String)
+        spelt = lists.explode().str.strip_chars().str.to_lowercase()
+        odd = spelt.filter(spelt.str.contains(r"[^\x00-\x7f]")).unique()
+        if not odd.is_empty():
+            # A function given to `list.eval` would be called for each list.
+            each = each.replace(odd, email(odd))
     tidy = lists.list.eval(each).list.eval(pl.element().filter(pl.element() != "")).list.unique(maintain_order=True)
     return pl.select(pl.when(tidy.list.len() > 0).then(tidy)).to_series()
 

@@ -14,7 +14,10 @@ Status = Literal["done", "done_with_rejects", "stopped", "failed"]
 
 @dataclass(frozen=True)
 class Counts:
-    """The ledger: every record and every broken line has one fate. `deleted` and `warnings` stand beside it."""
+    """The ledger: every record and every broken line has one fate. `deleted` and `warnings` stand beside it.
+
+    `stale` moved at the provider after the plan, of `unknown` nobody knows what became, `left` are still to be done.
+    """
 
     read: int = 0
     rejected: int = 0
@@ -26,12 +29,13 @@ class Counts:
     deleted: int = 0
     stale: int = 0
     unknown: int = 0
+    left: int = 0
     warnings: int = 0
 
     def balance(self) -> int:
         """Records read minus the fates known; 0 where nothing was lost or doubled."""
         fates = (self.rejected, self.merged, self.created, self.updated, self.unchanged, self.refused)
-        return self.read - sum(fates) - self.stale - self.unknown
+        return self.read - sum(fates) - self.stale - self.unknown - self.left
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ import polars as pl
 import pyarrow as pa
 
 from connectors import registry
-from connectors.contract import Layout, Load, Part, Plan, Source, Table
+from connectors.contract import Layout, Load, Outcomes, Part, Plan, Source, Table
 from connectors.csv_file import CsvOptions
 from connectors.errors import ConfigError, GateClosed, Interfered, Interrupted, TranshipError, shown
 from pipelines import identify, inspection, mapping, normalise, report, stage, validate
@@ -293,6 +293,7 @@ class _Run:
         self._tally = _Tally()
         self._merges: dict[str, int] = {"external_id": 0, "email": 0}
         self._plan: Plan | None = None
+        self._outcomes: Outcomes | None = None
         self._columns: ColumnMap | None = None
         self._wire: list[str] = []
 
@@ -463,7 +464,17 @@ class _Run:
             started_at=self._directory.manifest["started_at"],
             ledger={"read": self._tally.read, "rejected": self._tally.rejected, "merged": merged},
             say=self._observer.note,
+            advanced=self._advanced,
+            limit=settings.limit,
+            crosswalk=settings.crosswalk,
+            history=tuple(stage.crosswalks(settings.state_dir, shown(settings.destination), self._directory.run_id)),
+            remove_for_good=settings.remove_for_good,
         )
+
+    def _advanced(self, done: int, total: int) -> None:
+        if done == 0:
+            self._observer.step("write", total)
+        self._observer.advanced(done, done)
 
     def _decide(self) -> dict[str, Any]:
         directory, settings = self._directory, self._settings
@@ -576,8 +587,15 @@ class _Run:
         assert self._plan is not None  # noqa: S101  (the plan is made)
         with self._timed("write", None):
             if self._directory.done(APPLY_STEP) is None:
-                table.apply(load, self._plan)
-                self._directory.finish(APPLY_STEP, {})
+                outcomes = table.apply(load, self._plan)
+                self._directory.finish(APPLY_STEP, _facts_of(outcomes) if outcomes else {})
+            done = self._directory.done(APPLY_STEP)
+            if done:
+                self._outcomes = _outcomes_of(done)
+                self._tell(list(self._outcomes.notes))
+                if self._outcomes.counts["left"]:
+                    # There is more to do: the next run of this directory goes on from the journal.
+                    self._directory.undo(APPLY_STEP)
 
     @contextmanager
     def _timed(self, name: str, total: int | None) -> Iterator[None]:
@@ -605,6 +623,8 @@ class _Run:
         exit_code = error.exit_code if error else 4 if status == "done_with_rejects" else 0
         if self._plan is not None:
             files["plan"] = self._plan.rows
+        if self._outcomes is not None:
+            files |= self._outcomes.files
         files |= {"report": directory.path / "report.json", "page": directory.path / "report.html"}
         made = Report(
             run_id=directory.run_id,
@@ -617,7 +637,7 @@ class _Run:
             counts=counts,
             rejects_by_code=dict(tally.by_code.most_common()),
             warnings_by_code=dict(tally.warnings.most_common()),
-            refused_by_reason=_refused(self._plan),
+            refused_by_reason=self._outcomes.reasons if self._outcomes else _refused(self._plan),
             merges_by_rule=self._merges,
             changed_fields=dict(self._plan.changed_fields) if self._plan else {},
             columns=dict(self._columns.fields) if self._columns else {},
@@ -637,7 +657,7 @@ class _Run:
         return made
 
     def _counts(self) -> Counts:
-        planned = self._plan.counts if self._plan else dict.fromkeys(_PLANNED, 0)
+        planned = Counter(self._outcomes.counts if self._outcomes else self._plan.counts if self._plan else {})
         return Counts(
             read=self._tally.read,
             rejected=self._tally.rejected + planned["ambiguous"],
@@ -647,11 +667,27 @@ class _Run:
             unchanged=planned["unchanged"],
             refused=planned["refused"],
             deleted=planned["delete"],
+            stale=planned["stale"],
+            unknown=planned["unknown"],
+            left=planned["left"],
             warnings=self._tally.warnings.total(),
         )
 
 
-_PLANNED = ("create", "update", "unchanged", "refused", "ambiguous", "delete")
+def _facts_of(outcomes: Outcomes) -> dict[str, Any]:
+    """As the manifest keeps it."""
+    files = {name: str(path) for name, path in outcomes.files.items()}
+    return {
+        "counts": dict(outcomes.counts),
+        "reasons": dict(outcomes.reasons),
+        "files": files,
+        "notes": list(outcomes.notes),
+    }
+
+
+def _outcomes_of(facts: Mapping[str, Any]) -> Outcomes:
+    files = {name: Path(path) for name, path in facts["files"].items()}
+    return Outcomes(facts["counts"], facts["reasons"], files, tuple(facts["notes"]))
 
 
 def _present(columns: ColumnMap, records: pl.DataFrame) -> ColumnMap:

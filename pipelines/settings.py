@@ -98,6 +98,12 @@ class Settings(Reading):
     )
     deletes: Literal["mark", "remove"] = Field("mark", description="What mirror does with customers the source lacks.")
     evolve: bool = Field(False, description="Add columns that an existing table lacks.")
+    crosswalk: Path | None = Field(
+        None, description="A crosswalk of an earlier run: which customer at the provider each record is."
+    )
+    remove_for_good: bool = Field(
+        False, description="Let mirror do at a provider what cannot be undone: archive at Metronome, delete licences."
+    )
     raw: bool = Field(False, description="Write CSV cells as they are, also those a spreadsheet would run.")
 
     max_rejects: Limit | None = Field(None, description="Stop before the first write if more are rejected: N or N%.")
@@ -106,6 +112,7 @@ class Settings(Reading):
         None, description="Stop before the first write if more of the customers already there would change."
     )
     allow_empty: bool = Field(False, description="Let an empty source pass.")
+    limit: int | None = Field(None, ge=1, description="Write so many records to a provider and stop; resume goes on.")
     dry_run: bool = Field(False, description="Stop after the plan; write nothing.")
 
     state_dir: Path = Field(Path(".tranship"), description="Where runs keep their files.")
@@ -123,6 +130,9 @@ class Settings(Reading):
     lock_timeout: Duration = Field(
         "10min",
         description="How long to wait for others who write to a table of a server, as 30s or 10min; 0 is for ever.",
+    )
+    pace: str | None = Field(
+        None, pattern=r"^\d+(/s|/min)$", description="Calls to a provider at most, as 50/s or 100/min."
     )
     statement_timeout: Duration = Field(
         "0", description="How long a statement of the write may take at a server, as 30min or 2h; 0 is for ever."

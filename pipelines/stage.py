@@ -109,6 +109,11 @@ class RunDirectory:
         self.manifest["steps"][step] = dict(facts)
         self.save()
 
+    def undo(self, step: str) -> None:
+        """A step is to be gone on with."""
+        del self.manifest["steps"][step]
+        self.save()
+
     def save(self) -> None:
         """Write the manifest, synced."""
         self.write("manifest.json", json.dumps(self.manifest, indent=1))
@@ -430,6 +435,16 @@ def earlier_stage(state_dir: Path, reading: str) -> EarlierStage:
         }
         return EarlierStage(run.run_id, run.path, found)
     return NOTHING_EARLIER
+
+
+def crosswalks(state_dir: Path, destination: str, but: str) -> list[Path]:
+    """The crosswalks of earlier runs into a destination, newest first, without that of the run `but`."""
+    found = [
+        run.path / "crosswalk.parquet"
+        for run in all_runs(state_dir)
+        if run.run_id != but and run.manifest["settings"]["destination"] == destination
+    ]
+    return [file for file in found if file.exists()]
 
 
 def _link(file: Path, name: Path) -> None:

@@ -6,10 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 from postgres_server import Database, GivenServer, Server, UnavailableError, installations
+
+if TYPE_CHECKING:
+    from sandboxes import Start
 
 settings.register_profile("house", deadline=None, print_blob=True)
 settings.load_profile("house")
@@ -27,6 +31,15 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def sample_data() -> Path:
     """The folder of sample exports."""
     return ROOT / "sample_data"
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Start]:
+    """`sandbox("metronome", seed=100)`: a running sandbox; see `sandboxes.Sandbox` for what can be asked of it."""
+    from sandboxes import sandboxes
+
+    with sandboxes() as start:
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -478,6 +478,10 @@ def test_every_setting_goes_from_command_to_command() -> None:
         lock_timeout="30s",
         statement_timeout="2h",
         include_archived=True,
+        crosswalk=Path("crosswalk.csv"),
+        remove_for_good=True,
+        limit=10,
+        pace="50/s",
     )
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)

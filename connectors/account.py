@@ -1,0 +1,380 @@
+"""A provider's account as a destination: what it holds is read once, compared as a table is, and the difference is a
+list of requests on disk.
+
+`destination/` has the provider's answers, `destination.duckdb` what they hold: the customers `there`, in canonical
+columns, each with its own id and its record as it came. `connectors/classify.py` compares. What is to be done stands in
+`plan.parquet` and, as the provider's JSON, in `requests/*.parquet`; `plan.json` is written last: a plan that is there is
+carried out as it stands, by whoever continues the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import msgspec
+import polars as pl
+import pyarrow.parquet as pq
+
+from connectors import wire as wires
+from connectors.api import Address, Api, ApiPart, ApiSource, parse
+from connectors.classify import Classifier, see_survivors
+from connectors.contract import Load, Outcomes, Plan
+from connectors.customer_table import DELETED, RUN, TYPE_OF, Column, Stored, Target, literal, quoted
+from connectors.errors import ConfigError, shown
+from schemas.customer import COLUMNS
+from schemas.wire import ORIGIN, OWN
+
+REQUESTS: Final = {
+    "row": pl.UInt64,
+    "action": pl.String,
+    "target": pl.String,
+    "external_id": pl.String,
+    "email": pl.String,
+    "wanted": pl.String,
+    "found": pl.String,
+}
+"""What is to be done, in the order of the source: the survivor's row (of a delete, a number above all of these); create,
+update or delete; the provider's own id, null for a create; what else identifies the customer; the record (JSON) as it
+should stand, null for a delete; and as it was read, null for a create."""
+
+_BATCH: Final = 20_000
+_DELETE: Final = 1 << 63
+_NOT_COMPARED: Final = (*OWN, *ORIGIN)
+
+
+class Planner:
+    """What a load would do to an account. Everything lies in `load.workspace`."""
+
+    def __init__(self, api: Api, spec: str, source: Callable[[], ApiSource], memory: str, address: Address) -> None:
+        self._api, self._spec, self._source, self._memory, self._address = api, spec, source, memory, address
+
+    def plan(self, load: Load) -> Plan:
+        """The plan that is there, or a new one. Reads everything that the provider holds; changes nothing there."""
+        kept = load.workspace / "plan.json"
+        if kept.exists():
+            return _plan_of(json.loads(kept.read_text(encoding="utf-8")), load.workspace)
+        if load.mode == "mirror" and self._api.removal_is_final and not load.remove_for_good:
+            raise ConfigError(
+                f"{shown(self._spec)}: mirror removes customers there, and {self._api.removal_is_final}. If that is "
+                "wanted: --remove-for-good"
+            )
+        database = load.workspace / "destination.duckdb"
+        database.unlink(missing_ok=True)
+        shutil.rmtree(load.workspace / "requests", ignore_errors=True)
+        with closing(duckdb.connect(str(database))) as run:
+            run.execute(f"SET memory_limit = {literal(self._memory)}").fetchall()
+            run.execute(f"SET temp_directory = {literal(load.workspace / 'spill')}").fetchall()
+            run.execute("SET TimeZone = 'UTC'").fetchall()
+            notes = self._read(run, load)
+            plan = self._compare(run, load, notes)
+        (load.workspace / "plan.json").write_text(json.dumps(_facts_of(plan)), encoding="utf-8")
+        return plan
+
+    # What is there -------------------------------------------------------------------------------------------
+
+    def _read(self, run: duckdb.DuckDBPyConnection, load: Load) -> tuple[str, ...]:
+        """Make `there`; what is to be told about it."""
+        columns = ", ".join(f"{quoted(name)} {_TYPES[name]}" for name in COLUMNS)
+        run.execute(
+            f"CREATE TABLE there (target BIGINT, own_id VARCHAR, raw VARCHAR, archived BOOLEAN, {columns})"
+        ).fetchall()
+        broken = 0
+        with closing(self._source()) as source:
+            for part in source.parts(load.workspace / "destination"):
+                broken += self._put_in(run, part)
+            notes = [note for layout in source.layouts() for note in layout.notes]
+        if broken:
+            notes.append(
+                f"{broken:,} customers there break the provider's own schema: what they hold is not known, and they "
+                "are left alone"
+            )
+        self._recognise(run, load)
+        return tuple(notes)
+
+    def _put_in(self, run: duckdb.DuckDBPyConnection, part: ApiPart) -> int:
+        decoded = wires.decode(self._api.wire, part.group.lists(), part.group.dropped, raw=True)
+        assert decoded.raw is not None  # noqa: S101  (asked for)
+        frame = decoded.records.with_columns(own_id=decoded.ids, raw=decoded.raw)
+        known = run.execute("SELECT count(*) FROM there").fetchall()[0][0]
+        run.register("read", frame.with_row_index("at").to_arrow())
+        values = ", ".join(_read_as(name) for name in COLUMNS)
+        run.execute(
+            f"INSERT INTO there SELECT at + {known}, own_id, raw, "
+            "coalesce(json_extract_string(raw, '$.archived_at') IS NOT NULL, false), "
+            f"{values} FROM read"
+        ).fetchall()
+        run.unregister("read")
+        return decoded.broken.height
+
+    def _recognise(self, run: duckdb.DuckDBPyConnection, load: Load) -> None:
+        """Make `held`, the customers that can be written to: `_run_id` says that this tool once wrote them; who is in
+        the crosswalk has the external id, or e-mail, under which the run knows it.
+        """
+        history = [file for file in load.history if file.exists()]
+        ours = f"SELECT DISTINCT destination_id FROM read_parquet([{_listed(history)}])" if history else _NOBODY
+        known = _NOBODY_KNOWN
+        if load.crosswalk is not None:
+            self._see_crosswalk(run, load.crosswalk)
+            see_survivors(run, load)
+            known = (
+                "SELECT c.destination_id, any_value(s.external_id) AS external_id, any_value(s.email) AS email "
+                "FROM crosswalk c JOIN _survivors s ON (c.source_id = s.provider_id AND c.source_provider = s.provider) "
+                "OR c.external_id = s.external_id GROUP BY 1 HAVING count(*) = 1"
+            )
+        final = "archived" if self._api.removal_is_final and self._api.archives else "false"
+        run.execute(
+            "CREATE TABLE held AS SELECT t.*, k.destination_id IS NOT NULL AS known, "
+            "CASE WHEN k.destination_id IS NOT NULL THEN k.external_id ELSE t.external_id END AS _known_id, "
+            "CASE WHEN k.destination_id IS NOT NULL THEN k.email ELSE lower(t.email) END AS _known_email, "
+            f"CASE WHEN o.destination_id IS NOT NULL THEN 'earlier' END AS {quoted(RUN)}, "
+            f"NULL::TIMESTAMPTZ AS {quoted(DELETED)} FROM there t "
+            f"LEFT JOIN ({ours}) o ON o.destination_id = t.own_id "
+            f"LEFT JOIN ({known}) k ON k.destination_id = t.own_id WHERE NOT {final}"
+        ).fetchall()
+
+    def _see_crosswalk(self, run: duckdb.DuckDBPyConnection, file: Path) -> None:
+        reader = "read_parquet" if file.suffix == ".parquet" else "read_csv"
+        options = "" if file.suffix == ".parquet" else ", all_varchar = true"
+        try:
+            run.execute(f"CREATE TEMP VIEW crosswalk AS SELECT * FROM {reader}({literal(file)}{options})").fetchall()
+            run.execute(
+                "SELECT source_provider, source_id, external_id, email, destination_id FROM crosswalk LIMIT 0"
+            ).fetchall()
+        except duckdb.Error as error:
+            raise ConfigError(
+                f"--crosswalk {file}: cannot be read, or lacks a column. It is crosswalk.csv or crosswalk.parquet of an "
+                "earlier run."
+            ) from error
+
+    # What is wanted ------------------------------------------------------------------------------------------
+
+    def _compare(self, run: duckdb.DuckDBPyConnection, load: Load, notes: tuple[str, ...]) -> Plan:
+        rows = load.workspace / "plan.parquet"
+        target = self._target()
+        plan = Classifier(run, _Held(run, load), target, load).plan(rows, notes)
+        self._refuse_locked(run)
+        self._refuse_immutable(run)
+        (load.workspace / "requests").mkdir(mode=0o700, exist_ok=True)
+        calls = self._write_requests(run, load)
+        run.execute(
+            f"COPY (SELECT row, action, reason, changed FROM _plan ORDER BY row) TO {literal(rows)} (FORMAT parquet)"
+        ).fetchall()
+        run.execute(
+            "COPY (SELECT p.row, h.own_id FROM _plan p JOIN held h ON h.target = p.target "
+            f"WHERE p.action IN ('update', 'unchanged')) TO {literal(load.workspace / 'targets.parquet')} (FORMAT parquet)"
+        ).fetchall()
+        counts = dict.fromkeys(("create", "update", "unchanged", "refused", "ambiguous"), 0)
+        counts |= dict(run.execute("SELECT action, count(*) FROM _plan GROUP BY action").fetchall())
+        changed = run.execute("SELECT f, count(*) FROM (SELECT unnest(changed) AS f FROM _plan) GROUP BY f").fetchall()
+        told = (*notes, f"{calls:,} customers are to be written at {self._api.wire.title}") if calls else notes
+        return dataclasses.replace(
+            plan, counts={**counts, "delete": plan.counts["delete"]}, changed_fields=dict(sorted(changed)), notes=told
+        )
+
+    def _target(self) -> Target:
+        stored = [
+            Stored(name, Column(name, _TYPES[name], by_server=name == "metadata"))
+            for name in COLUMNS
+            if name not in _NOT_COMPARED
+        ]
+        return Target(
+            tuple(stored),
+            key=None,
+            bookkeeping=True,
+            required=(),
+            unique=("external_id", *self._api.unique),
+            found_by=("_known_id", "_known_email"),
+        )
+
+    def _refuse_locked(self, run: duckdb.DuckDBPyConnection) -> None:
+        """What an archived customer has cannot be had by another one, and it cannot be changed itself."""
+        if not (self._api.removal_is_final and self._api.archives):
+            return
+        run.execute(
+            "UPDATE _plan SET action = 'refused', reason = 'locked: external_id' WHERE action = 'create' AND row IN ("
+            "SELECT s._row FROM _survivors s JOIN there t ON t.archived AND t.external_id = s.external_id)"
+        ).fetchall()
+
+    def _refuse_immutable(self, run: duckdb.DuckDBPyConnection) -> None:
+        """What the provider never changes of a customer."""
+        for name in self._api.immutable:
+            run.execute(
+                f"UPDATE _plan SET action = 'refused', reason = {literal(f'immutable: {name}')}, changed = NULL "
+                f"WHERE action = 'update' AND list_contains(changed, {literal(name)})"
+            ).fetchall()
+
+    def _write_requests(self, run: duckdb.DuckDBPyConnection, load: Load) -> int:
+        """The customers to create and to change, as the provider's JSON; what it would refuse goes back to the plan."""
+        told = {one.name: self._address.options.get("source", "") for one in self._api.wire.fields if one.told}
+        written = 0
+        refused: list[pl.DataFrame] = []
+        for number, batch in enumerate(_batches(run, _wanted(load), load.workspace)):
+            customers = batch.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
+            encoded = wires.encode(self._api.wire, customers, told)
+            refused.append(_refusals(batch["row"], encoded.refused))
+            requests = batch.select(
+                "row", "action", target="own_id", external_id="external_id", email="email", wanted=encoded.bodies, found="raw"
+            ).filter(pl.col("wanted").is_not_null())
+            written += requests.height
+            _write(requests, load.workspace, number)
+        gone = "SELECT h.target, h.own_id, h.external_id, h.email, h.raw FROM held h JOIN _gone g ON g.target = h.target"
+        for number, batch in enumerate(_batches(run, gone, load.workspace), math.ceil(written / _BATCH) + len(refused)):
+            requests = batch.select(
+                row=pl.col("target").cast(pl.UInt64) + _DELETE,
+                action=pl.lit("delete"),
+                target="own_id",
+                external_id="external_id",
+                email="email",
+                wanted=pl.lit(None),
+                found="raw",
+            )
+            written += requests.height
+            _write(requests, load.workspace, number)
+        if any(frame.height for frame in refused):
+            run.register("refused", pl.concat(refused).to_arrow())
+            run.execute(
+                "UPDATE _plan SET action = 'refused', reason = r.reason, changed = NULL FROM refused r "
+                "WHERE _plan.row = r.row"
+            ).fetchall()
+            run.unregister("refused")
+        return written
+
+
+_TYPES: Final = {**TYPE_OF, "metadata": "VARCHAR"}
+_NOBODY: Final = "SELECT NULL::VARCHAR AS destination_id WHERE false"
+_NOBODY_KNOWN: Final = (
+    "SELECT NULL::VARCHAR AS destination_id, NULL::VARCHAR AS external_id, NULL::VARCHAR AS email WHERE false"
+)
+
+
+class _Held:
+    """The account as `connectors/classify.py` sees it: the table `held`."""
+
+    place = "t.target"
+
+    def __init__(self, run: duckdb.DuckDBPyConnection, load: Load) -> None:
+        self._run, self._load = run, load
+        run.execute("CREATE OR REPLACE TEMP TABLE _merged (row UBIGINT, text VARCHAR)").fetchall()
+
+    def see_survivors(self) -> None:
+        also = ", coalesce(m.text, s.metadata) AS _as_metadata, false AS _unfit_metadata"
+        see_survivors(self._run, self._load, also, " LEFT JOIN _merged m ON m.row = s._row")
+
+    def see_table(self, select: str) -> None:
+        self._run.execute(f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM held t").fetchall()
+
+    def undecided(self) -> str:
+        """Metadata of the source is laid over what is there, key by key: what others have put there stays."""
+        query = (
+            "SELECT p.row, s.metadata::VARCHAR AS here, t.metadata AS there FROM _plan p "
+            "JOIN _survivors s ON s._row = p.row JOIN held t ON t.target = p.target "
+            "WHERE p.action IS NULL AND t.metadata IS NOT NULL AND s.metadata::VARCHAR IS DISTINCT FROM t.metadata"
+        )
+        for batch in _batches(self._run, query, self._load.workspace):
+            merged = [laid_over(here, there) for here, there in batch.select("here", "there").iter_rows()]
+            frame = batch.select("row", text=pl.Series(merged, dtype=pl.String))
+            self._run.register("merged", frame.to_arrow())
+            self._run.execute("INSERT INTO _merged SELECT row, text FROM merged").fetchall()
+            self._run.unregister("merged")
+        return "held"
+
+    def object(self) -> int:
+        return 0
+
+
+def laid_over(here: str | None, there: str) -> str:
+    """Metadata of the source over that of the destination, both JSON objects; the destination's own text where nothing
+    of it differs, whatever the order of its keys.
+    """
+    if here is None:
+        return there
+    ours = msgspec.json.decode(here, type=dict[str, msgspec.Raw])
+    theirs = msgspec.json.decode(there, type=dict[str, msgspec.Raw])
+    changed = {key: value for key, value in ours.items() if key not in theirs or not _same(value, theirs[key])}
+    return msgspec.json.encode({**theirs, **changed}).decode() if changed else there
+
+
+def _same(one: msgspec.Raw, other: msgspec.Raw) -> bool:
+    """Equal as JSON: the order of keys does not count, true is not 1."""
+    if bytes(one) == bytes(other):
+        return True
+    sorted_ = [msgspec.json.encode(msgspec.json.decode(value), order="sorted") for value in (one, other)]
+    return sorted_[0] == sorted_[1]
+
+
+def _read_as(name: str) -> str:
+    """A canonical column as text → typed, as SQL; what cannot be read is null, and is then written anew."""
+    column, dtype = quoted(name), _TYPES[name]
+    if dtype.endswith("[]"):
+        return f"from_json({column}, '[\"VARCHAR\"]')"
+    if name == "email":
+        return f"lower({column})"
+    return column if dtype == "VARCHAR" else f"TRY_CAST({column} AS {dtype})"
+
+
+def _wanted(load: Load) -> str:
+    """Each customer to create or to change as it should stand: what is there, and over it what the source says."""
+
+    def value(name: str) -> str:
+        ours, theirs = f"s.{quoted(name)}", f"h.{quoted(name)}"
+        if name in OWN:
+            return "NULL"
+        if name in ORIGIN:
+            return f"CASE WHEN h.target IS NULL THEN {ours} ELSE {theirs} END"
+        if name == "metadata":
+            return f"CASE WHEN h.target IS NULL THEN {ours}::VARCHAR ELSE coalesce(s._as_metadata::VARCHAR, {theirs}) END"
+        if load.overwrite_nulls and name in load.survivors.columns and name != "external_id":
+            return ours
+        return f"coalesce({ours}, {theirs})"
+
+    values = ", ".join(f"{value(name)} AS {quoted(name)}" for name in COLUMNS)
+    return (
+        f"SELECT p.row, p.action, h.own_id, h.raw, {values} FROM _plan p JOIN _survivors s ON s._row = p.row "
+        "LEFT JOIN held h ON h.target = p.target WHERE p.action IN ('create', 'update') ORDER BY p.row"
+    )
+
+
+def _batches(run: duckdb.DuckDBPyConnection, query: str, workspace: Path) -> Iterator[pl.DataFrame]:
+    """The rows of a query, while the connection is used for something else: by way of the disk."""
+    file = workspace / "batches.parquet"
+    run.execute(f"COPY ({query}) TO {literal(file)} (FORMAT parquet, ROW_GROUP_SIZE {_BATCH})").fetchall()
+    try:
+        with pq.ParquetFile(file) as rows:
+            for batch in rows.iter_batches(_BATCH, use_threads=False):
+                yield pl.DataFrame(batch)
+    finally:
+        file.unlink()
+
+
+def _refusals(rows: pl.Series, refused: pl.DataFrame) -> pl.DataFrame:
+    """Row and reason, the first reason of each."""
+    first = refused.group_by("position", maintain_order=True).first()
+    return first.select(row=rows.gather(first["position"]), reason=pl.format("{}: {}", "code", "demand"))
+
+
+def _write(requests: pl.DataFrame, workspace: Path, number: int) -> None:
+    if requests.height:
+        requests.select(pl.col(name).cast(dtype) for name, dtype in REQUESTS.items()).write_parquet(
+            workspace / "requests" / f"{number:06}.parquet", compression="lz4"
+        )
+
+
+def _listed(files: Sequence[Path]) -> str:
+    return ", ".join(map(literal, files))
+
+
+def _facts_of(plan: Plan) -> dict[str, Any]:
+    facts = dataclasses.asdict(plan)
+    return {**facts, "rows": plan.rows.name}
+
+
+def _plan_of(facts: Mapping[str, Any], workspace: Path) -> Plan:
+    return Plan(**{**facts, "rows": workspace / facts["rows"], "notes": tuple(facts["notes"])})

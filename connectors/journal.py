@@ -1,0 +1,225 @@
+"""What was about to be sent to a provider and what came of it, row by row, on disk before and after.
+
+SQLite with a write-ahead log, written by one thread: whoever waits meanwhile is written in one transaction, with one
+fsync for all. An intent is on disk (`synchronous=FULL`) before its request goes out, so that neither a killed process
+nor a power cut forgets that something may have been sent. Outcomes are written with the next group and nobody waits
+for them: one that is lost is looked up at the provider, as every intent without an outcome is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final, Literal
+
+from connectors.errors import ConfigError
+
+Outcome = Literal["done", "refused", "stale", "unknown", "left"]
+"""done · refused (by the provider, with its reason) · stale (moved since the plan; not touched) · unknown (may have
+been sent, and cannot be looked up) · left (not sent)."""
+
+_GROUP: Final = 4096
+"""Entries written in one transaction, at most."""
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS intents (
+    row INTEGER NOT NULL, try INTEGER NOT NULL, action TEXT NOT NULL, digest BLOB NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (row, try)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outcomes (
+    row INTEGER PRIMARY KEY, outcome TEXT NOT NULL, reason TEXT, provider_id TEXT, at REAL NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class Intent:
+    """This row's request may go out from now on. `attempt` counts from 1 over all runs, `digest` is of its content."""
+
+    row: int
+    attempt: int
+    action: str
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a row."""
+
+    row: int
+    outcome: Outcome
+    reason: str | None = None
+    provider_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is known of a row from before: how often it may have been sent, when last (seconds since 1970), and of what
+    content; what came of it, if that is known.
+    """
+
+    attempts: int
+    at: float
+    digest: bytes
+    result: Result | None
+
+
+def digest(action: str, content: str | None) -> bytes:
+    """Of what a request is to bring about, in 16 bytes."""
+    return hashlib.blake2b(f"{action}\n{content or ''}".encode(), digest_size=16).digest()
+
+
+class Journal:
+    """One file of a run. Any thread may use it."""
+
+    def __init__(self, file: Path) -> None:
+        """Open or begin it. Raises ConfigError where it cannot be used."""
+        self.file = file
+        self.seconds = 0.0
+        """Spent in the writer's thread, waiting for the disk included."""
+        self.groups = 0
+        self._lock = threading.Lock()
+        try:
+            self._connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.executescript(_TABLES)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        self._queue: SimpleQueue[tuple[Sequence[Intent | Result], Future[None] | None] | None] = SimpleQueue()
+        self._broken: ConfigError | None = None
+        self._thread = threading.Thread(target=self._write, name="tranship-journal", daemon=True)
+        self._thread.start()
+
+    # Before and after a request
+
+    async def intend(self, intents: Sequence[Intent]) -> None:
+        """Returns when they are on disk. Raises ConfigError if they cannot be."""
+        written: Future[None] = Future()
+        self._queue.put((intents, written))
+        await asyncio.wrap_future(written)
+
+    def settle(self, results: Sequence[Result]) -> None:
+        """Written soon. Raises ConfigError if an earlier one could not be."""
+        if self._broken:
+            raise self._broken
+        self._queue.put((results, None))
+
+    # What is known
+
+    def past(self, rows: Sequence[int]) -> Mapping[int, Past]:
+        """What is known of those rows of which something is."""
+        if not rows:
+            return {}
+        first, last = min(rows), max(rows)
+        with self._reading() as connection:
+            results = {
+                row: Result(row, outcome, reason, provider_id)
+                for row, outcome, reason, provider_id in connection.execute(
+                    "SELECT row, outcome, reason, provider_id FROM outcomes WHERE row BETWEEN ? AND ?", (first, last)
+                )
+            }
+            # SQLite takes the other columns of a MAX from the row that has it.
+            intents = connection.execute(
+                "SELECT row, MAX(try), at, digest FROM intents WHERE row BETWEEN ? AND ? GROUP BY row", (first, last)
+            ).fetchall()
+        known = {row: Past(attempts, at, content, results.get(row)) for row, attempts, at, content in intents}
+        wanted = set(rows)
+        return {row: past for row, past in known.items() if row in wanted}
+
+    def results(self, rows: Sequence[int]) -> Mapping[int, Result]:
+        """What came of those rows of which it is known."""
+        if not rows:
+            return {}
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT row, outcome, reason, provider_id FROM outcomes WHERE row BETWEEN ? AND ?",
+                (min(rows), max(rows)),
+            ).fetchall()
+        wanted = set(rows)
+        return {one[0]: Result(*one) for one in found if one[0] in wanted}
+
+    def flush(self) -> None:
+        """Returns when all that was given is on disk. Raises ConfigError if it cannot be."""
+        written: Future[None] = Future()
+        self._queue.put(((), written))
+        written.result()
+
+    def close(self) -> None:
+        """Write what is waiting and let go of the file."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+            self._connection.close()
+
+    # The writer
+
+    def _write(self) -> None:
+        ended = False
+        while not ended:
+            group, waiting = [self._queue.get()], 0
+            while len(group) < _GROUP and not self._queue.empty():
+                group.append(self._queue.get())
+            began = time.perf_counter()
+            entries: list[Intent | Result] = []
+            told: list[Future[None]] = []
+            for one in group:
+                if one is None:
+                    ended = True
+                    continue
+                entries.extend(one[0])
+                if one[1]:
+                    told.append(one[1])
+            waiting = len(entries)
+            try:
+                if waiting and not self._broken:
+                    self._commit(entries)
+            except sqlite3.Error as error:
+                self._broken = self._unusable(error)
+            for future in told:
+                if self._broken:
+                    future.set_exception(self._broken)
+                else:
+                    future.set_result(None)
+            self.seconds += time.perf_counter() - began
+            self.groups += 1
+
+    def _commit(self, entries: Sequence[Intent | Result]) -> None:
+        now = time.time()
+        intents = [(one.row, one.attempt, one.action, one.digest, now) for one in entries if isinstance(one, Intent)]
+        results = [
+            (one.row, one.outcome, one.reason, one.provider_id, now) for one in entries if isinstance(one, Result)
+        ]
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.executemany("INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?, ?)", intents)
+                self._connection.executemany("INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?)", results)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                raise self._unusable(error) from error
+
+    def _unusable(self, error: Any) -> ConfigError:
+        return ConfigError(
+            f"{self.file}: the journal of this run cannot be written ({error}). Nothing more is sent without it. Make "
+            "room there, or end what else uses the file, and run the same command again."
+        )

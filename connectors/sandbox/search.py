@@ -1,0 +1,63 @@
+"""Finding text within many records: one long string is searched, not a million short ones."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+_BETWEEN: Final = b"\xff"
+"""Stands between two texts; no UTF-8 holds this byte."""
+
+
+class Haystack:
+    """Key → text, to be searched for what a text contains. Changes are kept apart until there are many of them."""
+
+    def __init__(self, texts: Iterable[tuple[str, str]]) -> None:
+        self._settle((key, text.encode()) for key, text in texts)
+
+    def put(self, key: str, text: str) -> None:
+        """Add a text or replace it."""
+        self._changed[key] = text.encode()
+        self._tidy()
+
+    def drop(self, key: str) -> None:
+        """Take a text out."""
+        self._changed[key] = None
+        self._tidy()
+
+    def find(self, needle: str) -> list[str]:
+        """The keys of the texts that contain the needle, which is not empty; in no order."""
+        sought = needle.encode(errors="replace")
+        found = [key for key, text in self._changed.items() if text is not None and sought in text]
+        at = self._long.find(sought)
+        while at >= 0:
+            place = bisect_right(self._starts, at) - 1
+            if self._keys[place] not in self._changed:
+                found.append(self._keys[place])
+            at = self._long.find(sought, self._starts[place + 1])
+        return found
+
+    def _tidy(self) -> None:
+        if len(self._changed) > 1000 + len(self._keys) // 10:
+            self._settle(self._texts())
+
+    def _texts(self) -> Iterator[tuple[str, bytes]]:
+        for place, key in enumerate(self._keys):
+            if key not in self._changed:
+                yield key, self._long[self._starts[place] : self._starts[place + 1] - 1]
+        for key, text in self._changed.items():
+            if text is not None:
+                yield key, text
+
+    def _settle(self, texts: Iterable[tuple[str, bytes]]) -> None:
+        keys, several = [], []
+        for key, text in texts:
+            keys.append(key)
+            several.append(text)
+        starts = array("q", [0])
+        for text in several:
+            starts.append(starts[-1] + len(text) + 1)
+        self._keys, self._starts, self._long = keys, starts, _BETWEEN.join(several)
+        self._changed: dict[str, bytes | None] = {}

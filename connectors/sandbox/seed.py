@@ -1,0 +1,187 @@
+"""Customers to begin with: generated, the same ones at each provider, or out of a CSV file in canonical columns."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from connectors.errors import ConfigError
+from connectors.sandbox.store import Record, Store, decode
+from connectors.wire import encode
+from schemas.customer import COLUMNS, INSTANT, INSTANTS, LISTS
+from schemas.wire import Wire
+
+_AT_ONCE: Final = 50_000
+_BEGINNING: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""When the first seeded customer was created, by the provider's clock; the others follow, one a second."""
+
+_NAMES: Final = (
+    *("Nordlys AB", "Blue Harbor Ltd", "Müller & Söhne GmbH", "東京物流株式会社", "Ateliê São João", "O'Neill Foods"),
+    *('Šťastný "Trade" s.r.o.', "شركة النور", "Comma, Inc.", "Ελληνικά Πλοία", "Łódź Maszyny", "Zoë & Co 🚢"),
+    *("Bergen Fisk", "Kestrel Analytics", "Data\\Path LLC", "Ünal Tekstil", "서울전자", "Quay <One>", "Víðir ehf"),
+)
+_PLACES: Final = (
+    # country, state, city, zip, currency, time zone, language, calling code
+    ("SE", None, "Umeå", "903 26", "SEK", "Europe/Stockholm", "sv", "+4690"),
+    ("US", "ca", "San José", "95113", "USD", "America/Los_Angeles", "en-US", "+1408"),
+    ("US", "ny", "New York", "00501", "USD", "America/New_York", "en-US", "+1212"),
+    ("DE", None, "München", "80331", "EUR", "Europe/Berlin", "de", "+4989"),
+    ("JP", "13", "千代田区", "100-0001", "JPY", "Asia/Tokyo", "ja", "+813"),
+    ("BR", "SP", "São Paulo", "01000-000", "BRL", "America/Sao_Paulo", "pt-BR", "+5511"),
+    ("GB", "Scotland", "Edinburgh", "EH1 1YZ", "GBP", "Europe/London", "en-GB", "+44131"),
+    ("CA", "qc", "Montréal", "H2Y 1C6", "CAD", "America/Toronto", "fr-CA", "+1514"),
+    ("IN", "KA", "Bengaluru", "560001", "INR", "Asia/Kolkata", "en-IN", "+9180"),
+    ("AE", None, "دبي", None, "AED", "Asia/Dubai", "ar", "+9714"),
+)
+_STATUSES: Final = ("active", "active", "active", "trial", "inactive", "suspended", "cancelled", None)
+_METADATA: Final = (
+    None,
+    '{"tier":"pro"}',
+    '{"tier":"free","seats":12}',
+    '{"seats":3,"flags":{"beta":true,"tags":["a","ü"]},"ratio":0.5}',
+    '{"note":"commas, \\"quotes\\"\\nand lines","empty":""}',
+)
+
+
+def customers(number: int, first: int = 0) -> pl.DataFrame:
+    """So many customers in canonical columns and types, always the same, counted from `first`.
+
+    Each has what some provider demands: an external id, an e-mail of its own, a country, a type, a creation date.
+    """
+    i = pl.col("i")
+    names = ("country", "state", "city", "zip_code", "currency", "timezone", "language", "calling")
+    place = pl.DataFrame(_PLACES, schema=list(names), orient="row").with_row_index("place")
+
+    def some(pool: tuple[str | None, ...], step: int) -> pl.Expr:
+        return pl.lit(pl.Series(pool)).gather(i * step % len(pool))
+
+    def sometimes(value: pl.Expr, one_in: int, at: int = 0) -> pl.Expr:
+        return pl.when(i % one_in == at).then(value)
+
+    def mostly(value: pl.Expr, one_in: int, but: int) -> pl.Expr:
+        return pl.when(i % one_in != but).then(value)
+
+    born = pl.lit(datetime(2019, 1, 1, tzinfo=UTC)).cast(INSTANT) + pl.duration(minutes=i * 7919 % 3_000_000)
+    name = pl.format("{} {}", some(_NAMES, 7), i)
+    frame = (
+        pl.DataFrame({"i": pl.int_range(first, first + number, eager=True)})
+        .with_columns(place=(i * 3 % len(_PLACES)).cast(pl.UInt32))
+        .join(place, on="place", how="left", maintain_order="left")
+        .with_columns(
+            external_id=pl.format("cus_{}", i.cast(pl.String).str.zfill(9)),
+            email=pl.format("ap{}@nordlys-{}.example", i, i * 31 % 97),
+            # One in 500 is longer than some provider allows.
+            name=pl.when(i % 500 == 499).then(name + " of the northern islands" * 7).otherwise(name),
+            legal_name=mostly(name + " Holding", 3, 0),
+            customer_type=mostly(pl.lit("BUSINESS"), 11, 5).fill_null("INDIVIDUAL"),
+            phone=mostly(pl.format("{}{}", "calling", (i % 10_000_000).cast(pl.String).str.zfill(7)), 4, 1),
+            address_line1=mostly(pl.format("{} Storgatan, ö", i % 400 + 1), 6, 2),
+            address_line2=sometimes(pl.format("c/o Floor {}", i % 30), 5),
+            status=some(_STATUSES, 5),
+            net_terms=mostly((i % 5 * 15).cast(pl.Int32), 3, 1),
+            created_at=born,
+            updated_at=mostly(born + pl.duration(days=30), 8, 7),
+            trial_started=sometimes(born, 2),
+            paid_started=sometimes(born + pl.duration(days=14), 4),
+            cancel_date=sometimes(born + pl.duration(days=700), 16),
+            tax_id=sometimes(pl.format("{}{}", "country", 100_000_000 + i), 3, 2),
+            billing_contact_name=sometimes(pl.format("Åsa Nyström-{}", i % 100), 3),
+            billing_contact_email=sometimes(pl.format("billing{}@nordlys.example", i), 3),
+            invoice_cc_emails=sometimes(
+                pl.concat_list(pl.format("cfo{}@nordlys.example", i), pl.lit("audit@nordlys.example")), 7
+            ),
+            aliases=sometimes(pl.concat_list(pl.format("legacy-{}", i)), 9),
+            metadata=some(_METADATA, 3),
+            provider=pl.lit(None, pl.String),
+            provider_id=pl.lit(None, pl.String),
+        )
+    )
+    return frame.select(list(COLUMNS))
+
+
+def plant(
+    provider: str,
+    seeding: int | Path,
+    store: Store,
+    admit: Callable[[Record], str | None],
+    told: Mapping[str, str],
+) -> list[str]:
+    """Put seeded customers through the provider's own rules of creation: `admit` gives the reason where it refuses.
+
+    `told`: wire fields that an address says. Gives what was refused, for people. Raises ConfigError for a file that
+    cannot be used.
+    """
+    moments = count()
+    clock, store.clock = store.clock, lambda: _BEGINNING + timedelta(seconds=next(moments))
+    refused: Counter[str] = Counter()
+    wire = _wire(provider)
+    try:
+        for frame in _generated(seeding) if isinstance(seeding, int) else _from_file(seeding):
+            encoded = encode(wire, frame, told)
+            reasons = encoded.refused.unique("position", keep="first")
+            refused.update(reasons.select(pl.format("{}: {}", "code", "demand")).to_series())
+            for body in encoded.bodies.drop_nulls():
+                if reason := admit(decode(body)):
+                    refused[reason] += 1
+    finally:
+        store.clock = clock
+    return [f"{number} customers were refused: {reason}" for reason, number in refused.items()]
+
+
+def spare(provider: str, told: Mapping[str, str]) -> Iterator[Record]:
+    """Bodies of customers that no seed has, without end."""
+    for first in count(900_000_000, 100):
+        yield from map(decode, encode(_wire(provider), customers(100, first), told).bodies)
+
+
+def _wire(provider: str) -> Wire:
+    wire: Wire = importlib.import_module(f"schemas.{provider}").WIRE
+    return wire
+
+
+def _generated(number: int) -> Iterator[pl.DataFrame]:
+    for first in range(0, number, _AT_ONCE):
+        yield customers(min(_AT_ONCE, number - first), first)
+
+
+def _from_file(path: Path) -> Iterator[pl.DataFrame]:
+    try:
+        frame = pl.read_csv(path, infer_schema=False)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or 'no such file'}") from None
+    except pl.exceptions.PolarsError:
+        raise ConfigError(f"{path}: is not a CSV file with a heading.") from None
+    if strange := [name for name in frame.columns if name not in COLUMNS]:
+        raise ConfigError(
+            f"{path}: a seed has canonical columns only, not {', '.join(strange)}. There are: {', '.join(COLUMNS)}"
+        )
+    typed = frame.select(_typed(name) if name in frame.columns else _absent(name) for name in COLUMNS)
+    for name in frame.columns:
+        lost = (typed[name].is_null() & frame[name].is_not_null()).arg_true()
+        if len(lost):
+            raise ConfigError(
+                f"{path}: {name} of record {lost[0] + 1} is not in canonical spelling: instants as "
+                "2026-11-21T09:00:00Z, net_terms in days, lists as JSON."
+            )
+    yield from typed.iter_slices(_AT_ONCE)
+
+
+def _absent(name: str) -> pl.Expr:
+    return pl.lit(None, COLUMNS[name]).alias(name)
+
+
+def _typed(name: str) -> pl.Expr:
+    column = pl.col(name)
+    if name in INSTANTS:
+        return column.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
+    if name in LISTS:
+        array = column.str.contains(r'^\s*\[\s*("(?:[^"\\]|\\.)*"\s*(,\s*"(?:[^"\\]|\\.)*"\s*)*)?\]\s*$')
+        return pl.when(array).then(column).str.json_decode(pl.List(pl.String))
+    return column.cast(COLUMNS[name], strict=False)

@@ -1,0 +1,359 @@
+"""A whole list at a provider, every record once, whatever happens to the list, the network or this process.
+
+A list whose records move while it is read shows it: a record comes twice, the total changes, or it does not fit what
+came. Then it is read again, first where new records stand, then as a whole, until it fits. The first reading of a
+record counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from connectors.answers import names
+from connectors.errors import Malformed
+from connectors.http import Background, HttpClient
+from connectors.pages import Listing, Numbered, Page, Pass, Shelf, Whole, broken
+
+GROUP_RECORDS: Final = 16_384
+"""Records that are handed on together, at least."""
+MOST_PASSES: Final = 6
+"""Times a list that moves is read as a whole."""
+_STALE_PAGES: Final = 50
+"""Pages in a row that hold nothing new, before a list without a total is said not to end."""
+
+Flags = npt.NDArray[np.bool_]
+Hashes = npt.NDArray[np.uint64]
+
+
+class _Seen:
+    """The ids that have come, as 128-bit hashes: sorted runs of doubling size, so that memory is 16 bytes an id."""
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[Hashes, Hashes]] = []
+        self.count = 0
+
+    def add(self, ids: pl.Series) -> Flags:
+        """Which of the ids come for the first time, here and among these."""
+        one, two = self._hashes(ids)
+        order = np.lexsort((two, one))
+        one, two = one[order], two[order]
+        fresh = ~self._held(one, two)
+        fresh[1:] &= (one[1:] != one[:-1]) | (two[1:] != two[:-1])
+        self._keep(one[fresh], two[fresh])
+        found = np.empty(len(fresh), np.bool_)
+        # lexsort is stable: of equal ids the first one is the fresh one.
+        found[order] = fresh
+        return found
+
+    def holds(self, ids: pl.Series) -> Flags:
+        """Which of the ids have come."""
+        return self._held(*self._hashes(ids))
+
+    @staticmethod
+    def _hashes(ids: pl.Series) -> tuple[Hashes, Hashes]:
+        return ids.hash(1).to_numpy(), ids.hash(2).to_numpy()
+
+    def _held(self, one: Hashes, two: Hashes) -> Flags:
+        held = np.zeros(len(one), np.bool_)
+        for known_one, known_two in self._runs:
+            at = np.minimum(np.searchsorted(known_one, one), len(known_one) - 1)
+            held |= (known_one[at] == one) & (known_two[at] == two)
+        return held
+
+    def _keep(self, one: Hashes, two: Hashes) -> None:
+        if not len(one):
+            return
+        self.count += len(one)
+        self._runs.append((one, two))
+        while len(self._runs) > 1 and len(self._runs[-2][0]) <= 2 * len(self._runs[-1][0]):
+            last = self._runs.pop()
+            before = self._runs.pop()
+            one, two = np.concatenate((before[0], last[0])), np.concatenate((before[1], last[1]))
+            order = np.argsort(one, kind="stable")
+            self._runs.append((one[order], two[order]))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some pages of a list, side by side: what one part of a source is made from."""
+
+    shelf: Shelf
+    pages: tuple[Page, ...]
+    first: int
+    """Where the first record stands in the read, from 1."""
+    dropped: tuple[int, ...]
+    """Places in the group, from 0, of records that have come before."""
+    position: int
+    """Records that have come so far, this group's among them."""
+
+    def lists(self) -> list[bytes]:
+        """Each page as a JSON list of records."""
+        return [b"[%b]" % self.shelf.read(page) for page in self.pages]
+
+    def digest(self) -> str:
+        """Of all that a group is, as SHA-256."""
+        found = hashlib.sha256(repr((self.first, self.dropped)).encode())
+        for page in self.pages:
+            found.update(b"%d," % page.count)
+            found.update(self.shelf.read(page))
+        return found.hexdigest()
+
+
+@dataclass
+class _Book:
+    """What is known of one list, over all passes, and of the pass that goes on."""
+
+    seen: _Seen = field(default_factory=_Seen)
+    totals: list[int] = field(default_factory=list)
+    """As they came."""
+    passes: int = 0
+    inside: _Seen = field(default_factory=_Seen)
+    doubled: set[int] = field(default_factory=set)
+    """Pages of the pass with records that had come in the same pass."""
+    late: int = 0
+    """New records of the pass that are older than the read."""
+    nameless: Counter[bytes] = field(default_factory=Counter)
+
+    def begin_pass(self) -> None:
+        """Forget what was of the last pass."""
+        self.passes += 1
+        self.inside = self.seen if self.passes == 1 else _Seen()
+        self.doubled, self.late, self.nameless = set(), 0, Counter()
+
+    def enter(self, ids: pl.Series, owners: npt.NDArray[np.int64]) -> Flags:
+        """Which ids are new; `owners` are the pages they stand on."""
+        fresh = self.seen.add(ids)
+        first = fresh if self.inside is self.seen else self.inside.add(ids)
+        self.doubled.update(owners[~first].tolist())
+        return fresh.copy()
+
+    def fits(self) -> bool:
+        """All there is has come: the total never fell, and it is the number of records."""
+        rising = all(a <= b for a, b in itertools.pairwise(self.totals))
+        return bool(self.totals) and rising and self.totals[-1] == self.seen.count
+
+    def is_complete(self, quiet: int) -> bool:
+        """After so many passes in a row that brought nothing that is older than the read: whether that suffices."""
+        if not self.totals:
+            return quiet > 1 or not self.doubled
+        # Where customers come and go all the time the total stands for another moment than what was seen.
+        alive = quiet > 1 and min(self.totals) != max(self.totals)
+        return alive or self.seen.count >= self.totals[-1]
+
+
+_Arrivals = SimpleQueue[Page | Future[int]]
+
+
+class ListRead:
+    """All records of some lists, each once. Pages lie in `keep`, a folder of this read alone.
+
+    `identity` is what identifies the lists: pages of another identity are not gone on with.
+    """
+
+    def __init__(
+        self,
+        background: Background,
+        client: HttpClient,
+        listings: Sequence[Listing],
+        keep: Path,
+        identity: Mapping[str, Any],
+    ) -> None:
+        self._background = background
+        self._client = client
+        self._listings = listings
+        self._keep = keep
+        self._began = _begun(keep, [identity, [repr(listing) for listing in listings]])
+        self._shelves: list[Shelf] = []
+        self._going: list[Future[int]] = []
+        self._books = [_Book() for _ in listings]
+        self._place = 1
+        self._position = 0
+        self.total: int | None = None
+        """Records of all lists, as far as the provider has said."""
+        self.notes: list[str] = []
+
+    def groups(self) -> Iterator[Group]:
+        """All pages, in the order of the lists. Raises the ConnectorErrors of `http.py`, and Malformed for a list that
+        does not end or does not fit.
+        """
+        # The lists of a provider are read side by side and handed on one after the other.
+        first = [self._start(listing, "1", None) for listing in self._listings]
+        for listing, book, (shelf, arrivals) in zip(self._listings, self._books, first, strict=True):
+            yield from self._collect(listing, book, shelf, arrivals)
+            yield from self._settle(listing, book, shelf)
+
+    def close(self) -> None:
+        """Stop asking, and close the pages; they stay on disk."""
+        for future in self._going:
+            future.cancel()
+        self._background.submit(asyncio.sleep(0)).result()
+        for shelf in self._shelves:
+            shelf.close()
+
+    def _start(self, listing: Listing, name: str, some: Sequence[Page] | None) -> tuple[Shelf, _Arrivals]:
+        shelf = Shelf(self._keep / listing.name.replace(" ", "-") / name)
+        self._shelves.append(shelf)
+        arrivals: _Arrivals = SimpleQueue()
+        going = Pass(self._client, listing, shelf, arrivals.put)
+        work = going.whole() if some is None else going.some(some)
+        future = self._background.submit(work)
+        self._going.append(future)
+        future.add_done_callback(arrivals.put)
+        return shelf, arrivals
+
+    def _collect(self, listing: Listing, book: _Book, shelf: Shelf, arrivals: _Arrivals) -> Iterator[Group]:
+        """The pages of one pass as they come, in their order, in groups."""
+        waiting: dict[int, Page] = {}
+        ready: list[Page] = []
+        held = stale = 0
+        number, end = 1, None
+        book.begin_pass()
+        while end is None or number <= end:
+            arrived = arrivals.get()
+            if isinstance(arrived, Future):
+                end = arrived.result()
+                continue
+            waiting[arrived.number] = arrived
+            if arrived.total is not None:
+                book.totals.append(arrived.total)
+                self._add_up()
+            while number in waiting:
+                page = waiting.pop(number)
+                number += 1
+                ready.append(page)
+                held += page.count
+                if held >= GROUP_RECORDS:
+                    group = self._group(listing, book, shelf, ready)
+                    yield from group
+                    stale = 0 if group else stale + len(ready)
+                    ready, held = [], 0
+                    if book.passes == 1 and not book.totals and stale > _STALE_PAGES:
+                        raise broken(self._client, listing, f"{stale} pages in a row hold nothing new: it does not end")
+        yield from self._group(listing, book, shelf, ready)
+
+    def _group(self, listing: Listing, book: _Book, shelf: Shelf, pages: Sequence[Page]) -> list[Group]:
+        """These pages as a group, none if they hold nothing new."""
+        pages = [page for page in pages if page.count]
+        if not pages:
+            return []
+        wanted = (listing.id, listing.created if book.passes > 1 else None)
+        read = [names(shelf.read(page), page.count, *wanted, book.nameless) for page in pages]
+        ids = pl.concat([found for found, _ in read])
+        if isinstance(listing.turn, Whole):
+            # Nothing moves within one answer: what stands there twice is given twice, and told apart by identity.
+            fresh = np.ones(len(ids), np.bool_)
+            book.seen.add(ids)
+        else:
+            fresh = book.enter(ids, np.repeat([page.number for page in pages], [page.count for page in pages]))
+        for other in self._books:
+            if other is not book:
+                fresh &= ~other.seen.holds(ids)
+        first, self._place = self._place, self._place + len(ids)
+        if not fresh.any():
+            return []
+        if book.passes > 1:
+            times = [time for (_, told), page in zip(read, pages, strict=True) for time in told or [None] * page.count]
+            book.late += sum(_is_older(times[at], self._began) for at in np.flatnonzero(fresh).tolist())
+        self._position += int(fresh.sum())
+        return [Group(shelf, tuple(pages), first, tuple(np.flatnonzero(~fresh).tolist()), self._position)]
+
+    def _add_up(self) -> None:
+        if all(book.totals for book in self._books):
+            self.total = sum(book.totals[-1] for book in self._books)
+
+    # A list that moves -----------------------------------------------------------------------------------------
+
+    def _settle(self, listing: Listing, book: _Book, shelf: Shelf) -> Iterator[Group]:
+        """Read again what moved until it fits; what is new comes as further groups."""
+        if isinstance(listing.turn, Whole) or book.fits():
+            return
+        if not book.totals and not book.doubled and not listing.twice:
+            return
+        before, pages = book.seen.count, len(shelf.pages)
+        front = _in_front(listing, book, shelf.pages)
+        if front:
+            yield from self._once_more(listing, book, "front", front)
+            pages += len(front)
+        quiet = 0
+        while not book.fits() and book.passes < MOST_PASSES:
+            yield from self._once_more(listing, book, str(book.passes + 1), None)
+            pages += len(self._shelves[-1].pages)
+            quiet = 0 if book.late else quiet + 1
+            if quiet and book.is_complete(quiet):
+                break
+            if quiet == 2:
+                raise self._unsettled(listing, book)
+        else:
+            if not book.fits():
+                raise self._unsettled(listing, book)
+        if book.seen.count > before or not listing.twice:
+            self.notes.append(
+                f"the list of {listing.name} moved while it was read: {pages:,} pages were read instead of "
+                f"{len(shelf.pages):,}, which brought {book.seen.count - before:,} more records"
+            )
+
+    def _once_more(self, listing: Listing, book: _Book, name: str, some: Sequence[Page] | None) -> Iterator[Group]:
+        shelf, arrivals = self._start(listing, name, some)
+        yield from self._collect(listing, book, shelf, arrivals)
+
+    def _unsettled(self, listing: Listing, book: _Book) -> Malformed:
+        said = f"says that it holds {book.totals[-1]:,}" if book.totals else "says no total"
+        return broken(
+            self._client,
+            listing,
+            f"the list was read {book.passes} times and does not come to rest: {book.seen.count:,} different records "
+            f"came, and it {said}",
+        )
+
+
+def _in_front(listing: Listing, book: _Book, pages: Sequence[Page]) -> list[Page]:
+    """The pages on which that stands by which the total has grown, where a list has its newest first."""
+    numbered = {page.number: page for page in pages}
+    if not isinstance(listing.turn, Numbered) or not book.totals or not numbered[1].count:
+        return []
+    grown = book.totals[-1] - book.totals[0]
+    wanted = -(-grown // numbered[1].count) + 1
+    return [numbered[n] for n in range(1, wanted + 1)] if grown > 0 and wanted * 2 < len(numbered) else []
+
+
+def _begun(keep: Path, identity: Any) -> datetime:
+    """When the read in this folder began; of another identity, the folder is emptied and it begins now."""
+    file = keep / "read.json"
+    printed = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    if file.exists():
+        try:
+            told = json.loads(file.read_bytes())
+            if told["identity"] == printed:
+                return datetime.fromisoformat(told["began"])
+        except (ValueError, KeyError, TypeError):
+            pass  # half written: nothing lies beside it
+        shutil.rmtree(keep)
+    keep.mkdir(parents=True, exist_ok=True, mode=0o700)
+    now = datetime.now(UTC)
+    file.write_text(json.dumps({"identity": printed, "began": now.isoformat()}))
+    return now
+
+
+def _is_older(time: Any, than: datetime) -> bool:
+    """Whether a record was there at that time, as far as it says."""
+    try:
+        made = datetime.fromisoformat(time)
+    except (TypeError, ValueError):
+        return True
+    return (made if made.tzinfo else made.replace(tzinfo=UTC)) < than

@@ -1,0 +1,127 @@
+"""Small web servers for tests of what talks to providers: scripted answers, and faults no web framework would make."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class Served:
+    """A running server: its address, and the calls that came."""
+
+    url: str = ""
+    calls: list[str] = field(default_factory=list)
+    """Method and target of each call, as it came."""
+    times: list[float] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    connections: int = 0
+    """Of a raw server."""
+    peers: set[Any] = field(default_factory=set)
+    """Other ends of the connections."""
+
+    @property
+    def host(self) -> str:
+        return self.url.removeprefix("http://")
+
+
+@contextlib.contextmanager
+def served(handler: Handler, **options: Any) -> Iterator[Served]:
+    """A server on loopback that answers every call with what `handler` gives; `options` are those of AppRunner."""
+    seen = Served()
+
+    async def noted(request: web.Request) -> web.StreamResponse:
+        seen.calls.append(f"{request.method} {request.path_qs}")
+        seen.times.append(asyncio.get_running_loop().time())
+        seen.headers.append(dict(request.headers))
+        seen.bodies.append(await request.read())
+        seen.peers.add(request.transport.get_extra_info("peername") if request.transport else None)
+        return await handler(request)
+
+    async def start() -> web.AppRunner:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", noted)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True, **options)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        seen.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        return runner
+
+    with _loop() as loop:
+        runner = asyncio.run_coroutine_threadsafe(start(), loop).result()
+        try:
+            yield seen
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+
+
+@contextlib.contextmanager
+def raw(*answers: bytes | None) -> Iterator[Served]:
+    """A server that writes these bytes, one answer a connection, and closes it; None resets it. The last one stays."""
+    seen = Served()
+    left = list(answers)
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.connections += 1
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        head = await reader.read(1)
+        # The first byte of a TLS handshake: whoever comes so is answered at once, in plain.
+        while head[:1] not in (b"", b"\x16") and not head.endswith(b"\r\n\r\n") and (line := await reader.readline()):
+            head += line
+        seen.calls.append(head.decode("latin-1"))
+        if answer is None:
+            writer.transport.abort()
+            return
+        writer.write(answer)
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+    with _loop() as loop:
+        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop).result()
+        seen.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield seen
+        finally:
+            loop.call_soon_threadsafe(server.close)
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.02), loop).result()
+
+
+@contextlib.contextmanager
+def _loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def as_json(value: Any, status: int = 200, **headers: str) -> web.Response:
+    """A JSON answer; `_` in a header's name stands for `-`."""
+    named = {name.replace("_", "-"): text for name, text in headers.items()}
+    return web.Response(body=json.dumps(value), status=status, content_type="application/json", headers=named)
+
+
+def complete(body: bytes, kind: str = "application/json") -> bytes:
+    """An HTTP answer as bytes."""
+    return b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (kind.encode(), len(body), body)
