@@ -2,9 +2,9 @@
 list of requests on disk.
 
 `destination/` has the provider's answers, `destination.duckdb` what they hold: the customers `there`, in canonical
-columns, each with its own id and its record as it came. `connectors/classify.py` compares. What is to be done stands in
-`plan.parquet` and, as the provider's JSON, in `requests/*.parquet`; `plan.json` is written last: a plan that is there is
-carried out as it stands, by whoever continues the run.
+columns, each with its own id and its record as it came. `connectors/classify.py` compares. What is to be done stands
+in `plan.parquet` and, as the provider's JSON, in `requests/*.parquet`; `plan.json` is written last: a plan that is
+there is carried out as it stands, by whoever continues the run.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +25,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from connectors import wire as wires
-from connectors.api import Address, Api, ApiPart, ApiSource, parse
+from connectors.api import Api, ApiPart, ApiSource, parse, service
 from connectors.classify import Classifier, see_survivors
 from connectors.contract import Load, Outcomes, Plan
 from connectors.customer_table import DELETED, RUN, TYPE_OF, Column, Stored, Target, literal, quoted
@@ -41,20 +42,30 @@ REQUESTS: Final = {
     "wanted": pl.String,
     "found": pl.String,
 }
-"""What is to be done, in the order of the source: the survivor's row (of a delete, a number above all of these); create,
-update or delete; the provider's own id, null for a create; what else identifies the customer; the record (JSON) as it
-should stand, null for a delete; and as it was read, null for a create."""
+"""What is to be done, in the order of the source: the survivor's row (of a delete, a number above all of these);
+create, update or delete; the provider's own id, null for a create; what else identifies the customer; the record (JSON)
+as it should stand, null for a delete; and as it was read, null for a create."""
 
 _BATCH: Final = 20_000
 _DELETE: Final = 1 << 63
 _NOT_COMPARED: Final = (*OWN, *ORIGIN)
 
 
-class Planner:
-    """What a load would do to an account. Everything lies in `load.workspace`."""
+class AccountTable:
+    """A provider's account as a destination. Everything lies in `Load.workspace`."""
 
-    def __init__(self, api: Api, spec: str, source: Callable[[], ApiSource], memory: str, address: Address) -> None:
-        self._api, self._spec, self._source, self._memory, self._address = api, spec, source, memory, address
+    def __init__(
+        self,
+        api: Api,
+        spec: str,
+        *,
+        memory: str = "600MB",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._api, self._spec, self._memory = api, spec, memory
+        self._environment = os.environ if environment is None else environment
+        self._address = parse(api, spec, self._environment)
+        service(api, self._address, self._environment)  # a missing key is told before anything is read
 
     def plan(self, load: Load) -> Plan:
         """The plan that is there, or a new one. Reads everything that the provider holds; changes nothing there."""
@@ -78,6 +89,13 @@ class Planner:
         (load.workspace / "plan.json").write_text(json.dumps(_facts_of(plan)), encoding="utf-8")
         return plan
 
+    def applied(self, run_id: str) -> bool:  # noqa: ARG002
+        """Never known beforehand: the journal knows of each record."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is held open between steps."""
+
     # What is there -------------------------------------------------------------------------------------------
 
     def _read(self, run: duckdb.DuckDBPyConnection, load: Load) -> tuple[str, ...]:
@@ -87,7 +105,9 @@ class Planner:
             f"CREATE TABLE there (target BIGINT, own_id VARCHAR, raw VARCHAR, archived BOOLEAN, {columns})"
         ).fetchall()
         broken = 0
-        with closing(self._source()) as source:
+        with closing(
+            ApiSource(self._api, self._spec, include_archived=self._api.archives, environment=self._environment)
+        ) as source:
             for part in source.parts(load.workspace / "destination"):
                 broken += self._put_in(run, part)
             notes = [note for layout in source.layouts() for note in layout.notes]
@@ -104,10 +124,10 @@ class Planner:
         assert decoded.raw is not None  # noqa: S101  (asked for)
         frame = decoded.records.with_columns(own_id=decoded.ids, raw=decoded.raw)
         known = run.execute("SELECT count(*) FROM there").fetchall()[0][0]
-        run.register("read", frame.with_row_index("at").to_arrow())
+        run.register("read", frame.with_row_index("place").to_arrow())
         values = ", ".join(_read_as(name) for name in COLUMNS)
         run.execute(
-            f"INSERT INTO there SELECT at + {known}, own_id, raw, "
+            f"INSERT INTO there SELECT place + {known}, own_id, raw, "
             "coalesce(json_extract_string(raw, '$.archived_at') IS NOT NULL, false), "
             f"{values} FROM read"
         ).fetchall()
@@ -126,7 +146,8 @@ class Planner:
             see_survivors(run, load)
             known = (
                 "SELECT c.destination_id, any_value(s.external_id) AS external_id, any_value(s.email) AS email "
-                "FROM crosswalk c JOIN _survivors s ON (c.source_id = s.provider_id AND c.source_provider = s.provider) "
+                "FROM crosswalk c JOIN _survivors s "
+                "ON (c.source_id = s.provider_id AND c.source_provider = s.provider) "
                 "OR c.external_id = s.external_id GROUP BY 1 HAVING count(*) = 1"
             )
         final = "archived" if self._api.removal_is_final and self._api.archives else "false"
@@ -150,8 +171,8 @@ class Planner:
             ).fetchall()
         except duckdb.Error as error:
             raise ConfigError(
-                f"--crosswalk {file}: cannot be read, or lacks a column. It is crosswalk.csv or crosswalk.parquet of an "
-                "earlier run."
+                f"--crosswalk {file}: cannot be read, or lacks a column. It is crosswalk.csv or crosswalk.parquet of "
+                "an earlier run."
             ) from error
 
     # What is wanted ------------------------------------------------------------------------------------------
@@ -163,20 +184,20 @@ class Planner:
         self._refuse_locked(run)
         self._refuse_immutable(run)
         (load.workspace / "requests").mkdir(mode=0o700, exist_ok=True)
-        calls = self._write_requests(run, load)
+        self._write_requests(run, load)
         run.execute(
             f"COPY (SELECT row, action, reason, changed FROM _plan ORDER BY row) TO {literal(rows)} (FORMAT parquet)"
         ).fetchall()
         run.execute(
             "COPY (SELECT p.row, h.own_id FROM _plan p JOIN held h ON h.target = p.target "
-            f"WHERE p.action IN ('update', 'unchanged')) TO {literal(load.workspace / 'targets.parquet')} (FORMAT parquet)"
+            "WHERE p.action IN ('update', 'unchanged')) "
+            f"TO {literal(load.workspace / 'targets.parquet')} (FORMAT parquet)"
         ).fetchall()
         counts = dict.fromkeys(("create", "update", "unchanged", "refused", "ambiguous"), 0)
         counts |= dict(run.execute("SELECT action, count(*) FROM _plan GROUP BY action").fetchall())
         changed = run.execute("SELECT f, count(*) FROM (SELECT unnest(changed) AS f FROM _plan) GROUP BY f").fetchall()
-        told = (*notes, f"{calls:,} customers are to be written at {self._api.wire.title}") if calls else notes
         return dataclasses.replace(
-            plan, counts={**counts, "delete": plan.counts["delete"]}, changed_fields=dict(sorted(changed)), notes=told
+            plan, counts={**counts, "delete": plan.counts["delete"]}, changed_fields=dict(sorted(changed))
         )
 
     def _target(self) -> Target:
@@ -211,7 +232,7 @@ class Planner:
                 f"WHERE action = 'update' AND list_contains(changed, {literal(name)})"
             ).fetchall()
 
-    def _write_requests(self, run: duckdb.DuckDBPyConnection, load: Load) -> int:
+    def _write_requests(self, run: duckdb.DuckDBPyConnection, load: Load) -> None:
         """The customers to create and to change, as the provider's JSON; what it would refuse goes back to the plan."""
         told = {one.name: self._address.options.get("source", "") for one in self._api.wire.fields if one.told}
         written = 0
@@ -221,11 +242,19 @@ class Planner:
             encoded = wires.encode(self._api.wire, customers, told)
             refused.append(_refusals(batch["row"], encoded.refused))
             requests = batch.select(
-                "row", "action", target="own_id", external_id="external_id", email="email", wanted=encoded.bodies, found="raw"
+                "row",
+                "action",
+                target="own_id",
+                external_id="external_id",
+                email="email",
+                wanted=encoded.bodies,
+                found="raw",
             ).filter(pl.col("wanted").is_not_null())
             written += requests.height
             _write(requests, load.workspace, number)
-        gone = "SELECT h.target, h.own_id, h.external_id, h.email, h.raw FROM held h JOIN _gone g ON g.target = h.target"
+        gone = (
+            "SELECT h.target, h.own_id, h.external_id, h.email, h.raw FROM held h JOIN _gone g ON g.target = h.target"
+        )
         for number, batch in enumerate(_batches(run, gone, load.workspace), math.ceil(written / _BATCH) + len(refused)):
             requests = batch.select(
                 row=pl.col("target").cast(pl.UInt64) + _DELETE,
@@ -245,7 +274,6 @@ class Planner:
                 "WHERE _plan.row = r.row"
             ).fetchall()
             run.unregister("refused")
-        return written
 
 
 _TYPES: Final = {**TYPE_OF, "metadata": "VARCHAR"}
@@ -330,7 +358,9 @@ def _wanted(load: Load) -> str:
         if name in ORIGIN:
             return f"CASE WHEN h.target IS NULL THEN {ours} ELSE {theirs} END"
         if name == "metadata":
-            return f"CASE WHEN h.target IS NULL THEN {ours}::VARCHAR ELSE coalesce(s._as_metadata::VARCHAR, {theirs}) END"
+            return (
+                f"CASE WHEN h.target IS NULL THEN {ours}::VARCHAR ELSE coalesce(s._as_metadata::VARCHAR, {theirs}) END"
+            )
         if load.overwrite_nulls and name in load.survivors.columns and name != "external_id":
             return ours
         return f"coalesce({ours}, {theirs})"

@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, urlsplit
 import polars as pl
 
 from connectors import wire as wires
-from connectors.contract import Batch, Layout, Part
+from connectors.contract import Batch, Layout
 from connectors.errors import ConfigError, ConnectorError, Malformed, shown
 from connectors.http import Answer, Background, HttpClient, Patience, Service, is_loopback
 from connectors.pages import Cursor, Listing, Numbered, Whole, take_apart
@@ -85,6 +85,12 @@ class Api:
     """A cheap GET that shows whether the key is good, where it is not a page of one customer."""
     seen: Callable[[Address, bytes], Sequence[Finding]] = lambda *_: ()
     """What the body of that answer shows beyond that."""
+    unique: tuple[str, ...] = ()
+    """Canonical fields that no two customers may share, beside the external id."""
+    immutable: tuple[str, ...] = ()
+    """Canonical fields that never change once a customer is there."""
+    removal_is_final: str = ""
+    """Why removing a customer needs a word of its own: `a deleted customer's licences are gone`."""
 
     @property
     def name(self) -> str:
@@ -296,7 +302,7 @@ class ApiSource:
         """Provider, host, and what of it is read. How much that is, is not known beforehand."""
         return [{**self._identity(), "size": None}]
 
-    def parts(self, keep: Path, /) -> Iterator[Part]:
+    def parts(self, keep: Path, /) -> Iterator[ApiPart]:
         """Everything, in the order of the provider's lists. Pages lie in `keep` and are not asked for again.
 
         Raises ConnectorError.

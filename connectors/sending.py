@@ -2,16 +2,37 @@
 
 A provider's part in this is a `Verbs` value: how a customer is looked up, which requests create, change or remove it,
 and what its answers mean. It sends nothing by itself.
+
+What is looked at is state and not steps: a row that may have been sent before is looked up, and what is missing of it
+is sent. A request whose answer was lost is never repeated without that look. A record that is not what it was when
+the plan was made is left alone: its row is `stale`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+import asyncio
+import hashlib
+import random
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import TimeoutError as NotYetError
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
 
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectors.errors import ConnectorError, Unreachable
+from connectors.http import ANY, Background, HttpClient, Patience, Service, Traffic, Unanswered
+from connectors.journal import Intent, Journal, Outcome, Result, digest
 from schemas.wire import Wire
 
+T = TypeVar("T")
 Record = Mapping[str, Any]
 """A customer as the provider's JSON has it."""
 
@@ -122,7 +143,9 @@ class Looks:
 
     size: int
     look: Callable[[Ask, Sequence[Who]], Awaitable[Sequence[Record | None]]]
-    """By own id, all of them; one record or None for each, in their order."""
+    """All of them by own id, or all by external id; one record or None for each, in their order."""
+    by_external_id: bool = False
+    """It can be asked by external id, too; else only by own id."""
 
 
 async def _nothing(_: Ask, __: Sequence[Record]) -> None: ...
@@ -152,5 +175,793 @@ class Verbs:
     """Requests at the same time, at most."""
     bulk: Bulk | None = None
     looks: Looks | None = None
+    overwrites: bool = False
+    """A create of what is there already overwrites it (an upsert): creates are looked for, too, before they are sent."""
     prepare: Callable[[Ask, Sequence[Record]], Awaitable[None]] = _nothing
     """Called with the wanted records of some hundred rows before any of them is sent (Metronome registers keys)."""
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two JSON values say the same: null, absent, [] and {} do, and the order of keys says nothing."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return all(same(one.get(key), other.get(key)) for key in {**one, **other})
+    return bool(one == other) or (_blank(one) and _blank(other))
+
+
+def _blank(value: Any) -> bool:
+    return value is None or (isinstance(value, list | dict) and not value)
+
+
+# The whole -----------------------------------------------------------------------------------------------------------
+
+REQUESTS: Final = pa.schema(
+    {
+        "row": pa.uint64(),
+        "action": pa.string(),
+        "target": pa.string(),
+        "external_id": pa.string(),
+        "email": pa.string(),
+        "wanted": pa.string(),
+        "found": pa.string(),
+    }
+)
+"""What a plan hands over. `row` is a customer; `action` create, update or delete; `target` the provider's own id, null
+for a create; `wanted` the whole record as it should stand and `found` as it was read, JSON (null for a delete, and for
+a create).
+"""
+
+OUTCOMES: Final = pa.schema(
+    {
+        "row": pa.uint64(),
+        "action": pa.string(),
+        "outcome": pa.string(),
+        "reason": pa.string(),
+        "provider_id": pa.string(),
+    }
+)
+"""What came of each row, in the order of the requests: see `connectors.journal.Outcome`."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came of it all: (action, outcome) → rows; what went over the wire, and how long it took in seconds."""
+
+    counts: Mapping[tuple[str, str], int]
+    traffic: Traffic
+    seconds: float
+    journal_seconds: float
+    """Of them, spent by the journal's own thread, waiting for the disk included."""
+
+
+def carry_out(
+    requests: Sequence[Path],
+    verbs: Verbs,
+    service: Service,
+    *,
+    run_id: str,
+    journal: Path,
+    outcomes: Path,
+    limit: int | None = None,
+    pace: float | None = None,
+    patience: Patience | None = None,
+    advanced: Callable[[int, int], None] = lambda *_: None,
+) -> Sent:
+    """Send what the Parquet files `requests` (columns of `REQUESTS`) say, unless `journal` knows that it was done.
+
+    The first `limit` rows only. At most `pace` calls a second, beside what the service declares. `advanced` is told
+    (rows done, rows there are) from the thread that called this. `outcomes` is written, however it ends.
+
+    Raises Refused (the key, a right) and Unreachable (nobody answers for as long as `patience` says; to be continued),
+    and KeyboardInterrupt. What was in flight is finished then, and calling it again continues.
+    """
+    began = time.monotonic()
+    patience = patience or Patience()
+    known = Journal(journal)
+    try:
+        service = replace(service, per_second={**service.per_second, **({ANY: pace} if pace else {})})
+        sender = Sender(verbs, HttpClient(service, patience, verbs.in_flight), known, run_id)
+        total = sum(pq.read_metadata(file).num_rows for file in requests)
+        total = total if limit is None else min(limit, total)
+        try:
+            _wait_for(sender, requests, total, advanced)
+        finally:
+            known.flush()
+            counts = write_outcomes(requests, known, outcomes)
+        return Sent(counts, sender.traffic, time.monotonic() - began, known.seconds)
+    finally:
+        known.close()
+
+
+def _wait_for(sender: Sender, requests: Sequence[Path], total: int, advanced: Callable[[int, int], None]) -> None:
+    background = Background()
+    try:
+        running = background.submit(sender.run(_rows(requests, total)))
+        try:
+            while True:
+                try:
+                    running.result(0.1)
+                    break
+                except NotYetError:
+                    if running.done():
+                        raise
+                    advanced(sender.done, total)
+        except KeyboardInterrupt:
+            sender.stop()
+            running.result()
+            raise
+        finally:
+            advanced(sender.done, total)
+    finally:
+        background.close()
+
+
+def write_outcomes(requests: Sequence[Path], journal: Journal, file: Path) -> Mapping[tuple[str, str], int]:
+    """What the journal knows of each row → Parquet (columns of `OUTCOMES`) and (action, outcome) → rows."""
+    counts: Counter[tuple[str, str]] = Counter()
+    with pq.ParquetWriter(file, OUTCOMES, compression="zstd") as writer:
+        for batch in _batches(requests, 65_536, ["row", "action"]):
+            rows, actions = batch.column("row").to_pylist(), batch.column("action").to_pylist()
+            known = journal.results(rows)
+            results = [known.get(row) or Result(row, "left") for row in rows]
+            counts.update(zip(actions, (one.outcome for one in results), strict=True))
+            columns = (
+                *(rows, actions, [one.outcome for one in results], [one.reason for one in results]),
+                [one.provider_id for one in results],
+            )
+            arrays = [pa.array(values, kind.type) for values, kind in zip(columns, OUTCOMES, strict=True)]
+            writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=OUTCOMES))
+    return counts
+
+
+def _batches(files: Sequence[Path], rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    for file in files:
+        with pq.ParquetFile(file) as opened:
+            yield from opened.iter_batches(rows, columns=columns)
+
+
+# Rows ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Row:
+    """One customer on its way."""
+
+    row: int
+    action: str
+    target: str | None
+    external_id: str | None
+    email: str | None
+    wanted: Record
+    found: Record
+    digest: bytes
+    attempt: int = 1
+    """The try whose intent is in the journal, from 1 over all runs."""
+    spent: bool = False
+    """That try was sent."""
+    maybe: bool = False
+    """Some of it may be there already: it was sent, and what came of it is not known."""
+    at: float = 0.0
+    """When it was sent last, in seconds since 1970."""
+    looked: bool = False
+    now: Record | None = None
+    """As the provider has it, if `looked`."""
+
+    def who(self) -> Who:
+        """By what it is looked for. Raises Blind."""
+        if self.target is not None:
+            return Who(id=self.target, record=self.found)
+        if self.external_id is not None:
+            return Who(external_id=self.external_id, record=self.wanted)
+        if self.email is not None:
+            return Who(email=self.email, record=self.wanted)
+        raise Blind
+
+
+def _rows(requests: Sequence[Path], total: int) -> Iterator[_Row]:
+    left = total
+    for batch in _batches(requests, 1024, REQUESTS.names):
+        for one in batch.to_pylist():
+            if left == 0:
+                return
+            left -= 1
+            wanted, found = one["wanted"], one["found"]
+            yield _Row(
+                row=one["row"],
+                action=one["action"],
+                target=one["target"],
+                external_id=one["external_id"],
+                email=one["email"],
+                wanted=msgspec.json.decode(wanted) if wanted else {},
+                found=msgspec.json.decode(found) if found else {},
+                digest=digest(one["action"], wanted),
+            )
+
+
+# Carrying out --------------------------------------------------------------------------------------------------------
+
+_TRIES: Final = 8
+"""Of one request that is not answered while others are."""
+_AHEAD: Final = 64
+"""Rows whose intents are written at once, at least."""
+_SETTLES: Final = 0.5
+"""Seconds after a lost answer before it is looked what came of it: the other side may be at work still."""
+_ANSWERS: Final = frozenset(range(400, 500)) - {401, 403, 408, 425, 429}
+"""Statuses that say something of one record."""
+_SHAPE: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError)
+"""What reading an answer of another shape raises."""
+
+
+class _Stopped(Exception):
+    """Nothing more is sent."""
+
+
+class _Lost(Exception):
+    """A request went out and what came of it is not known."""
+
+    def __init__(self, error: ConnectorError) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Sender:
+    """Sends the rows of one plan. Lives on the event loop that runs `run`; `stop` and `done` are for any thread."""
+
+    def __init__(self, verbs: Verbs, client: HttpClient, journal: Journal, run_id: str) -> None:
+        self.done = 0
+        """Rows of which it is known what came of them."""
+        self.traffic = client.traffic
+        self._verbs, self._client, self._journal, self._run_id = verbs, client, journal, run_id
+        self._gate = Gate(verbs.in_flight, client.patience)
+        self._error: BaseException | None = None
+        self._settable = [one.name for one in verbs.wire.fields if one.settable and not one.told]
+        self._settable.append(verbs.wire.bag.name)
+        self._foreseen = [name for name in self._settable if not self._is_made(name)]
+
+    def _is_made(self, name: str) -> bool:
+        known = self._verbs.wire.by_name.get(name)
+        return known is not None and known.made
+
+    def stop(self) -> None:
+        """Send nothing more; `run` ends when what is in flight has been answered."""
+        self._gate.stop()
+
+    async def run(self, rows: Iterator[_Row]) -> None:
+        """Send them all. Raises ConnectorError, or ConfigError (the journal), after all that was in flight has ended."""
+        jobs: asyncio.Queue[list[_Row] | None] = asyncio.Queue(2 * self._verbs.in_flight)
+        async with self._client:
+            self._gate.begin()
+            workers = [asyncio.create_task(self._work(jobs)) for _ in range(self._verbs.in_flight)]
+            feeder = asyncio.create_task(self._guarded(self._feed(rows, jobs)))
+            # A feeder that waits for room in the queue hears nothing of an end.
+            await asyncio.wait({feeder, asyncio.create_task(self._gate.stopped.wait())}, return_when="FIRST_COMPLETED")
+            if not feeder.done():
+                feeder.cancel()
+                await asyncio.wait({feeder})
+            if not self._gate.stopped.is_set():
+                for _ in workers:
+                    await jobs.put(None)
+            else:
+                while not jobs.empty():
+                    jobs.get_nowait()
+                for _ in workers:
+                    jobs.put_nowait(None)
+            await asyncio.gather(*workers)
+        if self._error:
+            raise self._error
+
+    # Feeding
+
+    async def _feed(self, rows: Iterator[_Row], jobs: asyncio.Queue[list[_Row] | None]) -> None:
+        bulk, looks = self._verbs.bulk, self._verbs.looks
+        size = max(_AHEAD, bulk.size if bulk else 1, looks.size if looks else 1)
+        while batch := await asyncio.to_thread(_take, rows, size):
+            batch = await self._left(batch)
+            wanted = [row.wanted for row in batch if row.action != "delete"]
+            if wanted:
+                await self._verbs.prepare(self._ask, wanted)
+            await self._look_many([row for row in batch if row.action != "create" or self._verbs.overwrites])
+            await self._journal.intend([self._intent(row) for row in batch])
+            for job in self._jobs(batch):
+                await jobs.put(job)
+
+    async def _left(self, rows: list[_Row]) -> list[_Row]:
+        """Those that are not known to be done, with what is known of them."""
+        past = await asyncio.to_thread(self._journal.past, [row.row for row in rows])
+        left = []
+        for row in rows:
+            if known := past.get(row.row):
+                if known.result and known.result.outcome != "unknown":
+                    self.done += 1
+                    continue
+                row.attempt, row.maybe, row.at = known.attempts + 1, True, known.at
+            left.append(row)
+        return left
+
+    async def _look_many(self, rows: Sequence[_Row]) -> None:
+        looks = self._verbs.looks
+        if not looks:
+            return
+        groups = [[row for row in rows if row.target is not None]]
+        if looks.by_external_id:
+            groups.append([row for row in rows if row.target is None and row.external_id is not None])
+        for group in groups:
+            for at in range(0, len(group), looks.size):
+                some = group[at : at + looks.size]
+                await self._settled(some)
+                found = await looks.look(self._ask, [row.who() for row in some])
+                for row, now in zip(some, found, strict=True):
+                    row.looked, row.now = True, now
+
+    def _jobs(self, rows: Sequence[_Row]) -> Iterator[list[_Row]]:
+        bulk = self._verbs.bulk
+        together = [row for row in rows if bulk and self._goes_in_bulk(row, bulk)]
+        apart = {row.row for row in together}
+        for row in rows:
+            if row.row not in apart:
+                yield [row]
+        for at in range(0, len(together), bulk.size if bulk else 1):
+            yield together[at : at + bulk.size] if bulk else []
+
+    def _goes_in_bulk(self, row: _Row, bulk: Bulk) -> bool:
+        return row.action == "create" or (row.action == "update" and bulk.changes)
+
+    # Working
+
+    async def _work(self, jobs: asyncio.Queue[list[_Row] | None]) -> None:
+        while job := await jobs.get():
+            await self._guarded(self._bulk(job) if self._goes_together(job) else self._alone(job[0]))
+
+    def _goes_together(self, job: Sequence[_Row]) -> bool:
+        return self._verbs.bulk is not None and self._goes_in_bulk(job[0], self._verbs.bulk)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """An error ends everything, and the first one is what is told."""
+        try:
+            await work
+        except _Stopped:
+            pass
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._error = self._error or error
+            self._gate.stop()
+
+    async def _alone(self, row: _Row) -> None:
+        try:
+            result = await self._carried(row)
+        except Several:
+            result = Result(row.row, "refused", "matches_several")
+        except Locked as locked:
+            result = Result(row.row, "refused", str(locked) or "locked")
+        except Blind:
+            result = Result(row.row, "unknown", "sent, and there is nothing to look it up by")
+        self._settle(result)
+
+    def _settle(self, *results: Result) -> None:
+        self._journal.settle(results)
+        self.done += len(results)
+
+    async def _carried(self, row: _Row) -> Result:
+        if row.action == "create":
+            return await self._create(row)
+        return await self._walk(row)
+
+    # Creating
+
+    async def _create(self, row: _Row) -> Result:
+        verbs, why = self._verbs, "not answered"
+        send = verbs.create(row.wanted)
+        for turn in range(_TRIES):
+            if row.maybe or verbs.overwrites:
+                now = await self._look(row)
+                if now is not None:
+                    return await self._there(row, now)
+            try:
+                reply = await self._once(row, send)
+                if reply.ok:
+                    return Result(row.row, "done", None, verbs.made(reply.body, row.wanted))
+            except _Lost as lost:
+                row.maybe, why = True, str(lost.error)
+                await self._pause(turn)
+                continue
+            except _SHAPE:
+                row.maybe, why = True, "answered without an id"
+                continue
+            fault = verbs.fault(reply)
+            result = await self._refused(row, fault)
+            if result:
+                return result
+            why = fault.reason or fault.kind
+            await self._pause(turn)
+        return Result(row.row, "refused", f"unresolved: {why}")
+
+    async def _refused(self, row: _Row, fault: Fault) -> Result | None:
+        """What a create came to that was not taken; None: try again."""
+        if fault.kind == "refused":
+            return Result(row.row, "refused", fault.reason or "refused")
+        if fault.kind == "taken":
+            return await self._taken(row)
+        row.maybe = row.maybe or fault.kind == "again"
+        return None
+
+    async def _taken(self, row: _Row) -> Result | None:
+        """Somebody has the key of a customer that was to be created: another one, or this one, sent before."""
+        now = await self._look(row, fresh=True)
+        if now is not None:
+            return await self._there(row, now)
+        if row.external_id is not None and row.email is not None:
+            owner = await self._verbs.look(self._ask, Who(email=row.email, record=row.wanted))
+            if owner is not None:
+                return Result(row.row, "refused", "taken: email")
+        return None
+
+    async def _there(self, row: _Row, now: Record) -> Result:
+        """A customer that was to be created is there."""
+        if not row.maybe or not all(_alike(now.get(name), row.wanted.get(name)) for name in self._foreseen):
+            return Result(row.row, "stale", "created", self._id(now))
+        row.looked, row.now, row.found, row.target = True, now, now, self._id(now)
+        return await self._walk(row)
+
+    # From what is there to what is wanted
+
+    async def _walk(self, row: _Row) -> Result:
+        """Change or remove a customer, from whatever it is now."""
+        why = "not answered"
+        for turn in range(_TRIES):
+            now = await self._look(row)
+            if now is None:
+                gone = row.action == "delete" and row.maybe
+                return Result(row.row, "done" if gone else "stale", "gone", row.target)
+            moved = self._moved(row, now)
+            if moved:
+                return Result(row.row, "stale", f"changed: {', '.join(moved)}", row.target)
+            try:
+                fault = await self._steps(row, self._wanted_steps(row, now))
+            except _Lost as lost:
+                row.maybe, row.looked, why = True, False, str(lost.error)
+                await self._pause(turn)
+                continue
+            if fault is None:
+                return Result(row.row, "done", None, row.target)
+            if fault.kind in ("refused", "taken"):
+                return Result(row.row, "refused", fault.reason or fault.kind, row.target)
+            row.maybe, row.looked, why = True, False, fault.reason or fault.kind
+            await self._pause(turn)
+        return Result(row.row, "unknown", f"unresolved: {why}", row.target)
+
+    def _wanted_steps(self, row: _Row, now: Record) -> Sequence[Send]:
+        if row.action != "delete":
+            return self._verbs.change(now, row.wanted)
+        if self._verbs.remove is None:
+            raise TypeError(f"{self._verbs.wire.title} removes no customers, and the plan has one to remove")
+        return self._verbs.remove(now)
+
+    async def _steps(self, row: _Row, steps: Sequence[Send]) -> Fault | None:
+        for place, send in enumerate(steps):
+            reply = await self._once(row, send, following=place > 0)
+            row.maybe = True
+            if not reply.ok:
+                return self._verbs.fault(reply)
+        return None
+
+    def _moved(self, row: _Row, now: Record) -> list[str]:
+        """Fields that are neither what the plan found nor, if it may have been sent, what it wants."""
+        return [
+            name
+            for name in self._settable
+            if not same(now.get(name), row.found.get(name))
+            and not (row.maybe and _between(now.get(name), row.found.get(name), row.wanted.get(name)))
+        ]
+
+    def _id(self, record: Record) -> str:
+        return str(record[self._verbs.wire.id])
+
+    # Many at once
+
+    async def _bulk(self, rows: list[_Row]) -> None:
+        bulk = self._verbs.bulk
+        if bulk is None:
+            raise TypeError("nothing goes in bulk here")
+        for turn in range(_TRIES):
+            rows = await self._unsent(rows)
+            if not rows:
+                return
+            send = bulk.send([row.wanted for row in rows])
+            try:
+                reply = await self._once_for(rows, send)
+            except _Lost:
+                await self._pause(turn)
+                continue
+            if not reply.ok:
+                break  # something of it cannot be taken at all: one by one it shows what
+            try:
+                found = list(bulk.outcomes(reply.body, [row.wanted for row in rows]))
+            except _SHAPE:
+                found = [None] * len(rows)
+            if len(found) != len(rows):
+                found = [None] * len(rows)
+            again = []
+            for row, outcome in zip(rows, found, strict=True):
+                if isinstance(outcome, Made):
+                    row.target = outcome.id
+                    self._settle(Result(row.row, "done", None, outcome.id))
+                elif outcome is None:
+                    again.append(row)
+                else:
+                    row.maybe = row.looked = False
+                    again.append(row) if outcome.kind == "again" else await self._apart(row, outcome)
+            rows = again
+        await self._all(self._alone(row) for row in rows)
+
+    async def _apart(self, row: _Row, fault: Fault) -> None:
+        """A row that was refused among many."""
+        try:
+            result = await self._refused(row, fault) if row.action == "create" else None
+        except Several:
+            result = Result(row.row, "refused", "matches_several")
+        except Locked as locked:
+            result = Result(row.row, "refused", str(locked) or "locked")
+        if result is None and row.action != "create" and fault.kind in ("refused", "taken"):
+            result = Result(row.row, "refused", fault.reason or fault.kind, row.target)
+        if result:
+            self._settle(result)
+        else:
+            await self._alone(row)
+
+    async def _unsent(self, rows: list[_Row]) -> list[_Row]:
+        """Those that may go out in bulk; those of which something is there, or moved, are seen to one by one."""
+        looked_for = [row for row in rows if row.maybe or row.action != "create" or self._verbs.overwrites]
+        if not looked_for:
+            return rows
+        await self._look_many([row for row in looked_for if not row.looked])
+        alone = [row for row in looked_for if not row.looked]
+        ready = [row for row in rows if row not in alone]
+        free = []
+        for row in ready:
+            if row.action == "create":
+                (alone if row.looked and row.now is not None else free).append(row)
+            elif row.now is None or self._moved(row, row.now) or not self._verbs.change(row.now, row.wanted):
+                alone.append(row)
+            else:
+                free.append(row)
+        await self._all(self._alone(row) for row in alone)
+        return free
+
+    async def _all(self, works: Iterable[Awaitable[None]]) -> None:
+        """Side by side, to the end of each; then the first error, if there was one."""
+        for result in await asyncio.gather(*works, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+    # One request
+
+    async def _look(self, row: _Row, fresh: bool = False) -> Record | None:
+        if row.looked and not fresh:
+            return row.now
+        await self._settled([row])
+        row.now = await self._verbs.look(self._ask, row.who())
+        row.looked = True
+        return row.now
+
+    async def _settled(self, rows: Sequence[_Row]) -> None:
+        last = max((row.at for row in rows if row.maybe), default=0.0)
+        left = last + _SETTLES - time.time()
+        if last and 0 < left:
+            await asyncio.sleep(min(left, _SETTLES))
+
+    async def _ask(self, send: Send) -> Reply:
+        for turn in range(_TRIES):
+            try:
+                return await self._try(send, None)
+            except _Lost as lost:
+                error = lost.error
+                await self._pause(turn)
+        raise error
+
+    async def _once(self, row: _Row, send: Send, following: bool = False) -> Reply:
+        """Send something of a row, its intent on disk. Raises _Lost."""
+        return await self._once_for([row], send, following)
+
+    async def _once_for(self, rows: Sequence[_Row], send: Send, following: bool = False) -> Reply:
+        spent = [row for row in rows if row.spent and not following]
+        for row in spent:
+            row.attempt += 1
+        if spent:
+            await self._journal.intend([self._intent(row) for row in spent])
+        for row in rows:
+            row.spent, row.looked, row.at = True, False, time.time()
+        try:
+            return await self._try(send, self._key(rows[0], send) if send.keyed else None)
+        except _Lost:
+            for row in rows:
+                row.maybe, row.at = True, time.time()
+            raise
+
+    async def _try(self, send: Send, key: str | None) -> Reply:
+        """One request that does its work at most once; where it did nothing it is sent again. Raises _Lost, _Stopped."""
+        body = None if send.body is None else msgspec.json.encode(send.body)
+        while True:
+            await self._gate.enter()
+            began = time.monotonic()
+            try:
+                answer = await self._client.attempt(
+                    send.method,
+                    send.path,
+                    params=send.params,
+                    body=body,
+                    idempotency_key=key,
+                    expected=_ANSWERS,
+                    label=send.label,
+                )
+            except Unanswered as fault:
+                self._gate.leave(began, fault)
+                if not fault.nothing_done:
+                    raise _Lost(fault.error) from fault
+                continue
+            except BaseException:
+                self._gate.leave(began, None)
+                raise
+            self._gate.leave(began, None)
+            return _reply(answer.status, answer.body)
+
+    async def _pause(self, turn: int) -> None:
+        await asyncio.sleep(random.uniform(0, _longest(self._client.patience, turn)))  # noqa: S311  no secret
+
+    def _intent(self, row: _Row) -> Intent:
+        return Intent(row.row, row.attempt, row.action, row.digest)
+
+    def _key(self, row: _Row, send: Send) -> str:
+        """Of one try of one request: the same for as long as its answer may be kept for it, and never for another."""
+        content = msgspec.json.encode((self._run_id, row.row, row.attempt, send.path, send.body))
+        return hashlib.blake2b(content, digest_size=20).hexdigest()
+
+
+def _take(rows: Iterator[_Row], count: int) -> list[_Row]:
+    return list(islice(rows, count))
+
+
+def _reply(status: int, body: bytes) -> Reply:
+    if not body:
+        return Reply(status, None)
+    try:
+        return Reply(status, msgspec.json.decode(body))
+    except msgspec.DecodeError:
+        return Reply(status, None)
+
+
+def _longest(patience: Patience, turn: int) -> float:
+    return min(patience.longest_pause, patience.first_pause * 2.0 ** min(turn, 30))
+
+
+def _alike(there: Any, wanted: Any) -> bool:
+    """Whether a value may be what a provider made of the one it was sent: filled in, cut, in another case."""
+    if _blank(wanted) or _blank(there) or same(there, wanted):
+        return True
+    if isinstance(there, str) and isinstance(wanted, str):
+        return wanted.strip().casefold().startswith(there.strip().casefold())
+    if isinstance(there, Mapping) and isinstance(wanted, Mapping):
+        return all(_alike(there.get(key), value) for key, value in wanted.items())
+    return False
+
+
+def _between(now: Any, found: Any, wanted: Any) -> bool:
+    """Whether a value is on its way from one to the other: an object may have come there key by key."""
+    if same(now, wanted) or same(now, found):
+        return True
+    if not all(isinstance(one, Mapping | None) for one in (now, found, wanted)):
+        return False
+    now, found, wanted = now or {}, found or {}, wanted or {}
+    return all(
+        same(now.get(key), found.get(key)) or same(now.get(key), wanted.get(key)) for key in {**now, **found, **wanted}
+    )
+
+
+# How many at the same time -------------------------------------------------------------------------------------------
+
+
+class Gate:
+    """Lets requests out: as many at the same time as the other side bears, none when it is down, none after `stop`.
+
+    The level rises by one for as many good answers as it is high, and is halved by a 429 or a time-out. After
+    several failures in a row with nothing between them only one request at a time is let out, after a pause that
+    grows, until one is answered; after `patience.total` seconds of that it raises Unreachable.
+    """
+
+    def __init__(self, in_flight: int, patience: Patience) -> None:
+        self.stopped: asyncio.Event
+        self.level = float(min(2, in_flight))
+        self._in_flight, self._patience = in_flight, patience
+        self._busy = 0
+        self._cut_at = 0.0
+        self._failures = 0
+        self._down_since = 0.0
+        self._probe_at = 0.0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._last: ConnectorError | None = None
+        self._stopping = threading.Event()
+        self._loop: asyncio.AbstractEventLoop
+
+    def begin(self) -> None:
+        """On the event loop, before the first request."""
+        self._loop = asyncio.get_running_loop()
+        self.stopped = asyncio.Event()
+        if self._stopping.is_set():
+            self.stopped.set()
+
+    def stop(self) -> None:
+        """Let nobody out any more. From any thread, at any time."""
+        self._stopping.set()
+        if hasattr(self, "_loop"):
+            self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        self.stopped.set()
+        self._wake()
+
+    async def enter(self) -> None:
+        """Returns when a request may go out; `leave` follows. Raises _Stopped, Unreachable."""
+        while not self._stopping.is_set():
+            wait = self._wait()
+            if wait == 0:
+                self._busy += 1
+                return
+            waiter = self._loop.create_future()
+            self._waiting.append(waiter)
+            timer = self._loop.call_later(wait, _let, waiter) if wait is not None else None
+            try:
+                await waiter
+            finally:
+                if timer:
+                    timer.cancel()
+        raise _Stopped
+
+    def _wait(self) -> float | None:
+        """Seconds to wait, None: until somebody leaves."""
+        if not self._is_down:
+            return 0 if self._busy < int(self.level) else None
+        now = time.monotonic()
+        if self._busy:
+            return None
+        if now - self._down_since > self._patience.total and self._last:
+            raise Unreachable(
+                f"{self._last} Nothing was answered for {now - self._down_since:,.0f} seconds. What was sent until "
+                "then is kept; run the same command later to continue."
+            )
+        return max(0.0, self._probe_at - now)
+
+    @property
+    def _is_down(self) -> bool:
+        return self._failures >= 2 * self._in_flight
+
+    def leave(self, began: float, fault: Unanswered | None) -> None:
+        """A request that began at that time (`time.monotonic`) has ended, with a fault or without."""
+        self._busy -= 1
+        now = time.monotonic()
+        if fault is None:
+            self._failures = 0
+            self.level = min(self._in_flight, self.level + 1 / self.level)
+        else:
+            if (fault.throttled or fault.timed_out) and began >= self._cut_at:
+                self._cut_at, self.level = now, max(1.0, self.level / 2)
+            if fault.throttled:
+                self._failures = 0
+            else:
+                self._failed(now, fault.error)
+        self._wake()
+
+    def _failed(self, now: float, error: ConnectorError) -> None:
+        self._last = error
+        self._down_since = self._down_since if self._failures else now
+        self._failures += 1
+        if self._is_down:
+            turn = self._failures - 2 * self._in_flight
+            self._probe_at = now + random.uniform(0.5, 1) * _longest(self._patience, turn)  # noqa: S311  no secret
+
+    def _wake(self) -> None:
+        while self._waiting:
+            _let(self._waiting.popleft())
+
+
+def _let(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -56,6 +56,8 @@ class Decoded:
     ids: pl.Series
     broken: pl.DataFrame
     surprises: Mapping[str, int]
+    raw: pl.Series | None = None
+    """The JSON of each record, where it was asked for."""
 
 
 @dataclass(frozen=True)
@@ -204,13 +206,13 @@ def _evaluated(expression: pl.Expr) -> pl.Series:
 # Reading ---------------------------------------------------------------------------------------------------------
 
 
-def decode(wire: Wire, pages: Sequence[bytes | str], skip: Sequence[int] = ()) -> Decoded:
+def decode(wire: Wire, pages: Sequence[bytes | str], skip: Sequence[int] = (), *, raw: bool = False) -> Decoded:
     """Pages, each a JSON array of records → canonical customers, in order.
 
     Positions count the records of all pages from 0; those in `skip` are passed over. Raises Malformed where a page
-    is no JSON array.
+    is no JSON array. With `raw` each record's JSON is given, too.
     """
-    records, unknown, broken = _records(wire, pages)
+    records, unknown, broken = _records(wire, pages, raw=raw)
     if len(skip):
         passed = pl.DataFrame({"position": pl.Series(list(skip), dtype=pl.UInt64)})
         records, unknown, broken = (
@@ -223,31 +225,39 @@ def decode(wire: Wire, pages: Sequence[bytes | str], skip: Sequence[int] = ()) -
         columns[wire.id].alias("id"),
         broken,
         dict(unknown.group_by("key").len().sort("key").iter_rows()),
+        columns[_RAW].alias("raw") if raw else None,
     )
 
 
-def _records(wire: Wire, pages: Sequence[bytes | str]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+_RAW: Final = "\0raw"
+"""A column beside the fields: the record itself."""
+
+
+def _records(wire: Wire, pages: Sequence[bytes | str], *, raw: bool) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Good records (position, JSON of each field and the bag; null is null), what they have in fields that nobody
     declared (position, key, value), and bad records (`BROKEN`).
     """
     import duckdb
 
-    raw = [page.encode("utf-8", "surrogatepass") if isinstance(page, str) else page for page in pages]
+    given = [page.encode("utf-8", "surrogatepass") if isinstance(page, str) else page for page in pages]
     positions, spoilt = None, pl.DataFrame(schema=BROKEN)
     try:
-        texts = pl.Series(raw, dtype=pl.Binary).cast(pl.String)
+        texts = pl.Series(given, dtype=pl.Binary).cast(pl.String)
         arrays = texts.str.contains(r"^[ \t\r\n]*\[")
         if not arrays.all():
             raise _no_array(int(arrays.arg_min() or 0))
         shredded = _asked(_shredding(wire), pages=texts)
     except (duckdb.Error, pl.exceptions.PolarsError):
         # Some record is spoilt: it is told from the others, and they are read again.
-        texts, positions, spoilt = _sifted(wire, raw)
+        texts, positions, spoilt = _sifted(wire, given)
         shredded = _asked(_shredding(wire), pages=texts)
     records = shredded.select(pl.col("records").explode(empty_as_null=False)).unnest("records")
     if positions is None:
         positions = pl.int_range(records.height, dtype=pl.UInt64, eager=True)
     records = records.with_columns(positions.alias("position"))
+    if raw:
+        whole = _asked(f"select r::varchar as r from {_EACH_RECORD}", pages=texts)["r"]
+        records = records.with_columns(whole.alias(_RAW))
     patterns = shredded["keys"].explode(empty_as_null=False).unique()
     faults = _faults(wire, records)
     if (patterns.list.n_unique() < patterns.list.len()).any():
@@ -330,12 +340,12 @@ def _entries_of(positions: pl.Series, found: pl.DataFrame) -> pl.DataFrame:
 
 def _sifted(wire: Wire, pages: Sequence[bytes]) -> tuple[pl.Series, pl.Series, pl.DataFrame]:
     """The records whose JSON can be read as one page, their positions, and those that cannot (`BROKEN`)."""
-    pieces = pl.Series([piece for at, page in enumerate(pages) for piece in _split(page, at)], dtype=pl.Binary)
-    texts = pieces.cast(pl.String, strict=False)
+    pieces = [piece for at, page in enumerate(pages) for piece in _split(page, at)]
+    texts = pl.Series([_decoded(piece) for piece in pieces], dtype=pl.String)
     valid = _asked("select json_valid(t) as valid from texts", texts=texts)["valid"].fill_null(value=False)
     positions = pl.int_range(len(pieces), dtype=pl.UInt64, eager=True)
-    shown = pl.Series([piece.decode("utf-8", "backslashreplace") for piece in pieces.filter(~valid)], dtype=pl.String)
-    broken = pl.DataFrame({"position": positions.filter(~valid), "text": shown}).select(
+    shown = [pieces[at].decode("utf-8", "backslashreplace") for at in (~valid).arg_true()]
+    broken = pl.DataFrame({"position": positions.filter(~valid), "text": pl.Series(shown, dtype=pl.String)}).select(
         "position",
         id=pl.col("text").str.extract(rf'"{wire.id}"\s*:\s*"?([^"\\,}}]*)'),
         code=pl.lit("record.shape"),
@@ -344,6 +354,43 @@ def _sifted(wire: Wire, pages: Sequence[bytes]) -> tuple[pl.Series, pl.Series, p
     )
     page = pl.select(pl.concat_str(pl.lit("["), pl.lit(texts.filter(valid)).str.join(","), pl.lit("]"))).to_series()
     return page, positions.filter(valid), broken.cast(BROKEN)  # type: ignore[arg-type]
+
+
+def _decoded(piece: bytes) -> str | None:
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+
+
+def _split(page: bytes, at: int) -> Iterator[bytes]:
+    """The elements of a JSON array, as they stand, whatever is wrong within their strings."""
+    depth, start, end = 0, 0, -1
+    for token in _TOKEN.finditer(page):
+        mark = token[0]
+        if mark in b"[{":
+            depth += 1
+            start = token.end() if depth == 1 else start
+        elif mark in b"]}" or (mark == b"," and depth == 1):
+            if depth == 1 and (piece := page[start : token.start()].strip()):
+                yield piece
+            start = token.end() if depth == 1 else start
+            depth -= mark != b","
+            if not depth:
+                end = token.end() if mark == b"]" else -1
+                break
+    if end < 0 or not page.strip().startswith(b"[") or page[end:].strip():
+        raise _no_array(at)
+
+
+def _decoded(piece: bytes) -> str | None:
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)

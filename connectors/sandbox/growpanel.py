@@ -149,7 +149,7 @@ class _GrowPanel:
         self._customers = store.collection("customers", key=_key_of, lists=lambda row: [row["data_source"]])
         self._sources = store.collection("data_sources")
         self._tokens = store.collection("tokens")
-        self._sorted: dict[str, tuple[int, list[str]]] = {}
+        self._sorted: dict[str, tuple[tuple[int, int], list[str]]] = {}
         self._filtered: tuple[int, str | None, Mapping[str, str], list[str]] = (-1, None, {}, [])
 
     def api(self) -> Api:
@@ -351,10 +351,12 @@ class _GrowPanel:
 
     def _keys(self, source: str) -> list[str]:
         """The keys of the customers of a data source (`""`: of all), by id (assumed)."""
-        version, keys = self._sorted.get(source, (-1, []))
-        if version != self._store.version:
-            keys = sorted(self._customers.keys(self._customers.view(source)))
-            self._sorted[source] = self._store.version, keys
+        view = self._customers.view(source)
+        state = self._store.serial, len(view)
+        known, keys = self._sorted.get(source, (None, []))
+        if known != state:
+            keys = sorted(self._customers.keys(view))
+            self._sorted[source] = state, keys
         return keys
 
     # The analytics view

@@ -96,6 +96,11 @@ class Store:
         """Random lower-case letters and digits."""
         return "".join(self.chance.choices("0123456789abcdefghijklmnopqrstuvwxyz", k=length))
 
+    @property
+    def serial(self) -> int:
+        """Grows with each record that is new: while it and the length of a list stay, the list has the same records."""
+        return self._serial
+
     def next_rank(self) -> int:
         """Higher than every rank so far."""
         self._serial += 1

@@ -107,7 +107,7 @@ class Sky:
     def weather(self, weather: Weather) -> None:
         self._weather = weather
         self._still = weather == Weather(rate=weather.rate, window=weather.window, retry_after=weather.retry_after)
-        self._before: Counter[tuple[str, str, int]] = Counter()
+        self._before: Counter[int] = Counter()
         self._began = -math.inf
         self._calls: Counter[str] = Counter()
 
@@ -116,7 +116,7 @@ class Sky:
         now = self._weather
         if self._still or (now.methods and method not in now.methods):
             return CALM
-        same = (method, target, crc32(body))
+        same = crc32(body, crc32(f"{method} {target}".encode()))
         self._before[same] += 1
         chance = random.Random(f"{now.seed} {same} {self._before[same]}")  # noqa: S311  weather, no secret
         draw = chance.random

@@ -17,7 +17,6 @@ from wires import (
     HARD_KEYS,
     HARD_TEXTS,
     HARD_VALUES,
-    PROVIDERS,
     WIRES,
     always_lost,
     answered,

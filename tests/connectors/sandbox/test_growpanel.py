@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -247,6 +248,21 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
         client.delete(f"/data/data-sources/{made['id']}")
         assert client.get("/customers", headers=bound).status_code == 401
         assert [row["id"] for row in client.get("/customers").json()["result"]["list"]] == ["cus_456"]
+
+
+def test_the_list_is_by_id_whatever_happened_before(api: Api) -> None:
+    chance = random.Random(7)
+    there: set[str] = set()
+    for step in range(120):
+        key = f"{chance.randrange(25):02}"
+        if chance.random() < 0.5:
+            api.post("/data/customers", {**ROW, "id": key, "name": str(step)})
+            there.add(key)
+        else:
+            api.call("DELETE", f"/data/customers/{key}")
+            there.discard(key)
+        for path in ("/data/customers?source=ds_main", "/customers"):
+            assert [row["id"] for row in api.get(path)[1]["result"]["list"]] == sorted(there)
 
 
 def test_a_list_of_many_is_sent_as_it_stands(api: Api) -> None:

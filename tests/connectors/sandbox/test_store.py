@@ -265,6 +265,20 @@ def test_new_records_come_last_after_a_restart_too(path: Path) -> None:
     store.close()
 
 
+def test_a_cursor_outlives_restarts(path: Path) -> None:
+    store, folk = open_store(path)
+    folk.put({"id": "a"})
+    folk.put({"id": "b"})
+    cursor = folk.rank("b")
+    folk.delete("b")
+    for _ in range(2):
+        store.close()
+        store, folk = open_store(path)
+    folk.put({"id": "c"})
+    assert ids(folk, following(folk.view(), cursor, 10)[0]) == ["c"]
+    store.close()
+
+
 def test_the_file_is_for_its_owner_only(path: Path) -> None:
     store, _ = open_store(path)
     store.close()

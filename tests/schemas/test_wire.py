@@ -1,0 +1,114 @@
+"""The declarations of providers, and what two of them say about the way between them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import product
+
+import polars as pl
+import pytest
+from wires import PROVIDERS, STRINGS, WIRES
+
+from schemas.blackwalnut import WIRE as BLACKWALNUT
+from schemas.customer import COLUMNS
+from schemas.marginfront import WIRE as MARGINFRONT
+from schemas.wire import SPILLED, Wire, losses, passage, quoted, texts
+
+each_wire = pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.provider)
+
+
+def test_all_five_are_declared() -> None:
+    assert [wire.provider for wire in PROVIDERS] == ["blackwalnut", "growpanel", "marginfront", "metrifox", "metronome"]
+
+
+@each_wire
+def test_a_declaration_makes_sense(wire: Wire) -> None:
+    names = Counter(one.name for one in wire.fields)
+    assert max(names.values()) == 1
+    assert wire.bag.name not in names
+    assert wire.id in names
+    assert wire.by_name[wire.id].always
+    homes = Counter(one.home for one in wire.fields if one.home)
+    assert set(homes) <= set(COLUMNS)
+    assert max(homes.values()) == 1
+    assert {*wire.reads, *wire.overrules, *wire.narrowed} <= set(COLUMNS)
+    assert "provider_id" in wire.sources
+    for one in wire.fields:
+        assert not (one.required and not one.settable), one.name
+        assert not (one.derived and one.home), one.name
+        assert not (one.why and one.settable), one.name
+
+
+@each_wire
+def test_expressions_know_their_columns(wire: Wire) -> None:
+    on_the_wire = {one.name for one in wire.fields}
+    # An element of a list is a column without a name.
+    canonical = {"", *COLUMNS, *(wire.key(one.name) for one in wire.kept if one.settable)}
+    reading = [
+        *wire.reads.values(),
+        *wire.overrules.values(),
+        *(one.read for one in wire.fields if one.read is not None),
+    ]
+    for expression in (*reading, *(demand.holds for demand in wire.demands)):
+        assert set(expression.meta.root_names()) <= {"", *on_the_wire}, expression
+    for one in wire.fields:
+        if one.write is not None:
+            assert set(one.write.meta.root_names()) <= canonical, one.name
+
+
+@pytest.mark.parametrize(("here", "there"), list(product(WIRES, WIRES)), ids=lambda wire: wire.provider)
+def test_a_passage_tells_each_thing_once(here: Wire, there: Wire) -> None:
+    told = passage(here, there)
+    for part in (told.lost, told.kept):
+        assert max(Counter(one.field for one in part).values(), default=1) == 1
+    assert all(one.why for one in (*told.lost, *told.kept, *told.demanded))
+    native = there.native - set(there.narrowed)
+    assert not {one.field for one in told.kept} & native
+    # Whatever has no native place there is told to be kept or lost.
+    told_of = {one.field for one in (*told.lost, *told.kept)}
+    assert {name for name in here.sources if name in SPILLED and name not in native} - {
+        "provider",
+        "provider_id",
+    } <= told_of
+
+
+def test_from_marginfront_to_blackwalnut() -> None:
+    told = passage(MARGINFRONT, BLACKWALNUT)
+    assert [(one.field, one.why) for one in told.lost] == [
+        ("updated_at", "MarginFront keeps its own"),
+        ("provider_id", "at MarginFront it is made by the provider; an id at another provider is kept"),
+        ("metadata.marginfront.agentCode", "it would subscribe the customer to that agent; it is never sent"),
+        ("metadata.marginfront.subscriptions", "MarginFront sets subscriptions by itself"),
+    ]
+    assert ("phone", "metadata.canon.phone") in [(one.field, one.why) for one in told.kept]
+    assert [(one.field, one.why) for one in told.demanded] == [("email", "must be there")]
+
+
+def test_from_blackwalnut_to_marginfront() -> None:
+    told = passage(BLACKWALNUT, MARGINFRONT)
+    assert [(one.field, one.why) for one in told.kept] == [
+        ("created_at", "metadata.canon_created_at"),
+        ("provider_id", "metadata.canon_provider_id"),
+    ]
+    assert [one.field for one in told.demanded] == ["name"]
+
+
+def test_losses_of_one_that_knows_no_change_and_makes_no_ids() -> None:
+    assert [(loss.field, loss.why) for loss in losses(BLACKWALNUT)] == [
+        ("updated_at", "says nothing of a copy"),
+        ("provider", "none becomes blackwalnut"),
+        ("provider_id", "at BlackWalnut it is made by the provider; an id at another provider is kept"),
+    ]
+
+
+def test_text_and_lists_as_json() -> None:
+    values = pl.DataFrame({"text": ['a"b\\\n}', "é", None], "list": [["a", 'b"'], [], None]})
+    assert values.select(quoted(pl.col("text"))).to_series().to_list() == ['"a\\"b\\\\\\n}"', '"é"', None]
+    listed = values.select(list=quoted(pl.col("list")))
+    assert listed.to_series().to_list() == ['["a","b\\""]', "[]", None]
+    assert listed.select(texts("list")).to_series().to_list() == [["a", 'b"'], [], None]
+
+
+def test_the_declaration_for_tests_uses_every_means() -> None:
+    kinds = {one.kind for one in STRINGS.fields}
+    assert kinds == {"text", "integer", "number", "boolean", "texts", "array", "object"}
