@@ -106,7 +106,13 @@ def parse(api: Api, spec: str, environment: Mapping[str, str]) -> Address:
 
     Raises ConfigError: an unknown option, no host, a key within the address, plain http to another machine.
     """
-    parts = urlsplit(spec)
+    try:
+        parts = urlsplit(spec)
+        local = is_loopback(parts.hostname or "")
+        if parts.port == 0:
+            raise ValueError(parts.port)
+    except ValueError:
+        raise ConfigError(f"{shown(spec)}: is no address of a host and port such as 127.0.0.1:8701.") from None
     if parts.username is not None or parts.password is not None:
         raise ConfigError(
             f"{shown(spec)}: a key has no place in an address, where logs and histories keep it. Put it into "
@@ -127,7 +133,10 @@ def parse(api: Api, spec: str, environment: Mapping[str, str]) -> Address:
     for name in api.required:
         if name not in options:
             raise ConfigError(f"{shown(spec)}: needs {name}, {api.options[name]}: {api.name}://?{name}=…")
-    return Address(_base_url(api, spec, parts.netloc, environment), options)
+    if parts.netloc:
+        # Plain http within this machine only: elsewhere anybody on the way could read the key.
+        return Address(f"{'http' if local else 'https'}://{parts.netloc}{api.path}", options)
+    return Address(_base_url(api, spec, environment), options)
 
 
 def _options(api: Api, spec: str, query: str) -> dict[str, str]:
@@ -145,15 +154,9 @@ def _options(api: Api, spec: str, query: str) -> dict[str, str]:
     return options
 
 
-def _base_url(api: Api, spec: str, host: str, environment: Mapping[str, str]) -> str:
+def _base_url(api: Api, spec: str, environment: Mapping[str, str]) -> str:
+    """Where an address that names no host leads to."""
     variable = api.base_url_variable
-    if host:
-        try:
-            named = urlsplit(f"//{host}")
-            local = is_loopback(named.hostname or "")
-        except ValueError:
-            raise ConfigError(f"{shown(spec)}: {host} is no host with a port such as 127.0.0.1:8701.") from None
-        return f"{'http' if local else 'https'}://{host}{api.path}"
     given = environment.get(variable, "").strip() if variable else ""
     if not given:
         if api.base_url is None:
@@ -307,6 +310,7 @@ class ApiSource:
 
         Raises ConnectorError.
         """
+        self.close()
         background = self._background = Background()
         client = self._client = HttpClient(self._service, self._patience)
         background.submit(client.__aenter__()).result()
@@ -425,7 +429,9 @@ def _number(answer: Answer, listing: Listing, known: Service) -> Finding:
 
 def _one(listing: Listing) -> list[tuple[str, str]]:
     match listing.turn:
-        case Numbered(size=size) | Cursor(size=size):
+        case Numbered(page=page, size=size):
+            return [*listing.params.items(), (page, "1"), (size, "1")]
+        case Cursor(size=size):
             return [*listing.params.items(), (size, "1")]
     return list(listing.params.items())
 

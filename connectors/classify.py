@@ -114,6 +114,8 @@ class Classifier:
         self._compare()
         self._refuse_what_the_table_refuses()
         self._find_gone()
+        if self._load.verify:
+            self._write_found()
         run.execute(
             f"COPY (SELECT row, action, reason, changed FROM _plan) TO {literal(rows)} (FORMAT parquet)"
         ).fetchall()
@@ -349,6 +351,19 @@ class Classifier:
         self._refuse_repeated()
         while self._held.object():
             self._refuse_repeated()
+
+    def _write_found(self) -> None:
+        """What is there of the records that differ, and who is there that the source lacks."""
+        fields = "".join(f", t.{quoted(at.column)}::VARCHAR AS {quoted(at.field)}" for at in self._compared)
+        self._do(
+            f"COPY (SELECT p.row{fields} FROM _plan p JOIN {self._held.undecided()} t ON {self._held.place} = p.target "
+            f"WHERE p.changed IS NOT NULL) TO {literal(self._load.workspace / 'found.parquet')} (FORMAT parquet)"
+        )
+        self._do(
+            "COPY (SELECT id AS external_id, mail AS email FROM _table WHERE NOT deleted AND target NOT IN "
+            "(SELECT target FROM _plan WHERE target IS NOT NULL UNION ALL SELECT target FROM _unsure)) "
+            f"TO {literal(self._load.workspace / 'extra.parquet')} (FORMAT parquet)"
+        )
 
     def _find_gone(self) -> None:
         """What this tool wrote and the source no longer has. Rows that a record might have meant stay."""

@@ -19,7 +19,7 @@ import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -121,7 +121,7 @@ class Answer:
         kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind in ("", "text/plain", "application/octet-stream", "binary/octet-stream"):
             return self.body.lstrip()[:1] in (b"{", b"[")
-        return kind == "application/json" or kind.endswith("+json")
+        return kind in ("application/json", "text/json") or kind.endswith("+json")
 
 
 @dataclass
@@ -176,6 +176,8 @@ class _Call:
     label: str
     repeatable: bool
     expected: frozenset[int]
+    in_turn: bool = False
+    """Its turn was waited for before."""
 
 
 class HttpClient:
@@ -210,6 +212,9 @@ class HttpClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
         )
+        # aiohttp sends a PUT or DELETE again by itself if a connection that was kept is cut; there is no option for it.
+        # Whether something may be sent again is decided here, or by whoever looks first what came of it.
+        self._session._retry_connection = False
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -255,14 +260,14 @@ class HttpClient:
         expected: Collection[int] = (),
         label: str | None = None,
     ) -> Answer:
-        """One request, sent once; else as `request`.
+        """One request, sent once and at once: see `turn`. Else as `request`.
 
         Raises Unanswered where another try may go well, otherwise Refused or Unreachable (asked to wait for too long).
         """
         headers = {IDEMPOTENCY_KEY: idempotency_key} if idempotency_key else {}
         call = self._call(method, path, params, body, headers, label, False, expected)
         try:
-            return await self._once(call)
+            return await self._once(replace(call, in_turn=True))
         except _Again as fault:
             raise Unanswered(
                 fault.error,
@@ -352,7 +357,8 @@ class HttpClient:
     @contextlib.asynccontextmanager
     async def _sent(self, call: _Call) -> AsyncIterator[aiohttp.ClientResponse]:
         """A response with a status that is wanted, its body unread. Raises `_Again` or a ConnectorError."""
-        await self._turn(call.method)
+        if not call.in_turn:
+            await self.turn(call.method)
         sent_at = asyncio.get_running_loop().time()
         self.traffic.requests += 1
         url = URL(self.service.base_url + call.path, encoded=True).extend_query(call.params)
@@ -379,7 +385,7 @@ class HttpClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._lost(call, error) from error
 
-    async def _turn(self, method: str) -> None:
+    async def turn(self, method: str) -> None:
         """Wait until a request may go out: the pause of all, then the pace."""
         loop = asyncio.get_running_loop()
         while (left := self._open_at - loop.time()) > 0:

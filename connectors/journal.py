@@ -121,7 +121,7 @@ class Journal:
         if not rows:
             return {}
         first, last = min(rows), max(rows)
-        with self._reading() as connection:
+        with self._using() as connection:
             results = {
                 row: Result(row, outcome, reason, provider_id)
                 for row, outcome, reason, provider_id in connection.execute(
@@ -136,17 +136,22 @@ class Journal:
         wanted = set(rows)
         return {row: past for row, past in known.items() if row in wanted}
 
-    def results(self, rows: Sequence[int]) -> Mapping[int, Result]:
-        """What came of those rows of which it is known."""
-        if not rows:
-            return {}
-        with self._reading() as connection:
-            found = connection.execute(
-                "SELECT row, outcome, reason, provider_id FROM outcomes WHERE row BETWEEN ? AND ?",
-                (min(rows), max(rows)),
-            ).fetchall()
-        wanted = set(rows)
-        return {one[0]: Result(*one) for one in found if one[0] in wanted}
+    def results(self, rows: Sequence[int]) -> list[Result]:
+        """What came of each of those rows, as far as it is known."""
+        past = self.past(rows)
+        return [
+            (past[row].result or Result(row, "unknown", "sent, and not answered"))
+            if row in past
+            else Result(row, "left")
+            for row in rows
+        ]
+
+    def withdraw(self, intents: Sequence[Intent]) -> None:
+        """Forget those of which it is known that nothing was sent. Raises ConfigError."""
+        with self._changing() as connection:
+            connection.executemany(
+                "DELETE FROM intents WHERE row = ? AND try = ?", [(one.row, one.attempt) for one in intents]
+            )
 
     def flush(self) -> None:
         """Returns when all that was given is on disk. Raises ConfigError if it cannot be."""
@@ -183,8 +188,8 @@ class Journal:
             try:
                 if waiting and not self._broken:
                     self._commit(entries)
-            except sqlite3.Error as error:
-                self._broken = self._unusable(error)
+            except ConfigError as error:
+                self._broken = error
             for future in told:
                 if self._broken:
                     future.set_exception(self._broken)
@@ -199,19 +204,24 @@ class Journal:
         results = [
             (one.row, one.outcome, one.reason, one.provider_id, now) for one in entries if isinstance(one, Result)
         ]
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
+        with self._changing() as connection:
+            connection.executemany("INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?, ?)", intents)
+            connection.executemany("INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?)", results)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        with self._using() as connection:
+            connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.executemany("INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?, ?)", intents)
-                self._connection.executemany("INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?)", results)
-                self._connection.execute("COMMIT")
+                yield connection
+                connection.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
+                    connection.execute("ROLLBACK")
                 raise
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _using(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
                 yield self._connection

@@ -22,7 +22,7 @@ from connectors.answers import Keys, Slice, cut, listed, values
 from connectors.errors import ConfigError, Malformed
 from connectors.http import Answer, HttpClient
 
-CUT_RECORDS: Final = 16_384
+CUT_RECORDS: Final = 8_192
 """Records of a page that is cut from one answer."""
 _EMPTY_PAGES: Final = 3
 """Empty pages in a row that each promise another."""
@@ -239,7 +239,8 @@ def _understood(envelope: Envelope, records: bytes, count: int, beside: tuple[An
     if total is not None and not (isinstance(total, int) or str(total).isdecimal()):
         raise Malformed("the answer's total is no number")
     following = None if following in (None, "", False) else str(following)
-    if envelope.next and more is None and (around is not None or following is not None):
+    named = isinstance(around, dict) and envelope.next[-1] in around
+    if envelope.next and more is None and (named or following is not None):
         more = following is not None
     return Found(records, count, None if total is None else int(total), following, None if more is None else bool(more))
 
@@ -259,6 +260,8 @@ class Pass:
         self._most = 0
         """The largest total that was said."""
         self._contents: dict[tuple[int, int], int] = {}
+        self._repeated = 0
+        """Pages that hold what another one held."""
 
     async def whole(self) -> int:
         """All pages; how many there are. Pages on the shelf are told of first and not asked for."""
@@ -299,7 +302,10 @@ class Pass:
         self._most = max(self._most, page.total or 0)
         if page.count:
             same = self._contents.setdefault((page.check, page.size), page.number)
-            if same != page.number:
+            self._repeated += same != page.number
+            # What is put in front of a list may shift it by whole pages, and then a page comes again, but not it alone.
+            moved = isinstance(self._listing.turn, Numbered) and (len(self._contents) > 1 or self._repeated < 2)
+            if same != page.number and not moved:
                 raise self._broken(f"page {page.number} is page {same} once more: the list does not move on")
         self._tell(page)
         return page

@@ -11,6 +11,7 @@ the plan was made is left alone: its row is `stale`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import random
 import threading
@@ -27,9 +28,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.errors import ConnectorError, Unreachable
+from connectors.errors import ConfigError, ConnectorError, Unreachable
 from connectors.http import ANY, Background, HttpClient, Patience, Service, Traffic, Unanswered
-from connectors.journal import Intent, Journal, Outcome, Result, digest
+from connectors.journal import Intent, Journal, Result, digest
 from schemas.wire import Wire
 
 T = TypeVar("T")
@@ -176,7 +177,7 @@ class Verbs:
     bulk: Bulk | None = None
     looks: Looks | None = None
     overwrites: bool = False
-    """A create of what is there already overwrites it (an upsert): creates are looked for, too, before they are sent."""
+    """A create of what is there overwrites it (an upsert): creates are looked for, too, before they are sent."""
     prepare: Callable[[Ask, Sequence[Record]], Awaitable[None]] = _nothing
     """Called with the wanted records of some hundred rows before any of them is sent (Metronome registers keys)."""
 
@@ -301,8 +302,7 @@ def write_outcomes(requests: Sequence[Path], journal: Journal, file: Path) -> Ma
     with pq.ParquetWriter(file, OUTCOMES, compression="zstd") as writer:
         for batch in _batches(requests, 65_536, ["row", "action"]):
             rows, actions = batch.column("row").to_pylist(), batch.column("action").to_pylist()
-            known = journal.results(rows)
-            results = [known.get(row) or Result(row, "left") for row in rows]
+            results = journal.results(rows)
             counts.update(zip(actions, (one.outcome for one in results), strict=True))
             columns = (
                 *(rows, actions, [one.outcome for one in results], [one.reason for one in results]),
@@ -322,7 +322,7 @@ def _batches(files: Sequence[Path], rows: int, columns: list[str]) -> Iterator[p
 # Rows ----------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Row:
     """One customer on its way."""
 
@@ -381,6 +381,8 @@ def _rows(requests: Sequence[Path], total: int) -> Iterator[_Row]:
 
 _TRIES: Final = 8
 """Of one request that is not answered while others are."""
+_FIRST_TRIES: Final = 3
+"""To reach a host that has not answered once."""
 _AHEAD: Final = 64
 """Rows whose intents are written at once, at least."""
 _SETTLES: Final = 0.5
@@ -413,6 +415,8 @@ class Sender:
         self._verbs, self._client, self._journal, self._run_id = verbs, client, journal, run_id
         self._gate = Gate(verbs.in_flight, client.patience)
         self._error: BaseException | None = None
+        self._intended: dict[int, _Row] = {}
+        self._turning: set[asyncio.Task[Any]] = set()
         self._settable = [one.name for one in verbs.wire.fields if one.settable and not one.told]
         self._settable.append(verbs.wire.bag.name)
         self._foreseen = [name for name in self._settable if not self._is_made(name)]
@@ -426,28 +430,30 @@ class Sender:
         self._gate.stop()
 
     async def run(self, rows: Iterator[_Row]) -> None:
-        """Send them all. Raises ConnectorError, or ConfigError (the journal), after all that was in flight has ended."""
-        jobs: asyncio.Queue[list[_Row] | None] = asyncio.Queue(2 * self._verbs.in_flight)
+        """Send them all. When it raises (ConnectorError, ConfigError of the journal), nothing is in flight any more."""
+        jobs: asyncio.Queue[list[_Row] | None] = asyncio.Queue(_AHEAD)
         async with self._client:
             self._gate.begin()
             workers = [asyncio.create_task(self._work(jobs)) for _ in range(self._verbs.in_flight)]
             feeder = asyncio.create_task(self._guarded(self._feed(rows, jobs)))
+            stopped = asyncio.create_task(self._stopping())
             # A feeder that waits for room in the queue hears nothing of an end.
-            await asyncio.wait({feeder, asyncio.create_task(self._gate.stopped.wait())}, return_when="FIRST_COMPLETED")
-            if not feeder.done():
-                feeder.cancel()
-                await asyncio.wait({feeder})
-            if not self._gate.stopped.is_set():
-                for _ in workers:
-                    await jobs.put(None)
-            else:
-                while not jobs.empty():
-                    jobs.get_nowait()
-                for _ in workers:
-                    jobs.put_nowait(None)
+            await asyncio.wait({feeder, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            feeder.cancel()
+            for _ in workers:
+                await jobs.put(None)
             await asyncio.gather(*workers)
+            stopped.cancel()
+        unsent = [self._intent(row) for row in self._intended.values() if not row.spent]
+        await asyncio.to_thread(self._journal.withdraw, unsent)
         if self._error:
             raise self._error
+
+    async def _stopping(self) -> None:
+        """At the end of all sending, those that wait for their turn have not sent anything."""
+        await self._gate.stopped.wait()
+        for task in self._turning:
+            task.cancel()
 
     # Feeding
 
@@ -461,6 +467,7 @@ class Sender:
                 await self._verbs.prepare(self._ask, wanted)
             await self._look_many([row for row in batch if row.action != "create" or self._verbs.overwrites])
             await self._journal.intend([self._intent(row) for row in batch])
+            self._intended.update((row.row, row) for row in batch)
             for job in self._jobs(batch):
                 await jobs.put(job)
 
@@ -470,6 +477,11 @@ class Sender:
         left = []
         for row in rows:
             if known := past.get(row.row):
+                if known.digest != row.digest:
+                    raise ConfigError(
+                        f"{self._journal.file}: was begun with another plan (row {row.row} differs). A plan that is "
+                        "being carried out cannot be changed: make a new one."
+                    )
                 if known.result and known.result.outcome != "unknown":
                     self.done += 1
                     continue
@@ -526,9 +538,11 @@ class Sender:
             self._error = self._error or error
             self._gate.stop()
 
-    async def _alone(self, row: _Row) -> None:
+    async def _alone(self, row: _Row, fault: Fault | None = None) -> None:
+        """Carry a row to its outcome; `fault` is what its create was answered among others."""
         try:
-            result = await self._carried(row)
+            result = await self._refused(row, fault) if fault else None
+            result = result or await self._carried(row)
         except Several:
             result = Result(row.row, "refused", "matches_several")
         except Locked as locked:
@@ -539,6 +553,8 @@ class Sender:
 
     def _settle(self, *results: Result) -> None:
         self._journal.settle(results)
+        for result in results:
+            self._intended.pop(result.row, None)
         self.done += len(results)
 
     async def _carried(self, row: _Row) -> Result:
@@ -549,9 +565,9 @@ class Sender:
     # Creating
 
     async def _create(self, row: _Row) -> Result:
-        verbs, why = self._verbs, "not answered"
+        verbs, tries, why = self._verbs, 0, ""
         send = verbs.create(row.wanted)
-        for turn in range(_TRIES):
+        while tries < _TRIES:
             if row.maybe or verbs.overwrites:
                 now = await self._look(row)
                 if now is not None:
@@ -560,19 +576,15 @@ class Sender:
                 reply = await self._once(row, send)
                 if reply.ok:
                     return Result(row.row, "done", None, verbs.made(reply.body, row.wanted))
+                result = await self._refused(row, fault := verbs.fault(reply))
+                if result:
+                    return result
+                why = fault.reason or fault.kind
             except _Lost as lost:
-                row.maybe, why = True, str(lost.error)
-                await self._pause(turn)
-                continue
+                why = str(lost.error)
             except _SHAPE:
                 row.maybe, why = True, "answered without an id"
-                continue
-            fault = verbs.fault(reply)
-            result = await self._refused(row, fault)
-            if result:
-                return result
-            why = fault.reason or fault.kind
-            await self._pause(turn)
+            tries = await self._again(tries)
         return Result(row.row, "refused", f"unresolved: {why}")
 
     async def _refused(self, row: _Row, fault: Fault) -> Result | None:
@@ -606,8 +618,8 @@ class Sender:
 
     async def _walk(self, row: _Row) -> Result:
         """Change or remove a customer, from whatever it is now."""
-        why = "not answered"
-        for turn in range(_TRIES):
+        tries, why = 0, ""
+        while tries < _TRIES:
             now = await self._look(row)
             if now is None:
                 gone = row.action == "delete" and row.maybe
@@ -617,16 +629,15 @@ class Sender:
                 return Result(row.row, "stale", f"changed: {', '.join(moved)}", row.target)
             try:
                 fault = await self._steps(row, self._wanted_steps(row, now))
+                if fault is None:
+                    return Result(row.row, "done", None, row.target)
+                if fault.kind in ("refused", "taken"):
+                    return Result(row.row, "refused", fault.reason or fault.kind, row.target)
+                why = fault.reason or fault.kind
             except _Lost as lost:
-                row.maybe, row.looked, why = True, False, str(lost.error)
-                await self._pause(turn)
-                continue
-            if fault is None:
-                return Result(row.row, "done", None, row.target)
-            if fault.kind in ("refused", "taken"):
-                return Result(row.row, "refused", fault.reason or fault.kind, row.target)
-            row.maybe, row.looked, why = True, False, fault.reason or fault.kind
-            await self._pause(turn)
+                why = str(lost.error)
+            row.maybe, row.looked = True, False
+            tries = await self._again(tries)
         return Result(row.row, "unknown", f"unresolved: {why}", row.target)
 
     def _wanted_steps(self, row: _Row, now: Record) -> Sequence[Send]:
@@ -661,52 +672,46 @@ class Sender:
     async def _bulk(self, rows: list[_Row]) -> None:
         bulk = self._verbs.bulk
         if bulk is None:
-            raise TypeError("nothing goes in bulk here")
-        for turn in range(_TRIES):
+            raise TypeError(f"{self._verbs.wire.title} takes nothing in bulk")
+        tries = 0
+        while tries < _TRIES:
             rows = await self._unsent(rows)
             if not rows:
                 return
-            send = bulk.send([row.wanted for row in rows])
+            wanted = [row.wanted for row in rows]
             try:
-                reply = await self._once_for(rows, send)
+                reply = await self._once_for(rows, bulk.send(wanted))
             except _Lost:
-                await self._pause(turn)
+                tries = await self._again(tries)
                 continue
             if not reply.ok:
                 break  # something of it cannot be taken at all: one by one it shows what
-            try:
-                found = list(bulk.outcomes(reply.body, [row.wanted for row in rows]))
-            except _SHAPE:
-                found = [None] * len(rows)
-            if len(found) != len(rows):
-                found = [None] * len(rows)
-            again = []
-            for row, outcome in zip(rows, found, strict=True):
-                if isinstance(outcome, Made):
-                    row.target = outcome.id
-                    self._settle(Result(row.row, "done", None, outcome.id))
-                elif outcome is None:
-                    again.append(row)
-                else:
-                    row.maybe = row.looked = False
-                    again.append(row) if outcome.kind == "again" else await self._apart(row, outcome)
-            rows = again
+            rows = await self._outcomes(rows, _of_bulk(bulk, reply, wanted))
+            tries = await self._again(tries) if rows else tries
         await self._all(self._alone(row) for row in rows)
+
+    async def _outcomes(self, rows: Sequence[_Row], found: Sequence[Made | Fault | None]) -> list[_Row]:
+        """What came of rows that were sent together; those that may be sent again, after a look."""
+        again, apart = [], []
+        for row, outcome in zip(rows, found, strict=True):
+            if isinstance(outcome, Made):
+                self._settle(Result(row.row, "done", None, outcome.id))
+            elif outcome is None or outcome.kind in ("again", "gone"):
+                row.maybe = True
+                again.append(row)
+            else:
+                apart.append(self._apart(row, outcome))
+        await self._all(apart)
+        return again
 
     async def _apart(self, row: _Row, fault: Fault) -> None:
         """A row that was refused among many."""
-        try:
-            result = await self._refused(row, fault) if row.action == "create" else None
-        except Several:
-            result = Result(row.row, "refused", "matches_several")
-        except Locked as locked:
-            result = Result(row.row, "refused", str(locked) or "locked")
-        if result is None and row.action != "create" and fault.kind in ("refused", "taken"):
-            result = Result(row.row, "refused", fault.reason or fault.kind, row.target)
-        if result:
-            self._settle(result)
+        if row.action == "update":
+            self._settle(Result(row.row, "refused", fault.reason or fault.kind, row.target))
+        elif fault.kind == "refused":
+            self._settle(Result(row.row, "refused", fault.reason or "refused"))
         else:
-            await self._alone(row)
+            await self._alone(row, fault)
 
     async def _unsent(self, rows: list[_Row]) -> list[_Row]:
         """Those that may go out in bulk; those of which something is there, or moved, are seen to one by one."""
@@ -714,18 +719,16 @@ class Sender:
         if not looked_for:
             return rows
         await self._look_many([row for row in looked_for if not row.looked])
-        alone = [row for row in looked_for if not row.looked]
-        ready = [row for row in rows if row not in alone]
-        free = []
-        for row in ready:
-            if row.action == "create":
-                (alone if row.looked and row.now is not None else free).append(row)
-            elif row.now is None or self._moved(row, row.now) or not self._verbs.change(row.now, row.wanted):
-                alone.append(row)
-            else:
-                free.append(row)
-        await self._all(self._alone(row) for row in alone)
-        return free
+        alone = {row.row for row in looked_for if not self._is_free(row)}
+        await self._all(self._alone(row) for row in rows if row.row in alone)
+        return [row for row in rows if row.row not in alone]
+
+    def _is_free(self, row: _Row) -> bool:
+        if not row.looked:
+            return False
+        if row.action == "create":
+            return row.now is None
+        return row.now is not None and not self._moved(row, row.now)
 
     async def _all(self, works: Iterable[Awaitable[None]]) -> None:
         """Side by side, to the end of each; then the first error, if there was one."""
@@ -746,17 +749,18 @@ class Sender:
     async def _settled(self, rows: Sequence[_Row]) -> None:
         last = max((row.at for row in rows if row.maybe), default=0.0)
         left = last + _SETTLES - time.time()
-        if last and 0 < left:
+        if left > 0:
             await asyncio.sleep(min(left, _SETTLES))
 
     async def _ask(self, send: Send) -> Reply:
-        for turn in range(_TRIES):
+        tries = 0
+        while True:
             try:
                 return await self._try(send, None)
             except _Lost as lost:
-                error = lost.error
-                await self._pause(turn)
-        raise error
+                tries = await self._again(tries)
+                if tries == _TRIES:
+                    raise lost.error from lost
 
     async def _once(self, row: _Row, send: Send, following: bool = False) -> Reply:
         """Send something of a row, its intent on disk. Raises _Lost."""
@@ -778,12 +782,13 @@ class Sender:
             raise
 
     async def _try(self, send: Send, key: str | None) -> Reply:
-        """One request that does its work at most once; where it did nothing it is sent again. Raises _Lost, _Stopped."""
+        """One request that does its work at most once; if it did nothing it is sent again. Raises _Lost, _Stopped."""
         body = None if send.body is None else msgspec.json.encode(send.body)
         while True:
             await self._gate.enter()
             began = time.monotonic()
             try:
+                await self._turn(send.method)
                 answer = await self._client.attempt(
                     send.method,
                     send.path,
@@ -797,6 +802,10 @@ class Sender:
                 self._gate.leave(began, fault)
                 if not fault.nothing_done:
                     raise _Lost(fault.error) from fault
+                if not fault.throttled:
+                    if not self.traffic.answered and self._gate.failures >= _FIRST_TRIES:
+                        raise fault.error from fault
+                    await self._again(self._gate.failures)
                 continue
             except BaseException:
                 self._gate.leave(began, None)
@@ -804,8 +813,28 @@ class Sender:
             self._gate.leave(began, None)
             return _reply(answer.status, answer.body)
 
-    async def _pause(self, turn: int) -> None:
-        await asyncio.sleep(random.uniform(0, _longest(self._client.patience, turn)))  # noqa: S311  no secret
+    async def _turn(self, method: str) -> None:
+        """Wait for the pace. Raises _Stopped if meanwhile all is stopped."""
+        task = asyncio.current_task()
+        if task is None:
+            raise TypeError("runs in a task")
+        self._turning.add(task)
+        try:
+            await self._client.turn(method)
+        except asyncio.CancelledError:
+            if not self._gate.stopped.is_set():
+                raise
+            task.uncancel()
+            raise _Stopped from None
+        finally:
+            self._turning.discard(task)
+
+    async def _again(self, tries: int) -> int:
+        """Pause before another try; how many there were. While the other side is down they are not counted."""
+        longest = _longest(self._client.patience, tries)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._gate.stopped.wait(), random.uniform(0, longest))  # noqa: S311  no secret
+        return tries if self._gate.is_down else tries + 1
 
     def _intent(self, row: _Row) -> Intent:
         return Intent(row.row, row.attempt, row.action, row.digest)
@@ -818,6 +847,14 @@ class Sender:
 
 def _take(rows: Iterator[_Row], count: int) -> list[_Row]:
     return list(islice(rows, count))
+
+
+def _of_bulk(bulk: Bulk, reply: Reply, wanted: Sequence[Record]) -> Sequence[Made | Fault | None]:
+    try:
+        found = bulk.outcomes(reply.body, wanted)
+    except _SHAPE:
+        found = ()
+    return found if len(found) == len(wanted) else [None] * len(wanted)
 
 
 def _reply(status: int, body: bytes) -> Reply:
@@ -873,7 +910,8 @@ class Gate:
         self._in_flight, self._patience = in_flight, patience
         self._busy = 0
         self._cut_at = 0.0
-        self._failures = 0
+        self.failures = 0
+        """In a row, with nothing answered between them."""
         self._down_since = 0.0
         self._probe_at = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -917,7 +955,7 @@ class Gate:
 
     def _wait(self) -> float | None:
         """Seconds to wait, None: until somebody leaves."""
-        if not self._is_down:
+        if not self.is_down:
             return 0 if self._busy < int(self.level) else None
         now = time.monotonic()
         if self._busy:
@@ -930,31 +968,32 @@ class Gate:
         return max(0.0, self._probe_at - now)
 
     @property
-    def _is_down(self) -> bool:
-        return self._failures >= 2 * self._in_flight
+    def is_down(self) -> bool:
+        """Whether it seems that nobody answers any more."""
+        return self.failures >= _TRIES
 
     def leave(self, began: float, fault: Unanswered | None) -> None:
         """A request that began at that time (`time.monotonic`) has ended, with a fault or without."""
         self._busy -= 1
         now = time.monotonic()
         if fault is None:
-            self._failures = 0
+            self.failures = 0
             self.level = min(self._in_flight, self.level + 1 / self.level)
         else:
             if (fault.throttled or fault.timed_out) and began >= self._cut_at:
                 self._cut_at, self.level = now, max(1.0, self.level / 2)
             if fault.throttled:
-                self._failures = 0
+                self.failures = 0
             else:
                 self._failed(now, fault.error)
         self._wake()
 
     def _failed(self, now: float, error: ConnectorError) -> None:
         self._last = error
-        self._down_since = self._down_since if self._failures else now
-        self._failures += 1
-        if self._is_down:
-            turn = self._failures - 2 * self._in_flight
+        self._down_since = self._down_since if self.failures else now
+        self.failures += 1
+        if self.is_down:
+            turn = self.failures - _TRIES
             self._probe_at = now + random.uniform(0.5, 1) * _longest(self._patience, turn)  # noqa: S311  no secret
 
     def _wake(self) -> None:

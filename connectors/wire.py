@@ -79,7 +79,8 @@ _LOCK: Final = Lock()
 def _engine() -> duckdb.DuckDBPyConnection:
     import duckdb
 
-    return duckdb.connect(":memory:", config={"threads": 2})
+    # What does not fit in memory is an error, not a file in the working directory.
+    return duckdb.connect(":memory:", config={"threads": 2, "temp_directory": ""})
 
 
 def _asked(query: str, **columns: pl.Series) -> pl.DataFrame:
@@ -264,8 +265,8 @@ def _records(wire: Wire, pages: Sequence[bytes | str], *, raw: bool) -> tuple[pl
         query = f"select len(list_distinct(json_keys(r))) < len(json_keys(r)) as twice from {_EACH_RECORD}"
         twice = _asked(query, pages=texts)["twice"]
         faults.append(_evaluated(pl.when(twice).then(pl.lit("a field stands in it twice"))))
-    names = sorted(set(patterns.explode(empty_as_null=False)) - {*_names(wire)})
-    unknown = _undeclared(names, positions, texts)
+    names = set(patterns.explode(empty_as_null=False)) - {*_names(wire)}
+    unknown = _undeclared(wire, positions, texts) if names else _UNKNOWN.clone()
     if faults:
         fault = _evaluated(pl.concat_str(faults, separator="; ", ignore_nulls=True))
         bad = fault != ""
@@ -318,18 +319,20 @@ def _broken(wire: Wire, records: pl.DataFrame, fault: pl.Series, whole: pl.Serie
     ).cast(BROKEN)  # type: ignore[arg-type]
 
 
-def _undeclared(names: Sequence[str], positions: pl.Series, pages: pl.Series) -> pl.DataFrame:
-    """Position, key and value (JSON) of what records have in fields of these names."""
-    nothing = pl.DataFrame(schema={"position": pl.UInt64, "key": pl.String, "value": pl.String})
-    if not names:
-        return nothing
-    found = [nothing]
-    for name in names:
-        pointer = "/" + name.replace("~", "~0").replace("/", "~1")
-        query = f"select json_extract(r, {_sql(pointer)})::varchar as value from {_EACH_RECORD}"
-        values = _asked(query, pages=pages).select(position=positions, key=pl.lit(name), value="value")
-        found.append(values.filter(pl.col("value") != "null"))
-    return pl.concat(found)
+_UNKNOWN: Final = pl.DataFrame(schema={"position": pl.UInt64, "key": pl.String, "value": pl.String})
+
+
+def _undeclared(wire: Wire, positions: pl.Series, pages: pl.Series) -> pl.DataFrame:
+    """Position, key and value (JSON) of what records have in fields that nobody declared."""
+    declared = f"[{', '.join(map(_sql, _names(wire)))}]"
+    pointer = "'/' || replace(replace(k, '~', '~0'), '/', '~1')"
+    query = f"""
+        select keys as key, list_transform(keys, lambda k: json_extract(r, {pointer})::varchar) as value
+        from (select r, list_filter(json_keys(r), lambda k: not list_contains({declared}, k)) as keys
+            from {_EACH_RECORD})"""
+    lists = _asked(query, pages=pages).with_columns(positions.alias("position"))
+    found = lists.filter(pl.col("key").list.len() > 0).explode("key", "value", empty_as_null=False)
+    return found.filter(pl.col("value") != "null").select("position", "key", "value")
 
 
 def _entries_of(positions: pl.Series, found: pl.DataFrame) -> pl.DataFrame:
@@ -383,33 +386,6 @@ def _split(page: bytes, at: int) -> Iterator[bytes]:
                 end = token.end() if mark == b"]" else -1
                 break
     if end < 0 or not page.strip().startswith(b"[") or page[end:].strip():
-        raise _no_array(at)
-
-
-def _decoded(piece: bytes) -> str | None:
-    try:
-        return piece.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
-
-
-def _split(page: bytes, at: int) -> Iterator[bytes]:
-    """The elements of a JSON array, as they stand, whatever is wrong within their strings."""
-    depth, start = 0, 0
-    for token in _TOKEN.finditer(page):
-        mark = token[0]
-        if mark in b"[{":
-            depth += 1
-            start = token.end() if depth == 1 else start
-        elif mark in b"]}" or (mark == b"," and depth == 1):
-            if depth == 1 and (piece := page[start : token.start()].strip()):
-                yield piece
-            start = token.end() if depth == 1 else start
-            depth -= mark != b","
-    if depth or not page.strip().startswith(b"["):
         raise _no_array(at)
 
 
@@ -577,34 +553,46 @@ def _sorted_json(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.Da
 
 def _sorted_texts(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     reserved = _reserved(wire)
-    parts = pl.col("key").str.extract_groups(r"^(.*)_([0-9]+)$")
-    whole = pl.col("key").replace_strict(reserved, default=None, return_dtype=pl.String)
-    part = parts.struct[0].replace_strict(reserved, default=None, return_dtype=pl.String)
-    named = entries.with_columns(
-        name=pl.coalesce(whole, part),
-        number=pl.when(whole.is_null()).then(parts.struct[1].cast(pl.UInt64, strict=False)),
-    ).with_columns(is_ours=pl.col("name").is_not_null() & pl.col("value").str.starts_with('"'))
-    ours = named.filter("is_ours")
-    # One value in a whole piece stands before what was left of one in parts.
-    joined = (
-        ours.with_columns(_text(ours["value"]), in_parts=pl.col("number").is_not_null())
-        .sort("at", "name", "in_parts", "number")
-        .group_by("at", "name", "in_parts", maintain_order=True)
-        .agg(pl.col("value").str.join(""))
-        .unique(["at", "name"], keep="first", maintain_order=True)
-        .drop("in_parts")
+    name = pl.col("key").replace_strict(reserved, default=None, return_dtype=pl.String)
+    named = entries.with_columns(name=name, is_text=pl.col("value").str.starts_with('"'))
+    is_part = pl.col("name").is_null() & pl.col("is_text") & pl.col("key").str.contains(rf"^{_OURS}_.*_[0-9]+$")
+    groups = pl.col("key").str.extract_groups(r"^(.*)_([0-9]+)$")
+    parts = (
+        named.with_row_index("row")
+        .filter(is_part)
+        .with_columns(
+            name=groups.struct[0].replace_strict(reserved, default=None, return_dtype=pl.String),
+            number=groups.struct[1].cast(pl.UInt64, strict=False),
+        )
+        .drop_nulls("name")
     )
-    over = joined.filter(name=_OVERFLOW)
+    is_ours = (named["name"].is_not_null() & named["is_text"]).alias("is_ours")
+    ours = named.filter(is_ours).select("at", "name", _text(named["value"].filter(is_ours)))
+    if not parts.is_empty():
+        joined = (
+            parts.with_columns(_text(parts["value"]))
+            .sort("at", "name", "number")
+            .group_by("at", "name", maintain_order=True)
+            .agg(pl.col("value").str.join(""))
+        )
+        # One value in a whole piece stands before what was left of one in parts.
+        rivals = ours.filter(pl.col("at").is_in(joined["at"].implode()))
+        ours = pl.concat([ours, joined.join(rivals, on=["at", "name"], how="anti")])
+        is_ours = is_ours.scatter(parts["row"], True)
+        named = named.with_columns(named["name"].scatter(parts["row"], parts["name"]))
+    over = ours.filter(name=_OVERFLOW)
     is_object = (
         _asked("select json_type(try_cast(t as json)) as type from objects", objects=over["value"])["type"] == "OBJECT"
     )
     good = over.filter(is_object.fill_null(value=False))
-    absent = joined.filter(name=_NULLS).select("at", name=pl.col("value").str.split(",")).explode("name")
-    absent = absent.filter(pl.col("name").is_in(SPILLED)).with_columns(value=pl.lit(None, dtype=pl.String))
-    fields = joined.filter(~pl.col("name").is_in([_OVERFLOW, _NULLS]))
-    broken = named.filter(pl.col("is_ours") & (pl.col("name") == _OVERFLOW)).join(good, on="at", how="anti")
-    free = pl.concat([named.filter(~pl.col("is_ours")), broken]).select("at", "key", "value")
-    return pl.concat([fields, good, absent]).unique(["at", "name"], keep="first", maintain_order=True), free
+    fields = ours.filter(~pl.col("name").is_in([_OVERFLOW, _NULLS]))
+    absent = ours.filter(name=_NULLS).select("at", name=pl.col("value").str.split(",")).explode("name")
+    absent = absent.filter(pl.col("name").is_in(SPILLED)).with_columns(value=pl.lit(None, dtype=pl.String)).unique()
+    said = fields.filter(pl.col("at").is_in(absent["at"].implode()))
+    absent = absent.join(said, on=["at", "name"], how="anti")
+    broken = named.filter(is_ours & (named["name"] == _OVERFLOW)).join(good, on="at", how="anti")
+    free = pl.concat([named.filter(~is_ours), broken]).select("at", "key", "value")
+    return pl.concat([fields, good, absent]), free
 
 
 # Writing ---------------------------------------------------------------------------------------------------------

@@ -262,6 +262,114 @@ def _run(
     return _carried_out(lambda display: run.run(made, display), as_json, log, quiet)
 
 
+@cli.command(
+    "plan",
+    cls=SettingsCommand,
+    model="Settings",
+    short_help="Write down what a run would do, to look at and to carry out.",
+)
+@click.argument("source_argument", metavar="SOURCE", required=False, help=_SOURCE + ", or a settings file.")
+@click.argument("destination_argument", metavar="[DESTINATION]", required=False, help="Path or URL to write to.")
+@click.option(
+    "--out", required=True, metavar="FOLDER", type=click.Path(path_type=Path), help="A new folder for the plan."
+)
+@_watching_options
+@click.pass_obj
+def _plan(
+    place: _Place,
+    /,
+    source_argument: str | None,
+    destination_argument: str | None,
+    out: Path,
+    as_json: bool,
+    log: str | None,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Read SOURCE and DESTINATION and write down what would be done, customer by customer. Nothing is written there.
+
+    \b
+      tranship plan customers.csv metronome:// --out plan
+      tranship apply plan --limit 10
+      tranship apply plan
+
+    In the folder: report.html for people, plan.parquet with each record's fate, and what a provider would be sent.
+    """
+    from pipelines import run, settings
+
+    made = settings.of_command(source_argument, destination_argument, given(options), os.environ)
+    place.state_dir = made.state_dir
+    return _carried_out(lambda display: run.plan(made, out, display), as_json, log, quiet)
+
+
+@cli.command("apply", short_help="Carry out a plan, or go on with it.")
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only so many records of those that are left.")
+@_watching_options
+def _apply(folder: Path, limit: int | None, as_json: bool, log: str | None, quiet: bool) -> int:
+    """Carry out the plan in FOLDER exactly, or go on where it stopped.
+
+    What has moved at a provider since the plan was made is left alone and reported as stale. A table that has moved is
+    not written to at all.
+    """
+    from pipelines import run
+
+    return _carried_out(lambda display: run.apply(folder, display, limit=limit), as_json, log, quiet)
+
+
+@cli.command("verify", cls=SettingsCommand, model="Settings", short_help="Read back and compare, customer by customer.")
+@click.argument(
+    "source_argument", metavar="SOURCE|RUN", required=False, help=_SOURCE + "; or a run, or a plan's folder."
+)
+@click.argument("destination_argument", metavar="[DESTINATION]", required=False, help="Path or URL to compare with.")
+@_json_option
+@click.pass_obj
+def _verify(
+    place: _Place,
+    /,
+    source_argument: str | None,
+    destination_argument: str | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Compare what SOURCE says with what DESTINATION holds, or what a run has read with what its destination holds now.
+
+    \b
+      tranship verify customers.csv metronome://
+      tranship verify last
+
+    Exit code 0 only if all is equal. Writes to neither side.
+    """
+    from pipelines import progress, run, settings, summary
+
+    with progress.display() as display:
+        if source_argument and destination_argument is None and not source_argument.lower().endswith(".toml"):
+            state_dir = Path(options.get("state_dir") or ".tranship")
+            found = run.verify_run(state_dir, source_argument, display)
+        else:
+            made = settings.of_command(source_argument, destination_argument, given(options), os.environ)
+            place.state_dir = made.state_dir
+            found = run.verify(made, display)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        click.echo(summary.of_verification(found, _width(sys.stdout)))
+    return 0 if found.equal else 4
+
+
+@cli.command("retry", short_help="Do once more what failed at a provider.")
+@click.argument("run_id", metavar="RUN")
+@_state_dir_option
+@_watching_options
+@click.pass_obj
+def _retry(place: _Place, /, run_id: str, state_dir: Path, as_json: bool, log: str | None, quiet: bool) -> int:
+    """Do once more what failed or was left out in a run into a provider: its id, or `last`. It is a run of its own."""
+    from pipelines import run
+
+    place.state_dir = state_dir
+    return _carried_out(lambda display: run.retry(state_dir, run_id, display), as_json, log, quiet)
+
+
 @cli.command("inspect", cls=SettingsCommand, model="Reading", short_help="Show columns, mapping and rejects to expect.")
 @click.argument("source_argument", metavar="SOURCE", help=_SOURCE + ", or a settings file.")
 @click.option(
@@ -431,10 +539,17 @@ def _next(report: Report) -> list[str]:
     from pipelines import settings
     from pipelines.stage import RunDirectory
 
-    run = RunDirectory.open(Path(report.run_dir).parent.parent, report.run_id)
+    run = RunDirectory.at(Path(report.run_dir))
     made = settings.load(run.manifest["settings"], {})
+    if report.status == "partly_done":
+        how = ("apply", str(run.path)) if run.stands_alone else ("resume", run.run_id, *_elsewhere(report))
+        return [f"go on with: {shell('tranship', *how)}"]
     if report.status not in ("done", "done_with_rejects"):
         return []
+    if report.dry_run and run.stands_alone:
+        return [f"to do it: {shell('tranship', 'apply', str(run.path))}"]
+    if report.counts.stale + report.counts.unknown or "failed" in report.files:
+        return [f"to try the failed ones again: {shell('tranship', 'retry', run.run_id, *_elsewhere(report))}"]
     if report.dry_run:
         names = [name for name in type(made).model_fields if name not in ("source", "destination", "dry_run")]
         return [f"to do it: {run_command(made, made.source, names)}"]

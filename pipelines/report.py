@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Status = Literal["done", "done_with_rejects", "stopped", "failed"]
+Status = Literal["done", "done_with_rejects", "partly_done", "stopped", "failed"]
+"""partly_done: as many records as --limit allows were written to a provider; more are left."""
 
 
 @dataclass(frozen=True)

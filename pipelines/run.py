@@ -12,6 +12,7 @@ import json
 import logging
 import resource
 import shlex
+import shutil
 import socket
 import sys
 import tempfile
@@ -30,10 +31,11 @@ import polars as pl
 import pyarrow as pa
 
 from connectors import registry
-from connectors.contract import Layout, Load, Outcomes, Part, Plan, Source, Table
+from connectors.contract import Layout, Load, Outcomes, Part, Plan, Source, Survivors, Table
 from connectors.csv_file import CsvOptions
 from connectors.errors import ConfigError, GateClosed, Interfered, Interrupted, TranshipError, shown
 from pipelines import identify, inspection, mapping, normalise, report, stage, validate
+from pipelines import verify as verification
 from pipelines.inspection import Inspection
 from pipelines.mapping import ColumnMap
 from pipelines.report import Counts, Report
@@ -48,6 +50,7 @@ from pipelines.stage import (
     EarlierStage,
     RunDirectory,
 )
+from pipelines.verify import Verification
 from schemas import faults
 
 log = logging.getLogger("tranship")
@@ -110,8 +113,11 @@ class _Tally:
             self.first.setdefault(code, place)
 
 
-def run(settings: Settings, observer: Observer | None = None, *, now: datetime | None = None) -> Report:
-    """Do everything the settings say, continuing an earlier run of the same work that died.
+def run(
+    settings: Settings, observer: Observer | None = None, *, now: datetime | None = None, out: Path | None = None
+) -> Report:
+    """Do everything the settings say, continuing an earlier run of the same work that died. With `out` the run lies in
+    that folder, and nothing is continued.
 
     Raises the errors of `connectors.errors`; those that come when the run directory exists carry the report.
     """
@@ -123,7 +129,8 @@ def run(settings: Settings, observer: Observer | None = None, *, now: datetime |
             layouts = source.layouts()
             columns = mapping.propose(layouts, settings.columns, settings.defaults, settings.extra)
             work = _work(settings, source)
-            directory = _continued(settings, work) or RunDirectory.create(
+            continued = None if out else _continued(settings, work)
+            directory = continued or RunDirectory.create(
                 settings.state_dir,
                 {
                     "settings": _public(settings),
@@ -133,6 +140,7 @@ def run(settings: Settings, observer: Observer | None = None, *, now: datetime |
                     "columns": dict(columns.fields),
                 },
                 now or datetime.now(UTC),
+                out,
             )
             notes = [f"{layout.name}: {note}" for layout in layouts for note in layout.notes]
             return _Run(settings, directory, observer, notes).go(source, columns, _wire(layouts), table)
@@ -140,6 +148,81 @@ def run(settings: Settings, observer: Observer | None = None, *, now: datetime |
             source.close()
     finally:
         table.close()
+
+
+def plan(settings: Settings, out: Path, observer: Observer | None = None) -> Report:
+    """Do everything up to the plan, in a folder that `apply` carries out. Nothing is written to the destination.
+
+    Raises what `run` raises, and ConfigError if the folder is there already.
+    """
+    return run(settings.model_copy(update={"dry_run": True}), observer, out=out)
+
+
+def apply(folder: Path, observer: Observer | None = None, *, limit: int | None = None) -> Report:
+    """Carry out the plan in this folder, or go on with it; of a provider's, the first `limit` records that are left.
+
+    Raises ConfigError if there is no plan, GateClosed if a table has moved since it was made, and what `run` raises.
+    """
+    directory = RunDirectory.at(folder)
+    _must_not_run(directory)
+    columns = _columns_of(directory)
+    if columns is None or directory.done(PLAN_STEP) is None:
+        raise ConfigError(f"{folder}: the plan is not complete. Make it again: tranship plan")
+    if directory.done(APPLY_STEP) is not None:
+        raise ConfigError(f"{folder}: the plan is carried out; nothing is left to do. See {folder / 'report.html'}")
+    settings = load(directory.manifest["settings"] | {"dry_run": False, "limit": limit}, {})
+    table = _open_table(settings)
+    try:
+        directory.take_over()
+        return _Run(settings, directory, observer or Quiet(), []).go(None, columns, directory.manifest["wire"], table)
+    finally:
+        table.close()
+
+
+def verify(settings: Settings, observer: Observer | None = None) -> Verification:
+    """Read source and destination and compare them, customer by customer, field by field. Writes to neither.
+
+    Raises what `run` raises.
+    """
+    report = run(settings.model_copy(update={"dry_run": True, "allow_empty": True}), observer)
+    return verify_run(settings.state_dir, report.run_id, observer)
+
+
+def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -> Verification:
+    """The same for what an earlier run has read: its destination is read again. `run_id` may be a plan's folder."""
+    folder = Path(run_id)
+    directory = RunDirectory.at(folder) if (folder / "manifest.json").exists() else RunDirectory.open(state_dir, run_id)
+    columns = _columns_of(directory)
+    if columns is None or directory.done(IDENTIFY_STEP) is None:
+        raise ConfigError(f"{directory.run_id}: had not read its source to the end; there is nothing to compare with.")
+    settings = load(directory.manifest["settings"], {}).model_copy(update={"dry_run": True, "mode": "upsert"})
+    table = _open_table(settings)
+    try:
+        return _Run(settings, directory, observer or Quiet(), []).look_again(columns, table)
+    finally:
+        table.close()
+
+
+def retry(state_dir: Path, run_id: str, observer: Observer | None = None) -> Report:
+    """Do once more what failed at a provider or was not begun, as a run of its own. Raises ConfigError if there is
+    nothing, and what `run` raises.
+    """
+    directory = RunDirectory.open(state_dir, run_id)
+    again = directory.path / "again"
+    if not again.is_dir() or not any(again.iterdir()):
+        raise ConfigError(f"{directory.run_id}: nothing failed and nothing was left out; there is nothing to do again.")
+    given = directory.manifest["settings"] | {"source": str(again), "state_dir": state_dir, "limit": None}
+    for name in ("columns", "defaults", "encoding", "delimiter", "quote", "header", "include_archived"):
+        given.pop(name, None)
+    return run(load(given, {}), observer)
+
+
+def _must_not_run(directory: RunDirectory) -> None:
+    here = directory.manifest["host"] == socket.gethostname()
+    if directory.manifest["status"] == "running" and here and not directory.is_abandoned():
+        raise ConfigError(
+            f"{directory.run_id}: is still running here (process {directory.manifest['pid']}). Wait for it or stop it."
+        )
 
 
 def resume(state_dir: Path, run_id: str, observer: Observer | None = None) -> Report:
@@ -152,12 +235,8 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None) -> Re
         raise ConfigError(
             f"{directory.run_id}: is finished; nothing is left to do. See: tranship report {directory.run_id}"
         )
-    here = directory.manifest["host"] == socket.gethostname()
-    if directory.manifest["status"] == "running" and here and not directory.is_abandoned():
-        raise ConfigError(
-            f"{directory.run_id}: is still running here (process {directory.manifest['pid']}). Wait for it or stop it."
-        )
-    settings = load(directory.manifest["settings"] | {"state_dir": state_dir}, {})
+    _must_not_run(directory)
+    settings = load(directory.manifest["settings"] | {"state_dir": state_dir, "limit": None}, {})
     observer = observer or Quiet()
     table = _open_table(settings)
     try:
@@ -333,7 +412,22 @@ class _Run:
             state = "the destination is as it was"
         return Interrupted(f"Stopped; {state}. Continue with: {self._resume_command()}")
 
+    def look_again(self, columns: ColumnMap, table: Table) -> Verification:
+        """Compare what the run has read with what the destination holds now."""
+        self._columns = columns
+        self._stage(None, columns, [])
+        workspace = self._directory.path / "verify"
+        shutil.rmtree(workspace, ignore_errors=True)
+        workspace.mkdir(mode=0o700)
+        load = dataclasses.replace(self._identify(columns), workspace=workspace, verify=True)
+        with self._timed("compare", None):
+            self._plan = table.plan(load)
+        self._directory.secure()
+        return _verified(self._directory, workspace, self._plan, load.survivors)
+
     def _resume_command(self) -> str:
+        if self._directory.stands_alone:
+            return f"tranship apply {shlex.quote(str(self._directory.path))}"
         state_dir = self._settings.state_dir
         elsewhere = f" --state-dir {shlex.quote(str(state_dir))}" if state_dir != Path(".tranship") else ""
         return f"tranship resume {self._directory.run_id}{elsewhere}"
@@ -536,7 +630,11 @@ class _Run:
                 self._directory.finish(APPLY_STEP, {})
             else:
                 earlier = Counter((done or {}).get("retracted", {}))
-                done = self._planned(table.plan(load))
+                agreed = self._agreed(load) if done is not None and self._directory.stands_alone else None
+                plan = table.plan(load)
+                if agreed is not None:
+                    self._must_be_as_agreed(agreed, plan)
+                done = self._planned(plan)
                 # What an earlier plan took back is gone from the warnings.
                 done["retracted"] = dict(Counter(done["retracted"]) + earlier)
                 self._directory.finish(PLAN_STEP, done)
@@ -550,6 +648,19 @@ class _Run:
             self._tally.by_code[_AMBIGUOUS] += self._plan.counts["ambiguous"]
             self._tally.first.setdefault(_AMBIGUOUS, tuple(done["first_ambiguous"]))
         self._tally.warnings -= Counter(done["retracted"])
+
+    def _agreed(self, load: Load) -> pl.DataFrame:
+        """The plan that `apply` is to carry out, as it was made."""
+        return _decisions(pl.read_parquet(load.workspace / "plan.parquet"))
+
+    def _must_be_as_agreed(self, agreed: pl.DataFrame, plan: Plan) -> None:
+        now = _decisions(pl.read_parquet(plan.rows))
+        moved = agreed.join(now, on=agreed.columns, how="anti", nulls_equal=True).height
+        if moved or now.height != agreed.height:
+            raise GateClosed(
+                f"{shown(self._settings.destination)}: has moved since the plan was made: {moved:,} records would be "
+                "treated in another way now. Nothing was written. Make a new plan."
+            )
 
     def _planned(self, plan: Plan) -> dict[str, Any]:
         """The plan as the manifest keeps it. Records whose identity failed at the destination go to the rejects."""
@@ -588,6 +699,9 @@ class _Run:
         with self._timed("write", None):
             if self._directory.done(APPLY_STEP) is None:
                 outcomes = table.apply(load, self._plan)
+                if outcomes and "outcomes" in outcomes.files:
+                    results = self._directory.keep_results(outcomes.files["outcomes"])
+                    outcomes = dataclasses.replace(outcomes, files={**outcomes.files, **results})
                 self._directory.finish(APPLY_STEP, _facts_of(outcomes) if outcomes else {})
             done = self._directory.done(APPLY_STEP)
             if done:
@@ -618,8 +732,10 @@ class _Run:
         if status is None:
             if counts.balance():
                 raise RuntimeError(f"the ledger does not balance by {counts.balance()}: {counts}")
-            covered = settings.max_rejects is not None and not counts.refused
-            status = "done_with_rejects" if (counts.rejected or counts.refused) and not covered else "done"
+            failed = counts.refused + counts.stale + counts.unknown
+            covered = settings.max_rejects is not None and not failed
+            status = "done_with_rejects" if (counts.rejected or failed) and not covered else "done"
+            status = "partly_done" if counts.left else status
         exit_code = error.exit_code if error else 4 if status == "done_with_rejects" else 0
         if self._plan is not None:
             files["plan"] = self._plan.rows
@@ -672,6 +788,40 @@ class _Run:
             left=planned["left"],
             warnings=self._tally.warnings.total(),
         )
+
+
+def _decisions(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select("row", "action", "reason", changed=pl.col("changed").list.sort().list.join(","))
+
+
+def _verified(directory: RunDirectory, workspace: Path, plan: Plan, survivors: Survivors) -> Verification:
+    found, extra = (
+        pl.scan_parquet(file) if file.exists() else None
+        for file in (workspace / f"{name}.parquet" for name in ("found", "extra"))
+    )
+    differing = verification.differences(pl.scan_parquet(plan.rows), survivors.scan(), found, extra)
+    whole = differing.collect(engine="streaming")
+    files = {}
+    if whole.height:
+        files["differences"] = directory.path / "differences.csv"
+        whole.write_csv(files["differences"])
+        files["differences"].chmod(0o600)
+    return Verification(
+        run_id=directory.run_id,
+        source=directory.manifest["settings"]["source"],
+        destination=directory.manifest["settings"]["destination"],
+        counts={
+            "equal": plan.counts["unchanged"],
+            "different": plan.counts["update"],
+            "only_in_source": plan.counts["create"],
+            "only_at_destination": 0 if extra is None else extra.select(pl.len()).collect().item(),
+            "refused": plan.counts["refused"] + plan.counts["ambiguous"],
+        },
+        different_fields=dict(plan.changed_fields),
+        refused_by_reason=_refused(plan),
+        files={name: str(path) for name, path in files.items()},
+        notes=plan.notes,
+    )
 
 
 def _facts_of(outcomes: Outcomes) -> dict[str, Any]:

@@ -52,16 +52,22 @@ class RunDirectory:
         self.manifest = manifest
 
     @classmethod
-    def create(cls, state_dir: Path, facts: Mapping[str, Any], now: datetime) -> RunDirectory:
-        """A new run with an id that sorts by time. Raises ConfigError where the directory cannot be made."""
+    def create(cls, state_dir: Path, facts: Mapping[str, Any], now: datetime, out: Path | None = None) -> RunDirectory:
+        """A new run with an id that sorts by time, in the state directory or in the folder `out`, which must be empty.
+
+        Raises ConfigError where the directory cannot be made.
+        """
         run_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-        path = state_dir / "runs" / run_id
+        path = out or state_dir / "runs" / run_id
+        if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise ConfigError(f"--out {out}: is there already. Name a new folder, or remove it.")
         try:
-            for folder in (state_dir, state_dir / "runs", path, *(path / name for name in _FOLDERS)):
+            for folder in (*(() if out else (state_dir, state_dir / "runs")), path, *(path / at for at in _FOLDERS)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(
-                f"{state_dir}: no run directory can be made here ({error.strerror}). Use --state-dir."
+                f"{out or state_dir}: no run directory can be made here ({error.strerror}). "
+                f"Use {'another --out' if out else '--state-dir'}."
             ) from error
         owner = {"pid": os.getpid(), "host": socket.gethostname()}
         run = cls(
@@ -86,18 +92,30 @@ class RunDirectory:
             if newest is None:
                 raise ConfigError(f"{state_dir}: there is no run here yet. Is this the right --state-dir?")
             return newest
-        path = state_dir / "runs" / run_id
         try:
-            return cls(path, json.loads((path / "manifest.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+            return cls.at(state_dir / "runs" / run_id)
+        except ConfigError as error:
             raise ConfigError(
                 f"{run_id}: there is no such run in {state_dir}. List them with: tranship runs"
             ) from error
 
+    @classmethod
+    def at(cls, path: Path) -> RunDirectory:
+        """The run, or plan, in this folder. Raises ConfigError if there is none."""
+        try:
+            return cls(path, json.loads((path / "manifest.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: there is no plan in this folder. Make one with: tranship plan") from error
+
     @property
     def run_id(self) -> str:
-        """The run's id, which is the directory's name."""
-        return self.path.name
+        """The run's id."""
+        return str(self.manifest["run_id"])
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether it is a plan in a folder of its own."""
+        return self.path.parent.name != "runs"
 
     def done(self, step: str) -> dict[str, Any] | None:
         """What a finished step left behind, null if it is not finished."""
@@ -310,6 +328,34 @@ class RunDirectory:
 
     # Rejects and warnings ----------------------------------------------------------------------------------------
 
+    def keep_results(self, outcomes: Path) -> dict[str, Path]:
+        """What became of each record at a provider, as CSV for people: successful, failed and unprocessed, each with
+        the customer's fields, `_source`, `_line`, `_outcome` and `_reason`. Those that are empty are not written.
+
+        `outcomes` is Parquet: row, action, outcome, reason, provider_id. Failed and unprocessed lie in `again/`, which
+        can be read as a source.
+        """
+        files: dict[str, Path] = {}
+        told = pl.scan_parquet(outcomes).with_columns(
+            result=pl.col("outcome").replace_strict(_RESULTS, default="failed", return_dtype=pl.String)
+        )
+        staged = pl.scan_parquet([*self.staged_files(), *(self.path / "identity").glob("patched.parquet")])
+        for result in dict.fromkeys(_RESULTS.values()):
+            some = staged.join(told.filter(result=result), left_on="_row", right_on="row")
+            texts = [
+                pl.col(name).list.join(";") if dtype == pl.List(pl.String) else pl.col(name)
+                for name, dtype in COLUMNS.items()
+            ]
+            table = some.select(*texts, "_source", "_line", _outcome="outcome", _reason="reason")
+            target = self.path / (f"{result}.csv" if result == "successful" else f"again/{result}.csv")
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            table.sink_csv(target)
+            if pl.scan_csv(target, infer_schema=False).select(pl.len()).collect().item():
+                files[result] = target
+            else:
+                target.unlink()
+        return files
+
     def reject_identity(self, name: str, rows: pl.Series, code: str) -> tuple[str, int] | None:
         """Records whose identity failed go from the stage to the rejects, as the source spelled them. The place of the
         first of them, if there are any.
@@ -386,6 +432,10 @@ class RunDirectory:
         return files | {"warnings": self.path / "warnings.parquet", "merges": self.path / "merges.parquet"}
 
 
+_RESULTS = {
+    **{"done": "successful", "unchanged": "successful", "deleted": "successful"},
+    **{"refused": "failed", "stale": "failed", "unknown": "failed", "left": "unprocessed"},
+}
 _CODED = ["_source", "customer_type", "country", "currency", "timezone", "language", "status", "state"]
 _OF_A_PART = ("stage", "raw", "rejected", "warned")
 _FOLDERS = (*_OF_A_PART, "identity")

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.inspection import Finding, Inspection
 from pipelines.report import Report
+from pipelines.verify import Verification
 from schemas.customer import COLUMNS, INSTANTS, LISTS, Customer
 from schemas.faults import RULES, sentence
 from schemas.wire import Passage
@@ -160,6 +161,20 @@ def of_fields(listed: Iterable[Field]) -> str:
         rows.append((field.name, field.type, field.description, next(iter(field.rules), "")))
         rows += [("", "", "", rule) for rule in field.rules[1:]]
     return "\n".join(table(rows))
+
+
+def of_verification(found: Verification, width: int | None = None) -> str:
+    """What a second look has found."""
+    lines = [
+        f"{found.source} → {found.destination}",
+        "all is equal" if found.equal else "not all is equal",
+        "",
+        *table([(name.replace("_", " "), f"{count:,}") for name, count in found.counts.items()], right=(1,)),
+    ]
+    lines += _counted("different, by field", found.different_fields, {}, None, width)
+    lines += _counted("refused by the destination", found.refused_by_reason, {}, None, width)
+    lines += ["", *(f"{name}: {path}" for name, path in found.files.items())] if found.files else []
+    return "\n".join(lines)
 
 
 def of_passage(here: str, there: str, passage: Passage) -> list[str]:

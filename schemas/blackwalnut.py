@@ -6,6 +6,8 @@ customer is one object `canon` within `metadata`. Licences hang on a customer an
 
 from __future__ import annotations
 
+import polars as pl
+
 from schemas.wire import Bag, Field, Wire
 
 WIRE = Wire(
@@ -14,7 +16,13 @@ WIRE = Wire(
     fields=(
         Field("id", home="provider_id", settable=False, always=True, made=True),
         Field("email", home="email", required=True, always=True),
-        Field("name", home="name"),
+        # A customer may have none; every canonical customer has one, and the e-mail stands in for it.
+        Field(
+            "name",
+            home="name",
+            read=pl.coalesce("name", "email"),
+            write=pl.when(pl.col("name") != pl.col("email")).then("name"),
+        ),
         Field("external_id", home="external_id"),
         Field("created_at", home="created_at", settable=False, made=True),
     ),

@@ -24,7 +24,7 @@ VALUE_LENGTH: Final = 200
 """Of a custom field."""
 
 _NO_CONFIG: Final = '{"salesforce_account_id":null}'
-_CONFIG: Final = r'^\{"salesforce_account_id":"(?:[^"\\]|\\.)*"\}$'
+_CONFIG: Final = r'^\{"salesforce_account_id":"(?:[^"\\]|\\.)+"\}$'
 
 
 def _aliases() -> pl.Expr:
@@ -62,15 +62,16 @@ WIRE: Final = Wire(
             "customer_config",
             "object",
             default=_NO_CONFIG,
-            read=pl.when(pl.col("customer_config") != _NO_CONFIG).then("customer_config"),
             # Not in the vendor's client, but posted by its own instructions: no other account id than text is taken.
             write=pl.when(pl.col("metronome.customer_config").str.contains(_CONFIG)).then("metronome.customer_config"),
         ),
         Field("created_at", home="created_at", settable=False, made=True),
         Field("updated_at", home="updated_at", settable=False, made=True),
-        Field("archived_at", settable=False),
+        Field(
+            "archived_at", settable=False, why="a customer is archived by a call of its own, which nothing takes back"
+        ),
         # Only some accounts have it.
-        Field("current_billable_status", "object", settable=False),
+        Field("current_billable_status", "object", settable=False, why="Metronome derives it"),
     ),
     bag=Bag("custom_fields", "texts", longest_key=KEY_LENGTH, longest_value=VALUE_LENGTH),
     reads={

@@ -16,7 +16,7 @@ canonical value that would come back otherwise goes to the provider's bag as wel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal
@@ -26,7 +26,8 @@ import polars as pl
 from schemas.customer import COLUMNS
 
 Kind = Literal["text", "integer", "number", "boolean", "texts", "array", "object", "json"]
-"""What a field holds in JSON: `texts` is an array of text, `json` an array or an object, `number` a whole or broken number."""
+"""What a field holds in JSON: `texts` is an array of text, `json` an array or an object, `number` a whole or broken
+number."""
 
 OWN: Final = ("updated_at",)
 """Canonical fields that are the provider's own: neither kept in a bag nor put back."""
@@ -221,34 +222,45 @@ def passage(here: Wire, there: Wire) -> Passage:
         # An id that is the external id comes back as that.
         if loss.field in given and not (loss.field == "provider_id" and wire.by_name[wire.id].settable)
     }
-    partly = {
-        name: Loss(name, f"{there.spill(name)}; natively only {there.narrowed[name]}")
+    unsure = {one.home for one in there.fields if one.made and one.settable}
+    kept = [
+        Loss(name, f"{there.spill(name)}; natively {_natively(there, name, unsure)}")
         for name in COLUMNS
-        if name in given and name in there.narrowed
-    }
-    spilled = {
-        name: Loss(name, there.spill(name))
+        if name in given and (name in there.narrowed or name in unsure)
+    ]
+    kept += [
+        Loss(name, there.spill(name))
         for name in SPILLED
-        if name in given
-        and name not in there.native
-        and name not in partly
-        and (name not in ORIGIN or here is not there)
-    }
-    own = {
-        here.key(one.name): Loss(f"metadata.{here.key(one.name)}", f"{there.bag.name}, under its own key")
-        for one in here.kept
-        if one.settable and here is not there
-    }
+        if name in given and name not in {*there.native, *there.narrowed} and (name not in ORIGIN or here is not there)
+    ]
+    if here is not there:
+        kept += [Loss(f"metadata.{here.key(one.name)}", _foreign(there, one)) for one in here.kept if one.settable]
     if there.bag.style == "texts":
-        own["metadata"] = Loss("metadata", f"{there.bag.name}; all but short text as JSON in {there.spill('metadata')}")
+        kept.append(Loss("metadata", f"{there.bag.name}; all but short text as JSON in {there.spill('metadata')}"))
     demanded = [
-        Loss(one.home or f"metadata.{there.key(one.name)}", rule)
+        Loss(one.home or f"metadata.{there.key(one.name)}", ", ".join(rules))
         for one in there.fields
-        if one.settable and not one.told
-        for rule in (
-            *(["must be there"] if one.required else []),
-            *([f"at most {one.longest} characters"] if one.longest else []),
-        )
+        if one.settable and not one.told and (rules := _rules(one))
     ]
     demanded += [Loss(demand.field, demand.says) for demand in there.demands]
-    return Passage(tuple(lost.values()), tuple({**partly, **spilled, **own}.values()), tuple(demanded))
+    return Passage(tuple(lost.values()), tuple(kept), tuple(demanded))
+
+
+def _natively(there: Wire, name: str, unsure: Set[str | None]) -> str:
+    """What a native place does with a canonical field that stands in the bag as well."""
+    said = [f"only {there.narrowed[name]}"] if name in there.narrowed else []
+    if name in unsure:
+        said.append(f"as {there.title} sees fit")
+    return ", ".join(said)
+
+
+def _foreign(there: Wire, one: Field) -> str:
+    """Where another provider keeps a field that has no canonical home."""
+    if there.bag.style == "texts" and one.kind != "text":
+        return f"{there.spill('metadata')}, as JSON"
+    return f"{there.bag.name}, under its own key"
+
+
+def _rules(one: Field) -> list[str]:
+    required = ["must be there"] if one.required else []
+    return [*required, f"at most {one.longest} characters"] if one.longest else required

@@ -17,7 +17,7 @@ ROOMS = ("schemas", "connectors", "pipelines")
 SCHEMAS = ("codes", "customer", "faults", "columns", "wire")
 """Each may import those before it; a provider's schema may import them all."""
 
-API = ("http", "answers", "pages", "whole_list", "wire", "api")
+API = ("http", "answers", "pages", "whole_list", "wire", "api", "journal", "sending", "account")
 """What the connectors of providers are made of, in connectors/. Each may import those before it."""
 
 FLOW = (
@@ -97,7 +97,10 @@ RULES = (
     ),
     Rule(
         "pipelines.*",
-        ("pipelines.settings", "pipelines.report", "pipelines.inspection", "connectors.errors", "schemas.*"),
+        (
+            *("pipelines.settings", "pipelines.report", "pipelines.inspection", "pipelines.verify"),
+            *("connectors.errors", "schemas.*"),
+        ),
         "Only pipelines/run.py joins steps and connectors. A new step gets its place in FLOW in this test.",
     ),
     Rule(
@@ -121,10 +124,12 @@ RULES = (
             f"connectors.{name}",
             (
                 *("connectors.contract", "connectors.errors", "schemas.*"),
+                *("connectors.customer_table", "connectors.classify"),
                 *(f"connectors.{earlier}" for earlier in API[:place]),
             ),
             "What all providers share is built in this order: http.py (requests), answers.py (their bodies), pages.py and "
-            "whole_list.py (lists), wire.py (JSON and frames), api.py (a source).",
+            "whole_list.py (lists), wire.py (JSON and frames), api.py (a source), journal.py and sending.py (writes), "
+            "account.py (a destination).",
         )
         for place, name in enumerate(API)
     ),

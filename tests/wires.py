@@ -56,6 +56,7 @@ STRINGS = Wire(
         Field("vip", "boolean"),
         Field("links", "texts"),
         Field("options", "object", default='{"a":1}'),
+        Field("files", "json"),
         Field("closed_at", settable=False),
         Field("source", told=True, required=True),
     ),
@@ -281,8 +282,8 @@ _STATUS = ("active", "trial", "inactive", "suspended", "cancelled")
 
 
 def rows(seed: int, count: int, keys: Sequence[str] = ()) -> list[dict[str, str | None]]:
-    """Customers as wire text, the same for the same seed; each field is absent in a third of them. Each of `keys` is in
-    the metadata of a fifth.
+    """Customers as wire text, the same for the same seed; a field that no provider demands is absent in a third of
+    them. Each of `keys` is in the metadata of a fifth.
     """
     chance = random.Random(seed)
     pick = chance.choice
@@ -334,9 +335,13 @@ def rows(seed: int, count: int, keys: Sequence[str] = ()) -> list[dict[str, str 
         "aliases": lambda at: json.dumps([f'al"{at}-{n}' * pick((1, 1, 30)) for n in range(pick((1, 3)))]),
         "metadata": lambda at: metadata(),
     }
+    demanded = {one.home for wire in WIRES for one in wire.fields if one.required}
     found = []
     for at in range(count):
-        row = {name: make(at) if chance.random() > 0.33 else None for name, make in columns.items()}
+        row = {
+            name: make(at) if chance.random() > (0.1 if name in demanded else 0.33) else None
+            for name, make in columns.items()
+        }
         if not row["external_id"] and not row["email"]:
             row["email"] = f"only{at}@example.com"
         origin = pick((None, None, "elsewhere", *(wire.provider for wire in WIRES)))

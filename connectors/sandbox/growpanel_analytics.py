@@ -24,7 +24,7 @@ _SHOWN: Final = (
 def analytics_item(row: Row) -> Row:
     """A customer as the analytics list shows it."""
     return {
-        **{field: row[field] for field in _SHOWN},
+        **{field: row.get(field) for field in _SHOWN},
         **{"trial_end_date": None, "renewal_date": None, "overdue_date": None},
         **{"mrr": 0, "payments": 0, "total_paid_base_currency": 0, "total_paid_customer_currency": 0},
     }

@@ -51,6 +51,8 @@ _WORDS: Final = {"customer_type": _TYPES, "tax_status": _TAX}
 _ARRAYS: Final = ("email_addresses", "phone_numbers", "tax_identifications", "contact_people", "payment_terms")
 _OBJECTS: Final = ("billing_configuration", "metadata", "documents")
 _SETTABLE: Final = (*_TEXT, *_ARRAYS, *_OBJECTS)
+_FREE: Final = frozenset(_TEXT) - {*_REQUIRED, *_EMAILS, *_WORDS, "date_of_birth"}
+"""Any text will do."""
 _ADDRESS: Final = re.compile(r'(?:"[^"]+"|[^@\s]+)@[^@\s]+\.[^@\s]+')
 _CSV_TAX: Final = {"1": "TAXABLE", "2": "TAX_EXEMPT", "3": "REVERSE_CHARGE"}
 """The vendor's example of a CSV has 1 and 2 where the API has words: the words in the order of the documentation
@@ -297,7 +299,8 @@ class _Metrifox:
     def _faults(self, body: Record, key: str | None) -> Faults:
         """What is wrong with a body, field by field; `key` is that of the customer it changes, null for a new one."""
         faults: Faults = {}
-        for name in (*_REQUIRED, *(name for name in body if name not in _REQUIRED)):
+        told = [name for name, value in body.items() if not (name in _FREE and isinstance(value, str))]
+        for name in (*_REQUIRED, *(name for name in told if name not in _REQUIRED)):
             if (name in body or key is None) and (fault := self._fault(name, body.get(name), key)):
                 faults[name] = [fault]
         return faults

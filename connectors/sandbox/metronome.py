@@ -11,7 +11,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from connectors.sandbox.metronome_billing import READING, Billing
 from connectors.sandbox.metronome_values import object_of, one_of, stamp, text_of
@@ -100,7 +100,7 @@ class _Metronome:
 
     def admit(self, body: Record) -> Record:
         """Create a customer, its custom-field keys registered first. Gives the customer; raises Problem."""
-        for key in body.get("custom_fields", {}).keys() - self._customer_keys():
+        for key in sorted(body.get("custom_fields", {}).keys() - self._customer_keys()):
             self._register("customer", key, unique=False)
         return self._made(body)
 
@@ -260,7 +260,7 @@ class _Metronome:
         """The values no other customer may have. Raises Problem 409 (the status is assumed) if one has."""
         claims = []
         for entity_key in self._keys.keys(self._keys.view("unique")):
-            entity, key = entity_key.split("\0")
+            entity, key = entity_key.split("\0", 1)
             if entity == "customer" and key in fields:
                 claim = {"key": key, "value": fields[key], "customer": customer}
                 owner = self._claims.get(_key_of(key, fields[key]))
@@ -285,7 +285,7 @@ class _Metronome:
         # Ranks only grow: a list of the same length with the same end is the same list.
         state = len(view), view[-1] if view else 0
         if self._known_keys[0] != state:
-            self._known_keys = state, frozenset(one.split("\0")[1] for one in self._keys.keys(view))
+            self._known_keys = state, frozenset(one.split("\0", 1)[1] for one in self._keys.keys(view))
         return self._known_keys[1]
 
     def _registered(self, keys: Iterable[str]) -> None:
@@ -311,10 +311,10 @@ class _Metronome:
 
     def _list_keys(self, call: Call) -> Answer:
         entities = (call.object() if call.body else {}).get("entities")
-        if entities is not None and (not isinstance(entities, list) or not _ENTITIES.issuperset(entities)):
-            raise Problem(400, f"entities must be a list of: {', '.join(sorted(_ENTITIES))}")
         view = self._keys.view()
         if entities is not None:
+            if not _texts(entities) or not _ENTITIES.issuperset(entities):
+                raise Problem(400, f"entities must be a list of: {', '.join(sorted(_ENTITIES))}")
             view = sorted(set().union(*(self._keys.view(entity) for entity in entities)))
         asked = encode(entities)
         page, more = following(view, _place(call, asked), KEYS_IN_A_PAGE)
@@ -349,7 +349,7 @@ class _Metronome:
     def _delete_values(self, call: Call) -> Answer:
         body = call.object()
         record, keys = self._entity(body), body.get("keys")
-        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        if not _texts(keys):
             raise Problem(400, "keys must be a list of strings")
         self._registered(keys)
         self._change_fields(record, {key: value for key, value in record["custom_fields"].items() if key not in keys})
@@ -404,6 +404,10 @@ def _allow(token: str, call: Call) -> None:
 
 
 # What was sent ---------------------------------------------------------------------------------------------------
+
+
+def _texts(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _aliases(body: Record) -> list[str]:

@@ -155,7 +155,7 @@ class Billing:
         open_ones = {record["id"]: record for record in self._of(customer) if record["archived_at"] is None}
         if not isinstance(ids, list) or not ids:
             raise Problem(400, "customer_billing_provider_configuration_ids must be a list of ids")
-        if any(one not in open_ones for one in ids):
+        if any(not isinstance(one, str) or one not in open_ones for one in ids):
             raise Problem(400, "A billing provider configuration is not the customer's, or archived already")
         now = stamp(self._store.moment())
         for one in ids:

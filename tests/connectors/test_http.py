@@ -23,7 +23,7 @@ from connectors.http import Answer, Background, HttpClient, Patience, Service, i
 T = TypeVar("T")
 
 KEY = "sk_very-secret"
-QUICK = Patience(tries=4, first_pause=0.005, longest_pause=0.02, longest_wait=2, total=20, connect=2, silence=0.3)
+QUICK = Patience(tries=4, first_pause=0.005, longest_pause=0.02, longest_wait=2, total=20, connect=2, silence=0.2)
 GOOD = {"good": True}
 
 
@@ -188,7 +188,7 @@ def test_a_web_page_in_place_of_an_answer_is_said() -> None:
 
 def test_silence_ends() -> None:
     started = time.perf_counter()
-    with scripted(silent) as server, pytest.raises(Unreachable, match=r"was not answered within 0\.3 seconds"):
+    with scripted(silent) as server, pytest.raises(Unreachable, match=r"was not answered within 0\.2 seconds"):
         fetch(server.url)
     assert time.perf_counter() - started < 4
 

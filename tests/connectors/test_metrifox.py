@@ -161,6 +161,26 @@ def test_new_customers_shift_the_pages_and_each_comes_once(sandbox: Start, read:
     assert before <= set(ids) <= {record["id"] for record in metrifox.state()}
 
 
+def test_a_list_that_is_shifted_by_whole_pages(read: Read) -> None:
+    """Somebody creates as many customers as a page holds, for instance a hundred by bulk-create."""
+    old = [
+        {"id": str(n), "customer_key": str(n), "customer_type": "BUSINESS", "primary_email": "a@x.example"}
+        for n in range(30)
+    ]
+    new = [{**one, "id": f"new{one['id']}"} for one in old[:10]]
+
+    async def handler(request: web.Request) -> web.Response:
+        page = int(request.query["page"])
+        now = [*new, *old] if page > 3 else old
+        meta = {"total_count": len(now), "next_page": page + 1 if page * 5 < len(now) else None}
+        return as_json({"data": now[page * 5 - 5 : page * 5], "meta": meta})
+
+    with served(handler) as there:
+        ids = [row["provider_id"] for row in read(there.host, "?page_size=5")]
+    assert sorted(set(ids) - {one["id"] for one in new}, key=int) == [one["id"] for one in old]
+    assert len(ids) == len(set(ids))
+
+
 @pytest.mark.parametrize("archived", ["listed", "hidden"])
 def test_a_list_in_bad_weather_comes_whole(sandbox: Start, read: Read, archived: str) -> None:
     metrifox = sandbox("metrifox", seed=600, switches={"archived": archived})

@@ -20,8 +20,9 @@ from connectors.api import ApiSource, check
 from connectors.errors import ConfigError, Refused
 from connectors.http import Patience
 from connectors.metronome import API
+from connectors.sandbox.seed import customers
 from connectors.wire import encode
-from schemas.customer import COLUMNS, INSTANTS
+from schemas.customer import COLUMNS, INSTANTS, LISTS
 from schemas.metronome import WIRE
 
 TOKEN = "token-0123456789"
@@ -289,3 +290,23 @@ def test_doctor(metronome: Sandbox) -> None:
     assert {finding.state for finding in findings} == {"ok"}
     assert [noted["method"] for noted in metronome.calls()] == ["GET"]
     assert lists(metronome) == [{"only_archived": "false", "limit": "1"}]
+
+
+def test_a_seeded_account_is_read_as_it_was_meant(sandbox: Start, tmp_path: Path) -> None:
+    metronome = sandbox("metronome", seed=1000)
+    source = ApiSource(
+        API, f"metronome://127.0.0.1:{metronome.port}", environment={"METRONOME_BEARER_TOKEN": TOKEN}, patience=QUICK
+    )
+    rows = [row for part in source.parts(tmp_path / "pages") for row in part.read().records.to_dicts()]
+    source.close()
+    meant = customers(1000)
+    assert meant["name"].str.len_chars().max() > 160
+    for read, row in zip(rows, meant.to_dicts(), strict=True):
+        for name in INSTANTS:
+            row[name] = row[name] and row[name].isoformat().replace("+00:00", "Z")
+        for name in ("metadata", *LISTS):
+            read[name] = read[name] and json.loads(read[name])
+        row["metadata"] = row["metadata"] and json.loads(row["metadata"])
+        row["net_terms"] = None if row["net_terms"] is None else str(row["net_terms"])
+        own = {name: read[name] for name in ("provider", "provider_id", "updated_at")}
+        assert read == {**row, **own}

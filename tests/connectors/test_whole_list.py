@@ -212,6 +212,17 @@ def test_a_page_size_that_is_cut_by_the_provider(tmp_path: Path) -> None:
             assert read(server.url, listing, tmp_path / kind).ids == [f"t{n}" for n in range(20)]
 
 
+def test_where_what_speaks_of_pages_is_empty_a_full_page_is_not_the_last(tmp_path: Path) -> None:
+    held = Account([thing(n) for n in range(20)])
+
+    async def bare_meta(request: web.Request) -> web.StreamResponse:
+        page = int(request.query["page"])
+        return as_json({"data": held.things[(page - 1) * SIZE : page * SIZE], "meta": {}})
+
+    with served(bare_meta) as server:
+        assert read(server.url, BY_NEXT, tmp_path).ids == [f"t{n}" for n in range(20)]
+
+
 def test_a_page_size_that_is_not_heeded_at_all(tmp_path: Path) -> None:
     held = Account([thing(n) for n in range(20)])
 
@@ -318,6 +329,17 @@ def test_where_the_newest_stand_first_only_those_pages_are_read_again(made: int,
         assert f"which brought {made} more records" in found.notes[0]
 
 
+@pytest.mark.parametrize("made", [SIZE, 2 * SIZE, 8 * SIZE])
+def test_whole_pages_that_are_put_in_front_are_no_list_without_end(made: int, tmp_path: Path) -> None:
+    def before(held: Account, request: web.Request) -> None:
+        if request.query["page"] == "20" and len(held.things) == 120:
+            for _ in range(made):
+                held.add(0)
+
+    with account(120, before) as (held, server):
+        assert sorted(read(server.url, BY_MORE, tmp_path).ids) == sorted(one["id"] for one in held.things)
+
+
 def test_a_record_that_jumped_once_behind_the_reader(tmp_path: Path) -> None:
     def before(held: Account, request: web.Request) -> None:
         if request.query["page"] == "50" and held.things[0]["id"] == "t0":
@@ -343,6 +365,20 @@ def test_a_total_that_fits_never(kind: str, tmp_path: Path) -> None:
         "the list was read 3 times and does not come to rest: 50 different records came, and it says that it holds 51"
         in str(stopped.value)
     )
+
+
+def test_what_does_not_fit_is_not_gone_on_with(tmp_path: Path) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return as_json(
+            {"data": [thing(1)], "meta": {"total": 1}} if good else {"data": [thing(0)], "meta": {"total": 9}}
+        )
+
+    good: list[bool] = []
+    with served(answer) as server:
+        with pytest.raises(Malformed):
+            read(server.url, BY_TOTAL, tmp_path)
+        good.append(True)
+        assert read(server.url, BY_TOTAL, tmp_path).ids == ["t1"]
 
 
 def test_one_answer_that_holds_a_record_twice_gives_it_twice(tmp_path: Path) -> None:

@@ -250,6 +250,10 @@ def test_what_an_older_answer_may_lack() -> None:
             {"metadata": {"metronome.customer_config": {"salesforce_account_id": 7}}},
             {"custom_fields": {"canon_metadata": '{"metronome.customer_config":{"salesforce_account_id":7}}'}},
         ),
+        (
+            {"metadata": {"metronome.customer_config": {"salesforce_account_id": ""}}},
+            {"custom_fields": {"canon_metadata": '{"metronome.customer_config":{"salesforce_account_id":""}}'}},
+        ),
         ({"metadata": {"metronome.archived_at": "2026-11-22T00:00:00Z"}}, {}),
     ],
     ids=lambda case: str(case)[:60],

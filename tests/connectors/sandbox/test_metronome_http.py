@@ -132,6 +132,51 @@ def test_a_body_that_is_no_json_object(api: Api, body: bytes) -> None:
         assert (path, status, _is_message(answer)) == (path, 400, True)
 
 
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/customers": {
+        **{"name": "A", "external_id": "x", "ingest_aliases": ["a"], "custom_fields": {"tier": "x"}},
+        "customer_config": {"salesforce_account_id": "sf"},
+        "billing_config": {"billing_provider_type": "stripe", "billing_provider_customer_id": "c"},
+        "customer_billing_provider_configurations": [],
+        "customer_revenue_system_configurations": [],
+    },
+    "/v1/customers/archive": {"id": NOBODY},
+    "/v1/customers/{id}/setName": {"name": "A"},
+    "/v1/customers/{id}/setIngestAliases": {"ingest_aliases": []},
+    "/v1/customers/{id}/updateConfig": {"salesforce_account_id": "x", "leave_stripe_invoices_in_draft": True},
+    "/v1/customFields/addKey": {"entity": "customer", "key": "k", "enforce_uniqueness": True},
+    "/v1/customFields/listKeys": {"entities": []},
+    "/v1/customFields/removeKey": {"entity": "customer", "key": "k"},
+    "/v1/customFields/setValues": {"entity": "customer", "entity_id": "{id}", "custom_fields": {}},
+    "/v1/customFields/deleteValues": {"entity": "customer", "entity_id": "{id}", "keys": []},
+    "/v1/setCustomerBillingProviderConfigurations": {"data": []},
+    "/v1/getCustomerBillingProviderConfigurations": {"customer_id": "{id}", "include_archived": True},
+    "/v1/archiveCustomerBillingProviderConfigurations": {
+        **{"customer_id": "{id}", "customer_billing_provider_configuration_ids": [NOBODY]},
+    },
+    "/v1/customers/{id}/billing-config/aws_marketplace": {
+        **{"billing_provider_customer_id": "x", "aws_customer_id": "x", "aws_region": "eu-west-1"},
+        **{"aws_is_subscription_product": True, "stripe_collection_method": "send_invoice"},
+    },
+}
+ODD = [None, True, 7, 1.5, "", "\0", "x" * 5000, [], [None], [[]], [{}], ["x"], {}, {"x": None}, {"x": {}}, {"\0": "x"}]
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_no_body_breaks_the_server(api: Api, path: str) -> None:
+    customer = api.create()
+
+    def filled(value: Any) -> Any:
+        return customer if value == "{id}" else value
+
+    for field in BODIES[path]:
+        for odd in ODD:
+            body = {**{name: filled(value) for name, value in BODIES[path].items()}, field: odd}
+            status, answer = api("POST", path.replace("{id}", customer), body)
+            assert status in (200, 400, 404, 409), (field, odd)
+            assert status == 200 or _is_message(answer)
+
+
 def test_unknown_paths_and_methods(api: Api) -> None:
     customer = api.create()
     for method, path in (

@@ -280,6 +280,12 @@ def test_weather_that_does_not_exist_is_refused_in_words(front: Sandbox, wrong: 
     assert json.loads(front.ask("GET", "/_sandbox/weather"))["seed"] == 3
 
 
+def test_a_part_of_a_second_is_rounded_up_or_the_client_comes_too_early() -> None:
+    sky = Sky(Weather(), {})
+    assert sky.retry_headers(429, True, 1.2) == {"Retry-After": "2"}
+    assert sky.retry_headers(429, True, 0.01) == {"Retry-After": "1"}
+
+
 def test_shares_of_statuses_add_up() -> None:
     sky = Sky(Weather(statuses={"500": 0.5, "502": 0.5}), {})
     seen = Counter(sky.spell("GET", f"/{page}", b"").status for page in range(1000))
