@@ -14,7 +14,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -25,26 +25,14 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from connectors import wire as wires
-from connectors.api import Api, ApiPart, ApiSource, parse, service
+from connectors.api import Address, Api, ApiPart, ApiSource, parse, service
 from connectors.classify import Classifier, see_survivors
 from connectors.contract import Load, Outcomes, Plan
 from connectors.customer_table import DELETED, RUN, TYPE_OF, Column, Stored, Target, literal, quoted
 from connectors.errors import ConfigError, shown
+from connectors.sending import REQUESTS, Sent, Verbs, carry_out
 from schemas.customer import COLUMNS
 from schemas.wire import ORIGIN, OWN
-
-REQUESTS: Final = {
-    "row": pl.UInt64,
-    "action": pl.String,
-    "target": pl.String,
-    "external_id": pl.String,
-    "email": pl.String,
-    "wanted": pl.String,
-    "found": pl.String,
-}
-"""What is to be done, in the order of the source: the survivor's row (of a delete, a number above all of these);
-create, update or delete; the provider's own id, null for a create; what else identifies the customer; the record (JSON)
-as it should stand, null for a delete; and as it was read, null for a create."""
 
 _BATCH: Final = 20_000
 _DELETE: Final = 1 << 63
@@ -58,14 +46,16 @@ class AccountTable:
         self,
         api: Api,
         spec: str,
+        verbs: Callable[[Address], Verbs],
         *,
         memory: str = "600MB",
+        pace: float | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._api, self._spec, self._memory = api, spec, memory
+        self._api, self._spec, self._verbs, self._memory, self._pace = api, spec, verbs, memory, pace
         self._environment = os.environ if environment is None else environment
         self._address = parse(api, spec, self._environment)
-        service(api, self._address, self._environment)  # a missing key is told before anything is read
+        self._service = service(api, self._address, self._environment)
 
     def plan(self, load: Load) -> Plan:
         """The plan that is there, or a new one. Reads everything that the provider holds; changes nothing there."""
@@ -89,12 +79,69 @@ class AccountTable:
         (load.workspace / "plan.json").write_text(json.dumps(_facts_of(plan)), encoding="utf-8")
         return plan
 
+    def apply(self, load: Load, plan: Plan) -> Outcomes:
+        """Send what is left of the plan, and say what came of all of it.
+
+        Raises Refused and Unreachable; what was done until then stands in the files, and calling it again goes on.
+        """
+        requests = sorted((load.workspace / "requests").glob("*.parquet"))
+        try:
+            sent = carry_out(
+                requests,
+                self._verbs(self._address),
+                self._service,
+                run_id=load.run_id,
+                journal=load.workspace / "journal.sqlite",
+                outcomes=load.workspace / "sent.parquet",
+                limit=load.limit,
+                pace=self._pace,
+                advanced=load.advanced,
+            )
+        finally:
+            files = self._write_outcomes(load, plan)
+        return Outcomes(_counts(sent, plan), self._reasons(load), files, tuple(_notes(sent)))
+
     def applied(self, run_id: str) -> bool:  # noqa: ARG002
         """Never known beforehand: the journal knows of each record."""
         return False
 
     def close(self) -> None:
         """Nothing is held open between steps."""
+
+    def _write_outcomes(self, load: Load, plan: Plan) -> dict[str, Path]:
+        """What became of each survivor, and who is who: `outcomes.parquet`, `crosswalk.parquet` and `.csv`."""
+        files = {
+            "outcomes": load.workspace / "outcomes.parquet",
+            "crosswalk": load.workspace / "crosswalk.csv",
+        }
+        with closing(duckdb.connect()) as run:
+            see_survivors(run, load)
+            sent, targets = (literal(load.workspace / f"{name}.parquet") for name in ("sent", "targets"))
+            run.execute(
+                "CREATE TABLE outcomes AS "
+                f"SELECT row, action, outcome, reason, provider_id FROM read_parquet({sent}) UNION ALL "
+                "SELECT p.row, p.action, CASE WHEN p.action = 'unchanged' THEN 'unchanged' ELSE 'refused' END, "
+                f"p.reason, t.own_id FROM read_parquet({literal(plan.rows)}) p "
+                f"LEFT JOIN read_parquet({targets}) t ON t.row = p.row WHERE p.action IN ('unchanged', 'refused')"
+            ).fetchall()
+            run.execute(
+                f"COPY (SELECT * FROM outcomes ORDER BY row) TO {literal(files['outcomes'])} (FORMAT parquet)"
+            ).fetchall()
+            run.execute(
+                "CREATE TABLE crosswalk AS SELECT s.provider AS source_provider, s.provider_id AS source_id, "
+                f"s.external_id, s.email, {literal(self._api.name)} AS destination_provider, "
+                f"o.provider_id AS destination_id, o.action, {literal(load.run_id)} AS run "
+                "FROM outcomes o JOIN _survivors s ON s._row = o.row "
+                "WHERE o.outcome IN ('done', 'unchanged') AND o.provider_id IS NOT NULL ORDER BY o.row"
+            ).fetchall()
+            for file in (files["crosswalk"], load.workspace / "crosswalk.parquet"):
+                run.execute(f"COPY crosswalk TO {literal(file)}").fetchall()
+        return files
+
+    def _reasons(self, load: Load) -> dict[str, int]:
+        refused = pl.scan_parquet(load.workspace / "outcomes.parquet").filter(pl.col("outcome") == "refused")
+        counted = refused.group_by("reason").len().sort("len", descending=True).collect()
+        return dict(counted.iter_rows())
 
     # What is there -------------------------------------------------------------------------------------------
 
@@ -338,6 +385,37 @@ def _same(one: msgspec.Raw, other: msgspec.Raw) -> bool:
     return sorted_[0] == sorted_[1]
 
 
+def _counts(sent: Sent, plan: Plan) -> dict[str, int]:
+    """The ledger's counts. A delete that was not carried out is no record of the source's."""
+    fates = {
+        outcome: sum(count for (action, found), count in sent.counts.items() if found == outcome and action != "delete")
+        for outcome in ("refused", "stale", "unknown", "left")
+    }
+    return {
+        **plan.counts,
+        "create": sent.counts.get(("create", "done"), 0),
+        "update": sent.counts.get(("update", "done"), 0),
+        "delete": sent.counts.get(("delete", "done"), 0),
+        **fates,
+        "refused": plan.counts["refused"] + fates["refused"],
+        "deletes_left": sent.counts.get(("delete", "left"), 0),
+    }
+
+
+def _notes(sent: Sent) -> Iterator[str]:
+    traffic = sent.traffic
+    if traffic.requests:
+        yield f"{traffic.requests:,} requests in {sent.seconds:,.1f} s, {traffic.requests / sent.seconds:,.0f} a second"
+    if traffic.throttled:
+        yield (
+            f"{traffic.throttled:,} requests were answered 429 (too many); {traffic.waited:,.0f} seconds were waited "
+            "for that"
+        )
+    for outcome in ("refused", "stale", "unknown", "left"):
+        if count := sent.counts.get(("delete", outcome), 0):
+            yield f"{count:,} customers that were to be removed are {outcome}"
+
+
 def _read_as(name: str) -> str:
     """A canonical column as text → typed, as SQL; what cannot be read is null, and is then written anew."""
     column, dtype = quoted(name), _TYPES[name]
@@ -392,8 +470,10 @@ def _refusals(rows: pl.Series, refused: pl.DataFrame) -> pl.DataFrame:
 
 def _write(requests: pl.DataFrame, workspace: Path, number: int) -> None:
     if requests.height:
-        requests.select(pl.col(name).cast(dtype) for name, dtype in REQUESTS.items()).write_parquet(
-            workspace / "requests" / f"{number:06}.parquet", compression="lz4"
+        pq.write_table(
+            requests.select(REQUESTS.names).to_arrow().cast(REQUESTS),
+            workspace / "requests" / f"{number:06}.parquet",
+            compression="lz4",
         )
 
 

@@ -69,6 +69,8 @@ class Patience:
     connect: float = 15.0
     silence: float = 60.0
     """Without a byte of an answer."""
+    settles: float = 2.0
+    """After a write whose answer was lost, before it is looked what came of it: the other side may be at it still."""
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,11 @@ class Result:
 
 @dataclass(frozen=True)
 class Past:
-    """What is known of a row from before: how often it may have been sent, when last (seconds since 1970), and of what
-    content; what came of it, if that is known.
+    """What is known of a row from before: how often it may have been sent, and of what content; what came of it, if
+    that is known.
     """
 
     attempts: int
-    at: float
     digest: bytes
     result: Result | None
 
@@ -128,11 +127,11 @@ class Journal:
                     "SELECT row, outcome, reason, provider_id FROM outcomes WHERE row BETWEEN ? AND ?", (first, last)
                 )
             }
-            # SQLite takes the other columns of a MAX from the row that has it.
+            # SQLite takes the digest from the row that has the MAX.
             intents = connection.execute(
-                "SELECT row, MAX(try), at, digest FROM intents WHERE row BETWEEN ? AND ? GROUP BY row", (first, last)
+                "SELECT row, MAX(try), digest FROM intents WHERE row BETWEEN ? AND ? GROUP BY row", (first, last)
             ).fetchall()
-        known = {row: Past(attempts, at, content, results.get(row)) for row, attempts, at, content in intents}
+        known = {row: Past(attempts, content, results.get(row)) for row, attempts, content in intents}
         wanted = set(rows)
         return {row: past for row, past in known.items() if row in wanted}
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -88,7 +88,8 @@ class Listing:
     id: str = "id"
     """The field of a record that tells it from all others."""
     created: str | None = None
-    """The field with the time of its creation (ISO 8601), which the provider sets."""
+    """The field with the time of its creation (ISO 8601), which the provider sets. With it a list that only grows while
+    it is read needs no second reading."""
     twice: bool = False
     """Read again even where nothing shows that it moved: for lists in which nothing would."""
 
@@ -108,6 +109,8 @@ class Page(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="is", tag=
     total: int | None = None
     next: str | None = None
     more: bool | None = None
+    date: str | None = None
+    """Of the first page: when the provider gave it, by its own clock (RFC 9110)."""
 
 
 class _End(msgspec.Struct, frozen=True, tag_field="is", tag="end"):
@@ -222,6 +225,7 @@ class Found:
     total: int | None
     next: str | None
     more: bool | None
+    date: str | None = None
 
 
 def take_apart(body: bytes, envelope: Envelope) -> Found:
@@ -249,7 +253,7 @@ def _understood(envelope: Envelope, records: bytes, count: int, beside: tuple[An
 
 
 class Pass:
-    """One way through a list, or through some of its pages, onto a shelf. Lives on the client's event loop."""
+    """One way through a list, onto a shelf. Lives on the client's event loop."""
 
     def __init__(self, client: HttpClient, listing: Listing, shelf: Shelf, tell: Callable[[Page], None]) -> None:
         self._client = client
@@ -278,20 +282,6 @@ class Pass:
                 pages = await self._at_once()
         self._shelf.end(pages)
         return pages
-
-    async def some(self, pages: Sequence[Page]) -> int:
-        """These pages once more, numbered anew; how many there are."""
-        self._recall()
-        turn = self._listing.turn
-        wanted = iter([(n, page) for n, page in enumerate(pages, 1) if n not in self._known])
-
-        async def work() -> None:
-            for n, page in wanted:
-                await self._ask(n, page.asked)
-
-        await _side_by_side(work, turn.in_flight if isinstance(turn, Numbered) else 1)
-        self._shelf.end(len(pages))
-        return len(pages)
 
     def _recall(self) -> None:
         for page in self._shelf.pages:
@@ -431,7 +421,8 @@ class Pass:
         )
 
     def _put_away(self, number: int, asked: str, found: Found) -> Page:
-        page = Page(number, asked, 0, 0, found.count, 0, found.total, found.next, found.more)
+        date = found.date if number == 1 else None
+        page = Page(number, asked, 0, 0, found.count, 0, found.total, found.next, found.more, date)
         return self._take(self._shelf.add(page, found.records))
 
     def _params(self, asked: str) -> list[tuple[str, str]]:
@@ -445,7 +436,7 @@ class Pass:
 
     def _read(self, answer: Answer) -> Found:
         try:
-            return take_apart(answer.body, self._listing.envelope)
+            return replace(take_apart(answer.body, self._listing.envelope), date=answer.headers.get("Date"))
         except Malformed as error:
             raise self._broken(str(error)) from error
 

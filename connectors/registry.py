@@ -31,7 +31,7 @@ class Connector:
 
 
 _WHOLE_FILE = Abilities(modes=("upsert",), keeps_state=False)
-_PROVIDER = Abilities(writes=False, modes=(), continues=True)
+_PROVIDER = Abilities(continues=True)
 _ARCHIVING_PROVIDER = replace(_PROVIDER, archives=True)
 
 CONNECTORS: Final[dict[str, Connector]] = {
@@ -118,14 +118,15 @@ def open_source(spec: str, csv: CsvOptions, *, include_archived: bool = False) -
 
 
 def open_table(spec: str, options: Mapping[str, Any]) -> Table:
-    """The table or file to write to. `options`: raw (CSV cells as they are), memory (of a database), lock_timeout and
-    statement_timeout (seconds, 0 is for ever).
+    """The table, file or account to write to. `options`: raw (CSV cells as they are), memory (of a database),
+    lock_timeout and statement_timeout (seconds, 0 is for ever), pace (calls a second at most, null: as declared).
     """
     kind = kind_of(spec)
-    if not CONNECTORS[kind].abilities.writes:
-        raise ConfigError(
-            f"{shown(spec)}: {CONNECTORS[kind].name} can be read, not written yet. Write to a file or a table."
-        )
+    if CONNECTORS[kind].key_variable:
+        from connectors.account import AccountTable
+
+        module = importlib.import_module(f"connectors.{kind}")
+        return AccountTable(module.API, spec, module.writes, memory=options["memory"], pace=options["pace"])
     if kind == "postgresql":
         from connectors.postgres_table import Patience, PostgresTable
 

@@ -385,8 +385,6 @@ _FIRST_TRIES: Final = 3
 """To reach a host that has not answered once."""
 _AHEAD: Final = 64
 """Rows whose intents are written at once, at least."""
-_SETTLES: Final = 0.5
-"""Seconds after a lost answer before it is looked what came of it: the other side may be at work still."""
 _ANSWERS: Final = frozenset(range(400, 500)) - {401, 403, 408, 425, 429}
 """Statuses that say something of one record."""
 _SHAPE: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError)
@@ -414,6 +412,7 @@ class Sender:
         self.traffic = client.traffic
         self._verbs, self._client, self._journal, self._run_id = verbs, client, journal, run_id
         self._gate = Gate(verbs.in_flight, client.patience)
+        self._began = time.time()
         self._error: BaseException | None = None
         self._intended: dict[int, _Row] = {}
         self._turning: set[asyncio.Task[Any]] = set()
@@ -485,7 +484,7 @@ class Sender:
                 if known.result and known.result.outcome != "unknown":
                     self.done += 1
                     continue
-                row.attempt, row.maybe, row.at = known.attempts + 1, True, known.at
+                row.attempt, row.maybe, row.at = known.attempts + 1, True, self._began
             left.append(row)
         return left
 
@@ -748,9 +747,10 @@ class Sender:
 
     async def _settled(self, rows: Sequence[_Row]) -> None:
         last = max((row.at for row in rows if row.maybe), default=0.0)
-        left = last + _SETTLES - time.time()
+        settles = self._client.patience.settles
+        left = last + settles - time.time()
         if left > 0:
-            await asyncio.sleep(min(left, _SETTLES))
+            await asyncio.sleep(min(left, settles))
 
     async def _ask(self, send: Send) -> Reply:
         tries = 0

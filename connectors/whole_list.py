@@ -1,22 +1,22 @@
 """A whole list at a provider, every record once, whatever happens to the list, the network or this process.
 
 A list whose records move while it is read shows it: a record comes twice, the total changes, or it does not fit what
-came. Then it is read again, first where new records stand, then as a whole, until it fits. The first reading of a
-record counts.
+came. Then it is read again until all that was there when the read began has come, or until nothing more of that comes.
+The first reading of a record counts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import itertools
 import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
@@ -28,11 +28,11 @@ import polars as pl
 from connectors.answers import names
 from connectors.errors import ConfigError, Malformed
 from connectors.http import Background, HttpClient
-from connectors.pages import Listing, Numbered, Page, Pass, Shelf, Whole, broken
+from connectors.pages import Listing, Page, Pass, Shelf, Whole, broken
 
 GROUP_RECORDS: Final = 8_192
 """Records that are handed on together, at least: twice as many cost a tenth less time and 130 MB more memory."""
-MOST_PASSES: Final = 6
+MOST_PASSES: Final = 8
 """Times a list that moves is read as a whole."""
 _STALE_PAGES: Final = 50
 """Pages in a row that hold nothing new, before a list without a total is said not to end."""
@@ -124,37 +124,37 @@ class _Book:
     """As they came."""
     passes: int = 0
     inside: _Seen = field(default_factory=_Seen)
-    doubled: set[int] = field(default_factory=set)
-    """Pages of the pass with records that had come in the same pass."""
+    doubled: int = 0
+    """Records of the pass that had come in the same pass."""
     late: int = 0
     """New records of the pass that are older than the read."""
+    young: int = 0
+    """Records that were made after the read began."""
+    began: datetime | None = None
+    """When the first page was given, by the provider's clock."""
     nameless: Counter[bytes] = field(default_factory=Counter)
 
     def begin_pass(self) -> None:
         """Forget what was of the last pass."""
         self.passes += 1
         self.inside = self.seen if self.passes == 1 else _Seen()
-        self.doubled, self.late, self.nameless = set(), 0, Counter()
+        self.doubled, self.late, self.nameless = 0, 0, Counter()
 
-    def enter(self, ids: pl.Series, owners: npt.NDArray[np.int64]) -> Flags:
-        """Which ids are new; `owners` are the pages they stand on."""
+    def enter(self, ids: pl.Series) -> Flags:
+        """Which ids are new."""
         fresh = self.seen.add(ids)
         first = fresh if self.inside is self.seen else self.inside.add(ids)
-        self.doubled.update(owners[~first].tolist())
+        self.doubled += int((~first).sum())
         return fresh.copy()
 
-    def fits(self) -> bool:
-        """All there is has come: the total never fell, and it is the number of records."""
-        rising = all(a <= b for a, b in itertools.pairwise(self.totals))
-        return bool(self.totals) and rising and self.totals[-1] == self.seen.count
+    def fits(self, listing: Listing) -> bool:
+        """All that was there when the read began has come: as many records as the first total said are that old."""
+        told = bool(self.totals) and (listing.created is not None or not self.moves())
+        return told and self.seen.count - self.young == self.totals[0]
 
-    def is_complete(self, quiet: int) -> bool:
-        """After so many passes in a row that brought nothing that is older than the read: whether that suffices."""
-        if not self.totals:
-            return quiet > 1 or not self.doubled
-        # Where customers come and go all the time the total stands for another moment than what was seen.
-        alive = quiet > 1 and min(self.totals) != max(self.totals)
-        return alive or self.seen.count >= self.totals[-1]
+    def moves(self) -> bool:
+        """Customers come and go: the total stands for another moment than what was seen."""
+        return self.young > 0 or min(self.totals) != max(self.totals)
 
 
 _Arrivals = SimpleQueue[Page | Future[int]]
@@ -195,7 +195,7 @@ class ListRead:
         """
         try:
             # The lists of a provider are read side by side and handed on one after the other.
-            first = [self._start(listing, "1", None) for listing in self._listings]
+            first = [self._start(listing, 1) for listing in self._listings]
             for listing, book, (shelf, arrivals) in zip(self._listings, self._books, first, strict=True):
                 yield from self._collect(listing, book, shelf, arrivals)
                 yield from self._settle(listing, book, shelf)
@@ -231,13 +231,11 @@ class ListRead:
             raise ConfigError(f"{self._mark}: cannot be written ({error.strerror}). Make room there.") from error
         return now
 
-    def _start(self, listing: Listing, name: str, some: Sequence[Page] | None) -> tuple[Shelf, _Arrivals]:
-        shelf = Shelf(self._folders[self._listings.index(listing)] / name)
+    def _start(self, listing: Listing, nth: int) -> tuple[Shelf, _Arrivals]:
+        shelf = Shelf(self._folders[self._listings.index(listing)] / str(nth))
         self._shelves.append(shelf)
         arrivals: _Arrivals = SimpleQueue()
-        going = Pass(self._client, listing, shelf, arrivals.put)
-        work = going.whole() if some is None else going.some(some)
-        future = self._background.submit(work)
+        future = self._background.submit(Pass(self._client, listing, shelf, arrivals.put).whole())
         self._going.append(future)
         future.add_done_callback(arrivals.put)
         return shelf, arrivals
@@ -255,6 +253,8 @@ class ListRead:
                 end = arrived.result()
                 continue
             waiting[arrived.number] = arrived
+            if arrived.date and book.began is None:
+                book.began = _moment(arrived.date)
             if arrived.total is not None:
                 book.totals.append(arrived.total)
                 self._add_up()
@@ -277,24 +277,25 @@ class ListRead:
         pages = [page for page in pages if page.count]
         if not pages:
             return []
-        wanted = (listing.id, listing.created if book.passes > 1 else None)
-        read = [names(shelf.read(page), page.count, *wanted, book.nameless) for page in pages]
+        read = [names(shelf.read(page), page.count, listing.id, listing.created, book.nameless) for page in pages]
         ids = pl.concat([found for found, _ in read])
         if isinstance(listing.turn, Whole):
             # Nothing moves within one answer: what stands there twice is given twice, and told apart by identity.
             fresh = np.ones(len(ids), np.bool_)
             book.seen.add(ids)
         else:
-            fresh = book.enter(ids, np.repeat([page.number for page in pages], [page.count for page in pages]))
+            fresh = book.enter(ids)
+            # Without times: none is younger.
+            times = [time for _, told in read for time in told]
+            young = _younger([times[at] for at in np.flatnonzero(fresh)] if times else [], book.began or self._began)
+            book.young += young
+            book.late += int(fresh.sum()) - young
         for other in self._books:
             if other is not book:
                 fresh &= ~other.seen.holds(ids)
         first, self._place = self._place, self._place + len(ids)
         if not fresh.any():
             return []
-        if book.passes > 1:
-            times = [time for (_, told), page in zip(read, pages, strict=True) for time in told or [None] * page.count]
-            book.late += sum(_is_older(times[at], self._began) for at in np.flatnonzero(fresh).tolist())
         self._position += int(fresh.sum())
         return [Group(shelf, tuple(pages), first, tuple(np.flatnonzero(~fresh).tolist()), self._position)]
 
@@ -306,36 +307,30 @@ class ListRead:
 
     def _settle(self, listing: Listing, book: _Book, shelf: Shelf) -> Iterator[Group]:
         """Read again what moved until it fits; what is new comes as further groups."""
-        if isinstance(listing.turn, Whole) or book.fits():
+        if isinstance(listing.turn, Whole) or book.fits(listing):
             return
         if not book.totals and not book.doubled and not listing.twice:
             return
         before, pages = book.seen.count, len(shelf.pages)
-        front = _in_front(listing, book, shelf.pages)
-        if front:
-            yield from self._once_more(listing, book, "front", front)
-            pages += len(front)
         quiet = 0
-        while not book.fits() and book.passes < MOST_PASSES:
-            yield from self._once_more(listing, book, str(book.passes + 1), None)
-            pages += len(self._shelves[-1].pages)
+        while not book.fits(listing):
+            if book.passes == MOST_PASSES:
+                raise self._unsettled(listing, book)
+            again, arrivals = self._start(listing, book.passes + 1)
+            yield from self._collect(listing, book, again, arrivals)
+            pages += len(again.pages)
             quiet = 0 if book.late else quiet + 1
-            if quiet and book.is_complete(quiet):
+            if quiet == 1 and not book.totals and not book.doubled:
                 break
             if quiet == 2:
-                raise self._unsettled(listing, book)
-        else:
-            if not book.fits():
-                raise self._unsettled(listing, book)
+                if book.totals and not book.moves() and book.seen.count < book.totals[-1]:
+                    raise self._unsettled(listing, book)
+                break
         if book.seen.count > before or not listing.twice:
             self.notes.append(
                 f"the list of {listing.name} moved while it was read: {pages:,} pages were read instead of "
                 f"{len(shelf.pages):,}, which brought {book.seen.count - before:,} more records"
             )
-
-    def _once_more(self, listing: Listing, book: _Book, name: str, some: Sequence[Page] | None) -> Iterator[Group]:
-        shelf, arrivals = self._start(listing, name, some)
-        yield from self._collect(listing, book, shelf, arrivals)
 
     def _unsettled(self, listing: Listing, book: _Book) -> Malformed:
         said = f"says that it holds {book.totals[-1]:,}" if book.totals else "says no total"
@@ -347,20 +342,24 @@ class ListRead:
         )
 
 
-def _in_front(listing: Listing, book: _Book, pages: Sequence[Page]) -> list[Page]:
-    """The pages on which that stands by which the total has grown, where a list has its newest first."""
-    numbered = {page.number: page for page in pages}
-    if not isinstance(listing.turn, Numbered) or not book.totals or not numbered[1].count:
-        return []
-    grown = book.totals[-1] - book.totals[0]
-    wanted = -(-grown // numbered[1].count) + 1
-    return [numbered[n] for n in range(1, wanted + 1)] if grown > 0 and wanted * 2 < len(numbered) else []
+def _younger(times: Sequence[Any], than: datetime) -> int:
+    """How many of these times (ISO 8601) are not before that moment; what is no time counts as before."""
+    # Most are told by their first letters: a day is more than any time zone is off.
+    day = (than - timedelta(days=1)).date().isoformat()
+    return sum(isinstance(time, str) and time >= day and _is_after(time, than) for time in times)
 
 
-def _is_older(time: Any, than: datetime) -> bool:
-    """Whether a record was there at that time, as far as it says."""
+def _is_after(time: str, moment: datetime) -> bool:
     try:
         made = datetime.fromisoformat(time)
-    except (TypeError, ValueError):
-        return True
-    return (made if made.tzinfo else made.replace(tzinfo=UTC)) < than
+    except ValueError:
+        return False
+    return (made if made.tzinfo else made.replace(tzinfo=UTC)) >= moment
+
+
+def _moment(date: str) -> datetime | None:
+    """What a `Date` header says."""
+    try:
+        return parsedate_to_datetime(date).astimezone(UTC)
+    except ValueError:
+        return None

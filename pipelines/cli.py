@@ -304,7 +304,7 @@ def _plan(
 
 @cli.command("apply", short_help="Carry out a plan, or go on with it.")
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only so many records of those that are left.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N records of the plan, and no more.")
 @_watching_options
 def _apply(folder: Path, limit: int | None, as_json: bool, log: str | None, quiet: bool) -> int:
     """Carry out the plan in FOLDER exactly, or go on where it stopped.

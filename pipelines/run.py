@@ -39,7 +39,7 @@ from pipelines import verify as verification
 from pipelines.inspection import Inspection
 from pipelines.mapping import ColumnMap
 from pipelines.report import Counts, Report
-from pipelines.settings import Reading, Settings, limit, load, seconds
+from pipelines.settings import Reading, Settings, a_second, limit, load, seconds
 from pipelines.stage import (
     APPLY_STEP,
     IDENTIFY_STEP,
@@ -296,7 +296,7 @@ def _open_source(settings: Reading) -> Source:
 
 def _open_table(settings: Settings) -> Table:
     options = {
-        **{"raw": settings.raw, "memory": settings.memory},
+        **{"raw": settings.raw, "memory": settings.memory, "pace": a_second(settings.pace) if settings.pace else None},
         **{name: seconds(getattr(settings, name)) for name in ("lock_timeout", "statement_timeout")},
     }
     return registry.open_table(settings.destination, options)
@@ -707,7 +707,7 @@ class _Run:
             if done:
                 self._outcomes = _outcomes_of(done)
                 self._tell(list(self._outcomes.notes))
-                if self._outcomes.counts["left"]:
+                if self._outcomes.counts["left"] or self._outcomes.counts["deletes_left"]:
                     # There is more to do: the next run of this directory goes on from the journal.
                     self._directory.undo(APPLY_STEP)
 

@@ -17,7 +17,7 @@ ROOMS = ("schemas", "connectors", "pipelines")
 SCHEMAS = ("codes", "customer", "faults", "columns", "wire")
 """Each may import those before it; a provider's schema may import them all."""
 
-API = ("http", "answers", "pages", "whole_list", "wire", "api", "journal", "sending", "account")
+API = ("http", "answers", "pages", "whole_list", "json_columns", "bag", "wire", "api", "journal", "sending", "account")
 """What the connectors of providers are made of, in connectors/. Each may import those before it."""
 
 FLOW = (
@@ -128,7 +128,7 @@ RULES = (
                 *(f"connectors.{earlier}" for earlier in API[:place]),
             ),
             "What all providers share is built in this order: http.py (requests), answers.py (their bodies), pages.py and "
-            "whole_list.py (lists), wire.py (JSON and frames), api.py (a source), journal.py and sending.py (writes), "
+            "whole_list.py (lists), json_columns.py, bag.py and wire.py (JSON and frames), api.py (a source), journal.py and sending.py (writes), "
             "account.py (a destination).",
         )
         for place, name in enumerate(API)

@@ -55,6 +55,7 @@ def test_what_stands_where(sandbox: Start, tmp_path: Path) -> None:
     [row] = customers.rows(named=True)
     assert {field: value for field, value in row.items() if value is not None} == {
         **{"external_id": "cus_1", "email": "ap@nordlys.example", "metadata": '{"tier":"pro"}'},
+        "name": "ap@nordlys.example",
         **{"country": "SE", "net_terms": "45", "status": "cancelled", "created_at": "2021-04-02T08:00:00Z"},
         **{"provider": "blackwalnut", "provider_id": given["id"]},
     }

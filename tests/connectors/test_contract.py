@@ -32,11 +32,13 @@ SERVED = ("postgresql",)
 """Connectors that need a server."""
 
 NOWHERE = "postgresql://127.0.0.1:1/nowhere"
-OPTIONS: dict[str, Any] = {"raw": False, "memory": "100MB", "lock_timeout": 10.0, "statement_timeout": 0.0}
+OPTIONS: dict[str, Any] = {
+    **{"raw": False, "memory": "100MB", "lock_timeout": 10.0, "statement_timeout": 0.0, "pace": None}
+}
 
 READERS = [name for name, one in CONNECTORS.items() if one.abilities.reads and not one.abilities.continues]
 """Files and tables; providers have a suite of their own, test_provider_contract.py."""
-WRITERS = [name for name, connector in CONNECTORS.items() if connector.abilities.writes]
+WRITERS = [name for name, one in CONNECTORS.items() if one.abilities.writes and not one.abilities.continues]
 
 MANY = 150_000
 

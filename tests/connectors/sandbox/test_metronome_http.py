@@ -355,6 +355,28 @@ def test_a_429_does_not_use_up_an_idempotency_key(api: Api, metronome: Sandbox) 
     assert api("POST", "/v1/customers", {"name": "A"}, _keyed("k"))[0] == 200
 
 
+# What no call gives back ------------------------------------------------------------------------------------------
+
+
+def test_what_can_be_sent_and_not_read_is_kept(api: Api, metronome: Sandbox) -> None:
+    entry = {
+        "provider": "netsuite",
+        "delivery_method": "direct_to_billing_provider",
+        "configuration": {"netsuite_customer_id": "7"},
+    }
+    customer = api.create(customer_revenue_system_configurations=[entry])
+    (kept,) = metronome.state("revenue_system_configurations")
+    assert (kept["customer_id"], kept["provider"], kept["configuration"]) == (
+        customer,
+        "netsuite",
+        entry["configuration"],
+    )
+    for draft in (True, None):
+        api("POST", f"/v1/customers/{customer}/updateConfig", {"leave_stripe_invoices_in_draft": draft})
+        kept_drafts = metronome.state("leave_stripe_invoices_in_draft")
+        assert kept_drafts == [{"id": customer, "leave_stripe_invoices_in_draft": draft}]
+
+
 # Switches, state -------------------------------------------------------------------------------------------------
 
 
@@ -395,12 +417,16 @@ def test_everything_outlives_a_kill(sandbox: Start, tmp_path: Path) -> None:
 
 
 def test_lists_that_churn_under_the_reader(api: Api, metronome: Sandbox) -> None:
+    gone = api.create("gone")
+    api("POST", "/v1/customers/archive", {"id": gone})
+    before = api("GET", f"/v1/customers/{gone}")
     for n in range(5):
         api.create(str(n))
     metronome.weather(churn=1)
-    assert [api("GET", "/v1/customers")[0] for _ in range(20)] == [200] * 20
+    assert [api("GET", "/v1/customers")[0] for _ in range(40)] == [200] * 40
     metronome.weather()
-    assert len(api("GET", "/v1/customers?only_archived=true")[1]["data"]) > 0
+    assert len(api("GET", "/v1/customers?only_archived=true")[1]["data"]) > 1
+    assert api("GET", f"/v1/customers/{gone}") == before
 
 
 def test_a_list_survives_records_that_break_the_schema(api: Api, metronome: Sandbox) -> None:

@@ -1,0 +1,198 @@
+"""Plans for `connectors.sending` to carry out at a sandbox of MarginFront, and a process that dies while it does.
+
+As a program: `writing.py URL FOLDER SEED KILLS [no-journal]` carries out the plan in FOLDER, killed at KILLS random
+moments and begun again each time, until it is through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectors import sending
+from connectors.http import Answer, HttpClient, Patience, Service
+from connectors.journal import Intent, Journal, Past, Result
+from connectors.sending import REQUESTS, Ask, Fault, Record, Reply, Send, Sent, Verbs, Who, carry_out, same
+from schemas.marginfront import WIRE
+
+QUICK = Patience(first_pause=0.01, longest_pause=0.2, silence=0.4, total=10, settles=0.05)
+
+# MarginFront, in short ---------------------------------------------------------------------------------------------
+
+
+async def _look(ask: Ask, who: Who) -> Record | None:
+    if who.id is not None:
+        reply = await ask(Send("GET", f"/customers/{quote(who.id, safe='')}", "/customers/{id}"))
+        return reply.body if reply.ok else None
+    if who.external_id is None:
+        raise sending.Blind
+    params = [("search", who.external_id), ("limit", "100")]
+    reply = await ask(Send("GET", "/customers", "/customers", params=params))
+    return next((one for one in reply.body["data"] if one["externalId"] == who.external_id), None)
+
+
+def _change(now: Record, wanted: Record) -> list[Send]:
+    names = [*(one.name for one in WIRE.fields if one.settable), "metadata"]
+    body = {name: wanted.get(name) for name in names if not same(now.get(name), wanted.get(name))}
+    return [Send("PATCH", f"/customers/{now['id']}", "/customers/{id}", body)] if body else []
+
+
+def _fault(reply: Reply) -> Fault:
+    if reply.status == 409:
+        return Fault("taken", "taken: external_id")
+    return Fault("gone") if reply.status == 404 else Fault("refused", f"refused: {reply.body['message']}")
+
+
+VERBS = Verbs(
+    wire=WIRE,
+    look=_look,
+    create=lambda wanted: Send("POST", "/customers", "/customers", wanted),
+    made=lambda body, _: str(body["id"]),
+    change=_change,
+    remove=lambda now: [Send("DELETE", f"/customers/{now['id']}", "/customers/{id}")],
+    fault=_fault,
+)
+
+
+def service(url: str, key: str = "mf_sk_test", **options: Any) -> Service:
+    return Service("MarginFront", f"{url}/v1", "MF_API_SECRET_KEY", key, {"x-api-key": key}, **options)
+
+
+# Plans ---------------------------------------------------------------------------------------------------------------
+
+
+def customer(number: int, **fields: Any) -> dict[str, Any]:
+    return {
+        "externalId": f"cus_{number:05}",
+        "name": f"Customer {number}",
+        "email": f"c{number}@x.example",
+        "netTerms": 30,
+        "timezone": "UTC",
+        "status": "active",
+        "metadata": {"n": number, "tags": ["a", "b"]},
+        **fields,
+    }
+
+
+def create(row: int, wanted: Record, **fields: Any) -> dict[str, Any]:
+    given = {"external_id": wanted.get("externalId"), "email": wanted.get("email"), **fields}
+    return {"row": row, "action": "create", "target": None, **given, "wanted": json.dumps(wanted), "found": None}
+
+
+def update(row: int, found: Record, **changes: Any) -> dict[str, Any]:
+    return _known(row, "update", found) | {"wanted": json.dumps({**found, **changes})}
+
+
+def delete(row: int, found: Record) -> dict[str, Any]:
+    return _known(row, "delete", found) | {"wanted": None}
+
+
+def _known(row: int, action: str, found: Record) -> dict[str, Any]:
+    known = {"external_id": found["externalId"], "email": found["email"], "found": json.dumps(found)}
+    return {"row": row, "action": action, "target": found["id"], **known}
+
+
+def write(folder: Path, rows: Sequence[Mapping[str, Any]], verbs_files: int = 2) -> list[Path]:
+    """The plan of these rows, in several files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    size = -(-len(rows) // verbs_files)
+    for at in range(0, len(rows), size):
+        files.append(folder / f"{at:06}.parquet")
+        pq.write_table(pa.Table.from_pylist(list(rows[at : at + size]), schema=REQUESTS), files[-1])
+    return files
+
+
+def send(url: str, folder: Path, **options: Any) -> Sent:
+    """Carry out the plan in a folder."""
+    given = {"verbs": VERBS, "service": service(url), "run_id": "run", "patience": QUICK, **options}
+    files = sorted(folder.glob("*.parquet"))
+    places = {"journal": folder / "journal.sqlite", "outcomes": folder / "outcomes"}
+    return carry_out(files, given.pop("verbs"), given.pop("service"), **places, **given)
+
+
+def outcomes(folder: Path) -> dict[int, tuple[str, str, str | None]]:
+    """Row → action, outcome, reason."""
+    found = pq.read_table(folder / "outcomes").to_pylist()
+    return {one["row"]: (one["action"], one["outcome"], one["reason"]) for one in found}
+
+
+# A process that dies -------------------------------------------------------------------------------------------------
+
+
+class NoJournal(Journal):
+    """What would happen without one."""
+
+    async def intend(self, intents: Sequence[Intent]) -> None:
+        await asyncio.sleep(0)
+
+    def settle(self, results: Sequence[Result]) -> None:
+        pass
+
+    def past(self, rows: Sequence[int]) -> Mapping[int, Past]:
+        return {}
+
+
+def _lives(url: str, folder: Path, seed: int, kills: int, journal: type[Journal]) -> int:
+    """Lives until one is not killed. A moment is anything that happens: before and after each request and each entry."""
+    chance = random.Random(seed)
+    for life in range(kills + 1):
+        child = os.fork()
+        if child == 0:
+            _live(url, folder, chance.randint(1, 400) if life < kills else 0, journal)
+        _, status = os.waitpid(child, 0)
+        if not os.WIFSIGNALED(status):
+            return os.waitstatus_to_exitcode(status)
+    return 1
+
+
+def _live(url: str, folder: Path, moments: int, journal: type[Journal]) -> None:
+    left = moments
+
+    def moment() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    class Mortal(HttpClient):
+        async def attempt(self, *given: Any, **named: Any) -> Answer:
+            moment()
+            answer = await super().attempt(*given, **named)
+            moment()
+            return answer
+
+    class Remembering(journal):  # type: ignore[misc, valid-type]
+        async def intend(self, intents: Sequence[Intent]) -> None:
+            moment()
+            await super().intend(intents)
+            moment()
+
+        def settle(self, results: Sequence[Result]) -> None:
+            moment()
+            super().settle(results)
+            moment()
+
+    sending.HttpClient, sending.Journal = Mortal, Remembering  # type: ignore[misc]
+    try:
+        send(url, folder)
+    except BaseException as error:
+        print(repr(error), file=sys.stderr, flush=True)
+        os._exit(1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    address, place, seeding, times, *off = sys.argv[1:]
+    sys.exit(_lives(address, Path(place), int(seeding), int(times), NoJournal if off else Journal))
