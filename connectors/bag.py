@@ -171,7 +171,7 @@ def _sorted_texts(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.D
     return pl.concat([fields, good, absent]), free
 
 
-# Filled --------------------------------------------------------------------------------------------------------------
+# Filled -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,6 @@ class Split:
 def apart(wire: Wire, metadata: pl.Series) -> Split:
     """Take canonical metadata apart: what goes to fields, what may stand in the bag as it is, and the rest."""
     count = len(metadata)
-    nothing = pl.repeat(None, count, dtype=pl.String, eager=True)
     if wire.bag.style == "texts":
         touched = metadata.is_not_null()
     else:
@@ -227,7 +226,7 @@ def apart(wire: Wire, metadata: pl.Series) -> Split:
         own,
         jsons.evaluated(pl.coalesce(pl.lit(jsons.joined(foreign.filter(free), count)), pl.lit(inner))),
         jsons.joined(foreign.filter(~free), count),
-        nothing.is_not_null().scatter(at.filter(~valid), True),
+        pl.repeat(False, count, dtype=pl.Boolean, eager=True).scatter(at.filter(~valid), True),
     )
 
 

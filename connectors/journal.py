@@ -147,6 +147,7 @@ class Journal:
 
     def withdraw(self, intents: Sequence[Intent]) -> None:
         """Forget those of which it is known that nothing was sent. Raises ConfigError."""
+        self.flush()
         with self._changing() as connection:
             connection.executemany(
                 "DELETE FROM intents WHERE row = ? AND try = ?", [(one.row, one.attempt) for one in intents]

@@ -89,13 +89,13 @@ def fits(kind: Kind, value: pl.Expr) -> pl.Expr:
 
 def plain(columns: pl.DataFrame) -> pl.DataFrame:
     """JSON strings → the text they hold."""
-    plain = columns.select(pl.all().str.strip_prefix('"').str.strip_suffix('"'))
+    bare = columns.select(pl.all().str.strip_prefix('"').str.strip_suffix('"'))
     escapes = columns.select(pl.all().str.contains("\\", literal=True).any())
     for name in (name for name in columns.columns if escapes[name].item()):
         at = columns[name].str.contains("\\", literal=True).fill_null(value=False).arg_true()
         read = asked("select json_extract_string(t, '$') as text from texts", texts=columns[name].gather(at))
-        plain = plain.with_columns(plain[name].scatter(at, read["text"]))
-    return plain
+        bare = bare.with_columns(bare[name].scatter(at, read["text"]))
+    return bare
 
 
 def text_of(values: pl.Series) -> pl.Series:
@@ -128,8 +128,8 @@ def inner_of(objects: pl.Series) -> pl.Series:
 def joined(entries: pl.DataFrame, count: int) -> pl.Series:
     """The entries of each object as pairs of JSON, null where it has none."""
     pairs = entries.select("at", pair=pl.concat_str(quoted(pl.col("key")), pl.lit(":"), "value"))
-    joined = pairs.group_by("at", maintain_order=True).agg(pl.col("pair").str.join(","))
-    return placed(joined["at"], joined["pair"], count)
+    found = pairs.group_by("at", maintain_order=True).agg(pl.col("pair").str.join(","))
+    return placed(found["at"], found["pair"], count)
 
 
 def placed(places: pl.Series, values: pl.Series, count: int) -> pl.Series:

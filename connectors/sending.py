@@ -465,8 +465,8 @@ class Sender:
             if wanted:
                 await self._verbs.prepare(self._ask, wanted)
             await self._look_many([row for row in batch if row.action != "create" or self._verbs.overwrites])
-            await self._journal.intend([self._intent(row) for row in batch])
             self._intended.update((row.row, row) for row in batch)
+            await self._journal.intend([self._intent(row) for row in batch])
             for job in self._jobs(batch):
                 await jobs.put(job)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from accounts import PROVIDERS
 from warehouse import Record, Warehouse, fates, write_csv
 
 from connectors import registry
@@ -139,7 +140,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_connector_is_tried_here() -> None:
-    assert set(ENDS) == set(CONNECTORS)
+    assert {*ENDS, *PROVIDERS} == set(CONNECTORS)
 
 
 def test_the_registry_is_sorted_and_named_once() -> None:
@@ -148,9 +149,13 @@ def test_the_registry_is_sorted_and_named_once() -> None:
 
 
 @pytest.mark.parametrize("kind", CONNECTORS)
+def test_an_example_leads_to_its_connector(kind: str) -> None:
+    assert registry.kind_of(CONNECTORS[kind].example) == kind
+
+
+@pytest.mark.parametrize("kind", ENDS)
 def test_an_address_leads_to_its_connector(kind: str, tmp_path: Path) -> None:
     assert registry.kind_of(ENDS[kind](tmp_path, NOWHERE)) == kind
-    assert registry.kind_of(CONNECTORS[kind].example) == kind
 
 
 @pytest.mark.parametrize("address", ["oracle://host/db", "jdbc:postgresql://host/db"])

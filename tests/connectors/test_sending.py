@@ -197,7 +197,6 @@ def test_it_is_left_alone_also_where_the_first_answer_was_lost(sandbox: Start, t
     before = there.state()
     write(tmp_path, [create(0, customer(0, name="Ours"))])
     there.weather(cut_before=1, methods=["POST"])
-    threading.Timer(0.3, there.weather).start()
     send(there.url, tmp_path)
     assert outcomes(tmp_path) == {0: ("create", "stale", "created")}
     assert there.state() == before
@@ -214,7 +213,7 @@ def test_one_refusal_spares_the_rest(sandbox: Start, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_looked_up_is_not_sent_again(sandbox: Start, tmp_path: Path) -> None:
-    there = sandbox("marginfront", weather={"cut_after": 1, "methods": ["POST"]})
+    there = sandbox("marginfront", weather={"cut_after": 1, "methods": ("POST",)})
     write(tmp_path, [create(0, {"name": "Nobody"})])
     send(there.url, tmp_path)
     assert outcomes(tmp_path)[0][1] == "unknown"

@@ -210,6 +210,17 @@ def test_fields_without_a_home_are_metadata() -> None:
     assert (row["external_id"], row["aliases"], row["status"]) == ("e1", '["a1"]', "cancelled")
 
 
+def test_what_the_bag_says_of_a_field_stands_above_the_field() -> None:
+    record = {
+        "id": "s1",
+        "title": "A",
+        "logo": "native",
+        "fields": {"strings.logo": "in the bag", "strings.score": "5"},
+    }
+    metadata = decode(STRINGS, [json.dumps([{**record, "score": 7}])]).records["metadata"][0]
+    assert metadata == '{"strings.logo":"in the bag","strings.score":"5"}'
+
+
 def test_a_field_nobody_documented_is_kept_and_counted() -> None:
     records = [
         {**ACME, "new": [1, None]},
@@ -427,6 +438,38 @@ def test_a_bag_of_text_holds_text() -> None:
         "short": "v",
         "strings.foo": "f",
     }
+
+
+def test_text_just_short_enough_stands_in_a_bag_of_text() -> None:
+    bag = sent(STRINGS, metadata=json.dumps({"k" * 30: "v" * 25, 'é"' * 5: '🚀"\\' * 8}), city="c" * 25)["fields"]
+    assert (bag["k" * 30], bag['é"' * 5], bag["canon_city"]) == ("v" * 25, '🚀"\\' * 8, "c" * 25)
+
+
+@pytest.mark.parametrize(
+    ("provider", "its_id", "canon"),
+    [
+        *(
+            (None, None, {}),
+            ("marginfront", "m1", {}),
+            ("metronome", "m1", {"provider": "metronome", "provider_id": "m1"}),
+        ),
+        *(
+            (None, "m1", {"provider": None, "provider_id": "m1"}),
+            ("elsewhere", None, {"provider": "elsewhere", "provider_id": None}),
+        ),
+    ],
+)
+def test_the_origin_of_a_record(provider: str | None, its_id: str | None, canon: dict[str, str | None]) -> None:
+    bag = sent(provider=provider, provider_id=its_id)["metadata"]
+    assert {key.removeprefix("canon_"): value for key, value in bag.items() if "provider" in key} == canon
+
+
+@pytest.mark.parametrize("name", ["Acme", "[]", "{}", "null", '""'])
+def test_what_a_native_place_says_too_much_is_taken_back(name: str) -> None:
+    fields = (Field("id", home="provider_id", settable=False), Field("n", home="name"))
+    legal = Field("legal", home="legal_name", write=pl.coalesce("legal_name", "name"))
+    body = sent(Wire("w", "W", (*fields, legal), Bag("extra")), name=name)
+    assert body == {"n": name, "legal": name, "extra": {"canon_legal_name": None}}
 
 
 def test_instants_keep_their_microseconds() -> None:
