@@ -32,7 +32,7 @@ from connectors.customer_table import DELETED, RUN, TYPE_OF, Column, Stored, Tar
 from connectors.errors import ConfigError, shown
 from connectors.sending import REQUESTS, Sent, Verbs, carry_out
 from schemas.customer import COLUMNS
-from schemas.wire import ORIGIN, OWN
+from schemas.wire import ORIGIN, OWN, SPILLED
 
 _BATCH: Final = 20_000
 _DELETE: Final = 1 << 63
@@ -243,9 +243,29 @@ class AccountTable:
         counts = dict.fromkeys(("create", "update", "unchanged", "refused", "ambiguous"), 0)
         counts |= dict(run.execute("SELECT action, count(*) FROM _plan GROUP BY action").fetchall())
         changed = run.execute("SELECT f, count(*) FROM (SELECT unnest(changed) AS f FROM _plan) GROUP BY f").fetchall()
+        notes = (*notes, *self._told(load, counts, plan.counts["delete"]))
         return dataclasses.replace(
-            plan, counts={**counts, "delete": plan.counts["delete"]}, changed_fields=dict(sorted(changed))
+            plan, notes=notes, counts={**counts, "delete": plan.counts["delete"]}, changed_fields=dict(sorted(changed))
         )
+
+    def _told(self, load: Load, counts: Mapping[str, int], deletes: int) -> Iterator[str]:
+        """What a person should know of the plan: how much there is to do, and what has no place of its own."""
+        wire, verbs = self._api.wire, self._verbs(self._address)
+        bulk, looks = verbs.bulk, verbs.looks
+        creates, updates = counts["create"], counts["update"]
+        together = bulk.size if bulk else 1
+        writes = math.ceil(creates / together) + deletes
+        writes += math.ceil(updates / together) if bulk and bulk.changes else updates
+        reads = math.ceil((updates + deletes) / (looks.size if looks else 1))
+        if writes:
+            paces = [pace for method, pace in self._service.per_second.items() if method != "GET"]
+            paces += [self._pace] if self._pace else []
+            slowest = min(paces, default=None)
+            took = f", {_duration(writes / slowest)} at {slowest:,.2g} a second" if slowest else ""
+            yield f"{writes + reads:,} calls are needed{took}"
+        spilled = [name for name in load.survivors.columns if name in SPILLED and name not in (*wire.native, *ORIGIN)]
+        if spilled and creates + updates:
+            yield f"kept in {wire.bag.name}, for want of a place of their own: {', '.join(spilled)}"
 
     def _target(self) -> Target:
         stored = [
@@ -414,6 +434,10 @@ def _notes(sent: Sent) -> Iterator[str]:
     for outcome in ("refused", "stale", "unknown", "left"):
         if count := sent.counts.get(("delete", outcome), 0):
             yield f"{count:,} customers that were to be removed are {outcome}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
 
 
 def _read_as(name: str) -> str:

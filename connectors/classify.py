@@ -114,7 +114,7 @@ class Classifier:
         self._compare()
         self._refuse_what_the_table_refuses()
         self._find_gone()
-        if self._load.verify:
+        if self._load.compare:
             self._write_found()
         run.execute(
             f"COPY (SELECT row, action, reason, changed FROM _plan) TO {literal(rows)} (FORMAT parquet)"

@@ -175,7 +175,7 @@ class Load:
     """Crosswalks of earlier runs of the same state directory: what this tool once wrote."""
     remove_for_good: bool = False
     """Mirror may do at a provider what cannot be undone."""
-    verify: bool = False
+    compare: bool = False
     """What is there is written down beside the plan, for a person to compare: `found.parquet` (row, and the fields of
     the records that differ, as text) and `extra.parquet` (external_id, email of customers that the source lacks)."""
 

@@ -17,6 +17,7 @@ import ipaddress
 import random
 import ssl
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,6 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import tenacity
-from aiolimiter import AsyncLimiter
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -44,8 +44,10 @@ IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 ANY: Final = "*"
 """Among the limits of methods: of all calls together."""
 
-_OF_LIMIT: Final = 0.97
+_OF_LIMIT: Final = 0.98
 """What is used of a limit: the other side counts calls as they arrive, some of them late and close together."""
+_MADE_UP: Final = 0.1
+"""Seconds of lateness for which a pace makes up. A loop that wakes late would stay behind its rate otherwise."""
 _PASSING: Final = (408, 425, 429)
 """Statuses below 500 that say: later."""
 _IDLE_SECONDS: Final = 4.0
@@ -182,6 +184,35 @@ class _Call:
     """Its turn was waited for before."""
 
 
+class Pace:
+    """So many turns a second and no more, evenly spread. On one event loop.
+
+    A bucket that leaks (aiolimiter's) does not do: a full one goes out on top of the rate, which the other side
+    answers 429, and a small one stays 5 % behind the rate on a machine that has other work.
+    """
+
+    def __init__(self, rate: float) -> None:
+        turns = max(1, int(rate))
+        self._gap = 1 / (rate * _OF_LIMIT)
+        self._window = turns * self._gap
+        self._given: deque[float] = deque(maxlen=turns)
+        """When the last turns were given, as many as there may be in a window."""
+        self._next: float | None = None
+
+    async def turn(self) -> None:
+        """Returns when it is this caller's turn, in the order in which they asked."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        at = now if self._next is None else max(self._next, now - _MADE_UP)
+        self._next = at + self._gap
+        while (left := self._earliest(at) - loop.time()) > 0:
+            await asyncio.sleep(left)
+        self._given.append(loop.time())
+
+    def _earliest(self, at: float) -> float:
+        return max(at, self._given[0] + self._window) if len(self._given) == self._given.maxlen else at
+
+
 class HttpClient:
     """Talks to one service with one key. Lives on one event loop: `async with HttpClient(...) as client`."""
 
@@ -192,18 +223,13 @@ class HttpClient:
         self.traffic = Traffic()
         self._session: aiohttp.ClientSession
         self._proxy = _proxy_for(service)
-        self._limiters: dict[str, AsyncLimiter] = {}
+        self._paces: dict[str, Pace] = {}
         self._open_at = 0.0
         self._paused_at = 0.0
         self._streak = 0
 
     async def __aenter__(self) -> HttpClient:
-        # A small bucket: aiolimiter lets a full one through on top of the rate. Of one call only it would not make up
-        # for a loop that wakes late, and stay behind the rate.
-        for method, limit in self.service.per_second.items():
-            rate = limit * _OF_LIMIT
-            bucket = max(2.0, rate / 50)
-            self._limiters[method] = AsyncLimiter(bucket, bucket / rate)
+        self._paces = {name: Pace(rate) for name, rate in self.service.per_second.items()}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=self.in_flight, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=300, use_dns_cache=True
@@ -390,11 +416,14 @@ class HttpClient:
     async def turn(self, method: str) -> None:
         """Wait until a request may go out: the pause of all, then the pace."""
         loop = asyncio.get_running_loop()
-        while (left := self._open_at - loop.time()) > 0:
-            await asyncio.sleep(left)
-        for name in (method, ANY):
-            if name in self._limiters:
-                await self._limiters[name].acquire()
+        while True:
+            while (left := self._open_at - loop.time()) > 0:
+                await asyncio.sleep(left)
+            for name in (method, ANY):
+                if pace := self._paces.get(name):
+                    await pace.turn()
+            if self._open_at <= loop.time():
+                return
 
     def _pause_all(self, seconds: float) -> None:
         now = asyncio.get_running_loop().time()

@@ -93,18 +93,19 @@ async def _look(ask: Ask, who: Who) -> Record | None:
         if not reply.ok:
             raise Blind
         return _customer(reply.body)
-    if who.external_id is not None:
-        return next(
-            iter(await _search(ask, who.external_id, lambda one: one.get("externalId") == who.external_id)), None
-        )
-    return await _look_by_email(ask, who)
+    if who.external_id is None:
+        return await _look_by_email(ask, who)
+    found = await _search(ask, who.external_id, lambda one: one.get("externalId") == who.external_id)
+    return found[0] if found else None
 
 
 async def _look_by_email(ask: Ask, who: Who) -> Record | None:
-    """E-mails are neither unique nor searched: the name is searched for. Somebody with an external id is another one."""
+    """E-mails are neither unique nor searched for: the name is. A customer with an external id is another one."""
     name, email = who.record.get("name"), str(who.email).strip().lower()
-    if who.record.get("externalId") or not name:
+    if who.record.get("externalId"):
         return None
+    if not name:
+        raise Blind
 
     def fits(one: Record) -> bool:
         return not one.get("externalId") and str(one.get("email")).strip().lower() == email
@@ -112,7 +113,7 @@ async def _look_by_email(ask: Ask, who: Who) -> Record | None:
     found = await _search(ask, name, fits, only=False)
     if len(found) > 1:
         raise Several
-    return next(iter(found), None)
+    return found[0] if found else None
 
 
 async def _search(ask: Ask, text: str, fits: Callable[[Record], bool], *, only: bool = True) -> list[Record]:
@@ -143,7 +144,8 @@ def _page(body: Any) -> tuple[list[Record], bool, int]:
     """Customers, whether there are more, and how many there are, as far as it is said."""
     if isinstance(body, list):
         return body, len(body) == _PAGE, 0
-    return body["data"], bool(body["hasMore"]), int(body.get("totalResults") or 0)
+    customers = body["data"]
+    return customers, bool(body.get("hasMore", len(customers) == _PAGE)), int(body.get("totalResults") or 0)
 
 
 def _create(wanted: Record) -> Send:

@@ -83,6 +83,8 @@ class Who:
     email: str | None = None
     record: Record = field(default_factory=dict)
     """What it should be (of one that is to be created), or what it was when it was read."""
+    maybe: bool = False
+    """Something of it was sent, and what came of that is not known."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,9 @@ class Bulk:
     outcomes: Callable[[Any, Sequence[Record]], Sequence[Made | Fault | None]]
     """(Body of the 2xx, records) → one outcome for each, in their order; None: the answer says nothing of it, it is
     looked up."""
-    changes: bool = False
-    """It is an upsert: updates go in it, too."""
+    changes: Callable[[Record, Record], Record | None] | None = None
+    """It is an upsert: (as it is now, as it should be) → the record to send that makes one of the other; None: this
+    change does not go in it. Without it only creates do."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,11 @@ class Verbs:
     looks: Looks | None = None
     overwrites: bool = False
     """A create of what is there overwrites it (an upsert): creates are looked for, too, before they are sent."""
+    heard: Callable[[Send, Reply], Reply] = lambda _, reply: reply
+    """(A request of one row, its answer) → what that answer says: a 2xx by which the row is refused is made a 4xx."""
+    compared: Callable[[Record], Record] = lambda record: record
+    """A record as it is compared with what it was and what it should be: without what the provider derives from the
+    rest or spells in its own way. That of a delete, which should be nothing, is empty."""
     prepare: Callable[[Ask, Sequence[Record]], Awaitable[None]] = _nothing
     """Called with the wanted records of some hundred rows before any of them is sent (Metronome registers keys)."""
 
@@ -349,11 +357,11 @@ class _Row:
     def who(self) -> Who:
         """By what it is looked for. Raises Blind."""
         if self.target is not None:
-            return Who(id=self.target, record=self.found)
+            return Who(id=self.target, record=self.found, maybe=self.maybe)
         if self.external_id is not None:
-            return Who(external_id=self.external_id, record=self.wanted)
+            return Who(external_id=self.external_id, record=self.wanted, maybe=self.maybe)
         if self.email is not None:
-            return Who(email=self.email, record=self.wanted)
+            return Who(email=self.email, record=self.wanted, maybe=self.maybe)
         raise Blind
 
 
@@ -514,7 +522,7 @@ class Sender:
             yield together[at : at + bulk.size] if bulk else []
 
     def _goes_in_bulk(self, row: _Row, bulk: Bulk) -> bool:
-        return row.action == "create" or (row.action == "update" and bulk.changes)
+        return row.action == "create" or (row.action == "update" and bulk.changes is not None)
 
     # Working
 
@@ -565,14 +573,13 @@ class Sender:
 
     async def _create(self, row: _Row) -> Result:
         verbs, tries, why = self._verbs, 0, ""
-        send = verbs.create(row.wanted)
         while tries < _TRIES:
             if row.maybe or verbs.overwrites:
                 now = await self._look(row)
                 if now is not None:
                     return await self._there(row, now)
             try:
-                reply = await self._once(row, send)
+                reply = await self._once(row, verbs.create(row.wanted))
                 if reply.ok:
                     return Result(row.row, "done", None, verbs.made(reply.body, row.wanted))
                 result = await self._refused(row, fault := verbs.fault(reply))
@@ -608,7 +615,8 @@ class Sender:
 
     async def _there(self, row: _Row, now: Record) -> Result:
         """A customer that was to be created is there."""
-        if not row.maybe or not all(_alike(now.get(name), row.wanted.get(name)) for name in self._foreseen):
+        there, wanted = self._verbs.compared(now), self._verbs.compared(row.wanted)
+        if not row.maybe or not all(_alike(there.get(name), wanted.get(name)) for name in self._foreseen):
             return Result(row.row, "stale", "created", self._id(now))
         row.looked, row.now, row.found, row.target = True, now, now, self._id(now)
         return await self._walk(row)
@@ -656,11 +664,15 @@ class Sender:
 
     def _moved(self, row: _Row, now: Record) -> list[str]:
         """Fields that are neither what the plan found nor, if it may have been sent, what it wants."""
+        now, found, wanted = (self._verbs.compared(one) for one in (now, row.found, row.wanted))
+
+        def may_be_ours(name: str) -> bool:
+            return name not in self._foreseen or _between(now.get(name), found.get(name), wanted.get(name))
+
         return [
             name
             for name in self._settable
-            if not same(now.get(name), row.found.get(name))
-            and not (row.maybe and _between(now.get(name), row.found.get(name), row.wanted.get(name)))
+            if not same(now.get(name), found.get(name)) and not (row.maybe and may_be_ours(name))
         ]
 
     def _id(self, record: Record) -> str:
@@ -677,15 +689,15 @@ class Sender:
             rows = await self._unsent(rows)
             if not rows:
                 return
-            wanted = [row.wanted for row in rows]
+            sent = [self._in_bulk(row, bulk) or row.wanted for row in rows]
             try:
-                reply = await self._once_for(rows, bulk.send(wanted))
+                reply = await self._once_for(rows, bulk.send(sent))
             except _Lost:
                 tries = await self._again(tries)
                 continue
             if not reply.ok:
                 break  # something of it cannot be taken at all: one by one it shows what
-            rows = await self._outcomes(rows, _of_bulk(bulk, reply, wanted))
+            rows = await self._outcomes(rows, _of_bulk(bulk, reply, sent))
             tries = await self._again(tries) if rows else tries
         await self._all(self._alone(row) for row in rows)
 
@@ -705,12 +717,10 @@ class Sender:
 
     async def _apart(self, row: _Row, fault: Fault) -> None:
         """A row that was refused among many."""
-        if row.action == "update":
-            self._settle(Result(row.row, "refused", fault.reason or fault.kind, row.target))
-        elif fault.kind == "refused":
-            self._settle(Result(row.row, "refused", fault.reason or "refused"))
+        if fault.kind == "refused":
+            self._settle(Result(row.row, "refused", fault.reason or "refused", row.target))
         else:
-            await self._alone(row, fault)
+            await self._alone(row, fault if row.action == "create" else None)
 
     async def _unsent(self, rows: list[_Row]) -> list[_Row]:
         """Those that may go out in bulk; those of which something is there, or moved, are seen to one by one."""
@@ -727,7 +737,15 @@ class Sender:
             return False
         if row.action == "create":
             return row.now is None
-        return row.now is not None and not self._moved(row, row.now)
+        return row.now is not None and not self._moved(row, row.now) and bool(self._in_bulk(row, self._verbs.bulk))
+
+    def _in_bulk(self, row: _Row, bulk: Bulk | None) -> Record | None:
+        """What is sent of a row among others; None: it does not go in bulk, or there is nothing to do."""
+        if row.action == "create":
+            return row.wanted
+        if bulk is None or bulk.changes is None or row.now is None or not self._verbs.change(row.now, row.wanted):
+            return None
+        return bulk.changes(row.now, row.wanted)
 
     async def _all(self, works: Iterable[Awaitable[None]]) -> None:
         """Side by side, to the end of each; then the first error, if there was one."""
@@ -764,7 +782,7 @@ class Sender:
 
     async def _once(self, row: _Row, send: Send, following: bool = False) -> Reply:
         """Send something of a row, its intent on disk. Raises _Lost."""
-        return await self._once_for([row], send, following)
+        return self._verbs.heard(send, await self._once_for([row], send, following))
 
     async def _once_for(self, rows: Sequence[_Row], send: Send, following: bool = False) -> Reply:
         spent = [row for row in rows if row.spent and not following]

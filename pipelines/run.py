@@ -373,6 +373,7 @@ class _Run:
         self._merges: dict[str, int] = {"external_id": 0, "email": 0}
         self._plan: Plan | None = None
         self._outcomes: Outcomes | None = None
+        self._files: dict[str, Path] = {}
         self._columns: ColumnMap | None = None
         self._wire: list[str] = []
 
@@ -419,7 +420,7 @@ class _Run:
         workspace = self._directory.path / "verify"
         shutil.rmtree(workspace, ignore_errors=True)
         workspace.mkdir(mode=0o700)
-        load = dataclasses.replace(self._identify(columns), workspace=workspace, verify=True)
+        load = dataclasses.replace(self._identify(columns), workspace=workspace, compare=True)
         with self._timed("compare", None):
             self._plan = table.plan(load)
         self._directory.secure()
@@ -563,6 +564,7 @@ class _Run:
             crosswalk=settings.crosswalk,
             history=tuple(stage.crosswalks(settings.state_dir, shown(settings.destination), self._directory.run_id)),
             remove_for_good=settings.remove_for_good,
+            compare=self._directory.stands_alone,
         )
 
     def _advanced(self, done: int, total: int) -> None:
@@ -635,6 +637,9 @@ class _Run:
                 if agreed is not None:
                     self._must_be_as_agreed(agreed, plan)
                 done = self._planned(plan)
+                if self._directory.stands_alone and agreed is None:
+                    self._files["changes"] = self._directory.path / "changes.csv"
+                    _differing(load.workspace, plan, load.survivors).write_csv(self._files["changes"])
                 # What an earlier plan took back is gone from the warnings.
                 done["retracted"] = dict(Counter(done["retracted"]) + earlier)
                 self._directory.finish(PLAN_STEP, done)
@@ -727,7 +732,7 @@ class _Run:
 
     def _end(self, started: float, status: report.Status | None, error: TranshipError | None) -> Report:
         settings, tally, directory = self._settings, self._tally, self._directory
-        files = directory.collect_findings(self._wire) if status != "failed" else {}
+        files = self._files | (directory.collect_findings(self._wire) if status != "failed" else {})
         counts = self._counts()
         if status is None:
             if counts.balance():
@@ -794,13 +799,18 @@ def _decisions(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select("row", "action", "reason", changed=pl.col("changed").list.sort().list.join(","))
 
 
-def _verified(directory: RunDirectory, workspace: Path, plan: Plan, survivors: Survivors) -> Verification:
+def _differing(workspace: Path, plan: Plan, survivors: Survivors) -> pl.DataFrame:
+    """Where source and destination differ, from what the plan has left in its workspace."""
     found, extra = (
         pl.scan_parquet(file) if file.exists() else None
         for file in (workspace / f"{name}.parquet" for name in ("found", "extra"))
     )
     differing = verification.differences(pl.scan_parquet(plan.rows), survivors.scan(), found, extra)
-    whole = differing.collect(engine="streaming")
+    return differing.collect(engine="streaming")
+
+
+def _verified(directory: RunDirectory, workspace: Path, plan: Plan, survivors: Survivors) -> Verification:
+    whole = _differing(workspace, plan, survivors)
     files = {}
     if whole.height:
         files["differences"] = directory.path / "differences.csv"
@@ -814,7 +824,7 @@ def _verified(directory: RunDirectory, workspace: Path, plan: Plan, survivors: S
             "equal": plan.counts["unchanged"],
             "different": plan.counts["update"],
             "only_in_source": plan.counts["create"],
-            "only_at_destination": 0 if extra is None else extra.select(pl.len()).collect().item(),
+            "only_at_destination": whole.filter(what="only_at_destination").height,
             "refused": plan.counts["refused"] + plan.counts["ambiguous"],
         },
         different_fields=dict(plan.changed_fields),

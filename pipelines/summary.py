@@ -76,7 +76,10 @@ def _says(code: str) -> str:
 
 
 def _places(report: Report) -> list[str]:
-    named = {"rejects": "rejected lines, with reasons", "page": "report"}
+    named = {
+        **{"rejects": "rejected lines, with reasons", "changes": "what would change, field by field"},
+        **{"failed": "failed, with reasons", "unprocessed": "not begun", "crosswalk": "who is who", "page": "report"},
+    }
     return [f"{named[name]}: {report.files[name]}" for name in named if name in report.files]
 
 

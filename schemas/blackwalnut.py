@@ -20,8 +20,8 @@ WIRE = Wire(
         Field(
             "name",
             home="name",
-            read=pl.coalesce("name", "email"),
-            write=pl.when(pl.col("name") != pl.col("email")).then("name"),
+            read=pl.when(pl.col("name").str.strip_chars() != "").then("name").otherwise("email"),
+            write=pl.when(pl.col("name").ne_missing(pl.col("email"))).then("name"),
         ),
         Field("external_id", home="external_id"),
         Field("created_at", home="created_at", settable=False, made=True),

@@ -40,7 +40,13 @@ WIRE = Wire(
     fields=(
         # Your own id, and the only one there is.
         Field("id", home="external_id", required=True, always=True),
-        Field("name", home="name"),
+        # One of the two is enough; every canonical customer has a name, and the e-mail stands in for it.
+        Field(
+            "name",
+            home="name",
+            read=pl.when(pl.col("name").str.strip_chars() != "").then("name").otherwise("email"),
+            write=pl.when(pl.col("name").ne_missing(pl.col("email"))).then("name"),
+        ),
         Field("email", home="email"),
         Field("created_date", home="created_at", required=True),
         # Codes come in both cases.

@@ -142,7 +142,11 @@ WIRE = Wire(
         Field(
             "display_name",
             read=pl.when(_said(pl.col("display_name")).is_null() & _NAME.is_not_null()).then(pl.lit('""')),
-            write=_unless((pl.col("metrifox.display_name") == "") & pl.col("name").eq(_WRITTEN_FULL), pl.col("name")),
+            write=_unless(
+                ((pl.col("metrifox.display_name") == "") & pl.col("name").eq(_WRITTEN_FULL))
+                | (pl.col("name").eq(pl.col("email")) & _WRITTEN_FULL.is_null()),
+                pl.col("name"),
+            ),
         ),
         Field("legal_number"),
         Field("tax_identification_number", home="tax_id"),
@@ -235,7 +239,8 @@ WIRE = Wire(
     ),
     bag=Bag("metadata"),
     reads={
-        "name": _NAME,
+        # No name is demanded; every canonical customer has one, and the e-mail stands in for it.
+        "name": pl.coalesce(_NAME, "primary_email"),
         "billing_contact_name": _contact_name(_PEOPLE),
         "billing_contact_email": _BILLING_EMAIL,
         "net_terms": _days(_TERMS),

@@ -87,11 +87,10 @@ def keys(rows: list[dict[str, Any]]) -> list[str]:
 # Pages -----------------------------------------------------------------------------------------------------------
 
 
-def test_pages_are_numbered_and_the_newest_come_first(metrifox: Sandbox, read: Read) -> None:
-    for n in range(5):
-        create(metrifox, str(n))
+def test_pages_are_numbered_and_the_newest_come_first(sandbox: Start, read: Read) -> None:
+    metrifox = sandbox("metrifox", seed=5)
     metrifox.record()
-    assert keys(read(metrifox, "?page_size=2")) == ["4", "3", "2", "1", "0"]
+    assert keys(read(metrifox, "?page_size=2")) == [f"cus_{n:09}" for n in (4, 3, 2, 1, 0)]
     asked = [noted["path"] for noted in metrifox.calls()]
     assert asked[0] == f"{CUSTOMERS}?page=1&per_page=2"
     assert sorted(asked) == [f"{CUSTOMERS}?page={page}&per_page=2" for page in (1, 2, 3)]
@@ -194,14 +193,16 @@ def test_a_list_in_bad_weather_comes_whole(sandbox: Start, read: Read, archived:
 # Archived customers ----------------------------------------------------------------------------------------------
 
 
-def test_archived_customers_come_only_where_they_are_wanted(metrifox: Sandbox, opened: Open, tmp_path: Path) -> None:
-    for key in ("here", "gone", "also"):
-        create(metrifox, key, metadata={"note": '"metrifox.archived_at":"x"', "deep": {"metrifox.archived_at": 1}})
-    call(metrifox, "POST", "/gone/archive")
+def test_archived_customers_come_only_where_they_are_wanted(sandbox: Start, opened: Open, tmp_path: Path) -> None:
+    metrifox = sandbox("metrifox", seed=3)
+    here, gone, also = (record["customer_key"] for record in metrifox.state())
+    misleading = {"note": '"metrifox.archived_at":"x"', "deep": {"metrifox.archived_at": 1}}
+    call(metrifox, "PATCH", f"/{here}", {"metadata": misleading})
+    call(metrifox, "POST", f"/{gone}/archive")
     source = opened(metrifox)
     (part,) = source.parts(tmp_path / "pages")
     batch = part.read()
-    assert batch.records["external_id"].to_list() == ["also", "here"]
+    assert batch.records["external_id"].to_list() == [also, here]
     assert batch.lines.to_list() == [1, 3]
     assert source.layouts()[0].notes == ("1 archived customers were left out; --include-archived reads them, too",)
     # What has been read without them is not what would be read with them.

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from wires import STRINGS, typed
+from wires import PROVIDERS, STRINGS, typed
 
 from connectors.errors import Malformed
 from connectors.wire import BROKEN, REFUSED, decode, encode
@@ -239,12 +239,29 @@ def test_a_field_nobody_documented_is_kept_and_counted() -> None:
     assert decoded.records["name"].to_list() == ["Acme"] * 4
 
 
-def test_the_email_stands_in_for_a_name_where_a_customer_may_have_none() -> None:
-    assert read({"id": "b1", "email": "a@b.co"}, wire=BLACKWALNUT)[0]["name"] == "a@b.co"
-    assert sent(BLACKWALNUT, email="a@b.co", name="a@b.co") == {
-        "email": "a@b.co",
-        "metadata": {"canon": {"created_at": None}},
-    }
+NAMELESS = {
+    "blackwalnut": {"id": "b1", "email": "a@b.co"},
+    "growpanel": {"id": "g1", "email": "a@b.co", "created_date": "2020-01-01T00:00:00Z", "country": "SE"},
+    "metrifox": {"id": "m1", "customer_key": "k", "customer_type": "BUSINESS", "primary_email": "a@b.co"},
+}
+
+
+@pytest.mark.parametrize(
+    "wire", [wire for wire in PROVIDERS if wire.provider in NAMELESS], ids=lambda wire: wire.provider
+)
+def test_the_email_stands_in_for_a_name_where_a_customer_may_have_none(wire: Wire) -> None:
+    record = NAMELESS[wire.provider]
+    decoded = decode(wire, [json.dumps([record])]).records
+    assert decoded["name"].to_list() == ["a@b.co"]
+    body = json.loads(encode(wire, typed(decoded), {"data_source": "ds_main"}).bodies[0])
+    assert set(body) - {"data_source", wire.bag.name, wire.id} == set(record) - {"id"}
+
+
+@pytest.mark.parametrize("wire", [BLACKWALNUT, PROVIDERS[1]], ids=lambda wire: wire.provider)
+def test_a_blank_name_is_none(wire: Wire) -> None:
+    assert decode(wire, [json.dumps([{**NAMELESS[wire.provider], "name": " "}])]).records["name"].to_list() == [
+        "a@b.co"
+    ]
 
 
 def test_a_key_that_stands_in_metadata_twice_does_no_harm() -> None:
