@@ -105,25 +105,26 @@ def _sorted_out(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.Dat
     return _sorted_json(wire, entries)
 
 
+_NO_SPILL: Final = pl.DataFrame(schema={"at": pl.UInt32, "name": pl.String, "value": pl.String})
+
+
 def _sorted_json(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    named = entries.with_columns(
-        name=pl.col("key").replace_strict(_reserved(wire), default=None, return_dtype=pl.String)
+    reserved = _reserved(wire)
+    named = entries["key"].is_in(list(reserved))
+    texts, others, free = [_NO_SPILL], [_NO_SPILL], [entries.filter(~named)]
+    for (key,), some in entries.filter(named).partition_by("key", as_dict=True).items():
+        name, kind = reserved[key], _kind_of(reserved[key])
+        is_ours = jsons.fits(kind, pl.col("value"))
+        if name != _OVERFLOW:
+            is_ours |= pl.col("value") == "null"
+        (texts if kind == "text" else others).append(
+            some.filter(is_ours).select("at", name=pl.lit(name), value="value")
+        )
+        free.append(some.filter(~is_ours))
+    text, other = (
+        pl.concat(frames).with_columns(pl.when(pl.col("value") != "null").then("value")) for frames in (texts, others)
     )
-    by_kind: dict[Kind, list[str]] = {}
-    for field in _reserved(wire).values():
-        by_kind.setdefault(_kind_of(field), []).append(field)
-    name, value = pl.col("name"), pl.col("value")
-    is_ours = (value == "null") & (name != _OVERFLOW)
-    for kind, names in by_kind.items():
-        is_ours |= name.is_in(names) & jsons.fits(kind, value)
-    is_ours = is_ours & name.is_not_null()
-    named = named.with_columns(is_ours=is_ours.fill_null(value=False))
-    ours = named.filter("is_ours")
-    text = ours["name"].is_in(by_kind["text"])
-    values = ours["value"].set(ours["value"] == "null", None)
-    at = text.arg_true()
-    values = values.scatter(at, jsons.text_of(values.gather(at)))
-    return ours.select("at", "name", values), named.filter(~pl.col("is_ours")).select("at", "key", "value")
+    return pl.concat([text.with_columns(jsons.text_of(text["value"])), other]), pl.concat(free)
 
 
 def _sorted_texts(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -148,7 +149,8 @@ def _sorted_texts(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.D
             parts.with_columns(jsons.text_of(parts["value"]))
             .sort("at", "name", "number")
             .group_by("at", "name", maintain_order=True)
-            .agg(pl.col("value").str.join(""))
+            .agg("value")
+            .with_columns(pl.col("value").list.join(""))
         )
         # One value in a whole piece stands before what was left of one in parts.
         rivals = ours.filter(pl.col("at").is_in(joined["at"].implode()))

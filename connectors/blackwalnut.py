@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from connectors.api import Address, Api
 from connectors.pages import Envelope, Listing, Numbered
-from connectors.sending import Ask, Blind, Fault, Record, Reply, Send, Several, Verbs, Who, same
+from connectors.sending import Ask, Blind, Fault, Locked, Record, Reply, Send, Several, Verbs, Who, same
 from schemas.blackwalnut import WIRE
 
 _PAGE: Final = 100
@@ -96,9 +96,12 @@ class _App:
         if not reply.ok:
             raise Blind
         customer = _customer(reply.body)
-        # In which case e-mails are compared there is not documented.
-        is_it = who.email is None or str(customer["email"]).lower() == who.email.lower()
-        return customer if is_it else None
+        if who.email is not None and str(customer["email"]).lower() != who.email.lower():
+            return None
+        if who.maybe and customer["external_id"] and who.id is None and not who.record.get("external_id"):
+            # What was sent has none: somebody else was quicker.
+            raise Locked("taken: email")
+        return customer
 
     async def _look_by_external_id(self, ask: Ask, external_id: str) -> Record | None:
         """By the list and not by `by-external-id`: that external ids are unique is not documented, and a list shows it

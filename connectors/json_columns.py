@@ -128,7 +128,8 @@ def inner_of(objects: pl.Series) -> pl.Series:
 def joined(entries: pl.DataFrame, count: int) -> pl.Series:
     """The entries of each object as pairs of JSON, null where it has none."""
     pairs = entries.select("at", pair=pl.concat_str(quoted(pl.col("key")), pl.lit(":"), "value"))
-    found = pairs.group_by("at", maintain_order=True).agg(pl.col("pair").str.join(","))
+    # Far quicker than to join within the groups.
+    found = pairs.group_by("at", maintain_order=True).agg("pair").with_columns(pl.col("pair").list.join(","))
     return placed(found["at"], found["pair"], count)
 
 

@@ -28,7 +28,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.errors import ConfigError, ConnectorError, Unreachable
+from connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
 from connectors.http import ANY, Background, HttpClient, Patience, Service, Traffic, Unanswered
 from connectors.journal import Intent, Journal, Result, digest
 from schemas.wire import Wire
@@ -194,7 +194,10 @@ def same(one: Any, other: Any) -> bool:
     """Whether two JSON values say the same: null, absent, [] and {} do, and the order of keys says nothing."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return all(same(one.get(key), other.get(key)) for key in {**one, **other})
-    return bool(one == other) or (_blank(one) and _blank(other))
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    # In Python True is 1.
+    return bool(one == other and isinstance(one, bool) == isinstance(other, bool)) or (_blank(one) and _blank(other))
 
 
 def _blank(value: Any) -> bool:
@@ -471,7 +474,7 @@ class Sender:
             batch = await self._left(batch)
             wanted = [row.wanted for row in batch if row.action != "delete"]
             if wanted:
-                await self._verbs.prepare(self._ask, wanted)
+                await self._read(self._verbs.prepare(self._ask, wanted))
             await self._look_many([row for row in batch if row.action != "create" or self._verbs.overwrites])
             self._intended.update((row.row, row) for row in batch)
             await self._journal.intend([self._intent(row) for row in batch])
@@ -507,7 +510,7 @@ class Sender:
             for at in range(0, len(group), looks.size):
                 some = group[at : at + looks.size]
                 await self._settled(some)
-                found = await looks.look(self._ask, [row.who() for row in some])
+                found = await self._read(looks.look(self._ask, [row.who() for row in some]))
                 for row, now in zip(some, found, strict=True):
                     row.looked, row.now = True, now
 
@@ -608,7 +611,7 @@ class Sender:
         if now is not None:
             return await self._there(row, now)
         if row.external_id is not None and row.email is not None:
-            owner = await self._verbs.look(self._ask, Who(email=row.email, record=row.wanted))
+            owner = await self._read(self._verbs.look(self._ask, Who(email=row.email, record=row.wanted)))
             if owner is not None:
                 return Result(row.row, "refused", "taken: email")
         return None
@@ -759,9 +762,19 @@ class Sender:
         if row.looked and not fresh:
             return row.now
         await self._settled([row])
-        row.now = await self._verbs.look(self._ask, row.who())
+        row.now = await self._read(self._verbs.look(self._ask, row.who()))
         row.looked = True
         return row.now
+
+    async def _read(self, work: Awaitable[T]) -> T:
+        """What a provider's verb makes of answers. Raises Malformed where they have another shape."""
+        try:
+            return await work
+        except _SHAPE as error:
+            raise Malformed(
+                f"{self._client.service.place}: an answer in which customers were looked up has not the documented shape "
+                f"({type(error).__name__}). Nothing was changed because of it; check the host and the version of its API."
+            ) from error
 
     async def _settled(self, rows: Sequence[_Row]) -> None:
         last = max((row.at for row in rows if row.maybe), default=0.0)
@@ -794,6 +807,10 @@ class Sender:
             row.spent, row.looked, row.at = True, False, time.time()
         try:
             return await self._try(send, self._key(rows[0], send) if send.keyed else None)
+        except (_Stopped, Refused):
+            for row in rows:
+                row.spent = following  # it was not sent, or turned away at the door
+            raise
         except _Lost:
             for row in rows:
                 row.maybe, row.at = True, time.time()
