@@ -16,7 +16,7 @@ DEMO_REJECTS = echo 'In the rejects file (as they stood, and why):' && $(BIN)/py
     ORDER BY ALL\").show(max_rows=8, max_width=110)"
 DEMO_POSTGRES_RUN := $(BIN)/tranship run sample_data/crm_export.csv "$$DATABASE_URL?table=customers" --state-dir demo/.tranship
 
-.PHONY: help demo demo-postgres demo-postgres-run test check format bench bench-postgres lock clean
+.PHONY: help demo demo-postgres demo-postgres-run test check format chaos bench bench-postgres bench-api lock clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -67,6 +67,12 @@ bench: $(VENV)/dev.stamp  ## Time Tranship beside a hand-written script (ARGS="-
 
 bench-postgres: $(VENV)/dev.stamp  ## Time it into Postgres beside a hand-written script (ARGS="--peers dlt,ingestr")
 	$(BIN)/python benchmarks/bench_postgres.py $(ARGS)
+
+bench-api: $(VENV)/dev.stamp  ## Time reading from a paged API beside a bare script (ARGS="--peers dlt")
+	$(BIN)/python benchmarks/bench_api.py $(ARGS)
+
+chaos: $(VENV)/dev.stamp  ## Kill writes to each provider at a hundred random moments, in bad weather (takes an hour)
+	TRANSHIP_CHAOS=100 $(BIN)/python -m pytest --verbosity=1 tests/test_one_effect.py $(ARGS)
 
 lock: $(VENV)/lock.stamp  ## Write requirements/ anew from pyproject.toml (with Python 3.11 on Linux)
 	$(PIP_COMPILE) --upgrade --output-file=requirements/run.txt pyproject.toml

@@ -118,34 +118,36 @@ async def _look_by_email(ask: Ask, who: Who) -> Record | None:
 
 async def _search(ask: Ask, text: str, fits: Callable[[Record], bool], *, only: bool = True) -> list[Record]:
     """The customers that fit, of those with the text anywhere in their name or external id; `only`: the first one."""
+    before: set[str] = set()
     for _ in range(_READINGS):
         seen: set[str] = set()
         found: list[Record] = []
-        page, more, total = 1, True, 0
+        page, more = 1, True
         while more:
             params = [("search", text), ("limit", str(_PAGE)), ("page", str(page))]
             reply = await ask(Send("GET", "/customers", "/customers?search=…", params=params))
             if not reply.ok:
                 raise Blind
-            customers, more, total = _page(reply.body)
+            customers, more = _page(reply.body)
             fresh = [one for one in customers if one["id"] not in seen]
             seen.update(one["id"] for one in fresh)
             found.extend(one for one in fresh if fits(one))
             if found and only:
                 return found
             page, more = page + 1, more and bool(fresh)
-        # Pages by number shift when customers come and go: one may have jumped to a page that was read before.
-        if len(seen) >= total:
+        # Numbered pages shift when customers come and go: one may have jumped to a page that had been read.
+        if page == 2 or seen == before:
             return found
+        before = seen
     raise Blind
 
 
-def _page(body: Any) -> tuple[list[Record], bool, int]:
-    """Customers, whether there are more, and how many there are, as far as it is said."""
+def _page(body: Any) -> tuple[list[Record], bool]:
+    """Customers, and whether there are more."""
     if isinstance(body, list):
-        return body, len(body) == _PAGE, 0
+        return body, len(body) == _PAGE
     customers = body["data"]
-    return customers, bool(body.get("hasMore", len(customers) == _PAGE)), int(body.get("totalResults") or 0)
+    return customers, bool(body.get("hasMore", len(customers) == _PAGE))
 
 
 def _create(wanted: Record) -> Send:

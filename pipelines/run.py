@@ -190,8 +190,7 @@ def verify(settings: Settings, observer: Observer | None = None) -> Verification
 
 def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -> Verification:
     """The same for what an earlier run has read: its destination is read again. `run_id` may be a plan's folder."""
-    folder = Path(run_id)
-    directory = RunDirectory.at(folder) if (folder / "manifest.json").exists() else RunDirectory.open(state_dir, run_id)
+    directory = _found(state_dir, run_id)
     columns = _columns_of(directory)
     if columns is None or directory.done(IDENTIFY_STEP) is None:
         raise ConfigError(f"{directory.run_id}: had not read its source to the end; there is nothing to compare with.")
@@ -205,9 +204,9 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
 
 def retry(state_dir: Path, run_id: str, observer: Observer | None = None) -> Report:
     """Do once more what failed at a provider or was not begun, as a run of its own. Raises ConfigError if there is
-    nothing, and what `run` raises.
+    nothing, and what `run` raises. `run_id` may be a plan's folder.
     """
-    directory = RunDirectory.open(state_dir, run_id)
+    directory = _found(state_dir, run_id)
     again = directory.path / "again"
     if not again.is_dir() or not any(again.iterdir()):
         raise ConfigError(f"{directory.run_id}: nothing failed and nothing was left out; there is nothing to do again.")
@@ -215,6 +214,12 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None) -> Rep
     for name in ("columns", "defaults", "encoding", "delimiter", "quote", "header", "include_archived"):
         given.pop(name, None)
     return run(load(given, {}), observer)
+
+
+def _found(state_dir: Path, run_id: str) -> RunDirectory:
+    """A run by its id, `last`, or the folder of a plan."""
+    folder = Path(run_id)
+    return RunDirectory.at(folder) if (folder / "manifest.json").exists() else RunDirectory.open(state_dir, run_id)
 
 
 def _must_not_run(directory: RunDirectory) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -114,6 +115,16 @@ def test_an_external_id_that_two_have(sandbox: Start, verbs: Verbs) -> None:
         look(there, verbs, external_id=FULL["external_id"])
 
 
+def test_a_filter_that_is_not_obeyed_finds_nobody_else(sandbox: Start, verbs: Verbs) -> None:
+    there = sandbox("blackwalnut")
+    made(there, verbs, FULL)
+
+    async def ask(send: Send) -> Reply:
+        return asked(there, replace(send, params=[]))
+
+    assert asyncio.run(verbs.look(ask, Who(external_id="another"))) is None
+
+
 def test_an_app_is_an_account_of_its_own(sandbox: Start, verbs: Verbs) -> None:
     there = sandbox("blackwalnut")
     second = writes(parse(API, "blackwalnut://walnut.example/second-app", KEY))
@@ -188,10 +199,15 @@ def test_what_is_not_wanted_any_more_is_taken_away(sandbox: Start, verbs: Verbs,
     made(there, verbs, FULL)
     wanted = {field: value for field, value in FULL.items() if field != name}
     [step] = verbs.change(there.state()[0], wanted)
+    assert step.body == {**wanted, name: {} if name == "metadata" else None}
     assert asked(there, step).ok
     [stands] = there.state()
     assert {field: stands[field] for field in SETTABLE if stands[field]} == wanted
     assert not verbs.change(stands, wanted)
+
+
+def test_an_id_is_encoded_in_a_path(verbs: Verbs) -> None:
+    assert [step.path for step in verbs.remove({"id": "a/b?c"})] == [f"{APP}/customers/a%2Fb%3Fc"]
 
 
 def test_nothing_is_sent_of_a_field_that_is_on_neither_side(verbs: Verbs) -> None:
