@@ -35,7 +35,8 @@ from schemas.customer import COLUMNS
 from schemas.wire import ORIGIN, OWN, SPILLED
 
 _BATCH: Final = 20_000
-_DELETE: Final = 1 << 63
+_DELETE: Final = 1 << 62
+"""Added to the row of a delete, which is none of the source's. The journal has no unsigned numbers."""
 _NOT_COMPARED: Final = (*OWN, *ORIGIN)
 
 

@@ -156,12 +156,12 @@ class _GrowPanel:
         customers, sources = "/data/customers", ("/data/data-sources", "/data/data_sources")
         routes = [
             Route("GET", "/customers", self._analytics_list, lists=True),
-            Route("GET", "/customers/{id}", self._analytics_get),
+            Route("GET", "/customers/{id:[^/]+}", self._analytics_get),
             Route("GET", customers, self._list, lists=True),
             Route("POST", customers, self._save),
-            Route("GET", f"{customers}/{{id}}", self._get),
-            Route("PUT", f"{customers}/{{id}}", self._update),
-            Route("DELETE", f"{customers}/{{id}}", self._delete),
+            Route("GET", f"{customers}/{{id:[^/]+}}", self._get),
+            Route("PUT", f"{customers}/{{id:[^/]+}}", self._update),
+            Route("DELETE", f"{customers}/{{id:[^/]+}}", self._delete),
         ]
         for path in sources:
             one = f"{path}/{{id}}"

@@ -15,7 +15,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -29,7 +29,6 @@ Ranks = Sequence[int]
 
 _GAP: Final = 24
 """Bits between the ranks of two neighbours: room for records that are moved in between."""
-_TICK: Final = timedelta(milliseconds=1)
 
 encode = msgspec.json.Encoder().encode
 decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
@@ -81,10 +80,11 @@ class Store:
         return made
 
     def moment(self) -> datetime:
-        """Now, UTC, in whole milliseconds, and later than any moment given before: no two records are of one age."""
+        """Now, UTC, in whole milliseconds, and never earlier than a moment given before. It may be the same: a clock
+        that is pushed on by each record would soon be ahead of everybody's.
+        """
         now = self.clock()
-        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
-        self._last = now if now > self._last else self._last + _TICK
+        self._last = max(self._last, now.replace(microsecond=now.microsecond // 1000 * 1000))
         return self._last
 
     def uuid(self) -> str:
