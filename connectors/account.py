@@ -14,6 +14,7 @@ import json
 import math
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -80,12 +81,15 @@ class AccountTable:
         (load.workspace / "plan.json").write_text(json.dumps(_facts_of(plan)), encoding="utf-8")
         return plan
 
-    def apply(self, load: Load, plan: Plan) -> Outcomes:
-        """Send what is left of the plan, and say what came of all of it.
+    def apply(self, load: Load, plan: Plan) -> None:
+        """Send what is left of the plan.
 
         Raises Refused and Unreachable; what was done until then stands in the files, and calling it again goes on.
         """
         requests = sorted((load.workspace / "requests").glob("*.parquet"))
+        told = load.workspace / "sent.parquet"
+        told.unlink(missing_ok=True)
+        sent = None
         try:
             sent = carry_out(
                 requests,
@@ -93,14 +97,15 @@ class AccountTable:
                 self._service,
                 run_id=load.run_id,
                 journal=load.workspace / "journal.sqlite",
-                outcomes=load.workspace / "sent.parquet",
+                outcomes=told,
                 limit=load.limit,
                 pace=self._pace,
                 advanced=load.advanced,
             )
         finally:
-            files = self._write_outcomes(load, plan)
-        return Outcomes(_counts(sent, plan), self._reasons(load), files, tuple(_notes(sent)))
+            if told.exists():
+                files = self._write_outcomes(load, plan)
+                load.came(Outcomes(_counts(told, plan), self._reasons(load), files, tuple(_notes(sent, told))))
 
     def applied(self, run_id: str) -> bool:  # noqa: ARG002
         """Never known beforehand: the journal knows of each record."""
@@ -170,7 +175,7 @@ class AccountTable:
     def _put_in(self, run: duckdb.DuckDBPyConnection, part: ApiPart) -> int:
         decoded = wires.decode(self._api.wire, part.group.lists(), part.group.dropped, raw=True)
         assert decoded.raw is not None  # noqa: S101  (asked for)
-        frame = decoded.records.with_columns(own_id=decoded.ids, raw=decoded.raw)
+        frame = decoded.records.with_columns(own_id="provider_id", raw=decoded.raw)
         known = run.execute("SELECT count(*) FROM there").fetchall()[0][0]
         run.register("read", frame.with_row_index("place").to_arrow())
         values = ", ".join(_read_as(name) for name in COLUMNS)
@@ -259,12 +264,13 @@ class AccountTable:
         writes += math.ceil(updates / together) if bulk and bulk.changes else updates
         reads = math.ceil((updates + deletes) / (looks.size if looks else 1))
         if writes:
-            paces = [pace for method, pace in self._service.per_second.items() if method != "GET"]
+            sent = {"POST", "PUT", "PATCH", *(["DELETE"] if deletes else [])}
+            paces = [pace for method, pace in self._service.per_second.items() if method in sent]
             paces += [self._pace] if self._pace else []
             slowest = min(paces, default=None)
             took = f", {_duration(writes / slowest)} at {slowest:,.2g} a second" if slowest else ""
             yield f"{writes + reads:,} calls are needed{took}"
-        spilled = [name for name in load.survivors.columns if name in SPILLED and name not in (*wire.native, *ORIGIN)]
+        spilled = [name for name in load.survivors.columns if name in SPILLED and name not in wire.native]
         if spilled and creates + updates:
             yield f"kept in {wire.bag.name}, for want of a place of their own: {', '.join(spilled)}"
 
@@ -406,24 +412,35 @@ def _same(one: msgspec.Raw, other: msgspec.Raw) -> bool:
     return sorted_[0] == sorted_[1]
 
 
-def _counts(sent: Sent, plan: Plan) -> dict[str, int]:
+def _came(told: Path) -> Counter[tuple[str, str]]:
+    """(action, outcome) → records, of those that were to be written."""
+    counted = pl.scan_parquet(told).group_by("action", "outcome").len().collect()
+    return Counter({(action, outcome): count for action, outcome, count in counted.iter_rows()})
+
+
+def _counts(told: Path, plan: Plan) -> dict[str, int]:
     """The ledger's counts. A delete that was not carried out is no record of the source's."""
+    came = _came(told)
     fates = {
-        outcome: sum(count for (action, found), count in sent.counts.items() if found == outcome and action != "delete")
+        outcome: came["create", outcome] + came["update", outcome]
         for outcome in ("refused", "stale", "unknown", "left")
     }
     return {
         **plan.counts,
-        "create": sent.counts.get(("create", "done"), 0),
-        "update": sent.counts.get(("update", "done"), 0),
-        "delete": sent.counts.get(("delete", "done"), 0),
+        **{action: came[action, "done"] for action in ("create", "update", "delete")},
         **fates,
         "refused": plan.counts["refused"] + fates["refused"],
-        "deletes_left": sent.counts.get(("delete", "left"), 0),
+        "deletes_left": came["delete", "left"],
     }
 
 
-def _notes(sent: Sent) -> Iterator[str]:
+def _notes(sent: Sent | None, told: Path) -> Iterator[str]:
+    came = _came(told)
+    for outcome in ("refused", "stale", "unknown", "left"):
+        if count := came["delete", outcome]:
+            yield f"{count:,} customers that were to be removed are {outcome}"
+    if sent is None:
+        return
     traffic = sent.traffic
     if traffic.requests:
         yield f"{traffic.requests:,} requests in {sent.seconds:,.1f} s, {traffic.requests / sent.seconds:,.0f} a second"
@@ -432,9 +449,6 @@ def _notes(sent: Sent) -> Iterator[str]:
             f"{traffic.throttled:,} requests were answered 429 (too many); {traffic.waited:,.0f} seconds were waited "
             "for that"
         )
-    for outcome in ("refused", "stale", "unknown", "left"):
-        if count := sent.counts.get(("delete", outcome), 0):
-            yield f"{count:,} customers that were to be removed are {outcome}"
 
 
 def _duration(seconds: float) -> str:
@@ -459,7 +473,7 @@ def _wanted(load: Load) -> str:
         if name in OWN:
             return "NULL"
         if name in ORIGIN:
-            return f"CASE WHEN h.target IS NULL THEN {ours} ELSE {theirs} END"
+            return ours
         if name == "metadata":
             return (
                 f"CASE WHEN h.target IS NULL THEN {ours}::VARCHAR ELSE coalesce(s._as_metadata::VARCHAR, {theirs}) END"

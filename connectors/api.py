@@ -233,6 +233,8 @@ class ApiPart:
     wire: Wire
     group: Group
     surprised: Callable[[Mapping[str, int]], None]
+    nameless: Callable[[int], None]
+    """Told how many customers the e-mail stands in for the name of."""
     unwanted: pl.Expr | None = None
     """Canonical columns as text → whether a customer is left out."""
     left_out: Callable[[int], None] = lambda _: None
@@ -252,11 +254,12 @@ class ApiPart:
         self.surprised(decoded.surprises)
         first = self.group.first
         broken = decoded.broken.select(line=pl.col("position") + first, code="code", detail="detail", text="text")
-        records, lines = decoded.records, decoded.positions + first
+        records, lines, nameless = decoded.records, decoded.positions + first, decoded.nameless
         if self.unwanted is not None:
             wanted = records.select(~self.unwanted.fill_null(value=False)).to_series()
             self.left_out(int((~wanted).sum()))
-            records, lines = records.filter(wanted), lines.filter(wanted)
+            records, lines, nameless = records.filter(wanted), lines.filter(wanted), nameless.filter(wanted)
+        self.nameless(int(nameless.sum()))
         return Batch(self.source, records, lines, broken.cast(BROKEN))  # type: ignore[arg-type]
 
     def digest(self) -> str:
@@ -291,6 +294,7 @@ class ApiSource:
         self._client: HttpClient | None = None
         self._surprises: Counter[str] = Counter()
         self._left_out: list[int] = []
+        self._nameless: list[int] = []
 
     @property
     def size(self) -> int | None:
@@ -319,7 +323,13 @@ class ApiSource:
         for group in self._read.groups():
             unwanted = None if self._include_archived else self._api.archived
             yield ApiPart(
-                shown(self._spec), self._api.wire, group, self._surprises.update, unwanted, self._left_out.append
+                shown(self._spec),
+                self._api.wire,
+                group,
+                self._surprises.update,
+                self._nameless.append,
+                unwanted,
+                self._left_out.append,
             )
 
     def close(self) -> None:
@@ -353,6 +363,8 @@ class ApiSource:
             )
         if left_out := sum(self._left_out):
             yield f"{left_out:,} archived customers were left out; --include-archived reads them, too"
+        if nameless := sum(self._nameless):
+            yield f"{nameless:,} customers have no name; their e-mail stands in for it"
         if self._surprises:
             named = ", ".join(f"{name} ({count:,} customers)" for name, count in sorted(self._surprises.items()))
             yield f"fields that {self._api.wire.title} does not document are kept in metadata: {named}"

@@ -15,7 +15,7 @@ import polars as pl
 
 from connectors import json_columns as jsons
 from schemas.customer import COLUMNS, INSTANTS, LISTS
-from schemas.wire import ORIGIN, SPILLED, Kind, Wire, quoted
+from schemas.wire import SPILLED, Kind, Wire, quoted
 
 _OURS: Final = "canon"
 _OVERFLOW: Final = "metadata"
@@ -158,11 +158,7 @@ def _sorted_texts(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.D
         is_ours = is_ours.scatter(parts["row"], True)
         named = named.with_columns(named["name"].scatter(parts["row"], parts["name"]))
     over = ours.filter(name=_OVERFLOW)
-    is_object = (
-        jsons.asked("select json_type(try_cast(t as json)) as type from objects", objects=over["value"])["type"]
-        == "OBJECT"
-    )
-    good = over.filter(is_object.fill_null(value=False))
+    good = over.filter(_are_objects(over["value"]))
     fields = ours.filter(~pl.col("name").is_in([_OVERFLOW, _NULLS]))
     absent = ours.filter(name=_NULLS).select("at", name=pl.col("value").str.split(",")).explode("name")
     absent = absent.filter(pl.col("name").is_in(SPILLED)).with_columns(value=pl.lit(None, dtype=pl.String)).unique()
@@ -190,6 +186,36 @@ class Split:
     bad: pl.Series
 
 
+def with_origin(wire: Wire, canonical: pl.DataFrame) -> pl.Series:
+    """The metadata (JSON objects) of canonical customers, and in it `<provider>.id` of those that were read at another
+    provider. An entry of that name that is there already stays.
+    """
+    metadata = canonical["metadata"]
+    elsewhere = (pl.col("provider") != wire.provider) & pl.col("provider_id").is_not_null()
+    at = canonical.select(elsewhere.fill_null(value=False)).to_series().arg_true()
+    if at.is_empty():
+        return metadata
+    customers = canonical.select("provider", "provider_id", "metadata")[at].with_columns(key=pl.col("provider") + ".id")
+    # Only where its text holds the key, or an escape that may hide it, is metadata looked into.
+    may_hold = pl.col("metadata").str.contains(quoted(pl.col("key")), literal=True) | pl.col("metadata").str.contains(
+        "\\", literal=True
+    )
+    doubtful = customers.select(may_hold.fill_null(value=False)).to_series().arg_true()
+    given = customers["metadata"].gather(doubtful)
+    held = jsons.entries(given.set(~_are_objects(given), None))
+    held = held.with_columns(at=doubtful.gather(held["at"]))
+    has_it = held.filter(held["key"] == customers["key"].gather(held["at"]))["at"].unique()
+    entry = pl.concat_str(quoted(pl.col("key")), pl.lit(":"), quoted(pl.col("provider_id")))
+    pairs = customers.select(entry.alias("entry")).to_series().scatter(has_it, None)
+    return metadata.scatter(at, jsons.of_pairs([jsons.inner_of(customers["metadata"]), pairs]))
+
+
+def _are_objects(texts: pl.Series) -> pl.Series:
+    """Where text is a JSON object."""
+    types = jsons.asked("select json_type(try_cast(t as json)) as type from texts", texts=texts)["type"]
+    return (types == "OBJECT").fill_null(value=False)
+
+
 def apart(wire: Wire, metadata: pl.Series) -> Split:
     """Take canonical metadata apart: what goes to fields, what may stand in the bag as it is, and the rest."""
     count = len(metadata)
@@ -201,8 +227,7 @@ def apart(wire: Wire, metadata: pl.Series) -> Split:
         touched = metadata.str.contains_any(hints).fill_null(value=False)
     at = touched.arg_true()
     given = metadata.gather(at)
-    valid = jsons.asked("select json_type(try_cast(t as json)) as type from objects", objects=given)["type"] == "OBJECT"
-    valid = valid.fill_null(value=False)
+    valid = _are_objects(given)
     entries = jsons.entries(given.filter(valid))
     entries = entries.with_columns(at.filter(valid).gather(entries["at"]).alias("at"))
     kept = {wire.key(one.name): one for one in wire.kept}
@@ -291,9 +316,6 @@ def filled(
 
 def _comes_apart(wire: Wire, name: str, canonical: pl.DataFrame, native: pl.DataFrame) -> pl.Series:
     """Where a canonical field would come back as something else."""
-    if name in ORIGIN:
-        provider, its_id = canonical["provider"], canonical["provider_id"]
-        return jsons.evaluated((pl.lit(provider) != wire.provider).fill_null(pl.lit(its_id).is_not_null()))
     given_back = native[name]
     blank = "[]" if name in LISTS else ""
     return canonical[name].ne_missing(given_back.set(given_back == blank, None))

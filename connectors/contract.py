@@ -145,6 +145,19 @@ class Survivors:
 
 
 @dataclass(frozen=True)
+class Outcomes:
+    """What a write came to, where that may be other than the plan: at a provider, which is written record by record."""
+
+    counts: Mapping[str, int]
+    """As `Plan.counts`, and stale (moved since the plan), unknown (nobody knows what became of it), left (not yet)."""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Why records were refused, by the plan and by the provider."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Name → file, of what is left for people."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Load:
     """One load of survivors into a table or file, and how it is wanted."""
 
@@ -167,6 +180,8 @@ class Load:
     """Tells a person why it takes long: `waiting for another run`."""
     advanced: Callable[[int, int], None]
     """Tells how many records of how many are done, where they are written one by one."""
+    came: Callable[[Outcomes], None]
+    """Told what a write came to, where that may be other than the plan."""
     limit: int | None = None
     """At a provider: do so many records of the plan and stop."""
     crosswalk: Path | None = None
@@ -197,19 +212,6 @@ class Plan:
     """What the destination cannot hold, for people."""
 
 
-@dataclass(frozen=True)
-class Outcomes:
-    """What a write came to, where that may be other than the plan: at a provider, which is written record by record."""
-
-    counts: Mapping[str, int]
-    """As `Plan.counts`, and stale (moved since the plan), unknown (nobody knows what became of it), left (not yet)."""
-    reasons: Mapping[str, int] = field(default_factory=dict)
-    """Why records were refused, by the plan and by the provider."""
-    files: Mapping[str, Path] = field(default_factory=dict)
-    """Name → file, of what is left for people."""
-    notes: tuple[str, ...] = ()
-
-
 class Table(Protocol):
     """A database table or a file, where the set-based work happens inside it, in one transaction; or a provider's
     account, which is written record by record, with a journal.
@@ -222,11 +224,11 @@ class Table(Protocol):
         """
         ...
 
-    def apply(self, load: Load, plan: Plan) -> Outcomes | None:
+    def apply(self, load: Load, plan: Plan) -> None:
         """Carry the plan out. `load.ledger` is complete by now.
 
-        A table does it all or not at all, and its ledger row with it: null. A provider goes on from its journal where
-        an earlier try stopped, and says what came of it.
+        A table does it all or not at all, and its ledger row with it. A provider goes on from its journal where an
+        earlier try stopped, and tells `load.came` what came of it, also where it breaks off.
         """
         ...
 

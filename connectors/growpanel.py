@@ -133,7 +133,9 @@ def writes(address: Address) -> Verbs:
         fault=_fault,
         heard=source.heard,
         compared=_compared,
-        bulk=Bulk(_BULK, lambda rows: Send("POST", _CUSTOMERS, _CUSTOMERS, list(rows)), _outcomes, source.upserted),
+        bulk=Bulk(
+            _BULK, lambda rows: Send("POST", _CUSTOMERS, _CUSTOMERS, list(rows)), source.outcomes, source.upserted
+        ),
         looks=Looks(_BULK, source.look_many, by_external_id=True),
         overwrites=True,
     )
@@ -204,6 +206,12 @@ class _DataSource:
     def upserted(self, now: Record, wanted: Record) -> Record | None:
         """The row that changes a customer by a POST of many."""
         return None if self._only_inserts else _row(now, wanted)
+
+    def outcomes(self, body: Any, rows: Sequence[Record]) -> list[Made | Fault | None]:
+        """What became of each row of a POST of many."""
+        found = _outcomes(body, rows)
+        self._only_inserts |= any(isinstance(one, Fault) and one.kind == "taken" for one in found)
+        return found
 
     def remove(self, now: Record) -> list[Send]:
         return [Send("DELETE", _one(now["id"]), f"{_CUSTOMERS}/{{id}}", params=self._named)]

@@ -191,6 +191,8 @@ class Journal:
             except ConfigError as error:
                 self._broken = error
             for future in told:
+                if not future.set_running_or_notify_cancel():
+                    continue  # who waited for it has gone
                 if self._broken:
                     future.set_exception(self._broken)
                 else:

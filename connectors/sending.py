@@ -772,8 +772,8 @@ class Sender:
             return await work
         except _SHAPE as error:
             raise Malformed(
-                f"{self._client.service.place}: an answer in which customers were looked up has not the documented shape "
-                f"({type(error).__name__}). Nothing was changed because of it; check the host and the version of its API."
+                f"{self._client.service.place}: an answer in which customers were looked up has not the documented "
+                f"shape ({type(error).__name__}). Check the host, and the version of its API."
             ) from error
 
     async def _settled(self, rows: Sequence[_Row]) -> None:

@@ -44,15 +44,15 @@ REFUSED: Final = {"position": pl.UInt64, "field": pl.String, "code": pl.String, 
 class Decoded:
     """Customers as a provider gave them.
 
-    `records` has every column of `schemas.customer.COLUMNS` as text, null where there is nothing. `positions` (u64)
-    and `ids` (the provider's own id of each, also where the record came from another provider) run parallel.
-    `surprises` counts the records that have something in a field nobody documented; its values are in metadata as
-    `<provider>.<field>`.
+    `records` has every column of `schemas.customer.COLUMNS` as text, null where there is nothing; `provider` and
+    `provider_id` are this provider and its own id of each. Parallel run `positions` (u64) and `nameless` (boolean),
+    true where the provider gave no name and the e-mail stands in for it. `surprises` counts the records that have
+    something in a field nobody documented; its values are in metadata as `<provider>.<field>`.
     """
 
     records: pl.DataFrame
     positions: pl.Series
-    ids: pl.Series
+    nameless: pl.Series
     broken: pl.DataFrame
     surprises: Mapping[str, int]
     raw: pl.Series | None = None
@@ -92,10 +92,11 @@ def decode(wire: Wire, pages: Sequence[bytes | str], skip: Sequence[int] = (), *
             frame.join(passed, on="position", how="anti", maintain_order="left") for frame in (records, unknown, broken)
         )
     columns = records.with_columns(jsons.plain(records.select(one.name for one in wire.fields if one.kind == "text")))
+    customers = _customers(wire, columns, _entries_of(records["position"], unknown))
     return Decoded(
-        _customers(wire, columns, _entries_of(records["position"], unknown)),
+        customers,
         records["position"],
-        columns[wire.id].alias("id"),
+        _nameless(wire, columns, customers["name"]),
         broken,
         dict(unknown.group_by("key").len().sort("key").iter_rows()),
         columns[_RAW].alias("raw") if raw else None,
@@ -297,6 +298,18 @@ def _canonical(wire: Wire, columns: pl.DataFrame) -> pl.DataFrame:
     ).select(pl.col(f"{name}\0").alias(name) for name in COLUMNS if name != "metadata")
 
 
+def _nameless(wire: Wire, columns: pl.DataFrame, names: pl.Series) -> pl.Series:
+    """Where a name is the e-mail for want of one: without the e-mail there would be none."""
+    source = wire.sources["name"]
+    emails = [one.name for one in wire.fields if one.home == "email" and one.name in source.meta.root_names()]
+    stands_in = pl.repeat(False, columns.height, dtype=pl.Boolean, eager=True)
+    for email in emails:
+        at = (names == columns[email]).fill_null(value=False).arg_true()
+        alone = columns[at].with_columns(pl.lit(None, dtype=pl.String).alias(email)).select(source).to_series()
+        stands_in = stands_in.scatter(at.filter(alone.is_null()), True)
+    return stands_in.alias("nameless")
+
+
 def _kept(wire: Wire, columns: pl.DataFrame) -> dict[str, pl.Series]:
     """Metadata key → JSON, of the fields without a canonical home. What the provider fills in by itself, and empty
     arrays and objects, are null.
@@ -322,11 +335,12 @@ def encode(wire: Wire, customers: pl.DataFrame, told: Mapping[str, str] | None =
     """Canonical customers (`schemas.customer.COLUMNS`, typed as they stand in the stage) → what creates each at the
     provider.
 
-    `told` is wire field → value, of the fields that the address says (`Field.told`). What the provider demands and a
+    `told` is wire field → value, of the fields that the address says (`Field.told`). The id of a customer that was
+    read at another provider goes with it as the metadata entry `<provider>.id`. What the provider demands and a
     record lacks is a refusal; nothing is filled in. A null is not sent.
     """
     canonical = _as_text(customers)
-    split = bag.apart(wire, canonical["metadata"])
+    split = bag.apart(wire, bag.with_origin(wire, canonical))
     seen = canonical.drop("metadata").with_columns(**split.native)
     nothing = pl.lit(None, dtype=pl.String)
     columns = seen.with_columns(

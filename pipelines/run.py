@@ -403,6 +403,8 @@ class _Run:
         except TranshipError as error:
             if self._directory.done(STAGE_STEP) is None and self._directory.keeps_pages():
                 error.args = (f"{error} What has come is kept; go on with: {self._resume_command()}",)
+            elif self._outcomes is not None:
+                error.args = (f"{error} What was sent is written down; go on with: {self._resume_command()}",)
             error.report = self._end(started, "failed", error)
             raise
 
@@ -412,6 +414,8 @@ class _Run:
         directory.save()
         if directory.done(APPLY_STEP) is not None:
             state = "the write is done, only its report is missing"
+        elif self._outcomes is not None:
+            state = "what was sent is written down"
         elif directory.done(PLAN_STEP) is not None and not settings.dry_run:
             state = "the destination has all of the write or nothing of it"
         else:
@@ -565,6 +569,7 @@ class _Run:
             ledger={"read": self._tally.read, "rejected": self._tally.rejected, "merged": merged},
             say=self._observer.note,
             advanced=self._advanced,
+            came=self._came,
             limit=settings.limit,
             crosswalk=settings.crosswalk,
             history=tuple(stage.crosswalks(settings.state_dir, shown(settings.destination), self._directory.run_id)),
@@ -707,19 +712,21 @@ class _Run:
     def _apply(self, load: Load, table: Table) -> None:
         assert self._plan is not None  # noqa: S101  (the plan is made)
         with self._timed("write", None):
-            if self._directory.done(APPLY_STEP) is None:
-                outcomes = table.apply(load, self._plan)
-                if outcomes and "outcomes" in outcomes.files:
-                    results = self._directory.keep_results(outcomes.files["outcomes"])
-                    outcomes = dataclasses.replace(outcomes, files={**outcomes.files, **results})
-                self._directory.finish(APPLY_STEP, _facts_of(outcomes) if outcomes else {})
             done = self._directory.done(APPLY_STEP)
-            if done:
+            if done is None:
+                table.apply(load, self._plan)
+                came = self._outcomes
+                # Of what is left, the next run of this directory knows by the journal.
+                if came is None or not came.counts["left"] + came.counts["deletes_left"]:
+                    self._directory.finish(APPLY_STEP, _facts_of(came) if came else {})
+            elif done:
                 self._outcomes = _outcomes_of(done)
-                self._tell(list(self._outcomes.notes))
-                if self._outcomes.counts["left"] or self._outcomes.counts["deletes_left"]:
-                    # There is more to do: the next run of this directory goes on from the journal.
-                    self._directory.undo(APPLY_STEP)
+
+    def _came(self, outcomes: Outcomes) -> None:
+        """A write has come to this, whole or broken off."""
+        results = self._directory.keep_results(outcomes.files["outcomes"])
+        self._outcomes = dataclasses.replace(outcomes, files={**outcomes.files, **results})
+        self._tell(list(outcomes.notes))
 
     @contextmanager
     def _timed(self, name: str, total: int | None) -> Iterator[None]:

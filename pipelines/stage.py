@@ -127,11 +127,6 @@ class RunDirectory:
         self.manifest["steps"][step] = dict(facts)
         self.save()
 
-    def undo(self, step: str) -> None:
-        """A step is to be gone on with."""
-        del self.manifest["steps"][step]
-        self.save()
-
     def save(self) -> None:
         """Write the manifest, synced."""
         self.write("manifest.json", json.dumps(self.manifest, indent=1))

@@ -33,9 +33,10 @@ OWN: Final = ("updated_at",)
 """Canonical fields that are the provider's own: neither kept in a bag nor put back."""
 
 ORIGIN: Final = ("provider", "provider_id")
-"""Where a record came from: put back when it came from another provider, the provider's own otherwise."""
+"""Where a record was read, and its id there. Of a customer that is written elsewhere they stay as the metadata entry
+`<provider>.id`, and reading says where it is now."""
 
-SPILLED: Final = tuple(name for name in COLUMNS if name not in (*OWN, "metadata"))
+SPILLED: Final = tuple(name for name in COLUMNS if name not in (*OWN, *ORIGIN, "metadata"))
 """Canonical fields that may stand in a bag as `canon_<field>`."""
 
 
@@ -197,11 +198,11 @@ class Passage:
 def losses(wire: Wire) -> tuple[Loss, ...]:
     """Everything that canonical → provider → canonical does not give back: declared, and what follows from fields."""
     has_its_own = "updated_at" in wire.sources
-    ids = "is the external id" if wire.by_name[wire.id].settable else "is made by the provider"
+    ids = "the external id" if wire.by_name[wire.id].settable else "its own"
     return (
         Loss("updated_at", f"{wire.title} keeps its own" if has_its_own else "says nothing of a copy"),
-        Loss("provider", f"none becomes {wire.provider}"),
-        Loss("provider_id", f"at {wire.title} it {ids}; an id at another provider is kept"),
+        Loss("provider", f"becomes {wire.provider}"),
+        Loss("provider_id", f"at {wire.title} it is {ids}; one at another provider is kept as metadata <provider>.id"),
         *(
             Loss(f"metadata.{wire.key(one.name)}", one.why or f"{wire.title} sets {one.name} by itself")
             for one in wire.kept
@@ -214,13 +215,15 @@ def losses(wire: Wire) -> tuple[Loss, ...]:
 def passage(here: Wire, there: Wire) -> Passage:
     """What is lost, kept elsewhere and demanded on the way of `here`'s customers → `there` → `here`."""
     given = {*here.sources, "metadata"} - {"provider"}
+    # An id that is the external id comes back as that; any other one stays as metadata.
+    if here is not there or here.by_name[here.id].settable:
+        given -= {"provider_id"}
     given |= {f"metadata.{wire.key(one.name)}" for wire in (here, there) for one in wire.kept}
     lost = {
         loss.field: loss
         for wire in (there, here)
         for loss in losses(wire)
-        # An id that is the external id comes back as that.
-        if loss.field in given and not (loss.field == "provider_id" and wire.by_name[wire.id].settable)
+        if loss.field in given
     }
     unsure = {one.home for one in there.fields if one.made and one.settable}
     kept = [
@@ -231,9 +234,10 @@ def passage(here: Wire, there: Wire) -> Passage:
     kept += [
         Loss(name, there.spill(name))
         for name in SPILLED
-        if name in given and name not in {*there.native, *there.narrowed} and (name not in ORIGIN or here is not there)
+        if name in given and name not in {*there.native, *there.narrowed}
     ]
     if here is not there:
+        kept.append(Loss("provider_id", f"{there.bag.name}, as {here.key(here.id)}"))
         kept += [Loss(f"metadata.{here.key(one.name)}", _foreign(there, one)) for one in here.kept if one.settable]
     if there.bag.style == "texts":
         kept.append(Loss("metadata", f"{there.bag.name}; all but short text as JSON in {there.spill('metadata')}"))

@@ -236,9 +236,8 @@ def test_where_a_post_only_inserts_changes_go_by_put(sandbox: Start, tmp_path: P
     there.record()
     rows = [update(n, one, name=f"New {n}") for n, one in enumerate(found)]
     assert set(carried_out(there, tmp_path, rows).values()) == {("update", "done", None)}
-    sent = [call for call in calls(there) if not call.startswith("GET")]
-    assert sent.count("POST /data/customers") <= 1 + 8  # all together, and once each worker
-    assert sum(call.startswith("PUT /data/customers/cus_") for call in sent) == 20
+    sent = [call.partition("/cus_")[0] for call in calls(there) if not call.startswith("GET")]
+    assert sent == ["POST /data/customers", *(["PUT /data/customers"] * 20)]
 
 
 @DIALECTS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -19,9 +18,8 @@ import pytest
 import writing
 from sandboxes import Sandbox
 from served import served
-from writing import QUICK, VERBS, create, customer, delete, outcomes, send, service, update, write
+from writing import QUICK, VERBS, create, customer, delete, outcomes, send, update, write
 
-from connectors import sending
 from connectors.errors import ConfigError, Refused, Unreachable
 from connectors.http import Patience
 
@@ -52,7 +50,8 @@ def mixed(sandbox: Sandbox, folder: Path, size: int) -> None:
     """A plan of creates, updates and deletes for a sandbox in which `size` customers are."""
     there = grown(sandbox, size)
     changed = [
-        update(row, one, name=f"New {row}", metadata={"n": row, "new": None}) for row, one in enumerate(there[: size // 2])
+        update(row, one, name=f"New {row}", metadata={"n": row, "new": None})
+        for row, one in enumerate(there[: size // 2])
     ]
     gone = [delete(1000 + row, one) for row, one in enumerate(there[size // 2 : size * 3 // 4])]
     new = [create(2000 + row, customer(10_000 + row)) for row in range(2 * size)]
@@ -96,7 +95,9 @@ def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(
     there = sandbox("marginfront")
     mixed(there, tmp_path, 60)
     there.record()
-    there.weather(**WEATHER, timeout=0.01, half=0.02, html=0.01, seed=seed, retry_seconds=0.02, retry_after="milliseconds")
+    there.weather(
+        **WEATHER, timeout=0.01, half=0.02, html=0.01, seed=seed, retry_seconds=0.02, retry_after="milliseconds"
+    )
     sent = send(there.url, tmp_path)
     assert {outcome for _, outcome in sent.counts} == {"done"}
     assert said(there) == quiet
@@ -125,9 +126,7 @@ def test_killed_again_and_again_in_bad_weather_the_effect_is_that_of_a_quiet_run
     assert sent_twice(there) == []
 
 
-def test_without_a_journal_the_same_sweep_fails(
-    sandbox: Start, tmp_path: Path, quiet: list[dict[str, Any]]
-) -> None:
+def test_without_a_journal_the_same_sweep_fails(sandbox: Start, tmp_path: Path, quiet: list[dict[str, Any]]) -> None:
     there = sandbox("marginfront")
     mixed(there, tmp_path, 60)
     there.record()
@@ -361,7 +360,9 @@ def time_of(call: dict[str, Any]) -> float:
 
 
 def test_without_a_known_limit_it_finds_the_level(sandbox: Start, tmp_path: Path) -> None:
-    there = sandbox("marginfront", weather={"rate": {"POST": 200}, "window": 0.5, "latency": 0.01, "retry_after": "milliseconds"})
+    there = sandbox(
+        "marginfront", weather={"rate": {"POST": 200}, "window": 0.5, "latency": 0.01, "retry_after": "milliseconds"}
+    )
     write(tmp_path, [create(row, customer(row)) for row in range(1000)])
     sent = send(there.url, tmp_path)
     assert sent.counts == {("create", "done"): 1000}
