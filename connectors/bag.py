@@ -288,7 +288,7 @@ def filled(
         (over if wire.bag.style == "texts" else inner).append(pair)
     values = {}
     for key, name in _reserved(wire).items():
-        if name in SPILLED and (apart := _comes_apart(wire, name, canonical, native)).any():
+        if name in SPILLED and (apart := _comes_apart(name, canonical, native)).any():
             values[key, name] = (apart, canonical[name])
     if wire.bag.style == "texts":
         ours = [_text_pairs(key, value.set(~apart, None), wire) for (key, _), (apart, value) in values.items()]
@@ -314,7 +314,7 @@ def filled(
     )
 
 
-def _comes_apart(wire: Wire, name: str, canonical: pl.DataFrame, native: pl.DataFrame) -> pl.Series:
+def _comes_apart(name: str, canonical: pl.DataFrame, native: pl.DataFrame) -> pl.Series:
     """Where a canonical field would come back as something else."""
     given_back = native[name]
     blank = "[]" if name in LISTS else ""

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from connectors.api import Address, Api
 from connectors.pages import Envelope, Listing, Numbered
-from connectors.sending import Ask, Blind, Fault, Locked, Record, Reply, Send, Several, Verbs, Who, same
+from connectors.sending import Ask, Blind, Fault, Locked, Record, Reply, Send, Several, Verbs, Who, exactly, same
 from schemas.blackwalnut import WIRE
 
 _PAGE: Final = 100
@@ -34,8 +34,11 @@ def _said(body: Any) -> str | None:
     return f"{error['code']}: {error['message']}"
 
 
-def _advice(_: str) -> Mapping[int, str]:
-    return {404: "Check the app's slug behind the host, and that the host is a BlackWalnut instance."}
+def _advice(key: str) -> Mapping[int, str]:
+    found = {404: "Check the app's slug behind the host, and that the host is a BlackWalnut instance."}
+    if key.startswith("pk_"):
+        found[403] = "This is a public key (pk_…), which only reads: set BLACKWALNUT_API_KEY to a secret one (sk_…)."
+    return found
 
 
 def _rights(key: str) -> str | None:
@@ -98,7 +101,7 @@ class _App:
         customer = _customer(reply.body)
         if who.email is not None and str(customer["email"]).lower() != who.email.lower():
             return None
-        if who.maybe and customer["external_id"] and who.id is None and not who.record.get("external_id"):
+        if who.maybe and customer.get("external_id") and who.id is None and not who.record.get("external_id"):
             # What was sent has none: somebody else was quicker.
             raise Locked("taken: email")
         return customer
@@ -111,7 +114,7 @@ class _App:
         reply = await ask(Send("GET", self._path, f"{self._path}?external_id=…", params=params))
         if not reply.ok:
             raise Blind
-        found = [one for one in reply.body["data"] if one["external_id"] == external_id]
+        found = [one for one in reply.body["data"] if one.get("external_id") == external_id]
         if len(found) > 1:
             raise Several
         return found[0] if found else None
@@ -121,13 +124,12 @@ class _App:
 
     def change(self, now: Record, wanted: Record) -> list[Send]:
         """With all fields: whether a PUT keeps those that it does not name is not documented."""
-        fields = [*(one.name for one in WIRE.fields if one.settable), WIRE.bag.name]
-        if all(same(now.get(name), wanted.get(name)) for name in fields):
+        fields, bag = [one.name for one in WIRE.fields if one.settable], WIRE.bag.name
+        if all(same(now.get(name), wanted.get(name)) for name in fields) and exactly(now.get(bag), wanted.get(bag)):
             return []
-        body = {name: wanted.get(name) for name in fields if not same(now.get(name), None) or wanted.get(name)}
-        if WIRE.bag.name in body:
-            # An object is what it takes.
-            body[WIRE.bag.name] = body[WIRE.bag.name] or {}
+        # An object is what it takes.
+        filled = {**wanted, bag: wanted.get(bag) or {}}
+        body = {name: filled.get(name) for name in (*fields, bag) if now.get(name) or filled.get(name)}
         return [Send("PUT", self._one(now["id"]), f"{self._path}/{{id}}", body)]
 
     def remove(self, now: Record) -> list[Send]:

@@ -2,8 +2,9 @@
 
 SQLite with a write-ahead log, written by one thread: whoever waits meanwhile is written in one transaction, with one
 fsync for all. An intent is on disk (`synchronous=FULL`) before its request goes out, so that neither a killed process
-nor a power cut forgets that something may have been sent. Outcomes are written with the next group and nobody waits
-for them: one that is lost is looked up at the provider, as every intent without an outcome is.
+nor a power cut forgets that something may have been sent. Outcomes are written with the next intents, at the latest
+after 0.2 seconds, and nobody waits for them: one that is lost is looked up at the provider, as every intent without an
+outcome is. So much a kill or a power cut costs: a look for each row of the last moment.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import hashlib
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal
+
+import msgspec
 
 from connectors.errors import ConfigError
 
@@ -27,18 +31,23 @@ Outcome = Literal["done", "refused", "stale", "unknown", "left"]
 """done · refused (by the provider, with its reason) · stale (moved since the plan; not touched) · unknown (may have
 been sent, and cannot be looked up) · left (not sent)."""
 
-_GROUP: Final = 4096
-"""Entries written in one transaction, at most."""
+_SOON: Final = 0.2
+"""Seconds after which outcomes are written though no intent is."""
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS intents (
-    row INTEGER NOT NULL, try INTEGER NOT NULL, action TEXT NOT NULL, digest BLOB NOT NULL, at REAL NOT NULL,
+    row INTEGER NOT NULL, try INTEGER NOT NULL, action TEXT NOT NULL, digest TEXT NOT NULL, at REAL NOT NULL,
     PRIMARY KEY (row, try)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outcomes (
     row INTEGER PRIMARY KEY, outcome TEXT NOT NULL, reason TEXT, provider_id TEXT, at REAL NOT NULL
 );
 """
+
+# All rows in one statement: of executemany each row waits for Python's lock, which the event loop wants, too.
+_INSERT: Final = (
+    "INSERT OR REPLACE INTO {} SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?)"
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ class Intent:
     row: int
     attempt: int
     action: str
-    digest: bytes
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -68,13 +77,13 @@ class Past:
     """
 
     attempts: int
-    digest: bytes
+    digest: str
     result: Result | None
 
 
-def digest(action: str, content: str | None) -> bytes:
-    """Of what a request is to bring about, in 16 bytes."""
-    return hashlib.blake2b(f"{action}\n{content or ''}".encode(), digest_size=16).digest()
+def digest(action: str, content: str | None) -> str:
+    """Of what a request is to bring about."""
+    return hashlib.blake2b(f"{action}\n{content or ''}".encode(), digest_size=16).hexdigest()
 
 
 class Journal:
@@ -94,7 +103,8 @@ class Journal:
             self._connection.executescript(_TABLES)
         except sqlite3.Error as error:
             raise self._unusable(error) from error
-        self._queue: SimpleQueue[tuple[Sequence[Intent | Result], Future[None] | None] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Sequence[Intent], Future[None]] | None] = SimpleQueue()
+        self._settled: deque[Result] = deque()
         self._broken: ConfigError | None = None
         self._thread = threading.Thread(target=self._write, name="tranship-journal", daemon=True)
         self._thread.start()
@@ -108,10 +118,10 @@ class Journal:
         await asyncio.wrap_future(written)
 
     def settle(self, results: Sequence[Result]) -> None:
-        """Written soon. Raises ConfigError if an earlier one could not be."""
+        """Written with the next intents, or soon. Raises ConfigError if an earlier one could not be."""
         if self._broken:
             raise self._broken
-        self._queue.put((results, None))
+        self._settled.extend(results)
 
     # What is known
 
@@ -171,23 +181,19 @@ class Journal:
     def _write(self) -> None:
         ended = False
         while not ended:
-            group, waiting = [self._queue.get()], 0
-            while len(group) < _GROUP and not self._queue.empty():
-                group.append(self._queue.get())
-            began = time.perf_counter()
-            entries: list[Intent | Result] = []
+            intents: list[Intent] = []
             told: list[Future[None]] = []
-            for one in group:
+            for one in self._taken():
                 if one is None:
                     ended = True
-                    continue
-                entries.extend(one[0])
-                if one[1]:
+                else:
+                    intents.extend(one[0])
                     told.append(one[1])
-            waiting = len(entries)
+            began = time.perf_counter()
+            results = [self._settled.popleft() for _ in range(len(self._settled))]
             try:
-                if waiting and not self._broken:
-                    self._commit(entries)
+                if (intents or results) and not self._broken:
+                    self._commit(intents, results)
             except ConfigError as error:
                 self._broken = error
             for future in told:
@@ -198,17 +204,22 @@ class Journal:
                 else:
                     future.set_result(None)
             self.seconds += time.perf_counter() - began
-            self.groups += 1
 
-    def _commit(self, entries: Sequence[Intent | Result]) -> None:
+    def _taken(self) -> Iterator[tuple[Sequence[Intent], Future[None]] | None]:
+        """All who wait; nobody after a while."""
+        with contextlib.suppress(Empty):
+            yield self._queue.get(timeout=_SOON)
+            while True:
+                yield self._queue.get_nowait()
+
+    def _commit(self, intents: Sequence[Intent], results: Sequence[Result]) -> None:
+        self.groups += 1
         now = time.time()
-        intents = [(one.row, one.attempt, one.action, one.digest, now) for one in entries if isinstance(one, Intent)]
-        results = [
-            (one.row, one.outcome, one.reason, one.provider_id, now) for one in entries if isinstance(one, Result)
-        ]
+        begun = [(one.row, one.attempt, one.action, one.digest, now) for one in intents]
+        ended = [(one.row, one.outcome, one.reason, one.provider_id, now) for one in results]
         with self._changing() as connection:
-            connection.executemany("INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?, ?)", intents)
-            connection.executemany("INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?)", results)
+            connection.execute(_INSERT.format("intents"), (msgspec.json.encode(begun).decode(),))
+            connection.execute(_INSERT.format("outcomes"), (msgspec.json.encode(ended).decode(),))
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:

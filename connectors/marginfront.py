@@ -15,7 +15,7 @@ import msgspec
 
 from connectors.api import Address, Api, page_size
 from connectors.pages import Envelope, Listing, Numbered
-from connectors.sending import Ask, Blind, Fault, Record, Reply, Send, Several, Verbs, Who, same
+from connectors.sending import Ask, Blind, Fault, Record, Reply, Send, Several, Verbs, Who, exactly, same
 from schemas.marginfront import WIRE
 
 _PAGE: Final = 100
@@ -204,7 +204,11 @@ class _Changes:
 
     def change(self, now: Record, wanted: Record) -> list[Send]:
         whole = _whole(wanted)
-        different = {name: value for name, value in whole.items() if not same(now.get(name), value)}
+        different = {
+            name: value
+            for name, value in whole.items()
+            if not (exactly if name == WIRE.bag.name else same)(now.get(name), value)
+        }
         if not different:
             return []
         return [Send(self._method, _path(now["id"]), _ONE, different if self._method == "PATCH" else whole)]

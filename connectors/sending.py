@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 
 from connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
 from connectors.http import ANY, Background, HttpClient, Patience, Service, Traffic, Unanswered
-from connectors.journal import Intent, Journal, Result, digest
+from connectors.journal import Intent, Journal, Past, Result, digest
 from schemas.wire import Wire
 
 T = TypeVar("T")
@@ -200,6 +200,11 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other and isinstance(one, bool) == isinstance(other, bool)) or (_blank(one) and _blank(other))
 
 
+def exactly(one: Any, other: Any) -> bool:
+    """Whether two bags hold the same: in there a null is something else than nothing. Absent and empty are equal."""
+    return bool(msgspec.json.encode(one or {}, order="sorted") == msgspec.json.encode(other or {}, order="sorted"))
+
+
 def _blank(value: Any) -> bool:
     return value is None or (isinstance(value, list | dict) and not value)
 
@@ -344,7 +349,8 @@ class _Row:
     email: str | None
     wanted: Record
     found: Record
-    digest: bytes
+    digest: str
+    past: Past | None = None
     attempt: int = 1
     """The try whose intent is in the journal, from 1 over all runs."""
     spent: bool = False
@@ -395,7 +401,9 @@ _TRIES: Final = 8
 _FIRST_TRIES: Final = 3
 """To reach a host that has not answered once."""
 _AHEAD: Final = 64
-"""Rows whose intents are written at once, at least."""
+"""Rows whose intents are written at once, at least; as many wait for a worker."""
+_READ: Final = 256
+"""Rows read at once, at least."""
 _ANSWERS: Final = frozenset(range(400, 500)) - {401, 403, 408, 425, 429}
 """Statuses that say something of one record."""
 _SHAPE: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError)
@@ -470,34 +478,40 @@ class Sender:
     async def _feed(self, rows: Iterator[_Row], jobs: asyncio.Queue[list[_Row] | None]) -> None:
         bulk, looks = self._verbs.bulk, self._verbs.looks
         size = max(_AHEAD, bulk.size if bulk else 1, looks.size if looks else 1)
-        while batch := await asyncio.to_thread(_take, rows, size):
-            batch = await self._left(batch)
+        while batch := await asyncio.to_thread(self._some, rows, max(size, _READ)):
+            batch = [row for row in batch if not self._is_done(row)]
             wanted = [row.wanted for row in batch if row.action != "delete"]
             if wanted:
                 await self._read(self._verbs.prepare(self._ask, wanted))
-            await self._look_many([row for row in batch if row.action != "create" or self._verbs.overwrites])
-            self._intended.update((row.row, row) for row in batch)
-            await self._journal.intend([self._intent(row) for row in batch])
-            for job in self._jobs(batch):
-                await jobs.put(job)
+            for at in range(0, len(batch), size):
+                some = batch[at : at + size]
+                await self._look_many([row for row in some if row.action != "create" or self._verbs.overwrites])
+                self._intended.update((row.row, row) for row in some)
+                await self._journal.intend([self._intent(row) for row in some])
+                for job in self._jobs(some):
+                    await jobs.put(job)
 
-    async def _left(self, rows: list[_Row]) -> list[_Row]:
-        """Those that are not known to be done, with what is known of them."""
-        past = await asyncio.to_thread(self._journal.past, [row.row for row in rows])
-        left = []
-        for row in rows:
-            if known := past.get(row.row):
-                if known.digest != row.digest:
-                    raise ConfigError(
-                        f"{self._journal.file}: was begun with another plan (row {row.row} differs). A plan that is "
-                        "being carried out cannot be changed: make a new one."
-                    )
-                if known.result and known.result.outcome != "unknown":
-                    self.done += 1
-                    continue
-                row.attempt, row.maybe, row.at = known.attempts + 1, True, self._began
-            left.append(row)
-        return left
+    def _some(self, rows: Iterator[_Row], count: int) -> list[_Row]:
+        """The next rows, with what is known of them. In any thread."""
+        some = list(islice(rows, count))
+        past = self._journal.past([row.row for row in some])
+        for row in some:
+            row.past = past.get(row.row)
+        return some
+
+    def _is_done(self, row: _Row) -> bool:
+        if not (known := row.past):
+            return False
+        if known.digest != row.digest:
+            raise ConfigError(
+                f"{self._journal.file}: was begun with another plan (row {row.row} differs). A plan that is being "
+                "carried out cannot be changed: make a new one."
+            )
+        if known.result and known.result.outcome != "unknown":
+            self.done += 1
+            return True
+        row.attempt, row.maybe, row.at = known.attempts + 1, True, self._began
+        return False
 
     async def _look_many(self, rows: Sequence[_Row]) -> None:
         looks = self._verbs.looks
@@ -878,10 +892,6 @@ class Sender:
         """Of one try of one request: the same for as long as its answer may be kept for it, and never for another."""
         content = msgspec.json.encode((self._run_id, row.row, row.attempt, send.path, send.body))
         return hashlib.blake2b(content, digest_size=20).hexdigest()
-
-
-def _take(rows: Iterator[_Row], count: int) -> list[_Row]:
-    return list(islice(rows, count))
 
 
 def _of_bulk(bulk: Bulk, reply: Reply, wanted: Sequence[Record]) -> Sequence[Made | Fault | None]:

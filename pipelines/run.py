@@ -649,7 +649,7 @@ class _Run:
                 done = self._planned(plan)
                 if self._directory.stands_alone and agreed is None:
                     self._files["changes"] = self._directory.path / "changes.csv"
-                    _differing(load.workspace, plan, load.survivors).write_csv(self._files["changes"])
+                    _write_differences(load.workspace, plan, load.survivors, self._files["changes"])
                 # What an earlier plan took back is gone from the warnings.
                 done["retracted"] = dict(Counter(done["retracted"]) + earlier)
                 self._directory.finish(PLAN_STEP, done)
@@ -811,23 +811,24 @@ def _decisions(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select("row", "action", "reason", changed=pl.col("changed").list.sort().list.join(","))
 
 
-def _differing(workspace: Path, plan: Plan, survivors: Survivors) -> pl.DataFrame:
-    """Where source and destination differ, from what the plan has left in its workspace."""
+def _write_differences(workspace: Path, plan: Plan, survivors: Survivors, file: Path) -> None:
+    """Where source and destination differ, from what the plan has left in its workspace, as CSV."""
     found, extra = (
         pl.scan_parquet(file) if file.exists() else None
         for file in (workspace / f"{name}.parquet" for name in ("found", "extra"))
     )
     differing = verification.differences(pl.scan_parquet(plan.rows), survivors.scan(), found, extra)
-    return differing.collect(engine="streaming")
+    differing.sink_csv(file)
+    file.chmod(0o600)
 
 
 def _verified(directory: RunDirectory, workspace: Path, plan: Plan, survivors: Survivors) -> Verification:
-    whole = _differing(workspace, plan, survivors)
-    files = {}
-    if whole.height:
-        files["differences"] = directory.path / "differences.csv"
-        whole.write_csv(files["differences"])
-        files["differences"].chmod(0o600)
+    file = directory.path / "differences.csv"
+    _write_differences(workspace, plan, survivors, file)
+    told = pl.scan_csv(file, infer_schema=False).group_by("what").len().collect()
+    differing = dict(told.iter_rows())
+    if not differing:
+        file.unlink()
     return Verification(
         run_id=directory.run_id,
         source=directory.manifest["settings"]["source"],
@@ -836,12 +837,12 @@ def _verified(directory: RunDirectory, workspace: Path, plan: Plan, survivors: S
             "equal": plan.counts["unchanged"],
             "different": plan.counts["update"],
             "only_in_source": plan.counts["create"],
-            "only_at_destination": whole.filter(what="only_at_destination").height,
+            "only_at_destination": differing.get("only_at_destination", 0),
             "refused": plan.counts["refused"] + plan.counts["ambiguous"],
         },
         different_fields=dict(plan.changed_fields),
         refused_by_reason=_refused(plan),
-        files={name: str(path) for name, path in files.items()},
+        files={"differences": str(file)} if differing else {},
         notes=plan.notes,
     )
 

@@ -56,9 +56,10 @@ def differences(
     columns), what was found of those that differ (row, fields as text) and who is there beside them (external_id,
     email); the last two are null where there was no table.
     """
-    records = plan.join(survivors, left_on="row", right_on="_row")
+    who = survivors.select("_row", "external_id", "email")
     nothing = pl.lit(None, pl.String)
-    missing = records.filter(pl.col("action").is_in(["create", "refused", "ambiguous"])).select(
+    unlike = plan.filter(pl.col("action").is_in(["create", "refused", "ambiguous"])).drop("changed")
+    missing = unlike.join(who, left_on="row", right_on="_row").select(
         what=pl.when(action="create").then(pl.lit("only_in_source")).otherwise(pl.lit("refused")),
         external_id="external_id",
         email="email",
@@ -69,8 +70,10 @@ def differences(
     parts = [missing]
     if found is not None:
         names = [name for name in found.collect_schema().names() if name != "row"]
-        changed = records.filter(action="update").select("row", "changed", "external_id", "email")
-        expected = survivors.select(pl.col("_row").alias("row"), *(_text(survivors, name) for name in names))
+        rows = plan.filter(action="update").select("row", "changed")
+        changed = rows.join(who, left_on="row", right_on="_row")
+        texts = survivors.select(pl.col("_row").alias("row"), *(_text(survivors, name) for name in names))
+        expected = texts.join(rows, on="row", how="semi")
         each = changed.explode("changed").rename({"changed": "field"})
         for value, frame in (("expected", expected), ("found", found)):
             long = frame.unpivot(on=names, index="row", variable_name="field", value_name=value)

@@ -56,8 +56,8 @@ _SPLIT: Final = _PERSON & _OWN_FIRST.is_null() & _OWN_LAST.is_null()
 _WRITTEN_FIRST: Final = pl.when(_SPLIT).then(_first(pl.col("name"))).otherwise(_said(_OWN_FIRST))
 _WRITTEN_LAST: Final = pl.when(_SPLIT).then(_last(pl.col("name"))).otherwise(_said(_OWN_LAST))
 _WRITTEN_LEGAL: Final = (
-    # A business needs a legal name on its invoices. One that came from Metrifox without one stays without.
-    pl.when(~_PERSON & pl.col("provider").ne_missing("metrifox"))
+    # A business needs a legal name on its invoices. One that has none at Metrifox stays without.
+    pl.when(~_PERSON & pl.col("metrifox.legal_name").ne_missing(""))
     .then(pl.coalesce("legal_name", "name"))
     .otherwise("legal_name")
 )
@@ -138,7 +138,11 @@ WIRE = Wire(
         Field("customer_type", home="customer_type", required=True, always=True, words=("BUSINESS", "INDIVIDUAL")),
         Field("primary_email", home="email", required=True),
         Field("primary_phone", home="phone"),
-        Field("legal_name", home="legal_name", write=_WRITTEN_LEGAL),
+        Field(
+            "legal_name",
+            read=pl.when(~_PERSON & _said(pl.col("legal_name")).is_null()).then(pl.lit('""')),
+            write=_WRITTEN_LEGAL,
+        ),
         Field(
             "display_name",
             read=pl.when(_said(pl.col("display_name")).is_null() & _NAME.is_not_null()).then(pl.lit('""')),
@@ -241,6 +245,7 @@ WIRE = Wire(
     reads={
         # No name is demanded; every canonical customer has one, and the e-mail stands in for it.
         "name": pl.coalesce(_NAME, "primary_email"),
+        "legal_name": pl.col("legal_name"),
         "billing_contact_name": _contact_name(_PEOPLE),
         "billing_contact_email": _BILLING_EMAIL,
         "net_terms": _days(_TERMS),

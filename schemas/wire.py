@@ -219,12 +219,7 @@ def passage(here: Wire, there: Wire) -> Passage:
     if here is not there or here.by_name[here.id].settable:
         given -= {"provider_id"}
     given |= {f"metadata.{wire.key(one.name)}" for wire in (here, there) for one in wire.kept}
-    lost = {
-        loss.field: loss
-        for wire in (there, here)
-        for loss in losses(wire)
-        if loss.field in given
-    }
+    lost = {loss.field: loss for wire in (there, here) for loss in losses(wire) if loss.field in given}
     unsure = {one.home for one in there.fields if one.made and one.settable}
     kept = [
         Loss(name, f"{there.spill(name)}; natively {_natively(there, name, unsure)}")

@@ -7,6 +7,7 @@ finds all equal.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -59,16 +60,15 @@ def writes(account: Account) -> int:
 
 
 def without(frame: pl.DataFrame, here: str, there: str) -> pl.DataFrame:
-    """Without what is declared to be lost on the way between two providers and back."""
+    """Without what is declared to be lost on the way between two providers and back, and without where they were."""
     lost = {loss.field for loss in registry.passage(here, there).lost}
     keys = [field.removeprefix("metadata.") for field in lost if field.startswith("metadata.")]
+    keys += [f"{provider}.id" for provider in (here, there)]
     frame = frame.drop("provider", "provider_id", *(field for field in lost if field in frame.columns), strict=False)
     return frame.with_columns(pl.col("metadata").map_elements(lambda text: _less(text, keys), return_dtype=pl.String))
 
 
 def _less(text: str, keys: list[str]) -> str | None:
-    import json
-
     left = {key: value for key, value in json.loads(text).items() if key not in keys}
     return json.dumps(left, sort_keys=True) if left else None
 
@@ -88,8 +88,51 @@ def test_customers_move_and_come_back(here: str, there: str, account: Open, tmp_
     assert (again.counts.unchanged, writes(end)) == (CUSTOMERS, 0), again.changed_fields
 
     assert moved(tmp_path, end.address, home.address).counts.created == CUSTOMERS
-    before, after = (without(customers(tmp_path, one), here, there) for one in (start, home))
-    assert after.to_dicts() == before.to_dicts()
+    before, after = (customers(tmp_path, one) for one in (start, home))
+    assert without(after, here, there).to_dicts() == without(before, here, there).to_dicts()
+    entries = [json.loads(text) for text in after["metadata"]]
+    assert [one[f"{here}.id"] for one in entries] == before["provider_id"].to_list()
+    assert sorted(one[f"{there}.id"] for one in entries) == end.ids()
+    assert sorted(after["provider_id"]) == home.ids()
+
+
+def test_where_a_customer_was_is_told_by_an_update_as_by_a_create(account: Open, tmp_path: Path) -> None:
+    start, end = account("marginfront", seed=20), account("blackwalnut")
+    moved(tmp_path, start.address, end.address)
+    # As if they had been written before there was this entry.
+    there = end.sandbox.state()
+    its_ids = {one["external_id"]: one["metadata"].pop("marginfront.id") for one in there}
+    end.sandbox.clear()
+    end.sandbox.add(*there)
+    end.sandbox.record()
+    assert moved(tmp_path, start.address, end.address).counts.unchanged == 20
+    assert writes(end) == 0
+
+    source = start.sandbox.state()
+    changed = source[3]["externalId"]
+    source[3]["phone"] = "+46700000099"
+    start.sandbox.clear()
+    start.sandbox.add(*source)
+    report = moved(tmp_path, start.address, end.address)
+    assert (report.counts.updated, report.counts.unchanged) == (1, 19)
+    now = {one["external_id"]: one["metadata"] for one in end.sandbox.state()}
+    assert {key: one["marginfront.id"] for key, one in now.items() if "marginfront.id" in one} == {
+        changed: its_ids[changed]
+    }
+    assert now[changed]["canon"]["phone"] == "+46700000099"
+
+
+def test_the_crosswalk_of_a_second_move_has_the_ids_of_the_account_that_was_read(account: Open, tmp_path: Path) -> None:
+    first, second, third = account("marginfront", seed=20), account("blackwalnut"), account("metronome")
+    moved(tmp_path, first.address, second.address)
+    moved(tmp_path, second.address, third.address)
+    [newest] = [
+        file for file in (tmp_path / "state").rglob("crosswalk.parquet") if "metronome" in str(pl.read_parquet(file))
+    ]
+    crosswalk = pl.read_parquet(newest)
+    assert crosswalk["source_provider"].unique().to_list() == ["blackwalnut"]
+    assert sorted(crosswalk["source_id"]) == second.ids()
+    assert sorted(crosswalk["destination_id"]) == third.ids()
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

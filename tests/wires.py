@@ -169,6 +169,17 @@ def comparable(customers: pl.DataFrame, lost: Iterable[str] = ()) -> list[dict[s
     return rows
 
 
+def carried(customers: pl.DataFrame, wire: Wire) -> pl.DataFrame:
+    """Customers with what is told of where they were when they are written to a provider: `<provider>.id`."""
+    metadata = []
+    for row in customers.select("provider", "provider_id", "metadata").to_dicts():
+        entries = json.loads(row["metadata"] or "{}")
+        if row["provider"] not in (None, wire.provider) and row["provider_id"] is not None:
+            entries.setdefault(f"{row['provider']}.id", row["provider_id"])
+        metadata.append(json.dumps(entries) if entries else None)
+    return customers.with_columns(metadata=pl.Series(metadata, dtype=pl.String))
+
+
 def always_lost(wire: Wire) -> set[str]:
     return {loss.field for loss in losses(wire)}
 

@@ -14,7 +14,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+from accounts import opened
 from aiohttp import web
+from sandboxes import Start
 from served import Served, as_json, served
 
 from connectors import blackwalnut, growpanel, marginfront, metrifox, metronome
@@ -272,6 +274,33 @@ def test_equal_digests_are_equal_parts(tmp_path: Path) -> None:
         assert digests("a") == digests("a") == digests("b")
         customers[7]["phone"] = "1"
         assert digests("c") != digests("a")
+
+
+@pytest.mark.parametrize("provider", ["blackwalnut", "growpanel"])
+def test_customers_without_a_name_are_counted(provider: str, sandbox: Start, tmp_path: Path) -> None:
+    there = opened(sandbox, provider, seed=250)
+    records = there.sandbox.state()
+    there.sandbox.clear()
+    for at, record in enumerate(records[:12]):
+        record["name"] = (None, " ")[at % 2]
+        record["email"] = f"nameless{at}@example.com"
+    # Named as its e-mail is: that is a name.
+    records[12] |= {"name": "a@b.co", "email": "a@b.co"}
+    there.sandbox.add(*records)
+
+    api = ApiSource(APIS[provider], there.address, environment=there.environment)
+    try:
+        names = pl.concat([part.read().records for part in api.parts(tmp_path)])["name"].to_list()
+        notes = api.layouts()[0].notes
+    finally:
+        api.close()
+    assert {f"nameless{at}@example.com" for at in range(12)} <= set(names)
+    assert notes == ("12 customers have no name; their e-mail stands in for it",)
+
+
+def test_nothing_is_said_of_names_where_all_have_one(tmp_path: Path) -> None:
+    with served(listing([customer(1, name="a@b.co", email="a@b.co")])) as server:
+        assert read(server.url, tmp_path)[1] == ()
 
 
 # What goes wrong -------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from writing import outcomes, send, write
 
 from connectors.api import parse, service
 from connectors.blackwalnut import API, writes
+from connectors.errors import Refused
 from connectors.sending import Blind, Locked, Record, Reply, Send, Several, Verbs, Who
 
 KEY = {"BLACKWALNUT_API_KEY": "sk_live_1"}
@@ -77,11 +79,13 @@ def made(sandbox: Sandbox, verbs: Verbs, wanted: Record) -> str:
     return verbs.made(reply.body, wanted)
 
 
-def carry(sandbox: Sandbox, folder: Path, *rows: dict[str, Any]) -> dict[int, tuple[str, str | None]]:
+def carry(
+    sandbox: Sandbox, folder: Path, *rows: dict[str, Any], key: Mapping[str, str] = KEY
+) -> dict[int, tuple[str, str | None]]:
     """Row → outcome and reason, of a plan carried out."""
-    address = parse(API, f"blackwalnut://127.0.0.1:{sandbox.port}/my-app", KEY)
+    address = parse(API, f"blackwalnut://127.0.0.1:{sandbox.port}/my-app", key)
     write(folder, rows)
-    send(sandbox.url, folder, verbs=writes(address), service=service(API, address, KEY))
+    send(sandbox.url, folder, verbs=writes(address), service=service(API, address, key))
     return {row: (outcome, reason) for row, (_, outcome, reason) in outcomes(folder).items()}
 
 
@@ -206,6 +210,18 @@ def test_what_is_not_wanted_any_more_is_taken_away(sandbox: Start, verbs: Verbs,
     assert not verbs.change(stands, wanted)
 
 
+def test_a_null_in_metadata_is_something(sandbox: Start, verbs: Verbs) -> None:
+    there = sandbox("blackwalnut")
+    made(there, verbs, {"email": "a@x.example", "metadata": {"a": 1}})
+    for metadata in ({"a": True}, {"a": True, "canon": {"city": None}}, {"a": None}, {"a": []}, {}):
+        [step] = verbs.change(there.state()[0], {"email": "a@x.example", "metadata": metadata})
+        assert asked(there, step).ok
+        assert there.state()[0]["metadata"] == metadata
+        assert not verbs.change(
+            there.state()[0], {"email": "a@x.example", "metadata": dict(reversed(metadata.items()))}
+        )
+
+
 def test_an_id_is_encoded_in_a_path(verbs: Verbs) -> None:
     assert [step.path for step in verbs.remove({"id": "a/b?c"})] == [f"{APP}/customers/a%2Fb%3Fc"]
 
@@ -307,6 +323,27 @@ def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, verbs: Verbs, t
         6: ("refused", "taken: email"),
     }
     assert there.state() == before
+
+
+def test_a_key_that_only_reads_ends_it(sandbox: Start, tmp_path: Path) -> None:
+    there = sandbox("blackwalnut")
+    with pytest.raises(Refused, match="set BLACKWALNUT_API_KEY to a secret one"):
+        carry(there, tmp_path, create(0, FULL), key={"BLACKWALNUT_API_KEY": "pk_live_1"})
+    assert outcomes(tmp_path)[0][1] == "left"
+    assert carry(there, tmp_path, create(0, FULL)) == {0: ("done", None)}
+
+
+@pytest.mark.parametrize("external_id", [None, "a+b&c=d/é ü?#%25 "])
+def test_made_once_though_the_answer_is_lost(sandbox: Start, tmp_path: Path, external_id: str | None) -> None:
+    there = sandbox("blackwalnut", weather={"cut_after": 0.6, "methods": ["POST"]})
+    rows = [
+        create(
+            number, {"email": f"a+{number}%41&b=c@x.example", "external_id": external_id and external_id + str(number)}
+        )
+        for number in range(20)
+    ]
+    assert set(carry(there, tmp_path, *rows).values()) == {("done", None)}
+    assert sorted(record["email"] for record in there.state()) == sorted(row["email"] for row in rows)
 
 
 def test_a_delete_takes_the_licences_with_it(sandbox: Start, verbs: Verbs, tmp_path: Path) -> None:

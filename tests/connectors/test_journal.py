@@ -92,7 +92,7 @@ from pathlib import Path
 from connectors.journal import Intent, Journal, Result
 journal = Journal(Path(sys.argv[1]))
 for row in range(50):
-    asyncio.run(journal.intend([Intent(row, 1, "create", b"d")]))
+    asyncio.run(journal.intend([Intent(row, 1, "create", "d")]))
     if row < 25:
         journal.settle([Result(row, "done", None, str(row))])
 os.kill(os.getpid(), signal.SIGKILL)

@@ -215,6 +215,16 @@ def test_what_is_not_wanted_any_more_is_taken_away(sandbox: Start, verbs: Verbs,
     assert not verbs.change(stands, wanted)
 
 
+def test_a_null_in_metadata_is_something(sandbox: Start, verbs: Verbs) -> None:
+    there = sandbox("marginfront")
+    made(there, verbs, {"name": "x", "metadata": {"a": 1}})
+    for metadata in ({"a": True}, {"a": True, "canon_timezone": None}, {"a": None}, {"a": []}, {}):
+        [step] = verbs.change(there.state()[0], {"name": "x", "metadata": metadata})
+        assert asked(there, step).ok
+        assert there.state()[0]["metadata"] == metadata
+        assert not verbs.change(there.state()[0], {"name": "x", "metadata": dict(reversed(metadata.items()))})
+
+
 def test_where_there_is_no_patch_a_put_has_all_fields(sandbox: Start, verbs: Verbs) -> None:
     there = sandbox("marginfront")
     made(there, verbs, FULL)
@@ -322,7 +332,7 @@ def test_a_customer_without_an_external_id_is_made_once_though_the_answer_is_los
 ) -> None:
     there = sandbox("marginfront", weather={"cut_after": 0.6, "methods": ["POST"]})
     rows = [
-        create(number, {"name": "Nordlys", "email": f"ap{number}@nordlys.example", "city": "Umeå"})
+        create(number, {"name": " Nord & Süd + Co? #1 %41/x=1", "email": f"ap{number}@nordlys.example", "city": "Umeå"})
         for number in range(40)
     ]
     assert set(carry(there, tmp_path, *rows).values()) == {("done", None)}

@@ -22,6 +22,8 @@ from connectors import registry
 from connectors.csv_file import CsvOptions
 from connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
 from connectors.registry import CONNECTORS
+from pipelines import run as flow
+from pipelines import settings
 from schemas.customer import COLUMNS
 
 MANY = int(os.environ.get("TRANSHIP_MANY", "3000"))
@@ -105,6 +107,23 @@ def test_every_record_says_where_it_is_from(account: Open, provider: str, wareho
     warehouse.load(account(seed=10).address)
 
     assert warehouse.rows("SELECT DISTINCT provider FROM customers") == [{"provider": provider}]
+
+
+def test_every_record_says_where_it_is_after_a_migration_too(
+    account: Open, provider: str, sandbox: Start, monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    origin = opened(sandbox, "metrifox" if provider == "marginfront" else "marginfront", seed=10)
+    for name, value in origin.environment.items():
+        monkeypatch.setenv(name, value)
+    there = account()
+    moved = {"source": origin.address, "destination": there.address, "state_dir": tmp_path / "state"}
+    flow.run(settings.load(moved, {}))
+    warehouse.load(there.address)
+
+    assert warehouse.rows("SELECT DISTINCT provider FROM customers") == [{"provider": provider}]
+    assert landed(warehouse) == there.ids()
+    entry = f"SELECT json_extract_string(metadata, '$.\"{origin.provider}.id\"') AS id FROM customers ORDER BY 1"
+    assert [row["id"] for row in warehouse.rows(entry)] == origin.ids()
 
 
 def test_reading_only_reads(account: Open, warehouse: Warehouse) -> None:

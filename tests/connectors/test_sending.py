@@ -246,7 +246,7 @@ def test_a_key_that_stops_to_be_good_ends_it_at_once_and_it_can_be_continued(san
     there = sandbox("marginfront")
     there.keys(stops_after={"mf_sk_test": 30})
     write(tmp_path, [create(row, customer(row)) for row in range(200)])
-    with pytest.raises(Refused, match="401 Unauthorized.*MF_API_SECRET_KEY"):
+    with pytest.raises(Refused, match=r"401 Unauthorized.*MF_API_SECRET_KEY"):
         send(there.url, tmp_path)
     calls = there.counts()["calls"]
     assert calls["201"] == 30
@@ -274,7 +274,7 @@ def test_a_provider_that_stays_down_ends_it_and_it_can_be_continued(sandbox: Sta
     there = sandbox("marginfront")
     write(tmp_path, [create(row, customer(row)) for row in range(60)])
     there.weather(statuses={"503": 1})
-    with pytest.raises(Unreachable, match="503 Service Unavailable.*continue"):
+    with pytest.raises(Unreachable, match=r"503 Service Unavailable.*continue"):
         send(there.url, tmp_path, patience=replace(QUICK, total=0.5))
     there.weather()
     assert send(there.url, tmp_path).counts == {("create", "done"): 60}

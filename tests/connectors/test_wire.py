@@ -71,14 +71,13 @@ def test_nothing(pages: list[str | bytes]) -> None:
     assert decoded.records.schema == dict.fromkeys(COLUMNS, pl.String())
     assert decoded.broken.schema == BROKEN
     assert decoded.positions.dtype == pl.UInt64
-    assert (decoded.records.height, decoded.broken.height, len(decoded.ids), decoded.surprises) == (0, 0, 0, {})
+    assert (decoded.records.height, decoded.broken.height, len(decoded.nameless), decoded.surprises) == (0, 0, 0, {})
 
 
 def test_positions_count_over_pages_and_passed_over_records() -> None:
     pages = [json.dumps([{"id": f"{page}{at}", "name": "n"} for at in range(3)]) for page in "ab"]
     decoded = decode(MARGINFRONT, [pages[0], "[]", pages[1].encode()], skip=[0, 4])
     assert decoded.positions.to_list() == [1, 2, 3, 5]
-    assert decoded.ids.to_list() == ["a1", "a2", "b0", "b2"]
     assert decoded.records["provider_id"].to_list() == ["a1", "a2", "b0", "b2"]
 
 
@@ -128,11 +127,11 @@ def test_updated_at_is_the_providers() -> None:
     assert read(record)[0]["updated_at"] == "2026-01-01T00:00:00Z"
 
 
-def test_the_origin_is_put_back_and_the_own_id_is_told() -> None:
-    record = {**ACME, "metadata": {"canon_provider": "metronome", "canon_provider_id": "m1"}}
-    decoded = decode(MARGINFRONT, [json.dumps([record])])
-    assert decoded.records.select("provider", "provider_id").row(0) == ("metronome", "m1")
-    assert decoded.ids.to_list() == ["c1"]
+def test_the_own_id_is_told_whatever_stands_in_the_bag() -> None:
+    bag = {"metronome.id": "m1", "marginfront.id": "c0", "canon_provider": "metronome", "canon_provider_id": "m1"}
+    [row] = read({**ACME, "metadata": bag})
+    assert (row["provider"], row["provider_id"]) == ("marginfront", "c1")
+    assert json.loads(row["metadata"]) == bag
 
 
 def test_a_nested_bag() -> None:
@@ -253,6 +252,10 @@ def test_the_email_stands_in_for_a_name_where_a_customer_may_have_none(wire: Wir
     record = NAMELESS[wire.provider]
     decoded = decode(wire, [json.dumps([record])]).records
     assert decoded["name"].to_list() == ["a@b.co"]
+    named = [{**record, "name": "Acme"}, record, {**record, "name": "a@b.co"}]
+    if wire.provider == "metrifox":
+        named = [{**record, "display_name": "Acme"}, record, {**record, "display_name": "a@b.co"}]
+    assert decode(wire, [json.dumps(named)]).nameless.to_list() == [False, True, False]
     body = json.loads(encode(wire, typed(decoded), {"data_source": "ds_main"}).bodies[0])
     assert set(body) - {"data_source", wire.bag.name, wire.id} == set(record) - {"id"}
 
@@ -262,6 +265,13 @@ def test_a_blank_name_is_none(wire: Wire) -> None:
     assert decode(wire, [json.dumps([{**NAMELESS[wire.provider], "name": " "}])]).records["name"].to_list() == [
         "a@b.co"
     ]
+
+
+def test_only_who_has_no_name_is_nameless() -> None:
+    records = [ACME, {**ACME, "name": "a@b.co", "email": "a@b.co"}]
+    assert decode(MARGINFRONT, [json.dumps(records)]).nameless.to_list() == [False, False]
+    moved = {**NAMELESS["blackwalnut"], "metadata": {"canon": {"name": "Acme"}}}
+    assert decode(BLACKWALNUT, [json.dumps([moved])]).nameless.to_list() == [False]
 
 
 def test_a_key_that_stands_in_metadata_twice_does_no_harm() -> None:
@@ -327,7 +337,7 @@ SHAPES = [
 def test_a_broken_record_spares_the_others(record: str, its_id: str | None, detail: str) -> None:
     page = f'[{{"id":"g1","name":"Good [{{\\", "}}, {record} ,{{"id":"g2","name":"Good","new":1}}]'
     decoded = decode(MARGINFRONT, [page, '[{"id":"g3","name":"Good"}]'])
-    assert decoded.ids.to_list() == ["g1", "g2", "g3"]
+    assert decoded.records["provider_id"].to_list() == ["g1", "g2", "g3"]
     assert decoded.positions.to_list() == [0, 2, 3]
     assert decoded.surprises == {"new": 1}
     assert decoded.broken.schema == BROKEN
@@ -463,22 +473,56 @@ def test_text_just_short_enough_stands_in_a_bag_of_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "its_id", "canon"),
+    ("provider", "its_id", "entry"),
     [
-        *(
-            (None, None, {}),
-            ("marginfront", "m1", {}),
-            ("metronome", "m1", {"provider": "metronome", "provider_id": "m1"}),
-        ),
-        *(
-            (None, "m1", {"provider": None, "provider_id": "m1"}),
-            ("elsewhere", None, {"provider": "elsewhere", "provider_id": None}),
-        ),
+        *((None, None, {}), ("marginfront", "m1", {}), (None, "m1", {}), ("elsewhere", None, {})),
+        *(("metronome", "m1", {"metronome.id": "m1"}), ('q"u\\', 'é"', {'q"u\\.id': 'é"'})),
     ],
 )
-def test_the_origin_of_a_record(provider: str | None, its_id: str | None, canon: dict[str, str | None]) -> None:
-    bag = sent(provider=provider, provider_id=its_id)["metadata"]
-    assert {key.removeprefix("canon_"): value for key, value in bag.items() if "provider" in key} == canon
+def test_the_id_at_another_provider_is_an_entry_of_metadata(
+    provider: str | None, its_id: str | None, entry: dict[str, str]
+) -> None:
+    for metadata in ({}, {"tier": 1}):
+        given = json.dumps(metadata) if metadata else None
+        bag = sent(provider=provider, provider_id=its_id, metadata=given)["metadata"]
+        assert {key: value for key, value in bag.items() if not key.startswith("canon_")} == {**metadata, **entry}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "kept"),
+    [
+        ('{"metronome.id":"m0"}', "m0"),
+        ('{\n "metronome.id" : null, "a": 1}', None),
+        ('{"metronome\\u002eid":"m0"}', "m0"),
+        ('{"a":{"metronome.id":"m0"}}', "m1"),
+        ('{"a":"metronome.id","b":"\\"metronome.id\\""}', "m1"),
+        ('{"metronome.ids":"m0"}', "m1"),
+    ],
+)
+def test_an_id_that_is_told_already_stays(metadata: str, kept: str | None) -> None:
+    other = customer(provider="metrifox", provider_id="f1", metadata='{"metronome.id":"m9"}')
+    one = customer(provider="metronome", provider_id="m1", metadata=metadata)
+    for wire in (MARGINFRONT, BLACKWALNUT):
+        customers = pl.concat([other, one, other]).with_columns(email=pl.lit("a@b.co"))
+        bags = [json.loads(body)["metadata"] for body in encode(wire, customers).bodies]
+        assert bags[1]["metronome.id"] == kept
+        assert {key: value for key, value in json.loads(metadata).items() if bags[1][key] != value} == {}
+        assert [(bag["metronome.id"], bag["metrifox.id"]) for bag in (bags[0], bags[2])] == [("m9", "f1")] * 2
+
+
+def test_an_id_that_a_bag_of_text_cannot_take_goes_with_the_rest() -> None:
+    bag = sent(STRINGS, provider="metronome", provider_id="m" * 25)["fields"]
+    assert bag["metronome.id"] == "m" * 25
+    bag = sent(STRINGS, provider="metronome", provider_id="m" * 26)["fields"]
+    assert "metronome.id" not in bag
+    assert json.loads(bag["canon_metadata_1"] + bag["canon_metadata_2"]) == {"metronome.id": "m" * 26}
+    bag = sent(STRINGS, provider="canon", provider_id="c")["fields"]
+    assert json.loads(bag["canon_metadata"]) == {"canon.id": "c"}
+
+
+def test_metadata_that_is_no_text_is_refused_wherever_the_customer_was() -> None:
+    encoded = encode(MARGINFRONT, customer(provider="metronome", provider_id="m1", metadata='{"a":"\\ud800"}'))
+    assert encoded.refused["code"].to_list() == ["metadata.syntax"]
 
 
 @pytest.mark.parametrize("name", ["Acme", "[]", "{}", "null", '""'])

@@ -22,6 +22,7 @@ from wires import (
     WIRES,
     always_lost,
     answered,
+    carried,
     comparable,
     frame,
     plentiful,
@@ -53,17 +54,41 @@ def test_a_customer_comes_back_but_for_declared_losses(wire: Wire) -> None:
     before, after = there_and_back(wire, plentiful(1, 400))
     assert before.height > 50
     lost = always_lost(wire)
-    assert comparable(after, lost) == comparable(before, lost)
+    assert comparable(after, lost) == comparable(carried(before, wire), lost)
 
 
 @each_wire
-def test_an_id_at_another_provider_comes_back(wire: Wire) -> None:
+def test_an_id_at_another_provider_is_kept_and_the_own_one_is_told(wire: Wire) -> None:
     before, after = there_and_back(wire, plentiful(2, 200))
-    foreign = (before["provider"] != wire.provider).fill_null(value=False)
-    assert foreign.any()
-    for name in ("provider", "provider_id"):
-        assert after[name].filter(foreign).to_list() == before[name].filter(foreign).to_list()
-    assert set(after["provider"].filter(~foreign)) == {wire.provider}
+    assert set(after["provider"]) == {wire.provider}
+    assert not {str(one) for one in after["provider_id"]} & {f"old-{at}" for at in range(200)}
+    entries = [json.loads(text or "{}") for text in after["metadata"]]
+    origins = [
+        (f"{row['provider']}.id", row["provider_id"], json.loads(row["metadata"] or "{}"))
+        for row in before.select("provider", "provider_id", "metadata").to_dicts()
+    ]
+    for now, (key, its_id, earlier) in zip(entries, origins, strict=True):
+        if key not in ("None.id", f"{wire.provider}.id"):
+            assert now[key] == earlier.get(key, its_id)
+    assert sum(key in earlier for key, _, earlier in origins)
+
+
+@pytest.mark.parametrize("here", PROVIDERS, ids=lambda wire: wire.provider)
+def test_ids_of_earlier_accounts_do_not_pile_up(here: Wire) -> None:
+    """From one to another and back, again and again: one entry for each provider, of its first account."""
+    others = [wire for wire in PROVIDERS if wire is not here]
+    now = typed(
+        decode(
+            here, [json.dumps(answered(here, encode(here, plentiful(6, 60), told(here)).bodies.drop_nulls()))]
+        ).records
+    )
+    seen: list[set[str]] = []
+    for wire in [*others, here] * 2:
+        now = there_and_back(wire, now.with_columns(metadata=pl.lit(None, pl.String)) if not seen else now)[1]
+        entries = [json.loads(text or "{}") for text in now["metadata"]]
+        assert now.height
+        seen.append({key for one in entries for key in one if key.endswith(".id")})
+    assert seen[4] == seen[-1] == {f"{wire.provider}.id" for wire in PROVIDERS}
 
 
 @each_wire
@@ -100,7 +125,15 @@ def test_there_and_back_again_loses_what_the_declarations_say(here: Wire, there:
     assert again.refused.is_empty()
     after = typed(decode(here, [json.dumps(answered(here, again.bodies))]).records)
     lost = {loss.field for loss in declared.lost}
-    assert comparable(after, lost) == comparable(before, lost)
+    if here is not there:
+        # It is kept, in metadata; where it is the external id it comes back as well.
+        assert "provider_id" in {kept.field for kept in declared.kept}
+        lost |= set() if here.by_name[here.id].settable else {"provider_id"}
+    gone = carried(before, there).with_columns(
+        provider=pl.lit(there.provider), provider_id=there_now.records["provider_id"]
+    )
+    come_back = carried(gone, here).with_columns(provider=before["provider"], provider_id=before["provider_id"])
+    assert comparable(after, lost) == comparable(come_back, lost)
     for loss in declared.lost:
         assert differing(before, after, loss.field), loss
 
@@ -158,6 +191,8 @@ customers = st.fixed_dictionaries(
         ),
         "country": st.sampled_from(["SE", "US"]),
         "customer_type": st.sampled_from(["BUSINESS", "INDIVIDUAL"]),
+        "provider": st.sampled_from([wire.provider for wire in WIRES]) | hard_texts,
+        "provider_id": hard_texts,
         "status": st.sampled_from(["active", "trial", "cancelled"]),
         "aliases": st.lists(st.text(min_size=1, max_size=150), min_size=1, max_size=4).map(json.dumps),
         "metadata": st.dictionaries(st.sampled_from(HARD_KEYS) | st.text(max_size=120), json_values, max_size=6).map(
@@ -173,4 +208,4 @@ customers = st.fixed_dictionaries(
 def test_whatever_there_may_be_in_a_customer_comes_back(wire: Wire, rows: list[dict[str, str | None]]) -> None:
     before, after = there_and_back(wire, frame(rows))
     lost = always_lost(wire)
-    assert comparable(after, lost) == comparable(before, lost)
+    assert comparable(after, lost) == comparable(carried(before, wire), lost)

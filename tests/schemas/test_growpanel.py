@@ -244,8 +244,7 @@ def test_what_has_no_place_goes_to_custom_variables() -> None:
         "canon_city": "Umeå",
         "canon_zip_code": "00501",
         "canon_net_terms": "30",
-        "canon_provider": "metronome",
-        "canon_provider_id": "4db51251-61de-4bfe-b9ce-495e244f3491",
+        "metronome.id": "4db51251-61de-4bfe-b9ce-495e244f3491",
         "tier": "2",
     }
 

@@ -158,7 +158,7 @@ def test_what_is_lost_on_the_way() -> None:
         ),
         ({"full_name": None}, {}),
         ({"full_name": "Nordlys Group"}, {"metadata": {"metrifox.full_name": "Nordlys Group"}}),
-        ({"legal_name": None, "full_name": "Nordlys"}, {"legal_name": None}),
+        ({"legal_name": None, "full_name": "Nordlys"}, {"legal_name": None, "metadata": {"metrifox.legal_name": ""}}),
         (
             {"first_name": "Ann", "last_name": "Lee"},
             {"metadata": {"metrifox.first_name": "Ann", "metrifox.last_name": "Lee"}},
@@ -320,8 +320,8 @@ def test_what_is_lost_on_the_way() -> None:
             {"created_at": "2020-01-01T00:00:00Z", "legal_name": None, "invoice_cc_emails": '["a@x.example"]'},
         ),
         (
-            {"metadata": {"canon_provider": "marginfront", "canon_provider_id": "7"}},
-            {"provider": "marginfront", "provider_id": "7"},
+            {"metadata": {"marginfront.id": "7"}},
+            {"metadata": {"marginfront.id": "7"}},
         ),
         (
             {
@@ -393,7 +393,7 @@ def test_a_field_of_tomorrow_is_reported() -> None:
 )
 def test_an_answer_that_breaks_the_schema_is_set_apart(wrong: dict[str, Any], said: str) -> None:
     found = decoded(ANSWER, {**ANSWER, "id": "other", **wrong}, {**ANSWER, "id": "third"})
-    assert found.ids.to_list() == [ID, "third"]
+    assert found.records["provider_id"].to_list() == [ID, "third"]
     assert found.positions.to_list() == [0, 2]
     (broken,) = found.broken.to_dicts()
     assert (broken["position"], broken["id"], broken["code"], broken["detail"]) == (1, "other", "record.shape", said)
@@ -409,7 +409,8 @@ def test_an_answer_that_breaks_the_schema_is_set_apart(wrong: dict[str, Any], sa
         ({}, {}, {}),
         # A business has a legal name; where it was not said, that is remembered.
         ({"legal_name": None}, {"legal_name": "Nordlys"}, {"canon_legal_name": None}),
-        ({"legal_name": None, "provider": "metrifox", "provider_id": "1"}, {"legal_name": None}, {}),
+        ({"legal_name": None, "metadata": {"metrifox.legal_name": ""}}, {"legal_name": None}, {}),
+        ({"metadata": {"metrifox.legal_name": ""}}, {}, {"metrifox.legal_name": ""}),
         ({"customer_type": "INDIVIDUAL", "name": "Ann Li Lee", "legal_name": None}, {"customer_type": "INDIVIDUAL", "display_name": "Ann Li Lee", "first_name": "Ann Li", "last_name": "Lee", "legal_name": None}, {}),
         ({"customer_type": "INDIVIDUAL", "name": "Cher", "legal_name": None}, {"customer_type": "INDIVIDUAL", "display_name": "Cher", "first_name": "Cher", "legal_name": None}, {}),
         ({"customer_type": "INDIVIDUAL", "name": "Annie", "metadata": {"metrifox.first_name": "Ann", "metrifox.middle_name": "Li"}}, {"customer_type": "INDIVIDUAL", "display_name": "Annie", "first_name": "Ann", "middle_name": "Li"}, {}),
@@ -432,7 +433,8 @@ def test_an_answer_that_breaks_the_schema_is_set_apart(wrong: dict[str, Any], sa
         ({"metadata": {"metronome.customer_config": {"a": 1}, "metrifox.city": "?"}}, {}, {"metronome.customer_config": {"a": 1}, "metrifox.city": "?"}),
         # What is not one of Metrifox's words stays where it is.
         ({"metadata": {"metrifox.tax_status": "FREE"}}, {}, {"metrifox.tax_status": "FREE"}),
-        ({"provider": "marginfront", "provider_id": "7"}, {}, {"canon_provider": "marginfront", "canon_provider_id": "7"}),
+        ({"provider": "marginfront", "provider_id": "7"}, {}, {"marginfront.id": "7"}),
+        ({"provider": "metrifox", "provider_id": "7"}, {}, {}),
         ({"tax_id": "SE1", "phone": "+4690", "zip_code": "00501"}, {"tax_identification_number": "SE1", "primary_phone": "+4690", "zip_code": "00501"}, {}),
     ],
     ids=lambda case: str(case)[:60],

@@ -127,8 +127,8 @@ def _then() -> datetime:
         ),
         ({"custom_fields": {"canon_nulls": "status,created_at"}}, {"status": None, "created_at": None}),
         (
-            {"custom_fields": {"canon_provider": "metrifox", "canon_provider_id": "7"}},
-            {"provider": "metrifox", "provider_id": "7"},
+            {"custom_fields": {"metrifox.id": "7"}},
+            {"metadata": {"metrifox.id": "7"}},
         ),
         # A field of tomorrow is kept.
         ({"tags": ["a"]}, {"metadata": {"metronome.tags": ["a"]}}),
@@ -223,7 +223,7 @@ def test_what_an_older_answer_may_lack() -> None:
         ),
         (
             {"provider": "metrifox", "provider_id": "7"},
-            {"custom_fields": {"canon_provider": "metrifox", "canon_provider_id": "7"}},
+            {"custom_fields": {"metrifox.id": "7"}},
         ),
         ({"provider": "metronome", "provider_id": ID, "updated_at": _then()}, {}),
         ({"metadata": {"tier": "pro"}}, {"custom_fields": {"tier": "pro"}}),
