@@ -155,7 +155,8 @@ class AccountTable:
         """Make `there`; what is to be told about it."""
         columns = ", ".join(f"{quoted(name)} {_TYPES[name]}" for name in COLUMNS)
         run.execute(
-            f"CREATE TABLE there (target BIGINT, own_id VARCHAR, raw VARCHAR, archived BOOLEAN, {columns})"
+            "CREATE TABLE there (target BIGINT, own_id VARCHAR, raw VARCHAR, archived BOOLEAN, unread VARCHAR[], "
+            f"{columns})"
         ).fetchall()
         broken = 0
         with closing(
@@ -179,10 +180,15 @@ class AccountTable:
         known = run.execute("SELECT count(*) FROM there").fetchall()[0][0]
         run.register("read", frame.with_row_index("place").to_arrow())
         values = ", ".join(_read_as(name) for name in COLUMNS)
+        unread = ", ".join(
+            f"CASE WHEN {quoted(name)} IS NOT NULL AND {_read_as(name)} IS NULL THEN {literal(name)} END"
+            for name in COLUMNS
+            if _TYPES[name] != "VARCHAR"
+        )
         run.execute(
             f"INSERT INTO there SELECT place + {known}, own_id, raw, "
             "coalesce(json_extract_string(raw, '$.archived_at') IS NOT NULL, false), "
-            f"{values} FROM read"
+            f"list_filter([{unread}], lambda f: f IS NOT NULL), {values} FROM read"
         ).fetchall()
         run.unregister("read")
         return decoded.broken.height
@@ -236,6 +242,7 @@ class AccountTable:
         plan = Classifier(run, _Held(run, load), target, load).plan(rows, notes)
         self._refuse_locked(run)
         self._refuse_immutable(run)
+        self._refuse_unread(run)
         (load.workspace / "requests").mkdir(mode=0o700, exist_ok=True)
         self._write_requests(run, load)
         run.execute(
@@ -305,6 +312,14 @@ class AccountTable:
                 f"UPDATE _plan SET action = 'refused', reason = {literal(f'immutable: {name}')}, changed = NULL "
                 f"WHERE action = 'update' AND list_contains(changed, {literal(name)})"
             ).fetchall()
+
+    def _refuse_unread(self, run: duckdb.DuckDBPyConnection) -> None:
+        """A value there that no field of ours can hold would be erased by the update of another one."""
+        run.execute(
+            "UPDATE _plan SET action = 'refused', reason = 'unreadable: ' || array_to_string(h.unread, ', '), "
+            "changed = NULL FROM held h WHERE h.target = _plan.target AND action = 'update' "
+            "AND NOT list_has_all(changed, h.unread)"
+        ).fetchall()
 
     def _write_requests(self, run: duckdb.DuckDBPyConnection, load: Load) -> None:
         """The customers to create and to change, as the provider's JSON; what it would refuse goes back to the plan."""
@@ -456,12 +471,14 @@ def _duration(seconds: float) -> str:
 
 
 def _read_as(name: str) -> str:
-    """A canonical column as text → typed, as SQL; what cannot be read is null, and is then written anew."""
+    """A canonical column as text → typed, as SQL; null if it cannot be read."""
     column, dtype = quoted(name), _TYPES[name]
     if dtype.endswith("[]"):
         return f"from_json({column}, '[\"VARCHAR\"]')"
     if name == "email":
         return f"lower({column})"
+    if dtype == "INTEGER":  # DuckDB would round 30.5
+        return f"CASE WHEN regexp_full_match({column}, '-?[0-9]+') THEN TRY_CAST({column} AS INTEGER) END"
     return column if dtype == "VARCHAR" else f"TRY_CAST({column} AS {dtype})"
 
 

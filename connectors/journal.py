@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS outcomes (
 );
 """
 
+_LEFT: Final[tuple[Outcome, None, None]] = ("left", None, None)
+
 # All rows in one statement: of executemany each row waits for Python's lock, which the event loop wants, too.
 _INSERT: Final = (
     "INSERT OR REPLACE INTO {} SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?)"
@@ -101,6 +103,7 @@ class Journal:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.executescript(_TABLES)
+            (self._last,) = self._connection.execute("SELECT coalesce(max(row), -1) FROM intents").fetchone()
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         self._queue: SimpleQueue[tuple[Sequence[Intent], Future[None]] | None] = SimpleQueue()
@@ -126,34 +129,42 @@ class Journal:
     # What is known
 
     def past(self, rows: Sequence[int]) -> Mapping[int, Past]:
-        """What is known of those rows of which something is."""
-        if not rows:
+        """What was known of those rows when the journal was opened, of which something was."""
+        if not rows or min(rows) > self._last:
             return {}
-        first, last = min(rows), max(rows)
+        known = self._results(rows)
         with self._using() as connection:
-            results = {
-                row: Result(row, outcome, reason, provider_id)
-                for row, outcome, reason, provider_id in connection.execute(
-                    "SELECT row, outcome, reason, provider_id FROM outcomes WHERE row BETWEEN ? AND ?", (first, last)
-                )
-            }
             # SQLite takes the digest from the row that has the MAX.
             intents = connection.execute(
-                "SELECT row, MAX(try), digest FROM intents WHERE row BETWEEN ? AND ? GROUP BY row", (first, last)
+                "SELECT row, MAX(try), digest FROM intents WHERE row BETWEEN ? AND ? GROUP BY row",
+                (min(rows), max(rows)),
             ).fetchall()
-        known = {row: Past(attempts, content, results.get(row)) for row, attempts, content in intents}
         wanted = set(rows)
-        return {row: past for row, past in known.items() if row in wanted}
+        return {
+            row: Past(attempts, content, Result(row, *known[row]) if row in known else None)
+            for row, attempts, content in intents
+            if row in wanted
+        }
 
-    def results(self, rows: Sequence[int]) -> list[Result]:
-        """What came of each of those rows, as far as it is known."""
-        past = self.past(rows)
-        return [
-            (past[row].result or Result(row, "unknown", "sent, and not answered"))
-            if row in past
-            else Result(row, "left")
-            for row in rows
-        ]
+    def results(self, rows: Sequence[int]) -> list[tuple[Outcome, str | None, str | None]]:
+        """What came of each of those rows as far as it is known: outcome, reason, the provider's id."""
+        known = self._results(rows)
+        with self._using() as connection:
+            open_rows = connection.execute(
+                "SELECT row FROM intents WHERE row BETWEEN ? AND ? EXCEPT SELECT row FROM outcomes",
+                (min(rows, default=0), max(rows, default=0)),
+            ).fetchall()
+        for (row,) in open_rows:
+            known[row] = ("unknown", "sent, and not answered", None)
+        return [known.get(row, _LEFT) for row in rows]
+
+    def _results(self, rows: Sequence[int]) -> dict[int, tuple[Outcome, str | None, str | None]]:
+        with self._using() as connection:
+            found = connection.execute(
+                "SELECT row, outcome, reason, provider_id FROM outcomes WHERE row BETWEEN ? AND ?",
+                (min(rows, default=0), max(rows, default=0)),
+            )
+            return {row: (outcome, reason, provider_id) for row, outcome, reason, provider_id in found}
 
     def withdraw(self, intents: Sequence[Intent]) -> None:
         """Forget those of which it is known that nothing was sent. Raises ConfigError."""

@@ -318,12 +318,9 @@ def write_outcomes(requests: Sequence[Path], journal: Journal, file: Path) -> Ma
     with pq.ParquetWriter(file, OUTCOMES, compression="zstd") as writer:
         for batch in _batches(requests, 65_536, ["row", "action"]):
             rows, actions = batch.column("row").to_pylist(), batch.column("action").to_pylist()
-            results = journal.results(rows)
-            counts.update(zip(actions, (one.outcome for one in results), strict=True))
-            columns = (
-                *(rows, actions, [one.outcome for one in results], [one.reason for one in results]),
-                [one.provider_id for one in results],
-            )
+            known, reasons, ids = zip(*journal.results(rows), strict=True)
+            counts.update(zip(actions, known, strict=True))
+            columns = (rows, actions, known, reasons, ids)
             arrays = [pa.array(values, kind.type) for values, kind in zip(columns, OUTCOMES, strict=True)]
             writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=OUTCOMES))
     return counts

@@ -1,32 +1,20 @@
 """Customers on their way into a provider's account, for tests: what is moved, what the account holds afterwards, what
-was sent on the way.
-
-As a program: `moving.py SETTINGS KILLS SEED LOG [no-journal]` carries out a run in a process that is killed KILLS times,
-at moments that the seed chooses, and begun again each time.
-"""
+was sent on the way."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import random
-import signal
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import polars as pl
 from accounts import Account
 
 from connectors import account, api, registry, sending, wire
-from connectors.errors import ConfigError
-from connectors.http import Answer, HttpClient, Patience, Service
-from connectors.journal import Intent, Journal, Past, Result
+from connectors.http import Patience, Service
 from pipelines import run as flow
 from pipelines import settings
 from pipelines.report import Report
@@ -112,70 +100,6 @@ def held(there: Account) -> dict[str, dict[str, Any]]:
     return {str(row["provider_id"]): row for row in rows}
 
 
-# A process that dies -------------------------------------------------------------------------------------------------
-
-
-class Forgetful(Journal):
-    """A journal that is switched off."""
-
-    async def intend(self, intents: Sequence[Intent]) -> None:
-        await asyncio.sleep(0)
-
-    def settle(self, results: Sequence[Result]) -> None:
-        pass
-
-    def past(self, rows: Sequence[int]) -> Mapping[int, Past]:
-        return {}
-
-
-class Clock:
-    """Counts the moments of a life: before and after each request and each entry of the journal."""
-
-    def __init__(self, last: int) -> None:
-        self.moments, self._last = 0, last
-
-    def tick(self) -> None:
-        self.moments += 1
-        if self.moments == self._last:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _mortal(clock: Clock, log: Path, journal: type[Journal]) -> None:
-    """From now on this process can die, and notes the rows of what it sends."""
-    sent = log.open("a", buffering=1)
-
-    class Mortal(HttpClient):
-        async def attempt(self, method: str, path: str, **named: Any) -> Answer:
-            body = named.get("body")
-            if body is not None:
-                rows = [f"{crc32(row):08x}" for row in _rows_of(body)]
-                sent.write(json.dumps([f"{crc32(body):08x}", rows]) + "\n")
-            clock.tick()
-            answer = await super().attempt(method, path, **named)
-            clock.tick()
-            return answer
-
-        async def fetch(self, *given: Any, **named: Any) -> Any:
-            clock.tick()
-            answer = await super().fetch(*given, **named)
-            clock.tick()
-            return answer
-
-    class Noting(journal):  # type: ignore[misc, valid-type]
-        async def intend(self, intents: Sequence[Intent]) -> None:
-            clock.tick()
-            await super().intend(intents)
-            clock.tick()
-
-        def settle(self, results: Sequence[Result]) -> None:
-            clock.tick()
-            super().settle(results)
-            clock.tick()
-
-    sending.HttpClient, sending.Journal, api.HttpClient = Mortal, Noting, Mortal  # type: ignore[misc]
-    hurry()
-
-
 def hurry(put: Callable[[Any, str, Any], None] = setattr) -> None:
     """From now on pauses are as they are right for a provider on this machine, and no pace is declared."""
 
@@ -185,49 +109,3 @@ def hurry(put: Callable[[Any, str, Any], None] = setattr) -> None:
     put(account, "carry_out", partial(sending.carry_out, patience=QUICK))
     put(account, "ApiSource", partial(api.ApiSource, patience=QUICK))
     put(account, "service", unpaced)
-
-
-def _rows_of(body: bytes) -> list[bytes]:
-    """The customers of a body, where there are several in it."""
-    content = json.loads(body)
-    if isinstance(content, dict) and isinstance(content.get("customers"), list):
-        content = content["customers"]
-    return [json.dumps(row, sort_keys=True).encode() for row in content] if isinstance(content, list) else [body]
-
-
-def _lived(given: Mapping[str, Any], last: int, log: Path, journal: type[Journal]) -> None:
-    clock = Clock(last)
-    _mortal(clock, log, journal)
-    try:
-        try:
-            flow.resume(Path(given["state_dir"]), "last")
-        except ConfigError as error:
-            if not ("finished" in str(error) or "no run" in str(error)):
-                raise
-            flow.run(settings.load(dict(given), {}))
-    except BaseException as error:
-        print(repr(error), file=sys.stderr, flush=True)
-        os._exit(1)
-    os._exit(0)
-
-
-def main(file: str, kills: str, seed: str, log: str, *off: str) -> int:
-    """Lives until one is not killed; the number of deaths is told on standard output."""
-    plan = json.loads(Path(file).read_text())
-    given, moments = plan["settings"], plan["moments"]
-    chance, deaths = random.Random(seed), 0
-    for life in range(int(kills) + 1):
-        last = chance.randint(1, moments) if life < int(kills) else 0
-        child = os.fork()
-        if child == 0:
-            _lived(given, last, Path(log), Forgetful if off else Journal)
-        _, status = os.waitpid(child, 0)
-        if not os.WIFSIGNALED(status):
-            print(deaths)
-            return os.waitstatus_to_exitcode(status)
-        deaths += 1
-    return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

@@ -125,11 +125,9 @@ def test_where_a_customer_was_is_told_by_an_update_as_by_a_create(account: Open,
 def test_the_crosswalk_of_a_second_move_has_the_ids_of_the_account_that_was_read(account: Open, tmp_path: Path) -> None:
     first, second, third = account("marginfront", seed=20), account("blackwalnut"), account("metronome")
     moved(tmp_path, first.address, second.address)
-    moved(tmp_path, second.address, third.address)
-    [newest] = [
-        file for file in (tmp_path / "state").rglob("crosswalk.parquet") if "metronome" in str(pl.read_parquet(file))
-    ]
-    crosswalk = pl.read_parquet(newest)
+    report = moved(tmp_path, second.address, third.address)
+    [file] = (tmp_path / "state").rglob(f"{report.run_id}/**/crosswalk.parquet")
+    crosswalk = pl.read_parquet(file)
     assert crosswalk["source_provider"].unique().to_list() == ["blackwalnut"]
     assert sorted(crosswalk["source_id"]) == second.ids()
     assert sorted(crosswalk["destination_id"]) == third.ids()

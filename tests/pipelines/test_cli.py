@@ -21,6 +21,7 @@ from typing import IO, Any
 
 import duckdb
 import pytest
+from sandboxes import Start
 
 import tranship
 from connectors.registry import CONNECTORS
@@ -566,6 +567,115 @@ def test_values_do_not_steer_the_terminal(command: Command) -> None:
     Path("odd.csv").write_text("id,name\n1,\x1b[2Jgone\n")
 
     assert "\x1b" not in command("inspect", "odd.csv").out
+
+
+# Plans -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_is_looked_at_and_carried_out(command: Command) -> None:
+    planned = command("plan", "clean.csv", "duckdb:///w.duckdb", "--out", "plan")
+    assert planned.code == 0
+    assert "tranship apply plan" in planned.err
+    assert not Path("w.duckdb").exists() or not duckdb.connect("w.duckdb").sql("FROM duckdb_tables()").fetchall()
+    assert "only_in_source" in Path("plan/changes.csv").read_text()
+
+    assert command("apply", "plan", "--json").object["counts"]["created"] == 2
+    assert command("verify", "plan").code == 0
+    assert "is carried out" in command("apply", "plan").err
+
+
+def test_a_plan_for_a_table_that_has_moved_is_not_carried_out(command: Command) -> None:
+    command("run", "clean.csv", "duckdb:///w.duckdb")
+    Path("clean.csv").write_text(CLEAN.replace("Acme", "Acme Inc"))
+    assert command("plan", "clean.csv", "duckdb:///w.duckdb", "--out", "plan").code == 0
+    with duckdb.connect("w.duckdb") as connection:
+        connection.execute("UPDATE customers SET name = 'Acme Inc' WHERE external_id = 'c1'")
+
+    said = command("apply", "plan")
+    assert said.code == 5
+    assert "has moved since the plan was made: 1 records" in said.err
+
+
+def test_a_plan_does_not_take_anybody_s_folder(command: Command) -> None:
+    Path("plan").mkdir()
+    Path("plan/mine.txt").write_text("mine")
+
+    said = command("plan", "clean.csv", "duckdb:///w.duckdb", "--out", "plan")
+    assert (said.code, Path("plan/mine.txt").read_text()) == (2, "mine")
+    assert "--out plan: is there already" in said.err
+
+
+def test_apply_and_retry_say_what_is_missing(command: Command) -> None:
+    assert "there is no plan in this folder" in command("apply", "nowhere").err
+    command("run", "clean.csv", "duckdb:///w.duckdb")
+    said = command("retry", "last")
+    assert (said.code, "nothing failed" in said.err) == (2, True)
+
+
+def test_verify_tells_what_differs(command: Command) -> None:
+    command("run", "clean.csv", "duckdb:///w.duckdb")
+    Path("clean.csv").write_text(CLEAN.replace("Acme", "Acme Inc"))
+
+    said = command("verify", "clean.csv", "duckdb:///w.duckdb")
+    assert said.code == 4
+    assert "not all is equal" in said.out
+    assert command("verify", "clean.csv", "duckdb:///w.duckdb", "--json").object["counts"]["different"] == 1
+
+
+# Providers -------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_way_between_two_providers_loses(command: Command) -> None:
+    said = command("connectors", "--losses", "marginfront", "metronome")
+    assert said.code == 0
+    assert "lost on the way marginfront → metronome → marginfront" in said.out
+
+    lost = command("connectors", "--losses", "marginfront", "metronome", "--json").object["lost"]
+    assert {"updated_at", "provider_id"} <= {loss["field"] for loss in lost}
+
+
+def test_a_provider_that_is_none(command: Command) -> None:
+    for arguments in (("connectors", "--losses", "csv", "metronome"), ("doctor", "duckdb:///w.duckdb")):
+        said = command(*arguments)
+        assert said.code == 2
+        assert "is no provider. There are: blackwalnut," in said.err
+
+
+def test_doctor_says_what_is_wrong(command: Command, sandbox: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = sandbox("marginfront", seed=3)
+    address = f"marginfront://127.0.0.1:{there.port}"
+    monkeypatch.delenv("MF_API_SECRET_KEY", raising=False)
+    said = command("doctor", address)
+    assert said.code == 3
+    assert "MF_API_SECRET_KEY" in said.out
+
+    monkeypatch.setenv("MF_API_SECRET_KEY", "mf_sk_test_0123456789")
+    assert command("doctor", address).code == 0
+    assert command("doctor", address, "--json").object["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nobody",), "there is no such sandbox. There are: blackwalnut,"),
+        (("metronome", "--latency", "soon"), "'soon' is no time such as 50ms or 2s"),
+        (("metronome", "--shift", "200%"), "'200%' is no share such as 5%"),
+        (("metronome", "--error", "500"), "give it as STATUS=SHARE"),
+        (("metronome", "--error", "418=5%"), "the weather cannot be so"),
+        (("metronome", "--rate", "GET=many"), "'many' is no number of calls"),
+        (("metronome", "--port", "0", "--seed", "nowhere.csv"), "nowhere.csv"),
+        (("metronome", "--switch", "mood=good"), "has no such switch"),
+    ],
+)
+def test_a_sandbox_that_cannot_be(command: Command, arguments: tuple[str, ...], words: str) -> None:
+    said = command("sandbox", *arguments)
+    assert said.code == 2
+    assert words in said.err
+
+
+def test_archives_are_only_a_provider_s(command: Command) -> None:
+    said = command("run", "clean.csv", "duckdb:///w.duckdb", "--include-archived")
+    assert (said.code, "only providers have archived customers" in said.err) == (2, True)
 
 
 # What there is ---------------------------------------------------------------------------------------------------
