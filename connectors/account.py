@@ -243,6 +243,7 @@ class AccountTable:
         self._refuse_locked(run)
         self._refuse_immutable(run)
         self._refuse_unread(run)
+        self._refuse_held(run)
         (load.workspace / "requests").mkdir(mode=0o700, exist_ok=True)
         self._write_requests(run, load)
         run.execute(
@@ -311,6 +312,18 @@ class AccountTable:
             run.execute(
                 f"UPDATE _plan SET action = 'refused', reason = {literal(f'immutable: {name}')}, changed = NULL "
                 f"WHERE action = 'update' AND list_contains(changed, {literal(name)})"
+            ).fetchall()
+
+    def _refuse_held(self, run: duckdb.DuckDBPyConnection) -> None:
+        """What another customer has now. It may be given up in the same plan, but requests overtake each other: the
+        next run finds it free.
+        """
+        for name in ("external_id", *self._api.unique):
+            run.execute(
+                f"UPDATE _plan SET action = 'refused', reason = {literal(f'taken: {name}')}, changed = NULL "
+                "WHERE action IN ('create', 'update') AND row IN (SELECT p.row FROM _plan p "
+                f"JOIN _survivors s ON s._row = p.row JOIN held h ON h.{name} = s.{name} "
+                "WHERE h.target IS DISTINCT FROM p.target)"
             ).fetchall()
 
     def _refuse_unread(self, run: duckdb.DuckDBPyConnection) -> None:

@@ -89,12 +89,19 @@ def fits(kind: Kind, value: pl.Expr) -> pl.Expr:
 
 def plain(columns: pl.DataFrame) -> pl.DataFrame:
     """JSON strings → the text they hold."""
-    bare = columns.select(pl.all().str.strip_prefix('"').str.strip_suffix('"'))
-    escapes = columns.select(pl.all().str.contains("\\", literal=True).any())
-    for name in (name for name in columns.columns if escapes[name].item()):
-        at = columns[name].str.contains("\\", literal=True).fill_null(value=False).arg_true()
-        read = asked("select json_extract_string(t, '$') as text from texts", texts=columns[name].gather(at))
-        bare = bare.with_columns(bare[name].scatter(at, read["text"]))
+    # A quote within text is escaped: without escapes there are no others than those around it.
+    bare = columns.select(pl.all().str.strip_chars('"'))
+    escapes = columns.select(pl.all().str.contains("\\", literal=True))
+    places = {name: at for name in columns.columns if len(at := escapes[name].arg_true())}
+    if not places:
+        return bare
+    # One question for all columns.
+    escaped = pl.concat([columns[name].gather(at).alias("t") for name, at in places.items()])
+    read = asked("select json_extract_string(t, '$') as text from texts", texts=escaped)["text"]
+    first = 0
+    for name, at in places.items():
+        bare = bare.with_columns(bare[name].scatter(at, read.slice(first, len(at))))
+        first += len(at)
     return bare
 
 

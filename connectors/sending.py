@@ -356,6 +356,8 @@ class _Row:
     """Some of it may be there already: it was sent, and what came of it is not known."""
     at: float = 0.0
     """When it was sent last, in seconds since 1970."""
+    taken: bool = False
+    """It was refused since another customer has what it wants."""
     looked: bool = False
     now: Record | None = None
     """As the provider has it, if `looked`."""
@@ -399,8 +401,12 @@ _FIRST_TRIES: Final = 3
 """To reach a host that has not answered once."""
 _AHEAD: Final = 64
 """Rows whose intents are written at once, at least; as many wait for a worker."""
+_WORKERS: Final = 4
+"""Rows on their way for each request that may be in flight: some of them wait to look what came of a lost answer."""
 _READ: Final = 256
 """Rows read at once, at least."""
+_HIDDEN: Final = 2
+"""Tries after which somebody who has the key, and whom no look shows, is taken for one that is kept out of sight."""
 _ANSWERS: Final = frozenset(range(400, 500)) - {401, 403, 408, 425, 429}
 """Statuses that say something of one record."""
 _SHAPE: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError)
@@ -432,6 +438,9 @@ class Sender:
         self._error: BaseException | None = None
         self._intended: dict[int, _Row] = {}
         self._turning: set[asyncio.Task[Any]] = set()
+        self._deferred: list[_Row] = []
+        """Refused since another customer has what they want, who may give it up later in the same plan."""
+        self._final = False
         self._settable = [one.name for one in verbs.wire.fields if one.settable and not one.told]
         self._settable.append(verbs.wire.bag.name)
         self._foreseen = [name for name in self._settable if not self._is_made(name)]
@@ -449,7 +458,7 @@ class Sender:
         jobs: asyncio.Queue[list[_Row] | None] = asyncio.Queue(_AHEAD)
         async with self._client:
             self._gate.begin()
-            workers = [asyncio.create_task(self._work(jobs)) for _ in range(self._verbs.in_flight)]
+            workers = [asyncio.create_task(self._work(jobs)) for _ in range(_WORKERS * self._verbs.in_flight)]
             feeder = asyncio.create_task(self._guarded(self._feed(rows, jobs)))
             stopped = asyncio.create_task(self._stopping())
             # A feeder that waits for room in the queue hears nothing of an end.
@@ -487,6 +496,13 @@ class Sender:
                 await self._journal.intend([self._intent(row) for row in some])
                 for job in self._jobs(some):
                     await jobs.put(job)
+        await jobs.join()
+        while rows_again := self._deferred:
+            self._deferred, done = [], self.done
+            for row in rows_again:
+                await jobs.put([row])
+            await jobs.join()
+            self._final = self.done == done
 
     def _some(self, rows: Iterator[_Row], count: int) -> list[_Row]:
         """The next rows, with what is known of them. In any thread."""
@@ -543,6 +559,7 @@ class Sender:
     async def _work(self, jobs: asyncio.Queue[list[_Row] | None]) -> None:
         while job := await jobs.get():
             await self._guarded(self._bulk(job) if self._goes_together(job) else self._alone(job[0]))
+            jobs.task_done()
 
     def _goes_together(self, job: Sequence[_Row]) -> bool:
         return self._verbs.bulk is not None and self._goes_in_bulk(job[0], self._verbs.bulk)
@@ -570,7 +587,11 @@ class Sender:
             result = Result(row.row, "refused", str(locked) or "locked")
         except Blind:
             result = Result(row.row, "unknown", "sent, and there is nothing to look it up by")
-        self._settle(result)
+        if row.taken and result.outcome == "refused" and not self._final:
+            row.taken = row.looked = False
+            self._deferred.append(row)
+        else:
+            self._settle(result)
 
     def _settle(self, *results: Result) -> None:
         self._journal.settle(results)
@@ -600,6 +621,8 @@ class Sender:
                 if result:
                     return result
                 why = fault.reason or fault.kind
+                if fault.kind == "taken" and tries >= _HIDDEN and not row.maybe:
+                    return Result(row.row, "refused", why)
             except _Lost as lost:
                 why = str(lost.error)
             except _SHAPE:
@@ -624,6 +647,7 @@ class Sender:
         if row.external_id is not None and row.email is not None:
             owner = await self._read(self._verbs.look(self._ask, Who(email=row.email, record=row.wanted)))
             if owner is not None:
+                row.taken = True
                 return Result(row.row, "refused", "taken: email")
         return None
 
@@ -653,6 +677,7 @@ class Sender:
                 if fault is None:
                     return Result(row.row, "done", None, row.target)
                 if fault.kind in ("refused", "taken"):
+                    row.taken = fault.kind == "taken"
                     return Result(row.row, "refused", fault.reason or fault.kind, row.target)
                 why = fault.reason or fault.kind
             except _Lost as lost:
@@ -798,7 +823,7 @@ class Sender:
         tries = 0
         while True:
             try:
-                return await self._try(send, None)
+                return await self._try(send)
             except _Lost as lost:
                 tries = await self._again(tries)
                 if tries == _TRIES:
@@ -817,7 +842,7 @@ class Sender:
         for row in rows:
             row.spent, row.looked, row.at = True, False, time.time()
         try:
-            return await self._try(send, self._key(rows[0], send) if send.keyed else None)
+            return await self._try(send, rows[0])
         except (_Stopped, Refused):
             for row in rows:
                 row.spent = following  # it was not sent, or turned away at the door
@@ -827,10 +852,14 @@ class Sender:
                 row.maybe, row.at = True, time.time()
             raise
 
-    async def _try(self, send: Send, key: str | None) -> Reply:
+    async def _try(self, send: Send, row: _Row | None = None) -> Reply:
         """One request that does its work at most once; if it did nothing it is sent again. Raises _Lost, _Stopped."""
         body = None if send.body is None else msgspec.json.encode(send.body)
+        turns = 0
         while True:
+            # What did nothing goes out under a new key: a provider may keep a 429 for the old one, too.
+            key = self._key(row, send, turns) if row and send.keyed else None
+            turns += 1
             await self._gate.enter()
             began = time.monotonic()
             try:
@@ -885,9 +914,9 @@ class Sender:
     def _intent(self, row: _Row) -> Intent:
         return Intent(row.row, row.attempt, row.action, row.digest)
 
-    def _key(self, row: _Row, send: Send) -> str:
-        """Of one try of one request: the same for as long as its answer may be kept for it, and never for another."""
-        content = msgspec.json.encode((self._run_id, row.row, row.attempt, send.path, send.body))
+    def _key(self, row: _Row, send: Send, turn: int) -> str:
+        """Of one try of one request: never that of another one, whose answer may be kept for it."""
+        content = msgspec.json.encode((self._run_id, row.row, row.attempt, turn, send.path, send.body))
         return hashlib.blake2b(content, digest_size=20).hexdigest()
 
 
@@ -976,7 +1005,7 @@ class Gate:
 
     def _stop(self) -> None:
         self.stopped.set()
-        self._wake()
+        self._wake(len(self._waiting))
 
     async def enter(self) -> None:
         """Returns when a request may go out; `leave` follows. Raises _Stopped, Unreachable."""
@@ -1017,7 +1046,7 @@ class Gate:
     def leave(self, began: float, fault: Unanswered | None) -> None:
         """A request that began at that time (`time.monotonic`) has ended, with a fault or without."""
         self._busy -= 1
-        now = time.monotonic()
+        now, was_down = time.monotonic(), self.is_down
         if fault is None:
             self.failures = 0
             self.level = min(self._in_flight, self.level + 1 / self.level)
@@ -1028,7 +1057,10 @@ class Gate:
                 self.failures = 0
             else:
                 self._failed(now, fault.error)
-        self._wake()
+        if self.is_down != was_down:
+            self._wake(len(self._waiting))
+        else:
+            self._wake(1 if self.is_down else max(1, int(self.level) - self._busy))
 
     def _failed(self, now: float, error: ConnectorError) -> None:
         self._last = error
@@ -1038,9 +1070,12 @@ class Gate:
             turn = self.failures - _TRIES
             self._probe_at = now + random.uniform(0.5, 1) * _longest(self._patience, turn)  # noqa: S311  no secret
 
-    def _wake(self) -> None:
-        while self._waiting:
-            _let(self._waiting.popleft())
+    def _wake(self, count: int) -> None:
+        while self._waiting and count > 0:
+            waiter = self._waiting.popleft()
+            if not waiter.done():  # else its time had come before
+                waiter.set_result(None)
+                count -= 1
 
 
 def _let(waiter: asyncio.Future[None]) -> None:

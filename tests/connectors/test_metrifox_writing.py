@@ -135,6 +135,27 @@ def test_rows_of_a_bulk_create_are_refused_each_for_itself(sandbox: Start, tmp_p
     assert [one for one in held(there) if one["customer_key"] != "new"] == before
 
 
+def test_who_is_archived_and_in_no_list_keeps_key_and_email(sandbox: Start, tmp_path: Path) -> None:
+    there = sandbox("metrifox", switches={"archived": "hidden"})
+    made(there, body("old"))
+    asked(there, Send("POST", "/customers/old/archive", ""))
+    rows = [create(0, body("old")), create(1, body("new", primary_email="old@x.example"))]
+    assert carried_out(there, tmp_path, rows) == {
+        0: ("create", "refused", "locked: external_id"),
+        1: ("create", "refused", "taken: email"),
+    }
+
+
+def test_who_is_archived_can_be_changed(sandbox: Start, tmp_path: Path) -> None:
+    there = sandbox("metrifox")
+    made(there, body("a"))
+    asked(there, Send("POST", "/customers/a/archive", ""))
+    [found] = there.state()
+    assert carried_out(there, tmp_path, [update(0, found, city="Rome")]) == {0: ("update", "done", None)}
+    [now] = there.state()
+    assert (now["city"], now["archived_at"]) == ("Rome", found["archived_at"])
+
+
 @pytest.mark.parametrize("status", ["400", "409", "422"])
 def test_a_create_whose_key_or_email_is_taken(sandbox: Start, status: str) -> None:
     there = sandbox("metrifox", switches={"duplicate": status})

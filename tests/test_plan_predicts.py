@@ -1,0 +1,175 @@
+"""A plan says what an account will hold: whatever source and destination are, `apply` brings about the plan, row by row
+and field by field, and nothing else.
+
+`TRANSHIP_EXAMPLES` is the number of random pairs of source and account for each provider.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import moving
+import polars as pl
+import pytest
+from accounts import PROVIDERS, Account, opened
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from moving import held, moved, outcomes, planned, writes, written
+from sandboxes import sandboxes
+
+from pipelines import run as flow
+
+EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "6"))
+IDS = [None, *(f"id-{number}" for number in range(8))]
+MAILS = [None, *(f"{letter}@x.example" for letter in "abcdef")]
+WORDS = ["Ada", "Émile & Söhne", "株式会社", "O'Neill, \"Bob\"", "x" * 150]
+COMPARED = ("external_id", "email", "name", "customer_type", "country", "phone", "city", "net_terms", "metadata")
+
+texts = st.sampled_from(WORDS)
+maybe = st.none() | texts
+metadata = st.dictionaries(
+    st.sampled_from(["tier", "n", "deep", "ä"]), st.none() | st.booleans() | st.integers(-5, 5) | texts, max_size=3
+)
+
+
+def records(mail: bool) -> st.SearchStrategy[dict[str, Any]]:
+    """A customer; `mail`: it has an e-mail in any case."""
+    return st.fixed_dictionaries(
+        {
+            "external_id": st.sampled_from(IDS),
+            "email": st.sampled_from(MAILS[1:] if mail else MAILS),
+            "name": texts,
+            "customer_type": st.sampled_from([None, "BUSINESS", "INDIVIDUAL"]),
+            "country": st.sampled_from([None, "DE", "FR"]),
+            "created_at": st.sampled_from([None, "2024-01-02T03:04:05Z"]),
+            "phone": st.sampled_from([None, "+49301234567"]),
+            "city": maybe,
+            "net_terms": st.sampled_from([None, "0", "30"]),
+            "metadata": st.none() | metadata.map(lambda value: json.dumps(value, ensure_ascii=False)),
+        }
+    )
+
+
+@st.composite
+def states(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
+    """Customers that others have put there, customers of the source, and how it is run. Some of the source's are those
+    that are there, as they are or a little changed.
+    """
+    there = draw(st.lists(records(mail=True), max_size=12))
+    new = draw(st.lists(records(mail=False), max_size=8))
+    known = [{**one, **draw(st.sampled_from([{}, {"name": "New"}, {"city": None}, {"email": "new@x.example"}]))}
+             for one in there if draw(st.booleans())]  # fmt: skip
+    options = {"mode": draw(st.sampled_from(["upsert", "upsert", "insert", "update"]))}
+    return there, [*known, *new], {**options, "nulls": draw(st.sampled_from(["keep", "keep", "overwrite"]))}
+
+
+@dataclass
+class Place:
+    """An account that is emptied for each example."""
+
+    account: Account
+    folder: Path
+
+
+@contextmanager
+def emptied(there: Account) -> Iterator[Path]:
+    there.sandbox.clear()
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module", params=PROVIDERS)
+def there(request: pytest.FixtureRequest) -> Iterator[Account]:
+    with sandboxes() as start, pytest.MonkeyPatch.context() as patch:
+        account = opened(start, request.param)
+        for name, value in account.environment.items():
+            patch.setenv(name, value)
+        moving.hurry(patch.setattr)
+        yield account
+
+
+def put(folder: Path, there: Account, customers: list[dict[str, Any]]) -> None:
+    """What is there before: as many of these as the provider takes. Somebody else's metadata is among it."""
+    if customers:
+        moved(folder / "others", written(folder / "there.csv", customers), there, max_rejects="100%")
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two canonical values say the same."""
+    if one is None or other is None:
+        return one in (None, "{}") and other in (None, "{}")
+    if str(one).startswith("{"):
+        return dict(json.loads(one)) == dict(json.loads(other))
+    return str(one) == str(other)
+
+
+def laid_over(source: str | None, found: str | None) -> str:
+    return json.dumps({**json.loads(found or "{}"), **json.loads(source or "{}")})
+
+
+def expected(row: dict[str, Any], found: dict[str, Any] | None, changed: list[str] | None, *, nulls: bool) -> dict[str, Any]:
+    """What the plan says that a customer will be, in the fields that are compared."""
+    if found is None:
+        return {name: row[name] for name in COMPARED}
+    will = {name: found[name] for name in COMPARED}
+    for name in changed or []:
+        if name in will:
+            over = name == "metadata" and not (nulls and row[name] is None)
+            will[name] = laid_over(row[name], found[name]) if over else row[name]
+    return will
+
+
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+@given(state=states())
+def test_what_the_plan_says_is_what_comes_about(there: Account, state: tuple[Any, Any, Any]) -> None:
+    others, ours, options = state
+    with emptied(there) as folder:
+        put(folder, there, others)
+        before, raw = held(there), {str(one[there.usual.id]): one for one in there.sandbox.state()}
+        there.sandbox.record()
+        source = written(folder / "ours.csv", ours or [dict.fromkeys(COMPARED)])
+        run = moving.given(folder, source, there, **options, max_rejects="100%", allow_empty=True)
+        plan = flow.plan(run, folder / "plan")
+        assert writes(there) == [], "planning has written"
+        rows = planned(plan)
+
+        report = flow.apply(folder / "plan")
+        came = {one["row"]: one for one in outcomes(report)}
+        after, now = held(there), {str(one[there.usual.id]): one for one in there.sandbox.state()}
+        survivors = pl.concat(
+            [pl.read_parquet(file) for file in [*(folder / "plan" / "stage").glob("*.parquet"), *(folder / "plan" / "identity").glob("patched.parquet")]]
+        )  # fmt: skip
+        said = {row["_row"]: row for row in survivors.to_dicts()}
+        touched = set()
+        for row in rows:
+            if row["action"] == "ambiguous":
+                continue
+            outcome = came[row["row"]]
+            if row["action"] in ("unchanged", "refused"):
+                assert outcome["outcome"] == row["action"]
+                continue
+            assert outcome["outcome"] == "done", (row, outcome, said[row["row"]])
+            its_id = outcome["provider_id"]
+            touched.add(its_id)
+            assert (its_id in before) == (row["action"] == "update")
+            record, found = said[row["row"]], before.get(its_id)
+            record = {**record, "net_terms": record["net_terms"]}
+            wanted = expected(record, found, row["changed"], nulls=options["nulls"] == "overwrite")
+            got = {name: after[its_id][name] for name in COMPARED}
+            assert {name for name in COMPARED if not same(got[name], wanted[name])} == set(), (got, wanted)
+        assert {its_id: one for its_id, one in now.items() if its_id not in touched} == {
+            its_id: one for its_id, one in raw.items() if its_id not in touched
+        }, "a customer that the plan does not touch is another one now"
+        assert len(after) == len(before) + plan.counts.created
+
+        there.sandbox.record()
+        if options["mode"] != "insert":
+            second = moved(folder, source, there, **options, max_rejects="100%", allow_empty=True)
+            assert (second.counts.created, second.counts.updated, writes(there)) == (0, 0, [])
