@@ -36,8 +36,8 @@ from schemas.customer import COLUMNS
 from schemas.wire import ORIGIN, OWN, SPILLED
 
 _BATCH: Final = 20_000
-_DELETE: Final = 1 << 62
-"""Added to the row of a delete, which is none of the source's. The journal has no unsigned numbers."""
+_DELETE: Final = 1 << 61
+"""The bit of the rows that are deletes. The one above it has a use at the stage, and SQLite knows none above that."""
 _NOT_COMPARED: Final = (*OWN, *ORIGIN)
 
 
@@ -198,7 +198,7 @@ class AccountTable:
         the crosswalk has the external id, or e-mail, under which the run knows it.
         """
         history = [file for file in load.history if file.exists()]
-        ours = f"SELECT DISTINCT destination_id FROM read_parquet([{_listed(history)}])" if history else _NOBODY
+        ours = _WRITTEN.format(_listed(history)) if history else _NOBODY
         known = _NOBODY_KNOWN
         if load.crosswalk is not None:
             self._see_crosswalk(run, load.crosswalk)
@@ -379,6 +379,7 @@ class AccountTable:
 
 
 _TYPES: Final = {**TYPE_OF, "metadata": "VARCHAR"}
+_WRITTEN: Final = "SELECT DISTINCT destination_id FROM read_parquet([{}]) WHERE action IN ('create', 'update')"
 _NOBODY: Final = "SELECT NULL::VARCHAR AS destination_id WHERE false"
 _NOBODY_KNOWN: Final = (
     "SELECT NULL::VARCHAR AS destination_id, NULL::VARCHAR AS external_id, NULL::VARCHAR AS email WHERE false"

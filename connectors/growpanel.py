@@ -52,7 +52,8 @@ def _said(body: Any) -> str | None:
 def _advice(_: str) -> Mapping[int, str]:
     return {
         400: "Check ?source= in the address: it is the id of a data source.",
-        403: "The account may be blocked or its trial over, or the key may belong to another data source.",
+        403: "The account may be blocked or its trial over, or the key may belong to another data source, or be a "
+        "viewer's, which writes nothing.",
         404: "Check the base URL; GROWPANEL_API_URL may name another one, with or without /v1.",
     }
 
@@ -91,7 +92,7 @@ API = Api(
     said=_said,
     base_url="https://api.growpanel.io",
     base_url_variable="GROWPANEL_API_URL",
-    options={"source": "the id of the data source to read"},
+    options={"source": "the id of the data source"},
     required=("source",),
     immutable=("external_id",),
     advice=_advice,

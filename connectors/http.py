@@ -197,20 +197,20 @@ class Pace:
         self._window = turns * self._gap
         self._given: deque[float] = deque(maxlen=turns)
         """When the last turns were given, as many as there may be in a window."""
-        self._next: float | None = None
+        self._next = 0.0
+        self._one_by_one = asyncio.Lock()
 
     async def turn(self) -> None:
         """Returns when it is this caller's turn, in the order in which they asked."""
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        at = now if self._next is None else max(self._next, now - _MADE_UP)
-        self._next = at + self._gap
-        while (left := self._earliest(at) - loop.time()) > 0:
-            await asyncio.sleep(left)
-        self._given.append(loop.time())
-
-    def _earliest(self, at: float) -> float:
-        return max(at, self._given[0] + self._window) if len(self._given) == self._given.maxlen else at
+        async with self._one_by_one:
+            at = max(self._next, loop.time() - _MADE_UP) if self._given else loop.time()
+            if len(self._given) == self._given.maxlen:
+                at = max(at, self._given[0] + self._window)
+            while (left := at - loop.time()) > 0:
+                await asyncio.sleep(left)
+            self._next = at + self._gap
+            self._given.append(loop.time())
 
 
 class HttpClient:

@@ -20,7 +20,7 @@ from connectors import bag
 from connectors import json_columns as jsons
 from connectors.errors import Malformed
 from schemas.customer import COLUMNS, INSTANTS, LISTS
-from schemas.wire import Demand, Field, Wire, quoted
+from schemas.wire import Demand, Field, Kind, Wire, quoted
 
 if TYPE_CHECKING:
     from pandera.api.polars.types import PolarsData
@@ -91,15 +91,14 @@ def decode(wire: Wire, pages: Sequence[bytes | str], skip: Sequence[int] = (), *
         records, unknown, broken = (
             frame.join(passed, on="position", how="anti", maintain_order="left") for frame in (records, unknown, broken)
         )
-    columns = records.with_columns(jsons.plain(records.select(one.name for one in wire.fields if one.kind == "text")))
-    customers = _customers(wire, columns, _entries_of(records["position"], unknown))
+    customers = _customers(wire, records, _entries_of(records["position"], unknown))
     return Decoded(
         customers,
         records["position"],
-        _nameless(wire, columns, customers["name"]),
+        _nameless(wire, records, customers["name"]),
         broken,
         dict(unknown.group_by("key").len().sort("key").iter_rows()),
-        columns[_RAW].alias("raw") if raw else None,
+        records[_RAW].alias("raw") if raw else None,
     )
 
 
@@ -108,38 +107,54 @@ _RAW: Final = "\0raw"
 
 
 def _records(wire: Wire, pages: Sequence[bytes | str], *, raw: bool) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Good records (position, JSON of each field and the bag; null is null), what they have in fields that nobody
-    declared (position, key, value), and bad records (`BROKEN`).
+    """Good records (position, fields of text as it is, JSON of the others and the bag; null is null), what they have in
+    fields that nobody declared (position, key, value), and bad records (`BROKEN`).
     """
+    given = [page.encode("utf-8", "surrogatepass") if isinstance(page, str) else page for page in pages]
+    found = _quickly(wire, given, raw=raw)
+    return _carefully(wire, given, raw=raw) if found is None else (*found, pl.DataFrame(schema=BROKEN))
+
+
+def _quickly(wire: Wire, given: Sequence[bytes], *, raw: bool) -> tuple[pl.DataFrame, pl.DataFrame] | None:
+    """Good records and what they have in undeclared fields; null where any record may be bad."""
     import duckdb
 
-    given = [page.encode("utf-8", "surrogatepass") if isinstance(page, str) else page for page in pages]
-    positions, spoilt = None, pl.DataFrame(schema=BROKEN)
     try:
         texts = pl.Series(given, dtype=pl.Binary).cast(pl.String)
-        arrays = texts.str.contains(r"^[ \t\r\n]*\[")
+        if not texts.str.contains(_ARRAY).all() or texts.str.contains(_may_be_no_text(wire)).any():
+            return None
+        records, patterns = _shredded(_shredding(wire, as_text=True), texts, raw=raw)
+    except (duckdb.Error, pl.exceptions.PolarsError):
+        return None
+    others = {name: kind for name, kind in _kinds(wire).items() if kind != "text"}
+    if _has_twice(patterns) or _faults(wire, records, others):
+        return None
+    return records, _undeclared(wire, records["position"], patterns, texts)
+
+
+def _carefully(wire: Wire, given: Sequence[bytes], *, raw: bool) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """As `_records`, whatever the pages hold."""
+    import duckdb
+
+    positions, spoilt = None, pl.DataFrame(schema=BROKEN)
+    query = _shredding(wire, as_text=False)
+    try:
+        texts = pl.Series(given, dtype=pl.Binary).cast(pl.String)
+        arrays = texts.str.contains(_ARRAY)
         if not arrays.all():
             raise _no_array(int(arrays.arg_min() or 0))
-        shredded = jsons.asked(_shredding(wire), pages=texts)
+        records, patterns = _shredded(query, texts, raw=raw)
     except (duckdb.Error, pl.exceptions.PolarsError):
         # Some record is spoilt: it is told from the others, and they are read again.
         texts, positions, spoilt = _sifted(wire, given)
-        shredded = jsons.asked(_shredding(wire), pages=texts)
-    records = shredded.select(pl.col("records").explode(empty_as_null=False)).unnest("records")
-    if positions is None:
-        positions = pl.int_range(records.height, dtype=pl.UInt64, eager=True)
-    records = records.with_columns(positions.alias("position"))
-    if raw:
-        whole = jsons.asked(f"select r::varchar as r from {_EACH_RECORD}", pages=texts)["r"]
-        records = records.with_columns(whole.alias(_RAW))
-    patterns = shredded["keys"].explode(empty_as_null=False).unique()
-    faults = _faults(wire, records)
-    if (patterns.list.n_unique() < patterns.list.len()).any():
+        records, patterns = _shredded(query, texts, raw=raw)
+        records = records.with_columns(positions.alias("position"))
+    faults = _faults(wire, records, _kinds(wire))
+    if _has_twice(patterns):
         query = f"select len(list_distinct(json_keys(r))) < len(json_keys(r)) as twice from {_EACH_RECORD}"
         twice = jsons.asked(query, pages=texts)["twice"]
         faults.append(jsons.evaluated(pl.when(twice).then(pl.lit("a field stands in it twice"))))
-    names = set(patterns.explode(empty_as_null=False)) - {*_names(wire)}
-    unknown = _undeclared(wire, positions, texts) if names else _UNKNOWN.clone()
+    unknown = _undeclared(wire, records["position"], patterns, texts)
     if faults:
         fault = jsons.evaluated(pl.concat_str(faults, separator="; ", ignore_nulls=True))
         bad = fault != ""
@@ -148,24 +163,59 @@ def _records(wire: Wire, pages: Sequence[bytes | str], *, raw: bool) -> tuple[pl
         spoilt = pl.concat([broken, spoilt]).sort("position")
         records = records.filter(~bad)
         unknown = unknown.join(records, on="position", how="semi", maintain_order="left")
-    return records, unknown, spoilt
+    text = [name for name, kind in _kinds(wire).items() if kind == "text"]
+    return records.with_columns(jsons.plain(records.select(text))), unknown, spoilt
+
+
+_ARRAY: Final = r"^[ \t\r\n]*\["
 
 
 @cache
-def _names(wire: Wire) -> tuple[str, ...]:
-    return (*(one.name for one in wire.fields), wire.bag.name)
+def _kinds(wire: Wire) -> Mapping[str, Kind]:
+    return {**{one.name: one.kind for one in wire.fields}, wire.bag.name: "object"}
 
 
 @cache
-def _shredding(wire: Wire) -> str:
-    shape = json.dumps([dict.fromkeys(_names(wire), "JSON")])
+def _may_be_no_text(wire: Wire) -> str:
+    """What a page holds, at least, in which a field of text is neither text nor null: anything else behind its name,
+    or a name that is written with escapes.
+    """
+    names = "|".join(re.escape(name) for name, kind in _kinds(wire).items() if kind == "text")
+    blank = r"[ \t\r\n]*"
+    return rf'"(?:{names})"{blank}:{blank}(?:n[^u]|[^"n \t\r\n])|\\u[^"]*"{blank}:'
+
+
+@cache
+def _shredding(wire: Wire, *, as_text: bool) -> str:
+    """Pages → lists of records, and of the sets of fields that occur. With `as_text` fields of text are given as it is,
+    and what is no text as if it were.
+    """
+    kinds = {name: "VARCHAR" if as_text and kind == "text" else "JSON" for name, kind in _kinds(wire).items()}
     return f"""
-        select from_json(t, {_sql(shape)}) as records, list_distinct(json_keys(t, '$[*]')) as keys from pages"""
+        select from_json(t, {_sql(json.dumps([kinds]))}) as records, list_distinct(json_keys(t, '$[*]')) as keys
+        from pages"""
 
 
-def _faults(wire: Wire, records: pl.DataFrame) -> list[pl.Series]:
-    """What is wrong with fields, a column for each fault that occurs, null in records that do not have it."""
-    kinds = {**{one.name: one.kind for one in wire.fields}, wire.bag.name: "object"}
+def _shredded(query: str, texts: pl.Series, *, raw: bool) -> tuple[pl.DataFrame, pl.Series]:
+    """The records of pages, and the sets of fields that occur."""
+    found = jsons.asked(query, pages=texts)
+    records = found.select(pl.col("records").explode(empty_as_null=False)).unnest("records")
+    records = records.with_columns(position=pl.int_range(pl.len(), dtype=pl.UInt64))
+    if raw:
+        whole = jsons.asked(f"select r::varchar as r from {_EACH_RECORD}", pages=texts)["r"]
+        records = records.with_columns(whole.alias(_RAW))
+    return records, found["keys"].explode(empty_as_null=False).unique()
+
+
+def _has_twice(patterns: pl.Series) -> bool:
+    """Whether some set of fields has one of them twice."""
+    return bool((patterns.list.n_unique() < patterns.list.len()).any())
+
+
+def _faults(wire: Wire, records: pl.DataFrame, kinds: Mapping[str, Kind]) -> list[pl.Series]:
+    """What is wrong with fields, a column for each fault that occurs, null in records that do not have it. Only fields
+    in `kinds` are held against them.
+    """
     always = [one.name for one in wire.fields if one.always]
     misfits = records.select((~jsons.fits(kind, pl.col(name))).any().alias(name) for name, kind in kinds.items())
     missing = records.select(pl.col(always).is_null().any())
@@ -195,9 +245,11 @@ def _broken(wire: Wire, records: pl.DataFrame, fault: pl.Series, whole: pl.Serie
 _UNKNOWN: Final = pl.DataFrame(schema={"position": pl.UInt64, "key": pl.String, "value": pl.String})
 
 
-def _undeclared(wire: Wire, positions: pl.Series, pages: pl.Series) -> pl.DataFrame:
+def _undeclared(wire: Wire, positions: pl.Series, patterns: pl.Series, pages: pl.Series) -> pl.DataFrame:
     """Position, key and value (JSON) of what records have in fields that nobody declared."""
-    declared = f"[{', '.join(map(_sql, _names(wire)))}]"
+    if set(patterns.explode(empty_as_null=False)) <= {*_kinds(wire)}:
+        return _UNKNOWN.clone()
+    declared = f"[{', '.join(map(_sql, _kinds(wire)))}]"
     pointer = "'/' || replace(replace(k, '~', '~0'), '/', '~1')"
     query = f"""
         select keys as key, list_transform(keys, lambda k: json_extract(r, {pointer})::varchar) as value

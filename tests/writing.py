@@ -15,54 +15,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors import sending
+from connectors import marginfront, sending
+from connectors.api import Address
 from connectors.http import Answer, HttpClient, Patience, Service
 from connectors.journal import Intent, Journal, Past, Result
-from connectors.sending import REQUESTS, Ask, Fault, Record, Reply, Send, Sent, Verbs, Who, carry_out, same
-from schemas.marginfront import WIRE
+from connectors.sending import REQUESTS, Record, Sent, carry_out
 
 QUICK = Patience(first_pause=0.01, longest_pause=0.2, silence=0.4, total=10, settles=0.05)
 
-# MarginFront, in short ---------------------------------------------------------------------------------------------
-
-
-async def _look(ask: Ask, who: Who) -> Record | None:
-    if who.id is not None:
-        reply = await ask(Send("GET", f"/customers/{quote(who.id, safe='')}", "/customers/{id}"))
-        return reply.body if reply.ok else None
-    if who.external_id is None:
-        raise sending.Blind
-    params = [("search", who.external_id), ("limit", "100")]
-    reply = await ask(Send("GET", "/customers", "/customers", params=params))
-    return next((one for one in reply.body["data"] if one["externalId"] == who.external_id), None)
-
-
-def _change(now: Record, wanted: Record) -> list[Send]:
-    names = [*(one.name for one in WIRE.fields if one.settable), "metadata"]
-    body = {name: wanted.get(name) for name in names if not same(now.get(name), wanted.get(name))}
-    return [Send("PATCH", f"/customers/{now['id']}", "/customers/{id}", body)] if body else []
-
-
-def _fault(reply: Reply) -> Fault:
-    if reply.status == 409:
-        return Fault("taken", "taken: external_id")
-    return Fault("gone") if reply.status == 404 else Fault("refused", f"refused: {reply.body['message']}")
-
-
-VERBS = Verbs(
-    wire=WIRE,
-    look=_look,
-    create=lambda wanted: Send("POST", "/customers", "/customers", wanted),
-    made=lambda body, _: str(body["id"]),
-    change=_change,
-    remove=lambda now: [Send("DELETE", f"/customers/{now['id']}", "/customers/{id}")],
-    fault=_fault,
-)
+VERBS = marginfront.writes(Address(""))
 
 
 def service(url: str, key: str = "mf_sk_test", **options: Any) -> Service:

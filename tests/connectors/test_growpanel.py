@@ -160,7 +160,7 @@ def refused(kind: type[ConnectorError], spec: str, keep: Path, key: str = KEY) -
 
 
 def test_a_data_source_must_be_named(sandbox: Start) -> None:
-    with pytest.raises(ConfigError, match="needs source, the id of the data source to read: growpanel://"):
+    with pytest.raises(ConfigError, match="needs source, the id of the data source: growpanel://"):
         ApiSource(API, "growpanel://", environment={"GROWPANEL_API_KEY": KEY})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sandboxes import Sandbox
 
 from connectors import growpanel, wire
 from connectors.api import parse, service
+from connectors.errors import Refused
 from connectors.growpanel import API, writes
 from connectors.http import Service
 from connectors.sandbox.seed import customers
@@ -50,7 +52,7 @@ def service_of(there: Sandbox) -> Service:
     """Without the pace of a real account: 100 calls a minute."""
     address = parse(API, f"growpanel://127.0.0.1:{there.port}?source=ds_main", KEY)
     known = service(API, address, KEY)
-    return Service(known.title, known.base_url, known.key_variable, known.key, known.headers)
+    return replace(known, per_second={})
 
 
 def asked(there: Sandbox, send: Send) -> Reply:
@@ -116,7 +118,8 @@ def delete(row: int, found: Record) -> dict[str, Any]:
 def carried_out(there: Sandbox, folder: Path, rows: Sequence[Any]) -> dict[int, Any]:
     """Row → action, outcome, reason."""
     writing.write(folder, rows)
-    writing.send(there.url, folder, verbs=verbs_for(there), service=service_of(there))
+    patience = replace(writing.QUICK, silence=5, total=60)
+    writing.send(there.url, folder, verbs=verbs_for(there), service=service_of(there), patience=patience)
     return writing.outcomes(folder)
 
 
@@ -183,6 +186,19 @@ def test_the_same_id_in_another_data_source_is_another_customer(sandbox: Start, 
     assert there.state() == [theirs]
 
 
+@pytest.mark.parametrize("key", ["gp_viewer_1", "gp_stranger"])
+def test_a_key_that_may_not_write_ends_it_at_once(sandbox: Start, tmp_path: Path, key: str) -> None:
+    there = sandbox("growpanel")
+    there.keys(valid=["gp_viewer_1"])
+    known = replace(service_of(there), key=key, headers={"Authorization": f"Bearer {key}"})
+    writing.write(tmp_path, [create(0, body("a"))])
+    with pytest.raises(Refused, match="GrowPanel") as refused:
+        writing.send(there.url, tmp_path, verbs=verbs_for(there), service=known)
+    assert key not in str(refused.value)
+    assert ("a viewer's, which writes nothing" in str(refused.value)) == (key == "gp_viewer_1")
+    assert there.state() == []
+
+
 # Changing
 
 
@@ -240,6 +256,24 @@ def test_where_a_post_only_inserts_changes_go_by_put(sandbox: Start, tmp_path: P
     assert sent == ["POST /data/customers", *(["PUT /data/customers"] * 20)]
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(201, {"result": {"count": 0, "list": []}}),
+        Reply(409, {"message": "Conflict"}),
+        Reply(200, {"result": [{"id": "a", "export_status": "error", "export_error": "Customer exists"}]}),
+    ],
+)
+def test_one_change_that_a_post_does_not_do_goes_by_put(sandbox: Start, reply: Reply) -> None:
+    verbs = verbs_for(sandbox("growpanel"))
+    now, wanted = body("a", email="a@x.example"), body("a", name="New")
+    [post] = verbs.change(now, wanted)
+    assert verbs.fault(verbs.heard(post, reply)).kind == "gone"  # and looked up
+    assert verbs.change(now, wanted) == [
+        Send("PUT", "/data/customers/a", "/data/customers/{id}", {"name": "New", "email": None}, NAMED)
+    ]
+
+
 @DIALECTS
 def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, tmp_path: Path, dialect: str) -> None:
     there = sandbox("growpanel", switches={"dialect": dialect})
@@ -277,8 +311,10 @@ def test_how_values_are_spelled_is_no_change(sandbox: Start) -> None:
     given = {"created_date": "2021-04-02", "country": "us", "state": "ca", "currency": "SEK"}
     [found] = made(there, body("a", **given))
     wanted = body("a", created_date="2021-04-02T00:00:00Z", country="US", state="CA", currency="sek")
-    assert verbs_for(there).change(found, wanted) == []
-    assert verbs_for(there).change(found, {**wanted, "created_date": "2021-04-02T00:00:01Z"}) != []
+    verbs = verbs_for(there)
+    assert verbs.change(found, wanted) == []
+    assert verbs.change(found, {**wanted, "created_date": "2021-04-02T00:00:01Z"}) != []
+    assert all(verbs.compared(found)[name] == verbs.compared(wanted)[name] for name in given)
 
 
 def test_what_an_account_derives_from_invoices_is_no_change(sandbox: Start) -> None:
@@ -333,6 +369,19 @@ def test_who_is_not_there_is_not_found(sandbox: Start) -> None:
     there = sandbox("growpanel")
     assert looked(there, external_id="a") is None
     assert looked(there, email="a@x.example") is None
+
+
+def test_who_is_in_another_source_is_another_customer(sandbox: Start) -> None:
+    async def ask(_: Send) -> Reply:
+        return Reply(200, body("a", data_source="ds_other"))  # as if the source in the query said nothing
+
+    assert asyncio.run(verbs_for(sandbox("growpanel")).look(ask, Who(external_id="a"))) is None
+
+
+def test_an_id_of_dots_is_no_place_in_the_path(sandbox: Start) -> None:
+    remove = verbs_for(sandbox("growpanel")).remove
+    assert remove
+    assert [remove({"id": one})[0].path.rpartition("/")[2] for one in (".", "..", "a..")] == ["%2E", "%2E%2E", "a.."]
 
 
 def test_many_are_looked_up_in_one_list(sandbox: Start) -> None:

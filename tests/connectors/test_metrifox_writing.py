@@ -95,7 +95,8 @@ def carried_out(there: Sandbox, folder: Path, rows: Sequence[Any], verbs: Verbs 
     """Row → action, outcome, reason."""
     writing.write(folder, rows)
     known = service(API, parse(API, f"metrifox://127.0.0.1:{there.port}", KEY), KEY)
-    writing.send(there.url, folder, verbs=verbs or verbs_for(there), service=known)
+    patience = replace(writing.QUICK, silence=5, total=60)
+    writing.send(there.url, folder, verbs=verbs or verbs_for(there), service=known, patience=patience)
     return writing.outcomes(folder)
 
 
@@ -214,12 +215,13 @@ def test_both_spellings_of_create_and_change(sandbox: Start, tmp_path: Path, spe
     there.ask("POST", "/api/v1/customers/bulk-create", {"customers": [body("old")]}, {"x-api-key": "k"})
     [found] = there.state()
     there.record()
-    rows = [update(0, found, city="Umeå"), *(create(n, body(f"new{n}")) for n in range(1, 12))]
+    rows = [update(0, found, city="Umeå"), *(create(n, body(f"new{n}")) for n in range(1, 60))]
     done = carried_out(there, tmp_path, rows, replace(verbs_for(there), bulk=None, in_flight=1))
     assert {outcome for _, outcome, _ in done.values()} == {"done"}
-    assert len(there.state()) == 12
+    assert len(there.state()) == 60
     refused = [call for call in there.calls() if call["status"] == 405]
-    assert len(refused) == (2 if spelling == "docs" else 0)  # each is tried once the wrong way
+    # Each is tried the wrong way once, by all the rows that are on their way then.
+    assert 2 <= len(refused) <= 8 if spelling == "docs" else not refused
 
 
 def test_a_customer_that_is_not_found_says_nothing_of_the_spelling(sandbox: Start) -> None:

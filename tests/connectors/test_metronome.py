@@ -197,7 +197,9 @@ def test_what_was_written_is_read_back(metronome: Sandbox, read: Read) -> None:
         "provider_id": metronome.state()[0]["id"],
         **own,
     }
-    assert json.loads(full.pop("metadata")) == json.loads(customers["metadata"][1])
+    origin = {"provider é.id": "provider_id é"}
+    assert json.loads(full.pop("metadata")) == {**json.loads(customers["metadata"][1]), **origin}
+    assert (full.pop("provider"), full.pop("provider_id")) == ("metronome", metronome.state()[1]["id"])
     assert full.pop("updated_at") == metronome.state()[1]["updated_at"]
     instants = dict.fromkeys(INSTANTS, "2020-01-02T03:04:05Z")
     lists = {"aliases": '["legacy-1","ö"]', "invoice_cc_emails": '["cfo@nordlys.example"]'}

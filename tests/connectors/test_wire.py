@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from wires import PROVIDERS, STRINGS, typed
+from wires import HARD_TEXTS, PROVIDERS, STRINGS, typed
 
 from connectors.errors import Malformed
 from connectors.wire import BROKEN, REFUSED, decode, encode
@@ -346,6 +346,33 @@ def test_a_broken_record_spares_the_others(record: str, its_id: str | None, deta
         {"position": 1, "id": its_id, "code": "record.shape", "detail": detail, "text": None}
     ]
     assert found[0]["text"].replace(" ", "") == record.replace(" ", "")
+
+
+@pytest.mark.parametrize("name", ["7", "\n-1", " true", "\tfalse", "nan", "NaN", "Infinity", "{}", "[]", '["n"]'])
+@pytest.mark.parametrize("key", ['"name"', '"name" \n', '"n\\u0061me"', '"\\u006Eame"', '"nam\\u0065" '])
+def test_what_is_no_text_is_found_however_it_is_written(name: str, key: str) -> None:
+    page = f'[{{"id":"g1","name":"Good"}},{{"id":"x",{key}:{name}}}]'
+    decoded = decode(MARGINFRONT, [page])
+    assert decoded.records["provider_id"].to_list() == ["g1"]
+    assert decoded.broken["id"].to_list() == ["x"]
+    assert decoded.broken["detail"][0].endswith(", text is expected")
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_records_are_read_alike_whatever_their_neighbours_look_like(ascii_only: bool) -> None:
+    hard = [*HARD_TEXTS, "\u0000", "\x7f\u2028", '\\" : 7', '"name":7', "\\u0041", None, ""]
+    records = [
+        {"id": f"i{at}", "name": text or "n", "city": text, "phone": hard[-at], "metadata": {"name": text, "é": at}}
+        for at, text in enumerate(hard)
+    ]
+    page = json.dumps(records, ensure_ascii=ascii_only)
+    alone = decode(MARGINFRONT, [page])
+    # A name that is written with an escape, a number where text should be, text that is none.
+    for odd in ('{"\\u0069d":"z","name":"n"}', '{"id":"z","name":7}', '{"id":"z","name":"\\ud800"}', "7"):
+        beside = decode(MARGINFRONT, [page, f"[{odd}]"])
+        assert beside.records.head(len(records)).equals(alone.records)
+    assert alone.records["city"].to_list() == [record["city"] for record in records]
+    assert alone.records["phone"].to_list() == [record["phone"] for record in records]
 
 
 def test_bytes_that_are_no_text_break_their_record_only() -> None:

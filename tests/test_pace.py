@@ -1,0 +1,66 @@
+"""The pace that is declared is kept by all workers together, and used. Counted are calls, as the sandbox saw them."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import moving
+import pytest
+from accounts import opened
+from moving import customer, moved, written
+from sandboxes import Start
+
+from connectors import account, sending
+
+RATE = 50
+
+
+def arrivals(calls: list[dict[str, Any]]) -> list[float]:
+    """When they came, in seconds, in order."""
+    return sorted(datetime.fromisoformat(call["at"]).timestamp() - call["seconds"] for call in calls)
+
+
+def busiest(times: list[float], window: float = 1.0) -> int:
+    """The most calls within any window of so many seconds."""
+    return max(bisect_left(times, first + window) - at for at, first in enumerate(times))
+
+
+@pytest.mark.parametrize(("provider", "in_flight"), [("marginfront", 8), ("metronome", 8)])
+def test_no_window_has_more_calls_than_are_allowed(
+    provider: str, in_flight: int, sandbox: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = opened(sandbox, provider, process=True, weather={"latency": 0.02})
+    for name, value in there.environment.items():
+        monkeypatch.setenv(name, value)
+    source = written(tmp_path / "ours.csv", map(customer, range(2 * RATE)))
+    there.sandbox.record()
+    report = moved(tmp_path, source, there, pace=f"{RATE}/s")
+    assert report.counts.created == 2 * RATE
+    times = arrivals(moving.writes(there))
+    # What was sent in time may come late, but no more of it than is in flight.
+    assert busiest(times) <= RATE + in_flight
+    assert busiest(times) >= RATE * 0.6, "the pace is not used"
+
+
+def test_what_the_provider_declares_is_kept_without_a_word(
+    sandbox: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GrowPanel says 300 writes a minute; a change of state goes alone."""
+    there = opened(sandbox, "growpanel", process=True)
+    for name, value in there.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(account, "carry_out", partial(sending.carry_out, patience=moving.QUICK))
+    moved(tmp_path, written(tmp_path / "ours.csv", map(customer, range(12))), there)
+    there.sandbox.record()
+    mirror = {"mode": "mirror", "max_deletes": "100%"}
+    report = moved(tmp_path, written(tmp_path / "ours.csv", [customer(0)]), there, **mirror)
+    assert report.counts.deleted == 11
+    removed = [call for call in there.sandbox.calls() if call["method"] == "DELETE"]
+    assert len(removed) == 11
+    assert busiest(arrivals(removed)) <= 300 / 60 + 1
+    assert any("at 5 a second" in note for note in report.notes), json.dumps(report.notes)
