@@ -239,11 +239,11 @@ class AccountTable:
     def _compare(self, run: duckdb.DuckDBPyConnection, load: Load, notes: tuple[str, ...]) -> Plan:
         rows = load.workspace / "plan.parquet"
         target = self._target()
-        plan = Classifier(run, _Held(run, load), target, load).plan(rows, notes)
+        plan = Classifier(run, _Held(run, load, self._merged), target, load).plan(rows, notes)
         self._refuse_locked(run)
         self._refuse_immutable(run)
         self._refuse_unread(run)
-        self._refuse_held(run)
+        self._refuse_exchanges(run)
         (load.workspace / "requests").mkdir(mode=0o700, exist_ok=True)
         self._write_requests(run, load)
         run.execute(
@@ -282,9 +282,16 @@ class AccountTable:
         if spilled and creates + updates:
             yield f"kept in {wire.bag.name}, for want of a place of their own: {', '.join(spilled)}"
 
+    @property
+    def _merged(self) -> frozenset[str]:
+        """Fields in which what others have put there stays. Where other ids are the provider's own, usage comes in
+        under each of them.
+        """
+        return frozenset(("metadata", "aliases") if "aliases" in self._api.wire.native else ("metadata",))
+
     def _target(self) -> Target:
         stored = [
-            Stored(name, Column(name, _TYPES[name], by_server=name == "metadata"))
+            Stored(name, Column(name, _TYPES[name], by_server=name in self._merged))
             for name in COLUMNS
             if name not in _NOT_COMPARED
         ]
@@ -314,16 +321,23 @@ class AccountTable:
                 f"WHERE action = 'update' AND list_contains(changed, {literal(name)})"
             ).fetchall()
 
-    def _refuse_held(self, run: duckdb.DuckDBPyConnection) -> None:
-        """What another customer has now. It may be given up in the same plan, but requests overtake each other: the
-        next run finds it free.
+    def _refuse_exchanges(self, run: duckdb.DuckDBPyConnection) -> None:
+        """Customers that would hand on a value in a circle (or wait for such): there is no request to begin with. Who
+        waits for somebody that gives the value up is written after that one (`connectors/sending.py`).
         """
         for name in ("external_id", *self._api.unique):
+            waits = run.execute(
+                "SELECT p.row, q.row FROM _plan p JOIN _survivors s ON s._row = p.row "
+                f"JOIN held h ON h.{name} = s.{name} JOIN _plan q ON q.target = h.target "
+                "WHERE p.action IN ('create', 'update') AND h.target IS DISTINCT FROM p.target"
+            ).fetchall()
+            stuck = {row for row, _ in waits}
+            while free := stuck - {row for row, holder in waits if holder in stuck}:
+                stuck -= free
             run.execute(
                 f"UPDATE _plan SET action = 'refused', reason = {literal(f'taken: {name}')}, changed = NULL "
-                "WHERE action IN ('create', 'update') AND row IN (SELECT p.row FROM _plan p "
-                f"JOIN _survivors s ON s._row = p.row JOIN held h ON h.{name} = s.{name} "
-                "WHERE h.target IS DISTINCT FROM p.target)"
+                "WHERE list_contains(?, row)",
+                [sorted(stuck)],
             ).fetchall()
 
     def _refuse_unread(self, run: duckdb.DuckDBPyConnection) -> None:
@@ -391,13 +405,18 @@ class _Held:
 
     place = "t.target"
 
-    def __init__(self, run: duckdb.DuckDBPyConnection, load: Load) -> None:
-        self._run, self._load = run, load
+    def __init__(self, run: duckdb.DuckDBPyConnection, load: Load, merged: frozenset[str]) -> None:
+        self._run, self._load, self._merged = run, load, merged
         run.execute("CREATE OR REPLACE TEMP TABLE _merged (row UBIGINT, text VARCHAR)").fetchall()
+        run.execute("CREATE OR REPLACE TEMP TABLE _all_ids (row UBIGINT, ids VARCHAR[])").fetchall()
 
     def see_survivors(self) -> None:
-        also = ", coalesce(m.text, s.metadata) AS _as_metadata, false AS _unfit_metadata"
-        see_survivors(self._run, self._load, also, " LEFT JOIN _merged m ON m.row = s._row")
+        also = (
+            ", coalesce(m.text, s.metadata) AS _as_metadata, false AS _unfit_metadata"
+            ", coalesce(a.ids, s.aliases) AS _as_aliases, false AS _unfit_aliases"
+        )
+        joined = " LEFT JOIN _merged m ON m.row = s._row LEFT JOIN _all_ids a ON a.row = s._row"
+        see_survivors(self._run, self._load, also, joined)
 
     def see_table(self, select: str) -> None:
         self._run.execute(f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM held t").fetchall()
@@ -415,6 +434,14 @@ class _Held:
             self._run.register("merged", frame.to_arrow())
             self._run.execute("INSERT INTO _merged SELECT row, text FROM merged").fetchall()
             self._run.unregister("merged")
+        if "aliases" in self._merged:
+            self._run.execute(
+                "INSERT INTO _all_ids SELECT p.row, CASE WHEN len(list_filter(s.aliases, lambda a: "
+                "NOT list_contains(t.aliases, a))) > 0 THEN list_concat(s.aliases, list_filter(t.aliases, lambda a: "
+                "NOT list_contains(s.aliases, a))) ELSE t.aliases END FROM _plan p "
+                "JOIN _survivors s ON s._row = p.row JOIN held t ON t.target = p.target "
+                "WHERE p.action IS NULL AND t.aliases IS NOT NULL AND s.aliases IS DISTINCT FROM t.aliases"
+            ).fetchall()
         return "held"
 
     def object(self) -> int:
@@ -509,6 +536,8 @@ def _wanted(load: Load) -> str:
             return (
                 f"CASE WHEN h.target IS NULL THEN {ours}::VARCHAR ELSE coalesce(s._as_metadata::VARCHAR, {theirs}) END"
             )
+        if name == "aliases":
+            ours = "s._as_aliases"
         if load.overwrite_nulls and name in load.survivors.columns and name != "external_id":
             return ours
         return f"coalesce({ours}, {theirs})"

@@ -21,6 +21,7 @@ from connectors.journal import Intent, Journal, Past, Result
 from pipelines import run as flow
 from pipelines import settings
 
+
 class Forgetful(Journal):
     """A journal that is switched off."""
 

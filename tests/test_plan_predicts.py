@@ -28,7 +28,7 @@ from pipelines import run as flow
 EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "6"))
 IDS = [None, *(f"id-{number}" for number in range(8))]
 MAILS = [None, *(f"{letter}@x.example" for letter in "abcdef")]
-WORDS = ["Ada", "Émile & Söhne", "株式会社", "O'Neill, \"Bob\"", "x" * 150]
+WORDS = ["Ada", "Émile & Söhne", "株式会社", 'O\'Neill, "Bob"', "x" * 150]
 COMPARED = ("external_id", "email", "name", "customer_type", "country", "phone", "city", "net_terms", "metadata")
 
 texts = st.sampled_from(WORDS)
@@ -105,7 +105,9 @@ def laid_over(source: str | None, found: str | None) -> str:
     return json.dumps({**json.loads(found or "{}"), **json.loads(source or "{}")})
 
 
-def expected(row: dict[str, Any], found: dict[str, Any] | None, changed: list[str] | None, *, nulls: bool) -> dict[str, Any]:
+def expected(
+    row: dict[str, Any], found: dict[str, Any] | None, changed: list[str] | None, *, nulls: bool
+) -> dict[str, Any]:
     """What the plan says that a customer will be, in the fields that are compared."""
     if found is None:
         return {name: row[name] for name in COMPARED}

@@ -135,9 +135,7 @@ def test_removed_customers_are_not_removed_again(account: Open, tmp_path: Path) 
     ("nulls", "city"),
     [("keep", "Köln"), ("overwrite", None)],
 )
-def test_an_empty_value_erases_only_if_it_is_said(
-    nulls: str, city: str | None, account: Open, tmp_path: Path
-) -> None:
+def test_an_empty_value_erases_only_if_it_is_said(nulls: str, city: str | None, account: Open, tmp_path: Path) -> None:
     there = account("metrifox")
     moved(tmp_path, file(tmp_path, customer(1)), there)
     source = file(tmp_path, customer(1, city=None, metadata=None, name="New"))
@@ -368,7 +366,9 @@ def test_results_are_files_that_can_be_run_again(account: Open, tmp_path: Path) 
     source = file(tmp_path, customer(1, name="New"), customer(2, email="c1@x.example"), *map(customer, range(3, 8)))
     report = moved(tmp_path, source, there, limit=3)
     assert (report.status, report.exit_code) == ("partly_done", 0)
-    read = {name: pl.read_csv(report.files[name], infer_schema=False) for name in ("successful", "failed", "unprocessed")}
+    read = {
+        name: pl.read_csv(report.files[name], infer_schema=False) for name in ("successful", "failed", "unprocessed")
+    }
     assert [frame["external_id"].to_list() for frame in read.values()] == [
         ["cus_00001", "cus_00003", "cus_00004"],
         ["cus_00002"],
@@ -415,7 +415,9 @@ def test_the_requests_of_a_plan_are_what_is_sent(account: Open, tmp_path: Path) 
 # Ends, and how it goes on ------------------------------------------------------------------------------------------
 
 
-def test_a_plan_that_was_cut_off_is_gone_on_with(account: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_that_was_cut_off_is_gone_on_with(
+    account: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = account("marginfront")
     moved(tmp_path / "others", file(tmp_path, *map(customer, range(250))), there)
     there.sandbox.record()
@@ -479,7 +481,9 @@ def test_a_key_that_may_only_read_is_one_sentence(
     assert there.sandbox.state() == []
 
 
-def test_stopped_by_hand_it_says_how_to_go_on(account: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stopped_by_hand_it_says_how_to_go_on(
+    account: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     there = account("marginfront", weather={"latency": 0.05, "methods": ("POST",)})
     source = file(tmp_path, *map(customer, range(150)))
     there.sandbox.record()
