@@ -196,9 +196,16 @@ def _shredding(wire: Wire, *, as_text: bool) -> str:
         from pages"""
 
 
+_AT_ONCE: Final = 2_000_000
+"""Bytes of JSON taken apart together."""
+
+
 def _shredded(query: str, texts: pl.Series, *, raw: bool) -> tuple[pl.DataFrame, pl.Series]:
     """The records of pages, and the sets of fields that occur."""
-    found = jsons.asked(query, pages=texts)
+    # Some pages at a time: what DuckDB holds meanwhile is several times as much.
+    turn = texts.str.len_bytes().cum_sum() // _AT_ONCE
+    slices = texts.to_frame("t").with_columns(turn=turn).partition_by("turn", maintain_order=True)
+    found = pl.concat([jsons.asked(query, pages=some["t"]) for some in slices or [texts.to_frame("t")]])
     records = found.select(pl.col("records").explode(empty_as_null=False)).unnest("records")
     records = records.with_columns(position=pl.int_range(pl.len(), dtype=pl.UInt64))
     if raw:

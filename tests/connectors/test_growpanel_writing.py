@@ -384,6 +384,12 @@ def test_an_id_of_dots_is_no_place_in_the_path(sandbox: Start) -> None:
     assert [remove({"id": one})[0].path.rpartition("/")[2] for one in (".", "..", "a..")] == ["%2E", "%2E%2E", "a.."]
 
 
+def test_a_removal_names_its_data_source(sandbox: Start) -> None:
+    remove = verbs_for(sandbox("growpanel")).remove
+    assert remove
+    assert tuple(remove({"id": "a"})[0].params) == NAMED
+
+
 def test_many_are_looked_up_in_one_list(sandbox: Start) -> None:
     there = sandbox("growpanel")
     [a, b] = made(there, body("a"), body("b"))
