@@ -443,6 +443,7 @@ class Sender:
         self._final = False
         self._settable = [one.name for one in verbs.wire.fields if one.settable and not one.told]
         self._settable.append(verbs.wire.bag.name)
+        self._external = [one.name for one in verbs.wire.fields if one.home == "external_id"]
         self._foreseen = [name for name in self._settable if not self._is_made(name)]
 
     def _is_made(self, name: str) -> bool:
@@ -585,9 +586,10 @@ class Sender:
             result = Result(row.row, "refused", "matches_several")
         except Locked as locked:
             result = Result(row.row, "refused", str(locked) or "locked")
+            row.taken = str(locked).startswith("taken: ")
         except Blind:
             result = Result(row.row, "unknown", "sent, and there is nothing to look it up by")
-        if row.taken and result.outcome == "refused" and not self._final:
+        if row.taken and result.outcome in ("refused", "stale") and not self._final:
             row.taken = row.looked = False
             self._deferred.append(row)
         else:
@@ -643,6 +645,8 @@ class Sender:
         """Somebody has the key of a customer that was to be created: another one, or this one, sent before."""
         now = await self._look(row, fresh=True)
         if now is not None:
+            # Found by its e-mail, it is another one, which may be about to give that up.
+            row.taken = row.external_id is None and any(now.get(name) for name in self._external)
             return await self._there(row, now)
         if row.external_id is not None and row.email is not None:
             owner = await self._read(self._verbs.look(self._ask, Who(email=row.email, record=row.wanted)))

@@ -25,7 +25,7 @@ def main(file: str, kills: str, seed: str, log: str, *off: str) -> int:
     """Lives until one is not killed; the number of deaths is told on standard output."""
     plan = json.loads(Path(file).read_text())
     given, moments = plan["settings"], plan["moments"]
-    chance, deaths = random.Random(seed), 0
+    chance = random.Random(seed)
     for life in range(int(kills) + 1):
         last = chance.randint(1, moments) if life < int(kills) else 0
         child = os.fork()
@@ -35,9 +35,8 @@ def main(file: str, kills: str, seed: str, log: str, *off: str) -> int:
             living.live(given, last, Path(log), forgetful=bool(off))
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):
-            print(deaths)
+            print(life)
             return os.waitstatus_to_exitcode(status)
-        deaths += 1
     return 1
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Swept:
 
 
 @pytest.fixture
-def chaos(sandbox: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def chaos(sandbox: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Swept]:
     """`chaos(provider, *options)`: the sweep."""
     moving.hurry(monkeypatch.setattr)
 
@@ -97,7 +97,7 @@ def chaos(sandbox: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         complaints += [f"came to {one}" for one in came_to(tmp_path)]
         return Swept(complaints, int(life.stdout or 0))
 
-    yield sweep
+    return sweep
 
 
 def sent_twice(there: Account, log: Path) -> list[tuple[str, str, str]]:
@@ -120,12 +120,14 @@ def came_to(folder: Path) -> set[tuple[str, str, str | None]]:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_killed_again_and_again_in_bad_weather_the_effect_is_that_of_a_quiet_run(provider: str, chaos: Any) -> None:
+def test_killed_again_and_again_in_bad_weather_the_effect_is_that_of_a_quiet_run(
+    provider: str, chaos: Callable[..., Swept]
+) -> None:
     swept = chaos(provider)
     assert swept.complaints == []
     assert swept.deaths > 0
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_without_a_journal_the_same_sweep_fails(provider: str, chaos: Any) -> None:
+def test_without_a_journal_the_same_sweep_fails(provider: str, chaos: Callable[..., Swept]) -> None:
     assert chaos(provider, "no-journal").complaints != []

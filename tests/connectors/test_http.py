@@ -98,7 +98,11 @@ def told(status: int, **headers: str) -> Callable[[web.Request], Awaitable[web.R
 # What passes -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", [408, 425, 429, 500, 502, 503, 504, None, silent, page], ids=str)
+@pytest.mark.parametrize(
+    "fault",
+    [408, 425, 429, 500, 502, 503, 504, None, silent, page],
+    ids=lambda fault: getattr(fault, "__name__", str(fault)),
+)
 def test_what_may_pass_is_asked_again(fault: Any) -> None:
     with scripted(fault, fault, good) as server:
         assert fetch(server.url) == GOOD
@@ -310,7 +314,7 @@ def post(client: HttpClient, **given: Any) -> Awaitable[Answer]:
     return client.request("POST", "/things", body=b'{"a":1}', **given)
 
 
-@pytest.mark.parametrize("fault", [500, None, silent], ids=str)
+@pytest.mark.parametrize("fault", [500, None, silent], ids=lambda fault: getattr(fault, "__name__", str(fault)))
 def test_a_post_is_not_repeated_by_itself(fault: Any) -> None:
     with scripted(fault, good) as server:
         with pytest.raises(Unreachable) as stopped:
@@ -319,7 +323,7 @@ def test_a_post_is_not_repeated_by_itself(fault: Any) -> None:
         assert "Tried" not in str(stopped.value)
 
 
-@pytest.mark.parametrize("fault", [500, None, silent], ids=str)
+@pytest.mark.parametrize("fault", [500, None, silent], ids=lambda fault: getattr(fault, "__name__", str(fault)))
 def test_a_post_that_is_repeatable_is_repeated(fault: Any) -> None:
     with scripted(fault, good) as server:
         answer = run(server.url, lambda client: post(client, repeatable=True, idempotency_key="run-1"))
