@@ -203,11 +203,16 @@ class AccountTable:
         if load.crosswalk is not None:
             self._see_crosswalk(run, load.crosswalk)
             see_survivors(run, load)
+            run.execute(
+                "CREATE TEMP TABLE by_source AS SELECT c.destination_id, s.external_id, s.email FROM crosswalk c "
+                "JOIN _survivors s ON c.source_id = s.provider_id AND c.source_provider = s.provider"
+            ).fetchall()
             known = (
-                "SELECT c.destination_id, any_value(s.external_id) AS external_id, any_value(s.email) AS email "
-                "FROM crosswalk c JOIN _survivors s "
-                "ON (c.source_id = s.provider_id AND c.source_provider = s.provider) "
-                "OR c.external_id = s.external_id GROUP BY 1 HAVING count(*) = 1"
+                "SELECT destination_id, any_value(external_id) AS external_id, any_value(email) AS email FROM ("
+                "FROM by_source UNION ALL SELECT c.destination_id, s.external_id, s.email FROM crosswalk c "
+                "JOIN _survivors s ON c.external_id = s.external_id "
+                "WHERE c.destination_id NOT IN (SELECT destination_id FROM by_source)"
+                ") GROUP BY 1 HAVING count(*) = 1"
             )
         final = "archived" if self._api.removal_is_final and self._api.archives else "false"
         run.execute(

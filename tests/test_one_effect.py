@@ -25,7 +25,7 @@ from sandboxes import Start
 ROOT = Path(__file__).resolve().parent.parent
 CHAOS = int(os.environ.get("TRANSHIP_CHAOS", "0"))
 KILLS = CHAOS or 3
-CUSTOMERS = 1000 if CHAOS else 160
+CUSTOMERS = 1000 if CHAOS else 120
 WEATHER = {
     "statuses": {"500": 0.03, "503": 0.02, "429": 0.03},
     "late": 0.5,
@@ -125,9 +125,9 @@ def test_killed_again_and_again_in_bad_weather_the_effect_is_that_of_a_quiet_run
 ) -> None:
     swept = chaos(provider)
     assert swept.complaints == []
-    assert swept.deaths > 0
+    assert swept.deaths >= KILLS // 2
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", PROVIDERS if CHAOS else ["growpanel", "marginfront"])
 def test_without_a_journal_the_same_sweep_fails(provider: str, chaos: Callable[..., Swept]) -> None:
     assert chaos(provider, "no-journal").complaints != []
