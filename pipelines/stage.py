@@ -336,7 +336,7 @@ class RunDirectory:
         )
         staged = pl.scan_parquet([*self.staged_files(), *(self.path / "identity").glob("patched.parquet")])
         for result in dict.fromkeys(_RESULTS.values()):
-            some = staged.join(told.filter(result=result), left_on="_row", right_on="row")
+            some = staged.join(told.filter(result=result), left_on="_row", right_on="row").sort("_row")
             texts = [
                 pl.col(name).list.join(";") if dtype == pl.List(pl.String) else pl.col(name)
                 for name, dtype in COLUMNS.items()

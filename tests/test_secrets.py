@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
+from accounts import PROVIDERS, opened
+from sandboxes import Start
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "sample_data" / "crm_export.csv"
@@ -101,6 +104,63 @@ def test_secrets_of_the_environment_go_nowhere(tmp_path: Path) -> None:
     ran = tranship(tmp_path, "run", str(SAMPLE), "duckdb:///w.duckdb", "--log", "log.jsonl", "--json", **secrets)
     assert ran.code == 4
     assert not list(holding(ran, [PASSWORD]))
+
+
+# Keys of providers -----------------------------------------------------------------------------------------------
+
+
+def everywhere(folder: Path) -> Ran:
+    """All files beneath a folder, also databases and journals."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return Ran(0, {str(path.relative_to(folder)): path.read_bytes().decode("latin-1") for path in files})
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_the_key_of_a_provider_goes_nowhere(provider: str, sandbox: Start, tmp_path: Path) -> None:
+    """A read and a write that succeed, one of each that fails in the middle, doctor, and a run that is continued."""
+    there = opened(sandbox, provider, seed=150)
+    key, log = there.usual.key, ["--log", "log.jsonl", "--json"]
+    changed = tmp_path / "changed.parquet"
+    ran = [
+        tranship(tmp_path, "doctor", there.address, **there.environment),
+        tranship(tmp_path, "run", there.address, "duckdb:///w.duckdb", *log, **there.environment),
+        tranship(tmp_path, "run", there.address, str(changed), *log, **there.environment),
+    ]
+    assert [one.code for one in ran] == [0, 0, 0]
+    pl.read_parquet(changed).with_columns(name=pl.lit("Another Name")).write_parquet(changed)
+    # The destination is read, and then it is over.
+    there.sandbox.keys(stops_after={key: 3 if there.usual.page else 1})
+    ran += [
+        tranship(tmp_path, "run", str(changed), there.address, *log, **there.environment),
+        tranship(tmp_path, "run", there.address, "duckdb:///w.duckdb", *log, **there.environment),
+    ]
+    assert [one.code for one in ran[3:]] == [3, 3]
+    there.sandbox.keys()
+    ran.append(tranship(tmp_path, "run", str(changed), there.address, *log, **there.environment))
+    assert ran[-1].code == 0, ran[-1].traces["stderr"]
+
+    assert not [found for one in ran for found in holding(one, [key])]
+    assert not list(holding(everywhere(tmp_path), [key]))
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_customers_of_a_provider_are_in_no_message_log_or_report(provider: str, sandbox: Start, tmp_path: Path) -> None:
+    there = opened(sandbox, provider, seed=40)
+    ran = tranship(tmp_path, "run", there.address, "duckdb:///w.duckdb", "--log", "log.jsonl", **there.environment)
+    words = [word for record in there.sandbox.state() for word in _texts(record) if "@" in word]
+
+    assert (ran.code, len(words) >= 40) == (0, True)
+    said = {where: text for where, text in ran.traces.items() if "pages/" not in where}
+    assert not list(holding(without_records(Ran(0, said)), words))
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in JSON, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
 
 
 # Customers -----------------------------------------------------------------------------------------------------
