@@ -14,9 +14,8 @@ import asyncio
 import contextlib
 import hashlib
 import random
-import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as NotYetError
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
+from connectors.errors import ConfigError, ConnectorError, Malformed, Refused
+from connectors.gate import TRIES, Gate, Stopped, longest_pause
 from connectors.http import ANY, Background, HttpClient, Patience, Service, Traffic, Unanswered
 from connectors.journal import Intent, Journal, Past, Result, digest
 from schemas.wire import Wire
@@ -395,8 +395,6 @@ def _rows(requests: Sequence[Path], total: int) -> Iterator[_Row]:
 
 # Carrying out --------------------------------------------------------------------------------------------------------
 
-_TRIES: Final = 8
-"""Of one request that is not answered while others are."""
 _FIRST_TRIES: Final = 3
 """To reach a host that has not answered once."""
 _AHEAD: Final = 64
@@ -411,10 +409,6 @@ _ANSWERS: Final = frozenset(range(400, 500)) - {401, 403, 408, 425, 429}
 """Statuses that say something of one record."""
 _SHAPE: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError)
 """What reading an answer of another shape raises."""
-
-
-class _Stopped(Exception):
-    """Nothing more is sent."""
 
 
 class _Lost(Exception):
@@ -569,7 +563,7 @@ class Sender:
         """An error ends everything, and the first one is what is told."""
         try:
             await work
-        except _Stopped:
+        except Stopped:
             pass
         except asyncio.CancelledError:
             raise
@@ -610,7 +604,7 @@ class Sender:
 
     async def _create(self, row: _Row) -> Result:
         verbs, tries, why = self._verbs, 0, ""
-        while tries < _TRIES:
+        while tries < TRIES:
             if row.maybe or verbs.overwrites:
                 now = await self._look(row)
                 if now is not None:
@@ -668,7 +662,7 @@ class Sender:
     async def _walk(self, row: _Row) -> Result:
         """Change or remove a customer, from whatever it is now."""
         tries, why = 0, ""
-        while tries < _TRIES:
+        while tries < TRIES:
             now = await self._look(row)
             if now is None:
                 gone = row.action == "delete" and row.maybe
@@ -728,7 +722,7 @@ class Sender:
         if bulk is None:
             raise TypeError(f"{self._verbs.wire.title} takes nothing in bulk")
         tries = 0
-        while tries < _TRIES:
+        while tries < TRIES:
             rows = await self._unsent(rows)
             if not rows:
                 return
@@ -830,7 +824,7 @@ class Sender:
                 return await self._try(send)
             except _Lost as lost:
                 tries = await self._again(tries)
-                if tries == _TRIES:
+                if tries == TRIES:
                     raise lost.error from lost
 
     async def _once(self, row: _Row, send: Send, following: bool = False) -> Reply:
@@ -847,7 +841,7 @@ class Sender:
             row.spent, row.looked, row.at = True, False, time.time()
         try:
             return await self._try(send, rows[0])
-        except (_Stopped, Refused):
+        except (Stopped, Refused):
             for row in rows:
                 row.spent = following  # it was not sent, or turned away at the door
             raise
@@ -857,7 +851,7 @@ class Sender:
             raise
 
     async def _try(self, send: Send, row: _Row | None = None) -> Reply:
-        """One request that does its work at most once; if it did nothing it is sent again. Raises _Lost, _Stopped."""
+        """One request that does its work at most once; if it did nothing it is sent again. Raises _Lost, Stopped."""
         body = None if send.body is None else msgspec.json.encode(send.body)
         turns = 0
         while True:
@@ -893,7 +887,7 @@ class Sender:
             return _reply(answer.status, answer.body)
 
     async def _turn(self, method: str) -> None:
-        """Wait for the pace. Raises _Stopped if meanwhile all is stopped."""
+        """Wait for the pace. Raises Stopped if meanwhile all is stopped."""
         task = asyncio.current_task()
         if task is None:
             raise TypeError("runs in a task")
@@ -904,13 +898,13 @@ class Sender:
             if not self._gate.stopped.is_set():
                 raise
             task.uncancel()
-            raise _Stopped from None
+            raise Stopped from None
         finally:
             self._turning.discard(task)
 
     async def _again(self, tries: int) -> int:
         """Pause before another try; how many there were. While the other side is down they are not counted."""
-        longest = _longest(self._client.patience, tries)
+        longest = longest_pause(self._client.patience, tries)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._gate.stopped.wait(), random.uniform(0, longest))  # noqa: S311  no secret
         return tries if self._gate.is_down else tries + 1
@@ -941,10 +935,6 @@ def _reply(status: int, body: bytes) -> Reply:
         return Reply(status, None)
 
 
-def _longest(patience: Patience, turn: int) -> float:
-    return min(patience.longest_pause, patience.first_pause * 2.0 ** min(turn, 30))
-
-
 def _alike(there: Any, wanted: Any) -> bool:
     """Whether a value may be what a provider made of the one it was sent: filled in, cut, in another case."""
     if _blank(wanted) or _blank(there) or same(there, wanted):
@@ -969,119 +959,3 @@ def _between(now: Any, found: Any, wanted: Any) -> bool:
 
 
 # How many at the same time -------------------------------------------------------------------------------------------
-
-
-class Gate:
-    """Lets requests out: as many at the same time as the other side bears, none when it is down, none after `stop`.
-
-    The level rises by one for as many good answers as it is high, and is halved by a 429 or a time-out. After
-    several failures in a row with nothing between them only one request at a time is let out, after a pause that
-    grows, until one is answered; after `patience.total` seconds of that it raises Unreachable.
-    """
-
-    def __init__(self, in_flight: int, patience: Patience) -> None:
-        self.stopped: asyncio.Event
-        self.level = float(min(2, in_flight))
-        self._in_flight, self._patience = in_flight, patience
-        self._busy = 0
-        self._cut_at = 0.0
-        self.failures = 0
-        """In a row, with nothing answered between them."""
-        self._down_since = 0.0
-        self._probe_at = 0.0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._last: ConnectorError | None = None
-        self._stopping = threading.Event()
-        self._loop: asyncio.AbstractEventLoop
-
-    def begin(self) -> None:
-        """On the event loop, before the first request."""
-        self._loop = asyncio.get_running_loop()
-        self.stopped = asyncio.Event()
-        if self._stopping.is_set():
-            self.stopped.set()
-
-    def stop(self) -> None:
-        """Let nobody out any more. From any thread, at any time."""
-        self._stopping.set()
-        if hasattr(self, "_loop"):
-            self._loop.call_soon_threadsafe(self._stop)
-
-    def _stop(self) -> None:
-        self.stopped.set()
-        self._wake(len(self._waiting))
-
-    async def enter(self) -> None:
-        """Returns when a request may go out; `leave` follows. Raises _Stopped, Unreachable."""
-        while not self._stopping.is_set():
-            wait = self._wait()
-            if wait == 0:
-                self._busy += 1
-                return
-            waiter = self._loop.create_future()
-            self._waiting.append(waiter)
-            timer = self._loop.call_later(wait, _let, waiter) if wait is not None else None
-            try:
-                await waiter
-            finally:
-                if timer:
-                    timer.cancel()
-        raise _Stopped
-
-    def _wait(self) -> float | None:
-        """Seconds to wait, None: until somebody leaves."""
-        if not self.is_down:
-            return 0 if self._busy < int(self.level) else None
-        now = time.monotonic()
-        if self._busy:
-            return None
-        if now - self._down_since > self._patience.total and self._last:
-            raise Unreachable(
-                f"{self._last} Nothing was answered for {now - self._down_since:,.0f} seconds. What was sent until "
-                "then is kept; run the same command later to continue."
-            )
-        return max(0.0, self._probe_at - now)
-
-    @property
-    def is_down(self) -> bool:
-        """Whether it seems that nobody answers any more."""
-        return self.failures >= _TRIES
-
-    def leave(self, began: float, fault: Unanswered | None) -> None:
-        """A request that began at that time (`time.monotonic`) has ended, with a fault or without."""
-        self._busy -= 1
-        now, was_down = time.monotonic(), self.is_down
-        if fault is None:
-            self.failures = 0
-            self.level = min(self._in_flight, self.level + 1 / self.level)
-        else:
-            if (fault.throttled or fault.timed_out) and began >= self._cut_at:
-                self._cut_at, self.level = now, max(1.0, self.level / 2)
-            if fault.throttled:
-                self.failures = 0
-            else:
-                self._failed(now, fault.error)
-        if self.is_down != was_down:
-            self._wake(len(self._waiting))
-        else:
-            self._wake(1 if self.is_down else max(1, int(self.level) - self._busy))
-
-    def _failed(self, now: float, error: ConnectorError) -> None:
-        self._last = error
-        self._down_since = self._down_since if self.failures else now
-        self.failures += 1
-        if self.is_down:
-            turn = self.failures - _TRIES
-            self._probe_at = now + random.uniform(0.5, 1) * _longest(self._patience, turn)  # noqa: S311  no secret
-
-    def _wake(self, count: int) -> None:
-        while self._waiting and count > 0:
-            waiter = self._waiting.popleft()
-            if not waiter.done():  # else its time had come before
-                waiter.set_result(None)
-                count -= 1
-
-
-def _let(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

@@ -17,7 +17,20 @@ ROOMS = ("schemas", "connectors", "pipelines")
 SCHEMAS = ("codes", "customer", "faults", "columns", "wire")
 """Each may import those before it; a provider's schema may import them all."""
 
-API = ("http", "answers", "pages", "whole_list", "json_columns", "bag", "wire", "api", "journal", "sending", "account")
+API = (
+    "http",
+    "answers",
+    "pages",
+    "whole_list",
+    "json_columns",
+    "bag",
+    "wire",
+    "api",
+    "journal",
+    "gate",
+    "sending",
+    "account",
+)
 """What the connectors of providers are made of, in connectors/. Each may import those before it."""
 
 FLOW = (
