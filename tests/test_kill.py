@@ -24,7 +24,7 @@ import pytest
 from warehouse import Warehouse, fates
 
 ROOT = Path(__file__).resolve().parent.parent
-KILLS = int(os.environ.get("TRANSHIP_KILLS", "12"))
+KILLS = int(os.environ.get("TRANSHIP_KILLS", "6"))
 ROWS, SEED, CHANGED = 30_000, 5, 0.3
 
 RUN = """
