@@ -330,25 +330,27 @@ class RunDirectory:
         `outcomes` is Parquet: row, action, outcome, reason, provider_id. Failed and unprocessed lie in `again/`, which
         can be read as a source.
         """
-        files: dict[str, Path] = {}
-        told = pl.scan_parquet(outcomes).with_columns(
+        told = pl.read_parquet(outcomes, columns=["row", "outcome", "reason"]).with_columns(
             result=pl.col("outcome").replace_strict(_RESULTS, default="failed", return_dtype=pl.String)
         )
-        staged = pl.scan_parquet([*self.staged_files(), *(self.path / "identity").glob("patched.parquet")])
+        texts = [
+            pl.col(name).list.join(";") if dtype == pl.List(pl.String) else pl.col(name)
+            for name, dtype in COLUMNS.items()
+        ]
+        files: dict[str, Path] = {}
         for result in dict.fromkeys(_RESULTS.values()):
-            some = staged.join(told.filter(result=result), left_on="_row", right_on="row").sort("_row")
-            texts = [
-                pl.col(name).list.join(";") if dtype == pl.List(pl.String) else pl.col(name)
-                for name, dtype in COLUMNS.items()
-            ]
-            table = some.select(*texts, "_source", "_line", _outcome="outcome", _reason="reason")
             target = self.path / (f"{result}.csv" if result == "successful" else f"again/{result}.csv")
             target.parent.mkdir(mode=0o700, exist_ok=True)
-            table.sink_csv(target)
-            if pl.scan_csv(target, infer_schema=False).select(pl.len()).collect().item():
-                files[result] = target
-            else:
-                target.unlink()
+            target.unlink(missing_ok=True)
+            some = told.filter(result=result)
+            # File by file: all records together would not fit.
+            for file in (*self.staged_files(), *(self.path / "identity").glob("patched.parquet")):
+                records = pl.read_parquet(file).join(some, left_on="_row", right_on="row", maintain_order="left")
+                if records.height:
+                    table = records.select(*texts, "_source", "_line", _outcome="outcome", _reason="reason")
+                    with target.open("ab") as out:
+                        table.write_csv(out, include_header=result not in files)
+                    files[result] = target
         return files
 
     def reject_identity(self, name: str, rows: pl.Series, code: str) -> tuple[str, int] | None:
