@@ -2,7 +2,7 @@
 
 `metrifox://`, or `metrifox://127.0.0.1:8702` for a sandbox. `?page_size=` asks for other pages than of 100.
 
-https://docs.metrifox.com/api-reference/customers/post, https://pypi.org/project/metrifox-sdk,
+https://docs.metrifox.com/api-reference/customers/post, the package metrifox-sdk 1.3.1,
 https://github.com/metrifox/metrifox-js
 """
 

@@ -1,7 +1,7 @@
 """Metrifox's customer: every documented field, both ways.
 
 Source: https://docs.metrifox.com/api-reference/customers/post and the types of the vendor's clients
-(https://pypi.org/project/metrifox-sdk, https://github.com/metrifox/metrifox-js).
+(the package metrifox-sdk 1.3.1, https://github.com/metrifox/metrifox-js).
 
 Several fields say one thing in two ways, and Metrifox gives back both. What follows from the rest is not kept a
 second time; where a customer lacks what would follow, the metadata entry is an empty text: `"metrifox.first_name": ""`.

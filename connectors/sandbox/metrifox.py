@@ -5,7 +5,7 @@ either expects. Where both are silent, what the sandbox does is marked *assumed*
 whose words they use.
 
 https://docs.metrifox.com/api-reference/customers/post, https://github.com/metrifox/metrifox-js,
-https://github.com/metrifox/metrifox-ruby (its specs hold whole answers), https://pypi.org/project/metrifox-sdk
+https://github.com/metrifox/metrifox-ruby (its specs hold whole answers), the package metrifox-sdk 1.3.1
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """GrowPanel's own Python client against the sandbox: every customer and data source call it has, in all its forms.
 
-Its sources are at https://pypi.org/project/growpanel/. It raises nothing on errors and reads an undocumented status
+It is the package growpanel 0.1.29. It raises nothing on errors and reads an undocumented status
 as None; both are asserted here, since whoever uses it counts on them.
 """
 
