@@ -105,7 +105,8 @@ class AccountTable:
         finally:
             if told.exists():
                 files = self._write_outcomes(load, plan)
-                load.came(Outcomes(_counts(told, plan), self._reasons(load), files, tuple(_notes(sent, told))))
+                came = _came(told)
+                load.came(Outcomes(_counts(came, plan), self._reasons(load), files, tuple(_notes(sent, came))))
 
     def applied(self, run_id: str) -> bool:  # noqa: ARG002
         """Never known beforehand: the journal knows of each record."""
@@ -479,9 +480,8 @@ def _came(told: Path) -> Counter[tuple[str, str]]:
     return Counter({(action, outcome): count for action, outcome, count in counted.iter_rows()})
 
 
-def _counts(told: Path, plan: Plan) -> dict[str, int]:
+def _counts(came: Counter[tuple[str, str]], plan: Plan) -> dict[str, int]:
     """The ledger's counts. A delete that was not carried out is no record of the source's."""
-    came = _came(told)
     fates = {
         outcome: came["create", outcome] + came["update", outcome]
         for outcome in ("refused", "stale", "unknown", "left")
@@ -495,8 +495,7 @@ def _counts(told: Path, plan: Plan) -> dict[str, int]:
     }
 
 
-def _notes(sent: Sent | None, told: Path) -> Iterator[str]:
-    came = _came(told)
+def _notes(sent: Sent | None, came: Counter[tuple[str, str]]) -> Iterator[str]:
     for outcome in ("refused", "stale", "unknown", "left"):
         if count := came["delete", outcome]:
             yield f"{count:,} customers that were to be removed are {outcome}"
@@ -505,11 +504,7 @@ def _notes(sent: Sent | None, told: Path) -> Iterator[str]:
     traffic = sent.traffic
     if traffic.requests:
         yield f"{traffic.requests:,} requests in {sent.seconds:,.1f} s, {traffic.requests / sent.seconds:,.0f} a second"
-    if traffic.throttled:
-        yield (
-            f"{traffic.throttled:,} requests were answered 429 (too many); {traffic.waited:,.0f} seconds were waited "
-            "for that"
-        )
+    yield from traffic.notes()
 
 
 def _duration(seconds: float) -> str:

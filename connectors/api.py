@@ -355,12 +355,7 @@ class ApiSource:
         if not self._read or not self._client:
             return
         yield from self._read.notes
-        traffic = self._client.traffic
-        if traffic.throttled:
-            yield (
-                f"{traffic.throttled:,} requests were answered 429 (too many); {traffic.waited:,.0f} seconds were "
-                "waited for that"
-            )
+        yield from self._client.traffic.notes()
         if left_out := sum(self._left_out):
             yield f"{left_out:,} archived customers were left out; --include-archived reads them, too"
         if nameless := sum(self._nameless):

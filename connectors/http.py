@@ -142,6 +142,14 @@ class Traffic:
     """Bytes of bodies."""
     answered: bool = False
 
+    def notes(self) -> list[str]:
+        """What a person may want to know of it."""
+        if not self.throttled:
+            return []
+        return [
+            f"{self.throttled:,} requests were answered 429 (too many); {self.waited:,.0f} seconds were waited for that"
+        ]
+
 
 class _Again(Exception):
     """A request failed in a way that may pass; `error` is what is raised when it does not."""

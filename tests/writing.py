@@ -27,6 +27,16 @@ from connectors.sending import REQUESTS, Record, Sent, carry_out
 
 QUICK = Patience(first_pause=0.01, longest_pause=0.2, silence=0.4, total=10, settles=0.05)
 
+BAD = {
+    "statuses": {"500": 0.05, "503": 0.03, "429": 0.05},
+    "late": 0.5,
+    "cut_after": 0.06,
+    "cut_before": 0.04,
+    "retry_seconds": 0.02,
+    "retry_after": "milliseconds",
+}
+"""Weather in which answers are lost, late and refused; the pauses it asks for are short."""
+
 VERBS = marginfront.writes(Address(""))
 
 

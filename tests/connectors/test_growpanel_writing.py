@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 import writing
 from sandboxes import Sandbox
+from writing import BAD
 
 from connectors import growpanel, wire
 from connectors.api import parse, service
@@ -29,14 +30,6 @@ Start = Callable[..., Sandbox]
 KEY = {"GROWPANEL_API_KEY": "gp_admin"}
 DIALECTS = pytest.mark.parametrize("dialect", ["spec", "docs"])
 NAMED = (("source", "ds_main"), ("data_source", "ds_main"))
-BAD = {
-    "statuses": {"500": 0.05, "503": 0.03, "429": 0.05},
-    "late": 0.5,
-    "cut_after": 0.06,
-    "cut_before": 0.04,
-    "retry_seconds": 0.02,
-    "retry_after": "milliseconds",
-}
 
 
 def body(key: str, **fields: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 import writing
 from sandboxes import Sandbox
+from writing import BAD
 
 from connectors import wire
 from connectors.api import parse, service
@@ -26,14 +27,6 @@ Start = Callable[..., Sandbox]
 
 KEY = {"METRIFOX_API_KEY": "sk_test_1"}
 MADE = ("id", "created_at", "updated_at")
-BAD = {
-    "statuses": {"500": 0.05, "503": 0.03, "429": 0.05},
-    "late": 0.5,
-    "cut_after": 0.06,
-    "cut_before": 0.04,
-    "retry_seconds": 0.02,
-    "retry_after": "milliseconds",
-}
 
 
 def body(key: str, **fields: Any) -> dict[str, Any]:
