@@ -472,11 +472,13 @@ def test_a_read_that_was_refused_in_the_middle_goes_on_from_there(kind: str, cal
         with pytest.raises(Refused, match=r"401 Unauthorized\. The key in ACME_KEY is not accepted") as refused:
             read(server.url, LISTINGS[kind], tmp_path / "a")
         assert KEY not in str(refused.value)
-        on_disk = calls
         held.before = quiet.before
         server.calls.clear()
         found = read(server.url, LISTINGS[kind], tmp_path / "a")
-        assert len(server.calls) == (21 if kind == "bare" else 20) - on_disk
+        left = (21 if kind == "bare" else 20) - calls
+        # A page that was given while another was refused may have been under way still.
+        under_way = Numbered("page", "size", 3).in_flight - 1 if kind == "total" else 0
+        assert left <= len(server.calls) <= left + min(under_way, calls)
         server.calls.clear()
         assert read(server.url, LISTINGS[kind], tmp_path / "a") == found
         assert server.calls == []
