@@ -18,10 +18,11 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -33,27 +34,19 @@ been sent, and cannot be looked up) · left (not sent)."""
 
 _SOON: Final = 0.2
 """Seconds after which outcomes are written though no intent is."""
+_PLACE: Final = 1024
+"""Rows whose entries are found together."""
 
+# What is written at once of the rows of one place is one JSON list: a line for each of them would cost far more.
 _TABLES: Final = """
-CREATE TABLE IF NOT EXISTS intents (
-    row INTEGER NOT NULL, try INTEGER NOT NULL, action TEXT NOT NULL, digest TEXT NOT NULL, at REAL NOT NULL,
-    PRIMARY KEY (row, try)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS outcomes (
-    row INTEGER PRIMARY KEY, outcome TEXT NOT NULL, reason TEXT, provider_id TEXT, at REAL NOT NULL
+CREATE TABLE IF NOT EXISTS entries (
+    number INTEGER PRIMARY KEY, place INTEGER NOT NULL, kind TEXT NOT NULL, at REAL NOT NULL, list TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS places ON entries (place);
 """
 
-_LEFT: Final[tuple[Outcome, None, None]] = ("left", None, None)
 
-# All rows in one statement: of executemany each row waits for Python's lock, which the event loop wants, too.
-_INSERT: Final = (
-    "INSERT OR REPLACE INTO {} SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?)"
-)
-
-
-@dataclass(frozen=True)
-class Intent:
+class Intent(msgspec.Struct, frozen=True, array_like=True):
     """This row's request may go out from now on. `attempt` counts from 1 over all runs, `digest` is of its content."""
 
     row: int
@@ -62,14 +55,19 @@ class Intent:
     digest: str
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(msgspec.Struct, frozen=True, array_like=True):
     """What came of a row."""
 
     row: int
     outcome: Outcome
     reason: str | None = None
     provider_id: str | None = None
+
+
+Entry = TypeVar("Entry", Intent, Result)
+_KIND: Final[Mapping[type[Any], str]] = {Intent: "intents", Result: "outcomes"}
+_LEFT: Final[tuple[Outcome, None, None]] = ("left", None, None)
+_UNANSWERED: Final[tuple[Outcome, str, None]] = ("unknown", "sent, and not answered", None)
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class Journal:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.executescript(_TABLES)
-            (self._last,) = self._connection.execute("SELECT coalesce(max(row), -1) FROM intents").fetchone()
+            (self._last,) = self._connection.execute("SELECT coalesce(max(place), -1) FROM entries").fetchone()
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         self._queue: SimpleQueue[tuple[Sequence[Intent], Future[None]] | None] = SimpleQueue()
@@ -130,49 +128,48 @@ class Journal:
 
     def past(self, rows: Sequence[int]) -> Mapping[int, Past]:
         """What was known of those rows when the journal was opened, of which something was."""
-        if not rows or min(rows) > self._last:
+        if not rows or min(rows) // _PLACE > self._last:
             return {}
-        known = self._results(rows)
-        with self._using() as connection:
-            # SQLite takes the digest from the row that has the MAX.
-            intents = connection.execute(
-                "SELECT row, MAX(try), digest FROM intents WHERE row BETWEEN ? AND ? GROUP BY row",
-                (min(rows), max(rows)),
-            ).fetchall()
-        wanted = set(rows)
-        return {
-            row: Past(attempts, content, Result(row, *known[row]) if row in known else None)
-            for row, attempts, content in intents
-            if row in wanted
-        }
+        known: dict[int, Past] = {}
+        for one in self._entries(Intent, rows):
+            if one.row not in known or known[one.row].attempts < one.attempt:
+                known[one.row] = Past(one.attempt, one.digest, None)
+        for came in self._entries(Result, rows):
+            if came.row in known:
+                known[came.row] = replace(known[came.row], result=came)
+        return known
 
     def results(self, rows: Sequence[int]) -> list[tuple[Outcome, str | None, str | None]]:
         """What came of each of those rows as far as it is known: outcome, reason, the provider's id."""
-        known = self._results(rows)
-        with self._using() as connection:
-            open_rows = connection.execute(
-                "SELECT row FROM intents WHERE row BETWEEN ? AND ? EXCEPT SELECT row FROM outcomes",
-                (min(rows, default=0), max(rows, default=0)),
-            ).fetchall()
-        for (row,) in open_rows:
-            known[row] = ("unknown", "sent, and not answered", None)
+        known: dict[int, tuple[Outcome, str | None, str | None]] = {
+            one.row: _UNANSWERED for one in self._entries(Intent, rows)
+        }
+        known |= {one.row: (one.outcome, one.reason, one.provider_id) for one in self._entries(Result, rows)}
         return [known.get(row, _LEFT) for row in rows]
 
-    def _results(self, rows: Sequence[int]) -> dict[int, tuple[Outcome, str | None, str | None]]:
+    def _entries(self, kind: type[Entry], rows: Sequence[int]) -> Iterator[Entry]:
+        """Those of the rows, in the order in which they were written."""
+        wanted = set(rows)
         with self._using() as connection:
-            found = connection.execute(
-                "SELECT row, outcome, reason, provider_id FROM outcomes WHERE row BETWEEN ? AND ?",
-                (min(rows, default=0), max(rows, default=0)),
-            )
-            return {row: (outcome, reason, provider_id) for row, outcome, reason, provider_id in found}
+            lists = connection.execute(
+                "SELECT list FROM entries WHERE kind = ? AND place BETWEEN ? AND ? ORDER BY number",
+                (_KIND[kind], min(rows, default=0) // _PLACE, max(rows, default=0) // _PLACE),
+            ).fetchall()
+        for (written,) in lists:
+            yield from (one for one in _read(written, kind) if one.row in wanted)
 
     def withdraw(self, intents: Sequence[Intent]) -> None:
         """Forget those of which it is known that nothing was sent. Raises ConfigError."""
         self.flush()
+        gone = {(one.row, one.attempt) for one in intents}
         with self._changing() as connection:
-            connection.executemany(
-                "DELETE FROM intents WHERE row = ? AND try = ?", [(one.row, one.attempt) for one in intents]
-            )
+            for place in {one.row // _PLACE for one in intents}:
+                lists = connection.execute(
+                    "SELECT number, list FROM entries WHERE kind = 'intents' AND place = ?", (place,)
+                ).fetchall()
+                for number, written in lists:
+                    left = [one for one in _read(written, Intent) if (one.row, one.attempt) not in gone]
+                    connection.execute("UPDATE entries SET list = ? WHERE number = ?", (_written(left), number))
 
     def flush(self) -> None:
         """Returns when all that was given is on disk. Raises ConfigError if it cannot be."""
@@ -226,11 +223,16 @@ class Journal:
     def _commit(self, intents: Sequence[Intent], results: Sequence[Result]) -> None:
         self.groups += 1
         now = time.time()
-        begun = [(one.row, one.attempt, one.action, one.digest, now) for one in intents]
-        ended = [(one.row, one.outcome, one.reason, one.provider_id, now) for one in results]
-        with self._changing() as connection:
-            connection.execute(_INSERT.format("intents"), (msgspec.json.encode(begun).decode(),))
-            connection.execute(_INSERT.format("outcomes"), (msgspec.json.encode(ended).decode(),))
+        lines = [
+            *((place, "intents", now, _written([*some])) for place, some in groupby(intents, _place)),
+            *((place, "outcomes", now, _written([*some])) for place, some in groupby(results, _place)),
+        ]
+        # One statement for all: after each one this thread waits for Python's lock, which the event loop wants, too.
+        values = ", ".join(["(?, ?, ?, ?)"] * len(lines))
+        with self._using() as connection:
+            connection.execute(
+                f"INSERT INTO entries (place, kind, at, list) VALUES {values}", [*chain.from_iterable(lines)]
+            )
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -257,3 +259,16 @@ class Journal:
             f"{self.file}: the journal of this run cannot be written ({error}). Nothing more is sent without it. Make "
             "room there, or end what else uses the file, and run the same command again."
         )
+
+
+def _place(entry: Intent | Result) -> int:
+    return entry.row // _PLACE
+
+
+def _written(entries: Sequence[Intent] | Sequence[Result]) -> str:
+    return msgspec.json.encode(entries).decode()
+
+
+def _read(written: str, kind: type[Entry]) -> list[Entry]:
+    found: list[Entry] = msgspec.json.decode(written, type=list[kind])  # type: ignore[valid-type]
+    return found

@@ -125,7 +125,7 @@ def test_a_file_that_is_no_journal_is_said(tmp_path: Path) -> None:
 
 def test_a_journal_that_breaks_lets_nobody_go_on(journal: Journal, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "journal.sqlite")
-    other.execute("DROP TABLE intents")
+    other.execute("DROP TABLE entries")
     other.commit()
     other.close()
     with pytest.raises(ConfigError, match="no such table"):
