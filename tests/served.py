@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -97,6 +98,14 @@ def raw(*answers: bytes | None) -> Iterator[Served]:
         finally:
             loop.call_soon_threadsafe(server.close)
             asyncio.run_coroutine_threadsafe(asyncio.sleep(0.02), loop).result()
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[str]:
+    """An address at which nobody listens, and nobody else can meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 @contextlib.contextmanager

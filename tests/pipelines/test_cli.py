@@ -196,6 +196,7 @@ def test_130_where_it_is_interrupted(number: signal.Signals, command: Command) -
     feeder = threading.Thread(target=without_end, args=(process.stdin,))
     feeder.start()
     while not list(Path().glob(".tranship/runs/*/manifest.json")):
+        assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(number)
     assert process.stdout is not None
@@ -707,22 +708,14 @@ HEAVY = ("polars", "pandera", "pyarrow", "duckdb", "pydantic", "numpy", "rich")
 
 
 @pytest.mark.parametrize(("arguments", "free_of"), [(["--help"], HEAVY), (["run", "--help"], HEAVY[:4])])
-def test_help_comes_at_once(arguments: list[str], free_of: tuple[str, ...]) -> None:
+def test_help_imports_nothing_heavy(arguments: list[str], free_of: tuple[str, ...]) -> None:
     script = (
         "import sys, tranship; tranship._check_packages()\n"
         "from pipelines import cli\n"
         f"code = cli.main({arguments!r})\n"
         f"print(code, *sorted(set(sys.modules) & set({free_of!r})), file=sys.stderr)"
     )
-    best = 9.0
-    for _ in range(10):  # others may keep this machine busy
-        started = time.perf_counter()
-        ran = python("-c", script)
-        best = min(best, time.perf_counter() - started)
-        assert ran.stderr.split() == ["0"]
-        if best < 0.3:
-            break
-    assert best < 0.3
+    assert python("-c", script).stderr.split() == ["0"]
 
 
 # Python ----------------------------------------------------------------------------------------------------------
