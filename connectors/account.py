@@ -17,12 +17,14 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import count as counter
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
 import msgspec
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors import wire as wires
@@ -39,6 +41,15 @@ _BATCH: Final = 20_000
 _DELETE: Final = 1 << 61
 """The bit of the rows that are deletes. The one above it has a use at the stage, and SQLite knows none above that."""
 _NOT_COMPARED: Final = (*OWN, *ORIGIN)
+
+CROSSWALK: Final = pa.schema(
+    (name, pa.string())
+    for name in (
+        *("source_provider", "source_id", "external_id", "email"),
+        *("destination_provider", "destination_id", "action", "run"),
+    )
+)
+"""Who is who: one row for each customer that a run has created, updated or found unchanged."""
 
 
 class AccountTable:
@@ -73,11 +84,15 @@ class AccountTable:
         database.unlink(missing_ok=True)
         shutil.rmtree(load.workspace / "requests", ignore_errors=True)
         with closing(duckdb.connect(str(database))) as run:
-            run.execute(f"SET memory_limit = {literal(self._memory)}").fetchall()
-            run.execute(f"SET temp_directory = {literal(load.workspace / 'spill')}").fetchall()
-            run.execute("SET TimeZone = 'UTC'").fetchall()
-            notes = self._read(run, load)
-            plan = self._compare(run, load, notes)
+            self._set_up(run, load)
+            try:
+                notes = self._read(run, load)
+                plan = self._compare(run, load, notes)
+            except duckdb.OutOfMemoryException as error:
+                raise ConfigError(
+                    f"{shown(self._spec)}: {self._memory} of memory are too little to compare it with what is to be "
+                    "written. Allow more: --memory 2GB"
+                ) from error
         (load.workspace / "plan.json").write_text(json.dumps(_facts_of(plan)), encoding="utf-8")
         return plan
 
@@ -121,34 +136,41 @@ class AccountTable:
             "outcomes": load.workspace / "outcomes.parquet",
             "crosswalk": load.workspace / "crosswalk.csv",
         }
+        whole = load.workspace / "crosswalk.parquet"
         with closing(duckdb.connect()) as run:
-            see_survivors(run, load)
+            self._set_up(run, load)
             sent, targets = (literal(load.workspace / f"{name}.parquet") for name in ("sent", "targets"))
             run.execute(
-                "CREATE TABLE outcomes AS "
+                "COPY ("
                 f"SELECT row, action, outcome, reason, provider_id FROM read_parquet({sent}) UNION ALL "
                 "SELECT p.row, p.action, CASE WHEN p.action = 'unchanged' THEN 'unchanged' ELSE 'refused' END, "
                 f"p.reason, t.own_id FROM read_parquet({literal(plan.rows)}) p "
-                f"LEFT JOIN read_parquet({targets}) t ON t.row = p.row WHERE p.action IN ('unchanged', 'refused')"
+                f"LEFT JOIN read_parquet({targets}) t ON t.row = p.row WHERE p.action IN ('unchanged', 'refused') "
+                f"ORDER BY row) TO {literal(files['outcomes'])} (FORMAT parquet, ROW_GROUP_SIZE {_BATCH})"
             ).fetchall()
-            run.execute(
-                f"COPY (SELECT * FROM outcomes ORDER BY row) TO {literal(files['outcomes'])} (FORMAT parquet)"
-            ).fetchall()
-            run.execute(
-                "CREATE TABLE crosswalk AS SELECT s.provider AS source_provider, s.provider_id AS source_id, "
-                f"s.external_id, s.email, {literal(self._api.name)} AS destination_provider, "
-                f"o.provider_id AS destination_id, o.action, {literal(load.run_id)} AS run "
-                "FROM outcomes o JOIN _survivors s ON s._row = o.row "
-                "WHERE o.outcome IN ('done', 'unchanged') AND o.provider_id IS NOT NULL ORDER BY o.row"
-            ).fetchall()
-            for file in (files["crosswalk"], load.workspace / "crosswalk.parquet"):
-                run.execute(f"COPY crosswalk TO {literal(file)}").fetchall()
+            with pq.ParquetWriter(whole, CROSSWALK) as crosswalk:
+                for some in _file_by_file(load):
+                    see_survivors(run, some)
+                    found = run.sql(
+                        "SELECT s.provider AS source_provider, s.provider_id AS source_id, s.external_id, s.email, "
+                        f"{literal(self._api.name)} AS destination_provider, o.provider_id AS destination_id, "
+                        f"o.action, {literal(load.run_id)} AS run "
+                        f"FROM read_parquet({literal(files['outcomes'])}) o JOIN _survivors s ON s._row = o.row "
+                        "WHERE o.outcome IN ('done', 'unchanged') AND o.provider_id IS NOT NULL ORDER BY o.row"
+                    )
+                    crosswalk.write_table(found.to_arrow_table().cast(CROSSWALK))
+            run.execute(f"COPY (FROM read_parquet({literal(whole)})) TO {literal(files['crosswalk'])}").fetchall()
         return files
 
     def _reasons(self, load: Load) -> dict[str, int]:
         refused = pl.scan_parquet(load.workspace / "outcomes.parquet").filter(pl.col("outcome") == "refused")
         counted = refused.group_by("reason").len().sort("len", descending=True).collect()
         return dict(counted.iter_rows())
+
+    def _set_up(self, run: duckdb.DuckDBPyConnection, load: Load) -> None:
+        run.execute(f"SET memory_limit = {literal(self._memory)}").fetchall()
+        run.execute(f"SET temp_directory = {literal(load.workspace / 'spill')}").fetchall()
+        run.execute("SET TimeZone = 'UTC'").fetchall()
 
     # What is there -------------------------------------------------------------------------------------------
 
@@ -357,27 +379,28 @@ class AccountTable:
     def _write_requests(self, run: duckdb.DuckDBPyConnection, load: Load) -> None:
         """The customers to create and to change, as the provider's JSON; what it would refuse goes back to the plan."""
         told = {one.name: self._address.options.get("source", "") for one in self._api.wire.fields if one.told}
-        written = 0
         refused: list[pl.DataFrame] = []
-        for number, batch in enumerate(_batches(run, _wanted(load), load.workspace)):
-            customers = batch.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
-            encoded = wires.encode(self._api.wire, customers, told)
-            refused.append(_refusals(batch["row"], encoded.refused))
-            requests = batch.select(
-                "row",
-                "action",
-                target="own_id",
-                external_id="external_id",
-                email="email",
-                wanted=encoded.bodies,
-                found="raw",
-            ).filter(pl.col("wanted").is_not_null())
-            written += requests.height
-            _write(requests, load.workspace, number)
+        numbers = counter()
+        for some in _file_by_file(load):
+            _see_survivors(run, some)
+            for batch in _wanted(run, load):
+                customers = batch.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
+                encoded = wires.encode(self._api.wire, customers, told)
+                refused.append(_refusals(batch["row"], encoded.refused))
+                requests = batch.select(
+                    "row",
+                    "action",
+                    target="own_id",
+                    external_id="external_id",
+                    email="email",
+                    wanted=encoded.bodies,
+                    found="raw",
+                ).filter(pl.col("wanted").is_not_null())
+                _write(requests, load.workspace, next(numbers))
         gone = (
             "SELECT h.target, h.own_id, h.external_id, h.email, h.raw FROM held h JOIN _gone g ON g.target = h.target"
         )
-        for number, batch in enumerate(_batches(run, gone, load.workspace), math.ceil(written / _BATCH) + len(refused)):
+        for batch in _batches(run, gone, load.workspace):
             requests = batch.select(
                 row=pl.col("target").cast(pl.UInt64) + _DELETE,
                 action=pl.lit("delete"),
@@ -387,8 +410,7 @@ class AccountTable:
                 wanted=pl.lit(None),
                 found="raw",
             )
-            written += requests.height
-            _write(requests, load.workspace, number)
+            _write(requests, load.workspace, next(numbers))
         if any(frame.height for frame in refused):
             run.register("refused", pl.concat(refused).to_arrow())
             run.execute(
@@ -417,12 +439,7 @@ class _Held:
         run.execute("CREATE OR REPLACE TEMP TABLE _all_ids (row UBIGINT, ids VARCHAR[])").fetchall()
 
     def see_survivors(self) -> None:
-        also = (
-            ", coalesce(m.text, s.metadata) AS _as_metadata, false AS _unfit_metadata"
-            ", coalesce(a.ids, s.aliases) AS _as_aliases, false AS _unfit_aliases"
-        )
-        joined = " LEFT JOIN _merged m ON m.row = s._row LEFT JOIN _all_ids a ON a.row = s._row"
-        see_survivors(self._run, self._load, also, joined)
+        _see_survivors(self._run, self._load)
 
     def see_table(self, select: str) -> None:
         self._run.execute(f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM held t").fetchall()
@@ -452,6 +469,21 @@ class _Held:
 
     def object(self) -> int:
         return 0
+
+
+def _see_survivors(run: duckdb.DuckDBPyConnection, load: Load) -> None:
+    """Survivors, with their metadata and aliases laid over those of the customer that is there."""
+    also = (
+        ", coalesce(m.text, s.metadata) AS _as_metadata, false AS _unfit_metadata"
+        ", coalesce(a.ids, s.aliases) AS _as_aliases, false AS _unfit_aliases"
+    )
+    see_survivors(run, load, also, " LEFT JOIN _merged m ON m.row = s._row LEFT JOIN _all_ids a ON a.row = s._row")
+
+
+def _file_by_file(load: Load) -> Iterator[Load]:
+    """With the survivors of one file after the other: all of them together would not fit into memory."""
+    for file in load.survivors.files:
+        yield dataclasses.replace(load, survivors=dataclasses.replace(load.survivors, files=(file,)))
 
 
 def laid_over(here: str | None, there: str) -> str:
@@ -523,8 +555,11 @@ def _read_as(name: str) -> str:
     return column if dtype == "VARCHAR" else f"TRY_CAST({column} AS {dtype})"
 
 
-def _wanted(load: Load) -> str:
+def _wanted(run: duckdb.DuckDBPyConnection, load: Load) -> Iterator[pl.DataFrame]:
     """Each customer to create or to change as it should stand: what is there, and over it what the source says."""
+    chosen = "FROM _plan p JOIN _survivors s ON s._row = p.row"
+    written = "p.action IN ('create', 'update')"
+    rows = run.sql(f"SELECT p.row {chosen} WHERE {written} ORDER BY p.row").fetchnumpy()["row"]
 
     def value(name: str) -> str:
         ours, theirs = f"s.{quoted(name)}", f"h.{quoted(name)}"
@@ -543,10 +578,12 @@ def _wanted(load: Load) -> str:
         return f"coalesce({ours}, {theirs})"
 
     values = ", ".join(f"{value(name)} AS {quoted(name)}" for name in COLUMNS)
-    return (
-        f"SELECT p.row, p.action, h.own_id, h.raw, {values} FROM _plan p JOIN _survivors s ON s._row = p.row "
-        "LEFT JOIN held h ON h.target = p.target WHERE p.action IN ('create', 'update') ORDER BY p.row"
-    )
+    for at in range(0, len(rows), _BATCH):
+        some = rows[at : at + _BATCH]
+        yield run.sql(
+            f"SELECT p.row, p.action, h.own_id, h.raw, {values} {chosen} LEFT JOIN held h ON h.target = p.target "
+            f"WHERE {written} AND s._row BETWEEN {some[0]} AND {some[-1]} ORDER BY p.row"
+        ).pl()
 
 
 def _batches(run: duckdb.DuckDBPyConnection, query: str, workspace: Path) -> Iterator[pl.DataFrame]:

@@ -330,28 +330,40 @@ class RunDirectory:
         `outcomes` is Parquet: row, action, outcome, reason, provider_id. Failed and unprocessed lie in `again/`, which
         can be read as a source.
         """
-        told = pl.read_parquet(outcomes, columns=["row", "outcome", "reason"]).with_columns(
-            result=pl.col("outcome").replace_strict(_RESULTS, default="failed", return_dtype=pl.String)
+        told = pl.scan_parquet(outcomes).select(
+            pl.col("row").alias("_row"),
+            pl.col("outcome").replace_strict(_RESULTS, default="failed", return_dtype=pl.String).alias("_result"),
+            pl.col("outcome").alias("_outcome"),
+            pl.col("reason").alias("_reason"),
         )
         texts = [
             pl.col(name).list.join(";") if dtype == pl.List(pl.String) else pl.col(name)
             for name, dtype in COLUMNS.items()
         ]
-        files: dict[str, Path] = {}
-        for result in dict.fromkeys(_RESULTS.values()):
-            target = self.path / (f"{result}.csv" if result == "successful" else f"again/{result}.csv")
-            target.parent.mkdir(mode=0o700, exist_ok=True)
-            target.unlink(missing_ok=True)
-            some = told.filter(result=result)
-            # File by file: all records together would not fit.
-            for file in (*self.staged_files(), *(self.path / "identity").glob("patched.parquet")):
-                records = pl.read_parquet(file).join(some, left_on="_row", right_on="row", maintain_order="left")
-                if records.height:
-                    table = records.select(*texts, "_source", "_line", _outcome="outcome", _reason="reason")
-                    with target.open("ab") as out:
-                        table.write_csv(out, include_header=result not in files)
-                    files[result] = target
-        return files
+        files = {
+            result: self.path / (f"{result}.csv" if result == "successful" else f"again/{result}.csv")
+            for result in dict.fromkeys(_RESULTS.values())
+        }
+        for file in files.values():
+            file.parent.mkdir(mode=0o700, exist_ok=True)
+            file.unlink(missing_ok=True)
+        for records in self._by_and_by():
+            rows = records["_row"]
+            came = told.filter(pl.col("_row").is_between(rows.min(), rows.max())).collect()
+            joined = records.join(came, on="_row", maintain_order="left")
+            for (result,), some in joined.partition_by("_result", as_dict=True).items():
+                with files[str(result)].open("ab") as out:
+                    some.select(*texts, "_source", "_line", "_outcome", "_reason").write_csv(
+                        out, include_header=out.tell() == 0
+                    )
+        return {result: file for result, file in files.items() if file.exists()}
+
+    def _by_and_by(self) -> Iterator[pl.DataFrame]:
+        """All staged records, patched ones too, some at a time: all of them together would not fit."""
+        for file in (*self.staged_files(), *(self.path / "identity").glob("patched.parquet")):
+            with pq.ParquetFile(file) as staged:
+                for batch in staged.iter_batches(_AT_A_TIME, use_threads=False):
+                    yield pl.DataFrame(batch)
 
     def reject_identity(self, name: str, rows: pl.Series, code: str) -> tuple[str, int] | None:
         """Records whose identity failed go from the stage to the rejects, as the source spelled them. The place of the
@@ -433,6 +445,7 @@ _RESULTS = {
     **{"done": "successful", "unchanged": "successful", "deleted": "successful"},
     **{"refused": "failed", "stale": "failed", "unknown": "failed", "left": "unprocessed"},
 }
+_AT_A_TIME = 16_384
 _CODED = ["_source", "customer_type", "country", "currency", "timezone", "language", "status", "state"]
 _OF_A_PART = ("stage", "raw", "rejected", "warned")
 _FOLDERS = (*_OF_A_PART, "identity")

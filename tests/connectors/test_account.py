@@ -446,6 +446,29 @@ def test_a_plan_that_was_cut_off_is_gone_on_with(
     assert len(reads) == pages, "pages that are on disk were asked for again"
 
 
+def test_too_little_memory_is_one_sentence_and_no_bug(account: Open, tmp_path: Path) -> None:
+    there = account("marginfront")
+    with pytest.raises(ConfigError, match=r"1MB of memory are too little .* Allow more: --memory 2GB"):
+        moved(tmp_path, file(tmp_path, *map(customer, range(500))), there, memory="1MB")
+    assert held(there) == {}
+
+
+def test_survivors_of_several_files_are_all_in_the_plan_and_in_the_crosswalk(account: Open, tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    for part in range(3):
+        some = (customer(n, updated_at="2025-01-01T00:00:00Z") for n in range(part * 20, part * 20 + 20))
+        file(tmp_path / "parts", *some, name=f"{part}.csv")
+    # Of two records with one e-mail the later one takes over what it lacks.
+    file(tmp_path / "parts", customer(1, city=None, updated_at="2030-01-01T00:00:00Z"), name="3.csv")
+    there = account("marginfront")
+    report = moved(tmp_path, tmp_path / "parts" / "*.csv", there)
+    assert (report.counts.created, report.counts.merged) == (60, 1)
+    crosswalk = pl.read_parquet(report.files["crosswalk"].replace(".csv", ".parquet"))
+    assert crosswalk["external_id"].to_list() == sorted(by_id(there), key=lambda name: (name == "cus_00001", name))
+    assert set(crosswalk["destination_id"]) == set(held(there))
+    assert pl.read_csv(report.files["crosswalk"]).height == pl.read_csv(report.files["successful"]).height == 60
+
+
 def test_a_plan_that_is_there_is_not_made_again(account: Open, tmp_path: Path) -> None:
     there = account("marginfront")
     source = file(tmp_path, *map(customer, range(6)))
