@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -53,7 +53,7 @@ class Sandbox:
             return answer.read()
 
     def call(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, wait: float = 10
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, wait: float = 60
     ) -> Reply:
         """One plain request on a connection of its own, whatever the answer. Raises what http.client raises."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=wait)
@@ -139,13 +139,10 @@ def sandboxes() -> Iterator[Start]:
 def _process(
     provider: str, seed: int | Path | None, state: Path | None, weather: dict[str, Any], switches: dict[str, str]
 ) -> Iterator[Sandbox]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     code = (
         "from pathlib import Path, PosixPath; from connectors.sandbox.server import serve; "
         "from connectors.sandbox.weather import Weather; "
-        f"serve({provider!r}, {port}, {seed!r}, {state!r}, Weather(**{weather!r}), {switches!r})"
+        f"serve({provider!r}, 0, {seed!r}, {state!r}, Weather(**{weather!r}), {switches!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
@@ -154,12 +151,12 @@ def _process(
         while "sandbox on http" not in first:
             assert first, process.stderr.read()
             first = process.stderr.readline()
-        yield Sandbox(f"http://127.0.0.1:{port}", process)
+        yield Sandbox(re.findall(r"http://127\.0\.0\.1:\d+", first)[0], process)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

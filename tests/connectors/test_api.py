@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ import pytest
 from accounts import opened
 from aiohttp import web
 from sandboxes import Start
-from served import Served, as_json, served
+from served import Served, as_json, nobody, served
 
 from connectors import blackwalnut, growpanel, marginfront, metrifox, metronome
 from connectors.api import Api, ApiSource, check, parse
@@ -310,12 +309,6 @@ async def html(_: web.Request) -> web.Response:
     return web.Response(text="<html>Sign in</html>", content_type="text/html")
 
 
-def nobody() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
-
-
 def test_each_trouble_is_one_sentence(tmp_path: Path) -> None:
     def words(url: str, kind: type[ConnectorError], **given: Any) -> str:
         with pytest.raises(kind) as stopped:
@@ -334,7 +327,8 @@ def test_each_trouble_is_one_sentence(tmp_path: Path) -> None:
         assert "This is a publishable key (mf_pk_…), which reads no customers" in publishable
     with served(html) as server:
         assert "was answered with text/html where JSON was to come" in words(server.url, Malformed)
-    assert "cannot be reached (connect" in words(nobody(), Unreachable)
+    with nobody() as url:
+        assert "cannot be reached (connect" in words(url, Unreachable)
 
 
 @pytest.mark.parametrize("page", [1, 2, 3])
@@ -454,7 +448,8 @@ def test_a_check_of_what_is_no_provider() -> None:
             last = findings(server.url)[-1]
             assert (last.what, last.state) == (what, "fail")
             assert words in last.sentence
-    last = findings(nobody())[-1]
+    with nobody() as url:
+        last = findings(url)[-1]
     assert (last.what, last.state) == ("reachable", "fail")
     assert findings("http://h.com/path")[-1].what == "address"
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import polars as pl
 import pytest
 from accounts import PROVIDERS, USUAL, Account, opened
 from sandboxes import Start
+from served import nobody
 from warehouse import Warehouse
 
 from connectors import registry
@@ -273,11 +273,9 @@ def test_a_key_in_the_address(account: Open, provider: str, warehouse: Warehouse
 def test_nobody_there(account: Open, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     quickly(monkeypatch)
     there = account()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        gone = Account(there.provider, type(there.sandbox)(f"http://127.0.0.1:{free.getsockname()[1]}"))
-
-    assert "127.0.0.1" in refused(warehouse, gone, Unreachable)
+    with nobody() as url:
+        gone = Account(there.provider, type(there.sandbox)(url))
+        assert "127.0.0.1" in refused(warehouse, gone, Unreachable)
 
 
 def test_a_web_page_in_place_of_an_api(account: Open, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ class Api:
     def __call__(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Any]:
-        connection = HTTPConnection(self.address, timeout=10)
+        connection = HTTPConnection(self.address, timeout=60)
         sent = {"Authorization": f"Bearer {self.token}"} if self.token is not None else {}
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         if data is not None:

@@ -37,7 +37,7 @@ def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
                 [npm, "install", *options, "--prefix", str(fresh), f"{PACKAGE}@{VERSION}"],
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=300,
             )
         except subprocess.TimeoutExpired:
             pytest.skip(f"npm did not get {PACKAGE} {VERSION} within a minute")
@@ -65,7 +65,7 @@ def told(package: Path) -> dict[str, Any]:
             },
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -242,14 +242,11 @@ def said(process: subprocess.Popen[str], enough: Callable[[str], bool]) -> str:
 
 
 def test_serve_says_where_it_is_logs_calls_and_stops_on_interrupt() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    code = f"from connectors.sandbox.server import serve; serve('marginfront', {port}, 3, log=True)"
+    code = "from connectors.sandbox.server import serve; serve('marginfront', 0, 3, log=True)"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
         begin = said(process, lambda text: "Try:" in text)
-        assert f"marginfront sandbox on http://127.0.0.1:{port}, 3 customers" in begin
+        port = int(re.findall(r"marginfront sandbox on http://127\.0\.0\.1:(\d+), 3 customers", begin)[0])
         assert f"MF_API_SECRET_KEY=mf_sk_test_1 tranship run marginfront://127.0.0.1:{port} duckdb:///" in begin
         front = Sandbox(f"http://127.0.0.1:{port}")
         front.call("GET", "/v1/customers?limit=2&search=nordlys", headers=KEY)
@@ -257,7 +254,7 @@ def test_serve_says_where_it_is_logs_calls_and_stops_on_interrupt() -> None:
         assert log.startswith("GET /v1/customers limit=2 search=… 200 ")
     finally:
         process.send_signal(signal.SIGINT)
-        rest = process.communicate(timeout=10)[1]
+        rest = process.communicate(timeout=60)[1]
     assert process.returncode == 0
     assert rest == "stopped\n"
 
