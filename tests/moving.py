@@ -20,7 +20,7 @@ from pipelines import settings
 from pipelines.report import Report
 from schemas.wire import Wire
 
-QUICK = Patience(first_pause=0.01, longest_pause=0.2, silence=5, total=30, settles=0.05)
+QUICK = Patience(first_pause=0.01, longest_pause=0.2, silence=60, total=120, settles=0.05)
 """Of a provider that is on this machine."""
 
 _READING = ("/v1/customFields/listKeys",)

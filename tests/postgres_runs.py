@@ -18,7 +18,7 @@ from pipelines import settings
 from pipelines.report import Report
 
 ROOT = Path(__file__).resolve().parent.parent
-QUIET_SECONDS = 15
+QUIET_SECONDS = 120
 
 # All imports done, it waits for its start; an error that is answered in words is its last line.
 RUN = """

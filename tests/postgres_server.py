@@ -37,8 +37,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-START_SECONDS = 30
-STOP_SECONDS = 30
+START_SECONDS = 120
+STOP_SECONDS = 120
 # Below what systems give to outgoing connections: a client that calls a stopped server must not take its port.
 PORTS = range(20_000, 32_000)
 # What is committed must outlive an immediate stop, as it does elsewhere: so not synchronous_commit=off.
@@ -47,7 +47,7 @@ QUICK = ("fsync=off", "full_page_writes=off")
 # Outlives its owner, whatever the owner died of: at the end of its input it stops the server and removes the folder.
 GUARD = """
 cat >/dev/null
-tries=200
+tries=1200
 pid=$(head -n 1 "$0/data/postmaster.pid") && kill -QUIT "$pid" &&
     while [ -e "$0/data/postmaster.pid" ] && [ $((tries -= 1)) -gt 0 ]; do sleep 0.05; done
 rm -rf "$0"

@@ -87,7 +87,7 @@ def chaos(sandbox: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
             env={**os.environ, **there.environment, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))},
             capture_output=True,
             text=True,
-            timeout=1800 if CHAOS else 60,
+            timeout=1800 if CHAOS else 600,
             check=False,
         )
         complaints = [life.stderr] if life.returncode else []

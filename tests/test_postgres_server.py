@@ -53,8 +53,8 @@ def told(process: subprocess.Popen[str]) -> tuple[Path, str]:
 
 
 def gone(folder: Path, url: str) -> bool:
-    """Within 10 seconds the folder is not there, and nobody answers."""
-    deadline = time.monotonic() + 10
+    """Soon the folder is not there, and nobody answers."""
+    deadline = time.monotonic() + 120
     while folder.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     return not folder.exists() and not answers(url)
@@ -128,7 +128,7 @@ def test_a_durable_server_has_the_default_settings() -> None:
 
 
 def test_nothing_stays_of_a_server_whose_owner_is_killed(installation: Installation) -> None:
-    process = owner(installation.version, 60)
+    process = owner(installation.version, 3600)
     folder, url = told(process)
     assert Database(url).rows("SELECT 1 AS a") == [{"a": 1}]
     process.kill()
@@ -199,13 +199,13 @@ def test_a_command_is_run_beside_a_server_and_its_exit_code_handed_on() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_leaves_no_server(number: signal.Signals) -> None:
-    command = [sys.executable, PROGRAM, "--", "sh", "-c", 'echo "$DATABASE_URL"; exec sleep 60']
+    command = [sys.executable, PROGRAM, "--", "sh", "-c", 'echo "$DATABASE_URL"; exec sleep 3600']
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout
     url = process.stdout.readline().strip()
     assert Database(url).rows("SELECT 1 AS a") == [{"a": 1}]
     os.killpg(process.pid, number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
 
     assert process.returncode == 128 + number
     assert not answers(url)

@@ -119,6 +119,7 @@ def test_what_has_come_is_not_asked_for_again(
     there.sandbox.record()
     process = started(there, second)
     while len(there.sandbox.calls()) < whole // 2:
+        assert process.poll() is None
         time.sleep(0.01)
     process.kill()
     process.communicate()

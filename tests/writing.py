@@ -25,7 +25,7 @@ from connectors.http import Answer, HttpClient, Patience, Service
 from connectors.journal import Intent, Journal, Past, Result
 from connectors.sending import REQUESTS, Record, Sent, carry_out
 
-QUICK = Patience(first_pause=0.01, longest_pause=0.2, silence=0.4, total=10, settles=0.05)
+QUICK = Patience(first_pause=0.01, longest_pause=0.2, silence=60, total=120, settles=0.05)
 
 BAD = {
     "statuses": {"500": 0.05, "503": 0.03, "429": 0.05},

@@ -516,7 +516,7 @@ def test_a_key_that_may_only_read_is_one_sentence(
 def test_stopped_by_hand_it_says_how_to_go_on(
     account: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    there = account("marginfront", weather={"latency": 0.05, "methods": ("POST",)})
+    there = account("marginfront", weather={"latency": 0.2, "methods": ("POST",)})
     source = file(tmp_path, *map(customer, range(150)))
     there.sandbox.record()
 

@@ -785,6 +785,10 @@ def test_a_statement_that_takes_too_long_is_told(warehouse: PostgresWarehouse) -
         warehouse.load([ANN], statement_timeout="200ms")
 
 
+WAITING = "FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+"""Who waits for another run's lock."""
+
+
 def test_a_run_whose_connection_is_cut_is_done_anew(warehouse: PostgresWarehouse) -> None:
     """Somebody ends our session while we wait for a lock: nothing is lost, the run goes on by itself."""
     warehouse.load([ANN])
@@ -795,8 +799,7 @@ def test_a_run_whose_connection_is_cut_is_done_anew(warehouse: PostgresWarehouse
         other.execute("SELECT pg_advisory_xact_lock(hashtextextended('tranship:public.customers', 0))")
 
         def cut() -> None:
-            waiting = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
-            while not admin.execute(waiting).fetchall():
+            while not admin.execute(f"SELECT pg_terminate_backend(pid) {WAITING}").fetchall():
                 time.sleep(0.01)
             other.commit()
 
@@ -835,7 +838,8 @@ def test_a_server_that_restarts_is_waited_for(tmp_path: Path, mortal_postgres_se
         other.execute("SELECT pg_advisory_xact_lock(hashtextextended('tranship:public.customers', 0))")
 
         def restart() -> None:
-            time.sleep(0.5)
+            while not database.rows(f"SELECT pid {WAITING}"):
+                time.sleep(0.01)
             mortal_postgres_server.stop(immediate=True)
             mortal_postgres_server.start()
 

@@ -577,24 +577,31 @@ with reading({url!r}, [LISTINGS[{kind!r}]], Path({keep!r})) as (going, _):
 @pytest.mark.parametrize(("kind", "kills"), [("total", (3, 17)), ("cursor", (9,))])
 def test_a_read_that_was_killed_goes_on_from_there(kind: str, kills: tuple[int, ...], tmp_path: Path) -> None:
     held = Account([thing(n) for n in range(90)])
+    came = allowed = 0
 
-    async def slow(request: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(0.03)
+    async def so_many(request: web.Request) -> web.StreamResponse:
+        nonlocal came
+        came += 1
+        place = came
+        while place > allowed:  # until it is killed
+            await asyncio.sleep(0.01)
         return await held.answer(request)
 
-    with served(slow) as server:
+    with served(so_many) as server:
         here = Path(__file__).parent
         given = {"tests": str(here), "url": server.url, "kind": kind, "keep": str(tmp_path / "a")}
         for calls in kills:
+            allowed = calls
             with subprocess.Popen(
                 [sys.executable, "-c", READER.format(**given)],
                 env={"PYTHONPATH": f"{here.parent.parent}:{here.parent}", "PYTHONDONTWRITEBYTECODE": "1"},
                 stdout=subprocess.PIPE,
             ) as process:
-                while len(server.calls) < calls:
+                while len(server.calls) < calls + 1:
                     time.sleep(0.005)
                 process.send_signal(signal.SIGKILL)
         assert b'"end"' not in (tmp_path / "a" / "things" / "1" / "index").read_bytes()
+        allowed = sys.maxsize
         found = read(server.url, LISTINGS[kind], tmp_path / "a")
         assert found.ids == [f"t{n}" for n in range(90)]
         # What was under way when it was killed was not on disk yet.
