@@ -84,7 +84,9 @@ def _told(error: TranshipError, as_json: bool) -> int:
     if report is None:
         return _failed(str(error), error.exit_code, as_json)
     if not isinstance(error, GateClosed):
-        click.echo(f"When that is solved: {shell('tranship', 'resume', report.run_id, *_elsewhere(report))}", err=True)
+        from pipelines.stage import RunDirectory
+
+        click.echo(f"When that is solved: {RunDirectory.at(Path(report.run_dir)).go_on}", err=True)
     if as_json:
         _print_json(report.to_json())
     return error.exit_code
@@ -157,11 +159,6 @@ def _termination_interrupts() -> Iterator[None]:
 def _print_json(text: str) -> None:
     # What UTF-8 cannot say (bytes of odd file names) becomes \udcXX, which JSON reads.
     click.echo(text.encode("utf-8", "backslashreplace"))
-
-
-def _elsewhere(report: Report) -> list[str]:
-    state_dir = Path(report.run_dir).parent.parent
-    return [] if state_dir == Path(".tranship") else ["--state-dir", str(state_dir)]
 
 
 # Commands --------------------------------------------------------------------------------------------------------
@@ -506,11 +503,7 @@ def _report(place: _Place, /, run_id: str, state_dir: Path, as_json: bool) -> No
     run = RunDirectory.open(state_dir, run_id)
     report = _report_of(run)
     if report is None:
-        what = (
-            f"It can be continued: {shell('tranship', 'resume', run.run_id)}"
-            if _is_over(run)
-            else "It is still running."
-        )
+        what = f"It can be continued: {run.go_on}" if _is_over(run) else "It is still running."
         raise ConfigError(f"{run.run_id}: has no report yet. {what}")
     if as_json:
         _print_json(report.to_json())
@@ -542,14 +535,13 @@ def _next(report: Report) -> list[str]:
     run = RunDirectory.at(Path(report.run_dir))
     made = settings.load(run.manifest["settings"], {})
     if report.status == "partly_done":
-        how = ("apply", str(run.path)) if run.stands_alone else ("resume", run.run_id, *_elsewhere(report))
-        return [f"go on with: {shell('tranship', *how)}"]
+        return [f"go on with: {run.go_on}"]
     if report.status not in ("done", "done_with_rejects"):
         return []
     if report.dry_run and run.stands_alone:
-        return [f"to do it: {shell('tranship', 'apply', str(run.path))}"]
+        return [f"to do it: {run.go_on}"]
     if report.counts.stale + report.counts.unknown or "failed" in report.files:
-        return [f"to try the failed ones again: {shell('tranship', 'retry', run.run_id, *_elsewhere(report))}"]
+        return [f"to try the failed ones again: {run.command('retry')}"]
     if report.dry_run:
         names = [name for name in type(made).model_fields if name not in ("source", "destination", "dry_run")]
         return [f"to do it: {run_command(made, made.source, names)}"]

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import resource
-import shlex
 import shutil
 import socket
 import sys
@@ -402,9 +401,9 @@ class _Run:
             raise self._interrupted() from None
         except TranshipError as error:
             if self._directory.done(STAGE_STEP) is None and self._directory.keeps_pages():
-                error.args = (f"{error} What has come is kept; go on with: {self._resume_command()}",)
+                error.args = (f"{error} What has come is kept.",)
             elif self._outcomes is not None:
-                error.args = (f"{error} What was sent is written down; go on with: {self._resume_command()}",)
+                error.args = (f"{error} What was sent is written down.",)
             error.report = self._end(started, "failed", error)
             raise
 
@@ -420,7 +419,7 @@ class _Run:
             state = "the destination has all of the write or nothing of it"
         else:
             state = "the destination is as it was"
-        return Interrupted(f"Stopped; {state}. Continue with: {self._resume_command()}")
+        return Interrupted(f"Stopped; {state}. Continue with: {self._directory.go_on}")
 
     def look_again(self, columns: ColumnMap, table: Table) -> Verification:
         """Compare what the run has read with what the destination holds now."""
@@ -434,13 +433,6 @@ class _Run:
             self._plan = table.plan(load)
         self._directory.secure()
         return _verified(self._directory, workspace, self._plan, load.survivors)
-
-    def _resume_command(self) -> str:
-        if self._directory.stands_alone:
-            return f"tranship apply {shlex.quote(str(self._directory.path))}"
-        state_dir = self._settings.state_dir
-        elsewhere = f" --state-dir {shlex.quote(str(state_dir))}" if state_dir != Path(".tranship") else ""
-        return f"tranship resume {self._directory.run_id}{elsewhere}"
 
     def _tell(self, notes: list[str]) -> None:
         for note in notes:
@@ -628,7 +620,7 @@ class _Run:
                 if pause is None:
                     raise Interfered(
                         f"{error} Tried {len(_PAUSES) + 1} times. If it was cut off while committing, this finds out: "
-                        f"tranship resume {self._directory.run_id}"
+                        f"{self._directory.go_on}"
                     ) from error
                 self._observer.note(f"{error} Once more in {pause:g} s.")
                 time.sleep(pause)

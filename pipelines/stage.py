@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -117,6 +118,19 @@ class RunDirectory:
         """Whether it is a plan in a folder of its own."""
         return self.path.parent.name != "runs"
 
+    @property
+    def go_on(self) -> str:
+        """The command that continues the run, or carries out the plan."""
+        return self.command("apply" if self.stands_alone else "resume")
+
+    def command(self, verb: str) -> str:
+        """A command about this run, as one types it."""
+        if self.stands_alone:
+            return shlex.join(["tranship", verb, str(self.path)])
+        state_dir = self.path.parent.parent
+        elsewhere = [] if state_dir == Path(".tranship") else ["--state-dir", str(state_dir)]
+        return shlex.join(["tranship", verb, self.run_id, *elsewhere])
+
     def done(self, step: str) -> dict[str, Any] | None:
         """What a finished step left behind, null if it is not finished."""
         facts = self.manifest["steps"].get(step)
@@ -170,7 +184,7 @@ class RunDirectory:
 
     def keeps_pages(self) -> bool:
         """Whether something of a provider's answers lies here."""
-        return any((self.path / PAGES).glob("*"))
+        return any(file.stat().st_size for file in (self.path / PAGES).rglob("data"))
 
     def was_alive_within(self, span: timedelta) -> bool:
         """Whether something was written here lately."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import threading
 import time
@@ -478,23 +480,28 @@ def test_a_plan_that_is_there_is_not_made_again(account: Open, tmp_path: Path) -
     assert {call["method"] for call in there.sandbox.calls()} == {"POST"}
 
 
+@pytest.mark.parametrize("planned", [False, True], ids=["run", "plan"])
 def test_a_key_that_stops_to_be_good_ends_it_and_it_goes_on(
-    account: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    planned: bool, account: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = account("marginfront")
     source = file(tmp_path, *map(customer, range(60)))
+    place = ["--state-dir", str(tmp_path / "state")]
+    first = ["run", str(source), there.address, *place]
+    if planned:
+        assert cli.main(["plan", str(source), there.address, "--out", str(tmp_path / "plan")]) == 0
+        first = ["apply", str(tmp_path / "plan")]
+        capsys.readouterr()
     there.sandbox.keys(stops_after={there.usual.key: 20})
-    words = [str(source), there.address, "--state-dir", str(tmp_path / "state")]
-    assert cli.main(["run", *words]) == 3
+    assert cli.main(first) == 3
     said = capsys.readouterr().err
     assert "401" in said
     assert "MF_API_SECRET_KEY" in said
-    assert "tranship resume" in said
     assert "Traceback" not in said
+    (goes_on,) = re.findall("tranship (?:resume|apply) .*", said)
     assert 0 < len(there.sandbox.state()) <= 20
     there.sandbox.keys()
-    there.sandbox.record()
-    assert cli.main(["resume", "last", "--state-dir", str(tmp_path / "state")]) == 0
+    assert cli.main(shlex.split(goes_on)[1:]) == 0
     assert len(there.sandbox.state()) == 60
     assert len(by_id(there)) == 60
 
