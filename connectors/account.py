@@ -33,7 +33,8 @@ from connectors.classify import Classifier, see_survivors
 from connectors.contract import Load, Outcomes, Plan
 from connectors.customer_table import DELETED, RUN, TYPE_OF, Column, Stored, Target, literal, quoted
 from connectors.errors import ConfigError, shown
-from connectors.sending import REQUESTS, Sent, Verbs, carry_out
+from connectors.sending import REQUESTS, Sent, carry_out
+from connectors.verbs import Verbs
 from schemas.customer import COLUMNS
 from schemas.wire import ORIGIN, OWN, SPILLED
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from connectors.api import Address, Api
 from connectors.pages import Envelope, Listing, Numbered
-from connectors.sending import Ask, Blind, Fault, Locked, Record, Reply, Send, Several, Verbs, Who, exactly, same
+from connectors.verbs import Ask, Blind, Fault, Locked, Record, Reply, Send, Several, Verbs, Who, exactly, same
 from schemas.blackwalnut import WIRE
 
 _PAGE: Final = 100

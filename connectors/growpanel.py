@@ -21,7 +21,7 @@ import msgspec
 
 from connectors.api import Address, Api, Finding
 from connectors.pages import Envelope, Listing, Whole
-from connectors.sending import Ask, Bulk, Fault, Looks, Made, Record, Reply, Send, Verbs, Who, same
+from connectors.verbs import Ask, Bulk, Fault, Looks, Made, Record, Reply, Send, Verbs, Who, same
 from schemas.growpanel import WIRE
 
 _CUSTOMERS: Final = "/data/customers"

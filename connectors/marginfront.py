@@ -15,7 +15,7 @@ import msgspec
 
 from connectors.api import Address, Api, page_size
 from connectors.pages import Envelope, Listing, Numbered
-from connectors.sending import Ask, Blind, Fault, Record, Reply, Send, Several, Verbs, Who, exactly, same
+from connectors.verbs import Ask, Blind, Fault, Record, Reply, Send, Several, Verbs, Who, exactly, same
 from schemas.marginfront import WIRE
 
 _PAGE: Final = 100

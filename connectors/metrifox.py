@@ -17,7 +17,7 @@ import polars as pl
 
 from connectors.api import Address, Api, page_size
 from connectors.pages import Envelope, Listing, Numbered
-from connectors.sending import Ask, Blind, Bulk, Fault, Locked, Made, Record, Reply, Send, Several, Verbs, Who, same
+from connectors.verbs import Ask, Blind, Bulk, Fault, Locked, Made, Record, Reply, Send, Several, Verbs, Who, same
 from schemas.metrifox import WIRE
 
 _PAGE: Final = 100

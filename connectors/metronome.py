@@ -22,7 +22,7 @@ import msgspec
 from connectors.api import Address, Api, page_size
 from connectors.errors import Malformed
 from connectors.pages import Cursor, Envelope, Listing
-from connectors.sending import Ask, Blind, Fault, Locked, Looks, Record, Reply, Send, Several, Verbs, Who
+from connectors.verbs import Ask, Blind, Fault, Locked, Looks, Record, Reply, Send, Several, Verbs, Who
 from schemas.metronome import ALIAS_LENGTH, WIRE
 
 _PAGE: Final = 100

@@ -26,6 +26,7 @@ API = (
     "bag",
     "wire",
     "api",
+    "verbs",
     "journal",
     "gate",
     "sending",
@@ -141,8 +142,8 @@ RULES = (
                 *(f"connectors.{earlier}" for earlier in API[:place]),
             ),
             "What all providers share is built in this order: http.py (requests), answers.py (their bodies), pages.py and "
-            "whole_list.py (lists), json_columns.py, bag.py and wire.py (JSON and frames), api.py (a source), journal.py "
-            "and sending.py (writes), account.py (a destination).",
+            "whole_list.py (lists), json_columns.py, bag.py and wire.py (JSON and frames), api.py (a source), verbs.py, "
+            "journal.py, gate.py and sending.py (writes), account.py (a destination).",
         )
         for place, name in enumerate(API)
     ),

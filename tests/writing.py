@@ -23,7 +23,8 @@ from connectors import marginfront, sending
 from connectors.api import Address
 from connectors.http import Answer, HttpClient, Patience, Service
 from connectors.journal import Intent, Journal, Past, Result
-from connectors.sending import REQUESTS, Record, Sent, carry_out
+from connectors.sending import REQUESTS, Sent, carry_out
+from connectors.verbs import Record
 
 QUICK = Patience(first_pause=0.01, longest_pause=0.2, silence=60, total=120, settles=0.05)
 

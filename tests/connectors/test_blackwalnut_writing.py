@@ -17,7 +17,7 @@ from writing import outcomes, send, write
 from connectors.api import parse, service
 from connectors.blackwalnut import API, writes
 from connectors.errors import Refused
-from connectors.sending import Blind, Locked, Record, Reply, Send, Several, Verbs, Who
+from connectors.verbs import Blind, Locked, Record, Reply, Send, Several, Verbs, Who
 
 KEY = {"BLACKWALNUT_API_KEY": "sk_live_1"}
 HEADERS = {"Authorization": "Bearer sk_live_1", "Content-Type": "application/json"}

@@ -21,7 +21,7 @@ from connectors.errors import Refused
 from connectors.growpanel import API, writes
 from connectors.http import Service
 from connectors.sandbox.seed import customers
-from connectors.sending import Fault, Made, Record, Reply, Send, Verbs, Who, same
+from connectors.verbs import Fault, Made, Record, Reply, Send, Verbs, Who, same
 from schemas.customer import COLUMNS
 from schemas.growpanel import WIRE
 

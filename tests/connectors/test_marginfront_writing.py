@@ -14,7 +14,7 @@ from writing import create, customer, delete, outcomes, send, update, write
 
 from connectors.api import parse, service
 from connectors.marginfront import API, writes
-from connectors.sending import Blind, Record, Reply, Send, Several, Verbs, Who, same
+from connectors.verbs import Blind, Record, Reply, Send, Several, Verbs, Who, same
 from connectors.wire import encode
 from schemas.customer import COLUMNS
 from schemas.marginfront import WIRE

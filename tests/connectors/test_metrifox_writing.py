@@ -19,7 +19,7 @@ from connectors import wire
 from connectors.api import parse, service
 from connectors.metrifox import API, writes
 from connectors.sandbox.seed import customers
-from connectors.sending import Blind, Fault, Record, Reply, Send, Several, Verbs, Who, same
+from connectors.verbs import Blind, Fault, Record, Reply, Send, Several, Verbs, Who, same
 from schemas.customer import COLUMNS
 from schemas.metrifox import WIRE
 

@@ -18,7 +18,8 @@ from connectors.api import parse, service
 from connectors.errors import Malformed, Refused
 from connectors.journal import Intent, Journal, digest
 from connectors.metronome import API, writes
-from connectors.sending import Blind, Locked, Record, Reply, Send, Sent, Several, Verbs, Who, same
+from connectors.sending import Sent
+from connectors.verbs import Blind, Locked, Record, Reply, Send, Several, Verbs, Who, same
 from schemas.metronome import WIRE
 
 KEY = {"METRONOME_BEARER_TOKEN": "token-0123456789"}
