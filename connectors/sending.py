@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import random
 import time
 from collections import Counter
@@ -223,11 +224,11 @@ def _rows(requests: Sequence[Path], total: int) -> Iterator[_Row]:
 _FIRST_TRIES: Final = 3
 """To reach a host that has not answered once."""
 _AHEAD: Final = 64
-"""Rows whose intents are written at once, at least; as many wait for a worker."""
+"""Rows that wait for a worker, at least."""
 _WORKERS: Final = 4
 """Rows on their way for each request that may be in flight: some of them wait to look what came of a lost answer."""
-_READ: Final = 256
-"""Rows read at once, at least."""
+_READ: Final = 128
+"""Rows that are read at once, and whose intents are written at once, at least."""
 _HIDDEN: Final = 2
 """Tries after which somebody who has the key, and whom no look shows, is taken for one that is kept out of sight."""
 _ANSWERS: Final = frozenset(range(400, 500)) - {401, 403, 408, 425, 429}
@@ -304,18 +305,20 @@ class Sender:
     async def _feed(self, rows: Iterator[_Row], jobs: asyncio.Queue[list[_Row] | None]) -> None:
         bulk, looks = self._verbs.bulk, self._verbs.looks
         size = max(_AHEAD, bulk.size if bulk else 1, looks.size if looks else 1)
-        while batch := await asyncio.to_thread(self._some, rows, max(size, _READ)):
-            batch = [row for row in batch if not self._is_done(row)]
-            wanted = [row.wanted for row in batch if row.action != "delete"]
-            if wanted:
-                await self._read(self._verbs.prepare(self._ask, wanted))
-            for at in range(0, len(batch), size):
-                some = batch[at : at + size]
-                await self._look_many([row for row in some if row.action != "create" or self._verbs.overwrites])
-                self._intended.update((row.row, row) for row in some)
-                await self._journal.intend([self._intent(row) for row in some])
-                for job in self._jobs(some):
-                    await jobs.put(job)
+        count = math.ceil(_READ / size) * size
+        # While some are sent, the intents of the next ones come to the disk.
+        following = asyncio.create_task(self._next(rows, count))
+        try:
+            while (batch := await following) is not None:
+                following = asyncio.create_task(self._next(rows, count))
+                for at in range(0, len(batch), size):
+                    some = batch[at : at + size]
+                    await self._look_many([row for row in some if row.action != "create" or self._verbs.overwrites])
+                    for job in self._jobs(some):
+                        await jobs.put(job)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
         await jobs.join()
         while rows_again := self._deferred:
             self._deferred, done = [], self.done
@@ -323,6 +326,19 @@ class Sender:
                 await jobs.put([row])
             await jobs.join()
             self._final = self.done == done
+
+    async def _next(self, rows: Iterator[_Row], count: int) -> list[_Row] | None:
+        """Of the next rows those that are not done, their intents on disk; None after the last ones."""
+        some = await asyncio.to_thread(self._some, rows, count)
+        if not some:
+            return None
+        some = [row for row in some if not self._is_done(row)]
+        wanted = [row.wanted for row in some if row.action != "delete"]
+        if wanted:
+            await self._read(self._verbs.prepare(self._ask, wanted))
+        self._intended.update((row.row, row) for row in some)
+        await self._journal.intend([self._intent(row) for row in some])
+        return some
 
     def _some(self, rows: Iterator[_Row], count: int) -> list[_Row]:
         """The next rows, with what is known of them. In any thread."""
