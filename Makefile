@@ -50,7 +50,7 @@ demo-postgres-run:
 	@$(DEMO_POSTGRES_RUN) 2>&1 | grep -A 5 '^  read'
 
 test: $(VENV)/dev.stamp  ## Set up and run all tests
-	$(BIN)/python -m pytest -n 2 --verbosity=0 $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal --verbosity=0 $(ARGS)
 
 check: $(VENV)/dev.stamp  ## Format, lint, types, layout
 	$(BIN)/ruff format --check .

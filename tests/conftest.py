@@ -83,6 +83,18 @@ def mortal_postgres_server() -> Iterator[Server]:
         yield server
 
 
+LONG = (
+    *("test_readme", "test_postgres_kill", "test_kill", "test_bench_postgres", "test_postgres_together"),
+    *("test_provider_kill", "test_one_effect", "test_run", "test_plan_predicts", "test_migration", "test_pace"),
+    *("test_sending", "test_postgres_table"),
+)
+"""Modules with the longest tests: they come first, so that no worker is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "every_postgres_database" in metafunc.fixturenames:
         given = "TEST_DATABASE_URL" in os.environ

@@ -24,8 +24,8 @@ import pytest
 from warehouse import Warehouse, fates
 
 ROOT = Path(__file__).resolve().parent.parent
-KILLS = int(os.environ.get("TRANSHIP_KILLS", "6"))
-ROWS, SEED, CHANGED = 30_000, 5, 0.3
+KILLS = int(os.environ.get("TRANSHIP_KILLS", "4"))
+ROWS, SEED, CHANGED = 20_000, 5, 0.3
 
 RUN = """
 import sys

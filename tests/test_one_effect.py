@@ -24,7 +24,7 @@ from sandboxes import Start
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAOS = int(os.environ.get("TRANSHIP_CHAOS", "0"))
-KILLS = CHAOS or 3
+KILLS = CHAOS or 2
 CUSTOMERS = 1000 if CHAOS else 120
 WEATHER = {
     "statuses": {"500": 0.03, "503": 0.02, "429": 0.03},

@@ -25,7 +25,7 @@ from sandboxes import sandboxes
 
 from pipelines import run as flow
 
-EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "2"))
 IDS = [None, *(f"id-{number}" for number in range(8))]
 MAILS = [None, *(f"{letter}@x.example" for letter in "abcdef")]
 WORDS = ["Ada", "Émile & Söhne", "株式会社", 'O\'Neill, "Bob"', "x" * 150]

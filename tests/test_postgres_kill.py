@@ -23,9 +23,9 @@ from postgres_runs import ROOT, Process, contents, left_behind, load
 from postgres_server import Database, Server
 from warehouse import fates
 
-KILLS = int(os.environ.get("TRANSHIP_KILLS", "6"))
-SERVER_KILLS = int(os.environ.get("TRANSHIP_SERVER_KILLS", "3"))
-ROWS, SEED, CHANGED = 30_000, 5, 0.3
+KILLS = int(os.environ.get("TRANSHIP_KILLS", "4"))
+SERVER_KILLS = int(os.environ.get("TRANSHIP_SERVER_KILLS", "2"))
+ROWS, SEED, CHANGED = 12_000, 5, 0.3
 
 
 @dataclass(frozen=True)

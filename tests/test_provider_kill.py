@@ -22,7 +22,7 @@ from pipelines import run as flow
 from pipelines import settings
 
 ROOT = Path(__file__).resolve().parent.parent
-KILLS = int(os.environ.get("TRANSHIP_KILLS", "2"))
+KILLS = int(os.environ.get("TRANSHIP_KILLS", "1"))
 CUSTOMERS = 2500
 WEATHER = {"latency": 0.02, "jitter": 0.02, "statuses": {"500": 0.03}}
 

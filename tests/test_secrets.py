@@ -6,7 +6,8 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import polars as pl
 import pytest
 from accounts import PROVIDERS, opened
 from sandboxes import Start
+
+from pipelines import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "sample_data" / "crm_export.csv"
@@ -32,25 +35,49 @@ class Ran:
     traces: dict[str, str]
 
 
-def tranship(folder: Path, *arguments: str, **environment: str) -> Ran:
-    command = [sys.executable, "-m", "tranship", *arguments]
+Tranship = Callable[..., Ran]
+
+
+@pytest.fixture
+def tranship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Tranship:
+    """`tranship("run", …, NAME=value)`: one command in the folder of the test, with this in its environment."""
+
+    def ran(*arguments: str, **environment: str) -> Ran:
+        with monkeypatch.context() as patched, left_in(tmp_path) as files:
+            patched.chdir(tmp_path)
+            for name, value in environment.items():
+                patched.setenv(name, value)
+            capfd.readouterr()
+            code = cli.main(arguments)
+            said = capfd.readouterr()
+        return Ran(code, {"stdout": said.out, "stderr": said.err, **files})
+
+    return ran
+
+
+def in_a_process(folder: Path, *arguments: str, **environment: str) -> Ran:
+    """One command as it is typed."""
+    with left_in(folder) as files:
+        said = subprocess.run(
+            [sys.executable, "-m", "tranship", *arguments],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    return Ran(said.returncode, {"stdout": said.stdout, "stderr": said.stderr, **files})
+
+
+@contextmanager
+def left_in(folder: Path) -> Iterator[dict[str, str]]:
+    """The files that were made meanwhile, as text, at the end."""
     # The search goes through the files of the run, not through what was there before it.
-    before = set(folder.rglob("*"))
-    ran = subprocess.run(
-        command,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    files = {path for path in folder.rglob("*") if path.is_file()} - before
-    kept = {
-        path.relative_to(folder).as_posix(): path.read_bytes().decode("utf-8", "replace")
-        for path in files
-        if not path.name.endswith((".duckdb", ".wal"))
-    }
-    return Ran(ran.returncode, {"stdout": ran.stdout, "stderr": ran.stderr, **kept})
+    before, kept = set(folder.rglob("*")), dict[str, str]()
+    yield kept
+    for path in folder.rglob("*"):
+        if path.is_file() and path not in before and not path.name.endswith((".duckdb", ".wal")):
+            kept[path.relative_to(folder).as_posix()] = path.read_bytes().decode("utf-8", "replace")
 
 
 def holding(ran: Ran, words: Sequence[str]) -> Iterator[str]:
@@ -75,33 +102,34 @@ ADDRESSES = (
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_a_password_in_the_destination_goes_nowhere(address: str, tmp_path: Path) -> None:
-    ran = tranship(tmp_path, "run", str(SAMPLE), address, "--log", "log.jsonl", "--json")
+def test_a_password_in_the_destination_goes_nowhere(address: str, tranship: Tranship) -> None:
+    ran = tranship("run", str(SAMPLE), address, "--log", "log.jsonl", "--json")
     assert ran.code in (2, 3)
     assert not list(holding(ran, [PASSWORD]))
 
 
 @pytest.mark.parametrize("address", [address for address in ADDRESSES if not address.startswith("s3:")])
 @pytest.mark.parametrize("command", [["run"], ["inspect"]], ids=lambda command: command[0])
-def test_a_password_in_the_source_goes_nowhere(command: list[str], address: str, tmp_path: Path) -> None:
+def test_a_password_in_the_source_goes_nowhere(command: list[str], address: str, tranship: Tranship) -> None:
     to = ["duckdb:///w.duckdb", "--log", "log.jsonl"] if command == ["run"] else []
-    ran = tranship(tmp_path, *command, address, *to, "--json")
+    ran = tranship(*command, address, *to, "--json")
     assert ran.code in (2, 3)
     assert not list(holding(ran, [PASSWORD]))
 
 
-def test_a_password_in_a_settings_file_goes_nowhere(tmp_path: Path) -> None:
+def test_a_password_in_a_settings_file_goes_nowhere(tmp_path: Path, tranship: Tranship) -> None:
     (tmp_path / "pipeline.toml").write_text(
         f'source = "{SAMPLE}"\ndestination = "{ADDRESSES[0]}"\npassword = "{PASSWORD}"\n'
     )
-    ran = tranship(tmp_path, "run", "pipeline.toml", "--log", "log.jsonl", "--json")
+    ran = tranship("run", "pipeline.toml", "--log", "log.jsonl", "--json")
     assert ran.code == 2
     assert not list(holding(ran, [PASSWORD]))
 
 
 def test_secrets_of_the_environment_go_nowhere(tmp_path: Path) -> None:
     secrets = {"AWS_SECRET_ACCESS_KEY": PASSWORD, "PGPASSWORD": PASSWORD, "METRONOME_API_KEY": PASSWORD}
-    ran = tranship(tmp_path, "run", str(SAMPLE), "duckdb:///w.duckdb", "--log", "log.jsonl", "--json", **secrets)
+    log = ["--log", "log.jsonl", "--json"]
+    ran = in_a_process(tmp_path, "run", str(SAMPLE), "duckdb:///w.duckdb", *log, **secrets)
     assert ran.code == 4
     assert not list(holding(ran, [PASSWORD]))
 
@@ -116,27 +144,27 @@ def everywhere(folder: Path) -> Ran:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_the_key_of_a_provider_goes_nowhere(provider: str, sandbox: Start, tmp_path: Path) -> None:
+def test_the_key_of_a_provider_goes_nowhere(provider: str, sandbox: Start, tmp_path: Path, tranship: Tranship) -> None:
     """A read and a write that succeed, one of each that fails in the middle, doctor, and a run that is continued."""
     there = opened(sandbox, provider, seed=150)
     key, log = there.usual.key, ["--log", "log.jsonl", "--json"]
     changed = tmp_path / "changed.parquet"
     ran = [
-        tranship(tmp_path, "doctor", there.address, **there.environment),
-        tranship(tmp_path, "run", there.address, "duckdb:///w.duckdb", *log, **there.environment),
-        tranship(tmp_path, "run", there.address, str(changed), *log, **there.environment),
+        tranship("doctor", there.address, **there.environment),
+        tranship("run", there.address, "duckdb:///w.duckdb", *log, **there.environment),
+        tranship("run", there.address, str(changed), *log, **there.environment),
     ]
     assert [one.code for one in ran] == [0, 0, 0]
     pl.read_parquet(changed).with_columns(name=pl.lit("Another Name")).write_parquet(changed)
     # The destination is read, and then it is over.
     there.sandbox.keys(stops_after={key: 3 if there.usual.page else 1})
     ran += [
-        tranship(tmp_path, "run", str(changed), there.address, *log, **there.environment),
-        tranship(tmp_path, "run", there.address, "duckdb:///w.duckdb", *log, **there.environment),
+        tranship("run", str(changed), there.address, *log, **there.environment),
+        tranship("run", there.address, "duckdb:///w.duckdb", *log, **there.environment),
     ]
     assert [one.code for one in ran[3:]] == [3, 3]
     there.sandbox.keys()
-    ran.append(tranship(tmp_path, "run", str(changed), there.address, *log, **there.environment))
+    ran.append(tranship("run", str(changed), there.address, *log, **there.environment))
     assert ran[-1].code == 0, ran[-1].traces["stderr"]
 
     assert not [found for one in ran for found in holding(one, [key])]
@@ -144,9 +172,11 @@ def test_the_key_of_a_provider_goes_nowhere(provider: str, sandbox: Start, tmp_p
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_customers_of_a_provider_are_in_no_message_log_or_report(provider: str, sandbox: Start, tmp_path: Path) -> None:
+def test_customers_of_a_provider_are_in_no_message_log_or_report(
+    provider: str, sandbox: Start, tranship: Tranship
+) -> None:
     there = opened(sandbox, provider, seed=40)
-    ran = tranship(tmp_path, "run", there.address, "duckdb:///w.duckdb", "--log", "log.jsonl", **there.environment)
+    ran = tranship("run", there.address, "duckdb:///w.duckdb", "--log", "log.jsonl", **there.environment)
     words = [word for record in there.sandbox.state() for word in _texts(record) if "@" in word]
 
     assert (ran.code, len(words) >= 40) == (0, True)
@@ -205,21 +235,23 @@ def own_table(folder: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_customers_are_in_no_message_log_or_report(options: list[str], code: int, tmp_path: Path) -> None:
+def test_customers_are_in_no_message_log_or_report(
+    options: list[str], code: int, tmp_path: Path, tranship: Tranship
+) -> None:
     own_table(tmp_path)
-    ran = tranship(tmp_path, "run", str(SAMPLE), *options, "--log", "log.jsonl")
+    ran = tranship("run", str(SAMPLE), *options, "--log", "log.jsonl")
     assert ran.code == code, ran.traces["stderr"]
     assert not list(holding(without_records(ran), people()))
 
 
-def test_the_search_finds_customers_where_they_may_be(tmp_path: Path) -> None:
-    ran = tranship(tmp_path, "run", str(SAMPLE), "duckdb:///w.duckdb")
+def test_the_search_finds_customers_where_they_may_be(tranship: Tranship) -> None:
+    ran = tranship("run", str(SAMPLE), "duckdb:///w.duckdb")
     assert any("rejects.csv" in found for found in holding(ran, people()))
     assert len(people()) > 80
 
 
-def test_files_of_a_run_are_for_the_owner_alone(tmp_path: Path) -> None:
-    tranship(tmp_path, "run", str(SAMPLE), "duckdb:///w.duckdb", "--log", "log.jsonl")
+def test_files_of_a_run_are_for_the_owner_alone(tmp_path: Path, tranship: Tranship) -> None:
+    tranship("run", str(SAMPLE), "duckdb:///w.duckdb", "--log", "log.jsonl")
     state = tmp_path / ".tranship"
     found = [state, *state.rglob("*"), tmp_path / "log.jsonl"]
     assert {oct(path.stat().st_mode & 0o777) for path in found if path.is_dir()} == {"0o700"}

@@ -208,7 +208,7 @@ customers = st.fixed_dictionaries(
 
 
 @each_wire
-@settings(max_examples=300 if LONG else 8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300 if LONG else 5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(customers, min_size=4, max_size=20))
 def test_whatever_there_may_be_in_a_customer_comes_back(wire: Wire, rows: list[dict[str, str | None]]) -> None:
     before, after = there_and_back(wire, frame(rows))

@@ -21,7 +21,7 @@ from connectors.errors import ConfigError, GateClosed, Interrupted, TranshipErro
 from pipelines import run as flow
 from pipelines.report import Report
 
-EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "6"))
 """Of each property over whole runs, which take about 0.1 s each."""
 
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann", "updated_at": "2024-01-01"}
