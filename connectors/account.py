@@ -147,17 +147,17 @@ class AccountTable:
                 "SELECT p.row, p.action, CASE WHEN p.action = 'unchanged' THEN 'unchanged' ELSE 'refused' END, "
                 f"p.reason, t.own_id FROM read_parquet({literal(plan.rows)}) p "
                 f"LEFT JOIN read_parquet({targets}) t ON t.row = p.row WHERE p.action IN ('unchanged', 'refused') "
-                f"ORDER BY row) TO {literal(files['outcomes'])} (FORMAT parquet, ROW_GROUP_SIZE {_BATCH})"
+                f") TO {literal(files['outcomes'])} (FORMAT parquet, ROW_GROUP_SIZE {_BATCH})"
             ).fetchall()
             with pq.ParquetWriter(whole, CROSSWALK) as crosswalk:
-                for some in _file_by_file(load):
-                    see_survivors(run, some)
+                for some in _by_and_by(run, load, see_survivors):
                     found = run.sql(
                         "SELECT s.provider AS source_provider, s.provider_id AS source_id, s.external_id, s.email, "
                         f"{literal(self._api.name)} AS destination_provider, o.provider_id AS destination_id, "
                         f"o.action, {literal(load.run_id)} AS run "
                         f"FROM read_parquet({literal(files['outcomes'])}) o JOIN _survivors s ON s._row = o.row "
-                        "WHERE o.outcome IN ('done', 'unchanged') AND o.provider_id IS NOT NULL ORDER BY o.row"
+                        "WHERE o.outcome IN ('done', 'unchanged') AND o.provider_id IS NOT NULL "
+                        f"AND {some} ORDER BY o.row"
                     )
                     crosswalk.write_table(found.to_arrow_table().cast(CROSSWALK))
             run.execute(f"COPY (FROM read_parquet({literal(whole)})) TO {literal(files['crosswalk'])}").fetchall()
@@ -382,22 +382,21 @@ class AccountTable:
         told = {one.name: self._address.options.get("source", "") for one in self._api.wire.fields if one.told}
         refused: list[pl.DataFrame] = []
         numbers = counter()
-        for some in _file_by_file(load):
-            _see_survivors(run, some)
-            for batch in _wanted(run, load):
-                customers = batch.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
-                encoded = wires.encode(self._api.wire, customers, told)
-                refused.append(_refusals(batch["row"], encoded.refused))
-                requests = batch.select(
-                    "row",
-                    "action",
-                    target="own_id",
-                    external_id="external_id",
-                    email="email",
-                    wanted=encoded.bodies,
-                    found="raw",
-                ).filter(pl.col("wanted").is_not_null())
-                _write(requests, load.workspace, next(numbers))
+        for some in _by_and_by(run, load, _see_survivors):
+            batch = run.sql(_wanted(load, some)).pl()
+            customers = batch.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
+            encoded = wires.encode(self._api.wire, customers, told)
+            refused.append(_refusals(batch["row"], encoded.refused))
+            requests = batch.select(
+                "row",
+                "action",
+                target="own_id",
+                external_id="external_id",
+                email="email",
+                wanted=encoded.bodies,
+                found="raw",
+            ).filter(pl.col("wanted").is_not_null())
+            _write(requests, load.workspace, next(numbers))
         gone = (
             "SELECT h.target, h.own_id, h.external_id, h.email, h.raw FROM held h JOIN _gone g ON g.target = h.target"
         )
@@ -481,10 +480,18 @@ def _see_survivors(run: duckdb.DuckDBPyConnection, load: Load) -> None:
     see_survivors(run, load, also, " LEFT JOIN _merged m ON m.row = s._row LEFT JOIN _all_ids a ON a.row = s._row")
 
 
-def _file_by_file(load: Load) -> Iterator[Load]:
-    """With the survivors of one file after the other: all of them together would not fit into memory."""
+def _by_and_by(
+    run: duckdb.DuckDBPyConnection, load: Load, see: Callable[[duckdb.DuckDBPyConnection, Load], None]
+) -> Iterator[str]:
+    """Conditions on `s`, a row of `_survivors`: under each of them come some, under all of them all, in the order of
+    their rows. All together would not fit into memory, and so the view is of one file after the other.
+    """
     for file in load.survivors.files:
-        yield dataclasses.replace(load, survivors=dataclasses.replace(load.survivors, files=(file,)))
+        see(run, dataclasses.replace(load, survivors=dataclasses.replace(load.survivors, files=(file,))))
+        rows = run.sql("SELECT _row FROM _survivors ORDER BY _row").fetchnumpy()["_row"]
+        for at in range(0, len(rows), _BATCH):
+            some = rows[at : at + _BATCH]
+            yield f"s._row BETWEEN {some[0]} AND {some[-1]}"
 
 
 def laid_over(here: str | None, there: str) -> str:
@@ -556,11 +563,8 @@ def _read_as(name: str) -> str:
     return column if dtype == "VARCHAR" else f"TRY_CAST({column} AS {dtype})"
 
 
-def _wanted(run: duckdb.DuckDBPyConnection, load: Load) -> Iterator[pl.DataFrame]:
+def _wanted(load: Load, some: str) -> str:
     """Each customer to create or to change as it should stand: what is there, and over it what the source says."""
-    chosen = "FROM _plan p JOIN _survivors s ON s._row = p.row"
-    written = "p.action IN ('create', 'update')"
-    rows = run.sql(f"SELECT p.row {chosen} WHERE {written} ORDER BY p.row").fetchnumpy()["row"]
 
     def value(name: str) -> str:
         ours, theirs = f"s.{quoted(name)}", f"h.{quoted(name)}"
@@ -579,12 +583,10 @@ def _wanted(run: duckdb.DuckDBPyConnection, load: Load) -> Iterator[pl.DataFrame
         return f"coalesce({ours}, {theirs})"
 
     values = ", ".join(f"{value(name)} AS {quoted(name)}" for name in COLUMNS)
-    for at in range(0, len(rows), _BATCH):
-        some = rows[at : at + _BATCH]
-        yield run.sql(
-            f"SELECT p.row, p.action, h.own_id, h.raw, {values} {chosen} LEFT JOIN held h ON h.target = p.target "
-            f"WHERE {written} AND s._row BETWEEN {some[0]} AND {some[-1]} ORDER BY p.row"
-        ).pl()
+    return (
+        f"SELECT p.row, p.action, h.own_id, h.raw, {values} FROM _plan p JOIN _survivors s ON s._row = p.row "
+        f"LEFT JOIN held h ON h.target = p.target WHERE p.action IN ('create', 'update') AND {some} ORDER BY p.row"
+    )
 
 
 def _batches(run: duckdb.DuckDBPyConnection, query: str, workspace: Path) -> Iterator[pl.DataFrame]:
