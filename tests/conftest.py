@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ def postgres_servers() -> Iterator[Callable[..., Server | GivenServer]]:
 @pytest.fixture
 def postgres_database(postgres_servers: Callable[..., Server | GivenServer]) -> Iterator[Database]:
     """A fresh database: `.url`, `.do(*statements)`, `.rows(query)`."""
-    with postgres_servers().database() as database:
+    with _lent(postgres_servers()) as database:
         yield database
 
 
@@ -72,7 +72,7 @@ def every_postgres_database(
     postgres_servers: Callable[..., Server | GivenServer], request: pytest.FixtureRequest
 ) -> Iterator[Database]:
     """A fresh database; the test runs once for each version of the server that is here."""
-    with postgres_servers(request.param).database() as database:
+    with _lent(postgres_servers(request.param)) as database:
         yield database
 
 
@@ -101,6 +101,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         versions = [None] if given else [one.version for one in installations()] or [None]
         names = [f"postgres{version}" if version else "given" if given else "none" for version in versions]
         metafunc.parametrize("every_postgres_database", versions, ids=names, indirect=True)
+
+
+def _lent(server: Server | GivenServer) -> AbstractContextManager[Database]:
+    return server.lent() if isinstance(server, Server) else server.database()
 
 
 def _usual_version() -> int | None:

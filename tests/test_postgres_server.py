@@ -82,6 +82,39 @@ def test_a_database_is_empty_takes_utf_8_and_keeps_to_itself(
         assert other.rows("SELECT 1 FROM pg_tables WHERE tablename = 't'") == []
 
 
+def test_a_database_that_is_lent_again_is_like_a_new_one(installation: Installation) -> None:
+    import psycopg
+
+    def there(database: Database) -> list[dict[str, Any]]:
+        return database.rows(
+            "SELECT nspname::text AS name, nspacl::text AS rights, pg_get_userbyid(nspowner)::text AS owner "
+            "FROM pg_namespace WHERE nspname !~ '^pg_temp|^pg_toast_temp' UNION ALL "
+            "SELECT relname::text, relacl::text, relkind::text FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+            "UNION ALL SELECT proname::text, NULL, NULL FROM pg_proc WHERE pronamespace = 'public'::regnamespace "
+            "UNION ALL SELECT extname::text, NULL, NULL FROM pg_extension ORDER BY 1"
+        )
+
+    if installation.version < 15:
+        pytest.skip("only later versions lend again")
+    with Server.started(installation) as server:
+        with server.lent() as first:
+            before = there(first)
+            first.do("CREATE SCHEMA other", "CREATE TABLE other.t (a int)", "CREATE TABLE t (a int)")
+            first.do("CREATE TYPE state AS ENUM ('a')", "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+            held = psycopg.connect(first.url)
+            held.execute("LOCK TABLE t")
+        with pytest.raises(psycopg.OperationalError):
+            held.execute("SELECT 1")
+        held.close()
+        with server.lent() as second, server.lent() as third:
+            assert (second.url == first.url, third.url == first.url) == (True, False)
+            assert there(second) == there(third) == before
+            name = urlsplit(second.url).path.removeprefix("/")
+            second.do(f"ALTER DATABASE {name} SET work_mem = '1MB'")
+        with server.lent() as last, server.lent() as other:
+            assert second.url not in (last.url, other.url)
+
+
 def test_a_database_is_dropped_though_somebody_is_connected(
     postgres_servers: Callable[..., Server | GivenServer], postgres_database: Database
 ) -> None:
