@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from postgres_server import Database, GivenServer, Server, UnavailableError, installations
 
 if TYPE_CHECKING:
     from sandboxes import Start
 
-settings.register_profile("house", deadline=None, print_blob=True)
+# Everyday the examples are the same ones, so that a change is judged by what it changes; with more of them, or long
+# tests, new ones are looked for. How long one takes to be made says nothing: the machine may be busy.
+settings.register_profile(
+    "house",
+    deadline=None,
+    print_blob=True,
+    derandomize=not {"TRANSHIP_EXAMPLES", "TRANSHIP_LONG_TESTS"} & set(os.environ),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def damaged_files(draw) -> tuple[bytes, list[bytes]]:
 
 
 @given(damaged_files(), st.integers(1, 64))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "100")))
 @example((b'tok000x,"\n\ntok001x,a,b', [b"tok000x", b"tok001x"]), 3)
 def test_no_line_is_lost_or_doubled(file, size):
     data, tokens = file
@@ -147,7 +148,9 @@ def test_no_line_is_lost_or_doubled(file, size):
 
 
 @given(data=st.binary(max_size=400))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 def test_any_bytes_are_answered_in_words(data, tmp_path):
     try:
         read(data, tmp_path)
