@@ -176,12 +176,15 @@ class AccountTable:
     # What is there -------------------------------------------------------------------------------------------
 
     def _read(self, run: duckdb.DuckDBPyConnection, load: Load) -> tuple[str, ...]:
-        """Make `there`; what is to be told about it."""
+        """Make `there`, and `held`, those of them that can be written to; what is to be told about it."""
         columns = ", ".join(f"{quoted(name)} {_TYPES[name]}" for name in COLUMNS)
         run.execute(
             "CREATE TABLE there (target BIGINT, own_id VARCHAR, raw VARCHAR, archived BOOLEAN, unread VARCHAR[], "
-            f"{columns})"
+            f"{columns}, known BOOLEAN, _known_id VARCHAR, _known_email VARCHAR, {quoted(RUN)} VARCHAR, "
+            f"{quoted(DELETED)} TIMESTAMPTZ)"
         ).fetchall()
+        final = "archived" if self._api.removal_is_final and self._api.archives else "false"
+        run.execute(f"CREATE VIEW held AS FROM there WHERE NOT {final}").fetchall()
         broken = 0
         with closing(
             ApiSource(self._api, self._spec, include_archived=self._api.archives, environment=self._environment)
@@ -212,18 +215,22 @@ class AccountTable:
         run.execute(
             f"INSERT INTO there SELECT place + {known}, own_id, raw, "
             "coalesce(json_extract_string(raw, '$.archived_at') IS NOT NULL, false), "
-            f"list_filter([{unread}], lambda f: f IS NOT NULL), {values} FROM read"
+            f"list_filter([{unread}], lambda f: f IS NOT NULL), {values}, "
+            f"false, {_read_as('external_id')}, {_read_as('email')}, NULL, NULL FROM read"
         ).fetchall()
         run.unregister("read")
         return decoded.broken.height
 
     def _recognise(self, run: duckdb.DuckDBPyConnection, load: Load) -> None:
-        """Make `held`, the customers that can be written to: `_run_id` says that this tool once wrote them; who is in
-        the crosswalk has the external id, or e-mail, under which the run knows it.
+        """Say of whom this tool once wrote (`_run_id`), and under which external id and e-mail the run knows those who
+        are in the crosswalk.
         """
         history = [file for file in load.history if file.exists()]
-        ours = _WRITTEN.format(_listed(history)) if history else _NOBODY
-        known = _NOBODY_KNOWN
+        if history:
+            run.execute(
+                f"UPDATE there SET {quoted(RUN)} = 'earlier' WHERE own_id IN (SELECT destination_id "
+                f"FROM read_parquet([{_listed(history)}]) WHERE action IN ('create', 'update'))"
+            ).fetchall()
         if load.crosswalk is not None:
             self._see_crosswalk(run, load.crosswalk)
             see_survivors(run, load)
@@ -231,23 +238,14 @@ class AccountTable:
                 "CREATE TEMP TABLE by_source AS SELECT c.destination_id, s.external_id, s.email FROM crosswalk c "
                 "JOIN _survivors s ON c.source_id = s.provider_id AND c.source_provider = s.provider"
             ).fetchall()
-            known = (
+            run.execute(
+                "UPDATE there SET known = true, _known_id = k.external_id, _known_email = k.email FROM ("
                 "SELECT destination_id, any_value(external_id) AS external_id, any_value(email) AS email FROM ("
                 "FROM by_source UNION ALL SELECT c.destination_id, s.external_id, s.email FROM crosswalk c "
                 "JOIN _survivors s ON c.external_id = s.external_id "
                 "WHERE c.destination_id NOT IN (SELECT destination_id FROM by_source)"
-                ") GROUP BY 1 HAVING count(*) = 1"
-            )
-        final = "archived" if self._api.removal_is_final and self._api.archives else "false"
-        run.execute(
-            "CREATE TABLE held AS SELECT t.*, k.destination_id IS NOT NULL AS known, "
-            "CASE WHEN k.destination_id IS NOT NULL THEN k.external_id ELSE t.external_id END AS _known_id, "
-            "CASE WHEN k.destination_id IS NOT NULL THEN k.email ELSE lower(t.email) END AS _known_email, "
-            f"CASE WHEN o.destination_id IS NOT NULL THEN 'earlier' END AS {quoted(RUN)}, "
-            f"NULL::TIMESTAMPTZ AS {quoted(DELETED)} FROM there t "
-            f"LEFT JOIN ({ours}) o ON o.destination_id = t.own_id "
-            f"LEFT JOIN ({known}) k ON k.destination_id = t.own_id WHERE NOT {final}"
-        ).fetchall()
+                ") GROUP BY 1 HAVING count(*) = 1) k WHERE k.destination_id = own_id"
+            ).fetchall()
 
     def _see_crosswalk(self, run: duckdb.DuckDBPyConnection, file: Path) -> None:
         reader = "read_parquet" if file.suffix == ".parquet" else "read_csv"
@@ -421,11 +419,6 @@ class AccountTable:
 
 
 _TYPES: Final = {**TYPE_OF, "metadata": "VARCHAR"}
-_WRITTEN: Final = "SELECT DISTINCT destination_id FROM read_parquet([{}]) WHERE action IN ('create', 'update')"
-_NOBODY: Final = "SELECT NULL::VARCHAR AS destination_id WHERE false"
-_NOBODY_KNOWN: Final = (
-    "SELECT NULL::VARCHAR AS destination_id, NULL::VARCHAR AS external_id, NULL::VARCHAR AS email WHERE false"
-)
 
 
 class _Held:
