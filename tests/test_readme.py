@@ -80,11 +80,13 @@ VARYING = (
     (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?", "WHEN"),
     (r" +$", ""),
 )
+PROGRESS = re.compile(r"[a-z ]+: (done, |[\d,]+ records, )")
+"""What is told of a step that takes ten seconds, as it may on a busy machine."""
 
 
 def comparable(lines: list[str]) -> list[str]:
     """Without what differs from run to run, and without blank lines at the end."""
-    kept = "\n".join(lines).strip("\n").splitlines()
+    kept = "\n".join(line for line in lines if not PROGRESS.match(line)).strip("\n").splitlines()
     for pattern, word in VARYING:
         kept = [re.sub(pattern, word, line) for line in kept]
     return kept
