@@ -11,6 +11,7 @@ import random
 import runpy
 import secrets
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -177,11 +178,19 @@ def test_a_killed_server_leaves_the_table_as_before_or_as_after_and_the_same_com
 
 
 def test_a_server_that_is_gone_is_said_so_and_the_same_command_finishes_later(quiet: Quiet, tmp_path: Path) -> None:
+    import psycopg
+
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
     with quiet.copy() as database:
         victim = Process.waiting(database, quiet.source, tmp_path)
+        other = psycopg.connect(database.url)
+        other.execute("SELECT pg_advisory_xact_lock(hashtextextended('tranship:public.customers', 0))")
         victim.start()
-        victim.wait_until(0, step="identify")
+        while not database.rows(waiting):
+            assert victim.process.poll() is None
+            time.sleep(0.01)
         quiet.server.stop(immediate=True)
+        other.close()
         code, said = victim.ended()
         quiet.server.start()
 
