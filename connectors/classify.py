@@ -8,6 +8,7 @@ other side does is read a table once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -39,7 +40,7 @@ class Held(Protocol):
         ...
 
     def see_table(self, select: str) -> None:
-        """Make `_table`, a view or table of `SELECT {select} FROM <the table> t`."""
+        """Make `_table`, a view or table of `SELECT {select} FROM <the table> t`; what is packed comes as its pack."""
         ...
 
     def undecided(self) -> str:
@@ -52,6 +53,17 @@ class Held(Protocol):
     def object(self) -> int:
         """Refuse in `_plan` the creates and updates that the database would refuse; how many."""
         ...
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Columns that come as one when the table is first looked at. Packs are equal where all the columns are."""
+
+    stored: tuple[Stored, ...]
+    column: str
+    """The pack of a row."""
+    value: str
+    """The pack of a survivor, as SQL."""
 
 
 def see_survivors(run: duckdb.DuckDBPyConnection, load: Load, also: str = "", joined: str = "") -> None:
@@ -95,9 +107,15 @@ def plan_fresh(
 class Classifier:
     """The comparison of survivors and table, in temporary tables of one connection."""
 
-    def __init__(self, run: duckdb.DuckDBPyConnection, held: Held, target: Target, load: Load) -> None:
+    def __init__(
+        self, run: duckdb.DuckDBPyConnection, held: Held, target: Target, load: Load, packed: Packed | None = None
+    ) -> None:
         self._run, self._held, self._target, self._load = run, held, target, load
         self._compared = [stored for stored in target.stored if stored.field in load.survivors.columns]
+        alone = [stored for stored in self._compared if packed is None or stored not in packed.stored]
+        self._alike = [(stored.column, stored.value) for stored in alone]
+        self._alike += [(packed.column, packed.value)] if packed else []
+        self._looked_at = ""
 
     def plan(self, rows: Path, notes: tuple[str, ...]) -> Plan:
         """Decide on every survivor and write the plan to `rows`; `_plan` and `_gone` stay for the write."""
@@ -137,7 +155,7 @@ class Classifier:
         target = self._target
         deleted = f"t.{quoted(DELETED)} IS NOT NULL" if target.bookkeeping else "false"
         ours = f"t.{quoted(RUN)} IS NOT NULL" if target.bookkeeping else "false"
-        hashed = ", ".join(f"t.{quoted(stored.column)}" for stored in self._compared) or "0"
+        hashed = ", ".join(f"t.{quoted(column)}" for column, _ in self._alike) or "0"
         must_differ = "".join(f", t.{quoted(at)} AS {quoted(_held(at))}" for at in self._must_differ())
         self._held.see_table(
             f"{self._held.place} AS target, {target.known_id} AS id, {target.known_email} AS mail, "
@@ -162,7 +180,7 @@ class Classifier:
         """Every survivor with the row of its external id or, where neither has one, of its e-mail. A hash of all
         compared columns finds what is equal without carrying the columns through the join; what differs is looked
         at column by column."""
-        wanted = ", ".join(stored.value for stored in self._compared) or "0"
+        wanted = ", ".join(value for _, value in self._alike) or "0"
         self._do(
             "CREATE OR REPLACE TEMP TABLE _plan AS SELECT s.row, t.target, NULL::VARCHAR AS action, "
             "NULL::VARCHAR AS reason, NULL::VARCHAR[] AS changed, "
@@ -222,6 +240,8 @@ class Classifier:
 
     def _match_nameless_rows(self, ids: str) -> None:
         """Survivors with an id that is not there yet, and rows of their e-mail that have no id."""
+        if not self._value("SELECT count(*) FROM _plan WHERE target IS NULL AND action IS NULL"):
+            return
         found = self._do(
             "CREATE OR REPLACE TEMP TABLE _nameless AS SELECT s._row AS row, t.target, s.email AS mail "
             "FROM _survivors s JOIN _plan p ON p.row = s._row AND p.target IS NULL AND p.action IS NULL "
@@ -297,9 +317,9 @@ class Classifier:
     def _compare(self) -> None:
         self._do("UPDATE _plan SET action = 'create' WHERE action IS NULL AND target IS NULL")
         self._do("UPDATE _plan SET action = 'unchanged' WHERE action IS NULL AND same")
-        if not self._value("SELECT count(*) FROM _plan WHERE action IS NULL"):
+        if not self._value("SELECT count(*) FROM _plan WHERE action IS NULL") and not self._load.compare:
             return
-        rows = self._held.undecided()
+        rows = self._looked_at = self._held.undecided()
         differs = [
             f"CASE WHEN {'' if stored.erasable(self._load) else f'{stored.value} IS NOT NULL AND '}"
             f"{stored.value} IS DISTINCT FROM t.{quoted(stored.column)} THEN {literal(stored.field)} END"
@@ -356,7 +376,7 @@ class Classifier:
         """What is there of the records that differ, and who is there that the source lacks."""
         fields = "".join(f", t.{quoted(at.column)}::VARCHAR AS {quoted(at.field)}" for at in self._compared)
         self._do(
-            f"COPY (SELECT p.row{fields} FROM _plan p JOIN {self._held.undecided()} t ON {self._held.place} = p.target "
+            f"COPY (SELECT p.row{fields} FROM _plan p JOIN {self._looked_at} t ON {self._held.place} = p.target "
             f"WHERE p.changed IS NOT NULL) TO {literal(self._load.workspace / 'found.parquet')} (FORMAT parquet)"
         )
         self._do(

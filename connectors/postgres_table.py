@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateSchema, CreateTable, SetColumnComment, SetTableComment
 
-from connectors.classify import Classifier, plan_fresh, see_survivors
+from connectors.classify import Classifier, Packed, plan_fresh, see_survivors
 from connectors.contract import ArrowPart, Layout, Load, Plan
 from connectors.customer_table import (
     COMMENTS,
@@ -51,6 +51,8 @@ from connectors.postgres_wire import Address, Wire, arrow, parse
 from schemas.customer import COLUMNS, KEY
 
 BATCH_ROWS: Final = 65_536
+_SENT_ROWS: Final = 8_192
+"""About what the socket takes at once: client and server then work side by side."""
 _LISTED: Final = 20
 _FIRST, _LAST = "0001-01-01", "9999-12-31"
 
@@ -388,7 +390,8 @@ class PostgresTable:
             mirror_needs_bookkeeping(self._where, target, load)
             self._work = _Work(wire, bench, load, relation, target, added, types)
             notes = (*(f"column {name} is added" for name in added), *target.not_stored(load))
-            return Classifier(bench, _Held(self._work), target, load).plan(rows, notes)
+            held = _Held(self._work)
+            return Classifier(bench, held, target, load, held.packed).plan(rows, notes)
         except duckdb.Error as error:
             raise wire.broken(f"{self._where}: comparing with it failed", error) from error
 
@@ -593,38 +596,52 @@ class _Held:
     def __init__(self, work: _Work) -> None:
         self._work, self._types = work, work.types
         self._objections: _Objections | None = None
+        self._told: set[int] = set()
+        """Columns, by their number among those asked for, of which the server has said what values become."""
+        seen = (*work.target.unique, *work.added)
+        texts = tuple(at for at in work.brought if _is_tidy(at) and at.column not in seen)
+        self.packed = Packed(texts, _PACK, _pack_wanted([at.value for at in texts])) if len(texts) > 1 else None
 
     def see_survivors(self) -> None:
-        work = self._work
-        see_survivors(work.bench, work.load)
-        also, joined = "", ""
+        see_survivors(self._work.bench, self._work.load)
         for number, at in enumerate(self._asked()):
-            source = _as_text(at.field)
-            work.bench.execute(
+            self._work.bench.execute(
                 f"CREATE OR REPLACE TEMP TABLE _cast_{number} (value VARCHAR, stored VARCHAR)"
             ).fetchall()
-            json = _is_jsonb(at)
-            self._ask(
-                number, at, f"_survivors s WHERE NOT coalesce({_plain(source)}, true)" if json else "_survivors s"
-            )
-            known, stored = f"c{number}.value IS NOT NULL", f"c{number}.stored"
-            if json:
-                stored = f"CASE WHEN {known} THEN {stored} WHEN {_plain(source)} THEN json({source})::VARCHAR END"
-            also += f", {stored} AS {quoted(as_stored(at.field))}"
-            cannot = f"{known} AND c{number}.stored IS NULL OR contains({source}, chr(0))"
-            also += f", coalesce({cannot}, false) AS {quoted(unfit(at.field))}"
-            joined += f" LEFT JOIN _cast_{number} c{number} ON c{number}.value = {source}"
-        if joined:
-            see_survivors(work.bench, work.load, also, joined)
+            odd = f" WHERE NOT coalesce({_plain(_as_text(at.field))}, true)" if _is_jsonb(at) else ""
+            self._ask(number, at, f"_survivors s{odd}")
+        self._see_what_is_stored()
 
     def _asked(self) -> list[Stored]:
         return [at for at in self._work.brought if at.at.by_server]
 
+    def _see_what_is_stored(self) -> None:
+        """Make `_survivors` again, with what the server has said until now."""
+        also, joined = "", ""
+        for number, at in enumerate(self._asked()):
+            source = _as_text(at.field)
+            plain = f"json({source})::VARCHAR"
+            if _is_jsonb(at) and number not in self._told:
+                stored, cannot = plain, "false"
+            else:
+                joined += f" LEFT JOIN _cast_{number} c{number} ON c{number}.value = {source}"
+                known, stored = f"c{number}.value IS NOT NULL", f"c{number}.stored"
+                cannot = f"{known} AND {stored} IS NULL"
+                if _is_jsonb(at):
+                    stored = f"CASE WHEN {known} THEN {stored} WHEN {_plain(source)} THEN {plain} END"
+            also += f", {stored} AS {quoted(as_stored(at.field))}"
+            also += f", coalesce({cannot} OR contains({source}, chr(0)), false) AS {quoted(unfit(at.field))}"
+        if also:
+            see_survivors(self._work.bench, self._work.load, also, joined)
+
     def _ask(self, number: int, at: Stored, where: str) -> None:
         """Have the server say what each value becomes in the column, null where it does not fit."""
         bench, wire, source = self._work.bench, self._work.wire, _as_text(at.field)
-        asked = bench.sql(f"SELECT DISTINCT {source} AS value FROM {where}").filter("NOT contains(value, chr(0))")
-        if _copied(wire, "_tranship_values", asked):
+        asked = f"CREATE OR REPLACE TEMP TABLE _asked AS SELECT DISTINCT {source} AS value FROM {where}"
+        if not bench.execute(asked).fetchall()[0][0]:
+            return
+        self._told.add(number)
+        if _copied(wire, "_tranship_values", bench.sql("SELECT value FROM _asked WHERE NOT contains(value, chr(0))")):
             kind = self._types.get(at.column)
             # A cast to varchar(3) cuts off what is too long; stored it would be refused.
             whole = " AND stored = value" if kind and kind.text else ""
@@ -643,8 +660,13 @@ class _Held:
 
     def see_table(self, select: str) -> None:
         relation = self._existing
-        stream = self._work.wire.stream(f"SELECT {relation.place_sent} AS ctid{self._columns()} FROM {relation.name} t")
-        rows = self._typed({} if relation.parts else {"ctid": "('0x' || hex(ctid))::BIGINT"})
+        packed = [at.at for at in self.packed.stored] if self.packed else []
+        alone = [column for column in self._needed() if column not in packed]
+        pack = f", {_pack_held([f't.{quoted(at.name)}' for at in packed])} AS {quoted(_PACK)}" if packed else ""
+        stream = self._work.wire.stream(
+            f"SELECT {relation.place_sent} AS ctid{self._columns(alone)}{pack} FROM {relation.name} t"
+        )
+        rows = self._typed(alone, {} if relation.parts else {"ctid": "('0x' || hex(ctid))::BIGINT"})
         _kept(self._work.bench, f"CREATE OR REPLACE TEMP TABLE _table AS SELECT {select} FROM {rows} t", stream)
 
     def undecided(self) -> str:
@@ -655,21 +677,24 @@ class _Held:
         wire.run("ANALYZE pg_temp._tranship_rows")
         with _by_place(wire):
             stream = wire.stream(
-                f"SELECT u.target AS ctid{self._columns()} FROM pg_temp._tranship_rows u "
+                f"SELECT u.target AS ctid{self._columns(self._needed())} FROM pg_temp._tranship_rows u "
                 f"JOIN {relation.name} t ON {relation.at('u.target')}"
             )
-            _kept(self._work.bench, f"CREATE OR REPLACE TEMP TABLE _rows AS SELECT * FROM {self._typed({})}", stream)
+            rows = self._typed(self._needed(), {})
+            _kept(self._work.bench, f"CREATE OR REPLACE TEMP TABLE _rows AS SELECT * FROM {rows}", stream)
         wire.run("DROP TABLE pg_temp._tranship_rows")
         for number, at in enumerate(self._asked()):
             if _is_jsonb(at):
                 # Equal but for the order of names? The server knows.
-                differs = f"s.{quoted(as_stored(at.field))} IS DISTINCT FROM t.{quoted(at.column)}"
+                source = _as_text(at.field)
+                differs = f"json({source})::VARCHAR IS DISTINCT FROM t.{quoted(at.column)}"
                 self._ask(
                     number,
                     at,
                     f"_plan p JOIN _rows t ON t.ctid = p.target JOIN _survivors s ON s._row = p.row "
-                    f"WHERE {differs} AND {_plain(_as_text(at.field))}",
+                    f"WHERE CASE WHEN {_plain(source)} THEN {differs} ELSE false END",
                 )
+        self._see_what_is_stored()
         return "_rows"
 
     def object(self) -> int:
@@ -689,15 +714,15 @@ class _Held:
         own = [_own(name) for name in ([target.key] if target.key else []) + ([RUN, DELETED] * target.bookkeeping)]
         return list({column.name: column for column in (*own, *fields, *unique)}.values())
 
-    def _columns(self) -> str:
+    def _columns(self, needed: list[Column]) -> str:
         work = self._work
         unsaid = work.added if work.load.mode == "mirror" else (*work.added, RUN)
-        sent = {at.name: f"NULL::{_kind(at)}" if at.name in unsaid else _sent(at) for at in self._needed()}
+        sent = {at.name: f"NULL::{_kind(at)}" if at.name in unsaid else _sent(at) for at in needed}
         return "".join(f", {value} AS {quoted(name)}" for name, value in sent.items())
 
-    def _typed(self, typed: dict[str, str]) -> str:
+    def _typed(self, needed: list[Column], typed: dict[str, str]) -> str:
         """What streams past, in the types of the comparison."""
-        columns = {at.name: at for at in self._needed()}
+        columns = {at.name: at for at in needed}
         typed = typed | {
             name: f"{quoted(name)}::{at.dtype}" for name, at in columns.items() if at.dtype in ("UUID", "JSON")
         }
@@ -725,6 +750,38 @@ def _is_jsonb(at: Stored) -> bool:
     return at.at.by_server and at.at.shown == "jsonb"
 
 
+_PACK: Final = "tranship texts"
+"""Texts with a control character between them, and the number of nulls in front: the driver's time goes by fields, not
+by bytes.
+
+A survivor's text has no control characters, so that its pack has one for each gap; a row with the same pack has none
+in its texts either. It is empty where the survivor's is null, and all its empty texts are null, or the numbers would
+differ: a survivor's text is never empty.
+"""
+
+
+def _is_tidy(at: Stored) -> bool:
+    """Whether it is a text without control characters; but for what customers are found by."""
+    tidy = at.field not in (*_AS_GIVEN, "external_id", "email")
+    return tidy and TYPE_OF[at.field] == at.at.dtype == "VARCHAR" and not at.at.by_server
+
+
+def _pack_wanted(values: list[str]) -> str:
+    """The pack of a survivor, as SQL of the comparison."""
+    nulls = " + ".join(f"({value} IS NULL)::INTEGER" for value in values)
+    return _pack(values, f"({nulls})::VARCHAR")
+
+
+def _pack_held(columns: list[str]) -> str:
+    """The pack of a row, as SQL of the server."""
+    return _pack(columns, f"num_nulls({', '.join(columns)})")
+
+
+def _pack(texts: list[str], nulls: str) -> str:
+    given = ", ".join(f"coalesce({text}, '')" for text in texts)
+    return f"concat_ws(chr(31), {nulls}, {given})"
+
+
 def _as_text(field: str) -> str:
     """A survivor's value as text for the server to read; lists as JSON."""
     value = f"s.{quoted(field)}"
@@ -747,7 +804,7 @@ def _without_blanks(jsonb: str) -> str:
 
 def _copied(wire: Wire, table: str, rows: duckdb.DuckDBPyRelation) -> int:
     """Copy rows of the comparison into a new temporary table of the server; how many."""
-    batches = rows.to_arrow_reader(BATCH_ROWS)
+    batches = rows.to_arrow_reader(_SENT_ROWS)
     return wire.load(table, arrow(batches.schema, batches, ()))
 
 
@@ -1004,7 +1061,7 @@ class _Writer:
         )
         casts = {at.column: at.at.shown for at in work.brought if _needs_cast(at)}
         if relation is None or not (casts or relation.inserts_only):
-            batches = rows.to_arrow_reader(BATCH_ROWS)
+            batches = rows.to_arrow_reader(_SENT_ROWS)
             json = [at.column for at in work.brought if _is_jsonb(at)]
             schema = relation.schema if relation else self._schema()
             table = relation.table if relation else self._address.table

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import psycopg
 import pytest
 from postgres_server import Database, Server
@@ -27,11 +28,14 @@ from connectors.errors import (
 )
 from connectors.postgres_adbc import AdbcWire
 from connectors.postgres_wire import parse
+from pipelines import run as flow
+from pipelines import settings
 from schemas.customer import COLUMNS, KEY
 
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}
 CY = {"external_id": None, "email": "cy@acme.com", "name": "Cy"}
+AS_GIVEN = ("external_id", "metadata", "phone", "tax_id", "provider", "provider_id")
 ODD_NAMES = ('we"ird', "select", "two words", "Zürich 東京", "semi;colon", "o'clock", "a.b", "back\\slash", "%s", "$1")
 UUID = "550e8400-e29b-41d4-a716-446655440000"
 SECRET = "s3cr3t-w0rd"
@@ -260,6 +264,17 @@ def test_a_row_that_somebody_edited_is_brought_back(warehouse: PostgresWarehouse
     assert warehouse.column("name") == ["Ann", "Bob"]
 
 
+def test_verify_shows_what_somebody_made_of_a_row(each: PostgresWarehouse) -> None:
+    each.load([{**ANN, "city": "Rome"}, BOB])
+    each.do("UPDATE customers SET city = 'Paris' WHERE external_id = '1'")
+    given = {"source": str(each.folder / "in.csv"), "destination": each.address(), "state_dir": each.folder / "state"}
+
+    verified = flow.verify(settings.load(given, {}))
+
+    differences = pl.read_csv(verified.files["differences"]).select("field", "expected", "found")
+    assert differences.rows() == [("city", "Rome", "Paris")]
+
+
 def test_instants_without_end_are_overwritten(warehouse: PostgresWarehouse) -> None:
     record = {**ANN, "created_at": "2024-01-01"}
     warehouse.load([record])
@@ -267,6 +282,49 @@ def test_instants_without_end_are_overwritten(warehouse: PostgresWarehouse) -> N
 
     assert fates(warehouse.load([record])) == {"updated": 1}
     assert warehouse.column("created_at") == [datetime(2024, 1, 1, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize(
+    ("record", "by_hand"),
+    [
+        ({"legal_name": "x", "city": None}, "legal_name = NULL, city = 'x'"),
+        ({"legal_name": "x", "city": "y"}, "legal_name = E'x\\x1fy', city = NULL"),
+        ({"legal_name": "x", "city": "y"}, "legal_name = 'xy', city = ''"),
+        ({"legal_name": None, "city": None}, "legal_name = ''"),
+        ({"legal_name": None, "city": None}, "legal_name = NULL, city = ''"),
+        ({"legal_name": None, "city": "y"}, "legal_name = E'\\x1f', city = 'y'"),
+        ({"legal_name": None, "city": "y"}, "legal_name = '', city = E'y\\x1f'"),
+        ({"legal_name": None, "city": "1"}, "legal_name = '', city = '1'"),
+    ],
+)
+def test_texts_that_are_alike_when_put_together_are_told_apart(
+    warehouse: PostgresWarehouse, record: dict[str, str | None], by_hand: str
+) -> None:
+    both = [{**ANN, "legal_name": "Acme", "city": "Rome"}, {**BOB, **record}]
+    warehouse.load(both)
+    before = warehouse.rows()
+    warehouse.do(f"UPDATE customers SET {by_hand} WHERE external_id = '2'")
+
+    assert fates(warehouse.load(both, nulls="overwrite")) == {"updated": 1, "unchanged": 1}
+    assert [row | {RUN: None} for row in warehouse.rows()] == [row | {RUN: None} for row in before]
+
+
+def test_no_text_that_is_put_together_with_others_is_empty_or_holds_a_control_character(
+    warehouse: PostgresWarehouse,
+) -> None:
+    put_together = [name for name in COLUMNS if name not in AS_GIVEN and COLUMNS[name] == pl.String()]
+    odd = ("", "\x1f", "a\x1fb", "\x1fa", "a\x1f", "US\x1f", "\x1fa@b.com", "a@b\x1f.com")
+    records = [
+        {"external_id": f"{field}{number}", "name": "Ann", field: value}
+        for field in put_together
+        for number, value in enumerate(odd)
+    ]
+    assert warehouse.load(records, max_rejects="100%").counts.created > len(put_together)
+
+    texts = {name: {row[name] for row in warehouse.rows()} - {None} for name in put_together}
+    assert not {
+        name: found for name, found in texts.items() if any(not text.isprintable() or not text for text in found)
+    }
 
 
 def test_nulls_keep_or_erase(warehouse: PostgresWarehouse) -> None:
@@ -738,6 +796,7 @@ def test_a_server_that_takes_no_writes_is_told(warehouse: PostgresWarehouse) -> 
     warehouse.do(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     # A session may lift that itself, so this is no obstacle; a standby is, and says so with the same code.
     assert fates(warehouse.load([BOB])) == {"created": 1}
+    warehouse.do("SET default_transaction_read_only = off", f"ALTER DATABASE {name} RESET ALL")
 
 
 # Others at the same table ----------------------------------------------------------------------------------------
