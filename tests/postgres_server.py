@@ -331,6 +331,7 @@ def _emptied(database: Database) -> bool:
     schemas = "SELECT quote_ident(nspname) AS name FROM pg_namespace WHERE nspname !~ '^pg_|^information_schema$'"
     names = ", ".join(row["name"] for row in database.rows(schemas))
     database.do(
+        "SET default_transaction_read_only = off",
         "SET client_min_messages = warning",
         *([f"DROP SCHEMA {names} CASCADE"] if names else []),
         "CREATE SCHEMA public AUTHORIZATION pg_database_owner",
