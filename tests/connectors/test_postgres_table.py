@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import psycopg
 import pytest
+from postgres_runs import left_behind
 from postgres_server import Database, Server
 from warehouse import PostgresWarehouse, Warehouse, fates, plan, rejects
 
@@ -370,10 +371,7 @@ def test_a_gate_leaves_nothing_behind(warehouse: PostgresWarehouse) -> None:
 
     with pytest.raises(GateClosed):
         warehouse.load([ANN], mode="mirror", max_deletes="0")
-    assert (
-        warehouse.rows("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
-        == []
-    )
+    assert left_behind(warehouse.database) == []
     assert len(warehouse.rows(f"SELECT 1 FROM {LEDGER}")) == 1
 
 

@@ -249,7 +249,7 @@ def test_a_key_that_stops_to_be_good(account: Open, warehouse: Warehouse) -> Non
 
     said = refused(warehouse, there, Refused)
     assert "401" in said
-    assert "tranship resume" in said
+    assert "What has come is kept" in said
 
 
 def test_no_key(account: Open, provider: str, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
