@@ -52,14 +52,19 @@ class Normalised:
 
 def customers(wire: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Normalised:
     """Normalise one batch: every column of `schemas.customer.COLUMNS`, row order kept."""
+    typed = {
+        field: wire[column]
+        for column, field in columns.fields.items()
+        if field not in columns.defaults and _is_taken_as_it_is(field, wire[column].dtype)
+    }
     texts = {
         field: _with_default(as_text(wire[column]), columns.defaults.get(field))
         for column, field in columns.fields.items()
+        if field not in typed
     }
     for field, value in columns.defaults.items():
         if field not in texts:
             texts[field] = pl.repeat(value, wire.height, dtype=pl.String, eager=True)
-    typed = {field: wire[column] for column, field in columns.fields.items()}
     done: dict[str, Column] = {}
     unreadable, warnings = [no_reasons()], [no_reasons()]
 
@@ -76,24 +81,22 @@ def customers(wire: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Nor
         done["phone"], unread = phone(texts["phone"], done.get("country"))
         warnings.append(reasons(unread.arg_true(), "phone.unreadable"))
     for field in INSTANTS:
-        if field in texts:
-            given = typed.get(field)
-            if given is not None and given.dtype.is_temporal() and field not in columns.defaults:
-                done[field], faults = _instants_of(given, field, spelling)
-            else:
-                done[field], faults = instant(texts[field], field, spelling)
+        if field in typed:
+            done[field], faults = _instants_of(typed[field], field, spelling)
+            unreadable.append(faults)
+        elif field in texts:
+            done[field], faults = instant(texts[field], field, spelling)
             unreadable.append(faults)
     if "net_terms" in texts:
         done["net_terms"] = net_terms(texts["net_terms"])
         unreadable.append(_lost(texts["net_terms"], done["net_terms"], "net_terms.unreadable"))
     for field in LISTS:
-        if field in texts:
-            given, is_email = typed.get(field), field == "invoice_cc_emails"
-            if given is not None and given.dtype == pl.List(pl.String) and field not in columns.defaults:
-                done[field] = _tidy_items(given, lower=is_email)
-            else:
-                done[field] = text_list(texts[field], lower=is_email, numbers=not is_email)
-                unreadable.append(_lost_list(texts[field], done[field], f"{field}.unreadable"))
+        is_email = field == "invoice_cc_emails"
+        if field in typed:
+            done[field] = _tidy_items(typed[field], lower=is_email)
+        elif field in texts:
+            done[field] = text_list(texts[field], lower=is_email, numbers=not is_email)
+            unreadable.append(_lost_list(texts[field], done[field], f"{field}.unreadable"))
     own = texts.get("metadata")
     if own is not None:
         own, bad = json_object(own)
@@ -111,6 +114,11 @@ def customers(wire: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Nor
         ]
     )
     return Normalised(records, email_blocked, pl.concat(unreadable), pl.concat(warnings))
+
+
+def _is_taken_as_it_is(field: str, dtype: pl.DataType) -> bool:
+    """Whether a column has its type already, and is not read from text."""
+    return (field in INSTANTS and dtype.is_temporal()) or (field in LISTS and dtype == pl.List(pl.String))
 
 
 # Wire → text -----------------------------------------------------------------------------------------------------
@@ -601,7 +609,9 @@ def _instants_of(given: Column, field: str, spelling: Spelling) -> tuple[Column,
         read = micros.dt.convert_time_zone("UTC") if given.dtype.time_zone else _in_utc(micros, spelling)
     else:
         read = pl.repeat(None, len(given), dtype=INSTANT, eager=True)
-    return _within_calendar(read), _lost(given.cast(pl.String, strict=False), read, f"{field}.unreadable")
+    lost = (read.is_null() & given.is_not_null()).arg_true()
+    faults = reasons(lost, f"{field}.unreadable", given.gather(lost).cast(pl.String, strict=False))
+    return _within_calendar(read), faults
 
 
 def _within_calendar(read: Column) -> Column:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 
 import polars as pl
 import pytest
@@ -178,6 +178,31 @@ def test_each_row_of_a_mixed_column_keeps_its_place():
 )
 def test_typed_values_as_text(values, text):
     assert normalise.as_text(values).to_list()[0].startswith(text)
+
+
+def test_columns_that_have_their_type_are_taken_as_they_are():
+    wire = pl.DataFrame(
+        {
+            "id": ["1", "2", "3"],
+            # On that night the clock has no half past two.
+            "since": [datetime(2024, 3, 31, 2, 30), datetime(2024, 1, 1), None],
+            "at": [None, time(1), None],
+            "names": [["a ", "a"], [], None],
+        }
+    )
+    fields = {"id": "external_id", "since": "created_at", "at": "updated_at", "names": "aliases"}
+
+    done = normalise.customers(wire, ColumnMap(fields, (), {}), Spelling("Europe/Berlin"))
+    filled = normalise.customers(wire, ColumnMap(fields, (), {"created_at": "2020-01-01"}), Spelling())
+
+    assert done.records["created_at"].to_list() == [None, datetime(2023, 12, 31, 23, tzinfo=UTC), None]
+    assert done.records["updated_at"].to_list() == [None, None, None]
+    assert done.records["aliases"].to_list() == [["a"], None, None]
+    assert done.unreadable.rows() == [
+        (0, "created_at.unreadable", "2024-03-31 02:30:00.000000"),
+        (1, "updated_at.unreadable", "01:00:00"),
+    ]
+    assert filled.records["created_at"].to_list()[2] == datetime(2020, 1, 1, tzinfo=UTC)
 
 
 # Phones against the reference -----------------------------------------------------------------------------------------
