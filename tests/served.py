@@ -132,5 +132,6 @@ def as_json(value: Any, status: int = 200, **headers: str) -> web.Response:
 
 
 def complete(body: bytes, kind: str = "application/json") -> bytes:
-    """An HTTP answer as bytes."""
-    return b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (kind.encode(), len(body), body)
+    """An HTTP answer as bytes, the last one of its connection."""
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
+    return head % (kind.encode(), len(body)) + body
