@@ -71,7 +71,7 @@ bench-postgres: $(VENV)/dev.stamp  ## Time it into Postgres beside a hand-writte
 bench-api: $(VENV)/dev.stamp  ## Time reading from a paged API beside a bare script (ARGS="--peers dlt")
 	$(BIN)/python benchmarks/bench_api.py $(ARGS)
 
-chaos: $(VENV)/dev.stamp  ## Kill writes to each provider at a hundred random moments, in bad weather (takes an hour)
+chaos: $(VENV)/dev.stamp  ## Kill writes to each provider at a hundred random moments, in bad weather (takes five minutes)
 	TRANSHIP_CHAOS=100 $(BIN)/python -m pytest --verbosity=1 tests/test_one_effect.py $(ARGS)
 
 lock: $(VENV)/lock.stamp  ## Write requirements/ anew from pyproject.toml (with Python 3.11 on Linux)
