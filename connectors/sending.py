@@ -797,6 +797,3 @@ def _between(now: Any, found: Any, wanted: Any) -> bool:
     return all(
         same(now.get(key), found.get(key)) or same(now.get(key), wanted.get(key)) for key in {**now, **found, **wanted}
     )
-
-
-# How many at the same time -------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,3 +67,7 @@ class Account:
 def opened(start: Start, provider: str, **options: Any) -> Account:
     """An account at a sandbox; `options` are those of `sandboxes`."""
     return Account(provider, start(provider, **options))
+
+
+Open = Callable[..., Account]
+"""What the fixture `account` gives."""

@@ -7,13 +7,14 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from postgres_server import Database, GivenServer, Server, UnavailableError, installations
 
 if TYPE_CHECKING:
+    from accounts import Account, Open
     from sandboxes import Start
 
 # Everyday the examples are the same ones, so that a change is judged by what it changes; with more of them, or long
@@ -53,6 +54,22 @@ def sandbox() -> Iterator[Start]:
 
     with sandboxes() as start:
         yield start
+
+
+@pytest.fixture
+def account(sandbox: Start, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """`account("metronome", seed=10)`: an account in a sandbox of its own, empty without `seed`, its key in the
+    environment.
+    """
+    from accounts import opened
+
+    def start(provider: str, **options: Any) -> Account:
+        made = opened(sandbox, provider, **options)
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        return made
+
+    return start
 
 
 @pytest.fixture(scope="session")

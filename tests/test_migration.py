@@ -9,15 +9,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
-from accounts import PROVIDERS, Account, opened
+from accounts import PROVIDERS, Account, Open
 from moving import moved, writes
-from sandboxes import Start
 
 from connectors import registry
 from pipelines import run as flow
@@ -26,21 +23,6 @@ CUSTOMERS = int(os.environ.get("TRANSHIP_MIGRATION", "60"))
 
 PAIRS = [*(itertools.permutations if "TRANSHIP_MIGRATION" in os.environ else itertools.combinations)(PROVIDERS, 2)]
 """There and back, a pair in one order goes both ways."""
-
-Open = Callable[..., Account]
-
-
-@pytest.fixture
-def account(sandbox: Start, monkeypatch: pytest.MonkeyPatch) -> Open:
-    """`account("metronome", seed=10)`: a sandbox, its key in the environment."""
-
-    def start(provider: str, **options: Any) -> Account:
-        made = opened(sandbox, provider, **options)
-        for name, value in made.environment.items():
-            monkeypatch.setenv(name, value)
-        return made
-
-    return start
 
 
 def customers(folder: Path, account: Account) -> pl.DataFrame:

@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import moving
 import polars as pl
 import pytest
-from accounts import PROVIDERS, Account, opened
+from accounts import PROVIDERS, Account, Open
 from moving import customer, moved, wire_of, written
-from sandboxes import Start
 
 from pipelines import cli
 
 COUNT = 24
 
 
-@pytest.fixture
-def account(sandbox: Start, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Account]:
-    """`account("metronome")`: an empty account, its key in the environment."""
+@pytest.fixture(autouse=True)
+def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     moving.hurry(monkeypatch.setattr)
-
-    def start(provider: str) -> Account:
-        made = opened(sandbox, provider)
-        for name, value in made.environment.items():
-            monkeypatch.setenv(name, value)
-        return made
-
-    return start
 
 
 def by_id(there: Account) -> dict[str, dict[str, Any]]:
@@ -82,7 +71,7 @@ def differences(found: dict[str, Any]) -> set[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_exactly_what_was_changed_silently_is_found(
-    provider: str, account: Callable[[str], Account], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    provider: str, account: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = account(provider)
     source = written(tmp_path / "ours.csv", [customer(at) for at in range(COUNT)])
@@ -113,7 +102,7 @@ def test_exactly_what_was_changed_silently_is_found(
 
 
 def test_two_addresses_are_compared_as_a_run_is(
-    account: Callable[[str], Account], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    account: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = account("metrifox")
     source = written(tmp_path / "ours.csv", [customer(at) for at in range(6)])
@@ -125,9 +114,7 @@ def test_two_addresses_are_compared_as_a_run_is(
     assert differences(found) == {("different", "cus_00004", "city", "Köln", "Unknown")}
 
 
-def test_metadata_of_others_is_no_difference(
-    account: Callable[[str], Account], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_metadata_of_others_is_no_difference(account: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     there = account("marginfront")
     source = written(tmp_path / "ours.csv", [customer(at) for at in range(3)])
     moved(tmp_path, source, there)
@@ -136,9 +123,7 @@ def test_metadata_of_others_is_no_difference(
     assert verified(tmp_path, capsys, "last")[0] == 0
 
 
-def test_verifying_writes_to_neither_side(
-    account: Callable[[str], Account], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verifying_writes_to_neither_side(account: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     there = account("metrifox")
     source = written(tmp_path / "ours.csv", [customer(at) for at in range(3)])
     there.sandbox.record()

@@ -9,16 +9,14 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import moving
 import polars as pl
 import pytest
-from accounts import Account, opened
+from accounts import Account, Open
 from moving import customer, given, held, moved, outcomes, planned, settable, writes, written
-from sandboxes import Start
 
 from connectors import account as module
 from connectors.account import laid_over
@@ -26,22 +24,12 @@ from connectors.errors import ConfigError, GateClosed, Interrupted
 from pipelines import cli
 from pipelines import run as flow
 
-Open = Callable[..., Account]
 FINAL = {"mode": "mirror", "max_deletes": "100%", "remove_for_good": True}
 
 
-@pytest.fixture
-def account(sandbox: Start, monkeypatch: pytest.MonkeyPatch) -> Open:
-    """`account("metronome")`: an empty account, its key in the environment."""
+@pytest.fixture(autouse=True)
+def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     moving.hurry(monkeypatch.setattr)
-
-    def start(provider: str, **options: Any) -> Account:
-        made = opened(sandbox, provider, **options)
-        for name, value in made.environment.items():
-            monkeypatch.setenv(name, value)
-        return made
-
-    return start
 
 
 def file(folder: Path, *customers: dict[str, Any], name: str = "ours.csv") -> Path:
