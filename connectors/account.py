@@ -47,10 +47,11 @@ CROSSWALK: Final = pa.schema(
     (name, pa.string())
     for name in (
         *("source_provider", "source_id", "external_id", "email"),
-        *("destination_provider", "destination_id", "action", "run"),
+        *("destination_provider", "destination_id", "action", "run", "updated_at"),
     )
 )
-"""Who is who: one row for each customer that a run has created, updated or found unchanged."""
+"""Who is who: one row for each customer that a run has created, updated or found unchanged or newer, with the source's
+`updated_at` (ISO 8601). Those of earlier versions lack that."""
 
 
 class AccountTable:
@@ -144,9 +145,10 @@ class AccountTable:
             run.execute(
                 "COPY ("
                 f"SELECT row, action, outcome, reason, provider_id FROM read_parquet({sent}) UNION ALL "
-                "SELECT p.row, p.action, CASE WHEN p.action = 'unchanged' THEN 'unchanged' ELSE 'refused' END, "
-                f"p.reason, t.own_id FROM read_parquet({literal(plan.rows)}) p "
-                f"LEFT JOIN read_parquet({targets}) t ON t.row = p.row WHERE p.action IN ('unchanged', 'refused') "
+                "SELECT p.row, p.action, CASE p.action WHEN 'unchanged' THEN 'unchanged' WHEN 'stale' THEN 'older' "
+                f"ELSE 'refused' END, p.reason, t.own_id FROM read_parquet({literal(plan.rows)}) p "
+                f"LEFT JOIN read_parquet({targets}) t ON t.row = p.row "
+                "WHERE p.action IN ('unchanged', 'stale', 'refused') "
                 f") TO {literal(files['outcomes'])} (FORMAT parquet, ROW_GROUP_SIZE {_BATCH})"
             ).fetchall()
             with pq.ParquetWriter(whole, CROSSWALK) as crosswalk:
@@ -154,9 +156,10 @@ class AccountTable:
                     found = run.sql(
                         "SELECT s.provider AS source_provider, s.provider_id AS source_id, s.external_id, s.email, "
                         f"{literal(self._api.name)} AS destination_provider, o.provider_id AS destination_id, "
-                        f"o.action, {literal(load.run_id)} AS run "
+                        f"o.action, {literal(load.run_id)} AS run, "
+                        "strftime(s.updated_at, '%Y-%m-%dT%H:%M:%S.%fZ') AS updated_at "
                         f"FROM read_parquet({literal(files['outcomes'])}) o JOIN _survivors s ON s._row = o.row "
-                        "WHERE o.outcome IN ('done', 'unchanged') AND o.provider_id IS NOT NULL "
+                        "WHERE o.outcome IN ('done', 'unchanged', 'older') AND o.provider_id IS NOT NULL "
                         f"AND {some} ORDER BY o.row"
                     )
                     crosswalk.write_table(found.to_arrow_table().cast(CROSSWALK))
@@ -229,8 +232,9 @@ class AccountTable:
         if history:
             run.execute(
                 f"UPDATE there SET {quoted(RUN)} = 'earlier' WHERE own_id IN (SELECT destination_id "
-                f"FROM read_parquet([{_listed(history)}]) WHERE action IN ('create', 'update'))"
+                f"FROM read_parquet([{_listed(history)}], union_by_name = true) WHERE action IN ('create', 'update'))"
             ).fetchall()
+        self._see_written(run, history)
         if load.crosswalk is not None:
             self._see_crosswalk(run, load.crosswalk)
             see_survivors(run, load)
@@ -246,6 +250,26 @@ class AccountTable:
                 "WHERE c.destination_id NOT IN (SELECT destination_id FROM by_source)"
                 ") GROUP BY 1 HAVING count(*) = 1) k WHERE k.destination_id = own_id"
             ).fetchall()
+
+    def _see_written(self, run: duckdb.DuckDBPyConnection, history: Sequence[Path]) -> None:
+        """Make `_written`: the source's `updated_at` of what was last written to each customer. A later run that found the
+        customer unchanged has shown that this is also how it was then: a later time of such a run counts.
+        """
+        run.execute("CREATE TEMP TABLE _written (customer VARCHAR, updated_at TIMESTAMPTZ)").fetchall()
+        timed = [file for file in history if "updated_at" in pq.read_schema(file).names]
+        if not timed:
+            return
+        run.register("runs", pl.DataFrame({"file": map(str, timed)}).with_row_index("age").to_arrow())
+        run.execute(
+            "INSERT INTO _written WITH known AS (SELECT destination_id, action, r.age, "
+            "TRY_CAST(c.updated_at AS TIMESTAMPTZ) AS time "
+            f"FROM read_parquet([{_listed(timed)}], filename = true) c JOIN runs r ON r.file = c.filename "
+            "WHERE action IN ('create', 'update', 'unchanged') AND time IS NOT NULL), "
+            "last AS (SELECT destination_id, min(age) AS age FROM known WHERE action <> 'unchanged' GROUP BY 1) "
+            "SELECT k.destination_id, max(k.time) FROM known k LEFT JOIN last l ON l.destination_id = k.destination_id "
+            "WHERE l.age IS NULL OR k.age <= l.age GROUP BY 1"
+        ).fetchall()
+        run.unregister("runs")
 
     def _see_crosswalk(self, run: duckdb.DuckDBPyConnection, file: Path) -> None:
         reader = "read_parquet" if file.suffix == ".parquet" else "read_csv"
@@ -266,34 +290,29 @@ class AccountTable:
     def _compare(self, run: duckdb.DuckDBPyConnection, load: Load, notes: tuple[str, ...]) -> Plan:
         rows = load.workspace / "plan.parquet"
         target = self._target()
-        plan = Classifier(run, _Held(run, load, self._merged), target, load).plan(rows, notes)
+        classifier = Classifier(run, _Held(run, load, self._merged), target, load)
+        classifier.compare()
         self._refuse_locked(run)
         self._refuse_immutable(run)
         self._refuse_unread(run)
         self._refuse_exchanges(run)
         (load.workspace / "requests").mkdir(mode=0o700, exist_ok=True)
-        self._write_requests(run, load)
-        run.execute(
-            f"COPY (SELECT row, action, reason, changed FROM _plan ORDER BY row) TO {literal(rows)} (FORMAT parquet)"
-        ).fetchall()
+        numbers = counter()
+        self._write_requests(run, load, numbers)
+        plan = classifier.settle(rows, notes, "ORDER BY row")
+        self._write_removals(run, load, numbers)
         run.execute(
             "COPY (SELECT p.row, h.own_id FROM _plan p JOIN held h ON h.target = p.target "
-            "WHERE p.action IN ('update', 'unchanged')) "
+            "WHERE p.action IN ('update', 'unchanged', 'stale')) "
             f"TO {literal(load.workspace / 'targets.parquet')} (FORMAT parquet)"
         ).fetchall()
-        counts = dict.fromkeys(("create", "update", "unchanged", "refused", "ambiguous"), 0)
-        counts |= dict(run.execute("SELECT action, count(*) FROM _plan GROUP BY action").fetchall())
-        changed = run.execute("SELECT f, count(*) FROM (SELECT unnest(changed) AS f FROM _plan) GROUP BY f").fetchall()
-        notes = (*notes, *self._told(load, counts, plan.counts["delete"]))
-        return dataclasses.replace(
-            plan, notes=notes, counts={**counts, "delete": plan.counts["delete"]}, changed_fields=dict(sorted(changed))
-        )
+        return dataclasses.replace(plan, notes=(*notes, *self._told(load, plan.counts)))
 
-    def _told(self, load: Load, counts: Mapping[str, int], deletes: int) -> Iterator[str]:
+    def _told(self, load: Load, counts: Mapping[str, int]) -> Iterator[str]:
         """What a person should know of the plan: how much there is to do, and what has no place of its own."""
         wire, verbs = self._api.wire, self._verbs(self._address)
         bulk, looks = verbs.bulk, verbs.looks
-        creates, updates = counts["create"], counts["update"]
+        creates, updates, deletes = counts["create"], counts["update"], counts["delete"]
         together = bulk.size if bulk else 1
         writes = math.ceil(creates / together) + deletes
         writes += math.ceil(updates / together) if bulk and bulk.changes else updates
@@ -329,6 +348,7 @@ class AccountTable:
             required=(),
             unique=("external_id", *self._api.unique),
             found_by=("_known_id", "_known_email"),
+            written="t.own_id",
         )
 
     def _refuse_locked(self, run: duckdb.DuckDBPyConnection) -> None:
@@ -375,11 +395,10 @@ class AccountTable:
             "AND NOT list_has_all(changed, h.unread)"
         ).fetchall()
 
-    def _write_requests(self, run: duckdb.DuckDBPyConnection, load: Load) -> None:
+    def _write_requests(self, run: duckdb.DuckDBPyConnection, load: Load, numbers: Iterator[int]) -> None:
         """The customers to create and to change, as the provider's JSON; what it would refuse goes back to the plan."""
         told = {one.name: self._address.options.get("source", "") for one in self._api.wire.fields if one.told}
         refused: list[pl.DataFrame] = []
-        numbers = counter()
         for some in _by_and_by(run, load, _see_survivors):
             batch = run.sql(_wanted(load, some)).pl()
             customers = batch.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
@@ -395,6 +414,16 @@ class AccountTable:
                 found="raw",
             ).filter(pl.col("wanted").is_not_null())
             _write(requests, load.workspace, next(numbers))
+        if any(frame.height for frame in refused):
+            run.register("refused", pl.concat(refused).to_arrow())
+            run.execute(
+                "UPDATE _plan SET action = 'refused', reason = r.reason, changed = NULL FROM refused r "
+                "WHERE _plan.row = r.row"
+            ).fetchall()
+            run.unregister("refused")
+
+    def _write_removals(self, run: duckdb.DuckDBPyConnection, load: Load, numbers: Iterator[int]) -> None:
+        """The customers that mirror removes."""
         gone = (
             "SELECT h.target, h.own_id, h.external_id, h.email, h.raw FROM held h JOIN _gone g ON g.target = h.target"
         )
@@ -409,13 +438,6 @@ class AccountTable:
                 found="raw",
             )
             _write(requests, load.workspace, next(numbers))
-        if any(frame.height for frame in refused):
-            run.register("refused", pl.concat(refused).to_arrow())
-            run.execute(
-                "UPDATE _plan SET action = 'refused', reason = r.reason, changed = NULL FROM refused r "
-                "WHERE _plan.row = r.row"
-            ).fetchall()
-            run.unregister("refused")
 
 
 _TYPES: Final = {**TYPE_OF, "metadata": "VARCHAR"}
@@ -434,8 +456,8 @@ class _Held:
     def see_survivors(self) -> None:
         _see_survivors(self._run, self._load)
 
-    def see_table(self, select: str) -> None:
-        self._run.execute(f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM held t").fetchall()
+    def see_table(self, select: str, joined: str) -> None:
+        self._run.execute(f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM held t {joined}").fetchall()
 
     def undecided(self) -> str:
         """Metadata of the source is laid over what is there, key by key: what others have put there stays."""
@@ -524,6 +546,8 @@ def _counts(came: Counter[tuple[str, str]], plan: Plan) -> dict[str, int]:
         **{action: came[action, "done"] for action in ("create", "update", "delete")},
         **fates,
         "refused": plan.counts["refused"] + fates["refused"],
+        "stale": plan.counts.get("stale", 0) + fates["stale"],
+        "moved": fates["stale"],
         "deletes_left": came["delete", "left"],
     }
 
@@ -619,4 +643,5 @@ def _facts_of(plan: Plan) -> dict[str, Any]:
 
 
 def _plan_of(facts: Mapping[str, Any], workspace: Path) -> Plan:
-    return Plan(**{**facts, "rows": workspace / facts["rows"], "notes": tuple(facts["notes"])})
+    several = {name: tuple(facts.get(name, ())) for name in ("notes", "unidentified")}
+    return Plan(**{**facts, **several, "rows": workspace / facts["rows"]})

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import duckdb
 
@@ -22,6 +22,7 @@ from connectors.customer_table import (
     Stored,
     Target,
     id_or_email,
+    key_of,
     literal,
     new_key,
     quoted,
@@ -39,8 +40,10 @@ class Held(Protocol):
         """Make `_survivors`: the survivors in their columns, and in `_as_<field>` what only the server knows."""
         ...
 
-    def see_table(self, select: str) -> None:
-        """Make `_table`, a view or table of `SELECT {select} FROM <the table> t`; what is packed comes as its pack."""
+    def see_table(self, select: str, joined: str) -> None:
+        """Make `_table`, a view or table of `SELECT {select} FROM <the table> t {joined}`; what is packed comes as its
+        pack.
+        """
         ...
 
     def undecided(self) -> str:
@@ -100,8 +103,34 @@ def plan_fresh(
         f"TO {literal(rows)} (FORMAT parquet)"
     ).fetchall()
     found = run.execute(f"SELECT action, count(*) FROM read_parquet({literal(rows)}) GROUP BY action").fetchall()
-    counts = dict.fromkeys(("create", "update", "unchanged", "refused", "ambiguous", "delete"), 0)
-    return Plan(rows, {**counts, **dict(found)}, notes=notes)
+    stale_file(load).unlink(missing_ok=True)
+    return Plan(rows, {**dict.fromkeys((*ACTIONS, "delete"), 0), **dict(found)}, notes=notes)
+
+
+ACTIONS: Final = ("create", "update", "unchanged", "stale", "refused", "ambiguous")
+OLDER: Final = "older"
+"""Why a record is stale, or refused."""
+_ENDLESS: Final = "TIMESTAMPTZ '9999-12-31'"
+_NAMED: Final = 3
+
+
+def stale_file(load: Load) -> Path:
+    """The records that are older than what they would change: source, line, external_id, email, updated_at,
+    destination_updated_at. There is none if there are no such records."""
+    return load.workspace / "stale.parquet"
+
+
+def see_wrote(run: duckdb.DuckDBPyConnection, target: Target, load: Load) -> None:
+    """Make `_wrote`: what `_written` becomes for each customer whom `_plan` creates or updates. Before the write."""
+    known = f"coalesce({target.wanted_id}, t.id)" if target.by_id else "NULL::VARCHAR"
+    time = "s.updated_at" if load.overwrite_nulls else "coalesce(s.updated_at, w.updated_at)"
+    run.execute(
+        "CREATE OR REPLACE TEMP TABLE _wrote AS SELECT customer, any_value(time) AS updated_at FROM ("
+        f"SELECT k.customer, {time} AS time FROM (SELECT p.row, {key_of(known, 'coalesce(s.email, t.mail)')} AS customer "
+        "FROM _plan p JOIN _survivors s ON s._row = p.row LEFT JOIN _table t ON t.target = p.target "
+        "WHERE p.action IN ('create', 'update')) k JOIN _survivors s ON s._row = k.row "
+        "LEFT JOIN _written w ON w.customer = k.customer) WHERE customer IS NOT NULL GROUP BY customer"
+    ).fetchall()
 
 
 class Classifier:
@@ -113,16 +142,21 @@ class Classifier:
         self._run, self._held, self._target, self._load = run, held, target, load
         self._compared = [stored for stored in target.stored if stored.field in load.survivors.columns]
         alone = [stored for stored in self._compared if packed is None or stored not in packed.stored]
-        self._alike = [(stored.column, stored.value) for stored in alone]
-        self._alike += [(packed.column, packed.value)] if packed else []
+        self._alike = [self._pair(stored) for stored in alone]
+        self._alike += [(f"t.{quoted(packed.column)}", packed.value)] if packed else []
         self._looked_at = ""
+        self._existing = 0
 
     def plan(self, rows: Path, notes: tuple[str, ...]) -> Plan:
         """Decide on every survivor and write the plan to `rows`; `_plan` and `_gone` stay for the write."""
-        run = self._run
+        self.compare()
+        return self.settle(rows, notes)
+
+    def compare(self) -> None:
+        """Decide on every survivor, in `_plan`."""
         self._held.see_survivors()
         self._see_table()
-        existing = self._value("SELECT count(*) FROM _table")
+        self._existing = self._value("SELECT count(*) FROM _table")
         self._match_ids()
         self._match_emails()
         self._refuse_by_mode()
@@ -131,17 +165,22 @@ class Classifier:
         self._refuse_second_matches()
         self._compare()
         self._refuse_what_the_table_refuses()
-        self._find_gone()
+
+    def settle(self, rows: Path, notes: tuple[str, ...], order: str = "") -> Plan:
+        """Decide who is gone, now that all is refused that is to be, and write the plan to `rows`."""
+        run = self._run
+        withheld, unidentified = self._find_gone()
         if self._load.compare:
             self._write_found()
+        self._write_stale()
         run.execute(
-            f"COPY (SELECT row, action, reason, changed FROM _plan) TO {literal(rows)} (FORMAT parquet)"
+            f"COPY (SELECT row, action, reason, changed FROM _plan {order}) TO {literal(rows)} (FORMAT parquet)"
         ).fetchall()
-        counts = dict.fromkeys(("create", "update", "unchanged", "refused", "ambiguous"), 0)
+        counts = dict.fromkeys(ACTIONS, 0)
         counts |= dict(run.execute("SELECT action, count(*) FROM _plan GROUP BY action").fetchall())
         counts["delete"] = self._value("SELECT count(*) FROM _gone")
         changed = run.execute("SELECT f, count(*) FROM (SELECT unnest(changed) AS f FROM _plan) GROUP BY f").fetchall()
-        return Plan(rows, counts, dict(sorted(changed)), existing, notes)
+        return Plan(rows, counts, dict(sorted(changed)), self._existing, notes, withheld, unidentified)
 
     def _value(self, sql: str) -> int:
         return int(self._run.execute(sql).fetchall()[0][0])
@@ -155,13 +194,36 @@ class Classifier:
         target = self._target
         deleted = f"t.{quoted(DELETED)} IS NOT NULL" if target.bookkeeping else "false"
         ours = f"t.{quoted(RUN)} IS NOT NULL" if target.bookkeeping else "false"
-        hashed = ", ".join(f"t.{quoted(column)}" for column, _ in self._alike) or "0"
+        hashed = ", ".join(held for held, _ in self._alike) or "0"
         must_differ = "".join(f", t.{quoted(at)} AS {quoted(_held(at))}" for at in self._must_differ())
         self._held.see_table(
             f"{self._held.place} AS target, {target.known_id} AS id, {target.known_email} AS mail, "
             f"{id_or_email(target.known_id, target.known_email)} AS known, "
-            f"{deleted} AS deleted, {ours} AS ours, hash({hashed}) AS seen{must_differ}"
+            f"{deleted} AS deleted, {ours} AS ours, hash({hashed}) AS seen{must_differ}",
+            self._written if any(stored.field == "updated_at" for stored in self._compared) else "",
         )
+
+    @property
+    def _written(self) -> str:
+        """A join that gives each row `t`, as `w`, what this tool last wrote."""
+        return f"LEFT JOIN _written w ON w.customer = {self._target.written}" if self._target.written else ""
+
+    def _pair(self, stored: Stored) -> tuple[str, str]:
+        """What a row has of a field and what a survivor has of it, as SQL; they differ if the field does."""
+        held = f"t.{quoted(stored.column)}"
+        if stored.field == "updated_at" and self._target.written:
+            # What the table makes of the time is its own affair: what counts is what was written.
+            return f"CASE WHEN w.customer IS NOT NULL THEN w.updated_at ELSE {_instant(held)} END", "s.updated_at"
+        return held, stored.value
+
+    def _times(self) -> tuple[str, str] | None:
+        """`updated_at` of a survivor and of a row, as SQL; null where these cannot be compared."""
+        stored = self._target.column("updated_at")
+        if "updated_at" not in self._load.survivors.columns:
+            return None
+        if self._target.written:
+            return "s.updated_at", "w.updated_at"
+        return (_instant(stored.value), _instant(f"t.{quoted(stored.column)}")) if stored else None
 
     def _must_differ(self) -> dict[str, str]:
         """Column → the survivor's value for it, of each column in which no value may stand twice."""
@@ -320,24 +382,34 @@ class Classifier:
         if not self._value("SELECT count(*) FROM _plan WHERE action IS NULL") and not self._load.compare:
             return
         rows = self._looked_at = self._held.undecided()
-        differs = [
-            f"CASE WHEN {'' if stored.erasable(self._load) else f'{stored.value} IS NOT NULL AND '}"
-            f"{stored.value} IS DISTINCT FROM t.{quoted(stored.column)} THEN {literal(stored.field)} END"
-            for stored in self._compared
-        ]
+        differs = []
+        for stored in self._compared:
+            held, wanted = self._pair(stored)
+            filled = "" if stored.erasable(self._load) else f"{wanted} IS NOT NULL AND "
+            differs.append(f"CASE WHEN {filled}{wanted} IS DISTINCT FROM {held} THEN {literal(stored.field)} END")
+        times = self._times()
+        wanted_time, held_time = times or ("NULL", "NULL::TIMESTAMPTZ")
+        older = f"coalesce({wanted_time} < {held_time} AND {held_time} < {_ENDLESS}, false)" if times else "false"
         if self._target.bookkeeping:
             differs.append(f"CASE WHEN t.{quoted(DELETED)} IS NOT NULL THEN {literal(DELETED)} END")
         self._do(
             "CREATE OR REPLACE TEMP TABLE _differs AS SELECT p.row, "
-            f"list_filter([{', '.join(differs) or 'NULL::VARCHAR'}], lambda f: f IS NOT NULL) AS changed "
+            f"list_filter([{', '.join(differs) or 'NULL::VARCHAR'}], lambda f: f IS NOT NULL) AS changed, "
+            f"{older} AS older, {held_time} AS held_time "
             "FROM _plan p JOIN _survivors s ON s._row = p.row "
-            f"JOIN {rows} t ON {self._held.place} = p.target WHERE p.action IS NULL"
+            f"JOIN {rows} t ON {self._held.place} = p.target {self._written} WHERE p.action IS NULL"
         )
         self._do(
             "UPDATE _plan SET action = CASE WHEN len(d.changed) = 0 THEN 'unchanged' ELSE 'update' END, "
             "changed = CASE WHEN len(d.changed) > 0 THEN d.changed END "
             "FROM _differs d WHERE _plan.row = d.row"
         )
+        fate = {"skip": "stale", "refuse": "refused"}.get(self._load.older)
+        if fate and times:
+            self._do(
+                f"UPDATE _plan SET action = {literal(fate)}, reason = {literal(OLDER)}, changed = NULL "
+                "FROM _differs d WHERE _plan.row = d.row AND d.older AND action = 'update'"
+            )
 
     def _refuse_repeated(self) -> None:
         """Values that a unique column (or the key) has already, or that two survivors would bring: the first
@@ -385,14 +457,75 @@ class Classifier:
             f"TO {literal(self._load.workspace / 'extra.parquet')} (FORMAT parquet)"
         )
 
-    def _find_gone(self) -> None:
-        """What this tool wrote and the source no longer has. Rows that a record might have meant stay."""
-        gone = (
-            "ours AND NOT deleted AND target NOT IN (SELECT target FROM _plan WHERE target IS NOT NULL "
-            "UNION ALL SELECT target FROM _unsure)"
+    def _write_stale(self) -> None:
+        """The records that are older than what they would change, with both times."""
+        file = stale_file(self._load)
+        file.unlink(missing_ok=True)
+        if self._value(f"SELECT count(*) FROM _plan WHERE reason = {literal(OLDER)}"):
+            self._do(
+                "COPY (SELECT s._source AS source, s._line AS line, s.external_id, s.email, s.updated_at, "
+                "d.held_time AS destination_updated_at FROM _plan p JOIN _differs d ON d.row = p.row "
+                f"JOIN _survivors s ON s._row = p.row WHERE p.reason = {literal(OLDER)} ORDER BY source, line) "
+                f"TO {literal(file)} (FORMAT parquet)"
+            )
+
+    def _find_gone(self) -> tuple[int, tuple[str, ...]]:
+        """Make `_gone`: what this tool wrote and the source no longer has. Rows that a record might have meant stay, and
+        so do those that a rejected or refused record means. Where one of these could be anybody, all stay: how many,
+        and where the first of these records are.
+        """
+        if self._load.mode != "mirror":
+            self._do("CREATE OR REPLACE TEMP TABLE _gone (target BIGINT)")
+            return 0, ()
+        self._see_present()
+        # Small and capital letters may be the same to the table: then rather nobody is deleted.
+        known = (
+            "SELECT target FROM _plan WHERE target IS NOT NULL UNION ALL SELECT target FROM _unsure UNION ALL "
+            "SELECT t.target FROM _table t JOIN _present p ON lower(t.id) = lower(p.id) UNION ALL "
+            "SELECT t.target FROM _table t JOIN _present p ON t.mail = p.mail"
         )
-        condition = gone if self._load.mode == "mirror" else "false"
-        self._do(f"CREATE OR REPLACE TEMP TABLE _gone AS SELECT target FROM _table WHERE {condition}")
+        gone = self._do(
+            "CREATE OR REPLACE TEMP TABLE _gone AS SELECT target FROM _table "
+            f"WHERE ours AND NOT deleted AND target NOT IN ({known})"
+        )
+        if not gone:
+            return 0, ()
+        nobody = (
+            "FROM _present p WHERE NOT matched AND ((p.id IS NULL AND p.mail IS NULL) "
+            "OR (p.id_unusable AND NOT EXISTS (SELECT 1 FROM _table t WHERE t.mail = p.mail)) "
+            "OR (p.email_unusable AND NOT EXISTS (SELECT 1 FROM _table t WHERE lower(t.id) = lower(p.id)) "
+            "AND EXISTS (SELECT 1 FROM _gone g JOIN _table t ON t.target = g.target WHERE t.id IS NULL)))"
+        )
+        count = self._value(f"SELECT count(*) {nobody}")
+        if not count:
+            return 0, ()
+        first = self._run.execute(f"SELECT source, line {nobody} ORDER BY source, line LIMIT {_NAMED}").fetchall()
+        self._do("DELETE FROM _gone")
+        places = [f"{source}, line {line}" for source, line in first]
+        return gone, (*places, *([f"and {count - len(places):,} more"] if count > len(places) else []))
+
+    def _see_present(self) -> None:
+        """Make `_present`: the keys, as the table knows them, of all records that were read and are not written."""
+        target = self._target
+        known_id = target.wanted_id if target.by_id else "NULL::VARCHAR"
+        mail = "{}" if target.by_email else "NULL::VARCHAR"
+        blocked = mail.format("CASE WHEN NOT s._email_blocked THEN s.email END")
+        refused = (
+            f"SELECT s._source AS source, s._line AS line, {known_id} AS id, {blocked} AS mail, false AS id_unusable, "
+            "false AS email_unusable, p.target IS NOT NULL AS matched FROM _plan p JOIN _survivors s ON s._row = p.row "
+            "WHERE p.action IN ('refused', 'ambiguous')"
+        )
+        self._do(f"CREATE OR REPLACE TEMP TABLE _present AS {refused}")
+        if self._load.present:
+            files = ", ".join(map(literal, self._load.present))
+            self._do(
+                f"INSERT INTO _present SELECT source, line, {known_id}, {mail.format('s.email')}, id_unusable, "
+                f"email_unusable, false FROM read_parquet([{files}]) s"
+            )
+
+
+def _instant(value: str) -> str:
+    return f"TRY_CAST({value} AS TIMESTAMP WITH TIME ZONE)"
 
 
 def _held(column: str) -> str:

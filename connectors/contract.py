@@ -18,6 +18,7 @@ import pyarrow as pa
 from schemas.faults import BROKEN
 
 Mode = Literal["upsert", "insert", "update", "mirror"]
+Older = Literal["skip", "write", "refuse"]
 
 
 # Reading ---------------------------------------------------------------------------------------------------------
@@ -149,7 +150,8 @@ class Outcomes:
     """What a write came to, where that may be other than the plan: at a provider, which is written record by record."""
 
     counts: Mapping[str, int]
-    """As `Plan.counts`, and stale (moved since the plan), unknown (nobody knows what became of it), left (not yet)."""
+    """As `Plan.counts`, and moved (changed at the provider since the plan; stale has these, too), unknown (nobody knows
+    what became of it), left (not yet)."""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """Why records were refused, by the plan and by the provider."""
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -187,7 +189,13 @@ class Load:
     crosswalk: Path | None = None
     """At a provider: which customer there each record is known to be (a crosswalk of an earlier run)."""
     history: tuple[Path, ...] = ()
-    """Crosswalks of earlier runs of the same state directory: what this tool once wrote."""
+    """Crosswalks of earlier runs of the same state directory, newest first: what this tool once wrote."""
+    older: Older = "skip"
+    """What becomes of a record whose `updated_at` is earlier than that of what it would change."""
+    present: tuple[Path, ...] = ()
+    """Keys of records that were read and are not among the survivors, Parquet: source, line, external_id, email (null
+    where there is none that identifies a customer), id_unusable, email_unusable (one was given that cannot be used).
+    Mirror deletes none of these, and nobody if it cannot tell who one of them is."""
     remove_for_good: bool = False
     """Mirror may do at a provider what cannot be undone."""
     compare: bool = False
@@ -199,17 +207,22 @@ class Load:
 class Plan:
     """What would be done to each record.
 
-    `rows` is Parquet with `row` (u64), `action` (create, update, unchanged, refused, ambiguous), `reason` (null, or why
-    refused) and `changed` (list of fields, for updates). `existing` is the number of customers the destination held.
+    `rows` is Parquet with `row` (u64), `action` (create, update, unchanged, stale, refused, ambiguous), `reason` (null, or
+    why refused) and `changed` (list of fields, for updates). `existing` is the number of customers the destination held.
+    Beside it lies `stale.parquet` if records are older than what they would change.
     """
 
     rows: Path
     counts: Mapping[str, int]
-    """create, update, unchanged, refused, ambiguous, delete."""
+    """create, update, unchanged, stale, refused, ambiguous, delete."""
     changed_fields: Mapping[str, int] = field(default_factory=dict)
     existing: int = 0
     notes: tuple[str, ...] = ()
     """What the destination cannot hold, for people."""
+    withheld: int = 0
+    """Deletes that mirror leaves undone, since records that could not be identified may be these customers."""
+    unidentified: tuple[str, ...] = ()
+    """Where the first of those records are: `b.csv, line 3`."""
 
 
 class Table(Protocol):

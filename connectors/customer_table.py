@@ -1,6 +1,9 @@
 """What a table of customers is, in whichever database: its own columns, its ledger, and how a table that somebody else
 made is understood.
 
+Where a table sets `updated_at` by itself (a trigger, a default), that time says when a row was touched, by us too. What
+this tool last wrote is then kept beside the ledger, in `_tranship_written`.
+
 A table made here has `customer_key`, the columns of `schemas.customer.COLUMNS`, `_run_id` (the run that last
 wrote the row) and `_deleted_at` (when mirror found that the source no longer has the customer).
 
@@ -28,6 +31,7 @@ from schemas import columns as names
 from schemas.customer import COLUMNS, INSTANT, KEY, Customer
 
 LEDGER: Final = "_tranship_ledger"
+WRITTEN: Final = "_tranship_written"
 RUN, DELETED = "_run_id", "_deleted_at"
 
 _TYPES: Final = {
@@ -45,6 +49,8 @@ LEDGER_COUNTS: Final = (
     *("read", "rejected", "merged", "created"),
     *("updated", "unchanged", "refused", "deleted"),
 )
+LATER_COUNTS: Final = ("stale", "skipped")
+"""Counts that a ledger of an earlier version lacks."""
 COMMENTS: Final[dict[str, str]] = {
     KEY: "Given at first insert, never changed: the external id, or email: and the e-mail.",
     RUN: "The run that last wrote the row.",
@@ -210,6 +216,8 @@ class Target:
     unique: tuple[str, ...]
     found_by: tuple[str, str] | None = None
     """Columns with the external id and the e-mail by which a row is found, where these are not the stored ones."""
+    written: str | None = None
+    """The customer of a row in `_written`, as SQL, where the destination sets `updated_at` by itself."""
 
     def column(self, field: str) -> Stored | None:
         """Where a field is stored."""
@@ -245,6 +253,11 @@ class Target:
             return f"lower(t.{quoted(stored.column)}::VARCHAR)"
         key = f"t.{quoted(self.key or '')}::VARCHAR"
         return f"CASE WHEN starts_with({key}, 'email:') THEN substr({key}, 7) END" if self.key else "NULL::VARCHAR"
+
+    @property
+    def row_key(self) -> str:
+        """A row's customer, as `WRITTEN` names it, as SQL."""
+        return key_of(self.known_id, self.known_email)
 
     @property
     def by_id(self) -> bool:
@@ -323,10 +336,14 @@ def new_key(alias: str) -> str:
 
     An id that looks like such a key gets `id:` in front, so that no two customers ever share one.
     """
-    own = f"{alias}.external_id"
+    return key_of(f"{alias}.external_id", f"{alias}.email")
+
+
+def key_of(external_id: str, email: str) -> str:
+    """The same, of any id and e-mail, as SQL."""
     return (
-        f"CASE WHEN starts_with({own}, 'email:') OR starts_with({own}, 'id:') THEN 'id:' || {own} "
-        f"ELSE coalesce({own}, 'email:' || {alias}.email) END"
+        f"CASE WHEN starts_with({external_id}, 'email:') OR starts_with({external_id}, 'id:') "
+        f"THEN 'id:' || {external_id} ELSE coalesce({external_id}, 'email:' || {email}) END"
     )
 
 
@@ -352,4 +369,6 @@ def ledger_row(load: Load, plan: Plan, table: str) -> dict[str, Any]:
         "unchanged": counts["unchanged"],
         "refused": counts["refused"],
         "deleted": counts["delete"],
+        "stale": counts.get("stale", 0),
+        "skipped": load.ledger.get("skipped", 0),
     }

@@ -15,15 +15,17 @@ from typing import Any, Final
 
 import duckdb
 
-from connectors.classify import Classifier, plan_fresh, see_survivors
+from connectors.classify import Classifier, plan_fresh, see_survivors, see_wrote
 from connectors.contract import ArrowPart, Layout, Load, Plan
 from connectors.customer_table import (
     COMMENTS,
     DELETED,
+    LATER_COUNTS,
     LEDGER,
     LEDGER_COUNTS,
     RUN,
     TYPE_OF,
+    WRITTEN,
     Column,
     Target,
     decoded,
@@ -63,6 +65,11 @@ class Address:
     def ledger(self) -> str:
         """The ledger beside the table."""
         return f"{self.place}.{quoted(LEDGER)}"
+
+    @property
+    def written(self) -> str:
+        """The table beside it with what was last written."""
+        return f"{self.place}.{quoted(WRITTEN)}"
 
     @property
     def place(self) -> str:
@@ -235,6 +242,9 @@ class DuckDbTable:
                 columns = self._columns(run)
             self._target = target = self._recognise(run, columns)
             mirror_needs_bookkeeping(self._where, target, load)
+            if self._sets_the_time_itself(run, target):
+                self._target = target = replace(target, written=target.row_key)
+                self._see_written(run)
             return Classifier(run, _Held(run, self._address, load), target, load).plan(
                 rows, (*notes, *target.not_stored(load))
             )
@@ -254,6 +264,8 @@ class DuckDbTable:
                 self._insert(run, load, plan, self._recognise(run, self._columns(run)), everything=True)
             else:
                 see_survivors(run, load)
+                if self._target.written and "updated_at" in load.survivors.columns:
+                    self._write_written(run, load, self._target)
                 self._update(run, load, plan, self._target)
                 self._delete(run, load, plan)
                 everything = plan.counts["create"] == load.survivors.count
@@ -347,6 +359,40 @@ class DuckDbTable:
         single = (names for kind, names in rows if kind in ("UNIQUE", "PRIMARY KEY") and len(names) == 1)
         return tuple(dict.fromkeys(name for (name,) in single))
 
+    # Where the table sets `updated_at` by itself --------------------------------------------------------------
+
+    def _sets_the_time_itself(self, run: duckdb.DuckDBPyConnection, target: Target) -> bool:
+        at = target.column("updated_at")
+        if at is None:
+            return False
+        rows = self._look_up(run, "column_name, column_default IS NOT NULL", "duckdb_columns()", self._address.table)
+        # Also where something is kept from when there was a default: the times in the table are still those.
+        return dict(rows)[at.column] or self._see_written(run) > 0
+
+    def _see_written(self, run: duckdb.DuckDBPyConnection) -> int:
+        """Make `_written`, what was last written into the table; how many customers that are."""
+        run.execute("CREATE OR REPLACE TEMP TABLE _written (customer VARCHAR, updated_at TIMESTAMPTZ)").fetchall()
+        if not self._exists(run, WRITTEN):
+            return 0
+        found = run.execute(
+            f"INSERT INTO _written SELECT customer, updated_at FROM {self._address.written} WHERE table_name = ?",
+            [self._address.table.lower()],
+        ).fetchall()
+        return int(found[0][0])
+
+    def _write_written(self, run: duckdb.DuckDBPyConnection, load: Load, target: Target) -> None:
+        see_wrote(run, target, load)
+        run.execute(
+            f"CREATE TABLE IF NOT EXISTS {self._address.written} (table_name VARCHAR NOT NULL, "
+            "customer VARCHAR NOT NULL, updated_at TIMESTAMP WITH TIME ZONE)"
+        ).fetchall()
+        table = literal(self._address.table.lower())
+        run.execute(
+            f"DELETE FROM {self._address.written} WHERE table_name = {table} "
+            "AND customer IN (SELECT customer FROM _wrote)"
+        ).fetchall()
+        run.execute(f"INSERT INTO {self._address.written} SELECT {table}, customer, updated_at FROM _wrote").fetchall()
+
     # Writing ------------------------------------------------------------------------------------------------
 
     def _create(self, run: duckdb.DuckDBPyConnection) -> None:
@@ -408,13 +454,17 @@ class DuckDbTable:
         _as_planned("delete", done[0][0], plan)
 
     def _write_ledger(self, run: duckdb.DuckDBPyConnection, load: Load, plan: Plan) -> None:
-        counts = ", ".join(f"{name} BIGINT NOT NULL" for name in LEDGER_COUNTS)
+        counts = ", ".join(f"{name} BIGINT NOT NULL" for name in (*LEDGER_COUNTS, *LATER_COUNTS))
         run.execute(
             f"CREATE TABLE IF NOT EXISTS {self._address.ledger} (run_id VARCHAR PRIMARY KEY, "
             "table_name VARCHAR NOT NULL, source VARCHAR NOT NULL, mode VARCHAR NOT NULL, "
             "started_at TIMESTAMP WITH TIME ZONE NOT NULL, finished_at TIMESTAMP WITH TIME ZONE NOT NULL, "
             f"{counts})"
         ).fetchall()
+        known = {name for (name,) in self._look_up(run, "column_name", "duckdb_columns()", LEDGER)}
+        for name in LATER_COUNTS:
+            if name not in known:
+                run.execute(f"ALTER TABLE {self._address.ledger} ADD COLUMN {name} BIGINT DEFAULT 0").fetchall()
         row = ledger_row(load, plan, self._address.table)
         run.execute(
             f"INSERT INTO {self._address.ledger} ({', '.join(row)}, finished_at) "
@@ -434,8 +484,10 @@ class _Held:
     def see_survivors(self) -> None:
         see_survivors(self._run, self._load)
 
-    def see_table(self, select: str) -> None:
-        self._run.execute(f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM {self._name} t").fetchall()
+    def see_table(self, select: str, joined: str) -> None:
+        self._run.execute(
+            f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM {self._name} t {joined}"
+        ).fetchall()
 
     def undecided(self) -> str:
         return self._name

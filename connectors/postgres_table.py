@@ -23,15 +23,17 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateSchema, CreateTable, SetColumnComment, SetTableComment
 
-from connectors.classify import Classifier, Packed, plan_fresh, see_survivors
+from connectors.classify import Classifier, Packed, plan_fresh, see_survivors, see_wrote
 from connectors.contract import ArrowPart, Layout, Load, Plan
 from connectors.customer_table import (
     COMMENTS,
     DELETED,
+    LATER_COUNTS,
     LEDGER,
     LEDGER_COUNTS,
     RUN,
     TYPE_OF,
+    WRITTEN,
     Column,
     Stored,
     Target,
@@ -260,7 +262,7 @@ class PostgresSource:
             "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
             "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition "
             "AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
-            f"AND c.relname <> {literal(LEDGER)} AND has_table_privilege(c.oid, 'SELECT') "
+            f"AND c.relname NOT IN ({literal(LEDGER)}, {literal(WRITTEN)}) AND has_table_privilege(c.oid, 'SELECT') "
             f"ORDER BY 1, 2 LIMIT {_LISTED + 1}"
         )
         names = [f"{schema}.{table}" for schema, table in found[:_LISTED]]
@@ -388,8 +390,13 @@ class PostgresTable:
             columns = {name: kind.column() for name, kind in fillable.items()} | {name: _own(name) for name in added}
             target = _without_nul(understood(self._where, columns, _unique(wire, relation)))
             mirror_needs_bookkeeping(self._where, target, load)
-            self._work = _Work(wire, bench, load, relation, target, added, types)
             notes = (*(f"column {name} is added" for name in added), *target.not_stored(load))
+            written = _Written(wire, relation)
+            if written.is_needed(target):
+                target = replace(target, written=target.row_key)
+                written.see(bench)
+                notes = (*notes, *written.notes())
+            self._work = _Work(wire, bench, load, relation, target, added, types)
             held = _Held(self._work)
             return Classifier(bench, held, target, load, held.packed).plan(rows, notes)
         except duckdb.Error as error:
@@ -658,7 +665,7 @@ class _Held:
             _kept(bench, f"INSERT INTO _cast_{number} SELECT value, {stored} FROM _stream", told)
         wire.run("DROP TABLE pg_temp._tranship_values")
 
-    def see_table(self, select: str) -> None:
+    def see_table(self, select: str, joined: str) -> None:
         relation = self._existing
         packed = [at.at for at in self.packed.stored] if self.packed else []
         alone = [column for column in self._needed() if column not in packed]
@@ -667,7 +674,7 @@ class _Held:
             f"SELECT {relation.place_sent} AS ctid{self._columns(alone)}{pack} FROM {relation.name} t"
         )
         rows = self._typed(alone, {} if relation.parts else {"ctid": "('0x' || hex(ctid))::BIGINT"})
-        _kept(self._work.bench, f"CREATE OR REPLACE TEMP TABLE _table AS SELECT {select} FROM {rows} t", stream)
+        _kept(self._work.bench, f"CREATE OR REPLACE TEMP TABLE _table AS SELECT {select} FROM {rows} t {joined}", stream)
 
     def undecided(self) -> str:
         wire, relation = self._work.wire, self._existing
@@ -825,6 +832,94 @@ def _kept(bench: duckdb.DuckDBPyConnection, sql: str, stream: Any) -> None:
         bench.execute(sql).fetchall()
     finally:
         bench.unregister("_stream")
+
+
+# Where the table sets `updated_at` by itself ------------------------------------------------------------------
+
+
+class _Written:
+    """What this tool last wrote into a table whose `updated_at` a trigger, a rule, a default or a foreign server may set."""
+
+    def __init__(self, wire: Wire, relation: _Relation) -> None:
+        self._wire, self._relation = wire, relation
+        self._there = _find(wire, Address("", relation.schema, WRITTEN, None, ""), WRITTEN)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether anything was ever kept in this schema."""
+        return self._there is not None
+
+    def is_needed(self, target: Target) -> bool:
+        """Also where something is kept from when there was a trigger: the times in the table are still those."""
+        at = target.column("updated_at")
+        return at is not None and bool(self._sets_the_time(at.column) or (self._there and self._rows(" LIMIT 1")))
+
+    def _sets_the_time(self, column: str) -> bool:
+        relation = self._relation
+        parts = f"ARRAY[{', '.join(map(str, relation.parts or (relation.oid,)))}]::oid[]"
+        return bool(
+            self._wire.value(
+                "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger "
+                f"WHERE tgrelid = ANY({parts}) AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgtype & 20 <> 0) "
+                "OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite "
+                f"WHERE ev_class = {relation.oid} AND ev_type IN ('2', '3') AND ev_enabled IN ('O', 'A')) "
+                f"OR EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE oid = ANY({parts}) AND relkind = 'f') "
+                "OR EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
+                f"WHERE a.attrelid = {relation.oid} AND a.attname = {literal(column)} "
+                "AND (a.atthasdef OR t.typdefault IS NOT NULL))"
+            )
+        )
+
+    def _rows(self, limit: str) -> list[tuple[Any, ...]]:
+        return self._wire.rows(f"SELECT 1 FROM {self._name} WHERE table_name = {self._table}{limit}")
+
+    @property
+    def _name(self) -> str:
+        return f"{quoted(self._relation.schema)}.{quoted(WRITTEN)}"
+
+    @property
+    def _table(self) -> str:
+        return literal(self._relation.table)
+
+    def see(self, bench: duckdb.DuckDBPyConnection) -> None:
+        """Make `_written` for the comparison."""
+        bench.execute("CREATE OR REPLACE TEMP TABLE _written (customer VARCHAR, updated_at TIMESTAMPTZ)").fetchall()
+        if self._there:
+            stream = self._wire.stream(f"SELECT customer, updated_at FROM {self._name} WHERE table_name = {self._table}")
+            _kept(bench, "INSERT INTO _written SELECT customer, updated_at FROM _stream", stream)
+
+    def notes(self) -> Iterator[str]:
+        """What a person is told if nothing can be kept."""
+        if not self._can_be_kept():
+            yield (
+                f"the table may set updated_at by itself, and this user may not create or write {self._name}: records are "
+                "not compared with what was last written, so older ones are written, too"
+            )
+
+    def _can_be_kept(self) -> bool:
+        if self._there:
+            return all(
+                self._wire.value(f"SELECT has_table_privilege({self._there.oid}::oid, {literal(right)})")
+                for right in ("INSERT", "UPDATE")
+            )
+        return bool(self._wire.value(f"SELECT has_schema_privilege({literal(quoted(self._relation.schema))}, 'CREATE')"))
+
+    def write(self, bench: duckdb.DuckDBPyConnection, target: Target, load: Load) -> None:
+        """Keep what is being written."""
+        if not self._can_be_kept():
+            return
+        see_wrote(bench, target, load)
+        self._wire.run(
+            f"CREATE TABLE IF NOT EXISTS {self._name} (table_name text NOT NULL, customer text NOT NULL, "
+            "updated_at timestamptz, PRIMARY KEY (table_name, customer))"
+        )
+        _copied(self._wire, "_tranship_wrote", bench.sql("SELECT customer, updated_at FROM _wrote"))
+        self._wire.run(
+            f"INSERT INTO {self._name} (table_name, customer, updated_at) "
+            f"SELECT {self._table}, customer, updated_at FROM pg_temp._tranship_wrote "
+            "ON CONFLICT (table_name, customer) DO UPDATE SET updated_at = excluded.updated_at"
+        )
+        self._wire.run("DROP TABLE pg_temp._tranship_wrote")
 
 
 # What the database would refuse ------------------------------------------------------------------------------
@@ -1001,7 +1096,9 @@ class _Writer:
         relation = self._work.relation
         schema = relation.schema if relation else self._schema()
         ledger = _find(wire, Address("", schema, LEDGER, None, ""), LEDGER)
-        if relation is None or ledger is None:
+        keeps = self._work.target.written and "updated_at" in self._load.survivors.columns
+        written = _Written(wire, relation) if relation and keeps else None
+        if relation is None or ledger is None or (written and not written.is_there):
             # Two runs that make the same schema or ledger at once would stumble over each other.
             wire.rows(
                 f"SELECT pg_advisory_xact_lock(hashtextextended({literal(f'tranship ledger:{schema}')}, 0)) IS NULL"
@@ -1013,6 +1110,8 @@ class _Writer:
             for name in self._work.added:
                 kind = _sql_type(_kind_of(name))
                 wire.run(f"ALTER TABLE {relation.name} ADD COLUMN {quoted(name)} {kind}")
+            if written:
+                written.write(self._bench, self._work.target, self._load)
             self._update(relation)
             self._delete(relation)
         self._insert(relation)
@@ -1021,12 +1120,32 @@ class _Writer:
         if ledger is None:
             wire.run(_sql(CreateTable(_ledger_table(schema))))
         row = ledger_row(self._load, self._plan, self._address.table)
+        if ledger is not None:
+            self._extend_ledger(ledger, row)
         values = ", ".join(literal(str(value)) for value in row.values())
         wire.run(
             f"INSERT INTO {quoted(schema)}.{quoted(LEDGER)} ({', '.join(map(quoted, row))}, finished_at) "
             f"VALUES ({values}, clock_timestamp())"
         )
         wire.run("COMMIT")
+
+    def _extend_ledger(self, ledger: _Relation, row: dict[str, Any]) -> None:
+        """A ledger of an earlier version gets the counts that it lacks; only its owner can do that."""
+        lacking_counts = [name for name in LATER_COUNTS if name not in _types(self._wire, ledger)]
+        if not lacking_counts:
+            return
+        owner = f"(SELECT relowner FROM pg_catalog.pg_class WHERE oid = {ledger.oid})"
+        if self._wire.value(f"SELECT pg_has_role({owner}, 'USAGE')"):
+            added = ", ".join(f"ADD COLUMN IF NOT EXISTS {name} bigint NOT NULL DEFAULT 0" for name in lacking_counts)
+            self._wire.run(f"ALTER TABLE {ledger.name} {added}")
+            return
+        self._load.say(
+            f"{ledger.name} is of an earlier version and lacks {' and '.join(lacking_counts)}, which this row leaves out. "
+            f"Let its owner ALTER TABLE {ledger.name} "
+            + ", ".join(f"ADD COLUMN {name} bigint NOT NULL DEFAULT 0" for name in lacking_counts)
+        )
+        for name in lacking_counts:
+            del row[name]
 
     def _schema(self) -> str:
         """The schema of a new table, made if it is missing."""
@@ -1179,7 +1298,7 @@ def _ledger_table(schema: str) -> sa.Table:
         sa.Column("run_id", text, primary_key=True),
         *(sa.Column(name, text, nullable=False) for name in ("table_name", "source", "mode")),
         *(sa.Column(name, instant, nullable=False) for name in ("started_at", "finished_at")),
-        *(sa.Column(name, postgresql.BIGINT(), nullable=False) for name in LEDGER_COUNTS),
+        *(sa.Column(name, postgresql.BIGINT(), nullable=False) for name in (*LEDGER_COUNTS, *LATER_COUNTS)),
     ]
     return sa.Table(_name(LEDGER), sa.MetaData(), *columns, schema=_name(schema))
 

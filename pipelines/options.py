@@ -23,7 +23,7 @@ GROUPS: Final = {
     "CSV files": ("encoding", "delimiter", "quote", "header", "raw"),
     "Providers": ("include_archived",),
     "Customers that occur more than once": ("survivor", "fill"),
-    "Writing": ("mode", "nulls", "deletes", "evolve", "crosswalk", "remove_for_good"),
+    "Writing": ("mode", "nulls", "older", "deletes", "evolve", "crosswalk", "remove_for_good"),
     "Limits, checked before the first write": ("max_rejects", "max_deletes", "max_changes", "allow_empty", "limit"),
     "This run": (
         "dry_run",
@@ -131,8 +131,10 @@ def _flag(name: str) -> str:
 
 
 def _option(name: str, field: FieldInfo) -> click.Option:
-    kind = get_origin(field.annotation) or field.annotation
     choices = get_args(field.annotation)
+    annotation = next((choice for choice in choices if get_origin(choice) is Literal), field.annotation)
+    kind = get_origin(annotation) or annotation
+    choices = get_args(annotation)
     help_ = _HELP.get(name, field.description or "")
     if kind is bool or bool in choices:
         return click.Option([f"--{_flag(name)}/--no-{_flag(name)}", name], default=None, help=help_)

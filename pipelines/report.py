@@ -15,12 +15,15 @@ Status = Literal["done", "done_with_rejects", "partly_done", "stopped", "failed"
 
 @dataclass(frozen=True)
 class Counts:
-    """The ledger: every record and every broken line has one fate. `deleted` and `warnings` stand beside it.
+    """The ledger: every record and every broken line has one fate. `deleted`, `withheld` (deletes that mirror left
+    undone) and `warnings` stand beside it.
 
-    `stale` moved at the provider after the plan, of `unknown` nobody knows what became, `left` are still to be done.
+    `skipped` were left out by a filter. `stale` are older than what the destination holds, or were changed at the
+    provider after the plan. Of `unknown` nobody knows what became, `left` are still to be done.
     """
 
     read: int = 0
+    skipped: int = 0
     rejected: int = 0
     merged: int = 0
     created: int = 0
@@ -28,6 +31,7 @@ class Counts:
     unchanged: int = 0
     refused: int = 0
     deleted: int = 0
+    withheld: int = 0
     stale: int = 0
     unknown: int = 0
     left: int = 0
@@ -35,7 +39,7 @@ class Counts:
 
     def balance(self) -> int:
         """Records read minus the fates known; 0 where nothing was lost or doubled."""
-        fates = (self.rejected, self.merged, self.created, self.updated, self.unchanged, self.refused)
+        fates = (self.skipped, self.rejected, self.merged, self.created, self.updated, self.unchanged, self.refused)
         return self.read - sum(fates) - self.stale - self.unknown - self.left
 
 
@@ -43,7 +47,8 @@ class Counts:
 class Report:
     """A run's report, as `--json` prints it and `report.json` keeps it.
 
-    `seconds` has `total` and one entry a step; `examples` is code → where its first record stands; `files` is name →
+    `stale_by_reason` has `older` and `changed since the plan`; `unidentified` are the first records for which deletes
+    were withheld. `seconds` has `total` and one entry a step; `examples` is code → where its first record stands; `files` is name →
     path.
     """
 
@@ -58,6 +63,8 @@ class Report:
     rejects_by_code: Mapping[str, int] = field(default_factory=dict)
     warnings_by_code: Mapping[str, int] = field(default_factory=dict)
     refused_by_reason: Mapping[str, int] = field(default_factory=dict)
+    stale_by_reason: Mapping[str, int] = field(default_factory=dict)
+    unidentified: tuple[str, ...] = ()
     merges_by_rule: Mapping[str, int] = field(default_factory=lambda: {"external_id": 0, "email": 0})
     changed_fields: Mapping[str, int] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +83,17 @@ class Report:
     def from_json(cls, text: str) -> Report:
         """The report that `to_json` wrote."""
         values: dict[str, Any] = json.loads(text)
-        return cls(**{**values, "counts": Counts(**values["counts"]), "notes": tuple(values["notes"])})
+        several = {name: tuple(values.get(name, ())) for name in ("notes", "unidentified")}
+        return cls(**{**values, **several, "counts": Counts(**values["counts"])})
+
+
+def withheld(report: Report) -> str:
+    """Why mirror has deleted nobody."""
+    places = "; ".join(report.unidentified)
+    return (
+        f"{report.counts.withheld:,} deletes, because a record that could not be identified may be one of these customers "
+        f"({places}). Correct it, then run again."
+    )
 
 
 def page(report: Report) -> str:
@@ -95,6 +112,7 @@ def page(report: Report) -> str:
         for title, rows in (
             ("Rejected, by reason", report.rejects_by_code),
             ("Refused by the destination", report.refused_by_reason),
+            ("Stale, by reason", report.stale_by_reason),
             ("Warnings", report.warnings_by_code),
             ("Merged, by rule", report.merges_by_rule),
             ("Changed fields", report.changed_fields),
@@ -106,6 +124,7 @@ def page(report: Report) -> str:
         "To": report.destination,
         "Status": f"{report.status.replace('_', ' ')} (exit {report.exit_code}{', dry run' if report.dry_run else ''})",
         "Took": f"{report.seconds.get('total', 0):.1f} s, {report.peak_memory_bytes / 2**20:,.0f} MB at most",
+        **({"Withheld": withheld(report)} if report.counts.withheld else {}),
         **({"Error": report.error} if report.error else {}),
     }
     head = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items())
@@ -117,7 +136,7 @@ dl {{ display: grid; grid-template-columns: 5rem 1fr }}
 dt {{ color: #666 }} dd {{ margin: 0; overflow-wrap: anywhere }}
 svg text {{ font: 13px system-ui, sans-serif }} rect {{ fill: #4a7fb5 }}
 rect.rejected, rect.refused, rect.unknown, rect.stale {{ fill: #c0504d }}
-rect.warnings, rect.deleted {{ fill: #d9a441 }}
+rect.warnings, rect.deleted, rect.withheld {{ fill: #d9a441 }}
 table {{ border-collapse: collapse; margin-bottom: 1rem }} td {{ padding: .15rem 1rem .15rem 0 }}
 td.n {{ text-align: right; font-variant-numeric: tabular-nums }} td.e {{ color: #666 }}
 </style>

@@ -57,6 +57,8 @@ log = logging.getLogger("tranship")
 _AMBIGUOUS = "identity.ambiguous_email"
 _STILL_FRESH = timedelta(hours=1)
 """So long may what came from a provider lie before the same command reads anew; `resume` goes on at any time."""
+_LOOKING = {"dry_run": True, "mode": "upsert", "older": "write"}
+"""Settings of a comparison: what is older than what the destination holds differs from it."""
 _PAUSES = (0.2, 1, 3, 8)
 """Seconds before the destination is tried again."""
 
@@ -183,7 +185,7 @@ def verify(settings: Settings, observer: Observer | None = None) -> Verification
 
     Raises what `run` raises.
     """
-    report = run(settings.model_copy(update={"dry_run": True, "allow_empty": True}), observer)
+    report = run(settings.model_copy(update={**_LOOKING, "allow_empty": True}), observer)
     return verify_run(settings.state_dir, report.run_id, observer)
 
 
@@ -193,7 +195,7 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
     columns = _columns_of(directory)
     if columns is None or directory.done(IDENTIFY_STEP) is None:
         raise ConfigError(f"{directory.run_id}: had not read its source to the end; there is nothing to compare with.")
-    settings = load(directory.manifest["settings"], {}).model_copy(update={"dry_run": True, "mode": "upsert"})
+    settings = load(directory.manifest["settings"], {}).model_copy(update=_LOOKING)
     table = _open_table(settings)
     try:
         return _Run(settings, directory, observer or Quiet(), []).look_again(columns, table)
@@ -210,6 +212,9 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None) -> Rep
     if not again.is_dir() or not any(again.iterdir()):
         raise ConfigError(f"{directory.run_id}: nothing failed and nothing was left out; there is nothing to do again.")
     given = directory.manifest["settings"] | {"source": str(again), "state_dir": state_dir, "limit": None}
+    if given["mode"] == "mirror":
+        # Whoever is not among the records that failed is not gone.
+        given["mode"] = "upsert"
     for name in ("columns", "defaults", "encoding", "delimiter", "quote", "header", "include_archived"):
         given.pop(name, None)
     return run(load(given, {}), observer)
@@ -453,6 +458,11 @@ class _Run:
                 Counter(done["warnings"]),
                 {code: tuple(place) for code, place in done["first"].items()},
             )
+            if self._settings.mode == "mirror" and not done.get("keeps_present"):
+                raise ConfigError(
+                    f"{self._directory.run_id}: was read by an earlier version, which did not keep whom its rejected "
+                    "records mean; mirror could delete them. Begin a new run."
+                )
             self._observer.note(
                 f"continuing run {self._directory.run_id}: {self._tally.read:,} records are read already"
             )
@@ -489,6 +499,7 @@ class _Run:
                     "fields": dict(columns.fields),
                     "extra": columns.extra,
                     "defaults": dict(columns.defaults),
+                    "keeps_present": True,
                 },
             },
         )
@@ -558,13 +569,15 @@ class _Run:
             hard_delete=settings.deletes == "remove",
             workspace=self._directory.path,
             started_at=self._directory.manifest["started_at"],
-            ledger={"read": self._tally.read, "rejected": self._tally.rejected, "merged": merged},
+            ledger={"read": self._tally.read, "rejected": self._tally.rejected, "merged": merged, "skipped": 0},
             say=self._observer.note,
             advanced=self._advanced,
             came=self._came,
             limit=settings.limit,
             crosswalk=settings.crosswalk,
             history=tuple(stage.crosswalks(settings.state_dir, shown(settings.destination), self._directory.run_id)),
+            older=settings.older or "skip",
+            present=self._directory.present_files(),
             remove_for_good=settings.remove_for_good,
             compare=self._directory.stands_alone,
         )
@@ -595,6 +608,8 @@ class _Run:
         )
         directory.keep_identity(pl.concat([decided.losers, decided.ambiguous]), patched, decided.merges)
         first = directory.reject_identity("run", decided.ambiguous, _AMBIGUOUS)
+        ambiguous = candidates.filter(pl.col("row").is_in(decided.ambiguous.implode()))
+        directory.keep_present("identity-run.parquet", ambiguous.with_columns(id_unusable=False, email_unusable=False))
         retracted = directory.retract_warnings(decided.ambiguous) if len(decided.ambiguous) else {}
         directory.warn("shared", decided.shared)
         return {
@@ -635,9 +650,10 @@ class _Run:
             else:
                 earlier = Counter((done or {}).get("retracted", {}))
                 agreed = self._agreed(load) if done is not None and self._directory.stands_alone else None
+                deletes = (done or {"counts": {}})["counts"].get("delete")
                 plan = table.plan(load)
                 if agreed is not None:
-                    self._must_be_as_agreed(agreed, plan)
+                    self._must_be_as_agreed(agreed, plan, deletes)
                 done = self._planned(plan)
                 if self._directory.stands_alone and agreed is None:
                     self._files["changes"] = self._directory.path / "changes.csv"
@@ -646,8 +662,10 @@ class _Run:
                 done["retracted"] = dict(Counter(done["retracted"]) + earlier)
                 self._directory.finish(PLAN_STEP, done)
         self._plan = Plan(
-            Path(done["rows"]), done["counts"], done["changed_fields"], done["existing"], tuple(done["notes"])
+            *(Path(done["rows"]), done["counts"], done["changed_fields"], done["existing"], tuple(done["notes"])),
+            *(done.get("withheld", 0), tuple(done.get("unidentified", ()))),
         )
+        self._list_stale(load)
         for text in self._plan.notes:
             self._observer.note(text)
         self._notes += self._plan.notes
@@ -660,13 +678,26 @@ class _Run:
         """The plan that `apply` is to carry out, as it was made."""
         return _decisions(pl.read_parquet(load.workspace / "plan.parquet"))
 
-    def _must_be_as_agreed(self, agreed: pl.DataFrame, plan: Plan) -> None:
+    def _list_stale(self, load: Load) -> None:
+        """As CSV for people, beside the Parquet file of the comparison."""
+        found, listed = load.workspace / "stale.parquet", load.workspace / "stale.csv"
+        listed.unlink(missing_ok=True)
+        if found.exists():
+            pl.scan_parquet(found).sink_csv(listed, datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")
+            self._files["stale"] = listed
+
+    def _must_be_as_agreed(self, agreed: pl.DataFrame, plan: Plan, deletes: int | None) -> None:
         now = _decisions(pl.read_parquet(plan.rows))
         moved = agreed.join(now, on=agreed.columns, how="anti", nulls_equal=True).height
         if moved or now.height != agreed.height:
             raise GateClosed(
                 f"{shown(self._settings.destination)}: has moved since the plan was made: {moved:,} records would be "
                 "treated in another way now. Nothing was written. Make a new plan."
+            )
+        if plan.counts["delete"] != deletes:
+            raise GateClosed(
+                f"{shown(self._settings.destination)}: has changed since the plan was made: {plan.counts['delete']:,} "
+                f"customers would be deleted, not {deletes:,}. Nothing was written. Make a new plan."
             )
 
     def _planned(self, plan: Plan) -> dict[str, Any]:
@@ -676,6 +707,7 @@ class _Run:
         return {
             **{"rows": str(plan.rows), "counts": dict(plan.counts), "changed_fields": dict(plan.changed_fields)},
             **{"existing": plan.existing, "notes": list(plan.notes)},
+            **{"withheld": plan.withheld, "unidentified": list(plan.unidentified)},
             "retracted": self._directory.retract_warnings(ambiguous) if len(ambiguous) else {},
             "first_ambiguous": first,
         }
@@ -687,6 +719,16 @@ class _Run:
         if not tally.read and not settings.allow_empty:
             raise GateClosed(
                 f"{shown(settings.source)}: holds no record. Nothing was written. If that is right: --allow-empty"
+            )
+        updates, stale = plan.counts["update"], plan.counts.get("stale", 0)
+        if settings.older is None and stale > updates:
+            first = pl.scan_parquet(self._directory.path / "stale.parquet").select("source", "line").head(1).collect()
+            source, line = first.row(0)
+            raise GateClosed(
+                f"{stale:,} of the {stale + updates:,} records that would change a customer are older (updated_at) than "
+                f"what {shown(settings.destination)} holds; the first is {source}, line {line}. Nothing was written. If "
+                "this is the right input, leave these customers as they are with --older skip, or let the older "
+                f"records win with --older write. All of them: {self._files['stale']}"
             )
         rejected = tally.rejected + plan.counts["ambiguous"]
         changes, deletes = plan.counts["update"], plan.counts["delete"]
@@ -741,7 +783,7 @@ class _Run:
         if status is None:
             if counts.balance():
                 raise RuntimeError(f"the ledger does not balance by {counts.balance()}: {counts}")
-            failed = counts.refused + counts.stale + counts.unknown
+            failed = counts.refused + self._moved() + counts.unknown + counts.withheld
             covered = settings.max_rejects is not None and not failed
             status = "done_with_rejects" if (counts.rejected or failed) and not covered else "done"
             status = "partly_done" if counts.left else status
@@ -763,6 +805,12 @@ class _Run:
             rejects_by_code=dict(tally.by_code.most_common()),
             warnings_by_code=dict(tally.warnings.most_common()),
             refused_by_reason=self._outcomes.reasons if self._outcomes else _refused(self._plan),
+            stale_by_reason={
+                name: count
+                for name, count in (("older", counts.stale - self._moved()), ("changed since the plan", self._moved()))
+                if count
+            },
+            unidentified=self._plan.unidentified if self._plan else (),
             merges_by_rule=self._merges,
             changed_fields=dict(self._plan.changed_fields) if self._plan else {},
             columns=dict(self._columns.fields) if self._columns else {},
@@ -781,6 +829,11 @@ class _Run:
         log.info("run ends", extra={"run_id": made.run_id, "status": status, "counts": dataclasses.asdict(counts)})
         return made
 
+    def _moved(self) -> int:
+        """Records that were left alone since their customer was changed at the provider after the plan."""
+        counts = self._outcomes.counts if self._outcomes else {}
+        return counts.get("moved", counts.get("stale", 0))
+
     def _counts(self) -> Counts:
         planned = Counter(self._outcomes.counts if self._outcomes else self._plan.counts if self._plan else {})
         return Counts(
@@ -792,6 +845,7 @@ class _Run:
             unchanged=planned["unchanged"],
             refused=planned["refused"],
             deleted=planned["delete"],
+            withheld=self._plan.withheld if self._plan else 0,
             stale=planned["stale"],
             unknown=planned["unknown"],
             left=planned["left"],

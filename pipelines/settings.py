@@ -96,6 +96,11 @@ class Settings(Reading):
     nulls: Literal["keep", "overwrite"] = Field(
         "keep", description="Whether an empty value in the source erases the destination's."
     )
+    older: Literal["skip", "write", "refuse"] | None = Field(
+        None,
+        description="What to do with a record that is older (updated_at) than what the destination holds: skip (default), "
+        "write or refuse. If given, a run in which most records are older is not stopped.",
+    )
     deletes: Literal["mark", "remove"] = Field("mark", description="What mirror does with customers the source lacks.")
     evolve: bool = Field(False, description="Add columns that an existing table lacks.")
     crosswalk: Path | None = Field(

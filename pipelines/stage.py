@@ -9,6 +9,7 @@ stage/*.parquet    the canonical records, a file a batch: `_row` u64, `_source`,
                    the columns of `schemas.customer.COLUMNS`
 raw/*.parquet      records known by e-mail alone, as the source spelled them: they may yet fail
 rejected/*.parquet, warned/*.parquet   rejects and warnings, a file a batch, until they are put together
+present/*.parquet  the keys of records that were read and are not staged (`PRESENT`): mirror must not delete them
 identity/          dropped.parquet (rows that are no survivors), patched.parquet (survivors that took something over)
 rejects.csv, rejects.parquet, warnings.parquet, merges.parquet, plan.parquet, report.json, report.html
 """
@@ -246,6 +247,7 @@ class RunDirectory:
         rejects = _rejects(batch, reasons)
         if rejects.height:
             _write(rejects, self.path / "rejected" / name)
+            self.keep_present(name, _keys_of_rejects(batch, good, reasons))
         made = {folder: self.path / folder / name for folder in _OF_A_PART}
         return BatchCounts(
             digest=digest,
@@ -278,6 +280,19 @@ class RunDirectory:
                 (self.path / folder / name).unlink(missing_ok=True)
             return None
         return counts
+
+    def keep_present(self, name: str, keys: pl.DataFrame) -> None:
+        """Write down the keys (`PRESENT`) of records that were read and are not among the survivors. The same name's
+        earlier keys are replaced.
+        """
+        target = self.path / "present" / name
+        target.unlink(missing_ok=True)
+        if keys.height:
+            _write(keys.select(pl.col(column).cast(dtype) for column, dtype in PRESENT.items()), target)
+
+    def present_files(self) -> tuple[Path, ...]:
+        """What `keep_present` has written."""
+        return tuple(sorted((self.path / "present").glob("*.parquet")))
 
     def complete(self, parts: Sequence[BatchCounts]) -> None:
         """Nothing more will be staged; a stage without records is an empty table, not no table."""
@@ -344,7 +359,8 @@ class RunDirectory:
         `outcomes` is Parquet: row, action, outcome, reason, provider_id. Failed and unprocessed lie in `again/`, which
         can be read as a source.
         """
-        told = pl.scan_parquet(outcomes).select(
+        # Who is older than what is there is listed in stale.csv, and nothing of it is left to do.
+        told = pl.scan_parquet(outcomes).filter(pl.col("outcome") != "older").select(
             pl.col("row").alias("_row"),
             pl.col("outcome").replace_strict(_RESULTS, default="failed", return_dtype=pl.String).alias("_result"),
             pl.col("outcome").alias("_outcome"),
@@ -461,9 +477,15 @@ _RESULTS = {
 }
 _AT_A_TIME = 16_384
 _CODED = ["_source", "customer_type", "country", "currency", "timezone", "language", "status", "state"]
-_OF_A_PART = ("stage", "raw", "rejected", "warned")
+_OF_A_PART = ("stage", "raw", "rejected", "warned", "present")
 _FOLDERS = (*_OF_A_PART, "identity")
 _WARNINGS = {"source": pl.String, "line": pl.UInt64, "code": pl.String, "value": pl.String}
+PRESENT = {
+    **{"source": pl.String, "line": pl.UInt64, "external_id": pl.String, "email": pl.String},
+    **{"id_unusable": pl.Boolean, "email_unusable": pl.Boolean},
+}
+"""The keys of a record as normalised, null where there is none that identifies a customer; and whether there was one
+that cannot be used. Without any key the record could be any customer."""
 
 
 @dataclass(frozen=True)
@@ -562,6 +584,34 @@ def _first_of_each(batch: Batch, reasons: pl.DataFrame, warnings: pl.DataFrame) 
     records = reasons.select("code", line=batch.lines.gather(reasons["at"]))
     lines = pl.concat([records, batch.broken.select("code", "line"), warnings.select("code", "line")])
     return {code: (batch.source, line) for code, line in lines.group_by("code").agg(pl.col("line").min()).iter_rows()}
+
+
+def _keys_of_rejects(batch: Batch, good: Normalised | None, reasons: pl.DataFrame) -> pl.DataFrame:
+    """The keys (`PRESENT`) of rejected records and of broken lines, which have none. A repeated header is nobody."""
+    lines = batch.broken.filter(pl.col("code") != "line.header")
+    nobody = pl.lit(None, pl.String)
+    broken = lines.select(
+        **{"source": pl.lit(batch.source), "line": "line", "external_id": nobody, "email": nobody},
+        **{"id_unusable": pl.lit(False), "email_unusable": pl.lit(False)},
+    )
+    if good is None or reasons.is_empty():
+        return broken
+    by_record = reasons.group_by("at", maintain_order=True).agg(
+        pl.col("code").str.starts_with(f"{field}.").any().alias(f"{short}_unusable")
+        for field, short in (("external_id", "id"), ("email", "email"))
+    )
+    at = by_record["at"]
+    keys = by_record.with_columns(
+        source=pl.lit(batch.source),
+        line=batch.lines.gather(at),
+        external_id=good.records["external_id"].gather(at),
+        email=good.records["email"].gather(at),
+        blocked=good.email_blocked.gather(at),
+    ).with_columns(
+        external_id=pl.when(~pl.col("id_unusable")).then("external_id"),
+        email=pl.when(~pl.col("email_unusable") & ~pl.col("blocked")).then("email"),
+    )
+    return pl.concat([keys.select(PRESENT.keys()), broken.select(PRESENT.keys())])
 
 
 def _rejects(batch: Batch, reasons: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from pipelines.inspection import Finding, Inspection
-from pipelines.report import Report
+from pipelines.report import Report, withheld
 from pipelines.verify import Verification
 from schemas.customer import COLUMNS, INSTANTS, LISTS, Customer
 from schemas.faults import RULES, sentence
@@ -31,6 +31,7 @@ def of_report(report: Report, *, reasons: int | None = None, notes: bool = True,
         f"{report.source} → {report.destination}",
         f"{status} in {took}, exit code {report.exit_code}, run {report.run_id}",
         *(["nothing was written; this is what would be done"] if report.dry_run or report.status == "stopped" else []),
+        *([f"withheld: {withheld(report)}"] if report.counts.withheld else []),
         "",
         *_ledger(report),
     ]
@@ -49,6 +50,7 @@ def _ledger(report: Report) -> list[str]:
     beside = {
         "merged": ", ".join(f"{count:,} by {rule}" for rule, count in report.merges_by_rule.items() if count),
         "updated": ", ".join(f"{name} {count:,}" for name, count in _top(report.changed_fields, 6)),
+        "stale": ", ".join(f"{count:,} {reason}" for reason, count in report.stale_by_reason.items()),
     }
     counts = vars(report.counts)
     rows = [(name, f"{count:,}", beside.get(name, "")) for name, count in counts.items() if count or name in _ALWAYS]
@@ -77,7 +79,8 @@ def _says(code: str) -> str:
 
 def _places(report: Report) -> list[str]:
     named = {
-        **{"rejects": "rejected lines, with reasons", "changes": "what would change, field by field"},
+        **{"rejects": "rejected lines, with reasons", "stale": "older than the destination, with both times"},
+        **{"changes": "what would change, field by field"},
         **{"failed": "failed, with reasons", "unprocessed": "not begun", "crosswalk": "who is who", "page": "report"},
     }
     return [f"{named[name]}: {report.files[name]}" for name in named if name in report.files]
