@@ -902,7 +902,7 @@ class _Written:
                 self._wire.value(f"SELECT has_table_privilege({self._there.oid}::oid, {literal(right)})")
                 for right in ("INSERT", "UPDATE")
             )
-        return bool(self._wire.value(f"SELECT has_schema_privilege({literal(quoted(self._relation.schema))}, 'CREATE')"))
+        return bool(self._wire.value(f"SELECT has_schema_privilege({literal(self._relation.schema)}, 'CREATE')"))
 
     def write(self, bench: duckdb.DuckDBPyConnection, target: Target, load: Load) -> None:
         """Keep what is being written."""

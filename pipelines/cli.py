@@ -530,6 +530,7 @@ def _next(report: Report) -> list[str]:
     """The command that goes on from here."""
     from connectors import registry
     from pipelines import settings
+    from pipelines.report import MOVED
     from pipelines.stage import RunDirectory
 
     run = RunDirectory.at(Path(report.run_dir))
@@ -540,7 +541,7 @@ def _next(report: Report) -> list[str]:
         return []
     if report.dry_run and run.stands_alone:
         return [f"to do it: {run.go_on}"]
-    if report.counts.stale + report.counts.unknown or "failed" in report.files:
+    if report.stale_by_reason.get(MOVED) or report.counts.unknown or "failed" in report.files:
         return [f"to try the failed ones again: {run.command('retry')}"]
     if report.dry_run:
         names = [name for name in type(made).model_fields if name not in ("source", "destination", "dry_run")]

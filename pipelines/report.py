@@ -13,6 +13,10 @@ Status = Literal["done", "done_with_rejects", "partly_done", "stopped", "failed"
 """partly_done: as many records as --limit allows were written to a provider; more are left."""
 
 
+OLDER, MOVED = "older", "changed since the plan"
+"""Why a record is stale."""
+
+
 @dataclass(frozen=True)
 class Counts:
     """The ledger: every record and every broken line has one fate. `deleted`, `withheld` (deletes that mirror left
@@ -47,7 +51,7 @@ class Counts:
 class Report:
     """A run's report, as `--json` prints it and `report.json` keeps it.
 
-    `stale_by_reason` has `older` and `changed since the plan`; `unidentified` are the first records for which deletes
+    `stale_by_reason` has OLDER and MOVED; `unidentified` are the first records for which deletes
     were withheld. `seconds` has `total` and one entry a step; `examples` is code → where its first record stands; `files` is name →
     path.
     """

@@ -807,7 +807,7 @@ class _Run:
             refused_by_reason=self._outcomes.reasons if self._outcomes else _refused(self._plan),
             stale_by_reason={
                 name: count
-                for name, count in (("older", counts.stale - self._moved()), ("changed since the plan", self._moved()))
+                for name, count in ((report.OLDER, counts.stale - self._moved()), (report.MOVED, self._moved()))
                 if count
             },
             unidentified=self._plan.unidentified if self._plan else (),
