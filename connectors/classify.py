@@ -7,7 +7,6 @@ other side does is read a table once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -83,16 +82,18 @@ def see_survivors(run: duckdb.DuckDBPyConnection, load: Load, also: str = "", jo
 
 
 def plan_fresh(
-    run: duckdb.DuckDBPyConnection, load: Load, rows: Path, stored: Sequence[Stored] = (), notes: tuple[str, ...] = ()
+    run: duckdb.DuckDBPyConnection, load: Load, rows: Path, target: Target | None = None, notes: tuple[str, ...] = ()
 ) -> Plan:
-    """Nothing is there: every survivor is created, or refused if only updates are allowed, or if a value of `stored`
-    does not fit. `_survivors` is there.
+    """Nothing is there: every survivor is created, or refused if only updates are allowed, or if a value does not fit
+    what `target` will be. `_survivors` is there.
     """
     if load.mode == "update":
         reason = "'not_there'"
     else:
-        doubts = [at for at in stored if not at.fits_always]
-        reasons = [f"WHEN {at.misfit} THEN {literal(at.misfit_reason)}" for at in doubts]
+        stored = [at for at in (target.stored if target else ()) if at.field in load.survivors.columns]
+        faults = target.encoding_faults(load) if target else []
+        faults += [(at.misfit, at.misfit_reason) for at in stored if not at.fits_always]
+        reasons = [f"WHEN {fault} THEN {literal(why)}" for fault, why in faults]
         reason = f"CASE {' '.join(reasons)} END" if reasons else "NULL::VARCHAR"
     run.execute(
         f"COPY (SELECT row, CASE WHEN reason IS NULL THEN 'create' ELSE 'refused' END AS action, reason, "
@@ -288,6 +289,8 @@ class Classifier:
     def _refuse_what_does_not_fit(self) -> None:
         """Values that the column's type cannot hold, and nulls where the table wants a value."""
         target, load = self._target, self._load
+        for fault, reason in target.encoding_faults(load):
+            self._refuse(f"row IN (SELECT s._row FROM _survivors s WHERE {fault})", reason)
         for stored in self._compared:
             if not stored.fits_always:
                 self._refuse(

@@ -114,6 +114,8 @@ class Column:
     """Its type as its owner knows it, where that is not `dtype`."""
     longest: int | None = None
     """How many characters it takes, null if there is no limit."""
+    in_bytes: bool = False
+    """`longest` counts bytes."""
     by_server: bool = False
     """Only the server knows what a value becomes in it: `_survivors` has that, as text, in `_as_<field>`, and in
     `_unfit_<field>` whether it does not fit.
@@ -147,7 +149,8 @@ class Stored:
         if not self.at.dtype == TYPE_OF[self.field] != "JSON":
             source = f"TRY_CAST({source} AS {self.at.dtype})"
         if self.at.longest is not None:
-            source = f"CASE WHEN length({source}) <= {self.at.longest} THEN {source} END"
+            length = "strlen" if self.at.in_bytes else "length"
+            source = f"CASE WHEN {length}({source}) <= {self.at.longest} THEN {source} END"
         return f"CASE WHEN NOT contains({source}::VARCHAR, chr(0)) THEN {source} END" if self.at.no_nul else source
 
     @property
@@ -210,6 +213,10 @@ class Target:
     unique: tuple[str, ...]
     found_by: tuple[str, str] | None = None
     """Columns with the external id and the e-mail by which a row is found, where these are not the stored ones."""
+    encoding: str = ""
+    """That of the database, where it lacks characters of the survivors."""
+    unwritable: str = ""
+    """These characters."""
 
     def column(self, field: str) -> Stored | None:
         """Where a field is stored."""
@@ -255,6 +262,17 @@ class Target:
     def by_email(self) -> bool:
         """Customers can be found by their e-mail."""
         return bool(self.key or self.column("email"))
+
+    def encoding_faults(self, load: Load) -> list[tuple[str, str]]:
+        """When a survivor has a character that the database's encoding lacks, as SQL, and the reason for refusing it."""
+        if not self.unwritable:
+            return []
+        brought = {at.column: f"s.{quoted(at.field)}" for at in self.stored if at.field in load.survivors.columns}
+        brought |= {self.key: new_key("s")} if self.key else {}
+        return [
+            (holds_one_of(f"{value}::VARCHAR", self.unwritable), f"does_not_fit: {column} {self.encoding}")
+            for column, value in brought.items()
+        ]
 
     def not_stored(self, load: Load) -> tuple[str, ...]:
         """What a person is told about fields that the source has and the table has no column for."""
@@ -316,6 +334,12 @@ def mirror_needs_bookkeeping(where: str, target: Target, load: Load) -> None:
             f"{where}: has no {RUN} and {DELETED}, so nobody knows which rows this tool wrote; "
             "--mode mirror would have to guess. Use upsert, or a table made by tranship."
         )
+
+
+def holds_one_of(text: str, characters: str) -> str:
+    """Whether a text has one of these characters, as SQL; false if it is null."""
+    codes = "".join(f"\\x{{{ord(character):x}}}" for character in characters)
+    return f"coalesce(regexp_matches({text}, '[{codes}]'), false)" if codes else "false"
 
 
 def new_key(alias: str) -> str:

@@ -11,10 +11,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from connectors.errors import MissingDriver, TranshipError
-from connectors.postgres_wire import Address, Wire, lost, not_connected, translated, why_broken, with_name
+from connectors.errors import ConnectorError, MissingDriver, TranshipError
+from connectors.postgres_wire import Address, Wire, connection_string, lost, not_connected, translated, why_broken
 
 _SESSION: Final = (
+    # Both drivers take text as UTF-8 and send it so, whatever the environment, the address or the user's defaults say.
+    "SET client_encoding = 'UTF8'",
     "SET TimeZone = 'UTC'",
     "SET DateStyle = 'ISO'",
     "SET IntervalStyle = 'iso_8601'",
@@ -41,6 +43,8 @@ def connect(address: Address) -> Wire:
         )
     for setting in _SESSION:
         wire.run(setting)
+    if wire.value("SELECT current_setting('client_encoding')") != "UTF8":
+        raise ConnectorError(f"{address.shown}: refuses a session in UTF-8. Connect to the server without the pooler.")
     return wire
 
 
@@ -54,7 +58,7 @@ class AdbcWire:
 
         self._address = address
         try:
-            self._connection = dbapi.connect(with_name(address.server), autocommit=True)
+            self._connection = dbapi.connect(connection_string(address), autocommit=True)
         except Error as error:
             raise not_connected(address, str(error)) from None
         self._cursor = self._connection.cursor()

@@ -36,6 +36,7 @@ from connectors.customer_table import (
     Stored,
     Target,
     as_stored,
+    holds_one_of,
     lacking,
     ledger_row,
     literal,
@@ -377,19 +378,20 @@ class PostgresTable:
         try:
             relation = self._lock(wire, load)
             if relation is None:
-                target = _own_target()
+                target, notes = _encoded(wire, bench, load, _own_target())
                 self._work = _Work(wire, bench, load, None, target, (), {})
                 held = _Held(self._work)
                 held.see_survivors()
-                return plan_fresh(bench, load, rows, self._work.brought)
+                return plan_fresh(bench, load, rows, target, notes)
             types = _types(wire, relation)
             fillable = {name: kind for name, kind in types.items() if not kind.given}
             added = tuple(lacking(list(fillable), load)) if load.evolve else ()
             columns = {name: kind.column() for name, kind in fillable.items()} | {name: _own(name) for name in added}
             target = _without_nul(understood(self._where, columns, _unique(wire, relation)))
             mirror_needs_bookkeeping(self._where, target, load)
+            target, notes = _encoded(wire, bench, load, target)
             self._work = _Work(wire, bench, load, relation, target, added, types)
-            notes = (*(f"column {name} is added" for name in added), *target.not_stored(load))
+            notes = (*(f"column {name} is added" for name in added), *target.not_stored(load), *notes)
             held = _Held(self._work)
             return Classifier(bench, held, target, load, held.packed).plan(rows, notes)
         except duckdb.Error as error:
@@ -567,6 +569,36 @@ def _without_nul(target: Target) -> Target:
     return replace(target, stored=tuple(map(guarded, target.stored)))
 
 
+def _encoded(
+    wire: Wire, bench: duckdb.DuckDBPyConnection, load: Load, target: Target
+) -> tuple[Target, tuple[str, ...]]:
+    """The same with what the encoding of the database cannot hold, and what a person is told about that."""
+    encoding = wire.value("SELECT current_setting('server_encoding')")
+    if encoding == "SQL_ASCII":
+        stored = (replace(at, at=replace(at.at, in_bytes=True)) for at in target.stored)
+        note = "the database has the encoding SQL_ASCII, which is none: text is stored as UTF-8, lengths count bytes"
+        return replace(target, stored=tuple(stored)), (note,)
+    if encoding == "UTF8":
+        return target, ()
+    see_survivors(bench, load)
+    values = [f"s.{quoted(field)}::VARCHAR" for field in load.survivors.columns]
+    characters = (
+        "SELECT DISTINCT unnest(regexp_extract_all(value, '[^\\x00-\\x7f]')) AS c FROM (SELECT "
+        f"unnest([{', '.join(values)}]) AS value FROM _survivors s UNION ALL SELECT {literal(load.source)})"
+    )
+    # By their bytes: the characters themselves would not get there.
+    _copied(wire, "_tranship_characters", bench.sql(f"SELECT hex(encode(c)) AS code FROM ({characters})"))
+    wire.run(
+        "CREATE OR REPLACE FUNCTION pg_temp.tranship_lacks(code text) RETURNS boolean LANGUAGE plpgsql AS "
+        "$tranship$ BEGIN PERFORM convert_from(decode(code, 'hex'), 'UTF8'); RETURN false; "
+        "EXCEPTION WHEN OTHERS THEN RETURN true; END $tranship$"
+    )
+    lacks = wire.rows("SELECT code FROM pg_temp._tranship_characters WHERE pg_temp.tranship_lacks(code)")
+    wire.run("DROP TABLE pg_temp._tranship_characters")
+    unwritable = "".join(bytes.fromhex(code).decode() for (code,) in lacks)
+    return replace(target, encoding=encoding, unwritable=unwritable), ()
+
+
 @dataclass(frozen=True)
 class _Work:
     """What plan and write share."""
@@ -641,7 +673,8 @@ class _Held:
         if not bench.execute(asked).fetchall()[0][0]:
             return
         self._told.add(number)
-        if _copied(wire, "_tranship_values", bench.sql("SELECT value FROM _asked WHERE NOT contains(value, chr(0))")):
+        odd = holds_one_of("value", f"\0{self._work.target.unwritable}")
+        if _copied(wire, "_tranship_values", bench.sql(f"SELECT value FROM _asked WHERE NOT {odd}")):
             kind = self._types.get(at.column)
             # A cast to varchar(3) cuts off what is too long; stored it would be refused.
             whole = " AND stored = value" if kind and kind.text else ""
@@ -1021,7 +1054,8 @@ class _Writer:
         if ledger is None:
             wire.run(_sql(CreateTable(_ledger_table(schema))))
         row = ledger_row(self._load, self._plan, self._address.table)
-        values = ", ".join(literal(str(value)) for value in row.values())
+        lacked = dict.fromkeys(map(ord, self._work.target.unwritable), "?")
+        values = ", ".join(literal(str(value).translate(lacked)) for value in row.values())
         wire.run(
             f"INSERT INTO {quoted(schema)}.{quoted(LEDGER)} ({', '.join(map(quoted, row))}, finished_at) "
             f"VALUES ({values}, clock_timestamp())"
