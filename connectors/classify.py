@@ -49,8 +49,10 @@ class Held(Protocol):
         """
         ...
 
-    def object(self) -> int:
-        """Refuse in `_plan` the creates and updates that the database would refuse; how many."""
+    def object(self, *, alone: bool) -> int:
+        """Refuse in `_plan` the creates and updates that the database would refuse, for what they are themselves or for
+        what else there is; how many.
+        """
         ...
 
 
@@ -300,11 +302,16 @@ class Classifier:
         for stored in target.stored:
             if stored.column in target.required:
                 erased = stored in self._compared and stored.erasable(load)
-                self._refuse(
-                    f"{'true' if erased else 'target IS NULL'} "
-                    f"AND row IN (SELECT s._row FROM _survivors s WHERE {stored.value} IS NULL)",
-                    f"must_have_a_value: {stored.column}",
-                )
+                self._refuse_null(stored, "true" if erased else "target IS NULL")
+            elif stored.at.filled and stored in self._compared and stored.erasable(load):
+                self._refuse_null(stored, "target IS NOT NULL")
+
+    def _refuse_null(self, stored: Stored, where: str) -> None:
+        value = stored.value if stored in self._compared else "NULL"
+        self._refuse(
+            f"{where} AND row IN (SELECT s._row FROM _survivors s WHERE {value} IS NULL)",
+            f"must_have_a_value: {stored.column}",
+        )
 
     def _refuse_second_matches(self) -> None:
         """Two survivors that the table cannot tell apart: the first record of the run stays."""
@@ -371,8 +378,10 @@ class Classifier:
         )
 
     def _refuse_what_the_table_refuses(self) -> None:
+        # First what no other record can change: who is refused takes nothing away from others.
+        self._held.object(alone=True)
         self._refuse_repeated()
-        while self._held.object():
+        while self._held.object(alone=False):
             self._refuse_repeated()
 
     def _write_found(self) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -124,6 +124,8 @@ class Column:
     """A number that may come with a fraction of zeros: 42.00 is the id 42."""
     no_nul: bool = False
     """A text with the character 0 in it does not fit."""
+    filled: bool = False
+    """It takes no null and has a default, which a new row gets where the survivor has no value."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,8 @@ class Target:
     unique: tuple[str, ...]
     found_by: tuple[str, str] | None = None
     """Columns with the external id and the e-mail by which a row is found, where these are not the stored ones."""
+    taken: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Field → the columns that fit it, of which none is given its values: several, or one that the table computes."""
     encoding: str = ""
     """That of the database, where it lacks characters of the survivors."""
     unwritable: str = ""
@@ -277,7 +281,14 @@ class Target:
     def not_stored(self, load: Load) -> tuple[str, ...]:
         """What a person is told about fields that the source has and the table has no column for."""
         lost = [field for field in load.survivors.columns if not self.column(field)]
-        return (f"not stored, no column of the table fits: {', '.join(lost)} (--evolve adds them)",) if lost else ()
+        addable = [field for field in lost if field not in self.taken]
+        rivals = {field: at for field in lost if len(at := self.taken.get(field, ())) > 1}
+        computed = [field for field in lost if len(self.taken.get(field, ())) == 1]
+        return (
+            *((f"not stored, no column of the table fits: {', '.join(addable)} (--evolve adds them)",) * bool(addable)),
+            *((f"not stored, computed by the table: {', '.join(computed)}",) * bool(computed)),
+            *(f"not stored, two columns fit: {field} ({', '.join(at)})" for field, at in rivals.items()),
+        )
 
 
 def recognised(columns: Sequence[str]) -> dict[str, str]:
@@ -287,15 +298,19 @@ def recognised(columns: Sequence[str]) -> dict[str, str]:
     return found | ({KEY: KEY} if KEY in columns else {})
 
 
-def lacking(columns: Sequence[str], load: Load) -> list[str]:
-    """The columns that `--evolve` adds to a table."""
-    known = recognised(columns)
-    missing = [field for field in load.survivors.columns if field not in known]
+def lacking(columns: Sequence[str], computed: Sequence[str], load: Load) -> list[str]:
+    """The columns that `--evolve` adds to a table: of the fields that no column fits."""
+    fitting = names.match([*columns, *computed])
+    missing = [field for field in load.survivors.columns if field not in fitting]
     return missing + ([RUN, DELETED] if KEY in columns and RUN not in columns else [])
 
 
-def understood(where: str, columns: Mapping[str, Column], unique: tuple[str, ...]) -> Target:
-    """What an existing table is to us. Raises ConfigError, in words, where it cannot hold customers."""
+def understood(
+    where: str, columns: Mapping[str, Column], unique: tuple[str, ...], computed: Sequence[str] = ()
+) -> Target:
+    """What an existing table is to us, with the columns that can be given values and the names of those that it
+    computes. Raises ConfigError, in words, where it cannot hold customers.
+    """
     fitting = names.match([name for name in columns if name != KEY])
     unclear = [field for field in ("external_id", "email") if len(fitting.get(field, ())) > 1]
     if unclear and KEY not in columns:
@@ -311,6 +326,11 @@ def understood(where: str, columns: Mapping[str, Column], unique: tuple[str, ...
         bookkeeping=bookkeeping,
         required=tuple(name for name, column in columns.items() if column.required),
         unique=unique,
+        taken={
+            field: at
+            for field, at in names.match([name for name in (*columns, *computed) if name != KEY]).items()
+            if field not in known
+        },
     )
     if not (target.by_id or target.by_email):
         raise ConfigError(

@@ -332,13 +332,17 @@ class DuckDbTable:
 
     def _evolve(self, run: duckdb.DuckDBPyConnection, load: Load, columns: Mapping[str, Column]) -> list[str]:
         """Add the columns that the table lacks; what was added, for people."""
-        missing = lacking(list(columns), load)
+        missing = lacking(list(columns), self._computed(run), load)
         for name in missing:
             run.execute(f"ALTER TABLE {self._address.name} ADD COLUMN {quoted(name)} {_type_of(name)}").fetchall()
         return [f"column {name} is added" for name in missing]
 
     def _recognise(self, run: duckdb.DuckDBPyConnection, columns: Mapping[str, Column]) -> Target:
-        return understood(self._where, columns, self._unique(run))
+        return understood(self._where, columns, self._unique(run), self._computed(run))
+
+    def _computed(self, run: duckdb.DuckDBPyConnection) -> list[str]:
+        rows = self._look_up(run, "column_name, is_generated", "duckdb_columns()", self._address.table)
+        return [name for name, computed in rows if computed]
 
     def _unique(self, run: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
         rows = self._look_up(
