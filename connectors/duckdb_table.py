@@ -39,6 +39,7 @@ from connectors.customer_table import (
     understood,
 )
 from connectors.errors import ConfigError, ConnectorError, Refused, Unreachable, shown
+from connectors.existing import hint, not_created, similar, similar_files, similar_tables, will_be_created
 from schemas.customer import COLUMNS, KEY
 
 BATCH_ROWS: Final = 61_440
@@ -201,7 +202,7 @@ def _readable(name: str, dtype: str) -> str:
 class DuckDbTable:
     """One table as a destination; plan and apply share one transaction."""
 
-    def __init__(self, spec: str, *, memory: str) -> None:
+    def __init__(self, spec: str, *, memory: str, create: bool = True) -> None:
         self._address = parse(spec)
         if self._address.query:
             raise ConfigError(f"{shown(spec)}: a query can be read, not written; name a table.")
@@ -210,8 +211,11 @@ class DuckDbTable:
         self._memory = memory
         self._open: duckdb.DuckDBPyConnection | None = None
         self._target: Target | None = None
-        if self._address.path.exists():
-            self._connection()
+        if not self._address.path.exists():
+            if not create:
+                raise not_created(*self._missing_file())
+        elif not self._exists(self._connection(), self._address.table) and not create:
+            raise not_created(*self._missing(self._connection()))
 
     def plan(self, load: Load) -> Plan:
         """Compare the survivors with the table; its transaction stays open for `apply`."""
@@ -221,14 +225,14 @@ class DuckDbTable:
             # Nothing is there, and nothing is made before it is written.
             with duckdb.connect() as nowhere:
                 see_survivors(nowhere, load)
-                return plan_fresh(nowhere, load, rows)
+                return plan_fresh(nowhere, load, rows, notes=(will_be_created(*self._missing_file()),))
         run = self._connection()
         try:
             self._configure(run, load)
             run.execute("BEGIN").fetchall()
             if not self._exists(run, self._address.table):
                 see_survivors(run, load)
-                return plan_fresh(run, load, rows)
+                return plan_fresh(run, load, rows, notes=(will_be_created(*self._missing(run)),))
             notes: list[str] = []
             columns = self._columns(run)
             if load.evolve:
@@ -311,6 +315,31 @@ class DuckDbTable:
         if self._look_up(run, "1", "duckdb_views()", table):
             raise ConfigError(f"{self._where}: is a view; it can be read, not written. Name the table behind it.")
         return bool(self._look_up(run, "1", "duckdb_tables()", table))
+
+    def _missing_file(self) -> tuple[str, str]:
+        """What would be created, and a hint at what may have been meant."""
+        path = self._address.path
+        return f"database file {path}", hint("file", similar_files(path))
+
+    def _missing(self, run: duckdb.DuckDBPyConnection) -> tuple[str, str]:
+        """The same of a table or schema in a file that is there."""
+        schema, table = self._address.schema, self._address.table
+        tables = run.execute(
+            "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ? AND table_name <> ? "
+            "UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = ? AND NOT internal",
+            [self._address.database, LEDGER, self._address.database],
+        ).fetchall()
+        schemas = [
+            name
+            for (name,) in run.execute(
+                "SELECT schema_name FROM duckdb_schemas() WHERE database_name = ? AND NOT internal OR schema_name = 'main'",
+                [self._address.database],
+            ).fetchall()
+        ]
+        if schema.lower() not in map(str.lower, schemas):
+            alike = hint("schema", similar(schema, schemas)) or hint("table", similar_tables(schema, table, tables))
+            return f"schema {schema}", alike
+        return f"table {table}", hint("table", similar_tables(schema, table, tables))
 
     def _columns(self, run: duckdb.DuckDBPyConnection) -> dict[str, Column]:
         """The table's columns, without those that it computes."""

@@ -6,13 +6,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Final
 
 import pyarrow as pa
 
-from connectors.errors import ConnectorError, MissingDriver, TranshipError
-from connectors.postgres_wire import Address, Wire, connection_string, lost, not_connected, translated, why_broken
+from connectors.errors import ConfigError, ConnectorError, MissingDriver, TranshipError
+from connectors.existing import hint, similar
+from connectors.postgres_wire import (
+    Address,
+    MissingDatabase,
+    Wire,
+    connection_string,
+    lost,
+    not_connected,
+    translated,
+    why_broken,
+)
 
 _SESSION: Final = (
     # Both drivers take text as UTF-8 and send it so, whatever the environment, the address or the user's defaults say.
@@ -30,6 +41,32 @@ _SESSION: Final = (
 
 def connect(address: Address) -> Wire:
     """By ADBC, the fastest way, or without it by COPY. Raises MissingDriver, ConfigError, Unreachable or Refused."""
+    try:
+        return _connected(address)
+    except MissingDatabase as error:
+        meant = hint("database", similar(error.name, _databases(address)))
+        raise ConfigError(f"{error} {meant[:1].upper()}{meant[1:]}{'.' * bool(meant)}".rstrip()) from None
+
+
+def _databases(address: Address) -> list[str]:
+    """Those of the server, as far as this user may ask for them."""
+    server = f"{address.server}{'&' if '?' in address.server else '?'}dbname=postgres"
+    try:
+        wire = _connected(replace(address, server=server))
+    except TranshipError:
+        return []
+    try:
+        return [
+            name
+            for (name,) in wire.rows(
+                "SELECT datname::text FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate"
+            )
+        ]
+    finally:
+        wire.close()
+
+
+def _connected(address: Address) -> Wire:
     wire: Wire
     if find_spec("adbc_driver_postgresql"):
         wire = AdbcWire(address)

@@ -47,6 +47,7 @@ from connectors.customer_table import (
     unfit,
 )
 from connectors.errors import Busy, ConfigError, ConnectorError, Interfered, Refused, TranshipError, Unreachable, shown
+from connectors.existing import hint, not_created, similar, similar_tables, will_be_created
 from connectors.postgres_adbc import connect
 from connectors.postgres_wire import Address, Wire, arrow, parse
 from schemas.customer import COLUMNS, KEY
@@ -146,6 +147,27 @@ def _find(wire: Wire, address: Address, table: str) -> _Relation | None:
     for oid, schema, relation, kind, watched, parts in found:
         return _Relation(oid, schema, relation, kind, watched, tuple(parts) if len(parts) > 1 else ())
     return None
+
+
+def _missing(wire: Wire, address: Address) -> tuple[str, str]:
+    """What would be created, table or schema, and a hint at what may have been meant."""
+    tables = wire.rows(
+        "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c "
+        "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND n.nspname !~ '^pg_' "
+        f"AND n.nspname <> 'information_schema' AND c.relname <> {literal(LEDGER)}"
+    )
+    schemas = [
+        name
+        for (name,) in wire.rows(
+            "SELECT nspname::text FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+        )
+    ]
+    schema = address.schema or wire.value("SELECT current_schema()::text") or ""
+    if address.schema and schema not in schemas:
+        alike = hint("schema", similar(schema, schemas))
+        return f"schema {schema}", alike or hint("table", similar_tables(schema, address.table, tables))
+    return f"table {_spelled(address)}", hint("table", similar_tables(schema, address.table, tables))
 
 
 @dataclass(frozen=True)
@@ -397,7 +419,7 @@ class Patience:
 class PostgresTable:
     """One table as a destination; plan and apply share one transaction."""
 
-    def __init__(self, spec: str, *, memory: str, patience: Patience) -> None:
+    def __init__(self, spec: str, *, memory: str, patience: Patience, create: bool = True) -> None:
         self._address = parse(spec)
         if self._address.query:
             raise ConfigError(f"{shown(spec)}: a query can be read, not written; name a table.")
@@ -406,6 +428,10 @@ class PostgresTable:
         self._bench: duckdb.DuckDBPyConnection | None = None
         self._work: _Work | None = None
         self._begun = False
+        if not create and not _find(self._open, self._address, self._address.table):
+            error = not_created(*_missing(self._open, self._address))
+            self.close()
+            raise error
 
     def plan(self, load: Load) -> Plan:
         """Take the turn and compare the survivors with the table; the transaction stays open for `apply`."""
@@ -423,6 +449,7 @@ class PostgresTable:
                 self._work = _Work(wire, bench, load, None, target, (), {})
                 held = _Held(self._work)
                 held.see_survivors()
+                notes = (will_be_created(*_missing(wire, self._address)), *notes)
                 return plan_fresh(bench, load, rows, target, notes)
             types = _types(wire, relation)
             fillable = {name: kind for name, kind in types.items() if not kind.given}

@@ -253,6 +253,15 @@ def _primary(text: str) -> str:
     return re.sub(r"[^\s\"'(]+@[^\s\"')]+", "***", line).rstrip(".")
 
 
+class MissingDatabase(ConfigError):
+    """There is no such database at the server."""
+
+    def __init__(self, message: str, name: str) -> None:
+        """Its message, and the name that was asked for."""
+        super().__init__(message)
+        self.name = name
+
+
 def not_connected(address: Address, text: str) -> TranshipError:
     """libpq has no SQLSTATE when it cannot connect; what it says is English or the server's language."""
     said = re.sub(r"^.*?(Failed to connect|connection failed|connection is bad): ", "", text, flags=re.DOTALL).strip()
@@ -283,8 +292,8 @@ def not_connected(address: Address, text: str) -> TranshipError:
         return Refused(
             f"{where}: {words}. Check the user, and the password in PGPASSWORD or ~/.pgpass (sslmode may matter)."
         )
-    if re.search(r'database ".*" does not exist', words):
-        return ConfigError(f"{where}: {words}. Create it, or name another.")
+    if missing := re.search(r'database "(.*)" does not exist', words):
+        return MissingDatabase(f"{where}: {words}. Create it, or name another.", missing[1])
     if re.search(r"invalid value for parameter", words):
         return ConfigError(f"{where}: {words}. Correct it in the address or the environment.")
     if re.search(r"permission denied", words):
