@@ -7,7 +7,6 @@ other side does is read a table once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -53,8 +52,10 @@ class Held(Protocol):
         """
         ...
 
-    def object(self) -> int:
-        """Refuse in `_plan` the creates and updates that the database would refuse; how many."""
+    def object(self, *, alone: bool) -> int:
+        """Refuse in `_plan` the creates and updates that the database would refuse, for what they are themselves or for
+        what else there is; how many.
+        """
         ...
 
 
@@ -86,16 +87,18 @@ def see_survivors(run: duckdb.DuckDBPyConnection, load: Load, also: str = "", jo
 
 
 def plan_fresh(
-    run: duckdb.DuckDBPyConnection, load: Load, rows: Path, stored: Sequence[Stored] = (), notes: tuple[str, ...] = ()
+    run: duckdb.DuckDBPyConnection, load: Load, rows: Path, target: Target | None = None, notes: tuple[str, ...] = ()
 ) -> Plan:
-    """Nothing is there: every survivor is created, or refused if only updates are allowed, or if a value of `stored`
-    does not fit. `_survivors` is there.
+    """Nothing is there: every survivor is created, or refused if only updates are allowed, or if a value does not fit
+    what `target` will be. `_survivors` is there.
     """
     if load.mode == "update":
         reason = "'not_there'"
     else:
-        doubts = [at for at in stored if not at.fits_always]
-        reasons = [f"WHEN {at.misfit} THEN {literal(at.misfit_reason)}" for at in doubts]
+        stored = [at for at in (target.stored if target else ()) if at.field in load.survivors.columns]
+        faults = target.encoding_faults(load) if target else []
+        faults += [(at.misfit, at.misfit_reason) for at in stored if not at.fits_always]
+        reasons = [f"WHEN {fault} THEN {literal(why)}" for fault, why in faults]
         reason = f"CASE {' '.join(reasons)} END" if reasons else "NULL::VARCHAR"
     run.execute(
         f"COPY (SELECT row, CASE WHEN reason IS NULL THEN 'create' ELSE 'refused' END AS action, reason, "
@@ -350,6 +353,8 @@ class Classifier:
     def _refuse_what_does_not_fit(self) -> None:
         """Values that the column's type cannot hold, and nulls where the table wants a value."""
         target, load = self._target, self._load
+        for fault, reason in target.encoding_faults(load):
+            self._refuse(f"row IN (SELECT s._row FROM _survivors s WHERE {fault})", reason)
         for stored in self._compared:
             if not stored.fits_always:
                 self._refuse(
@@ -359,11 +364,16 @@ class Classifier:
         for stored in target.stored:
             if stored.column in target.required:
                 erased = stored in self._compared and stored.erasable(load)
-                self._refuse(
-                    f"{'true' if erased else 'target IS NULL'} "
-                    f"AND row IN (SELECT s._row FROM _survivors s WHERE {stored.value} IS NULL)",
-                    f"must_have_a_value: {stored.column}",
-                )
+                self._refuse_null(stored, "true" if erased else "target IS NULL")
+            elif stored.at.filled and stored in self._compared and stored.erasable(load):
+                self._refuse_null(stored, "target IS NOT NULL")
+
+    def _refuse_null(self, stored: Stored, where: str) -> None:
+        value = stored.value if stored in self._compared else "NULL"
+        self._refuse(
+            f"{where} AND row IN (SELECT s._row FROM _survivors s WHERE {value} IS NULL)",
+            f"must_have_a_value: {stored.column}",
+        )
 
     def _refuse_second_matches(self) -> None:
         """Two survivors that the table cannot tell apart: the first record of the run stays."""
@@ -440,8 +450,10 @@ class Classifier:
         )
 
     def _refuse_what_the_table_refuses(self) -> None:
+        # First what no other record can change: who is refused takes nothing away from others.
+        self._held.object(alone=True)
         self._refuse_repeated()
-        while self._held.object():
+        while self._held.object(alone=False):
             self._refuse_repeated()
 
     def _write_found(self) -> None:

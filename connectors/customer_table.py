@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -120,6 +120,8 @@ class Column:
     """Its type as its owner knows it, where that is not `dtype`."""
     longest: int | None = None
     """How many characters it takes, null if there is no limit."""
+    in_bytes: bool = False
+    """`longest` counts bytes."""
     by_server: bool = False
     """Only the server knows what a value becomes in it: `_survivors` has that, as text, in `_as_<field>`, and in
     `_unfit_<field>` whether it does not fit.
@@ -128,6 +130,8 @@ class Column:
     """A number that may come with a fraction of zeros: 42.00 is the id 42."""
     no_nul: bool = False
     """A text with the character 0 in it does not fit."""
+    filled: bool = False
+    """It takes no null and has a default, which a new row gets where the survivor has no value."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,8 @@ class Stored:
         if not self.at.dtype == TYPE_OF[self.field] != "JSON":
             source = f"TRY_CAST({source} AS {self.at.dtype})"
         if self.at.longest is not None:
-            source = f"CASE WHEN length({source}) <= {self.at.longest} THEN {source} END"
+            length = "strlen" if self.at.in_bytes else "length"
+            source = f"CASE WHEN {length}({source}) <= {self.at.longest} THEN {source} END"
         return f"CASE WHEN NOT contains({source}::VARCHAR, chr(0)) THEN {source} END" if self.at.no_nul else source
 
     @property
@@ -218,6 +223,12 @@ class Target:
     """Columns with the external id and the e-mail by which a row is found, where these are not the stored ones."""
     written: str | None = None
     """The customer of a row in `_written`, as SQL, where the destination sets `updated_at` by itself."""
+    taken: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Field → the columns that fit it, of which none is given its values: several, or one that the table computes."""
+    encoding: str = ""
+    """That of the database, where it lacks characters of the survivors."""
+    unwritable: str = ""
+    """These characters."""
 
     def column(self, field: str) -> Stored | None:
         """Where a field is stored."""
@@ -269,10 +280,28 @@ class Target:
         """Customers can be found by their e-mail."""
         return bool(self.key or self.column("email"))
 
+    def encoding_faults(self, load: Load) -> list[tuple[str, str]]:
+        """When a survivor has a character that the database's encoding lacks, as SQL, and the reason for refusing it."""
+        if not self.unwritable:
+            return []
+        brought = {at.column: f"s.{quoted(at.field)}" for at in self.stored if at.field in load.survivors.columns}
+        brought |= {self.key: new_key("s")} if self.key else {}
+        return [
+            (holds_one_of(f"{value}::VARCHAR", self.unwritable), f"does_not_fit: {column} {self.encoding}")
+            for column, value in brought.items()
+        ]
+
     def not_stored(self, load: Load) -> tuple[str, ...]:
         """What a person is told about fields that the source has and the table has no column for."""
         lost = [field for field in load.survivors.columns if not self.column(field)]
-        return (f"not stored, no column of the table fits: {', '.join(lost)} (--evolve adds them)",) if lost else ()
+        addable = [field for field in lost if field not in self.taken]
+        rivals = {field: at for field in lost if len(at := self.taken.get(field, ())) > 1}
+        computed = [field for field in lost if len(self.taken.get(field, ())) == 1]
+        return (
+            *((f"not stored, no column of the table fits: {', '.join(addable)} (--evolve adds them)",) * bool(addable)),
+            *((f"not stored, computed by the table: {', '.join(computed)}",) * bool(computed)),
+            *(f"not stored, two columns fit: {field} ({', '.join(at)})" for field, at in rivals.items()),
+        )
 
 
 def recognised(columns: Sequence[str]) -> dict[str, str]:
@@ -282,15 +311,19 @@ def recognised(columns: Sequence[str]) -> dict[str, str]:
     return found | ({KEY: KEY} if KEY in columns else {})
 
 
-def lacking(columns: Sequence[str], load: Load) -> list[str]:
-    """The columns that `--evolve` adds to a table."""
-    known = recognised(columns)
-    missing = [field for field in load.survivors.columns if field not in known]
+def lacking(columns: Sequence[str], computed: Sequence[str], load: Load) -> list[str]:
+    """The columns that `--evolve` adds to a table: of the fields that no column fits."""
+    fitting = names.match([*columns, *computed])
+    missing = [field for field in load.survivors.columns if field not in fitting]
     return missing + ([RUN, DELETED] if KEY in columns and RUN not in columns else [])
 
 
-def understood(where: str, columns: Mapping[str, Column], unique: tuple[str, ...]) -> Target:
-    """What an existing table is to us. Raises ConfigError, in words, where it cannot hold customers."""
+def understood(
+    where: str, columns: Mapping[str, Column], unique: tuple[str, ...], computed: Sequence[str] = ()
+) -> Target:
+    """What an existing table is to us, with the columns that can be given values and the names of those that it
+    computes. Raises ConfigError, in words, where it cannot hold customers.
+    """
     fitting = names.match([name for name in columns if name != KEY])
     unclear = [field for field in ("external_id", "email") if len(fitting.get(field, ())) > 1]
     if unclear and KEY not in columns:
@@ -306,6 +339,11 @@ def understood(where: str, columns: Mapping[str, Column], unique: tuple[str, ...
         bookkeeping=bookkeeping,
         required=tuple(name for name, column in columns.items() if column.required),
         unique=unique,
+        taken={
+            field: at
+            for field, at in names.match([name for name in (*columns, *computed) if name != KEY]).items()
+            if field not in known
+        },
     )
     if not (target.by_id or target.by_email):
         raise ConfigError(
@@ -329,6 +367,12 @@ def mirror_needs_bookkeeping(where: str, target: Target, load: Load) -> None:
             f"{where}: has no {RUN} and {DELETED}, so nobody knows which rows this tool wrote; "
             "--mode mirror would have to guess. Use upsert, or a table made by tranship."
         )
+
+
+def holds_one_of(text: str, characters: str) -> str:
+    """Whether a text has one of these characters, as SQL; false if it is null."""
+    codes = "".join(f"\\x{{{ord(character):x}}}" for character in characters)
+    return f"coalesce(regexp_matches({text}, '[{codes}]'), false)" if codes else "false"
 
 
 def new_key(alias: str) -> str:

@@ -27,6 +27,7 @@ from connectors.customer_table import (
     TYPE_OF,
     WRITTEN,
     Column,
+    Stored,
     Target,
     decoded,
     first_line,
@@ -40,6 +41,7 @@ from connectors.customer_table import (
     understood,
 )
 from connectors.errors import ConfigError, ConnectorError, Refused, Unreachable, shown
+from connectors.existing import hint, not_created, similar, similar_files, similar_tables, will_be_created
 from schemas.customer import COLUMNS, KEY
 
 BATCH_ROWS: Final = 61_440
@@ -207,7 +209,7 @@ def _readable(name: str, dtype: str) -> str:
 class DuckDbTable:
     """One table as a destination; plan and apply share one transaction."""
 
-    def __init__(self, spec: str, *, memory: str) -> None:
+    def __init__(self, spec: str, *, memory: str, create: bool = True) -> None:
         self._address = parse(spec)
         if self._address.query:
             raise ConfigError(f"{shown(spec)}: a query can be read, not written; name a table.")
@@ -216,8 +218,11 @@ class DuckDbTable:
         self._memory = memory
         self._open: duckdb.DuckDBPyConnection | None = None
         self._target: Target | None = None
-        if self._address.path.exists():
-            self._connection()
+        if not self._address.path.exists():
+            if not create:
+                raise not_created(*self._missing_file())
+        elif not self._exists(self._connection(), self._address.table) and not create:
+            raise not_created(*self._missing(self._connection()))
 
     def plan(self, load: Load) -> Plan:
         """Compare the survivors with the table; its transaction stays open for `apply`."""
@@ -227,14 +232,14 @@ class DuckDbTable:
             # Nothing is there, and nothing is made before it is written.
             with duckdb.connect() as nowhere:
                 see_survivors(nowhere, load)
-                return plan_fresh(nowhere, load, rows)
+                return plan_fresh(nowhere, load, rows, notes=(will_be_created(*self._missing_file()),))
         run = self._connection()
         try:
             self._configure(run, load)
             run.execute("BEGIN").fetchall()
             if not self._exists(run, self._address.table):
                 see_survivors(run, load)
-                return plan_fresh(run, load, rows)
+                return plan_fresh(run, load, rows, notes=(will_be_created(*self._missing(run)),))
             notes: list[str] = []
             columns = self._columns(run)
             if load.evolve:
@@ -245,7 +250,7 @@ class DuckDbTable:
             if self._sets_the_time_itself(run, target):
                 self._target = target = replace(target, written=target.row_key)
                 self._see_written(run)
-            return Classifier(run, _Held(run, self._address, load), target, load).plan(
+            return Classifier(run, _Held(run, self._address, load, target), target, load).plan(
                 rows, (*notes, *target.not_stored(load))
             )
         except duckdb.Error as error:
@@ -316,41 +321,68 @@ class DuckDbTable:
         run.execute(f"SET temp_directory = {literal(load.workspace / 'spill')}").fetchall()
 
     def _look_up(self, run: duckdb.DuckDBPyConnection, what: str, of: str, table: str) -> list[tuple[Any, ...]]:
-        """Rows of DuckDB's own tables about one table. Case is ignored, as DuckDB does in names."""
-        named = "view_name" if of == "duckdb_views()" else "table_name"
-        return run.execute(
-            f"SELECT {what} FROM {of} WHERE database_name = ? AND lower(schema_name) = lower(?) "
-            f"AND lower({named}) = lower(?)",
-            [self._address.database, self._address.schema, table],
-        ).fetchall()
+        return _look_up(run, self._address, what, of, table)
 
     def _exists(self, run: duckdb.DuckDBPyConnection, table: str) -> bool:
         if self._look_up(run, "1", "duckdb_views()", table):
             raise ConfigError(f"{self._where}: is a view; it can be read, not written. Name the table behind it.")
         return bool(self._look_up(run, "1", "duckdb_tables()", table))
 
+    def _missing_file(self) -> tuple[str, str]:
+        """What would be created, and a hint at what may have been meant."""
+        path = self._address.path
+        return f"database file {path}", hint("file", similar_files(path))
+
+    def _missing(self, run: duckdb.DuckDBPyConnection) -> tuple[str, str]:
+        """The same of a table or schema in a file that is there."""
+        schema, table = self._address.schema, self._address.table
+        tables = run.execute(
+            "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ? AND table_name <> ? "
+            "UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = ? AND NOT internal",
+            [self._address.database, LEDGER, self._address.database],
+        ).fetchall()
+        schemas = [
+            name
+            for (name,) in run.execute(
+                "SELECT schema_name FROM duckdb_schemas() WHERE database_name = ? AND NOT internal OR schema_name = 'main'",
+                [self._address.database],
+            ).fetchall()
+        ]
+        if schema.lower() not in map(str.lower, schemas):
+            alike = hint("schema", similar(schema, schemas)) or hint("table", similar_tables(schema, table, tables))
+            return f"schema {schema}", alike
+        return f"table {table}", hint("table", similar_tables(schema, table, tables))
+
     def _columns(self, run: duckdb.DuckDBPyConnection) -> dict[str, Column]:
         """The table's columns, without those that it computes."""
         rows = self._look_up(
             run,
-            "column_name, data_type, NOT is_nullable AND column_default IS NULL, is_generated",
+            "column_name, data_type, NOT is_nullable, column_default IS NOT NULL, is_generated",
             "duckdb_columns()",
             self._address.table,
         )
         hiding = next((row[0] for row in rows if row[0].lower() == "rowid"), None)
         if hiding:
             raise ConfigError(f"{self._where}: column {hiding} hides what DuckDB tells rows apart by. Rename it.")
-        return {row[0]: Column(row[0], row[1], row[2]) for row in rows if not row[3]}
+        return {
+            name: Column(name, dtype, required=must and not given, filled=must and given)
+            for name, dtype, must, given, computed in rows
+            if not computed
+        }
 
     def _evolve(self, run: duckdb.DuckDBPyConnection, load: Load, columns: Mapping[str, Column]) -> list[str]:
         """Add the columns that the table lacks; what was added, for people."""
-        missing = lacking(list(columns), load)
+        missing = lacking(list(columns), self._computed(run), load)
         for name in missing:
             run.execute(f"ALTER TABLE {self._address.name} ADD COLUMN {quoted(name)} {_type_of(name)}").fetchall()
         return [f"column {name} is added" for name in missing]
 
     def _recognise(self, run: duckdb.DuckDBPyConnection, columns: Mapping[str, Column]) -> Target:
-        return understood(self._where, columns, self._unique(run))
+        return understood(self._where, columns, self._unique(run), self._computed(run))
+
+    def _computed(self, run: duckdb.DuckDBPyConnection) -> list[str]:
+        rows = self._look_up(run, "column_name, is_generated", "duckdb_columns()", self._address.table)
+        return [name for name, computed in rows if computed]
 
     def _unique(self, run: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
         rows = self._look_up(
@@ -408,7 +440,11 @@ class DuckDbTable:
     ) -> None:
         if not plan.counts["create"]:
             return
-        given = {at.column: at.value for at in target.stored if at.field in load.survivors.columns}
+        brought = [at for at in target.stored if at.field in load.survivors.columns]
+        defaults = _defaults(run, self._address) if any(at.at.filled for at in brought) else {}
+        given = {
+            at.column: f"coalesce({at.value}, {defaults[at.column]})" if at.at.filled else at.value for at in brought
+        }
         if target.key:
             given[target.key] = new_key("s")
         if target.bookkeeping:
@@ -425,20 +461,28 @@ class DuckDbTable:
         if not plan.counts["update"]:
             return
         changed = [stored for stored in target.stored if stored.field in plan.changed_fields]
-        sets = {
-            stored.column: stored.value
-            if stored.erasable(load)
-            else f"coalesce({stored.value}, t.{quoted(stored.column)})"
-            for stored in changed
-        }
+        # A referenced row cannot be replaced: what replaces it is set only where it changes.
+        heavy = _replaced_with(run, self._address) if _referring(run, self._address) else set()
+        apart = [stored for stored in changed if stored.column in heavy]
+        sets = {stored.column: _updated(stored, load) for stored in changed if stored not in apart}
         if target.bookkeeping:
             sets |= {RUN: literal(load.run_id), DELETED: "NULL"}
+        elif not sets:
+            # Nothing else changes: the rows are counted all the same.
+            still = next(stored.column for stored in target.stored if stored.column not in heavy)
+            sets = {still: f"t.{quoted(still)}"}
+        done = self._set(run, sets, "true")
+        _as_planned("update", done, plan)
+        for stored in apart:
+            self._set(run, {stored.column: _updated(stored, load)}, f"list_contains(p.changed, {literal(stored.field)})")
+
+    def _set(self, run: duckdb.DuckDBPyConnection, sets: Mapping[str, str], where: str) -> int:
         done = run.execute(
             f"UPDATE {self._address.name} t SET {', '.join(f'{quoted(c)} = {v}' for c, v in sets.items())} "
             "FROM _plan p JOIN _survivors s ON s._row = p.row "
-            "WHERE p.action = 'update' AND t.rowid = p.target"
+            f"WHERE p.action = 'update' AND t.rowid = p.target AND {where}"
         ).fetchall()
-        _as_planned("update", done[0][0], plan)
+        return int(done[0][0])
 
     def _delete(self, run: duckdb.DuckDBPyConnection, load: Load, plan: Plan) -> None:
         if not plan.counts["delete"]:
@@ -474,26 +518,255 @@ class DuckDbTable:
 
 
 class _Held:
-    """The table where it lies."""
+    """The table where it lies, its texts compared byte by byte whatever collation they have."""
 
     place = "t.rowid"
 
-    def __init__(self, run: duckdb.DuckDBPyConnection, address: Address, load: Load) -> None:
-        self._run, self._name, self._load = run, address.name, load
+    def __init__(self, run: duckdb.DuckDBPyConnection, address: Address, load: Load, target: Target) -> None:
+        self._run, self._address, self._load, self._target = run, address, load, target
+        self._collations = _collations(run, address)
+        exact = ", ".join(f"{quoted(name)} COLLATE c AS {quoted(name)}" for name in self._collations)
+        self._exact = f"(SELECT * REPLACE ({exact}), rowid FROM {address.name})" if exact else address.name
+        self._objections: _Objections | None = None
 
     def see_survivors(self) -> None:
         see_survivors(self._run, self._load)
 
     def see_table(self, select: str, joined: str) -> None:
         self._run.execute(
-            f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM {self._name} t {joined}"
+            f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM {self._exact} t {joined}"
         ).fetchall()
 
     def undecided(self) -> str:
-        return self._name
+        return self._exact
 
-    def object(self) -> int:
-        return 0
+    def object(self, *, alone: bool) -> int:
+        if self._objections is None:
+            self._objections = _Objections(self._run, self._address, self._load, self._target, self._collations)
+        return self._objections.refuse(alone=alone)
+
+
+# What the database would refuse -----------------------------------------------------------------------------
+
+
+def _look_up(
+    run: duckdb.DuckDBPyConnection, address: Address, what: str, of: str, table: str
+) -> list[tuple[Any, ...]]:
+    """Rows of DuckDB's own tables about one table. Case is ignored, as DuckDB does in names."""
+    named = "view_name" if of == "duckdb_views()" else "table_name"
+    return run.execute(
+        f"SELECT {what} FROM {of} WHERE database_name = ? AND lower(schema_name) = lower(?) "
+        f"AND lower({named}) = lower(?)",
+        [address.database, address.schema, table],
+    ).fetchall()
+
+
+def _defaults(run: duckdb.DuckDBPyConnection, address: Address) -> dict[str, str]:
+    """Column → the expression of its default."""
+    what = "column_name, column_default"
+    found = _look_up(run, address, f"{what}, is_generated", "duckdb_columns()", address.table)
+    return {name: default for name, default, computed in found if default is not None and not computed}
+
+
+def _collations(run: duckdb.DuckDBPyConnection, address: Address) -> dict[str, str]:
+    """Column → its collation. Only the statement that makes a table says so."""
+    [(statement,)] = _look_up(run, address, "sql", "duckdb_tables()", address.table)
+    if " COLLATE " not in statement.upper():
+        return {}
+    found = {}
+    for name, dtype in _look_up(run, address, "column_name, data_type", "duckdb_columns()", address.table):
+        if dtype == "VARCHAR":
+            run.execute(
+                f"CREATE OR REPLACE TEMP TABLE _collated AS SELECT {quoted(name)} FROM {address.name} LIMIT 0"
+            ).fetchall()
+            [(made,)] = run.execute("SELECT sql FROM duckdb_tables() WHERE table_name = '_collated'").fetchall()
+            if collated := re.search(r" COLLATE ([\w.]+)\);$", made, re.IGNORECASE):
+                found[name] = collated[1]
+    return found
+
+
+def _referring(run: duckdb.DuckDBPyConnection, address: Address) -> list[tuple[str, list[str], list[str]]]:
+    """Other tables that refer to this one: their name, their columns and ours."""
+    return run.execute(
+        "SELECT table_name, constraint_column_names, referenced_column_names FROM duckdb_constraints() "
+        "WHERE constraint_type = 'FOREIGN KEY' AND database_name = ? AND lower(schema_name) = lower(?) "
+        "AND lower(referenced_table) = lower(?)",
+        [address.database, address.schema, address.table],
+    ).fetchall()
+
+
+def _replaced_with(run: duckdb.DuckDBPyConnection, address: Address) -> set[str]:
+    """The columns that DuckDB changes by deleting the row and inserting it again: indexed and nested ones."""
+    columns = _look_up(run, address, "column_name, data_type", "duckdb_columns()", address.table)
+    constraints = _look_up(
+        run, address, "constraint_type, constraint_column_names", "duckdb_constraints()", address.table
+    )
+    indexed = {name for kind, names in constraints if kind in ("PRIMARY KEY", "UNIQUE", "FOREIGN KEY") for name in names}
+    indexes = " ".join(sql for (sql,) in _look_up(run, address, "sql", "duckdb_indexes()", address.table))
+    named = {name for name, _ in columns if name.lower() in indexes.lower()}
+    nested = {name for name, dtype in columns if dtype.endswith("]") or dtype.startswith(("STRUCT(", "MAP("))}
+    return indexed | named | nested
+
+
+def _updated(stored: Stored, load: Load) -> str:
+    """What a column becomes, as SQL."""
+    return stored.value if stored.erasable(load) else f"coalesce({stored.value}, t.{quoted(stored.column)})"
+
+
+_ROW: Final = quoted("tranship row")
+_PLACE: Final = quoted("tranship place")
+_CHANGED: Final = quoted("tranship changed")
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A constraint of the table. `reason` is what a record is refused with; `against` gives the rows that break it."""
+
+    reason: str
+    against: str
+
+
+class _Objections:
+    """Checks, references and uniqueness that is more than a plain column's, tried on the rows as they would become."""
+
+    def __init__(
+        self,
+        run: duckdb.DuckDBPyConnection,
+        address: Address,
+        load: Load,
+        target: Target,
+        collations: Mapping[str, str],
+    ) -> None:
+        self._run, self._address, self._load, self._target = run, address, load, target
+        self._collations, self._defaults = collations, _defaults(run, address)
+        self._constraints = self._look_up(
+            "constraint_type, expression, constraint_column_names, referenced_table, referenced_column_names",
+            "duckdb_constraints()",
+        )
+        self._alone = [*self._bad_defaults(), *self._checks(), *self._references(), *self._held_fast()]
+        self._together = list(self._unique())
+
+    def refuse(self, *, alone: bool) -> int:
+        """Refuse in `_plan` what breaks a rule, of those about a row alone or of the others; how many."""
+        rules = self._alone if alone else self._together
+        if not rules:
+            return 0
+        self._run.execute(f"CREATE OR REPLACE TEMP TABLE _result AS {self._results()}").fetchall()
+        refused = 0
+        for rule in rules:
+            done = self._run.execute(
+                f"UPDATE _plan SET action = 'refused', reason = {literal(rule.reason)}, changed = NULL "
+                f"WHERE row IN ({rule.against})"
+            ).fetchall()
+            refused += done[0][0]
+            # Who is refused takes nothing away from others.
+            self._run.execute(
+                f"DELETE FROM _result WHERE {_ROW} IN (SELECT row FROM _plan WHERE action = 'refused')"
+            ).fetchall()
+        return refused
+
+    def _look_up(self, what: str, of: str) -> list[tuple[Any, ...]]:
+        return _look_up(self._run, self._address, what, of, self._address.table)
+
+    def _results(self) -> str:
+        """The rows as they will be, in the table's own columns, with place in the run and in the table."""
+        target, load = self._target, self._load
+        brought = {at.column: at for at in target.stored if at.field in load.survivors.columns}
+        become = {}
+        for name, dtype, computed in self._look_up("column_name, data_type, is_generated", "duckdb_columns()"):
+            old, default = f"t.{quoted(name)}", self._defaults.get(name)
+            again = default is not None and "nextval(" not in default
+            fresh = f"CASE WHEN p.target IS NULL THEN TRY_CAST(({default}) AS {dtype}) END" if again else "NULL"
+            if name in brought:
+                new = f"coalesce({brought[name].value}, {fresh})" if brought[name].at.filled else brought[name].value
+                become[name] = new if brought[name].erasable(load) else f"coalesce({new}, {old})"
+            elif name == target.key:
+                become[name] = f"coalesce({old}, {new_key('s')})"
+            elif not computed:
+                become[name] = f"coalesce({old}, {fresh})"
+        collated = {name: f" COLLATE {collation}" for name, collation in self._collations.items()}
+        columns = ", ".join(f"({at}){collated.get(name, '')} AS {quoted(name)}" for name, at in become.items())
+        return (
+            f"SELECT p.row AS {_ROW}, p.target AS {_PLACE}, p.changed AS {_CHANGED}, {columns} FROM _plan p "
+            f"JOIN _survivors s ON s._row = p.row LEFT JOIN {self._address.name} t ON t.rowid = p.target "
+            "WHERE p.action IN ('create', 'update')"
+        )
+
+    def _bad_defaults(self) -> Iterator[_Rule]:
+        """Defaults that the column's own type does not take: DuckDB has not looked at them until now."""
+        types = dict(self._look_up("column_name, data_type", "duckdb_columns()"))
+        for name, default in self._defaults.items():
+            if "nextval(" in default or types[name] == "VARCHAR":
+                continue
+            fits = self._run.execute(
+                f"SELECT TRY_CAST(({default}) AS {types[name]}) IS NOT NULL OR ({default}) IS NULL"
+            ).fetchall()
+            if not fits[0][0]:
+                against = f"SELECT {_ROW} FROM _result WHERE {_PLACE} IS NULL AND {quoted(name)} IS NULL"
+                yield _Rule(f"does_not_fit: {name} {types[name]}", against)
+
+    def _checks(self) -> Iterator[_Rule]:
+        for kind, expression, *_ in self._constraints:
+            if kind == "CHECK":
+                # Where it cannot be computed, DuckDB refuses the row, too.
+                broken = f"TRY(coalesce({expression}, true)) IS NOT TRUE"
+                yield _Rule(f"violates: {expression}", f"SELECT {_ROW} FROM _result WHERE {broken}")
+
+    def _references(self) -> Iterator[_Rule]:
+        for kind, _, own, table, their in self._constraints:
+            if kind == "FOREIGN KEY" and table and table.lower() != self._address.table.lower():
+                pairs = [(f"b.{quoted(mine)}", f"r.{quoted(theirs)}") for mine, theirs in zip(own, their, strict=True)]
+                there = " AND ".join(f"{mine} = {theirs}" for mine, theirs in pairs)
+                full = " AND ".join(f"{mine} IS NOT NULL" for mine, _ in pairs)
+                yield _Rule(
+                    f"refers_to_nothing: {', '.join(own)}",
+                    f"SELECT b.{_ROW} FROM _result b WHERE {full} AND NOT EXISTS "
+                    f"(SELECT 1 FROM {self._address.place}.{quoted(table)} r WHERE {there})",
+                )
+
+    def _held_fast(self) -> Iterator[_Rule]:
+        """Rows that others refer to: DuckDB replaces a row to change some columns, and does not let go of these."""
+        referring = _referring(self._run, self._address)
+        heavy = _replaced_with(self._run, self._address) if referring else set()
+        fields = [literal(at.field) for at in self._target.stored if at.column in heavy]
+        for table, their, own in referring if fields else ():
+            pairs = zip(own, their, strict=True)
+            there = " AND ".join(f"t.{quoted(mine)} = r.{quoted(theirs)}" for mine, theirs in pairs)
+            yield _Rule(
+                f"referred_to: {table}",
+                f"SELECT b.{_ROW} FROM _result b JOIN {self._address.name} t ON t.rowid = b.{_PLACE} "
+                f"WHERE list_has_any(b.{_CHANGED}, [{', '.join(fields)}]) AND EXISTS "
+                f"(SELECT 1 FROM {self._address.place}.{quoted(table)} r WHERE {there})",
+            )
+
+    def _unique(self) -> Iterator[_Rule]:
+        filled = {at.column for at in self._target.stored if at.at.filled}
+        for kind, _, columns, *_ in self._constraints:
+            plain = len(columns) == 1 and columns[0] in self._target.unique
+            if kind in ("UNIQUE", "PRIMARY KEY") and not (plain and not {*filled, *self._collations} & {*columns}):
+                yield self._never_twice(", ".join(columns), ", ".join(map(quoted, columns)))
+        name = r'(?:"(?:[^"]|"")*"|[^\s("])+'
+        for told, statement in self._look_up("index_name, sql", "duckdb_indexes()"):
+            found = re.match(rf"CREATE UNIQUE INDEX {name} ON {name}(?: USING \w+ )?\((.*)\);?$", statement, re.DOTALL)
+            if found:
+                yield self._never_twice(told, found[1])
+        at = self._target.column("external_id" if self._target.by_id else "email")
+        if at and at.column in self._collations and at.column not in self._target.unique:
+            yield self._never_twice(at.column, quoted(at.column))
+
+    def _never_twice(self, told: str, keys: str) -> _Rule:
+        count = len(self._run.execute(f"DESCRIBE SELECT {keys} FROM {self._address.name}").fetchall())
+        named = ", ".join(f"k{number}" for number in range(count))
+        same = " AND ".join(f"a.k{number} = b.k{number}" for number in range(count))
+        wanted = f"(SELECT {_ROW}, {keys} FROM _result)"
+        there = f"(SELECT rowid, {keys} FROM {self._address.name})"
+        moved = f"SELECT {_PLACE} FROM _result WHERE {_PLACE} IS NOT NULL"
+        return _Rule(
+            f"taken: {told}",
+            f"SELECT b.row FROM {wanted} b(row, {named}) JOIN {wanted} a(row, {named}) ON {same} AND a.row < b.row "
+            f"UNION SELECT b.row FROM {wanted} b(row, {named}) JOIN {there} a(place, {named}) ON {same} "
+            f"AND a.place NOT IN ({moved})",
+        )
 
 
 def _type_of(column: str) -> str:

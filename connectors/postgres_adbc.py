@@ -6,15 +6,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Final
 
 import pyarrow as pa
 
-from connectors.errors import MissingDriver, TranshipError
-from connectors.postgres_wire import Address, Wire, lost, not_connected, translated, why_broken, with_name
+from connectors.errors import ConfigError, ConnectorError, MissingDriver, TranshipError
+from connectors.existing import hint, similar
+from connectors.postgres_wire import (
+    Address,
+    MissingDatabase,
+    Wire,
+    connection_string,
+    lost,
+    not_connected,
+    translated,
+    why_broken,
+)
 
 _SESSION: Final = (
+    # Both drivers take text as UTF-8 and send it so, whatever the environment, the address or the user's defaults say.
+    "SET client_encoding = 'UTF8'",
     "SET TimeZone = 'UTC'",
     "SET DateStyle = 'ISO'",
     "SET IntervalStyle = 'iso_8601'",
@@ -28,6 +41,32 @@ _SESSION: Final = (
 
 def connect(address: Address) -> Wire:
     """By ADBC, the fastest way, or without it by COPY. Raises MissingDriver, ConfigError, Unreachable or Refused."""
+    try:
+        return _connected(address)
+    except MissingDatabase as error:
+        meant = hint("database", similar(error.name, _databases(address)))
+        raise ConfigError(f"{error} {meant[:1].upper()}{meant[1:]}{'.' * bool(meant)}".rstrip()) from None
+
+
+def _databases(address: Address) -> list[str]:
+    """Those of the server, as far as this user may ask for them."""
+    server = f"{address.server}{'&' if '?' in address.server else '?'}dbname=postgres"
+    try:
+        wire = _connected(replace(address, server=server))
+    except TranshipError:
+        return []
+    try:
+        return [
+            name
+            for (name,) in wire.rows(
+                "SELECT datname::text FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate"
+            )
+        ]
+    finally:
+        wire.close()
+
+
+def _connected(address: Address) -> Wire:
     wire: Wire
     if find_spec("adbc_driver_postgresql"):
         wire = AdbcWire(address)
@@ -41,6 +80,8 @@ def connect(address: Address) -> Wire:
         )
     for setting in _SESSION:
         wire.run(setting)
+    if wire.value("SELECT current_setting('client_encoding')") != "UTF8":
+        raise ConnectorError(f"{address.shown}: refuses a session in UTF-8. Connect to the server without the pooler.")
     return wire
 
 
@@ -54,7 +95,7 @@ class AdbcWire:
 
         self._address = address
         try:
-            self._connection = dbapi.connect(with_name(address.server), autocommit=True)
+            self._connection = dbapi.connect(connection_string(address), autocommit=True)
         except Error as error:
             raise not_connected(address, str(error)) from None
         self._cursor = self._connection.cursor()

@@ -14,7 +14,7 @@ from pyarrow import csv
 
 from connectors.customer_table import quoted
 from connectors.errors import TranshipError
-from connectors.postgres_wire import Address, lost, not_connected, translated, why_broken, with_name
+from connectors.postgres_wire import Address, connection_string, lost, not_connected, translated, why_broken
 
 _LISTS: Final = (1009, 1015)
 _READ: Final[dict[int, Callable[[pl.Expr], pl.Expr]]] = {
@@ -53,7 +53,7 @@ class CopyWire:
         """Connect. Raises ConfigError, Unreachable or Refused."""
         self._address = address
         try:
-            self._connection = psycopg.connect(with_name(address.server), autocommit=True)
+            self._connection = psycopg.connect(connection_string(address), autocommit=True)
         except psycopg.Error as error:
             raise not_connected(address, str(error)) from None
 

@@ -38,6 +38,7 @@ from connectors.customer_table import (
     Stored,
     Target,
     as_stored,
+    holds_one_of,
     lacking,
     ledger_row,
     literal,
@@ -48,6 +49,7 @@ from connectors.customer_table import (
     unfit,
 )
 from connectors.errors import Busy, ConfigError, ConnectorError, Interfered, Refused, TranshipError, Unreachable, shown
+from connectors.existing import hint, not_created, similar, similar_tables, will_be_created
 from connectors.postgres_adbc import connect
 from connectors.postgres_wire import Address, Wire, arrow, parse
 from schemas.customer import COLUMNS, KEY
@@ -149,6 +151,27 @@ def _find(wire: Wire, address: Address, table: str) -> _Relation | None:
     return None
 
 
+def _missing(wire: Wire, address: Address) -> tuple[str, str]:
+    """What would be created, table or schema, and a hint at what may have been meant."""
+    tables = wire.rows(
+        "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c "
+        "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND n.nspname !~ '^pg_' "
+        f"AND n.nspname <> 'information_schema' AND c.relname <> {literal(LEDGER)}"
+    )
+    schemas = [
+        name
+        for (name,) in wire.rows(
+            "SELECT nspname::text FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+        )
+    ]
+    schema = address.schema or wire.value("SELECT current_schema()::text") or ""
+    if address.schema and schema not in schemas:
+        alike = hint("schema", similar(schema, schemas))
+        return f"schema {schema}", alike or hint("table", similar_tables(schema, address.table, tables))
+    return f"table {_spelled(address)}", hint("table", similar_tables(schema, address.table, tables))
+
+
 @dataclass(frozen=True)
 class _Type:
     """A column of a relation as the server has it."""
@@ -165,12 +188,26 @@ class _Type:
     nullable: bool = True
     default: str | None = None
     """The expression of its default, or of what the server computes."""
+    collation: str | None = None
+    """Where it is not the database's."""
+    loose: bool = False
+    """Texts of different bytes may be equal in it."""
+    domain: bool = False
 
     @property
     def readable(self) -> str | None:
         """DuckDB's type for it, null if only the server knows it."""
         exact = self.base == "varchar" or self.modified < 0
         return _TYPES.get(self.base) if exact else None
+
+    @property
+    def computable(self) -> bool:
+        """Whether it has a default that may be computed twice."""
+        return bool(self.default) and not self.given and "nextval(" not in str(self.default)
+
+    def cast(self, value: str) -> str:
+        """A value in the column's type. A domain may forbid nulls: there one stays without a type."""
+        return f"CASE WHEN {value} IS NOT NULL THEN {value}::{self.shown} END" if self.domain else f"{value}::{self.shown}"
 
     def column(self) -> Column:
         """As the comparison sees it."""
@@ -183,21 +220,48 @@ class _Type:
             longest=self.modified - 4 if self.base == "varchar" and self.modified > 0 else None,
             by_server=dtype is None,
             number=self.base == "numeric",
+            filled=not self.nullable and self.default is not None and not self.given,
         )
 
 
 def _types(wire: Wire, relation: _Relation) -> dict[str, _Type]:
+    serial = f"pg_get_serial_sequence({literal(relation.name)}, a.attname)"
     rows = wire.rows(
         "SELECT a.attname::text, CASE WHEN n.nspname = 'pg_catalog' THEN t.typname::text ELSE '' END, "
-        "format_type(a.atttypid, a.atttypmod), a.atttypmod, t.typcategory = 'S', "
-        "(a.attnotnull OR t.typnotnull) AND NOT a.atthasdef AND a.attidentity = '' AND t.typdefault IS NULL, "
-        "a.attgenerated <> '' OR a.attidentity = 'a', NOT a.attnotnull, pg_get_expr(d.adbin, d.adrelid) "
+        "format_type(a.atttypid, a.atttypmod), a.atttypmod, t.typcategory = 'S', false, "
+        "a.attgenerated <> '' OR a.attidentity = 'a', NOT (a.attnotnull OR t.typnotnull), "
+        f"CASE WHEN a.attidentity = 'd' THEN format('nextval(%L)', {serial}) "
+        "ELSE coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(t.typdefaultbin, 0)) END, "
+        "CASE WHEN c.collname <> 'default' THEN c.collnamespace::regnamespace || '.' || quote_ident(c.collname) END, "
+        "NOT coalesce(c.collisdeterministic, true), t.typtype = 'd' "
         "FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid "
         "AND d.adnum = a.attnum JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
         "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
+        "LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation "
         f"WHERE a.attrelid = {relation.oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
     )
-    return {row[0]: _Type(*row) for row in rows}
+    return {kind.name: _judged(wire, kind) for kind in (_Type(*row) for row in rows)}
+
+
+def _judged(wire: Wire, kind: _Type) -> _Type:
+    """The same with what its domain says of nulls: only the server knows."""
+    nullable = kind.nullable and (not kind.domain or _answers(wire, f"SELECT NULL::{kind.shown} IS NULL"))
+    must = not nullable and kind.default is None and not kind.given
+    return replace(kind, nullable=nullable, must=must)
+
+
+def _answers(wire: Wire, sql: str) -> bool:
+    """Whether a query can be computed."""
+    wire.run("SAVEPOINT answer")
+    try:
+        wire.rows(sql)
+    except Interfered:
+        raise
+    except (ConnectorError, OSError):
+        wire.run("ROLLBACK TO SAVEPOINT answer")
+        return False
+    wire.run("RELEASE SAVEPOINT answer")
+    return True
 
 
 def _unique(wire: Wire, relation: _Relation) -> tuple[str, ...]:
@@ -357,7 +421,7 @@ class Patience:
 class PostgresTable:
     """One table as a destination; plan and apply share one transaction."""
 
-    def __init__(self, spec: str, *, memory: str, patience: Patience) -> None:
+    def __init__(self, spec: str, *, memory: str, patience: Patience, create: bool = True) -> None:
         self._address = parse(spec)
         if self._address.query:
             raise ConfigError(f"{shown(spec)}: a query can be read, not written; name a table.")
@@ -366,6 +430,10 @@ class PostgresTable:
         self._bench: duckdb.DuckDBPyConnection | None = None
         self._work: _Work | None = None
         self._begun = False
+        if not create and not _find(self._open, self._address, self._address.table):
+            error = not_created(*_missing(self._open, self._address))
+            self.close()
+            raise error
 
     def plan(self, load: Load) -> Plan:
         """Take the turn and compare the survivors with the table; the transaction stays open for `apply`."""
@@ -379,18 +447,21 @@ class PostgresTable:
         try:
             relation = self._lock(wire, load)
             if relation is None:
-                target = _own_target()
+                target, notes = _encoded(wire, bench, load, _own_target())
                 self._work = _Work(wire, bench, load, None, target, (), {})
                 held = _Held(self._work)
                 held.see_survivors()
-                return plan_fresh(bench, load, rows, self._work.brought)
+                notes = (will_be_created(*_missing(wire, self._address)), *notes)
+                return plan_fresh(bench, load, rows, target, notes)
             types = _types(wire, relation)
             fillable = {name: kind for name, kind in types.items() if not kind.given}
-            added = tuple(lacking(list(fillable), load)) if load.evolve else ()
+            computed = [name for name, kind in types.items() if kind.given]
+            added = tuple(lacking(list(fillable), computed, load)) if load.evolve else ()
             columns = {name: kind.column() for name, kind in fillable.items()} | {name: _own(name) for name in added}
-            target = _without_nul(understood(self._where, columns, _unique(wire, relation)))
+            target = _without_nul(understood(self._where, columns, _unique(wire, relation), computed))
             mirror_needs_bookkeeping(self._where, target, load)
-            notes = (*(f"column {name} is added" for name in added), *target.not_stored(load))
+            target, notes = _encoded(wire, bench, load, target)
+            notes = (*(f"column {name} is added" for name in added), *target.not_stored(load), *notes)
             written = _Written(wire, relation)
             if written.is_needed(target):
                 target = replace(target, written=target.row_key)
@@ -574,6 +645,36 @@ def _without_nul(target: Target) -> Target:
     return replace(target, stored=tuple(map(guarded, target.stored)))
 
 
+def _encoded(
+    wire: Wire, bench: duckdb.DuckDBPyConnection, load: Load, target: Target
+) -> tuple[Target, tuple[str, ...]]:
+    """The same with what the encoding of the database cannot hold, and what a person is told about that."""
+    encoding = wire.value("SELECT current_setting('server_encoding')")
+    if encoding == "SQL_ASCII":
+        stored = (replace(at, at=replace(at.at, in_bytes=True)) for at in target.stored)
+        note = "the database has the encoding SQL_ASCII, which is none: text is stored as UTF-8, lengths count bytes"
+        return replace(target, stored=tuple(stored)), (note,)
+    if encoding == "UTF8":
+        return target, ()
+    see_survivors(bench, load)
+    values = [f"s.{quoted(field)}::VARCHAR" for field in load.survivors.columns]
+    characters = (
+        "SELECT DISTINCT unnest(regexp_extract_all(value, '[^\\x00-\\x7f]')) AS c FROM (SELECT "
+        f"unnest([{', '.join(values)}]) AS value FROM _survivors s UNION ALL SELECT {literal(load.source)})"
+    )
+    # By their bytes: the characters themselves would not get there.
+    _copied(wire, "_tranship_characters", bench.sql(f"SELECT hex(encode(c)) AS code FROM ({characters})"))
+    wire.run(
+        "CREATE OR REPLACE FUNCTION pg_temp.tranship_lacks(code text) RETURNS boolean LANGUAGE plpgsql AS "
+        "$tranship$ BEGIN PERFORM convert_from(decode(code, 'hex'), 'UTF8'); RETURN false; "
+        "EXCEPTION WHEN OTHERS THEN RETURN true; END $tranship$"
+    )
+    lacks = wire.rows("SELECT code FROM pg_temp._tranship_characters WHERE pg_temp.tranship_lacks(code)")
+    wire.run("DROP TABLE pg_temp._tranship_characters")
+    unwritable = "".join(bytes.fromhex(code).decode() for (code,) in lacks)
+    return replace(target, encoding=encoding, unwritable=unwritable), ()
+
+
 @dataclass(frozen=True)
 class _Work:
     """What plan and write share."""
@@ -648,7 +749,8 @@ class _Held:
         if not bench.execute(asked).fetchall()[0][0]:
             return
         self._told.add(number)
-        if _copied(wire, "_tranship_values", bench.sql("SELECT value FROM _asked WHERE NOT contains(value, chr(0))")):
+        odd = holds_one_of("value", f"\0{self._work.target.unwritable}")
+        if _copied(wire, "_tranship_values", bench.sql(f"SELECT value FROM _asked WHERE NOT {odd}")):
             kind = self._types.get(at.column)
             # A cast to varchar(3) cuts off what is too long; stored it would be refused.
             whole = " AND stored = value" if kind and kind.text else ""
@@ -704,9 +806,9 @@ class _Held:
         self._see_what_is_stored()
         return "_rows"
 
-    def object(self) -> int:
+    def object(self, *, alone: bool) -> int:
         objections = self._objections = self._objections or _Objections(self._work, self._existing)
-        return objections.refuse()
+        return objections.refuse(alone=alone)
 
     @property
     def _existing(self) -> _Relation:
@@ -931,6 +1033,22 @@ class _Rule:
 
     reason: str
     against: str
+    check: str = ""
+    """What must not be false of a row; where it cannot be computed the row breaks the rule, too."""
+
+
+def _takes_default(wire: Wire, kind: _Type) -> bool:
+    wire.run("SAVEPOINT fallback")
+    try:
+        wire.run(f"CREATE TEMPORARY TABLE _tranship_default (value {kind.shown} DEFAULT {kind.default})")
+        wire.run("INSERT INTO pg_temp._tranship_default DEFAULT VALUES")
+    except Interfered:
+        raise
+    except ConnectorError:
+        return False
+    finally:
+        wire.run("ROLLBACK TO SAVEPOINT fallback")
+    return True
 
 
 class _Objections:
@@ -938,11 +1056,13 @@ class _Objections:
 
     def __init__(self, work: _Work, relation: _Relation) -> None:
         self._work, self._relation = work, relation
-        self._rules = [*self._checks(), *self._references(), *self._exclusions()]
+        self._alone = [*self._defaults(), *self._partitions(), *self._checks(), *self._references()]
+        self._together = list(self._exclusions())
 
-    def refuse(self) -> int:
-        """Refuse in `_plan` what breaks a rule; how many."""
-        if not self._rules:
+    def refuse(self, *, alone: bool) -> int:
+        """Refuse in `_plan` what breaks a rule, of those about a row alone or of the others; how many."""
+        rules = self._alone if alone else self._together
+        if not rules:
             return 0
         work = self._work
         wire, bench = work.wire, work.bench
@@ -958,10 +1078,13 @@ class _Objections:
             wire.run(f"CREATE TEMPORARY TABLE _tranship_result AS {self._results()}")
         wire.run("ANALYZE pg_temp._tranship_result")
         refused = 0
-        for rule in self._rules:
+        for rule in rules:
             broken = self._broken(rule)
             if broken:
                 refused += len(broken)
+                # Who is refused takes nothing away from others.
+                gone = f"DELETE FROM pg_temp._tranship_result WHERE {_ROW} IN ({', '.join(map(str, broken))})"
+                wire.run(gone)
                 bench.execute(
                     f"UPDATE _plan SET action = 'refused', reason = {literal(rule.reason)}, changed = NULL "
                     f"WHERE row IN ({', '.join(map(str, broken))}) AND action <> 'refused'"
@@ -979,7 +1102,16 @@ class _Objections:
             raise
         except (ConnectorError, OSError):
             wire.run("ROLLBACK TO SAVEPOINT rule")
+        if not rule.check:
             return []
+        wire.run(
+            "CREATE OR REPLACE FUNCTION pg_temp.tranship_breaks(pg_temp._tranship_result) RETURNS boolean "
+            f"LANGUAGE plpgsql AS $tranship$ BEGIN RETURN (SELECT NOT ({rule.check}) FROM (SELECT $1.*) r); "
+            "EXCEPTION WHEN OTHERS THEN RETURN true; END $tranship$"
+        )
+        rows = wire.rows(f"SELECT {_ROW} FROM pg_temp._tranship_result r WHERE pg_temp.tranship_breaks(r)")
+        wire.run("DROP FUNCTION pg_temp.tranship_breaks(pg_temp._tranship_result)")
+        return [row for (row,) in rows]
 
     def _results(self) -> str:
         """The rows as they will be, in the table's own columns, with place in the run and in the table."""
@@ -989,17 +1121,20 @@ class _Objections:
         for name, kind in work.types.items():
             old, new = f"t.{quoted(name)}", f"u.{quoted(name)}"
             if name in given:
-                new = f"{new}::{kind.shown}"
+                new = kind.cast(new)
+                if given[name].at.filled and kind.computable:
+                    new = f"coalesce({new}, CASE WHEN u.{_PLACE} IS NULL THEN {kind.default} END)"
                 become[name] = new if given[name].erasable(work.load) else f"coalesce({new}, {old})"
             elif name == work.target.key or (name == RUN and work.target.bookkeeping):
                 become[name] = f"coalesce({old}, {new})" if name == work.target.key else new
             elif kind.given and kind.default:
                 computed[name] = kind.default
-            elif kind.default and "nextval(" not in kind.default:
+            elif kind.computable:
                 become[name] = f"CASE WHEN u.{_PLACE} IS NULL THEN {kind.default} ELSE {old} END"
             else:
                 become[name] = old
-        columns = ", ".join(f"{value} AS {quoted(name)}" for name, value in become.items())
+        collated = {name: f" COLLATE {kind.collation}" for name, kind in work.types.items() if kind.collation}
+        columns = ", ".join(f"({at}){collated.get(name, '')} AS {quoted(name)}" for name, at in become.items())
         rows = (
             f"SELECT u.{_ROW}, u.{_PLACE}, {columns} FROM pg_temp._tranship_wanted u "
             f"LEFT JOIN {self._relation.name} t ON {self._relation.at(f'u.{_PLACE}')}"
@@ -1007,12 +1142,44 @@ class _Objections:
         also = "".join(f", {value} AS {quoted(name)}" for name, value in computed.items())
         return f"SELECT r.*{also} FROM ({rows}) r"
 
+    def _defaults(self) -> Iterator[_Rule]:
+        """Defaults that the column's own type forbids: the server has not looked at them until now."""
+        for name, kind in self._work.types.items():
+            if kind.computable and (kind.domain or kind.modified >= 0) and not _takes_default(self._work.wire, kind):
+                yield _Rule(
+                    f"violates: {kind.shown}",
+                    f"SELECT {_ROW} FROM pg_temp._tranship_result WHERE {_PLACE} IS NULL "
+                    f"AND {quoted(name)}::text = ({kind.default})::text",
+                )
+
+    def _partitions(self) -> Iterator[_Rule]:
+        """Values for which there is no partition, or not in the one that is the table."""
+        parts = self._work.wire.rows(
+            "WITH RECURSIVE parts AS (SELECT c.oid, c.relkind, c.relispartition FROM pg_catalog.pg_class c "
+            f"WHERE c.oid = {self._relation.oid} UNION ALL SELECT c.oid, c.relkind, c.relispartition "
+            "FROM parts p JOIN pg_catalog.pg_inherits i ON i.inhparent = p.oid "
+            "JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid WHERE p.relkind = 'p') "
+            "SELECT relkind = 'p', relispartition, coalesce(pg_get_partition_constraintdef(oid), 'true'), "
+            "coalesce(t.partdefid <> 0, false), pg_get_partkeydef(coalesce(t.partrelid, i.inhparent)) "
+            "FROM parts p LEFT JOIN pg_catalog.pg_partitioned_table t ON t.partrelid = p.oid "
+            "LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = p.oid"
+        )
+        divided, bounded, _, _, key = parts[0]
+        every = not bounded and all(default for split, _, _, default, _ in parts if split)
+        if (divided or bounded) and not every:
+            bounds = " OR ".join(f"({bound})" for split, _, bound, _, _ in parts if not split) or "false"
+            yield _Rule(
+                f"no_partition: {key.partition(' ')[2][1:-1]}",
+                f"SELECT {_ROW} FROM pg_temp._tranship_result WHERE NOT coalesce({bounds}, false)",
+            )
+
     def _checks(self) -> Iterator[_Rule]:
         for name, expression in self._work.wire.rows(
             "SELECT conname::text, pg_get_expr(conbin, conrelid) FROM pg_catalog.pg_constraint "
             f"WHERE conrelid = {self._relation.oid} AND contype = 'c' ORDER BY conname"
         ):
-            yield _Rule(f"violates: {name}", f"SELECT {_ROW} FROM pg_temp._tranship_result WHERE NOT ({expression})")
+            against = f"SELECT {_ROW} FROM pg_temp._tranship_result WHERE NOT ({expression})"
+            yield _Rule(f"violates: {name}", against, expression)
 
     def _references(self) -> Iterator[_Rule]:
         named = "(SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest({}) WITH ORDINALITY k(num, n) "
@@ -1036,37 +1203,58 @@ class _Objections:
 
     def _exclusions(self) -> Iterator[_Rule]:
         """Unique indexes and exclusions that the comparison does not see to: over several columns, expressions, parts
-        of the table, or types that only the server compares."""
-        simple = {name for name in self._work.target.unique if not self._compared_by_server(name)}
-        for name, keys, operators, part, columns in self._work.wire.rows(
-            "SELECT x.relname::text, ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, true) "
-            "FROM generate_series(1, i.indnkeyatts) k), "
+        of the table, nulls, defaults, or types and collations that only the server compares.
+        """
+        simple = {name for name in self._work.target.unique if not self._by_server(name)}
+        for name, keys, operators, part, columns, plain, nulls in self._work.wire.rows(
+            "SELECT x.relname::text, ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, true) || coalesce(("
+            "SELECT ' COLLATE ' || c.collnamespace::regnamespace || '.' || quote_ident(c.collname) "
+            "FROM pg_catalog.pg_collation c WHERE c.oid = i.indcollation[k - 1] AND c.collname <> 'default'), '') "
+            "FROM generate_series(1, i.indnkeyatts) k ORDER BY k), "
             "ARRAY(SELECT o.oprname::text FROM unnest(c.conexclop) WITH ORDINALITY e(op, n) "
             "JOIN pg_catalog.pg_operator o ON o.oid = e.op ORDER BY e.n), pg_get_expr(i.indpred, i.indrelid), "
-            "ARRAY(SELECT coalesce(a.attname::text, '') FROM unnest(i.indkey::int2[]) k "
-            "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k) "
+            "ARRAY(SELECT coalesce(a.attname::text, '') FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(num, n) "
+            "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num "
+            "WHERE k.n <= i.indnkeyatts ORDER BY k.n), "
+            "(SELECT coalesce(bool_and(c.collisdeterministic), true) FROM unnest(i.indcollation::oid[]) k(o) "
+            "JOIN pg_catalog.pg_collation c ON c.oid = k.o), "
+            # Servers before 15 have no such column.
+            "coalesce((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false) "
             "FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid "
             "LEFT JOIN pg_catalog.pg_constraint c ON c.conindid = i.indexrelid AND c.contype = 'x' "
             f"WHERE i.indrelid = {self._relation.oid} AND (i.indisunique OR i.indisexclusion) ORDER BY 1"
         ):
-            if len(keys) == 1 and part is None and columns[0] in simple:
+            if len(keys) == 1 and part is None and columns[0] in simple and plain and not nulls:
                 continue
-            where = part or "true"
-            named = ", ".join(f"({key}) AS k{number}" for number, key in enumerate(keys))
-            same = " AND ".join(
-                f"a.k{number} {operator} b.k{number}" for number, operator in enumerate(operators or ["="] * len(keys))
-            )
-            wanted = f"(SELECT {_ROW}, {_PLACE}, {named} FROM pg_temp._tranship_result WHERE {where})"
-            there = f"(SELECT {self._relation.place} AS place, {named} FROM {self._relation.name} t WHERE {where})"
-            moved = f"SELECT {_PLACE} FROM pg_temp._tranship_result WHERE {_PLACE} IS NOT NULL"
-            yield _Rule(
-                f"taken: {', '.join(filter(None, columns)) or name}",
-                f"SELECT b.{_ROW} FROM {wanted} b JOIN {wanted} a ON {same} AND a.{_ROW} < b.{_ROW} "
-                f"UNION SELECT b.{_ROW} FROM {wanted} b JOIN {there} a ON {same} AND a.place NOT IN ({moved})",
-            )
+            alike = "IS NOT DISTINCT FROM" if nulls else "="
+            told = ", ".join(filter(None, columns)) or name
+            yield self._never_twice(told, keys, operators or [alike] * len(keys), part or "true")
+        yield from self._own_key()
 
-    def _compared_by_server(self, column: str) -> bool:
-        return any(at.at.by_server for at in self._work.target.stored if at.column == column)
+    def _own_key(self) -> Iterator[_Rule]:
+        """Ids or e-mails that the column holds to be the same, where no index says so either."""
+        at = self._work.target.column("external_id" if self._work.target.by_id else "email")
+        kind = self._work.types.get(at.column) if at else None
+        unsaid = kind and kind.name not in self._work.target.unique
+        if kind and unsaid and (kind.loose or (kind.text and not kind.readable)):
+            yield self._never_twice(kind.name, [quoted(kind.name)], ["="], "true")
+
+    def _never_twice(self, told: str, keys: list[str], operators: list[str], where: str) -> _Rule:
+        named = ", ".join(f"({key}) AS k{number}" for number, key in enumerate(keys))
+        same = " AND ".join(f"a.k{number} {operator} b.k{number}" for number, operator in enumerate(operators))
+        wanted = f"(SELECT {_ROW}, {_PLACE}, {named} FROM pg_temp._tranship_result WHERE {where})"
+        there = f"(SELECT {self._relation.place} AS place, {named} FROM {self._relation.name} t WHERE {where})"
+        moved = f"SELECT {_PLACE} FROM pg_temp._tranship_result WHERE {_PLACE} IS NOT NULL"
+        return _Rule(
+            f"taken: {told}",
+            f"SELECT b.{_ROW} FROM {wanted} b JOIN {wanted} a ON {same} AND a.{_ROW} < b.{_ROW} "
+            f"UNION SELECT b.{_ROW} FROM {wanted} b JOIN {there} a ON {same} AND a.place NOT IN ({moved})",
+        )
+
+    def _by_server(self, column: str) -> bool:
+        kind = self._work.types.get(column)
+        stored = (at for at in self._work.target.stored if at.column == column)
+        return bool(kind and kind.loose) or any(at.at.by_server or at.at.filled for at in stored)
 
 
 _ROW: Final = quoted("tranship row")
@@ -1122,7 +1310,8 @@ class _Writer:
         row = ledger_row(self._load, self._plan, self._address.table)
         if ledger is not None:
             self._extend_ledger(ledger, row)
-        values = ", ".join(literal(str(value)) for value in row.values())
+        lacked = dict.fromkeys(map(ord, self._work.target.unwritable), "?")
+        values = ", ".join(literal(str(value).translate(lacked)) for value in row.values())
         wire.run(
             f"INSERT INTO {quoted(schema)}.{quoted(LEDGER)} ({', '.join(map(quoted, row))}, finished_at) "
             f"VALUES ({values}, clock_timestamp())"
@@ -1178,23 +1367,37 @@ class _Writer:
             f"SELECT {', '.join(f'{value} AS {quoted(name)}' for name, value in values.items())} "
             f"FROM _survivors s {'' if everything else chosen}"
         )
-        casts = {at.column: at.at.shown for at in work.brought if _needs_cast(at)}
-        if relation is None or not (casts or relation.inserts_only):
+        casts = {at.column for at in work.brought if _needs_cast(at)}
+        blank = self._blank(chosen if not everything else "")
+        if relation is None or not (casts or blank or relation.inserts_only):
             batches = rows.to_arrow_reader(_SENT_ROWS)
             json = [at.column for at in work.brought if _is_jsonb(at)]
             schema = relation.schema if relation else self._schema()
             table = relation.table if relation else self._address.table
             done = self._wire.load(table, arrow(batches.schema, batches, json), schema=schema)
         else:
-            casts |= {at.column: "jsonb" for at in work.brought if _is_jsonb(at)}
+            casts |= {at.column for at in work.brought if _is_jsonb(at)}
             _copied(self._wire, "_tranship_new", rows)
-            sources = ", ".join(f"u.{quoted(name)}" + (f"::{casts[name]}" if name in casts else "") for name in values)
+            given = {name: f"u.{quoted(name)}" for name in values}
+            kinds = {name: work.types.get(name) for name in casts}
+            given |= {at: kind.cast(given[at]) if kind else f"{given[at]}::jsonb" for at, kind in kinds.items()}
+            given |= {name: f"coalesce({given[name]}, {work.types[name].default})" for name in blank}
+            sources = ", ".join(given.values())
             done = self._wire.run(
                 f"INSERT INTO {relation.name} ({', '.join(map(quoted, values))}) "
                 f"SELECT {sources} FROM pg_temp._tranship_new u"
             )
             self._wire.run("DROP TABLE pg_temp._tranship_new")
         self._as_planned("create", done)
+
+    def _blank(self, chosen: str) -> list[str]:
+        """The columns of which some new rows get the default, for want of a value."""
+        filled = [at for at in self._work.brought if at.at.filled]
+        if not filled:
+            return []
+        missing = ", ".join(f"count(*) - count({at.value})" for at in filled)
+        counts = self._bench.execute(f"SELECT {missing} FROM _survivors s {chosen}").fetchall()[0]
+        return [at.column for at, count in zip(filled, counts, strict=True) if count]
 
     def _update(self, relation: _Relation) -> None:
         work, plan = self._work, self._plan
@@ -1213,7 +1416,7 @@ class _Writer:
         for at in changed:
             value = f"u.{quoted(at.column)}"
             if _is_jsonb(at) or _needs_cast(at):
-                value += f"::{at.at.shown}"
+                value = work.types[at.column].cast(value) if at.column in work.types else f"{value}::{at.at.shown}"
             sets[at.column] = value if at.erasable(self._load) else f"coalesce({value}, t.{quoted(at.column)})"
         if work.target.bookkeeping:
             sets |= {RUN: literal(self._load.run_id), DELETED: "NULL"}
@@ -1238,7 +1441,7 @@ class _Writer:
             if at.column not in work.target.unique or kind is None:
                 continue
             is_text = kind.base in ("text", "varchar")
-            nothing = "NULL" if kind.nullable else "'tranship:' || u._place" if is_text else ""
+            nothing = "NULL" if kind.nullable and not self._once_null(relation, at.column) else "'tranship:' || u._place" if is_text else ""
             if not nothing:
                 continue
             column = quoted(at.column)
@@ -1252,6 +1455,16 @@ class _Writer:
                 f"RETURNING u._place AS was, {relation.place} AS now) "
                 "UPDATE pg_temp._tranship_changed u SET _place = aside.now FROM aside WHERE u._place = aside.was"
             )
+
+    def _once_null(self, relation: _Relation, column: str) -> bool:
+        """Whether no two nulls may stand in a column."""
+        return bool(
+            self._wire.rows(
+                "SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid "
+                f"AND a.attnum = i.indkey[0] WHERE i.indrelid = {relation.oid} AND a.attname = {literal(column)} "
+                "AND i.indnkeyatts = 1 AND (to_jsonb(i)->>'indnullsnotdistinct')::boolean"
+            )
+        )
 
     def _delete(self, relation: _Relation) -> None:
         if not self._plan.counts["delete"]:

@@ -146,7 +146,21 @@ def why_broken(wire: Wire, address: Address, doing: str, error: Exception) -> Tr
         return gone
     except ConnectorError:
         pass  # the transaction is undone, which is what the first error did
+    if re.search(f"{_NOT_UTF8}|{_NO_UTF8}", str(error)):
+        return _unreadable(address)
     return ConnectorError(f"{address.shown}: {doing} ({_primary(str(error))}).")
+
+
+_NOT_UTF8: Final = r'"UTF8": (0x[0-9a-f]{2} ?)+'
+"""The end of `invalid byte sequence for encoding "UTF8": 0xe9`, in whichever language the rest is."""
+_NO_UTF8: Final = "holds text that is not UTF-8"
+
+
+def _unreadable(address: Address) -> ConfigError:
+    return ConfigError(
+        f"{address.shown}: {_NO_UTF8}, and its encoding, SQL_ASCII, does not say what it is. Convert "
+        "it at the server (UPDATE … SET name = convert_from(name::bytea, 'LATIN1')), or load into another database."
+    )
 
 
 def lost(address: Address) -> Interfered:
@@ -154,11 +168,11 @@ def lost(address: Address) -> Interfered:
     return Interfered(f"{address.shown}: the connection broke; what was not committed is undone.")
 
 
-def with_name(server: str) -> str:
-    """A person who looks at pg_stat_activity should see who this is."""
-    if "application_name" in server:
-        return server
-    return f"{server}{'&' if '?' in server else '?'}fallback_application_name={_NAME}"
+def connection_string(address: Address) -> str:
+    """What libpq is given: the address, a name for pg_stat_activity, and UTF-8, since the last of two values counts."""
+    server = address.server
+    name = "" if "application_name" in server else f"fallback_application_name={_NAME}&"
+    return f"{server}{'&' if '?' in server else '?'}{name}client_encoding=UTF8"
 
 
 def arrow(schema: pa.Schema, batches: Iterable[pa.RecordBatch], json: Iterable[str]) -> pa.RecordBatchReader:
@@ -210,6 +224,8 @@ def translated(address: Address, state: str, message: str, name: str | None) -> 
             f"{where}: a statement was cancelled ({primary}). Allow more with --statement-timeout, or for this user "
             "at the server."
         )
+    if state == "22021" and re.search(_NOT_UTF8, message):
+        return _unreadable(address)
     if state == "25006":
         return Refused(
             f"{where}: takes no writes: it is a standby or read-only ({primary}). Name the primary, or add "
@@ -235,6 +251,15 @@ def _primary(text: str) -> str:
     line = re.sub(r': "(?:[^"]|"")*"', "", line)
     line = re.sub(r"\s*\(?Query was: .*|[. ]*SQLSTATE: .*", "", line)
     return re.sub(r"[^\s\"'(]+@[^\s\"')]+", "***", line).rstrip(".")
+
+
+class MissingDatabase(ConfigError):
+    """There is no such database at the server."""
+
+    def __init__(self, message: str, name: str) -> None:
+        """Its message, and the name that was asked for."""
+        super().__init__(message)
+        self.name = name
 
 
 def not_connected(address: Address, text: str) -> TranshipError:
@@ -267,8 +292,10 @@ def not_connected(address: Address, text: str) -> TranshipError:
         return Refused(
             f"{where}: {words}. Check the user, and the password in PGPASSWORD or ~/.pgpass (sslmode may matter)."
         )
-    if re.search(r'database ".*" does not exist', words):
-        return ConfigError(f"{where}: {words}. Create it, or name another.")
+    if missing := re.search(r'database "(.*)" does not exist', words):
+        return MissingDatabase(f"{where}: {words}. Create it, or name another.", missing[1])
+    if re.search(r"invalid value for parameter", words):
+        return ConfigError(f"{where}: {words}. Correct it in the address or the environment.")
     if re.search(r"permission denied", words):
         return Refused(f"{where}: {words}. Ask for the right to connect.")
     return Unreachable(f"{where}: {words}. Try later.")

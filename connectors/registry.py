@@ -118,7 +118,8 @@ def open_source(spec: str, csv: CsvOptions, *, include_archived: bool = False) -
 
 
 def open_table(spec: str, options: Mapping[str, Any]) -> Table:
-    """The table, file or account to write to. `options`: raw (CSV cells as they are), memory (of a database),
+    """The table, file or account to write to. `options`: raw (CSV cells as they are), create (what does not exist may
+    be created; else ConfigError), memory (of a database),
     lock_timeout and statement_timeout (seconds, 0 is for ever), pace (calls a second at most, null: as declared).
     """
     kind = kind_of(spec)
@@ -131,15 +132,19 @@ def open_table(spec: str, options: Mapping[str, Any]) -> Table:
         from connectors.postgres_table import Patience, PostgresTable
 
         patience = Patience(options["lock_timeout"], options["statement_timeout"])
-        return PostgresTable(spec, memory=options["memory"], patience=patience)
+        return PostgresTable(spec, memory=options["memory"], patience=patience, create=options["create"])
     if kind == "duckdb":
         from connectors.duckdb_table import DuckDbTable
 
-        return DuckDbTable(spec, memory=options["memory"])
+        return DuckDbTable(spec, memory=options["memory"], create=options["create"])
     if "://" in spec:
         raise ConfigError(
             f"{shown(spec)}: cloud storage can be read, not written yet. Write to a local file and copy it."
         )
+    if not options["create"]:
+        from connectors.existing import must_exist
+
+        must_exist(Path(spec).expanduser())
     if kind == "parquet":
         from connectors import parquet_file
 

@@ -23,7 +23,7 @@ GROUPS: Final = {
     "CSV files": ("encoding", "delimiter", "quote", "header", "raw"),
     "Providers": ("include_archived",),
     "Customers that occur more than once": ("survivor", "fill"),
-    "Writing": ("mode", "nulls", "older", "deletes", "evolve", "crosswalk", "remove_for_good"),
+    "Writing": ("mode", "nulls", "older", "deletes", "evolve", "create", "crosswalk", "remove_for_good"),
     "Limits, checked before the first write": ("max_rejects", "max_deletes", "max_changes", "allow_empty", "limit"),
     "This run": (
         "dry_run",

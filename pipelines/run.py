@@ -305,7 +305,8 @@ def _open_source(settings: Reading) -> Source:
 
 def _open_table(settings: Settings) -> Table:
     options = {
-        **{"raw": settings.raw, "memory": settings.memory, "pace": a_second(settings.pace) if settings.pace else None},
+        **{"raw": settings.raw, "create": settings.create == "auto"},
+        **{"memory": settings.memory, "pace": a_second(settings.pace) if settings.pace else None},
         **{name: seconds(getattr(settings, name)) for name in ("lock_timeout", "statement_timeout")},
     }
     return registry.open_table(settings.destination, options)

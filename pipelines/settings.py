@@ -103,6 +103,9 @@ class Settings(Reading):
     )
     deletes: Literal["mark", "remove"] = Field("mark", description="What mirror does with customers the source lacks.")
     evolve: bool = Field(False, description="Add columns that an existing table lacks.")
+    create: Literal["auto", "never"] = Field(
+        "auto", description="Whether a table, schema or file that does not exist is created, or the run stops."
+    )
     crosswalk: Path | None = Field(
         None, description="A crosswalk of an earlier run: which customer at the provider each record is."
     )

@@ -34,7 +34,7 @@ SERVED = ("postgresql",)
 
 NOWHERE = "postgresql://127.0.0.1:1/nowhere"
 OPTIONS: dict[str, Any] = {
-    **{"raw": False, "memory": "100MB", "lock_timeout": 10.0, "statement_timeout": 0.0, "pace": None}
+    **{"raw": False, "create": True, "memory": "100MB", "lock_timeout": 10.0, "statement_timeout": 0.0, "pace": None}
 }
 
 READERS = [name for name, one in CONNECTORS.items() if one.abilities.reads and not one.abilities.continues]
