@@ -51,8 +51,8 @@ class Counts:
 class Report:
     """A run's report, as `--json` prints it and `report.json` keeps it.
 
-    `stale_by_reason` has OLDER and MOVED; `unidentified` are the first records for which deletes
-    were withheld. `seconds` has `total` and one entry a step; `examples` is code → where its first record stands; `files` is name →
+    `stale_by_reason` has OLDER and MOVED; `unidentified` are the first records for which deletes were withheld.
+    `seconds` has `total` and one entry a step; `examples` is code → where its first record stands; `files` is name →
     path.
     """
 
@@ -95,8 +95,8 @@ def withheld(report: Report) -> str:
     """Why mirror has deleted nobody."""
     places = "; ".join(report.unidentified)
     return (
-        f"{report.counts.withheld:,} deletes, because a record that could not be identified may be one of these customers "
-        f"({places}). Correct it, then run again."
+        f"{report.counts.withheld:,} {'delete' if report.counts.withheld == 1 else 'deletes'}, because a record that could "
+        f"not be identified may be one of these customers ({places}). Correct it, then run again."
     )
 
 
