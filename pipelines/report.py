@@ -93,10 +93,10 @@ class Report:
 
 def withheld(report: Report) -> str:
     """Why mirror has deleted nobody."""
-    places = "; ".join(report.unidentified)
+    count, places = report.counts.withheld, "; ".join(report.unidentified)
     return (
-        f"{report.counts.withheld:,} {'delete' if report.counts.withheld == 1 else 'deletes'}, because a record that could "
-        f"not be identified may be one of these customers ({places}). Correct it, then run again."
+        f"{count:,} delete{'' if count == 1 else 's'}, because a record that could not be identified may be one of "
+        f"these customers ({places}). Correct it, then run again."
     )
 
 
