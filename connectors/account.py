@@ -250,10 +250,18 @@ class AccountTable:
                 "WHERE c.destination_id NOT IN (SELECT destination_id FROM by_source)"
                 ") GROUP BY 1 HAVING count(*) = 1) k WHERE k.destination_id = own_id"
             ).fetchall()
+            if load.present:
+                # Whom a rejected record means is not gone, whatever they are called there.
+                present = f"read_parquet([{_listed(load.present)}]) p"
+                run.execute(
+                    f"UPDATE there SET {quoted(RUN)} = NULL WHERE own_id IN ("
+                    f"SELECT destination_id FROM crosswalk c JOIN {present} ON c.external_id = p.external_id UNION ALL "
+                    f"SELECT destination_id FROM crosswalk c JOIN {present} ON c.email = p.email)"
+                ).fetchall()
 
     def _see_written(self, run: duckdb.DuckDBPyConnection, history: Sequence[Path]) -> None:
-        """Make `_written`: the source's `updated_at` of what was last written to each customer. A later run that found the
-        customer unchanged has shown that this is also how it was then: a later time of such a run counts.
+        """Make `_written`: the source's `updated_at` of what was last written to each customer. A later run that found
+        the customer unchanged has shown that this is also how it was then: a later time of such a run counts.
         """
         run.execute("CREATE TEMP TABLE _written (customer VARCHAR, updated_at TIMESTAMPTZ)").fetchall()
         timed = [file for file in history if "updated_at" in pq.read_schema(file).names]

@@ -127,9 +127,10 @@ def see_wrote(run: duckdb.DuckDBPyConnection, target: Target, load: Load) -> Non
     """Make `_wrote`: what `_written` becomes for each customer whom `_plan` creates or updates. Before the write."""
     known = f"coalesce({target.wanted_id}, t.id)" if target.by_id else "NULL::VARCHAR"
     time = "s.updated_at" if load.overwrite_nulls else "coalesce(s.updated_at, w.updated_at)"
+    customer = key_of(known, "coalesce(s.email, t.mail)")
     run.execute(
         "CREATE OR REPLACE TEMP TABLE _wrote AS SELECT customer, any_value(time) AS updated_at FROM ("
-        f"SELECT k.customer, {time} AS time FROM (SELECT p.row, {key_of(known, 'coalesce(s.email, t.mail)')} AS customer "
+        f"SELECT k.customer, {time} AS time FROM (SELECT p.row, {customer} AS customer "
         "FROM _plan p JOIN _survivors s ON s._row = p.row LEFT JOIN _table t ON t.target = p.target "
         "WHERE p.action IN ('create', 'update')) k JOIN _survivors s ON s._row = k.row "
         "LEFT JOIN _written w ON w.customer = k.customer) WHERE customer IS NOT NULL GROUP BY customer"
@@ -482,9 +483,9 @@ class Classifier:
             )
 
     def _find_gone(self) -> tuple[int, tuple[str, ...]]:
-        """Make `_gone`: what this tool wrote and the source no longer has. Rows that a record might have meant stay, and
-        so do those that a rejected or refused record means. Where one of these could be anybody, all stay: how many,
-        and where the first of these records are.
+        """Make `_gone`: what this tool wrote and the source no longer has. Rows that a record might have meant stay,
+        and so do those that a rejected or refused record means. Where one of these could be anybody, all stay: how
+        many, and where the first of these records are.
         """
         if self._load.mode != "mirror":
             self._do("CREATE OR REPLACE TEMP TABLE _gone (target BIGINT)")

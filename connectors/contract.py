@@ -207,9 +207,9 @@ class Load:
 class Plan:
     """What would be done to each record.
 
-    `rows` is Parquet with `row` (u64), `action` (create, update, unchanged, stale, refused, ambiguous), `reason` (null, or
-    why refused) and `changed` (list of fields, for updates). `existing` is the number of customers the destination held.
-    Beside it lies `stale.parquet` if records are older than what they would change.
+    `rows` is Parquet with `row` (u64), `action` (create, update, unchanged, stale, refused, ambiguous), `reason` (null,
+    or why refused) and `changed` (list of fields, for updates). `existing` is the number of customers the destination
+    held. Beside it lies `stale.parquet` if records are older than what they would change.
     """
 
     rows: Path

@@ -776,7 +776,9 @@ class _Held:
             f"SELECT {relation.place_sent} AS ctid{self._columns(alone)}{pack} FROM {relation.name} t"
         )
         rows = self._typed(alone, {} if relation.parts else {"ctid": "('0x' || hex(ctid))::BIGINT"})
-        _kept(self._work.bench, f"CREATE OR REPLACE TEMP TABLE _table AS SELECT {select} FROM {rows} t {joined}", stream)
+        _kept(
+            self._work.bench, f"CREATE OR REPLACE TEMP TABLE _table AS SELECT {select} FROM {rows} t {joined}", stream
+        )
 
     def undecided(self) -> str:
         wire, relation = self._work.wire, self._existing
@@ -940,7 +942,7 @@ def _kept(bench: duckdb.DuckDBPyConnection, sql: str, stream: Any) -> None:
 
 
 class _Written:
-    """What this tool last wrote into a table whose `updated_at` a trigger, a rule, a default or a foreign server may set."""
+    """What this tool last wrote into a table whose `updated_at` a trigger, rule, default or foreign server may set."""
 
     def __init__(self, wire: Wire, relation: _Relation) -> None:
         self._wire, self._relation = wire, relation
@@ -987,15 +989,17 @@ class _Written:
         """Make `_written` for the comparison."""
         bench.execute("CREATE OR REPLACE TEMP TABLE _written (customer VARCHAR, updated_at TIMESTAMPTZ)").fetchall()
         if self._there:
-            stream = self._wire.stream(f"SELECT customer, updated_at FROM {self._name} WHERE table_name = {self._table}")
+            stream = self._wire.stream(
+                f"SELECT customer, updated_at FROM {self._name} WHERE table_name = {self._table}"
+            )
             _kept(bench, "INSERT INTO _written SELECT customer, updated_at FROM _stream", stream)
 
     def notes(self) -> Iterator[str]:
         """What a person is told if nothing can be kept."""
         if not self._can_be_kept():
             yield (
-                f"the table may set updated_at by itself, and this user may not create or write {self._name}: records are "
-                "not compared with what was last written, so older ones are written, too"
+                f"the table may set updated_at by itself, and this user may not create or write {self._name}: records "
+                "are not compared with what was last written, so older ones are written, too"
             )
 
     def _can_be_kept(self) -> bool:
@@ -1329,7 +1333,7 @@ class _Writer:
             self._wire.run(f"ALTER TABLE {ledger.name} {added}")
             return
         self._load.say(
-            f"{ledger.name} is of an earlier version and lacks {' and '.join(lacking_counts)}, which this row leaves out. "
+            f"{ledger.name} is of an earlier version and lacks {' and '.join(lacking_counts)}, which are left out. "
             f"Let its owner ALTER TABLE {ledger.name} "
             + ", ".join(f"ADD COLUMN {name} bigint NOT NULL DEFAULT 0" for name in lacking_counts)
         )

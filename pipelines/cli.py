@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pipelines.stage import RunDirectory
 
 EXIT_CODES: Final = {
-    0: "done; every record loaded, merged or unchanged, or rejects within --max-rejects",
+    0: "done; every record loaded, merged, unchanged or older than what is there, or rejects within --max-rejects",
     1: "a bug of tranship; a file to send with your report is named",
     2: "the command, the settings or a file cannot be used as given",
     3: "the other side: unreachable, held by somebody else, refused, broken answer",

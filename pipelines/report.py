@@ -51,8 +51,8 @@ class Counts:
 class Report:
     """A run's report, as `--json` prints it and `report.json` keeps it.
 
-    `stale_by_reason` has OLDER and MOVED; `unidentified` are the first records for which deletes
-    were withheld. `seconds` has `total` and one entry a step; `examples` is code → where its first record stands; `files` is name →
+    `stale_by_reason` has OLDER and MOVED; `unidentified` are the first records for which deletes were withheld.
+    `seconds` has `total` and one entry a step; `examples` is code → where its first record stands; `files` is name →
     path.
     """
 
@@ -93,10 +93,10 @@ class Report:
 
 def withheld(report: Report) -> str:
     """Why mirror has deleted nobody."""
-    places = "; ".join(report.unidentified)
+    count, places = report.counts.withheld, "; ".join(report.unidentified)
     return (
-        f"{report.counts.withheld:,} deletes, because a record that could not be identified may be one of these customers "
-        f"({places}). Correct it, then run again."
+        f"{count:,} delete{'' if count == 1 else 's'}, because a record that could not be identified may be one of "
+        f"these customers ({places}). Correct it, then run again."
     )
 
 

@@ -726,10 +726,10 @@ class _Run:
             first = pl.scan_parquet(self._directory.path / "stale.parquet").select("source", "line").head(1).collect()
             source, line = first.row(0)
             raise GateClosed(
-                f"{stale:,} of the {stale + updates:,} records that would change a customer are older (updated_at) than "
-                f"what {shown(settings.destination)} holds; the first is {source}, line {line}. Nothing was written. If "
-                "this is the right input, leave these customers as they are with --older skip, or let the older "
-                f"records win with --older write. All of them: {self._files['stale']}"
+                f"{stale:,} of the {stale + updates:,} records that would change a customer are older (updated_at) "
+                f"than what {shown(settings.destination)} holds; the first is {source}, line {line}. Nothing was "
+                "written. If this is the right input, leave these customers as they are with --older skip, or let the "
+                f"older records win with --older write. All of them: {self._files['stale']}"
             )
         rejected = tally.rejected + plan.counts["ambiguous"]
         changes, deletes = plan.counts["update"], plan.counts["delete"]

@@ -98,8 +98,8 @@ class Settings(Reading):
     )
     older: Literal["skip", "write", "refuse"] | None = Field(
         None,
-        description="What to do with a record that is older (updated_at) than what the destination holds: skip (default), "
-        "write or refuse. If given, a run in which most records are older is not stopped.",
+        description="What becomes of records that are older (updated_at) than the destination's: skip (default), "
+        "write, refuse. If given, mostly older records do not stop the run.",
     )
     deletes: Literal["mark", "remove"] = Field("mark", description="What mirror does with customers the source lacks.")
     evolve: bool = Field(False, description="Add columns that an existing table lacks.")

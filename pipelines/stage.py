@@ -197,6 +197,7 @@ class RunDirectory:
         be cut elsewhere than before.
         """
         for folder in _OF_A_PART:
+            (self.path / folder).mkdir(mode=0o700, exist_ok=True)
             for file in (self.path / folder).iterdir():
                 file.unlink()
         self.take_over()
@@ -288,6 +289,7 @@ class RunDirectory:
         target = self.path / "present" / name
         target.unlink(missing_ok=True)
         if keys.height:
+            target.parent.mkdir(mode=0o700, exist_ok=True)
             _write(keys.select(pl.col(column).cast(dtype) for column, dtype in PRESENT.items()), target)
 
     def present_files(self) -> tuple[Path, ...]:
@@ -360,11 +362,15 @@ class RunDirectory:
         can be read as a source.
         """
         # Who is older than what is there is listed in stale.csv, and nothing of it is left to do.
-        told = pl.scan_parquet(outcomes).filter(pl.col("outcome") != "older").select(
-            pl.col("row").alias("_row"),
-            pl.col("outcome").replace_strict(_RESULTS, default="failed", return_dtype=pl.String).alias("_result"),
-            pl.col("outcome").alias("_outcome"),
-            pl.col("reason").alias("_reason"),
+        told = (
+            pl.scan_parquet(outcomes)
+            .filter(pl.col("outcome") != "older")
+            .select(
+                pl.col("row").alias("_row"),
+                pl.col("outcome").replace_strict(_RESULTS, default="failed", return_dtype=pl.String).alias("_result"),
+                pl.col("outcome").alias("_outcome"),
+                pl.col("reason").alias("_reason"),
+            )
         )
         texts = [
             pl.col(name).list.join(";") if dtype == pl.List(pl.String) else pl.col(name)
@@ -589,10 +595,11 @@ def _first_of_each(batch: Batch, reasons: pl.DataFrame, warnings: pl.DataFrame) 
 def _keys_of_rejects(batch: Batch, good: Normalised | None, reasons: pl.DataFrame) -> pl.DataFrame:
     """The keys (`PRESENT`) of rejected records and of broken lines, which have none. A repeated header is nobody."""
     lines = batch.broken.filter(pl.col("code") != "line.header")
-    nobody = pl.lit(None, pl.String)
     broken = lines.select(
-        **{"source": pl.lit(batch.source), "line": "line", "external_id": nobody, "email": nobody},
-        **{"id_unusable": pl.lit(False), "email_unusable": pl.lit(False)},
+        pl.lit(batch.source).alias("source"),
+        "line",
+        *(pl.lit(None, pl.String).alias(name) for name in ("external_id", "email")),
+        *(pl.lit(value=False).alias(name) for name in ("id_unusable", "email_unusable")),
     )
     if good is None or reasons.is_empty():
         return broken

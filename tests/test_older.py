@@ -25,7 +25,9 @@ from pipelines import settings, summary
 from pipelines.report import Report
 
 Table = Warehouse | PostgresWarehouse
-SET = "CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.updated_at = now(); RETURN NEW; END $$"
+SET = (
+    "CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.updated_at = now(); RETURN NEW; END $$"
+)
 TRIGGER = "CREATE TRIGGER touched BEFORE INSERT OR UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION touched()"
 
 
@@ -49,7 +51,13 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 def record(number: int, day: int | None, **fields: str) -> dict[str, Any]:
     """A customer as of a day of March."""
     time = f"2025-03-{day:02}T00:00:00Z" if day else ""
-    return {"external_id": str(number), "email": f"c{number}@x.example", "name": f"{number}/{day}", "updated_at": time, **fields}
+    return {
+        "external_id": str(number),
+        "email": f"c{number}@x.example",
+        "name": f"{number}/{day}",
+        "updated_at": time,
+        **fields,
+    }
 
 
 def listed(report: Report) -> list[dict[str, str]]:
@@ -107,7 +115,9 @@ def test_older_records_can_be_written(table: Table) -> None:
 def test_a_run_of_mostly_older_records_is_stopped_unless_it_was_meant(table: Table) -> None:
     table.load(NEW)
     old = [record(1, 1), record(2, 1), record(3, 3), record(9, 1)]
-    with pytest.raises(GateClosed, match=r"2 of the 3 records .* older .*in.csv, line 2.*--older skip.*--older write") as stopped:
+    with pytest.raises(
+        GateClosed, match=r"2 of the 3 records .* older .*in.csv, line 2.*--older skip.*--older write"
+    ) as stopped:
         table.load(old)
     assert stopped.value.report.exit_code == 5
     assert len(listed(stopped.value.report)) == 2
@@ -155,7 +165,11 @@ def test_verify_says_that_they_differ(table: Table) -> None:
     found = flow.verify_run(table.folder / "state", report.run_id)
     assert found.counts == {"equal": 3, "different": 1, "only_in_source": 0, "only_at_destination": 1, "refused": 0}
     assert found.different_fields == {"name": 1, "updated_at": 1}
-    given = {"source": str(table.folder / "in.csv"), "destination": table.address(), "state_dir": table.folder / "state"}
+    given = {
+        "source": str(table.folder / "in.csv"),
+        "destination": table.address(),
+        "state_dir": table.folder / "state",
+    }
     assert flow.verify(settings.load(given, {})).counts == found.counts
 
 
@@ -241,14 +255,18 @@ def test_a_trigger_of_a_part(postgres: PostgresWarehouse) -> None:
 
 
 def test_a_default_of_the_column(table: Table) -> None:
-    table.do("CREATE TABLE customers (external_id VARCHAR, email VARCHAR, name VARCHAR, updated_at TIMESTAMPTZ DEFAULT now())")
+    table.do(
+        "CREATE TABLE customers (external_id VARCHAR, email VARCHAR, name VARCHAR, updated_at TIMESTAMPTZ DEFAULT now())"
+    )
     table.do("INSERT INTO customers (external_id, email, name) VALUES ('1', 'c1@x.example', 'by hand')")
     # The time of a row that this tool has not written is the server's.
     nights(table, first={"created": 3, "updated": 1})
 
 
 def test_a_trigger_that_is_gone_leaves_its_times(postgres: PostgresWarehouse) -> None:
-    postgres.do("CREATE TABLE customers (external_id text, email text, name text, updated_at timestamptz)", SET, TRIGGER)
+    postgres.do(
+        "CREATE TABLE customers (external_id text, email text, name text, updated_at timestamptz)", SET, TRIGGER
+    )
     postgres.load(NEW)
     postgres.do("DROP TRIGGER touched ON customers")
     assert night(postgres, [record(1, 3), *NEW[1:]]) == {"unchanged": 3, "updated": 1}
@@ -302,7 +320,9 @@ def test_a_nightly_run_never_calls_its_own_customers_stale(provider: str, accoun
     third = [dated(0, 3, name="Third"), dated(1, 2, name="Third"), first[2]]
     assert load(*third) == {"updated": 2, "unchanged": 1}
     # Yesterday's file comes late, with news of one customer.
-    report = moved(tmp_path, written(tmp_path / "in.csv", [second[0], first[1], dated(2, 4, name="News")]), there, older="skip")
+    report = moved(
+        tmp_path, written(tmp_path / "in.csv", [second[0], first[1], dated(2, 4, name="News")]), there, older="skip"
+    )
     assert (fates(report), report.exit_code) == ({"updated": 1, "stale": 2}, 0)
     assert [(row["action"], row["reason"]) for row in planned(report)] == [("stale", "older")] * 2 + [("update", None)]
     assert [row["destination_updated_at"] for row in listed(report)] == ["2025-03-03T00:00:00Z", "2025-03-02T00:00:00Z"]
@@ -356,7 +376,11 @@ def test_older_records_can_be_refused_at_a_provider(account: Open, tmp_path: Pat
     moved(tmp_path, written(tmp_path / "in.csv", [dated(0, 5), dated(1, 5)]), there)
     old = written(tmp_path / "in.csv", [dated(0, 1, name="Old"), dated(1, 5)])
     report = moved(tmp_path, old, there, older="refuse", mode="mirror", max_deletes="0")
-    assert (fates(report), report.refused_by_reason, report.exit_code) == ({"refused": 1, "unchanged": 1}, {"older": 1}, 4)
+    assert (fates(report), report.refused_by_reason, report.exit_code) == (
+        {"refused": 1, "unchanged": 1},
+        {"older": 1},
+        4,
+    )
 
 
 def test_duckdb_can_sort_the_list(tmp_path: Path) -> None:

@@ -167,7 +167,9 @@ def test_a_refused_record_is_present_by_its_email(growpanel: Place) -> None:
 
 def test_a_record_that_a_table_refuses_is_present(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
-    columns = "external_id VARCHAR, email VARCHAR, name VARCHAR, net_terms TINYINT, _run_id VARCHAR, _deleted_at TIMESTAMPTZ"
+    columns = (
+        "external_id VARCHAR, email VARCHAR, name VARCHAR, net_terms TINYINT, _run_id VARCHAR, _deleted_at TIMESTAMPTZ"
+    )
     warehouse.do(f"CREATE TABLE customers ({columns})")
     warehouse.load([{"external_id": "1", "email": "a@x.example", "name": "A"}, {"external_id": "2", "name": "B"}])
     moved = {"external_id": "3", "email": "a@x.example", "name": "A", "net_terms": "300"}

@@ -205,7 +205,7 @@ def test_with_a_crosswalk_nobody_is_created_twice(suffix: str, account: Open, tm
     known = pl.read_csv(crosswalk, infer_schema=False) if suffix == "csv" else pl.read_parquet(crosswalk)
     assert known.columns == [
         *("source_provider", "source_id", "external_id", "email"),
-        *("destination_provider", "destination_id", "action", "run"),
+        *("destination_provider", "destination_id", "action", "run", "updated_at"),
     ]
     assert sorted(known["destination_id"]) == there.ids()
 

@@ -1038,7 +1038,7 @@ def test_the_ledger_has_a_row_for_each_run_that_balances(warehouse: Warehouse) -
 
     rows = warehouse.rows(f"SELECT * EXCLUDE (started_at, finished_at) FROM {LEDGER} ORDER BY run_id, created")
     where = {"table_name": "customers", "source": str(warehouse.folder / "in.csv")}
-    none = dict.fromkeys(("rejected", "merged", "updated", "unchanged", "refused", "deleted"), 0)
+    none = dict.fromkeys(("rejected", "merged", "updated", "unchanged", "refused", "deleted", "stale", "skipped"), 0)
     expected = [
         {
             "run_id": first.run_id,
