@@ -155,13 +155,14 @@ RULES = (
             *(
                 "connectors.customer_table",
                 "connectors.classify",
+                "connectors.existing",
                 "connectors.postgres_wire",
                 "connectors.postgres_copy",
                 "connectors.postgres_adbc",
             ),
         ),
         "A connector knows the contract and never another connector. What two of them share belongs in files.py "
-        "(bytes), api.py and what it is made of (providers) or customer_table.py and classify.py (tables); what joins them belongs in "
+        "(bytes), api.py and what it is made of (providers) or customer_table.py, classify.py and existing.py (tables); what joins them belongs in "
         "pipelines/run.py.",
     ),
     *(

@@ -92,7 +92,7 @@ def test_a_file_beside_a_similar_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"W1\.duckdb does not exist; a similar file exists: w\.duckdb"):
         flow.run(settings.load({**given, "create": "never"}, {}))
     assert not (tmp_path / "W1.duckdb").exists()
-    assert flow.run(settings.load(given, {})).notes[0].endswith(
+    assert flow.run(settings.load(given, {})).notes[-1].endswith(
         "W1.duckdb does not exist and will be created; a similar file exists: w.duckdb"
     )
 
