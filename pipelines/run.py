@@ -225,6 +225,8 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **opti
     given = directory.manifest["settings"] | {"source": str(again), "state_dir": state_dir, "limit": None} | options
     for name in ("columns", "defaults", "encoding", "delimiter", "quote", "header", "include_archived"):
         given.pop(name, None)
+    # What became of a record is for people; it is nothing of the customer's.
+    given["columns"] = {"_outcome": "", "_reason": ""}
     settings, observer = load(given, {}), observer or Quiet()
     _must_have_failures(directory)
     with _turn(settings, observer, directory, _must_have_failures):

@@ -25,6 +25,7 @@ import pandera.polars  # noqa: F401
 import polars as pl  # noqa: F401
 import pyarrow.parquet  # noqa: F401
 import pydantic  # noqa: F401
+import sqlalchemy  # noqa: F401
 
 
 def _child(start: dict[str, Any], file: Path, ready: int, go: int) -> int:
@@ -34,10 +35,7 @@ def _child(start: dict[str, Any], file: Path, ready: int, go: int) -> int:
     import living
     import moving
 
-    import connectors.account
-    import connectors.duckdb_table
-    import connectors.postgres_table  # noqa: F401
-    from pipelines import cli, stage
+    from pipelines import cli, run, stage  # noqa: F401  (what commands import when they run)
 
     moving.hurry()
     if isinstance(start.get("die"), int):

@@ -20,10 +20,12 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
-from accounts import PROVIDERS, Account, opened
-from moving import customer, moved, settable, written
+from accounts import PROVIDERS, USUAL, Account, opened
+from moving import customer, hurry, moved, settable, written
 from postgres_server import Database
 from sandboxes import Start
+
+from connectors.registry import CONNECTORS
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = int(os.environ.get("TRANSHIP_DOUBLE_STARTS", "0"))
@@ -37,13 +39,16 @@ WAYS = ("run", "apply", "resume", "retry")
 TABLES = ("duckdb", "postgresql", "csv", "parquet")
 EVERYDAY = {
     *(("metronome", "run"), ("marginfront", "apply"), ("metrifox", "resume"), ("growpanel", "retry")),
-    *(("blackwalnut", "resume"), ("duckdb", "run"), ("duckdb", "resume"), ("postgresql", "apply")),
-    *(("csv", "run"), ("duckdb", "elsewhere"), ("postgresql", "elsewhere"), ("parquet", "elsewhere")),
+    *(("blackwalnut", "run"), ("duckdb", "resume"), ("duckdb", "elsewhere"), ("postgresql", "elsewhere")),
+    *(("csv", "apply"), ("parquet", "elsewhere")),
 }
 ALL = [
     *((name, way) for name in PROVIDERS for way in WAYS),
     *((name, way) for name in TABLES for way in ("run", "apply", "resume", "elsewhere")),
 ]
+
+
+KEYS = {str(CONNECTORS[name].key_variable): USUAL[name].key for name in PROVIDERS}
 
 
 class Starters:
@@ -60,26 +65,19 @@ class Starters:
         return [(code, said) for code, said in json.loads(self._process.stdout.readline())]
 
 
-@pytest.fixture
-def starters(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str]], Starters]]:
-    """`starters(environment)`: commands are given in it."""
-    processes = []
-
-    def begin(environment: dict[str, str]) -> Starters:
-        path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "starters.py")],
-            env={**os.environ, **environment, "PYTHONPATH": path},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        return Starters(process)
-
-    yield begin
-    for process in processes:
-        process.communicate()
+@pytest.fixture(scope="module")
+def start() -> Iterator[Starters]:
+    """`start(folder, …)` starts commands at once and gives how they ended, and what they said."""
+    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "starters.py")],
+        env={**os.environ, **KEYS, "PYTHONPATH": path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    yield Starters(process)
+    process.communicate()
 
 
 @dataclass
@@ -88,36 +86,34 @@ class There:
 
     address: str
     contents: Callable[[], Any]
-    environment: dict[str, str]
 
 
 def test_what_is_started_several_times_has_the_effect_of_one_quiet_run(
     sandbox: Start,
     request: pytest.FixtureRequest,
-    starters: Callable[[dict[str, str]], Starters],
+    start: Starters,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     kind_and_way: tuple[str, str],
 ) -> None:
     kind, way = kind_and_way
     source = written(tmp_path / "in.csv", map(customer, range(CUSTOMERS)))
     chance = random.Random(f"{SEED} {kind} {way}")
-    start: Starters | None = None
     expected: Any = None
+    for variable, key in KEYS.items():
+        monkeypatch.setenv(variable, key)
+    hurry(monkeypatch.setattr)
     for number in range(max(1, ROUNDS)):
         folder = tmp_path / str(number)
         folder.mkdir()
         there = _destination(kind, folder, sandbox, request)
         if expected is None:
-            for name, value in there.environment.items():
-                request.getfixturevalue("monkeypatch").setenv(name, value)
             (folder / "quiet").mkdir()
             quiet = _destination(kind, folder / "quiet", sandbox, request)
             moved(folder / "quiet", source, quiet.address)
             expected = quiet.contents()
-            start = starters(there.environment)
             if kind == "postgresql":
                 _emptied(request)
-        assert start is not None
         before = _prepare(way, kind, start, folder, source, there, chance)
         if isinstance(there, _Slow):
             there.slow()
@@ -204,15 +200,15 @@ class _Slow(There):
 def _destination(kind: str, folder: Path, sandbox: Start, request: pytest.FixtureRequest) -> There:
     if kind in PROVIDERS:
         account = opened(sandbox, kind)
-        return _Slow(account.address, lambda: settable(account), account.environment, account)
+        return _Slow(account.address, lambda: settable(account), account)
     if kind == "postgresql":
         database: Database = request.getfixturevalue("postgres_database")
-        return There(f"{database.url}?table=customers", lambda: _rows_of(database.rows(_QUERY)), {})
+        return There(f"{database.url}?table=customers", lambda: _rows_of(database.rows(_QUERY)))
     if kind == "duckdb":
         file = folder / "w.duckdb"
-        return There(f"duckdb:///{file}?table=customers", lambda: _in_duckdb(file), {})
+        return There(f"duckdb:///{file}?table=customers", lambda: _in_duckdb(file))
     file = folder / f"out.{kind}"
-    return There(str(file), lambda: _in_file(folder, file), {})
+    return There(str(file), lambda: _in_file(folder, file))
 
 
 _QUERY = "SELECT external_id, email, name, phone, city FROM customers"
