@@ -238,8 +238,8 @@ class RunDirectory:
         return any(file.stat().st_size for file in (self.path / PAGES).rglob("data"))
 
     def was_alive_within(self, span: timedelta) -> bool:
-        """Whether something was written here lately."""
-        newest = max(path.stat().st_mtime for path in (self.path, *self.path.iterdir()))
+        """Whether something was written here lately; that its lock was taken is nothing."""
+        newest = max(path.stat().st_mtime for path in self.path.iterdir() if path.name != LOCK)
         return datetime.now(UTC) - datetime.fromtimestamp(newest, UTC) < span
 
     def begin_stage_again(self) -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import lockless
@@ -257,6 +258,69 @@ def test_two_threads_of_one_program_take_turns(warehouse: Warehouse) -> None:
     assert sorted(map(str, reports)) == ["{'created': 2}", "{'unchanged': 2}", "{'unchanged': 2}"]
 
 
+# DuckDB -----------------------------------------------------------------------------------------------------------
+
+
+class AtStep(flow.Quiet):
+    """Does something as a step begins, once."""
+
+    def __init__(self, step: str, then: Callable[[], None]) -> None:
+        self._step, self._then = step, then
+        self.done = False
+
+    def step(self, name: str, total: int | None) -> None:
+        if name == self._step and not self.done:
+            self.done = True
+            self._then()
+
+
+@pytest.mark.parametrize("step", ["read", "plan", "write"])
+def test_a_database_that_another_process_makes_meanwhile_is_compared_with(warehouse: Warehouse, step: str) -> None:
+    """Also between the comparison, for which there was none, and the write."""
+    source = write_csv(warehouse.folder / "both.csv", [ANN, BOB])
+
+    def meanwhile() -> None:
+        warehouse.load([ANN], state_dir=warehouse.folder / "other")
+
+    observer = AtStep(step, meanwhile)
+    given = {"source": str(source), "destination": warehouse.address(), "state_dir": warehouse.folder / "state"}
+    report = flow.run(load(given, {}), observer)
+
+    assert observer.done
+    assert fates(report) == {"created": 1, "unchanged": 1}
+    assert warehouse.column("name") == ["Ann", "Bob"]
+
+
+def test_a_database_that_is_read_is_waited_for(warehouse: Warehouse) -> None:
+    warehouse.load([ANN])
+    script = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(warehouse.file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"open\n"
+        given = {
+            "source": warehouse.address(),
+            "destination": str(warehouse.folder / "out.csv"),
+            "state_dir": warehouse.folder / "state",
+        }
+        with pytest.raises(Busy, match=rf"held by process {holder.pid} .* within 0.2 s.*--lock-timeout"):
+            flow.run(load({**given, "lock_timeout": "200ms"}, {}))
+        heard = Heard(holder.kill)
+        assert fates(flow.run(load(given, {}), heard)) == {"created": 1}
+    assert heard.notes[0].startswith(f"{warehouse.file}: is held by process {holder.pid} (python")
+    assert heard.notes[0].endswith("; waiting for it to end")
+
+
+def test_a_new_database_beside_the_log_of_one_that_is_gone_is_empty(warehouse: Warehouse) -> None:
+    warehouse.do("CREATE TABLE old (a INTEGER)")
+    (warehouse.folder / "w.duckdb.wal").write_bytes(b"left over")
+    warehouse.file.unlink()
+
+    assert fates(warehouse.load([ANN])) == {"created": 1}
+    assert warehouse.rows("SELECT 1 FROM duckdb_tables() WHERE table_name = 'old'") == []
+
+
 # Spellings --------------------------------------------------------------------------------------------------------
 
 SAME = (
@@ -372,6 +436,18 @@ def test_a_plan_that_another_process_has_carried_out_while_this_one_waited_is_bu
     with pytest.raises(Busy, match=r"the plan is carried out.*It was done by .*, while this command was starting"):
         flow.apply(plan, Heard(meanwhile))
     assert warehouse.column("name") == ["Ann"]
+
+
+def test_taking_its_lock_does_not_make_a_run_young(warehouse: Warehouse) -> None:
+    """A read from a provider goes on by itself only within an hour."""
+    directory = RunDirectory.at(Path(warehouse.load([ANN]).run_dir))
+    long_ago = datetime.now(UTC).timestamp() - 7200
+    for file in (directory.path, *directory.path.iterdir()):
+        os.utime(file, (long_ago, long_ago))
+    directory.own()
+
+    assert not directory.was_alive_within(timedelta(hours=1))
+    directory.let_go()
 
 
 def test_two_plans_do_not_get_into_one_folder(warehouse: Warehouse) -> None:
