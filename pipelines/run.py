@@ -354,7 +354,11 @@ def _open_source(settings: Reading, observer: Observer | None = None) -> Source:
 
 
 def _waiting(settings: Settings, observer: Observer) -> Waiting:
-    return Waiting(seconds(settings.lock_timeout), observer.note)
+    def say(text: str) -> None:
+        log.info(text)
+        observer.note(text)
+
+    return Waiting(seconds(settings.lock_timeout), say)
 
 
 def _open_table(settings: Settings, observer: Observer) -> Table:
