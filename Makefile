@@ -71,8 +71,9 @@ bench-postgres: $(VENV)/dev.stamp  ## Time it into Postgres beside a hand-writte
 bench-api: $(VENV)/dev.stamp  ## Time reading from a paged API beside a bare script (ARGS="--peers dlt")
 	$(BIN)/python benchmarks/bench_api.py $(ARGS)
 
-chaos: $(VENV)/dev.stamp  ## Kill writes to each provider at a hundred random moments, in bad weather (takes five minutes)
-	TRANSHIP_CHAOS=100 $(BIN)/python -m pytest --verbosity=1 tests/test_one_effect.py $(ARGS)
+chaos: $(VENV)/dev.stamp  ## Kill writes to each provider at a hundred moments, start everything up to eight times at once (takes an hour)
+	TRANSHIP_CHAOS=100 TRANSHIP_DOUBLE_STARTS=20 $(BIN)/python -m pytest --verbosity=1 tests/test_one_effect.py \
+	    tests/test_double_start.py $(ARGS)
 
 lock: $(VENV)/lock.stamp  ## Write requirements/ anew from pyproject.toml (with Python 3.11 on Linux)
 	$(PIP_COMPILE) --upgrade --output-file=requirements/run.txt pyproject.toml

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Malformed,
         MissingDriver,
         Refused,
+        Skipped,
         TranshipError,
         Unreachable,
     )
@@ -45,6 +46,7 @@ __all__ = [
     "MissingDriver",
     "Refused",
     "Report",
+    "Skipped",
     "TranshipError",
     "Unreachable",
     "inspect",
@@ -72,15 +74,16 @@ def run(source: str | Path, destination: str | Path | None = None, /, **options:
     return flow.run(settings.of_command(os.fspath(source), to, options, os.environ))
 
 
-def resume(run_id: str, *, state_dir: str | Path = ".tranship") -> Report:
-    """Continue a run that died or was interrupted, by its id or `last`, from its last finished step.
+def resume(run_id: str, *, state_dir: str | Path = ".tranship", **options: Any) -> Report:
+    """Continue a run that died or was interrupted, by its id or `last`, from its last finished step. `options` may be
+    the settings `overlap`, `lock_timeout` and `locks`, else they are those of the run.
 
     Raises ConfigError if there is no such run or nothing is left to do, and what `run` raises.
     """
     _check_packages()
     from pipelines import run as flow
 
-    return flow.resume(Path(state_dir), run_id)
+    return flow.resume(Path(state_dir), run_id, **options)
 
 
 def inspect(source: str | Path, *, rows: int = 10_000, **options: Any) -> Inspection:

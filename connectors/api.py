@@ -139,6 +139,16 @@ def parse(api: Api, spec: str, environment: Mapping[str, str]) -> Address:
     return Address(_base_url(api, spec, environment), options)
 
 
+def identity(api: Api, spec: str, environment: Mapping[str, str]) -> str:
+    """One text for all spellings of an account's address. Raises ConfigError."""
+    address = parse(api, spec, environment)
+    parts = urlsplit(address.base_url)
+    host = "localhost" if is_loopback(parts.hostname or "") else parts.hostname
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    options = sorted((name, value) for name, value in address.options.items() if name != "page_size")
+    return f"{api.name} {host}:{port}{parts.path.rstrip('/')} {options}"
+
+
 def _options(api: Api, spec: str, query: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):

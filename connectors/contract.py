@@ -89,6 +89,15 @@ class ArrowPart:
         return found.hexdigest()
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """How long to wait for another process that holds what is to be opened, and who is told of it."""
+
+    seconds: float
+    """0: no limit."""
+    say: Callable[[str], None]
+
+
 class Source(Protocol):
     """Something that gives every record once."""
 

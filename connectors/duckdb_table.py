@@ -8,6 +8,7 @@ doubles the time of a load and its memory; that keys are unique is seen to here.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Final
 import duckdb
 
 from connectors.classify import Classifier, plan_fresh, see_survivors, see_wrote
-from connectors.contract import ArrowPart, Layout, Load, Plan
+from connectors.contract import ArrowPart, Layout, Load, Plan, Waiting
 from connectors.customer_table import (
     COMMENTS,
     DELETED,
@@ -40,11 +41,14 @@ from connectors.customer_table import (
     schema_and_table,
     understood,
 )
-from connectors.errors import ConfigError, ConnectorError, Refused, Unreachable, shown
+from connectors.errors import Busy, ConfigError, ConnectorError, Interfered, Refused, shown
 from connectors.existing import hint, not_created, similar, similar_files, similar_tables, will_be_created
+from connectors.files import replacing_nothing, whole_path
 from schemas.customer import COLUMNS, KEY
 
 BATCH_ROWS: Final = 61_440
+_PAUSE: Final = 0.1
+"""Seconds until a database that another process holds is tried again."""
 
 
 @dataclass(frozen=True)
@@ -109,27 +113,75 @@ def parse(spec: str) -> Address:
     return Address(file, schema or "main", table, given.get("query"))
 
 
-def _connect(address: Address, *, read_only: bool) -> tuple[duckdb.DuckDBPyConnection, Address]:
-    """An open database, and the address with its name. Raises ConfigError, or Unreachable if it is held."""
+def identity(spec: str) -> str:
+    """One text for all spellings of a table's address. Raises ConfigError."""
+    address = parse(spec)
+    return f"duckdb {whole_path(address.path)} {address.schema.lower()}.{address.table.lower()}"
+
+
+def _connect(
+    address: Address, *, read_only: bool, waiting: Waiting | None = None
+) -> tuple[duckdb.DuckDBPyConnection, Address]:
+    """An open database, and the address with its name; another process that has it open is waited for.
+
+    Raises ConfigError, or Busy if it is held for longer than that.
+    """
     # A whole path: names such as `md:x` would open something else.
     file = address.path.resolve()
-    try:
+    started, told = time.monotonic(), False
+    while True:
         try:
-            connection = duckdb.connect(file, read_only=read_only)
-        except duckdb.ConnectionException:
-            # The same file is the run's other end: one process has one instance of it.
-            connection = duckdb.connect(file)
-    except duckdb.Error as error:
-        holder = re.search(r"held in (.+?) \(PID (\d+)\)", str(error))
-        if holder:
-            raise Unreachable(
-                f"{address.path}: is held by process {holder[2]} ({Path(holder[1]).name}). DuckDB lets one "
-                "process in at a time: wait for it or end it, then run the same command."
-            ) from error
-        raise ConfigError(f"{address.path}: cannot be opened as a DuckDB database ({first_line(error)}).") from error
+            connection = _opened(file, read_only=read_only)
+            break
+        except duckdb.Error as error:
+            holder = _holder(error)
+            if holder is None:
+                raise ConfigError(
+                    f"{address.path}: cannot be opened as a DuckDB database ({first_line(error)})."
+                ) from error
+            waited = time.monotonic() - started
+            if waiting is None or (waiting.seconds and waited >= waiting.seconds):
+                for_so_long = f" and has not ended within {waiting.seconds:g} s" if waiting else ""
+                raise Busy(
+                    f"{address.path}: is held by {holder}{for_so_long}. DuckDB lets one process in at a time: wait for "
+                    "it or end it, then run the same command, or allow more with --lock-timeout."
+                ) from error
+            if not told:
+                waiting.say(f"{address.path}: is held by {holder}; waiting for it to end")
+                told = True
+        time.sleep(_PAUSE)
     connection.execute("SET TimeZone = 'UTC'").fetchall()
     database = connection.execute("SELECT current_database()").fetchall()[0][0]
     return connection, replace(address, database=database)
+
+
+def _opened(file: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    if not read_only and not file.exists():
+        _make(file)
+    try:
+        return duckdb.connect(file, read_only=read_only)
+    except duckdb.ConnectionException:
+        # The same file is the run's other end: one process has one instance of it.
+        return duckdb.connect(file)
+
+
+def _make(file: Path) -> None:
+    """An empty database, there at once as a whole: DuckDB looks whether there is a file, and then makes one, so that
+    of two processes the second could begin it anew. Where files cannot be linked, DuckDB makes it after all; also
+    beside the log of a database that is gone, which DuckDB then removes.
+    """
+    if file.with_name(f"{file.name}.wal").exists():
+        return
+    with replacing_nothing(file) as temporary:
+        duckdb.connect(temporary).close()
+
+
+def _holder(error: duckdb.Error) -> str | None:
+    """The process that holds a database, for people; null if the error is another one."""
+    if "Could not set lock on file" not in str(error):
+        return None
+    named = re.search(r"held in (.+?) \(PID (\d+)\)", str(error))
+    return f"process {named[2]} ({Path(named[1]).name})" if named else "another process"
 
 
 # Source -----------------------------------------------------------------------------------------------------
@@ -138,12 +190,12 @@ def _connect(address: Address, *, read_only: bool) -> tuple[duckdb.DuckDBPyConne
 class DuckDbSource:
     """A table, a view or a query. Of a table made here, the customers that are not marked as deleted."""
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: str, waiting: Waiting | None = None) -> None:
         self._address = parse(spec)
         address = self._address
         if not address.path.exists():
             raise ConfigError(f"{address.path}: there is no such database.")
-        self._connection, address = _connect(address, read_only=True)
+        self._connection, address = _connect(address, read_only=True, waiting=waiting)
         relation = f"({address.query.rstrip().rstrip(';')}\n)" if address.query else address.name
         try:
             described = self._connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
@@ -209,13 +261,13 @@ def _readable(name: str, dtype: str) -> str:
 class DuckDbTable:
     """One table as a destination; plan and apply share one transaction."""
 
-    def __init__(self, spec: str, *, memory: str, create: bool = True) -> None:
+    def __init__(self, spec: str, *, memory: str, create: bool = True, waiting: Waiting | None = None) -> None:
         self._address = parse(spec)
         if self._address.query:
             raise ConfigError(f"{shown(spec)}: a query can be read, not written; name a table.")
         if not self._address.path.parent.is_dir():
             raise ConfigError(f"{shown(spec)}: the folder {self._address.path.parent} does not exist.")
-        self._memory = memory
+        self._memory, self._waiting = memory, waiting
         self._open: duckdb.DuckDBPyConnection | None = None
         self._target: Target | None = None
         if not self._address.path.exists():
@@ -228,7 +280,7 @@ class DuckDbTable:
         """Compare the survivors with the table; its transaction stays open for `apply`."""
         rows = load.workspace / "plan.parquet"
         self._target = None
-        if self._open is None:
+        if self._open is None and not self._address.path.exists():
             # Nothing is there, and nothing is made before it is written.
             with duckdb.connect() as nowhere:
                 see_survivors(nowhere, load)
@@ -262,6 +314,9 @@ class DuckDbTable:
             run = self._connection()
             self._configure(run, load)
             run.execute("BEGIN").fetchall()
+            if self._exists(run, self._address.table):
+                run.execute("ROLLBACK").fetchall()
+                raise Interfered(f"{self._where}: another process has made it since the comparison.")
         run = self._connection()
         try:
             if self._target is None:
@@ -311,7 +366,7 @@ class DuckDbTable:
 
     def _connection(self) -> duckdb.DuckDBPyConnection:
         if self._open is None:
-            self._open, self._address = _connect(self._address, read_only=False)
+            self._open, self._address = _connect(self._address, read_only=False, waiting=self._waiting)
             # Not as a setting of `connect`: the same file as a source would then be another configuration.
             self._open.execute(f"SET memory_limit = {literal(self._memory)}").fetchall()
         return self._open
@@ -474,7 +529,9 @@ class DuckDbTable:
         done = self._set(run, sets, "true")
         _as_planned("update", done, plan)
         for stored in apart:
-            self._set(run, {stored.column: _updated(stored, load)}, f"list_contains(p.changed, {literal(stored.field)})")
+            self._set(
+                run, {stored.column: _updated(stored, load)}, f"list_contains(p.changed, {literal(stored.field)})"
+            )
 
     def _set(self, run: duckdb.DuckDBPyConnection, sets: Mapping[str, str], where: str) -> int:
         done = run.execute(
@@ -549,9 +606,7 @@ class _Held:
 # What the database would refuse -----------------------------------------------------------------------------
 
 
-def _look_up(
-    run: duckdb.DuckDBPyConnection, address: Address, what: str, of: str, table: str
-) -> list[tuple[Any, ...]]:
+def _look_up(run: duckdb.DuckDBPyConnection, address: Address, what: str, of: str, table: str) -> list[tuple[Any, ...]]:
     """Rows of DuckDB's own tables about one table. Case is ignored, as DuckDB does in names."""
     named = "view_name" if of == "duckdb_views()" else "table_name"
     return run.execute(
@@ -601,7 +656,9 @@ def _replaced_with(run: duckdb.DuckDBPyConnection, address: Address) -> set[str]
     constraints = _look_up(
         run, address, "constraint_type, constraint_column_names", "duckdb_constraints()", address.table
     )
-    indexed = {name for kind, names in constraints if kind in ("PRIMARY KEY", "UNIQUE", "FOREIGN KEY") for name in names}
+    indexed = {
+        name for kind, names in constraints if kind in ("PRIMARY KEY", "UNIQUE", "FOREIGN KEY") for name in names
+    }
     indexes = " ".join(sql for (sql,) in _look_up(run, address, "sql", "duckdb_indexes()", address.table))
     named = {name for name, _ in columns if name.lower() in indexes.lower()}
     nested = {name for name, dtype in columns if dtype.endswith("]") or dtype.startswith(("STRUCT(", "MAP("))}

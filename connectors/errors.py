@@ -10,6 +10,7 @@ TranshipError
 │   ├── Refused            ask for the right, or change what is asked
 │   └── Malformed          the other side broke its own format
 ├── GateClosed             read completely, nothing written                    exit 5
+├── Skipped                nothing: another run does the work                  exit 6
 └── Interrupted            stopped by hand; the command that continues is said exit 130
 
 Anything else that reaches the top is a bug of ours: exit 1.
@@ -76,6 +77,12 @@ class GateClosed(TranshipError):
     """A limit stopped the run before its first write."""
 
     exit_code = 5
+
+
+class Skipped(TranshipError):
+    """Another run holds the destination, and this one was to be skipped then (`--overlap skip`)."""
+
+    exit_code = 6
 
 
 class Interrupted(TranshipError):

@@ -10,6 +10,7 @@ import contextlib
 import glob
 import io
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -224,15 +225,37 @@ class _Prefixed(io.RawIOBase):
 # Writing ---------------------------------------------------------------------------------------------------------
 
 
+def whole_path(path: Path) -> Path:
+    """The same for all spellings of a path: absolute, without links, whether or not there is a file."""
+    try:
+        return path.expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):
+        # A circle of links, or no such home directory: whoever opens it says so.
+        return path.absolute()
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`; at the end it is synced and takes its place in one step, or is removed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # By chance: the process id of another container, or host, may be the same.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_nothing(path: Path) -> Iterator[Path]:
+    """The same, but a file that has come to be there meanwhile stays, and the new one is removed."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        yield temporary
+        with contextlib.suppress(OSError):
+            os.link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

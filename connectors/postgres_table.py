@@ -207,7 +207,9 @@ class _Type:
 
     def cast(self, value: str) -> str:
         """A value in the column's type. A domain may forbid nulls: there one stays without a type."""
-        return f"CASE WHEN {value} IS NOT NULL THEN {value}::{self.shown} END" if self.domain else f"{value}::{self.shown}"
+        return (
+            f"CASE WHEN {value} IS NOT NULL THEN {value}::{self.shown} END" if self.domain else f"{value}::{self.shown}"
+        )
 
     def column(self) -> Column:
         """As the comparison sees it."""
@@ -1445,7 +1447,13 @@ class _Writer:
             if at.column not in work.target.unique or kind is None:
                 continue
             is_text = kind.base in ("text", "varchar")
-            nothing = "NULL" if kind.nullable and not self._once_null(relation, at.column) else "'tranship:' || u._place" if is_text else ""
+            nothing = (
+                "NULL"
+                if kind.nullable and not self._once_null(relation, at.column)
+                else "'tranship:' || u._place"
+                if is_text
+                else ""
+            )
             if not nothing:
                 continue
             column = quoted(at.column)

@@ -9,9 +9,10 @@ connect_timeout, options, service, host as the folder of a socket. A password co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl, unquote
 
 import pyarrow as pa
 from sqlalchemy import make_url
@@ -80,6 +81,25 @@ def parse(spec: str) -> Address:
             raise ConfigError(f"{shown(spec)}: Postgres cuts names off after 63 bytes; {name!r} is longer.")
     server = f"{place}?{'&'.join(others)}" if others else place
     return Address(server, schema, table, given.get("query"), _shown(spec, place, named))
+
+
+def identity(spec: str, environment: Mapping[str, str]) -> str:
+    """One text for all spellings of a table's address, whoever connects. Raises ConfigError."""
+    address = parse(spec)
+    place, _, options = address.server.removeprefix("postgresql://").partition("?")
+    named = dict(parse_qsl(options))
+    user, _, rest = place.rpartition("@")
+    hosts, _, path = (unquote(part) for part in rest.partition("/"))
+    usual = named.get("port") or environment.get("PGPORT") or "5432"
+    servers = []
+    for one in (named.get("host") or named.get("hostaddr") or hosts or environment.get("PGHOST") or "").split(","):
+        found = re.fullmatch(r"(\[.*\]|[^:]*)(?::(\d+))?", one)
+        host, port = found.groups() if found else (one, None)
+        local = host in ("", "localhost", "127.0.0.1", "::1", "[::1]")
+        servers.append(f"{'localhost' if local else host.lower()}:{port or usual}")
+    service = named.get("service") or environment.get("PGSERVICE") or ""
+    database = named.get("dbname") or path or environment.get("PGDATABASE") or user.partition(":")[0]
+    return f"postgresql {service} {','.join(servers)} {database} {address.schema or 'public'}.{address.table}"
 
 
 def _shown(spec: str, place: str, named: dict[str, str]) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.contract import Abilities, Source, Table
+from connectors.contract import Abilities, Source, Table, Waiting
 from connectors.errors import ConfigError, shown
+from connectors.files import whole_path
 
 if TYPE_CHECKING:
     from connectors.api import Api, Finding
@@ -88,10 +90,34 @@ def kind_of(spec: str) -> str:
     return "csv"
 
 
-def open_source(spec: str, csv: CsvOptions, *, include_archived: bool = False) -> Source:
+def identity(spec: str) -> str:
+    """One text for all spellings of a destination: that of two runs is equal if they write to the same place.
+
+    Raises ConfigError.
+    """
+    kind = kind_of(spec)
+    if CONNECTORS[kind].key_variable:
+        from connectors.api import identity
+
+        return identity(_api(kind), spec, os.environ)
+    if kind == "postgresql":
+        from connectors.postgres_wire import identity as of_postgres
+
+        return of_postgres(spec, os.environ)
+    if kind == "duckdb":
+        from connectors.duckdb_table import identity as of_duckdb
+
+        return of_duckdb(spec)
+    return f"file {whole_path(Path(spec))}"
+
+
+def open_source(
+    spec: str, csv: CsvOptions, *, include_archived: bool = False, waiting: Waiting | None = None
+) -> Source:
     """The source behind an address. Raises ConfigError or ConnectorError.
 
-    `csv` says how CSV files are written; `include_archived` wants customers that a provider has put away, too.
+    `csv` says how CSV files are written; `include_archived` wants customers that a provider has put away, too;
+    `waiting` is for a file that another process holds, which else is an error at once.
     """
     kind = kind_of(spec)
     if CONNECTORS[kind].abilities.continues:
@@ -103,7 +129,7 @@ def open_source(spec: str, csv: CsvOptions, *, include_archived: bool = False) -
     if kind == "duckdb":
         from connectors.duckdb_table import DuckDbSource
 
-        return DuckDbSource(spec)
+        return DuckDbSource(spec, waiting)
     if kind == "postgresql":
         from connectors.postgres_table import PostgresSource
 
@@ -119,8 +145,8 @@ def open_source(spec: str, csv: CsvOptions, *, include_archived: bool = False) -
 
 def open_table(spec: str, options: Mapping[str, Any]) -> Table:
     """The table, file or account to write to. `options`: raw (CSV cells as they are), create (what does not exist may
-    be created; else ConfigError), memory (of a database),
-    lock_timeout and statement_timeout (seconds, 0 is for ever), pace (calls a second at most, null: as declared).
+    be created; else ConfigError), memory (of a database), lock_timeout and statement_timeout (seconds, 0 is for ever),
+    pace (calls a second at most, null: as declared), waiting (for a file that another process holds).
     """
     kind = kind_of(spec)
     if CONNECTORS[kind].key_variable:
@@ -136,7 +162,7 @@ def open_table(spec: str, options: Mapping[str, Any]) -> Table:
     if kind == "duckdb":
         from connectors.duckdb_table import DuckDbTable
 
-        return DuckDbTable(spec, memory=options["memory"], create=options["create"])
+        return DuckDbTable(spec, memory=options["memory"], create=options["create"], waiting=options.get("waiting"))
     if "://" in spec:
         raise ConfigError(
             f"{shown(spec)}: cloud storage can be read, not written yet. Write to a local file and copy it."

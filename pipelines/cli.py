@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
-from connectors.errors import ConfigError, ConnectorError, GateClosed, Interrupted, TranshipError, shown
+from connectors.errors import ConfigError, ConnectorError, GateClosed, Interrupted, Skipped, TranshipError, shown
 from pipelines.options import SettingsCommand, given, run_command, shell
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ EXIT_CODES: Final = {
     3: "the other side: unreachable, held by somebody else, refused, broken answer",
     4: "done, but some records were rejected or refused, and no --max-rejects covers them",
     5: "stopped by a limit before the first write; nothing was written",
+    6: "skipped: another run holds the destination (--overlap skip)",
     130: "interrupted; state is saved, the command that continues is printed",
 }
 
@@ -79,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _told(error: TranshipError, as_json: bool) -> int:
+    if isinstance(error, Skipped):
+        click.echo(f"Skipped: {error}", err=True)
+        return _failed(str(error), error.exit_code, as_json, "skipped")
     click.echo(f"Error: {error}", err=True)
     report: Report | None = error.report
     if report is None:
@@ -92,9 +96,9 @@ def _told(error: TranshipError, as_json: bool) -> int:
     return error.exit_code
 
 
-def _failed(message: str, code: int, as_json: bool) -> int:
+def _failed(message: str, code: int, as_json: bool, status: str = "failed") -> int:
     if as_json:
-        _print_json(json.dumps({"status": "failed", "exit_code": code, "error": message}, indent=1))
+        _print_json(json.dumps({"status": status, "exit_code": code, "error": message}, indent=1))
     return code
 
 
@@ -196,6 +200,33 @@ def _state_dir_option(command: _Decorated) -> _Decorated:
         metavar="FOLDER",
         help="Where runs keep their files.",
     )(command)
+
+
+def _turn_options(command: _Decorated) -> _Decorated:
+    """Settings of the run that is continued, which may be others this time."""
+    made = [
+        click.option(
+            "--overlap",
+            type=click.Choice(["wait", "skip", "fail"]),
+            envvar="TRANSHIP_OVERLAP",
+            help="If another run is writing to the destination: wait for it, skip this, or fail.",
+        ),
+        click.option(
+            "--lock-timeout",
+            envvar="TRANSHIP_LOCK_TIMEOUT",
+            metavar="TIME",
+            help="How long to wait for another process, e.g. 30s or 10min; 0: no limit.",
+        ),
+        click.option(
+            "--locks/--no-locks",
+            default=None,
+            envvar="TRANSHIP_LOCKS",
+            help="Lock out a second process, or, where files cannot be locked, do without.",
+        ),
+    ]
+    for option in reversed(made):
+        command = option(command)
+    return command
 
 
 def _watching_options(command: _Decorated) -> _Decorated:
@@ -302,8 +333,9 @@ def _plan(
 @cli.command("apply", short_help="Carry out a plan, or go on with it.")
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N records of the plan, and no more.")
+@_turn_options
 @_watching_options
-def _apply(folder: Path, limit: int | None, as_json: bool, log: str | None, quiet: bool) -> int:
+def _apply(folder: Path, limit: int | None, as_json: bool, log: str | None, quiet: bool, **options: Any) -> int:
     """Carry out the plan in FOLDER exactly, or go on where it stopped.
 
     What has moved at a provider since the plan was made is left alone and reported as stale. A table that has moved is
@@ -311,7 +343,7 @@ def _apply(folder: Path, limit: int | None, as_json: bool, log: str | None, quie
     """
     from pipelines import run
 
-    return _carried_out(lambda display: run.apply(folder, display, limit=limit), as_json, log, quiet)
+    return _carried_out(lambda display: run.apply(folder, display, limit=limit, **given(options)), as_json, log, quiet)
 
 
 @cli.command("verify", cls=SettingsCommand, model="Settings", short_help="Read back and compare, customer by customer.")
@@ -357,14 +389,17 @@ def _verify(
 @cli.command("retry", short_help="Do once more what failed at a provider.")
 @click.argument("run_id", metavar="RUN")
 @_state_dir_option
+@_turn_options
 @_watching_options
 @click.pass_obj
-def _retry(place: _Place, /, run_id: str, state_dir: Path, as_json: bool, log: str | None, quiet: bool) -> int:
+def _retry(
+    place: _Place, /, run_id: str, state_dir: Path, as_json: bool, log: str | None, quiet: bool, **options: Any
+) -> int:
     """Do once more what failed or was left out in a run into a provider: its id, or `last`. It is a run of its own."""
     from pipelines import run
 
     place.state_dir = state_dir
-    return _carried_out(lambda display: run.retry(state_dir, run_id, display), as_json, log, quiet)
+    return _carried_out(lambda display: run.retry(state_dir, run_id, display, **given(options)), as_json, log, quiet)
 
 
 @cli.command("inspect", cls=SettingsCommand, model="Reading", short_help="Show columns, mapping and rejects to expect.")
@@ -404,14 +439,17 @@ def _inspect(source_argument: str, rows: int, write: Path | None, as_json: bool,
 @cli.command("resume", short_help="Continue a run that died or was stopped.")
 @click.argument("run_id", metavar="RUN")
 @_state_dir_option
+@_turn_options
 @_watching_options
 @click.pass_obj
-def _resume(place: _Place, /, run_id: str, state_dir: Path, as_json: bool, log: str | None, quiet: bool) -> int:
+def _resume(
+    place: _Place, /, run_id: str, state_dir: Path, as_json: bool, log: str | None, quiet: bool, **options: Any
+) -> int:
     """Continue a run that died or was interrupted: its id, or `last`."""
     from pipelines import run
 
     place.state_dir = state_dir
-    return _carried_out(lambda display: run.resume(state_dir, run_id, display), as_json, log, quiet)
+    return _carried_out(lambda display: run.resume(state_dir, run_id, display, **given(options)), as_json, log, quiet)
 
 
 def _carried_out(work: Callable[[Display | None], Report], as_json: bool, log: str | None, quiet: bool) -> int:
@@ -451,9 +489,8 @@ def _runs(place: _Place, /, remove_older_than: int | None, state_dir: Path, as_j
     removed = []
     if remove_older_than is not None:
         limit = datetime.now(UTC) - timedelta(days=remove_older_than)
-        removed = [run for run in found if _is_over(run) and datetime.fromisoformat(run.manifest["started_at"]) < limit]
-        for run in removed:
-            shutil.rmtree(run.path)
+        old = [run for run in found if _is_over(run) and datetime.fromisoformat(run.manifest["started_at"]) < limit]
+        removed = [run for run in old if run.remove()]
     kept = [_facts(run) for run in found if run not in removed]
     if as_json:
         _print_json(json.dumps({"runs": kept, "removed": [run.run_id for run in removed]}, indent=1))

@@ -33,7 +33,9 @@ GROUPS: Final = {
         "workers",
         "memory",
         "pace",
+        "overlap",
         "lock_timeout",
+        "locks",
         "statement_timeout",
     ),
 }

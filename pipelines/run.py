@@ -12,14 +12,13 @@ import json
 import logging
 import resource
 import shutil
-import socket
 import sys
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
@@ -30,10 +29,10 @@ import polars as pl
 import pyarrow as pa
 
 from connectors import registry
-from connectors.contract import Layout, Load, Outcomes, Part, Plan, Source, Survivors, Table
+from connectors.contract import Layout, Load, Outcomes, Part, Plan, Source, Survivors, Table, Waiting
 from connectors.csv_file import CsvOptions
-from connectors.errors import ConfigError, GateClosed, Interfered, Interrupted, TranshipError, shown
-from pipelines import identify, inspection, mapping, normalise, report, stage, validate
+from connectors.errors import Busy, ConfigError, GateClosed, Interfered, Interrupted, TranshipError, shown
+from pipelines import identify, inspection, locks, mapping, normalise, report, stage, validate
 from pipelines import verify as verification
 from pipelines.inspection import Inspection
 from pipelines.mapping import ColumnMap
@@ -123,9 +122,15 @@ def run(
     Raises the errors of `connectors.errors`; those that come when the run directory exists carry the report.
     """
     observer = observer or Quiet()
-    table = _open_table(settings)
+    with _turn(settings, observer):
+        return _at_turn(settings, observer, now, out)
+
+
+def _at_turn(settings: Settings, observer: Observer, now: datetime | None = None, out: Path | None = None) -> Report:
+    """`run`, with the lock of the destination. Nothing of either end was read before this process had it."""
+    table = _open_table(settings, observer)
     try:
-        source = _open_source(settings)
+        source = _open_source(settings, observer)
         try:
             layouts = source.layouts()
             columns = mapping.propose(layouts, settings.columns, settings.defaults, settings.extra)
@@ -159,25 +164,33 @@ def plan(settings: Settings, out: Path, observer: Observer | None = None) -> Rep
     return run(settings.model_copy(update={"dry_run": True}), observer, out=out)
 
 
-def apply(folder: Path, observer: Observer | None = None, *, limit: int | None = None) -> Report:
+def apply(folder: Path, observer: Observer | None = None, *, limit: int | None = None, **options: Any) -> Report:
     """Carry out the plan in this folder, or go on with it; of a provider's, the first `limit` records that are left.
+    `options` are the settings `overlap`, `lock_timeout` and `locks`, else they are those of the plan.
 
     Raises ConfigError if there is no plan, GateClosed if a table has moved since it was made, and what `run` raises.
     """
     directory = RunDirectory.at(folder)
-    _must_not_run(directory)
-    columns = _columns_of(directory)
-    if columns is None or directory.done(PLAN_STEP) is None:
+    given = directory.manifest["settings"] | {"dry_run": False, "limit": limit} | options
+    settings, observer = load(given, {}), observer or Quiet()
+    _must_be_left_to_apply(directory)
+    with _turn(settings, observer, directory, _must_be_left_to_apply):
+        columns = _columns_of(directory)
+        assert columns is not None  # noqa: S101  (the plan is complete)
+        table = _open_table(settings, observer)
+        try:
+            directory.take_over()
+            return _Run(settings, directory, observer, []).go(None, columns, directory.manifest["wire"], table)
+        finally:
+            table.close()
+
+
+def _must_be_left_to_apply(directory: RunDirectory) -> None:
+    folder = directory.path
+    if directory.done(STAGE_STEP) is None or directory.done(PLAN_STEP) is None:
         raise ConfigError(f"{folder}: the plan is not complete. Make it again: tranship plan")
     if directory.done(APPLY_STEP) is not None:
         raise ConfigError(f"{folder}: the plan is carried out; nothing is left to do. See {folder / 'report.html'}")
-    settings = load(directory.manifest["settings"] | {"dry_run": False, "limit": limit}, {})
-    table = _open_table(settings)
-    try:
-        directory.take_over()
-        return _Run(settings, directory, observer or Quiet(), []).go(None, columns, directory.manifest["wire"], table)
-    finally:
-        table.close()
 
 
 def verify(settings: Settings, observer: Observer | None = None) -> Verification:
@@ -196,28 +209,39 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
     if columns is None or directory.done(IDENTIFY_STEP) is None:
         raise ConfigError(f"{directory.run_id}: had not read its source to the end; there is nothing to compare with.")
     settings = load(directory.manifest["settings"], {}).model_copy(update=_LOOKING)
-    table = _open_table(settings)
-    try:
-        return _Run(settings, directory, observer or Quiet(), []).look_again(columns, table)
-    finally:
-        table.close()
+    observer = observer or Quiet()
+    with _turn(settings, observer, directory):
+        table = _open_table(settings, observer)
+        try:
+            return _Run(settings, directory, observer, []).look_again(columns, table)
+        finally:
+            table.close()
 
 
-def retry(state_dir: Path, run_id: str, observer: Observer | None = None) -> Report:
+def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **options: Any) -> Report:
     """Do once more what failed at a provider or was not begun, as a run of its own. Raises ConfigError if there is
-    nothing, and what `run` raises. `run_id` may be a plan's folder.
+    nothing, and what `run` raises. `run_id` may be a plan's folder, `options` are as for `apply`.
     """
     directory = _found(state_dir, run_id)
     again = directory.path / "again"
-    if not again.is_dir() or not any(again.iterdir()):
-        raise ConfigError(f"{directory.run_id}: nothing failed and nothing was left out; there is nothing to do again.")
-    given = directory.manifest["settings"] | {"source": str(again), "state_dir": state_dir, "limit": None}
+    given = directory.manifest["settings"] | {"source": str(again), "state_dir": state_dir, "limit": None} | options
     if given["mode"] == "mirror":
         # Whoever is not among the records that failed is not gone.
         given["mode"] = "upsert"
     for name in ("columns", "defaults", "encoding", "delimiter", "quote", "header", "include_archived"):
         given.pop(name, None)
-    return run(load(given, {}), observer)
+    # What became of a record is for people; it is nothing of the customer's.
+    given["columns"] = {"_outcome": "", "_reason": ""}
+    settings, observer = load(given, {}), observer or Quiet()
+    _must_have_failures(directory)
+    with _turn(settings, observer, directory, _must_have_failures):
+        return _at_turn(settings, observer)
+
+
+def _must_have_failures(directory: RunDirectory) -> None:
+    again = directory.path / "again"
+    if not again.is_dir() or not any(again.iterdir()):
+        raise ConfigError(f"{directory.run_id}: nothing failed and nothing was left out; there is nothing to do again.")
 
 
 def _found(state_dir: Path, run_id: str) -> RunDirectory:
@@ -226,44 +250,74 @@ def _found(state_dir: Path, run_id: str) -> RunDirectory:
     return RunDirectory.at(folder) if (folder / "manifest.json").exists() else RunDirectory.open(state_dir, run_id)
 
 
-def _must_not_run(directory: RunDirectory) -> None:
-    here = directory.manifest["host"] == socket.gethostname()
-    if directory.manifest["status"] == "running" and here and not directory.is_abandoned():
-        raise ConfigError(
-            f"{directory.run_id}: is still running here (process {directory.manifest['pid']}). Wait for it or stop it."
-        )
-
-
-def resume(state_dir: Path, run_id: str, observer: Observer | None = None) -> Report:
-    """Continue a run that died or was interrupted, from its last finished step. Raises ConfigError if there is none."""
+def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **options: Any) -> Report:
+    """Continue a run that died or was interrupted, from its last finished step. Raises ConfigError if there is none.
+    `options` are as for `apply`.
+    """
     directory = RunDirectory.open(state_dir, run_id)
-    if (directory.path / "report.json").exists() and directory.manifest["status"] in (
-        "done",
-        "done_with_rejects",
-    ):
+    settings = load(directory.manifest["settings"] | {"state_dir": state_dir, "limit": None} | options, {})
+    observer = observer or Quiet()
+    _must_be_left_to_resume(directory)
+    with _turn(settings, observer, directory, _must_be_left_to_resume):
+        columns = _columns_of(directory)
+        if columns is None and not directory.keeps_pages():
+            # It died before its stage was complete: there is nothing to continue from, the same work starts anew.
+            return _at_turn(settings, observer)
+        table = _open_table(settings, observer)
+        try:
+            if columns is None:
+                return _read_on(settings, directory, observer, table)
+            directory.take_over()
+            return _Run(settings, directory, observer, []).go(None, columns, directory.manifest["wire"], table)
+        finally:
+            table.close()
+
+
+def _must_be_left_to_resume(directory: RunDirectory) -> None:
+    if (directory.path / "report.json").exists() and directory.manifest["status"] in ("done", "done_with_rejects"):
         raise ConfigError(
             f"{directory.run_id}: is finished; nothing is left to do. See: tranship report {directory.run_id}"
         )
-    _must_not_run(directory)
-    settings = load(directory.manifest["settings"] | {"state_dir": state_dir, "limit": None}, {})
-    observer = observer or Quiet()
-    table = _open_table(settings)
-    try:
-        columns = _columns_of(directory)
-        if columns is not None:
-            directory.take_over()
-            return _Run(settings, directory, observer, []).go(None, columns, directory.manifest["wire"], table)
-        if directory.keeps_pages():
-            return _read_on(settings, directory, observer, table)
-    finally:
-        table.close()
-    # It died before its stage was complete: there is nothing to continue from, the same work starts anew.
-    return run(settings, observer)
+
+
+@contextmanager
+def _turn(
+    settings: Settings,
+    observer: Observer,
+    directory: RunDirectory | None = None,
+    must_be_left: Callable[[RunDirectory], None] = lambda _: None,
+) -> Iterator[None]:
+    """Hold the lock of the destination, unless nothing is written there, then that of the run to go on with.
+
+    Raises Busy or Skipped: another process has one of them, or has done meanwhile what was left of the run.
+    """
+
+    def look() -> None:
+        if directory is not None:
+            directory.must_be_free()
+
+    with ExitStack() as held:
+        if directory is not None:
+            directory.has_lock = settings.locks
+        if settings.locks and not settings.dry_run:
+            lock = locks.of_destination(settings.state_dir, registry.identity(settings.destination))
+            held.callback(lock.release)
+            waiting = _waiting(settings, observer)
+            locks.wait_for(lock, shown(settings.destination), settings.overlap, waiting, look)
+        if directory is not None:
+            held.callback(directory.let_go)
+            last = directory.last_holder
+            directory.own()
+            try:
+                must_be_left(directory)
+            except ConfigError as error:
+                raise Busy(f"{error} It was done by {last}, while this command was starting.") from error
+        yield
 
 
 def _read_on(settings: Settings, directory: RunDirectory, observer: Observer, table: Table) -> Report:
     """Go on with a read from a provider; what has come is not asked for again."""
-    source = _open_source(settings)
+    source = _open_source(settings, observer)
     try:
         layouts = source.layouts()
         columns = mapping.propose(layouts, settings.columns, settings.defaults, settings.extra)
@@ -298,16 +352,26 @@ def _columns_of(directory: RunDirectory) -> ColumnMap | None:
     return None if facts is None else ColumnMap(facts["fields"], tuple(facts["extra"]), facts["defaults"])
 
 
-def _open_source(settings: Reading) -> Source:
+def _open_source(settings: Reading, observer: Observer | None = None) -> Source:
     csv = CsvOptions(settings.encoding, settings.delimiter, settings.quote, settings.header)
-    return registry.open_source(settings.source, csv, include_archived=settings.include_archived)
+    waiting = _waiting(settings, observer) if isinstance(settings, Settings) and observer else None
+    return registry.open_source(settings.source, csv, include_archived=settings.include_archived, waiting=waiting)
 
 
-def _open_table(settings: Settings) -> Table:
+def _waiting(settings: Settings, observer: Observer) -> Waiting:
+    def say(text: str) -> None:
+        log.info(text)
+        observer.note(text)
+
+    return Waiting(seconds(settings.lock_timeout), say)
+
+
+def _open_table(settings: Settings, observer: Observer) -> Table:
     options = {
         **{"raw": settings.raw, "create": settings.create == "auto"},
         **{"memory": settings.memory, "pace": a_second(settings.pace) if settings.pace else None},
         **{name: seconds(getattr(settings, name)) for name in ("lock_timeout", "statement_timeout")},
+        "waiting": _waiting(settings, observer),
     }
     return registry.open_table(settings.destination, options)
 
@@ -323,7 +387,8 @@ def _work(settings: Settings, source: Source) -> str:
     if any(print_["size"] is None for print_ in prints) and not _continues(settings):
         return ""
     said = settings.model_dump(
-        mode="json", exclude={"state_dir", "workers", "memory", "lock_timeout", "statement_timeout"}
+        mode="json",
+        exclude={"state_dir", "workers", "memory", "lock_timeout", "statement_timeout", "overlap", "locks"},
     )
     return hashlib.sha256(json.dumps([said, prints], sort_keys=True).encode()).hexdigest()
 
@@ -351,23 +416,34 @@ def _continued(settings: Settings, work: str) -> RunDirectory | None:
     """An earlier run of the same work whose process died when the stage was complete. Of a provider, whose customers
     change all the time, also one that had only begun to read, and both only if that is not long ago.
     """
-    for directory in stage.all_runs(settings.state_dir) if work else ():
+    for directory in stage.all_runs(settings.state_dir) if work and settings.locks else ():
         if directory.manifest.get("work") == work:
-            staged = directory.done(STAGE_STEP) is not None
-            if _continues(settings):
-                ended = directory.is_abandoned() or directory.manifest["status"] in ("failed", "interrupted")
-                if not ended or not directory.was_alive_within(_STILL_FRESH):
-                    return None
-                if not staged:
-                    if not directory.keeps_pages():
-                        return None
-                    directory.begin_stage_again()
-                    return directory
-            elif not directory.is_abandoned() or not staged:
+            try:
+                directory.own()
+            except TranshipError:
                 return None
-            directory.take_over()
-            return directory
+            if directory.has_lock and _can_be_continued(settings, directory):
+                return directory
+            directory.let_go()
+            return None
     return None
+
+
+def _can_be_continued(settings: Settings, directory: RunDirectory) -> bool:
+    """Whether a run of the same work, which this process owns, has died where it can go on; it is taken over then."""
+    staged = directory.done(STAGE_STEP) is not None
+    died = directory.manifest["status"] == "running"
+    if _continues(settings):
+        ended = died or directory.manifest["status"] in ("failed", "interrupted")
+        if not ended or not directory.was_alive_within(_STILL_FRESH) or not (staged or directory.keeps_pages()):
+            return False
+    elif not died or not staged:
+        return False
+    if staged:
+        directory.take_over()
+    else:
+        directory.begin_stage_again()
+    return True
 
 
 class _Run:
@@ -412,6 +488,8 @@ class _Run:
                 error.args = (f"{error} What was sent is written down.",)
             error.report = self._end(started, "failed", error)
             raise
+        finally:
+            self._directory.let_go()
 
     def _interrupted(self) -> Interrupted:
         directory, settings = self._directory, self._settings

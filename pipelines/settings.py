@@ -135,9 +135,15 @@ class Settings(Reading):
         pattern=r"^\d+(MB|GB)$",
         description="What the destination database may use before it spills to disk, as 600MB or 2GB.",
     )
+    overlap: Literal["wait", "skip", "fail"] = Field(
+        "wait", description="If another run is writing to the destination: wait for it, skip this run, or fail."
+    )
     lock_timeout: Duration = Field(
         "10min",
-        description="How long to wait for others who write to a table of a server, as 30s or 10min; 0 is for ever.",
+        description="How long to wait for another process that holds the destination, e.g. 30s or 10min; 0: no limit.",
+    )
+    locks: bool = Field(
+        True, description="Lock out a second process; no-locks is for file systems that cannot, at your own risk."
     )
     pace: str | None = Field(
         None, pattern=r"^\d+(/s|/min)$", description="Calls to a provider at most, as 50/s or 100/min."

@@ -4,6 +4,7 @@
 
 parts.json         what became of each part of the source, and its digest: a later run need not read it again
 manifest.json      settings without secrets, source fingerprints, state of each step
+lock               held by the process that works on the run (`pipelines/locks.py`)
 pages/             what a provider has answered, as it came: a read that died goes on from there
 stage/*.parquet    the canonical records, a file a batch: `_row` u64, `_source`, `_line` u64, `_email_blocked` bool, and
                    the columns of `schemas.customer.COLUMNS`
@@ -32,7 +33,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from connectors.contract import Batch, Survivors
-from connectors.errors import ConfigError
+from connectors.errors import Busy, ConfigError, TranshipError
+from pipelines.locks import GLANCE, Lock
 from pipelines.mapping import OURS
 from pipelines.normalise import Normalised, as_text
 from schemas.customer import COLUMNS
@@ -40,6 +42,7 @@ from schemas.faults import sentence
 
 STAGE_STEP, IDENTIFY_STEP, PLAN_STEP, APPLY_STEP = "stage", "identify", "plan", "apply"
 PAGES = "pages"
+LOCK = "lock"
 _PART_BITS = 24
 _PATCHED = 1 << 62
 """A survivor that took something over has its row number with this bit, the original is dropped."""
@@ -52,10 +55,14 @@ class RunDirectory:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
+        self.has_lock = bool(manifest["settings"].get("locks", True))
+        """Whether a lock says which process works on it."""
+        self._lock = Lock(path / LOCK)
 
     @classmethod
     def create(cls, state_dir: Path, facts: Mapping[str, Any], now: datetime, out: Path | None = None) -> RunDirectory:
         """A new run with an id that sorts by time, in the state directory or in the folder `out`, which must be empty.
+        This process holds it, until `let_go`.
 
         Raises ConfigError where the directory cannot be made.
         """
@@ -83,6 +90,10 @@ class RunDirectory:
                 **facts,
             },
         )
+        run.own()
+        if out is not None and {file.name for file in out.iterdir()} - {*_FOLDERS, LOCK}:
+            run.let_go()
+            raise ConfigError(f"--out {out}: another process has made a plan there meanwhile. Name a new folder.")
         run.save()
         return run
 
@@ -166,30 +177,70 @@ class RunDirectory:
             if file.is_file():
                 file.chmod(0o600)
 
+    def own(self) -> None:
+        """From now on no other process works on this run, until `let_go`; what is known of it is read again.
+
+        Raises Busy that names the holder, ConfigError where files cannot be locked.
+        """
+        self.must_be_free()
+        if self.has_lock and not self._lock.take(GLANCE):
+            raise self._busy()
+        if (self.path / "manifest.json").exists():
+            self.manifest = RunDirectory.at(self.path).manifest
+
+    def let_go(self) -> None:
+        """Others may work on it."""
+        self._lock.release()
+
+    def must_be_free(self) -> None:
+        """Raises Busy that names the holder if another process works on this run."""
+        if self.has_lock and self._lock.holder() is not None:
+            raise self._busy()
+
+    def _busy(self) -> Busy:
+        return Busy(
+            f"{self.run_id}: is worked on by {self._lock.last_holder()}. Wait for it to end or stop it; nothing was "
+            "done here."
+        )
+
+    @property
+    def last_holder(self) -> str:
+        """The process that works on it or was the last to do so, for people."""
+        return str(self._lock.last_holder())
+
     def take_over(self) -> None:
-        """This process continues the run."""
+        """This process, which owns it, continues the run."""
         self.manifest |= {"pid": os.getpid(), "host": socket.gethostname(), "status": "running"}
         self.save()
 
     def is_abandoned(self) -> bool:
-        """Whether the process that ran it is gone from this machine without having finished."""
-        if self.manifest["status"] != "running" or self.manifest["host"] != socket.gethostname() or os.name != "posix":
+        """Whether it is not finished and no process works on it. Where nobody can know that, it is not."""
+        if self.manifest["status"] != "running" or not self.has_lock:
             return False
         try:
-            os.kill(self.manifest["pid"], 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
+            return self._lock.holder() is None
+        except ConfigError:
             return False
-        return False
+
+    def remove(self) -> bool:
+        """Delete it, unless a process works on it; whether that was done."""
+        try:
+            self.own()
+        except TranshipError:
+            return False
+        try:
+            shutil.rmtree(self.path)
+        finally:
+            self.let_go()
+        return True
 
     def keeps_pages(self) -> bool:
         """Whether something of a provider's answers lies here."""
         return any(file.stat().st_size for file in (self.path / PAGES).rglob("data"))
 
     def was_alive_within(self, span: timedelta) -> bool:
-        """Whether something was written here lately."""
-        newest = max(path.stat().st_mtime for path in (self.path, *self.path.iterdir()))
+        """Whether something was written here lately; that its lock was taken is nothing."""
+        newest = max(path.stat().st_mtime for path in self.path.iterdir() if path.name != LOCK)
         return datetime.now(UTC) - datetime.fromtimestamp(newest, UTC) < span
 
     def begin_stage_again(self) -> None:

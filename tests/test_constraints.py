@@ -110,7 +110,13 @@ def test_two_blanks_may_not_share_a_default_that_must_be_unique(either: Either) 
 
 RULES = (
     # before, the table's columns, records, reason in DuckDB, in Postgres
-    ((), "name text CHECK (name <> 'Bob')", [ANN, BOB], "violates: (\"name\" != 'Bob')", "violates: customers_name_check"),
+    (
+        (),
+        "name text CHECK (name <> 'Bob')",
+        [ANN, BOB],
+        "violates: (\"name\" != 'Bob')",
+        "violates: customers_name_check",
+    ),
     (
         (),
         "name text, city text, CONSTRAINT both_cities CHECK (city <> name)",
@@ -308,7 +314,9 @@ def test_one_partition_as_the_table(postgres: PostgresWarehouse) -> None:
     assert report.refused_by_reason == {"no_partition: country": 1}
 
 
-@pytest.mark.parametrize("columns", ["tax_id text UNIQUE NULLS NOT DISTINCT", "tax_id text, UNIQUE NULLS NOT DISTINCT (tax_id, city)"])
+@pytest.mark.parametrize(
+    "columns", ["tax_id text UNIQUE NULLS NOT DISTINCT", "tax_id text, UNIQUE NULLS NOT DISTINCT (tax_id, city)"]
+)
 def test_nulls_that_are_not_distinct_are_taken(postgres: PostgresWarehouse, columns: str) -> None:
     if not postgres.rows("SELECT 1 WHERE current_setting('server_version_num')::int >= 150000"):
         pytest.skip("this server has no NULLS NOT DISTINCT")
@@ -343,9 +351,7 @@ def test_nulls_that_are_not_distinct_are_taken(postgres: PostgresWarehouse, colu
 def test_a_domain_judges_blanks_and_defaults(
     postgres: PostgresWarehouse, domain: str, column: str, fate: str, reason: str | None, given: bool
 ) -> None:
-    postgres.do(
-        f"CREATE DOMAIN present AS {domain}", f"CREATE TABLE customers (external_id text, name text, {column})"
-    )
+    postgres.do(f"CREATE DOMAIN present AS {domain}", f"CREATE TABLE customers (external_id text, name text, {column})")
     blank = {"status": None} if given else {}
     report = postgres.load([{**ANN, **blank}, {**BOB, "status": "active"}] if given else [ANN])
 

@@ -38,6 +38,7 @@ FLOW = (
     "mapping",
     "normalise",
     "validate",
+    "locks",
     "stage",
     "identify",
     "plan",

@@ -76,7 +76,9 @@ def test_a_note_says_what_will_be_created(either: Warehouse | PostgresWarehouse,
 @pytest.mark.parametrize("table", ["custmers", "blling.customers"])
 def test_never_creates_nothing_and_reads_nothing(either: Warehouse | PostgresWarehouse, table: str) -> None:
     missing = either.folder / "missing.csv"
-    with pytest.raises(ConfigError, match="does not exist; a similar (table|schema) exists: (customers|billing)") as raised:
+    with pytest.raises(
+        ConfigError, match="does not exist; a similar (table|schema) exists: (customers|billing)"
+    ) as raised:
         either.load(missing, table=table, create="never")
     assert "--create auto" in str(raised.value)
     assert not (either.folder / "state").exists()
@@ -92,8 +94,10 @@ def test_a_file_beside_a_similar_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"W1\.duckdb does not exist; a similar file exists: w\.duckdb"):
         flow.run(settings.load({**given, "create": "never"}, {}))
     assert not (tmp_path / "W1.duckdb").exists()
-    assert flow.run(settings.load(given, {})).notes[-1].endswith(
-        "W1.duckdb does not exist and will be created; a similar file exists: w.duckdb"
+    assert (
+        flow.run(settings.load(given, {}))
+        .notes[-1]
+        .endswith("W1.duckdb does not exist and will be created; a similar file exists: w.duckdb")
     )
 
 

@@ -38,9 +38,7 @@ def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     """Both ways to the server."""
     if request.param == "COPY":
         found = postgres_adbc.find_spec
-        monkeypatch.setattr(
-            postgres_adbc, "find_spec", lambda name: None if name.startswith("adbc") else found(name)
-        )
+        monkeypatch.setattr(postgres_adbc, "find_spec", lambda name: None if name.startswith("adbc") else found(name))
     return str(request.param)
 
 
@@ -79,7 +77,9 @@ def test_a_latin1_database_holds_what_the_source_says(latin: PostgresWarehouse, 
     assert stored(latin)[0] == "Cafés".encode("latin-1").hex()
 
 
-@pytest.mark.parametrize("where", ["PGCLIENTENCODING", "client_encoding=LATIN1", "options=-c%20client_encoding%3DLATIN1"])
+@pytest.mark.parametrize(
+    "where", ["PGCLIENTENCODING", "client_encoding=LATIN1", "options=-c%20client_encoding%3DLATIN1"]
+)
 def test_the_session_is_utf8_whatever_is_asked_for(
     tmp_path: Path,
     postgres_database: Database,
@@ -106,7 +106,11 @@ def test_the_session_is_utf8_whatever_is_asked_for(
 def test_verify_sees_text_that_was_stored_in_the_wrong_encoding(latin: PostgresWarehouse) -> None:
     latin.load([CAFE, SMITH])
     latin.do("UPDATE customers SET name = convert_from('\\x436166c383c2a9', 'UTF8') WHERE external_id = '1'")
-    given = {"source": str(latin.folder / "in.csv"), "destination": latin.address(), "state_dir": latin.folder / "state"}
+    given = {
+        "source": str(latin.folder / "in.csv"),
+        "destination": latin.address(),
+        "state_dir": latin.folder / "state",
+    }
 
     assert flow.verify(settings.load(given, {})).different_fields == {"name": 1}
 
@@ -184,9 +188,7 @@ def test_lengths_are_those_of_the_encoding(ascii_only: PostgresWarehouse) -> Non
 
 
 @pytest.mark.parametrize("role", ["source", "destination"])
-def test_bytes_of_no_known_encoding_are_said_to_be_that(
-    ascii_only: PostgresWarehouse, driver: str, role: str
-) -> None:
+def test_bytes_of_no_known_encoding_are_said_to_be_that(ascii_only: PostgresWarehouse, driver: str, role: str) -> None:
     ascii_only.load([CAFE])
     latin = "E'Caf\\351'"
     ascii_only.do(f"UPDATE customers SET name = {latin}")

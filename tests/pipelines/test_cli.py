@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from sandboxes import Start
 
 import tranship
 from connectors.registry import CONNECTORS
-from pipelines import cli, options, run
+from pipelines import cli, options, run, stage
 from pipelines.settings import Reading, Settings, load
 from schemas.customer import COLUMNS
 
@@ -146,11 +148,12 @@ def test_2_where_the_command_cannot_be_used(arguments: list[str], about: str, co
 
 def test_3_where_the_other_side_is_held(command: Command) -> None:
     with held("w.duckdb"):
-        said = command("run", "clean.csv", "duckdb:///w.duckdb", "--json")
+        said = command("run", "clean.csv", "duckdb:///w.duckdb", "--json", "--lock-timeout", "200ms")
 
     assert said.code == said.object["exit_code"] == 3
     assert said.object["status"] == "failed"
-    assert "held" in said.err
+    assert re.search(r"note: w.duckdb: is held by process \d+ \(python.*waiting", said.err)
+    assert re.search(r"Error: w.duckdb: is held by process \d+ .* within 0.2 s.*--lock-timeout", said.err)
 
 
 @contextlib.contextmanager
@@ -232,7 +235,7 @@ def test_130_before_a_run_has_begun(command: Command, monkeypatch: pytest.Monkey
 def test_the_help_lists_every_exit_code(command: Command) -> None:
     text = command("run", "--help").out
 
-    assert sorted(cli.EXIT_CODES) == [0, 1, 2, 3, 4, 5, 130]
+    assert sorted(cli.EXIT_CODES) == [0, 1, 2, 3, 4, 5, 6, 130]
     assert all(meaning in text for meaning in cli.EXIT_CODES.values())
 
 
@@ -410,12 +413,18 @@ def test_runs_are_listed_newest_first_and_removed_by_age(command: Command) -> No
 def test_a_run_that_is_under_way_is_neither_removed_nor_resumed(command: Command) -> None:
     run_dir = ran("clean.csv", days_ago=10)
     manifest = json.loads((run_dir / "manifest.json").read_text())
-    (run_dir / "manifest.json").write_text(json.dumps(manifest | {"status": "running", "pid": os.getpid()}))
+    (run_dir / "manifest.json").write_text(json.dumps(manifest | {"status": "running"}))
+    owned = stage.RunDirectory.at(run_dir)
+    owned.own()
 
-    assert command("runs", "--remove-older-than", "7", "--json").object["removed"] == []
+    listed = command("runs", "--remove-older-than", "7", "--json").object
+    assert (listed["removed"], listed["runs"][0]["status"]) == ([], "running")
     said = command("resume", run_dir.name)
-    assert said.code == 2
-    assert "still running" in said.err
+    assert said.code == 3
+    assert f"{run_dir.name}: is worked on by process {os.getpid()} on host {socket.gethostname()}, since 2" in said.err
+    owned.let_go()
+    assert command("runs", "--json").object["runs"][0]["status"] == "died"
+    assert command("runs", "--remove-older-than", "7", "--json").object["removed"] == [run_dir.name]
 
 
 def test_a_run_that_failed_says_how_to_go_on(command: Command) -> None:
@@ -482,7 +491,9 @@ def test_every_setting_goes_from_command_to_command() -> None:
         state_dir=Path("elsewhere"),
         workers=3,
         memory="2GB",
+        overlap="fail",
         lock_timeout="30s",
+        locks=False,
         statement_timeout="2h",
         include_archived=True,
         crosswalk=Path("crosswalk.csv"),

@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from warehouse import Record, Warehouse, fates, rejects, write_csv
 
-from connectors.errors import ConfigError, GateClosed, Interrupted, TranshipError
+from connectors.errors import Busy, ConfigError, GateClosed, Interrupted, TranshipError
 from pipelines import run as flow
 from pipelines.report import Report
+from pipelines.stage import RunDirectory
 
 EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "6"))
 """Of each property over whole runs, which take about 0.1 s each."""
@@ -460,12 +461,32 @@ def test_a_run_with_other_options_does_not_continue_the_one_that_died(warehouse:
 def test_a_run_that_is_alive_is_left_alone(warehouse: Warehouse) -> None:
     report = warehouse.load([ANN])
     as_if_died(report, after="plan")
-    manifest = Path(report.run_dir) / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"pid": os.getpid()}))
+    owned = RunDirectory.at(Path(report.run_dir))
+    owned.own()
 
     assert warehouse.load(warehouse.folder / "in.csv").run_id != report.run_id
-    with pytest.raises(ConfigError, match="still running"):
+    with pytest.raises(Busy, match=f"{report.run_id}: is worked on by process {os.getpid()} on host"):
         flow.resume(warehouse.folder / "state", report.run_id)
+    owned.let_go()
+
+
+@pytest.mark.parametrize("way", ["resume", "run"])
+def test_a_run_that_died_as_process_1_of_a_container_goes_on_in_the_next_one(warehouse: Warehouse, way: str) -> None:
+    """Another host name, and a process id that is alive here."""
+    report = warehouse.load(RECORDS)
+    rows = warehouse.rows()
+    as_if_died(report, after="identify")
+    manifest = Path(report.run_dir) / "manifest.json"
+    there = {"pid": os.getpid(), "host": "3f2a91c0d7be"}
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | there))
+    (Path(report.run_dir) / "lock").write_text(json.dumps({**there, "since": "2024-05-06 07:08:09 UTC"}))
+    warehouse.file.unlink()
+
+    state = warehouse.folder / "state"
+    again = flow.resume(state, report.run_id) if way == "resume" else warehouse.load(warehouse.folder / "in.csv")
+
+    assert said(again) == said(report)
+    assert warehouse.rows() == rows
 
 
 def test_a_finished_run_is_not_resumed(warehouse: Warehouse) -> None:
@@ -542,7 +563,8 @@ def test_what_cannot_be_used_leaves_no_run(
     with pytest.raises(TranshipError) as raised:
         warehouse.load(source, destination=destination)
     assert raised.value.exit_code == code
-    assert {path.name for path in warehouse.folder.iterdir()} == {"in.csv"}
+    assert {path.name for path in warehouse.folder.iterdir()} <= {"in.csv", "state"}
+    assert not (warehouse.folder / "state" / "runs").exists()
 
 
 def test_a_file_that_lacks_a_mapped_column_stops_the_run(warehouse: Warehouse) -> None:
