@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG, S_ISSOCK
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ from connectors.contract import Load, Plan
 from connectors.errors import ConfigError, MissingDriver, Unreachable, shown
 
 CLOUD = ("s3", "gs", "az")
-STDIN = "-"
+_STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 STDIN_NAME = "standard input"
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -40,6 +41,11 @@ class File:
     changed: str | None
     opener: Callable[[], BinaryIO]
 
+    @property
+    def once(self) -> bool:
+        """Whether it can be opened and read once only: a pipe, a device, standard input."""
+        return self.size is None
+
     def open(self) -> BinaryIO:
         """The file's own bytes, compressed or not. Raises ConfigError if it cannot be opened."""
         try:
@@ -48,6 +54,17 @@ class File:
             raise ConfigError(
                 f"{self.name}: cannot be opened ({error.strerror or error}). Check path and rights."
             ) from error
+
+    def must_be_as_it_was(self, content: Bytes) -> None:
+        """Raises ConfigError if a file that was read to its end has another size than when the run began."""
+        if self.once:
+            return
+        size = content.size_now
+        if size is not None and size != self.size:
+            raise ConfigError(
+                f"{self.name}: changed while it was read ({self.size:,} bytes when the run began, {size:,} now), so its "
+                "last line may be cut off. Nothing was written; repeat the command when the file is complete."
+            )
 
     def fingerprint(self) -> dict[str, Any]:
         """Name, size and time of change: enough to know the file again."""
@@ -64,8 +81,8 @@ def expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
 
     In a folder only names ending in one of `suffixes` count. Raises ConfigError if there is none.
     """
-    if spec == STDIN:
-        return [File(STDIN_NAME, None, None, lambda: sys.stdin.buffer)]
+    if spec in _STDIN:
+        return [File(STDIN_NAME, None, None, _standard_input)]
     if scheme_of(spec) in CLOUD:
         return _expand_cloud(spec, suffixes)
     path = Path(spec).expanduser()
@@ -83,12 +100,20 @@ def expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
     return [_local(p) for p in found]
 
 
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise ConfigError(f"{STDIN_NAME}: is closed. Give it a file or a pipe.")
+    return sys.stdin.buffer
+
+
 def _local(path: Path) -> File:
     try:
         stat = path.stat()
     except OSError as error:
         raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}. Check the path.") from error
-    regular = path.is_file()  # a pipe has no size and is read once
+    if S_ISSOCK(stat.st_mode):
+        raise ConfigError(f"{path}: is a socket, which cannot be read as a file. Name a file or a pipe.")
+    regular = S_ISREG(stat.st_mode)
     changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat() if regular else None
     return File(shown(str(path)), stat.st_size if regular else None, changed, lambda: path.open("rb"))
 
@@ -171,6 +196,14 @@ class Bytes:
     def position(self) -> int:
         """Bytes of the file itself consumed so far."""
         return self._position
+
+    @property
+    def size_now(self) -> int | None:
+        """How many bytes the file has now, null where only its end could say."""
+        try:
+            return os.fstat(self._raw.fileno()).st_size
+        except OSError:
+            return None
 
     def __iter__(self) -> Iterator[bytes]:
         head = self._read(self._piece)
