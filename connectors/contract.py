@@ -52,6 +52,11 @@ def repeated(columns: Mapping[str, str]) -> dict[str, str]:
     return {unique: name for unique, name in columns.items() if unique != name}
 
 
+def notes_on(repeated: Mapping[str, str]) -> tuple[str, ...]:
+    """What a person is told about columns with the name of another one."""
+    return tuple(f"another column {name!r} is there; it is called {unique!r} here" for unique, name in repeated.items())
+
+
 @dataclass(frozen=True)
 class Batch:
     """Records as the source gave them.

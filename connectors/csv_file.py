@@ -24,9 +24,8 @@ import codecs
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from connectors import files
-from connectors.contract import Batch, Layout, repeated, told_apart
+from connectors.contract import Batch, Layout, notes_on, repeated, told_apart
 from connectors.errors import ConfigError
 from schemas import cells
 from schemas.faults import BROKEN
@@ -160,11 +159,11 @@ class Dialect:
 # Finding out -----------------------------------------------------------------------------------------------------
 
 
-def sniff_encoding(head: bytes) -> str:
-    """Encoding of a file by its first bytes: a BOM; the zeros of UTF-16; UTF-8; else Windows-1252.
+def sniff_encoding(head: bytes) -> str | None:
+    """Encoding of a file by its first bytes: a BOM; the zeros of UTF-16; UTF-8; else Windows-1252. Null if it is none.
 
-    Windows-1252 is only believed where no byte sequence is valid non-ASCII UTF-8 and every high byte is a letter or
-    typographic sign there; otherwise the file is UTF-8 with damaged lines.
+    Windows-1252 is only believed where what it makes of the bytes looks like words of western languages. Otherwise the
+    file is UTF-8 if its damaged lines are few.
     """
     if head.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
@@ -184,9 +183,40 @@ def sniff_encoding(head: bytes) -> str:
     # A sequence cut off by the end of the sample is no damage.
     if len(damaged) <= 3 and all("\udc80" <= c <= "\udcff" for c in text[-len(damaged) :]):
         return "utf-8"
-    good = any(c > "\x7f" and not "\udc80" <= c <= "\udcff" for c in text)
-    unlikely = {0x81, 0x8D, 0x8F, 0x90, 0x9D, 0xFE, 0xFF}
-    return "utf-8" if good or unlikely.intersection(damaged) else "cp1252"
+    good = sum(c > "\x7f" for c in text) - len(damaged)
+    if good >= len(damaged):
+        return "utf-8"
+    if _is_western(head.decode("cp1252", "replace")):
+        return "cp1252"
+    lines = text.splitlines()
+    broken = sum(not line.isascii() for line in lines)
+    return "utf-8" if broken <= len(lines) * _MOST_DAMAGED else None
+
+
+_MOST_DAMAGED = 0.02
+_MOST_ODD = 0.25
+_CROWDS = re.compile(r"[^\W\d_a-zA-Z]{3,}")
+_CAPITAL_WITHIN = re.compile(r"(?<=[a-zß-öø-ÿ])[À-ÖØ-ÞŠŒŽŸ]")
+_SIGN_WITHIN = re.compile(
+    r"(?<=[^\W\d_])[^\w\s\x00-\x7f’‘·–—­](?=[^\W\d_])|[¹³¿£¥¯¼¾](?=[a-z])|(?<=[^\W\d_]{2})[¹³]|[\ufffdÿ]"
+)
+_NORDIC = frozenset("åäöÅÄÖ")
+_NORDIC_OR_TURKISH = re.compile(r"[þÞðÐýÝ]")
+_ACUTE = re.compile(r"[áéíóúæÁÉÍÓÚÆ]")
+
+
+def _is_western(text: str) -> bool:
+    """Whether text that was read as Windows-1252 looks like western languages.
+
+    In another alphabet nearly all letters are accented ones side by side (`Èâàí`); in one that shares letters with
+    Windows-1252 (Polish, Turkish, DOS, Macintosh), signs and capitals stand within words (`£ukasz`, `MŸller`).
+    """
+    accented = sum(c.isalpha() and c > "\x7f" for c in text)
+    crowded = sum(len(run) for run in _CROWDS.findall(text) if not _NORDIC.issuperset(run))
+    signs = len(_SIGN_WITHIN.findall(text))
+    nordic = max(0, len(_NORDIC_OR_TURKISH.findall(text)) - len(_ACUTE.findall(text)))
+    odd = crowded + signs + len(_CAPITAL_WITHIN.findall(text)) + nordic
+    return odd <= _MOST_ODD * (accented + signs)
 
 
 def _sample_records(sample: bytes, grammar: Grammar, *, whole: bool) -> list[bytes]:
@@ -206,22 +236,24 @@ def _sample_records(sample: bytes, grammar: Grammar, *, whole: bool) -> list[byt
     return found
 
 
-def _first_record(name: str, sample: bytes, grammar: Grammar, *, whole: bool) -> bytes | None:
-    """The first record that is not blank, empty if there is none; null if it goes on behind the sample.
-
-    Raises ConfigError if it breaks the rules of quotes.
+def _first_record(sample: bytes, grammar: Grammar, *, whole: bool) -> tuple[bytes | None, int]:
+    """The first record that is not blank, or null where the rules of quotes are broken; and how many bytes lie in front
+    of what follows it, -1 if it goes on behind the sample.
     """
     blank = _BLANK_LINES.match(sample)
     at = blank.end() if blank else 0
     match = grammar.record.match(sample, at)
     if match and (whole or (match.end() > at and sample[match.end() - 1] == 0x0A)):
-        return match[1]
-    if not whole and (match or b"\n" not in sample[at:] or grammar.partial.match(sample, at)):
-        return None
+        return match[1], match.end()
+    goes_on = not whole and (match or b"\n" not in sample[at:] or grammar.partial.match(sample, at))
+    return None, -1 if goes_on else at
+
+
+def _cannot_be_header(name: str, sample: bytes, at: int) -> ConfigError:
     line = sample.count(b"\n", 0, at) + 1
-    raise ConfigError(
-        f"{name}, line {line}: a quote that opens a value is not closed before the next delimiter, so the header cannot be "
-        "read. Correct the line, or say --no-header if it is none."
+    return ConfigError(
+        f"{name}, line {line}: a quote that opens a value is not closed before the next delimiter, so the header "
+        "cannot be read. Correct the line, or say --no-header if it is none."
     )
 
 
@@ -286,34 +318,36 @@ class _Beginning:
 
 def _sniff(name: str, beginning: _Beginning, options: CsvOptions) -> Dialect:
     head = beginning.first(1 << 20)
+    _must_be_no_other(name, head)
     encoding = options.encoding or sniff_encoding(head)
+    if encoding is None:
+        _must_be_text(name, head)
+        raise ConfigError(
+            f"{name}: is not UTF-8, and read as Windows-1252 it does not look like words. Name its encoding, e.g. "
+            "--encoding cp1251 or koi8-r (Cyrillic), iso-8859-7 (Greek), cp1255 (Hebrew), cp1256 (Arabic), cp1254 "
+            "(Turkish), cp1250 (Polish, Czech, Hungarian), cp1257 (Baltic), shift_jis, gb18030, big5, euc-kr, "
+            "mac-roman, cp850 (DOS). If it is Windows-1252 all the same: --encoding cp1252"
+        )
     try:
         codecs.getincrementaldecoder(encoding)
     except LookupError as error:
         raise ConfigError(f"--encoding {encoding}: is not known. Try utf-8, cp1252 or utf-16.") from error
     if codecs.lookup(encoding).name == "utf-8" and head.startswith(codecs.BOM_UTF8):
         encoding = "utf-8-sig"
-    size, first = _SAMPLE_BYTES, None
-    while first is None:
-        data = beginning.first(size + 1)
-        whole = len(data) <= size
-        decoder = codecs.getincrementaldecoder(encoding)("tranship-mark")
-        sample = _unix_lines(decoder.decode(data[:size], final=whole).replace(_MARK, "").encode())
-        _must_be_text(name, head, sample)
-        quote = options.quote.encode() if options.quote else _sniff_quote(sample)
-        delimiter = options.delimiter.encode() if options.delimiter else _sniff_delimiter(sample, quote, whole=whole)
-        grammar = Grammar(delimiter, quote)
-        if options.header is False:
-            found = _sample_records(sample, grammar, whole=whole)
-            first = found[0] if found else b"" if whole else None
-        else:
-            first = _first_record(name, sample, grammar, whole=whole)
-        if first is None and size >= MAX_RECORD_BYTES:
-            raise ConfigError(
-                f"{name}: the first record does not end within {MAX_RECORD_BYTES >> 20} MB, which is the longest that is "
-                "read: is it CSV, and are its quotes closed?"
-            )
-        size = min(4 * size, MAX_RECORD_BYTES)
+    sample, whole = _sample(beginning, encoding, options)
+    _must_be_text(name, sample)
+    quote = options.quote.encode() if options.quote else _sniff_quote(sample)
+    delimiter = options.delimiter.encode() if options.delimiter else _sniff_delimiter(sample, quote, whole=whole)
+    grammar = Grammar(delimiter, quote)
+    first, at = _first_record(sample, grammar, whole=whole)
+    if first is None and at < 0:
+        raise ConfigError(
+            f"{name}: the first record does not end within {MAX_RECORD_BYTES >> 20} MB, which is the longest that is "
+            "read: is it CSV, and are its quotes closed?"
+        )
+    if first is None and options.header is not False:
+        raise _cannot_be_header(name, sample, at)
+    first = first if first is not None else [*_sample_records(sample, grammar, whole=whole), b""][0]
     values = grammar.values(first) if first else []
     header = _looks_like_header(values) if options.header is None else options.header
     columns = told_apart(_column_names(values if header else [""] * len(values)))
@@ -328,13 +362,33 @@ def _sniff(name: str, beginning: _Beginning, options: CsvOptions) -> Dialect:
     return Dialect(encoding, grammar, tuple(columns), header, tuple(notes), heading, repeated(columns))
 
 
-def _must_be_text(name: str, head: bytes, sample: bytes) -> None:
+def _sample(beginning: _Beginning, encoding: str, options: CsvOptions) -> tuple[bytes, bool]:
+    """The beginning of a file as UTF-8, with the whole of the first record in it, whichever its delimiter is, unless it
+    is too long to be read; and whether that is the whole file.
+    """
+    size = _SAMPLE_BYTES
+    while True:
+        data = beginning.first(size + 1)
+        whole = len(data) <= size
+        decoder = codecs.getincrementaldecoder(encoding)("tranship-mark")
+        sample = _unix_lines(decoder.decode(data[:size], final=whole).replace(_MARK, "").encode())
+        quote = options.quote.encode() if options.quote else _sniff_quote(sample)
+        delimiters = (options.delimiter.encode(),) if options.delimiter else _DELIMITERS
+        ends = all(_first_record(sample, Grammar(one, quote), whole=whole)[1] >= 0 for one in delimiters)
+        if ends or size >= MAX_RECORD_BYTES:
+            return sample, whole
+        size = min(4 * size, MAX_RECORD_BYTES)
+
+
+def _must_be_no_other(name: str, head: bytes) -> None:
     """Raises ConfigError, saying what the file is instead."""
-    other = next((what for magic, what in _OTHER_FILES.items() if head.startswith(magic)), None)
-    if other is None and len(re.findall(rb"[\x00-\x08\x0e-\x1f]", sample[:4096])) > len(sample[:4096]) / 10:
-        other = "is no text. If it is, name its encoding with --encoding"
-    if other:
+    if other := next((what for magic, what in _OTHER_FILES.items() if head.startswith(magic)), None):
         raise ConfigError(f"{name}: {other}.")
+
+
+def _must_be_text(name: str, sample: bytes) -> None:
+    if len(re.findall(rb"[\x00-\x08\x0e-\x1f]", sample[:4096])) > len(sample[:4096]) / 10:
+        raise ConfigError(f"{name}: is no text. If it is, name its encoding with --encoding.")
 
 
 # Bytes → lines → records -----------------------------------------------------------------------------------------
@@ -573,9 +627,14 @@ def _within(positions: Positions, first: Positions, last: Positions) -> npt.NDAr
 
 
 def _marks(data: bytes, starts: Positions) -> Positions:
-    """Of these starts of records, those with a byte-order mark."""
+    """Where byte-order marks stand at these starts of records."""
     first = np.frombuffer(data, np.uint8)[np.minimum(starts, len(data) - 1)] == codecs.BOM_UTF8[0]
-    found = [start for start in starts[first].tolist() if data.startswith(codecs.BOM_UTF8, start)]
+    found, size = [], len(codecs.BOM_UTF8)
+    for start in starts[first].tolist():
+        at = start
+        while data.startswith(codecs.BOM_UTF8, at):
+            found.append(at)
+            at += size
     return np.array(found, np.int64)
 
 
@@ -724,9 +783,8 @@ class CsvPart:
         self, records: pl.DataFrame, lines: pl.Series
     ) -> tuple[pl.DataFrame, pl.Series, list[tuple[int, str, str, str]]]:
         """Take out the records that repeat the header."""
-        first, *others = self.heading
         # Nearly always the lengths alone say that there is none.
-        alike = (records.to_series(0).str.len_bytes() == len(first.encode())).fill_null(value=False)
+        alike = (records.to_series(0).str.len_bytes() == len(self.heading[0].encode())).fill_null(value=False)
         if not alike.any():
             return records, lines, []
         at = alike.arg_true()
@@ -839,7 +897,12 @@ class CsvSource:
     def layouts(self) -> list[Layout]:
         """Header names, or column_1, column_2, … where there is no header."""
         return [
-            Layout(file.name, dialect.columns, (*dialect.notes, *self._joined(file.name)), dialect.repeated)
+            Layout(
+                file.name,
+                dialect.columns,
+                (*dialect.notes, *notes_on(dialect.repeated), *self._joined(file.name)),
+                dialect.repeated,
+            )
             for file, dialect in zip(self._files, self._dialects, strict=True)
         ]
 
@@ -856,9 +919,10 @@ class CsvSource:
         done = 0
         for number, (file, dialect) in enumerate(zip(self._files, self._dialects, strict=True)):
             content = self._content(number, file)
-            made = partial(
-                CsvPart, file.name, columns=dialect.columns, grammar=dialect.grammar, heading=dialect.heading
-            )
+
+            def made(blocks: list[_Block], position: int, name: str = file.name, read_as: Dialect = dialect) -> CsvPart:
+                return CsvPart(name, blocks, read_as.columns, read_as.grammar, position, read_as.heading)
+
             try:
                 blocks: list[_Block] = []
                 position = 0
@@ -867,11 +931,11 @@ class CsvSource:
                         self._notice_marks(file.name, block)
                     blocks.append(block)
                     if sum(len(block.data) for block in blocks) >= PART_BYTES:
-                        yield made(blocks=blocks, position=done + position)
+                        yield made(blocks, done + position)
                         blocks = []
                 file.must_be_as_it_was(content)
                 if blocks:
-                    yield made(blocks=blocks, position=done + position)
+                    yield made(blocks, done + position)
             finally:
                 content.close()
             done += content.position
@@ -937,7 +1001,7 @@ def _blocks(content: files.Bytes, dialect: Dialect, name: str) -> Iterator[tuple
             match = _BLANK_LINES.match(buffer)
             found = dialect.grammar.record.match(buffer, match.end() if match else 0)
             skipped = found.end() if found else len(buffer)
-            if not final and not (found and buffer[skipped - 1 : skipped] == b"\n"):
+            if ahead is not None and not (found and buffer[skipped - 1 : skipped] == b"\n"):
                 carry, (piece, position) = buffer, ahead
                 continue
             line += buffer.count(b"\n", 0, skipped)

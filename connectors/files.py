@@ -62,8 +62,8 @@ class File:
         size = content.size_now
         if size is not None and size != self.size:
             raise ConfigError(
-                f"{self.name}: changed while it was read ({self.size:,} bytes when the run began, {size:,} now), so its "
-                "last line may be cut off. Nothing was written; repeat the command when the file is complete."
+                f"{self.name}: changed while it was read ({self.size:,} bytes when the run began, {size:,} now), so "
+                "its last line may be cut off. Nothing was written; repeat the command when the file is complete."
             )
 
     def fingerprint(self) -> dict[str, Any]:
