@@ -1027,4 +1027,9 @@ def destination(spec: str, *, raw: bool) -> files.WholeFile:
     def write(frame: pl.LazyFrame, path: Path) -> None:
         frame.with_columns(cells.written(frame.collect_schema(), raw=raw)).sink_csv(path)
 
-    return files.WholeFile(spec, write)
+    def look(frame: pl.LazyFrame) -> tuple[str, ...]:
+        count = frame.select(cells.misread(frame.collect_schema())).collect().item()
+        said = f"--raw: in {count:,} records a value begins as a guarded cell does; it may be read back as another one"
+        return (said,) if count else ()
+
+    return files.WholeFile(spec, write, look if raw else None)

@@ -273,9 +273,16 @@ def replacing(path: Path) -> Iterator[Path]:
 class WholeFile:
     """A file as a destination: written whole, so that each load replaces what was there."""
 
-    def __init__(self, spec: str, sink: Callable[[pl.LazyFrame, Path], None]) -> None:
+    def __init__(
+        self,
+        spec: str,
+        sink: Callable[[pl.LazyFrame, Path], None],
+        look: Callable[[pl.LazyFrame], tuple[str, ...]] | None = None,
+    ) -> None:
+        """`look` gives the notes on what the file cannot hold."""
         self._path = Path(spec).expanduser()
         self._sink = sink
+        self._look = look
         if self._path.is_dir():
             raise ConfigError(f"{shown(spec)}: is a folder; name the file to write.")
         if not self._path.parent.is_dir():
@@ -293,15 +300,16 @@ class WholeFile:
             pl.lit(None, pl.List(pl.String)).alias("changed"),
         ).sink_parquet(rows)
         counts = dict.fromkeys(("update", "unchanged", "refused", "ambiguous", "delete"), 0)
-        notes = ("the file that was there is replaced",) if self._path.exists() else ()
+        notes: tuple[str, ...] = ("the file that was there is replaced",) if self._path.exists() else ()
+        if self._look:
+            notes += self._look(_records_of(load))
         return Plan(rows, {"create": load.survivors.count, **counts}, notes=notes)
 
     def apply(self, load: Load, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
         """Write beside the file, sync, rename."""
-        columns = [name for name in load.survivors.scan().collect_schema() if not name.startswith("_")]
         try:
             with replacing(self._path) as temporary:
-                self._sink(load.survivors.scan().select(columns), temporary)
+                self._sink(_records_of(load), temporary)
         except (OSError, pl.exceptions.ComputeError) as error:
             raise Unreachable(
                 f"{self._path}: cannot be written ({error}). Check rights and room on the disk."
@@ -313,3 +321,7 @@ class WholeFile:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _records_of(load: Load) -> pl.LazyFrame:
+    return load.survivors.scan().select(pl.exclude("^_.*$"))

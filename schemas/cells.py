@@ -40,6 +40,12 @@ def unguarded(values: pl.Series) -> pl.Series:
     return plain.clone().scatter(formula, inner.zip_with(inner.is_not_null(), cells))
 
 
+def misread(schema: pl.Schema) -> pl.Expr:
+    """How many records hold text that is another one, if it is written as it is and read again."""
+    texts = [pl.col(name) for name, dtype in schema.items() if dtype == pl.String]
+    return pl.any_horizontal(text.str.starts_with("'") | text.str.contains(WRAPPED) for text in texts).sum()
+
+
 def written(schema: pl.Schema, *, raw: bool = False) -> list[pl.Expr]:
     """The columns of a frame that are written otherwise than they are: text guarded (unless `raw`), instants as
     ISO 8601 with Z, lists as JSON.
