@@ -451,7 +451,7 @@ def _cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[_B
     raw = np.frombuffer(buffer, np.uint8)
     quotes = np.flatnonzero(raw == grammar.quote[0])
     newlines = np.flatnonzero(raw == 0x0A)
-    faults, padded, formula = _alternation_faults(raw, quotes, grammar)
+    alternation = _Alternation(raw, quotes, grammar)
     marked = _starts_with_mark(raw, newlines)
 
     def record_end(start: int, first_quote: int, limit: int) -> int:
@@ -473,7 +473,7 @@ def _cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[_B
 
     while start < len(buffer):
         first_quote = int(np.searchsorted(quotes, start))
-        ahead = faults[first_quote % 2]
+        ahead = alternation.faults(first_quote)
         fault = int(np.searchsorted(ahead, first_quote))
         limit = int(quotes[ahead[fault]]) if fault < len(ahead) else len(buffer)
         end = record_end(start, first_quote, limit)
@@ -503,7 +503,8 @@ def _cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[_B
     if not final and start == 0 and len(buffer) > MAX_RECORD_BYTES:
         raise ConfigError(f"no line end within {MAX_RECORD_BYTES >> 20} MB at line {line}: is it CSV?")
     block = _assemble(buffer, kept, lenient, broken, newlines, quotes)
-    return replace(block, padded=padded, formula=formula, marked=marked), start, line_at(start)
+    padded = alternation.padded or bool(lenient)
+    return replace(block, padded=padded, formula=alternation.formula, marked=marked), start, line_at(start)
 
 
 def _starts_with_mark(raw: Bytes, newlines: Positions) -> bool:
@@ -512,30 +513,47 @@ def _starts_with_mark(raw: Bytes, newlines: Positions) -> bool:
     return bool(len(raw)) and bool(raw[0] == first or (raw[np.minimum(newlines + 1, len(raw) - 1)] == first).any())
 
 
-def _alternation_faults(
-    raw: Bytes, quotes: Positions, grammar: Grammar
-) -> tuple[tuple[Positions, Positions], bool, bool]:
-    """Quotes that cannot open (or close) where they would have to: for an even, and for an odd first quote. Whether
-    there are blanks beside quotes; whether there is an equals sign in front of one.
-    """
-    if not len(quotes):
-        return (quotes, quotes), False, False
-    delimiter, quote = grammar.delimiter[0], grammar.quote[0]
-    before = np.where(quotes > 0, raw[quotes - 1], 0x0A)
-    after = np.where(quotes < len(raw) - 1, raw[np.minimum(quotes + 1, len(raw) - 1)], 0x0A)
-    padded = False
-    for beside, step in ((before, -1), (after, 1)) if grammar.pads else ():
-        blank = np.flatnonzero(beside == _BLANK)
-        if len(blank):
-            padded = True
-            beyond = _beyond_blanks(raw, quotes[blank] + step, step)
-            # A quote behind blanks is no other half of a doubled one.
-            beside[blank] = np.where(beyond == quote, _BLANK, beyond)
-    opens = (before == delimiter) | (before == 0x0A) | (before == quote)
-    closes = (after == delimiter) | (after == 0x0A) | (after == 0x0D) | (after == quote)
-    even = np.arange(len(quotes)) % 2 == 0
-    faults = np.flatnonzero(~np.where(even, opens, closes)), np.flatnonzero(~np.where(even, closes, opens))
-    return faults, padded, bool((before == _EQUALS).any())
+class _Alternation:
+    """Which quotes cannot open (or close) a value where they would have to."""
+
+    def __init__(self, raw: Bytes, quotes: Positions, grammar: Grammar) -> None:
+        self._raw, self._quotes, self._grammar = raw, quotes, grammar
+        self._faults: dict[int, Positions] = {}
+        self.padded = False
+        """Whether blanks beside a quote were seen not to belong to the value."""
+        self.formula = False
+        """Whether an equals sign is in front of a quote."""
+        if len(quotes):
+            delimiter, quote = grammar.delimiter[0], grammar.quote[0]
+            before = np.where(quotes > 0, raw[quotes - 1], 0x0A)
+            after = np.where(quotes < len(raw) - 1, raw[np.minimum(quotes + 1, len(raw) - 1)], 0x0A)
+            self._opens = (before == delimiter) | (before == 0x0A) | (before == quote)
+            self._closes = (after == delimiter) | (after == 0x0A) | (after == 0x0D) | (after == quote)
+            self.formula = bool((before == _EQUALS).any())
+
+    def faults(self, first_quote: int) -> Positions:
+        """The faulty quotes if this one opens a value."""
+        parity = first_quote % 2
+        if parity not in self._faults:
+            self._faults[parity] = self._found(parity) if len(self._quotes) else self._quotes
+        return self._faults[parity]
+
+    def _found(self, parity: int) -> Positions:
+        fits = self._closes.copy()
+        fits[parity::2] = self._opens[parity::2]
+        faults = np.flatnonzero(~fits)
+        if not len(faults) or not self._grammar.pads:
+            return faults
+        excused = np.zeros(len(faults), bool)
+        for of_these, step in ((faults % 2 == parity, -1), (faults % 2 != parity, 1)):
+            at = self._quotes[faults[of_these]] + step
+            blank = (at >= 0) & (at < len(self._raw)) & (self._raw[np.clip(at, 0, len(self._raw) - 1)] == _BLANK)
+            if blank.any():
+                beyond = _beyond_blanks(self._raw, at[blank], step)
+                ends = (beyond == self._grammar.delimiter[0]) | (beyond == 0x0A) | ((beyond == 0x0D) & (step > 0))
+                excused[np.flatnonzero(of_these)[blank]] = ends
+        self.padded = self.padded or bool(excused.any())
+        return faults[~excused]
 
 
 def _beyond_blanks(raw: Bytes, at: Positions, step: int) -> Bytes:
