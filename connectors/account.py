@@ -35,6 +35,7 @@ from connectors.customer_table import DELETED, RUN, TYPE_OF, Column, Stored, Tar
 from connectors.errors import ConfigError, shown
 from connectors.sending import REQUESTS, Sent, carry_out
 from connectors.verbs import Verbs
+from schemas import cells
 from schemas.customer import COLUMNS
 from schemas.wire import ORIGIN, OWN, SPILLED
 
@@ -163,7 +164,8 @@ class AccountTable:
                         f"AND {some} ORDER BY o.row"
                     )
                     crosswalk.write_table(found.to_arrow_table().cast(CROSSWALK))
-            run.execute(f"COPY (FROM read_parquet({literal(whole)})) TO {literal(files['crosswalk'])}").fetchall()
+        known = pl.scan_parquet(whole)
+        known.with_columns(cells.written(known.collect_schema())).sink_csv(files["crosswalk"])
         return files
 
     def _reasons(self, load: Load) -> dict[str, int]:
@@ -280,13 +282,15 @@ class AccountTable:
         run.unregister("runs")
 
     def _see_crosswalk(self, run: duckdb.DuckDBPyConnection, file: Path) -> None:
-        reader = "read_parquet" if file.suffix == ".parquet" else "read_csv"
-        options = "" if file.suffix == ".parquet" else ", all_varchar = true"
+        columns = ("source_provider", "source_id", "external_id", "email", "destination_id")
+        if file.suffix == ".parquet":
+            select = f"SELECT {', '.join(columns)} FROM read_parquet({literal(file)})"
+        else:
+            bare = (f"regexp_replace({name}, {literal(cells.GUARD)}, '\\1') AS {name}" for name in columns)
+            select = f"SELECT {', '.join(bare)} FROM read_csv({literal(file)}, all_varchar = true)"
         try:
-            run.execute(f"CREATE TEMP VIEW crosswalk AS SELECT * FROM {reader}({literal(file)}{options})").fetchall()
-            run.execute(
-                "SELECT source_provider, source_id, external_id, email, destination_id FROM crosswalk LIMIT 0"
-            ).fetchall()
+            run.execute(f"CREATE TEMP VIEW crosswalk AS {select}").fetchall()
+            run.execute("FROM crosswalk LIMIT 0").fetchall()
         except duckdb.Error as error:
             raise ConfigError(
                 f"--crosswalk {file}: cannot be read, or lacks a column. It is crosswalk.csv or crosswalk.parquet of "

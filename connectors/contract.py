@@ -7,7 +7,7 @@ Frames in, frames out. Failures of single records are returned, failures of the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -32,6 +32,30 @@ class Layout:
     columns: tuple[str, ...]
     notes: tuple[str, ...] = ()
     """What was found out and not told, for people: `Windows-1252, delimiter ;`."""
+    repeated: Mapping[str, str] = field(default_factory=dict)
+    """Of columns whose name another one has before them: the name here → their own: `email_2` → `email`."""
+
+
+def told_apart(names: Sequence[str]) -> dict[str, str]:
+    """Each column under a name that no other has, in order → its own name. A repeated one gets `_2`."""
+    taken = set(names)
+    found: dict[str, str] = {}
+    for name in names:
+        unique, copies = name, 2
+        while unique in found or (unique != name and unique in taken):
+            unique, copies = f"{name}_{copies}", copies + 1
+        found[unique] = name
+    return found
+
+
+def repeated(columns: Mapping[str, str]) -> dict[str, str]:
+    """Of columns told apart, those that have another name now."""
+    return {unique: name for unique, name in columns.items() if unique != name}
+
+
+def notes_on(repeated: Mapping[str, str]) -> tuple[str, ...]:
+    """What a person is told about columns with the name of another one."""
+    return tuple(f"another column {name!r} is there; it is called {unique!r} here" for unique, name in repeated.items())
 
 
 @dataclass(frozen=True)

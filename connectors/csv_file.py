@@ -10,8 +10,12 @@ Reading goes in three steps, so that every line of the input has one fate and ke
 3. blocks → frames by Arrow's CSV reader, side by side in threads. It reports records with too few or too many columns;
    records that hold bytes outside the encoding are set aside as `line.encoding`.
 
-A quote opens a value only at its start; elsewhere in an unquoted value it is text. Lines with nothing on them are no
-records. A lone carriage return ends a line, as editors count.
+A quote opens a value only at its start, blanks before it not counted; elsewhere in an unquoted value it is text. Lines
+with nothing on them are no records. A lone carriage return ends a line, as editors count. Files that were joined leave
+byte-order marks and header lines in the middle: a mark in front of a record is removed, a header line is set aside as
+`line.header`.
+
+Whatever is no regular file (a pipe, standard input) is opened once: what was looked at is read again from memory.
 """
 
 from __future__ import annotations
@@ -20,8 +24,8 @@ import codecs
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +36,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from connectors import files
-from connectors.contract import Batch, Layout
+from connectors.contract import Batch, Layout, notes_on, repeated, told_apart
 from connectors.errors import ConfigError
+from schemas import cells
 from schemas.faults import BROKEN
 
 SUFFIXES = (
@@ -47,12 +52,15 @@ PART_BYTES = 24 << 20
 MAX_RECORD_BYTES = 16 << 20
 """A quoted value that has not ended by then is taken for a broken quote."""
 _RESCUE_BYTES = 1 << 16
-_SAMPLE_BYTES = 1 << 16
+_SAMPLE_BYTES = 1 << 17
+_SAMPLE_RECORDS = 200
 _DELIMITERS = (b",", b";", b"\t", b"|")
 
 # Half a surrogate stands before each byte that the encoding of a file does not know: what is written of it is no UTF-8.
 _MARK = "\udcff"
 _MARK_BYTES = _MARK.encode(errors="surrogatepass")
+_SWAPPED_MARK = "\ufffe".encode()
+"""What a byte-order mark of the other order is read as; it is no character."""
 
 
 def _mark_bad_bytes(error: UnicodeError) -> tuple[str, int]:
@@ -61,7 +69,15 @@ def _mark_bad_bytes(error: UnicodeError) -> tuple[str, int]:
     return _MARK + shown, error.end
 
 
+_BLANK, _EQUALS, _GUARD = 0x20, 0x3D, 0x27
+_BEHIND_GUARD = np.isin(np.arange(256), list(b"=+-@\t\r'")) | (np.arange(256) >= 0x80)
+"""By byte, whether it can follow a guard; of other letters than ASCII's, only the first byte is looked at."""
+_MOST_BLANKS = 64
+"""More blanks beside a quote are left to the regular expression, which is slower."""
+_BLANK_LINES = re.compile(rb"(?:\r?\n)*")
+
 Positions = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
 
 codecs.register_error("tranship-mark", _mark_bad_bytes)
 
@@ -85,21 +101,37 @@ class Grammar:
 
     record: re.Pattern[bytes] = field(init=False, repr=False)
     partial: re.Pattern[bytes] = field(init=False, repr=False)
+    padding: re.Pattern[bytes] = field(init=False, repr=False)
+    """Each quoted value of a record, with the blanks around it."""
 
     def __post_init__(self) -> None:
-        d, q = re.escape(self.delimiter), re.escape(self.quote)
-        quoted = rb"%s(?:[^%s]++|%s%s)*+%s" % (q, q, q, q, q)
-        value = rb"(?:%s|[^%s%s\n][^%s\n]*+|)" % (quoted, d, q, d)
+        d, q, blanks, mark = re.escape(self.delimiter), re.escape(self.quote), self._blanks, codecs.BOM_UTF8
+        inner = rb"(?:[^%s]++|%s%s)*+" % (q, q, q)
+        quoted = rb"%s%s%s%s%s" % (blanks, q, inner, q, blanks)
+        value = rb"(?:%s|(?!%s%s)[^%s%s\n][^%s\n]*+|)" % (quoted, blanks, q, d, q, d)
         head = rb"%s(?:%s%s)*+" % (value, d, value)
-        object.__setattr__(self, "record", re.compile(rb"(%s)\r?(?:\n|\Z)" % head))
-        object.__setattr__(self, "partial", re.compile(rb"(?:%s%s)*+%s(?:[^%s]++|%s%s)*+\Z" % (value, d, q, q, q, q)))
+        object.__setattr__(self, "record", re.compile(rb"(?:%s)*+(%s)\r?(?:\n|\Z)" % (mark, head)))
+        partial = rb"(?:%s)*+(?:%s%s)*+%s%s%s\Z" % (mark, value, d, blanks, q, inner)
+        object.__setattr__(self, "partial", re.compile(partial))
+        padding = rb"(?:\A(?:%s)*+|(?<=%s))(%s)%s%s%s(%s)(?=[%s\r\n]|\Z)" % (mark, d, blanks, q, inner, q, blanks, d)
+        object.__setattr__(self, "padding", re.compile(padding))
+
+    @property
+    def pads(self) -> bool:
+        """Whether blanks around a quoted value do not belong to it."""
+        return b" " not in (self.delimiter, self.quote)
+
+    @property
+    def _blanks(self) -> bytes:
+        return rb" *+" if self.pads else b""
 
     def values(self, record: bytes) -> list[str]:
         """The values of one record, unquoted."""
         text = record.rstrip(b"\r\n").decode(errors="replace")
         d, q = self.delimiter.decode(), self.quote.decode()
         found, position = [], 0
-        pattern = re.compile(rf"{q}((?:[^{q}]|{q}{q})*){q}(?={re.escape(d)}|$)|([^{re.escape(d)}]*)")
+        blanks = self._blanks.decode()
+        pattern = re.compile(rf"{blanks}{q}((?:[^{q}]|{q}{q})*){q}{blanks}(?={re.escape(d)}|$)|([^{re.escape(d)}]*)")
         while True:
             match = pattern.match(text, position)
             assert match  # noqa: S101  (the second branch takes anything)
@@ -118,16 +150,20 @@ class Dialect:
     columns: tuple[str, ...]
     header: bool
     notes: tuple[str, ...]
+    heading: tuple[str, ...] = ()
+    """The header as it stands in the file, trimmed; empty without one."""
+    repeated: Mapping[str, str] = field(default_factory=dict)
+    """As in `Layout`."""
 
 
 # Finding out -----------------------------------------------------------------------------------------------------
 
 
-def sniff_encoding(head: bytes) -> str:
-    """Encoding of a file by its first bytes: a BOM; the zeros of UTF-16; UTF-8; else Windows-1252.
+def sniff_encoding(head: bytes) -> str | None:
+    """Encoding of a file by its first bytes: a BOM; the zeros of UTF-16; UTF-8; else Windows-1252. Null if it is none.
 
-    Windows-1252 is only believed where no byte sequence is valid non-ASCII UTF-8 and every high byte is a letter or
-    typographic sign there; otherwise the file is UTF-8 with damaged lines.
+    Windows-1252 is only believed where what it makes of the bytes looks like words of western languages. Otherwise the
+    file is UTF-8 if its damaged lines are few.
     """
     if head.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
@@ -147,17 +183,86 @@ def sniff_encoding(head: bytes) -> str:
     # A sequence cut off by the end of the sample is no damage.
     if len(damaged) <= 3 and all("\udc80" <= c <= "\udcff" for c in text[-len(damaged) :]):
         return "utf-8"
-    good = any(c > "\x7f" and not "\udc80" <= c <= "\udcff" for c in text)
-    unlikely = {0x81, 0x8D, 0x8F, 0x90, 0x9D, 0xFE, 0xFF}
-    return "utf-8" if good or unlikely.intersection(damaged) else "cp1252"
+    good = sum(c > "\x7f" for c in text) - len(damaged)
+    if good >= len(damaged):
+        return "utf-8"
+    if _is_western(head.decode("cp1252", "replace")):
+        return "cp1252"
+    lines = text.splitlines()
+    broken = sum(not line.isascii() for line in lines)
+    return "utf-8" if broken <= len(lines) * _MOST_DAMAGED else None
 
 
-def _sniff_delimiter(sample: bytes, quote: bytes) -> bytes:
+_MOST_DAMAGED = 0.02
+_MOST_ODD = 0.25
+_CROWDS = re.compile(r"[^\W\d_a-zA-Z]{3,}")
+_CAPITAL_WITHIN = re.compile(r"(?<=[a-zß-öø-ÿ])[À-ÖØ-ÞŠŒŽŸ]")
+_SIGN_WITHIN = re.compile(
+    r"(?<=[^\W\d_])[^\w\s\x00-\x7f’‘·–—­](?=[^\W\d_])|[¹³¿£¥¯¼¾](?=[a-z])|(?<=[^\W\d_]{2})[¹³]|[\ufffdÿ]"
+)
+_NORDIC = frozenset("åäöÅÄÖ")
+_NORDIC_OR_TURKISH = re.compile(r"[þÞðÐýÝ]")
+_ACUTE = re.compile(r"[áéíóúæÁÉÍÓÚÆ]")
+
+
+def _is_western(text: str) -> bool:
+    """Whether text that was read as Windows-1252 looks like western languages.
+
+    In another alphabet nearly all letters are accented ones side by side (`Èâàí`); in one that shares letters with
+    Windows-1252 (Polish, Turkish, DOS, Macintosh), signs and capitals stand within words (`£ukasz`, `MŸller`).
+    """
+    accented = sum(c.isalpha() and c > "\x7f" for c in text)
+    crowded = sum(len(run) for run in _CROWDS.findall(text) if not _NORDIC.issuperset(run))
+    signs = len(_SIGN_WITHIN.findall(text))
+    nordic = max(0, len(_NORDIC_OR_TURKISH.findall(text)) - len(_ACUTE.findall(text)))
+    odd = crowded + signs + len(_CAPITAL_WITHIN.findall(text)) + nordic
+    return odd <= _MOST_ODD * (accented + signs)
+
+
+def _sample_records(sample: bytes, grammar: Grammar, *, whole: bool) -> list[bytes]:
+    """The first records of a sample that are not blank; the last one of a sample that is not `whole` may be cut off."""
+    found: list[bytes] = []
+    at = 0
+    while at < len(sample) and len(found) < _SAMPLE_RECORDS:
+        match = grammar.record.match(sample, at)
+        if match and match.end() > at and (whole or sample[match.end() - 1] == 0x0A):
+            found += [match[1]] if match[1] else []
+            at = match.end()
+        elif not whole and (match or grammar.partial.match(sample, at)):
+            break
+        else:
+            newline = sample.find(b"\n", at)
+            at = newline + 1 if newline >= 0 else len(sample)
+    return found
+
+
+def _first_record(sample: bytes, grammar: Grammar, *, whole: bool) -> tuple[bytes | None, int]:
+    """The first record that is not blank, or null where the rules of quotes are broken; and how many bytes lie in front
+    of what follows it, -1 if it goes on behind the sample.
+    """
+    blank = _BLANK_LINES.match(sample)
+    at = blank.end() if blank else 0
+    match = grammar.record.match(sample, at)
+    if match and (whole or (match.end() > at and sample[match.end() - 1] == 0x0A)):
+        return match[1], match.end()
+    goes_on = not whole and (match or b"\n" not in sample[at:] or grammar.partial.match(sample, at))
+    return None, -1 if goes_on else at
+
+
+def _cannot_be_header(name: str, sample: bytes, at: int) -> ConfigError:
+    line = sample.count(b"\n", 0, at) + 1
+    return ConfigError(
+        f"{name}, line {line}: a quote that opens a value is not closed before the next delimiter, so the header "
+        "cannot be read. Correct the line, or say --no-header if it is none."
+    )
+
+
+def _sniff_delimiter(sample: bytes, quote: bytes, *, whole: bool) -> bytes:
     """The delimiter under which most records have as many values as the first one, and more than one."""
 
     def fit(delimiter: bytes) -> tuple[float, int]:
         grammar = Grammar(delimiter, quote)
-        counts = [len(grammar.values(m[1])) for m in grammar.record.finditer(sample) if m[1]][:200]
+        counts = [len(grammar.values(record)) for record in _sample_records(sample, grammar, whole=whole)]
         if not counts or counts[0] < 2:
             return (0.0, 0)
         return (Counter(counts)[counts[0]] / len(counts), counts[0])
@@ -167,8 +272,10 @@ def _sniff_delimiter(sample: bytes, quote: bytes) -> bytes:
 
 
 def _sniff_quote(sample: bytes) -> bytes:
-    """A double quote, unless values stand between single ones and no double one is to be seen."""
-    single = re.findall(rb"(?:^|[,;\t|])'[^'\n]*'(?=[,;\t|\r\n])", sample, re.MULTILINE)
+    """A double quote, unless values stand between single ones and no double one is to be seen. What begins as a
+    guarded cell does is no value between quotes.
+    """
+    single = re.findall(rb"(?:^|[,;\t|])'(?![=+@'\t-])[^'\n]*'(?=[,;\t|\r\n])", sample, re.MULTILINE)
     return b"'" if b'"' not in sample and len(single) >= max(1, sample.count(b"\n")) else b'"'
 
 
@@ -181,52 +288,69 @@ def _looks_like_header(values: list[str]) -> bool:
     return any(stripped) and not any(_DATA.fullmatch(value) for value in stripped)
 
 
-def _column_names(values: list[str]) -> tuple[str, ...]:
-    """Header names, each once: a blank one is `column_<n>`, a repeated one gets `_2`."""
-    names: list[str] = []
-    for number, value in enumerate(values, 1):
-        name = value.strip() or f"column_{number}"
-        copies = 2
-        unique = name
-        while unique in names:
-            unique, copies = f"{name}_{copies}", copies + 1
-        names.append(unique)
-    return tuple(names)
+def _column_names(values: list[str]) -> list[str]:
+    """Header names; a blank one is `column_<n>`."""
+    return [value.strip() or f"column_{number}" for number, value in enumerate(values, 1)]
 
 
 _OTHER_FILES = {
     b"PK\x03\x04": "is a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "is an old Excel workbook; save the sheet as CSV",
-    b"PAR1": "is a Parquet file; name it .parquet",
+    b"PAR1": "is a Parquet file; give it a name that ends in .parquet (out of a pipe, save it to such a file first)",
     b"%PDF": "is a PDF; there is no table in it to read",
     b"SQLite format 3": "is an SQLite database; export the table as CSV",
 }
 
 
-def _sniff(name: str, head: bytes, options: CsvOptions) -> Dialect:
-    encoding = options.encoding or sniff_encoding(head[: 1 << 20])
+class _Beginning:
+    """The beginning of a file, as much of it as is asked for. What was taken is kept."""
+
+    def __init__(self, rest: Iterator[bytes]) -> None:
+        self.taken: list[bytes] = []
+        self._rest = rest
+
+    def first(self, count: int) -> bytes:
+        """So many bytes, or all there are."""
+        while sum(map(len, self.taken)) < count and (piece := next(self._rest, b"")):
+            self.taken.append(piece)
+        return b"".join(self.taken)[:count]
+
+
+def _sniff(name: str, beginning: _Beginning, options: CsvOptions) -> Dialect:
+    head = beginning.first(1 << 20)
+    _must_be_no_other(name, head)
+    encoding = options.encoding or sniff_encoding(head)
+    if encoding is None:
+        _must_be_text(name, head)
+        raise ConfigError(
+            f"{name}: is not UTF-8, and read as Windows-1252 it does not look like words. Name its encoding, e.g. "
+            "--encoding cp1251 or koi8-r (Cyrillic), iso-8859-7 (Greek), cp1255 (Hebrew), cp1256 (Arabic), cp1254 "
+            "(Turkish), cp1250 (Polish, Czech, Hungarian), cp1257 (Baltic), shift_jis, gb18030, big5, euc-kr, "
+            "mac-roman, cp850 (DOS). If it is Windows-1252 all the same: --encoding cp1252"
+        )
     try:
-        decoder = codecs.getincrementaldecoder(encoding)("tranship-mark")
+        codecs.getincrementaldecoder(encoding)
     except LookupError as error:
         raise ConfigError(f"--encoding {encoding}: is not known. Try utf-8, cp1252 or utf-16.") from error
     if codecs.lookup(encoding).name == "utf-8" and head.startswith(codecs.BOM_UTF8):
         encoding = "utf-8-sig"
-        decoder = codecs.getincrementaldecoder(encoding)("tranship-mark")
-    sample = _unix_lines(decoder.decode(head[: 2 * _SAMPLE_BYTES]).replace(_MARK, "").encode())
-    if len(head) > 2 * _SAMPLE_BYTES and b"\n" in sample:
-        sample = sample[: sample.rfind(b"\n") + 1]
-    other = next((what for magic, what in _OTHER_FILES.items() if head.startswith(magic)), None)
-    if other is None and len(re.findall(rb"[\x00-\x08\x0e-\x1f]", sample[:4096])) > len(sample[:4096]) / 10:
-        other = "is no text. If it is, name its encoding with --encoding"
-    if other:
-        raise ConfigError(f"{name}: {other}.")
+    sample, whole = _sample(beginning, encoding, options)
+    _must_be_text(name, sample)
     quote = options.quote.encode() if options.quote else _sniff_quote(sample)
-    delimiter = options.delimiter.encode() if options.delimiter else _sniff_delimiter(sample, quote)
+    delimiter = options.delimiter.encode() if options.delimiter else _sniff_delimiter(sample, quote, whole=whole)
     grammar = Grammar(delimiter, quote)
-    first = next((m[1] for m in grammar.record.finditer(sample) if m[1].strip(b"\r")), b"")
+    first, at = _first_record(sample, grammar, whole=whole)
+    if first is None and at < 0:
+        raise ConfigError(
+            f"{name}: the first record does not end within {MAX_RECORD_BYTES >> 20} MB, which is the longest that is "
+            "read: is it CSV, and are its quotes closed?"
+        )
+    if first is None and options.header is not False:
+        raise _cannot_be_header(name, sample, at)
+    first = first if first is not None else [*_sample_records(sample, grammar, whole=whole), b""][0]
     values = grammar.values(first) if first else []
     header = _looks_like_header(values) if options.header is None else options.header
-    columns = _column_names(values if header else [""] * len(values))
+    columns = told_apart(_column_names(values if header else [""] * len(values)))
     notes = []
     if not options.encoding and encoding not in ("utf-8", "utf-8-sig"):
         notes.append(f"encoding {'Windows-1252' if encoding == 'cp1252' else encoding.upper()}")
@@ -234,7 +358,37 @@ def _sniff(name: str, head: bytes, options: CsvOptions) -> Dialect:
         notes.append("delimiter " + ("tab" if delimiter == b"\t" else delimiter.decode()))
     if options.header is None and not header and values:
         notes.append("no header line")
-    return Dialect(encoding, grammar, columns, header, tuple(notes))
+    heading = tuple(value.strip() for value in values) if header else ()
+    return Dialect(encoding, grammar, tuple(columns), header, tuple(notes), heading, repeated(columns))
+
+
+def _sample(beginning: _Beginning, encoding: str, options: CsvOptions) -> tuple[bytes, bool]:
+    """The beginning of a file as UTF-8, with the whole of the first record in it, whichever its delimiter is, unless it
+    is too long to be read; and whether that is the whole file.
+    """
+    size = _SAMPLE_BYTES
+    while True:
+        data = beginning.first(size + 1)
+        whole = len(data) <= size
+        decoder = codecs.getincrementaldecoder(encoding)("tranship-mark")
+        sample = _unix_lines(decoder.decode(data[:size], final=whole).replace(_MARK, "").encode())
+        quote = options.quote.encode() if options.quote else _sniff_quote(sample)
+        delimiters = (options.delimiter.encode(),) if options.delimiter else _DELIMITERS
+        ends = all(_first_record(sample, Grammar(one, quote), whole=whole)[1] >= 0 for one in delimiters)
+        if ends or size >= MAX_RECORD_BYTES:
+            return sample, whole
+        size = min(4 * size, MAX_RECORD_BYTES)
+
+
+def _must_be_no_other(name: str, head: bytes) -> None:
+    """Raises ConfigError, saying what the file is instead."""
+    if other := next((what for magic, what in _OTHER_FILES.items() if head.startswith(magic)), None):
+        raise ConfigError(f"{name}: {other}.")
+
+
+def _must_be_text(name: str, sample: bytes) -> None:
+    if len(re.findall(rb"[\x00-\x08\x0e-\x1f]", sample[:4096])) > len(sample[:4096]) / 10:
+        raise ConfigError(f"{name}: is no text. If it is, name its encoding with --encoding.")
 
 
 # Bytes → lines → records -----------------------------------------------------------------------------------------
@@ -245,13 +399,17 @@ def _unix_lines(data: bytes) -> bytes:
     return re.sub(rb"\r(?!\n)", b"\n", data) if b"\r" in data else data
 
 
-def _decoded(content: files.Bytes, encoding: str) -> Iterator[tuple[bytes, int]]:
-    """UTF-8 pieces, and how far the file has been read."""
+def _decoded(content: files.Bytes, encoding: str, name: str) -> Iterator[tuple[bytes, int]]:
+    """UTF-8 pieces, and how far the file has been read. Raises ConfigError where the order of bytes changes."""
     utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
     recode = None if utf8 else codecs.getincrementaldecoder(encoding)("tranship-mark")
     pending, bom = b"", codecs.BOM_UTF8 if encoding == "utf-8-sig" else b""
     for piece in content:
         data = piece if recode is None else recode.decode(piece).encode(errors="surrogatepass")
+        if recode is not None and _SWAPPED_MARK in data:
+            raise ConfigError(
+                f"{name}: files of UTF-16 with different byte orders were joined into this one; give them one by one."
+            )
         if pending:
             data = pending + data
         if bom and len(data) >= len(bom):
@@ -269,7 +427,8 @@ class _Block:
 
     `segments` are (offset in `data`, line in the file) where the text is not contiguous in the file; `lenient` are
     ranges of `data` that hold one record each whose quotes do not alternate; `newlines` and `quotes` are where those
-    stand in `data`.
+    stand in `data`. What is rare is looked for only where it may be: blanks beside quotes (`padded`), an equals sign in
+    front of one (`formula`), a byte-order mark at the start of a line (`marked`).
     """
 
     data: bytes
@@ -278,6 +437,9 @@ class _Block:
     broken: list[tuple[int, str, str, str]]
     newlines: Positions
     quotes: Positions
+    padded: bool
+    formula: bool
+    marked: bool
 
 
 def _cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[_Block, int, int]:
@@ -289,7 +451,8 @@ def _cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[_B
     raw = np.frombuffer(buffer, np.uint8)
     quotes = np.flatnonzero(raw == grammar.quote[0])
     newlines = np.flatnonzero(raw == 0x0A)
-    faults = _alternation_faults(raw, quotes, grammar)
+    alternation = _Alternation(raw, quotes, grammar)
+    marked = _starts_with_mark(raw, newlines)
 
     def record_end(start: int, first_quote: int, limit: int) -> int:
         """End of the last record that ends at or before `limit`, quotes alternating since `start`."""
@@ -310,7 +473,7 @@ def _cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[_B
 
     while start < len(buffer):
         first_quote = int(np.searchsorted(quotes, start))
-        ahead = faults[first_quote % 2]
+        ahead = alternation.faults(first_quote)
         fault = int(np.searchsorted(ahead, first_quote))
         limit = int(quotes[ahead[fault]]) if fault < len(ahead) else len(buffer)
         end = record_end(start, first_quote, limit)
@@ -339,20 +502,69 @@ def _cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[_B
             start = end
     if not final and start == 0 and len(buffer) > MAX_RECORD_BYTES:
         raise ConfigError(f"no line end within {MAX_RECORD_BYTES >> 20} MB at line {line}: is it CSV?")
-    return _assemble(buffer, kept, lenient, broken, newlines, quotes), start, line_at(start)
+    block = _assemble(buffer, kept, lenient, broken, newlines, quotes)
+    padded = alternation.padded or bool(lenient)
+    return replace(block, padded=padded, formula=alternation.formula, marked=marked), start, line_at(start)
 
 
-def _alternation_faults(raw: npt.NDArray[np.uint8], quotes: Positions, grammar: Grammar) -> tuple[Positions, Positions]:
-    """Quotes that cannot open (or close) where they would have to: for an even, and for an odd first quote."""
-    if not len(quotes):
-        return quotes, quotes
-    delimiter, quote = grammar.delimiter[0], grammar.quote[0]
-    before = np.where(quotes > 0, raw[quotes - 1], 0x0A)
-    after = np.where(quotes < len(raw) - 1, raw[np.minimum(quotes + 1, len(raw) - 1)], 0x0A)
-    opens = (before == delimiter) | (before == 0x0A) | (before == quote)
-    closes = (after == delimiter) | (after == 0x0A) | (after == 0x0D) | (after == quote)
-    even = np.arange(len(quotes)) % 2 == 0
-    return np.flatnonzero(~np.where(even, opens, closes)), np.flatnonzero(~np.where(even, closes, opens))
+def _starts_with_mark(raw: Bytes, newlines: Positions) -> bool:
+    """Whether a line may start with a byte-order mark."""
+    first = codecs.BOM_UTF8[0]
+    return bool(len(raw)) and bool(raw[0] == first or (raw[np.minimum(newlines + 1, len(raw) - 1)] == first).any())
+
+
+class _Alternation:
+    """Which quotes cannot open (or close) a value where they would have to."""
+
+    def __init__(self, raw: Bytes, quotes: Positions, grammar: Grammar) -> None:
+        self._raw, self._quotes, self._grammar = raw, quotes, grammar
+        self._faults: dict[int, Positions] = {}
+        self.padded = False
+        """Whether blanks beside a quote were seen not to belong to the value."""
+        self.formula = False
+        """Whether an equals sign is in front of a quote."""
+        if len(quotes):
+            delimiter, quote = grammar.delimiter[0], grammar.quote[0]
+            before = np.where(quotes > 0, raw[quotes - 1], 0x0A)
+            after = np.where(quotes < len(raw) - 1, raw[np.minimum(quotes + 1, len(raw) - 1)], 0x0A)
+            self._opens = (before == delimiter) | (before == 0x0A) | (before == quote)
+            self._closes = (after == delimiter) | (after == 0x0A) | (after == 0x0D) | (after == quote)
+            self.formula = bool((before == _EQUALS).any())
+
+    def faults(self, first_quote: int) -> Positions:
+        """The faulty quotes if this one opens a value."""
+        parity = first_quote % 2
+        if parity not in self._faults:
+            self._faults[parity] = self._found(parity) if len(self._quotes) else self._quotes
+        return self._faults[parity]
+
+    def _found(self, parity: int) -> Positions:
+        fits = self._closes.copy()
+        fits[parity::2] = self._opens[parity::2]
+        faults = np.flatnonzero(~fits)
+        if not len(faults) or not self._grammar.pads:
+            return faults
+        excused = np.zeros(len(faults), bool)
+        for of_these, step in ((faults % 2 == parity, -1), (faults % 2 != parity, 1)):
+            at = self._quotes[faults[of_these]] + step
+            blank = (at >= 0) & (at < len(self._raw)) & (self._raw[np.clip(at, 0, len(self._raw) - 1)] == _BLANK)
+            if blank.any():
+                beyond = _beyond_blanks(self._raw, at[blank], step)
+                ends = (beyond == self._grammar.delimiter[0]) | (beyond == 0x0A) | ((beyond == 0x0D) & (step > 0))
+                excused[np.flatnonzero(of_these)[blank]] = ends
+        self.padded = self.padded or bool(excused.any())
+        return faults[~excused]
+
+
+def _beyond_blanks(raw: Bytes, at: Positions, step: int) -> Bytes:
+    """What stands behind the blanks at these positions, in one direction; the ends of a file are ends of lines."""
+    for _ in range(_MOST_BLANKS):
+        inside = (at >= 0) & (at < len(raw))
+        blank = inside & (raw[np.clip(at, 0, len(raw) - 1)] == _BLANK)
+        if not blank.any():
+            return np.where(inside, raw[np.clip(at, 0, len(raw) - 1)], np.uint8(0x0A))
+        at = at + step * blank
+    return np.full(len(at), _BLANK, np.uint8)
 
 
 def _assemble(
@@ -388,7 +600,7 @@ def _assemble(
         found = [p[np.searchsorted(p, low) : np.searchsorted(p, high)] - low for p in (newlines, quotes)]
     else:
         found = [follow(p) if kept else p[:0] for p in (newlines, quotes)]
-    return _Block(b"".join(pieces), segments, ranges, broken, *found)
+    return _Block(b"".join(pieces), segments, ranges, broken, found[0], found[1], False, False, False)
 
 
 def _shown(record: bytes) -> str:
@@ -432,6 +644,50 @@ def _within(positions: Positions, first: Positions, last: Positions) -> npt.NDAr
     return np.asarray((index >= 0) & (positions < last[np.maximum(index, 0)]))
 
 
+def _marks(data: bytes, starts: Positions) -> Positions:
+    """Where byte-order marks stand at these starts of records."""
+    first = np.frombuffer(data, np.uint8)[np.minimum(starts, len(data) - 1)] == codecs.BOM_UTF8[0]
+    found, size = [], len(codecs.BOM_UTF8)
+    for start in starts[first].tolist():
+        at = start
+        while data.startswith(codecs.BOM_UTF8, at):
+            found.append(at)
+            at += size
+    return np.array(found, np.int64)
+
+
+def _padding(block: _Block, grammar: Grammar) -> list[Positions]:
+    """Where the blanks around quoted values stand."""
+    raw = np.frombuffer(block.data, np.uint8)
+    quotes, found = block.quotes, []
+    if block.lenient:
+        quotes = quotes[~_within(quotes, *(np.array([r[i] for r in block.lenient], np.int64) for i in (0, 1)))]
+        for first, last in block.lenient:
+            for match in grammar.padding.finditer(block.data[first:last]):
+                found += [np.arange(first + match.start(i), first + match.end(i)) for i in (1, 2)]
+    # Quotes alternate here: what is no start of a value has text or a quote in front of it.
+    for at, step in ((quotes[::2] - 1, -1), (quotes[1::2] + 1, 1)):
+        while True:
+            at = at[(at >= 0) & (at < len(raw))]
+            at = at[raw[at] == _BLANK]
+            if not len(at):
+                break
+            found.append(at)
+            at = at + step
+    return found
+
+
+def _without(gone: Positions, data: bytes, where: _Records) -> tuple[bytes, _Records]:
+    """The data without these bytes. A record of which nothing is left is none."""
+    raw = np.frombuffer(data, np.uint8)
+    kept = np.ones(len(raw), bool)
+    kept[gone] = False
+    starts, ends = (at - np.searchsorted(gone, at) for at in (where.starts, where.ends))
+    left = raw[kept].tobytes()
+    filled = np.array([bool(left[start:end].strip(b"\r")) for start, end in zip(starts, ends, strict=True)])
+    return left, _Records(starts[filled], ends[filled], where.lines[filled])
+
+
 @dataclass
 class CsvPart:
     """Blocks of one file that lie one behind the other."""
@@ -441,6 +697,7 @@ class CsvPart:
     columns: tuple[str, ...]
     grammar: Grammar
     position: int
+    heading: tuple[str, ...] = ()
 
     def read(self) -> Batch:
         """Arrow's reader over each block; records that do not fit are set aside."""
@@ -458,7 +715,8 @@ class CsvPart:
         """Of the bytes, the lines they stand on, and how they are read."""
         layout = [(block.segments, block.lenient, block.broken) for block in self.blocks]
         grammar = (self.grammar.delimiter, self.grammar.quote)
-        found = hashlib.sha256(repr((self.source, self.columns, grammar, layout)).encode(errors="surrogatepass"))
+        read_as = (self.source, self.columns, self.heading, grammar, layout)
+        found = hashlib.sha256(repr(read_as).encode(errors="surrogatepass"))
         for block in self.blocks:
             found.update(block.data)
         return found.hexdigest()
@@ -466,6 +724,12 @@ class CsvPart:
     def _read(self, block: _Block) -> Batch:
         where = _records(block)
         data, broken = block.data, list(block.broken)
+        gone = _padding(block, self.grammar) if block.padded else []
+        if block.marked:
+            marks = _marks(data, where.starts)
+            gone += [marks + i for i in range(len(codecs.BOM_UTF8))]
+        if any(map(len, gone)):
+            data, where = _without(np.sort(np.concatenate(gone)), data, where)
         if not _is_utf8(data):
             data, where, bad = _without_damaged(data, where)
             broken += bad
@@ -495,6 +759,11 @@ class CsvPart:
             lines = pl.Series(where.lines, dtype=pl.UInt64)
         if records.height != len(lines):
             raise RuntimeError(f"{self.source}: {len(lines)} records were found and {records.height} read")
+        if self.heading:
+            records, lines, headers = self._without_headers(records, lines)
+            broken += headers
+        if block.formula or self._may_hold_guards(data):
+            records = records.with_columns(map(cells.unguarded, records.get_columns()))
         return Batch(self.source, records, lines, pl.DataFrame(broken, schema=BROKEN, orient="row"))
 
     def _parse(self, data: bytes) -> tuple[pl.DataFrame, list[Any]]:
@@ -527,6 +796,40 @@ class CsvPart:
         frame = pl.from_arrow(table)
         assert isinstance(frame, pl.DataFrame)  # noqa: S101  (a table gives a frame)
         return frame, faulty
+
+    def _without_headers(
+        self, records: pl.DataFrame, lines: pl.Series
+    ) -> tuple[pl.DataFrame, pl.Series, list[tuple[int, str, str, str]]]:
+        """Take out the records that repeat the header."""
+        # Nearly always the lengths alone say that there is none.
+        alike = (records.to_series(0).str.len_bytes() == len(self.heading[0].encode())).fill_null(value=False)
+        if not alike.any():
+            return records, lines, []
+        at = alike.arg_true()
+        for column, name in zip(records.iter_columns(), self.heading, strict=True):
+            some = column.gather(at).fill_null("").str.strip_chars().str.to_lowercase()
+            at = at.filter(some == name.lower())
+            if at.is_empty():
+                return records, lines, []
+        text = self.grammar.delimiter.decode().join
+        found = [
+            (line, "line.header", "", text(value or "" for value in row))
+            for line, row in zip(lines.gather(at), records[at].rows(), strict=True)
+        ]
+        kept = pl.repeat(True, len(lines), dtype=pl.Boolean, eager=True).scatter(at, False)
+        return records.filter(kept), lines.filter(kept), found
+
+    def _may_hold_guards(self, data: bytes) -> bool:
+        """Whether a cell may begin with a guard."""
+        if b"'" not in data:
+            return False
+        raw = np.frombuffer(data, np.uint8)
+        at = np.flatnonzero(raw == _GUARD)
+        before = np.where(at > 0, raw[at - 1], 0x0A)
+        delimiter, quote = self.grammar.delimiter[0], self.grammar.quote[0]
+        first = (before == delimiter) | (before == quote) | (before == 0x0A)
+        after = raw[np.minimum(at + 1, len(raw) - 1)]
+        return bool((first & _BEHIND_GUARD[after]).any())
 
     def _rescue(self, text: bytes, line: int) -> Batch | None:
         """Good records inside one that spans lines and has a wrong number of columns: a quote was left open, and a
@@ -605,15 +908,25 @@ class CsvSource:
         self._options = options
         sizes = [file.size for file in self._files]
         self.size: int | None = None if None in sizes else sum(size for size in sizes if size is not None)
-        self._stdin: tuple[files.Bytes, Iterator[bytes], bytes] | None = None
-        self._dialects = [self._look(file) for file in self._files]
+        self._opened: dict[int, tuple[files.Bytes, list[bytes], Iterator[bytes]]] = {}
+        self._dialects = [self._look(number, file) for number, file in enumerate(self._files)]
+        self._marked: dict[str, int] = {}
 
     def layouts(self) -> list[Layout]:
         """Header names, or column_1, column_2, … where there is no header."""
         return [
-            Layout(file.name, dialect.columns, dialect.notes)
+            Layout(
+                file.name,
+                dialect.columns,
+                (*dialect.notes, *notes_on(dialect.repeated), *self._joined(file.name)),
+                dialect.repeated,
+            )
             for file, dialect in zip(self._files, self._dialects, strict=True)
         ]
+
+    def _joined(self, name: str) -> list[str]:
+        line = self._marked.get(name)
+        return [f"files were joined: removed the byte-order mark on line {line:,}"] if line else []
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Names, sizes and times of the files."""
@@ -622,64 +935,80 @@ class CsvSource:
     def parts(self, _keep: Path, /) -> Iterator[CsvPart]:
         """Blocks in file order."""
         done = 0
-        for file, dialect in zip(self._files, self._dialects, strict=True):
-            content = self._content(file)
+        for number, (file, dialect) in enumerate(zip(self._files, self._dialects, strict=True)):
+            content = self._content(number, file)
+
+            def made(blocks: list[_Block], position: int, name: str = file.name, read_as: Dialect = dialect) -> CsvPart:
+                return CsvPart(name, blocks, read_as.columns, read_as.grammar, position, read_as.heading)
+
             try:
                 blocks: list[_Block] = []
                 position = 0
                 for block, position in _blocks(content, dialect, file.name):
+                    if block.marked:
+                        self._notice_marks(file.name, block)
                     blocks.append(block)
                     if sum(len(block.data) for block in blocks) >= PART_BYTES:
-                        yield CsvPart(file.name, blocks, dialect.columns, dialect.grammar, done + position)
+                        yield made(blocks, done + position)
                         blocks = []
+                file.must_be_as_it_was(content)
                 if blocks:
-                    yield CsvPart(file.name, blocks, dialect.columns, dialect.grammar, done + position)
+                    yield made(blocks, done + position)
             finally:
                 content.close()
             done += content.position
 
     def close(self) -> None:
-        """Nothing is held open between parts."""
+        """Nothing is held open between parts but what can be opened only once."""
+        for content, _, _ in self._opened.values():
+            content.close()
 
-    def _look(self, file: files.File) -> Dialect:
+    def _look(self, number: int, file: files.File) -> Dialect:
         content = files.Bytes(file, PIECE_BYTES)
-        keep = file.name == files.STDIN_NAME
+        pieces = iter(content)
+        beginning = _Beginning(pieces)
         try:
-            pieces = iter(content)
-            head = next(pieces, b"")
+            dialect = _sniff(file.name, beginning, self._options)
+            if file.once:
+                self._opened[number] = content, beginning.taken, pieces
+            return dialect
         finally:
-            if not keep:
+            if number not in self._opened:
                 content.close()
-        if keep:
-            self._stdin = (content, pieces, head)
-        return _sniff(file.name, head, self._options)
 
-    def _content(self, file: files.File) -> files.Bytes:
-        return _Replayed(*self._stdin) if self._stdin else files.Bytes(file, PIECE_BYTES)
+    def _content(self, number: int, file: files.File) -> files.Bytes:
+        return _Replayed(*self._opened[number]) if file.once else files.Bytes(file, PIECE_BYTES)
+
+    def _notice_marks(self, name: str, block: _Block) -> None:
+        where = _records(block)
+        marks = _marks(block.data, where.starts)
+        if len(marks):
+            self._marked.setdefault(name, int(where.lines[np.searchsorted(where.starts, marks[0])]))
 
 
 class _Replayed(files.Bytes):
-    """Standard input, whose first piece has been looked at already."""
+    """What can be opened only once, and whose first pieces have been looked at already."""
 
-    def __init__(self, content: files.Bytes, rest: Iterator[bytes], head: bytes) -> None:
-        self._content, self._rest, self._head = content, rest, head
+    def __init__(self, content: files.Bytes, taken: list[bytes], rest: Iterator[bytes]) -> None:
+        self._content, self._taken, self._rest = content, taken, rest
 
     @property
     def position(self) -> int:
         return self._content.position
 
     def __iter__(self) -> Iterator[bytes]:
-        if self._head:
-            yield self._head
+        while self._taken:
+            yield self._taken.pop(0)
         yield from self._rest
 
     def close(self) -> None:
-        """Standard input stays open."""
+        """Close it, but for standard input."""
+        self._content.close()
 
 
 def _blocks(content: files.Bytes, dialect: Dialect, name: str) -> Iterator[tuple[_Block, int]]:
     carry, line, header = b"", 1, dialect.header
-    pieces = _decoded(content, dialect.encoding)
+    pieces = _decoded(content, dialect.encoding, name)
     piece, position = next(pieces)
     while True:
         ahead = next(pieces, None)
@@ -687,10 +1016,12 @@ def _blocks(content: files.Bytes, dialect: Dialect, name: str) -> Iterator[tuple
         buffer = carry + piece
         if header:
             # The header was read by the same rule when the file was looked at.
-            match = re.match(rb"(?:\r?\n)*", buffer)
-            blank = match.end() if match else 0
-            found = dialect.grammar.record.match(buffer, blank)
+            match = _BLANK_LINES.match(buffer)
+            found = dialect.grammar.record.match(buffer, match.end() if match else 0)
             skipped = found.end() if found else len(buffer)
+            if ahead is not None and not (found and buffer[skipped - 1 : skipped] == b"\n"):
+                carry, (piece, position) = buffer, ahead
+                continue
             line += buffer.count(b"\n", 0, skipped)
             buffer, header = buffer[skipped:], False
         try:
@@ -707,37 +1038,16 @@ def _blocks(content: files.Bytes, dialect: Dialect, name: str) -> Iterator[tuple
 
 # The destination -------------------------------------------------------------------------------------------------
 
-_RUNS = r"^[=+\-@\t\r]"
-_NUMBER = r"^[+-]?[0-9][0-9 .,]*$"
-
-
-def _harmless(column: pl.Expr) -> pl.Expr:
-    """A cell that a spreadsheet would run gets an apostrophe in front; numbers and phone numbers do not run.
-
-    After OWASP, CSV Injection.
-    """
-    runs = column.str.contains(_RUNS) & ~column.str.contains(_NUMBER)
-    return pl.when(runs).then(pl.lit("'") + column).otherwise(column).name.keep()
-
 
 def destination(spec: str, *, raw: bool) -> files.WholeFile:
     """A CSV file to be written whole: UTF-8, commas, ISO 8601 instants with Z, lists as JSON."""
 
     def write(frame: pl.LazyFrame, path: Path) -> None:
-        schema = frame.collect_schema()
-        texts = [name for name, dtype in schema.items() if dtype == pl.String]
-        lists = [name for name, dtype in schema.items() if isinstance(dtype, pl.List)]
-        instants = [name for name, dtype in schema.items() if isinstance(dtype, pl.Datetime)]
-        frame = frame.with_columns(
-            *(pl.col(texts).pipe(_harmless) for _ in [0] if texts and not raw),
-            *(
-                pl.when(pl.col(name).is_not_null())
-                .then(pl.struct(pl.col(name)).struct.json_encode().str.slice(len(name) + 4).str.head(-1))
-                .alias(name)
-                for name in lists
-            ),
-            *(pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ") for name in instants),
-        )
-        frame.sink_csv(path)
+        frame.with_columns(cells.written(frame.collect_schema(), raw=raw)).sink_csv(path)
 
-    return files.WholeFile(spec, write)
+    def look(frame: pl.LazyFrame) -> tuple[str, ...]:
+        count = frame.select(cells.misread(frame.collect_schema())).collect().item()
+        said = f"--raw: in {count:,} records a value begins as a guarded cell does; it may be read back as another one"
+        return (said,) if count else ()
+
+    return files.WholeFile(spec, write, look if raw else None)

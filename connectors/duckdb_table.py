@@ -199,6 +199,8 @@ class DuckDbSource:
         relation = f"({address.query.rstrip().rstrip(';')}\n)" if address.query else address.name
         try:
             described = self._connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
+            if address.query:
+                self._must_name_once(address, relation)
             types = {row[0]: row[1] for row in described}
             ours = {KEY, RUN, DELETED} <= set(types) and not address.query
             for hidden in (KEY, RUN, DELETED) if ours else ():
@@ -219,6 +221,13 @@ class DuckDbSource:
         self._select = f"SELECT {shown} FROM {relation}{kept}"
         self.size: int | None = counted[0]
         self._name = f"{address.path}:{'query' if address.query else address.table}"
+
+    def _must_name_once(self, address: Address, relation: str) -> None:
+        """Raises ConfigError where a query gives two columns one name, which a query around it changes in silence."""
+        given = [row[0].lower() for row in self._connection.execute(f"DESCRIBE {relation}").fetchall()]
+        if twice := [name for name in given if given.count(name) > 1]:
+            self._connection.close()
+            raise ConfigError(f"{address.path}:query: gives column {twice[0]} twice; name each once, with AS.")
 
     def layouts(self) -> list[Layout]:
         """The table's columns, without the ones this tool keeps for itself."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG, S_ISSOCK
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
@@ -26,7 +27,7 @@ from connectors.contract import Load, Plan
 from connectors.errors import ConfigError, MissingDriver, Unreachable, shown
 
 CLOUD = ("s3", "gs", "az")
-STDIN = "-"
+_STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 STDIN_NAME = "standard input"
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -41,6 +42,11 @@ class File:
     changed: str | None
     opener: Callable[[], BinaryIO]
 
+    @property
+    def once(self) -> bool:
+        """Whether it can be opened and read once only: a pipe, a device, standard input."""
+        return self.size is None
+
     def open(self) -> BinaryIO:
         """The file's own bytes, compressed or not. Raises ConfigError if it cannot be opened."""
         try:
@@ -49,6 +55,17 @@ class File:
             raise ConfigError(
                 f"{self.name}: cannot be opened ({error.strerror or error}). Check path and rights."
             ) from error
+
+    def must_be_as_it_was(self, content: Bytes) -> None:
+        """Raises ConfigError if a file that was read to its end has another size than when the run began."""
+        if self.once:
+            return
+        size = content.size_now
+        if size is not None and size != self.size:
+            raise ConfigError(
+                f"{self.name}: changed while it was read ({self.size:,} bytes when the run began, {size:,} now), so "
+                "its last line may be cut off. Nothing was written; repeat the command when the file is complete."
+            )
 
     def fingerprint(self) -> dict[str, Any]:
         """Name, size and time of change: enough to know the file again."""
@@ -65,8 +82,8 @@ def expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
 
     In a folder only names ending in one of `suffixes` count. Raises ConfigError if there is none.
     """
-    if spec == STDIN:
-        return [File(STDIN_NAME, None, None, lambda: sys.stdin.buffer)]
+    if spec in _STDIN:
+        return [File(STDIN_NAME, None, None, _standard_input)]
     if scheme_of(spec) in CLOUD:
         return _expand_cloud(spec, suffixes)
     path = Path(spec).expanduser()
@@ -84,12 +101,20 @@ def expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
     return [_local(p) for p in found]
 
 
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise ConfigError(f"{STDIN_NAME}: is closed. Give it a file or a pipe.")
+    return sys.stdin.buffer
+
+
 def _local(path: Path) -> File:
     try:
         stat = path.stat()
     except OSError as error:
         raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}. Check the path.") from error
-    regular = path.is_file()  # a pipe has no size and is read once
+    if S_ISSOCK(stat.st_mode):
+        raise ConfigError(f"{path}: is a socket, which cannot be read as a file. Name a file or a pipe.")
+    regular = S_ISREG(stat.st_mode)
     changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat() if regular else None
     return File(shown(str(path)), stat.st_size if regular else None, changed, lambda: path.open("rb"))
 
@@ -172,6 +197,14 @@ class Bytes:
     def position(self) -> int:
         """Bytes of the file itself consumed so far."""
         return self._position
+
+    @property
+    def size_now(self) -> int | None:
+        """How many bytes the file has now, null where only its end could say."""
+        try:
+            return os.fstat(self._raw.fileno()).st_size
+        except OSError:
+            return None
 
     def __iter__(self) -> Iterator[bytes]:
         head = self._read(self._piece)
@@ -263,9 +296,16 @@ def replacing_nothing(path: Path) -> Iterator[Path]:
 class WholeFile:
     """A file as a destination: written whole, so that each load replaces what was there."""
 
-    def __init__(self, spec: str, sink: Callable[[pl.LazyFrame, Path], None]) -> None:
+    def __init__(
+        self,
+        spec: str,
+        sink: Callable[[pl.LazyFrame, Path], None],
+        look: Callable[[pl.LazyFrame], tuple[str, ...]] | None = None,
+    ) -> None:
+        """`look` gives the notes on what the file cannot hold."""
         self._path = Path(spec).expanduser()
         self._sink = sink
+        self._look = look
         if self._path.is_dir():
             raise ConfigError(f"{shown(spec)}: is a folder; name the file to write.")
         if not self._path.parent.is_dir():
@@ -283,15 +323,16 @@ class WholeFile:
             pl.lit(None, pl.List(pl.String)).alias("changed"),
         ).sink_parquet(rows)
         counts = dict.fromkeys(("update", "unchanged", "refused", "ambiguous", "delete"), 0)
-        notes = ("the file that was there is replaced",) if self._path.exists() else ()
+        notes: tuple[str, ...] = ("the file that was there is replaced",) if self._path.exists() else ()
+        if self._look:
+            notes += self._look(_records_of(load))
         return Plan(rows, {"create": load.survivors.count, **counts}, notes=notes)
 
     def apply(self, load: Load, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
         """Write beside the file, sync, rename."""
-        columns = [name for name in load.survivors.scan().collect_schema() if not name.startswith("_")]
         try:
             with replacing(self._path) as temporary:
-                self._sink(load.survivors.scan().select(columns), temporary)
+                self._sink(_records_of(load), temporary)
         except (OSError, pl.exceptions.ComputeError) as error:
             raise Unreachable(
                 f"{self._path}: cannot be written ({error}). Check rights and room on the disk."
@@ -303,3 +344,7 @@ class WholeFile:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _records_of(load: Load) -> pl.LazyFrame:
+    return load.survivors.scan().select(pl.exclude("^_.*$"))

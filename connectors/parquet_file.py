@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors import files
-from connectors.contract import ArrowPart, Layout
+from connectors.contract import ArrowPart, Layout, notes_on, repeated, told_apart
 from connectors.errors import ConfigError
 
 SUFFIXES = (".parquet", ".pq")
@@ -34,7 +36,8 @@ class ParquetSource:
 
     def layouts(self) -> list[Layout]:
         """Column names as the files have them."""
-        return [Layout(name, tuple(parquet.schema_arrow.names)) for name, parquet in self._opened]
+        told = ((name, told_apart(parquet.schema_arrow.names)) for name, parquet in self._opened)
+        return [Layout(name, tuple(columns), notes_on(repeated(columns)), repeated(columns)) for name, columns in told]
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Names, sizes and times of the files."""
@@ -44,11 +47,11 @@ class ParquetSource:
         """Batches in file order. Raises ConfigError if a file breaks in the middle."""
         done = 0
         for name, parquet in self._opened:
-            row = 1
+            row, columns = 1, list(told_apart(parquet.schema_arrow.names))
             try:
                 for table in parquet.iter_batches(BATCH_ROWS, use_threads=False):
                     done += table.num_rows
-                    yield ArrowPart(name, table, row, done)
+                    yield ArrowPart(name, table.rename_columns(columns), row, done)
                     row += table.num_rows
             except (pa.ArrowInvalid, OSError) as error:
                 raise ConfigError(f"{name}: damaged Parquet near row {row}; nothing of it was loaded.") from error
@@ -60,12 +63,24 @@ class ParquetSource:
 
     @staticmethod
     def _open(file: files.File) -> pq.ParquetFile:
-        opened = file.open()
+        opened = _spooled(file) if file.once else file.open()
         try:
             return pq.ParquetFile(opened, pre_buffer=False)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             opened.close()
             raise ConfigError(f"{file.name}: is no readable Parquet file (half written?).") from error
+
+
+def _spooled(file: files.File) -> BinaryIO:
+    """A copy of what comes through a pipe, on disk as long as it is open: Parquet is read from its end."""
+    try:
+        with file.open() as pipe:
+            copy = tempfile.TemporaryFile()  # noqa: SIM115  (Parquet's reader closes it)
+            shutil.copyfileobj(pipe, copy, 1 << 20)
+    except OSError as error:
+        raise ConfigError(f"{file.name}: cannot be copied to {tempfile.gettempdir()} ({error.strerror}).") from error
+    copy.seek(0)
+    return copy
 
 
 def write(frame: pl.LazyFrame, path: Path) -> None:

@@ -61,6 +61,10 @@ def match(layouts: Sequence[Layout], told: Mapping[str, str], defaults: Mapping[
     if twice:
         raise ConfigError(f"--map: {twice[0]} is given two columns; one field holds one column.")
     fitting = names.match([c for c in columns if c not in found])
+    for unique, name in (pair for layout in layouts for pair in layout.repeated.items()):
+        for fit in fitting.values():
+            if name in fit and unique not in (*fit, *found):
+                fit.append(unique)
     free = {field: fit for field, fit in fitting.items() if field not in found.values()}
     found |= {fit[0]: field for field, fit in free.items() if len(fit) == 1}
     return Match(found, {field: fit for field, fit in free.items() if len(fit) > 1})

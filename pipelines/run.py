@@ -49,7 +49,7 @@ from pipelines.stage import (
     RunDirectory,
 )
 from pipelines.verify import Verification
-from schemas import faults
+from schemas import cells, faults
 
 log = logging.getLogger("tranship")
 
@@ -943,7 +943,7 @@ def _write_differences(workspace: Path, plan: Plan, survivors: Survivors, file: 
         for file in (workspace / f"{name}.parquet" for name in ("found", "extra"))
     )
     differing = verification.differences(pl.scan_parquet(plan.rows), survivors.scan(), found, extra)
-    differing.sink_csv(file)
+    differing.with_columns(cells.written(differing.collect_schema())).sink_csv(file)
     file.chmod(0o600)
 
 

@@ -37,6 +37,7 @@ from connectors.errors import Busy, ConfigError, TranshipError
 from pipelines.locks import GLANCE, Lock
 from pipelines.mapping import OURS
 from pipelines.normalise import Normalised, as_text
+from schemas import cells
 from schemas.customer import COLUMNS
 from schemas.faults import sentence
 
@@ -423,10 +424,6 @@ class RunDirectory:
                 pl.col("reason").alias("_reason"),
             )
         )
-        texts = [
-            pl.col(name).list.join(";") if dtype == pl.List(pl.String) else pl.col(name)
-            for name, dtype in COLUMNS.items()
-        ]
         files = {
             result: self.path / (f"{result}.csv" if result == "successful" else f"again/{result}.csv")
             for result in dict.fromkeys(_RESULTS.values())
@@ -440,9 +437,8 @@ class RunDirectory:
             joined = records.join(came, on="_row", maintain_order="left")
             for (result,), some in joined.partition_by("_result", as_dict=True).items():
                 with files[str(result)].open("ab") as out:
-                    some.select(*texts, "_source", "_line", "_outcome", "_reason").write_csv(
-                        out, include_header=out.tell() == 0
-                    )
+                    told_of = some.select(*COLUMNS, "_source", "_line", "_outcome", "_reason")
+                    told_of.with_columns(cells.written(told_of.schema)).write_csv(out, include_header=out.tell() == 0)
         return {result: file for result, file in files.items() if file.exists()}
 
     def _by_and_by(self) -> Iterator[pl.DataFrame]:
@@ -521,7 +517,8 @@ class RunDirectory:
             whole.sink_parquet(self.path / "rejects.parquet")
             files["rejects_parquet"] = self.path / "rejects.parquet"
             files["rejects"] = self.path / "rejects.csv"
-            pl.scan_parquet(files["rejects_parquet"]).sink_csv(files["rejects"])
+            found = pl.scan_parquet(files["rejects_parquet"])
+            found.with_columns(cells.written(found.collect_schema())).sink_csv(files["rejects"])
         warned = sorted((self.path / "warned").glob("*.parquet"))
         frame = pl.concat([pl.scan_parquet(file) for file in warned]) if warned else pl.LazyFrame(schema=_WARNINGS)
         frame.sink_parquet(self.path / "warnings.parquet")

@@ -59,6 +59,7 @@ RULES: Final[dict[str, str]] = {
     "identity.ambiguous_email": "several customers have this e-mail; give the record its external id",
     "line.too_few_columns": "the line has fewer columns than the header",
     "line.too_many_columns": "the line has more columns than the header",
+    "line.header": "the line repeats the header, as in files that were joined",
     "line.quote": "a quote that opens a value is not closed before the next delimiter",
     "record.shape": "the provider's answer breaks its own schema",
     "line.encoding": "bytes that are not of the file's encoding; name another with --encoding",

@@ -138,7 +138,8 @@ def read_csv(
 ) -> tuple[list[str], list[dict[str, str | None]], list[int]]:
     """Header, wire rows and the first physical line of each row, of a well-formed CSV. The header is line 1.
 
-    Empty cells are null; empty lines are nothing. Lines end at LF, CR LF or CR, also between quotes.
+    Empty cells are null; empty lines are nothing, and so are lines that repeat the header. One spreadsheet guard is taken
+    from a cell. Lines end at LF, CR LF or CR, also between quotes.
     """
     csv.field_size_limit(2**31 - 1)
     rows: list[dict[str, str | None]] = []
@@ -151,10 +152,23 @@ def read_csv(
             if cells:
                 if len(cells) != len(header):
                     raise ValueError(f"{path}, line {line}: {len(cells)} cells, the header has {len(header)}")
-                rows.append({name: cell or None for name, cell in zip(header, cells, strict=True)})
-                lines.append(line)
+                if [cell.strip().lower() for cell in cells] != [name.strip().lower() for name in header]:
+                    rows.append({name: unguarded(cell) or None for name, cell in zip(header, cells, strict=True)})
+                    lines.append(line)
             line = reader.line_num + 1
     return header, rows, lines
+
+
+INVISIBLE = "\xad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff"
+
+
+def unguarded(cell: str) -> str:
+    """The cell without the apostrophe in front of a sign, a tab, a line end or an apostrophe; `="x"` is `x`."""
+    if cell.startswith("'"):
+        sign = cell[1:].lstrip(INVISIBLE)[:1]
+        return cell[1:] if cell[1:2] in ("'", "\t", "\r") or (sign and sign in "=+-@＝＋－＠") else cell
+    inner = cell[2:-1].replace('""', "") if len(cell) > 2 and cell.startswith('="') and cell.endswith('"') else '"'
+    return cell if '"' in inner else cell[2:-1].replace('""', '"')
 
 
 # One record: normalise and validate

@@ -1,0 +1,65 @@
+"""Values of a customer as cells of a CSV file, and back.
+
+A spreadsheet runs a cell that begins with a sign. Such a cell is written with an apostrophe in front, after OWASP, CSV
+Injection; so is a cell that begins with an apostrophe itself, and reading takes exactly one away: what was written
+comes back, whatever it was. A spreadsheet's own guard against losing zeros, `="00123"`, is read as `00123`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+_SIGNS: Final = r"=+\-@＝＋－＠"
+_INVISIBLE: Final = r"\x{ad}\x{200b}-\x{200f}\x{202a}-\x{202e}\x{2060}-\x{2064}\x{2066}-\x{2069}\x{feff}"
+_RUNS: Final = rf"[{_INVISIBLE}]*[{_SIGNS}]|[\t\r]"
+_NUMBER: Final = r"^[+-]?[0-9][0-9 .,]*$"
+_TO_GUARD: Final = rf"^(?:{_RUNS}|')"
+GUARD: Final = rf"^'({_RUNS}|')"
+"""A guarded cell, in the syntax of RE2; the first group is what follows the guard."""
+WRAPPED: Final = r'(?s)^="((?:[^"]|"")*)"$'
+"""Text as a formula, as spreadsheets export it; the first group is the text, its quotes doubled."""
+
+
+def guarded(column: pl.Expr) -> pl.Expr:
+    """Text as a cell that no spreadsheet runs. Numbers and phone numbers do not run."""
+    guard = column.str.contains(_TO_GUARD) & ~column.str.contains(_NUMBER)
+    return pl.when(guard).then(pl.lit("'") + column).otherwise(column).name.keep()
+
+
+def unguarded(values: pl.Series) -> pl.Series:
+    """Cells without their guards, each without one."""
+    formula = values.str.starts_with('="').arg_true()
+    # A guard in front of a formula is the one that goes.
+    plain = values.str.replace(GUARD, "${1}") if values.str.starts_with("'").any() else values
+    if formula.is_empty():
+        return plain
+    cells = values.gather(formula)
+    inner = cells.str.extract(WRAPPED).str.replace_all('""', '"', literal=True)
+    return plain.clone().scatter(formula, inner.zip_with(inner.is_not_null(), cells))
+
+
+def misread(schema: pl.Schema) -> pl.Expr:
+    """How many records hold text that is another one, if it is written as it is and read again."""
+    texts = [pl.col(name) for name, dtype in schema.items() if dtype == pl.String]
+    return pl.any_horizontal(text.str.starts_with("'") | text.str.contains(WRAPPED) for text in texts).sum()
+
+
+def written(schema: pl.Schema, *, raw: bool = False) -> list[pl.Expr]:
+    """The columns of a frame that are written otherwise than they are: text guarded (unless `raw`), instants as
+    ISO 8601 with Z, lists as JSON.
+    """
+    return [expression for name, dtype in schema.items() for expression in _written(name, dtype, raw=raw)]
+
+
+def _written(name: str, dtype: pl.DataType, *, raw: bool) -> list[pl.Expr]:
+    column = pl.col(name)
+    if dtype == pl.String:
+        return [] if raw else [guarded(column)]
+    if isinstance(dtype, pl.List):
+        encoded = pl.struct(column).struct.json_encode().str.slice(len(name) + 4).str.head(-1)
+        return [pl.when(column.is_not_null()).then(encoded).alias(name)]
+    if isinstance(dtype, pl.Datetime):
+        return [column.dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ")]
+    return []
