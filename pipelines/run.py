@@ -544,6 +544,10 @@ class _Run:
             self._tally.warnings += Counter({"email.shared": done["shared"]})
             if done["shared"]:
                 self._tally.first.setdefault("email.shared", tuple(done["first_shared"]))
+            # A run of an earlier version has none.
+            if alike := done.get("alike"):
+                self._tally.warnings["external_id.lookalike"] += alike
+                self._tally.first.setdefault("external_id.lookalike", tuple(done["first_alike"]))
             self._tally.warnings -= Counter(done["retracted"])
         merged = sum(self._merges.values())
         survivors = self._directory.survivors(columns.targets, self._tally.staged - merged - done["ambiguous"])
@@ -597,11 +601,14 @@ class _Run:
         first = directory.reject_identity("run", decided.ambiguous, _AMBIGUOUS)
         retracted = directory.retract_warnings(decided.ambiguous) if len(decided.ambiguous) else {}
         directory.warn("shared", decided.shared)
+        directory.warn("alike", decided.alike)
         return {
             "merges": {"external_id": 0, "email": 0} | dict(decided.merges["rule"].value_counts().iter_rows()),
             "ambiguous": len(decided.ambiguous),
             "shared": decided.shared.height,
             "first_shared": [*decided.shared.select("source", "line").rows(), None][0],
+            "alike": decided.alike.height,
+            "first_alike": [*decided.alike.select("source", "line").rows(), None][0],
             "retracted": retracted,
             "first_ambiguous": first,
         }
