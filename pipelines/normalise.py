@@ -518,12 +518,21 @@ def _international(numbers: Column) -> Column:
 
 
 def _national(numbers: Column, countries: Column) -> Column:
-    """National numbers; the trunk prefix goes where a possible length is left, else it is a digit."""
+    """National numbers; the trunk prefix goes where a possible length is left, else it is a digit. A number that begins
+    with its own country's calling code, without trunk prefix, has it already where it is too long for a national one.
+    """
     frame = pl.DataFrame({"digits": numbers, "country": countries}).join(
         codes.phone_regions(), on="country", how="left", maintain_order="left"
     )
     has_trunk = (pl.col("trunk") != "") & pl.col("digits").str.starts_with(pl.col("trunk"))
     bare = pl.col("digits").str.slice(pl.col("trunk").str.len_bytes())
+    length, code = pl.col("digits").str.len_bytes(), pl.col("calling_code")
+    has_code = (
+        pl.col("digits").str.starts_with(code)
+        & _fits(pl.col("lengths"), length.cast(pl.Int64) - code.str.len_bytes())
+        & (~_fits(pl.col("lengths"), length) | (length > pl.col("longest")))
+        & (length <= 15)
+    )
 
     def e164(digits: pl.Expr) -> pl.Expr:
         return pl.concat_str(pl.lit("+"), "calling_code", digits)
@@ -531,6 +540,8 @@ def _national(numbers: Column, countries: Column) -> Column:
     return frame.select(
         pl.when(has_trunk & _fits(pl.col("lengths"), bare.str.len_bytes()))
         .then(e164(bare))
+        .when(has_code)
+        .then(pl.concat_str(pl.lit("+"), "digits"))
         .when(_fits(pl.col("lengths"), pl.col("digits").str.len_bytes()))
         .then(e164(pl.col("digits")))
     ).to_series()

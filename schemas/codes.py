@@ -140,11 +140,12 @@ def languages() -> pl.DataFrame:
 
 @cache
 def phone_regions() -> pl.DataFrame:
-    """Frame of country, calling_code, trunk and lengths, one row per country.
+    """Frame of country, calling_code, trunk, lengths and longest, one row per country.
 
     country is an ISO 3166-1 alpha-2 code, or one of the numbering plans' own AC, TA, XK. trunk is what is
     dialled before a national number and is no part of it, empty if nothing is. Bit n of lengths (UInt32) is
-    set where a national number of n digits, trunk not counted, is possible.
+    set where a national number of n digits, trunk not counted, is possible; longest (Int64) is how many digits a mobile
+    or fixed line number has at most, as a rule.
     Source: phonenumbers 9.0.43 (libphonenumber); the trunk of BY is ours.
     """
     return _phones().filter(pl.col("country") != WORLD)
@@ -169,7 +170,7 @@ def phone_prefixes() -> pl.DataFrame:
 
 @cache
 def _phones() -> pl.DataFrame:
-    return _table("phones.csv", {"lengths": pl.UInt32})
+    return _table("phones.csv", {"lengths": pl.UInt32, "longest": pl.Int64})
 
 
 def _table(name: str, dtypes: Mapping[str, DataTypeClass] | None = None) -> pl.DataFrame:

@@ -525,6 +525,7 @@ class PhoneRegion:
     calling_code: str
     trunk: str
     lengths: int  # bit n is set: n digits are possible
+    longest: int  # digits that a number has at most, but for rare ones
 
     def allows(self, national: str) -> bool:
         return bool(self.lengths >> len(national) & 1)
@@ -534,7 +535,7 @@ class PhoneRegion:
 def phone_regions() -> tuple[PhoneRegion, ...]:
     with (DATA / "phones.csv").open(newline="", encoding="utf-8") as lines:
         return tuple(
-            PhoneRegion(row["country"], row["calling_code"], row["trunk"], int(row["lengths"]))
+            PhoneRegion(row["country"], row["calling_code"], row["trunk"], int(row["lengths"]), int(row["longest"]))
             for row in csv.DictReader(lines)
         )
 
@@ -554,9 +555,16 @@ def e164(text: str, country_code: str | None) -> str | None:
         if region.country == country_code:
             # Without its trunk prefix where that leaves a possible number, else as a whole.
             whole = signs.replace("o", "0")
-            for national in (whole.removeprefix(region.trunk), whole):
-                if region.allows(national):
-                    return f"+{region.calling_code}{national}"
+            without = whole.removeprefix(region.trunk)
+            if without != whole and region.allows(without):
+                return f"+{region.calling_code}{without}"
+            too_long = len(whole) > region.longest or not region.allows(whole)
+            if whole.startswith(region.calling_code) and too_long and len(whole) <= E164_DIGITS:
+                # It has its calling code already.
+                if region.allows(whole.removeprefix(region.calling_code)):
+                    return f"+{whole}"
+            if region.allows(whole):
+                return f"+{region.calling_code}{whole}"
     return None
 
 
