@@ -175,16 +175,16 @@ class Stored:
         if self.field == "external_id":
             return f"{_as_id(self.value, self.at)} IS DISTINCT FROM {_as_id('s.external_id', self.at)}"
         misfit = (
-            f"s.{quoted(unfit(self.field))}"
-            if self.at.by_server
-            else f"{given} IS NOT NULL AND {self.value} IS NULL"
+            f"s.{quoted(unfit(self.field))}" if self.at.by_server else f"{given} IS NOT NULL AND {self.value} IS NULL"
         )
         if TYPE_OF[self.field] != "VARCHAR" or not self.at.is_number:
             return misfit
         # A fraction of zeros is no digit of a number, nor is a plus sign.
         digits = f"regexp_replace(ltrim({given}, '+'), '[.]0+$', '')"
         changed = f"{self.value}::VARCHAR IS DISTINCT FROM {digits}" if self.at.is_integer else "false"
-        return f"{misfit} OR coalesce(regexp_matches({digits}, '^-?0[0-9]') OR {given} IS NOT NULL AND {changed}, false)"
+        return (
+            f"{misfit} OR coalesce(regexp_matches({digits}, '^-?0[0-9]') OR {given} IS NOT NULL AND {changed}, false)"
+        )
 
     @property
     def misfit_reason(self) -> str:

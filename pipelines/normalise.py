@@ -172,10 +172,9 @@ def _text_of(values: Column, field: str) -> Column:
     if not values.dtype.is_float() or field in INSTANTS or field == "net_terms":
         return as_text(values)
     text = as_text(_apply(values, pl.when(_V.is_finite()).then(_V)))
-    return _repaired(text, ~values.is_finite(), lambda some: _always("NaN", len(some))) if field in _IDS else text
-
-
-_IDS: Final = ("external_id", "provider_id")
+    return (
+        _repaired(text, ~values.is_finite(), lambda some: _always("NaN", len(some))) if field == "external_id" else text
+    )
 
 
 def _beyond_precision(values: Column) -> Column:
@@ -262,8 +261,8 @@ QUIET: Final = (
 )
 _UNTIDY: Final = rf"^$|^ | $|  |[^{QUIET}]"
 _WHITE: Final = r"\s+"
-# Zero-width and bidirectional marks, BOM, soft hyphen, variation selectors and whatever else Unicode lets a program leave
-# out of what it shows; the annotation marks are shown as nothing, too.
+# Zero-width and bidirectional marks, BOM, soft hyphen, variation selectors and whatever else Unicode lets a program
+# leave out of what it shows; the annotation marks are shown as nothing, too.
 _INVISIBLE: Final = r"[\p{Default_Ignorable_Code_Point}\x{FFF9}-\x{FFFB}]+"
 _ROUNDED: Final = r"^[+-]?[0-9]+(?:[.,][0-9]*[eE][+-]?|[eE][+])[0-9]{1,3}$"
 """A number as a spreadsheet writes a long one, its last digits gone. `12E5` and `7E-4` may be ids."""
@@ -900,7 +899,8 @@ def _is_endless(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         return value.list.eval(_is_endless(pl.element(), dtype.inner)).list.any()  # type: ignore[arg-type]
     if isinstance(dtype, pl.Struct):
         return pl.any_horizontal(
-            pl.lit(False), *(_is_endless(value.struct.field(each.name), each.dtype) for each in dtype.fields)  # type: ignore[arg-type]
+            pl.lit(False),
+            *(_is_endless(value.struct.field(each.name), each.dtype) for each in dtype.fields),  # type: ignore[arg-type]
         )
     return pl.repeat(False, pl.len(), dtype=pl.Boolean)
 

@@ -121,6 +121,7 @@ def run(
     Raises the errors of `connectors.errors`; those that come when the run directory exists carry the report.
     """
     observer = observer or Quiet()
+    _must_know_forms(settings)
     table = _open_table(settings)
     try:
         source = _open_source(settings)
@@ -276,6 +277,7 @@ def _read_on(settings: Settings, directory: RunDirectory, observer: Observer, ta
 
 def inspect(reading: Reading, rows: int) -> Inspection:
     """Look at the first rows of a source without running anything. Raises ConfigError or ConnectorError."""
+    _must_know_forms(reading)
     source = _open_source(reading)
     try:
         with tempfile.TemporaryDirectory(prefix="tranship-") as keep:
@@ -296,6 +298,16 @@ def _columns_of(directory: RunDirectory) -> ColumnMap | None:
 def _open_source(settings: Reading) -> Source:
     csv = CsvOptions(settings.encoding, settings.delimiter, settings.quote, settings.header)
     return registry.open_source(settings.source, csv, include_archived=settings.include_archived)
+
+
+def _must_know_forms(reading: Reading) -> None:
+    """Raises ConfigError if no date can be read by a form that was named."""
+    for form in reading.date_format:
+        if not normalise.is_form(form):
+            raise ConfigError(
+                f"--date-format {form!r}: no date can be read by it. Write a form of strftime with day, month and "
+                "year, such as %d/%m/%Y or '%m/%d/%Y %H:%M'."
+            )
 
 
 def _open_table(settings: Settings) -> Table:

@@ -70,17 +70,6 @@ class Reading(BaseModel):
     date_format: tuple[str, ...] = Field((), description="A further form of dates (strftime), as %d/%m/%Y. Repeatable.")
     blocked: tuple[str, ...] = Field((), description="An e-mail or id that identifies nobody. Repeatable.")
 
-    @field_validator("date_format")
-    @classmethod
-    def _readable_forms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        # Imported here, so that help comes at once.
-        from pipelines.normalise import is_form
-
-        for form in value:
-            if not is_form(form):
-                raise ValueError(f"{form!r} is no form of dates with day, month and year, such as %d/%m/%Y %H:%M")
-        return value
-
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:

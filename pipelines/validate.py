@@ -62,8 +62,8 @@ def _against_model(records: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without_identity(batch: Normalised) -> pl.DataFrame:
-    """Neither an id nor an e-mail that can identify the customer. A word such as `Total`, at the foot of a report, is no
-    id unless an e-mail stands beside it; it is quoted.
+    """Neither an id nor an e-mail that can identify the customer. A word such as `Total`, at the foot of a report, is
+    no id unless an e-mail stands beside it; it is quoted.
     """
     records = batch.records
     at = (records["email"].is_null() | batch.email_blocked).arg_true()

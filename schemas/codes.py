@@ -33,8 +33,8 @@ STATUS_WORDS: dict[str, str] = {
     "canceled": "cancelled",
 }
 
-# What stands where there is no value: typed by people, or written by spreadsheets, databases and programs. It identifies
-# nobody, so it never matches. All lower case; ours, and defaults only.
+# What stands where there is no value: typed by people, or written by spreadsheets, databases and programs. It
+# identifies nobody, so it never matches. All lower case; ours, and defaults only.
 NO_VALUE_WORDS = frozenset(
     {
         *("-", "--", "---", ".", "?", "??", "???", "n/a", "n.a.", "na", "none", "null", "<nil>", "unknown"),
@@ -57,24 +57,21 @@ BLOCKED_IDS = NO_VALUE_WORDS | {
 }
 EMPTY_WORDS_EMAIL = NO_VALUE_WORDS
 
-# The word in the first cell of a report's last line, folded as `pipelines/validate.py` does it: lower case, without what
-# stands behind it. A customer of that id is known by an e-mail.
-TOTAL_WORDS = frozenset(
-    {
-        *("total", "totals", "grand total", "sub total", "subtotal", "sub-total", "sum", "sums", "total sum"),
-        *("gesamt", "gesamtsumme", "insgesamt", "summe", "zwischensumme"),
-        *("total général", "total general", "sous-total", "somme", "totaux"),
-        *("totale", "totali", "totale generale", "subtotale", "somma", "totales", "suma", "suma total"),
-        *("totais", "total geral", "soma", "totaal", "eindtotaal", "subtotaal", "som"),
-        *("totalt", "summa", "delsumma", "sum total", "i alt", "yhteensä", "razem", "ogółem", "celkem", "součet"),
-        *("összesen", "toplam", "genel toplam", "jumlah", "итого", "всего", "合计", "合計", "总计", "總計", "総計", "小计", "小計"),
-        *("합계", "총계"),
-    }
-)
+# The word in the first cell of a report's last line, lower case, without the figure behind it. A customer with such an
+# id must have an e-mail.
+TOTAL_WORDS = frozenset({
+    "total", "totals", "grand total", "sub total", "subtotal", "sub-total", "sum", "sums", "total sum",
+    "sum total", "gesamt", "gesamtsumme", "insgesamt", "summe", "zwischensumme", "total général",
+    "total general", "sous-total", "somme", "totaux", "totale", "totali", "totale generale", "subtotale",
+    "somma", "totales", "suma", "suma total", "totais", "total geral", "soma", "totaal", "eindtotaal",
+    "subtotaal", "som", "totalt", "summa", "delsumma", "i alt", "yhteensä", "razem", "ogółem", "celkem",
+    "součet", "összesen", "toplam", "genel toplam", "jumlah", "итого", "всего", "合计", "合計", "总计", "總計", "総計",
+    "小计", "小計", "합계", "총계",
+})  # fmt: skip
 
-# Words for a zone that mean one offset only. Left out, since they could mean two: CST and CDT (Chicago, Havana, Shanghai),
-# IST (India, Ireland, Israel), BST (Britain, Bangladesh), AST (Halifax, Riyadh), SST, GST, ECT, AMT and others. Sources:
-# RFC 5322, section 4.3 for the American ones, IANA time zone database for the others.
+# Words for a zone that mean one offset only. Left out, since they could mean two: CST and CDT (Chicago, Havana,
+# Shanghai), IST (India, Ireland, Israel), BST (Britain, Bangladesh), AST (Halifax, Riyadh), SST, GST, ECT, AMT and
+# others. Sources: RFC 5322, section 4.3 for the American ones, IANA time zone database for the others.
 ZONE_OFFSETS = {
     **dict.fromkeys(("UTC", "GMT", "UT", "Z", "WET"), "+0000"),
     **{"CET": "+0100", "WEST": "+0100", "CEST": "+0200", "EET": "+0200", "EEST": "+0300", "MSK": "+0300"},

@@ -232,7 +232,7 @@ def check_identity(record: Record) -> None:
 
 def is_total(label: str) -> bool:
     """Whether it is the label of a sum, as reports have them in their last line: `Total`, `Total: 24`."""
-    word, colon, figure = label.lower().replace("：", ":").partition(":")
+    word, _, figure = label.lower().replace("\uff1a", ":").partition(":")
     return " ".join(word.split()) in TOTALS and re.fullmatch(r"[0-9.,\s]*", figure) is not None
 
 
@@ -559,10 +559,9 @@ def e164(text: str, country_code: str | None) -> str | None:
             if without != whole and region.allows(without):
                 return f"+{region.calling_code}{without}"
             too_long = len(whole) > region.longest or not region.allows(whole)
-            if whole.startswith(region.calling_code) and too_long and len(whole) <= E164_DIGITS:
-                # It has its calling code already.
-                if region.allows(whole.removeprefix(region.calling_code)):
-                    return f"+{whole}"
+            has_code = whole.startswith(region.calling_code) and region.allows(whole[len(region.calling_code) :])
+            if has_code and too_long and len(whole) <= E164_DIGITS:
+                return f"+{whole}"
             if region.allows(whole):
                 return f"+{region.calling_code}{whole}"
     return None
