@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -49,22 +49,27 @@ def rows_to_look_at(keys: Iterable[pl.DataFrame]) -> pl.Series:
     """Rows whose external id or e-mail occurs more than once, or whose external id looks like that of another row, by
     hash. `keys` are `RunDirectory.keys`.
     """
-    rows, ids, mails, looks = [], [], [], []
+    rows, ids, mails = [], [], []
     for frame in keys:
         rows.append(frame["_row"].to_numpy())
-        ids.append(_hashes(frame["external_id"]))
+        ids.append(_looks(frame["external_id"]))
         mails.append(_hashes(frame["email"]))
-        folded = look(frame["external_id"])
-        # Where ids look like themselves only, their hashes serve twice.
-        looks.append(ids[-1] if folded.equals(frame["external_id"]) else _hashes(folded))
     if not rows:
         return pl.Series([], dtype=pl.UInt64)
-    differing = any(seen is not own for seen, own in zip(looks, ids, strict=True))
-    repeated = _repeated(looks if differing else ids)
-    looks.clear()
-    ids.clear()
+    repeated = _repeated(ids)
     repeated |= _repeated(mails)
     return pl.Series(np.concatenate(rows)[repeated], dtype=pl.UInt64)
+
+
+_FOLDS: Final = r"[A-Z]|[^\x00-\x7f]"
+
+
+def _looks(ids: pl.Series) -> Hashes:
+    """Hashes of what ids look like: equal where the ids are, too."""
+    looks = _hashes(ids)
+    at = ids.str.contains(_FOLDS).arg_true()
+    looks[at.to_numpy()] = _hashes(look(ids.gather(at)))
+    return looks
 
 
 def look(ids: pl.Series) -> pl.Series:
