@@ -133,6 +133,16 @@ class Column:
     filled: bool = False
     """It takes no null and has a default, which a new row gets where the survivor has no value."""
 
+    @property
+    def is_integer(self) -> bool:
+        """A whole number."""
+        return self.dtype.endswith(("INT", "INTEGER"))
+
+    @property
+    def is_number(self) -> bool:
+        """A number of any kind: zeros in front of it are not kept."""
+        return self.number or self.is_integer or self.dtype.startswith(("FLOAT", "DOUBLE", "DECIMAL"))
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -169,12 +179,23 @@ class Stored:
 
     @property
     def misfit(self) -> str:
-        """Whether the survivor's value does not fit, as SQL. An id must stay what it is: 007 is not 7."""
+        """Whether the survivor's value does not fit, as SQL. An id must stay what it is, and so must a postal code: 007
+        is not 7, and 01067 not 1067.
+        """
+        given = f"s.{quoted(self.field)}"
         if self.field == "external_id":
             return f"{_as_id(self.value, self.at)} IS DISTINCT FROM {_as_id('s.external_id', self.at)}"
-        if self.at.by_server:
-            return f"s.{quoted(unfit(self.field))}"
-        return f"s.{quoted(self.field)} IS NOT NULL AND {self.value} IS NULL"
+        misfit = (
+            f"s.{quoted(unfit(self.field))}" if self.at.by_server else f"{given} IS NOT NULL AND {self.value} IS NULL"
+        )
+        if TYPE_OF[self.field] != "VARCHAR" or not self.at.is_number:
+            return misfit
+        # A fraction of zeros is no digit of a number, nor is a plus sign.
+        digits = f"regexp_replace(ltrim({given}, '+'), '[.]0+$', '')"
+        changed = f"{self.value}::VARCHAR IS DISTINCT FROM {digits}" if self.at.is_integer else "false"
+        return (
+            f"{misfit} OR coalesce(regexp_matches({digits}, '^-?0[0-9]') OR {given} IS NOT NULL AND {changed}, false)"
+        )
 
     @property
     def misfit_reason(self) -> str:
@@ -204,7 +225,7 @@ def _as_id(value: str, at: Column) -> str:
     """An id in such a column as text, the way that sources spell it."""
     if at.dtype == "UUID":
         return f"lower({value}::VARCHAR)"
-    if at.number or at.dtype.startswith(("FLOAT", "DOUBLE", "DECIMAL")):
+    if at.is_number and not at.is_integer:
         return f"regexp_replace({value}::VARCHAR, '[.]0+$', '')"
     return f"{value}::VARCHAR"
 

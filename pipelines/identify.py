@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ class Identity:
 
     `members` has row, customer (a name), rank (the survivor's is the highest) and owner (the customer's external id,
     null if it has none). `ambiguous` are rows whose e-mail fits several customers. `shared` are surviving rows of
-    customers that share an e-mail: source, line, code, value.
+    customers that share an e-mail: source, line, code, value; `alike` those of customers whose ids look alike.
     """
 
     losers: pl.Series
@@ -42,20 +42,46 @@ class Identity:
     members: pl.DataFrame
     merges: pl.DataFrame
     shared: pl.DataFrame
+    alike: pl.DataFrame
 
 
 def rows_to_look_at(keys: Iterable[pl.DataFrame]) -> pl.Series:
-    """Rows whose external id or e-mail occurs more than once, by hash. `keys` are `RunDirectory.keys`."""
+    """Rows whose external id or e-mail occurs more than once, or whose external id looks like that of another row, by
+    hash. `keys` are `RunDirectory.keys`.
+    """
     rows, ids, mails = [], [], []
     for frame in keys:
         rows.append(frame["_row"].to_numpy())
-        ids.append(_hashes(frame["external_id"]))
+        ids.append(_looks(frame["external_id"]))
         mails.append(_hashes(frame["email"]))
     if not rows:
         return pl.Series([], dtype=pl.UInt64)
     repeated = _repeated(ids)
     repeated |= _repeated(mails)
     return pl.Series(np.concatenate(rows)[repeated], dtype=pl.UInt64)
+
+
+_FOLDS: Final = r"[A-Z]|[^\x00-\x7f]"
+
+
+def _looks(ids: pl.Series) -> Hashes:
+    """Hashes of what ids look like: equal where the ids are, too."""
+    looks = _hashes(ids)
+    at = ids.str.contains(_FOLDS).arg_true()
+    looks[at.to_numpy()] = _hashes(look(ids.gather(at)))
+    return looks
+
+
+def look(ids: pl.Series) -> pl.Series:
+    """What ids have in common that a person may take for one: the same after NFKC and case folding."""
+    lower = ids.str.to_lowercase()
+    at = ids.str.contains(r"[^\x00-\x7f]").arg_true()
+    if at.is_empty():
+        return lower
+    plain = ids.gather(at).str.normalize("NFKC").str.to_lowercase()
+    # What case folding does beyond lower case.
+    plain = plain.str.replace_all("ß", "ss", literal=True).str.replace_all("ς", "σ", literal=True).str.normalize("NFKC")
+    return lower.scatter(at, plain)
 
 
 Hashes = npt.NDArray[np.uint64]
@@ -89,7 +115,7 @@ def decide(candidates: pl.DataFrame, survivor: SurvivorRule) -> Identity:
     2. A record without one belongs to the customer with its e-mail, if there is exactly one; with several it is
        ambiguous.
     3. Records without one that share an e-mail are one customer.
-    4. Different external ids that share an e-mail are different customers.
+    4. Different external ids that share an e-mail are different customers, and so are those that only look alike.
     """
     ranked = candidates.sort(*_order(survivor), nulls_last=False).with_row_index("rank")
     known = (
@@ -129,7 +155,16 @@ def decide(candidates: pl.DataFrame, survivor: SurvivorRule) -> Identity:
         .sort("row")
         .select("source", "line", pl.lit("email.shared").alias("code"), "value")
     )
-    return Identity(losing["row"], ambiguous, members.select("row", "customer", "rank", "owner"), merges, shared)
+    alike = (
+        known.with_columns(look=look(known["external_id"]))
+        .filter(pl.col("look").is_duplicated())
+        .select(owner="external_id")
+        .join(best, on="owner")
+        .sort("row")
+        .select("source", "line", pl.lit("external_id.lookalike").alias("code"), value="owner")
+    )
+    kept = members.select("row", "customer", "rank", "owner")
+    return Identity(losing["row"], ambiguous, kept, merges, shared, alike)
 
 
 def _order(survivor: SurvivorRule) -> list[pl.Expr]:

@@ -10,12 +10,14 @@ need work, and only those are worked on.
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import Final
+from typing import Any, Final
 
 import idna
 import polars as pl
@@ -58,7 +60,7 @@ def customers(wire: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Nor
         if field not in columns.defaults and _is_taken_as_it_is(field, wire[column].dtype)
     }
     texts = {
-        field: _with_default(as_text(wire[column]), columns.defaults.get(field))
+        field: _with_default(_text_of(wire[column], field), columns.defaults.get(field))
         for column, field in columns.fields.items()
         if field not in typed
     }
@@ -70,9 +72,12 @@ def customers(wire: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Nor
 
     for field in (field for field in _TEXTUAL if field in texts):
         done[field] = _TEXTUAL[field](texts[field])
-    if "external_id" in done:
-        done["external_id"], blocked = _without_blocked_ids(done["external_id"], spelling.blocked)
+    if "external_id" in texts:
+        done["external_id"], blocked, rounded = external_id(texts["external_id"], spelling.blocked)
+        for column in (name for name, field in columns.fields.items() if field == "external_id"):
+            rounded = rounded | _beyond_precision(wire[column])
         warnings.append(reasons(blocked.arg_true(), "external_id.blocked"))
+        unreadable.append(_where(rounded, "external_id.spreadsheet", done["external_id"]))
     email_blocked = pl.repeat(False, wire.height, dtype=pl.Boolean, eager=True)
     if "email" in done:
         done["email"], emptied, email_blocked = _blocked_emails(done["email"], spelling.blocked)
@@ -97,6 +102,9 @@ def customers(wire: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Nor
         elif field in texts:
             done[field] = text_list(texts[field], lower=is_email, numbers=not is_email)
             unreadable.append(_lost_list(texts[field], done[field], f"{field}.unreadable"))
+    if "aliases" in done:
+        rounded = done["aliases"].list.eval(pl.element().str.contains(_ROUNDED)).list.any().fill_null(value=False)
+        unreadable.append(_where(rounded, "aliases.spreadsheet", done["aliases"].list.join(";")))
     own = texts.get("metadata")
     if own is not None:
         own, bad = json_object(own)
@@ -121,25 +129,60 @@ def _is_taken_as_it_is(field: str, dtype: pl.DataType) -> bool:
     return (field in INSTANTS and dtype.is_temporal()) or (field in LISTS and dtype == pl.List(pl.String))
 
 
+def _where(mask: Column, code: str, values: Column) -> pl.DataFrame:
+    """Reasons with one code where the mask holds, with the values there."""
+    at = mask.arg_true()
+    return reasons(at, code, values.gather(at))
+
+
 # Wire → text -----------------------------------------------------------------------------------------------------
 
 
 def as_text(values: Column) -> Column:
-    """A column of any type as text: whole floats without their `.0`, instants as ISO 8601, nested values as JSON."""
+    """A column of any type as text: whole floats without their `.0`, NaN as null, the infinite ones as `Infinity` and
+    `-Infinity`, instants as ISO 8601, nested values as JSON.
+    """
     dtype = values.dtype
     if dtype == pl.String:
         return values
     if dtype.is_float():
-        whole = values.cast(pl.Int64, strict=False)
-        return pl.select(
-            pl.when(whole.cast(dtype) == values).then(whole.cast(pl.String)).otherwise(values.cast(pl.String))
-        ).to_series()
+        whole = _V.cast(pl.Int64, strict=False)
+        infinite = pl.when(_V > 0).then(pl.lit("Infinity")).otherwise(pl.lit("-Infinity"))
+        return _apply(
+            values,
+            pl.when(_V.is_infinite())
+            .then(infinite)
+            .when(whole.cast(dtype) == _V)
+            .then(whole.cast(pl.String))
+            .when(_V.is_not_nan())
+            .then(_V.cast(pl.String)),
+        )
     if dtype.is_nested():
         return _encoded(values, "v").str.strip_prefix('"v":')
     if isinstance(dtype, pl.Datetime):
         aware = values.dt.convert_time_zone("UTC") if dtype.time_zone else values
         return aware.dt.strftime("%Y-%m-%dT%H:%M:%S%.f" + ("Z" if dtype.time_zone else ""))
     return values.cast(pl.String, strict=False)
+
+
+def _text_of(values: Column, field: str) -> Column:
+    """A column as the text that its field is read from. NaN and the infinite are no texts: as an id they are the
+    place-holder they are, elsewhere they are null; where a number or an instant is wanted, the infinite is unreadable.
+    """
+    if not values.dtype.is_float() or field in INSTANTS or field == "net_terms":
+        return as_text(values)
+    text = as_text(_apply(values, pl.when(_V.is_finite()).then(_V)))
+    return (
+        _repaired(text, ~values.is_finite(), lambda some: _always("NaN", len(some))) if field == "external_id" else text
+    )
+
+
+def _beyond_precision(values: Column) -> Column:
+    """Where a float is so large that it may stand for several whole numbers: the id it was is lost."""
+    if not values.dtype.is_float():
+        return _always(False, len(values))
+    exact = 2**24 if values.dtype == pl.Float32 else 2**53
+    return (values.is_finite() & (values.abs() >= exact)).fill_null(value=False)
 
 
 def _with_default(values: Column, default: str | None) -> Column:
@@ -189,6 +232,10 @@ def _no_text(count: int) -> Column:
     return pl.repeat(None, count, dtype=pl.String, eager=True)
 
 
+def _always(value: bool | str, count: int) -> Column:
+    return pl.repeat(value, count, dtype=pl.Boolean if isinstance(value, bool) else pl.String, eager=True)
+
+
 def _blank_to_null(values: pl.Expr) -> pl.Expr:
     return pl.when(values != "").then(values)
 
@@ -214,6 +261,11 @@ QUIET: Final = (
 )
 _UNTIDY: Final = rf"^$|^ | $|  |[^{QUIET}]"
 _WHITE: Final = r"\s+"
+# Zero-width and bidirectional marks, BOM, soft hyphen, variation selectors and whatever else Unicode lets a program
+# leave out of what it shows; the annotation marks are shown as nothing, too.
+_INVISIBLE: Final = r"[\p{Default_Ignorable_Code_Point}\x{FFF9}-\x{FFFB}]+"
+_ROUNDED: Final = r"^[+-]?[0-9]+(?:[.,][0-9]*[eE][+-]?|[eE][+])[0-9]{1,3}$"
+"""A number as a spreadsheet writes a long one, its last digits gone. `12E5` and `7E-4` may be ids."""
 
 
 def text(values: Column) -> Column:
@@ -236,10 +288,12 @@ def upper(values: Column) -> Column:
 
 
 def email(values: Column) -> Column:
-    """Trimmed, lower case, a domain in other letters as ASCII (IDNA 2008 with UTS 46 mapping)."""
+    """Without invisible characters, trimmed, lower case, a domain in other letters as ASCII (IDNA 2008 with UTS 46
+    mapping).
+    """
 
     def repair(some: Column) -> Column:
-        lower = trimmed(some).str.to_lowercase()
+        lower = trimmed(some.str.replace_all(_INVISIBLE, "")).str.to_lowercase()
         return _repaired(lower, lower.str.contains(r"@.*[^\x00-\x7f]"), _ascii_domains)
 
     return _repaired(values, values.str.contains(r"^$|[^!-@\[-~]"), repair)
@@ -337,7 +391,6 @@ def customer_type(values: Column) -> Column:
 
 
 _TEXTUAL: Final[dict[str, Callable[[Column], Column]]] = {
-    "external_id": trimmed,
     "email": email,
     **dict.fromkeys(TEXT, text),
     "customer_type": customer_type,
@@ -356,13 +409,35 @@ _TEXTUAL: Final[dict[str, Callable[[Column], Column]]] = {
 # What identifies nobody ------------------------------------------------------------------------------------------
 
 
-def _without_blocked_ids(ids: Column, blocked: frozenset[str]) -> tuple[Column, Column]:
-    """Place-holders are no ids. The column without them, and where they stood."""
-    words = codes.BLOCKED_IDS | {word.lower() for word in blocked}
-    longest = max(map(len, words))
-    where = (ids.str.len_bytes() <= longest) & ids.str.to_lowercase().is_in(list(words))
-    where = where.fill_null(value=False)
-    return _repaired(ids, where, lambda some: _no_text(len(some))), where
+def external_id(values: Column, blocked: frozenset[str]) -> tuple[Column, Column, Column]:
+    """Ids as a person means them: without invisible characters, trimmed, without a spreadsheet's guard (`'00123`,
+    `="00123"`). Place-holders are no ids. The column; where place-holders stood; where digits are gone (`1.23E+12`).
+    """
+    words = codes.BLOCKED_IDS | {word.strip().lower() for word in blocked}
+    ids, where, rounded = values, _always(False, len(values)), _always(False, len(values))
+    # One look finds the few that need anything done.
+    at = values.str.contains(_odd_id(words)).arg_true()
+    if at.is_empty():
+        return ids, where, rounded
+    some = _bare_ids(values.gather(at))
+    nobody = some.str.to_lowercase().is_in(list(words)).fill_null(value=False)
+    ids = ids.clone().scatter(at, _repaired(some, nobody, lambda few: _no_text(len(few))))
+    return ids, where.scatter(at, nobody), rounded.scatter(at, some.str.contains(_ROUNDED).fill_null(value=False))
+
+
+@cache
+def _odd_id(words: frozenset[str]) -> str:
+    plain = "|".join(re.escape(word) for word in sorted(words) if word.isascii())
+    return rf"^(?:$|['=\s]|(?i-u:{plain})$)|\s$|[^ -~]|{_ROUNDED}"
+
+
+def _bare_ids(values: Column) -> Column:
+    """What is done to one id or alias. Doing it twice changes nothing: no guard is left behind a guard."""
+    seen = _V.str.replace_all(_INVISIBLE, "").str.strip_chars()
+    unguarded = seen.str.replace(r"(?s)^'\s*([^'\s].*)$", "${1}").str.replace(
+        r"""(?s)^="\s*([^"'=\s][^"]*)?"$""", "${1}"
+    )
+    return _apply(values, _blank_to_null(unguarded.str.strip_chars()))
 
 
 def _blocked_emails(addresses: Column, blocked: frozenset[str]) -> tuple[Column, Column, Column]:
@@ -442,12 +517,21 @@ def _international(numbers: Column) -> Column:
 
 
 def _national(numbers: Column, countries: Column) -> Column:
-    """National numbers; the trunk prefix goes where a possible length is left, else it is a digit."""
+    """National numbers; the trunk prefix goes where a possible length is left, else it is a digit. A number that begins
+    with its own country's calling code, without trunk prefix, has it already where it is too long for a national one.
+    """
     frame = pl.DataFrame({"digits": numbers, "country": countries}).join(
         codes.phone_regions(), on="country", how="left", maintain_order="left"
     )
     has_trunk = (pl.col("trunk") != "") & pl.col("digits").str.starts_with(pl.col("trunk"))
     bare = pl.col("digits").str.slice(pl.col("trunk").str.len_bytes())
+    length, code = pl.col("digits").str.len_bytes(), pl.col("calling_code")
+    has_code = (
+        pl.col("digits").str.starts_with(code)
+        & _fits(pl.col("lengths"), length.cast(pl.Int64) - code.str.len_bytes())
+        & (~_fits(pl.col("lengths"), length) | (length > pl.col("longest")))
+        & (length <= 15)
+    )
 
     def e164(digits: pl.Expr) -> pl.Expr:
         return pl.concat_str(pl.lit("+"), "calling_code", digits)
@@ -455,6 +539,8 @@ def _national(numbers: Column, countries: Column) -> Column:
     return frame.select(
         pl.when(has_trunk & _fits(pl.col("lengths"), bare.str.len_bytes()))
         .then(e164(bare))
+        .when(has_code)
+        .then(pl.concat_str(pl.lit("+"), "digits"))
         .when(_fits(pl.col("lengths"), pl.col("digits").str.len_bytes()))
         .then(e164(pl.col("digits")))
     ).to_series()
@@ -484,6 +570,10 @@ _ISO: Final = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?"
     r"(?: ?(?:Z|UTC|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?))?)?$"
 )
+# Year, month, day, hour and perhaps minute, without anything between them: 10 or 12 digits that could be an epoch, too.
+_COMPACT: Final = (
+    r"^(?:19|20|21)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[01][0-9]|2[0-3])(?:[0-5][0-9])?$"
+)
 _TWO_WAYS: Final = r"^([0-9]{1,2})[/.\-]([0-9]{1,2})[/.\-](?:[0-9]{4}|[0-9]{2})(?:[T ,].*)?$"
 
 
@@ -491,7 +581,8 @@ def instant(values: Column, field: str, spelling: Spelling) -> tuple[Column, pl.
     """UTC instants in µs, and the reasons against what could not be read (`unreadable`, `ambiguous`).
 
     Read: ISO 8601 dates and date-times, then the forms the run names, then epoch seconds (9–10 digits) and
-    milliseconds (12–13 digits).
+    milliseconds (12–13 digits) that cannot be a date without its separators. What two named forms read as different
+    instants is ambiguous.
     """
     plain, iso = values, values.str.contains(_ISO)
     other = (~iso).arg_true()
@@ -500,15 +591,18 @@ def instant(values: Column, field: str, spelling: Spelling) -> tuple[Column, pl.
         plain, iso = plain.clone().scatter(other, tidy), iso.scatter(other, tidy.str.contains(_ISO))
     read = pl.repeat(None, len(plain), dtype=INSTANT, eager=True)
     read = _filled(read, plain, iso, lambda some: _iso(some, spelling))
-    if not other.is_empty():
-        for form in spelling.date_formats:
-            read = _filled(read, plain, read.is_null() & ~iso, lambda some, form=form: _by_form(some, form, spelling))  # type: ignore[misc]
-        read = _filled(read, plain, read.is_null() & plain.str.contains(r"^-?[0-9]{9,13}$"), _epoch)
+    ambiguous = _always(False, len(plain))
+    rest = (~iso).arg_true()
+    if not rest.is_empty():
+        named, disputed = _by_forms(plain.gather(rest), spelling)
+        read, ambiguous = read.scatter(rest, named), ambiguous.scatter(rest, disputed)
+        left = read.is_null() & ~ambiguous & ~plain.str.contains(_COMPACT)
+        read = _filled(read, plain, left & plain.str.contains(r"^-?[1-9][0-9]{8,12}$"), _epoch)
     read = _within_calendar(read)
     lost = (read.is_null() & plain.is_not_null()).arg_true()
     if lost.is_empty():
         return read, no_reasons()
-    return read, _lost_instants(plain.gather(lost), values.gather(lost), lost, field)
+    return read, _lost_instants(plain.gather(lost), values.gather(lost), lost, field, ambiguous.gather(lost))
 
 
 def _filled(read: Column, plain: Column, where: Column, reader: Callable[[Column], Column]) -> Column:
@@ -580,14 +674,76 @@ def _in_utc(wall: Column, spelling: Spelling) -> Column:
     return there.dt.convert_time_zone("UTC")
 
 
-def _by_form(plain: Column, form: str, spelling: Spelling) -> Column:
-    """Values of a form the run names (strftime)."""
-    if any(mark in form for mark in ("%z", "%:z", "%#z", "%+")):
-        return plain.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
-    timed = any(mark in form for mark in ("%H", "%I", "%T", "%R", "%X", "%c"))
-    if timed:
-        return _in_utc(plain.str.to_datetime(form, strict=False, time_unit="us"), spelling)
-    return _in_utc(plain.str.to_date(form, strict=False).cast(pl.Datetime("us")), spelling)
+def _by_forms(plain: Column, spelling: Spelling) -> tuple[Column, Column]:
+    """Values by the forms the run names (strftime), and where two of them differ in what they read."""
+    read = pl.repeat(None, len(plain), dtype=INSTANT, eager=True)
+    disputed = _always(False, len(plain))
+    for form in spelling.date_formats:
+        other = _by_form(plain, _form(form), spelling)
+        disputed |= (read != other).fill_null(value=False)
+        read = pl.select(pl.coalesce(read, other)).to_series()
+    return _repaired(read, disputed, lambda some: pl.repeat(None, len(some), dtype=INSTANT, eager=True)), disputed
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A form of dates: in strftime for text in upper case, and what is in it."""
+
+    text: str
+    timed: bool
+    zoned: bool
+    names_zone: bool
+    """A zone may stand in it as a word."""
+
+
+_DIRECTIVE: Final = re.compile(r"(%[-_0^#:.]*[0-9]*[A-Za-z+%]?)")
+_ZONE_WORD: Final = re.compile(r"(?<![A-Z])(?:UTC|GMT|Z)(?![A-Z])")
+
+
+@cache
+def _form(form: str) -> _Form:
+    parts = _DIRECTIVE.split(form)
+    parts[::2] = [literal.upper() for literal in parts[::2]]
+    marks = {part[-1] for part in parts[1::2]}
+    if not marks & set("zZ+s"):
+        # A zone written out in the form counts as one in the text.
+        parts[::2] = [_ZONE_WORD.sub("%Z", literal) for literal in parts[::2]]
+    text = "".join(parts)
+    names_zone = bool(re.search("%Z", text))
+    # %Z takes any word and means nothing by it: the word becomes an offset.
+    text = re.sub("%:*z|%Z", "%#z", text)
+    return _Form(text, bool(marks & set("HIklTRXrcMSfp+s")), "%#z" in text or bool(marks & set("+s")), names_zone)
+
+
+def is_form(form: str) -> bool:
+    """Whether a form (strftime) can be read from: it knows day, month and year, and nothing in it is unknown."""
+    moment = datetime(2024, 11, 22, 13, 44, 55, tzinfo=UTC)
+    try:
+        text = pl.Series([moment]).dt.strftime(form.replace("%#z", "%z")).str.to_uppercase()
+        read = _by_form(text, _form(form), Spelling())[0]
+    except pl.exceptions.PolarsError:
+        return False
+    return read is not None and read.date() == moment.date()
+
+
+def _by_form(plain: Column, form: _Form, spelling: Spelling) -> Column:
+    """Values of one form, upper case."""
+    if form.names_zone:
+        plain = _with_offsets(plain)
+    if form.zoned:
+        return plain.str.to_datetime(form.text, strict=False, time_unit="us", time_zone="UTC")
+    if form.timed:
+        return _in_utc(plain.str.to_datetime(form.text, strict=False, time_unit="us"), spelling)
+    return _in_utc(plain.str.to_date(form.text, strict=False).cast(pl.Datetime("us")), spelling)
+
+
+def _with_offsets(plain: Column) -> Column:
+    """Values with the last word that names a zone as its offset; a word that is unknown, or names several, stays."""
+    words = "|".join(codes.ZONE_OFFSETS)
+    parts = plain.str.extract_groups(rf"(?s)^(.*[^A-Z]|)({words})([^A-Z].*|)$").struct.unnest()
+    before, word, behind = parts.get_columns()
+    offset = word.replace_strict(codes.ZONE_OFFSETS, default=None, return_dtype=pl.String)
+    return pl.select(pl.coalesce(before + offset + behind, plain)).to_series()
 
 
 def _epoch(plain: Column) -> Column:
@@ -619,11 +775,11 @@ def _within_calendar(read: Column) -> Column:
     return read.clip(datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC))
 
 
-def _lost_instants(plain: Column, given: Column, at: Column, field: str) -> pl.DataFrame:
+def _lost_instants(plain: Column, given: Column, at: Column, field: str, disputed: Column) -> pl.DataFrame:
     day_month = plain.str.extract_groups(_TWO_WAYS).struct.unnest().cast(pl.Int32)
     first, second = day_month.get_columns()
     two_ways = (first.is_between(1, 12) & second.is_between(1, 12) & (first != second)).fill_null(value=False)
-    ambiguous = two_ways | plain.str.contains(r"^[0-9]{8}$")
+    ambiguous = disputed | two_ways | plain.str.contains(r"^[0-9]{8}$") | plain.str.contains(_COMPACT)
     return pl.concat(
         [
             reasons(at.filter(ambiguous), f"{field}.ambiguous", given.filter(ambiguous)),
@@ -670,11 +826,11 @@ def _tidy_items(lists: Column, *, lower: bool) -> Column:
     each = pl.element().str.strip_chars()
     if lower:
         each = each.str.to_lowercase()
-        spelt = lists.explode().str.strip_chars().str.to_lowercase()
-        odd = spelt.filter(spelt.str.contains(r"[^\x00-\x7f]")).unique()
-        if not odd.is_empty():
-            # A function given to `list.eval` would be called for each list.
-            each = each.replace(odd, email(odd))
+    spelt = _apply(lists.explode(), _V.str.strip_chars().str.to_lowercase() if lower else _V.str.strip_chars())
+    odd = spelt.filter(spelt.str.contains(r"[^\x00-\x7f]" if lower else _odd_id(codes.BLOCKED_IDS))).unique()
+    if not odd.is_empty():
+        # A function given to `list.eval` would be called for each list.
+        each = each.replace(odd, email(odd) if lower else external_id(odd, frozenset())[0])
     tidy = lists.list.eval(each).list.eval(pl.element().filter(pl.element() != "")).list.unique(maintain_order=True)
     return pl.select(pl.when(tidy.list.len() > 0).then(tidy)).to_series()
 
@@ -720,9 +876,42 @@ def _metadata(own: Column | None, extra: pl.DataFrame) -> Column:
 
 
 def _encoded(values: Column, key: str) -> Column:
-    """`"key":value` as JSON, null where the value is."""
+    """`"key":value` as JSON, null where the value is, or is no number. JSON has no infinite numbers: they are texts."""
+    if values.dtype.is_float():
+        values = _apply(values, pl.when(_V.is_not_nan()).then(_V))
     whole = values.alias(key).to_frame().select(pl.struct(key).struct.json_encode()).to_series()
-    return pl.select(pl.when(values.is_not_null()).then(_inner(whole))).to_series()
+    pairs = pl.select(pl.when(values.is_not_null()).then(_inner(whole))).to_series()
+    if not (values.dtype.is_float() or values.dtype.is_nested()):
+        return pairs
+    endless = _apply(values, _is_endless(_V, values.dtype)).fill_null(value=False)
+    return _filled(pairs, values, endless, lambda some: pl.Series([_pair(key, value) for value in some]))
+
+
+def _pair(key: str, value: Any) -> str:
+    return json.dumps({key: _finite(value)}, default=str, separators=(",", ":"), ensure_ascii=False)[1:-1]
+
+
+def _is_endless(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Whether an infinite number stands in a value, however deep."""
+    if dtype.is_float():
+        return value.is_infinite()
+    if isinstance(dtype, pl.List):
+        return value.list.eval(_is_endless(pl.element(), dtype.inner)).list.any()  # type: ignore[arg-type]
+    if isinstance(dtype, pl.Struct):
+        return pl.any_horizontal(
+            pl.lit(False),
+            *(_is_endless(value.struct.field(each.name), each.dtype) for each in dtype.fields),  # type: ignore[arg-type]
+        )
+    return pl.repeat(False, pl.len(), dtype=pl.Boolean)
+
+
+def _finite(value: Any) -> Any:
+    """A value of Python's as JSON can have it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | pl.Series) else value
 
 
 def _inner(objects: Column) -> Column:

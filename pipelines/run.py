@@ -122,6 +122,7 @@ def run(
     Raises the errors of `connectors.errors`; those that come when the run directory exists carry the report.
     """
     observer = observer or Quiet()
+    _must_know_forms(settings)
     with _turn(settings, observer):
         return _at_turn(settings, observer, now, out)
 
@@ -335,6 +336,7 @@ def _read_on(settings: Settings, directory: RunDirectory, observer: Observer, ta
 
 def inspect(reading: Reading, rows: int) -> Inspection:
     """Look at the first rows of a source without running anything. Raises ConfigError or ConnectorError."""
+    _must_know_forms(reading)
     source = _open_source(reading)
     try:
         with tempfile.TemporaryDirectory(prefix="tranship-") as keep:
@@ -356,6 +358,16 @@ def _open_source(settings: Reading, observer: Observer | None = None) -> Source:
     csv = CsvOptions(settings.encoding, settings.delimiter, settings.quote, settings.header)
     waiting = _waiting(settings, observer) if isinstance(settings, Settings) and observer else None
     return registry.open_source(settings.source, csv, include_archived=settings.include_archived, waiting=waiting)
+
+
+def _must_know_forms(reading: Reading) -> None:
+    """Raises ConfigError if no date can be read by a form that was named."""
+    for form in reading.date_format:
+        if not normalise.is_form(form):
+            raise ConfigError(
+                f"--date-format {form!r}: no date can be read by it. Write a form of strftime with day, month and "
+                "year, such as %d/%m/%Y or '%m/%d/%Y %H:%M'."
+            )
 
 
 def _waiting(settings: Settings, observer: Observer) -> Waiting:
@@ -634,6 +646,10 @@ class _Run:
             self._tally.warnings += Counter({"email.shared": done["shared"]})
             if done["shared"]:
                 self._tally.first.setdefault("email.shared", tuple(done["first_shared"]))
+            # A run of an earlier version has none.
+            if alike := done.get("alike"):
+                self._tally.warnings["external_id.lookalike"] += alike
+                self._tally.first.setdefault("external_id.lookalike", tuple(done["first_alike"]))
             self._tally.warnings -= Counter(done["retracted"])
         merged = sum(self._merges.values())
         survivors = self._directory.survivors(columns.targets, self._tally.staged - merged - done["ambiguous"])
@@ -691,11 +707,14 @@ class _Run:
         directory.keep_present("identity-run.parquet", ambiguous.with_columns(id_unusable=False, email_unusable=False))
         retracted = directory.retract_warnings(decided.ambiguous) if len(decided.ambiguous) else {}
         directory.warn("shared", decided.shared)
+        directory.warn("alike", decided.alike)
         return {
             "merges": {"external_id": 0, "email": 0} | dict(decided.merges["rule"].value_counts().iter_rows()),
             "ambiguous": len(decided.ambiguous),
             "shared": decided.shared.height,
             "first_shared": [*decided.shared.select("source", "line").rows(), None][0],
+            "alike": decided.alike.height,
+            "first_alike": [*decided.alike.select("source", "line").rows(), None][0],
             "retracted": retracted,
             "first_ambiguous": first,
         }

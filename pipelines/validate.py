@@ -11,6 +11,7 @@ from pandera.errors import SchemaErrors
 from pandera.polars import DataFrameSchema
 
 from pipelines.normalise import Normalised
+from schemas.codes import TOTAL_WORDS
 from schemas.customer import Customer
 from schemas.faults import REASONS, reasons
 
@@ -61,6 +62,25 @@ def _against_model(records: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without_identity(batch: Normalised) -> pl.DataFrame:
-    """Neither an id nor an e-mail that can identify the customer."""
-    nobody = batch.records["external_id"].is_null() & (batch.records["email"].is_null() | batch.email_blocked)
-    return reasons(nobody.arg_true(), "identity.missing")
+    """Neither an id nor an e-mail that can identify the customer. A word such as `Total`, at the foot of a report, is
+    no id unless an e-mail stands beside it; it is quoted.
+    """
+    records = batch.records
+    at = (records["email"].is_null() | batch.email_blocked).arg_true()
+    if at.is_empty():
+        return reasons(at, "identity.missing")
+    some = records.select("external_id", "name")[at]
+    label = pl.coalesce("external_id", "name")
+    found = some.select(
+        nobody=pl.col("external_id").is_null(),
+        total=pl.when(label.str.contains(_total())).then(label),
+    )
+    rejected = found["nobody"] | found["total"].is_not_null()
+    return reasons(at.filter(rejected), "identity.missing", found["total"].filter(rejected))
+
+
+@cache
+def _total() -> str:
+    """A word for a sum, alone or with a figure behind it."""
+    words = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(TOTAL_WORDS))
+    return rf"(?i)^(?:{words})\s*(?:[:=：]\s*[0-9.,\s]*)?$"

@@ -33,12 +33,54 @@ STATUS_WORDS: dict[str, str] = {
     "canceled": "cancelled",
 }
 
-# What people type when they have no value. It identifies nobody, so it never matches. All
-# lower case; ours, and defaults only.
+# What stands where there is no value: typed by people, or written by spreadsheets, databases and programs. It
+# identifies nobody, so it never matches. All lower case; ours, and defaults only.
+NO_VALUE_WORDS = frozenset(
+    {
+        *("-", "--", "---", ".", "?", "??", "???", "n/a", "n.a.", "na", "none", "null", "<nil>", "unknown"),
+        *("nan", "-nan", "undefined", "<na>", "<null>", "<none>", "(null)", "(none)", "[null]", "\\n"),
+        *("(blank)", "(empty)", "[object object]"),
+        # Excel, Google Sheets and LibreOffice, in English and German.
+        *("#n/a", "#n/a!", "#na", "#ref!", "#value!", "#name?", "#div/0!", "#null!", "#num!", "#spill!", "#calc!"),
+        *("#field!", "#blocked!", "#unknown!", "#connect!", "#busy!", "#getting_data", "#error!", "#nv", "#bezug!"),
+        *("#wert!", "#zahl!"),
+    }
+)
 BLOCKED_EMAIL_LOCALS = frozenset({"noreply", "no-reply", "no_reply", "donotreply", "do-not-reply"})
 BLOCKED_EMAILS = frozenset({"test@test.com", "test@example.com", "none@none.com", "na@na.com", "n/a@n/a.com"})
-BLOCKED_IDS = frozenset({"n/a", "na", "none", "null", "unknown", "test", "tbd", "-", "?", "0"})
-EMPTY_WORDS_EMAIL = frozenset({"n/a", "none", "null", "na", "unknown", "-", "?"})
+BLOCKED_IDS = NO_VALUE_WORDS | {
+    *("test", "tbd", "0"),
+    # RFC 9562: the nil and the max UUID.
+    *("00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000"),
+    *("ffffffff-ffff-ffff-ffff-ffffffffffff", "ffffffffffffffffffffffffffffffff"),
+    "{00000000-0000-0000-0000-000000000000}",
+}
+EMPTY_WORDS_EMAIL = NO_VALUE_WORDS
+
+# The word in the first cell of a report's last line, lower case, without the figure behind it. A customer with such an
+# id must have an e-mail.
+TOTAL_WORDS = frozenset({
+    "total", "totals", "grand total", "sub total", "subtotal", "sub-total", "sum", "sums", "total sum",
+    "sum total", "gesamt", "gesamtsumme", "insgesamt", "summe", "zwischensumme", "total général",
+    "total general", "sous-total", "somme", "totaux", "totale", "totali", "totale generale", "subtotale",
+    "somma", "totales", "suma", "suma total", "totais", "total geral", "soma", "totaal", "eindtotaal",
+    "subtotaal", "som", "totalt", "summa", "delsumma", "i alt", "yhteensä", "razem", "ogółem", "celkem",
+    "součet", "összesen", "toplam", "genel toplam", "jumlah", "итого", "всего", "合计", "合計", "总计", "總計", "総計",
+    "小计", "小計", "합계", "총계",
+})  # fmt: skip
+
+# Words for a zone that mean one offset only. Left out, since they could mean two: CST and CDT (Chicago, Havana,
+# Shanghai), IST (India, Ireland, Israel), BST (Britain, Bangladesh), AST (Halifax, Riyadh), SST, GST, ECT, AMT and
+# others. Sources: RFC 5322, section 4.3 for the American ones, IANA time zone database for the others.
+ZONE_OFFSETS = {
+    **dict.fromkeys(("UTC", "GMT", "UT", "Z", "WET"), "+0000"),
+    **{"CET": "+0100", "WEST": "+0100", "CEST": "+0200", "EET": "+0200", "EEST": "+0300", "MSK": "+0300"},
+    **{"EST": "-0500", "EDT": "-0400", "MST": "-0700", "MDT": "-0600", "PST": "-0800", "PDT": "-0700"},
+    **{"AKST": "-0900", "AKDT": "-0800", "HST": "-1000", "NST": "-0330", "NDT": "-0230"},
+    **{"WAT": "+0100", "CAT": "+0200", "SAST": "+0200", "EAT": "+0300", "PKT": "+0500", "WIB": "+0700"},
+    **{"HKT": "+0800", "AWST": "+0800", "JST": "+0900", "KST": "+0900"},
+    **{"ACST": "+0930", "ACDT": "+1030", "AEST": "+1000", "AEDT": "+1100", "NZST": "+1200", "NZDT": "+1300"},
+}
 
 # The country column of calling codes that belong to no country (+800 and the like): UN M.49 "World".
 WORLD = "001"
@@ -95,11 +137,12 @@ def languages() -> pl.DataFrame:
 
 @cache
 def phone_regions() -> pl.DataFrame:
-    """Frame of country, calling_code, trunk and lengths, one row per country.
+    """Frame of country, calling_code, trunk, lengths and longest, one row per country.
 
     country is an ISO 3166-1 alpha-2 code, or one of the numbering plans' own AC, TA, XK. trunk is what is
     dialled before a national number and is no part of it, empty if nothing is. Bit n of lengths (UInt32) is
-    set where a national number of n digits, trunk not counted, is possible.
+    set where a national number of n digits, trunk not counted, is possible; longest (Int64) is how many digits a mobile
+    or fixed line number has at most, as a rule.
     Source: phonenumbers 9.0.43 (libphonenumber); the trunk of BY is ours.
     """
     return _phones().filter(pl.col("country") != WORLD)
@@ -124,7 +167,7 @@ def phone_prefixes() -> pl.DataFrame:
 
 @cache
 def _phones() -> pl.DataFrame:
-    return _table("phones.csv", {"lengths": pl.UInt32})
+    return _table("phones.csv", {"lengths": pl.UInt32, "longest": pl.Int64})
 
 
 def _table(name: str, dtypes: Mapping[str, DataTypeClass] | None = None) -> pl.DataFrame:

@@ -27,13 +27,18 @@ _FAULTS: Final = {
     "range": "is out of range",
     "too_long": "is too long",
     "control": "holds a control character",
+    "spreadsheet": "has lost its last digits in a spreadsheet",
 }
 
-_DATE_FORMS = "an ISO 8601 date or date-time, epoch seconds or milliseconds, or a form named with --date-format"
+_DATE_FORMS = (
+    "an ISO 8601 date or date-time, epoch seconds or milliseconds, or a form named with --date-format; "
+    "a zone is an offset, or a name that means one only"
+)
 
 RULES: Final[dict[str, str]] = {
     "external_id.too_long": "at most 255 characters",
     "external_id.control": "no control characters",
+    "external_id.spreadsheet": "1.23457E+12 may be many ids; export the column as text, or as a whole number",
     "email.syntax": "a mailbox such as jane@acme.com",
     "email.too_long": "at most 254 characters",
     "name.missing": "every customer has a name",
@@ -54,8 +59,9 @@ RULES: Final[dict[str, str]] = {
     "invoice_cc_emails.unreadable": "a JSON array of text, or values separated by ;",
     "invoice_cc_emails.syntax": "each a mailbox such as jane@acme.com",
     "aliases.unreadable": "a JSON array of text, or values separated by ;",
+    "aliases.spreadsheet": "1.23457E+12 may be many ids; export the column as text, or as a whole number",
     "metadata.syntax": "a JSON object",
-    "identity.missing": "neither an external id nor an e-mail that can identify the customer",
+    "identity.missing": "neither an external id nor an e-mail that can identify the customer; a line of totals is none",
     "identity.ambiguous_email": "several customers have this e-mail; give the record its external id",
     "line.too_few_columns": "the line has fewer columns than the header",
     "line.too_many_columns": "the line has more columns than the header",
@@ -75,6 +81,7 @@ WARNINGS: Final[dict[str, str]] = {
     "phone.unreadable": "kept as given: no number could be read from it",
     "email.blocked": "this e-mail belongs to nobody and matches no customer",
     "external_id.blocked": "this id is a place-holder; the record has none",
+    "external_id.lookalike": "another customer's id differs only in case, width or the like; both were loaded",
     "email.shared": "customers with different external ids have this e-mail; all were loaded",
 }
 """Every warning code: the value loads, and should be looked at."""

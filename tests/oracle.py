@@ -45,8 +45,27 @@ STATUS_WORDS = {
 }  # fmt: skip
 BLOCKED_LOCAL_PARTS = {"noreply", "no-reply", "no_reply", "donotreply", "do-not-reply"}
 BLOCKED_EMAILS = {"test@test.com", "test@example.com", "none@none.com", "na@na.com", "n/a@n/a.com"}
-BLOCKED_IDS = {"n/a", "na", "none", "null", "unknown", "test", "tbd", "-", "?", "0"}
-ABSENT_EMAIL_WORDS = {"n/a", "none", "null", "na", "unknown", "-", "?"}
+# What spreadsheets, databases and programs write, and people type, where there is nothing.
+NOTHING = """
+    - -- --- . ? ?? ??? n/a n.a. na none null <nil> unknown nan -nan undefined <na> <null> <none> (null) (none) [null] \\n
+    (blank) (empty)
+    #n/a #n/a! #na #ref! #value! #name? #div/0! #null! #num! #spill! #calc! #field! #blocked! #unknown! #connect! #busy!
+    #getting_data #error! #nv #bezug! #wert! #zahl!
+"""
+ABSENT_EMAIL_WORDS = {*NOTHING.split(), "[object object]"}
+NIL, MAX = ("0" * 8, "0" * 4, "0" * 4, "0" * 4, "0" * 12), ("f" * 8, "f" * 4, "f" * 4, "f" * 4, "f" * 12)
+BLOCKED_IDS = {
+    *ABSENT_EMAIL_WORDS, "test", "tbd", "0",
+    "-".join(NIL), "{" + "-".join(NIL) + "}", "".join(NIL), "-".join(MAX), "".join(MAX),
+}  # fmt: skip
+TOTALS = {
+    "total", "totals", "grand total", "sub total", "subtotal", "sub-total", "sum", "sums", "total sum", "gesamt",
+    "gesamtsumme", "insgesamt", "summe", "zwischensumme", "total général", "total general", "sous-total", "somme",
+    "totaux", "totale", "totali", "totale generale", "subtotale", "somma", "totales", "suma", "suma total", "totais",
+    "total geral", "soma", "totaal", "eindtotaal", "subtotaal", "som", "totalt", "summa", "delsumma", "sum total",
+    "i alt", "yhteensä", "razem", "ogółem", "celkem", "součet", "összesen", "toplam", "genel toplam", "jumlah", "итого",
+    "всего", "合计", "合計", "总计", "總計", "総計", "小计", "小計", "합계", "총계",
+}  # fmt: skip
 
 
 @dataclass
@@ -220,8 +239,15 @@ def check_identity(record: Record) -> None:
     elif values["email"] is not None and is_blocked_email(values["email"]):
         record.warnings.append("email.blocked")
     unreadable = any(code.split(".")[0] in ("external_id", "email") for code in record.codes)
-    if record.external_id is None and record.match_email is None and not unreadable:
+    nobody = record.external_id is None or is_total(record.external_id)
+    if nobody and record.match_email is None and not unreadable:
         record.codes.append("identity.missing")
+
+
+def is_total(label: str) -> bool:
+    """Whether it is the label of a sum, as reports have them in their last line: `Total`, `Total: 24`."""
+    word, _, figure = label.lower().replace("\uff1a", ":").partition(":")
+    return " ".join(word.split()) in TOTALS and re.fullmatch(r"[0-9.,\s]*", figure) is not None
 
 
 def is_blocked_email(email: str) -> bool:
@@ -258,15 +284,51 @@ def plain_text(text: str) -> str | None:
     return clean or None
 
 
-def external_id(text: str) -> str:
+# The property Default_Ignorable_Code_Point, and the marks of interlinear annotation.
+UNSEEN = [
+    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+    (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+]  # fmt: skip
+
+
+def seen(text: str) -> str:
+    """What a person sees of it."""
+    return "".join(c for c in text if not any(first <= ord(c) <= last for first, last in UNSEEN)).strip(WHITE_SPACE)
+
+
+def bare_id(text: str) -> str:
+    """An id as it was before a spreadsheet guarded it."""
+    text = seen(text)
+    if text.startswith("'") and text[1:].strip(WHITE_SPACE) and not text[1:].strip(WHITE_SPACE).startswith("'"):
+        text = text[1:].strip(WHITE_SPACE)
+    if len(text) > 2 and text.startswith('="') and text.endswith('"'):
+        inner = text[2:-1].strip(WHITE_SPACE)
+        if '"' not in inner and not inner.startswith(("'", "=")):
+            text = inner
+    return text
+
+
+def is_rounded(text: str) -> bool:
+    """Whether a spreadsheet wrote it, and left out the last digits: 1.2E5, 1E+12."""
+    mantissa, mark, exponent = re.sub("[eE]", "E", text).partition("E")
+    fraction = re.fullmatch(r"[+-]?[0-9]+[.,][0-9]*", mantissa) and re.fullmatch(r"[+-]?[0-9]{1,3}", exponent)
+    whole = re.fullmatch(r"[+-]?[0-9]+", mantissa) and re.fullmatch(r"[+][0-9]{1,3}", exponent)
+    return bool(mark and (fraction or whole))
+
+
+def external_id(text: str) -> str | None:
+    text = bare_id(text)
     faults = []
+    if is_rounded(text):
+        faults.append("spreadsheet")
     if len(text) > 255:
         faults.append("too_long")
     if any(is_control(c) for c in text):
         faults.append("control")
     if faults:
         raise RuleError(*faults)
-    return text
+    return text or None
 
 
 def as_is(text: str) -> str:
@@ -280,15 +342,15 @@ LOCAL_PART = re.compile(rf'{ATOM}(?:\.{ATOM})*|"(?:[ !#-\[\]-~]|\\[ -~])*"')
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def email(text: str) -> str:
-    text = text.lower()
+def email(text: str) -> str | None:
+    text = seen(text).lower()
     if text in ABSENT_EMAIL_WORDS:
         return text
-    return mailbox(text)
+    return mailbox(text) if text else None
 
 
 def mailbox(text: str) -> str:
-    local, at, domain = text.lower().rpartition("@")
+    local, at, domain = seen(text).lower().rpartition("@")
     if not domain.isascii():
         try:
             domain = idna.encode(domain, uts46=True).decode("ascii")
@@ -407,9 +469,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def instant(text: str) -> datetime:
     text = text.upper()
-    if re.fullmatch("-?[0-9]{9,10}", text):
+    if re.fullmatch("[0-9]{10}|[0-9]{12}", text) and is_compact(text):
+        raise RuleError("ambiguous")
+    if re.fullmatch("-?[1-9][0-9]{8,9}", text):
         return in_range(1970, EPOCH + timedelta(seconds=int(text)))
-    if re.fullmatch("-?[0-9]{12,13}", text):
+    if re.fullmatch("-?[1-9][0-9]{11,12}", text):
         return in_range(1970, EPOCH + timedelta(milliseconds=int(text)))
     if re.fullmatch("[0-9]{8}", text):
         raise RuleError("ambiguous")
@@ -422,6 +486,12 @@ def instant(text: str) -> datetime:
         if first != second and first in range(1, 13) and second in range(1, 13):
             raise RuleError("ambiguous")
     raise RuleError("unreadable")
+
+
+def is_compact(digits: str) -> bool:
+    """Whether it could be year, month, day, hour and minute without separators."""
+    year, month, day, hour, minute = (int(digits[a:b] or 0) for a, b in ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12)))
+    return 1900 <= year < 2200 and 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60
 
 
 def from_parts(parts: dict[str, str]) -> datetime:
@@ -469,6 +539,7 @@ class PhoneRegion:
     calling_code: str
     trunk: str
     lengths: int  # bit n is set: n digits are possible
+    longest: int  # digits that a number has at most, but for rare ones
 
     def allows(self, national: str) -> bool:
         return bool(self.lengths >> len(national) & 1)
@@ -478,7 +549,7 @@ class PhoneRegion:
 def phone_regions() -> tuple[PhoneRegion, ...]:
     with (DATA / "phones.csv").open(newline="", encoding="utf-8") as lines:
         return tuple(
-            PhoneRegion(row["country"], row["calling_code"], row["trunk"], int(row["lengths"]))
+            PhoneRegion(row["country"], row["calling_code"], row["trunk"], int(row["lengths"]), int(row["longest"]))
             for row in csv.DictReader(lines)
         )
 
@@ -498,9 +569,15 @@ def e164(text: str, country_code: str | None) -> str | None:
         if region.country == country_code:
             # Without its trunk prefix where that leaves a possible number, else as a whole.
             whole = signs.replace("o", "0")
-            for national in (whole.removeprefix(region.trunk), whole):
-                if region.allows(national):
-                    return f"+{region.calling_code}{national}"
+            without = whole.removeprefix(region.trunk)
+            if without != whole and region.allows(without):
+                return f"+{region.calling_code}{without}"
+            too_long = len(whole) > region.longest or not region.allows(whole)
+            has_code = whole.startswith(region.calling_code) and region.allows(whole[len(region.calling_code) :])
+            if has_code and too_long and len(whole) <= E164_DIGITS:
+                return f"+{whole}"
+            if region.allows(whole):
+                return f"+{region.calling_code}{whole}"
     return None
 
 
@@ -545,13 +622,16 @@ def elements(text: str, *, number: Callable[[str], Any] | None = None) -> list[s
 
 
 def aliases(text: str) -> list[str] | None:
-    return without_repeats(elements(text, number=str))
+    parts = [bare_id(part) for part in elements(text, number=str)]
+    if any(map(is_rounded, parts)):
+        raise RuleError("spreadsheet")
+    return without_repeats(part for part in parts if part and part.lower() not in BLOCKED_IDS)
 
 
 def invoice_cc_emails(text: str) -> list[str] | None:
     parts = elements(text)
     try:
-        return without_repeats(mailbox(part) for part in parts)
+        return without_repeats(mailbox(part) for part in parts if seen(part))
     except RuleError:
         raise RuleError("syntax") from None
 
@@ -627,9 +707,23 @@ def identify(records: list[Record]) -> tuple[dict[str, dict[str, Any]], list[tup
             for external_id in ids:
                 newest(groups[id_key(external_id)]).warnings.append("email.shared")
 
+    alike: dict[str, list[str]] = defaultdict(list)
+    for external_id in by_id:
+        alike[folded(external_id)].append(external_id)
+    for ids in alike.values():
+        if len(ids) > 1:
+            for external_id in ids:
+                newest(groups[id_key(external_id)]).warnings.append("external_id.lookalike")
+
     customers = {key: customer(group) for key, group in groups.items()}
     merges = [merge for group in groups.values() for merge in merges_of(group)]
     return customers, merges
+
+
+def folded(external_id: str) -> str:
+    """What two ids have in common that a person may take for the same."""
+    once = unicodedata.normalize("NFKC", external_id).casefold()
+    return unicodedata.normalize("NFKC", once)
 
 
 def id_key(external_id: str) -> str:

@@ -84,7 +84,7 @@ def files_of_cases() -> list[list[int]]:
     for number, case in enumerate(FIELD_CASES):
         row = row_of(case, number)
         words = {name: oracle.trim(row.get(name)) for name in ("external_id", "email")}
-        keys = {f"{name} {word.lower()}" for name, word in words.items() if word}
+        keys = {f"{name} {oracle.folded(oracle.bare_id(word))}" for name, word in words.items() if word}
         taken = next((file for file in files if not file[0] & keys), None)
         if taken is None:
             files.append(taken := (set(), []))

@@ -194,7 +194,7 @@ def language_names() -> Iterator[tuple[str, str]]:
             yield from ((spelling.lower(), code) for spelling in respelled(name))
 
 
-def phone_rows() -> Iterator[tuple[str, int, str, int]]:
+def phone_rows() -> Iterator[tuple[str, int, str, int, int]]:
     for calling_code, regions in sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items()):
         # A region's lengths count only where its calling code's main region has them too: the package judges
         # likewise. Else Canada's 310-1234 would let any number without area code pass as a number under +1.
@@ -202,7 +202,15 @@ def phone_rows() -> Iterator[tuple[str, int, str, int]]:
         for region in regions:
             lengths = dialled & set(possible_lengths(calling_code, region))
             trunk = TRUNKS.get(region) or metadata(calling_code, region).national_prefix or ""
-            yield region, calling_code, trunk, sum(1 << length for length in lengths)
+            yield region, calling_code, trunk, sum(1 << length for length in lengths), longest_usual(region, lengths)
+
+
+def longest_usual(region: str, lengths: set[int]) -> int:
+    """Digits of the longer one of the package's examples, a mobile and a fixed line number."""
+    kinds = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE)
+    examples = [phonenumbers.example_number_for_type(region, kind) for kind in kinds]
+    found = [len(phonenumbers.national_significant_number(number)) for number in examples if number]
+    return max(found, default=max(lengths))
 
 
 def metadata(calling_code: int, region: str) -> phonenumbers.PhoneMetadata:
@@ -232,7 +240,7 @@ def main() -> None:
     write("currencies.csv", ("code",), [(code,) for code in sorted(currencies)])
     write("timezones.csv", ("spelling", "name"), one_code_each((zone.lower(), zone) for zone in zones))
     write("languages.csv", ("spelling", "code"), one_code_each(language_names()))
-    write("phones.csv", ("country", "calling_code", "trunk", "lengths"), sorted(phone_rows()))
+    write("phones.csv", ("country", "calling_code", "trunk", "lengths", "longest"), sorted(phone_rows()))
     for package in ("pycountry", "babel", "tzdata", "phonenumbers"):
         print(package, version(package))
     print("CLDR", get_cldr_version())

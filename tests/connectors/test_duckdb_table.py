@@ -591,6 +591,11 @@ def test_ids_that_one_column_holds_as_the_same_value_are_not_doubled(warehouse: 
     [
         ("DATE", "name", "Bob"),
         ("INTEGER", "zip_code", "AB 12"),
+        ("INTEGER", "zip_code", "01067"),
+        ("BIGINT", "tax_id", "007"),
+        ("BIGINT", "zip_code", "10.67"),
+        ("DOUBLE", "zip_code", "01067"),
+        ("DECIMAL(9,2)", "zip_code", "00120"),
         ("ENUM ('active')", "status", "trial"),
         ("JSON", "name", "Bob"),
         ("TINYINT", "net_terms", "300"),
@@ -1099,3 +1104,40 @@ def test_big_tables_are_compared_in_little_memory(warehouse: Warehouse) -> None:
 
     report = warehouse.load(warehouse.folder / "big.parquet", memory="64MB")
     assert fates(report) == {"unchanged": 200_000}
+
+
+@pytest.mark.parametrize("field", ["zip_code", "phone"])
+def test_what_a_column_of_numbers_keeps_is_written(warehouse: Warehouse, field: str) -> None:
+    warehouse.do(f"CREATE TABLE customers (external_id VARCHAR, {field} BIGINT)")
+
+    for fate in ("created", "unchanged"):
+        assert fates(warehouse.load([{**ANN, field: "+4930901820" if field == "phone" else "10670"}])) == {fate: 1}
+
+
+NO_NUMBERS = (
+    "SELECT * FROM (VALUES (1, 'nan'::FLOAT8), (2, 'infinity'::FLOAT8), (3, '-infinity'::FLOAT8), (4, 42.0)) v(n, x)"
+)
+
+
+def test_no_text_is_made_of_nan_and_infinity(warehouse: Warehouse) -> None:
+    warehouse.do(
+        f"CREATE TABLE people AS SELECT x AS id, 'a' || n || '@b.co' AS email, 'Ann' AS name, x AS city, x FROM ({NO_NUMBERS})"
+    )
+    report = warehouse.load(warehouse.address("people"))
+
+    assert fates(report) == {"created": 4}
+    assert report.warnings_by_code == {"external_id.blocked": 3}
+    found = warehouse.rows("SELECT external_id, city, metadata->>'x' AS x FROM customers ORDER BY email")
+    assert [tuple(row.values()) for row in found] == [
+        (None, None, None),
+        (None, None, "Infinity"),
+        (None, None, "-Infinity"),
+        ("42", "42", "42.0"),
+    ]
+
+
+def test_a_float_that_may_be_several_ids_is_rejected(warehouse: Warehouse) -> None:
+    warehouse.do("CREATE TABLE people AS SELECT 9007199254740993::FLOAT8 AS id, 'a@b.co' AS email, 'Ann' AS name")
+    report = warehouse.load(warehouse.address("people"), allow_empty=True)
+
+    assert report.rejects_by_code == {"external_id.spreadsheet": 1}

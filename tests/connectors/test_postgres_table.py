@@ -488,6 +488,9 @@ FITS: tuple[tuple[str, str, str, str | None, Any, str], ...] = (
     ("", "zip_code varchar(5)", "00120", "001201", "00120", "character varying(5)"),
     ("", "zip_code char(5)", "001", "001201", "001  ", "character(5)"),
     ("", "zip_code int", "120", "AB 12", 120, "integer"),
+    ("", "zip_code bigint", "10670", "01067", 10670, "bigint"),
+    ("", "zip_code numeric(9)", "120", "00120", 120, "numeric(9,0)"),
+    ("", "zip_code float8", "120", "00120", 120, "double precision"),
     ("", "net_terms smallint", "30", None, 30, ""),
     ("", "net_terms numeric(2)", "30", "300", 30, "numeric(2,0)"),
     ("", "created_at date", "2024-02-29T23:00:00Z", None, date(2024, 2, 29), ""),
@@ -930,6 +933,25 @@ def test_columns_of_all_types_are_read(each: PostgresWarehouse) -> None:
     assert row["updated_at"] == datetime(2024, 1, 2, 1, 4, 5, 678901, UTC)
     for piece in ('"b": 1', '"dec":"1.50"', '"span":"P1D"', '"ip":"10.0.0.1/32"', '"r":"[1,5)"', '"numbers":"[1,2]"'):
         assert piece.replace(" ", "") in row["metadata"].replace(" ", "")
+
+
+def test_no_text_is_made_of_nan_and_infinity(each: PostgresWarehouse) -> None:
+    each.do(
+        "CREATE TABLE people AS SELECT x AS id, 'a' || n || '@b.co' AS email, 'Ann'::text AS name, x AS city, x, "
+        "ARRAY[x] AS xs FROM (VALUES (1, 'nan'::float8), (2, 'infinity'), (3, '-infinity'), (4, 42.0)) v(n, x)"
+    )
+    target = Warehouse(each.folder)
+    report = target.load(each.address("people"))
+
+    assert fates(report) == {"created": 4}
+    assert report.warnings_by_code == {"external_id.blocked": 3}
+    found = target.rows("SELECT external_id, city, metadata->>'x' AS x FROM customers ORDER BY email")
+    assert [tuple(row.values()) for row in found] == [
+        (None, None, None),
+        (None, None, "Infinity"),
+        (None, None, "-Infinity"),
+        ("42", "42", "42.0"),
+    ]
 
 
 @pytest.mark.parametrize(

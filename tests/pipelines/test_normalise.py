@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from datetime import UTC, datetime, time
 
+import oracle
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -133,6 +135,72 @@ def test_forms_that_the_run_names_are_read(value, form, expected):
     assert read[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "form", "hour"),
+    [
+        ("2024/01/02 03:04 PST", "%Y/%m/%d %H:%M %Z", 11),
+        ("2024/01/02 03:04 pdt", "%Y/%m/%d %H:%M %Z", 10),
+        ("2024/01/02 03:04 CET", "%Y/%m/%d %H:%M %Z", 2),
+        ("2024/01/02 03:04 UTC", "%Y/%m/%d %H:%M %Z", 3),
+        ("2024/01/02 03:04 -0800", "%Y/%m/%d %H:%M %Z", 11),
+        ("2024/01/02 03:04 -0800", "%Y/%m/%d %H:%M %z", 11),
+        ("2024/01/02 03:04 -08:00", "%Y/%m/%d %H:%M %z", 11),
+        ("2024/01/02 03:04 -08", "%Y/%m/%d %H:%M %z", 11),
+        ("2024/01/02 03:04 Z", "%Y/%m/%d %H:%M %z", 3),
+        ("20240102T0304Z", "%Y%m%dT%H%MZ", 3),
+        ("Jan 2, 2024 3:04 AM EST", "%b %d, %Y %I:%M %p %Z", 8),
+        ("Tue Jan 02 2024 03:04:00 GMT-0800", "%a %b %d %Y %H:%M:%S GMT%z", 11),
+        ("2024/01/02 03:04 IST", "%Y/%m/%d %H:%M %Z", None),
+        ("2024/01/02 03:04 CST", "%Y/%m/%d %H:%M %Z", None),
+        ("2024/01/02 03:04 XYZ", "%Y/%m/%d %H:%M %Z", None),
+        ("2024/01/02 03:04", "%Y/%m/%d %H:%M %Z", None),
+    ],
+)
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+def test_a_zone_in_the_text_counts(value, form, hour, zone):
+    read, faults = instants([value], timezone=zone, date_formats=(form,))
+    assert read[0] == (None if hour is None else datetime(2024, 1, 2, hour, 4, tzinfo=UTC))
+    assert faults["code"].to_list() == (["created_at.unreadable"] if hour is None else [])
+
+
+def test_what_two_named_forms_read_differently_is_ambiguous():
+    values = ["03/04/2024", "04/04/2024", "25/04/2024", "04/25/2024", "2024-04-03", "99/99/2024", None]
+    forms = ("%d/%m/%Y", "%m/%d/%Y")
+    days = [None, *(datetime(2024, 4, day, tzinfo=UTC) for day in (4, 25, 25, 3)), None, None]
+    for order in (forms, forms[::-1]):
+        read, faults = instants(values, date_formats=order)
+        assert read.to_list() == days
+        assert faults.select("at", "code").rows() == [(0, "created_at.ambiguous"), (5, "created_at.unreadable")]
+
+
+def test_a_named_form_says_what_digits_are():
+    for value in ("199912312359", "2024013112"):
+        assert instants([value])[1]["code"].to_list() == ["created_at.ambiguous"]
+    assert instants(["199912312359"], date_formats=("%Y%m%d%H%M",))[0][0] == datetime(1999, 12, 31, 23, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("form", "good"),
+    [
+        *(
+            (form, True)
+            for form in ("%d/%m/%Y", "%Y%m%d", "%d de %B de %Y", "%s", "%Y-%j", "%c", "%+", "%Y-%m-%dT%H:%M%#z")
+        ),
+        *(
+            (form, False)
+            for form in ("", "DD/MM/YYYY", "%", "%Q", "%d/%m", "%H:%M", "%d/%m/%Y at %H", "%m/%d/%Y %I:%M")
+        ),
+    ],
+)
+def test_a_form_must_read_dates(form, good):
+    assert normalise.is_form(form) == good
+
+
+def test_a_form_in_small_letters_reads_them():
+    read, _ = instants(["3 de march de 2024"], date_formats=("%d de %B de %Y",))
+    assert read[0] == datetime(2024, 3, 3, tzinfo=UTC)
+
+
 def test_each_row_of_a_mixed_column_keeps_its_place():
     values = [
         "2024-01-01",
@@ -205,6 +273,112 @@ def test_columns_that_have_their_type_are_taken_as_they_are():
     assert filled.records["created_at"].to_list()[2] == datetime(2020, 1, 1, tzinfo=UTC)
 
 
+FLOATS = [42.0, math.nan, math.inf, -math.inf, 2.0**53, 1e300, 0.5, None]
+
+
+def test_floats_are_ids_where_they_are_whole_and_exact():
+    wire = pl.DataFrame({"id": FLOATS, "email": [None, *["a@b.co"] * 7], "name": ["x"] * 8})
+    done = normalise.customers(
+        wire, ColumnMap({"id": "external_id", "email": "email", "name": "name"}, (), {}), Spelling()
+    )
+
+    assert done.records["external_id"].to_list()[:4] == ["42", None, None, None]
+    assert done.records["external_id"].to_list()[6:] == ["0.5", None]
+    assert done.warnings.select("at", "code").rows() == [(at, "external_id.blocked") for at in (1, 2, 3)]
+    assert done.unreadable.select("at", "code").rows() == [(at, "external_id.spreadsheet") for at in (4, 5)]
+
+
+def test_a_float_of_half_the_size_is_exact_up_to_16_million():
+    wire = pl.DataFrame({"id": pl.Series([16777215.0, 16777216.0], dtype=pl.Float32)})
+    done = normalise.customers(wire, ColumnMap({"id": "external_id"}, (), {}), Spelling())
+    assert done.unreadable.select("at", "code", "value").rows() == [(1, "external_id.spreadsheet", "16777216")]
+
+
+@pytest.mark.parametrize("field", ["email", "name", "city", "zip_code", "phone", "country", "tax_id", "provider_id"])
+def test_no_text_is_made_of_what_is_no_number(field):
+    wire = pl.DataFrame({"id": ["1"] * 3, "x": [math.nan, math.inf, -math.inf]})
+    done = normalise.customers(wire, ColumnMap({"id": "external_id", "x": field}, (), {}), Spelling())
+    assert done.records[field].to_list() == [None] * 3
+
+
+def test_infinity_is_no_number_of_days_and_no_instant():
+    wire = pl.DataFrame({"id": ["1", "2"], "days": [math.nan, math.inf], "at": [math.nan, -math.inf]})
+    fields = {"id": "external_id", "days": "net_terms", "at": "created_at"}
+    done = normalise.customers(wire, ColumnMap(fields, (), {}), Spelling())
+    assert done.unreadable.select("at", "code").rows() == [(1, "created_at.unreadable"), (1, "net_terms.unreadable")]
+
+
+def test_infinity_is_kept_in_metadata_as_text():
+    wire = pl.DataFrame(
+        {
+            "id": ["1", "2", "3", "4"],
+            "x": [1.5, math.inf, -math.inf, math.nan],
+            "y": [[1.0, math.inf], None, [math.nan], []],
+            "z": [{"a": {"b": -math.inf}}, {"a": {"b": 1.0}}, None, None],
+        }
+    )
+    done = normalise.customers(wire, ColumnMap({"id": "external_id"}, ("x", "y", "z"), {}), Spelling())
+
+    def strict(word):
+        raise ValueError(word)
+
+    assert [json.loads(value, parse_constant=strict) for value in done.records["metadata"]] == [
+        {"x": 1.5, "y": [1.0, "Infinity"], "z": {"a": {"b": "-Infinity"}}},
+        {"x": "Infinity", "z": {"a": {"b": 1.0}}},
+        {"x": "-Infinity", "y": [None]},
+        {"y": []},
+    ]
+
+
+# Ids ------------------------------------------------------------------------------------------------------------------
+
+
+ODD = st.one_of(
+    st.text(alphabet="'=\"-+@0aE.,\u200b\ufeff \u00a0#N/", max_size=8),
+    st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=6),
+)
+
+
+@given(st.lists(ODD, min_size=1, max_size=5))
+@settings(max_examples=400, deadline=None)
+def test_ids_are_as_the_oracle_has_them_and_stay_so(values):
+    ids, blocked, rounded = normalise.external_id(pl.Series(values, dtype=pl.String), frozenset())
+    bare = [oracle.bare_id(value) or None for value in values]
+    assert ids.to_list() == [None if value and value.lower() in oracle.BLOCKED_IDS else value for value in bare]
+    assert blocked.to_list() == [bool(value and value.lower() in oracle.BLOCKED_IDS) for value in bare]
+    assert rounded.to_list() == [bool(value and oracle.is_rounded(value)) for value in bare]
+    assert normalise.external_id(ids, frozenset())[0].to_list() == ids.to_list()
+
+
+def test_what_is_invisible_is_what_unicode_says():
+    unseen = {chr(code) for first, last in oracle.UNSEEN for code in range(first, last + 1)}
+    every = pl.Series([chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000])
+    left = pl.select(pl.concat_str(pl.lit("a"), every, pl.lit("b"))).to_series()
+    ids, _, _ = normalise.external_id(left, frozenset())
+    assert set(every.filter(ids == "ab")) == unseen
+    # All formatting marks but a few that are seen, as a sign over a number or a letter of old scripts.
+    formatting = {c for c in every if unicodedata.category(c) == "Cf"}
+    assert {f"{ord(c):X}"[:-1] for c in formatting - unseen} <= {
+        "60",
+        "6D",
+        "70",
+        "89",
+        "8E",
+        "110B",
+        "110C",
+        "1343",
+        "1344",
+    }
+
+
+def test_words_of_the_user_s_own_are_no_ids_either():
+    ids, blocked, _ = normalise.external_id(
+        pl.Series(["Walk-In", "\u00dcNBEKANNT", "7"]), frozenset({"walk-in", "\u00fcnbekannt"})
+    )
+    assert ids.to_list() == [None, None, "7"]
+    assert blocked.to_list() == [True, True, False]
+
+
 # Phones against the reference -----------------------------------------------------------------------------------------
 
 
@@ -223,6 +397,24 @@ def test_phones_agree_with_libphonenumber_on_its_own_examples():
     harmful = wrong.filter(pl.col("read") != pl.col("given"))
     assert harmful.height <= 2, harmful.rows()
     assert wrong.height <= 0.03 * frame.height
+
+
+def test_a_number_with_its_calling_code_is_not_given_it_twice():
+    phonenumbers = pytest.importorskip("phonenumbers")
+    rows = []
+    for region in phonenumbers.SUPPORTED_REGIONS:
+        for kind in (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE):
+            if number := phonenumbers.example_number_for_type(region, kind):
+                e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+                national = phonenumbers.national_significant_number(number)
+                rows += [(region, e164.removeprefix("+"), e164), (region, national, e164)]
+    frame = pl.DataFrame(rows, ["country", "given", "e164"], orient="row")
+    read, _ = normalise.phone(frame["given"], frame["country"])
+    wrong = frame.with_columns(read=read).filter(pl.col("read") != pl.col("e164"))
+    # A short number with the code is as long as a mobile number without it: 49 30 123456 and 0493 0123456.
+    assert wrong.height <= 5, wrong.rows()
+    # What begins like the calling code by chance is a national number.
+    assert wrong.filter(pl.col("e164").str.len_bytes() > pl.col("given").str.len_bytes() + 1).is_empty(), wrong.rows()
 
 
 # Metadata -------------------------------------------------------------------------------------------------------------

@@ -584,3 +584,44 @@ def test_files_may_differ_in_the_order_of_their_columns(warehouse: Warehouse) ->
 
     assert fates(warehouse.load(warehouse.folder / "in")) == {"created": 2}
     assert warehouse.column("external_id || email || name") == ["1ann@acme.comAnn", "2bob@acme.comBob"]
+
+
+# Spellings -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["DD/MM/YYYY", "%d/%m", "%Q"])
+def test_a_form_that_reads_no_date_is_refused_before_anything_is_opened(warehouse: Warehouse, form: str) -> None:
+    with pytest.raises(ConfigError, match="--date-format .*: no date can be read by it"):
+        warehouse.load([ANN], date_format=(form,))
+    assert not warehouse.file.exists()
+    assert not (warehouse.folder / "state").exists()
+
+
+def test_a_line_of_totals_is_no_customer_and_says_so(warehouse: Warehouse) -> None:
+    report = warehouse.load([ANN, {"external_id": "Total", "name": "2"}])
+
+    assert fates(report) == {"created": 1, "rejected": 1}
+    assert rejects(report)[0]["_reasons"].endswith('a line of totals is none (found "Total")')
+
+
+def test_ids_that_look_alike_are_listed(warehouse: Warehouse) -> None:
+    report = warehouse.load([{**ANN, "external_id": "abc"}, {**BOB, "external_id": "ABC"}, CY])
+
+    assert fates(report) == {"created": 3}
+    warned = pl.read_parquet(report.files["warnings"]).sort("line")
+    assert warned.select("line", "code", "value").rows() == [
+        (2, "external_id.lookalike", "abc"),
+        (3, "external_id.lookalike", "ABC"),
+    ]
+    assert report.warnings_by_code == {"external_id.lookalike": 2}
+
+
+def test_numbers_of_parquet_that_are_none_make_no_texts(warehouse: Warehouse) -> None:
+    nan, inf = float("nan"), float("inf")
+    frame = pl.DataFrame({"id": [nan, inf, 7.0], "email": ["a@b.co", "c@b.co", "d@b.co"], "name": ["x"] * 3})
+    frame.with_columns(city=pl.col("id"), score=pl.col("id")).write_parquet(warehouse.folder / "in.parquet")
+    report = warehouse.load(warehouse.folder / "in.parquet")
+
+    assert report.warnings_by_code == {"external_id.blocked": 2}
+    found = warehouse.rows("SELECT external_id, city, metadata->>'score' AS score FROM customers ORDER BY email")
+    assert [tuple(row.values()) for row in found] == [(None, None, None), (None, None, "Infinity"), ("7", "7", "7.0")]

@@ -26,7 +26,10 @@ def digits(lengths: int) -> set[int]:
         (codes.languages, {"spelling": pl.String, "code": pl.String}),
         (
             codes.phone_regions,
-            {"country": pl.String, "calling_code": pl.String, "trunk": pl.String, "lengths": pl.UInt32},
+            {
+                **{"country": pl.String, "calling_code": pl.String, "trunk": pl.String},
+                **{"lengths": pl.UInt32, "longest": pl.Int64},
+            },
         ),
         (codes.phone_prefixes, {"prefix": pl.String, "calling_code": pl.String, "lengths": pl.UInt32}),
     ],
@@ -252,3 +255,7 @@ def test_phone_regions_are_those_of_the_phonenumbers_package():
         assert row["calling_code"] == str(metadata.country_code)
         assert digits(row["lengths"]) == set(metadata.general_desc.possible_length) - unlike
         assert row["trunk"] == {"BY": "80"}.get(region, metadata.national_prefix or "")
+        kinds = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE)
+        examples = [phonenumbers.example_number_for_type(region, kind) for kind in kinds]
+        found = [len(phonenumbers.national_significant_number(number)) for number in examples if number]
+        assert row["longest"] == max(found)
