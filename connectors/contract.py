@@ -31,6 +31,8 @@ class Layout:
     columns: tuple[str, ...]
     notes: tuple[str, ...] = ()
     """What was found out and not told, for people: `Windows-1252, delimiter ;`."""
+    repeats: Mapping[str, str] = field(default_factory=dict)
+    """Columns whose name the source has more than once: the name made for the copy → the name that was repeated."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import codecs
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,7 @@ class Dialect:
     columns: tuple[str, ...]
     header: bool
     notes: tuple[str, ...]
+    repeats: Mapping[str, str] = field(default_factory=dict)
 
 
 # Finding out -----------------------------------------------------------------------------------------------------
@@ -181,17 +182,22 @@ def _looks_like_header(values: list[str]) -> bool:
     return any(stripped) and not any(_DATA.fullmatch(value) for value in stripped)
 
 
-def _column_names(values: list[str]) -> tuple[str, ...]:
-    """Header names, each once: a blank one is `column_<n>`, a repeated one gets `_2`."""
+def _column_names(values: list[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Header names, each once: a blank one is `column_<n>`, a repeated one gets `_2`. Beside them the names made for
+    repeated ones → what was repeated.
+    """
     names: list[str] = []
+    repeats = {}
     for number, value in enumerate(values, 1):
         name = value.strip() or f"column_{number}"
         copies = 2
         unique = name
         while unique in names:
             unique, copies = f"{name}_{copies}", copies + 1
+        if unique != name:
+            repeats[unique] = name
         names.append(unique)
-    return tuple(names)
+    return tuple(names), repeats
 
 
 _OTHER_FILES = {
@@ -226,7 +232,7 @@ def _sniff(name: str, head: bytes, options: CsvOptions) -> Dialect:
     first = next((m[1] for m in grammar.record.finditer(sample) if m[1].strip(b"\r")), b"")
     values = grammar.values(first) if first else []
     header = _looks_like_header(values) if options.header is None else options.header
-    columns = _column_names(values if header else [""] * len(values))
+    columns, repeats = _column_names(values if header else [""] * len(values))
     notes = []
     if not options.encoding and encoding not in ("utf-8", "utf-8-sig"):
         notes.append(f"encoding {'Windows-1252' if encoding == 'cp1252' else encoding.upper()}")
@@ -234,7 +240,7 @@ def _sniff(name: str, head: bytes, options: CsvOptions) -> Dialect:
         notes.append("delimiter " + ("tab" if delimiter == b"\t" else delimiter.decode()))
     if options.header is None and not header and values:
         notes.append("no header line")
-    return Dialect(encoding, grammar, columns, header, tuple(notes))
+    return Dialect(encoding, grammar, columns, header, tuple(notes), repeats)
 
 
 # Bytes → lines → records -----------------------------------------------------------------------------------------
@@ -611,7 +617,7 @@ class CsvSource:
     def layouts(self) -> list[Layout]:
         """Header names, or column_1, column_2, … where there is no header."""
         return [
-            Layout(file.name, dialect.columns, dialect.notes)
+            Layout(file.name, dialect.columns, dialect.notes, dialect.repeats)
             for file, dialect in zip(self._files, self._dialects, strict=True)
         ]
 

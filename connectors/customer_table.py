@@ -14,7 +14,7 @@ SQL in this room is for the DuckDB that compares (`connectors/classify.py`), whi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -264,9 +264,15 @@ class Target:
 
 def recognised(columns: Sequence[str]) -> dict[str, str]:
     """Field → column, by name; where two would fit, neither is taken. `customer_key` is the key."""
-    fitting = names.match([column for column in columns if column != KEY])
-    found = {field: among[0] for field, among in fitting.items() if len(among) == 1}
+    found = {field: among[0] for field, among in _fitting(columns).items() if len(among) == 1}
     return found | ({KEY: KEY} if KEY in columns else {})
+
+
+def _fitting(columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Field → the columns that could hold it: that of its very name, else all that fit."""
+    fits = names.match([column for column in columns if column != KEY], {})
+    own = {name: [one for one in fit.columns if names.fold(one) == names.fold(name)] for name, fit in fits.items()}
+    return {name: tuple(own[name]) or fit.columns for name, fit in fits.items()}
 
 
 def lacking(columns: Sequence[str], load: Load) -> list[str]:
@@ -278,7 +284,7 @@ def lacking(columns: Sequence[str], load: Load) -> list[str]:
 
 def understood(where: str, columns: Mapping[str, Column], unique: tuple[str, ...]) -> Target:
     """What an existing table is to us. Raises ConfigError, in words, where it cannot hold customers."""
-    fitting = names.match([name for name in columns if name != KEY])
+    fitting = _fitting(columns)
     unclear = [field for field in ("external_id", "email") if len(fitting.get(field, ())) > 1]
     if unclear and KEY not in columns:
         raise ConfigError(

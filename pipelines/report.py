@@ -17,10 +17,12 @@ Status = Literal["done", "done_with_rejects", "partly_done", "stopped", "failed"
 class Counts:
     """The ledger: every record and every broken line has one fate. `deleted` and `warnings` stand beside it.
 
-    `stale` moved at the provider after the plan, of `unknown` nobody knows what became, `left` are still to be done.
+    `skipped` were left out by a filter. `stale` moved at the provider after the plan, of `unknown` nobody knows what
+    became, `left` are still to be done.
     """
 
     read: int = 0
+    skipped: int = 0
     rejected: int = 0
     merged: int = 0
     created: int = 0
@@ -35,7 +37,7 @@ class Counts:
 
     def balance(self) -> int:
         """Records read minus the fates known; 0 where nothing was lost or doubled."""
-        fates = (self.rejected, self.merged, self.created, self.updated, self.unchanged, self.refused)
+        fates = (self.skipped, self.rejected, self.merged, self.created, self.updated, self.unchanged, self.refused)
         return self.read - sum(fates) - self.stale - self.unknown - self.left
 
 
@@ -43,8 +45,8 @@ class Counts:
 class Report:
     """A run's report, as `--json` prints it and `report.json` keeps it.
 
-    `seconds` has `total` and one entry a step; `examples` is code → where its first record stands; `files` is name →
-    path.
+    `columns` is column → its field, or its fields; `seconds` has `total` and one entry a step; `examples` is code →
+    where its first record stands; `files` is name → path.
     """
 
     run_id: str
@@ -60,7 +62,7 @@ class Report:
     refused_by_reason: Mapping[str, int] = field(default_factory=dict)
     merges_by_rule: Mapping[str, int] = field(default_factory=lambda: {"external_id": 0, "email": 0})
     changed_fields: Mapping[str, int] = field(default_factory=dict)
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str | list[str]] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -33,11 +33,12 @@ from connectors import registry
 from connectors.contract import Layout, Load, Outcomes, Part, Plan, Source, Survivors, Table
 from connectors.csv_file import CsvOptions
 from connectors.errors import ConfigError, GateClosed, Interfered, Interrupted, TranshipError, shown
-from pipelines import identify, inspection, mapping, normalise, report, stage, validate
+from pipelines import identify, inspection, mapping, normalise, report, rivals, selection, stage, validate
 from pipelines import verify as verification
 from pipelines.inspection import Inspection
 from pipelines.mapping import ColumnMap
 from pipelines.report import Counts, Report
+from pipelines.selection import Condition
 from pipelines.settings import Reading, Settings, a_second, limit, load, seconds
 from pipelines.stage import (
     APPLY_STEP,
@@ -95,6 +96,7 @@ class _Tally:
     """What is known so far, across steps."""
 
     read: int = 0
+    skipped: int = 0
     staged: int = 0
     rejected: int = 0
     by_code: Counter[str] = field(default_factory=Counter)
@@ -104,6 +106,7 @@ class _Tally:
     def add(self, counts: BatchCounts) -> None:
         """One batch more."""
         self.read += counts.read
+        self.skipped += counts.skipped
         self.staged += counts.staged
         self.rejected += counts.rejected
         self.by_code.update(counts.by_code)
@@ -127,6 +130,7 @@ def run(
         try:
             layouts = source.layouts()
             columns = mapping.propose(layouts, settings.columns, settings.defaults, settings.extra)
+            where = _where(settings, layouts)
             work = _work(settings, source)
             continued = None if out else _continued(settings, work)
             directory = continued or RunDirectory.create(
@@ -134,15 +138,16 @@ def run(
                 {
                     "settings": _public(settings),
                     "work": work,
-                    "reading": _reading(settings, columns),
+                    "reading": _reading(settings, columns, where),
                     "source": source.fingerprint(),
-                    "columns": dict(columns.fields),
+                    "columns": columns.by_column,
                 },
                 now or datetime.now(UTC),
                 out,
             )
             notes = [f"{layout.name}: {note}" for layout in layouts for note in layout.notes]
-            return _Run(settings, directory, observer, notes).go(source, columns, _wire(layouts), table)
+            notes += columns.notes
+            return _Run(settings, directory, observer, notes, where).go(source, columns, _wire(layouts), table)
         finally:
             source.close()
     finally:
@@ -267,9 +272,12 @@ def _read_on(settings: Settings, directory: RunDirectory, observer: Observer, ta
                 f"{directory.run_id}: read from another place than {shown(settings.source)} is now. "
                 "Set the environment as it was, or begin a new run."
             )
-        directory.manifest["reading"] = _reading(settings, columns)
+        where = _where(settings, layouts)
+        directory.manifest["reading"] = _reading(settings, columns, where)
         directory.begin_stage_again()
-        return _Run(settings, directory, observer, []).go(source, columns, _wire(layouts), table)
+        return _Run(settings, directory, observer, list(columns.notes), where).go(
+            source, columns, _wire(layouts), table
+        )
     finally:
         source.close()
 
@@ -288,9 +296,17 @@ def _wire(layouts: Sequence[Layout]) -> list[str]:
     return list(dict.fromkeys(column for layout in layouts for column in layout.columns))
 
 
+def _where(settings: Reading, layouts: Sequence[Layout]) -> Condition | None:
+    return selection.condition(settings.where, layouts) if settings.where else None
+
+
 def _columns_of(directory: RunDirectory) -> ColumnMap | None:
     facts = directory.done(STAGE_STEP)
-    return None if facts is None else ColumnMap(facts["fields"], tuple(facts["extra"]), facts["defaults"])
+    if facts is None:
+        return None
+    # Earlier runs have column → field there.
+    fields = facts["mapped"] if "mapped" in facts else {name: column for column, name in facts["fields"].items()}
+    return ColumnMap(fields, tuple(facts["extra"]), facts["defaults"])
 
 
 def _open_source(settings: Reading) -> Source:
@@ -322,7 +338,7 @@ def _work(settings: Settings, source: Source) -> str:
     return hashlib.sha256(json.dumps([said, prints], sort_keys=True).encode()).hexdigest()
 
 
-def _reading(settings: Settings, columns: ColumnMap) -> str:
+def _reading(settings: Settings, columns: ColumnMap, where: Condition | None) -> str:
     """All that decides what records become, but for the records: two runs in which it is equal read alike."""
     here = Path(__file__).parent.parent
     program = [
@@ -332,9 +348,13 @@ def _reading(settings: Settings, columns: ColumnMap) -> str:
         if file.suffix in (".py", ".csv")
     ]
     said = settings.model_dump(mode="json", include={"timezone", "date_format", "blocked"})
-    mapped = [list(columns.fields.items()), columns.extra, list(columns.defaults.items())]
+    mapped = [
+        *(list(part.items()) for part in (columns.fields, columns.defaults, columns.rivals, columns.others)),
+        columns.extra,
+    ]
     libraries = [metadata.version(name) for name in ("polars", "pyarrow", "duckdb", "pandera", "idna", "tzdata")]
-    return hashlib.sha256(json.dumps([program, libraries, said, mapped]).encode()).hexdigest()
+    asked = where.meaning if where else None
+    return hashlib.sha256(json.dumps([program, libraries, said, mapped, asked]).encode()).hexdigest()
 
 
 def _continues(settings: Reading) -> bool:
@@ -367,8 +387,16 @@ def _continued(settings: Settings, work: str) -> RunDirectory | None:
 class _Run:
     """One run, from its directory to its report."""
 
-    def __init__(self, settings: Settings, directory: RunDirectory, observer: Observer, notes: list[str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        directory: RunDirectory,
+        observer: Observer,
+        notes: list[str],
+        where: Condition | None = None,
+    ) -> None:
         self._settings = settings
+        self._where = where
         self._directory = directory
         self._observer = observer
         self._notes = notes
@@ -447,6 +475,7 @@ class _Run:
         if done is not None:
             self._tally = _Tally(
                 done["read"],
+                done.get("skipped", 0),
                 done["staged"],
                 done["rejected"],
                 Counter(done["by_code"]),
@@ -474,6 +503,7 @@ class _Run:
         known = sum(part.read for number, part in enumerate(parts) if part is earlier.parts.get(number))
         if known:
             self._tell([f"{known:,} records are as run {earlier.run_id} has read them"])
+        rivals.must_not_hide(((part.source, part.filled) for part in parts), columns)
         # Arrow keeps what it has read with; identity needs the room.
         pa.default_memory_pool().release_unused()
         tally = self._tally
@@ -482,11 +512,11 @@ class _Run:
         self._directory.finish(
             STAGE_STEP,
             {
-                **{"read": tally.read, "staged": tally.staged, "rejected": tally.rejected},
+                **{"read": tally.read, "skipped": tally.skipped, "staged": tally.staged, "rejected": tally.rejected},
                 # Copies: later steps add to the tally, and to these again when the run is continued.
                 **{"by_code": dict(tally.by_code), "warnings": dict(tally.warnings), "first": dict(tally.first)},
                 **{
-                    "fields": dict(columns.fields),
+                    "mapped": dict(columns.fields),
                     "extra": columns.extra,
                     "defaults": dict(columns.defaults),
                 },
@@ -521,14 +551,16 @@ class _Run:
         known = self._directory.adopt(number, digest, earlier)
         if known is not None:
             return known
-        batch = part.read()
+        batch, skipped = part.read(), 0
+        if self._where is not None:
+            batch, left = selection.split(batch, self._where)
+            skipped = left.records.height
         if batch.records.is_empty():
-            return self._directory.add(number, batch, None, faults.no_reasons(), digest)
-        batch_columns = (
-            columns if set(columns.fields) <= set(batch.records.columns) else _present(columns, batch.records)
-        )
-        normalised = normalise.customers(batch.records, batch_columns, spelling)
-        return self._directory.add(number, batch, normalised, validate.faults(normalised), digest)
+            return self._directory.add(number, batch, None, faults.no_reasons(), digest, skipped=skipped)
+        rivals.must_agree(batch, columns)
+        normalised = normalise.customers(batch.records, columns.within(batch.records.columns), spelling)
+        filled = rivals.filled(batch, columns, normalised.records)
+        return self._directory.add(number, batch, normalised, validate.faults(normalised), digest, filled, skipped)
 
     def _identify(self, columns: ColumnMap) -> Load:
         with self._timed("identify", None):
@@ -765,7 +797,7 @@ class _Run:
             refused_by_reason=self._outcomes.reasons if self._outcomes else _refused(self._plan),
             merges_by_rule=self._merges,
             changed_fields=dict(self._plan.changed_fields) if self._plan else {},
-            columns=dict(self._columns.fields) if self._columns else {},
+            columns=self._columns.by_column if self._columns else {},
             examples={code: f"{place[0]}, line {place[1]}" for code, place in tally.first.items()},
             notes=tuple(self._notes),
             seconds={"total": round(time.perf_counter() - started, 3), **self._seconds},
@@ -785,6 +817,7 @@ class _Run:
         planned = Counter(self._outcomes.counts if self._outcomes else self._plan.counts if self._plan else {})
         return Counts(
             read=self._tally.read,
+            skipped=self._tally.skipped,
             rejected=self._tally.rejected + planned["ambiguous"],
             merged=sum(self._merges.values()),
             created=planned["create"],
@@ -853,12 +886,6 @@ def _facts_of(outcomes: Outcomes) -> dict[str, Any]:
 def _outcomes_of(facts: Mapping[str, Any]) -> Outcomes:
     files = {name: Path(path) for name, path in facts["files"].items()}
     return Outcomes(facts["counts"], facts["reasons"], files, tuple(facts["notes"]))
-
-
-def _present(columns: ColumnMap, records: pl.DataFrame) -> ColumnMap:
-    """The map for a batch of a file without a header of its own (an empty file has no columns)."""
-    fields = {column: name for column, name in columns.fields.items() if column in records.columns}
-    return dataclasses.replace(columns, fields=fields)
 
 
 def _refused(plan: Plan | None) -> dict[str, int]:

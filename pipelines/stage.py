@@ -203,11 +203,19 @@ class RunDirectory:
     # Batches -----------------------------------------------------------------------------------------------------
 
     def add(
-        self, number: int, batch: Batch, good: Normalised | None, reasons: pl.DataFrame, digest: str
+        self,
+        number: int,
+        batch: Batch,
+        good: Normalised | None,
+        reasons: pl.DataFrame,
+        digest: str,
+        filled: Sequence[str] = (),
+        skipped: int = 0,
     ) -> BatchCounts:
         """Put one batch away: good records to the stage, bad ones and broken lines to the rejects, warnings beside.
 
-        `reasons` are `schemas.faults.REASONS`; `good` is the whole normalised batch; `digest` is that of its part.
+        `reasons` are `schemas.faults.REASONS`; `good` is the whole normalised batch; `digest` is that of its part,
+        `filled` are `rivals.filled`, `skipped` is how many records of the part `--where` has left out.
         """
         name = f"{number:06}.parquet"
         wire = batch.records
@@ -249,8 +257,11 @@ class RunDirectory:
         made = {folder: self.path / folder / name for folder in _OF_A_PART}
         return BatchCounts(
             digest=digest,
+            source=batch.source,
+            filled=list(filled),
             files={folder: file.stat().st_size for folder, file in made.items() if file.exists()},
-            read=wire.height + batch.broken.height,
+            read=wire.height + batch.broken.height + skipped,
+            skipped=skipped,
             staged=staged,
             rejected=rejects.height,
             by_code=_counted(pl.concat([reasons["code"], batch.broken["code"]])),
@@ -469,12 +480,15 @@ _WARNINGS = {"source": pl.String, "line": pl.UInt64, "code": pl.String, "value":
 @dataclass(frozen=True)
 class BatchCounts:
     """What became of one batch; `first` is code → (source, line) of its first record, warnings too. `digest` is that of
-    its part, `files` are folder → size of what was made of it.
+    its part, `files` are folder → size of what was made of it; `filled` are `rivals.filled` of its `source`.
     """
 
     digest: str
+    source: str
+    filled: list[str]
     files: dict[str, int]
     read: int
+    skipped: int
     staged: int
     rejected: int
     by_code: dict[str, int]
