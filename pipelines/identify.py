@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,8 @@ class Identity:
 
     `members` has row, customer (a name), rank (the survivor's is the highest) and owner (the customer's external id,
     null if it has none). `ambiguous` are rows whose e-mail fits several customers. `shared` are surviving rows of
-    customers that share an e-mail: source, line, code, value.
+    customers that share an e-mail, `conflicts` all rows that share an id with somebody else's: source, line, code,
+    value.
     """
 
     losers: pl.Series
@@ -42,6 +43,7 @@ class Identity:
     members: pl.DataFrame
     merges: pl.DataFrame
     shared: pl.DataFrame
+    conflicts: pl.DataFrame
 
 
 def rows_to_look_at(keys: Iterable[pl.DataFrame]) -> pl.Series:
@@ -129,7 +131,48 @@ def decide(candidates: pl.DataFrame, survivor: SurvivorRule) -> Identity:
         .sort("row")
         .select("source", "line", pl.lit("email.shared").alias("code"), "value")
     )
-    return Identity(losing["row"], ambiguous, members.select("row", "customer", "rank", "owner"), merges, shared)
+    return Identity(
+        losing["row"], ambiguous, members.select("row", "customer", "rank", "owner"), merges, shared, _conflicts(ranked)
+    )
+
+
+_ALIKE: Final[tuple[tuple[str, ...], ...]] = ((), ("mail",), ("name",), ("mail", "name"))
+
+
+def _conflicts(ranked: pl.DataFrame) -> pl.DataFrame:
+    """Records of one external id that differ from another one of it in both e-mail and name, where no time says which
+    of the two is newer: one of them has none, or both have the same. A missing e-mail differs from none.
+    """
+    keyed = ranked.select(
+        *("row", "source", "line", "updated_at"),
+        id="external_id",
+        mail="email",
+        name=pl.col("name").str.to_lowercase().str.replace_all(r"\s+", ""),
+    ).drop_nulls(["id", "mail", "name"])
+    # Few ids have records of two people; only those are looked at one by one.
+    several = (
+        keyed.group_by("id")
+        .agg(mails=pl.col("mail").min() != pl.col("mail").max(), names=pl.col("name").min() != pl.col("name").max())
+        .filter("mails", "names")
+    )
+    some = keyed.join(several.select("id"), on="id", how="semi")
+
+    def strangers(count: pl.Expr, *within: str) -> pl.Expr:
+        """How many records of the same id have another e-mail and another name: all but those that have one of them."""
+        whole, mail, name, both = (count.over("id", *within, *alike) for alike in _ALIKE)
+        return whole.cast(pl.Int64) - mail - name + both
+
+    timeless = pl.col("updated_at").is_null()
+    undecided = (
+        pl.when(timeless)
+        .then(strangers(pl.len()))
+        .otherwise(strangers(timeless.sum()) + strangers(pl.len(), "updated_at"))
+    )
+    return (
+        some.filter(undecided > 0)
+        .sort("row")
+        .select("source", "line", pl.lit("external_id.conflict").alias("code"), value="id")
+    )
 
 
 def _order(survivor: SurvivorRule) -> list[pl.Expr]:

@@ -11,13 +11,13 @@ from collections.abc import Iterable
 import polars as pl
 
 from connectors.contract import Batch
-from connectors.errors import ConfigError
+from connectors.errors import Undecided
 from pipelines.mapping import ColumnMap
 from pipelines.normalise import as_text
 
 
 def must_agree(batch: Batch, columns: ColumnMap) -> None:
-    """Raises ConfigError where a column holds a value that the mapped one, its namesake, has not."""
+    """Raises Undecided where a column holds a value that the mapped one, its namesake, has not."""
     for field, rivals in columns.rivals.items():
         column = columns.fields[field]
         for rival in rivals:
@@ -25,7 +25,7 @@ def must_agree(batch: Batch, columns: ColumnMap) -> None:
                 kept, left = _values(batch, column), _values(batch, rival)
                 at = (left.is_not_null() & left.ne_missing(kept)).arg_true()
                 if len(at):
-                    raise ConfigError(
+                    raise Undecided(
                         f'{batch.source}, line {batch.lines[at[0]]}: "{column}" and "{rival}" both mean {field} and '
                         f"hold different values. Say which one it is:\n{_options(field, [column, rival])}"
                     )
@@ -46,7 +46,7 @@ def filled(batch: Batch, columns: ColumnMap, records: pl.DataFrame) -> list[str]
 
 
 def must_not_hide(found: Iterable[tuple[str, Iterable[str]]], columns: ColumnMap) -> None:
-    """Raises ConfigError where a mapped column is empty in a whole file, and one that was left aside is not.
+    """Raises Undecided where a mapped column is empty in a whole file, and one that was left aside is not.
 
     `found` are the `filled` of all batches, each behind its source.
     """
@@ -58,7 +58,7 @@ def must_not_hide(found: Iterable[tuple[str, Iterable[str]]], columns: ColumnMap
             column = columns.fields[field]
             hidden = [other for other in others if other in some]
             if column not in some and hidden:
-                raise ConfigError(
+                raise Undecided(
                     f'{source}: "{column}" has no value in any record, but {_quoted(hidden)} would fit {field}, too, '
                     f"and has. Nothing was written. Say which one it is:\n{_options(field, [*hidden, column])}"
                 )

@@ -56,6 +56,7 @@ from schemas import faults
 log = logging.getLogger("tranship")
 
 _AMBIGUOUS = "identity.ambiguous_email"
+_CONFLICT = "external_id.conflict"
 _STILL_FRESH = timedelta(hours=1)
 """So long may what came from a provider lie before the same command reads anew; `resume` goes on at any time."""
 _PAUSES = (0.2, 1, 3, 8)
@@ -188,7 +189,7 @@ def verify(settings: Settings, observer: Observer | None = None) -> Verification
 
     Raises what `run` raises.
     """
-    report = run(settings.model_copy(update={"dry_run": True, "allow_empty": True}), observer)
+    report = run(settings.model_copy(update={"dry_run": True, "allow_empty": True, "max_conflicts": "100%"}), observer)
     return verify_run(settings.state_dir, report.run_id, observer)
 
 
@@ -573,9 +574,14 @@ class _Run:
             if done["ambiguous"]:
                 self._tally.by_code[_AMBIGUOUS] += done["ambiguous"]
                 self._tally.first.setdefault(_AMBIGUOUS, tuple(done["first_ambiguous"]))
-            self._tally.warnings += Counter({"email.shared": done["shared"]})
-            if done["shared"]:
-                self._tally.first.setdefault("email.shared", tuple(done["first_shared"]))
+            for code, name, first in (
+                ("email.shared", "shared", "first_shared"),
+                (_CONFLICT, "conflicts", "first_conflict"),
+            ):
+                # Earlier runs know of no conflicts.
+                if done.get(name):
+                    self._tally.warnings[code] += done[name]
+                    self._tally.first.setdefault(code, tuple(done[first]))
             self._tally.warnings -= Counter(done["retracted"])
         merged = sum(self._merges.values())
         survivors = self._directory.survivors(columns.targets, self._tally.staged - merged - done["ambiguous"])
@@ -615,8 +621,7 @@ class _Run:
             )
             return {
                 "merges": {"external_id": 0, "email": 0},
-                "ambiguous": 0,
-                "shared": 0,
+                **{"ambiguous": 0, "shared": 0, "conflicts": 0},
                 "retracted": {},
                 "first_ambiguous": None,
             }
@@ -629,11 +634,14 @@ class _Run:
         first = directory.reject_identity("run", decided.ambiguous, _AMBIGUOUS)
         retracted = directory.retract_warnings(decided.ambiguous) if len(decided.ambiguous) else {}
         directory.warn("shared", decided.shared)
+        directory.warn("conflicts", decided.conflicts)
         return {
             "merges": {"external_id": 0, "email": 0} | dict(decided.merges["rule"].value_counts().iter_rows()),
             "ambiguous": len(decided.ambiguous),
             "shared": decided.shared.height,
-            "first_shared": [*decided.shared.select("source", "line").rows(), None][0],
+            "first_shared": _first_place(decided.shared),
+            "conflicts": decided.conflicts.height,
+            "first_conflict": _first_place(decided.conflicts),
             "retracted": retracted,
             "first_ambiguous": first,
         }
@@ -719,6 +727,15 @@ class _Run:
         if not tally.read and not settings.allow_empty:
             raise GateClosed(
                 f"{shown(settings.source)}: holds no record. Nothing was written. If that is right: --allow-empty"
+            )
+        conflicts = tally.warnings[_CONFLICT]
+        if conflicts > limit(settings.max_conflicts, tally.read):
+            source, line = tally.first[_CONFLICT]
+            raise GateClosed(
+                f"{conflicts:,} of {tally.read:,} records share their external_id with a record of another e-mail and "
+                f"another name, more than --max-conflicts {settings.max_conflicts}: the first is {source}, line {line}. "
+                "They would be merged. Nothing was written. If another column is the customer's id: "
+                f'--map "COLUMN=external_id"; if they are the same customers: --max-conflicts {conflicts}'
             )
         rejected = tally.rejected + plan.counts["ambiguous"]
         changes, deletes = plan.counts["update"], plan.counts["delete"]
@@ -830,6 +847,10 @@ class _Run:
             left=planned["left"],
             warnings=self._tally.warnings.total(),
         )
+
+
+def _first_place(found: pl.DataFrame) -> tuple[str, int] | None:
+    return next(found.select("source", "line").iter_rows(), None)
 
 
 def _decisions(rows: pl.DataFrame) -> pl.DataFrame:

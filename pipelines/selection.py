@@ -17,7 +17,7 @@ from typing import Any, Final
 import polars as pl
 
 from connectors.contract import Batch, Layout
-from connectors.errors import ConfigError
+from connectors.errors import ConfigError, Undecided
 from schemas.columns import fold
 
 _FLAG: Final = "\0flag"
@@ -122,7 +122,7 @@ def _kind_of(node: Any) -> tuple[str, Any]:
 def split(batch: Batch, condition: Condition) -> tuple[Batch, Batch]:
     """The records for which the condition is true, with the broken lines; and the others.
 
-    Raises ConfigError where the columns do not hold what the condition asks of them.
+    Raises Undecided where the columns do not hold what the condition asks of them.
     """
     records = batch.records
     if records.is_empty():
@@ -131,12 +131,12 @@ def split(batch: Batch, condition: Condition) -> tuple[Batch, Batch]:
     try:
         true = records.select(condition.columns).with_columns(flags).select(condition.expression).to_series()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise ConfigError(
+        raise Undecided(
             f"--where {condition.told!r}: cannot be asked of {batch.source} ({_reason(error)}). Text becomes a number "
             "with try_cast(COLUMN as double), a date with try_cast(COLUMN as date)."
         ) from error
     if true.dtype != pl.Boolean:
-        raise ConfigError(f"--where {condition.told!r}: is a value, no condition. Compare it with something.")
+        raise Undecided(f"--where {condition.told!r}: is a value, no condition. Compare it with something.")
     true = true.fill_null(value=False)
     if len(true) == 1:
         true = true.new_from_index(0, records.height)
@@ -155,7 +155,7 @@ def _flag(batch: Batch, column: str, told: str) -> pl.Series:
     true, known = words.is_in(_TRUE), words.is_in([*_TRUE, *_FALSE])
     odd = (~known).fill_null(value=False).arg_true()
     if len(odd):
-        raise ConfigError(
+        raise Undecided(
             f"--where {told!r}: column {column!r} is neither true nor false in {batch.source}, line "
             f"{batch.lines[odd[0]]}. Compare it with a value: \"{column}\" = '…'"
         )

@@ -314,10 +314,10 @@ class RunDirectory:
             )
 
     def candidates(self, rows: pl.Series) -> pl.DataFrame:
-        """The keys, times and places of these rows: row, source, line, external_id, email, updated_at."""
+        """The keys, times, names and places of these rows: row, source, line, external_id, email, name, updated_at."""
         return (
             self._rows(rows)
-            .select("_row", "_source", "_line", "external_id", _matching_email(), "updated_at")
+            .select("_row", "_source", "_line", "external_id", _matching_email(), "name", "updated_at")
             .rename({"_row": "row", "_source": "source", "_line": "line"})
             .collect(engine="streaming")
         )

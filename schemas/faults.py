@@ -74,6 +74,7 @@ WARNINGS: Final[dict[str, str]] = {
     "phone.unreadable": "kept as given: no number could be read from it",
     "email.blocked": "this e-mail belongs to nobody and matches no customer",
     "external_id.blocked": "this id is a place-holder; the record has none",
+    "external_id.conflict": "a record of another e-mail and name has the same id, and no time says which is newer",
     "email.shared": "customers with different external ids have this e-mail; all were loaded",
 }
 """Every warning code: the value loads, and should be looked at."""
