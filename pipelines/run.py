@@ -733,7 +733,7 @@ class _Run:
             source, line = tally.first[_CONFLICT]
             raise GateClosed(
                 f"{conflicts:,} of {tally.read:,} records share their external_id with a record of another e-mail and "
-                f"another name, more than --max-conflicts {settings.max_conflicts}: the first is {source}, line {line}. "
+                f"another name, more than --max-conflicts {settings.max_conflicts}; the first: {source}, line {line}. "
                 "They would be merged. Nothing was written. If another column is the customer's id: "
                 f'--map "COLUMN=external_id"; if they are the same customers: --max-conflicts {conflicts}'
             )
