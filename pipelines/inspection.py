@@ -96,10 +96,12 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
         problem = str(error)
     batches, whole = _first(parts, rows)
     records = sum(batch.records.height + batch.broken.height for batch in batches)
+    # What the columns hold may call the choice among them into question.
     expected: tuple[int | None, tuple[Finding, ...], tuple[Finding, ...]] = (None, (), ())
     if columns and not problem:
         try:
             batches = [selection.split(batch, where)[0] for batch in batches] if where else batches
+            matched = _questioned(matched, columns, batches)
             expected = _expected(batches, columns, reading)
         except ConfigError as error:
             problem = str(error)
@@ -210,6 +212,16 @@ def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match
             field=field,
             becomes=_fate(field, name in undecided, extra),
         )
+
+
+def _questioned(matched: Match, columns: ColumnMap, batches: Sequence[Batch]) -> Match:
+    """The match without the fields between whose columns a person must choose, because they hold different values."""
+    open_ = {name for batch in batches for name in rivals.disagreements(batch, columns)}
+    return dataclasses.replace(
+        matched,
+        fields={name: column for name, column in matched.fields.items() if name not in open_},
+        conflicts={**matched.conflicts, **{name: (columns.fields[name], *columns.rivals[name]) for name in open_}},
+    )
 
 
 def _fate(

@@ -16,19 +16,27 @@ from pipelines.mapping import ColumnMap
 from pipelines.normalise import as_text
 
 
-def must_agree(batch: Batch, columns: ColumnMap) -> None:
-    """Raises Undecided where a column holds a value that the mapped one, its namesake, has not."""
+def disagreements(batch: Batch, columns: ColumnMap) -> dict[str, str]:
+    """Field → what a person is told, where a namesake of its column holds a value that the column has not."""
+    found = {}
     for field, rivals in columns.rivals.items():
         column = columns.fields[field]
         for rival in rivals:
-            if {column, rival} <= set(batch.records.columns):
+            if field not in found and {column, rival} <= set(batch.records.columns):
                 kept, left = _values(batch, column), _values(batch, rival)
                 at = (left.is_not_null() & left.ne_missing(kept)).arg_true()
                 if len(at):
-                    raise Undecided(
+                    found[field] = (
                         f'{batch.source}, line {batch.lines[at[0]]}: "{column}" and "{rival}" both mean {field} and '
-                        f"hold different values. Say which one it is:\n{_options(field, [column, rival])}"
+                        f"hold different values. Say which one it is:\n{_options(field, [column, *rivals])}"
                     )
+    return found
+
+
+def must_agree(batch: Batch, columns: ColumnMap) -> None:
+    """Raises Undecided where there are `disagreements`."""
+    if found := disagreements(batch, columns):
+        raise Undecided("\n".join(found.values()))
 
 
 def filled(batch: Batch, columns: ColumnMap, records: pl.DataFrame) -> list[str]:

@@ -101,7 +101,7 @@ def test_several_slips_are_told_at_once() -> None:
         ("mode = 1", "mode (FILE): Input should be"),
         ('[source]\npath = "x"', "source (FILE): Input should be a valid string"),
         ("colour = 1", "colour (FILE): there is no such setting"),
-        ('[columns]\nA = ["name"]', "columns (FILE): Input should be a valid string"),
+        ("[columns]\nA = 1", "columns (FILE): Input should be a valid string"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told(text: str, message: str, tmp_path: Path) -> None:
