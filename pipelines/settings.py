@@ -95,10 +95,6 @@ class Settings(Reading):
     survivor: Literal["newest", "first", "last"] = Field(
         "newest", description="Which record of a customer stays: by updated_at, or by its place in the input."
     )
-    max_conflicts: Limit = Field(
-        "1%",
-        description="Stop before the first write if more records share an id with somebody else's: N or N%.",
-    )
     fill: bool = Field(False, description="Fill the survivor's empty fields from the records merged into it.")
 
     mode: Literal["upsert", "insert", "update", "mirror"] = Field("upsert", description="What may happen to customers.")
@@ -116,6 +112,10 @@ class Settings(Reading):
     raw: bool = Field(False, description="Write CSV cells as they are, also those a spreadsheet would run.")
 
     max_rejects: Limit | None = Field(None, description="Stop before the first write if more are rejected: N or N%.")
+    max_conflicts: Limit = Field(
+        "1%",
+        description="Stop before the first write if more records share an id with somebody else's: N or N%.",
+    )
     max_deletes: Limit | None = Field(None, description="Stop before the first write if mirror would delete more.")
     max_changes: Limit | None = Field(
         None, description="Stop before the first write if more of the customers already there would change."
