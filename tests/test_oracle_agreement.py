@@ -45,7 +45,7 @@ class Found:
 
 
 def found(warehouse: Warehouse, source: Path, **options: Any) -> Found:
-    report = warehouse.load(source, **{"max_conflicts": "100%", **options})
+    report = warehouse.load(source, **options)
     customers = {row.pop("customer_key"): row for row in warehouse.rows("FROM customers")}
     for row in customers.values():
         del row["_run_id"], row["_deleted_at"]
