@@ -48,6 +48,12 @@ class ColumnMap:
         """Column → its field, or its fields, as settings say it."""
         return told_of(self.fields)
 
+    @property
+    def of_keys(self) -> ColumnMap:
+        """The map of what a customer is known by alone."""
+        keys = {name: column for name, column in self.fields.items() if name in ("external_id", "email")}
+        return ColumnMap(keys, (), {})
+
     def within(self, columns: Collection[str]) -> ColumnMap:
         """The map for records that have only these columns (a file without any has none)."""
         fields = {field: column for field, column in self.fields.items() if column in columns}

@@ -552,10 +552,11 @@ class _Run:
         known = self._directory.adopt(number, digest, earlier)
         if known is not None:
             return known
-        batch, skipped = part.read(), 0
+        batch, skipped = part.read(), None
         if self._where is not None:
             batch, left = selection.split(batch, self._where)
-            skipped = left.records.height
+            keys = normalise.customers(left.records, columns.of_keys.within(left.records.columns), spelling)
+            skipped = stage.keys_of(left, keys, validate.faults(keys))
         if batch.records.is_empty():
             return self._directory.add(number, batch, None, faults.no_reasons(), digest, skipped=skipped)
         rivals.must_agree(batch, columns)

@@ -9,6 +9,7 @@ stage/*.parquet    the canonical records, a file a batch: `_row` u64, `_source`,
                    the columns of `schemas.customer.COLUMNS`
 raw/*.parquet      records known by e-mail alone, as the source spelled them: they may yet fail
 rejected/*.parquet, warned/*.parquet   rejects and warnings, a file a batch, until they are put together
+present/*.parquet  the keys of records that were read and are not staged (`PRESENT`): mirror must not delete them
 identity/          dropped.parquet (rows that are no survivors), patched.parquet (survivors that took something over)
 rejects.csv, rejects.parquet, warnings.parquet, merges.parquet, plan.parquet, report.json, report.html
 """
@@ -196,6 +197,7 @@ class RunDirectory:
         be cut elsewhere than before.
         """
         for folder in _OF_A_PART:
+            (self.path / folder).mkdir(mode=0o700, exist_ok=True)
             for file in (self.path / folder).iterdir():
                 file.unlink()
         self.take_over()
@@ -210,12 +212,12 @@ class RunDirectory:
         reasons: pl.DataFrame,
         digest: str,
         filled: Sequence[str] = (),
-        skipped: int = 0,
+        skipped: pl.DataFrame | None = None,
     ) -> BatchCounts:
         """Put one batch away: good records to the stage, bad ones and broken lines to the rejects, warnings beside.
 
         `reasons` are `schemas.faults.REASONS`; `good` is the whole normalised batch; `digest` is that of its part,
-        `filled` are `rivals.filled`, `skipped` is how many records of the part `--where` has left out.
+        `filled` are `rivals.filled`, `skipped` are the keys (`PRESENT`) of those that `--where` left out.
         """
         name = f"{number:06}.parquet"
         wire = batch.records
@@ -254,14 +256,17 @@ class RunDirectory:
         rejects = _rejects(batch, reasons)
         if rejects.height:
             _write(rejects, self.path / "rejected" / name)
+        left_out = 0 if skipped is None else skipped.height
+        if skipped is not None:
+            self.keep_present(name, skipped)
         made = {folder: self.path / folder / name for folder in _OF_A_PART}
         return BatchCounts(
             digest=digest,
             source=batch.source,
             filled=list(filled),
             files={folder: file.stat().st_size for folder, file in made.items() if file.exists()},
-            read=wire.height + batch.broken.height + skipped,
-            skipped=skipped,
+            read=wire.height + batch.broken.height + left_out,
+            skipped=left_out,
             staged=staged,
             rejected=rejects.height,
             by_code=_counted(pl.concat([reasons["code"], batch.broken["code"]])),
@@ -289,6 +294,16 @@ class RunDirectory:
                 (self.path / folder / name).unlink(missing_ok=True)
             return None
         return counts
+
+    def keep_present(self, name: str, keys: pl.DataFrame) -> None:
+        """Write down the keys (`PRESENT`) of records that were read and are not among the survivors. The same name's
+        earlier keys are replaced.
+        """
+        target = self.path / "present" / name
+        target.unlink(missing_ok=True)
+        if keys.height:
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            _write(keys.select(pl.col(column).cast(dtype) for column, dtype in PRESENT.items()), target)
 
     def complete(self, parts: Sequence[BatchCounts]) -> None:
         """Nothing more will be staged; a stage without records is an empty table, not no table."""
@@ -472,9 +487,15 @@ _RESULTS = {
 }
 _AT_A_TIME = 16_384
 _CODED = ["_source", "customer_type", "country", "currency", "timezone", "language", "status", "state"]
-_OF_A_PART = ("stage", "raw", "rejected", "warned")
+_OF_A_PART = ("stage", "raw", "rejected", "warned", "present")
 _FOLDERS = (*_OF_A_PART, "identity")
 _WARNINGS = {"source": pl.String, "line": pl.UInt64, "code": pl.String, "value": pl.String}
+PRESENT = {
+    **{"source": pl.String, "line": pl.UInt64, "external_id": pl.String, "email": pl.String},
+    **{"id_unusable": pl.Boolean, "email_unusable": pl.Boolean},
+}
+"""The keys of a record as normalised, null where there is none that identifies a customer; and whether there was one
+that cannot be used. Without any key the record could be any customer."""
 
 
 @dataclass(frozen=True)
@@ -576,6 +597,27 @@ def _first_of_each(batch: Batch, reasons: pl.DataFrame, warnings: pl.DataFrame) 
     records = reasons.select("code", line=batch.lines.gather(reasons["at"]))
     lines = pl.concat([records, batch.broken.select("code", "line"), warnings.select("code", "line")])
     return {code: (batch.source, line) for code, line in lines.group_by("code").agg(pl.col("line").min()).iter_rows()}
+
+
+def keys_of(batch: Batch, normalised: Normalised, reasons: pl.DataFrame) -> pl.DataFrame:
+    """The keys (`PRESENT`) of all records of a batch; `reasons` are those against them."""
+    id_unusable, email_unusable = (
+        pl.repeat(value=False, n=batch.records.height, dtype=pl.Boolean, eager=True).scatter(
+            reasons.filter(pl.col("code").str.starts_with(f"{field}."))["at"].unique(), True
+        )
+        for field in ("external_id", "email")
+    )
+    ids, emails = normalised.records["external_id"], normalised.records["email"]
+    return pl.DataFrame(
+        {
+            "source": pl.repeat(batch.source, batch.records.height, dtype=pl.String, eager=True),
+            "line": batch.lines,
+            "external_id": ids.set(id_unusable, None),
+            "email": emails.set(email_unusable | normalised.email_blocked, None),
+            "id_unusable": id_unusable,
+            "email_unusable": email_unusable,
+        }
+    )
 
 
 def _rejects(batch: Batch, reasons: pl.DataFrame) -> pl.DataFrame:

@@ -56,6 +56,23 @@ def test_a_skipped_record_is_no_reject_and_no_warning(warehouse: Warehouse) -> N
     assert (report.counts.rejected, report.counts.warnings, report.exit_code) == (0, 0, 0)
 
 
+def test_the_keys_of_skipped_records_are_kept(warehouse: Warehouse) -> None:
+    rows = [
+        {"id": " 1 ", "email": "A@b.co", "name": "", "gone": "true"},
+        {"id": "n/a", "email": "noreply@b.co", "name": "B", "gone": "true"},
+        {"id": "x" * 256, "email": "bad", "name": "C", "gone": "true"},
+        {"id": "4", "email": None, "name": "D", "gone": "false"},
+    ]
+    for _ in range(2):  # read, and taken over from the earlier run
+        report = warehouse.load(rows, where="not gone")
+        keys = pl.read_parquet(Path(report.run_dir) / "present" / "*.parquet")
+        assert keys.drop("source").rows() == [
+            (2, "1", "a@b.co", False, False),
+            (3, None, None, False, False),
+            (4, None, None, True, True),
+        ]
+
+
 def test_broken_lines_are_rejected_whatever_the_condition(warehouse: Warehouse) -> None:
     path = warehouse.folder / "in.csv"
     path.write_text("id,name\n1,A\n2\n3,C\n")
