@@ -143,19 +143,20 @@ def _conflicts(ranked: pl.DataFrame) -> pl.DataFrame:
     """Records of one external id that differ from another one of it in both e-mail and name, where no time says which
     of the two is newer: one of them has none, or both have the same. A missing e-mail differs from none.
     """
-    keyed = ranked.select(
+    keyed = ranked.filter(pl.col("external_id").is_not_null() & pl.col("email").is_not_null())
+    # Few ids have records with two e-mails; only those are looked at one by one. Hashes compare faster than text.
+    several = (
+        keyed.select("external_id", mail=pl.col("email").hash())
+        .group_by("external_id")
+        .agg(pl.col("mail").min().alias("least"), pl.col("mail").max().alias("most"))
+        .filter(pl.col("least") != pl.col("most"))
+    )
+    some = keyed.join(several, on="external_id", how="semi").select(
         *("row", "source", "line", "updated_at"),
         id="external_id",
         mail="email",
         name=pl.col("name").str.to_lowercase().str.replace_all(r"\s+", ""),
-    ).drop_nulls(["id", "mail", "name"])
-    # Few ids have records of two people; only those are looked at one by one.
-    several = (
-        keyed.group_by("id")
-        .agg(mails=pl.col("mail").min() != pl.col("mail").max(), names=pl.col("name").min() != pl.col("name").max())
-        .filter("mails", "names")
     )
-    some = keyed.join(several.select("id"), on="id", how="semi")
 
     def strangers(count: pl.Expr, *within: str) -> pl.Expr:
         """How many records of the same id have another e-mail and another name: all but those that have one of them."""
