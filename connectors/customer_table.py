@@ -17,7 +17,7 @@ SQL in this room is for the DuckDB that compares (`connectors/classify.py`), whi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -327,14 +327,20 @@ class Target:
 
 def recognised(columns: Sequence[str]) -> dict[str, str]:
     """Field → column, by name; where two would fit, neither is taken. `customer_key` is the key."""
-    fitting = names.match([column for column in columns if column != KEY])
-    found = {field: among[0] for field, among in fitting.items() if len(among) == 1}
+    found = {field: among[0] for field, among in _fitting(columns).items() if len(among) == 1}
     return found | ({KEY: KEY} if KEY in columns else {})
+
+
+def _fitting(columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Field → the columns that could hold it: that of its very name, else all that fit."""
+    fits = names.match([column for column in columns if column != KEY], {})
+    own = {name: [one for one in fit.columns if names.fold(one) == names.fold(name)] for name, fit in fits.items()}
+    return {name: tuple(own[name]) or fit.columns for name, fit in fits.items()}
 
 
 def lacking(columns: Sequence[str], computed: Sequence[str], load: Load) -> list[str]:
     """The columns that `--evolve` adds to a table: of the fields that no column fits."""
-    fitting = names.match([*columns, *computed])
+    fitting = _fitting([*columns, *computed])
     missing = [field for field in load.survivors.columns if field not in fitting]
     return missing + ([RUN, DELETED] if KEY in columns and RUN not in columns else [])
 
@@ -345,7 +351,7 @@ def understood(
     """What an existing table is to us, with the columns that can be given values and the names of those that it
     computes. Raises ConfigError, in words, where it cannot hold customers.
     """
-    fitting = names.match([name for name in columns if name != KEY])
+    fitting = _fitting(columns)
     unclear = [field for field in ("external_id", "email") if len(fitting.get(field, ())) > 1]
     if unclear and KEY not in columns:
         raise ConfigError(
@@ -360,11 +366,7 @@ def understood(
         bookkeeping=bookkeeping,
         required=tuple(name for name, column in columns.items() if column.required),
         unique=unique,
-        taken={
-            field: at
-            for field, at in names.match([name for name in (*columns, *computed) if name != KEY]).items()
-            if field not in known
-        },
+        taken={field: at for field, at in _fitting([*columns, *computed]).items() if field not in known},
     )
     if not (target.by_id or target.by_email):
         raise ConfigError(

@@ -2,7 +2,8 @@
 
 TranshipError
 ├── ConfigError            fix the command, the settings or the file          exit 2
-│   └── MissingDriver      install what is named
+│   ├── MissingDriver      install what is named
+│   └── Undecided          say in the settings what the message asks; the same run would stop again
 ├── ConnectorError         the other side                                      exit 3
 │   ├── Unreachable        try later, or free what holds it
 │   │   ├── Busy           wait for whoever holds a lock, or allow more time
@@ -42,6 +43,10 @@ class ConfigError(TranshipError):
 
 class MissingDriver(ConfigError):
     """An optional package is needed and is not installed; the message says which."""
+
+
+class Undecided(ConfigError):
+    """What was read shows that the settings leave something open; going on with them would stop again."""
 
 
 class ConnectorError(TranshipError):

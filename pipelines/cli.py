@@ -27,7 +27,16 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
-from connectors.errors import ConfigError, ConnectorError, GateClosed, Interrupted, Skipped, TranshipError, shown
+from connectors.errors import (
+    ConfigError,
+    ConnectorError,
+    GateClosed,
+    Interrupted,
+    Skipped,
+    TranshipError,
+    Undecided,
+    shown,
+)
 from pipelines.options import SettingsCommand, given, run_command, shell
 
 if TYPE_CHECKING:
@@ -87,7 +96,7 @@ def _told(error: TranshipError, as_json: bool) -> int:
     report: Report | None = error.report
     if report is None:
         return _failed(str(error), error.exit_code, as_json)
-    if not isinstance(error, GateClosed):
+    if not isinstance(error, GateClosed | Undecided):
         from pipelines.stage import RunDirectory
 
         click.echo(f"When that is solved: {RunDirectory.at(Path(report.run_dir)).go_on}", err=True)

@@ -34,7 +34,8 @@ class Identity:
 
     `members` has row, customer (a name), rank (the survivor's is the highest) and owner (the customer's external id,
     null if it has none). `ambiguous` are rows whose e-mail fits several customers. `shared` are surviving rows of
-    customers that share an e-mail: source, line, code, value; `alike` those of customers whose ids look alike.
+    customers that share an e-mail, `alike` those of customers whose ids look alike, `conflicts` all rows that share an id
+    with somebody else's: source, line, code, value.
     """
 
     losers: pl.Series
@@ -43,6 +44,7 @@ class Identity:
     merges: pl.DataFrame
     shared: pl.DataFrame
     alike: pl.DataFrame
+    conflicts: pl.DataFrame
 
 
 def rows_to_look_at(keys: Iterable[pl.DataFrame]) -> pl.Series:
@@ -164,7 +166,47 @@ def decide(candidates: pl.DataFrame, survivor: SurvivorRule) -> Identity:
         .select("source", "line", pl.lit("external_id.lookalike").alias("code"), value="owner")
     )
     kept = members.select("row", "customer", "rank", "owner")
-    return Identity(losing["row"], ambiguous, kept, merges, shared, alike)
+    return Identity(losing["row"], ambiguous, kept, merges, shared, alike, _conflicts(ranked))
+
+
+_ALIKE: Final[tuple[tuple[str, ...], ...]] = ((), ("mail",), ("name",), ("mail", "name"))
+
+
+def _conflicts(ranked: pl.DataFrame) -> pl.DataFrame:
+    """Records of one external id that differ from another one of it in both e-mail and name, where no time says which
+    of the two is newer: one of them has none, or both have the same. A missing e-mail differs from none.
+    """
+    keyed = ranked.filter(pl.col("external_id").is_not_null() & pl.col("email").is_not_null())
+    # Few ids have records with two e-mails; only those are looked at one by one. Hashes compare faster than text.
+    several = (
+        keyed.select("external_id", mail=pl.col("email").hash())
+        .group_by("external_id")
+        .agg(pl.col("mail").min().alias("least"), pl.col("mail").max().alias("most"))
+        .filter(pl.col("least") != pl.col("most"))
+    )
+    some = keyed.join(several, on="external_id", how="semi").select(
+        *("row", "source", "line", "updated_at"),
+        id="external_id",
+        mail="email",
+        name=pl.col("name").str.to_lowercase().str.replace_all(r"\s+", ""),
+    )
+
+    def strangers(count: pl.Expr, *within: str) -> pl.Expr:
+        """How many records of the same id have another e-mail and another name: all but those that have one of them."""
+        whole, mail, name, both = (count.over("id", *within, *alike) for alike in _ALIKE)
+        return whole.cast(pl.Int64) - mail - name + both
+
+    timeless = pl.col("updated_at").is_null()
+    undecided = (
+        pl.when(timeless)
+        .then(strangers(pl.len()))
+        .otherwise(strangers(timeless.sum()) + strangers(pl.len(), "updated_at"))
+    )
+    return (
+        some.filter(undecided > 0)
+        .sort("row")
+        .select("source", "line", pl.lit("external_id.conflict").alias("code"), value="id")
+    )
 
 
 def _order(survivor: SurvivorRule) -> list[pl.Expr]:

@@ -15,7 +15,7 @@ import polars as pl
 
 from connectors.contract import Batch, Layout, Part
 from connectors.errors import ConfigError, shown
-from pipelines import mapping, normalise, validate
+from pipelines import mapping, normalise, rivals, selection, validate
 from pipelines.mapping import ColumnMap, Match
 from pipelines.settings import Reading
 from schemas.faults import no_reasons, sentence
@@ -29,7 +29,8 @@ class Column:
     """One column of the source, as its first records show it.
 
     `filled` is the share (0 to 1) of records that have a value, `distinct` the number of different values. `field` is
-    the canonical field it is mapped to: empty if it was told to be left out, null if nothing maps it.
+    the canonical field it is mapped to, or a list of them: empty if it was told to be left out, null if nothing maps
+    it.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Column:
     filled: float
     distinct: int
     samples: tuple[str, ...]
-    field: str | None
+    field: str | list[str] | None
     becomes: Literal["field", "metadata", "nothing", "undecided"]
 
 
@@ -56,8 +57,9 @@ class Finding:
 class Inspection:
     """What the first records of a source show.
 
-    `records` were looked at, broken lines among them; `whole` says whether that is all there is. `problem` is why a
-    run with these settings would stop before it reads; then nothing is known of rejects and `rejected` is null.
+    `records` were looked at, broken lines among them, of which `--where` leaves out `skipped`; `whole` says whether
+    that is all there is. `problem` is why a run with these settings would stop; then nothing is known of rejects and
+    `rejected` is null.
     """
 
     source: str
@@ -68,6 +70,7 @@ class Inspection:
     conflicts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Field → the columns that would all fit it; `--map` says which it is."""
     problem: str | None = None
+    skipped: int = 0
     rejected: int | None = None
     rejects: tuple[Finding, ...] = ()
     warnings: tuple[Finding, ...] = ()
@@ -85,25 +88,39 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
     open or nothing fits, that is part of the answer.
     """
     matched = mapping.match(layouts, reading.columns, reading.defaults)
-    columns, problem = None, None
+    columns, problem, where = None, None, None
     try:
         columns = mapping.propose(layouts, reading.columns, reading.defaults, reading.extra)
+        where = selection.condition(reading.where, layouts) if reading.where else None
     except ConfigError as error:
         problem = str(error)
     batches, whole = _first(parts, rows)
-    rejected, rejects, warnings = _expected(batches, columns, reading) if columns else (None, (), ())
+    records = sum(batch.records.height + batch.broken.height for batch in batches)
+    # What the columns hold may call the choice among them into question.
+    expected: tuple[int | None, tuple[Finding, ...], tuple[Finding, ...]] = (None, (), ())
+    if columns and not problem:
+        try:
+            batches = [selection.split(batch, where)[0] for batch in batches] if where else batches
+            matched = _questioned(matched, columns, batches)
+            expected = _expected(batches, columns, reading)
+        except ConfigError as error:
+            problem = str(error)
     return Inspection(
         source=shown(reading.source),
         files=tuple(layout.name for layout in layouts),
-        records=sum(batch.records.height + batch.broken.height for batch in batches),
+        records=records,
+        skipped=records - sum(batch.records.height + batch.broken.height for batch in batches),
         whole=whole,
         columns=tuple(_columns(layouts, batches, matched, reading.extra)),
         conflicts={name: tuple(fitting) for name, fitting in matched.conflicts.items()},
         problem=problem,
-        rejected=rejected,
-        rejects=rejects,
-        warnings=warnings,
-        notes=tuple(f"{layout.name}: {note}" for layout in layouts for note in layout.notes),
+        rejected=expected[0],
+        rejects=expected[1],
+        warnings=expected[2],
+        notes=(
+            *(f"{layout.name}: {note}" for layout in layouts for note in layout.notes),
+            *(columns.notes if columns else ()),
+        ),
     )
 
 
@@ -175,6 +192,7 @@ def _before(batch: Batch, line: int) -> Batch:
 def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match, extra: str) -> Iterator[Column]:
     records = sum(batch.records.height for batch in batches)
     undecided = {column for fitting in matched.conflicts.values() for column in fitting}
+    fields: dict[str, str | list[str]] = {**dict.fromkeys(matched.dropped, ""), **mapping.told_of(matched.fields)}
     for name in mapping.columns_of(layouts):
         given = [batch.records[name] for batch in batches if name in batch.records.columns]
         text = (
@@ -184,7 +202,7 @@ def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match
         )
         values = text.filter(text.str.strip_chars() != "")
         distinct = values.unique(maintain_order=True)
-        field = matched.fields.get(name)
+        field = fields.get(name)
         yield Column(
             name=name,
             type=_type_of(given),
@@ -196,7 +214,19 @@ def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match
         )
 
 
-def _fate(field: str | None, undecided: bool, extra: str) -> Literal["field", "metadata", "nothing", "undecided"]:
+def _questioned(matched: Match, columns: ColumnMap, batches: Sequence[Batch]) -> Match:
+    """The match without the fields between whose columns a person must choose, because they hold different values."""
+    open_ = {name for batch in batches for name in rivals.disagreements(batch, columns)}
+    return dataclasses.replace(
+        matched,
+        fields={name: column for name, column in matched.fields.items() if name not in open_},
+        conflicts={**matched.conflicts, **{name: (columns.fields[name], *columns.rivals[name]) for name in open_}},
+    )
+
+
+def _fate(
+    field: str | list[str] | None, undecided: bool, extra: str
+) -> Literal["field", "metadata", "nothing", "undecided"]:
     if field is None:
         return "undecided" if undecided else "metadata" if extra == "keep" else "nothing"
     return "field" if field else "nothing"
@@ -222,9 +252,12 @@ def _type_of(given: Sequence[pl.Series]) -> str:
 def _expected(
     batches: Sequence[Batch], columns: ColumnMap, reading: Reading
 ) -> tuple[int, tuple[Finding, ...], tuple[Finding, ...]]:
-    """How many would be rejected, why, and what would be warned of; identity is only known to a whole run."""
+    """How many would be rejected, why, and what would be warned of; identity is only known to a whole run. Raises
+    ConfigError where the columns hold what would stop a run.
+    """
     spelling = normalise.Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
     rejected = 0
+    filled: list[tuple[str, list[str]]] = []
     reasons, warnings = [_placed(no_reasons())], [_placed(no_reasons())]
     for batch in batches:
         rejected += batch.broken.height
@@ -232,12 +265,15 @@ def _expected(
         reasons.append(broken.select(reasons[0].columns))
         if batch.records.is_empty():
             continue
+        rivals.must_agree(batch, columns)
         normalised = normalise.customers(batch.records, columns, spelling)
+        filled.append((batch.source, rivals.filled(batch, columns, normalised.records)))
         found = validate.faults(normalised)
         bad = found["at"].unique()
         rejected += len(bad)
         reasons.append(_placed(found, batch))
         warnings.append(_placed(normalised.warnings.filter(~pl.col("at").is_in(bad.implode())), batch))
+    rivals.must_not_hide(filled, columns)
     return rejected, _findings(pl.concat(reasons)), _findings(pl.concat(warnings))
 
 

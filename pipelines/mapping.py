@@ -2,72 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from connectors.contract import Layout
 from connectors.errors import ConfigError
 from schemas import columns as names
+from schemas.columns import Fit
 from schemas.customer import COLUMNS
 
 OURS = ("_source", "_line", "_codes", "_reasons", "_text")
 """Columns that a rejects file has beside the input's own; they say nothing about the customer."""
 
 
+Told = Mapping[str, str | Sequence[str]]
+"""Column → its field, or its fields; an empty one leaves the column out."""
+
+
 @dataclass(frozen=True)
 class ColumnMap:
-    """Column of the source → canonical field, the columns nobody mapped, and values for what is missing."""
+    """Canonical field → column of the source, the columns nobody mapped, and values for what is missing.
+
+    One column may feed several fields. `rivals` are field → columns that have the same name as the mapped one in
+    another spelling, `others` are field → synonyms of another meaning; nobody has decided between those and the
+    mapped column but their names. `notes` say so, for people.
+    """
 
     fields: Mapping[str, str]
     extra: tuple[str, ...]
     defaults: Mapping[str, str]
+    rivals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def targets(self) -> tuple[str, ...]:
         """The canonical fields this source says something about, in order."""
-        said = {*self.fields.values(), *self.defaults, *(["metadata"] if self.extra else [])}
+        said = {*self.fields, *self.defaults, *(["metadata"] if self.extra else [])}
         return tuple(name for name in COLUMNS if name in said)
+
+    @property
+    def by_column(self) -> dict[str, str | list[str]]:
+        """Column → its field, or its fields, as settings say it."""
+        return told_of(self.fields)
+
+    @property
+    def of_keys(self) -> ColumnMap:
+        """The map of what a customer is known by alone."""
+        keys = {name: column for name, column in self.fields.items() if name in ("external_id", "email")}
+        return ColumnMap(keys, (), {})
+
+    def within(self, columns: Collection[str]) -> ColumnMap:
+        """The map for records that have only these columns (a file without any has none)."""
+        fields = {field: column for field, column in self.fields.items() if column in columns}
+        return dataclasses.replace(self, fields=fields)
 
 
 @dataclass(frozen=True)
 class Match:
     """What the names of the columns say.
 
-    `fields` is column → field (empty: left out, because somebody said so); `conflicts` is field → the columns
-    that would all fit it, between which a person must choose.
+    `fields` is field → column; `dropped` are the columns that were told to be left out; `conflicts` is field → the
+    columns that would all fit it, between which a person must choose; `fits` has, by field, all that fit by name.
     """
 
     fields: Mapping[str, str]
+    dropped: frozenset[str]
     conflicts: Mapping[str, Sequence[str]]
+    fits: Mapping[str, Fit]
+
+    def undecided(self, of: Sequence[str]) -> tuple[str, ...]:
+        """Those of the columns that nobody put anywhere."""
+        return tuple(c for c in of if c not in self.dropped and c not in self.fields.values())
 
 
-def match(layouts: Sequence[Layout], told: Mapping[str, str], defaults: Mapping[str, str]) -> Match:
+def told_of(fields: Mapping[str, str]) -> dict[str, str | list[str]]:
+    """Field → column, turned around."""
+    found: dict[str, list[str]] = {}
+    for name, column in fields.items():
+        found.setdefault(column, []).append(name)
+    return {column: names[0] if len(names) == 1 else names for column, names in found.items()}
+
+
+def match(layouts: Sequence[Layout], told: Told, defaults: Mapping[str, str]) -> Match:
     """Match the columns of all files of a run to fields: what was told first, then by name.
 
-    `told` is column → field (an empty field means: leave the column out). Raises ConfigError where a told name
-    does not exist.
+    Raises ConfigError where a told name does not exist, or what was told contradicts itself.
     """
     columns = columns_of(layouts)
-    for left, right in told.items():
+    for left, right in _pairs(told):
         if left in COLUMNS and right not in COLUMNS and right in columns:
             raise ConfigError(f'--map: the column comes first: --map "{right}={left}"')
-    for option, fields in (("--map", told.values()), ("--default", defaults)):
-        for field in fields:
-            if field and field not in COLUMNS:
-                raise ConfigError(f"{option}: there is no field {field!r}{_nearest(field, COLUMNS)}")
-    found = {_column(column, columns, layouts): field for column, field in told.items()}
-    twice = [field for field in found.values() if field and list(found.values()).count(field) > 1]
-    if twice:
-        raise ConfigError(f"--map: {twice[0]} is given two columns; one field holds one column.")
-    fitting = names.match([c for c in columns if c not in found])
-    for unique, name in (pair for layout in layouts for pair in layout.repeated.items()):
-        for fit in fitting.values():
-            if name in fit and unique not in (*fit, *found):
-                fit.append(unique)
-    free = {field: fit for field, fit in fitting.items() if field not in found.values()}
-    found |= {fit[0]: field for field, fit in free.items() if len(fit) == 1}
-    return Match(found, {field: fit for field, fit in free.items() if len(fit) > 1})
+    for option, fields in (("--map", [name for _, name in _pairs(told)]), ("--default", list(defaults))):
+        for name in fields:
+            if name and name not in COLUMNS:
+                raise ConfigError(f"{option}: there is no field {name!r}{_nearest(name, COLUMNS)}")
+    found: dict[str, str] = {}
+    dropped = set()
+    for given, name in _pairs(told):
+        column = _column(given, columns, layouts)
+        if name and found.setdefault(name, column) != column:
+            raise ConfigError(f"--map: {name} is given two columns; one field holds one column.")
+        if not name:
+            dropped.add(column)
+    for name, column in found.items():
+        if column in dropped:
+            raise ConfigError(
+                f'--map: "{column}=" leaves the column out and "{column}={name}" maps it. Say one of the two.'
+            )
+    repeats = {made: given for layout in layouts for made, given in layout.repeated.items()}
+    fits = names.match(columns, repeats)
+    told_columns = {*found.values(), *dropped}
+    conflicts = {}
+    for name, fit in fits.items():
+        free = [column for column in fit.columns if column not in told_columns]
+        if name in found or not free:
+            continue
+        # What a person has put elsewhere is no longer in question.
+        among = names.match(free, repeats)[name]
+        if among.column is None:
+            conflicts[name] = among.others
+        else:
+            found[name] = among.column
+    return Match(found, frozenset(dropped), conflicts, fits)
+
+
+def _pairs(told: Told) -> list[tuple[str, str]]:
+    return [
+        (column, name)
+        for column, given in told.items()
+        for name in ([given] if isinstance(given, str) else given or [""])
+    ]
 
 
 def columns_of(layouts: Sequence[Layout]) -> list[str]:
@@ -75,12 +142,7 @@ def columns_of(layouts: Sequence[Layout]) -> list[str]:
     return list(dict.fromkeys(c for layout in layouts for c in layout.columns if c not in OURS))
 
 
-def propose(
-    layouts: Sequence[Layout],
-    told: Mapping[str, str],
-    defaults: Mapping[str, str],
-    extra: str = "keep",
-) -> ColumnMap:
+def propose(layouts: Sequence[Layout], told: Told, defaults: Mapping[str, str], extra: str = "keep") -> ColumnMap:
     """The map of a run, by `match`.
 
     Raises ConfigError where a told name does not exist, where two columns would fit one field, where a file lacks
@@ -90,8 +152,7 @@ def propose(
     matched = match(layouts, told, defaults)
     if matched.conflicts:
         raise ConfigError("\n".join(_choice(layouts[0], *conflict) for conflict in matched.conflicts.items()))
-    fields = matched.fields
-    mapped = {column: field for column, field in fields.items() if field}
+    mapped = matched.fields
     if not mapped and any(layout.columns for layout in layouts):
         first = columns[0] if columns else "column"
         raise ConfigError(
@@ -99,16 +160,55 @@ def propose(
             f'Say what they are: --map "{first}=external_id"'
         )
     for layout in layouts:
-        for column, field in mapped.items():
+        for name, column in mapped.items():
             if layout.columns and column not in layout.columns:
                 raise ConfigError(
-                    f"{layout.name}: has no column {column!r} ({field}), which other files of this run have. "
+                    f"{layout.name}: has no column {column!r} ({name}), which other files of this run have. "
                     "Nothing was written; fix the file or run it by itself."
                 )
-    left = tuple(c for c in columns if c not in fields)
+    left = tuple(c for c in columns if c not in mapped.values() and c not in matched.dropped)
     if left and extra == "error":
         raise ConfigError(f"{layouts[0].name}: columns nobody mapped: {', '.join(map(repr, left))} (--extra error).")
-    return ColumnMap(mapped, left if extra == "keep" else (), dict(defaults))
+    given = {name for _, name in _pairs(told)}
+    open_ = {name: fit for name, fit in matched.fits.items() if name in mapped and name not in given}
+    return ColumnMap(
+        mapped,
+        left if extra == "keep" else (),
+        dict(defaults),
+        rivals=_filled({name: matched.undecided(fit.rivals) for name, fit in open_.items()}),
+        others=_filled({name: matched.undecided(fit.others) for name, fit in open_.items()}),
+        notes=tuple(_notes(matched, given, extra)),
+    )
+
+
+def _filled(columns: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {name: of_field for name, of_field in columns.items() if of_field}
+
+
+def _notes(matched: Match, told: Collection[str], extra: str) -> Iterator[str]:
+    """Which columns were left aside though their names fit a field."""
+    for name, fit in matched.fits.items():
+        left = matched.undecided(fit.columns)
+        if name not in matched.fields:
+            for taken in [one for one in fit.columns if one not in matched.dropped][:1]:
+                now = " and ".join(field for field, column in matched.fields.items() if column == taken)
+                yield f'"{taken}" is {now}, and {name} has no column. For both, add: --map "{taken}={name}"'
+            continue
+        if not left:
+            continue
+        column, quoted = matched.fields[name], " and ".join(f'"{one}"' for one in left)
+        now = ("stays" if len(left) == 1 else "stay") + " in metadata"
+        if extra == "drop":
+            now = "is dropped" if len(left) == 1 else "are dropped"
+        if name in told:
+            replaces = fit.column in left
+            yield (
+                f'--map "{column}={name}" replaces {quoted}, which now {now}'
+                if replaces
+                else f'{name} is "{column}"; {quoted} would fit, too, and {now}'
+            )
+        else:
+            yield f'{name} is "{column}"; {quoted} would fit, too, and {now}. To choose: --map "{left[0]}={name}"'
 
 
 def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:

@@ -56,12 +56,12 @@ def customers(wire: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Nor
     """Normalise one batch: every column of `schemas.customer.COLUMNS`, row order kept."""
     typed = {
         field: wire[column]
-        for column, field in columns.fields.items()
+        for field, column in columns.fields.items()
         if field not in columns.defaults and _is_taken_as_it_is(field, wire[column].dtype)
     }
     texts = {
         field: _with_default(_text_of(wire[column], field), columns.defaults.get(field))
-        for column, field in columns.fields.items()
+        for field, column in columns.fields.items()
         if field not in typed
     }
     for field, value in columns.defaults.items():

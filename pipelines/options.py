@@ -19,12 +19,19 @@ if TYPE_CHECKING:
     from pipelines.settings import Settings
 
 GROUPS: Final = {
-    "Columns and values": ("columns", "defaults", "extra", "timezone", "date_format", "blocked"),
+    "Columns and values": ("columns", "defaults", "extra", "where", "timezone", "date_format", "blocked"),
     "CSV files": ("encoding", "delimiter", "quote", "header", "raw"),
     "Providers": ("include_archived",),
     "Customers that occur more than once": ("survivor", "fill"),
     "Writing": ("mode", "nulls", "older", "deletes", "evolve", "create", "crosswalk", "remove_for_good"),
-    "Limits, checked before the first write": ("max_rejects", "max_deletes", "max_changes", "allow_empty", "limit"),
+    "Limits, checked before the first write": (
+        "max_rejects",
+        "max_conflicts",
+        "max_deletes",
+        "max_changes",
+        "allow_empty",
+        "limit",
+    ),
     "This run": (
         "dry_run",
         "source",
@@ -46,7 +53,9 @@ _METAVARS = {
     "columns": "COLUMN=FIELD",
     "defaults": "FIELD=VALUE",
     "date_format": "FORMAT",
+    "where": "CONDITION",
     "max_rejects": "N|N%",
+    "max_conflicts": "N|N%",
     "max_deletes": "N|N%",
     "max_changes": "N|N%",
     "state_dir": "FOLDER",
@@ -122,7 +131,8 @@ def _words(name: str, value: Any) -> Sequence[str]:
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
     if isinstance(value, dict):
-        return [word for pair in value.items() for word in (f"--{flag}", "=".join(pair))]
+        pairs = ((key, one) for key, given in value.items() for one in ([given] if isinstance(given, str) else given))
+        return [word for pair in pairs for word in (f"--{flag}", "=".join(pair))]
     if isinstance(value, tuple):
         return [word for one in value for word in (f"--{flag}", one)]
     return [f"--{flag}", str(value)]
@@ -150,12 +160,14 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     )
 
 
-def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
     """`Account No=external_id`; a column may have = in its name, a field has none."""
-    pairs = {}
+    from pipelines.settings import table
+
+    pairs = []
     for value in values:
         if "=" not in value:
             raise click.BadParameter(f"{value!r} is not of the form {param.metavar}.", ctx, param)
         left, _, right = value.rpartition("=") if param.name == "columns" else value.partition("=")
-        pairs[left] = right
-    return pairs
+        pairs.append((left, right))
+    return table(str(param.name), pairs, param.opts[0])

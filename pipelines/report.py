@@ -52,8 +52,8 @@ class Report:
     """A run's report, as `--json` prints it and `report.json` keeps it.
 
     `stale_by_reason` has OLDER and MOVED; `unidentified` are the first records for which deletes were withheld.
-    `seconds` has `total` and one entry a step; `examples` is code → where its first record stands; `files` is name →
-    path.
+    `columns` is column → its field, or its fields; `seconds` has `total` and one entry a step; `examples` is code →
+    where its first record stands; `files` is name → path.
     """
 
     run_id: str
@@ -71,7 +71,7 @@ class Report:
     unidentified: tuple[str, ...] = ()
     merges_by_rule: Mapping[str, int] = field(default_factory=lambda: {"external_id": 0, "email": 0})
     changed_fields: Mapping[str, int] = field(default_factory=dict)
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str | list[str]] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)

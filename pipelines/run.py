@@ -32,11 +32,12 @@ from connectors import registry
 from connectors.contract import Layout, Load, Outcomes, Part, Plan, Source, Survivors, Table, Waiting
 from connectors.csv_file import CsvOptions
 from connectors.errors import Busy, ConfigError, GateClosed, Interfered, Interrupted, TranshipError, shown
-from pipelines import identify, inspection, locks, mapping, normalise, report, stage, validate
+from pipelines import identify, inspection, locks, mapping, normalise, report, rivals, selection, stage, validate
 from pipelines import verify as verification
 from pipelines.inspection import Inspection
 from pipelines.mapping import ColumnMap
 from pipelines.report import Counts, Report
+from pipelines.selection import Condition
 from pipelines.settings import Reading, Settings, a_second, limit, load, seconds
 from pipelines.stage import (
     APPLY_STEP,
@@ -54,6 +55,7 @@ from schemas import cells, faults
 log = logging.getLogger("tranship")
 
 _AMBIGUOUS = "identity.ambiguous_email"
+_CONFLICT = "external_id.conflict"
 _STILL_FRESH = timedelta(hours=1)
 """So long may what came from a provider lie before the same command reads anew; `resume` goes on at any time."""
 _LOOKING = {"dry_run": True, "mode": "upsert", "older": "write"}
@@ -96,6 +98,7 @@ class _Tally:
     """What is known so far, across steps."""
 
     read: int = 0
+    skipped: int = 0
     staged: int = 0
     rejected: int = 0
     by_code: Counter[str] = field(default_factory=Counter)
@@ -105,6 +108,7 @@ class _Tally:
     def add(self, counts: BatchCounts) -> None:
         """One batch more."""
         self.read += counts.read
+        self.skipped += counts.skipped
         self.staged += counts.staged
         self.rejected += counts.rejected
         self.by_code.update(counts.by_code)
@@ -135,6 +139,7 @@ def _at_turn(settings: Settings, observer: Observer, now: datetime | None = None
         try:
             layouts = source.layouts()
             columns = mapping.propose(layouts, settings.columns, settings.defaults, settings.extra)
+            where = _where(settings, layouts)
             work = _work(settings, source)
             continued = None if out else _continued(settings, work)
             directory = continued or RunDirectory.create(
@@ -142,15 +147,16 @@ def _at_turn(settings: Settings, observer: Observer, now: datetime | None = None
                 {
                     "settings": _public(settings),
                     "work": work,
-                    "reading": _reading(settings, columns),
+                    "reading": _reading(settings, columns, where),
                     "source": source.fingerprint(),
-                    "columns": dict(columns.fields),
+                    "columns": columns.by_column,
                 },
                 now or datetime.now(UTC),
                 out,
             )
             notes = [f"{layout.name}: {note}" for layout in layouts for note in layout.notes]
-            return _Run(settings, directory, observer, notes).go(source, columns, _wire(layouts), table)
+            notes += columns.notes
+            return _Run(settings, directory, observer, notes, where).go(source, columns, _wire(layouts), table)
         finally:
             source.close()
     finally:
@@ -199,7 +205,8 @@ def verify(settings: Settings, observer: Observer | None = None) -> Verification
 
     Raises what `run` raises.
     """
-    report = run(settings.model_copy(update={**_LOOKING, "allow_empty": True}), observer)
+    looking = {**_LOOKING, "allow_empty": True, "max_conflicts": "100%"}
+    report = run(settings.model_copy(update=looking), observer)
     return verify_run(settings.state_dir, report.run_id, observer)
 
 
@@ -229,7 +236,7 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **opti
     if given["mode"] == "mirror":
         # Whoever is not among the records that failed is not gone.
         given["mode"] = "upsert"
-    for name in ("columns", "defaults", "encoding", "delimiter", "quote", "header", "include_archived"):
+    for name in ("columns", "defaults", "where", "encoding", "delimiter", "quote", "header", "include_archived"):
         given.pop(name, None)
     # What became of a record is for people; it is nothing of the customer's.
     given["columns"] = {"_outcome": "", "_reason": ""}
@@ -327,9 +334,12 @@ def _read_on(settings: Settings, directory: RunDirectory, observer: Observer, ta
                 f"{directory.run_id}: read from another place than {shown(settings.source)} is now. "
                 "Set the environment as it was, or begin a new run."
             )
-        directory.manifest["reading"] = _reading(settings, columns)
+        where = _where(settings, layouts)
+        directory.manifest["reading"] = _reading(settings, columns, where)
         directory.begin_stage_again()
-        return _Run(settings, directory, observer, []).go(source, columns, _wire(layouts), table)
+        return _Run(settings, directory, observer, list(columns.notes), where).go(
+            source, columns, _wire(layouts), table
+        )
     finally:
         source.close()
 
@@ -349,9 +359,17 @@ def _wire(layouts: Sequence[Layout]) -> list[str]:
     return list(dict.fromkeys(column for layout in layouts for column in layout.columns))
 
 
+def _where(settings: Reading, layouts: Sequence[Layout]) -> Condition | None:
+    return selection.condition(settings.where, layouts) if settings.where else None
+
+
 def _columns_of(directory: RunDirectory) -> ColumnMap | None:
     facts = directory.done(STAGE_STEP)
-    return None if facts is None else ColumnMap(facts["fields"], tuple(facts["extra"]), facts["defaults"])
+    if facts is None:
+        return None
+    # Earlier runs have column → field there.
+    fields = facts["mapped"] if "mapped" in facts else {name: column for column, name in facts["fields"].items()}
+    return ColumnMap(fields, tuple(facts["extra"]), facts["defaults"])
 
 
 def _open_source(settings: Reading, observer: Observer | None = None) -> Source:
@@ -405,7 +423,7 @@ def _work(settings: Settings, source: Source) -> str:
     return hashlib.sha256(json.dumps([said, prints], sort_keys=True).encode()).hexdigest()
 
 
-def _reading(settings: Settings, columns: ColumnMap) -> str:
+def _reading(settings: Settings, columns: ColumnMap, where: Condition | None) -> str:
     """All that decides what records become, but for the records: two runs in which it is equal read alike."""
     here = Path(__file__).parent.parent
     program = [
@@ -415,9 +433,13 @@ def _reading(settings: Settings, columns: ColumnMap) -> str:
         if file.suffix in (".py", ".csv")
     ]
     said = settings.model_dump(mode="json", include={"timezone", "date_format", "blocked"})
-    mapped = [list(columns.fields.items()), columns.extra, list(columns.defaults.items())]
+    mapped = [
+        *(list(part.items()) for part in (columns.fields, columns.defaults, columns.rivals, columns.others)),
+        columns.extra,
+    ]
     libraries = [metadata.version(name) for name in ("polars", "pyarrow", "duckdb", "pandera", "idna", "tzdata")]
-    return hashlib.sha256(json.dumps([program, libraries, said, mapped]).encode()).hexdigest()
+    asked = where.meaning if where else None
+    return hashlib.sha256(json.dumps([program, libraries, said, mapped, asked]).encode()).hexdigest()
 
 
 def _continues(settings: Reading) -> bool:
@@ -461,8 +483,16 @@ def _can_be_continued(settings: Settings, directory: RunDirectory) -> bool:
 class _Run:
     """One run, from its directory to its report."""
 
-    def __init__(self, settings: Settings, directory: RunDirectory, observer: Observer, notes: list[str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        directory: RunDirectory,
+        observer: Observer,
+        notes: list[str],
+        where: Condition | None = None,
+    ) -> None:
         self._settings = settings
+        self._where = where
         self._directory = directory
         self._observer = observer
         self._notes = notes
@@ -543,6 +573,7 @@ class _Run:
         if done is not None:
             self._tally = _Tally(
                 done["read"],
+                done.get("skipped", 0),
                 done["staged"],
                 done["rejected"],
                 Counter(done["by_code"]),
@@ -575,6 +606,7 @@ class _Run:
         known = sum(part.read for number, part in enumerate(parts) if part is earlier.parts.get(number))
         if known:
             self._tell([f"{known:,} records are as run {earlier.run_id} has read them"])
+        rivals.must_not_hide(((part.source, part.filled) for part in parts), columns)
         # Arrow keeps what it has read with; identity needs the room.
         pa.default_memory_pool().release_unused()
         tally = self._tally
@@ -583,11 +615,11 @@ class _Run:
         self._directory.finish(
             STAGE_STEP,
             {
-                **{"read": tally.read, "staged": tally.staged, "rejected": tally.rejected},
+                **{"read": tally.read, "skipped": tally.skipped, "staged": tally.staged, "rejected": tally.rejected},
                 # Copies: later steps add to the tally, and to these again when the run is continued.
                 **{"by_code": dict(tally.by_code), "warnings": dict(tally.warnings), "first": dict(tally.first)},
                 **{
-                    "fields": dict(columns.fields),
+                    "mapped": dict(columns.fields),
                     "extra": columns.extra,
                     "defaults": dict(columns.defaults),
                     "keeps_present": True,
@@ -623,14 +655,17 @@ class _Run:
         known = self._directory.adopt(number, digest, earlier)
         if known is not None:
             return known
-        batch = part.read()
+        batch, skipped = part.read(), None
+        if self._where is not None:
+            batch, left = selection.split(batch, self._where)
+            keys = normalise.customers(left.records, columns.of_keys.within(left.records.columns), spelling)
+            skipped = stage.keys_of(left, keys, validate.faults(keys))
         if batch.records.is_empty():
-            return self._directory.add(number, batch, None, faults.no_reasons(), digest)
-        batch_columns = (
-            columns if set(columns.fields) <= set(batch.records.columns) else _present(columns, batch.records)
-        )
-        normalised = normalise.customers(batch.records, batch_columns, spelling)
-        return self._directory.add(number, batch, normalised, validate.faults(normalised), digest)
+            return self._directory.add(number, batch, None, faults.no_reasons(), digest, skipped=skipped)
+        rivals.must_agree(batch, columns)
+        normalised = normalise.customers(batch.records, columns.within(batch.records.columns), spelling)
+        filled = rivals.filled(batch, columns, normalised.records)
+        return self._directory.add(number, batch, normalised, validate.faults(normalised), digest, filled, skipped)
 
     def _identify(self, columns: ColumnMap) -> Load:
         with self._timed("identify", None):
@@ -643,13 +678,15 @@ class _Run:
             if done["ambiguous"]:
                 self._tally.by_code[_AMBIGUOUS] += done["ambiguous"]
                 self._tally.first.setdefault(_AMBIGUOUS, tuple(done["first_ambiguous"]))
-            self._tally.warnings += Counter({"email.shared": done["shared"]})
-            if done["shared"]:
-                self._tally.first.setdefault("email.shared", tuple(done["first_shared"]))
-            # A run of an earlier version has none.
-            if alike := done.get("alike"):
-                self._tally.warnings["external_id.lookalike"] += alike
-                self._tally.first.setdefault("external_id.lookalike", tuple(done["first_alike"]))
+            for code, name, first in (
+                ("email.shared", "shared", "first_shared"),
+                ("external_id.lookalike", "alike", "first_alike"),
+                (_CONFLICT, "conflicts", "first_conflict"),
+            ):
+                # A run of an earlier version has only the first of them.
+                if done.get(name):
+                    self._tally.warnings[code] += done[name]
+                    self._tally.first.setdefault(code, tuple(done[first]))
             self._tally.warnings -= Counter(done["retracted"])
         merged = sum(self._merges.values())
         survivors = self._directory.survivors(columns.targets, self._tally.staged - merged - done["ambiguous"])
@@ -664,7 +701,12 @@ class _Run:
             hard_delete=settings.deletes == "remove",
             workspace=self._directory.path,
             started_at=self._directory.manifest["started_at"],
-            ledger={"read": self._tally.read, "rejected": self._tally.rejected, "merged": merged, "skipped": 0},
+            ledger={
+                "read": self._tally.read,
+                "rejected": self._tally.rejected,
+                "merged": merged,
+                "skipped": self._tally.skipped,
+            },
             say=self._observer.note,
             advanced=self._advanced,
             came=self._came,
@@ -691,8 +733,7 @@ class _Run:
             )
             return {
                 "merges": {"external_id": 0, "email": 0},
-                "ambiguous": 0,
-                "shared": 0,
+                **{"ambiguous": 0, "shared": 0, "conflicts": 0},
                 "retracted": {},
                 "first_ambiguous": None,
             }
@@ -708,13 +749,16 @@ class _Run:
         retracted = directory.retract_warnings(decided.ambiguous) if len(decided.ambiguous) else {}
         directory.warn("shared", decided.shared)
         directory.warn("alike", decided.alike)
+        directory.warn("conflicts", decided.conflicts)
         return {
             "merges": {"external_id": 0, "email": 0} | dict(decided.merges["rule"].value_counts().iter_rows()),
             "ambiguous": len(decided.ambiguous),
             "shared": decided.shared.height,
-            "first_shared": [*decided.shared.select("source", "line").rows(), None][0],
+            "first_shared": _first_place(decided.shared),
             "alike": decided.alike.height,
-            "first_alike": [*decided.alike.select("source", "line").rows(), None][0],
+            "first_alike": _first_place(decided.alike),
+            "conflicts": decided.conflicts.height,
+            "first_conflict": _first_place(decided.conflicts),
             "retracted": retracted,
             "first_ambiguous": first,
         }
@@ -818,6 +862,15 @@ class _Run:
             raise GateClosed(
                 f"{shown(settings.source)}: holds no record. Nothing was written. If that is right: --allow-empty"
             )
+        conflicts = tally.warnings[_CONFLICT]
+        if conflicts > limit(settings.max_conflicts, tally.read):
+            source, line = tally.first[_CONFLICT]
+            raise GateClosed(
+                f"{conflicts:,} of {tally.read:,} records share their external_id with a record of another e-mail and "
+                f"another name, more than --max-conflicts {settings.max_conflicts}; the first: {source}, line {line}. "
+                "They would be merged. Nothing was written. If another column is the customer's id: "
+                f'--map "COLUMN=external_id"; if they are the same customers: --max-conflicts {conflicts}'
+            )
         updates, stale = plan.counts["update"], plan.counts.get("stale", 0)
         if settings.older is None and stale > updates:
             first = pl.scan_parquet(self._directory.path / "stale.parquet").select("source", "line").head(1).collect()
@@ -911,7 +964,7 @@ class _Run:
             unidentified=self._plan.unidentified if self._plan else (),
             merges_by_rule=self._merges,
             changed_fields=dict(self._plan.changed_fields) if self._plan else {},
-            columns=dict(self._columns.fields) if self._columns else {},
+            columns=self._columns.by_column if self._columns else {},
             examples={code: f"{place[0]}, line {place[1]}" for code, place in tally.first.items()},
             notes=tuple(self._notes),
             seconds={"total": round(time.perf_counter() - started, 3), **self._seconds},
@@ -936,6 +989,7 @@ class _Run:
         planned = Counter(self._outcomes.counts if self._outcomes else self._plan.counts if self._plan else {})
         return Counts(
             read=self._tally.read,
+            skipped=self._tally.skipped,
             rejected=self._tally.rejected + planned["ambiguous"],
             merged=sum(self._merges.values()),
             created=planned["create"],
@@ -949,6 +1003,10 @@ class _Run:
             left=planned["left"],
             warnings=self._tally.warnings.total(),
         )
+
+
+def _first_place(found: pl.DataFrame) -> tuple[str, int] | None:
+    return next(found.select("source", "line").iter_rows(), None)
 
 
 def _decisions(rows: pl.DataFrame) -> pl.DataFrame:
@@ -1005,12 +1063,6 @@ def _facts_of(outcomes: Outcomes) -> dict[str, Any]:
 def _outcomes_of(facts: Mapping[str, Any]) -> Outcomes:
     files = {name: Path(path) for name, path in facts["files"].items()}
     return Outcomes(facts["counts"], facts["reasons"], files, tuple(facts["notes"]))
-
-
-def _present(columns: ColumnMap, records: pl.DataFrame) -> ColumnMap:
-    """The map for a batch of a file without a header of its own (an empty file has no columns)."""
-    fields = {column: name for column, name in columns.fields.items() if column in records.columns}
-    return dataclasses.replace(columns, fields=fields)
 
 
 def _refused(plan: Plan | None) -> dict[str, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
@@ -49,8 +49,9 @@ class Reading(BaseModel):
 
     source: str = Field(description="Path, glob, folder, - or URL to read from.")
 
-    columns: dict[str, str] = Field(
-        default_factory=dict, description="Column = canonical field; an empty field leaves the column out."
+    columns: dict[str, str | list[str]] = Field(
+        default_factory=dict,
+        description="Column = canonical field, or a list of fields; an empty field leaves the column out.",
     )
     defaults: dict[str, str] = Field(default_factory=dict, description="Field = value where the source has none.")
     extra: Literal["keep", "drop", "error"] = Field(
@@ -64,6 +65,10 @@ class Reading(BaseModel):
 
     include_archived: bool = Field(
         False, description="Read archived and deleted customers, too, where a provider offers them."
+    )
+
+    where: str | None = Field(
+        None, description="Read only records for which this SQL condition over the source's columns is true."
     )
 
     timezone: str = Field("UTC", description="Zone of dates and times that name none (IANA).")
@@ -115,6 +120,10 @@ class Settings(Reading):
     raw: bool = Field(False, description="Write CSV cells as they are, also those a spreadsheet would run.")
 
     max_rejects: Limit | None = Field(None, description="Stop before the first write if more are rejected: N or N%.")
+    max_conflicts: Limit = Field(
+        "1%",
+        description="Stop before the first write if more records share an id with somebody else's: N or N%.",
+    )
     max_deletes: Limit | None = Field(None, description="Stop before the first write if mirror would delete more.")
     max_changes: Limit | None = Field(
         None, description="Stop before the first write if more of the customers already there would change."
@@ -269,10 +278,25 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
 
 def _value(name: str, text: str) -> Any:
     if name in ("columns", "defaults"):
-        return {key: value for key, _, value in (pair.partition("=") for pair in text.split(",")) if key}
+        pairs = (pair.partition("=") for pair in text.split(","))
+        return table(name, [(key, value) for key, _, value in pairs if key], _variable(name))
     if Settings.model_fields[name].annotation == tuple[str, ...]:
         return tuple(part for part in text.split(",") if part)
     return text
+
+
+def table(name: str, pairs: Sequence[tuple[str, str]], where: str) -> dict[str, Any]:
+    """The value of `columns` or `defaults` from pairs: a column that occurs more than once feeds several fields.
+
+    Raises ConfigError, naming `where` they were given, if a field has two defaults.
+    """
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if name == "columns" and key in found:
+            found[key] = [*([found[key]] if isinstance(found[key], str) else found[key]), value]
+        elif found.setdefault(key, value) != value:
+            raise ConfigError(f"{where}: {key} is given two values, {found[key]!r} and {value!r}. Give it one.")
+    return found
 
 
 def _nearest(name: str, cutoff: float = 0.6) -> str | None:

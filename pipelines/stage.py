@@ -257,11 +257,19 @@ class RunDirectory:
     # Batches -----------------------------------------------------------------------------------------------------
 
     def add(
-        self, number: int, batch: Batch, good: Normalised | None, reasons: pl.DataFrame, digest: str
+        self,
+        number: int,
+        batch: Batch,
+        good: Normalised | None,
+        reasons: pl.DataFrame,
+        digest: str,
+        filled: Sequence[str] = (),
+        skipped: pl.DataFrame | None = None,
     ) -> BatchCounts:
         """Put one batch away: good records to the stage, bad ones and broken lines to the rejects, warnings beside.
 
-        `reasons` are `schemas.faults.REASONS`; `good` is the whole normalised batch; `digest` is that of its part.
+        `reasons` are `schemas.faults.REASONS`; `good` is the whole normalised batch; `digest` is that of its part,
+        `filled` are `rivals.filled`, `skipped` are the keys (`PRESENT`) of those that `--where` left out.
         """
         name = f"{number:06}.parquet"
         wire = batch.records
@@ -300,12 +308,17 @@ class RunDirectory:
         rejects = _rejects(batch, reasons)
         if rejects.height:
             _write(rejects, self.path / "rejected" / name)
-            self.keep_present(name, _keys_of_rejects(batch, good, reasons))
+        left_out = 0 if skipped is None else skipped.height
+        keys = _keys_of_rejects(batch, good, reasons)
+        self.keep_present(name, keys if skipped is None else pl.concat([keys, skipped]))
         made = {folder: self.path / folder / name for folder in _OF_A_PART}
         return BatchCounts(
             digest=digest,
+            source=batch.source,
+            filled=list(filled),
             files={folder: file.stat().st_size for folder, file in made.items() if file.exists()},
-            read=wire.height + batch.broken.height,
+            read=wire.height + batch.broken.height + left_out,
+            skipped=left_out,
             staged=staged,
             rejected=rejects.height,
             by_code=_counted(pl.concat([reasons["code"], batch.broken["code"]])),
@@ -372,10 +385,10 @@ class RunDirectory:
             )
 
     def candidates(self, rows: pl.Series) -> pl.DataFrame:
-        """The keys, times and places of these rows: row, source, line, external_id, email, updated_at."""
+        """The keys, times, names and places of these rows: row, source, line, external_id, email, name, updated_at."""
         return (
             self._rows(rows)
-            .select("_row", "_source", "_line", "external_id", _matching_email(), "updated_at")
+            .select("_row", "_source", "_line", "external_id", _matching_email(), "name", "updated_at")
             .rename({"_row": "row", "_source": "source", "_line": "line"})
             .collect(engine="streaming")
         )
@@ -545,12 +558,15 @@ that cannot be used. Without any key the record could be any customer."""
 @dataclass(frozen=True)
 class BatchCounts:
     """What became of one batch; `first` is code → (source, line) of its first record, warnings too. `digest` is that of
-    its part, `files` are folder → size of what was made of it.
+    its part, `files` are folder → size of what was made of it; `filled` are `rivals.filled` of its `source`.
     """
 
     digest: str
+    source: str
+    filled: list[str]
     files: dict[str, int]
     read: int
+    skipped: int
     staged: int
     rejected: int
     by_code: dict[str, int]
@@ -640,6 +656,27 @@ def _first_of_each(batch: Batch, reasons: pl.DataFrame, warnings: pl.DataFrame) 
     return {code: (batch.source, line) for code, line in lines.group_by("code").agg(pl.col("line").min()).iter_rows()}
 
 
+def keys_of(batch: Batch, normalised: Normalised, reasons: pl.DataFrame) -> pl.DataFrame:
+    """The keys (`PRESENT`) of all records of a batch; `reasons` are those against them."""
+    id_unusable, email_unusable = (
+        pl.repeat(value=False, n=batch.records.height, dtype=pl.Boolean, eager=True).scatter(
+            reasons.filter(pl.col("code").str.starts_with(f"{field}."))["at"].unique(), True
+        )
+        for field in ("external_id", "email")
+    )
+    ids, emails = normalised.records["external_id"], normalised.records["email"]
+    return pl.DataFrame(
+        {
+            "source": pl.repeat(batch.source, batch.records.height, dtype=pl.String, eager=True),
+            "line": batch.lines,
+            "external_id": ids.set(id_unusable, None),
+            "email": emails.set(email_unusable | normalised.email_blocked, None),
+            "id_unusable": id_unusable,
+            "email_unusable": email_unusable,
+        }
+    )
+
+
 def _keys_of_rejects(batch: Batch, good: Normalised | None, reasons: pl.DataFrame) -> pl.DataFrame:
     """The keys (`PRESENT`) of rejected records and of broken lines, which have none. A repeated header is nobody."""
     lines = batch.broken.filter(pl.col("code") != "line.header")
@@ -651,22 +688,8 @@ def _keys_of_rejects(batch: Batch, good: Normalised | None, reasons: pl.DataFram
     )
     if good is None or reasons.is_empty():
         return broken
-    by_record = reasons.group_by("at", maintain_order=True).agg(
-        pl.col("code").str.starts_with(f"{field}.").any().alias(f"{short}_unusable")
-        for field, short in (("external_id", "id"), ("email", "email"))
-    )
-    at = by_record["at"]
-    keys = by_record.with_columns(
-        source=pl.lit(batch.source),
-        line=batch.lines.gather(at),
-        external_id=good.records["external_id"].gather(at),
-        email=good.records["email"].gather(at),
-        blocked=good.email_blocked.gather(at),
-    ).with_columns(
-        external_id=pl.when(~pl.col("id_unusable")).then("external_id"),
-        email=pl.when(~pl.col("email_unusable") & ~pl.col("blocked")).then("email"),
-    )
-    return pl.concat([keys.select(PRESENT.keys()), broken.select(PRESENT.keys())])
+    keys = keys_of(batch, good, reasons)[reasons["at"].unique(maintain_order=True)]
+    return pl.concat([keys, broken.select(PRESENT.keys())])
 
 
 def _rejects(batch: Batch, reasons: pl.DataFrame) -> pl.DataFrame:

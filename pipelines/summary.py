@@ -98,7 +98,8 @@ def of_inspection(found: Inspection, width: int | None = None) -> str:
             column.type,
             f"{column.filled:.0%}",
             f"{column.distinct:,}",
-            column.field or {"metadata": "metadata", "undecided": "?"}.get(column.becomes, "-"),
+            (column.field if isinstance(column.field, str) else ", ".join(column.field or ()))
+            or {"metadata": "metadata", "undecided": "?"}.get(column.becomes, "-"),
             " | ".join(cell(sample, 24) for sample in column.samples),
         )
         for column in found.columns

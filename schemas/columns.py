@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from schemas.customer import COLUMNS
@@ -55,6 +57,21 @@ _SYNONYMS: Final[dict[str, str]] = {
     "provider_id": "billing_provider_id provider_customer_id",
 }
 
+# Synonyms that are the field's own name in other words. Two columns of one such group are rivals: `Email` and
+# `E-mail Address` say the same twice, `Phone` and `Mobile` do not.
+_OWN_NAMES: Final[dict[str, str]] = {
+    "email": "email_address e_mail_address mail",
+    "phone": "phone_number telephone telephone_number tel phone_no",
+    "address_line1": "address1 address_1 line1",
+    "address_line2": "address2 address_2 line2",
+    "state": "state_province state_region state_or_province",
+    "zip_code": "zip postal_code zip_postal_code postcode post_code zip_or_postal_code",
+    "timezone": "tz",
+    "language": "lang",
+    "net_terms": "net_terms_days",
+    "invoice_cc_emails": "invoice_cc_email",
+}
+
 
 def fold(column: str) -> str:
     """The spelling names are compared in: lower case letters and digits only."""
@@ -65,24 +82,60 @@ def fold(column: str) -> str:
 _FIELD_OF: Final[dict[str, str]] = {
     fold(word): field for field, words in _SYNONYMS.items() for word in (field, *words.split())
 }
+_GROUP_OF: Final[dict[str, str]] = {
+    fold(word): fold(field) for field, words in _OWN_NAMES.items() for word in (field, *words.split())
+}
 
 
 def field_of(column: str) -> str | None:
     """The canonical field a column name means, or null. Exact names and synonyms only: nothing is guessed."""
-    return _FIELD_OF.get(fold(column)) or _FIELD_OF.get(fold(re.sub(r"[\s_-]*[(\[][^)\]]*[)\]]\s*$", "", column)))
+    return _FIELD_OF.get(_known(column))
 
 
-def match(columns: list[str]) -> dict[str, list[str]]:
-    """Field → the columns that fit it, in the order of the columns.
+def _known(column: str) -> str:
+    """The folded name under which a column is known: with or without what stands in brackets at its end."""
+    whole = fold(column)
+    return whole if whole in _FIELD_OF else fold(re.sub(r"[\s_-]*[(\[][^)\]]*[)\]]\s*$", "", column))
 
-    Where a column carries the field's own name, synonyms beside it are other things (`id` beside `external_id`) and
-    are left alone. Two or more columns under a field mean that a person must choose.
+
+@dataclass(frozen=True)
+class Fit:
+    """The columns whose names fit one field, in the order of the source.
+
+    `column` is the one that is taken, null where a person must choose. `rivals` have the same name in another
+    spelling: if they hold other values, the choice was a guess. `others` are synonyms of another meaning, such as
+    `id` beside `external_id`.
     """
-    found: dict[str, list[str]] = {}
+
+    column: str | None
+    rivals: tuple[str, ...]
+    others: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*([self.column] if self.column else []), *self.rivals, *self.others)
+
+
+def match(columns: Sequence[str], repeats: Mapping[str, str]) -> dict[str, Fit]:
+    """Field → the columns that fit it.
+
+    `repeats` are columns whose name stands in the header once more: made-up name → the name that was repeated. The
+    field's own name has precedence over synonyms of another meaning; without it, two meanings need a person.
+    """
+    groups: dict[str, dict[str, list[str]]] = {}
     for column in columns:
-        if field := field_of(column):
-            found.setdefault(field, []).append(column)
-    for field, fitting in found.items():
-        own = [column for column in fitting if fold(column) == fold(field)]
-        found[field] = own or fitting
-    return {field: found[field] for field in COLUMNS if field in found}
+        known = _known(repeats.get(column, column))
+        if field := _FIELD_OF.get(known):
+            groups.setdefault(field, {}).setdefault(_GROUP_OF.get(known, known), []).append(column)
+    return {field: _fit(field, groups[field]) for field in COLUMNS if field in groups}
+
+
+def _fit(field: str, groups: Mapping[str, Sequence[str]]) -> Fit:
+    own = fold(field) if fold(field) in groups else next(iter(groups)) if len(groups) == 1 else None
+    others = tuple(column for group, fitting in groups.items() if group != own for column in fitting)
+    if own is None:
+        return Fit(None, (), others)
+    # The very name first, whatever stands before it.
+    best, *rivals = sorted(groups[own], key=lambda column: fold(column) != fold(field))
+    return Fit(best, tuple(rivals), others)

@@ -82,6 +82,7 @@ WARNINGS: Final[dict[str, str]] = {
     "email.blocked": "this e-mail belongs to nobody and matches no customer",
     "external_id.blocked": "this id is a place-holder; the record has none",
     "external_id.lookalike": "another customer's id differs only in case, width or the like; both were loaded",
+    "external_id.conflict": "a record of another e-mail and name has the same id, and no time says which is newer",
     "email.shared": "customers with different external ids have this e-mail; all were loaded",
 }
 """Every warning code: the value loads, and should be looked at."""

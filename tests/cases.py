@@ -817,6 +817,38 @@ IDENTITY_CASES: list[IdentityCase] = [
         warnings=((2, "email.shared"), (3, "email.shared")),
     ),
     IdentityCase(
+        "several people with the id of their account are in conflict, and become one customer if that is allowed",
+        [
+            {"external_id": "1", "email": "ann@b.co", "name": "Ann"},
+            {"external_id": "1", "email": "bob@b.co", "name": "Bob"},
+            {"external_id": "1", "email": "cyd@b.co", "name": "Cyd"},
+            {"external_id": "2", "email": "dan@b.co", "name": "Dan"},
+        ],
+        {"1": {"name": "Cyd", "email": "cyd@b.co"}, "2": {"name": "Dan"}},
+        merges=((2, 4, "external_id"), (3, 4, "external_id")),
+        warnings=((2, "external_id.conflict"), (3, "external_id.conflict"), (4, "external_id.conflict")),
+    ),
+    IdentityCase(
+        "a customer that has changed name and e-mail at a known time is no conflict",
+        [
+            {"external_id": "1", "email": "old@b.co", "name": "Old", "updated_at": JAN},
+            {"external_id": "1", "email": "new@b.co", "name": "New", "updated_at": FEB},
+        ],
+        {"1": {"name": "New", "email": "new@b.co"}},
+        merges=((2, 3, "external_id"),),
+    ),
+    IdentityCase(
+        "a blocked e-mail and a name in other letters tell nobody apart",
+        [
+            {"external_id": "1", "email": "ann@b.co", "name": "Ann  Lee"},
+            {"external_id": "1", "email": "noreply@b.co", "name": "Bob"},
+            {"external_id": "1", "email": "lee@b.co", "name": "ann lee"},
+        ],
+        {"1": {"name": "ann lee", "email": "lee@b.co"}},
+        merges=((2, 4, "external_id"), (3, 4, "external_id")),
+        warnings=((3, "email.blocked"),),
+    ),
+    IdentityCase(
         "other ids of a customer do not match",
         [{"external_id": "1", "aliases": "2"}, {"external_id": "2", "aliases": None}],
         {"1": {"aliases": ["2"]}, "2": {"aliases": None}},

@@ -714,6 +714,10 @@ def identify(records: list[Record]) -> tuple[dict[str, dict[str, Any]], list[tup
         if len(ids) > 1:
             for external_id in ids:
                 newest(groups[id_key(external_id)]).warnings.append("external_id.lookalike")
+    for group in by_id.values():
+        for record in group:
+            if any(are_strangers(record, another) for another in group):
+                record.warnings.append("external_id.conflict")
 
     customers = {key: customer(group) for key, group in groups.items()}
     merges = [merge for group in groups.values() for merge in merges_of(group)]
@@ -724,6 +728,14 @@ def folded(external_id: str) -> str:
     """What two ids have in common that a person may take for the same."""
     once = unicodedata.normalize("NFKC", external_id).casefold()
     return unicodedata.normalize("NFKC", once)
+
+
+def are_strangers(one: Record, other: Record) -> bool:
+    """Whether two records of one id look like two people, and no time says that one of them became the other."""
+    mails, times = {one.match_email, other.match_email}, {one.values["updated_at"], other.values["updated_at"]}
+    names = {"".join((record.values["name"] or "").lower().split()) for record in (one, other)}
+    is_dated = len(times) == 2 and None not in times
+    return len(mails) == 2 and None not in mails and len(names) == 2 and "" not in names and not is_dated
 
 
 def id_key(external_id: str) -> str:

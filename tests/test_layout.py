@@ -35,8 +35,10 @@ API = (
 """What the connectors of providers are made of, in connectors/. Each may import those before it."""
 
 FLOW = (
+    "selection",
     "mapping",
     "normalise",
+    "rivals",
     "validate",
     "locks",
     "stage",
@@ -106,7 +108,8 @@ RULES = (
     Rule(
         "pipelines.inspection",
         (
-            *("pipelines.mapping", "pipelines.normalise", "pipelines.validate", "pipelines.settings"),
+            *("pipelines.selection", "pipelines.mapping", "pipelines.normalise", "pipelines.rivals"),
+            *("pipelines.validate", "pipelines.settings"),
             *("connectors.contract", "connectors.errors", "schemas.*"),
         ),
         "An inspection sees a source through the same steps as a run; what opens the source is pipelines/run.py.",

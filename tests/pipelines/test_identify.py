@@ -19,20 +19,17 @@ from schemas.customer import ADDRESS, COLUMNS, INSTANT
 START = datetime(2024, 1, 1, tzinfo=UTC)
 KEYS = {
     **{"row": pl.UInt64, "source": pl.String, "line": pl.UInt64},
-    **{"external_id": pl.String, "email": pl.String, "updated_at": INSTANT},
+    **{"external_id": pl.String, "email": pl.String, "name": pl.String, "updated_at": INSTANT},
 }
 
-Key = tuple[str | None, str | None, int | None]
-"""External id, e-mail, and the day of `updated_at`."""
+Key = tuple[str | None, str | None, int | None] | tuple[str | None, str | None, int | None, str]
+"""External id, e-mail, the day of `updated_at`, and the name, `Acme` if it does not matter."""
 
 
 def candidates(*keys: Key) -> pl.DataFrame:
     """The keys of records that stand on lines 2, 3, … of `in.csv`; row n is the n-th record."""
-    rows = [
-        (row, "in.csv", row + 2, external_id, email, None if day is None else START + timedelta(days=day))
-        for row, (external_id, email, day) in enumerate(keys)
-    ]
-    return pl.DataFrame(rows, schema=KEYS, orient="row")
+    rows = [{"row": row, "source": "in.csv", "line": row + 2, **_values(key)} for row, key in enumerate(keys)]
+    return pl.DataFrame(rows, schema=KEYS)
 
 
 def customers(decided: Identity) -> set[tuple[int, ...]]:
@@ -192,6 +189,7 @@ keys_that_collide = st.lists(
         st.one_of(st.none(), st.sampled_from(["1", "2", "a", "email:a"])),
         st.one_of(st.none(), st.sampled_from(["a", "b", "c", "1"])),
         st.one_of(st.none(), st.integers(0, 3)),
+        st.sampled_from(["Acme", "ACME ", "Birch", "Bir ch", "Cole"]),
     ).filter(lambda key: key[0] is not None or key[1] is not None),
     max_size=12,
 )
@@ -207,13 +205,45 @@ def test_the_oracle_decides_the_same(keys: list[Key]) -> None:
 
     assert merges(decided) == sorted(expected)
     assert sorted(decided.ambiguous) == [record.order for record in records if record.codes]
-    assert sorted(decided.shared["line"]) == sorted(record.line for record in records if record.warnings)
+    for code, found in (("email.shared", decided.shared), ("external_id.conflict", decided.conflicts)):
+        assert sorted(found["line"]) == sorted(record.line for record in records if code in record.warnings)
+
+
+@given(keys_that_collide, st.sampled_from(["newest", "first", "last"]), st.randoms(use_true_random=False))
+def test_conflicts_depend_on_neither_rule_nor_order(keys: list[Key], rule: SurvivorRule, dice: Any) -> None:
+    def conflicts(keys: list[Key], rule: SurvivorRule) -> list[Key]:
+        lines = identify.decide(candidates(*keys), rule).conflicts["line"]
+        return sorted((keys[line - 2] for line in lines), key=repr)
+
+    assert conflicts(dice.sample(keys, len(keys)), rule) == conflicts(keys, "newest")
+
+
+@pytest.mark.parametrize(
+    ("keys", "lines"),
+    [
+        ([("1", "a", None, "Ann"), ("1", "b", None, "Bob"), ("1", "c", None, "Cyd")], [2, 3, 4]),
+        ([("1", "a", 5, "Ann"), ("1", "b", 5, "Bob")], [2, 3]),
+        ([("1", "a", 5, "Ann"), ("1", "b", None, "Bob")], [2, 3]),
+        ([("1", "a", 5, "Ann"), ("1", "b", 6, "Bob")], []),
+        ([("1", "a", None, "Ann"), ("1", "b", None, "ANN ")], []),
+        ([("1", "a", None, "Ann"), ("1", "a", None, "Bob")], []),
+        ([("1", "a", None, "Ann"), ("1", None, None, "Bob")], []),
+        ([("1", "a", None, "Ann"), ("2", "b", None, "Bob")], []),
+        ([("1", "a", None, "Ann"), ("1", "b", None, "Ann"), ("1", "a", None, "Bob")], [3, 4]),
+        ([("1", "a", 1, "Ann"), ("1", "b", 1, "Bob"), ("1", "c", 2, "Cyd")], [2, 3]),
+    ],
+)
+def test_records_of_one_id_that_look_like_several_people_are_in_conflict(keys: list[Key], lines: list[int]) -> None:
+    conflicts = identify.decide(candidates(*keys), "newest").conflicts
+
+    assert conflicts["line"].to_list() == lines
+    assert conflicts["code"].unique().to_list() == (["external_id.conflict"] if lines else [])
 
 
 def _values(key: Key) -> dict[str, Any]:
-    external_id, email, day = key
+    external_id, email, day, *name = key
     updated = None if day is None else START + timedelta(days=day)
-    return {"external_id": external_id, "email": email, "updated_at": updated}
+    return {"external_id": external_id, "email": email, "name": (*name, "Acme")[0], "updated_at": updated}
 
 
 @given(keys_that_collide)
@@ -238,13 +268,13 @@ def test_every_record_has_one_fate(keys: list[Key], rule: SurvivorRule) -> None:
 
 @given(keys_that_collide, st.randoms(use_true_random=False))
 def test_the_order_does_not_matter_where_times_differ(keys: list[Key], dice: Any) -> None:
-    timed: list[Key] = [(external_id, email, row) for row, (external_id, email, _) in enumerate(keys)]
+    timed: list[Key] = [(external_id, email, row) for row, (external_id, email, *_) in enumerate(keys)]
     order = dice.sample(range(len(timed)), len(timed))
 
     def decided(keys: list[Key]) -> tuple[Any, Any, Any]:
         """In days instead of lines, which say who a record is in any order."""
         whole = identify.decide(candidates(*keys), "newest")
-        days = {row + 2: day for row, (_, _, day) in enumerate(keys)}
+        days = {row + 2: day for row, (_, _, day, *_) in enumerate(keys)}
         return (
             sorted((days[loser], days[survivor], rule) for loser, survivor, rule in merges(whole)),
             sorted(days[row + 2] for row in whole.ambiguous),
@@ -277,7 +307,7 @@ def records(*rows: dict[str, Any]) -> pl.DataFrame:
 def patched(*rows: dict[str, Any], fill: bool) -> list[dict[str, Any]]:
     staged = records(*rows)
     matching = pl.when(~pl.col("_email_blocked")).then("email").alias("email")
-    keys = staged.select("_row", "_source", "_line", "external_id", matching, "updated_at")
+    keys = staged.select("_row", "_source", "_line", "external_id", matching, "name", "updated_at")
     known = keys.rename({"_row": "row", "_source": "source", "_line": "line"})
     decided = identify.decide(known, "newest")
     wanted = identify.rows_to_patch(decided, known, fill=fill)

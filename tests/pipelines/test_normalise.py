@@ -258,7 +258,7 @@ def test_columns_that_have_their_type_are_taken_as_they_are():
             "names": [["a ", "a"], [], None],
         }
     )
-    fields = {"id": "external_id", "since": "created_at", "at": "updated_at", "names": "aliases"}
+    fields = {"external_id": "id", "created_at": "since", "updated_at": "at", "aliases": "names"}
 
     done = normalise.customers(wire, ColumnMap(fields, (), {}), Spelling("Europe/Berlin"))
     filled = normalise.customers(wire, ColumnMap(fields, (), {"created_at": "2020-01-01"}), Spelling())
@@ -434,7 +434,7 @@ def test_a_number_with_its_calling_code_is_not_given_it_twice():
 @settings(max_examples=200, deadline=None)
 def test_columns_nobody_mapped_are_kept_as_they_are(columns):
     wire = pl.DataFrame({"id": ["1"], **{f"x{name}": [value] for name, value in columns}})
-    done = normalise.customers(wire, ColumnMap({"id": "external_id"}, tuple(wire.columns[1:]), {}), Spelling())
+    done = normalise.customers(wire, ColumnMap({"external_id": "id"}, tuple(wire.columns[1:]), {}), Spelling())
     kept = done.records["metadata"][0]
     expected = {f"x{name}": value for name, value in columns if value is not None and value.strip(WHITE)}
     assert (json.loads(kept) if kept else {}) == expected
@@ -443,7 +443,7 @@ def test_columns_nobody_mapped_are_kept_as_they_are(columns):
 def test_metadata_and_columns_join_without_either_being_lost():
     wire = pl.DataFrame({"id": ["1", "2"], "metadata": ['{"plan": "pro", "n": 1}', None], "plan": ["team", "team"]})
     done = normalise.customers(
-        wire, ColumnMap({"id": "external_id", "metadata": "metadata"}, ("plan",), {}), Spelling()
+        wire, ColumnMap({"external_id": "id", "metadata": "metadata"}, ("plan",), {}), Spelling()
     )
     assert [json.loads(value) for value in done.records["metadata"]] == [
         {"plan": "pro", "n": 1, "column.plan": "team"},

@@ -270,7 +270,7 @@ def test_the_report_has_what_the_design_promises(warehouse: Warehouse) -> None:
         *("warnings_by_code", "merges_by_rule", "changed_fields", "seconds", "peak_memory_bytes", "files"),
     } <= set(said)
     assert set(said["counts"]) == {
-        *("read", "rejected", "merged", "created", "updated", "unchanged", "refused", "deleted"),
+        *("read", "skipped", "rejected", "merged", "created", "updated", "unchanged", "refused", "deleted"),
         *("stale", "unknown", "left", "warnings"),
     }
     assert set(said["merges_by_rule"]) == {"external_id", "email"}

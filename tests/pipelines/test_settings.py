@@ -101,7 +101,7 @@ def test_several_slips_are_told_at_once() -> None:
         ("mode = 1", "mode (FILE): Input should be"),
         ('[source]\npath = "x"', "source (FILE): Input should be a valid string"),
         ("colour = 1", "colour (FILE): there is no such setting"),
-        ('[columns]\nA = ["name"]', "columns (FILE): Input should be a valid string"),
+        ("[columns]\nA = 1", "columns (FILE): Input should be a valid string"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told(text: str, message: str, tmp_path: Path) -> None:
@@ -154,3 +154,20 @@ def test_every_setting_is_described() -> None:
 @pytest.mark.parametrize(("text", "of", "number"), [("20", 1000, 20), ("2%", 1000, 20), ("0.5%", 1000, 5), ("0", 9, 0)])
 def test_a_limit_is_a_count_or_a_share(text: str, of: int, number: float) -> None:
     assert limit(text, of) == pytest.approx(number)
+
+
+def test_a_column_may_feed_several_fields_in_every_place(tmp_path: Path) -> None:
+    fields = {"Email": ["email", "billing_contact_email"], "B": "name"}
+    file = tmp_path / "p.toml"
+    file.write_text(
+        'source = "a.csv"\ndestination = "b.csv"\n[columns]\nEmail = ["email", "billing_contact_email"]\nB = "name"\n'
+    )
+
+    assert reading_of_command(str(file), {}, {}).columns == fields
+    variable = {"TRANSHIP_COLUMNS": "Email=email,B=name,Email=billing_contact_email"}
+    assert reading_of_command("a.csv", {}, variable).columns == fields
+
+
+def test_a_field_has_one_default() -> None:
+    with pytest.raises(ConfigError, match=r"TRANSHIP_DEFAULTS: currency is given two values, 'EUR' and 'USD'"):
+        reading_of_command("a.csv", {}, {"TRANSHIP_DEFAULTS": "currency=EUR,currency=USD"})
