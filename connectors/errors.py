@@ -2,7 +2,8 @@
 
 TranshipError
 ├── ConfigError            fix the command, the settings or the file          exit 2
-│   └── MissingDriver      install what is named
+│   ├── MissingDriver      install what is named
+│   └── Damaged            begin the work anew, or make the plan again
 ├── ConnectorError         the other side                                      exit 3
 │   ├── Unreachable        try later, or free what holds it
 │   │   ├── Busy           wait for whoever holds a lock, or allow more time
@@ -41,6 +42,10 @@ class ConfigError(TranshipError):
 
 class MissingDriver(ConfigError):
     """An optional package is needed and is not installed; the message says which."""
+
+
+class Damaged(ConfigError):
+    """A file of a run directory is not what was written there; the run cannot be continued with it."""
 
 
 class ConnectorError(TranshipError):

@@ -29,10 +29,10 @@ from typing import Any, Protocol
 import polars as pl
 import pyarrow as pa
 
-from connectors import registry
+from connectors import durable, registry
 from connectors.contract import Layout, Load, Outcomes, Part, Plan, Source, Survivors, Table
 from connectors.csv_file import CsvOptions
-from connectors.errors import ConfigError, GateClosed, Interfered, Interrupted, TranshipError, shown
+from connectors.errors import ConfigError, Damaged, GateClosed, Interfered, Interrupted, TranshipError, shown
 from pipelines import identify, inspection, mapping, normalise, report, stage, validate
 from pipelines import verify as verification
 from pipelines.inspection import Inspection
@@ -57,6 +57,16 @@ log = logging.getLogger("tranship")
 _AMBIGUOUS = "identity.ambiguous_email"
 _STILL_FRESH = timedelta(hours=1)
 """So long may what came from a provider lie before the same command reads anew; `resume` goes on at any time."""
+_ROWS = "plan.parquet"
+_IDENTIFIED = (
+    *("identity/dropped.parquet", "identity/patched.parquet", "identity/retracted-run.parquet", "merges.parquet"),
+    *("rejected/identity-run.parquet", "warned/shared.parquet"),
+)
+_PLANNED = (
+    *(_ROWS, "agreed.parquet", "plan.json"),
+    *("identity/retracted-destination.parquet", "rejected/identity-destination.parquet"),
+)
+"""Files that these steps leave."""
 _PAUSES = (0.2, 1, 3, 8)
 """Seconds before the destination is tried again."""
 
@@ -121,6 +131,20 @@ def run(
     Raises the errors of `connectors.errors`; those that come when the run directory exists carry the report.
     """
     observer = observer or Quiet()
+    try:
+        return _run(settings, observer, now, out, continuing=out is None)
+    except Damaged as error:
+        if out is not None:
+            raise
+        observer.note(_anew(error))
+    return _run(settings, observer, now, out, continuing=False)
+
+
+def _anew(error: Damaged) -> str:
+    return f"{error} That run is left as it is, and everything is read anew."
+
+
+def _run(settings: Settings, observer: Observer, now: datetime | None, out: Path | None, *, continuing: bool) -> Report:
     table = _open_table(settings)
     try:
         source = _open_source(settings)
@@ -128,7 +152,7 @@ def run(
             layouts = source.layouts()
             columns = mapping.propose(layouts, settings.columns, settings.defaults, settings.extra)
             work = _work(settings, source)
-            continued = None if out else _continued(settings, work)
+            continued = _continued(settings, work) if continuing else None
             directory = continued or RunDirectory.create(
                 settings.state_dir,
                 {
@@ -169,13 +193,28 @@ def apply(folder: Path, observer: Observer | None = None, *, limit: int | None =
         raise ConfigError(f"{folder}: the plan is not complete. Make it again: tranship plan")
     if directory.done(APPLY_STEP) is not None:
         raise ConfigError(f"{folder}: the plan is carried out; nothing is left to do. See {folder / 'report.html'}")
-    settings = load(directory.manifest["settings"] | {"dry_run": False, "limit": limit}, {})
-    table = _open_table(settings)
+    settings = _settings_of(directory, dry_run=False, limit=limit)
+    try:
+        directory.check()
+        table = _open_table(settings)
+    except Damaged as error:
+        raise _unusable_plan(folder, error) from error
     try:
         directory.take_over()
-        return _Run(settings, directory, observer or Quiet(), []).go(None, columns, directory.manifest["wire"], table)
+        return _Run(settings, directory, observer or Quiet(), []).go(None, columns, _wire_of(directory), table)
+    except Damaged as error:
+        told = _unusable_plan(folder, error)
+        told.report = error.report
+        raise told from error
     finally:
         table.close()
+
+
+def _unusable_plan(folder: Path, error: Damaged) -> Damaged:
+    return Damaged(
+        f"{error} The plan in {folder} cannot be carried out. Make a new one: tranship plan. It reads anew what the "
+        "destination holds, also what was written already."
+    )
 
 
 def verify(settings: Settings, observer: Observer | None = None) -> Verification:
@@ -193,7 +232,8 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
     columns = _columns_of(directory)
     if columns is None or directory.done(IDENTIFY_STEP) is None:
         raise ConfigError(f"{directory.run_id}: had not read its source to the end; there is nothing to compare with.")
-    settings = load(directory.manifest["settings"], {}).model_copy(update={"dry_run": True, "mode": "upsert"})
+    directory.check()
+    settings = _settings_of(directory).model_copy(update={"dry_run": True, "mode": "upsert"})
     table = _open_table(settings)
     try:
         return _Run(settings, directory, observer or Quiet(), []).look_again(columns, table)
@@ -206,6 +246,7 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None) -> Rep
     nothing, and what `run` raises. `run_id` may be a plan's folder.
     """
     directory = _found(state_dir, run_id)
+    directory.check_results()
     again = directory.path / "again"
     if not again.is_dir() or not any(again.iterdir()):
         raise ConfigError(f"{directory.run_id}: nothing failed and nothing was left out; there is nothing to do again.")
@@ -219,6 +260,15 @@ def _found(state_dir: Path, run_id: str) -> RunDirectory:
     """A run by its id, `last`, or the folder of a plan."""
     folder = Path(run_id)
     return RunDirectory.at(folder) if (folder / "manifest.json").exists() else RunDirectory.open(state_dir, run_id)
+
+
+def _settings_of(directory: RunDirectory, **changes: Any) -> Settings:
+    """The settings of an earlier run. Raises ConfigError."""
+    return load(directory.manifest["settings"] | changes, {})
+
+
+def _wire_of(directory: RunDirectory) -> list[str]:
+    return list(directory.manifest.get("wire", []))
 
 
 def _must_not_run(directory: RunDirectory) -> None:
@@ -240,16 +290,20 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None) -> Re
             f"{directory.run_id}: is finished; nothing is left to do. See: tranship report {directory.run_id}"
         )
     _must_not_run(directory)
-    settings = load(directory.manifest["settings"] | {"state_dir": state_dir, "limit": None}, {})
+    settings = _settings_of(directory, state_dir=state_dir, limit=None)
     observer = observer or Quiet()
     table = _open_table(settings)
     try:
         columns = _columns_of(directory)
         if columns is not None:
+            directory.check()
             directory.take_over()
-            return _Run(settings, directory, observer, []).go(None, columns, directory.manifest["wire"], table)
+            return _Run(settings, directory, observer, []).go(None, columns, _wire_of(directory), table)
         if directory.keeps_pages():
             return _read_on(settings, directory, observer, table)
+    except Damaged as error:
+        observer.note(_anew(error))
+        return _run(settings, observer, None, None, continuing=False)
     finally:
         table.close()
     # It died before its stage was complete: there is nothing to continue from, the same work starts anew.
@@ -359,6 +413,7 @@ def _continued(settings: Settings, work: str) -> RunDirectory | None:
                     return directory
             elif not directory.is_abandoned() or not staged:
                 return None
+            directory.check()
             directory.take_over()
             return directory
     return None
@@ -428,7 +483,8 @@ class _Run:
         workspace = self._directory.path / "verify"
         shutil.rmtree(workspace, ignore_errors=True)
         workspace.mkdir(mode=0o700)
-        load = dataclasses.replace(self._identify(columns), workspace=workspace, compare=True)
+        # Beside the run: what was written for it has nothing to do with this plan.
+        load = dataclasses.replace(self._identify(columns), workspace=workspace, compare=True, write_began=False)
         with self._timed("compare", None):
             self._plan = table.plan(load)
         self._directory.secure()
@@ -535,7 +591,7 @@ class _Run:
             done = self._directory.done(IDENTIFY_STEP)
             if done is None:
                 done = self._decide()
-                self._directory.finish(IDENTIFY_STEP, done)
+                self._directory.finish(IDENTIFY_STEP, done, _IDENTIFIED)
             self._merges = done["merges"]
             self._tally.rejected += done["ambiguous"]
             if done["ambiguous"]:
@@ -548,6 +604,14 @@ class _Run:
         merged = sum(self._merges.values())
         survivors = self._directory.survivors(columns.targets, self._tally.staged - merged - done["ambiguous"])
         settings = self._settings
+        history, lost = stage.crosswalks(settings.state_dir, shown(settings.destination), self._directory.run_id)
+        if lost:
+            self._tell(
+                [
+                    f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are left out: what those runs "
+                    f"wrote counts as written by others. The first is {lost[0]}"
+                ]
+            )
         return Load(
             run_id=self._directory.run_id,
             survivors=survivors,
@@ -564,9 +628,10 @@ class _Run:
             came=self._came,
             limit=settings.limit,
             crosswalk=settings.crosswalk,
-            history=tuple(stage.crosswalks(settings.state_dir, shown(settings.destination), self._directory.run_id)),
+            history=tuple(history),
             remove_for_good=settings.remove_for_good,
             compare=self._directory.stands_alone,
+            write_began=self._directory.has_begun_to_write,
         )
 
     def _advanced(self, done: int, total: int) -> None:
@@ -595,7 +660,7 @@ class _Run:
         )
         directory.keep_identity(pl.concat([decided.losers, decided.ambiguous]), patched, decided.merges)
         first = directory.reject_identity("run", decided.ambiguous, _AMBIGUOUS)
-        retracted = directory.retract_warnings(decided.ambiguous) if len(decided.ambiguous) else {}
+        retracted = directory.retract_warnings("run", decided.ambiguous)
         directory.warn("shared", decided.shared)
         return {
             "merges": {"external_id": 0, "email": 0} | dict(decided.merges["rule"].value_counts().iter_rows()),
@@ -631,9 +696,9 @@ class _Run:
             done = self._directory.done(PLAN_STEP)
             if done is not None and table.applied(load.run_id):
                 # It died between the commit and the report: the plan as it was then is what was done.
+                self._directory.check_plan()
                 self._directory.finish(APPLY_STEP, {})
             else:
-                earlier = Counter((done or {}).get("retracted", {}))
                 agreed = self._agreed(load) if done is not None and self._directory.stands_alone else None
                 plan = table.plan(load)
                 if agreed is not None:
@@ -642,11 +707,11 @@ class _Run:
                 if self._directory.stands_alone and agreed is None:
                     self._files["changes"] = self._directory.path / "changes.csv"
                     _write_differences(load.workspace, plan, load.survivors, self._files["changes"])
-                # What an earlier plan took back is gone from the warnings.
-                done["retracted"] = dict(Counter(done["retracted"]) + earlier)
-                self._directory.finish(PLAN_STEP, done)
+                    shutil.copyfile(plan.rows, load.workspace / "agreed.parquet")
+                self._directory.finish(PLAN_STEP, done, _PLANNED)
         self._plan = Plan(
-            Path(done["rows"]), done["counts"], done["changed_fields"], done["existing"], tuple(done["notes"])
+            *(self._directory.path / _ROWS, done["counts"], done["changed_fields"], done["existing"]),
+            tuple(done["notes"]),
         )
         for text in self._plan.notes:
             self._observer.note(text)
@@ -658,7 +723,7 @@ class _Run:
 
     def _agreed(self, load: Load) -> pl.DataFrame:
         """The plan that `apply` is to carry out, as it was made."""
-        return _decisions(pl.read_parquet(load.workspace / "plan.parquet"))
+        return _decisions(pl.read_parquet(load.workspace / "agreed.parquet"))
 
     def _must_be_as_agreed(self, agreed: pl.DataFrame, plan: Plan) -> None:
         now = _decisions(pl.read_parquet(plan.rows))
@@ -674,9 +739,9 @@ class _Run:
         ambiguous = pl.scan_parquet(plan.rows).filter(pl.col("action") == "ambiguous").select("row").collect()["row"]
         first = self._directory.reject_identity("destination", ambiguous, _AMBIGUOUS)
         return {
-            **{"rows": str(plan.rows), "counts": dict(plan.counts), "changed_fields": dict(plan.changed_fields)},
+            **{"counts": dict(plan.counts), "changed_fields": dict(plan.changed_fields)},
             **{"existing": plan.existing, "notes": list(plan.notes)},
-            "retracted": self._directory.retract_warnings(ambiguous) if len(ambiguous) else {},
+            "retracted": self._directory.retract_warnings("destination", ambiguous),
             "first_ambiguous": first,
         }
 
@@ -706,18 +771,20 @@ class _Run:
         with self._timed("write", None):
             done = self._directory.done(APPLY_STEP)
             if done is None:
+                self._directory.begin_to_write()
                 table.apply(load, self._plan)
                 came = self._outcomes
                 # Of what is left, the next run of this directory knows by the journal.
                 if came is None or not came.counts["left"] + came.counts["deletes_left"]:
                     self._directory.finish(APPLY_STEP, _facts_of(came) if came else {})
-            elif done:
+            elif "counts" in done:
                 self._outcomes = _outcomes_of(done)
 
     def _came(self, outcomes: Outcomes) -> None:
         """A write has come to this, whole or broken off."""
         results = self._directory.keep_results(outcomes.files["outcomes"])
         self._outcomes = dataclasses.replace(outcomes, files={**outcomes.files, **results})
+        self._directory.keep_seals_of([*self._outcomes.files.values(), self._directory.path / "crosswalk.parquet"])
         self._tell(list(outcomes.notes))
 
     @contextmanager
@@ -773,8 +840,8 @@ class _Run:
             files={name: str(path) for name, path in files.items()},
             error=str(error) if error else None,
         )
-        directory.write("report.json", made.to_json())
-        directory.write("report.html", report.page(made))
+        durable.write_json(directory.path / "report.json", dataclasses.asdict(made), indent=1)
+        durable.write(directory.path / "report.html", report.page(made))
         directory.manifest["status"] = status
         directory.save()
         directory.secure()

@@ -21,7 +21,7 @@ CONTENT = digest("create", '{"a":1}')
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    opened = Journal(tmp_path / "journal.sqlite")
+    opened = Journal(tmp_path / "journal.sqlite", "run")
     yield opened
     opened.close()
 
@@ -36,7 +36,7 @@ def test_what_was_intended_and_what_came_of_it(journal: Journal) -> None:
     done = Result(3, "done", None, "id-3")
     journal.settle([done])
     journal.close()
-    again = Journal(journal.file)
+    again = Journal(journal.file, "run")
     known = {1: Past(1, CONTENT, None), 2: Past(2, CONTENT, None), 3: Past(1, CONTENT, done)}
     assert again.past([1, 2, 3, 4]) == known
     assert again.past([4]) == {}
@@ -60,7 +60,7 @@ def test_an_intent_of_which_nothing_was_sent_is_withdrawn(journal: Journal) -> N
     journal.withdraw([*intents(1), *intents(2, attempt=2)])
     assert [one[0] for one in journal.results([1, 2])] == ["left", "unknown"]
     journal.close()
-    again = Journal(journal.file)
+    again = Journal(journal.file, "run")
     assert again.past([1, 2]) == {2: Past(1, CONTENT, None)}
     again.close()
 
@@ -93,7 +93,7 @@ def test_it_survives_a_kill(tmp_path: Path) -> None:
 import asyncio, os, signal, sys
 from pathlib import Path
 from connectors.journal import Intent, Journal, Result
-journal = Journal(Path(sys.argv[1]))
+journal = Journal(Path(sys.argv[1]), "run")
 for row in range(50):
     asyncio.run(journal.intend([Intent(row, 1, "create", "d")]))
     if row < 25:
@@ -103,7 +103,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     file = tmp_path / "journal.sqlite"
     process = subprocess.run([sys.executable, "-c", program, str(file)], cwd=ROOT, check=False)
     assert process.returncode == -signal.SIGKILL
-    journal = Journal(file)
+    journal = Journal(file, "run")
     past = journal.past(range(60))
     journal.close()
     assert sorted(past) == list(range(50)), "every intent that was waited for is there"
