@@ -126,8 +126,8 @@ class AccountTable:
 
         Raises Refused and Unreachable; what was done until then stands in the files, and calling it again goes on.
         """
-        files = msgspec.convert(durable.read_json(load.workspace / "plan.json"), _Kept).files
-        requests = [load.workspace / name for name in sorted(files) if name.startswith("requests/")]
+        kept = msgspec.convert(durable.read_json(load.workspace / "plan.json"), _Kept)
+        requests = [load.workspace / name for name in sorted(kept.files) if name.startswith("requests/")]
         told = load.workspace / "sent.parquet"
         told.unlink(missing_ok=True)
         sent = None

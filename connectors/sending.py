@@ -94,8 +94,9 @@ def carry_out(
 ) -> Sent:
     """Send what the Parquet files `requests` (columns of `REQUESTS`) say, unless `journal` knows that it was done.
 
-    `begun` if an earlier process may have sent something, whatever the journal knows. The first `limit` rows only. At most `pace` calls a second, beside what the service declares. `advanced` is told
-    (rows done, rows there are) from the thread that called this. `outcomes` is written, however it ends.
+    `begun` if an earlier process may have sent something, whatever the journal knows. The first `limit` rows only. At
+    most `pace` calls a second, beside what the service declares. `advanced` is told (rows done, rows there are) from
+    the thread that called this. `outcomes` is written, however it ends.
 
     Raises Refused (the key, a right) and Unreachable (nobody answers for as long as `patience` says; to be continued),
     and KeyboardInterrupt. What was in flight is finished then, and calling it again continues.

@@ -606,12 +606,8 @@ class _Run:
         settings = self._settings
         history, lost = stage.crosswalks(settings.state_dir, shown(settings.destination), self._directory.run_id)
         if lost:
-            self._tell(
-                [
-                    f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are left out: what those runs "
-                    f"wrote counts as written by others. The first is {lost[0]}"
-                ]
-            )
+            what = f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are left out: customers that"
+            self._tell([f"{what} those runs wrote count as written by others. The first is {lost[0]}"])
         return Load(
             run_id=self._directory.run_id,
             survivors=survivors,

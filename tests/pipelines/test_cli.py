@@ -24,6 +24,7 @@ import pytest
 from sandboxes import Start
 
 import tranship
+from connectors import durable
 from connectors.registry import CONNECTORS
 from pipelines import cli, options, run
 from pipelines.settings import Reading, Settings, load
@@ -405,8 +406,8 @@ def test_runs_are_listed_newest_first_and_removed_by_age(command: Command) -> No
 
 def test_a_run_that_is_under_way_is_neither_removed_nor_resumed(command: Command) -> None:
     run_dir = ran("clean.csv", days_ago=10)
-    manifest = json.loads((run_dir / "manifest.json").read_text())
-    (run_dir / "manifest.json").write_text(json.dumps(manifest | {"status": "running", "pid": os.getpid()}))
+    manifest = durable.read_json(run_dir / "manifest.json")
+    durable.write_json(run_dir / "manifest.json", manifest | {"status": "running", "pid": os.getpid()})
 
     assert command("runs", "--remove-older-than", "7", "--json").object["removed"] == []
     said = command("resume", run_dir.name)

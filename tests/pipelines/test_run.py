@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from warehouse import Record, Warehouse, fates, rejects, write_csv
 
+from connectors import durable
 from connectors.errors import ConfigError, GateClosed, Interrupted, TranshipError
 from pipelines import run as flow
 from pipelines.report import Report
@@ -355,14 +356,14 @@ def dead_process() -> int:
 def as_if_died(report: Report, *, after: str | None) -> None:
     """Put a run's directory into the state in which it is when its process dies behind this step."""
     directory = Path(report.run_dir)
-    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest = durable.read_json(directory / "manifest.json")
     done = STEPS[: STEPS.index(after) + 1] if after else ()
     manifest |= {
         "status": "running",
         "pid": dead_process(),
         "steps": {step: facts for step, facts in manifest["steps"].items() if step in done},
     }
-    (directory / "manifest.json").write_text(json.dumps(manifest))
+    durable.write_json(directory / "manifest.json", manifest)
     for name in ("report.json", "report.html", "rejects.csv", "rejects.parquet", "warnings.parquet"):
         (directory / name).unlink(missing_ok=True)
 
@@ -461,7 +462,7 @@ def test_a_run_that_is_alive_is_left_alone(warehouse: Warehouse) -> None:
     report = warehouse.load([ANN])
     as_if_died(report, after="plan")
     manifest = Path(report.run_dir) / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"pid": os.getpid()}))
+    durable.write_json(manifest, durable.read_json(manifest) | {"pid": os.getpid()})
 
     assert warehouse.load(warehouse.folder / "in.csv").run_id != report.run_id
     with pytest.raises(ConfigError, match="still running"):
