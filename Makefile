@@ -71,8 +71,9 @@ bench-postgres: $(VENV)/dev.stamp  ## Time it into Postgres beside a hand-writte
 bench-api: $(VENV)/dev.stamp  ## Time reading from a paged API beside a bare script (ARGS="--peers dlt")
 	$(BIN)/python benchmarks/bench_api.py $(ARGS)
 
-chaos: $(VENV)/dev.stamp  ## Kill writes to each provider at a hundred random moments, in bad weather (takes five minutes)
+chaos: $(VENV)/dev.stamp  ## Kill writes at a hundred moments, in bad weather; damage run directories (takes ten minutes)
 	TRANSHIP_CHAOS=100 $(BIN)/python -m pytest --verbosity=1 tests/test_one_effect.py $(ARGS)
+	TRANSHIP_DAMAGE=400 $(BIN)/python -m pytest --verbosity=1 -n 2 tests/test_damage.py $(ARGS)
 
 lock: $(VENV)/lock.stamp  ## Write requirements/ anew from pyproject.toml (with Python 3.11 on Linux)
 	$(PIP_COMPILE) --upgrade --output-file=requirements/run.txt pyproject.toml

@@ -179,7 +179,7 @@ def _scene(folder: Path, name: str, destination: str, look: Callable[[Path], lis
 
 def _quiet(words: Words, scene: Scene) -> list[Any]:
     assert told(*words)[0] in DONE
-    return scene.look(scene.folder)
+    return scene.look(Path.cwd())
 
 
 # Damage --------------------------------------------------------------------------------------------------------------
@@ -279,14 +279,14 @@ def _expected(scene: Scene, folder: Path) -> None:
         scene.after = _quiet(scene.run, scene)
 
 
-@pytest.mark.parametrize("name", ["finished", "killed", "reading", "planned"])
+@pytest.mark.parametrize("name", ["finished", "killed", "reading", "planned"] if CASES else ["finished", "killed"])
 def test_a_damaged_run_into_a_table(name: str, place: Path) -> None:
     scene = _scene(place / "scene", f"duckdb {name}", _DUCKDB, _in_duckdb)
     _expected(scene, place / "quiet")
-    assert _swept(scene, place, CASES // 6 or 6, name) == []
+    assert _swept(scene, place, CASES // 6 or 4, name) == []
 
 
-@pytest.mark.parametrize("name", ["finished", "killed"])
+@pytest.mark.parametrize("name", ["finished", "killed"] if CASES else ["killed"])
 def test_a_damaged_run_into_a_file(name: str, place: Path) -> None:
     scene = _scene(place / "scene", f"file {name}", "out.csv", _in_file)
     _expected(scene, place / "quiet")
@@ -308,7 +308,7 @@ def test_a_damaged_plan_for_postgres(postgres_database: Database, place: Path) -
     assert _swept(scene, place, CASES // 12 or 3, "planned") == []
 
 
-@pytest.mark.parametrize("name", ["begun", "killed"])
+@pytest.mark.parametrize("name", ["begun", "killed"] if CASES else ["begun"])
 def test_a_damaged_run_into_an_account(name: str, place: Path, account: Open) -> None:
     there, calm = account("marginfront"), account("marginfront")
     scene = _scene(place / "scene", f"account {name}", there.address, _in_account(there), piecemeal=True)
