@@ -270,7 +270,7 @@ def test_json_is_one_object_and_nothing_else(arguments: list[str], command: Comm
 def test_json_of_a_run_is_its_report(command: Command) -> None:
     said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--json")
 
-    kept = json.loads((Path(said.object["run_dir"]) / "report.json").read_text())
+    kept = durable.read_json(Path(said.object["run_dir"]) / "report.json")
     assert said.object == kept
     assert command("report", "--json").object == kept
     assert command("report", kept["run_id"], "--json").object == kept
@@ -402,6 +402,23 @@ def test_runs_are_listed_newest_first_and_removed_by_age(command: Command) -> No
     assert pruned["removed"] == [old.name]
     assert [run["run_id"] for run in pruned["runs"]] == [new.name]
     assert [new.exists(), old.exists()] == [True, False]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '"text"', "{}", '{"run_id": 7}', '{"steps": "none"}', "[" * 100_000])
+def test_a_damaged_run_is_named_and_the_others_are_listed(command: Command, content: str) -> None:
+    good = ran("clean.csv", days_ago=0)
+    bad = ran("clean.csv", days_ago=1)
+    (bad / "manifest.json").write_text(content)
+
+    listed = command("runs", "--json").object
+    assert [run["run_id"] for run in listed["runs"]] == [good.name]
+    assert list(listed["damaged"]) == [bad.name]
+    said = command("runs")
+    assert (said.code, "damaged: " in said.err, bad.name in said.err) == (0, True, True)
+    for words in (("report", bad.name), ("resume", bad.name), ("verify", bad.name), ("retry", bad.name)):
+        said = command(*words)
+        assert (said.code, "manifest.json: is not as Tranship wrote it" in said.err) == (2, True)
+    assert command("run", "clean.csv", "duckdb:///w.duckdb").code == 0
 
 
 def test_a_run_that_is_under_way_is_neither_removed_nor_resumed(command: Command) -> None:
