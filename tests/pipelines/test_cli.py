@@ -404,7 +404,7 @@ def test_runs_are_listed_newest_first_and_removed_by_age(command: Command) -> No
     assert [new.exists(), old.exists()] == [True, False]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '"text"', "{}", '{"run_id": 7}', '{"steps": "none"}', "[" * 100_000])
+@pytest.mark.parametrize("content", ["", "{", "[]", '"text"', "{}", '{"run_id": 7}', '{"steps": ""}', "[" * 100_000])
 def test_a_damaged_run_is_named_and_the_others_are_listed(command: Command, content: str) -> None:
     good = ran("clean.csv", days_ago=0)
     bad = ran("clean.csv", days_ago=1)
