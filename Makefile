@@ -71,9 +71,10 @@ bench-postgres: $(VENV)/dev.stamp  ## Time it into Postgres beside a hand-writte
 bench-api: $(VENV)/dev.stamp  ## Time reading from a paged API beside a bare script (ARGS="--peers dlt")
 	$(BIN)/python benchmarks/bench_api.py $(ARGS)
 
-chaos: $(VENV)/dev.stamp  ## Kill writes to each provider at a hundred moments, start everything up to eight times at once (takes an hour)
+chaos: $(VENV)/dev.stamp  ## Kill writes at a hundred moments, start everything eight times at once, damage run directories (takes an hour)
 	TRANSHIP_CHAOS=100 TRANSHIP_DOUBLE_STARTS=20 $(BIN)/python -m pytest --verbosity=1 tests/test_one_effect.py \
 	    tests/test_double_start.py $(ARGS)
+	TRANSHIP_DAMAGE=400 $(BIN)/python -m pytest --verbosity=1 -n 2 tests/test_damage.py $(ARGS)
 
 lock: $(VENV)/lock.stamp  ## Write requirements/ anew from pyproject.toml (with Python 3.11 on Linux)
 	$(PIP_COMPILE) --upgrade --output-file=requirements/run.txt pyproject.toml

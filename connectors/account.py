@@ -3,14 +3,13 @@ list of requests on disk.
 
 `destination/` has the provider's answers, `destination.duckdb` what they hold: the customers `there`, in canonical
 columns, each with its own id and its record as it came. `connectors/classify.py` compares. What is to be done stands
-in `plan.parquet` and, as the provider's JSON, in `requests/*.parquet`; `plan.json` is written last: a plan that is
-there is carried out as it stands, by whoever continues the run.
+in `plan.parquet` and, as the provider's JSON, in `requests/*.parquet`; `plan.json` is written last, with the
+seals of these files: a plan that is there, and whole, is carried out as it stands, by whoever continues the run.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import shutil
@@ -27,12 +26,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connectors import durable
 from connectors import wire as wires
 from connectors.api import Address, Api, ApiPart, ApiSource, parse, service
 from connectors.classify import Classifier, see_survivors
 from connectors.contract import Load, Outcomes, Plan
 from connectors.customer_table import DELETED, RUN, TYPE_OF, Column, Stored, Target, literal, quoted
-from connectors.errors import ConfigError, shown
+from connectors.errors import ConfigError, Damaged, shown
 from connectors.sending import REQUESTS, Sent, carry_out
 from connectors.verbs import Verbs
 from schemas import cells
@@ -75,9 +75,9 @@ class AccountTable:
 
     def plan(self, load: Load) -> Plan:
         """The plan that is there, or a new one. Reads everything that the provider holds; changes nothing there."""
-        kept = load.workspace / "plan.json"
-        if kept.exists():
-            return _plan_of(json.loads(kept.read_text(encoding="utf-8")), load.workspace)
+        kept = self._kept(load)
+        if kept is not None:
+            return kept
         if load.mode == "mirror" and self._api.removal_is_final and not load.remove_for_good:
             raise ConfigError(
                 f"{shown(self._spec)}: mirror removes customers there, and {self._api.removal_is_final}. If that is "
@@ -96,15 +96,41 @@ class AccountTable:
                     f"{shown(self._spec)}: {self._memory} of memory are too little to compare it with what is to be "
                     "written. Allow more: --memory 2GB"
                 ) from error
-        (load.workspace / "plan.json").write_text(json.dumps(_facts_of(plan)), encoding="utf-8")
+        requests = sorted((load.workspace / "requests").glob("*.parquet"))
+        names = [f"requests/{file.name}" for file in requests]
+        sealed = durable.seals(load.workspace, [plan.rows.name, "targets.parquet", *names])
+        durable.write_json(
+            load.workspace / "plan.json", {"run_id": load.run_id, "files": sealed, "plan": _facts_of(plan)}
+        )
         return plan
+
+    def _kept(self, load: Load) -> Plan | None:
+        """The plan that is there. Raises Damaged if it is not what was written, or is gone when it was begun."""
+        file = load.workspace / "plan.json"
+        try:
+            kept = msgspec.convert(durable.read_json(file), _Kept)
+        except FileNotFoundError:
+            if load.write_began:
+                raise durable.damaged(file) from None
+            return None
+        except msgspec.ValidationError as error:
+            raise durable.damaged(file) from error
+        if kept.run_id != load.run_id:
+            raise Damaged(f"{file}: belongs to another run ({kept.run_id}).")
+        durable.check(load.workspace, kept.files)
+        return Plan(
+            load.workspace / "plan.parquet",
+            *(kept.plan.counts, kept.plan.changed_fields, kept.plan.existing, tuple(kept.plan.notes)),
+            *(kept.plan.withheld, tuple(kept.plan.unidentified)),
+        )
 
     def apply(self, load: Load, plan: Plan) -> None:
         """Send what is left of the plan.
 
         Raises Refused and Unreachable; what was done until then stands in the files, and calling it again goes on.
         """
-        requests = sorted((load.workspace / "requests").glob("*.parquet"))
+        kept = msgspec.convert(durable.read_json(load.workspace / "plan.json"), _Kept)
+        requests = [load.workspace / name for name in sorted(kept.files) if name.startswith("requests/")]
         told = load.workspace / "sent.parquet"
         told.unlink(missing_ok=True)
         sent = None
@@ -117,6 +143,7 @@ class AccountTable:
                 journal=load.workspace / "journal.sqlite",
                 outcomes=told,
                 limit=load.limit,
+                begun=load.write_began,
                 pace=self._pace,
                 advanced=load.advanced,
             )
@@ -570,6 +597,7 @@ def _notes(sent: Sent | None, came: Counter[tuple[str, str]]) -> Iterator[str]:
             yield f"{count:,} customers that were to be removed are {outcome}"
     if sent is None:
         return
+    yield from sent.notes
     traffic = sent.traffic
     if traffic.requests:
         yield f"{traffic.requests:,} requests in {sent.seconds:,.1f} s, {traffic.requests / sent.seconds:,.0f} a second"
@@ -649,11 +677,24 @@ def _listed(files: Sequence[Path]) -> str:
     return ", ".join(map(literal, files))
 
 
+class _Facts(msgspec.Struct, frozen=True):
+    counts: dict[str, int]
+    changed_fields: dict[str, int]
+    existing: int
+    notes: list[str]
+    withheld: int = 0
+    unidentified: list[str] = []
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """plan.json: the plan, and the seals of the files that belong to it."""
+
+    run_id: str
+    files: dict[str, str]
+    plan: _Facts
+
+
 def _facts_of(plan: Plan) -> dict[str, Any]:
     facts = dataclasses.asdict(plan)
-    return {**facts, "rows": plan.rows.name}
-
-
-def _plan_of(facts: Mapping[str, Any], workspace: Path) -> Plan:
-    several = {name: tuple(facts.get(name, ())) for name in ("notes", "unidentified")}
-    return Plan(**{**facts, **several, "rows": workspace / facts["rows"]})
+    del facts["rows"]
+    return facts

@@ -231,6 +231,8 @@ class Load:
     Mirror deletes none of these, and nobody if it cannot tell who one of them is."""
     remove_for_good: bool = False
     """Mirror may do at a provider what cannot be undone."""
+    write_began: bool = False
+    """An earlier process may have written something of this load already."""
     compare: bool = False
     """What is there is written down beside the plan, for a person to compare: `found.parquet` (row, and the fields of
     the records that differ, as text) and `extra.parquet` (external_id, email of customers that the source lacks)."""

@@ -3,7 +3,8 @@
 TranshipError
 ├── ConfigError            fix the command, the settings or the file          exit 2
 │   ├── MissingDriver      install what is named
-│   └── Undecided          say in the settings what the message asks; the same run would stop again
+│   ├── Undecided          say in the settings what the message asks; the same run would stop again
+│   └── Damaged            begin the work anew, or make the plan again
 ├── ConnectorError         the other side                                      exit 3
 │   ├── Unreachable        try later, or free what holds it
 │   │   ├── Busy           wait for whoever holds a lock, or allow more time
@@ -47,6 +48,10 @@ class MissingDriver(ConfigError):
 
 class Undecided(ConfigError):
     """What was read shows that the settings leave something open; going on with them would stop again."""
+
+
+class Damaged(ConfigError):
+    """A file of a run directory is not what was written there; the run cannot be continued with it."""
 
 
 class ConnectorError(TranshipError):

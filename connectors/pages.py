@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from connectors import durable
 from connectors.answers import Keys, Slice, cut, listed, values
 from connectors.errors import ConfigError, Malformed
 from connectors.http import Answer, HttpClient
@@ -128,9 +129,14 @@ class Shelf:
     """
 
     def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            durable.put_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data = folder / "data"
+        for file in (self.data, folder / "index"):
+            if file.is_dir():
+                durable.put_aside(file)
         # Unbuffered: what cannot be written shows where it is written, and not when the file is closed.
         self._data = self.data.open("a+b", buffering=0)
         self._index = (folder / "index").open("a+b", buffering=0)

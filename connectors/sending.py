@@ -74,6 +74,8 @@ class Sent:
     seconds: float
     journal_seconds: float
     """Of them, spent by the journal's own thread, waiting for the disk included."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of the journal that was found."""
 
 
 def carry_out(
@@ -87,19 +89,21 @@ def carry_out(
     limit: int | None = None,
     pace: float | None = None,
     patience: Patience | None = None,
+    begun: bool = False,
     advanced: Callable[[int, int], None] = lambda *_: None,
 ) -> Sent:
     """Send what the Parquet files `requests` (columns of `REQUESTS`) say, unless `journal` knows that it was done.
 
-    The first `limit` rows only. At most `pace` calls a second, beside what the service declares. `advanced` is told
-    (rows done, rows there are) from the thread that called this. `outcomes` is written, however it ends.
+    `begun` if an earlier process may have sent something, whatever the journal knows. The first `limit` rows only. At
+    most `pace` calls a second, beside what the service declares. `advanced` is told (rows done, rows there are) from
+    the thread that called this. `outcomes` is written, however it ends.
 
     Raises Refused (the key, a right) and Unreachable (nobody answers for as long as `patience` says; to be continued),
     and KeyboardInterrupt. What was in flight is finished then, and calling it again continues.
     """
     began = time.monotonic()
     patience = patience or Patience()
-    known = Journal(journal)
+    known = Journal(journal, run_id, begun=begun)
     try:
         service = replace(service, per_second={**service.per_second, **({ANY: pace} if pace else {})})
         sender = Sender(verbs, HttpClient(service, patience, verbs.in_flight), known, run_id)
@@ -110,7 +114,7 @@ def carry_out(
         finally:
             known.flush()
             counts = write_outcomes(requests, known, outcomes)
-        return Sent(counts, sender.traffic, time.monotonic() - began, known.seconds)
+        return Sent(counts, sender.traffic, time.monotonic() - began, known.seconds, tuple(known.notes))
     finally:
         known.close()
 
@@ -256,6 +260,8 @@ class Sender:
         self._gate = Gate(verbs.in_flight, client.patience)
         self._began = time.time()
         self._error: BaseException | None = None
+        self._reached = 0
+        """Rows of the plan that were read until now."""
         self._intended: dict[int, _Row] = {}
         self._turning: set[asyncio.Task[Any]] = set()
         self._deferred: list[_Row] = []
@@ -289,7 +295,9 @@ class Sender:
                 await jobs.put(None)
             await asyncio.gather(*workers)
             stopped.cancel()
-        unsent = [self._intent(row) for row in self._intended.values() if not row.spent]
+        # A row that may have been sent by an earlier process, of which no entry is left, keeps the one it has now.
+        known = [row for row in self._intended.values() if not row.past or row.past.attempts]
+        unsent = [self._intent(row) for row in known if not row.spent]
         await asyncio.to_thread(self._journal.withdraw, unsent)
         if self._error:
             raise self._error
@@ -337,13 +345,14 @@ class Sender:
         if wanted:
             await self._read(self._verbs.prepare(self._ask, wanted))
         self._intended.update((row.row, row) for row in some)
-        await self._journal.intend([self._intent(row) for row in some])
+        await self._journal.intend([self._intent(row) for row in some], self._reached)
         return some
 
     def _some(self, rows: Iterator[_Row], count: int) -> list[_Row]:
         """The next rows, with what is known of them. In any thread."""
         some = list(islice(rows, count))
         past = self._journal.past([row.row for row in some])
+        self._reached += len(some)
         for row in some:
             row.past = past.get(row.row)
         return some
@@ -351,7 +360,7 @@ class Sender:
     def _is_done(self, row: _Row) -> bool:
         if not (known := row.past):
             return False
-        if known.digest != row.digest:
+        if known.digest not in (None, row.digest):
             raise ConfigError(
                 f"{self._journal.file}: was begun with another plan (row {row.row} differs). A plan that is being "
                 "carried out cannot be changed: make a new one."

@@ -25,8 +25,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from connectors import durable
 from connectors.answers import names
-from connectors.errors import ConfigError, Malformed
+from connectors.errors import ConfigError, Damaged, Malformed
 from connectors.http import Background, HttpClient
 from connectors.pages import Listing, Page, Pass, Shelf, Whole, broken
 
@@ -216,17 +217,20 @@ class ListRead:
         """When the read in this folder began; where it was another one, its pages go and it begins now."""
         printed = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         try:
-            told = json.loads(self._mark.read_bytes())
+            told = durable.read_json(self._mark)
             if told["identity"] == printed:
                 return datetime.fromisoformat(told["began"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # none, or half written
-        for folder in self._folders:
-            shutil.rmtree(folder, ignore_errors=True)
-        self._mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except (Damaged, OSError, ValueError, KeyError, TypeError):
+            pass  # none, or damaged
         now = datetime.now(UTC)
         try:
-            self._mark.write_text(json.dumps({"identity": printed, "began": now.isoformat()}))
+            for path in (*self._folders, self._mark):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            self._mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            durable.write_json(self._mark, {"identity": printed, "began": now.isoformat()})
         except OSError as error:
             raise ConfigError(f"{self._mark}: cannot be written ({error.strerror}). Make room there.") from error
         return now

@@ -494,7 +494,7 @@ def _runs(place: _Place, /, remove_older_than: int | None, state_dir: Path, as_j
     from pipelines import stage, summary
 
     place.state_dir = state_dir
-    found = stage.all_runs(state_dir)
+    found, damaged = stage.all_runs(state_dir), stage.damaged_runs(state_dir)
     removed = []
     if remove_older_than is not None:
         limit = datetime.now(UTC) - timedelta(days=remove_older_than)
@@ -502,14 +502,18 @@ def _runs(place: _Place, /, remove_older_than: int | None, state_dir: Path, as_j
         removed = [run for run in old if run.remove()]
     kept = [_facts(run) for run in found if run not in removed]
     if as_json:
-        _print_json(json.dumps({"runs": kept, "removed": [run.run_id for run in removed]}, indent=1))
+        listed = {"runs": kept, "removed": [run.run_id for run in removed], "damaged": damaged}
+        _print_json(json.dumps(listed, indent=1))
         return
     if removed:
         click.echo(f"Removed {len(removed)} runs.", err=True)
-    if not kept:
+    for text in damaged.values():
+        click.echo(f"damaged: {text}", err=True)
+    if not kept and not damaged:
         click.echo(f"No runs in {state_dir}.", err=True)
         return
-    click.echo(summary.of_runs(kept))
+    if kept:
+        click.echo(summary.of_runs(kept))
 
 
 def _is_over(run: RunDirectory) -> bool:
@@ -517,7 +521,11 @@ def _is_over(run: RunDirectory) -> bool:
 
 
 def _facts(run: RunDirectory) -> dict[str, Any]:
-    report = _report_of(run)
+    try:
+        report = _report_of(run)
+    except ConfigError as error:
+        report = None
+        click.echo(f"damaged: {error}", err=True)
     return {
         "run_id": run.run_id,
         "started_at": run.manifest["started_at"],
@@ -530,10 +538,14 @@ def _facts(run: RunDirectory) -> dict[str, Any]:
 
 
 def _report_of(run: RunDirectory) -> Report | None:
+    """Null if it has none. Raises ConfigError if the report is damaged."""
     from pipelines.report import Report
 
-    file = run.path / "report.json"
-    return Report.from_json(file.read_text(encoding="utf-8")) if file.exists() else None
+    values = run.report()
+    try:
+        return Report.of(values) if values is not None else None
+    except ValueError as error:
+        raise ConfigError(f"{run.path / 'report.json'}: is not as Tranship wrote it.") from error
 
 
 @cli.command("report", short_help="Print the report of an earlier run.")

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 Status = Literal["done", "done_with_rejects", "partly_done", "stopped", "failed"]
 """partly_done: as many records as --limit allows were written to a provider; more are left."""
 
@@ -85,10 +87,13 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """The report that `to_json` wrote."""
-        values: dict[str, Any] = json.loads(text)
-        several = {name: tuple(values.get(name, ())) for name in ("notes", "unidentified")}
-        return cls(**{**values, **several, "counts": Counts(**values["counts"])})
+        """The report that `to_json` wrote. Raises ValueError if it is none."""
+        return cls.of(json.loads(text))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Report:
+        """The report of which these are the values, as JSON gives them. Raises ValueError if it is none."""
+        return msgspec.convert(values, cls)
 
 
 def withheld(report: Report) -> str:

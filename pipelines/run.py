@@ -28,10 +28,10 @@ from typing import Any, Protocol
 import polars as pl
 import pyarrow as pa
 
-from connectors import registry
+from connectors import durable, registry
 from connectors.contract import Layout, Load, Outcomes, Part, Plan, Source, Survivors, Table, Waiting
 from connectors.csv_file import CsvOptions
-from connectors.errors import Busy, ConfigError, GateClosed, Interfered, Interrupted, TranshipError, shown
+from connectors.errors import Busy, ConfigError, Damaged, GateClosed, Interfered, Interrupted, TranshipError, shown
 from pipelines import identify, inspection, locks, mapping, normalise, report, rivals, selection, stage, validate
 from pipelines import verify as verification
 from pipelines.inspection import Inspection
@@ -60,6 +60,17 @@ _STILL_FRESH = timedelta(hours=1)
 """So long may what came from a provider lie before the same command reads anew; `resume` goes on at any time."""
 _LOOKING = {"dry_run": True, "mode": "upsert", "older": "write"}
 """Settings of a comparison: what is older than what the destination holds differs from it."""
+_ROWS = "plan.parquet"
+_IDENTIFIED = (
+    *("identity/dropped.parquet", "identity/patched.parquet", "identity/retracted-run.parquet", "merges.parquet"),
+    *("rejected/identity-run.parquet", "present/identity-run.parquet"),
+    *("warned/shared.parquet", "warned/alike.parquet", "warned/conflicts.parquet"),
+)
+_PLANNED = (
+    *(_ROWS, "agreed.parquet", "plan.json"),
+    *("identity/retracted-destination.parquet", "rejected/identity-destination.parquet"),
+)
+"""Files that these steps leave."""
 _PAUSES = (0.2, 1, 3, 8)
 """Seconds before the destination is tried again."""
 
@@ -133,6 +144,20 @@ def run(
 
 def _at_turn(settings: Settings, observer: Observer, now: datetime | None = None, out: Path | None = None) -> Report:
     """`run`, with the lock of the destination. Nothing of either end was read before this process had it."""
+    if out is not None:
+        return _run(settings, observer, now, out, continuing=False)
+    try:
+        return _run(settings, observer, now, None, continuing=True)
+    except Damaged as error:
+        observer.note(_anew(error))
+    return _run(settings, observer, now, None, continuing=False)
+
+
+def _anew(error: Damaged) -> str:
+    return f"{error} That run is left as it is, and everything is read anew."
+
+
+def _run(settings: Settings, observer: Observer, now: datetime | None, out: Path | None, *, continuing: bool) -> Report:
     table = _open_table(settings, observer)
     try:
         source = _open_source(settings, observer)
@@ -141,7 +166,7 @@ def _at_turn(settings: Settings, observer: Observer, now: datetime | None = None
             columns = mapping.propose(layouts, settings.columns, settings.defaults, settings.extra)
             where = _where(settings, layouts)
             work = _work(settings, source)
-            continued = None if out else _continued(settings, work)
+            continued = _continued(settings, work) if continuing else None
             directory = continued or RunDirectory.create(
                 settings.state_dir,
                 {
@@ -178,18 +203,24 @@ def apply(folder: Path, observer: Observer | None = None, *, limit: int | None =
     Raises ConfigError if there is no plan, GateClosed if a table has moved since it was made, and what `run` raises.
     """
     directory = RunDirectory.at(folder)
-    given = directory.manifest["settings"] | {"dry_run": False, "limit": limit} | options
-    settings, observer = load(given, {}), observer or Quiet()
+    settings = _settings_of(directory, **{"dry_run": False, "limit": limit, **options})
+    observer = observer or Quiet()
     _must_be_left_to_apply(directory)
     with _turn(settings, observer, directory, _must_be_left_to_apply):
         columns = _columns_of(directory)
         assert columns is not None  # noqa: S101  (the plan is complete)
-        table = _open_table(settings, observer)
         try:
-            directory.take_over()
-            return _Run(settings, directory, observer, []).go(None, columns, directory.manifest["wire"], table)
-        finally:
-            table.close()
+            directory.check()
+            table = _open_table(settings, observer)
+            try:
+                directory.take_over()
+                return _Run(settings, directory, observer, []).go(None, columns, _wire_of(directory), table)
+            finally:
+                table.close()
+        except Damaged as error:
+            told = _unusable_plan(folder, error)
+            told.report = error.report
+            raise told from error
 
 
 def _must_be_left_to_apply(directory: RunDirectory) -> None:
@@ -198,6 +229,13 @@ def _must_be_left_to_apply(directory: RunDirectory) -> None:
         raise ConfigError(f"{folder}: the plan is not complete. Make it again: tranship plan")
     if directory.done(APPLY_STEP) is not None:
         raise ConfigError(f"{folder}: the plan is carried out; nothing is left to do. See {folder / 'report.html'}")
+
+
+def _unusable_plan(folder: Path, error: Damaged) -> Damaged:
+    return Damaged(
+        f"{error} The plan in {folder} cannot be carried out. Make a new one: tranship plan. It reads anew what the "
+        "destination holds, also what was written already."
+    )
 
 
 def verify(settings: Settings, observer: Observer | None = None) -> Verification:
@@ -216,9 +254,10 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
     columns = _columns_of(directory)
     if columns is None or directory.done(IDENTIFY_STEP) is None:
         raise ConfigError(f"{directory.run_id}: had not read its source to the end; there is nothing to compare with.")
-    settings = load(directory.manifest["settings"], {}).model_copy(update=_LOOKING)
+    settings = _settings_of(directory).model_copy(update=_LOOKING)
     observer = observer or Quiet()
     with _turn(settings, observer, directory):
+        directory.check()
         table = _open_table(settings, observer)
         try:
             return _Run(settings, directory, observer, []).look_again(columns, table)
@@ -231,6 +270,7 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **opti
     nothing, and what `run` raises. `run_id` may be a plan's folder, `options` are as for `apply`.
     """
     directory = _found(state_dir, run_id)
+    directory.check_results()
     again = directory.path / "again"
     given = directory.manifest["settings"] | {"source": str(again), "state_dir": state_dir, "limit": None} | options
     if given["mode"] == "mirror":
@@ -258,12 +298,21 @@ def _found(state_dir: Path, run_id: str) -> RunDirectory:
     return RunDirectory.at(folder) if (folder / "manifest.json").exists() else RunDirectory.open(state_dir, run_id)
 
 
+def _settings_of(directory: RunDirectory, **changes: Any) -> Settings:
+    """The settings of an earlier run. Raises ConfigError."""
+    return load(directory.manifest["settings"] | changes, {})
+
+
+def _wire_of(directory: RunDirectory) -> list[str]:
+    return list(directory.manifest.get("wire", []))
+
+
 def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **options: Any) -> Report:
     """Continue a run that died or was interrupted, from its last finished step. Raises ConfigError if there is none.
     `options` are as for `apply`.
     """
     directory = RunDirectory.open(state_dir, run_id)
-    settings = load(directory.manifest["settings"] | {"state_dir": state_dir, "limit": None} | options, {})
+    settings = _settings_of(directory, **{"state_dir": state_dir, "limit": None, **options})
     observer = observer or Quiet()
     _must_be_left_to_resume(directory)
     with _turn(settings, observer, directory, _must_be_left_to_resume):
@@ -271,14 +320,24 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
         if columns is None and not directory.keeps_pages():
             # It died before its stage was complete: there is nothing to continue from, the same work starts anew.
             return _at_turn(settings, observer)
-        table = _open_table(settings, observer)
         try:
-            if columns is None:
-                return _read_on(settings, directory, observer, table)
-            directory.take_over()
-            return _Run(settings, directory, observer, []).go(None, columns, directory.manifest["wire"], table)
-        finally:
-            table.close()
+            return _go_on(settings, directory, observer, columns)
+        except Damaged as error:
+            observer.note(_anew(error))
+        return _run(settings, observer, None, None, continuing=False)
+
+
+def _go_on(settings: Settings, directory: RunDirectory, observer: Observer, columns: ColumnMap | None) -> Report:
+    """Continue a run that this process owns; without `columns` it had not read its source to the end."""
+    table = _open_table(settings, observer)
+    try:
+        if columns is None:
+            return _read_on(settings, directory, observer, table)
+        directory.check()
+        directory.take_over()
+        return _Run(settings, directory, observer, []).go(None, columns, _wire_of(directory), table)
+    finally:
+        table.close()
 
 
 def _must_be_left_to_resume(directory: RunDirectory) -> None:
@@ -456,15 +515,21 @@ def _continued(settings: Settings, work: str) -> RunDirectory | None:
                 directory.own()
             except TranshipError:
                 return None
-            if directory.has_lock and _can_be_continued(settings, directory):
-                return directory
-            directory.let_go()
-            return None
+            if not directory.has_lock or not _can_be_continued(settings, directory):
+                directory.let_go()
+                return None
+            try:
+                directory.check()
+            except Damaged:
+                directory.let_go()
+                raise
+            directory.take_over()
+            return directory
     return None
 
 
 def _can_be_continued(settings: Settings, directory: RunDirectory) -> bool:
-    """Whether a run of the same work, which this process owns, has died where it can go on; it is taken over then."""
+    """Whether a run of the same work, which this process owns, has died where it can go on."""
     staged = directory.done(STAGE_STEP) is not None
     died = directory.manifest["status"] == "running"
     if _continues(settings):
@@ -473,9 +538,7 @@ def _can_be_continued(settings: Settings, directory: RunDirectory) -> bool:
             return False
     elif not died or not staged:
         return False
-    if staged:
-        directory.take_over()
-    else:
+    if not staged:
         directory.begin_stage_again()
     return True
 
@@ -554,7 +617,8 @@ class _Run:
         workspace = self._directory.path / "verify"
         shutil.rmtree(workspace, ignore_errors=True)
         workspace.mkdir(mode=0o700)
-        load = dataclasses.replace(self._identify(columns), workspace=workspace, compare=True)
+        # Beside the run: what was written for it has nothing to do with this plan.
+        load = dataclasses.replace(self._identify(columns), workspace=workspace, compare=True, write_began=False)
         with self._timed("compare", None):
             self._plan = table.plan(load)
         self._directory.secure()
@@ -672,7 +736,7 @@ class _Run:
             done = self._directory.done(IDENTIFY_STEP)
             if done is None:
                 done = self._decide()
-                self._directory.finish(IDENTIFY_STEP, done)
+                self._directory.finish(IDENTIFY_STEP, done, _IDENTIFIED)
             self._merges = done["merges"]
             self._tally.rejected += done["ambiguous"]
             if done["ambiguous"]:
@@ -691,6 +755,10 @@ class _Run:
         merged = sum(self._merges.values())
         survivors = self._directory.survivors(columns.targets, self._tally.staged - merged - done["ambiguous"])
         settings = self._settings
+        history, lost = stage.crosswalks(settings.state_dir, shown(settings.destination), self._directory.run_id)
+        if lost:
+            what = f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are left out: customers that"
+            self._tell([f"{what} those runs wrote count as written by others. The first is {lost[0]}"])
         return Load(
             run_id=self._directory.run_id,
             survivors=survivors,
@@ -712,11 +780,12 @@ class _Run:
             came=self._came,
             limit=settings.limit,
             crosswalk=settings.crosswalk,
-            history=tuple(stage.crosswalks(settings.state_dir, shown(settings.destination), self._directory.run_id)),
+            history=tuple(history),
             older=settings.older or "skip",
             present=self._directory.present_files(),
             remove_for_good=settings.remove_for_good,
             compare=self._directory.stands_alone,
+            write_began=self._directory.has_begun_to_write,
         )
 
     def _advanced(self, done: int, total: int) -> None:
@@ -746,7 +815,7 @@ class _Run:
         first = directory.reject_identity("run", decided.ambiguous, _AMBIGUOUS)
         ambiguous = candidates.filter(pl.col("row").is_in(decided.ambiguous.implode()))
         directory.keep_present("identity-run.parquet", ambiguous.with_columns(id_unusable=False, email_unusable=False))
-        retracted = directory.retract_warnings(decided.ambiguous) if len(decided.ambiguous) else {}
+        retracted = directory.retract_warnings("run", decided.ambiguous)
         directory.warn("shared", decided.shared)
         directory.warn("alike", decided.alike)
         directory.warn("conflicts", decided.conflicts)
@@ -788,9 +857,9 @@ class _Run:
             done = self._directory.done(PLAN_STEP)
             if done is not None and table.applied(load.run_id):
                 # It died between the commit and the report: the plan as it was then is what was done.
+                self._directory.check_plan()
                 self._directory.finish(APPLY_STEP, {})
             else:
-                earlier = Counter((done or {}).get("retracted", {}))
                 agreed = self._agreed(load) if done is not None and self._directory.stands_alone else None
                 deletes = (done or {"counts": {}})["counts"].get("delete")
                 plan = table.plan(load)
@@ -800,12 +869,11 @@ class _Run:
                 if self._directory.stands_alone and agreed is None:
                     self._files["changes"] = self._directory.path / "changes.csv"
                     _write_differences(load.workspace, plan, load.survivors, self._files["changes"])
-                # What an earlier plan took back is gone from the warnings.
-                done["retracted"] = dict(Counter(done["retracted"]) + earlier)
-                self._directory.finish(PLAN_STEP, done)
+                    shutil.copyfile(plan.rows, load.workspace / "agreed.parquet")
+                self._directory.finish(PLAN_STEP, done, _PLANNED)
         self._plan = Plan(
-            *(Path(done["rows"]), done["counts"], done["changed_fields"], done["existing"], tuple(done["notes"])),
-            *(done.get("withheld", 0), tuple(done.get("unidentified", ()))),
+            *(self._directory.path / _ROWS, done["counts"], done["changed_fields"], done["existing"]),
+            *(tuple(done["notes"]), done.get("withheld", 0), tuple(done.get("unidentified", ()))),
         )
         self._list_stale(load)
         for text in self._plan.notes:
@@ -818,7 +886,7 @@ class _Run:
 
     def _agreed(self, load: Load) -> pl.DataFrame:
         """The plan that `apply` is to carry out, as it was made."""
-        return _decisions(pl.read_parquet(load.workspace / "plan.parquet"))
+        return _decisions(pl.read_parquet(load.workspace / "agreed.parquet"))
 
     def _list_stale(self, load: Load) -> None:
         """As CSV for people, beside the Parquet file of the comparison."""
@@ -847,10 +915,10 @@ class _Run:
         ambiguous = pl.scan_parquet(plan.rows).filter(pl.col("action") == "ambiguous").select("row").collect()["row"]
         first = self._directory.reject_identity("destination", ambiguous, _AMBIGUOUS)
         return {
-            **{"rows": str(plan.rows), "counts": dict(plan.counts), "changed_fields": dict(plan.changed_fields)},
+            **{"counts": dict(plan.counts), "changed_fields": dict(plan.changed_fields)},
             **{"existing": plan.existing, "notes": list(plan.notes)},
             **{"withheld": plan.withheld, "unidentified": list(plan.unidentified)},
-            "retracted": self._directory.retract_warnings(ambiguous) if len(ambiguous) else {},
+            "retracted": self._directory.retract_warnings("destination", ambiguous),
             "first_ambiguous": first,
         }
 
@@ -899,18 +967,20 @@ class _Run:
         with self._timed("write", None):
             done = self._directory.done(APPLY_STEP)
             if done is None:
+                self._directory.begin_to_write()
                 table.apply(load, self._plan)
                 came = self._outcomes
                 # Of what is left, the next run of this directory knows by the journal.
                 if came is None or not came.counts["left"] + came.counts["deletes_left"]:
                     self._directory.finish(APPLY_STEP, _facts_of(came) if came else {})
-            elif done:
+            elif "counts" in done:
                 self._outcomes = _outcomes_of(done)
 
     def _came(self, outcomes: Outcomes) -> None:
         """A write has come to this, whole or broken off."""
         results = self._directory.keep_results(outcomes.files["outcomes"])
         self._outcomes = dataclasses.replace(outcomes, files={**outcomes.files, **results})
+        self._directory.keep_seals_of([*self._outcomes.files.values(), self._directory.path / "crosswalk.parquet"])
         self._tell(list(outcomes.notes))
 
     @contextmanager
@@ -972,8 +1042,8 @@ class _Run:
             files={name: str(path) for name, path in files.items()},
             error=str(error) if error else None,
         )
-        directory.write("report.json", made.to_json())
-        directory.write("report.html", report.page(made))
+        durable.write_json(directory.path / "report.json", dataclasses.asdict(made), indent=1)
+        durable.write(directory.path / "report.html", report.page(made))
         directory.manifest["status"] = status
         directory.save()
         directory.secure()

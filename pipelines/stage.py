@@ -2,8 +2,9 @@
 
 `<state dir>/runs/<run id>/`, mode 0700, files 0600:
 
-parts.json         what became of each part of the source, and its digest: a later run need not read it again
-manifest.json      settings without secrets, source fingerprints, state of each step
+parts.json         what became of each part of the source, its digest, and the seals of the files that were made of it:
+                   a later run need not read it again
+manifest.json      settings without secrets, source fingerprints, state of each step, and the seals of what it left
 lock               held by the process that works on the run (`pipelines/locks.py`)
 pages/             what a provider has answered, as it came: a read that died goes on from there
 stage/*.parquet    the canonical records, a file a batch: `_row` u64, `_source`, `_line` u64, `_email_blocked` bool, and
@@ -11,29 +12,32 @@ stage/*.parquet    the canonical records, a file a batch: `_row` u64, `_source`,
 raw/*.parquet      records known by e-mail alone, as the source spelled them: they may yet fail
 rejected/*.parquet, warned/*.parquet   rejects and warnings, a file a batch, until they are put together
 present/*.parquet  the keys of records that were read and are not staged (`PRESENT`): mirror must not delete them
-identity/          dropped.parquet (rows that are no survivors), patched.parquet (survivors that took something over)
+identity/          dropped.parquet (rows that are no survivors), patched.parquet (survivors that took something over),
+                   retracted-*.parquet (places of records whose warnings were taken back)
+agreed.parquet     in the folder of a plan: plan.parquet as it was made
 rejects.csv, rejects.parquet, warnings.parquet, merges.parquet, plan.parquet, report.json, report.html
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shlex
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
+import msgspec
 import polars as pl
 import pyarrow.parquet as pq
 
+from connectors import durable
 from connectors.contract import Batch, Survivors
-from connectors.errors import Busy, ConfigError, TranshipError
+from connectors.errors import Busy, ConfigError, Damaged, TranshipError
 from pipelines.locks import GLANCE, Lock
 from pipelines.mapping import OURS
 from pipelines.normalise import Normalised, as_text
@@ -84,6 +88,7 @@ class RunDirectory:
             path,
             {
                 "run_id": run_id,
+                "is_plan": out is not None,
                 "started_at": now.isoformat(),
                 "status": "running",
                 **owner,
@@ -102,12 +107,18 @@ class RunDirectory:
     def open(cls, state_dir: Path, run_id: str) -> RunDirectory:
         """An earlier run, by its id or `last`. Raises ConfigError if there is none."""
         if run_id == "last":
-            newest = next(iter(all_runs(state_dir)), None)
-            if newest is None:
+            good, bad = _all(state_dir)
+            newest = max((run.path.name for run in good), default="")
+            # Run ids sort by time. To take the run before it for the last one would be worse than to stop.
+            if unusable := [error for name, error in bad.items() if name > newest]:
+                raise Damaged(f"{unusable[-1]} It belongs to the last run. Name another one: tranship runs")
+            if not good:
                 raise ConfigError(f"{state_dir}: there is no run here yet. Is this the right --state-dir?")
-            return newest
+            return good[0]
         try:
             return cls.at(state_dir / "runs" / run_id)
+        except Damaged:
+            raise
         except ConfigError as error:
             raise ConfigError(
                 f"{run_id}: there is no such run in {state_dir}. List them with: tranship runs"
@@ -115,11 +126,19 @@ class RunDirectory:
 
     @classmethod
     def at(cls, path: Path) -> RunDirectory:
-        """The run, or plan, in this folder. Raises ConfigError if there is none."""
+        """The run, or plan, in this folder. Raises ConfigError if there is none, and Damaged."""
+        file = path / "manifest.json"
         try:
-            return cls(path, json.loads((path / "manifest.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+            manifest = durable.read_json(file)
+            msgspec.convert(manifest, _Manifest)
+        except FileNotFoundError as error:
             raise ConfigError(f"{path}: there is no plan in this folder. Make one with: tranship plan") from error
+        except msgspec.ValidationError as error:
+            raise durable.damaged(file) from error
+        run = cls(path, manifest)
+        if not run.stands_alone and run.run_id != path.name:
+            raise Damaged(f"{file}: belongs to another run ({run.run_id}).")
+        return run
 
     @property
     def run_id(self) -> str:
@@ -129,7 +148,7 @@ class RunDirectory:
     @property
     def stands_alone(self) -> bool:
         """Whether it is a plan in a folder of its own."""
-        return self.path.parent.name != "runs"
+        return bool(self.manifest.get("is_plan", self.path.parent.name != "runs"))
 
     @property
     def go_on(self) -> str:
@@ -149,34 +168,94 @@ class RunDirectory:
         facts = self.manifest["steps"].get(step)
         return dict(facts) if facts is not None else None
 
-    def finish(self, step: str, facts: Mapping[str, Any]) -> None:
-        """A step is finished; it will not be done again."""
-        self.manifest["steps"][step] = dict(facts)
+    def finish(self, step: str, facts: Mapping[str, Any], files: Iterable[str] = ()) -> None:
+        """A step is finished; it will not be done again. `files` are those that it has left, as far as they exist."""
+        self.manifest["steps"][step] = {**facts, "seals": durable.seals(self.path, files)}
         self.save()
 
     def save(self) -> None:
         """Write the manifest, synced."""
-        self.write("manifest.json", json.dumps(self.manifest, indent=1))
+        durable.write_json(self.path / "manifest.json", self.manifest, indent=1)
 
-    def write(self, name: str, text: str) -> None:
-        """A small file, whole or not at all."""
-        temporary = self.path / f".{name}.partial"
-        with os.fdopen(
-            os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-            "w",
-            encoding="utf-8",
-            errors="backslashreplace",
-        ) as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(self.path / name)
+    def check(self) -> None:
+        """Raises Damaged if something that the run would be continued with is not what it has written."""
+        if self.done(STAGE_STEP) is not None:
+            staged = self._parts()
+            durable.check(self.path, staged.seals())
+            if {f"stage/{file.name}" for file in self.staged_files()} - staged.seals().keys():
+                raise Damaged(f"{self.path / 'stage'}: holds a file that this run has not made.")
+        if (identified := self.done(IDENTIFY_STEP)) is not None:
+            durable.check(self.path, identified.get("seals", {}))
+        # The other files of a plan are made again, or looked at by the destination.
+        planned = (self.done(PLAN_STEP) or {}).get("seals", {})
+        durable.check(self.path, {name: planned[name] for name in ("agreed.parquet", "plan.json") if name in planned})
+
+    def check_plan(self) -> None:
+        """Raises Damaged if what the last plan left is not what was written."""
+        durable.check(self.path, (self.done(PLAN_STEP) or {}).get("seals", {}))
+
+    def check_results(self) -> None:
+        """Raises ConfigError if the results of a write are not what was written, or were not written to the end."""
+        results = self.manifest.get("results")
+        if results is None and self.has_begun_to_write:
+            raise ConfigError(f"{self.run_id}: was stopped before its results were written. Continue it: {self.go_on}")
+        durable.check(self.path, {name: one for name, one in (results or {}).items() if name.startswith("again/")})
+
+    def _parts(self) -> _Parts:
+        """What was read, part by part. Raises Damaged."""
+        file = self.path / "parts.json"
+        try:
+            parts = msgspec.convert(durable.read_json(file), _Parts)
+        except (FileNotFoundError, msgspec.ValidationError) as error:
+            raise durable.damaged(file) from error
+        if parts.run_id != self.run_id:
+            raise Damaged(f"{file}: belongs to another run ({parts.run_id}).")
+        return parts
+
+    @property
+    def has_begun_to_write(self) -> bool:
+        """Whether something may have been written to the destination."""
+        return bool(self.manifest.get("write_began", False))
+
+    def begin_to_write(self) -> None:
+        """From now on something may be written to the destination; on disk when this returns."""
+        self.manifest["write_began"] = True
+        self.save()
+
+    def keep_seals_of(self, files: Iterable[Path]) -> None:
+        """Results of a write, which a later run may read."""
+        names = [str(file.relative_to(self.path)) for file in files if file.is_relative_to(self.path)]
+        self.manifest["results"] = durable.seals(self.path, names)
+        self.save()
+
+    def tidy(self) -> None:
+        """Put aside folders that have the names of files, and files that have the names of folders."""
+        for path in sorted(self.path.glob("*")) + sorted(self.path.glob("*/*")):
+            is_folder = path.is_dir()
+            known = path.parent == self.path and path.name in (*_FOLDERS, *_LATER_FOLDERS)
+            if (is_folder and path.suffix in _ENDINGS) or (known and not is_folder):
+                durable.put_aside(path)
+        for folder in _FOLDERS:
+            (self.path / folder).mkdir(mode=0o700, exist_ok=True)
 
     def secure(self) -> None:
         """Only the owner reads what libraries have written."""
         for file in self.path.rglob("*"):
             if file.is_file():
                 file.chmod(0o600)
+
+    def report(self) -> dict[str, Any] | None:
+        """What `report.json` says, null if there is none yet. Raises Damaged."""
+        file = self.path / "report.json"
+        try:
+            values = durable.read_json(file)
+        except FileNotFoundError as error:
+            if self.manifest["status"] in ("done", "done_with_rejects"):
+                raise durable.damaged(file) from error
+            return None
+        if values.get("run_id") != self.run_id:
+            raise Damaged(f"{file}: belongs to another run.")
+        return values
 
     def own(self) -> None:
         """From now on no other process works on this run, until `let_go`; what is known of it is read again.
@@ -211,6 +290,7 @@ class RunDirectory:
 
     def take_over(self) -> None:
         """This process, which owns it, continues the run."""
+        self.tidy()
         self.manifest |= {"pid": os.getpid(), "host": socket.gethostname(), "status": "running"}
         self.save()
 
@@ -249,9 +329,8 @@ class RunDirectory:
         be cut elsewhere than before.
         """
         for folder in _OF_A_PART:
+            shutil.rmtree(self.path / folder, ignore_errors=True)
             (self.path / folder).mkdir(mode=0o700, exist_ok=True)
-            for file in (self.path / folder).iterdir():
-                file.unlink()
         self.take_over()
 
     # Batches -----------------------------------------------------------------------------------------------------
@@ -316,7 +395,7 @@ class RunDirectory:
             digest=digest,
             source=batch.source,
             filled=list(filled),
-            files={folder: file.stat().st_size for folder, file in made.items() if file.exists()},
+            files={folder: durable.seal(file) for folder, file in made.items() if file.exists()},
             read=wire.height + batch.broken.height + left_out,
             skipped=left_out,
             staged=staged,
@@ -335,17 +414,18 @@ class RunDirectory:
             return None
         name = f"{number:06}.parquet"
         try:
-            whole = all((earlier.path / folder / name).stat().st_size == size for folder, size in counts.files.items())
-            if not whole:
-                return None
             for folder in counts.files:
                 _link(earlier.path / folder / name, self.path / folder / name)
         except OSError:
-            # What is linked already is the earlier run's own file: it must not be written to.
-            for folder in counts.files:
-                (self.path / folder / name).unlink(missing_ok=True)
-            return None
-        return counts
+            whole = False
+        else:
+            whole = all(durable.is_whole(self.path / folder / name, sealed) for folder, sealed in counts.files.items())
+        if whole:
+            return counts
+        # What is linked is the earlier run's own file: it must not be written to.
+        for folder in counts.files:
+            (self.path / folder / name).unlink(missing_ok=True)
+        return None
 
     def keep_present(self, name: str, keys: pl.DataFrame) -> None:
         """Write down the keys (`PRESENT`) of records that were read and are not among the survivors. The same name's
@@ -363,7 +443,7 @@ class RunDirectory:
 
     def complete(self, parts: Sequence[BatchCounts]) -> None:
         """Nothing more will be staged; a stage without records is an empty table, not no table."""
-        self.write("parts.json", json.dumps([asdict(part) for part in parts]))
+        empty: dict[str, str] = {}
         if not self.staged_files():
             schema = {
                 "_row": pl.UInt64,
@@ -372,6 +452,11 @@ class RunDirectory:
                 "_email_blocked": pl.Boolean,
             }
             _write_stage(pl.DataFrame(schema={**schema, **COLUMNS}), self.path / "stage" / "000000.parquet")
+            empty = durable.seals(self.path, ["stage/000000.parquet"])
+        for folder in _OF_A_PART:
+            durable.sync_folder(self.path / folder)
+        whole = {"run_id": self.run_id, "parts": [asdict(part) for part in parts], "empty": empty}
+        durable.write_json(self.path / "parts.json", whole)
 
     def staged_files(self) -> list[Path]:
         """The stage, in the order of reading."""
@@ -491,25 +576,25 @@ class RunDirectory:
         source, line = found.select("_source", "_line").row(0)
         return source, line
 
-    def retract_warnings(self, rows: pl.Series) -> dict[str, int]:
-        """Take back the warnings of records that were rejected after all; code → how many."""
+    def retract_warnings(self, name: str, rows: pl.Series) -> dict[str, int]:
+        """Take back the warnings of records that were rejected after all; code → how many. `name` says who found it;
+        what the same finder took back earlier counts again.
+        """
+        target = self.path / "identity" / f"retracted-{name}.parquet"
+        target.unlink(missing_ok=True)
         places = [
             pl.read_parquet(file, columns=["_row", "_source", "_line"]).filter(pl.col("_row").is_in(rows.implode()))
             for file in sorted((self.path / "raw").glob("*.parquet"))
         ]
-        if not places:
+        if not places or rows.is_empty():
             return {}
         gone = pl.concat(places).select(source="_source", line="_line")
-        taken: list[pl.Series] = []
-        for file in (self.path / "warned").glob("*.parquet"):
-            warnings = pl.read_parquet(file)
-            left = warnings.join(gone, on=["source", "line"], how="anti", maintain_order="left")
-            if left.height < warnings.height:
-                taken.append(warnings.join(gone, on=["source", "line"], how="semi")["code"])
-                # Never in place: another run may hold the same file.
-                file.unlink()
-                _write(left, file)
-        return _counted(pl.concat(taken)) if taken else {}
+        _write(gone, target)
+        files = sorted((self.path / "warned").glob("*.parquet"))
+        if not files:
+            return {}
+        warned = pl.scan_parquet(files).select("source", "line", "code")
+        return _counted(warned.join(gone.lazy(), on=["source", "line"], how="semi").collect()["code"])
 
     def warn(self, name: str, warnings: pl.DataFrame) -> None:
         """Warnings found after the batches: source, line, code, value."""
@@ -534,6 +619,8 @@ class RunDirectory:
             found.with_columns(cells.written(found.collect_schema())).sink_csv(files["rejects"])
         warned = sorted((self.path / "warned").glob("*.parquet"))
         frame = pl.concat([pl.scan_parquet(file) for file in warned]) if warned else pl.LazyFrame(schema=_WARNINGS)
+        for file in sorted((self.path / "identity").glob("retracted-*.parquet")):
+            frame = frame.join(pl.scan_parquet(file), on=["source", "line"], how="anti", maintain_order="left")
         frame.sink_parquet(self.path / "warnings.parquet")
         return files | {"warnings": self.path / "warnings.parquet", "merges": self.path / "merges.parquet"}
 
@@ -546,6 +633,8 @@ _AT_A_TIME = 16_384
 _CODED = ["_source", "customer_type", "country", "currency", "timezone", "language", "status", "state"]
 _OF_A_PART = ("stage", "raw", "rejected", "warned", "present")
 _FOLDERS = (*_OF_A_PART, "identity")
+_LATER_FOLDERS = (PAGES, "requests", "destination", "again", "verify", "spill")
+_ENDINGS = (".parquet", ".csv", ".json", ".html", ".duckdb", ".sqlite")
 _WARNINGS = {"source": pl.String, "line": pl.UInt64, "code": pl.String, "value": pl.String}
 PRESENT = {
     **{"source": pl.String, "line": pl.UInt64, "external_id": pl.String, "email": pl.String},
@@ -558,13 +647,13 @@ that cannot be used. Without any key the record could be any customer."""
 @dataclass(frozen=True)
 class BatchCounts:
     """What became of one batch; `first` is code → (source, line) of its first record, warnings too. `digest` is that of
-    its part, `files` are folder → size of what was made of it; `filled` are `rivals.filled` of its `source`.
+    its part, `files` are folder → seal of what was made of it; `filled` are `rivals.filled` of its `source`.
     """
 
     digest: str
     source: str
     filled: list[str]
-    files: dict[str, int]
+    files: dict[str, str]
     read: int
     skipped: int
     staged: int
@@ -572,6 +661,94 @@ class BatchCounts:
     by_code: dict[str, int]
     first: dict[str, tuple[str, int]]
     warnings: dict[str, int]
+
+
+class _Parts(msgspec.Struct, frozen=True):
+    """parts.json."""
+
+    run_id: str
+    parts: list[BatchCounts]
+    empty: dict[str, str]
+
+    def seals(self) -> dict[str, str]:
+        """File → seal, of all that was made of the parts."""
+        made = (
+            (f"{folder}/{number:06}.parquet", sealed)
+            for number, part in enumerate(self.parts)
+            for folder, sealed in part.files.items()
+            if folder in _OF_A_PART
+        )
+        return {**dict(made), **self.empty}
+
+
+_RunId = Annotated[str, msgspec.Meta(pattern=r"^\d{8}T\d{6}-[0-9a-f]{6}$")]
+_Places = dict[str, tuple[str, int]]
+
+
+class _Staged(TypedDict):
+    read: int
+    staged: int
+    rejected: int
+    by_code: dict[str, int]
+    warnings: dict[str, int]
+    first: _Places
+    fields: dict[str, str]
+    extra: list[str]
+    defaults: dict[str, Any]
+
+
+class _Identified(TypedDict):
+    merges: dict[str, int]
+    ambiguous: int
+    shared: int
+    retracted: dict[str, int]
+    first_ambiguous: tuple[str, int] | None
+    first_shared: NotRequired[tuple[str, int] | None]
+    seals: NotRequired[dict[str, str]]
+
+
+class _Planned(TypedDict):
+    counts: dict[str, int]
+    changed_fields: dict[str, int]
+    existing: int
+    notes: list[str]
+    retracted: dict[str, int]
+    first_ambiguous: tuple[str, int] | None
+    seals: NotRequired[dict[str, str]]
+
+
+class _Applied(TypedDict):
+    counts: NotRequired[dict[str, int]]
+    reasons: NotRequired[dict[str, int]]
+    notes: NotRequired[list[str]]
+    files: NotRequired[dict[str, str]]
+
+
+class _Steps(TypedDict):
+    stage: NotRequired[_Staged]
+    identify: NotRequired[_Identified]
+    plan: NotRequired[_Planned]
+    apply: NotRequired[_Applied]
+
+
+class _Settings(TypedDict):
+    source: str
+    destination: str
+
+
+class _Manifest(TypedDict):
+    """What is relied on of a manifest; there may be more in it."""
+
+    run_id: _RunId
+    started_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    status: str
+    pid: Annotated[int, msgspec.Meta(ge=1, lt=1 << 31)]
+    host: str
+    steps: _Steps
+    settings: _Settings
+    is_plan: NotRequired[bool]
+    wire: NotRequired[list[str]]
+    results: NotRequired[dict[str, str] | None]
 
 
 @dataclass(frozen=True)
@@ -592,25 +769,26 @@ def earlier_stage(state_dir: Path, reading: str) -> EarlierStage:
         if run.manifest.get("reading") != reading or run.done(STAGE_STEP) is None:
             continue
         try:
-            parts = json.loads((run.path / "parts.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return EarlierStage(run.run_id, run.path, dict(enumerate(run._parts().parts)))
+        except Damaged:
             continue
-        found = {
-            number: BatchCounts(**part | {"first": {code: tuple(place) for code, place in part["first"].items()}})
-            for number, part in enumerate(parts)
-        }
-        return EarlierStage(run.run_id, run.path, found)
     return NOTHING_EARLIER
 
 
-def crosswalks(state_dir: Path, destination: str, but: str) -> list[Path]:
-    """The crosswalks of earlier runs into a destination, newest first, without that of the run `but`."""
-    found = [
-        run.path / "crosswalk.parquet"
-        for run in all_runs(state_dir)
-        if run.run_id != but and run.manifest["settings"]["destination"] == destination
-    ]
-    return [file for file in found if file.exists()]
+def crosswalks(state_dir: Path, destination: str, but: str) -> tuple[list[Path], list[Path]]:
+    """The crosswalks of earlier runs into a destination, newest first, without that of the run `but`; beside them those
+    that are damaged.
+    """
+    found: tuple[list[Path], list[Path]] = [], []
+    for run in all_runs(state_dir):
+        file = run.path / "crosswalk.parquet"
+        sealed = (run.manifest.get("results") or {}).get(file.name)
+        into = run.manifest["settings"].get("destination") == destination and run.run_id != but
+        if into and (file.exists() or sealed):
+            # Versions of Tranship that sealed nothing have left crosswalks, too.
+            whole = durable.is_whole(file, sealed) if sealed else not run.has_begun_to_write
+            found[0 if whole else 1].append(file)
+    return found
 
 
 def _link(file: Path, name: Path) -> None:
@@ -621,9 +799,28 @@ def _link(file: Path, name: Path) -> None:
 
 
 def all_runs(state_dir: Path) -> list[RunDirectory]:
-    """Every run in a state directory, newest first."""
-    found = [RunDirectory.open(state_dir, path.parent.name) for path in (state_dir / "runs").glob("*/manifest.json")]
-    return sorted(found, key=lambda run: (run.manifest["started_at"], run.run_id), reverse=True)
+    """Every run in a state directory that is whole, newest first."""
+    return _all(state_dir)[0]
+
+
+def damaged_runs(state_dir: Path) -> dict[str, str]:
+    """The other ones: name of the directory → what is wrong with it."""
+    return {name: str(error) for name, error in _all(state_dir)[1].items()}
+
+
+def _all(state_dir: Path) -> tuple[list[RunDirectory], dict[str, ConfigError]]:
+    good: list[RunDirectory] = []
+    bad: dict[str, ConfigError] = {}
+    runs = state_dir / "runs"
+    for path in sorted(runs.iterdir()) if runs.is_dir() else ():
+        if path.is_dir():
+            try:
+                good.append(RunDirectory.at(path))
+            except Damaged as error:
+                bad[path.name] = error
+            except ConfigError:
+                bad[path.name] = durable.damaged(path / "manifest.json")
+    return sorted(good, key=lambda run: (run.manifest["started_at"], run.run_id), reverse=True), bad
 
 
 def _matching_email() -> pl.Expr:

@@ -25,7 +25,7 @@ from pipelines import settings
 class Forgetful(Journal):
     """A journal that is switched off."""
 
-    async def intend(self, intents: Sequence[Intent]) -> None:
+    async def intend(self, intents: Sequence[Intent], reach: int = 0) -> None:
         await asyncio.sleep(0)
 
     def settle(self, results: Sequence[Result]) -> None:
@@ -69,9 +69,9 @@ def _mortal(clock: Clock, log: Path, journal: type[Journal]) -> None:
             return answer
 
     class Noting(journal):  # type: ignore[misc, valid-type]
-        async def intend(self, intents: Sequence[Intent]) -> None:
+        async def intend(self, intents: Sequence[Intent], reach: int = 0) -> None:
             clock.tick()
-            await super().intend(intents)
+            await super().intend(intents, reach)
             clock.tick()
 
         def settle(self, results: Sequence[Result]) -> None:

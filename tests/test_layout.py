@@ -20,6 +20,7 @@ SCHEMAS = ("codes", "customer", "faults", "columns", "cells", "wire")
 API = (
     "http",
     "answers",
+    "durable",
     "pages",
     "whole_list",
     "json_columns",
@@ -78,6 +79,7 @@ RULES = (
             "pipelines.*",
             "connectors.registry",
             "connectors.contract",
+            "connectors.durable",
             "connectors.errors",
             "connectors.csv_file",
             "schemas.faults",
@@ -97,6 +99,7 @@ RULES = (
             (
                 "schemas.*",
                 "connectors.contract",
+                "connectors.durable",
                 "connectors.errors",
                 *(f"pipelines.{earlier}" for earlier in FLOW[:place]),
             ),
@@ -146,8 +149,8 @@ RULES = (
                 *("connectors.customer_table", "connectors.classify"),
                 *(f"connectors.{earlier}" for earlier in API[:place]),
             ),
-            "What all providers share is built in this order: http.py (requests), answers.py (their bodies), pages.py and "
-            "whole_list.py (lists), json_columns.py, bag.py and wire.py (JSON and frames), api.py (a source), verbs.py, "
+            "What all providers share is built in this order: http.py (requests), answers.py (their bodies), durable.py "
+            "(files of a run directory), pages.py and whole_list.py (lists), json_columns.py, bag.py and wire.py (JSON and frames), api.py (a source), verbs.py, "
             "journal.py, gate.py and sending.py (writes), account.py (a destination).",
         )
         for place, name in enumerate(API)

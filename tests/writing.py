@@ -110,7 +110,7 @@ def outcomes(folder: Path) -> dict[int, tuple[str, str, str | None]]:
 class NoJournal(Journal):
     """What would happen without one."""
 
-    async def intend(self, intents: Sequence[Intent]) -> None:
+    async def intend(self, intents: Sequence[Intent], reach: int = 0) -> None:
         await asyncio.sleep(0)
 
     def settle(self, results: Sequence[Result]) -> None:
@@ -150,9 +150,9 @@ def _live(url: str, folder: Path, moments: int, journal: type[Journal]) -> None:
             return answer
 
     class Remembering(journal):  # type: ignore[misc, valid-type]
-        async def intend(self, intents: Sequence[Intent]) -> None:
+        async def intend(self, intents: Sequence[Intent], reach: int = 0) -> None:
             moment()
-            await super().intend(intents)
+            await super().intend(intents, reach)
             moment()
 
         def settle(self, results: Sequence[Result]) -> None:

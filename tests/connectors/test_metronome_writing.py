@@ -614,7 +614,7 @@ def test_what_was_done_before_the_end_came_is_not_done_again(
 async def _intended(folder: Path, row: dict[str, Any]) -> None:
     """The journal of a run that was killed when it may have sent some of the row."""
     folder.mkdir(exist_ok=True)
-    journal = Journal(folder / "journal.sqlite")
+    journal = Journal(folder / "journal.sqlite", "run")
     await journal.intend([Intent(row["row"], 1, row["action"], digest(row["action"], row["wanted"]))])
     journal.close()
 

@@ -379,7 +379,7 @@ def test_a_plan_cannot_be_changed_under_its_journal(sandbox: Start, tmp_path: Pa
 def test_a_journal_that_cannot_be_written_ends_it(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("marginfront")
     write(tmp_path, [create(0, customer(0))])
-    (tmp_path / "journal.sqlite").write_text("this is no database, and it is long enough to be seen as such " * 20)
+    (tmp_path / "journal.reached").symlink_to(tmp_path / "nowhere" / "at all")
     with pytest.raises(ConfigError, match="journal of this run"):
         send(there.url, tmp_path)
     assert there.state() == []

@@ -26,6 +26,7 @@ import pytest
 from sandboxes import Start
 
 import tranship
+from connectors import durable
 from connectors.registry import CONNECTORS
 from pipelines import cli, options, run, stage
 from pipelines.settings import Reading, Settings, load
@@ -272,7 +273,7 @@ def test_json_is_one_object_and_nothing_else(arguments: list[str], command: Comm
 def test_json_of_a_run_is_its_report(command: Command) -> None:
     said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--json")
 
-    kept = json.loads((Path(said.object["run_dir"]) / "report.json").read_text())
+    kept = durable.read_json(Path(said.object["run_dir"]) / "report.json")
     assert said.object == kept
     assert command("report", "--json").object == kept
     assert command("report", kept["run_id"], "--json").object == kept
@@ -410,10 +411,27 @@ def test_runs_are_listed_newest_first_and_removed_by_age(command: Command) -> No
     assert [new.exists(), old.exists()] == [True, False]
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", '"text"', "{}", '{"run_id": 7}', '{"steps": ""}', "[" * 100_000])
+def test_a_damaged_run_is_named_and_the_others_are_listed(command: Command, content: str) -> None:
+    good = ran("clean.csv", days_ago=0)
+    bad = ran("clean.csv", days_ago=1)
+    (bad / "manifest.json").write_text(content)
+
+    listed = command("runs", "--json").object
+    assert [run["run_id"] for run in listed["runs"]] == [good.name]
+    assert list(listed["damaged"]) == [bad.name]
+    said = command("runs")
+    assert (said.code, "damaged: " in said.err, bad.name in said.err) == (0, True, True)
+    for words in (("report", bad.name), ("resume", bad.name), ("verify", bad.name), ("retry", bad.name)):
+        said = command(*words)
+        assert (said.code, "manifest.json: is not as Tranship wrote it" in said.err) == (2, True)
+    assert command("run", "clean.csv", "duckdb:///w.duckdb").code == 0
+
+
 def test_a_run_that_is_under_way_is_neither_removed_nor_resumed(command: Command) -> None:
     run_dir = ran("clean.csv", days_ago=10)
-    manifest = json.loads((run_dir / "manifest.json").read_text())
-    (run_dir / "manifest.json").write_text(json.dumps(manifest | {"status": "running"}))
+    manifest = durable.read_json(run_dir / "manifest.json")
+    durable.write_json(run_dir / "manifest.json", manifest | {"status": "running"})
     owned = stage.RunDirectory.at(run_dir)
     owned.own()
 

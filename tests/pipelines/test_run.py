@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from warehouse import Record, Warehouse, fates, rejects, write_csv
 
+from connectors import durable
 from connectors.errors import Busy, ConfigError, GateClosed, Interrupted, TranshipError
 from pipelines import run as flow
 from pipelines.report import Report
@@ -356,14 +357,14 @@ def dead_process() -> int:
 def as_if_died(report: Report, *, after: str | None) -> None:
     """Put a run's directory into the state in which it is when its process dies behind this step."""
     directory = Path(report.run_dir)
-    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest = durable.read_json(directory / "manifest.json")
     done = STEPS[: STEPS.index(after) + 1] if after else ()
     manifest |= {
         "status": "running",
         "pid": dead_process(),
         "steps": {step: facts for step, facts in manifest["steps"].items() if step in done},
     }
-    (directory / "manifest.json").write_text(json.dumps(manifest))
+    durable.write_json(directory / "manifest.json", manifest)
     for name in ("report.json", "report.html", "rejects.csv", "rejects.parquet", "warnings.parquet"):
         (directory / name).unlink(missing_ok=True)
 
@@ -478,7 +479,7 @@ def test_a_run_that_died_as_process_1_of_a_container_goes_on_in_the_next_one(war
     as_if_died(report, after="identify")
     manifest = Path(report.run_dir) / "manifest.json"
     there = {"pid": os.getpid(), "host": "3f2a91c0d7be"}
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | there))
+    durable.write_json(manifest, durable.read_json(manifest) | there)
     (Path(report.run_dir) / "lock").write_text(json.dumps({**there, "since": "2024-05-06 07:08:09 UTC"}))
     warehouse.file.unlink()
 

@@ -1,0 +1,123 @@
+"""Files of a run directory: on disk before anything refers to them, and checked before they are used.
+
+A file of records has a *seal*, its size and SHA-256, which is kept in the JSON that refers to it. A JSON file carries
+its own digest, and is written under another name, synced and renamed. A file that does not match is `Damaged`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from connectors.errors import Damaged
+
+_DIGEST: Final = "digest"
+
+
+def seal(file: Path, *, sync: bool = True) -> str:
+    """Size and digest of a file that is complete. Returns when its bytes are on disk, if `sync`."""
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        if sync:
+            os.fsync(opened.fileno())
+        return f"{os.fstat(opened.fileno()).st_size} {digest}"
+
+
+def seals(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Name → seal of those of the files that exist; the folders that hold them are synced, too."""
+    found = {name: seal(folder / name) for name in names if (folder / name).exists()}
+    for at in {(folder / name).parent for name in found}:
+        sync_folder(at)
+    return found
+
+
+def is_whole(file: Path, sealed: Any) -> bool:
+    """Whether a file is the one that was sealed."""
+    try:
+        # The size tells most of the damage and costs nothing.
+        return file.stat().st_size == int(str(sealed).split()[0]) and seal(file, sync=False) == sealed
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def check(folder: Path, sealed: Mapping[str, Any]) -> None:
+    """Raises Damaged for the first of these files that is not as it was sealed."""
+    files = [folder / name for name in sealed]
+    with ThreadPoolExecutor() as pool:
+        for file, whole in zip(files, pool.map(is_whole, files, sealed.values()), strict=True):
+            if not whole:
+                raise damaged(file)
+
+
+def damaged(file: Path) -> Damaged:
+    """The error for a file that cannot be trusted."""
+    what = "is not as Tranship wrote it" if file.exists() else "is gone"
+    return Damaged(f"{file}: {what}.")
+
+
+def put_aside(path: Path) -> Path:
+    """Rename what is in the way, whatever it is; its new name. What was put aside before goes."""
+    aside = path.with_name(f"{path.name}-damaged")
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    else:
+        aside.unlink(missing_ok=True)
+    return path.rename(aside)
+
+
+def sync_folder(folder: Path) -> None:
+    """Returns when the names in the folder are on disk, where the file system can do that."""
+    if os.name != "posix":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def write(file: Path, text: str) -> None:
+    """A small file, whole or not at all, readable for its owner only; on disk when this returns."""
+    temporary = file.with_name(f".{file.name}.partial")
+    with os.fdopen(
+        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        "w",
+        encoding="utf-8",
+        errors="backslashreplace",
+    ) as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.replace(file)
+    sync_folder(file.parent)
+
+
+def write_json(file: Path, values: Mapping[str, Any], *, indent: int | None = None) -> None:
+    """One JSON object with its digest, written as `write` does."""
+    write(file, json.dumps({**values, _DIGEST: _digest(values)}, indent=indent))
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """What `write_json` wrote. Raises FileNotFoundError, and Damaged if it is anything else.
+
+    An object without a digest is returned as it is: earlier versions of Tranship wrote none.
+    """
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(file) from error
+    if not isinstance(values, dict) or values.pop(_DIGEST, None) not in (None, _digest(values)):
+        raise damaged(file)
+    return values
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()

@@ -1,0 +1,381 @@
+"""Damaged files of run directories: either the result is right or one sentence says why not, and no other run is stopped.
+
+Every file of a run directory or a plan's folder is cut, emptied, flipped in one bit, removed, replaced by that of
+another run, or by a folder; then each command is given. `TRANSHIP_DAMAGE` is the number of cases, usually a few.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import moving
+import pytest
+from accounts import PROVIDERS, Account, Open
+from postgres_server import Database
+
+from pipelines import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+CASES = int(os.environ.get("TRANSHIP_DAMAGE", "0"))
+HARMS = ("cut", "emptied", "flipped", "removed", "of another run", "a folder")
+WRITING = ("resume", "apply", "retry", "run")
+DONE = (0, 4)
+
+Words = tuple[str, ...]
+
+
+@dataclass
+class Scene:
+    """Run directories as they were left, in a folder where commands are given, and what is right there."""
+
+    name: str
+    folder: Path
+    run: Words
+    """The command whose run directories these are, as a new run of it is begun."""
+    commands: tuple[Words, ...]
+    look: Callable[[Path], list[Any]]
+    """What the destination holds."""
+    restore: Callable[[], None] = lambda: None
+    """Bring a destination outside of the folder back to what it was."""
+    piecemeal: bool = False
+    """The destination is written customer by customer."""
+    before: list[Any] = field(default_factory=list)
+    after: list[Any] = field(default_factory=list)
+    report: str = ""
+
+    def files(self) -> list[Path]:
+        """Those that may be damaged, beneath the folder."""
+        places = [self.folder / ".tranship", self.folder / "plan"]
+        found = [
+            path
+            for place in places
+            for path in place.rglob("*")
+            if path.is_file() and ".tranship/.git" not in str(path)
+        ]
+        return sorted(path.relative_to(self.folder) for path in found)
+
+
+def told(*words: str) -> tuple[int, str, str]:
+    """Give a command in this process: exit code, standard output, standard error."""
+    out, err = io.TextIOWrapper(io.BytesIO()), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.main(words)
+        out.seek(0)
+        return code, out.read(), err.getvalue()
+
+
+def killed(folder: Path, hook: str, count: int, *words: str) -> None:
+    """Give a command to a process that kills itself when it calls a function for the n-th time."""
+    program = f"""
+import os, sys
+import moving
+from connectors import journal
+from pipelines import cli, stage
+moving.hurry()
+left = {count}
+real = {hook}
+def dying(*given, **named):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), 9)
+    return real(*given, **named)
+{hook} = dying
+cli.main(sys.argv[1:])
+"""
+    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    life = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert life.returncode == -signal.SIGKILL, life.stderr
+
+
+def written(folder: Path) -> None:
+    """`in.csv`, with something for each file of a run directory; `other.csv` for another run."""
+    folder.mkdir()
+    rows = [moving.customer(number) for number in range(40)]
+    rows += [
+        moving.customer(3, city=None, phone="12", updated_at="2024-03-01T00:00:00Z"),
+        moving.customer(50, country="Narnia"),
+    ]
+    rows += [moving.customer(51, external_id=None), moving.customer(52, email="c5@x.example")]
+    moving.written(folder / "in.csv", rows)
+    moving.written(folder / "other.csv", map(moving.customer, range(5)))
+
+
+# Scenes --------------------------------------------------------------------------------------------------------------
+
+_DUCKDB = "duckdb:///w.duckdb?table=customers"
+_COLUMNS = "customer_key, email, name, phone, city, metadata"
+
+
+def _in_duckdb(folder: Path) -> list[Any]:
+    if not (folder / "w.duckdb").exists():
+        return []
+    with duckdb.connect(folder / "w.duckdb", read_only=True) as connection:
+        if not connection.sql("FROM duckdb_tables() WHERE table_name = 'customers'").fetchall():
+            return []
+        return connection.sql(f"SELECT {_COLUMNS} FROM customers ORDER BY ALL").fetchall()
+
+
+def _in_file(folder: Path) -> list[Any]:
+    file = folder / "out.csv"
+    return sorted(file.read_text().splitlines()) if file.exists() else []
+
+
+def _in_account(account: Account) -> Callable[[Path], list[Any]]:
+    return lambda _: moving.settable(account)
+
+
+def _scene(folder: Path, name: str, destination: str, look: Callable[[Path], list[Any]], **options: Any) -> Scene:
+    """The run directories of two finished runs; what is left by a third one depends on the name."""
+    written(folder)
+    piecemeal = options.get("piecemeal", False)
+    os.chdir(folder)
+    other = ("run", "other.csv", "duckdb:///other.duckdb?table=customers", "--quiet")
+    run = ("run", "in.csv", destination, "--fill", "--quiet")
+    plan = ("plan", "in.csv", destination, "--fill", "--out", "plan", "--quiet")
+    assert told(*other)[0] in DONE
+    watching = (("report", "last"), ("runs",), ("verify", "last"), ("retry", "last"), ("resume", "last"))
+    scene = Scene(name, folder, run, watching, look, **options)
+    match name.split()[-1]:
+        case "finished":
+            scene.after = scene.before = _quiet(run, scene)
+            scene.report = told("report", "last")[1]
+        case "killed":
+            where = ("journal.Journal.settle", 25) if piecemeal else ("stage.RunDirectory.begin_to_write", 1)
+            killed(folder, *where, *run)
+        case "reading":
+            killed(folder, "stage.RunDirectory.complete", 1, *run)
+        case "planned":
+            assert told(*plan)[0] in DONE
+            scene.commands = (("apply", "plan"), ("verify", "plan"), ("retry", "plan"), ("runs",))
+        case "begun":
+            assert told(*plan)[0] in DONE
+            killed(folder, "journal.Journal.settle", 25, "apply", "plan", "--quiet")
+            scene.commands = (("apply", "plan"), ("verify", "plan"), ("retry", "plan"))
+    if name.split()[-1] != "finished":
+        scene.before = look(folder)
+    return scene
+
+
+def _quiet(words: Words, scene: Scene) -> list[Any]:
+    assert told(*words)[0] in DONE
+    return scene.look(Path.cwd())
+
+
+# Damage --------------------------------------------------------------------------------------------------------------
+
+
+def _harm(file: Path, harm: str, chance: random.Random) -> bool:
+    """Whether there is something to harm in that way."""
+    content = file.read_bytes()
+    match harm:
+        case "cut" if content:
+            file.write_bytes(content[: chance.randrange(len(content))])
+        case "emptied" if content:
+            file.write_bytes(b"")
+        case "flipped" if content:
+            changed = bytearray(content)
+            changed[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+            file.unlink()  # not in place: another run may hold the same file
+            file.write_bytes(changed)
+        case "removed":
+            file.unlink()
+        case "a folder":
+            file.unlink()
+            file.mkdir()
+        case "of another run":
+            root = next(place for place in file.parents if place.name in ("runs", "plan"))
+            inside = file.relative_to(root).parts[1 if root.name == "runs" else 0 :]
+            runs = (root if root.name == "runs" else root.parent / ".tranship" / "runs").iterdir()
+            others = [one.joinpath(*inside) for one in runs if one.joinpath(*inside).is_file()]
+            others = [one for one in others if one.read_bytes() != content]
+            if not others:
+                return False
+            file.unlink()
+            shutil.copyfile(others[0], file)
+        case _:
+            return False
+    return True
+
+
+def _complaints(scene: Scene, folder: Path, words: Words) -> Iterator[str]:
+    """Give a command in a folder with damage, and a new run behind it."""
+    code, out, err = told(*words)
+    now = scene.look(folder)
+    said = err.strip().splitlines()[-1:]
+    if code not in (*DONE, 2):
+        yield f"exit {code}: {err}"
+    if code in DONE and words[0] in WRITING and now != scene.after:
+        yield f"exit {code} with another result: {said}"
+    if code == 2 and "Error: " not in err:
+        yield f"exit 2 without a sentence: {err}"
+    if code == 2 and not scene.piecemeal and now not in (scene.before, scene.after):
+        yield f"exit 2, and the table is neither as before nor as after: {said}"
+    if scene.piecemeal and any(one not in scene.after for one in now):
+        yield "the account holds what no quiet run makes of it"
+    if words[0] == "verify" and code == 0 and now != scene.after:
+        yield "verify says that what differs is equal"
+    if words == ("report", "last") and code == 0 and scene.report and out != scene.report:
+        yield f"another report: {out}"
+    code, _, err = told(*scene.run)
+    if code not in DONE or scene.look(folder) != scene.after:
+        yield f"a new run is stopped, or comes to another result: exit {code} {err}"
+
+
+def _swept(scene: Scene, tmp_path: Path, cases: int, seed: str) -> list[str]:
+    chance = random.Random(seed)
+    every = [(file, harm, words) for file in scene.files() for harm in HARMS for words in scene.commands]
+    complaints = []
+    # Some at random, but each harm and each command.
+    for at, (file, harm, words) in enumerate(chance.sample(every, min(cases, len(every)))):
+        folder = tmp_path / "case"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(scene.folder, folder)
+        if not _harm(folder / file, harm, chance):
+            continue
+        scene.restore()
+        os.chdir(folder)
+        where = f"{scene.name}, case {at}: {file} {harm}, {' '.join(words)}"
+        complaints += [f"{where}: {one}" for one in _complaints(scene, folder, words)]
+        crashes = [crash.read_text()[-1500:] for crash in (folder / ".tranship").glob("crash-*")]
+        complaints += [f"{where}: {crash}" for crash in crashes]
+    return complaints
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # of many commands in one process that would keep everything
+    moving.hurry(monkeypatch.setattr)
+    return tmp_path
+
+
+def _expected(scene: Scene, folder: Path) -> None:
+    """What a quiet run makes of it."""
+    if not scene.after:
+        shutil.copytree(scene.folder, folder)
+        os.chdir(folder)
+        shutil.rmtree(folder / ".tranship")
+        scene.after = _quiet(scene.run, scene)
+
+
+@pytest.mark.parametrize("name", ["finished", "killed", "reading", "planned"] if CASES else ["finished", "killed"])
+def test_a_damaged_run_into_a_table(name: str, place: Path) -> None:
+    scene = _scene(place / "scene", f"duckdb {name}", _DUCKDB, _in_duckdb)
+    _expected(scene, place / "quiet")
+    assert _swept(scene, place, CASES // 6 or 4, name) == []
+
+
+@pytest.mark.parametrize("name", ["finished", "killed"] if CASES else ["killed"])
+def test_a_damaged_run_into_a_file(name: str, place: Path) -> None:
+    scene = _scene(place / "scene", f"file {name}", "out.csv", _in_file)
+    _expected(scene, place / "quiet")
+    assert _swept(scene, place, CASES // 12 or 3, name) == []
+
+
+def test_a_damaged_plan_for_postgres(postgres_database: Database, place: Path) -> None:
+    address = f"{postgres_database.url}?table=customers"
+
+    def look(_: Path) -> list[Any]:
+        there = postgres_database.rows("SELECT to_regclass('customers') IS NOT NULL AS it")[0]["it"]
+        return postgres_database.rows(f"SELECT {_COLUMNS} FROM customers ORDER BY customer_key") if there else []
+
+    def restore() -> None:
+        postgres_database.do("DROP TABLE IF EXISTS customers, _tranship_ledger")
+
+    scene = _scene(place / "scene", "postgres planned", address, look, restore=restore)
+    _expected(scene, place / "quiet")
+    assert _swept(scene, place, CASES // 12 or 3, "planned") == []
+
+
+@pytest.mark.parametrize("name", ["begun", "killed"] if CASES else ["begun"])
+def test_a_damaged_run_into_an_account(name: str, place: Path, account: Open) -> None:
+    there, calm = account("marginfront"), account("marginfront")
+    scene = _scene(place / "scene", f"account {name}", there.address, _in_account(there), piecemeal=True)
+    left = there.sandbox.state()
+
+    def restore() -> None:
+        there.sandbox.clear()
+        there.sandbox.add(*left)
+
+    scene.restore = restore
+    (place / "quiet").mkdir()
+    shutil.copy(place / "scene" / "in.csv", place / "quiet")
+    os.chdir(place / "quiet")
+    assert told("run", "in.csv", calm.address, "--fill", "--quiet")[0] in DONE
+    scene.after = moving.settable(calm)
+    assert 0 < len(left) < len(scene.after)
+    assert _swept(scene, place, CASES // 4 or 4, name) == []
+
+
+# A lost journal ------------------------------------------------------------------------------------------------------
+
+
+def _lose(folder: Path, how: str) -> None:
+    """Of the journal of a plan that is carried out half."""
+    file = folder / "journal.sqlite"
+    match how:
+        case "removed":
+            file.unlink()
+        case "emptied":
+            file.write_bytes(b"")
+        case "cut":
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        case "all of it":
+            for one in folder.glob("journal*"):
+                one.unlink()
+        case "an earlier copy":
+            shutil.copy(folder.parent / "earlier" / file.name, file)
+
+
+LOST = ("removed", "emptied", "cut", "all of it", "an earlier copy")
+
+
+@pytest.mark.parametrize(
+    ("provider", "how"),
+    [(provider, how) for at, provider in enumerate(PROVIDERS) for how in (LOST if CASES else LOST[at : at + 1])],
+)
+def test_a_lost_journal_doubles_nothing(provider: str, how: str, place: Path, account: Open) -> None:
+    """New customers, changed ones and removed ones."""
+    there, calm = account(provider), account(provider)
+    before = moving.written(place / "before.csv", map(moving.customer, range(20)))
+    changed = [moving.customer(number, name=f"New {number}") for number in range(10)]
+    after = moving.written(place / "after.csv", [*changed, *map(moving.customer, range(20, 50))])
+    mirror = ("--mode", "mirror", "--max-deletes", "100%", "--remove-for-good")
+    for one in (there, calm):
+        assert told("run", str(before), one.address, "--quiet", "--state-dir", one.sandbox.url[-5:])[0] == 0
+    state = ("--state-dir", calm.sandbox.url[-5:])
+    assert told("run", str(after), calm.address, *mirror, *state, "--quiet")[0] == 0
+
+    there.sandbox.record()
+    state = ("--state-dir", there.sandbox.url[-5:])
+    assert told("plan", str(after), there.address, *mirror, *state, "--out", "plan", "--quiet")[0] == 0
+    assert told("apply", "plan", "--limit", "10", "--quiet")[0] == 0
+    shutil.copytree(place / "plan", place / "earlier")
+    assert told("apply", "plan", "--limit", "35", "--quiet")[0] == 0
+    _lose(place / "plan", how)
+    assert told("apply", "plan", "--quiet")[0] == 0
+    assert moving.settable(there) == moving.settable(calm)
+    sent = [call for call in moving.writes(there) if call["worked"] and call["worked"] < 300]
+    done = [(call["method"], call["path"], call["content"]) for call in sent]
+    assert len(done) == len(set(done)), "nothing is sent twice"
