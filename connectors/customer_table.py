@@ -302,7 +302,7 @@ class Target:
         return bool(self.key or self.column("email"))
 
     def encoding_faults(self, load: Load) -> list[tuple[str, str]]:
-        """When a survivor has a character that the database's encoding lacks, as SQL, and the reason for refusing it."""
+        """When a survivor has a character that the database's encoding lacks, as SQL, and the reason it is refused."""
         if not self.unwritable:
             return []
         brought = {at.column: f"s.{quoted(at.field)}" for at in self.stored if at.field in load.survivors.columns}

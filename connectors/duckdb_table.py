@@ -408,7 +408,8 @@ class DuckDbTable:
         schemas = [
             name
             for (name,) in run.execute(
-                "SELECT schema_name FROM duckdb_schemas() WHERE database_name = ? AND NOT internal OR schema_name = 'main'",
+                "SELECT schema_name FROM duckdb_schemas() "
+                "WHERE database_name = ? AND NOT internal OR schema_name = 'main'",
                 [self._address.database],
             ).fetchall()
         ]

@@ -162,7 +162,8 @@ def _missing(wire: Wire, address: Address) -> tuple[str, str]:
     schemas = [
         name
         for (name,) in wire.rows(
-            "SELECT nspname::text FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+            "SELECT nspname::text FROM pg_catalog.pg_namespace "
+            "WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
         )
     ]
     schema = address.schema or wire.value("SELECT current_schema()::text") or ""

@@ -193,11 +193,10 @@ def test_bytes_of_no_known_encoding_are_said_to_be_that(ascii_only: PostgresWare
     latin = "E'Caf\\351'"
     ascii_only.do(f"UPDATE customers SET name = {latin}")
 
+    out = str(ascii_only.folder / "out.csv")
+    source, options = (ascii_only.address(), {"destination": out}) if role == "source" else ([CAFE], {})
     with pytest.raises(ConfigError, match="SQL_ASCII") as raised:
-        if role == "source":
-            ascii_only.load(ascii_only.address(), destination=str(ascii_only.folder / "out.csv"))
-        else:
-            ascii_only.load([CAFE])
+        ascii_only.load(source, **options)
     assert "not UTF-8" in str(raised.value)
     assert "Caf" not in str(raised.value)
     assert stored(ascii_only) == ["436166e9"]
