@@ -207,9 +207,9 @@ def apply(folder: Path, observer: Observer | None = None, *, limit: int | None =
     observer = observer or Quiet()
     _must_be_left_to_apply(directory)
     with _turn(settings, observer, directory, _must_be_left_to_apply):
-        columns = _columns_of(directory)
-        assert columns is not None  # noqa: S101  (the plan is complete)
         try:
+            columns = _columns_of(directory)
+            assert columns is not None  # noqa: S101  (the plan is complete)
             directory.check()
             table = _open_table(settings, observer)
             try:
@@ -316,19 +316,19 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
     observer = observer or Quiet()
     _must_be_left_to_resume(directory)
     with _turn(settings, observer, directory, _must_be_left_to_resume):
-        columns = _columns_of(directory)
-        if columns is None and not directory.keeps_pages():
+        if directory.done(STAGE_STEP) is None and not directory.keeps_pages():
             # It died before its stage was complete: there is nothing to continue from, the same work starts anew.
             return _at_turn(settings, observer)
         try:
-            return _go_on(settings, directory, observer, columns)
+            return _go_on(settings, directory, observer)
         except Damaged as error:
             observer.note(_anew(error))
         return _run(settings, observer, None, None, continuing=False)
 
 
-def _go_on(settings: Settings, directory: RunDirectory, observer: Observer, columns: ColumnMap | None) -> Report:
-    """Continue a run that this process owns; without `columns` it had not read its source to the end."""
+def _go_on(settings: Settings, directory: RunDirectory, observer: Observer) -> Report:
+    """Continue a run that this process owns, also one that had not read its source to the end."""
+    columns = _columns_of(directory)
     table = _open_table(settings, observer)
     try:
         if columns is None:
@@ -426,9 +426,11 @@ def _columns_of(directory: RunDirectory) -> ColumnMap | None:
     facts = directory.done(STAGE_STEP)
     if facts is None:
         return None
-    # Earlier runs have column → field there.
-    fields = facts["mapped"] if "mapped" in facts else {name: column for column, name in facts["fields"].items()}
-    return ColumnMap(fields, tuple(facts["extra"]), facts["defaults"])
+    if "mapped" not in facts:
+        raise Damaged(
+            f"{directory.path}: was made by an earlier version of Tranship, which this one does not continue."
+        )
+    return ColumnMap(facts["mapped"], tuple(facts["extra"]), facts["defaults"])
 
 
 def _open_source(settings: Reading, observer: Observer | None = None) -> Source:
@@ -644,11 +646,6 @@ class _Run:
                 Counter(done["warnings"]),
                 {code: tuple(place) for code, place in done["first"].items()},
             )
-            if self._settings.mode == "mirror" and not done.get("keeps_present"):
-                raise ConfigError(
-                    f"{self._directory.run_id}: was read by an earlier version, which did not keep whom its rejected "
-                    "records mean; mirror could delete them. Begin a new run."
-                )
             self._observer.note(
                 f"continuing run {self._directory.run_id}: {self._tally.read:,} records are read already"
             )
@@ -686,7 +683,6 @@ class _Run:
                     "mapped": dict(columns.fields),
                     "extra": columns.extra,
                     "defaults": dict(columns.defaults),
-                    "keeps_present": True,
                 },
             },
         )

@@ -687,12 +687,14 @@ _Places = dict[str, tuple[str, int]]
 
 class _Staged(TypedDict):
     read: int
+    skipped: NotRequired[int]
     staged: int
     rejected: int
     by_code: dict[str, int]
     warnings: dict[str, int]
     first: _Places
-    fields: dict[str, str]
+    mapped: NotRequired[dict[str, str]]
+    """Field → column; earlier versions wrote `fields`, and their runs are not continued."""
     extra: list[str]
     defaults: dict[str, Any]
 
@@ -704,6 +706,10 @@ class _Identified(TypedDict):
     retracted: dict[str, int]
     first_ambiguous: tuple[str, int] | None
     first_shared: NotRequired[tuple[str, int] | None]
+    alike: NotRequired[int]
+    first_alike: NotRequired[tuple[str, int] | None]
+    conflicts: NotRequired[int]
+    first_conflict: NotRequired[tuple[str, int] | None]
     seals: NotRequired[dict[str, str]]
 
 
@@ -712,6 +718,8 @@ class _Planned(TypedDict):
     changed_fields: dict[str, int]
     existing: int
     notes: list[str]
+    withheld: NotRequired[int]
+    unidentified: NotRequired[list[str]]
     retracted: dict[str, int]
     first_ambiguous: tuple[str, int] | None
     seals: NotRequired[dict[str, str]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from accounts import PROVIDERS, Account
 from moving import customer, held
 from warehouse import PostgresWarehouse, Warehouse, fates, rejects, write_csv
 
-from connectors.errors import ConfigError, GateClosed
+from connectors import durable
+from connectors.errors import Damaged, GateClosed
 from pipelines import run as flow
 from pipelines import settings, summary
 from pipelines.report import Report
@@ -213,10 +213,10 @@ def test_a_plan_that_an_earlier_version_has_read_deletes_nobody(table: Place) ->
     table.load([customer(0), customer(1)])
     flow.plan(table.given([customer(0)], **MIRROR), table.folder / "plan")
     manifest = table.folder / "plan" / "manifest.json"
-    facts = json.loads(manifest.read_text())
-    del facts["steps"]["stage"]["keeps_present"]
-    manifest.write_text(json.dumps(facts))
-    with pytest.raises(ConfigError, match="earlier version"):
+    facts = durable.read_json(manifest)
+    facts["steps"]["stage"]["fields"] = facts["steps"]["stage"].pop("mapped")
+    durable.write_json(manifest, facts)
+    with pytest.raises(Damaged, match="earlier version"):
         flow.apply(table.folder / "plan")
     assert table.names() == names(0, 1)
 

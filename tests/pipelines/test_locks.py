@@ -19,7 +19,7 @@ import lockless
 import pytest
 from warehouse import Warehouse, fates, write_csv
 
-from connectors import registry
+from connectors import durable, registry
 from connectors.errors import Busy, ConfigError, Skipped
 from pipelines import cli, locks
 from pipelines import run as flow
@@ -157,7 +157,7 @@ def test_a_run_with_a_damaged_lock_stops_no_other_run(warehouse: Warehouse) -> N
     lock.unlink()
     lock.mkdir()
     manifest = Path(report.run_dir) / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"status": "running"}))
+    durable.write_json(manifest, durable.read_json(manifest) | {"status": "running"})
 
     assert fates(warehouse.load([ANN])) == {"unchanged": 1}
     assert not RunDirectory.at(Path(report.run_dir)).is_abandoned()
