@@ -197,7 +197,7 @@ class RunDirectory:
     def check_results(self) -> None:
         """Raises ConfigError if the results of a write are not what was written, or were not written to the end."""
         results = self.manifest.get("results")
-        if results is None and self.has_begun_to_write:
+        if results is None and self.has_begun_to_write and self.done(APPLY_STEP) is None:
             raise ConfigError(f"{self.run_id}: was stopped before its results were written. Continue it: {self.go_on}")
         durable.check(self.path, {name: one for name, one in (results or {}).items() if name.startswith("again/")})
 

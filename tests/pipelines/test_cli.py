@@ -504,6 +504,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         raw=True,
         max_rejects="2%",
         max_conflicts="3",
+        older="refuse",
         max_deletes="10",
         max_changes="50%",
         allow_empty=True,

@@ -272,7 +272,7 @@ def test_the_report_has_what_the_design_promises(warehouse: Warehouse) -> None:
     } <= set(said)
     assert set(said["counts"]) == {
         *("read", "skipped", "rejected", "merged", "created", "updated", "unchanged", "refused", "deleted"),
-        *("stale", "unknown", "left", "warnings"),
+        *("withheld", "stale", "unknown", "left", "warnings"),
     }
     assert set(said["merges_by_rule"]) == {"external_id", "email"}
     assert {"total", "read", "identify", "plan", "write"} <= set(said["seconds"])
