@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from connectors.errors import (
         ConfigError,
         ConnectorError,
@@ -58,20 +60,20 @@ __all__ = [
 _HOME = {"Counts": "pipelines.report", "Report": "pipelines.report", "Inspection": "pipelines.inspection"}
 
 
-def run(source: str | Path, destination: str | Path | None = None, /, **options: Any) -> Report:
+def run(source: str | Path | Sequence[str | Path], destination: str | Path | None = None, /, **options: Any) -> Report:
     """Move the customers of `source` to `destination` and report what was done.
 
-    Both are paths or URLs as on the command line; `source` alone may be a settings file (`pipeline.toml`). `options`
-    are the settings by name (`max_rejects="2%"`, `columns={"Account No": "external_id"}`, `dry_run=True`); the
-    environment (`TRANSHIP_MAX_REJECTS`) is read, too. Raises TranshipError: ConfigError, ConnectorError,
-    GateClosed and Interrupted have the run's report as `report` if it came that far.
+    Both are paths or URLs as on the command line; `source` may be a list of them, and alone a settings file
+    (`pipeline.toml`). `options` are the settings by name (`max_rejects="2%"`, `columns={"Account No": "external_id"}`,
+    `dry_run=True`); the environment (`TRANSHIP_MAX_REJECTS`) is read, too. Raises TranshipError: ConfigError,
+    ConnectorError, GateClosed and Interrupted have the run's report as `report` if it came that far.
     """
     _check_packages()
     from pipelines import run as flow
     from pipelines import settings
 
     to = None if destination is None else os.fspath(destination)
-    return flow.run(settings.of_command(os.fspath(source), to, options, os.environ))
+    return flow.run(settings.of_command(_texts(source), to, options, os.environ))
 
 
 def resume(run_id: str, *, state_dir: str | Path = ".tranship", **options: Any) -> Report:
@@ -86,7 +88,7 @@ def resume(run_id: str, *, state_dir: str | Path = ".tranship", **options: Any) 
     return flow.resume(Path(state_dir), run_id, **options)
 
 
-def inspect(source: str | Path, *, rows: int = 10_000, **options: Any) -> Inspection:
+def inspect(source: str | Path | Sequence[str | Path], *, rows: int = 10_000, **options: Any) -> Inspection:
     """Look at the first `rows` records: columns, proposed mapping, and what would be rejected. Writes nothing.
 
     `options` are the settings that are about a source. Raises ConfigError or ConnectorError.
@@ -95,7 +97,11 @@ def inspect(source: str | Path, *, rows: int = 10_000, **options: Any) -> Inspec
     from pipelines import run as flow
     from pipelines import settings
 
-    return flow.inspect(settings.reading_of_command(os.fspath(source), options, os.environ), rows)
+    return flow.inspect(settings.reading_of_command(_texts(source), options, os.environ), rows)
+
+
+def _texts(source: str | Path | Sequence[str | Path]) -> str | list[str]:
+    return os.fspath(source) if isinstance(source, str | Path) else [os.fspath(one) for one in source]
 
 
 def main() -> None:

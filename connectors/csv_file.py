@@ -900,11 +900,11 @@ def _is_text(some: bytes) -> bool:
 class CsvSource:
     """One CSV file, or several of one run; the dialect of each is found out by itself."""
 
-    def __init__(self, spec: str, options: CsvOptions) -> None:
+    def __init__(self, spec: str, options: CsvOptions, seen: files.Seen | None = None) -> None:
         for name, value in (("--delimiter", options.delimiter), ("--quote", options.quote)):
             if value is not None and (len(value) != 1 or not value.isascii() or value in "\r\n\0"):
                 raise ConfigError(f"{name} {value!r}: must be one ASCII character.")
-        self._files = files.expand(spec, SUFFIXES)
+        self._files = files.expand(spec, SUFFIXES, seen)
         self._options = options
         sizes = [file.size for file in self._files]
         self.size: int | None = None if None in sizes else sum(size for size in sizes if size is not None)
@@ -918,7 +918,7 @@ class CsvSource:
             Layout(
                 file.name,
                 dialect.columns,
-                (*dialect.notes, *notes_on(dialect.repeated), *self._joined(file.name)),
+                (*dialect.notes, *notes_on(dialect.repeated), *self._joined(file.name), *file.notes),
                 dialect.repeated,
             )
             for file, dialect in zip(self._files, self._dialects, strict=True)
@@ -1039,7 +1039,7 @@ def _blocks(content: files.Bytes, dialect: Dialect, name: str) -> Iterator[tuple
 # The destination -------------------------------------------------------------------------------------------------
 
 
-def destination(spec: str, *, raw: bool) -> files.WholeFile:
+def destination(spec: str, written: files.Written, *, overwrite: bool, raw: bool) -> files.WholeFile:
     """A CSV file to be written whole: UTF-8, commas, ISO 8601 instants with Z, lists as JSON."""
 
     def write(frame: pl.LazyFrame, path: Path) -> None:
@@ -1050,4 +1050,4 @@ def destination(spec: str, *, raw: bool) -> files.WholeFile:
         said = f"--raw: in {count:,} records a value begins as a guarded cell does; it may be read back as another one"
         return (said,) if count else ()
 
-    return files.WholeFile(spec, write, look if raw else None)
+    return files.WholeFile(spec, write, written, overwrite=overwrite, look=look if raw else None)

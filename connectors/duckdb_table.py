@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import duckdb
 
@@ -582,6 +583,20 @@ class DuckDbTable:
             f"VALUES ({', '.join('?' for _ in row)}, now())",
             list(row.values()),
         ).fetchall()
+
+
+def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> DuckDbTable:
+    """A table of canonical records (Parquet files with these fields) in a new database."""
+    columns = ", ".join(f"{quoted(name)} {TYPE_OF[name]}" for name in fields)
+    with duckdb.connect(database) as run:
+        run.execute(f"SET memory_limit = {literal(memory)}").fetchall()
+        run.execute(f"SET temp_directory = {literal(database.parent / 'spill')}").fetchall()
+        run.execute(f"CREATE TABLE held ({columns})").fetchall()
+        if files:
+            given = ", ".join(map(quoted, fields))
+            among = ", ".join(map(literal, files))
+            run.execute(f"INSERT INTO held SELECT {given} FROM read_parquet([{among}])").fetchall()
+    return DuckDbTable(f"duckdb:///{quote(str(database.resolve()))}?table=held", memory=memory)
 
 
 class _Held:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import io
+import json
 import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from stat import S_ISREG, S_ISSOCK
 from typing import Any, BinaryIO
@@ -41,6 +44,15 @@ class File:
     size: int | None
     changed: str | None
     opener: Callable[[], BinaryIO]
+    place: tuple[Any, ...] = ()
+    """What tells it from every other file, whatever name leads to it."""
+    also: list[str] = field(default_factory=list)
+    """Further names under which it was given."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how it was given."""
+        return (f"is given more than once (also as {', '.join(self.also)}); it is read once",) if self.also else ()
 
     @property
     def once(self) -> bool:
@@ -77,13 +89,31 @@ def scheme_of(spec: str) -> str:
     return urlsplit(spec).scheme if "://" in spec else ""
 
 
-def expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
+Seen = dict[tuple[Any, ...], File]
+"""The files that a run reads, by their places."""
+
+
+def expand(spec: str, suffixes: tuple[str, ...], seen: Seen | None = None) -> list[File]:
     """The files a path, glob, folder, cloud address or `-` stands for, sorted by name.
 
-    In a folder only names ending in one of `suffixes` count. Raises ConfigError if there is none.
+    In a folder only names ending in one of `suffixes` count. Each file comes once, also where links lead to it: its
+    records would be doubled. `seen` are those that other specs of the run stand for; what is new is added to it.
+    Raises ConfigError if there is none.
     """
+    seen = {} if seen is None else seen
+    new = []
+    for file in _expand(spec, suffixes):
+        first = seen.setdefault(file.place, file)
+        if first is file:
+            new.append(file)
+        else:
+            first.also.append(file.name)
+    return new
+
+
+def _expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
     if spec in _STDIN:
-        return [File(STDIN_NAME, None, None, _standard_input)]
+        return [File(STDIN_NAME, None, None, _standard_input, _place_of_stdin())]
     if scheme_of(spec) in CLOUD:
         return _expand_cloud(spec, suffixes)
     path = Path(spec).expanduser()
@@ -116,7 +146,16 @@ def _local(path: Path) -> File:
         raise ConfigError(f"{path}: is a socket, which cannot be read as a file. Name a file or a pipe.")
     regular = S_ISREG(stat.st_mode)
     changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat() if regular else None
-    return File(shown(str(path)), stat.st_size if regular else None, changed, lambda: path.open("rb"))
+    size, place = stat.st_size if regular else None, (stat.st_dev, stat.st_ino)
+    return File(shown(str(path)), size, changed, lambda: path.open("rb"), place)
+
+
+def _place_of_stdin() -> tuple[Any, ...]:
+    try:
+        stat = os.fstat(sys.stdin.buffer.fileno())
+    except (OSError, ValueError):
+        return (STDIN_NAME,)  # closed, or no file of the system
+    return (stat.st_dev, stat.st_ino)
 
 
 def _expand_cloud(spec: str, suffixes: tuple[str, ...]) -> list[File]:
@@ -147,7 +186,7 @@ def _expand_cloud(spec: str, suffixes: tuple[str, ...]) -> list[File]:
         return lambda: io.BufferedReader(_ObjectReader(obstore.open_reader(store, meta["path"])), 8 << 20)
 
     return [
-        File(f"{shown(root)}/{m['path']}", m["size"], m["last_modified"].isoformat(), opener(m))
+        File(f"{shown(root)}/{m['path']}", m["size"], m["last_modified"].isoformat(), opener(m), (root, m["path"]))
         for m in sorted(kept, key=lambda m: str(m["path"]))
     ]
 
@@ -155,8 +194,6 @@ def _expand_cloud(spec: str, suffixes: tuple[str, ...]) -> list[File]:
 def _fits(key: str, pattern: str) -> bool:
     if not glob.has_magic(pattern):
         return key.startswith(pattern)
-    from fnmatch import fnmatchcase
-
     return key.count("/") == pattern.count("/") and fnmatchcase(key, pattern)
 
 
@@ -255,6 +292,65 @@ class _Prefixed(io.RawIOBase):
         return self._rest(size)
 
 
+# Source and destination apart ------------------------------------------------------------------------------------
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, by links, hard links, or other letters where the file system says so."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def is_among(spec: str, suffixes: tuple[str, ...], path: Path) -> bool:
+    """Whether what is read by `spec` includes this file, as things are."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    return any(file.place == (stat.st_dev, stat.st_ino) for file in _expand(spec, suffixes))
+
+
+def takes_in(spec: str, suffixes: tuple[str, ...], path: Path) -> str | None:
+    """Why what is read by `spec` would include this file, now or once it is written; null if it would not.
+
+    A folder takes in all that lies in it, however deep.
+    """
+    if scheme_of(spec):
+        return None
+    if is_among(spec, suffixes, path):
+        return "is read by this run"
+    given = Path(spec).expanduser()
+    if given.is_dir():
+        return "lies in the folder that is read" if _lies_in(path, given) else None
+    if glob.has_magic(spec) and not given.exists() and _fits_pattern(path, str(given)):
+        return "fits the pattern that is read; the next run would read it"
+    return None
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    return any(same(parent, folder) for place in _places(path) for parent in place.parents)
+
+
+def _fits_pattern(path: Path, pattern: str) -> bool:
+    head, tail = os.path.split(pattern)
+    folders = [Path(name) for name in glob.glob(head, recursive=True)] if head else [Path()]  # noqa: PTH207
+    if tail == "**":
+        return any(_lies_in(path, folder) for folder in folders)
+    return any(
+        fnmatchcase(place.name, tail)
+        and (tail.startswith(".") or not place.name.startswith("."))
+        and any(same(place.parent, folder) for folder in folders)
+        for place in _places(path)
+    )
+
+
+def _places(path: Path) -> tuple[Path, Path]:
+    """Where a name stands, and where what it leads to stands."""
+    return path.parent.resolve() / path.name, path.resolve()
+
+
 # Writing ---------------------------------------------------------------------------------------------------------
 
 
@@ -293,28 +389,94 @@ def replacing_nothing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+class Written:
+    """What Tranship has written, as a state directory remembers it: a file that was changed since is somebody else's.
+
+    For each file there is a record: its path, and the size and time of change of what may be there: what the last run
+    wrote and, while a run replaces that, also what it is about to put there. So a run that dies in between is
+    recognised, too.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def knows(self, path: Path) -> bool:
+        """Whether what is at this path was written by Tranship, and not changed since."""
+        return _mark(path) in self._marks(path)
+
+    def expect(self, path: Path, coming: Path) -> None:
+        """`coming` is about to take the place of `path`."""
+        self._keep(path, [*self._marks(path), _mark(coming)])
+
+    def confirm(self, path: Path) -> None:
+        """What is at this path was written by Tranship, and nothing else counts any more."""
+        self._keep(path, [_mark(path)])
+
+    def _marks(self, path: Path) -> list[list[int]]:
+        try:
+            found = json.loads(self._record(path).read_text(encoding="utf-8"))
+            return [list(mark) for mark in found["marks"]] if found["path"] == _sayable(path) else []
+        except (OSError, ValueError, KeyError, TypeError):
+            return []  # damaged is unknown: then a person is asked
+
+    def _keep(self, path: Path, marks: list[list[int]]) -> None:
+        record = self._record(path)
+        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = record.with_name(f".{record.name}.{os.getpid()}.partial")
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            json.dump({"path": _sayable(path), "marks": marks}, out)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(record)
+
+    def _record(self, path: Path) -> Path:
+        return self._folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
+
+
+def _mark(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _sayable(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 class WholeFile:
-    """A file as a destination: written whole, so that each load replaces what was there."""
+    """A file as a destination: written whole, so that each load replaces what was there.
+
+    What Tranship did not write is replaced only with `overwrite`; `written` knows what it has written.
+    """
 
     def __init__(
         self,
         spec: str,
         sink: Callable[[pl.LazyFrame, Path], None],
+        written: Written,
+        *,
+        overwrite: bool,
         look: Callable[[pl.LazyFrame], tuple[str, ...]] | None = None,
     ) -> None:
         """`look` gives the notes on what the file cannot hold."""
+        self._spec = shown(spec)
         self._path = Path(spec).expanduser()
         self._sink = sink
         self._look = look
+        self._written = written
+        self._overwrite = overwrite
         if self._path.is_dir():
-            raise ConfigError(f"{shown(spec)}: is a folder; name the file to write.")
+            raise ConfigError(f"{self._spec}: is a folder; name the file to write.")
         if not self._path.parent.is_dir():
-            raise ConfigError(f"{shown(spec)}: the folder {self._path.parent} does not exist.")
+            raise ConfigError(f"{self._spec}: the folder {self._path.parent} does not exist.")
+        self._path = self._path.resolve()  # a link stays, and what it leads to is replaced
+        if not self._path.parent.is_dir():
+            raise ConfigError(f"{self._spec}: is a link into {self._path.parent}, which does not exist.")
+        self._must_be_free()
 
     def plan(self, load: Load) -> Plan:
         """Every survivor is created: a file holds what the run gave it, nothing else."""
         if load.mode != "upsert":
-            raise ConfigError(f"{self._path}: a file is written whole; --mode {load.mode} needs a table.")
+            raise ConfigError(f"{self._spec}: a file is written whole; --mode {load.mode} needs a table.")
         rows = load.workspace / "plan.parquet"
         load.survivors.scan().select(
             pl.col("_row").alias("row"),
@@ -323,16 +485,19 @@ class WholeFile:
             pl.lit(None, pl.List(pl.String)).alias("changed"),
         ).sink_parquet(rows)
         counts = dict.fromkeys(("update", "unchanged", "refused", "ambiguous", "delete"), 0)
-        notes: tuple[str, ...] = ("the file that was there is replaced",) if self._path.exists() else ()
+        notes: tuple[str, ...] = (f"{self._spec} exists; this run replaces it",) if self._path.exists() else ()
         if self._look:
             notes += self._look(_records_of(load))
         return Plan(rows, {"create": load.survivors.count, **counts}, notes=notes)
 
     def apply(self, load: Load, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
-        """Write beside the file, sync, rename."""
+        """Write beside the file, sync, rename. Raises ConfigError if somebody else's file came there meanwhile."""
         try:
             with replacing(self._path) as temporary:
                 self._sink(_records_of(load), temporary)
+                self._must_be_free()
+                self._written.expect(self._path, temporary)
+            self._written.confirm(self._path)
         except (OSError, pl.exceptions.ComputeError) as error:
             raise Unreachable(
                 f"{self._path}: cannot be written ({error}). Check rights and room on the disk."
@@ -344,6 +509,20 @@ class WholeFile:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def _must_be_free(self) -> None:
+        """Raises ConfigError where something stands that Tranship did not write. An empty file is nobody's loss."""
+        if not self._path.exists():
+            return
+        if not self._path.is_file():
+            raise ConfigError(f"{self._spec}: is no regular file and cannot be replaced by one. Name another file.")
+        if self._overwrite or self._path.stat().st_size == 0 or self._written.knows(self._path):
+            return
+        raise ConfigError(
+            f"{self._spec}: exists, and Tranship did not write it (or it was changed since, or another --state-dir "
+            "knows it); it was left as it is. Should a pattern of sources stand in quotes, so that the shell does not "
+            "make the last file the destination? Are source and destination swapped? To replace it: --overwrite"
+        )
 
 
 def _records_of(load: Load) -> pl.LazyFrame:

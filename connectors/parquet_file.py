@@ -23,8 +23,8 @@ BATCH_ROWS = 61_440
 class ParquetSource:
     """One Parquet file, or several of one run."""
 
-    def __init__(self, spec: str) -> None:
-        self._files = files.expand(spec, SUFFIXES)
+    def __init__(self, spec: str, seen: files.Seen | None = None) -> None:
+        self._files = files.expand(spec, SUFFIXES, seen)
         self._opened: list[tuple[str, pq.ParquetFile]] = []
         try:
             for file in self._files:
@@ -36,8 +36,12 @@ class ParquetSource:
 
     def layouts(self) -> list[Layout]:
         """Column names as the files have them."""
-        told = ((name, told_apart(parquet.schema_arrow.names)) for name, parquet in self._opened)
-        return [Layout(name, tuple(columns), notes_on(repeated(columns)), repeated(columns)) for name, columns in told]
+        layouts = []
+        for file, (name, parquet) in zip(self._files, self._opened, strict=True):
+            columns = told_apart(parquet.schema_arrow.names)
+            twice = repeated(columns)
+            layouts.append(Layout(name, tuple(columns), (*notes_on(twice), *file.notes), twice))
+        return layouts
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Names, sizes and times of the files."""
@@ -88,6 +92,6 @@ def write(frame: pl.LazyFrame, path: Path) -> None:
     frame.sink_parquet(path, compression="zstd")
 
 
-def destination(spec: str) -> files.WholeFile:
+def destination(spec: str, written: files.Written, *, overwrite: bool) -> files.WholeFile:
     """A Parquet file to be written whole."""
-    return files.WholeFile(spec, write)
+    return files.WholeFile(spec, write, written, overwrite=overwrite)

@@ -410,6 +410,29 @@ def _readable(name: str, kind: str) -> str:
     return f"{f'to_json({column})' if nested else column}::text AS {quoted(name)}"
 
 
+def one_table(one: str, other: str) -> bool:
+    """Whether two addresses mean one table or query, however they are spelled: the server says it.
+
+    Raises ConfigError or ConnectorError.
+    """
+    a, b = parse(one), parse(other)
+    if a.query or b.query:
+        return a == b
+    found = [_known_as(address) for address in (a, b)]
+    return found[0] is not None and found[0] == found[1]
+
+
+def _known_as(address: Address) -> tuple[Any, ...] | None:
+    """What tells a table from all others on all servers, null if it is not there."""
+    wire = connect(address)
+    try:
+        relation = _find(wire, address, address.table)
+        server = "SELECT pg_postmaster_start_time()::text, oid::bigint FROM pg_catalog.pg_database"
+        return (*wire.rows(f"{server} WHERE datname = current_database()")[0], relation.oid) if relation else None
+    finally:
+        wire.close()
+
+
 # Destination -------------------------------------------------------------------------------------------------
 
 

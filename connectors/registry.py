@@ -5,18 +5,20 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from connectors.chain import Chain
 from connectors.contract import Abilities, Source, Table, Waiting
-from connectors.errors import ConfigError, shown
-from connectors.files import whole_path
+from connectors.errors import ConfigError, TranshipError, shown
+from connectors.files import Seen, Written, is_among, same, takes_in, whole_path
 
 if TYPE_CHECKING:
     from connectors.api import Api, Finding
     from connectors.csv_file import CsvOptions
+    from connectors.duckdb_table import Address as DuckDbAddress
     from schemas.wire import Passage
 
 
@@ -111,13 +113,47 @@ def identity(spec: str) -> str:
     return f"file {whole_path(Path(spec))}"
 
 
+def open_sources(
+    specs: Sequence[str], csv: CsvOptions, *, include_archived: bool = False, waiting: Waiting | None = None
+) -> Source:
+    """What is behind several addresses, as one source in their order; a file that several of them name is read once.
+
+    As `open_source`. Raises ConfigError for a table or account that is given twice.
+    """
+    for place, spec in enumerate(specs):
+        twice = next((before for before in specs[:place] if _one_place(before, spec)), None)
+        if twice is not None:
+            raise ConfigError(f"{shown(spec)}: is given twice (as {shown(twice)}); its records would be doubled.")
+    kinds = [kind_of(spec) for spec in specs]
+    seen: Seen = {}
+    opened: list[Source] = []
+    try:
+        for spec, kind in zip(specs, kinds, strict=True):
+            archived = include_archived and (_is_provider(kind) or not any(map(_is_provider, kinds)))
+            opened.append(open_source(spec, csv, include_archived=archived, waiting=waiting, seen=seen))
+    except TranshipError:
+        for source in opened:
+            source.close()
+        raise
+    if len(opened) == 1:
+        return opened[0]
+    # The size of CSV files is in bytes, all others count records.
+    return Chain(opened, alike=len({kind == "csv" for kind in kinds}) == 1)
+
+
 def open_source(
-    spec: str, csv: CsvOptions, *, include_archived: bool = False, waiting: Waiting | None = None
+    spec: str,
+    csv: CsvOptions,
+    *,
+    include_archived: bool = False,
+    waiting: Waiting | None = None,
+    seen: Seen | None = None,
 ) -> Source:
     """The source behind an address. Raises ConfigError or ConnectorError.
 
     `csv` says how CSV files are written; `include_archived` wants customers that a provider has put away, too;
-    `waiting` is for a file that another process holds, which else is an error at once.
+    `waiting` is for a file that another process holds, which else is an error at once; files that are `seen` already
+    are left out.
     """
     kind = kind_of(spec)
     if CONNECTORS[kind].abilities.continues:
@@ -137,15 +173,75 @@ def open_source(
     if kind == "parquet":
         from connectors.parquet_file import ParquetSource
 
-        return ParquetSource(spec)
+        return ParquetSource(spec, seen)
     from connectors.csv_file import CsvSource
 
-    return CsvSource(spec, csv)
+    return CsvSource(spec, csv, seen)
+
+
+def must_be_apart(specs: Sequence[str], destination: str) -> None:
+    """Raises ConfigError where a run would read what it writes: one is the other, or holds it."""
+    for spec in specs:
+        why = _why_not_apart(spec, destination)
+        if why:
+            raise ConfigError(
+                f"{shown(destination)}: cannot be the destination, as it {why} ({shown(spec)}). Nothing was read or "
+                "written. Name another destination, behind all sources; a pattern of sources stands in quotes."
+            )
+
+
+def _why_not_apart(spec: str, destination: str) -> str | None:
+    source, end = kind_of(spec), kind_of(destination)
+    if _is_file(end) and "://" not in destination:
+        path = Path(destination).expanduser()
+        if _is_file(source):
+            return takes_in(spec, _suffixes(source), path)
+        return "lies in the file that is read" if source == "duckdb" and same(_duckdb(spec).path, path) else None
+    if end == "duckdb" and _is_file(source):
+        return "is read by this run" if is_among(spec, _suffixes(source), _duckdb(destination).path) else None
+    return "is read by this run" if _one_place(spec, destination) else None
+
+
+def _one_place(one: str, other: str) -> bool:
+    """Whether two addresses mean one table or account. Files are told apart when they are opened."""
+    kind = kind_of(one)
+    if kind != kind_of(other) or _is_file(kind):
+        return False
+    if kind == "duckdb":
+        a, b = _duckdb(one), _duckdb(other)
+        names = [(at.schema.lower(), at.table.lower(), at.query) for at in (a, b)]
+        return names[0] == names[1] and (same(a.path, b.path) or a.path.resolve() == b.path.resolve())
+    if kind == "postgresql":
+        from connectors.postgres_table import one_table
+
+        return one_table(one, other)
+    return identity(one) == identity(other)
+
+
+def _duckdb(spec: str) -> DuckDbAddress:
+    from connectors.duckdb_table import parse
+
+    return parse(spec)
+
+
+def _is_file(kind: str) -> bool:
+    return not CONNECTORS[kind].abilities.keeps_state
+
+
+def _is_provider(kind: str) -> bool:
+    return CONNECTORS[kind].key_variable is not None
+
+
+def _suffixes(kind: str) -> tuple[str, ...]:
+    """The names that files of a kind have in a folder."""
+    found: tuple[str, ...] = importlib.import_module(f"connectors.{kind}_file").SUFFIXES
+    return found
 
 
 def open_table(spec: str, options: Mapping[str, Any]) -> Table:
     """The table, file or account to write to. `options`: raw (CSV cells as they are), create (what does not exist may
-    be created; else ConfigError), memory (of a database), lock_timeout and statement_timeout (seconds, 0 is for ever),
+    be created; else ConfigError), overwrite (a file that Tranship did not write may be replaced), written (the folder
+    that knows which files it wrote), memory (of a database), lock_timeout and statement_timeout (seconds, 0 is for ever),
     pace (calls a second at most, null: as declared), waiting (for a file that another process holds).
     """
     kind = kind_of(spec)
@@ -174,14 +270,21 @@ def open_table(spec: str, options: Mapping[str, Any]) -> Table:
     if kind == "parquet":
         from connectors import parquet_file
 
-        return parquet_file.destination(spec)
+        return parquet_file.destination(spec, Written(options["written"]), overwrite=options["overwrite"])
     if not spec.lower().endswith((".csv", ".txt")):
         raise ConfigError(
             f"{shown(spec)}: what should be written? Use duckdb:///file.duckdb, file.csv or file.parquet."
         )
     from connectors import csv_file
 
-    return csv_file.destination(spec, raw=options["raw"])
+    return csv_file.destination(spec, Written(options["written"]), overwrite=options["overwrite"], raw=options["raw"])
+
+
+def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> Table:
+    """A table of canonical records (Parquet files with these fields) in a new database, to be compared with."""
+    from connectors.duckdb_table import held
+
+    return held(files, fields, database, memory)
 
 
 def _api(provider: str) -> Api:

@@ -257,6 +257,19 @@ def cli() -> None:
 
 
 _SOURCE = "Path, glob, folder, - for standard input, or URL to read from"
+
+
+def _ends_arguments(metavar: str, source: str, destination: str) -> Callable[[_Decorated], _Decorated]:
+    """The arguments of a command that goes from somewhere to somewhere: the last one is the destination."""
+    help_ = f"{source}. {destination} comes last."
+    return click.argument("ends", metavar=metavar, nargs=-1, required=False, help=help_)
+
+
+def _told_apart(ends: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
+    """Sources and destination; a single argument is a source, and the destination is told elsewhere."""
+    return (ends[:-1], ends[-1]) if len(ends) > 1 else (ends, None)
+
+
 _RUN_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 
 
@@ -267,15 +280,13 @@ _RUN_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code
     epilog=_RUN_EPILOG,
     short_help="Check, deduplicate and write customers.",
 )
-@click.argument("source_argument", metavar="SOURCE", required=False, help=_SOURCE + ", or a settings file.")
-@click.argument("destination_argument", metavar="[DESTINATION]", required=False, help="Path or URL to write to.")
+@_ends_arguments("SOURCE... DESTINATION", _SOURCE + ", or a settings file", "Path or URL to write to")
 @_watching_options
 @click.pass_obj
 def _run(
     place: _Place,
     /,
-    source_argument: str | None,
-    destination_argument: str | None,
+    ends: tuple[str, ...],
     as_json: bool,
     log: str | None,
     quiet: bool,
@@ -287,6 +298,7 @@ def _run(
       tranship run customers.csv "duckdb:///warehouse.duckdb?table=customers" --dry-run
       tranship run customers.csv "postgresql://user@host/db?table=billing.customers"
       tranship run "exports/*.csv.gz" customers.parquet --map "Account No=external_id"
+      tranship run january.csv february.csv "duckdb:///warehouse.duckdb?table=customers"
       tranship run pipeline.toml --max-rejects 2%
 
     A settings file (`tranship inspect SOURCE --write pipeline.toml` begins one) may say all of it. Options win over
@@ -294,7 +306,7 @@ def _run(
     """
     from pipelines import run, settings
 
-    made = settings.of_command(source_argument, destination_argument, given(options), os.environ)
+    made = settings.of_command(*_told_apart(ends), given(options), os.environ)
     place.state_dir = made.state_dir
     return _carried_out(lambda display: run.run(made, display), as_json, log, quiet)
 
@@ -305,8 +317,7 @@ def _run(
     model="Settings",
     short_help="Write down what a run would do, to look at and to carry out.",
 )
-@click.argument("source_argument", metavar="SOURCE", required=False, help=_SOURCE + ", or a settings file.")
-@click.argument("destination_argument", metavar="[DESTINATION]", required=False, help="Path or URL to write to.")
+@_ends_arguments("SOURCE... DESTINATION", _SOURCE + ", or a settings file", "Path or URL to write to")
 @click.option(
     "--out", required=True, metavar="FOLDER", type=click.Path(path_type=Path), help="A new folder for the plan."
 )
@@ -315,8 +326,7 @@ def _run(
 def _plan(
     place: _Place,
     /,
-    source_argument: str | None,
-    destination_argument: str | None,
+    ends: tuple[str, ...],
     out: Path,
     as_json: bool,
     log: str | None,
@@ -334,7 +344,7 @@ def _plan(
     """
     from pipelines import run, settings
 
-    made = settings.of_command(source_argument, destination_argument, given(options), os.environ)
+    made = settings.of_command(*_told_apart(ends), given(options), os.environ)
     place.state_dir = made.state_dir
     return _carried_out(lambda display: run.plan(made, out, display), as_json, log, quiet)
 
@@ -356,17 +366,13 @@ def _apply(folder: Path, limit: int | None, as_json: bool, log: str | None, quie
 
 
 @cli.command("verify", cls=SettingsCommand, model="Settings", short_help="Read back and compare, customer by customer.")
-@click.argument(
-    "source_argument", metavar="SOURCE|RUN", required=False, help=_SOURCE + "; or a run, or a plan's folder."
-)
-@click.argument("destination_argument", metavar="[DESTINATION]", required=False, help="Path or URL to compare with.")
+@_ends_arguments("SOURCE... DESTINATION|RUN", _SOURCE + "; or a run, or a plan's folder", "Path or URL to compare with")
 @_json_option
 @click.pass_obj
 def _verify(
     place: _Place,
     /,
-    source_argument: str | None,
-    destination_argument: str | None,
+    ends: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -381,11 +387,11 @@ def _verify(
     from pipelines import progress, run, settings, summary
 
     with progress.display() as display:
-        if source_argument and destination_argument is None and not source_argument.lower().endswith(".toml"):
+        if len(ends) == 1 and not ends[0].lower().endswith(".toml"):
             state_dir = Path(options.get("state_dir") or ".tranship")
-            found = run.verify_run(state_dir, source_argument, display)
+            found = run.verify_run(state_dir, ends[0], display)
         else:
-            made = settings.of_command(source_argument, destination_argument, given(options), os.environ)
+            made = settings.of_command(*_told_apart(ends), given(options), os.environ)
             place.state_dir = made.state_dir
             found = run.verify(made, display)
     if as_json:
@@ -412,7 +418,7 @@ def _retry(
 
 
 @cli.command("inspect", cls=SettingsCommand, model="Reading", short_help="Show columns, mapping and rejects to expect.")
-@click.argument("source_argument", metavar="SOURCE", help=_SOURCE + ", or a settings file.")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, help=_SOURCE + ", or a settings file.")
 @click.option(
     "--rows", default=10_000, show_default=True, type=click.IntRange(min=1), help="How many records to look at."
 )
@@ -420,7 +426,7 @@ def _retry(
     "--write", metavar="FILE", type=click.Path(path_type=Path), help="Begin a settings file for `tranship run`."
 )
 @_json_option
-def _inspect(source_argument: str, rows: int, write: Path | None, as_json: bool, **options: Any) -> None:
+def _inspect(sources: tuple[str, ...], rows: int, write: Path | None, as_json: bool, **options: Any) -> None:
     """Show the columns of SOURCE, what they would become, and what would be rejected.
 
     \b
@@ -428,7 +434,7 @@ def _inspect(source_argument: str, rows: int, write: Path | None, as_json: bool,
     """
     from pipelines import inspection, run, settings, summary
 
-    reading = settings.reading_of_command(source_argument, given(options), os.environ)
+    reading = settings.reading_of_command(sources, given(options), os.environ)
     found = run.inspect(reading, rows)
     if as_json:
         _print_json(found.to_json())
@@ -521,6 +527,8 @@ def _is_over(run: RunDirectory) -> bool:
 
 
 def _facts(run: RunDirectory) -> dict[str, Any]:
+    from pipelines import settings
+
     try:
         report = _report_of(run)
     except ConfigError as error:
@@ -530,7 +538,7 @@ def _facts(run: RunDirectory) -> dict[str, Any]:
         "run_id": run.run_id,
         "started_at": run.manifest["started_at"],
         "status": "died" if run.is_abandoned() else run.manifest["status"],
-        "source": run.manifest["settings"]["source"],
+        "source": settings.named(run.manifest["settings"]["source"]),
         "destination": run.manifest["settings"]["destination"],
         "counts": vars(report.counts) if report else None,
         "run_dir": str(run.path),
@@ -603,13 +611,13 @@ def _next(report: Report) -> list[str]:
         return [f"to try the failed ones again: {run.command('retry')}"]
     if report.dry_run:
         names = [name for name in type(made).model_fields if name not in ("source", "destination", "dry_run")]
-        return [f"to do it: {run_command(made, made.source, names)}"]
+        return [f"to do it: {run_command(made, made.sources, names)}"]
     if not report.counts.rejected:
         return []
     adds = registry.CONNECTORS[registry.kind_of(made.destination)].abilities.keeps_state and made.mode != "mirror"
     if not adds:  # the few records of the rejects file would take the place of all others
         return ["correct them at the source, then give the same command again"]
-    return [f"correct them there, then: {run_command(made, report.files['rejects'], _SAID_OF_REJECTS)}"]
+    return [f"correct them there, then: {run_command(made, [report.files['rejects']], _SAID_OF_REJECTS)}"]
 
 
 _SAID_OF_REJECTS: Final = (

@@ -106,7 +106,7 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
         except ConfigError as error:
             problem = str(error)
     return Inspection(
-        source=shown(reading.source),
+        source=reading.source_name,
         files=tuple(layout.name for layout in layouts),
         records=records,
         skipped=records - sum(batch.records.height + batch.broken.height for batch in batches),
@@ -127,6 +127,7 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
 def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
     """A settings file to start from: runs as it is, and names every column."""
     said = reading.model_dump(mode="json", include=set(Reading.model_fields), exclude={"source", "columns", "defaults"})
+    sources = [shown(source) for source in reading.sources]
     options = {
         name: value for name, value in said.items() if value != Reading.model_fields[name].get_default() and value != []
     }
@@ -134,7 +135,7 @@ def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
         "# A tranship pipeline. Try it: tranship run THIS_FILE --dry-run",
         "# Every option of `tranship run --help` can stand here, with _ for -; `tranship schema` is for editors.",
         "",
-        f"source = {_toml(inspection.source)}",
+        f"source = {_toml(sources[0] if len(sources) == 1 else sources)}",
         'destination = "duckdb:///customers.duckdb?table=customers"',
         *(f"{name} = {_toml(value)}" for name, value in options.items()),
         "",

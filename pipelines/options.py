@@ -23,7 +23,9 @@ GROUPS: Final = {
     "CSV files": ("encoding", "delimiter", "quote", "header", "raw"),
     "Providers": ("include_archived",),
     "Customers that occur more than once": ("survivor", "fill"),
-    "Writing": ("mode", "nulls", "older", "deletes", "evolve", "create", "crosswalk", "remove_for_good"),
+    "Writing": (
+        *("mode", "nulls", "older", "deletes", "evolve", "create", "overwrite", "crosswalk", "remove_for_good"),
+    ),
     "Limits, checked before the first write": (
         "max_rejects",
         "max_conflicts",
@@ -68,7 +70,7 @@ _METAVARS = {
     "statement_timeout": "TIME",
 }
 _HELP = {
-    "source": "Read from here instead of what pipeline.toml says.",
+    "source": "Read from here instead of what pipeline.toml says. Repeatable.",
     "destination": "Write there instead of what pipeline.toml says.",
 }
 
@@ -111,9 +113,9 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value not in (None, (), {})}
 
 
-def run_command(settings: Settings, source: str, names: Iterable[str]) -> str:
-    """The `run` command over `source` that says the named settings, as far as they are not the default."""
-    words = ["run", source, settings.destination]
+def run_command(settings: Settings, sources: Iterable[str], names: Iterable[str]) -> str:
+    """The `run` command over `sources` that says the named settings, as far as they are not the default."""
+    words = ["run", *sources, settings.destination]
     for name in names:
         value = getattr(settings, name)
         if value != type(settings).model_fields[name].get_default(call_default_factory=True):
@@ -153,7 +155,7 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     return click.Option(
         [f"--{_flag(name)}", name],
         type=click.Choice(choices) if kind is Literal else int if kind is int else str,
-        multiple=kind in (dict, tuple),
+        multiple=kind in (dict, tuple) or tuple in [get_origin(choice) for choice in choices],
         callback=_pairs if kind is dict else None,
         metavar=_METAVARS.get(name),
         help=help_ + (f"  [default: {field.default}]" if isinstance(field.default, str | Path) else ""),

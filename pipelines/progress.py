@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from connectors.errors import ConfigError
@@ -200,7 +201,7 @@ def _duration(seconds: float) -> str:
 def logged(file: str | None) -> Iterator[None]:
     """Write what the `tranship` logger says to a file as JSON lines while this is open; `-` is standard error.
 
-    Raises ConfigError if the file cannot be opened. An existing file is continued.
+    Raises ConfigError if the file cannot be opened or holds something else. A log that exists is continued.
     """
     if file is None:
         yield
@@ -224,7 +225,17 @@ def logged(file: str | None) -> Iterator[None]:
 
 
 def _private(file: str) -> TextIO:
+    path = Path(file)
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as there:
+            if there.read(len(_FIRST)) != _FIRST:
+                raise ConfigError(
+                    f"--log {file}: exists and is no log of Tranship; it was left as it is. Name another."
+                )
     return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8")
+
+
+_FIRST = b'{"time": "'
 
 
 class JsonLine(logging.Formatter):

@@ -21,6 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,7 +39,7 @@ from pipelines.inspection import Inspection
 from pipelines.mapping import ColumnMap
 from pipelines.report import Counts, Report
 from pipelines.selection import Condition
-from pipelines.settings import Reading, Settings, a_second, limit, load, seconds
+from pipelines.settings import Reading, Settings, a_second, limit, load, named, seconds
 from pipelines.stage import (
     APPLY_STEP,
     IDENTIFY_STEP,
@@ -51,6 +52,7 @@ from pipelines.stage import (
 )
 from pipelines.verify import Verification
 from schemas import cells, faults
+from schemas.customer import COLUMNS
 
 log = logging.getLogger("tranship")
 
@@ -128,6 +130,9 @@ class _Tally:
             self.first.setdefault(code, place)
 
 
+OpenTable = Callable[[Settings, Observer], Table]
+
+
 def run(
     settings: Settings, observer: Observer | None = None, *, now: datetime | None = None, out: Path | None = None
 ) -> Report:
@@ -138,27 +143,44 @@ def run(
     """
     observer = observer or Quiet()
     _must_know_forms(settings)
+    registry.must_be_apart(settings.sources, settings.destination)
+    _must_lie_outside(settings, out)
     with _turn(settings, observer):
         return _at_turn(settings, observer, now, out)
 
 
-def _at_turn(settings: Settings, observer: Observer, now: datetime | None = None, out: Path | None = None) -> Report:
+def _at_turn(
+    settings: Settings,
+    observer: Observer,
+    now: datetime | None = None,
+    out: Path | None = None,
+    open_table: OpenTable | None = None,
+) -> Report:
     """`run`, with the lock of the destination. Nothing of either end was read before this process had it."""
+    begin = partial(_run, settings, observer, now, out, open_table or _open_table)
     if out is not None:
-        return _run(settings, observer, now, out, continuing=False)
+        return begin(continuing=False)
     try:
-        return _run(settings, observer, now, None, continuing=True)
+        return begin(continuing=True)
     except Damaged as error:
         observer.note(_anew(error))
-    return _run(settings, observer, now, None, continuing=False)
+    return begin(continuing=False)
 
 
 def _anew(error: Damaged) -> str:
     return f"{error} That run is left as it is, and everything is read anew."
 
 
-def _run(settings: Settings, observer: Observer, now: datetime | None, out: Path | None, *, continuing: bool) -> Report:
-    table = _open_table(settings, observer)
+def _run(
+    settings: Settings,
+    observer: Observer,
+    now: datetime | None,
+    out: Path | None,
+    open_table: OpenTable,
+    *,
+    continuing: bool,
+) -> Report:
+    table = open_table(settings, observer)
     try:
         source = _open_source(settings, observer)
         try:
@@ -243,8 +265,11 @@ def verify(settings: Settings, observer: Observer | None = None) -> Verification
 
     Raises what `run` raises.
     """
-    looking = {**_LOOKING, "allow_empty": True, "max_conflicts": "100%"}
-    report = run(settings.model_copy(update=looking), observer)
+    looking = settings.model_copy(update={**_LOOKING, "allow_empty": True, "max_conflicts": "100%"})
+    observer = observer or Quiet()
+    _must_know_forms(looking)
+    with _turn(looking, observer):
+        report = _at_turn(looking, observer, open_table=_open_compared)
     return verify_run(settings.state_dir, report.run_id, observer)
 
 
@@ -258,7 +283,7 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
     observer = observer or Quiet()
     with _turn(settings, observer, directory):
         directory.check()
-        table = _open_table(settings, observer)
+        table = _open_compared(settings, observer)
         try:
             return _Run(settings, directory, observer, []).look_again(columns, table)
         finally:
@@ -316,14 +341,20 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
     observer = observer or Quiet()
     _must_be_left_to_resume(directory)
     with _turn(settings, observer, directory, _must_be_left_to_resume):
-        if directory.done(STAGE_STEP) is None and not directory.keeps_pages():
+        staged = directory.done(STAGE_STEP) is not None
+        if not staged and len(settings.sources) > 1 and "-" in settings.sources:
+            raise ConfigError(
+                f"{directory.run_id}: had not read its sources to the end, and standard input, one of them, is gone. "
+                "Give the command again, with its input."
+            )
+        if not staged and not directory.keeps_pages():
             # It died before its stage was complete: there is nothing to continue from, the same work starts anew.
             return _at_turn(settings, observer)
         try:
             return _go_on(settings, directory, observer)
         except Damaged as error:
             observer.note(_anew(error))
-        return _run(settings, observer, None, None, continuing=False)
+        return _run(settings, observer, None, None, _open_table, continuing=False)
 
 
 def _go_on(settings: Settings, directory: RunDirectory, observer: Observer) -> Report:
@@ -390,7 +421,7 @@ def _read_on(settings: Settings, directory: RunDirectory, observer: Observer, ta
         columns = mapping.propose(layouts, settings.columns, settings.defaults, settings.extra)
         if directory.manifest["source"] != source.fingerprint():
             raise ConfigError(
-                f"{directory.run_id}: read from another place than {shown(settings.source)} is now. "
+                f"{directory.run_id}: read from another place than {settings.source_name} is now. "
                 "Set the environment as it was, or begin a new run."
             )
         where = _where(settings, layouts)
@@ -436,7 +467,7 @@ def _columns_of(directory: RunDirectory) -> ColumnMap | None:
 def _open_source(settings: Reading, observer: Observer | None = None) -> Source:
     csv = CsvOptions(settings.encoding, settings.delimiter, settings.quote, settings.header)
     waiting = _waiting(settings, observer) if isinstance(settings, Settings) and observer else None
-    return registry.open_source(settings.source, csv, include_archived=settings.include_archived, waiting=waiting)
+    return registry.open_sources(settings.sources, csv, include_archived=settings.include_archived, waiting=waiting)
 
 
 def _must_know_forms(reading: Reading) -> None:
@@ -459,7 +490,8 @@ def _waiting(settings: Settings, observer: Observer) -> Waiting:
 
 def _open_table(settings: Settings, observer: Observer) -> Table:
     options = {
-        **{"raw": settings.raw, "create": settings.create == "auto"},
+        **{"raw": settings.raw, "create": settings.create == "auto", "overwrite": settings.overwrite},
+        "written": settings.state_dir / "written",
         **{"memory": settings.memory, "pace": a_second(settings.pace) if settings.pace else None},
         **{name: seconds(getattr(settings, name)) for name in ("lock_timeout", "statement_timeout")},
         "waiting": _waiting(settings, observer),
@@ -467,9 +499,84 @@ def _open_table(settings: Settings, observer: Observer) -> Table:
     return registry.open_table(settings.destination, options)
 
 
+def _open_compared(settings: Settings, observer: Observer) -> Table:
+    """The destination, to be compared with and not to be written."""
+    if registry.CONNECTORS[registry.kind_of(settings.destination)].abilities.keeps_state:
+        return _open_table(settings, observer)
+    return _FileAsTable(settings, observer)
+
+
+class _FileAsTable:
+    """A file as a destination that is only looked at."""
+
+    def __init__(self, settings: Settings, observer: Observer) -> None:
+        self._settings, self._observer = settings, observer
+        self._name = shown(settings.destination)
+        if not Path(settings.destination).expanduser().exists():
+            raise ConfigError(f"{self._name}: does not exist; there is nothing to compare with. Check the path.")
+
+    def plan(self, load: Load) -> Plan:
+        """Read the file and compare it, if that is wanted."""
+        if not load.compare:
+            whole = _open_table(self._settings.model_copy(update={"overwrite": True}), self._observer)
+            return dataclasses.replace(whole.plan(load), notes=())
+        place = load.workspace / "destination"
+        place.mkdir(mode=0o700)
+        try:
+            return self._compare(load, place)
+        finally:
+            shutil.rmtree(place)
+
+    def _compare(self, load: Load, place: Path) -> Plan:
+        settings = self._settings
+        spelling = normalise.Spelling(settings.timezone, settings.date_format, frozenset(settings.blocked))
+        source = registry.open_sources([settings.destination], CsvOptions())
+        try:
+            columns = verification.columns_of(self._name, source.layouts())
+            files, unread = verification.staged(source.parts(place), columns, spelling, place)
+        finally:
+            source.close()
+        fields = columns.targets or tuple(COLUMNS)  # a file without a byte in it has no columns
+        table = registry.held(files, fields, place / "held.duckdb", settings.memory)
+        try:
+            plan = table.plan(load)
+        finally:
+            table.close()
+        if unread.height:
+            extra = pl.read_parquet(load.workspace / "extra.parquet")
+            pl.concat([extra, unread], how="diagonal").write_parquet(load.workspace / "extra.parquet")
+        missing = [name for name in load.survivors.columns if name not in fields]
+        lost = (f"{self._name} has no column for {', '.join(missing)}: not compared",) if missing else ()
+        return dataclasses.replace(plan, notes=lost)
+
+    def apply(self, load: Load, plan: Plan) -> None:
+        """Never asked for."""
+        raise NotImplementedError
+
+    def applied(self, run_id: str) -> bool:  # noqa: ARG002
+        """Never known."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _must_lie_outside(settings: Settings, out: Path | None) -> None:
+    """Raises ConfigError for a file to be written among the files of runs."""
+    if registry.CONNECTORS[registry.kind_of(settings.destination)].abilities.keeps_state:
+        return
+    place = Path(settings.destination).expanduser().resolve()
+    for folder in (settings.state_dir / "runs", settings.state_dir / "written", *([out] if out else [])):
+        if folder.resolve() in place.parents:
+            raise ConfigError(
+                f"{settings.destination}: lies in {folder}, where runs keep their files. Write it elsewhere."
+            )
+
+
 def _public(settings: Settings) -> dict[str, Any]:
     public = settings.model_dump(mode="json")
-    return public | {key: shown(public[key]) for key in ("source", "destination")}
+    sources = [shown(source) for source in settings.sources]
+    return public | {"source": sources if len(sources) > 1 else sources[0], "destination": shown(settings.destination)}
 
 
 def _work(settings: Settings, source: Source) -> str:
@@ -479,7 +586,9 @@ def _work(settings: Settings, source: Source) -> str:
         return ""
     said = settings.model_dump(
         mode="json",
-        exclude={"state_dir", "workers", "memory", "lock_timeout", "statement_timeout", "overlap", "locks"},
+        exclude={
+            *("state_dir", "workers", "memory", "lock_timeout", "statement_timeout", "overlap", "locks", "overwrite"),
+        },
     )
     return hashlib.sha256(json.dumps([said, prints], sort_keys=True).encode()).hexdigest()
 
@@ -504,7 +613,7 @@ def _reading(settings: Settings, columns: ColumnMap, where: Condition | None) ->
 
 
 def _continues(settings: Reading) -> bool:
-    return registry.CONNECTORS[registry.kind_of(settings.source)].abilities.continues
+    return all(registry.CONNECTORS[registry.kind_of(source)].abilities.continues for source in settings.sources)
 
 
 def _continued(settings: Settings, work: str) -> RunDirectory | None:
@@ -758,7 +867,7 @@ class _Run:
         return Load(
             run_id=self._directory.run_id,
             survivors=survivors,
-            source=shown(settings.source),
+            source=settings.source_name,
             mode=settings.mode,
             overwrite_nulls=settings.nulls == "overwrite",
             evolve=settings.evolve,
@@ -924,7 +1033,7 @@ class _Run:
         assert plan is not None  # noqa: S101  (the plan is made)
         if not tally.read and not settings.allow_empty:
             raise GateClosed(
-                f"{shown(settings.source)}: holds no record. Nothing was written. If that is right: --allow-empty"
+                f"{settings.source_name}: holds no record. Nothing was written. If that is right: --allow-empty"
             )
         conflicts = tally.warnings[_CONFLICT]
         if conflicts > limit(settings.max_conflicts, tally.read):
@@ -1015,7 +1124,7 @@ class _Run:
             status=status,
             exit_code=exit_code,
             dry_run=settings.dry_run,
-            source=shown(settings.source),
+            source=settings.source_name,
             destination=shown(settings.destination),
             run_dir=str(directory.path),
             counts=counts,
@@ -1099,7 +1208,7 @@ def _verified(directory: RunDirectory, workspace: Path, plan: Plan, survivors: S
         file.unlink()
     return Verification(
         run_id=directory.run_id,
-        source=directory.manifest["settings"]["source"],
+        source=named(directory.manifest["settings"]["source"]),
         destination=directory.manifest["settings"]["destination"],
         counts={
             "equal": plan.counts["unchanged"],

@@ -23,9 +23,10 @@ from pydantic import (
     model_validator,
 )
 
-from connectors.errors import ConfigError
+from connectors.errors import ConfigError, shown
 
 ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
+_NAMED: Final = 5
 
 Limit = Annotated[
     str,
@@ -42,12 +43,27 @@ Duration = Annotated[
 """A number with its unit (`30s`, `10min`), or 0."""
 
 
+def _one_or_several(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if not isinstance(value, list | tuple):
+        if not isinstance(value, str):
+            raise ValueError("Input should be a valid string, or a list of them")
+        return value
+    if not value:
+        raise ValueError("the list is empty: name at least one source")
+    several = tuple(os.fspath(one) if isinstance(one, os.PathLike) else one for one in value)
+    return several[0] if len(several) == 1 else several
+
+
 class Reading(BaseModel):
     """What can be said about a source: how its files are written and what its columns and values mean."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: str = Field(description="Path, glob, folder, - or URL to read from.")
+    source: Annotated[str | tuple[str, ...], BeforeValidator(_one_or_several)] = Field(
+        description="Path, glob, folder, - or URL to read from; also several."
+    )
 
     columns: dict[str, str | list[str]] = Field(
         default_factory=dict,
@@ -74,6 +90,16 @@ class Reading(BaseModel):
     timezone: str = Field("UTC", description="Zone of dates and times that name none (IANA).")
     date_format: tuple[str, ...] = Field((), description="A further form of dates (strftime), as %d/%m/%Y. Repeatable.")
     blocked: tuple[str, ...] = Field((), description="An e-mail or id that identifies nobody. Repeatable.")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All that is read, in order."""
+        return (self.source,) if isinstance(self.source, str) else self.source
+
+    @property
+    def source_name(self) -> str:
+        """What is read, for people."""
+        return named(self.source)
 
     @field_validator("timezone")
     @classmethod
@@ -117,6 +143,7 @@ class Settings(Reading):
     remove_for_good: bool = Field(
         False, description="Let mirror do at a provider what cannot be undone: archive at Metronome, delete licences."
     )
+    overwrite: bool = Field(False, description="Replace a file that Tranship did not write.")
     raw: bool = Field(False, description="Write CSV cells as they are, also those a spreadsheet would run.")
 
     max_rejects: Limit | None = Field(None, description="Stop before the first write if more are rejected: N or N%.")
@@ -168,6 +195,13 @@ class Settings(Reading):
         return self
 
 
+def named(source: str | Sequence[str]) -> str:
+    """One source or several, for people: without secrets, and of many the first ones."""
+    sources = [source] if isinstance(source, str) else source
+    more = len(sources) - _NAMED
+    return ", ".join(map(shown, sources[:_NAMED])) + (f" and {more} more" if more > 0 else "")
+
+
 def load(
     flags: Mapping[str, Any],
     environment: Mapping[str, str],
@@ -178,34 +212,48 @@ def load(
 
 
 def of_command(
-    source: str | None, destination: str | None, options: Mapping[str, Any], environment: Mapping[str, str]
+    source: str | Sequence[str] | None,
+    destination: str | None,
+    options: Mapping[str, Any],
+    environment: Mapping[str, str],
 ) -> Settings:
-    """Settings of `run SOURCE DESTINATION`, or of `run pipeline.toml`; options replace what the file says.
+    """Settings of `run SOURCE... DESTINATION`, or of `run pipeline.toml`; options replace what the file says.
 
     Raises ConfigError.
     """
-    named = _addresses(source, destination, options)
-    return load({**options, **named}, environment, _settings_file(source))
+    addresses = _addresses(source, destination, options)
+    return load({**options, **addresses}, environment, _settings_file(source))
 
 
-def reading_of_command(source: str, options: Mapping[str, Any], environment: Mapping[str, str]) -> Reading:
-    """What `inspect SOURCE` or `inspect pipeline.toml` says about the source. Raises ConfigError."""
-    named = _addresses(source, None, options)
+def reading_of_command(
+    source: str | Sequence[str], options: Mapping[str, Any], environment: Mapping[str, str]
+) -> Reading:
+    """What `inspect SOURCE...` or `inspect pipeline.toml` says about the source. Raises ConfigError."""
+    addresses = _addresses(source, None, options)
     file = _settings_file(source)
-    return _settled(Settings if file else Reading, {**options, **named}, environment, file)
+    return _settled(Settings if file else Reading, {**options, **addresses}, environment, file)
 
 
-def _settings_file(source: str | None) -> Path | None:
-    return Path(source) if source and source.lower().endswith(".toml") else None
+def _settings_file(source: str | Sequence[str] | None) -> Path | None:
+    """The settings file that stands for the source, if there is one. Raises ConfigError where it is one of several."""
+    given = [source] if isinstance(source, str) else list(source or ())
+    files = [one for one in given if str(one).lower().endswith(".toml")]
+    if files and len(given) > 1:
+        raise ConfigError(
+            f"{files[0]}: is a settings file; it says itself what is read. Give no other source beside it."
+        )
+    return Path(files[0]) if files else None
 
 
-def _addresses(source: str | None, destination: str | None, options: Mapping[str, Any]) -> dict[str, str]:
-    given = {"source": None if _settings_file(source) else source, "destination": destination}
-    named = {name: address for name, address in given.items() if address is not None}
-    for name in named:
+def _addresses(
+    source: str | Sequence[str] | None, destination: str | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    given = {"source": None if _settings_file(source) else source or None, "destination": destination}
+    addresses = {name: address for name, address in given.items() if address is not None}
+    for name in addresses:
         if name in options:
             raise ConfigError(f"{name}: is given twice, as an argument and as an option.")
-    return named
+    return addresses
 
 
 _S = TypeVar("_S", bound=Reading)
@@ -259,7 +307,8 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]:
-    """`TRANSHIP_MAX_REJECTS=2%` is max_rejects; lists are separated by commas, tables are `a=b,c=d`.
+    """`TRANSHIP_MAX_REJECTS=2%` is max_rejects; lists are separated by commas, tables are `a=b,c=d`. Several sources
+    stand on a line each: paths and addresses hold commas.
 
     An empty variable is not given.
     """
@@ -277,6 +326,8 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
 
 
 def _value(name: str, text: str) -> Any:
+    if name == "source":
+        return tuple(line.strip() for line in text.splitlines() if line.strip()) or text
     if name in ("columns", "defaults"):
         pairs = (pair.partition("=") for pair in text.split(","))
         return table(name, [(key, value) for key, _, value in pairs if key], _variable(name))

@@ -180,6 +180,7 @@ def of_verification(found: Verification, width: int | None = None) -> str:
     ]
     lines += _counted("different, by field", found.different_fields, {}, None, width)
     lines += _counted("refused by the destination", found.refused_by_reason, {}, None, width)
+    lines += ["", *(f"note: {note}" for note in found.notes)] if found.notes else []
     lines += ["", *(f"{name}: {path}" for name, path in found.files.items())] if found.files else []
     return "\n".join(lines)
 

@@ -1,16 +1,24 @@
 """Whether a destination holds what the source says: the plan of a second look, put into words.
 
-What would be created is missing there, what would be updated differs, what would stay as it is is equal.
+What would be created is missing there, what would be updated differs, what would stay as it is is equal. A file cannot
+be compared where it lies: its records are normalised as those of a source are, and compared as a table.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import polars as pl
+
+from connectors.contract import Batch, Layout, Part
+from connectors.errors import ConfigError
+from pipelines import mapping, normalise
+from pipelines.mapping import ColumnMap
+from schemas.customer import COLUMNS
 
 DIFFERENCES = {
     "what": pl.String,
@@ -20,8 +28,8 @@ DIFFERENCES = {
     "expected": pl.String,
     "found": pl.String,
 }
-"""A row for each difference: `only_in_source`, `only_at_destination`, `different` (with the field, what the source says
-and what is there) or `refused` (with the reason as `expected`)."""
+"""A row for each difference: `only_in_source`, `only_at_destination` (of a line that cannot be read: which as `found`),
+`different` (with the field, what the source says and what is there) or `refused` (with the reason as `expected`)."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ def differences(
         parts.append(
             extra.select(
                 what=pl.lit("only_at_destination"), external_id="external_id", email="email",
-                field=nothing, expected=nothing, found=nothing,
+                field=nothing, expected=nothing, found="found" if "found" in extra.collect_schema() else nothing,
             )
         )  # fmt: skip
     return pl.concat([part.cast(DIFFERENCES) for part in parts])  # type: ignore[arg-type]
@@ -96,3 +104,48 @@ def _text(survivors: pl.LazyFrame, name: str) -> pl.Expr:
     if isinstance(dtype, pl.Datetime):
         return pl.col(name).dt.strftime("%Y-%m-%d %H:%M:%S%.f")
     return pl.col(name).cast(pl.String)
+
+
+# A file as a table -------------------------------------------------------------------------------------------------
+
+
+def columns_of(name: str, layouts: Sequence[Layout]) -> ColumnMap:
+    """What the columns of a written file are, by their names; what no field fits, or several columns fit, is no part of
+    it. Raises ConfigError where customers cannot be recognised.
+    """
+    fields = mapping.match(layouts, {}, {}).fields
+    columns = mapping.columns_of(layouts)
+    if columns and not {"external_id", "email"} & set(fields):
+        raise ConfigError(
+            f"{name}: has no column for the external id or the e-mail ({', '.join(map(repr, columns[:12]))}); without "
+            "one there is nothing to compare by."
+        )
+    return ColumnMap(fields, (), {})
+
+
+def staged(
+    parts: Iterable[Part], columns: ColumnMap, spelling: normalise.Spelling, folder: Path
+) -> tuple[list[Path], pl.DataFrame]:
+    """Write the records of a file to `folder`, normalised, in the fields that it has; and the lines that are no records
+    (`found`). Nothing is rejected: a value that could not be read stays as it is, and differs.
+    """
+    files, broken = [], [pl.DataFrame(schema={"found": pl.String})]
+    for number, part in enumerate(parts):
+        batch = part.read()
+        lines = batch.broken.select(found=pl.format("{}, line {}: {}", pl.lit(batch.source), "line", "code"))
+        broken.append(lines)
+        if batch.records.height:
+            files.append(folder / f"{number:06}.parquet")
+            _normalised(batch, columns, spelling).write_parquet(files[-1])
+    return files, pl.concat(broken)
+
+
+def _normalised(batch: Batch, columns: ColumnMap, spelling: normalise.Spelling) -> pl.DataFrame:
+    records = normalise.customers(batch.records, columns, spelling).records
+    kept = []
+    for at, column in columns.fields.items():
+        if COLUMNS[at] == pl.String and at not in ("external_id", "email", "metadata"):
+            text = normalise.as_text(batch.records[column])
+            unread = records[at].is_null() & (text.str.strip_chars() != "")
+            kept.append(records[at].zip_with(~unread.fill_null(value=False), text).alias(at))
+    return records.with_columns(kept).select(columns.targets)

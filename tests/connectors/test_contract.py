@@ -18,6 +18,9 @@ from connectors.csv_file import CsvOptions
 from connectors.customer_table import RUN
 from connectors.errors import ConfigError, GateClosed
 from connectors.registry import CONNECTORS
+from pipelines import run as flow
+from pipelines import settings
+from pipelines.verify import Verification
 from schemas.customer import KEY
 from schemas.faults import BROKEN
 
@@ -34,7 +37,8 @@ SERVED = ("postgresql",)
 
 NOWHERE = "postgresql://127.0.0.1:1/nowhere"
 OPTIONS: dict[str, Any] = {
-    **{"raw": False, "create": True, "memory": "100MB", "lock_timeout": 10.0, "statement_timeout": 0.0, "pace": None}
+    **{"raw": False, "create": True, "overwrite": True, "written": Path("written")},
+    **{"memory": "100MB", "lock_timeout": 10.0, "statement_timeout": 0.0, "pace": None},
 }
 
 READERS = [name for name, one in CONNECTORS.items() if one.abilities.reads and not one.abilities.continues]
@@ -365,7 +369,126 @@ def test_a_missing_folder_or_database_is_answered_in_words(writer: End, tmp_path
         registry.open_table(ENDS[writer.kind](tmp_path / "nowhere", f"{writer.database}_nowhere"), OPTIONS)
 
 
+# Looking again ---------------------------------------------------------------------------------------------------
+
+
+def verified(end: End, source: list[Record], **options: Any) -> Verification:
+    file = write_csv(end.warehouse.folder / "again.csv", source)
+    given = {"source": str(file), "destination": end.address, "state_dir": end.warehouse.folder / "state"}
+    return flow.verify(settings.load({**given, **options}, {}))
+
+
+def differences(found: Verification) -> list[tuple[Any, ...]]:
+    rows = pl.read_csv(found.files["differences"], infer_schema=False).rows()
+    return sorted(rows, key=str)
+
+
+NOBODY = {"equal": 0, "different": 0, "only_in_source": 0, "only_at_destination": 0, "refused": 0}
+
+
+def test_what_was_just_written_is_equal(writer: End) -> None:
+    records = [RICH, POOR, *({"external_id": f"c{n}", "name": f"Ünïcode {n}"} for n in range(2, 50))]
+    writer.fill(records)
+    found = verified(writer, records)
+
+    assert (found.equal, found.counts) == (True, {**NOBODY, "equal": 50})
+    assert not found.files
+    again = flow.verify_run(writer.warehouse.folder / "state", "last")
+    assert (again.equal, again.counts) == (True, found.counts)
+
+
+def test_hostile_values_are_equal_to_what_was_written_of_them(writer: End) -> None:
+    records: list[Record] = [{"external_id": f"c{n}", "name": "x", "Note": text} for n, text in enumerate(HOSTILE)]
+    writer.fill(records, raw=True)
+
+    assert verified(writer, records).equal
+
+
+def test_each_difference_is_found_once(writer: End) -> None:
+    writer.fill([RICH, POOR, {"external_id": "9", "email": "nine@acme.com", "name": "Nine"}])
+    other = {**RICH, "name": "Anna", "net_terms": "60", "invoice_cc_emails": "z@acme.com"}
+    found = verified(writer, [other, POOR, {"external_id": "8", "email": "eight@acme.com", "name": "Eight"}])
+
+    assert not found.equal
+    assert found.counts == {**NOBODY, "equal": 1, "different": 1, "only_in_source": 1, "only_at_destination": 1}
+    assert dict(found.different_fields) == {"invoice_cc_emails": 1, "name": 1, "net_terms": 1}
+    told = differences(found)
+    assert [row for row in told if row[3] != "invoice_cc_emails"] == [
+        ("different", "1", "ann@acme.com", "name", "Anna", "Ann"),
+        ("different", "1", "ann@acme.com", "net_terms", "60", "30"),
+        ("only_at_destination", "9", "nine@acme.com", None, None, None),
+        ("only_in_source", "8", "eight@acme.com", None, None, None),
+    ]
+    [listed] = [row for row in told if row[3] == "invoice_cc_emails"]
+    assert listed[4] == "z@acme.com"
+    assert "c@acme.com" in listed[5]
+
+
+def test_looking_again_changes_nothing(writer: End) -> None:
+    writer.fill([RICH, POOR])
+    files = {path: path.stat() for path in writer.warehouse.folder.iterdir() if path.stem == "end"}
+    before = writer.customers()
+    verified(writer, [{**RICH, "name": "Anna"}])
+
+    assert writer.customers() == before
+    if not CONNECTORS[writer.kind].abilities.keeps_state:
+        after = {path: path.stat() for path in files}
+        assert {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in after.items()} == {
+            path: (stat.st_ino, stat.st_mtime_ns) for path, stat in files.items()
+        }
+
+
+def test_several_sources_are_compared_as_one(writer: End) -> None:
+    writer.fill([RICH, POOR])
+    one, two = (write_csv(writer.warehouse.folder / f"{n}.csv", [it], list(RICH)) for n, it in enumerate([RICH, POOR]))
+    given = {"destination": writer.address, "state_dir": writer.warehouse.folder / "state"}
+    found = flow.verify(settings.load({**given, "source": [str(one), str(two)]}, {}))
+
+    assert (found.equal, found.counts["equal"]) == (True, 2)
+    assert found.source == f"{one}, {two}"
+
+
 # Between any two -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", sorted({*READERS} & {*WRITERS}))
+def test_an_end_is_not_written_to_itself(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    end = End(kind, tmp_path, request)
+    end.fill([RICH, POOR])
+    before = end.customers()
+    with pytest.raises(ConfigError, match="cannot be the destination"):
+        end.warehouse.load(end.address, destination=end.address, overwrite=True)
+
+    assert end.customers() == before
+
+
+@pytest.mark.parametrize("first", READERS)
+@pytest.mark.parametrize("second", READERS)
+def test_two_sources_are_read_one_behind_the_other(
+    first: str, second: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    ends = []
+    for at, kind in enumerate((first, second)):
+        (tmp_path / str(at)).mkdir()
+        ends.append(End(kind, tmp_path / str(at), request))
+        if kind in SERVED and at:
+            ends[-1].address = ends[-1].address.replace("people", "more_people")
+        ends[-1].fill([{**RICH, "external_id": f"{kind} {at}"}, {**POOR, "email": f"cy{at}@acme.com"}])
+    source = registry.open_sources([end.address for end in ends], CsvOptions())
+    try:
+        parts = list(source.parts(tmp_path / "pages"))
+        batches = [part.read() for part in parts]
+        assert [layout.name for layout in source.layouts()] == list(dict.fromkeys(batch.source for batch in batches))
+        assert [id_ for batch in batches for id_ in batch.records["external_id"] if id_] == [
+            f"{first} 0",
+            f"{second} 1",
+        ]
+        positions = [part.position for part in parts]
+        assert positions == sorted(positions)
+        assert source.size in (positions[-1], None)
+        assert len(source.fingerprint()) == 2
+    finally:
+        source.close()
 
 
 PAIRS = [(source, destination) for source in READERS for destination in WRITERS if source != destination]

@@ -16,6 +16,8 @@ from postgres_runs import left_behind
 from postgres_server import Database, Server
 from warehouse import PostgresWarehouse, Warehouse, fates, plan, rejects
 
+from connectors import registry
+from connectors.csv_file import CsvOptions
 from connectors.customer_table import DELETED, LEDGER, RUN
 from connectors.errors import (
     Busy,
@@ -1053,3 +1055,14 @@ def test_a_table_may_be_read_into_itself_and_into_another(warehouse: PostgresWar
     assert fates(warehouse.load(warehouse.address())) == {"unchanged": 3}
     assert fates(warehouse.load(warehouse.address(), table="other")) == {"created": 3}
     assert plan(warehouse.load(warehouse.address("other")))[0]["action"] == "unchanged"
+
+
+def test_a_table_is_not_written_to_itself_however_it_is_spelled(tmp_path: Path, postgres_database: Database) -> None:
+    warehouse = PostgresWarehouse(tmp_path, postgres_database)
+    warehouse.load([{"external_id": "1", "email": "ann@acme.com", "name": "Ann"}])
+    spelled = warehouse.address().replace("postgresql://", "postgres://").replace("=customers", "=public.customers")
+    with pytest.raises(ConfigError, match="cannot be the destination"):
+        warehouse.load(spelled)
+    with pytest.raises(ConfigError, match="is given twice"):
+        registry.open_sources([spelled, warehouse.address()], CsvOptions())
+    assert fates(warehouse.load(spelled, table="copy")) == {"created": 1}

@@ -126,6 +126,26 @@ def test_every_record_says_where_it_is_after_a_migration_too(
     assert [row["id"] for row in warehouse.rows(entry)] == origin.ids()
 
 
+def test_an_account_is_not_written_to_itself(account: Open, warehouse: Warehouse) -> None:
+    there = account(seed=10)
+    there.sandbox.record()
+    with pytest.raises(ConfigError, match="cannot be the destination"):
+        warehouse.load(there.address, destination=there.address)
+    with pytest.raises(ConfigError, match="is given twice"):
+        registry.open_sources([there.address, there.address], CsvOptions())
+    assert not there.sandbox.calls()
+
+
+def test_an_account_and_a_file_are_read_as_one(account: Open, warehouse: Warehouse, tmp_path: Path) -> None:
+    there = account(seed=10)
+    warehouse.load(there.address, table="whole")
+    warehouse.load(warehouse.address("whole"), destination=str(tmp_path / "whole.parquet"))
+    given = {"source": [there.address, str(tmp_path / "whole.parquet")], "state_dir": tmp_path / "state"}
+    report = flow.run(settings.load({**given, "destination": warehouse.address()}, {}))
+
+    assert (report.counts.read, report.counts.created, report.counts.merged) == (20, 10, 10)
+
+
 def test_reading_only_reads(account: Open, warehouse: Warehouse) -> None:
     there = account(seed=120)
     before = there.sandbox.state()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import re
@@ -314,6 +315,26 @@ def test_a_log_is_json_lines_of_the_owner(command: Command) -> None:
     assert stat.S_IMODE(Path("log.jsonl").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("name", ["clean.csv", "link.csv", "out.csv"])
+def test_a_log_is_not_written_into_a_file_that_is_none(name: str, command: Command) -> None:
+    assert command("run", "clean.csv", "out.csv").code == 0
+    Path("link.csv").symlink_to("clean.csv")
+    before = Path(name).read_bytes()
+    said = command("run", "clean.csv", "out.csv", "--log", name)
+
+    assert said.code == 2
+    assert f"--log {name}: exists and is no log" in said.err
+    assert Path(name).read_bytes() == before
+
+
+def test_a_log_is_continued(command: Command) -> None:
+    for _ in range(2):
+        assert command("run", "clean.csv", "duckdb:///w.duckdb", "--log", "log.jsonl").code == 0
+    lines = [json.loads(line) for line in Path("log.jsonl").read_text().splitlines()]
+
+    assert [line["message"] for line in lines].count("run ends") == 2
+
+
 def test_a_log_on_standard_error_is_alone_there(command: Command) -> None:
     said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--log", "-")
 
@@ -501,6 +522,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         deletes="remove",
         evolve=True,
         create="never",
+        overwrite=True,
         raw=True,
         max_rejects="2%",
         max_conflicts="3",
@@ -525,7 +547,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)
 
-    words = shlex.split(options.run_command(said, said.source, others))
+    words = shlex.split(options.run_command(said, said.sources, others))
     with cli.cli.commands["run"].make_context("run", words[2:]) as ctx:
         flags = {name: value for name, value in ctx.params.items() if name in Settings.model_fields}
     assert load(options.given(flags) | {"source": words[2], "destination": words[3]}, {}) == said
@@ -559,6 +581,157 @@ def test_the_schema_is_that_of_the_settings(command: Command) -> None:
 
     assert set(schema["properties"]) == set(Settings.model_fields)
     assert schema["additionalProperties"] is False
+
+
+# Several sources -------------------------------------------------------------------------------------------------
+
+MORE = "Customer ID,E-mail,Name\nc3,jim@gamma.com,Gamma\n"
+
+
+@pytest.fixture
+def more(command: Command) -> Command:
+    Path("more.csv").write_text(MORE)
+    return command
+
+
+def test_the_last_argument_is_the_destination(more: Command) -> None:
+    said = more("run", "clean.csv", "more.csv", "duckdb:///w.duckdb", "--json")
+
+    assert said.code == 0
+    assert said.object["counts"]["created"] == 3
+    assert said.object["source"] == "clean.csv, more.csv"
+    assert "clean.csv, more.csv → duckdb:///w.duckdb" in said.err
+    assert [run["source"] for run in more("runs", "--json").object["runs"]] == ["clean.csv, more.csv"]
+
+
+def test_several_sources_from_file_environment_and_option(more: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("p.toml").write_text('source = ["clean.csv", "more.csv"]\ndestination = "duckdb:///w.duckdb"\n')
+    assert more("run", "p.toml", "--json").object["counts"]["read"] == 3
+    assert more("run", "p.toml", "--source", "more.csv", "--json").object["counts"]["read"] == 1
+    words = ("--source", "more.csv", "--source", "clean.csv")
+    assert more("run", "p.toml", *words, "--json").object["source"] == "more.csv, clean.csv"
+    monkeypatch.setenv("TRANSHIP_SOURCE", "more.csv\n")
+    assert more("run", "p.toml", "--json").object["source"] == "more.csv"
+    monkeypatch.setenv("TRANSHIP_SOURCE", "clean.csv\nmore.csv")
+    assert more("run", "--destination", "duckdb:///x.duckdb", "--json").object["counts"]["created"] == 3
+
+
+def test_an_empty_list_of_sources_is_refused(more: Command) -> None:
+    Path("p.toml").write_text('source = []\ndestination = "duckdb:///w.duckdb"\n')
+    said = more("run", "p.toml")
+
+    assert said.code == 2
+    assert "source (p.toml): the list is empty" in said.err
+
+
+def test_a_settings_file_stands_alone(more: Command) -> None:
+    Path("p.toml").write_text('source = "clean.csv"\ndestination = "duckdb:///w.duckdb"\n')
+    for words in (["run", "p.toml", "more.csv", "duckdb:///w.duckdb"], ["inspect", "more.csv", "p.toml"]):
+        said = more(*words)
+        assert said.code == 2
+        assert "p.toml: is a settings file" in said.err
+
+
+def test_a_dry_run_of_several_sources_says_the_command_that_does_it(more: Command) -> None:
+    said = more("run", "clean.csv", "more.csv", "out.csv", "--dry-run")
+
+    assert "to do it: tranship run clean.csv more.csv out.csv" in said.err
+
+
+def test_several_sources_are_inspected_planned_and_verified(more: Command) -> None:
+    said = more("inspect", "clean.csv", "more.csv", "--write", "p.toml")
+    assert said.code == 0
+    assert "clean.csv, more.csv: all 3 records of 2 files" in said.out
+    assert load({}, {}, Path("p.toml")).sources == ("clean.csv", "more.csv")
+    assert more("plan", "clean.csv", "more.csv", "out.csv", "--out", "plan").code == 0
+    assert more("apply", "plan").code == 0
+    assert more("verify", "clean.csv", "more.csv", "out.csv").code == 0
+    assert more("verify", "plan").code == 0
+    assert more("verify", "clean.csv", "out.csv").code == 4
+
+
+def test_several_sources_in_python(more: Command) -> None:
+    report = tranship.run(["clean.csv", Path("more.csv")], "duckdb:///w.duckdb")
+
+    assert report.counts.created == 3
+    assert tranship.inspect(["clean.csv", Path("more.csv")]).records == 3
+
+
+def test_standard_input_beside_other_sources_is_not_read_again(more: Command) -> None:
+    lines = "".join(f"{number},{os.urandom(40).hex()}\n" for number in range(100_000))
+    half = gzip.compress(b"Customer ID,Name\n" + lines.encode(), 1)
+    Path("half.csv.gz").write_bytes(half[: len(half) // 2])
+    ran = python("-m", "tranship", "run", "half.csv.gz", "-", "out.csv", folder=Path.cwd())
+    assert "ends or breaks in the middle" in ran.stderr
+    said = more("resume", "last")
+
+    assert said.code == 2
+    assert "standard input, one of them, is gone" in said.err
+
+
+# Files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_glob_without_quotes_replaces_nothing(more: Command) -> None:
+    before = Path("more.csv").read_bytes()
+    said = more("run", "clean.csv", "dirty.csv", "more.csv")
+
+    assert said.code == 2
+    assert "quotes" in said.err
+    assert "--overwrite" in said.err
+    assert Path("more.csv").read_bytes() == before
+
+
+def test_a_glob_without_quotes_before_a_destination_is_read(more: Command) -> None:
+    files = sorted(path.name for path in Path().glob("*.csv"))
+
+    assert more("run", *files, "duckdb:///w.duckdb", "--max-rejects", "1").code == 0
+
+
+def test_swapped_arguments_replace_nothing(command: Command) -> None:
+    assert command("run", "clean.csv", "duckdb:///w.duckdb?table=t").code == 0
+    said = command("run", "duckdb:///w.duckdb?table=t", "clean.csv")
+
+    assert said.code == 2
+    assert "swapped" in said.err
+    assert Path("clean.csv").read_text() == CLEAN
+
+
+def test_verify_reads_the_file(command: Command) -> None:
+    assert command("run", "clean.csv", "out.csv").code == 0
+    said = command("verify", "clean.csv", "out.csv")
+    assert (said.code, "all is equal" in said.out, "replace" in said.out + said.err) == (0, True, False)
+    text = Path("out.csv").read_text()
+    Path("out.csv").write_text(text.replace("Acme", "Acne") + text.splitlines()[1].replace("c1", "c9") + "\nbroken\n")
+    said = command("verify", "last", "--json")
+
+    assert said.code == 4
+    assert said.object["counts"] == {
+        **{"equal": 1, "different": 1, "only_in_source": 0, "only_at_destination": 2, "refused": 0}
+    }
+    told = Path(said.object["files"]["differences"]).read_text()
+    assert "different,c1,jane@acme.com,name,Acme,Acne" in told
+    assert "out.csv, line 5: line.too_few_columns" in told
+
+
+def test_verify_of_a_file_that_cannot_be_compared_says_why(command: Command) -> None:
+    said = command("verify", "clean.csv", "nowhere.csv")
+    assert (said.code, "nowhere.csv: does not exist" in said.err) == (2, True)
+    Path("colours.csv").write_text("Colour,Shade\nred,1\n")
+    said = command("verify", "clean.csv", "colours.csv")
+    assert (said.code, "no column for the external id or the e-mail" in said.err) == (2, True)
+    Path("few.csv").write_text("E-mail;Colour\njane@acme.com;red\njoe@beta.com;blue\n")
+    said = command("verify", "clean.csv", "few.csv")
+    assert (said.code, "few.csv has no column for external_id, name: not compared" in said.out) == (0, True)
+
+
+def test_a_value_that_cannot_be_read_differs_as_it_stands(command: Command) -> None:
+    Path("in.csv").write_text("external_id,name,country\n1x,Acme,SE\n")
+    Path("out.csv").write_text("external_id,name,country\n1x,Acme,Narnia\n")
+    found = command("verify", "in.csv", "out.csv", "--json").object
+
+    assert found["different_fields"] == {"country": 1}
+    assert "country,SE,Narnia" in Path(found["files"]["differences"]).read_text()
 
 
 # Inspect ---------------------------------------------------------------------------------------------------------
