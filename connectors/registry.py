@@ -241,8 +241,8 @@ def _suffixes(kind: str) -> tuple[str, ...]:
 def open_table(spec: str, options: Mapping[str, Any]) -> Table:
     """The table, file or account to write to. `options`: raw (CSV cells as they are), create (what does not exist may
     be created; else ConfigError), overwrite (a file that Tranship did not write may be replaced), written (the folder
-    that knows which files it wrote), memory (of a database), lock_timeout and statement_timeout (seconds, 0 is for ever),
-    pace (calls a second at most, null: as declared), waiting (for a file that another process holds).
+    that knows which files it wrote), memory (of a database), lock_timeout and statement_timeout (seconds, 0 is no
+    limit), pace (calls a second at most, null: as declared), waiting (for a file that another process holds).
     """
     kind = kind_of(spec)
     if CONNECTORS[kind].key_variable:

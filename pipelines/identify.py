@@ -34,8 +34,8 @@ class Identity:
 
     `members` has row, customer (a name), rank (the survivor's is the highest) and owner (the customer's external id,
     null if it has none). `ambiguous` are rows whose e-mail fits several customers. `shared` are surviving rows of
-    customers that share an e-mail, `alike` those of customers whose ids look alike, `conflicts` all rows that share an id
-    with somebody else's: source, line, code, value.
+    customers that share an e-mail, `alike` those of customers whose ids look alike, `conflicts` all rows that share an
+    id with somebody else's: source, line, code, value.
     """
 
     losers: pl.Series

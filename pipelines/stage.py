@@ -740,7 +740,7 @@ class _Steps(TypedDict):
 
 
 class _Settings(TypedDict):
-    source: str
+    source: str | list[str]
     destination: str
 
 
