@@ -800,7 +800,10 @@ class CsvPart:
     def _without_headers(
         self, records: pl.DataFrame, lines: pl.Series
     ) -> tuple[pl.DataFrame, pl.Series, list[tuple[int, str, str, str]]]:
-        """Take out the records that repeat the header."""
+        """Take out the records that repeat the header. Raises ConfigError if one has its names in another order: the
+        records behind it cannot be told from those before it.
+        """
+        self._must_keep_the_order(records, lines)
         # Nearly always the lengths alone say that there is none.
         alike = (records.to_series(0).str.len_bytes() == len(self.heading[0].encode())).fill_null(value=False)
         if not alike.any():
@@ -818,6 +821,23 @@ class CsvPart:
         ]
         kept = pl.repeat(True, len(lines), dtype=pl.Boolean, eager=True).scatter(at, False)
         return records.filter(kept), lines.filter(kept), found
+
+    def _must_keep_the_order(self, records: pl.DataFrame, lines: pl.Series) -> None:
+        own, *others = self.heading
+        # Of names in another order, the first two columns alone nearly always say that there is none.
+        moved = records.to_series(0).is_in(others).fill_null(value=False)
+        if len(others) > 1:
+            behind = (records.to_series(0) == own) & records.to_series(1).is_in(others[1:])
+            moved |= behind.fill_null(value=False)
+        if not moved.any():
+            return
+        for line, row in zip(lines.filter(moved), records.filter(moved).iter_rows(), strict=True):
+            values = tuple((value or "").strip() for value in row)
+            if values != self.heading and sorted(values) == sorted(self.heading):
+                raise ConfigError(
+                    f"{self.source}: line {line} is a header with the columns in another order: files were joined that "
+                    "do not fit each other. Split the file there and give both: tranship run A.csv B.csv DESTINATION"
+                )
 
     def _may_hold_guards(self, data: bytes) -> bool:
         """Whether a cell may begin with a guard."""

@@ -1086,6 +1086,7 @@ class _Run:
         results = self._directory.keep_results(outcomes.files["outcomes"])
         self._outcomes = dataclasses.replace(outcomes, files={**outcomes.files, **results})
         self._directory.keep_seals_of([*self._outcomes.files.values(), self._directory.path / "crosswalk.parquet"])
+        self._directory.share_crosswalk(self._settings.state_dir)
         self._tell(list(outcomes.notes))
 
     @contextmanager

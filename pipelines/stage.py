@@ -47,6 +47,8 @@ from schemas.faults import sentence
 
 STAGE_STEP, IDENTIFY_STEP, PLAN_STEP, APPLY_STEP = "stage", "identify", "plan", "apply"
 PAGES = "pages"
+APPLIED = "applied"
+"""The folder of a state directory with the crosswalks of plans that were carried out."""
 LOCK = "lock"
 _PART_BITS = 24
 _PATCHED = 1 << 62
@@ -227,6 +229,22 @@ class RunDirectory:
         names = [str(file.relative_to(self.path)) for file in files if file.is_relative_to(self.path)]
         self.manifest["results"] = durable.seals(self.path, names)
         self.save()
+
+    def share_crosswalk(self, state_dir: Path) -> None:
+        """Copy the crosswalk of a plan that stands alone to the state directory, where later runs look for it."""
+        file = self.path / "crosswalk.parquet"
+        if not self.stands_alone or not file.exists():
+            return
+        folder = state_dir / APPLIED / self.run_id
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        copy = folder / file.name
+        temporary = copy.with_suffix(".partial")
+        shutil.copyfile(file, temporary)
+        temporary.chmod(0o600)
+        temporary.replace(copy)
+        destination = str(self.manifest["settings"]["destination"])
+        kept = _AppliedPlan(self.run_id, str(self.manifest["started_at"]), destination, durable.seal(copy))
+        durable.write_json(folder / "plan.json", msgspec.structs.asdict(kept))
 
     def tidy(self) -> None:
         """Put aside folders that have the names of files, and files that have the names of folders."""
@@ -784,19 +802,38 @@ def earlier_stage(state_dir: Path, reading: str) -> EarlierStage:
 
 
 def crosswalks(state_dir: Path, destination: str, but: str) -> tuple[list[Path], list[Path]]:
-    """The crosswalks of earlier runs into a destination, newest first, without that of the run `but`; beside them those
-    that are damaged.
+    """The crosswalks of earlier runs and plans into a destination, newest first, without that of the run `but`; beside
+    them those that are damaged.
     """
-    found: tuple[list[Path], list[Path]] = [], []
+    found = []
     for run in all_runs(state_dir):
         file = run.path / "crosswalk.parquet"
         sealed = (run.manifest.get("results") or {}).get(file.name)
-        into = run.manifest["settings"].get("destination") == destination and run.run_id != but
-        if into and (file.exists() or sealed):
+        if run.manifest["settings"].get("destination") == destination and (file.exists() or sealed):
             # Versions of Tranship that sealed nothing have left crosswalks, too.
             whole = durable.is_whole(file, sealed) if sealed else not run.has_begun_to_write
-            found[0 if whole else 1].append(file)
-    return found
+            found.append((run.manifest["started_at"], run.run_id, file, whole))
+    for folder in sorted((state_dir / APPLIED).glob("*")):
+        file = folder / "crosswalk.parquet"
+        try:
+            kept = msgspec.convert(durable.read_json(folder / "plan.json"), _AppliedPlan)
+        except (OSError, Damaged, msgspec.ValidationError):
+            found.append(("", folder.name, file, False))
+            continue
+        if kept.destination == destination:
+            found.append((kept.started_at, kept.run_id, file, durable.is_whole(file, kept.crosswalk)))
+    found = sorted((one for one in found if one[1] != but), key=lambda one: one[:2], reverse=True)
+    return [file for *_, file, whole in found if whole], [file for *_, file, whole in found if not whole]
+
+
+class _AppliedPlan(msgspec.Struct, frozen=True):
+    """What the state directory keeps of a plan that was carried out from a folder elsewhere."""
+
+    run_id: str
+    started_at: str
+    destination: str
+    crosswalk: str
+    """The seal of its copy of the crosswalk."""
 
 
 def _link(file: Path, name: Path) -> None:

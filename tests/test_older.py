@@ -14,10 +14,11 @@ import moving
 import polars as pl
 import pytest
 from accounts import PROVIDERS, Open
-from moving import customer, held, moved, planned, written
+from moving import customer, given, held, moved, planned, written
 from postgres_server import Database
 from warehouse import PostgresWarehouse, Warehouse, fates
 
+from connectors import durable
 from connectors.customer_table import LATER_COUNTS, LEDGER, WRITTEN
 from connectors.errors import GateClosed
 from pipelines import run as flow
@@ -343,6 +344,26 @@ def test_a_run_that_found_a_customer_unchanged_has_seen_it_as_of_then(account: O
     assert fates(report) == {"stale": 1, "updated": 1}
 
 
+def test_what_a_plan_from_a_folder_has_written_is_known_too(account: Open, tmp_path: Path) -> None:
+    there = account("marginfront")
+    flow.plan(given(tmp_path, written(tmp_path / "in.csv", [dated(0, 5), dated(1, 5)]), there), tmp_path / "plan")
+    flow.apply(tmp_path / "plan")
+    report = moved(tmp_path, written(tmp_path / "in.csv", [dated(0, 3, name="Late"), dated(1, 6, name="New")]), there)
+    assert fates(report) == {"stale": 1, "updated": 1}
+    # And mirror knows whom Tranship wrote there.
+    source = written(tmp_path / "in.csv", [dated(0, 7)])
+    assert fates(moved(tmp_path, source, there, mode="mirror", max_deletes="1")) == {"unchanged": 1, "deleted": 1}
+
+
+def test_a_damaged_crosswalk_of_a_plan_is_said(account: Open, tmp_path: Path) -> None:
+    there = account("marginfront")
+    flow.plan(given(tmp_path, written(tmp_path / "in.csv", [dated(0, 5)]), there), tmp_path / "plan")
+    flow.apply(tmp_path / "plan")
+    next((tmp_path / "state" / "applied").glob("*/crosswalk.parquet")).write_bytes(b"")
+    report = moved(tmp_path, written(tmp_path / "in.csv", [dated(0, 6)]), there)
+    assert any("crosswalk.parquet" in note for note in report.notes)
+
+
 def test_what_was_written_though_older_is_what_counts_from_then_on(account: Open, tmp_path: Path) -> None:
     there = account("marginfront")
     moved(tmp_path, written(tmp_path / "in.csv", [dated(0, 5)]), there)
@@ -364,6 +385,8 @@ def test_a_crosswalk_of_an_earlier_version_is_read(account: Open, tmp_path: Path
     before = moved(tmp_path, written(tmp_path / "in.csv", [dated(0, 5), dated(1, 5)]), there)
     file = Path(before.run_dir) / "crosswalk.parquet"
     pl.read_parquet(file).drop("updated_at").write_parquet(file)
+    manifest = durable.read_json(file.with_name("manifest.json"))
+    durable.write_json(file.with_name("manifest.json"), manifest | {"write_began": False, "results": None})
     report = moved(tmp_path, written(tmp_path / "in.csv", [dated(0, 1, name="Old")]), there)
     assert fates(report) == {"updated": 1}
     later = [dated(0, 2, name="Newer")]

@@ -140,6 +140,18 @@ def test_a_record_that_only_begins_as_the_header_does_is_a_record(tmp_path):
     assert read(b"id,name\nid,Acme\nID,NAME\n", tmp_path) == ([(2, "id", "Acme")], [(3, "line.header", "ID,NAME")])
 
 
+@pytest.mark.parametrize(
+    "second", [b"name,id,email\nB,2,b@x.co\n", b"id,email,name\n2,b@x.co,B\n", b"email,name,id\nb@x.co,B,2\n"]
+)
+def test_joined_files_with_their_columns_in_another_order_are_not_read(tmp_path: Path, second: bytes) -> None:
+    with pytest.raises(ConfigError, match="line 3 is a header with the columns in another order"):
+        read(b"id,name,email\n1,A,a@x.co\n" + second, tmp_path)
+
+
+def test_a_customer_called_like_a_column_is_none(tmp_path: Path) -> None:
+    assert read(b"id,name,email\nname,id,a@x.co\nid,name,b@x.co\n", tmp_path)[1] == []
+
+
 def test_joined_files_of_other_byte_orders_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"in\.csv: files of UTF-16 with different byte orders"):
         read("id,name\n1,A\n".encode("utf-16") + b"\xfe\xff" + "id,name\n2,B\n".encode("utf-16-be"), tmp_path)
