@@ -1049,10 +1049,12 @@ def test_deleted_customers_of_our_table_are_not_read(warehouse: PostgresWarehous
     assert target.column("name") == ["Ann"]
 
 
-def test_a_table_may_be_read_into_itself_and_into_another(warehouse: PostgresWarehouse) -> None:
+def test_a_table_may_be_read_into_itself_by_a_query_and_into_another(warehouse: PostgresWarehouse) -> None:
     warehouse.load([{**ANN, "metadata": '{"b":1}', "aliases": "x;y"}, BOB, CY])
 
-    assert fates(warehouse.load(warehouse.address())) == {"unchanged": 3}
+    fields = "external_id, email, name, country, aliases, metadata"
+    query = warehouse.address().replace("table=customers", f"query=SELECT {fields} FROM customers")
+    assert fates(warehouse.load(query)) == {"unchanged": 3}
     assert fates(warehouse.load(warehouse.address(), table="other")) == {"created": 3}
     assert plan(warehouse.load(warehouse.address("other")))[0]["action"] == "unchanged"
 
