@@ -153,7 +153,7 @@ def _local(path: Path) -> File:
 def _place_of_stdin() -> tuple[Any, ...]:
     try:
         stat = os.fstat(sys.stdin.buffer.fileno())
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):
         return (STDIN_NAME,)  # closed, or no file of the system
     return (stat.st_dev, stat.st_ino)
 

@@ -187,7 +187,8 @@ def of_destination(state_dir: Path, identity: str) -> Lock:
     """The lock of a destination; `identity` is the same for all its spellings. Raises ConfigError."""
     folder = state_dir / FOLDER
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise ConfigError(
             f"{folder}: cannot be made or used ({(error.strerror or str(error)).lower()}). Use another --state-dir, or "

@@ -74,7 +74,7 @@ def customers(wire: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Nor
         done[field] = _TEXTUAL[field](texts[field])
     if "external_id" in texts:
         done["external_id"], blocked, rounded = external_id(texts["external_id"], spelling.blocked)
-        for column in (name for name, field in columns.fields.items() if field == "external_id"):
+        if column := columns.fields.get("external_id"):
             rounded = rounded | _beyond_precision(wire[column])
         warnings.append(reasons(blocked.arg_true(), "external_id.blocked"))
         unreadable.append(_where(rounded, "external_id.spreadsheet", done["external_id"]))

@@ -236,7 +236,8 @@ class RunDirectory:
         if not self.stands_alone or not file.exists():
             return
         folder = state_dir / APPLIED / self.run_id
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for at in (state_dir, folder.parent, folder):
+            at.mkdir(mode=0o700, parents=True, exist_ok=True)
         copy = folder / file.name
         temporary = copy.with_suffix(".partial")
         shutil.copyfile(file, temporary)

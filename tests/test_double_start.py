@@ -182,7 +182,9 @@ def _prepare(
 def _words(way: str, folder: Path, source: Path, there: There, before: str, nth: int) -> list[str]:
     state = folder / (f"state-{nth}" if way == "elsewhere" else "state")
     if way in ("run", "elsewhere"):
-        return ["run", str(source), there.address, "--state-dir", str(state)]
+        # A file that another state directory knows is somebody else's.
+        elsewhere = ["--overwrite"] if way == "elsewhere" else []
+        return ["run", str(source), there.address, "--state-dir", str(state), *elsewhere]
     return [way, before] if way == "apply" else [way, before, "--state-dir", str(state)]
 
 

@@ -230,7 +230,7 @@ def own_table(folder: Path) -> None:
         (["duckdb:///w.duckdb", "--extra", "error"], 2),
         (["duckdb:///w.duckdb", "--map", "Phone=email"], 4),
         (["duckdb:///w.duckdb", "--no-header"], 2),
-        (["duckdb:///own.duckdb"], 3),
+        (["duckdb:///own.duckdb"], 4),
         (["out.parquet"], 4),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

@@ -75,11 +75,12 @@ def test_a_note_says_what_will_be_created(either: Warehouse | PostgresWarehouse,
 
 @pytest.mark.parametrize("table", ["custmers", "blling.customers"])
 def test_never_creates_nothing_and_reads_nothing(either: Warehouse | PostgresWarehouse, table: str) -> None:
-    missing = either.folder / "missing.csv"
+    broken = either.folder / "broken.csv"
+    broken.write_bytes(b"%PDF-1.7 is refused as soon as it is opened")
     with pytest.raises(
         ConfigError, match=r"does not exist; a similar (table|schema) exists: (customers|billing)"
     ) as raised:
-        either.load(missing, table=table, create="never")
+        either.load(broken, table=table, create="never")
     assert "--create auto" in str(raised.value)
     assert not any((either.folder / "state").glob("runs/*"))
     assert fates(either.load([ANN], create="never")) == {"created": 1}
