@@ -43,8 +43,8 @@ def _child(start: dict[str, Any], file: Path, ready: int, go: int) -> int:
     elif start.get("die"):
         finish = stage.RunDirectory.finish
 
-        def last(self: stage.RunDirectory, step: str, facts: Any) -> None:
-            finish(self, step, facts)
+        def last(self: stage.RunDirectory, step: str, facts: Any, *files: Any) -> None:
+            finish(self, step, facts, *files)
             if step == start["die"]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
