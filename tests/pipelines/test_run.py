@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -650,3 +651,16 @@ def test_uuids_json_and_bytes_of_parquet_are_kept(warehouse: Warehouse) -> None:
         "seats": 3, "raw": "c328", "ids": [None, ids[0]], "deep": {"at": "x"}, "known": {"k": ids[0]},
     }  # fmt: skip
     assert fates(warehouse.load(file)) == {"unchanged": 2, "rejected": 1}
+
+
+def test_a_duration_of_parquet_is_a_text(warehouse: Warehouse) -> None:
+    file = warehouse.folder / "in.parquet"
+    hour = timedelta(hours=1)
+    rows = [{**ANN, "city": hour, "waited": hour}, {**BOB, "name": None, "city": None, "waited": None}]
+    pl.DataFrame(rows).write_parquet(file)
+    report = warehouse.load(file)
+
+    assert fates(report) == {"created": 1, "rejected": 1}
+    assert warehouse.rows("SELECT city, metadata->>'waited' AS waited FROM customers") == [
+        {"city": "PT1H", "waited": "PT3600S"}
+    ]
