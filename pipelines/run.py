@@ -144,6 +144,7 @@ def run(
     observer = observer or Quiet()
     _must_know_forms(settings)
     registry.must_be_apart(settings.sources, settings.destination)
+    registry.must_take(settings.destination, settings.mode, for_good=settings.remove_for_good)
     _must_lie_outside(settings, out)
     with _turn(settings, observer):
         return _at_turn(settings, observer, now, out)
