@@ -219,8 +219,12 @@ class DuckDbSource:
             deleted = f"SELECT count(*) FROM {relation} WHERE {quoted(DELETED)} IS NOT NULL"
             left = self._connection.execute(deleted).fetchall()[0][0] if address.query and kept else 0
         except duckdb.Error as error:
+            said = first_line(error)
+            if isinstance(error, duckdb.CatalogException) and not address.query:
+                what, meant = _not_there(self._connection, address)
+                said = f"there is no {what}{f'; {meant}' if meant else ''}. Name one with ?table=schema.table."
             self._connection.close()
-            raise ConfigError(f"{address.path}: {first_line(error)}") from error
+            raise ConfigError(f"{address.path}: {said}") from error
         # An instant without end has no place in a frame; as text it is found unreadable.
         types |= {name: "INFINITE" for name, found in zip(endless, counted[1:], strict=True) if found}
         self._columns = tuple(types)
@@ -258,6 +262,27 @@ class DuckDbSource:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def _not_there(run: duckdb.DuckDBPyConnection, address: Address) -> tuple[str, str]:
+    """A table or schema that a file lacks, and a hint at what may have been meant."""
+    schema, table = address.schema, address.table
+    tables = run.execute(
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ? AND table_name <> ? "
+        "UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = ? AND NOT internal",
+        [address.database, LEDGER, address.database],
+    ).fetchall()
+    schemas = [
+        name
+        for (name,) in run.execute(
+            "SELECT schema_name FROM duckdb_schemas() WHERE database_name = ? AND NOT internal OR schema_name = 'main'",
+            [address.database],
+        ).fetchall()
+    ]
+    if schema.lower() not in map(str.lower, schemas):
+        alike = hint("schema", similar(schema, schemas)) or hint("table", similar_tables(schema, table, tables))
+        return f"schema {schema}", alike
+    return f"table {table}", hint("table", similar_tables(schema, table, tables))
 
 
 _PLAIN: Final = re.compile(r"VARCHAR(\[\])?|BOOLEAN|U?(TINY|SMALL|BIG)?INT(EGER)?|UUID|FLOAT|DOUBLE|DATE|TIMESTAMP.*")
@@ -407,24 +432,7 @@ class DuckDbTable:
 
     def _missing(self, run: duckdb.DuckDBPyConnection) -> tuple[str, str]:
         """The same of a table or schema in a file that is there."""
-        schema, table = self._address.schema, self._address.table
-        tables = run.execute(
-            "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ? AND table_name <> ? "
-            "UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = ? AND NOT internal",
-            [self._address.database, LEDGER, self._address.database],
-        ).fetchall()
-        schemas = [
-            name
-            for (name,) in run.execute(
-                "SELECT schema_name FROM duckdb_schemas() "
-                "WHERE database_name = ? AND NOT internal OR schema_name = 'main'",
-                [self._address.database],
-            ).fetchall()
-        ]
-        if schema.lower() not in map(str.lower, schemas):
-            alike = hint("schema", similar(schema, schemas)) or hint("table", similar_tables(schema, table, tables))
-            return f"schema {schema}", alike
-        return f"table {table}", hint("table", similar_tables(schema, table, tables))
+        return _not_there(run, self._address)
 
     def _columns(self, run: duckdb.DuckDBPyConnection) -> dict[str, Column]:
         """The table's columns, without those that it computes."""
