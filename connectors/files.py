@@ -152,10 +152,12 @@ def _local(path: Path) -> File:
 
 
 def _place_of_stdin() -> tuple[Any, ...]:
+    if sys.stdin is None:
+        return (STDIN_NAME,)
     try:
         stat = os.fstat(sys.stdin.buffer.fileno())
     except (OSError, ValueError):
-        return (STDIN_NAME,)  # closed, or no file of the system
+        return (STDIN_NAME,)  # closed since, or no file of the system
     return (stat.st_dev, stat.st_ino)
 
 
