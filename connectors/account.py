@@ -55,6 +55,15 @@ CROSSWALK: Final = pa.schema(
 `updated_at` (ISO 8601). Those of earlier versions lack that."""
 
 
+def must_be_meant(api: Api, spec: str, mode: str, *, for_good: bool) -> None:
+    """Raises ConfigError where mirror would do what cannot be undone, and nobody has said that it may."""
+    if mode == "mirror" and api.removal_is_final and not for_good:
+        raise ConfigError(
+            f"{shown(spec)}: mirror removes customers there, and {api.removal_is_final}. If that is wanted: "
+            "--remove-for-good"
+        )
+
+
 class AccountTable:
     """A provider's account as a destination. Everything lies in `Load.workspace`."""
 
@@ -78,11 +87,7 @@ class AccountTable:
         kept = self._kept(load)
         if kept is not None:
             return kept
-        if load.mode == "mirror" and self._api.removal_is_final and not load.remove_for_good:
-            raise ConfigError(
-                f"{shown(self._spec)}: mirror removes customers there, and {self._api.removal_is_final}. If that is "
-                "wanted: --remove-for-good"
-            )
+        must_be_meant(self._api, self._spec, load.mode, for_good=load.remove_for_good)
         database = load.workspace / "destination.duckdb"
         database.unlink(missing_ok=True)
         shutil.rmtree(load.workspace / "requests", ignore_errors=True)

@@ -17,7 +17,7 @@ SQL in this room is for the DuckDB that compares (`connectors/classify.py`), whi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -323,6 +323,18 @@ class Target:
             *((f"not stored, computed by the table: {', '.join(computed)}",) * bool(computed)),
             *(f"not stored, two columns fit: {field} ({', '.join(at)})" for field, at in rivals.items()),
         )
+
+
+def kept_for_ourselves(columns: Collection[str], *, of_query: bool) -> tuple[str, ...]:
+    """Those columns of a table made here that say nothing about the customer: of a query over one, too."""
+    telling = {KEY, RUN, "external_id"} if of_query else {KEY, RUN, DELETED}
+    return tuple(name for name in (KEY, RUN, DELETED) if name in columns) if telling <= set(columns) else ()
+
+
+def on_deleted(count: int) -> tuple[str, ...]:
+    """The note on rows of a query that are left out, as mirror has marked them as deleted."""
+    said = "1 row is marked as deleted and is" if count == 1 else f"{count:,} rows are marked as deleted and are"
+    return (f"{said} not read; a query without {DELETED} gives all rows",) if count else ()
 
 
 def recognised(columns: Sequence[str]) -> dict[str, str]:

@@ -33,11 +33,13 @@ from connectors.customer_table import (
     Target,
     decoded,
     first_line,
+    kept_for_ourselves,
     lacking,
     ledger_row,
     literal,
     mirror_needs_bookkeeping,
     new_key,
+    on_deleted,
     quoted,
     schema_and_table,
     understood,
@@ -189,7 +191,9 @@ def _holder(error: duckdb.Error) -> str | None:
 
 
 class DuckDbSource:
-    """A table, a view or a query. Of a table made here, the customers that are not marked as deleted."""
+    """A table, a view or a query. Of a table made here, and a query over one, the customers that are not marked as
+    deleted.
+    """
 
     def __init__(self, spec: str, waiting: Waiting | None = None) -> None:
         self._address = parse(spec)
@@ -203,18 +207,24 @@ class DuckDbSource:
             if address.query:
                 self._must_name_once(address, relation)
             types = {row[0]: row[1] for row in described}
-            ours = {KEY, RUN, DELETED} <= set(types) and not address.query
-            for hidden in (KEY, RUN, DELETED) if ours else ():
+            ours = kept_for_ourselves(types, of_query=bool(address.query))
+            for hidden in ours:
                 del types[hidden]
-            kept = f" WHERE {quoted(DELETED)} IS NULL" if ours else ""
+            kept = f" WHERE {quoted(DELETED)} IS NULL" if DELETED in ours else ""
             endless = [name for name, dtype in types.items() if dtype.startswith(("DATE", "TIMESTAMP"))]
             counted = self._connection.execute(
                 f"SELECT count(*) {''.join(f', bool_or(isinf({quoted(name)}))' for name in endless)} "
                 f"FROM {relation}{kept}"
             ).fetchall()[0]
+            deleted = f"SELECT count(*) FROM {relation} WHERE {quoted(DELETED)} IS NOT NULL"
+            left = self._connection.execute(deleted).fetchall()[0][0] if address.query and kept else 0
         except duckdb.Error as error:
+            said = first_line(error)
+            if isinstance(error, duckdb.CatalogException) and not address.query:
+                what, meant = _not_there(self._connection, address)
+                said = f"there is no {what}{f'; {meant}' if meant else ''}. Name one with ?table=schema.table."
             self._connection.close()
-            raise ConfigError(f"{address.path}: {first_line(error)}") from error
+            raise ConfigError(f"{address.path}: {said}") from error
         # An instant without end has no place in a frame; as text it is found unreadable.
         types |= {name: "INFINITE" for name, found in zip(endless, counted[1:], strict=True) if found}
         self._columns = tuple(types)
@@ -222,6 +232,7 @@ class DuckDbSource:
         self._select = f"SELECT {shown} FROM {relation}{kept}"
         self.size: int | None = counted[0]
         self._name = f"{address.path}:{'query' if address.query else address.table}"
+        self._notes = on_deleted(left)
 
     def _must_name_once(self, address: Address, relation: str) -> None:
         """Raises ConfigError where a query gives two columns one name, which a query around it changes in silence."""
@@ -232,7 +243,7 @@ class DuckDbSource:
 
     def layouts(self) -> list[Layout]:
         """The table's columns, without the ones this tool keeps for itself."""
-        return [Layout(self._name, self._columns)]
+        return [Layout(self._name, self._columns, self._notes)]
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Name and number of rows. A table may change without either: no read is taken for a later one."""
@@ -251,6 +262,27 @@ class DuckDbSource:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def _not_there(run: duckdb.DuckDBPyConnection, address: Address) -> tuple[str, str]:
+    """A table or schema that a file lacks, and a hint at what may have been meant."""
+    schema, table = address.schema, address.table
+    tables = run.execute(
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ? AND table_name <> ? "
+        "UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = ? AND NOT internal",
+        [address.database, LEDGER, address.database],
+    ).fetchall()
+    schemas = [
+        name
+        for (name,) in run.execute(
+            "SELECT schema_name FROM duckdb_schemas() WHERE database_name = ? AND NOT internal OR schema_name = 'main'",
+            [address.database],
+        ).fetchall()
+    ]
+    if schema.lower() not in map(str.lower, schemas):
+        alike = hint("schema", similar(schema, schemas)) or hint("table", similar_tables(schema, table, tables))
+        return f"schema {schema}", alike
+    return f"table {table}", hint("table", similar_tables(schema, table, tables))
 
 
 _PLAIN: Final = re.compile(r"VARCHAR(\[\])?|BOOLEAN|U?(TINY|SMALL|BIG)?INT(EGER)?|UUID|FLOAT|DOUBLE|DATE|TIMESTAMP.*")
@@ -400,24 +432,7 @@ class DuckDbTable:
 
     def _missing(self, run: duckdb.DuckDBPyConnection) -> tuple[str, str]:
         """The same of a table or schema in a file that is there."""
-        schema, table = self._address.schema, self._address.table
-        tables = run.execute(
-            "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ? AND table_name <> ? "
-            "UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = ? AND NOT internal",
-            [self._address.database, LEDGER, self._address.database],
-        ).fetchall()
-        schemas = [
-            name
-            for (name,) in run.execute(
-                "SELECT schema_name FROM duckdb_schemas() "
-                "WHERE database_name = ? AND NOT internal OR schema_name = 'main'",
-                [self._address.database],
-            ).fetchall()
-        ]
-        if schema.lower() not in map(str.lower, schemas):
-            alike = hint("schema", similar(schema, schemas)) or hint("table", similar_tables(schema, table, tables))
-            return f"schema {schema}", alike
-        return f"table {table}", hint("table", similar_tables(schema, table, tables))
+        return _not_there(run, self._address)
 
     def _columns(self, run: duckdb.DuckDBPyConnection) -> dict[str, Column]:
         """The table's columns, without those that it computes."""

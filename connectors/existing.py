@@ -37,8 +37,8 @@ def similar_tables(schema: str, table: str, tables: Iterable[tuple[str, str]]) -
 
 def similar_files(file: Path) -> list[str]:
     """Files of similar names and the same suffix in the same folder."""
-    others = [other.name for other in file.parent.glob(f"*{file.suffix}") if other.is_file()]
-    return similar(file.name, others)
+    others = [other.stem for other in file.parent.glob(f"*{file.suffix}") if other.is_file()]
+    return [f"{stem}{file.suffix}" for stem in similar(file.stem, others)]
 
 
 def hint(kind: str, alike: list[str]) -> str:

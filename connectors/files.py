@@ -7,6 +7,7 @@ gzip and zstd are recognised by their first bytes, whatever the name says.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import glob
 import hashlib
 import io
@@ -151,10 +152,12 @@ def _local(path: Path) -> File:
 
 
 def _place_of_stdin() -> tuple[Any, ...]:
+    if sys.stdin is None:
+        return (STDIN_NAME,)
     try:
         stat = os.fstat(sys.stdin.buffer.fileno())
-    except (OSError, ValueError, AttributeError):
-        return (STDIN_NAME,)  # closed, or no file of the system
+    except (OSError, ValueError):
+        return (STDIN_NAME,)  # closed since, or no file of the system
     return (stat.st_dev, stat.st_ino)
 
 
@@ -477,18 +480,10 @@ class WholeFile:
         """Every survivor is created: a file holds what the run gave it, nothing else."""
         if load.mode != "upsert":
             raise ConfigError(f"{self._spec}: a file is written whole; --mode {load.mode} needs a table.")
-        rows = load.workspace / "plan.parquet"
-        load.survivors.scan().select(
-            pl.col("_row").alias("row"),
-            pl.lit("create").alias("action"),
-            pl.lit(None, pl.String).alias("reason"),
-            pl.lit(None, pl.List(pl.String)).alias("changed"),
-        ).sink_parquet(rows)
-        counts = dict.fromkeys(("update", "unchanged", "refused", "ambiguous", "delete"), 0)
         notes: tuple[str, ...] = (f"{self._spec} exists; this run replaces it",) if self._path.exists() else ()
         if self._look:
             notes += self._look(_records_of(load))
-        return Plan(rows, {"create": load.survivors.count, **counts}, notes=notes)
+        return dataclasses.replace(all_created(load), notes=notes)
 
     def apply(self, load: Load, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
         """Write beside the file, sync, rename. Raises ConfigError if somebody else's file came there meanwhile."""
@@ -523,6 +518,19 @@ class WholeFile:
             "knows it); it was left as it is. Should a pattern of sources stand in quotes, so that the shell does not "
             "make the last file the destination? Are source and destination swapped? To replace it: --overwrite"
         )
+
+
+def all_created(load: Load) -> Plan:
+    """The plan of a file: each survivor is created, whatever there was before."""
+    rows = load.workspace / "plan.parquet"
+    load.survivors.scan().select(
+        pl.col("_row").alias("row"),
+        pl.lit("create").alias("action"),
+        pl.lit(None, pl.String).alias("reason"),
+        pl.lit(None, pl.List(pl.String)).alias("changed"),
+    ).sink_parquet(rows)
+    counts = dict.fromkeys(("update", "unchanged", "refused", "ambiguous", "delete"), 0)
+    return Plan(rows, {"create": load.survivors.count, **counts})
 
 
 def _records_of(load: Load) -> pl.LazyFrame:

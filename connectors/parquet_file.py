@@ -1,4 +1,4 @@
-"""Parquet files as source and destination. Typed columns are taken as they are."""
+"""Parquet files as source and destination. Typed columns are taken as they are; UUIDs, JSON and bytes become text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import polars as pl
 import pyarrow as pa
@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 from connectors import files
 from connectors.contract import ArrowPart, Layout, notes_on, repeated, told_apart
 from connectors.errors import ConfigError
+
+_DASHED: Final = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
+"""Where the groups of a UUID begin in its hexadecimal digits, and how long they are."""
 
 SUFFIXES = (".parquet", ".pq")
 BATCH_ROWS = 61_440
@@ -55,7 +58,8 @@ class ParquetSource:
             try:
                 for table in parquet.iter_batches(BATCH_ROWS, use_threads=False):
                     done += table.num_rows
-                    yield ArrowPart(name, table.rename_columns(columns), row, done)
+                    plain = pa.RecordBatch.from_arrays([_plain(column) for column in table.columns], columns)
+                    yield ArrowPart(name, plain, row, done)
                     row += table.num_rows
             except (pa.ArrowInvalid, OSError) as error:
                 raise ConfigError(f"{name}: damaged Parquet near row {row}; nothing of it was loaded.") from error
@@ -73,6 +77,60 @@ class ParquetSource:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             opened.close()
             raise ConfigError(f"{file.name}: is no readable Parquet file (half written?).") from error
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    """A column without types that have no text of their own: a UUID as it is usually written, JSON as text, bytes as
+    the UTF-8 that they are, else (and if all have one length) in hexadecimal digits. Others as they are.
+    """
+    dtype = values.type
+    plain = _plain_type(dtype)
+    if plain == dtype:
+        return values
+    if isinstance(dtype, pa.UuidType):
+        digits = pl.Series(values.storage.cast(pa.binary())).bin.encode("hex")
+        return pl.select(pl.concat_str([digits.str.slice(*at) for at in _DASHED], separator="-")).to_series().to_arrow()
+    if isinstance(dtype, pa.JsonType):
+        return values.storage
+    return pa.array([_plain_value(value, dtype) for value in values.to_pylist()], plain)
+
+
+def _plain_type(dtype: pa.DataType) -> pa.DataType:
+    if isinstance(dtype, pa.UuidType | pa.JsonType) or _is_bytes(dtype):
+        return pa.large_string()
+    if pa.types.is_map(dtype):
+        return pa.map_(_plain_type(dtype.key_type), _plain_type(dtype.item_type))
+    if pa.types.is_struct(dtype):
+        return pa.struct([field.with_type(_plain_type(field.type)) for field in dtype])
+    if (pa.types.is_list(dtype) or pa.types.is_large_list(dtype)) and _plain_type(dtype.value_type) != dtype.value_type:
+        return pa.large_list(_plain_type(dtype.value_type))
+    return dtype
+
+
+def _is_bytes(dtype: pa.DataType) -> bool:
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return any(is_kind(dtype) for is_kind in kinds)
+
+
+def _plain_value(value: Any, dtype: pa.DataType) -> Any:
+    if value is None:
+        return None
+    if isinstance(dtype, pa.UuidType | pa.JsonType):
+        return str(value)
+    if _is_bytes(dtype):
+        if pa.types.is_fixed_size_binary(dtype):
+            return value.hex()
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.hex()
+    if pa.types.is_map(dtype):
+        return [(_plain_value(key, dtype.key_type), _plain_value(item, dtype.item_type)) for key, item in value]
+    if pa.types.is_struct(dtype):
+        return {field.name: _plain_value(value[field.name], field.type) for field in dtype}
+    if pa.types.is_list(dtype) or pa.types.is_large_list(dtype):
+        return [_plain_value(item, dtype.value_type) for item in value]
+    return value
 
 
 def _spooled(file: files.File) -> BinaryIO:

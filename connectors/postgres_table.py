@@ -39,11 +39,13 @@ from connectors.customer_table import (
     Target,
     as_stored,
     holds_one_of,
+    kept_for_ourselves,
     lacking,
     ledger_row,
     literal,
     mirror_needs_bookkeeping,
     new_key,
+    on_deleted,
     quoted,
     understood,
     unfit,
@@ -309,10 +311,10 @@ class PostgresSource:
                 )
             relation = f"{found.name} q"
         types = self._typed(relation)
-        ours = {KEY, RUN, DELETED} <= set(types) and not address.query
-        for hidden in (KEY, RUN, DELETED) if ours else ():
+        ours = kept_for_ourselves(types, of_query=bool(address.query))
+        for hidden in ours:
             del types[hidden]
-        kept = f" WHERE {quoted(DELETED)} IS NULL" if ours else ""
+        kept = f" WHERE {quoted(DELETED)} IS NULL" if DELETED in ours else ""
         doubts = {name: doubt for name, base in types.items() if (doubt := _doubt(f"q.{quoted(name)}", base))}
         asked = "".join(f", coalesce(bool_or({doubt}), false)" for doubt in doubts.values())
         size, *odd = self._asked(f"SELECT count(*){asked} FROM {relation}{kept}")[0]
@@ -320,6 +322,8 @@ class PostgresSource:
         self._columns = tuple(types)
         chosen = ", ".join(_readable(name, "" if name in as_text else base) for name, base in types.items())
         self._select = f"SELECT {chosen} FROM {relation}{kept}"
+        deleted = f"SELECT count(*) FROM {relation} WHERE {quoted(DELETED)} IS NOT NULL"
+        self._notes = on_deleted(self._asked(deleted)[0][0] if address.query and kept else 0)
         self.size: int | None = size
 
     def _there_are(self) -> str:
@@ -365,7 +369,7 @@ class PostgresSource:
 
     def layouts(self) -> list[Layout]:
         """The columns, without the ones this tool keeps for itself."""
-        return [Layout(self._name, self._columns)]
+        return [Layout(self._name, self._columns, self._notes)]
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Name and number of rows. A table may change without either: no read is taken for a later one."""

@@ -238,6 +238,17 @@ def _suffixes(kind: str) -> tuple[str, ...]:
     return found
 
 
+def must_take(spec: str, mode: str, *, for_good: bool) -> None:
+    """Raises ConfigError where such a destination does not do what the mode asks: known before anything is read."""
+    kind = kind_of(spec)
+    if _is_file(kind) and mode != "upsert":
+        raise ConfigError(f"{shown(spec)}: a file is written whole; --mode {mode} needs a table.")
+    if _is_provider(kind):
+        from connectors.account import must_be_meant
+
+        must_be_meant(_api(kind), spec, mode, for_good=for_good)
+
+
 def open_table(spec: str, options: Mapping[str, Any]) -> Table:
     """The table, file or account to write to. `options`: raw (CSV cells as they are), create (what does not exist may
     be created; else ConfigError), overwrite (a file that Tranship did not write may be replaced), written (the folder

@@ -140,7 +140,7 @@ def _where(mask: Column, code: str, values: Column) -> pl.DataFrame:
 
 def as_text(values: Column) -> Column:
     """A column of any type as text: whole floats without their `.0`, NaN as null, the infinite ones as `Infinity` and
-    `-Infinity`, instants as ISO 8601, nested values as JSON.
+    `-Infinity`, instants and durations as ISO 8601, nested values as JSON.
     """
     dtype = values.dtype
     if dtype == pl.String:
@@ -162,6 +162,8 @@ def as_text(values: Column) -> Column:
     if isinstance(dtype, pl.Datetime):
         aware = values.dt.convert_time_zone("UTC") if dtype.time_zone else values
         return aware.dt.strftime("%Y-%m-%dT%H:%M:%S%.f" + ("Z" if dtype.time_zone else ""))
+    if isinstance(dtype, pl.Duration):
+        return values.dt.to_string("iso")
     return values.cast(pl.String, strict=False)
 
 

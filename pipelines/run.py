@@ -29,7 +29,7 @@ from typing import Any, Protocol
 import polars as pl
 import pyarrow as pa
 
-from connectors import durable, registry
+from connectors import durable, files, registry
 from connectors.contract import Layout, Load, Outcomes, Part, Plan, Source, Survivors, Table, Waiting
 from connectors.csv_file import CsvOptions
 from connectors.errors import Busy, ConfigError, Damaged, GateClosed, Interfered, Interrupted, TranshipError, shown
@@ -144,6 +144,7 @@ def run(
     observer = observer or Quiet()
     _must_know_forms(settings)
     registry.must_be_apart(settings.sources, settings.destination)
+    registry.must_take(settings.destination, settings.mode, for_good=settings.remove_for_good)
     _must_lie_outside(settings, out)
     with _turn(settings, observer):
         return _at_turn(settings, observer, now, out)
@@ -503,14 +504,14 @@ def _open_compared(settings: Settings, observer: Observer) -> Table:
     """The destination, to be compared with and not to be written."""
     if registry.CONNECTORS[registry.kind_of(settings.destination)].abilities.keeps_state:
         return _open_table(settings, observer)
-    return _FileAsTable(settings, observer)
+    return _FileAsTable(settings)
 
 
 class _FileAsTable:
     """A file as a destination that is only looked at."""
 
-    def __init__(self, settings: Settings, observer: Observer) -> None:
-        self._settings, self._observer = settings, observer
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._name = shown(settings.destination)
         if not Path(settings.destination).expanduser().exists():
             raise ConfigError(f"{self._name}: does not exist; there is nothing to compare with. Check the path.")
@@ -518,8 +519,7 @@ class _FileAsTable:
     def plan(self, load: Load) -> Plan:
         """Read the file and compare it, if that is wanted."""
         if not load.compare:
-            whole = _open_table(self._settings.model_copy(update={"overwrite": True}), self._observer)
-            return dataclasses.replace(whole.plan(load), notes=())
+            return files.all_created(load)
         place = load.workspace / "destination"
         place.mkdir(mode=0o700)
         try:
@@ -533,11 +533,11 @@ class _FileAsTable:
         source = registry.open_sources([settings.destination], CsvOptions())
         try:
             columns = verification.columns_of(self._name, source.layouts())
-            files, unread = verification.staged(source.parts(place), columns, spelling, place)
+            staged, unread = verification.staged(source.parts(place), columns, spelling, place)
         finally:
             source.close()
         fields = columns.targets or tuple(COLUMNS)  # a file without a byte in it has no columns
-        table = registry.held(files, fields, place / "held.duckdb", settings.memory)
+        table = registry.held(staged, fields, place / "held.duckdb", settings.memory)
         try:
             plan = table.plan(load)
         finally:
@@ -724,7 +724,7 @@ class _Run:
     def look_again(self, columns: ColumnMap, table: Table) -> Verification:
         """Compare what the run has read with what the destination holds now."""
         self._columns = columns
-        self._stage(None, columns, [])
+        self._tally = self._read_already()
         workspace = self._directory.path / "verify"
         shutil.rmtree(workspace, ignore_errors=True)
         workspace.mkdir(mode=0o700)
@@ -743,18 +743,23 @@ class _Run:
 
     # Steps -------------------------------------------------------------------------------------------------------
 
-    def _stage(self, source: Source | None, columns: ColumnMap, wire: list[str]) -> None:
+    def _read_already(self) -> _Tally:
+        """What an earlier process of this run has read."""
         done = self._directory.done(STAGE_STEP)
-        if done is not None:
-            self._tally = _Tally(
-                done["read"],
-                done.get("skipped", 0),
-                done["staged"],
-                done["rejected"],
-                Counter(done["by_code"]),
-                Counter(done["warnings"]),
-                {code: tuple(place) for code, place in done["first"].items()},
-            )
+        assert done is not None  # noqa: S101  (asked for a finished stage only)
+        return _Tally(
+            done["read"],
+            done.get("skipped", 0),
+            done["staged"],
+            done["rejected"],
+            Counter(done["by_code"]),
+            Counter(done["warnings"]),
+            {code: tuple(place) for code, place in done["first"].items()},
+        )
+
+    def _stage(self, source: Source | None, columns: ColumnMap, wire: list[str]) -> None:
+        if self._directory.done(STAGE_STEP) is not None:
+            self._tally = self._read_already()
             self._observer.note(
                 f"continuing run {self._directory.run_id}: {self._tally.read:,} records are read already"
             )

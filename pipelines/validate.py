@@ -73,7 +73,7 @@ def _without_identity(batch: Normalised) -> pl.DataFrame:
     label = pl.coalesce("external_id", "name")
     found = some.select(
         nobody=pl.col("external_id").is_null(),
-        total=pl.when(label.str.contains(_total())).then(label),
+        total=pl.when(label.str.normalize("NFKC").str.contains(_total())).then(label),
     )
     rejected = found["nobody"] | found["total"].is_not_null()
     return reasons(at.filter(rejected), "identity.missing", found["total"].filter(rejected))

@@ -66,7 +66,8 @@ TOTAL_WORDS = frozenset({
     "somma", "totales", "suma", "suma total", "totais", "total geral", "soma", "totaal", "eindtotaal",
     "subtotaal", "som", "totalt", "summa", "delsumma", "i alt", "yhteensä", "razem", "ogółem", "celkem",
     "součet", "összesen", "toplam", "genel toplam", "jumlah", "итого", "всего", "合计", "合計", "总计", "總計", "総計",
-    "小计", "小計", "합계", "총계",
+    "小计", "小計", "합계", "총계", "count", "record count", "row count", "total count", "total records", "total rows",
+    "total customers", "number of records", "number of rows", "average", "anzahl",
 })  # fmt: skip
 
 # Words for a zone that mean one offset only. Left out, since they could mean two: CST and CDT (Chicago, Havana,

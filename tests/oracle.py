@@ -62,7 +62,9 @@ TOTALS = {
     "total", "totals", "grand total", "sub total", "subtotal", "sub-total", "sum", "sums", "total sum", "gesamt",
     "gesamtsumme", "insgesamt", "summe", "zwischensumme", "total général", "total general", "sous-total", "somme",
     "totaux", "totale", "totali", "totale generale", "subtotale", "somma", "totales", "suma", "suma total", "totais",
-    "total geral", "soma", "totaal", "eindtotaal", "subtotaal", "som", "totalt", "summa", "delsumma", "sum total",
+    "total geral", "soma", "totaal", "eindtotaal", "subtotaal", "som", "totalt", "count", "record count",
+    "row count", "total count", "total records", "total rows", "total customers", "number of records",
+    "number of rows", "average", "anzahl", "summa", "delsumma", "sum total",
     "i alt", "yhteensä", "razem", "ogółem", "celkem", "součet", "összesen", "toplam", "genel toplam", "jumlah", "итого",
     "всего", "合计", "合計", "总计", "總計", "総計", "小计", "小計", "합계", "총계",
 }  # fmt: skip
@@ -246,7 +248,7 @@ def check_identity(record: Record) -> None:
 
 def is_total(label: str) -> bool:
     """Whether it is the label of a sum, as reports have them in their last line: `Total`, `Total: 24`."""
-    word, _, figure = label.lower().replace("\uff1a", ":").partition(":")
+    word, _, figure = unicodedata.normalize("NFKC", label).lower().partition(":")
     return " ".join(word.split()) in TOTALS and re.fullmatch(r"[0-9.,\s]*", figure) is not None
 
 

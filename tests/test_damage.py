@@ -204,7 +204,9 @@ def _harm(file: Path, harm: str, chance: random.Random) -> bool:
             file.unlink()
             file.mkdir()
         case "of another run":
-            root = next(place for place in file.parents if place.name in ("runs", "plan"))
+            root = next((place for place in file.parents if place.name in ("runs", "plan")), None)
+            if root is None:
+                return False
             inside = file.relative_to(root).parts[1 if root.name == "runs" else 0 :]
             runs = (root if root.name == "runs" else root.parent / ".tranship" / "runs").iterdir()
             others = [one.joinpath(*inside) for one in runs if one.joinpath(*inside).is_file()]

@@ -247,4 +247,4 @@ def test_rejects_keep_the_spelling_of_the_file(generated: Both) -> None:
     by_line = dict(zip(oracle.read_csv(path)[2], wire, strict=True))
     assert len(rejected) == generated.product.report.counts.rejected
     for row in rejected:
-        assert {name: row[name] for name in HEADER} == by_line[int(row["_line"])]
+        assert {name: oracle.unguarded(row[name]) for name in HEADER} == by_line[int(row["_line"])]

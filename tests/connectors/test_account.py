@@ -101,9 +101,10 @@ def test_what_cannot_be_undone_needs_a_word_of_its_own(provider: str, why: str, 
     there = account(provider)
     moved(tmp_path, file(tmp_path, customer(0), customer(1)), there)
     there.sandbox.record()
-    with pytest.raises(ConfigError, match=f"{why}.*--remove-for-good"):
+    with pytest.raises(ConfigError, match=f"{why}.*--remove-for-good") as refused:
         moved(tmp_path, file(tmp_path, customer(0)), there, mode="mirror", max_deletes="1")
     assert there.sandbox.calls() == []
+    assert refused.value.report is None, "no run has begun that `resume` could go on with"
     report = moved(tmp_path, file(tmp_path, customer(0)), there, **FINAL)
     assert report.counts.deleted == 1
     active = [one for one in there.sandbox.state() if not one.get("archived_at")]

@@ -982,6 +982,18 @@ def test_a_table_may_be_read_into_itself_by_a_query(warehouse: Warehouse) -> Non
     assert fates(warehouse.load(query)) == {"unchanged": 3}
 
 
+def test_a_query_over_our_table_is_read_as_the_table_is(warehouse: Warehouse) -> None:
+    warehouse.load([ANN, BOB])
+    warehouse.load([ANN], mode="mirror", max_deletes="1")
+
+    query = warehouse.address().replace("table=customers", "query=SELECT * FROM customers")
+    report = warehouse.load(query)
+    assert fates(report) == {"unchanged": 1}
+    assert warehouse.column("metadata") == [None, None]
+    said = "1 row is marked as deleted and is not read; a query without _deleted_at gives all rows"
+    assert f"{warehouse.file}:query: {said}" in report.notes
+
+
 def test_one_file_under_two_names_is_one_file(warehouse: Warehouse) -> None:
     warehouse.load([ANN])
     (warehouse.folder / "link.duckdb").symlink_to(warehouse.file)

@@ -12,7 +12,7 @@ from postgres_server import Database
 from warehouse import PostgresWarehouse, Warehouse, fates, write_csv
 
 from connectors.errors import ConfigError
-from connectors.existing import similar, similar_tables
+from connectors.existing import similar, similar_files, similar_tables
 from pipelines import run as flow
 from pipelines import settings
 
@@ -75,12 +75,11 @@ def test_a_note_says_what_will_be_created(either: Warehouse | PostgresWarehouse,
 
 @pytest.mark.parametrize("table", ["custmers", "blling.customers"])
 def test_never_creates_nothing_and_reads_nothing(either: Warehouse | PostgresWarehouse, table: str) -> None:
-    broken = either.folder / "broken.csv"
-    broken.write_bytes(b"%PDF-1.7 is refused as soon as it is opened")
+    unread = write_csv(either.folder / "unread.csv", [{"nothing": "known"}])
     with pytest.raises(
         ConfigError, match=r"does not exist; a similar (table|schema) exists: (customers|billing)"
     ) as raised:
-        either.load(broken, table=table, create="never")
+        either.load(unread, table=table, create="never")
     assert "--create auto" in str(raised.value)
     assert not any((either.folder / "state").glob("runs/*"))
     assert fates(either.load([ANN], create="never")) == {"created": 1}
@@ -89,16 +88,16 @@ def test_never_creates_nothing_and_reads_nothing(either: Warehouse | PostgresWar
 def test_a_file_beside_a_similar_one(tmp_path: Path) -> None:
     right = Warehouse(tmp_path)
     right.load([ANN])
-    wrong = f"duckdb:///{tmp_path}/W1.duckdb?table=customers"
+    wrong = f"duckdb:///{tmp_path}/W.duckdb?table=customers"
     source = str(tmp_path / "in.csv")
     given = {"source": source, "destination": wrong, "state_dir": tmp_path / "state"}
-    with pytest.raises(ConfigError, match=r"W1\.duckdb does not exist; a similar file exists: w\.duckdb"):
+    with pytest.raises(ConfigError, match=r"W\.duckdb does not exist; a similar file exists: w\.duckdb"):
         flow.run(settings.load({**given, "create": "never"}, {}))
-    assert not (tmp_path / "W1.duckdb").exists()
+    assert not (tmp_path / "W.duckdb").exists()
     assert (
         flow.run(settings.load(given, {}))
         .notes[-1]
-        .endswith("W1.duckdb does not exist and will be created; a similar file exists: w.duckdb")
+        .endswith("W.duckdb does not exist and will be created; a similar file exists: w.duckdb")
     )
 
 
@@ -129,3 +128,19 @@ def test_the_command_says_it(tmp_path: Path) -> None:
     assert "table custmers does not exist; a similar table exists: customers" in never.stderr + never.stdout
     once = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "table custmers does not exist and will be created; a similar table exists: customers" in once.stderr
+
+
+def test_a_suffix_makes_no_file_similar(tmp_path: Path) -> None:
+    for name in ("a.duckdb", "w2.duckdb", "billing_2023.duckdb"):
+        (tmp_path / name).touch()
+    assert similar_files(tmp_path / "w.duckdb") == []
+    assert similar_files(tmp_path / "billing_2024.duckdb") == ["billing_2023.duckdb"]
+
+
+def test_a_table_to_read_that_is_not_there_is_answered_with_a_similar_one(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    warehouse.load([ANN])
+    with pytest.raises(ConfigError, match=r"no table custmers; a similar table exists: customers\. Name one with"):
+        warehouse.load(warehouse.address("custmers"), table="copy")
+    with pytest.raises(ConfigError, match=r"no schema mian; a similar table exists: main\.customers\."):
+        warehouse.load(warehouse.address("mian.customers"), table="copy")

@@ -460,3 +460,11 @@ def test_an_address_that_is_no_file_is_not_asked_for() -> None:
     registry.must_be_apart(["a.csv"], "duckdb:///w.duckdb")
     with pytest.raises(ConfigError, match="cannot be the destination"):
         registry.must_be_apart(["*.csv"], "duckdb:///a.csv")
+
+
+@pytest.mark.parametrize("mode", ["insert", "update", "mirror"])
+def test_a_mode_that_needs_a_table_is_refused_before_anything_is_read(ending: str, mode: str) -> None:
+    made("a.csv", ANN)
+    with pytest.raises(ConfigError, match=f"--mode {mode} needs a table"):
+        run("a.csv", f"out{ending}", mode=mode, max_deletes="1")
+    assert not Path(".tranship/runs").exists()

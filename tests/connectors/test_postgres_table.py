@@ -995,6 +995,16 @@ def test_a_query_or_view_is_read(warehouse: PostgresWarehouse, query: str) -> No
     assert target.column("name") == ["Bob"]
 
 
+def test_a_query_over_our_table_is_read_as_the_table_is(warehouse: PostgresWarehouse) -> None:
+    warehouse.load([ANN, BOB, CY])
+    warehouse.load([ANN], mode="mirror", max_deletes="2")
+
+    report = warehouse.load(f"{warehouse.database.url}?query=SELECT * FROM customers")
+    assert fates(report) == {"unchanged": 1}
+    assert warehouse.column("metadata") == [None, None, None]
+    assert any("2 rows are marked as deleted and are not read" in note for note in report.notes)
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [

@@ -8,9 +8,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -626,3 +629,38 @@ def test_numbers_of_parquet_that_are_none_make_no_texts(warehouse: Warehouse) ->
     assert report.warnings_by_code == {"external_id.blocked": 2}
     found = warehouse.rows("SELECT external_id, city, metadata->>'score' AS score FROM customers ORDER BY email")
     assert [tuple(row.values()) for row in found] == [(None, None, None), (None, None, "Infinity"), ("7", "7", "7.0")]
+
+
+def test_uuids_json_and_bytes_of_parquet_are_kept(warehouse: Warehouse) -> None:
+    ids, file = [str(uuid.UUID(int=0x61 << 120 | number)) for number in (7, 8)], warehouse.folder / "in.parquet"
+    with duckdb.connect() as connection:
+        rows = ", ".join(f"('{one}'::uuid, 'Ann')" for one in ids)
+        connection.execute(
+            "COPY (SELECT external_id, name, '{\"seats\": 3}'::json AS metadata, 'Rome'::blob AS city, "
+            "'\\xC3\\x28'::blob AS raw, [NULL, external_id] AS ids, {'at': 'x'::blob} AS deep, "
+            f"MAP {{'k': external_id}} AS known FROM (VALUES {rows}, (NULL, 'Ann')) t(external_id, name)) "
+            f"TO '{file}' (FORMAT parquet)"
+        ).fetchall()
+    report = warehouse.load(file)
+
+    assert fates(report) == {"created": 2, "rejected": 1}
+    assert warehouse.column("external_id") == ids
+    first = warehouse.rows("SELECT city, metadata FROM customers ORDER BY external_id")[0]
+    assert first["city"] == "Rome"
+    assert json.loads(first["metadata"]) == {
+        "seats": 3, "raw": "c328", "ids": [None, ids[0]], "deep": {"at": "x"}, "known": {"k": ids[0]},
+    }  # fmt: skip
+    assert fates(warehouse.load(file)) == {"unchanged": 2, "rejected": 1}
+
+
+def test_a_duration_of_parquet_is_a_text(warehouse: Warehouse) -> None:
+    file = warehouse.folder / "in.parquet"
+    hour = timedelta(hours=1)
+    rows = [{**ANN, "city": hour, "waited": hour}, {**BOB, "name": None, "city": None, "waited": None}]
+    pl.DataFrame(rows).write_parquet(file)
+    report = warehouse.load(file)
+
+    assert fates(report) == {"created": 1, "rejected": 1}
+    assert warehouse.rows("SELECT city, metadata->>'waited' AS waited FROM customers") == [
+        {"city": "PT1H", "waited": "PT3600S"}
+    ]

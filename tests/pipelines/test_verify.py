@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,25 @@ def test_lists_and_instants_are_told_as_people_write_them() -> None:
         ("aliases", "a; b", None),
         ("created_at", "2024-01-02 03:04:05", "2024-01-01 00:00:00+00"),
     ]
+
+
+def test_a_file_that_was_compressed_after_it_was_written_is_compared(warehouse: Warehouse) -> None:
+    plain = warehouse.folder / "out.csv"
+    warehouse.load(warehouse.folder / "in.csv", destination=str(plain))
+    packed = plain.with_suffix(".csv.gz")
+    packed.write_bytes(gzip.compress(plain.read_bytes().replace(b"Bea", b"Bee")))
+
+    found = looked_at(warehouse, destination=str(packed))
+    assert (found.counts["equal"], found.different_fields) == (2, {"name": 1})
+
+
+def test_a_comparison_is_no_run_that_goes_on(warehouse: Warehouse) -> None:
+    heard: list[str] = []
+
+    class Ears(flow.Quiet):
+        def note(self, text: str) -> None:
+            heard.append(text)
+
+    given = {"source": str(warehouse.folder / "in.csv"), "destination": warehouse.address()}
+    flow.verify(settings.load({**given, "state_dir": warehouse.folder / "other"}, {}), Ears())
+    assert heard == []
