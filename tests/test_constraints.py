@@ -10,6 +10,8 @@ import pytest
 from postgres_server import Database
 from warehouse import PostgresWarehouse, Warehouse, fates
 
+from pipelines import summary
+
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}
 CY = {"external_id": "3", "email": "cy@acme.com", "name": "Cy"}
@@ -224,6 +226,26 @@ def test_several_constraints_and_both_records_of_a_pair(either: Either) -> None:
         assert fates(either.load(records)) == {fate: 2, "refused": 1}
 
 
+def test_mirror_keeps_whom_other_rows_refer_to(either: Either) -> None:
+    either.do(
+        "CREATE TABLE customers (external_id text PRIMARY KEY, email text, name text, _run_id text, "
+        "_deleted_at timestamptz)",
+        "CREATE TABLE orders (customer text REFERENCES customers (external_id))",
+    )
+    either.load([ANN, BOB, CY])
+    either.do("INSERT INTO orders VALUES ('2'), ('2')")
+
+    gone = {"mode": "mirror", "deletes": "remove", "max_deletes": "5"}
+    report = either.load([{**ANN, "name": "Anna"}], **gone)
+    assert (fates(report), report.exit_code) == ({"updated": 1, "deleted": 1, "withheld": 1}, 4)
+    assert "table orders refers to a customer that the source no longer has; not removed" in report.notes
+    assert "withheld: 1 delete, because rows of other tables refer to these customers" in summary.of_report(report)
+    assert either.column("name") == ["Anna", "Bob"]
+
+    either.do("DELETE FROM orders")
+    assert fates(either.load([ANN], **gone)) == {"updated": 1, "deleted": 1}
+
+
 # DuckDB ----------------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +281,40 @@ def test_a_default_that_the_column_does_not_take_refuses_who_would_get_it(duck: 
 
 
 # Postgres --------------------------------------------------------------------------------------------------------
+
+
+def test_a_value_that_others_refer_to_stays_and_refuses_its_record(postgres: PostgresWarehouse) -> None:
+    postgres.do(
+        "CREATE TABLE customers (external_id text PRIMARY KEY, email text UNIQUE, name text)",
+        "CREATE TABLE logins (mail text REFERENCES customers (email))",
+        "CREATE TABLE letters (mail text REFERENCES customers (email) ON UPDATE CASCADE)",
+    )
+    postgres.load([ANN, BOB, CY])
+    postgres.do("INSERT INTO logins VALUES ('ann@acme.com')", "INSERT INTO letters VALUES ('bob@acme.com')")
+
+    report = postgres.load([{**one, "email": f"new-{one['email']}", "name": "New"} for one in (ANN, BOB, CY)])
+    assert (fates(report), report.refused_by_reason) == ({"updated": 2, "refused": 1}, {"referred_to: logins": 1})
+    assert postgres.column("email") == ["ann@acme.com", "new-bob@acme.com", "new-cy@acme.com"]
+    assert postgres.column("mail", table="letters") == ["new-bob@acme.com"]
+    assert fates(postgres.load([{**ANN, "name": "Anna"}])) == {"updated": 1}
+
+
+def test_rows_of_the_same_table_and_partitions_that_refer_hold_fast(postgres: PostgresWarehouse) -> None:
+    postgres.do(
+        "CREATE TABLE customers (external_id text PRIMARY KEY, email text, name text, "
+        "parent text REFERENCES customers, _run_id text, _deleted_at timestamptz)",
+        "CREATE TABLE orders (customer text REFERENCES customers) PARTITION BY LIST (customer)",
+        "CREATE TABLE orders_3 PARTITION OF orders FOR VALUES IN ('3')",
+    )
+    postgres.load([ANN, BOB, CY, {"external_id": "4", "email": "di@acme.com", "name": "Di"}])
+    postgres.do(
+        "UPDATE customers SET parent = '2' WHERE external_id = '1'",
+        "UPDATE customers SET parent = '4' WHERE external_id = '4'",
+        "INSERT INTO orders VALUES ('3')",
+    )
+    report = postgres.load([ANN], mode="mirror", deletes="remove", max_deletes="5")
+    assert fates(report) == {"unchanged": 1, "deleted": 1, "withheld": 2}
+    assert postgres.column("external_id") == ["1", "2", "3"]
 
 
 def test_a_value_without_a_partition_refuses_its_record(postgres: PostgresWarehouse) -> None:
