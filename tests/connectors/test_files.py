@@ -460,3 +460,36 @@ def test_an_address_that_is_no_file_is_not_asked_for() -> None:
     registry.must_be_apart(["a.csv"], "duckdb:///w.duckdb")
     with pytest.raises(ConfigError, match="cannot be the destination"):
         registry.must_be_apart(["*.csv"], "duckdb:///a.csv")
+
+
+@pytest.mark.parametrize("source", ["in", "in/*.csv", "**/*.csv"])
+def test_a_link_that_leads_nowhere_is_not_passed_over(tmp_path: Path, source: str) -> None:
+    (tmp_path / "in").mkdir()
+    write_csv(tmp_path / "in" / "a.csv", [ANN])
+    bea = write_csv(tmp_path / "bea", [BEA])
+    (tmp_path / "in" / "b.csv").symlink_to(bea)
+    there = Warehouse(tmp_path)
+    assert fates(there.load(source)) == {"created": 2}
+
+    bea.rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        ConfigError, match=r"in/b.csv: is a link that leads nowhere \(.*bea\). Correct it, or remove it."
+    ):
+        there.load(source, mode="mirror", max_deletes="5")
+    # What an editor puts there while somebody types is no file of customers.
+    (tmp_path / "in" / "b.csv").rename(tmp_path / "in" / ".#b.csv")
+    assert fates(there.load(source)) == {"unchanged": 1}
+
+
+@pytest.mark.parametrize("source", ["in", "in/*.csv"])
+def test_a_pipe_in_a_folder_is_read(tmp_path: Path, source: str) -> None:
+    (tmp_path / "in").mkdir()
+    write_csv(tmp_path / "in" / "a.csv", [ANN])
+    os.mkfifo(tmp_path / "in" / "b.csv")
+    write_csv(tmp_path / "bea", [BEA])
+    with subprocess.Popen(["/bin/sh", "-c", "cat bea > in/b.csv"]) as writer:
+        try:
+            report = Warehouse(tmp_path).load(source)
+        finally:
+            writer.kill()
+    assert (fates(report), report.counts.read) == ({"created": 2}, 2)
