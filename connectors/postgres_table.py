@@ -742,7 +742,7 @@ class _Held:
             self._work.bench.execute(
                 f"CREATE OR REPLACE TEMP TABLE _cast_{number} (value VARCHAR, stored VARCHAR)"
             ).fetchall()
-            odd = f" WHERE NOT coalesce({_plain(_as_text(at.field))}, true)" if _is_jsonb(at) else ""
+            odd = f" WHERE NOT coalesce({_plain(_as_text(at))}, true)" if _is_jsonb(at) else ""
             self._ask(number, at, f"_survivors s{odd}")
         self._see_what_is_stored()
 
@@ -753,7 +753,7 @@ class _Held:
         """Make `_survivors` again, with what the server has said until now."""
         also, joined = "", ""
         for number, at in enumerate(self._asked()):
-            source = _as_text(at.field)
+            source = _as_text(at)
             plain = f"json({source})::VARCHAR"
             if _is_jsonb(at) and number not in self._told:
                 stored, cannot = plain, "false"
@@ -770,7 +770,7 @@ class _Held:
 
     def _ask(self, number: int, at: Stored, where: str) -> None:
         """Have the server say what each value becomes in the column, null where it does not fit."""
-        bench, wire, source = self._work.bench, self._work.wire, _as_text(at.field)
+        bench, wire, source = self._work.bench, self._work.wire, _as_text(at)
         asked = f"CREATE OR REPLACE TEMP TABLE _asked AS SELECT DISTINCT {source} AS value FROM {where}"
         if not bench.execute(asked).fetchall()[0][0]:
             return
@@ -780,6 +780,7 @@ class _Held:
             kind = self._types.get(at.column)
             # A cast to varchar(3) cuts off what is too long; stored it would be refused.
             whole = " AND stored = value" if kind and kind.text else ""
+            whole = " AND stored = value::text[]::text" if _is_array(at) else whole
             wire.run(
                 "CREATE OR REPLACE FUNCTION pg_temp.tranship_stored(value text) RETURNS text LANGUAGE plpgsql AS "
                 f"$tranship$ BEGIN RETURN value::{at.at.shown}::text; "
@@ -823,7 +824,7 @@ class _Held:
         for number, at in enumerate(self._asked()):
             if _is_jsonb(at):
                 # Equal but for the order of names? The server knows.
-                source = _as_text(at.field)
+                source = _as_text(at)
                 differs = f"json({source})::VARCHAR IS DISTINCT FROM t.{quoted(at.column)}"
                 self._ask(
                     number,
@@ -941,10 +942,18 @@ def _pack(texts: list[str], nulls: str) -> str:
     return f"concat_ws(chr(31), {nulls}, {given})"
 
 
-def _as_text(field: str) -> str:
-    """A survivor's value as text for the server to read; lists as JSON."""
-    value = f"s.{quoted(field)}"
-    if TYPE_OF[field].endswith("[]"):
+def _is_array(at: Stored) -> bool:
+    """A list, stored in an array of which only the server knows what it takes: `citext[]`, `varchar(20)[]`."""
+    return at.at.by_server and at.at.shown.endswith("[]") and TYPE_OF[at.field].endswith("[]")
+
+
+def _as_text(at: Stored) -> str:
+    """A survivor's value as text for the server to read; lists as an array's text or as JSON."""
+    value = f"s.{quoted(at.field)}"
+    if _is_array(at):
+        escaped = "replace(replace(x, '\\', '\\\\'), '\"', '\\\"')"
+        return f"'{{' || array_to_string(list_transform({value}, lambda x: '\"' || {escaped} || '\"'), ',') || '}}'"
+    if TYPE_OF[at.field].endswith("[]"):
         return f"CASE WHEN {value} IS NOT NULL THEN to_json({value})::VARCHAR END"
     return f"{value}::VARCHAR"
 
@@ -1650,5 +1659,5 @@ def _needs_cast(at: Stored) -> bool:
 def _written(at: Stored) -> str:
     """The survivor's value as it is sent to be stored."""
     if _is_jsonb(at):
-        return _as_text(at.field)
+        return _as_text(at)
     return f"{at.value}::VARCHAR" if at.at.dtype in ("UUID", "JSON") else at.value

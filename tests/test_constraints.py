@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -583,3 +584,25 @@ def test_an_index_of_another_collation_than_its_column(postgres: PostgresWarehou
         report = postgres.load(records)
         assert (fates(report), report.refused_by_reason) == ({fate: 1, "refused": 1}, {"taken: name": 1})
     assert fates(postgres.load([{**ANN, "name": "ann", "city": "ZURICH"}])) == {"updated": 1}
+
+
+@pytest.mark.parametrize("kind", ["varchar(9)[]", "mood[]", "mail[]", "citext[]"])
+def test_lists_of_other_types_than_text_are_filled(postgres: PostgresWarehouse, kind: str) -> None:
+    if kind == "citext[]":
+        need(postgres, "citext")
+    odd = 'b"\\{, }'
+    postgres.do(
+        "CREATE DOMAIN mail AS text CHECK (length(value) < 10)",
+        f"CREATE TYPE mood AS ENUM ('a', '{odd}')",
+        f"CREATE TABLE customers (external_id text, name text, email text, aliases {kind})",
+    )
+    records = [{**ANN, "aliases": json.dumps(["a", odd])}, {**BOB, "aliases": None}]
+    for fate in ("created", "unchanged"):
+        assert fates(postgres.load(records)) == {fate: 2}
+    assert postgres.rows("SELECT aliases::text[] AS a FROM customers ORDER BY name") == [{"a": ["a", odd]}, {"a": None}]
+    assert fates(postgres.load([{**ANN, "aliases": "a"}])) == {"updated": 1}
+
+    if kind != "citext[]":
+        # Nothing is cut off.
+        report = postgres.load([{**ANN, "aliases": "a;0123456789"}, {**CY, "aliases": "a"}])
+        assert fates(report) == {"created": 1, "refused": 1}
