@@ -529,6 +529,9 @@ class _Held:
     def object(self, *, alone: bool) -> int:  # noqa: ARG002  (a provider says so itself)
         return 0
 
+    def keep(self) -> list[tuple[str, int]]:
+        return []
+
 
 def _see_survivors(run: duckdb.DuckDBPyConnection, load: Load) -> None:
     """Survivors, with their metadata and aliases laid over those of the customer that is there."""

@@ -58,6 +58,12 @@ class Held(Protocol):
         """
         ...
 
+    def keep(self) -> list[tuple[str, int]]:
+        """Take from `_gone` the rows that the database would not delete, since others refer to them: which table refers
+        to how many.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Packed:
@@ -174,6 +180,11 @@ class Classifier:
         """Decide who is gone, now that all is refused that is to be, and write the plan to `rows`."""
         run = self._run
         withheld, unidentified = self._find_gone()
+        if self._load.hard_delete and self._value("SELECT count(*) FROM _gone"):
+            for table, count in self._held.keep():
+                withheld += count
+                who = "a customer" if count == 1 else f"{count:,} customers"
+                notes = (*notes, f"table {table} refers to {who} that the source no longer has; not removed")
         if self._load.compare:
             self._write_found()
         self._write_stale()

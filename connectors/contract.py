@@ -255,7 +255,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     """What the destination cannot hold, for people."""
     withheld: int = 0
-    """Deletes that mirror leaves undone, since records that could not be identified may be these customers."""
+    """Deletes that mirror leaves undone, since records that could not be identified may be these customers, or since
+    other rows refer to them."""
     unidentified: tuple[str, ...] = ()
     """Where the first of those records are: `b.csv, line 3`."""
 

@@ -642,6 +642,18 @@ class _Held:
             self._objections = _Objections(self._run, self._address, self._load, self._target, self._collations)
         return self._objections.refuse(alone=alone)
 
+    def keep(self) -> list[tuple[str, int]]:
+        kept = []
+        for table, their, own in _referring(self._run, self._address):
+            pairs = zip(own, their, strict=True)
+            there = " AND ".join(f"t.{quoted(mine)} = r.{quoted(theirs)}" for mine, theirs in pairs)
+            done = self._run.execute(
+                f"DELETE FROM _gone WHERE target IN (SELECT t.rowid FROM {self._address.name} t WHERE EXISTS "
+                f"(SELECT 1 FROM {self._address.place}.{quoted(table)} r WHERE {there}))"
+            ).fetchall()
+            kept += [(table, int(done[0][0]))] if done[0][0] else []
+        return kept
+
 
 # What the database would refuse -----------------------------------------------------------------------------
 

@@ -119,17 +119,25 @@ def _expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
         return _expand_cloud(spec, suffixes)
     path = Path(spec).expanduser()
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.is_file() and p.name.lower().endswith(suffixes))
+        found = sorted(p for p in path.iterdir() if p.name.lower().endswith(suffixes) and _is_meant(p))
         if not found:
             raise ConfigError(f"{shown(spec)}: no file ending in {', '.join(suffixes)} in this folder.")
     elif path.is_file() or not glob.has_magic(spec):
         found = [path]
     else:
         names = glob.iglob(str(path), recursive=True)  # noqa: PTH207  (a pattern may be absolute)
-        found = sorted(p for name in names if (p := Path(name)).is_file())
+        found = sorted(p for name in names if _is_meant(p := Path(name)))
         if not found:
             raise ConfigError(f"{shown(spec)}: no file fits this pattern. Quote the pattern and check the folder.")
     return [_local(p) for p in found]
+
+
+def _is_meant(path: Path) -> bool:
+    """Whether what was found in a folder, or by a pattern, is to be read: all but folders, and the hidden links and
+    sockets of other programs. A pipe is read, and a link that leads nowhere stops the run: customers would be missing.
+    """
+    hidden = path.name.startswith(".")
+    return os.path.isfile(path) if hidden else not os.path.isdir(path)  # noqa: PTH112, PTH113  (these never raise)
 
 
 def _standard_input() -> BinaryIO:
@@ -142,6 +150,9 @@ def _local(path: Path) -> File:
     try:
         stat = path.stat()
     except OSError as error:
+        if path.is_symlink():
+            led = shown(str(path.readlink()))
+            raise ConfigError(f"{path}: is a link that leads nowhere ({led}). Correct it, or remove it.") from error
         raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}. Check the path.") from error
     if S_ISSOCK(stat.st_mode):
         raise ConfigError(f"{path}: is a socket, which cannot be read as a file. Name a file or a pipe.")

@@ -746,7 +746,7 @@ class _Held:
             self._work.bench.execute(
                 f"CREATE OR REPLACE TEMP TABLE _cast_{number} (value VARCHAR, stored VARCHAR)"
             ).fetchall()
-            odd = f" WHERE NOT coalesce({_plain(_as_text(at.field))}, true)" if _is_jsonb(at) else ""
+            odd = f" WHERE NOT coalesce({_plain(_as_text(at))}, true)" if _is_jsonb(at) else ""
             self._ask(number, at, f"_survivors s{odd}")
         self._see_what_is_stored()
 
@@ -757,7 +757,7 @@ class _Held:
         """Make `_survivors` again, with what the server has said until now."""
         also, joined = "", ""
         for number, at in enumerate(self._asked()):
-            source = _as_text(at.field)
+            source = _as_text(at)
             plain = f"json({source})::VARCHAR"
             if _is_jsonb(at) and number not in self._told:
                 stored, cannot = plain, "false"
@@ -774,7 +774,7 @@ class _Held:
 
     def _ask(self, number: int, at: Stored, where: str) -> None:
         """Have the server say what each value becomes in the column, null where it does not fit."""
-        bench, wire, source = self._work.bench, self._work.wire, _as_text(at.field)
+        bench, wire, source = self._work.bench, self._work.wire, _as_text(at)
         asked = f"CREATE OR REPLACE TEMP TABLE _asked AS SELECT DISTINCT {source} AS value FROM {where}"
         if not bench.execute(asked).fetchall()[0][0]:
             return
@@ -784,6 +784,7 @@ class _Held:
             kind = self._types.get(at.column)
             # A cast to varchar(3) cuts off what is too long; stored it would be refused.
             whole = " AND stored = value" if kind and kind.text else ""
+            whole = " AND stored = value::text[]::text" if _is_array(at) else whole
             wire.run(
                 "CREATE OR REPLACE FUNCTION pg_temp.tranship_stored(value text) RETURNS text LANGUAGE plpgsql AS "
                 f"$tranship$ BEGIN RETURN value::{at.at.shown}::text; "
@@ -827,7 +828,7 @@ class _Held:
         for number, at in enumerate(self._asked()):
             if _is_jsonb(at):
                 # Equal but for the order of names? The server knows.
-                source = _as_text(at.field)
+                source = _as_text(at)
                 differs = f"json({source})::VARCHAR IS DISTINCT FROM t.{quoted(at.column)}"
                 self._ask(
                     number,
@@ -841,6 +842,28 @@ class _Held:
     def object(self, *, alone: bool) -> int:
         objections = self._objections = self._objections or _Objections(self._work, self._existing)
         return objections.refuse(alone=alone)
+
+    def keep(self) -> list[tuple[str, int]]:
+        wire, bench, relation = self._work.wire, self._work.bench, self._existing
+        referring = [one for one in _referring(wire, relation) if one.holds_deletes]
+        if not referring:
+            return []
+        _copied(wire, "_tranship_gone", bench.sql("SELECT target FROM _gone ORDER BY 1"))
+        wire.run("ANALYZE pg_temp._tranship_gone")
+        kept = []
+        for one in referring:
+            with _by_place(wire):
+                rows = _tried(
+                    wire,
+                    f"SELECT u.target FROM pg_temp._tranship_gone u JOIN {relation.name} t "
+                    f"ON {relation.at('u.target')} WHERE {one.exists}",
+                )
+            if rows:
+                places = ", ".join(str(place) for (place,) in rows)
+                [(count,)] = bench.execute(f"DELETE FROM _gone WHERE target IN ({places})").fetchall()
+                kept += [(one.table, int(count))] if count else []
+        wire.run("DROP TABLE pg_temp._tranship_gone")
+        return kept
 
     @property
     def _existing(self) -> _Relation:
@@ -923,10 +946,18 @@ def _pack(texts: list[str], nulls: str) -> str:
     return f"concat_ws(chr(31), {nulls}, {given})"
 
 
-def _as_text(field: str) -> str:
-    """A survivor's value as text for the server to read; lists as JSON."""
-    value = f"s.{quoted(field)}"
-    if TYPE_OF[field].endswith("[]"):
+def _is_array(at: Stored) -> bool:
+    """A list, stored in an array of which only the server knows what it takes: `citext[]`, `varchar(20)[]`."""
+    return at.at.by_server and at.at.shown.endswith("[]") and TYPE_OF[at.field].endswith("[]")
+
+
+def _as_text(at: Stored) -> str:
+    """A survivor's value as text for the server to read; lists as an array's text or as JSON."""
+    value = f"s.{quoted(at.field)}"
+    if _is_array(at):
+        escaped = "replace(replace(x, '\\', '\\\\'), '\"', '\\\"')"
+        return f"'{{' || array_to_string(list_transform({value}, lambda x: '\"' || {escaped} || '\"'), ',') || '}}'"
+    if TYPE_OF[at.field].endswith("[]"):
         return f"CASE WHEN {value} IS NOT NULL THEN to_json({value})::VARCHAR END"
     return f"{value}::VARCHAR"
 
@@ -1069,6 +1100,8 @@ class _Rule:
     against: str
     check: str = ""
     """What must not be false of a row; where it cannot be computed the row breaks the rule, too."""
+    changes: tuple[str, ...] = ()
+    """It only matters if one of these fields changes."""
 
 
 def _takes_default(wire: Wire, kind: _Type) -> bool:
@@ -1085,17 +1118,67 @@ def _takes_default(wire: Wire, kind: _Type) -> bool:
     return True
 
 
+def _tried(wire: Wire, sql: str) -> list[tuple[Any, ...]] | None:
+    """What a query gives; None where the server cannot or may not answer it."""
+    wire.run("SAVEPOINT rule")
+    try:
+        return wire.rows(sql)
+    except Interfered:
+        raise
+    except (ConnectorError, OSError):
+        wire.run("ROLLBACK TO SAVEPOINT rule")
+    return None
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """A foreign key of another row that leads to rows of the table."""
+
+    table: str
+    columns: tuple[str, ...]
+    """Those of ours that it refers to."""
+    exists: str
+    """Whether one refers to the row `t`."""
+    holds_changes: bool
+    holds_deletes: bool
+
+
+_COLUMNS_OF: Final = (
+    "(SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest({}) WITH ORDINALITY k(num, n) "
+    "JOIN pg_catalog.pg_attribute a ON a.attnum = k.num AND a.attrelid = {})"
+)
+
+
+def _referring(wire: Wire, relation: _Relation) -> list[_Reference]:
+    """The foreign keys that lead to a table and do not simply follow its rows (CASCADE, SET NULL, SET DEFAULT)."""
+    found = []
+    for schema, table, theirs, own, update, delete in wire.rows(
+        f"SELECT n.nspname::text, r.relname::text, {_COLUMNS_OF.format('c.conkey', 'c.conrelid')}, "
+        f"{_COLUMNS_OF.format('c.confkey', 'c.confrelid')}, c.confupdtype IN ('a', 'r'), c.confdeltype IN ('a', 'r') "
+        "FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_class r ON r.oid = c.conrelid "
+        "JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace "
+        f"WHERE c.confrelid = {relation.oid} AND c.contype = 'f' AND r.relkind IN ('r', 'p') AND NOT EXISTS "
+        "(SELECT 1 FROM pg_catalog.pg_constraint p WHERE p.oid = c.conparentid AND p.confrelid = c.confrelid) "
+        "ORDER BY 1, 2, c.conname"
+    ):
+        there = " AND ".join(f"r.{quoted(a)} = t.{quoted(b)}" for a, b in zip(theirs, own, strict=True))
+        itself = "(r.tableoid, r.ctid) = (t.tableoid, t.ctid)"
+        exists = f"EXISTS (SELECT 1 FROM {quoted(schema)}.{quoted(table)} r WHERE {there} AND NOT {itself})"
+        found.append(_Reference(table, tuple(own), exists, update, delete))
+    return found
+
+
 class _Objections:
     """Checks, references, and uniqueness that is more than a column's, tried on the rows as they would become."""
 
     def __init__(self, work: _Work, relation: _Relation) -> None:
         self._work, self._relation = work, relation
-        self._alone = [*self._defaults(), *self._partitions(), *self._checks(), *self._references()]
+        self._alone = [*self._defaults(), *self._partitions(), *self._checks(), *self._references(), *self._held_fast()]
         self._together = list(self._exclusions())
 
     def refuse(self, *, alone: bool) -> int:
         """Refuse in `_plan` what breaks a rule, of those about a row alone or of the others; how many."""
-        rules = self._alone if alone else self._together
+        rules = [rule for rule in (self._alone if alone else self._together) if self._matters(rule)]
         if not rules:
             return 0
         work = self._work
@@ -1129,13 +1212,9 @@ class _Objections:
     def _broken(self, rule: _Rule) -> list[int]:
         """Rows that break a rule; none where it cannot be tried (then the database has the last word)."""
         wire = self._work.wire
-        wire.run("SAVEPOINT rule")
-        try:
-            return [row for (row,) in wire.rows(rule.against)]
-        except Interfered:
-            raise
-        except (ConnectorError, OSError):
-            wire.run("ROLLBACK TO SAVEPOINT rule")
+        found = _tried(wire, rule.against)
+        if found is not None:
+            return [row for (row,) in found]
         if not rule.check:
             return []
         wire.run(
@@ -1216,8 +1295,7 @@ class _Objections:
             yield _Rule(f"violates: {name}", against, expression)
 
     def _references(self) -> Iterator[_Rule]:
-        named = "(SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest({}) WITH ORDINALITY k(num, n) "
-        named += "JOIN pg_catalog.pg_attribute a ON a.attnum = k.num AND a.attrelid = {})"
+        named = _COLUMNS_OF
         for schema, table, own, their in self._work.wire.rows(
             f"SELECT n.nspname::text, r.relname::text, {named.format('c.conkey', 'c.conrelid')}, "
             f"{named.format('c.confkey', 'c.confrelid')} FROM pg_catalog.pg_constraint c "
@@ -1234,6 +1312,27 @@ class _Objections:
                 f"SELECT b.{_ROW} FROM pg_temp._tranship_result b WHERE {full} AND NOT EXISTS "
                 f"(SELECT 1 FROM {quoted(schema)}.{quoted(table)} r WHERE {there})",
             )
+
+    def _held_fast(self) -> Iterator[_Rule]:
+        """Values that others refer to, and that would become others."""
+        for one in _referring(self._work.wire, self._relation):
+            fields = tuple(at.field for at in self._work.brought if at.column in one.columns)
+            if one.holds_changes and fields:
+                moved = " OR ".join(f"t.{quoted(name)} IS DISTINCT FROM b.{quoted(name)}" for name in one.columns)
+                yield _Rule(
+                    f"referred_to: {one.table}",
+                    f"SELECT b.{_ROW} FROM pg_temp._tranship_result b JOIN {self._relation.name} t "
+                    f"ON {self._relation.at(f'b.{_PLACE}')} WHERE ({moved}) AND {one.exists}",
+                    changes=fields,
+                )
+
+    def _matters(self, rule: _Rule) -> bool:
+        """Whether anybody would be changed in what the rule is about."""
+        if not rule.changes:
+            return True
+        fields = ", ".join(map(literal, rule.changes))
+        some = f"SELECT 1 FROM _plan WHERE action = 'update' AND list_has_any(changed, [{fields}]) LIMIT 1"
+        return bool(self._work.bench.execute(some).fetchall())
 
     def _exclusions(self) -> Iterator[_Rule]:
         """Unique indexes and exclusions that the comparison does not see to: over several columns, expressions, parts
@@ -1564,5 +1663,5 @@ def _needs_cast(at: Stored) -> bool:
 def _written(at: Stored) -> str:
     """The survivor's value as it is sent to be stored."""
     if _is_jsonb(at):
-        return _as_text(at.field)
+        return _as_text(at)
     return f"{at.value}::VARCHAR" if at.at.dtype in ("UUID", "JSON") else at.value

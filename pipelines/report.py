@@ -97,10 +97,16 @@ class Report:
 
 
 def withheld(report: Report) -> str:
-    """Why mirror has deleted nobody."""
+    """Why mirror has not deleted all who are gone."""
     count, places = report.counts.withheld, "; ".join(report.unidentified)
+    deletes = f"{count:,} delete{'' if count == 1 else 's'}"
+    if not places:
+        return (
+            f"{deletes}, because rows of other tables refer to these customers (see the notes). Remove those rows and "
+            "run again, or mark the customers with --deletes mark."
+        )
     return (
-        f"{count:,} delete{'' if count == 1 else 's'}, because a record that could not be identified may be one of "
+        f"{deletes}, because a record that could not be identified may be one of "
         f"these customers ({places}). Correct it, then run again."
     )
 

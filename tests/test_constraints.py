@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 from postgres_server import Database
 from warehouse import PostgresWarehouse, Warehouse, fates
+
+from pipelines import summary
 
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}
@@ -224,6 +227,26 @@ def test_several_constraints_and_both_records_of_a_pair(either: Either) -> None:
         assert fates(either.load(records)) == {fate: 2, "refused": 1}
 
 
+def test_mirror_keeps_whom_other_rows_refer_to(either: Either) -> None:
+    either.do(
+        "CREATE TABLE customers (external_id text PRIMARY KEY, email text, name text, _run_id text, "
+        "_deleted_at timestamptz)",
+        "CREATE TABLE orders (customer text REFERENCES customers (external_id))",
+    )
+    either.load([ANN, BOB, CY])
+    either.do("INSERT INTO orders VALUES ('2'), ('2')")
+
+    gone = {"mode": "mirror", "deletes": "remove", "max_deletes": "5"}
+    report = either.load([{**ANN, "name": "Anna"}], **gone)
+    assert (fates(report), report.exit_code) == ({"updated": 1, "deleted": 1, "withheld": 1}, 4)
+    assert "table orders refers to a customer that the source no longer has; not removed" in report.notes
+    assert "withheld: 1 delete, because rows of other tables refer to these customers" in summary.of_report(report)
+    assert either.column("name") == ["Anna", "Bob"]
+
+    either.do("DELETE FROM orders")
+    assert fates(either.load([ANN], **gone)) == {"updated": 1, "deleted": 1}
+
+
 # DuckDB ----------------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +282,40 @@ def test_a_default_that_the_column_does_not_take_refuses_who_would_get_it(duck: 
 
 
 # Postgres --------------------------------------------------------------------------------------------------------
+
+
+def test_a_value_that_others_refer_to_stays_and_refuses_its_record(postgres: PostgresWarehouse) -> None:
+    postgres.do(
+        "CREATE TABLE customers (external_id text PRIMARY KEY, email text UNIQUE, name text)",
+        "CREATE TABLE logins (mail text REFERENCES customers (email))",
+        "CREATE TABLE letters (mail text REFERENCES customers (email) ON UPDATE CASCADE)",
+    )
+    postgres.load([ANN, BOB, CY])
+    postgres.do("INSERT INTO logins VALUES ('ann@acme.com')", "INSERT INTO letters VALUES ('bob@acme.com')")
+
+    report = postgres.load([{**one, "email": f"new-{one['email']}", "name": "New"} for one in (ANN, BOB, CY)])
+    assert (fates(report), report.refused_by_reason) == ({"updated": 2, "refused": 1}, {"referred_to: logins": 1})
+    assert postgres.column("email") == ["ann@acme.com", "new-bob@acme.com", "new-cy@acme.com"]
+    assert postgres.column("mail", table="letters") == ["new-bob@acme.com"]
+    assert fates(postgres.load([{**ANN, "name": "Anna"}])) == {"updated": 1}
+
+
+def test_rows_of_the_same_table_and_partitions_that_refer_hold_fast(postgres: PostgresWarehouse) -> None:
+    postgres.do(
+        "CREATE TABLE customers (external_id text PRIMARY KEY, email text, name text, "
+        "parent text REFERENCES customers, _run_id text, _deleted_at timestamptz)",
+        "CREATE TABLE orders (customer text REFERENCES customers) PARTITION BY LIST (customer)",
+        "CREATE TABLE orders_3 PARTITION OF orders FOR VALUES IN ('3')",
+    )
+    postgres.load([ANN, BOB, CY, {"external_id": "4", "email": "di@acme.com", "name": "Di"}])
+    postgres.do(
+        "UPDATE customers SET parent = '2' WHERE external_id = '1'",
+        "UPDATE customers SET parent = '4' WHERE external_id = '4'",
+        "INSERT INTO orders VALUES ('3')",
+    )
+    report = postgres.load([ANN], mode="mirror", deletes="remove", max_deletes="5")
+    assert fates(report) == {"unchanged": 1, "deleted": 1, "withheld": 2}
+    assert postgres.column("external_id") == ["1", "2", "3"]
 
 
 def test_a_value_without_a_partition_refuses_its_record(postgres: PostgresWarehouse) -> None:
@@ -527,3 +584,25 @@ def test_an_index_of_another_collation_than_its_column(postgres: PostgresWarehou
         report = postgres.load(records)
         assert (fates(report), report.refused_by_reason) == ({fate: 1, "refused": 1}, {"taken: name": 1})
     assert fates(postgres.load([{**ANN, "name": "ann", "city": "ZURICH"}])) == {"updated": 1}
+
+
+@pytest.mark.parametrize("kind", ["varchar(9)[]", "mood[]", "mail[]", "citext[]"])
+def test_lists_of_other_types_than_text_are_filled(postgres: PostgresWarehouse, kind: str) -> None:
+    if kind == "citext[]":
+        need(postgres, "citext")
+    odd = 'b"\\{, }'
+    postgres.do(
+        "CREATE DOMAIN mail AS text CHECK (length(value) < 10)",
+        f"CREATE TYPE mood AS ENUM ('a', '{odd}')",
+        f"CREATE TABLE customers (external_id text, name text, email text, aliases {kind})",
+    )
+    records = [{**ANN, "aliases": json.dumps(["a", odd])}, {**BOB, "aliases": None}]
+    for fate in ("created", "unchanged"):
+        assert fates(postgres.load(records)) == {fate: 2}
+    assert postgres.rows("SELECT aliases::text[] AS a FROM customers ORDER BY name") == [{"a": ["a", odd]}, {"a": None}]
+    assert fates(postgres.load([{**ANN, "aliases": "a"}])) == {"updated": 1}
+
+    if kind != "citext[]":
+        # Nothing is cut off.
+        report = postgres.load([{**ANN, "aliases": "a;0123456789"}, {**CY, "aliases": "a"}])
+        assert fates(report) == {"created": 1, "refused": 1}

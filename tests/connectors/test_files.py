@@ -468,3 +468,36 @@ def test_a_mode_that_needs_a_table_is_refused_before_anything_is_read(ending: st
     with pytest.raises(ConfigError, match=f"--mode {mode} needs a table"):
         run("a.csv", f"out{ending}", mode=mode, max_deletes="1")
     assert not Path(".tranship/runs").exists()
+
+
+@pytest.mark.parametrize("source", ["in", "in/*.csv", "**/*.csv"])
+def test_a_link_that_leads_nowhere_is_not_passed_over(tmp_path: Path, source: str) -> None:
+    (tmp_path / "in").mkdir()
+    write_csv(tmp_path / "in" / "a.csv", [ANN])
+    bea = write_csv(tmp_path / "bea", [BEA])
+    (tmp_path / "in" / "b.csv").symlink_to(bea)
+    there = Warehouse(tmp_path)
+    assert fates(there.load(source)) == {"created": 2}
+
+    bea.rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        ConfigError, match=r"in/b.csv: is a link that leads nowhere \(.*bea\). Correct it, or remove it."
+    ):
+        there.load(source, mode="mirror", max_deletes="5")
+    # What an editor puts there while somebody types is no file of customers.
+    (tmp_path / "in" / "b.csv").rename(tmp_path / "in" / ".#b.csv")
+    assert fates(there.load(source)) == {"unchanged": 1}
+
+
+@pytest.mark.parametrize("source", ["in", "in/*.csv"])
+def test_a_pipe_in_a_folder_is_read(tmp_path: Path, source: str) -> None:
+    (tmp_path / "in").mkdir()
+    write_csv(tmp_path / "in" / "a.csv", [ANN])
+    os.mkfifo(tmp_path / "in" / "b.csv")
+    write_csv(tmp_path / "bea", [BEA])
+    with subprocess.Popen(["/bin/sh", "-c", "cat bea > in/b.csv"]) as writer:
+        try:
+            report = Warehouse(tmp_path).load(source)
+        finally:
+            writer.kill()
+    assert (fates(report), report.counts.read) == ({"created": 2}, 2)
