@@ -261,6 +261,19 @@ class Plan:
     """Where the first of those records are: `b.csv, line 3`."""
 
 
+def all_created(load: Load) -> Plan:
+    """The plan of a file: each survivor is created, whatever there was before."""
+    rows = load.workspace / "plan.parquet"
+    load.survivors.scan().select(
+        pl.col("_row").alias("row"),
+        pl.lit("create").alias("action"),
+        pl.lit(None, pl.String).alias("reason"),
+        pl.lit(None, pl.List(pl.String)).alias("changed"),
+    ).sink_parquet(rows)
+    counts = dict.fromkeys(("update", "unchanged", "refused", "ambiguous", "delete"), 0)
+    return Plan(rows, {"create": load.survivors.count, **counts})
+
+
 class Table(Protocol):
     """A database table or a file, where the set-based work happens inside it, in one transaction; or a provider's
     account, which is written record by record, with a journal.

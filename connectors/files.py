@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import polars as pl
 import pyarrow as pa
 
-from connectors.contract import Load, Plan
+from connectors.contract import Load, Plan, all_created
 from connectors.errors import ConfigError, MissingDriver, Unreachable, shown
 
 CLOUD = ("s3", "gs", "az")
@@ -529,19 +529,6 @@ class WholeFile:
             "knows it); it was left as it is. Should a pattern of sources stand in quotes, so that the shell does not "
             "make the last file the destination? Are source and destination swapped? To replace it: --overwrite"
         )
-
-
-def all_created(load: Load) -> Plan:
-    """The plan of a file: each survivor is created, whatever there was before."""
-    rows = load.workspace / "plan.parquet"
-    load.survivors.scan().select(
-        pl.col("_row").alias("row"),
-        pl.lit("create").alias("action"),
-        pl.lit(None, pl.String).alias("reason"),
-        pl.lit(None, pl.List(pl.String)).alias("changed"),
-    ).sink_parquet(rows)
-    counts = dict.fromkeys(("update", "unchanged", "refused", "ambiguous", "delete"), 0)
-    return Plan(rows, {"create": load.survivors.count, **counts})
 
 
 def _records_of(load: Load) -> pl.LazyFrame:
