@@ -260,6 +260,11 @@ def translated(address: Address, state: str, message: str, name: str | None) -> 
             f"{where}: refused the load; nothing was written ({name or primary}). "
             "Change the constraint or correct the records."
         )
+    if state.startswith("P0"):
+        return Refused(
+            f"{where}: a trigger or function of the database stopped it ({primary}); what was not committed is undone. "
+            "Correct the records, or change the trigger."
+        )
     # The driver keeps no SQLSTATE of an error that comes as a COPY begins.
     return ConnectorError(f"{where}: {primary}{f' (SQLSTATE {state})' if state else ''}.")
 

@@ -11,6 +11,7 @@ import pytest
 from postgres_server import Database
 from warehouse import PostgresWarehouse, Warehouse, fates
 
+from connectors.errors import Refused
 from pipelines import summary
 
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
@@ -606,3 +607,16 @@ def test_lists_of_other_types_than_text_are_filled(postgres: PostgresWarehouse, 
         # Nothing is cut off.
         report = postgres.load([{**ANN, "aliases": "a;0123456789"}, {**CY, "aliases": "a"}])
         assert fates(report) == {"created": 1, "refused": 1}
+
+
+def test_a_trigger_that_raises_is_named_as_the_reason(postgres: PostgresWarehouse) -> None:
+    postgres.do(
+        "CREATE TABLE customers (external_id text, name text, email text)",
+        "CREATE FUNCTION no_bob() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN IF new.name = 'Bob' THEN RAISE EXCEPTION 'no more of these'; END IF; RETURN new; END$$",
+        "CREATE TRIGGER no_bob BEFORE INSERT ON customers FOR EACH ROW EXECUTE FUNCTION no_bob()",
+    )
+    said = r"a trigger or function of the database stopped it \(no more of these\); what was not committed is undone"
+    with pytest.raises(Refused, match=said):
+        postgres.load([ANN, BOB])
+    assert postgres.column("name") == []
