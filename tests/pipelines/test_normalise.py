@@ -279,7 +279,7 @@ FLOATS = [42.0, math.nan, math.inf, -math.inf, 2.0**53, 1e300, 0.5, None]
 def test_floats_are_ids_where_they_are_whole_and_exact():
     wire = pl.DataFrame({"id": FLOATS, "email": [None, *["a@b.co"] * 7], "name": ["x"] * 8})
     done = normalise.customers(
-        wire, ColumnMap({"id": "external_id", "email": "email", "name": "name"}, (), {}), Spelling()
+        wire, ColumnMap({"external_id": "id", "email": "email", "name": "name"}, (), {}), Spelling()
     )
 
     assert done.records["external_id"].to_list()[:4] == ["42", None, None, None]
@@ -290,20 +290,20 @@ def test_floats_are_ids_where_they_are_whole_and_exact():
 
 def test_a_float_of_half_the_size_is_exact_up_to_16_million():
     wire = pl.DataFrame({"id": pl.Series([16777215.0, 16777216.0], dtype=pl.Float32)})
-    done = normalise.customers(wire, ColumnMap({"id": "external_id"}, (), {}), Spelling())
+    done = normalise.customers(wire, ColumnMap({"external_id": "id"}, (), {}), Spelling())
     assert done.unreadable.select("at", "code", "value").rows() == [(1, "external_id.spreadsheet", "16777216")]
 
 
 @pytest.mark.parametrize("field", ["email", "name", "city", "zip_code", "phone", "country", "tax_id", "provider_id"])
 def test_no_text_is_made_of_what_is_no_number(field):
     wire = pl.DataFrame({"id": ["1"] * 3, "x": [math.nan, math.inf, -math.inf]})
-    done = normalise.customers(wire, ColumnMap({"id": "external_id", "x": field}, (), {}), Spelling())
+    done = normalise.customers(wire, ColumnMap({"external_id": "id", field: "x"}, (), {}), Spelling())
     assert done.records[field].to_list() == [None] * 3
 
 
 def test_infinity_is_no_number_of_days_and_no_instant():
     wire = pl.DataFrame({"id": ["1", "2"], "days": [math.nan, math.inf], "at": [math.nan, -math.inf]})
-    fields = {"id": "external_id", "days": "net_terms", "at": "created_at"}
+    fields = {"external_id": "id", "net_terms": "days", "created_at": "at"}
     done = normalise.customers(wire, ColumnMap(fields, (), {}), Spelling())
     assert done.unreadable.select("at", "code").rows() == [(1, "created_at.unreadable"), (1, "net_terms.unreadable")]
 
@@ -317,7 +317,7 @@ def test_infinity_is_kept_in_metadata_as_text():
             "z": [{"a": {"b": -math.inf}}, {"a": {"b": 1.0}}, None, None],
         }
     )
-    done = normalise.customers(wire, ColumnMap({"id": "external_id"}, ("x", "y", "z"), {}), Spelling())
+    done = normalise.customers(wire, ColumnMap({"external_id": "id"}, ("x", "y", "z"), {}), Spelling())
 
     def strict(word):
         raise ValueError(word)
