@@ -411,6 +411,10 @@ _TEXTUAL: Final[dict[str, Callable[[Column], Column]]] = {
 # What identifies nobody ------------------------------------------------------------------------------------------
 
 
+_TOO_NARROW: Final = "^##+$"
+"""What a spreadsheet saves of a value that its column has no room for."""
+
+
 def external_id(values: Column, blocked: frozenset[str]) -> tuple[Column, Column, Column]:
     """Ids as a person means them: without invisible characters, trimmed, without a spreadsheet's guard (`'00123`,
     `="00123"`). Place-holders are no ids. The column; where place-holders stood; where digits are gone (`1.23E+12`).
@@ -422,7 +426,8 @@ def external_id(values: Column, blocked: frozenset[str]) -> tuple[Column, Column
     if at.is_empty():
         return ids, where, rounded
     some = _bare_ids(values.gather(at))
-    nobody = some.str.to_lowercase().is_in(list(words)).fill_null(value=False)
+    nobody = some.str.to_lowercase().is_in(list(words)) | some.str.contains(_TOO_NARROW)
+    nobody = nobody.fill_null(value=False)
     ids = ids.clone().scatter(at, _repaired(some, nobody, lambda few: _no_text(len(few))))
     return ids, where.scatter(at, nobody), rounded.scatter(at, some.str.contains(_ROUNDED).fill_null(value=False))
 
@@ -430,7 +435,7 @@ def external_id(values: Column, blocked: frozenset[str]) -> tuple[Column, Column
 @cache
 def _odd_id(words: frozenset[str]) -> str:
     plain = "|".join(re.escape(word) for word in sorted(words) if word.isascii())
-    return rf"^(?:$|['=\s]|(?i-u:{plain})$)|\s$|[^ -~]|{_ROUNDED}"
+    return rf"^(?:$|['=\s]|(?i-u:{plain})$)|\s$|[^ -~]|{_TOO_NARROW}|{_ROUNDED}"
 
 
 def _bare_ids(values: Column) -> Column:

@@ -232,7 +232,7 @@ def read_phone(record: Record, text: str | None) -> None:
 def check_identity(record: Record) -> None:
     """Blocked words become null, blocked e-mails a warning; a record that nothing identifies is rejected."""
     values = record.values
-    if values["external_id"] is not None and values["external_id"].lower() in BLOCKED_IDS:
+    if values["external_id"] is not None and is_blocked_id(values["external_id"]):
         values["external_id"] = None
         record.warnings.append("external_id.blocked")
     if values["email"] in ABSENT_EMAIL_WORDS:
@@ -250,6 +250,11 @@ def is_total(label: str) -> bool:
     """Whether it is the label of a sum, as reports have them in their last line: `Total`, `Total: 24`."""
     word, _, figure = unicodedata.normalize("NFKC", label).lower().partition(":")
     return " ".join(word.split()) in TOTALS and re.fullmatch(r"[0-9.,\s]*", figure) is not None
+
+
+def is_blocked_id(text: str) -> bool:
+    """A place-holder, or what a spreadsheet saves of a column that is too narrow: `####`."""
+    return text.lower() in BLOCKED_IDS or (len(text) > 1 and not text.strip("#"))
 
 
 def is_blocked_email(email: str) -> bool:
@@ -627,7 +632,7 @@ def aliases(text: str) -> list[str] | None:
     parts = [bare_id(part) for part in elements(text, number=str)]
     if any(map(is_rounded, parts)):
         raise RuleError("spreadsheet")
-    return without_repeats(part for part in parts if part and part.lower() not in BLOCKED_IDS)
+    return without_repeats(part for part in parts if part and not is_blocked_id(part))
 
 
 def invoice_cc_emails(text: str) -> list[str] | None:
