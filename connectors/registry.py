@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.chain import Chain
-from connectors.contract import Abilities, Source, Table, Waiting
+from connectors.contract import Abilities, Load, Plan, Source, Table, Waiting
 from connectors.errors import ConfigError, TranshipError, shown
-from connectors.files import Seen, Written, is_among, same, takes_in, whole_path
+from connectors.files import Seen, Written, all_created, is_among, same, takes_in, whole_path
 
 if TYPE_CHECKING:
     from connectors.api import Api, Finding
@@ -289,6 +289,11 @@ def open_table(spec: str, options: Mapping[str, Any]) -> Table:
     from connectors import csv_file
 
     return csv_file.destination(spec, Written(options["written"]), overwrite=options["overwrite"], raw=options["raw"])
+
+
+def file_plan(load: Load) -> Plan:
+    """The plan of a file of any format: each survivor is created."""
+    return all_created(load)
 
 
 def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> Table:

@@ -29,7 +29,7 @@ from typing import Any, Protocol
 import polars as pl
 import pyarrow as pa
 
-from connectors import durable, files, registry
+from connectors import durable, registry
 from connectors.contract import Layout, Load, Outcomes, Part, Plan, Source, Survivors, Table, Waiting
 from connectors.csv_file import CsvOptions
 from connectors.errors import Busy, ConfigError, Damaged, GateClosed, Interfered, Interrupted, TranshipError, shown
@@ -519,7 +519,7 @@ class _FileAsTable:
     def plan(self, load: Load) -> Plan:
         """Read the file and compare it, if that is wanted."""
         if not load.compare:
-            return files.all_created(load)
+            return registry.file_plan(load)
         place = load.workspace / "destination"
         place.mkdir(mode=0o700)
         try:
