@@ -653,7 +653,7 @@ _CODED = ["_source", "customer_type", "country", "currency", "timezone", "langua
 _OF_A_PART = ("stage", "raw", "rejected", "warned", "present")
 _FOLDERS = (*_OF_A_PART, "identity")
 _LATER_FOLDERS = (PAGES, "requests", "destination", "again", "verify", "spill")
-_ENDINGS = (".parquet", ".csv", ".json", ".html", ".duckdb", ".sqlite")
+_ENDINGS = (".parquet", ".csv", ".json", ".html", ".duckdb", ".sqlite", ".sqlite-shm", ".sqlite-wal")
 _WARNINGS = {"source": pl.String, "line": pl.UInt64, "code": pl.String, "value": pl.String}
 PRESENT = {
     **{"source": pl.String, "line": pl.UInt64, "external_id": pl.String, "email": pl.String},
