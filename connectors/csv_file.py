@@ -762,6 +762,9 @@ class CsvPart:
         if self.heading:
             records, lines, headers = self._without_headers(records, lines)
             broken += headers
+            # The longest name is found the fastest, and nearly always it is not there.
+            if max(self.heading, key=len).encode() in data:
+                self._must_keep_the_order(records, lines)
         if block.formula or self._may_hold_guards(data):
             records = records.with_columns(map(cells.unguarded, records.get_columns()))
         return Batch(self.source, records, lines, pl.DataFrame(broken, schema=BROKEN, orient="row"))
@@ -800,10 +803,7 @@ class CsvPart:
     def _without_headers(
         self, records: pl.DataFrame, lines: pl.Series
     ) -> tuple[pl.DataFrame, pl.Series, list[tuple[int, str, str, str]]]:
-        """Take out the records that repeat the header. Raises ConfigError if one has its names in another order: the
-        records behind it cannot be told from those before it.
-        """
-        self._must_keep_the_order(records, lines)
+        """Take out the records that repeat the header."""
         # Nearly always the lengths alone say that there is none.
         alike = (records.to_series(0).str.len_bytes() == len(self.heading[0].encode())).fill_null(value=False)
         if not alike.any():
@@ -823,6 +823,7 @@ class CsvPart:
         return records.filter(kept), lines.filter(kept), found
 
     def _must_keep_the_order(self, records: pl.DataFrame, lines: pl.Series) -> None:
+        """Raises ConfigError if a record is the header in another order: those behind it would be misread."""
         own, *others = self.heading
         # Of names in another order, the first two columns alone nearly always say that there is none.
         moved = records.to_series(0).is_in(others).fill_null(value=False)

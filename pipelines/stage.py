@@ -601,11 +601,13 @@ class RunDirectory:
         """
         target = self.path / "identity" / f"retracted-{name}.parquet"
         target.unlink(missing_ok=True)
+        if rows.is_empty():
+            return {}
         places = [
             pl.read_parquet(file, columns=["_row", "_source", "_line"]).filter(pl.col("_row").is_in(rows.implode()))
             for file in sorted((self.path / "raw").glob("*.parquet"))
         ]
-        if not places or rows.is_empty():
+        if not places:
             return {}
         gone = pl.concat(places).select(source="_source", line="_line")
         _write(gone, target)
