@@ -98,7 +98,7 @@ def test_the_api_runs_outside_the_checkout(installed: Installed, elsewhere: Path
     code = "import tranship; print(tranship.run('sample_data/crm_export.csv', 'duckdb:///x.duckdb').counts)"
     ran = installed.run(elsewhere, ["-c", code])
     assert ran.returncode == 0, ran.stderr
-    assert "read=46, rejected=15, merged=7, created=24" in ran.stdout
+    assert "read=46, skipped=0, rejected=15, merged=7, created=24" in ran.stdout
 
 
 def test_the_command_runs_outside_the_checkout(installed: Installed, elsewhere: Path) -> None:

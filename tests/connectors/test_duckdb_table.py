@@ -901,7 +901,7 @@ def test_a_missing_database_or_table_is_answered_in_words(warehouse: Warehouse) 
     with pytest.raises(ConfigError, match="there is no such database"):
         warehouse.load(f"duckdb:///{warehouse.folder}/other.duckdb")
     warehouse.do("CREATE TABLE people AS SELECT 1 AS id, 'Ann' AS name")
-    with pytest.raises(ConfigError, match="persons does not exist"):
+    with pytest.raises(ConfigError, match="there is no table persons"):
         warehouse.load(warehouse.address("persons"))
 
 
