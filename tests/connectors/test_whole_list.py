@@ -479,7 +479,8 @@ def test_a_read_that_was_refused_in_the_middle_goes_on_from_there(kind: str, cal
         # A page that was given while another was refused may have been under way still.
         side_by_side = kind in ("total", "more")
         under_way = Numbered("page", "size", SIZE).in_flight - 1 if side_by_side else 0
-        assert left <= len(server.calls) <= left + min(under_way, calls)
+        # Requests of the first read may reach the server only now; they ask for pages that this one asks for, too.
+        assert left <= len(set(server.calls)) <= left + min(under_way, calls)
         server.calls.clear()
         assert read(server.url, LISTINGS[kind], tmp_path / "a") == found
         assert server.calls == []
