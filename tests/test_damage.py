@@ -58,7 +58,7 @@ class Scene:
 
     def files(self) -> list[Path]:
         """Those that may be damaged, beneath the folder."""
-        places = [self.folder / ".tranship", self.folder / "plan"]
+        places = [self.folder / ".tranship" / "runs", self.folder / "plan"]
         found = [
             path
             for place in places
@@ -151,8 +151,9 @@ def _scene(folder: Path, name: str, destination: str, look: Callable[[Path], lis
     piecemeal = options.get("piecemeal", False)
     os.chdir(folder)
     other = ("run", "other.csv", "duckdb:///other.duckdb?table=customers", "--quiet")
-    run = ("run", "in.csv", destination, "--fill", "--quiet")
-    plan = ("plan", "in.csv", destination, "--fill", "--out", "plan", "--quiet")
+    # Each case is a copy, whose files Tranship has not written where they are now.
+    run = ("run", "in.csv", destination, "--fill", "--overwrite", "--quiet")
+    plan = ("plan", "in.csv", destination, "--fill", "--overwrite", "--out", "plan", "--quiet")
     assert told(*other)[0] in DONE
     watching = (("report", "last"), ("runs",), ("verify", "last"), ("retry", "last"), ("resume", "last"))
     scene = Scene(name, folder, run, watching, look, **options)
