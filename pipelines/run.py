@@ -833,7 +833,8 @@ class _Run:
         if self._where is not None:
             batch, left = selection.split(batch, self._where)
             keys = normalise.customers(left.records, columns.of_keys.within(left.records.columns), spelling)
-            skipped = stage.keys_of(left, keys, validate.faults(keys))
+            every = pl.int_range(left.records.height, dtype=pl.UInt32, eager=True)
+            skipped = stage.keys_of(left, keys, validate.faults(keys), every)
         if batch.records.is_empty():
             return self._directory.add(number, batch, None, faults.no_reasons(), digest, skipped=skipped)
         rivals.must_agree(batch, columns)

@@ -901,21 +901,19 @@ def _first_of_each(batch: Batch, reasons: pl.DataFrame, warnings: pl.DataFrame) 
     return {code: (batch.source, line) for code, line in lines.group_by("code").agg(pl.col("line").min()).iter_rows()}
 
 
-def keys_of(batch: Batch, normalised: Normalised, reasons: pl.DataFrame) -> pl.DataFrame:
-    """The keys (`PRESENT`) of all records of a batch; `reasons` are those against them."""
+def keys_of(batch: Batch, normalised: Normalised, reasons: pl.DataFrame, at: pl.Series) -> pl.DataFrame:
+    """The keys (`PRESENT`) of the records at these positions of a batch; `reasons` are those against them."""
     id_unusable, email_unusable = (
-        pl.repeat(value=False, n=batch.records.height, dtype=pl.Boolean, eager=True).scatter(
-            reasons.filter(pl.col("code").str.starts_with(f"{field}."))["at"].unique(), True
-        )
+        at.is_in(reasons.filter(pl.col("code").str.starts_with(f"{field}."))["at"].implode())
         for field in ("external_id", "email")
     )
-    ids, emails = normalised.records["external_id"], normalised.records["email"]
+    ids, emails = normalised.records["external_id"].gather(at), normalised.records["email"].gather(at)
     return pl.DataFrame(
         {
-            "source": pl.repeat(batch.source, batch.records.height, dtype=pl.String, eager=True),
-            "line": batch.lines,
+            "source": pl.repeat(batch.source, len(at), dtype=pl.String, eager=True),
+            "line": batch.lines.gather(at),
             "external_id": ids.set(id_unusable, None),
-            "email": emails.set(email_unusable | normalised.email_blocked, None),
+            "email": emails.set(email_unusable | normalised.email_blocked.gather(at), None),
             "id_unusable": id_unusable,
             "email_unusable": email_unusable,
         }
@@ -933,7 +931,7 @@ def _keys_of_rejects(batch: Batch, good: Normalised | None, reasons: pl.DataFram
     )
     if good is None or reasons.is_empty():
         return broken
-    keys = keys_of(batch, good, reasons)[reasons["at"].unique(maintain_order=True)]
+    keys = keys_of(batch, good, reasons, reasons["at"].unique(maintain_order=True))
     return pl.concat([keys, broken.select(PRESENT.keys())])
 
 
