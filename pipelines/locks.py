@@ -32,10 +32,11 @@ try:
     import fcntl
 except ImportError:  # no such locks on this system
     FLOCK: Flock | None = None
-    _SHARED, _EXCLUSIVE = 0, 0
+    _SHARED, _EXCLUSIVE, _UNLOCK = 0, 0, 0
 else:
     FLOCK = fcntl.flock
     _SHARED, _EXCLUSIVE = fcntl.LOCK_SH | fcntl.LOCK_NB, fcntl.LOCK_EX | fcntl.LOCK_NB
+    _UNLOCK = fcntl.LOCK_UN
 
 FOLDER: Final = "locks"
 """In the state directory, with one file for each destination."""
@@ -97,6 +98,7 @@ class Lock:
     def release(self) -> None:
         """Let it go; nothing if it is not held by this object."""
         if self._descriptor is not None:
+            self._unlock(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -107,7 +109,10 @@ class Lock:
         except FileNotFoundError:
             return None
         try:
-            return None if self._locked(descriptor, _SHARED) else _read(descriptor)
+            if not self._locked(descriptor, _SHARED):
+                return _read(descriptor)
+            self._unlock(descriptor)
+            return None
         finally:
             os.close(descriptor)
 
@@ -157,6 +162,13 @@ class Lock:
                 return False
             raise self._without_locks((error.strerror or str(error)).lower()) from error
         return True
+
+    def _unlock(self, descriptor: int) -> None:
+        """Closing is not enough: a program that was just started holds a copy of the descriptor until it has replaced
+        our process image (the kernel closes those marked O_CLOEXEC only after it has let the parent go on)."""
+        if self._flock is not None:
+            with suppress(OSError):
+                self._flock(descriptor, _UNLOCK)
 
     def _must_exclude(self) -> None:
         """Some file systems say yes to everybody: the file that is locked must not be had a second time."""
