@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,30 @@ def seal(file: Path, *, sync: bool = True) -> str:
         if sync:
             os.fsync(opened.fileno())
         return f"{os.fstat(opened.fileno()).st_size} {digest}"
+
+
+class Sealed:
+    """Seals of many files, whose bytes go to the disk while others are still being made."""
+
+    def __init__(self) -> None:
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="sync")
+        self._on_their_way: list[Future[None]] = []
+
+    def seal(self, file: Path) -> str:
+        """Size and digest of a file that is complete. It may not be on disk yet."""
+        sealed = seal(file, sync=False)
+        self._on_their_way.append(self._disk.submit(_sync, file))
+        return sealed
+
+    def wait(self) -> None:
+        """Returns when all of them are on disk."""
+        while self._on_their_way:
+            self._on_their_way.pop().result()
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
 
 
 def seals(folder: Path, names: Iterable[str]) -> dict[str, str]:

@@ -65,6 +65,7 @@ class RunDirectory:
         self.has_lock = bool(manifest["settings"].get("locks", True))
         """Whether a lock says which process works on it."""
         self._lock = Lock(path / LOCK)
+        self._sealed = durable.Sealed()
 
     @classmethod
     def create(cls, state_dir: Path, facts: Mapping[str, Any], now: datetime, out: Path | None = None) -> RunDirectory:
@@ -414,7 +415,7 @@ class RunDirectory:
             digest=digest,
             source=batch.source,
             filled=list(filled),
-            files={folder: durable.seal(file) for folder, file in made.items() if file.exists()},
+            files={folder: self._sealed.seal(file) for folder, file in made.items() if file.exists()},
             read=wire.height + batch.broken.height + left_out,
             skipped=left_out,
             staged=staged,
@@ -461,7 +462,10 @@ class RunDirectory:
         return tuple(sorted((self.path / "present").glob("*.parquet")))
 
     def complete(self, parts: Sequence[BatchCounts]) -> None:
-        """Nothing more will be staged; a stage without records is an empty table, not no table."""
+        """Nothing more will be staged, and all of it is on disk; a stage without records is an empty table, not no
+        table.
+        """
+        self._sealed.wait()
         empty: dict[str, str] = {}
         if not self.staged_files():
             schema = {
