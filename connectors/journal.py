@@ -180,8 +180,6 @@ class Journal:
         """Rows of the plan that were asked for until now."""
         self._begun = 0
         """Rows of the plan that were begun until now: of each of them there is an entry."""
-        self.seconds = 0.0
-        """Spent in the writer's thread, waiting for the disk included."""
         self.groups = 0
         self._lock = threading.Lock()
         there = file.exists()
@@ -362,7 +360,6 @@ class Journal:
                     intents.extend(one[0])
                     reach = max(reach, one[1])
                     told.append(one[2])
-            began = time.perf_counter()
             results = [self._settled.popleft() for _ in range(len(self._settled))]
             try:
                 if not self._broken:
@@ -380,7 +377,6 @@ class Journal:
                     future.set_exception(self._broken)
                 else:
                     future.set_result(None)
-            self.seconds += time.perf_counter() - began
 
     def _extend(self, reach: int) -> None:
         try:

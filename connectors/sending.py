@@ -72,8 +72,6 @@ class Sent:
     counts: Mapping[tuple[str, str], int]
     traffic: Traffic
     seconds: float
-    journal_seconds: float
-    """Of them, spent by the journal's own thread, waiting for the disk included."""
     notes: tuple[str, ...] = ()
     """What a person should know of the journal that was found."""
 
@@ -114,7 +112,7 @@ def carry_out(
         finally:
             known.flush()
             counts = write_outcomes(requests, known, outcomes)
-        return Sent(counts, sender.traffic, time.monotonic() - began, known.seconds, tuple(known.notes))
+        return Sent(counts, sender.traffic, time.monotonic() - began, tuple(known.notes))
     finally:
         known.close()
 

@@ -87,11 +87,6 @@ _GROUP_OF: Final[dict[str, str]] = {
 }
 
 
-def field_of(column: str) -> str | None:
-    """The canonical field a column name means, or null. Exact names and synonyms only: nothing is guessed."""
-    return _FIELD_OF.get(_known(column))
-
-
 def _known(column: str) -> str:
     """The folded name under which a column is known: with or without what stands in brackets at its end."""
     whole = fold(column)
