@@ -26,18 +26,18 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors import durable
-from connectors import wire as wires
-from connectors.api import Address, Api, ApiPart, ApiSource, parse, service
-from connectors.classify import Classifier, see_survivors
-from connectors.contract import Load, Outcomes, Plan
-from connectors.customer_table import DELETED, RUN, TYPE_OF, Column, Stored, Target, literal, quoted
-from connectors.errors import ConfigError, Damaged, shown
-from connectors.sending import REQUESTS, Sent, carry_out
-from connectors.verbs import Verbs
-from schemas import cells
-from schemas.customer import COLUMNS
-from schemas.wire import ORIGIN, OWN, SPILLED
+from tranship.connectors import durable
+from tranship.connectors import wire as wires
+from tranship.connectors.api import Address, Api, ApiPart, ApiSource, parse, service
+from tranship.connectors.classify import Classifier, see_survivors
+from tranship.connectors.contract import Load, Outcomes, Plan
+from tranship.connectors.customer_table import DELETED, RUN, TYPE_OF, Column, Stored, Target, literal, quoted
+from tranship.connectors.errors import ConfigError, Damaged, shown
+from tranship.connectors.sending import REQUESTS, Sent, carry_out
+from tranship.connectors.verbs import Verbs
+from tranship.schemas import cells
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.wire import ORIGIN, OWN, SPILLED
 
 _BATCH: Final = 20_000
 _DELETE: Final = 1 << 61

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from connectors.errors import Malformed
+from tranship.connectors.errors import Malformed
 
 _CHUNK: Final = 1 << 18
 _QUOTE, _BACKSLASH, _COMMA = b'"\\,'

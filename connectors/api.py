@@ -20,15 +20,15 @@ from urllib.parse import parse_qsl, urlsplit
 
 import polars as pl
 
-from connectors import wire as wires
-from connectors.contract import Batch, Layout
-from connectors.errors import ConfigError, ConnectorError, Malformed, shown
-from connectors.http import Answer, Background, HttpClient, Patience, Service, is_loopback
-from connectors.pages import Cursor, Listing, Numbered, Whole, take_apart
-from connectors.whole_list import Group, ListRead
-from schemas.customer import COLUMNS
-from schemas.faults import BROKEN
-from schemas.wire import Wire
+from tranship.connectors import wire as wires
+from tranship.connectors.contract import Batch, Layout
+from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, shown
+from tranship.connectors.http import Answer, Background, HttpClient, Patience, Service, is_loopback
+from tranship.connectors.pages import Cursor, Listing, Numbered, Whole, take_apart
+from tranship.connectors.whole_list import Group, ListRead
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.faults import BROKEN
+from tranship.schemas.wire import Wire
 
 _NO: Final = (401, 403)
 _CLOCK_SECONDS: Final = 60

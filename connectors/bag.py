@@ -13,9 +13,9 @@ from typing import Final
 
 import polars as pl
 
-from connectors import json_columns as jsons
-from schemas.customer import COLUMNS, INSTANTS, LISTS
-from schemas.wire import SPILLED, Kind, Wire, quoted
+from tranship.connectors import json_columns as jsons
+from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
+from tranship.schemas.wire import SPILLED, Kind, Wire, quoted
 
 _OURS: Final = "canon"
 _OVERFLOW: Final = "metadata"

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from connectors.api import Address, Api
-from connectors.pages import Envelope, Listing, Numbered
-from connectors.verbs import Ask, Blind, Fault, Locked, Record, Reply, Send, Several, Verbs, Who, exactly, same
-from schemas.blackwalnut import WIRE
+from tranship.connectors.api import Address, Api
+from tranship.connectors.pages import Envelope, Listing, Numbered
+from tranship.connectors.verbs import Ask, Blind, Fault, Locked, Record, Reply, Send, Several, Verbs, Who, exactly, same
+from tranship.schemas.blackwalnut import WIRE
 
 _PAGE: Final = 100
 """The largest that is allowed: https://blackwalnut.dev/docs/api/customers/"""

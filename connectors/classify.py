@@ -13,8 +13,8 @@ from typing import Final, Protocol
 
 import duckdb
 
-from connectors.contract import Load, Plan
-from connectors.customer_table import (
+from tranship.connectors.contract import Load, Plan
+from tranship.connectors.customer_table import (
     DELETED,
     RUN,
     TYPE_OF,
@@ -26,7 +26,7 @@ from connectors.customer_table import (
     new_key,
     quoted,
 )
-from schemas.customer import KEY
+from tranship.schemas.customer import KEY
 
 
 class Held(Protocol):

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import polars as pl
 import pyarrow as pa
 
-from schemas.faults import BROKEN
+from tranship.schemas.faults import BROKEN
 
 Mode = Literal["upsert", "insert", "update", "mirror"]
 Older = Literal["skip", "write", "refuse"]

@@ -35,11 +35,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from connectors import files
-from connectors.contract import Batch, Layout, notes_on, repeated, told_apart
-from connectors.errors import ConfigError
-from schemas import cells
-from schemas.faults import BROKEN
+from tranship.connectors import files
+from tranship.connectors.contract import Batch, Layout, notes_on, repeated, told_apart
+from tranship.connectors.errors import ConfigError
+from tranship.schemas import cells
+from tranship.schemas.faults import BROKEN
 
 SUFFIXES = (
     *(".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz"),

@@ -25,10 +25,10 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from connectors.contract import Load, Plan
-from connectors.errors import ConfigError, shown
-from schemas import columns as names
-from schemas.customer import COLUMNS, INSTANT, KEY, Customer
+from tranship.connectors.contract import Load, Plan
+from tranship.connectors.errors import ConfigError, shown
+from tranship.schemas import columns as names
+from tranship.schemas.customer import COLUMNS, INSTANT, KEY, Customer
 
 LEDGER: Final = "_tranship_ledger"
 WRITTEN: Final = "_tranship_written"

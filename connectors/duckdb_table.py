@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import duckdb
 
-from connectors.classify import Classifier, plan_fresh, see_survivors, see_wrote
-from connectors.contract import ArrowPart, Layout, Load, Plan, Waiting
-from connectors.customer_table import (
+from tranship.connectors.classify import Classifier, plan_fresh, see_survivors, see_wrote
+from tranship.connectors.contract import ArrowPart, Layout, Load, Plan, Waiting
+from tranship.connectors.customer_table import (
     COMMENTS,
     DELETED,
     LATER_COUNTS,
@@ -44,10 +44,10 @@ from connectors.customer_table import (
     schema_and_table,
     understood,
 )
-from connectors.errors import Busy, ConfigError, ConnectorError, Interfered, Refused, shown
-from connectors.existing import hint, not_created, similar, similar_files, similar_tables, will_be_created
-from connectors.files import replacing_nothing, whole_path
-from schemas.customer import COLUMNS, KEY
+from tranship.connectors.errors import Busy, ConfigError, ConnectorError, Interfered, Refused, shown
+from tranship.connectors.existing import hint, not_created, similar, similar_files, similar_tables, will_be_created
+from tranship.connectors.files import replacing_nothing, whole_path
+from tranship.schemas.customer import COLUMNS, KEY
 
 BATCH_ROWS: Final = 61_440
 _PAUSE: Final = 0.1

@@ -27,8 +27,8 @@ from urllib.parse import urlsplit
 import polars as pl
 import pyarrow as pa
 
-from connectors.contract import Load, Plan, all_created
-from connectors.errors import ConfigError, MissingDriver, Unreachable, shown
+from tranship.connectors.contract import Load, Plan, all_created
+from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable, shown
 
 CLOUD = ("s3", "gs", "az")
 _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")

@@ -9,8 +9,8 @@ import time
 from collections import deque
 from typing import Final
 
-from connectors.errors import ConnectorError, Unreachable
-from connectors.http import Patience, Unanswered
+from tranship.connectors.errors import ConnectorError, Unreachable
+from tranship.connectors.http import Patience, Unanswered
 
 TRIES: Final = 8
 """Of one request that is not answered while others are."""

@@ -19,10 +19,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from connectors.api import Address, Api, Finding
-from connectors.pages import Envelope, Listing, Whole
-from connectors.verbs import Ask, Bulk, Fault, Looks, Made, Record, Reply, Send, Verbs, Who, same
-from schemas.growpanel import WIRE
+from tranship.connectors.api import Address, Api, Finding
+from tranship.connectors.pages import Envelope, Listing, Whole
+from tranship.connectors.verbs import Ask, Bulk, Fault, Looks, Made, Record, Reply, Send, Verbs, Who, same
+from tranship.schemas.growpanel import WIRE
 
 _CUSTOMERS: Final = "/data/customers"
 

@@ -34,7 +34,7 @@ import tenacity
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
+from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
 
 T = TypeVar("T")
 

@@ -32,8 +32,8 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from connectors import durable
-from connectors.errors import ConfigError
+from tranship.connectors import durable
+from tranship.connectors.errors import ConfigError
 
 Outcome = Literal["done", "refused", "stale", "unknown", "left"]
 """done · refused (by the provider, with its reason) · stale (moved since the plan; not touched) · unknown (may have

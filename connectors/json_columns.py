@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from schemas.wire import Kind, quoted
+from tranship.schemas.wire import Kind, quoted
 
 if TYPE_CHECKING:
     import duckdb

@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from connectors.api import Address, Api, page_size
-from connectors.pages import Envelope, Listing, Numbered
-from connectors.verbs import Ask, Blind, Fault, Record, Reply, Send, Several, Verbs, Who, exactly, same
-from schemas.marginfront import WIRE
+from tranship.connectors.api import Address, Api, page_size
+from tranship.connectors.pages import Envelope, Listing, Numbered
+from tranship.connectors.verbs import Ask, Blind, Fault, Record, Reply, Send, Several, Verbs, Who, exactly, same
+from tranship.schemas.marginfront import WIRE
 
 _PAGE: Final = 100
 """The largest that is allowed: https://marginfront.mintlify.app/mcp/tools"""

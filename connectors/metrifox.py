@@ -15,10 +15,24 @@ from urllib.parse import quote
 
 import polars as pl
 
-from connectors.api import Address, Api, page_size
-from connectors.pages import Envelope, Listing, Numbered
-from connectors.verbs import Ask, Blind, Bulk, Fault, Locked, Made, Record, Reply, Send, Several, Verbs, Who, same
-from schemas.metrifox import WIRE
+from tranship.connectors.api import Address, Api, page_size
+from tranship.connectors.pages import Envelope, Listing, Numbered
+from tranship.connectors.verbs import (
+    Ask,
+    Blind,
+    Bulk,
+    Fault,
+    Locked,
+    Made,
+    Record,
+    Reply,
+    Send,
+    Several,
+    Verbs,
+    Who,
+    same,
+)
+from tranship.schemas.metrifox import WIRE
 
 _PAGE: Final = 100
 """The largest page is not documented; where Metrifox gives shorter ones, the reader goes by their length."""

@@ -19,11 +19,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from connectors.api import Address, Api, page_size
-from connectors.errors import Malformed
-from connectors.pages import Cursor, Envelope, Listing
-from connectors.verbs import Ask, Blind, Fault, Locked, Looks, Record, Reply, Send, Several, Verbs, Who
-from schemas.metronome import ALIAS_LENGTH, WIRE
+from tranship.connectors.api import Address, Api, page_size
+from tranship.connectors.errors import Malformed
+from tranship.connectors.pages import Cursor, Envelope, Listing
+from tranship.connectors.verbs import Ask, Blind, Fault, Locked, Looks, Record, Reply, Send, Several, Verbs, Who
+from tranship.schemas.metronome import ALIAS_LENGTH, WIRE
 
 _PAGE: Final = 100
 """The largest that is allowed. The pagination page advises 50 for bulk reads, twice the calls of a list in which each

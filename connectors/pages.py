@@ -18,10 +18,10 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from connectors import durable
-from connectors.answers import Keys, Slice, cut, listed, values
-from connectors.errors import ConfigError, Malformed
-from connectors.http import Answer, HttpClient
+from tranship.connectors import durable
+from tranship.connectors.answers import Keys, Slice, cut, listed, values
+from tranship.connectors.errors import ConfigError, Malformed
+from tranship.connectors.http import Answer, HttpClient
 
 CUT_RECORDS: Final = 8_192
 """Records of a page that is cut from one answer."""

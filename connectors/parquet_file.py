@@ -12,9 +12,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors import files
-from connectors.contract import ArrowPart, Layout, notes_on, repeated, told_apart
-from connectors.errors import ConfigError
+from tranship.connectors import files
+from tranship.connectors.contract import ArrowPart, Layout, notes_on, repeated, told_apart
+from tranship.connectors.errors import ConfigError
 
 _DASHED: Final = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 """Where the groups of a UUID begin in its hexadecimal digits, and how long they are."""

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from connectors.errors import ConfigError, ConnectorError, MissingDriver, TranshipError
-from connectors.existing import hint, similar
-from connectors.postgres_wire import (
+from tranship.connectors.errors import ConfigError, ConnectorError, MissingDriver, TranshipError
+from tranship.connectors.existing import hint, similar
+from tranship.connectors.postgres_wire import (
     Address,
     MissingDatabase,
     Wire,
@@ -71,7 +71,7 @@ def _connected(address: Address) -> Wire:
     if find_spec("adbc_driver_postgresql"):
         wire = AdbcWire(address)
     elif find_spec("psycopg"):
-        from connectors.postgres_copy import CopyWire
+        from tranship.connectors.postgres_copy import CopyWire
 
         wire = CopyWire(address)
     else:

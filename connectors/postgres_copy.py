@@ -12,9 +12,9 @@ import psycopg
 import pyarrow as pa
 from pyarrow import csv
 
-from connectors.customer_table import quoted
-from connectors.errors import TranshipError
-from connectors.postgres_wire import Address, connection_string, lost, not_connected, translated, why_broken
+from tranship.connectors.customer_table import quoted
+from tranship.connectors.errors import TranshipError
+from tranship.connectors.postgres_wire import Address, connection_string, lost, not_connected, translated, why_broken
 
 _LISTS: Final = (1009, 1015)
 _READ: Final[dict[int, Callable[[pl.Expr], pl.Expr]]] = {

@@ -23,9 +23,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateSchema, CreateTable, SetColumnComment, SetTableComment
 
-from connectors.classify import Classifier, Packed, plan_fresh, see_survivors, see_wrote
-from connectors.contract import ArrowPart, Layout, Load, Plan
-from connectors.customer_table import (
+from tranship.connectors.classify import Classifier, Packed, plan_fresh, see_survivors, see_wrote
+from tranship.connectors.contract import ArrowPart, Layout, Load, Plan
+from tranship.connectors.customer_table import (
     COMMENTS,
     DELETED,
     LATER_COUNTS,
@@ -50,11 +50,20 @@ from connectors.customer_table import (
     understood,
     unfit,
 )
-from connectors.errors import Busy, ConfigError, ConnectorError, Interfered, Refused, TranshipError, Unreachable, shown
-from connectors.existing import hint, not_created, similar, similar_tables, will_be_created
-from connectors.postgres_adbc import connect
-from connectors.postgres_wire import Address, Wire, arrow, parse
-from schemas.customer import COLUMNS, KEY
+from tranship.connectors.errors import (
+    Busy,
+    ConfigError,
+    ConnectorError,
+    Interfered,
+    Refused,
+    TranshipError,
+    Unreachable,
+    shown,
+)
+from tranship.connectors.existing import hint, not_created, similar, similar_tables, will_be_created
+from tranship.connectors.postgres_adbc import connect
+from tranship.connectors.postgres_wire import Address, Wire, arrow, parse
+from tranship.schemas.customer import COLUMNS, KEY
 
 BATCH_ROWS: Final = 65_536
 _SENT_ROWS: Final = 8_192

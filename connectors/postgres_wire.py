@@ -18,8 +18,8 @@ import pyarrow as pa
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from connectors.customer_table import decoded, schema_and_table
-from connectors.errors import (
+from tranship.connectors.customer_table import decoded, schema_and_table
+from tranship.connectors.errors import (
     Busy,
     ConfigError,
     ConnectorError,

@@ -27,11 +27,25 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.errors import ConfigError, ConnectorError, Malformed, Refused
-from connectors.gate import TRIES, Gate, Stopped, longest_pause
-from connectors.http import ANY, Background, HttpClient, Patience, Service, Traffic, Unanswered
-from connectors.journal import Intent, Journal, Past, Result, digest
-from connectors.verbs import Blind, Bulk, Fault, Locked, Made, Record, Reply, Send, Several, Verbs, Who, blank, same
+from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused
+from tranship.connectors.gate import TRIES, Gate, Stopped, longest_pause
+from tranship.connectors.http import ANY, Background, HttpClient, Patience, Service, Traffic, Unanswered
+from tranship.connectors.journal import Intent, Journal, Past, Result, digest
+from tranship.connectors.verbs import (
+    Blind,
+    Bulk,
+    Fault,
+    Locked,
+    Made,
+    Record,
+    Reply,
+    Send,
+    Several,
+    Verbs,
+    Who,
+    blank,
+    same,
+)
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from schemas.wire import Wire
+from tranship.schemas.wire import Wire
 
 Record = Mapping[str, Any]
 """A customer as the provider's JSON has it."""

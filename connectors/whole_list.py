@@ -25,11 +25,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from connectors import durable
-from connectors.answers import names
-from connectors.errors import ConfigError, Damaged, Malformed
-from connectors.http import Background, HttpClient
-from connectors.pages import Listing, Page, Pass, Shelf, Whole, broken
+from tranship.connectors import durable
+from tranship.connectors.answers import names
+from tranship.connectors.errors import ConfigError, Damaged, Malformed
+from tranship.connectors.http import Background, HttpClient
+from tranship.connectors.pages import Listing, Page, Pass, Shelf, Whole, broken
 
 GROUP_RECORDS: Final = 16_384
 """Records that are handed on together, at least: each group costs some 50 ms by itself, whatever its size."""

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from connectors import bag
-from connectors import json_columns as jsons
-from connectors.errors import Malformed
-from schemas.customer import COLUMNS, INSTANTS, LISTS
-from schemas.wire import Demand, Field, Kind, Wire, quoted
+from tranship.connectors import bag
+from tranship.connectors import json_columns as jsons
+from tranship.connectors.errors import Malformed
+from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
+from tranship.schemas.wire import Demand, Field, Kind, Wire, quoted
 
 if TYPE_CHECKING:
     from pandera.api.polars.types import PolarsData

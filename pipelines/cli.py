@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
-from connectors.errors import (
+from tranship.connectors.errors import (
     ConfigError,
     ConnectorError,
     GateClosed,
@@ -37,12 +37,12 @@ from connectors.errors import (
     Undecided,
     shown,
 )
-from pipelines.options import SettingsCommand, given, run_command, shell
+from tranship.pipelines.options import SettingsCommand, given, run_command, shell
 
 if TYPE_CHECKING:
-    from pipelines.progress import Display
-    from pipelines.report import Report
-    from pipelines.stage import RunDirectory
+    from tranship.pipelines.progress import Display
+    from tranship.pipelines.report import Report
+    from tranship.pipelines.stage import RunDirectory
 
 EXIT_CODES: Final = {
     0: "done; every record loaded, merged, unchanged or older than what is there, or rejects within --max-rejects",
@@ -97,7 +97,7 @@ def _told(error: TranshipError, as_json: bool) -> int:
     if report is None:
         return _failed(str(error), error.exit_code, as_json)
     if not isinstance(error, GateClosed | Undecided):
-        from pipelines.stage import RunDirectory
+        from tranship.pipelines.stage import RunDirectory
 
         click.echo(f"When that is solved: {RunDirectory.at(Path(report.run_dir)).go_on}", err=True)
     if as_json:
@@ -304,7 +304,7 @@ def _run(
     A settings file (`tranship inspect SOURCE --write pipeline.toml` begins one) may say all of it. Options win over
     the environment (TRANSHIP_MAX_REJECTS=2%), and that over the file.
     """
-    from pipelines import run, settings
+    from tranship.pipelines import run, settings
 
     made = settings.of_command(*_told_apart(ends), given(options), os.environ)
     place.state_dir = made.state_dir
@@ -342,7 +342,7 @@ def _plan(
 
     In the folder: report.html for people, plan.parquet with each record's fate, and what a provider would be sent.
     """
-    from pipelines import run, settings
+    from tranship.pipelines import run, settings
 
     made = settings.of_command(*_told_apart(ends), given(options), os.environ)
     place.state_dir = made.state_dir
@@ -360,7 +360,7 @@ def _apply(folder: Path, limit: int | None, as_json: bool, log: str | None, quie
     What has moved at a provider since the plan was made is left alone and reported as stale. A table that has moved is
     not written to at all.
     """
-    from pipelines import run
+    from tranship.pipelines import run
 
     return _carried_out(lambda display: run.apply(folder, display, limit=limit, **given(options)), as_json, log, quiet)
 
@@ -384,7 +384,7 @@ def _verify(
 
     Exit code 0 only if all is equal. Writes to neither side.
     """
-    from pipelines import progress, run, settings, summary
+    from tranship.pipelines import progress, run, settings, summary
 
     with progress.display() as display:
         if len(ends) == 1 and not ends[0].lower().endswith(".toml"):
@@ -411,7 +411,7 @@ def _retry(
     place: _Place, /, run_id: str, state_dir: Path, as_json: bool, log: str | None, quiet: bool, **options: Any
 ) -> int:
     """Do once more what failed or was left out in a run into a provider: its id, or `last`. It is a run of its own."""
-    from pipelines import run
+    from tranship.pipelines import run
 
     place.state_dir = state_dir
     return _carried_out(lambda display: run.retry(state_dir, run_id, display, **given(options)), as_json, log, quiet)
@@ -432,7 +432,7 @@ def _inspect(sources: tuple[str, ...], rows: int, write: Path | None, as_json: b
     \b
       tranship inspect customers.csv --write pipeline.toml
     """
-    from pipelines import inspection, run, settings, summary
+    from tranship.pipelines import inspection, run, settings, summary
 
     reading = settings.reading_of_command(sources, given(options), os.environ)
     found = run.inspect(reading, rows)
@@ -461,14 +461,14 @@ def _resume(
     place: _Place, /, run_id: str, state_dir: Path, as_json: bool, log: str | None, quiet: bool, **options: Any
 ) -> int:
     """Continue a run that died or was interrupted: its id, or `last`."""
-    from pipelines import run
+    from tranship.pipelines import run
 
     place.state_dir = state_dir
     return _carried_out(lambda display: run.resume(state_dir, run_id, display, **given(options)), as_json, log, quiet)
 
 
 def _carried_out(work: Callable[[Display | None], Report], as_json: bool, log: str | None, quiet: bool) -> int:
-    from pipelines import progress
+    from tranship.pipelines import progress
 
     gc.freeze()
     gc.enable()
@@ -497,7 +497,7 @@ def _carried_out(work: Callable[[Display | None], Report], as_json: bool, log: s
 @click.pass_obj
 def _runs(place: _Place, /, remove_older_than: int | None, state_dir: Path, as_json: bool) -> None:
     """List runs, newest first."""
-    from pipelines import stage, summary
+    from tranship.pipelines import stage, summary
 
     place.state_dir = state_dir
     found, damaged = stage.all_runs(state_dir), stage.damaged_runs(state_dir)
@@ -527,7 +527,7 @@ def _is_over(run: RunDirectory) -> bool:
 
 
 def _facts(run: RunDirectory) -> dict[str, Any]:
-    from pipelines import settings
+    from tranship.pipelines import settings
 
     try:
         report = _report_of(run)
@@ -547,7 +547,7 @@ def _facts(run: RunDirectory) -> dict[str, Any]:
 
 def _report_of(run: RunDirectory) -> Report | None:
     """Null if it has none. Raises ConfigError if the report is damaged."""
-    from pipelines.report import Report
+    from tranship.pipelines.report import Report
 
     values = run.report()
     try:
@@ -563,7 +563,7 @@ def _report_of(run: RunDirectory) -> Report | None:
 @click.pass_obj
 def _report(place: _Place, /, run_id: str, state_dir: Path, as_json: bool) -> None:
     """Print the summary of an earlier run again, with all its reasons: its id, or `last`."""
-    from pipelines.stage import RunDirectory
+    from tranship.pipelines.stage import RunDirectory
 
     place.state_dir = state_dir
     run = RunDirectory.open(state_dir, run_id)
@@ -578,7 +578,7 @@ def _report(place: _Place, /, run_id: str, state_dir: Path, as_json: bool) -> No
 
 
 def _summary(report: Report, out: TextIO, *, everything: bool = False) -> str:
-    from pipelines import summary
+    from tranship.pipelines import summary
 
     # A run tells its notes when they come up and its error at the end.
     how: dict[str, Any] = {} if everything else {"reasons": 8, "notes": False}
@@ -594,10 +594,10 @@ def _width(out: TextIO) -> int | None:
 
 def _next(report: Report) -> list[str]:
     """The command that goes on from here."""
-    from connectors import registry
-    from pipelines import settings
-    from pipelines.report import MOVED
-    from pipelines.stage import RunDirectory
+    from tranship.connectors import registry
+    from tranship.pipelines import settings
+    from tranship.pipelines.report import MOVED
+    from tranship.pipelines.stage import RunDirectory
 
     run = RunDirectory.at(Path(report.run_dir))
     made = settings.load(run.manifest["settings"], {})
@@ -641,8 +641,8 @@ def _connectors(losses: tuple[str, str] | None, as_json: bool) -> None:
     \b
       tranship connectors --losses metronome marginfront
     """
-    from connectors import registry
-    from pipelines import summary
+    from tranship.connectors import registry
+    from tranship.pipelines import summary
 
     if losses:
         passage = registry.passage(*losses)
@@ -671,8 +671,8 @@ def _doctor(address: str, as_json: bool) -> int:
     \b
       tranship doctor metronome://
     """
-    from connectors import registry
-    from pipelines import summary
+    from tranship.connectors import registry
+    from tranship.pipelines import summary
 
     findings = registry.check(address)
     failed = any(finding.state == "fail" for finding in findings)
@@ -703,7 +703,7 @@ class _Seconds(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """`50ms` and `0.05` are the same."""
-        from pipelines.settings import seconds
+        from tranship.pipelines.settings import seconds
 
         try:
             found = seconds(str(value))
@@ -807,7 +807,7 @@ def _sandbox(
     Any key of the provider's form is accepted. The weather can be changed while it runs: PUT JSON to /_sandbox/weather.
     What it holds is at /_sandbox/state.
     """
-    from connectors import registry
+    from tranship.connectors import registry
 
     struck = {status: _Share().convert(share, None, None) for status, share in statuses.items()}
     wanted = {**given(weather), **given({"seed": seed_of_chance, "statuses": struck})}
@@ -829,7 +829,7 @@ def _number(text: str, option: str) -> int:
 @_json_option
 def _fields(as_json: bool) -> None:
     """List the fields of a customer and their rules."""
-    from pipelines import summary
+    from tranship.pipelines import summary
 
     fields = summary.fields()
     if as_json:
@@ -841,6 +841,6 @@ def _fields(as_json: bool) -> None:
 @cli.command("schema")
 def _schema() -> None:
     """Print the JSON Schema of a settings file, for editors."""
-    from pipelines.settings import Settings
+    from tranship.pipelines.settings import Settings
 
     _print_json(json.dumps(Settings.model_json_schema(), indent=1))

@@ -22,10 +22,10 @@ from typing import Any, Final
 import idna
 import polars as pl
 
-from pipelines.mapping import ColumnMap
-from schemas import codes
-from schemas.customer import COLUMNS, INSTANT, INSTANTS, LISTS, TEXT
-from schemas.faults import no_reasons, reasons
+from tranship.pipelines.mapping import ColumnMap
+from tranship.schemas import codes
+from tranship.schemas.customer import COLUMNS, INSTANT, INSTANTS, LISTS, TEXT
+from tranship.schemas.faults import no_reasons, reasons
 
 Column = pl.Series
 

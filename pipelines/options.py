@@ -16,7 +16,7 @@ import click
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from pipelines.settings import Settings
+    from tranship.pipelines.settings import Settings
 
 GROUPS: Final = {
     "Columns and values": ("columns", "defaults", "extra", "where", "timezone", "date_format", "blocked"),
@@ -90,7 +90,7 @@ class SettingsCommand(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own, then the settings."""
         if len(self.params) == len(self._own):
-            from pipelines import settings
+            from tranship.pipelines import settings
 
             fields = getattr(settings, self._model).model_fields
             taken = {param.name for param in self._own}
@@ -164,7 +164,7 @@ def _option(name: str, field: FieldInfo) -> click.Option:
 
 def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
     """`Account No=external_id`; a column may have = in its name, a field has none."""
-    from pipelines.settings import table
+    from tranship.pipelines.settings import table
 
     pairs = []
     for value in values:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
-from connectors.errors import ConfigError
+from tranship.connectors.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, Task, TaskID

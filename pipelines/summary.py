@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipelines.inspection import Finding, Inspection
-from pipelines.report import Report, withheld
-from pipelines.verify import Verification
-from schemas.customer import COLUMNS, INSTANTS, LISTS, Customer
-from schemas.faults import RULES, sentence
-from schemas.wire import Passage
+from tranship.pipelines.inspection import Finding, Inspection
+from tranship.pipelines.report import Report, withheld
+from tranship.pipelines.verify import Verification
+from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, Customer
+from tranship.schemas.faults import RULES, sentence
+from tranship.schemas.wire import Passage
 
 _ALWAYS = ("read", "rejected", "merged", "created", "updated", "unchanged")
 _CELL = 44

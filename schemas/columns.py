@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from schemas.customer import COLUMNS
+from tranship.schemas.customer import COLUMNS
 
 _SYNONYMS: Final[dict[str, str]] = {
     "external_id": "externalid external_customer_id customer_id customerid customer_key customer_number customer_no "

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pandera.polars as pa
 import polars as pl
 
-from schemas.codes import CUSTOMER_TYPES, STATUSES, country_codes, currencies, timezone_names
+from tranship.schemas.codes import CUSTOMER_TYPES, STATUSES, country_codes, currencies, timezone_names
 
 if TYPE_CHECKING:
     from pandera.api.polars.types import PolarsData

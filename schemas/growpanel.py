@@ -11,8 +11,8 @@ from typing import Final
 
 import polars as pl
 
-from schemas.codes import STATUS_WORDS
-from schemas.wire import Bag, Demand, Field, Wire
+from tranship.schemas.codes import STATUS_WORDS
+from tranship.schemas.wire import Bag, Demand, Field, Wire
 
 _STATES: Final = {
     "US": (

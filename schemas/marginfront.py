@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from schemas.wire import Bag, Field, Wire
+from tranship.schemas.wire import Bag, Field, Wire
 
 WIRE = Wire(
     provider="marginfront",

@@ -14,7 +14,7 @@ from typing import Final
 
 import polars as pl
 
-from schemas.wire import Bag, Field, Wire, quoted
+from tranship.schemas.wire import Bag, Field, Wire, quoted
 
 _PERSON: Final = pl.col("customer_type") == "INDIVIDUAL"
 _LONGEST_TERMS: Final = 3650

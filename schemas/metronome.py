@@ -12,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from schemas.wire import Bag, Field, Wire, quoted, texts
+from tranship.schemas.wire import Bag, Field, Wire, quoted, texts
 
 NAME_LENGTH: Final = 160
 """A longer name is cut without a word, so it is cut here and kept whole beside it."""

@@ -23,7 +23,7 @@ from typing import Final, Literal
 
 import polars as pl
 
-from schemas.customer import COLUMNS
+from tranship.schemas.customer import COLUMNS
 
 Kind = Literal["text", "integer", "number", "boolean", "texts", "array", "object", "json"]
 """What a field holds in JSON: `texts` is an array of text, `json` an array or an object, `number` a whole or broken

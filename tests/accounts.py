@@ -8,7 +8,7 @@ from typing import Any
 
 from sandboxes import Sandbox, Start
 
-from connectors.registry import CONNECTORS
+from tranship.connectors.registry import CONNECTORS
 
 PROVIDERS = [name for name, connector in CONNECTORS.items() if connector.abilities.continues]
 

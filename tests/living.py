@@ -14,12 +14,12 @@ from zlib import crc32
 
 from moving import hurry
 
-from connectors import api, sending
-from connectors.errors import ConfigError
-from connectors.http import Answer, HttpClient
-from connectors.journal import Intent, Journal, Past, Result
-from pipelines import run as flow
-from pipelines import settings
+from tranship.connectors import api, sending
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.http import Answer, HttpClient
+from tranship.connectors.journal import Intent, Journal, Past, Result
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
 
 
 class Forgetful(Journal):

@@ -37,7 +37,7 @@ def without_locks(error: int) -> None:
 
 
 if __name__ == "__main__":
-    from pipelines import cli
+    from tranship.pipelines import cli
 
     without_locks(int(sys.argv[1]))
     sys.exit(cli.main(sys.argv[2:]))

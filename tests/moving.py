@@ -13,12 +13,12 @@ from typing import Any
 import polars as pl
 from accounts import Account
 
-from connectors import account, api, registry, sending, wire
-from connectors.http import Patience, Service
-from pipelines import run as flow
-from pipelines import settings
-from pipelines.report import Report
-from schemas.wire import Wire
+from tranship.connectors import account, api, registry, sending, wire
+from tranship.connectors.http import Patience, Service
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
+from tranship.pipelines.report import Report
+from tranship.schemas.wire import Wire
 
 QUICK = Patience(first_pause=0.01, longest_pause=0.2, silence=60, total=120, settles=0.05)
 """Of a provider that is on this machine."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -13,9 +12,9 @@ from urllib.parse import quote
 
 from postgres_server import Database
 
-from pipelines import run as flow
-from pipelines import settings
-from pipelines.report import Report
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
+from tranship.pipelines.report import Report
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIET_SECONDS = 120
@@ -24,9 +23,9 @@ QUIET_SECONDS = 120
 RUN = """
 import sys
 import adbc_driver_postgresql.dbapi, duckdb
-import connectors.postgres_table
-from connectors.errors import TranshipError
-from pipelines import run, settings
+import tranship.connectors.postgres_table
+from tranship.connectors.errors import TranshipError
+from tranship.pipelines import run, settings
 given = settings.load(dict(zip(("source", "destination", "state_dir"), sys.argv[1:])), {})
 print("ready", flush=True)
 sys.stdin.readline()
@@ -65,7 +64,6 @@ class Process:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         return cls(folder, process)
 

@@ -16,8 +16,8 @@ from email.message import Message
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from connectors.sandbox.server import running
-from connectors.sandbox.weather import Weather
+from tranship.connectors.sandbox.server import running
+from tranship.connectors.sandbox.weather import Weather
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -140,8 +140,8 @@ def _process(
     provider: str, seed: int | Path | None, state: Path | None, weather: dict[str, Any], switches: dict[str, str]
 ) -> Iterator[Sandbox]:
     code = (
-        "from pathlib import Path, PosixPath; from connectors.sandbox.server import serve; "
-        "from connectors.sandbox.weather import Weather; "
+        "from pathlib import Path, PosixPath; from tranship.connectors.sandbox.server import serve; "
+        "from tranship.connectors.sandbox.weather import Weather; "
         f"serve({provider!r}, 0, {seed!r}, {state!r}, Weather(**{weather!r}), {switches!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)

@@ -35,7 +35,7 @@ def _child(start: dict[str, Any], file: Path, ready: int, go: int) -> int:
     import living
     import moving
 
-    from pipelines import cli, run, stage  # noqa: F401  (what commands import when they run)
+    from tranship.pipelines import cli, run, stage  # noqa: F401  (what commands import when they run)
 
     moving.hurry()
     if isinstance(start.get("die"), int):

@@ -11,8 +11,8 @@ import pytest
 from postgres_server import Database
 from warehouse import PostgresWarehouse, Warehouse, fates
 
-from connectors.errors import Refused
-from pipelines import summary
+from tranship.connectors.errors import Refused
+from tranship.pipelines import summary
 
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}

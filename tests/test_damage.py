@@ -26,7 +26,7 @@ import pytest
 from accounts import PROVIDERS, Account, Open
 from postgres_server import Database
 
-from pipelines import cli
+from tranship.pipelines import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = int(os.environ.get("TRANSHIP_DAMAGE", "0"))
@@ -82,8 +82,8 @@ def killed(folder: Path, hook: str, count: int, *words: str) -> None:
     program = f"""
 import os, sys
 import moving
-from connectors import journal
-from pipelines import cli, stage
+from tranship.connectors import journal
+from tranship.pipelines import cli, stage
 moving.hurry()
 left = {count}
 real = {hook}
@@ -96,11 +96,10 @@ def dying(*given, **named):
 {hook} = dying
 cli.main(sys.argv[1:])
 """
-    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
     life = subprocess.run(
         [sys.executable, "-c", program, *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
         capture_output=True,
         text=True,
         check=False,

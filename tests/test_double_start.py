@@ -25,7 +25,7 @@ from moving import customer, hurry, moved, settable, written
 from postgres_server import Database
 from sandboxes import Start
 
-from connectors.registry import CONNECTORS
+from tranship.connectors.registry import CONNECTORS
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = int(os.environ.get("TRANSHIP_DOUBLE_STARTS", "0"))
@@ -68,10 +68,9 @@ class Starters:
 @pytest.fixture(scope="module")
 def start() -> Iterator[Starters]:
     """`start(folder, …)` starts commands at once and gives how they ended, and what they said."""
-    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "tests" / "starters.py")],
-        env={**os.environ, **KEYS, "PYTHONPATH": path},
+        env={**os.environ, **KEYS, "PYTHONPATH": str(ROOT / "tests")},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

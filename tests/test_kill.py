@@ -29,8 +29,8 @@ ROWS, SEED, CHANGED = 20_000, 5, 0.3
 
 RUN = """
 import sys
-import connectors.duckdb_table
-from pipelines import run, settings
+import tranship.connectors.duckdb_table
+from tranship.pipelines import run, settings
 given = settings.load(dict(zip(("source", "destination", "state_dir"), sys.argv[1:])), {})
 print("ready", flush=True)
 sys.stdin.readline()
@@ -100,7 +100,6 @@ def victim(folder: Path, source: Path) -> Victim:
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     return Victim(warehouse, process)
 

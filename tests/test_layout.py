@@ -66,8 +66,9 @@ RULES = (
     Rule(
         "tranship",
         ("pipelines.*", "connectors.errors"),
-        "tranship.py is the one door: it hands on what pipelines offers. What it does belongs in pipelines/.",
+        "tranship/ is the one door: it hands on what pipelines offers. What it does belongs in pipelines/.",
     ),
+    Rule("tranship.__main__", ("tranship",), "Calling the command is all that it does."),
     Rule(
         "pipelines.cli",
         ("pipelines.*", "connectors.errors", "connectors.registry"),
@@ -248,9 +249,9 @@ LEFTOVERS = (
 
 
 def modules() -> list[str]:
-    """Every module of the product, `tranship` first."""
+    """Every module of the product, by its place: `tranship` and `connectors.errors`."""
     found = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
-    return ["tranship"] * (ROOT / "tranship.py").exists() + [_name(path) for path in found]
+    return [_name(path) for path in (*sorted((ROOT / "tranship").glob("*.py")), *found)]
 
 
 def _name(path: Path) -> str:
@@ -268,16 +269,22 @@ def _tree(module: str) -> ast.Module:
 
 
 def imports(module: str) -> Iterator[tuple[str, int]]:
-    """Every module that this one imports, at its top or within a function, and the line."""
+    """Every module that this one imports, at its top or within a function, and the line. One of ours by its place."""
     for node in ast.walk(_tree(module)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
+            yield from ((_place(alias.name), node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            origin = node.module or ""
             for alias in node.names:
-                inner = f"{origin}.{alias.name}"
-                is_module = origin.split(".")[0] in ROOMS and _path(inner).exists()
-                yield inner if is_module else origin, node.lineno
+                inner = _place(f"{node.module}.{alias.name}")
+                is_module = inner.split(".")[0] in ROOMS and _path(inner).exists()
+                yield inner if is_module else _place(node.module or ""), node.lineno
+
+
+def _place(name: str) -> str:
+    """`connectors.errors` of `tranship.connectors.errors`; whatever stands at the root is not the product's."""
+    if name.startswith("tranship."):
+        return name.removeprefix("tranship.")
+    return f"somebody else's {name}" if name.split(".")[0] in ROOMS else name
 
 
 def _fits(name: str, patterns: tuple[str, ...]) -> bool:
@@ -301,7 +308,7 @@ def test_imports_go_down_only(module: str) -> None:
     else:
         rule = next(rule for rule in RULES if fnmatchcase(module, rule.module))
     for target, line in imports(module):
-        ours = target.split(".")[0] in (*ROOMS, "tranship", "tests", "benchmarks")
+        ours = target.split(".")[0] in (*ROOMS, "tranship", "tests", "benchmarks") or target.startswith("somebody")
         if ours and target != module and not _fits(target, rule.may_import):
             pytest.fail(f"{_path(module).relative_to(ROOT)}:{line} imports {target}. {rule.advice}")
 
@@ -322,7 +329,7 @@ def test_pure_steps_stay_pure(step: str) -> None:
 
 def test_no_room_for_leftovers() -> None:
     for path in (
-        ROOT / "tranship.py",
+        *(ROOT / "tranship").glob("*"),
         *(p for room in (*ROOMS, "tests", "benchmarks") for p in (ROOT / room).rglob("*")),
     ):
         assert path.stem.lower() not in LEFTOVERS, (
@@ -347,7 +354,9 @@ def test_every_module_says_what_it_is(module: str) -> None:
 
 def test_a_broken_rule_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "schemas").mkdir()
-    (tmp_path / "schemas" / "codes.py").write_text('"""Codes."""\n\n\ndef f():\n    from connectors import files\n')
+    (tmp_path / "schemas" / "codes.py").write_text(
+        '"""Codes."""\n\n\ndef f():\n    from tranship.connectors import files\n'
+    )
     (tmp_path / "connectors").mkdir()
     (tmp_path / "connectors" / "files.py").write_text("")
     monkeypatch.setitem(globals(), "ROOT", tmp_path)

@@ -16,8 +16,8 @@ import pytest
 from accounts import PROVIDERS, Account, Open
 from moving import moved, writes
 
-from connectors import registry
-from pipelines import run as flow
+from tranship.connectors import registry
+from tranship.pipelines import run as flow
 
 CUSTOMERS = int(os.environ.get("TRANSHIP_MIGRATION", "60"))
 

@@ -18,12 +18,12 @@ from moving import customer, given, held, moved, planned, written
 from postgres_server import Database
 from warehouse import PostgresWarehouse, Warehouse, fates
 
-from connectors import durable
-from connectors.customer_table import LATER_COUNTS, LEDGER, WRITTEN
-from connectors.errors import GateClosed
-from pipelines import run as flow
-from pipelines import settings, summary
-from pipelines.report import Report
+from tranship.connectors import durable
+from tranship.connectors.customer_table import LATER_COUNTS, LEDGER, WRITTEN
+from tranship.connectors.errors import GateClosed
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings, summary
+from tranship.pipelines.report import Report
 
 Table = Warehouse | PostgresWarehouse
 SET = (

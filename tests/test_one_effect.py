@@ -84,7 +84,7 @@ def chaos(sandbox: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         command = [str(tmp_path / "said.json"), str(KILLS), provider, str(tmp_path / "sent"), *options]
         life = subprocess.run(
             [sys.executable, str(ROOT / "tests" / "mortal.py"), *command],
-            env={**os.environ, **there.environment, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))},
+            env={**os.environ, **there.environment, "PYTHONPATH": str(ROOT / "tests")},
             capture_output=True,
             text=True,
             timeout=1800 if CHAOS else 600,

@@ -17,8 +17,8 @@ import pytest
 from cases import FIELD_CASES, IDENTITY_CASES, FieldCase, IdentityCase
 from warehouse import Warehouse, write_csv
 
-from pipelines.report import Report
-from schemas.customer import COLUMNS
+from tranship.pipelines.report import Report
+from tranship.schemas.customer import COLUMNS
 
 ROWS, SEED = 20_000, 11
 

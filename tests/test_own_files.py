@@ -16,9 +16,9 @@ import pytest
 from postgres_server import Database
 from warehouse import Warehouse, fates, rejects
 
-from connectors import registry
-from connectors.csv_file import CsvOptions
-from connectors.errors import ConfigError
+from tranship.connectors import registry
+from tranship.connectors.csv_file import CsvOptions
+from tranship.connectors.errors import ConfigError
 
 ODD = ("=1+1", "-7A", "'-7A", "''x", "＝1", "\ufeff=1", "@a", "'s-Hertogenbosch", "+1 415")
 COLUMNS = ("external_id", "email", "name")

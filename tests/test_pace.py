@@ -14,7 +14,7 @@ from accounts import opened
 from moving import customer, moved, written
 from sandboxes import Start
 
-from connectors import account, sending
+from tranship.connectors import account, sending
 
 RATE = 50
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from moving import customer, held, moved, outcomes, planned, writes, written
 from sandboxes import sandboxes
 
-from pipelines import run as flow
+from tranship.pipelines import run as flow
 
 EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "2"))
 IDS = [None, *(f"id-{number}" for number in range(8))]

@@ -13,11 +13,11 @@ from accounts import PROVIDERS, Account
 from moving import customer, held
 from warehouse import PostgresWarehouse, Warehouse, fates, rejects, write_csv
 
-from connectors import durable
-from connectors.errors import Damaged, GateClosed
-from pipelines import run as flow
-from pipelines import settings, summary
-from pipelines.report import Report
+from tranship.connectors import durable
+from tranship.connectors.errors import Damaged, GateClosed
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings, summary
+from tranship.pipelines.report import Report
 
 DESTINATIONS = ["duckdb", "postgresql", *PROVIDERS]
 MIRROR = {"mode": "mirror", "max_deletes": "100%", "remove_for_good": True}

@@ -17,7 +17,7 @@ import pytest
 from accounts import PROVIDERS, opened
 from sandboxes import Start
 
-from pipelines import cli
+from tranship.pipelines import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "sample_data" / "crm_export.csv"
@@ -61,7 +61,7 @@ def in_a_process(folder: Path, *arguments: str, **environment: str) -> Ran:
         said = subprocess.run(
             [sys.executable, "-m", "tranship", *arguments],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+            env=os.environ | environment,
             capture_output=True,
             text=True,
             check=False,

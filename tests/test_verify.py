@@ -12,7 +12,7 @@ import pytest
 from accounts import PROVIDERS, Account, Open
 from moving import customer, moved, wire_of, written
 
-from pipelines import cli
+from tranship.pipelines import cli
 
 COUNT = 24
 

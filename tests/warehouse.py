@@ -14,9 +14,9 @@ import duckdb
 import polars as pl
 from postgres_server import Database
 
-from pipelines import run as flow
-from pipelines import settings
-from pipelines.report import Report
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
+from tranship.pipelines.report import Report
 
 Record = Mapping[str, str | None]
 

@@ -13,18 +13,18 @@ from typing import Any
 
 import polars as pl
 
-import schemas
-from connectors.wire import decode, encode
-from pipelines.mapping import ColumnMap
-from pipelines.normalise import Spelling, customers
-from pipelines.validate import faults
-from schemas.customer import COLUMNS
-from schemas.wire import Bag, Field, Wire, losses, quoted, texts
+from tranship import schemas
+from tranship.connectors.wire import decode, encode
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.normalise import Spelling, customers
+from tranship.pipelines.validate import faults
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.wire import Bag, Field, Wire, losses, quoted, texts
 
 PROVIDERS: list[Wire] = [
     module.WIRE
     for found in pkgutil.iter_modules(schemas.__path__)
-    if hasattr(module := import_module(f"schemas.{found.name}"), "WIRE")
+    if hasattr(module := import_module(f"tranship.schemas.{found.name}"), "WIRE")
 ]
 
 STRINGS = Wire(

@@ -19,12 +19,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors import marginfront, sending
-from connectors.api import Address
-from connectors.http import Answer, HttpClient, Patience, Service
-from connectors.journal import Intent, Journal, Past, Result
-from connectors.sending import REQUESTS, Sent, carry_out
-from connectors.verbs import Record
+from tranship.connectors import marginfront, sending
+from tranship.connectors.api import Address
+from tranship.connectors.http import Answer, HttpClient, Patience, Service
+from tranship.connectors.journal import Intent, Journal, Past, Result
+from tranship.connectors.sending import REQUESTS, Sent, carry_out
+from tranship.connectors.verbs import Record
 
 QUICK = Patience(first_pause=0.01, longest_pause=0.2, silence=60, total=120, settles=0.05)
 

@@ -18,11 +18,11 @@ import pytest
 from accounts import Account, Open
 from moving import customer, given, held, moved, outcomes, planned, settable, writes, written
 
-from connectors import account as module
-from connectors.account import laid_over
-from connectors.errors import ConfigError, GateClosed, Interrupted
-from pipelines import cli
-from pipelines import run as flow
+from tranship.connectors import account as module
+from tranship.connectors.account import laid_over
+from tranship.connectors.errors import ConfigError, GateClosed, Interrupted
+from tranship.pipelines import cli
+from tranship.pipelines import run as flow
 
 FINAL = {"mode": "mirror", "max_deletes": "100%", "remove_for_good": True}
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from connectors import answers
-from connectors.answers import cut, listed, names
-from connectors.errors import Malformed
+from tranship.connectors import answers
+from tranship.connectors.answers import cut, listed, names
+from tranship.connectors.errors import Malformed
 
 TEXT = st.text(st.sampled_from('"\\[]{},:alist\n é\u2028🦀'), max_size=12)
 JSON = st.recursive(

@@ -18,13 +18,13 @@ from aiohttp import web
 from sandboxes import Start
 from served import Served, as_json, nobody, served
 
-from connectors import blackwalnut, growpanel, marginfront, metrifox, metronome
-from connectors.api import Api, ApiSource, check, parse
-from connectors.contract import Batch
-from connectors.errors import ConfigError, ConnectorError, Malformed, Refused, TranshipError, Unreachable
-from connectors.http import Patience
-from schemas.customer import COLUMNS
-from schemas.faults import BROKEN
+from tranship.connectors import blackwalnut, growpanel, marginfront, metrifox, metronome
+from tranship.connectors.api import Api, ApiSource, check, parse
+from tranship.connectors.contract import Batch
+from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, TranshipError, Unreachable
+from tranship.connectors.http import Patience
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.faults import BROKEN
 
 KEY = "mf_sk_test_very-secret"
 ENVIRONMENT = {"MF_API_SECRET_KEY": KEY}

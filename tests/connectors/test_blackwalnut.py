@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from sandboxes import Sandbox, Start
 
-from connectors.api import ApiSource, check
-from connectors.blackwalnut import API
-from connectors.errors import Refused
-from connectors.http import Patience
+from tranship.connectors.api import ApiSource, check
+from tranship.connectors.blackwalnut import API
+from tranship.connectors.errors import Refused
+from tranship.connectors.http import Patience
 
 KEY = {"BLACKWALNUT_API_KEY": "sk_live_1"}
 QUICK = Patience(first_pause=0.005, longest_pause=0.05, silence=0.5)

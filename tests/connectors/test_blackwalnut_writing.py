@@ -14,10 +14,10 @@ import pytest
 from sandboxes import Sandbox, Start
 from writing import outcomes, send, write
 
-from connectors.api import parse, service
-from connectors.blackwalnut import API, writes
-from connectors.errors import Refused
-from connectors.verbs import Blind, Locked, Record, Reply, Send, Several, Verbs, Who
+from tranship.connectors.api import parse, service
+from tranship.connectors.blackwalnut import API, writes
+from tranship.connectors.errors import Refused
+from tranship.connectors.verbs import Blind, Locked, Record, Reply, Send, Several, Verbs, Who
 
 KEY = {"BLACKWALNUT_API_KEY": "sk_live_1"}
 HEADERS = {"Authorization": "Bearer sk_live_1", "Content-Type": "application/json"}

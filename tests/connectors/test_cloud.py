@@ -10,9 +10,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from connectors.csv_file import CsvOptions
-from connectors.errors import ConfigError, MissingDriver, Unreachable
-from connectors.registry import open_source
+from tranship.connectors.csv_file import CsvOptions
+from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable
+from tranship.connectors.registry import open_source
 
 boto3 = pytest.importorskip("boto3")
 server = pytest.importorskip("moto.server")

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from connectors import csv_file
-from connectors.csv_file import CsvOptions, CsvPart, CsvSource, Grammar
-from connectors.errors import ConfigError
-from connectors.parquet_file import ParquetSource
-from schemas import cells
+from tranship.connectors import csv_file
+from tranship.connectors.csv_file import CsvOptions, CsvPart, CsvSource, Grammar
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.parquet_file import ParquetSource
+from tranship.schemas import cells
 
 COMMA = Grammar(b",", b'"')
 

@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 from warehouse import Warehouse, fates, plan, rejects
 
-from connectors.customer_table import DELETED, LEDGER, RUN
-from connectors.duckdb_table import parse
-from connectors.errors import ConfigError, ConnectorError, GateClosed, Refused, Unreachable
-from schemas.customer import COLUMNS, KEY
+from tranship.connectors.customer_table import DELETED, LEDGER, RUN
+from tranship.connectors.duckdb_table import parse
+from tranship.connectors.errors import ConfigError, ConnectorError, GateClosed, Refused, Unreachable
+from tranship.schemas.customer import COLUMNS, KEY
 
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}

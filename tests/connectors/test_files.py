@@ -14,16 +14,15 @@ import polars as pl
 import pytest
 from warehouse import Record, Warehouse, fates, write_csv
 
-from connectors import registry
-from connectors.contract import Abilities
-from connectors.errors import ConfigError, Interrupted
-from connectors.files import Written, takes_in
-from connectors.registry import CONNECTORS
-from pipelines import run as flow
-from pipelines import settings
-from pipelines.report import Report
+from tranship.connectors import registry
+from tranship.connectors.contract import Abilities
+from tranship.connectors.errors import ConfigError, Interrupted
+from tranship.connectors.files import Written, takes_in
+from tranship.connectors.registry import CONNECTORS
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
+from tranship.pipelines.report import Report
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 ANN: Record = {"external_id": "1", "email": "ann@acme.com", "name": "Ann", "country": "SE"}
 BEA: Record = {"external_id": "2", "email": "bea@acme.com", "name": "Bea", "country": "DE"}
 CY: Record = {"external_id": "3", "email": "cy@acme.com", "name": "Cy", "country": "US"}
@@ -283,7 +282,6 @@ def test_standard_input_from_the_destination_is_seen() -> None:
         ran = subprocess.run(
             [sys.executable, "-m", "tranship", "run", "-", "a.csv", "--overwrite"],
             stdin=stdin,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=False,

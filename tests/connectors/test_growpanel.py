@@ -16,13 +16,13 @@ from sandboxes import Sandbox, Start
 from served import served
 from warehouse import Warehouse
 
-from connectors.api import ApiSource, check
-from connectors.errors import ConfigError, ConnectorError, Malformed, Refused
-from connectors.growpanel import API
-from connectors.http import Patience
-from connectors.sandbox import seed
-from connectors.wire import decode, encode
-from schemas.growpanel import WIRE
+from tranship.connectors.api import ApiSource, check
+from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused
+from tranship.connectors.growpanel import API
+from tranship.connectors.http import Patience
+from tranship.connectors.sandbox import seed
+from tranship.connectors.wire import decode, encode
+from tranship.schemas.growpanel import WIRE
 
 KEY = "account.key.0123456789"
 QUICK = Patience(tries=2, first_pause=0.01, connect=2, silence=2)

@@ -15,15 +15,15 @@ import writing
 from sandboxes import Sandbox
 from writing import BAD
 
-from connectors import growpanel, wire
-from connectors.api import parse, service
-from connectors.errors import Refused
-from connectors.growpanel import API, writes
-from connectors.http import Service
-from connectors.sandbox.seed import customers
-from connectors.verbs import Fault, Made, Record, Reply, Send, Verbs, Who, same
-from schemas.customer import COLUMNS
-from schemas.growpanel import WIRE
+from tranship.connectors import growpanel, wire
+from tranship.connectors.api import parse, service
+from tranship.connectors.errors import Refused
+from tranship.connectors.growpanel import API, writes
+from tranship.connectors.http import Service
+from tranship.connectors.sandbox.seed import customers
+from tranship.connectors.verbs import Fault, Made, Record, Reply, Send, Verbs, Who, same
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.growpanel import WIRE
 
 Start = Callable[..., Sandbox]
 

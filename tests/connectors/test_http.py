@@ -18,8 +18,8 @@ import pytest
 from aiohttp import web
 from served import Served, as_json, complete, nobody, raw, served
 
-from connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
-from connectors.http import Answer, Background, HttpClient, Patience, Service, is_loopback, retry_after
+from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
+from tranship.connectors.http import Answer, Background, HttpClient, Patience, Service, is_loopback, retry_after
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.errors import ConfigError
-from connectors.journal import Intent, Journal, Past, Result, digest
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.journal import Intent, Journal, Past, Result, digest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONTENT = digest("create", '{"a":1}')
@@ -93,7 +93,7 @@ def test_it_survives_a_kill(tmp_path: Path) -> None:
     program = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from connectors.journal import Intent, Journal, Result
+from tranship.connectors.journal import Intent, Journal, Result
 journal = Journal(Path(sys.argv[1]), "run")
 for row in range(50):
     asyncio.run(journal.intend([Intent(row, 1, "create", "d")]))

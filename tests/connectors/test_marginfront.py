@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 from sandboxes import Sandbox, Start
 
-from connectors.api import ApiSource, check
-from connectors.errors import Refused
-from connectors.http import Patience
-from connectors.marginfront import API
+from tranship.connectors.api import ApiSource, check
+from tranship.connectors.errors import Refused
+from tranship.connectors.http import Patience
+from tranship.connectors.marginfront import API
 
 KEY = {"MF_API_SECRET_KEY": "mf_sk_test_1"}
 QUICK = Patience(first_pause=0.005, longest_pause=0.05, silence=0.5)

@@ -12,12 +12,12 @@ import pytest
 from sandboxes import Sandbox, Start
 from writing import create, customer, delete, outcomes, send, update, write
 
-from connectors.api import parse, service
-from connectors.marginfront import API, writes
-from connectors.verbs import Blind, Record, Reply, Send, Several, Verbs, Who, same
-from connectors.wire import encode
-from schemas.customer import COLUMNS
-from schemas.marginfront import WIRE
+from tranship.connectors.api import parse, service
+from tranship.connectors.marginfront import API, writes
+from tranship.connectors.verbs import Blind, Record, Reply, Send, Several, Verbs, Who, same
+from tranship.connectors.wire import encode
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.marginfront import WIRE
 
 KEY = {"MF_API_SECRET_KEY": "mf_sk_test_1"}
 HEADERS = {"x-api-key": "mf_sk_test_1", "Content-Type": "application/json"}

@@ -17,14 +17,14 @@ from sandboxes import Sandbox, Start
 from served import as_json, served
 from warehouse import Warehouse, rejects
 
-from connectors.api import ApiSource, Finding, check
-from connectors.errors import ConfigError, Malformed, Refused
-from connectors.http import Patience
-from connectors.metrifox import API
-from connectors.sandbox import seed
-from connectors.wire import encode
-from schemas.customer import COLUMNS, INSTANTS, LISTS
-from schemas.metrifox import WIRE
+from tranship.connectors.api import ApiSource, Finding, check
+from tranship.connectors.errors import ConfigError, Malformed, Refused
+from tranship.connectors.http import Patience
+from tranship.connectors.metrifox import API
+from tranship.connectors.sandbox import seed
+from tranship.connectors.wire import encode
+from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
+from tranship.schemas.metrifox import WIRE
 
 KEY = "sk_test_0123456789"
 QUICK = Patience(tries=6, first_pause=0.01, silence=5)

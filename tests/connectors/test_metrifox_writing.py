@@ -15,13 +15,13 @@ import writing
 from sandboxes import Sandbox
 from writing import BAD
 
-from connectors import wire
-from connectors.api import parse, service
-from connectors.metrifox import API, writes
-from connectors.sandbox.seed import customers
-from connectors.verbs import Blind, Fault, Record, Reply, Send, Several, Verbs, Who, same
-from schemas.customer import COLUMNS
-from schemas.metrifox import WIRE
+from tranship.connectors import wire
+from tranship.connectors.api import parse, service
+from tranship.connectors.metrifox import API, writes
+from tranship.connectors.sandbox.seed import customers
+from tranship.connectors.verbs import Blind, Fault, Record, Reply, Send, Several, Verbs, Who, same
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.metrifox import WIRE
 
 Start = Callable[..., Sandbox]
 

@@ -16,14 +16,14 @@ import pytest
 from sandboxes import Sandbox, Start
 from warehouse import Warehouse
 
-from connectors.api import ApiSource, check
-from connectors.errors import ConfigError, Refused
-from connectors.http import Patience
-from connectors.metronome import API
-from connectors.sandbox.seed import customers
-from connectors.wire import encode
-from schemas.customer import COLUMNS, INSTANTS, LISTS
-from schemas.metronome import WIRE
+from tranship.connectors.api import ApiSource, check
+from tranship.connectors.errors import ConfigError, Refused
+from tranship.connectors.http import Patience
+from tranship.connectors.metronome import API
+from tranship.connectors.sandbox.seed import customers
+from tranship.connectors.wire import encode
+from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
+from tranship.schemas.metronome import WIRE
 
 TOKEN = "token-0123456789"
 QUICK = Patience(tries=6, first_pause=0.01, silence=5)

@@ -14,13 +14,13 @@ import pytest
 from sandboxes import Sandbox, Start
 from writing import outcomes, send, write
 
-from connectors.api import parse, service
-from connectors.errors import Malformed, Refused
-from connectors.journal import Intent, Journal, digest
-from connectors.metronome import API, writes
-from connectors.sending import Sent
-from connectors.verbs import Blind, Locked, Record, Reply, Send, Several, Verbs, Who, same
-from schemas.metronome import WIRE
+from tranship.connectors.api import parse, service
+from tranship.connectors.errors import Malformed, Refused
+from tranship.connectors.journal import Intent, Journal, digest
+from tranship.connectors.metronome import API, writes
+from tranship.connectors.sending import Sent
+from tranship.connectors.verbs import Blind, Locked, Record, Reply, Send, Several, Verbs, Who, same
+from tranship.schemas.metronome import WIRE
 
 KEY = {"METRONOME_BEARER_TOKEN": "token-0123456789"}
 HEADERS = {"Authorization": "Bearer token-0123456789", "Content-Type": "application/json"}

@@ -11,10 +11,10 @@ import pytest
 from postgres_server import Database
 from warehouse import PostgresWarehouse, fates
 
-from connectors import postgres_adbc
-from connectors.errors import ConfigError
-from pipelines import run as flow
-from pipelines import settings
+from tranship.connectors import postgres_adbc
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
 
 CAFE = {"external_id": "1", "email": "ann@acme.com", "name": "Café", "city": "Zürich"}
 SMITH = {"external_id": "2", "email": "bob@acme.com", "name": "Smith", "city": "Köln"}

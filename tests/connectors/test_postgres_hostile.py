@@ -13,7 +13,7 @@ from postgres_runs import left_behind, load
 from postgres_server import Database
 from warehouse import Warehouse, fates
 
-from connectors.errors import ConfigError
+from tranship.connectors.errors import ConfigError
 
 VALUES = {
     "single quote": "O'Brien",

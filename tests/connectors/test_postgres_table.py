@@ -16,10 +16,10 @@ from postgres_runs import left_behind
 from postgres_server import Database, Server
 from warehouse import PostgresWarehouse, Warehouse, fates, plan, rejects
 
-from connectors import registry
-from connectors.csv_file import CsvOptions
-from connectors.customer_table import DELETED, LEDGER, RUN
-from connectors.errors import (
+from tranship.connectors import registry
+from tranship.connectors.csv_file import CsvOptions
+from tranship.connectors.customer_table import DELETED, LEDGER, RUN
+from tranship.connectors.errors import (
     Busy,
     ConfigError,
     ConnectorError,
@@ -29,11 +29,11 @@ from connectors.errors import (
     TranshipError,
     Unreachable,
 )
-from connectors.postgres_adbc import AdbcWire
-from connectors.postgres_wire import parse
-from pipelines import run as flow
-from pipelines import settings
-from schemas.customer import COLUMNS, KEY
+from tranship.connectors.postgres_adbc import AdbcWire
+from tranship.connectors.postgres_wire import parse
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
+from tranship.schemas.customer import COLUMNS, KEY
 
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}
@@ -147,7 +147,7 @@ def test_who_cannot_connect_is_told_why(
 
 def test_a_wrong_password_is_told_and_not_shown(warehouse: PostgresWarehouse, tmp_path: Path) -> None:
     """The tests' server trusts everybody, so what it would say stands here as libpq says it."""
-    from connectors.postgres_wire import not_connected
+    from tranship.connectors.postgres_wire import not_connected
 
     said = (
         'IO: [libpq] Failed to connect: connection to server at "127.0.0.1", port 5432 failed: '
@@ -426,7 +426,7 @@ def test_without_the_fast_driver_copy_moves_the_same(each: PostgresWarehouse, mo
     }
     records = [rich, BOB, CY]
     each.load(records, table="fast")
-    monkeypatch.setattr("connectors.postgres_adbc.find_spec", lambda name: name == "psycopg" or None)
+    monkeypatch.setattr("tranship.connectors.postgres_adbc.find_spec", lambda name: name == "psycopg" or None)
 
     assert fates(each.load(records)) == {"created": 3}
     without_run = f"SELECT to_jsonb(t) - '{RUN}' AS row FROM {{}} t ORDER BY {KEY}"
@@ -442,7 +442,7 @@ def test_without_the_fast_driver_copy_moves_the_same(each: PostgresWarehouse, mo
 
 
 def test_without_any_driver_one_is_asked_for(warehouse: PostgresWarehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.postgres_adbc.find_spec", lambda name: None)
+    monkeypatch.setattr("tranship.connectors.postgres_adbc.find_spec", lambda name: None)
 
     with pytest.raises(ConfigError, match="pip install"):
         warehouse.load([ANN])
@@ -1039,7 +1039,7 @@ def test_who_misspells_a_table_is_told_those_there_are(warehouse: PostgresWareho
 
 
 def test_a_source_is_one_snapshot(warehouse: PostgresWarehouse) -> None:
-    from connectors.postgres_table import PostgresSource
+    from tranship.connectors.postgres_table import PostgresSource
 
     warehouse.load([ANN, BOB])
     source = PostgresSource(warehouse.address())

@@ -16,7 +16,7 @@ from postgres_runs import Process, contents, left_behind, load
 from postgres_server import Database, GivenServer, Server
 from warehouse import write_csv
 
-from connectors.errors import Busy
+from tranship.connectors.errors import Busy
 
 CUSTOMERS = 3_000
 MANY = int(os.environ.get("TRANSHIP_AT_ONCE", "4"))

@@ -18,13 +18,13 @@ from sandboxes import Start
 from served import nobody
 from warehouse import Warehouse
 
-from connectors import registry
-from connectors.csv_file import CsvOptions
-from connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
-from connectors.registry import CONNECTORS
-from pipelines import run as flow
-from pipelines import settings
-from schemas.customer import COLUMNS
+from tranship.connectors import registry
+from tranship.connectors.csv_file import CsvOptions
+from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
+from tranship.connectors.registry import CONNECTORS
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
+from tranship.schemas.customer import COLUMNS
 
 MANY = int(os.environ.get("TRANSHIP_MANY", "3000"))
 
@@ -60,8 +60,8 @@ def landed(warehouse: Warehouse) -> list[str]:
 
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for nobody: where the other side is not there, the sentence counts and not the patience."""
-    from connectors import api
-    from connectors.http import Patience
+    from tranship.connectors import api
+    from tranship.connectors.http import Patience
 
     monkeypatch.setattr(api, "Patience", lambda: Patience(tries=2, first_pause=0.01, connect=2, silence=2))
 

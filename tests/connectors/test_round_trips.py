@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from warehouse import Warehouse, fates
 
-from connectors.registry import CONNECTORS
-from schemas.customer import COLUMNS
+from tranship.connectors.registry import CONNECTORS
+from tranship.schemas.customer import COLUMNS
 
 FILES = {"csv": "end.csv", "parquet": "end.parquet"}
 """File of each connector that writes whole files."""

@@ -22,8 +22,8 @@ from sandboxes import Sandbox
 from served import nobody, served
 from writing import QUICK, VERBS, create, customer, delete, outcomes, send, update, write
 
-from connectors.errors import ConfigError, Refused, Unreachable
-from connectors.http import Patience
+from tranship.connectors.errors import ConfigError, Refused, Unreachable
+from tranship.connectors.http import Patience
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEY = {"x-api-key": "mf_sk_test"}
@@ -110,9 +110,13 @@ def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(
 
 def lived(sandbox: Sandbox, folder: Path, seed: int, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, writing.__file__, sandbox.url, str(folder), str(seed), str(KILLS), *options]
-    paths = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
     return subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=1800, check=False
+        command,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        check=False,
     )
 
 

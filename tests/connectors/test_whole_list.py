@@ -24,11 +24,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from served import Served, as_json, served
 
-from connectors import pages, whole_list
-from connectors.errors import ConfigError, Malformed, Refused
-from connectors.http import Background, HttpClient, Patience, Service
-from connectors.pages import Cursor, Envelope, Listing, Numbered, Whole
-from connectors.whole_list import ListRead
+from tranship.connectors import pages, whole_list
+from tranship.connectors.errors import ConfigError, Malformed, Refused
+from tranship.connectors.http import Background, HttpClient, Patience, Service
+from tranship.connectors.pages import Cursor, Envelope, Listing, Numbered, Whole
+from tranship.connectors.whole_list import ListRead
 
 QUICK = Patience(tries=6, first_pause=0.002, longest_pause=0.02, silence=2)
 SIZE = 3
@@ -596,7 +596,7 @@ def test_a_read_that_was_killed_goes_on_from_there(kind: str, kills: tuple[int, 
             allowed = calls
             with subprocess.Popen(
                 [sys.executable, "-c", READER.format(**given)],
-                env={"PYTHONPATH": f"{here.parent.parent}:{here.parent}", "PYTHONDONTWRITEBYTECODE": "1"},
+                env={"PYTHONPATH": str(here.parent), "PYTHONDONTWRITEBYTECODE": "1"},
                 stdout=subprocess.PIPE,
             ) as process:
                 while len(server.calls) < calls + 1:

@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 from wires import HARD_TEXTS, PROVIDERS, STRINGS, typed
 
-from connectors.errors import Malformed
-from connectors.wire import BROKEN, REFUSED, decode, encode
-from schemas.blackwalnut import WIRE as BLACKWALNUT
-from schemas.customer import COLUMNS
-from schemas.marginfront import WIRE as MARGINFRONT
-from schemas.wire import Bag, Demand, Field, Wire
+from tranship.connectors.errors import Malformed
+from tranship.connectors.wire import BROKEN, REFUSED, decode, encode
+from tranship.schemas.blackwalnut import WIRE as BLACKWALNUT
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.marginfront import WIRE as MARGINFRONT
+from tranship.schemas.wire import Bag, Demand, Field, Wire
 
 ACME = {"id": "c1", "name": "Acme"}
 

@@ -31,8 +31,8 @@ from wires import (
     typed,
 )
 
-from connectors.wire import _quickly, decode, encode
-from schemas.wire import Wire, losses, passage
+from tranship.connectors.wire import _quickly, decode, encode
+from tranship.schemas.wire import Wire, losses, passage
 
 LONG = "TRANSHIP_LONG_TESTS" in os.environ
 pytestmark = pytest.mark.filterwarnings("error")

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from warehouse import Warehouse, fates
 
-from connectors.errors import GateClosed
-from pipelines import cli, run, settings
+from tranship.connectors.errors import GateClosed
+from tranship.pipelines import cli, run, settings
 
 CONTACTS = [
     {"id": "ACC-1", "email": "ann@b.co", "name": "Ann"},

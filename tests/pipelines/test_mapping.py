@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.contract import Layout
-from connectors.errors import ConfigError
-from pipelines.mapping import propose
-from schemas.columns import match
-from schemas.customer import COLUMNS
+from tranship.connectors.contract import Layout
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines.mapping import propose
+from tranship.schemas.columns import match
+from tranship.schemas.customer import COLUMNS
 
 
 def mapped(*columns: str, told=None, defaults=None, extra="keep"):

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import normalise
-from pipelines.mapping import ColumnMap
-from pipelines.normalise import Spelling
+from tranship.pipelines import normalise
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.normalise import Spelling
 
 # Unicode's White_Space; Python's strip() takes the separators U+001C to U+001F for blanks too.
 WHITE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from connectors.errors import ConfigError
-from pipelines import progress
-from pipelines.progress import Lines, Terminal, display, logged
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines import progress
+from tranship.pipelines.progress import Lines, Terminal, display, logged
 
 
 class Clock:

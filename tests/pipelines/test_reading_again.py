@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 from warehouse import Record, Warehouse, fates, rejects, write_csv
 
-from connectors import csv_file
-from pipelines import normalise, stage
-from pipelines.report import Report
-from pipelines.stage import RunDirectory
+from tranship.connectors import csv_file
+from tranship.pipelines import normalise, stage
+from tranship.pipelines.report import Report
+from tranship.pipelines.stage import RunDirectory
 
 RECORDS: list[Record] = [
     {
@@ -286,7 +286,7 @@ def test_rows_of_a_table_are_known_again_too(warehouse: Warehouse, normalised: l
 
 
 def test_a_run_that_was_stopped_by_a_gate_has_read_too(warehouse: Warehouse, normalised: list[int]) -> None:
-    from connectors.errors import GateClosed
+    from tranship.connectors.errors import GateClosed
 
     with pytest.raises(GateClosed):
         warehouse.load(RECORDS, max_rejects="0")

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from warehouse import PostgresWarehouse, Warehouse, write_csv
 
-from connectors.contract import Layout
-from connectors.errors import ConfigError, Undecided
-from pipelines import run, settings
-from pipelines.mapping import propose
+from tranship.connectors.contract import Layout
+from tranship.connectors.errors import ConfigError, Undecided
+from tranship.pipelines import run, settings
+from tranship.pipelines.mapping import propose
 
 
 @pytest.fixture

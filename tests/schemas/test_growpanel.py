@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from connectors.wire import Decoded, decode, encode
-from schemas.customer import COLUMNS
-from schemas.growpanel import WIRE
-from schemas.wire import losses
+from tranship.connectors.wire import Decoded, decode, encode
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.growpanel import WIRE
+from tranship.schemas.wire import losses
 
 SPECIFIED = {
     *("id", "name", "email", "created_date", "trial_started", "country", "state", "custom_variables", "data_source"),

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.wire import Decoded, decode, encode
-from schemas.customer import COLUMNS, INSTANTS, LISTS
-from schemas.metrifox import WIRE
-from schemas.wire import losses, passage
+from tranship.connectors.wire import Decoded, decode, encode
+from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
+from tranship.schemas.metrifox import WIRE
+from tranship.schemas.wire import losses, passage
 
 ID = "0d7b1f0a-6f0e-4f5c-8a55-2f6e0f7d9c01"
 ANSWER: dict[str, Any] = {

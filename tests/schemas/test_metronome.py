@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from connectors.wire import Decoded, decode, encode
-from schemas.customer import COLUMNS
-from schemas.metronome import ALIAS_LENGTH, ALIASES, KEY_LENGTH, NAME_LENGTH, VALUE_LENGTH, WIRE
-from schemas.wire import losses, passage
+from tranship.connectors.wire import Decoded, decode, encode
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.metronome import ALIAS_LENGTH, ALIASES, KEY_LENGTH, NAME_LENGTH, VALUE_LENGTH, WIRE
+from tranship.schemas.wire import losses, passage
 
 ID = "5b1f6a0e-70c8-4a0f-9f0e-6d2c7f6f3a11"
 ANSWER: dict[str, Any] = {

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from wires import PROVIDERS, STRINGS, WIRES
 
-from schemas.blackwalnut import WIRE as BLACKWALNUT
-from schemas.customer import COLUMNS
-from schemas.marginfront import WIRE as MARGINFRONT
-from schemas.wire import SPILLED, Bag, Field, Kind, Wire, losses, passage, quoted, texts
+from tranship.schemas.blackwalnut import WIRE as BLACKWALNUT
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.marginfront import WIRE as MARGINFRONT
+from tranship.schemas.wire import SPILLED, Bag, Field, Kind, Wire, losses, passage, quoted, texts
 
 TEXTS = Wire(
     provider="texts",

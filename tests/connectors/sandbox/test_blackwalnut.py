@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sandboxes import Reply, Sandbox, Start
 
-from connectors.sandbox.blackwalnut import APPS
+from tranship.connectors.sandbox.blackwalnut import APPS
 
 KEY = {"Authorization": "Bearer sk_live_1", "Content-Type": "application/json"}
 NORDLYS = {

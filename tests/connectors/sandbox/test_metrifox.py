@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from sandboxes import Sandbox, Start
 
-from connectors.sandbox.metrifox import LARGEST_CSV
+from tranship.connectors.sandbox.metrifox import LARGEST_CSV
 
 CUSTOMERS = "/api/v1/customers"
 KEY = {"x-api-key": "sk_test_1"}

@@ -19,7 +19,7 @@ import msgspec
 import pytest
 from sandboxes import Reply, Sandbox, Start
 
-from connectors.sandbox.weather import Sky, Weather
+from tranship.connectors.sandbox.weather import Sky, Weather
 
 
 @pytest.fixture

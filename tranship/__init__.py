@@ -5,7 +5,7 @@
     report = tranship.run("customers.csv", "duckdb:///warehouse.duckdb?table=customers", max_rejects="2%")
     print(report.counts)
 
-This module is the one door: the Python API, `python -m tranship`, and the command `tranship`. What the functions need
+This package is the one door: the Python API, `python -m tranship`, and the command `tranship`. What the functions need
 is imported when they are called.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from connectors.errors import (
+    from tranship.connectors.errors import (
         ConfigError,
         ConnectorError,
         GateClosed,
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
         TranshipError,
         Unreachable,
     )
-    from pipelines.inspection import Inspection
-    from pipelines.report import Counts, Report
+    from tranship.pipelines.inspection import Inspection
+    from tranship.pipelines.report import Counts, Report
 
 __all__ = [
     "ConfigError",
@@ -57,7 +56,11 @@ __all__ = [
     "run",
 ]
 
-_HOME = {"Counts": "pipelines.report", "Report": "pipelines.report", "Inspection": "pipelines.inspection"}
+_HOME = {
+    "Counts": "tranship.pipelines.report",
+    "Report": "tranship.pipelines.report",
+    "Inspection": "tranship.pipelines.inspection",
+}
 
 
 def run(source: str | Path | Sequence[str | Path], destination: str | Path | None = None, /, **options: Any) -> Report:
@@ -68,9 +71,8 @@ def run(source: str | Path | Sequence[str | Path], destination: str | Path | Non
     `dry_run=True`); the environment (`TRANSHIP_MAX_REJECTS`) is read, too. Raises TranshipError: ConfigError,
     ConnectorError, GateClosed and Interrupted have the run's report as `report` if it came that far.
     """
-    _check_packages()
-    from pipelines import run as flow
-    from pipelines import settings
+    from tranship.pipelines import run as flow
+    from tranship.pipelines import settings
 
     to = None if destination is None else os.fspath(destination)
     return flow.run(settings.of_command(_texts(source), to, options, os.environ))
@@ -82,8 +84,7 @@ def resume(run_id: str, *, state_dir: str | Path = ".tranship", **options: Any) 
 
     Raises ConfigError if there is no such run or nothing is left to do, and what `run` raises.
     """
-    _check_packages()
-    from pipelines import run as flow
+    from tranship.pipelines import run as flow
 
     return flow.resume(Path(state_dir), run_id, **options)
 
@@ -93,9 +94,8 @@ def inspect(source: str | Path | Sequence[str | Path], *, rows: int = 10_000, **
 
     `options` are the settings that are about a source. Raises ConfigError or ConnectorError.
     """
-    _check_packages()
-    from pipelines import run as flow
-    from pipelines import settings
+    from tranship.pipelines import run as flow
+    from tranship.pipelines import settings
 
     return flow.inspect(settings.reading_of_command(_texts(source), options, os.environ), rows)
 
@@ -112,11 +112,7 @@ def main() -> None:
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:0")
     # What is imported is no garbage: the collector need not look at it again and again (`cli` turns it on).
     gc.disable()
-    try:
-        _check_packages()
-    except ImportError as error:
-        sys.exit(_words(error))
-    from pipelines import cli
+    from tranship.pipelines import cli
 
     _end(cli.main())
 
@@ -131,31 +127,7 @@ def _end(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _words(error: ImportError) -> int:
-    print(error, file=sys.stderr)
-    return 2
-
-
-def _check_packages() -> None:
-    """The three packages have common names; somebody else's folder of that name may come first on the path."""
-    here = Path(__file__).resolve().parent
-    for name in ("connectors", "schemas", "pipelines"):
-        spec = importlib.util.find_spec(name)
-        found = Path(spec.origin).resolve().parent if spec and spec.origin else None
-        if found != here / name:
-            seen = found or (list(spec.submodule_search_locations or ()) if spec else "nothing")
-            raise ImportError(
-                f"tranship needs its own package {name} in {here}, but Python finds {seen}. Give tranship an "
-                "environment of its own (uv tool install, pipx, a container), or take the other off PYTHONPATH."
-            )
-
-
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    _check_packages()
-    return getattr(importlib.import_module(_HOME.get(name, "connectors.errors")), name)
-
-
-if __name__ == "__main__":
-    main()
+    return getattr(importlib.import_module(_HOME.get(name, "tranship.connectors.errors")), name)
