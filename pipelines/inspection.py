@@ -15,8 +15,9 @@ import polars as pl
 
 from tranship.connectors.contract import Batch, Layout, Part
 from tranship.connectors.errors import ConfigError, shown
-from tranship.pipelines import mapping, normalise, rivals, selection, validate
+from tranship.pipelines import mapping, rivals, selection, validate
 from tranship.pipelines.mapping import ColumnMap, Match
+from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.settings import Reading
 from tranship.schemas.faults import no_reasons, sentence
 

@@ -9,9 +9,9 @@ from difflib import get_close_matches
 
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
-from tranship.schemas import columns as names
-from tranship.schemas.columns import Fit
+from tranship.schemas import headers as names
 from tranship.schemas.customer import COLUMNS
+from tranship.schemas.headers import Fit
 
 OURS = ("_source", "_line", "_codes", "_reasons", "_text")
 """Columns that a rejects file has beside the input's own; they say nothing about the customer."""

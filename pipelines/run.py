@@ -42,7 +42,6 @@ from tranship.connectors.contract import (
     Waiting,
     all_created,
 )
-from tranship.connectors.csv_file import CsvOptions
 from tranship.connectors.errors import (
     Busy,
     ConfigError,
@@ -53,21 +52,12 @@ from tranship.connectors.errors import (
     TranshipError,
     shown,
 )
-from tranship.pipelines import (
-    identify,
-    inspection,
-    locks,
-    mapping,
-    normalise,
-    report,
-    rivals,
-    selection,
-    stage,
-    validate,
-)
+from tranship.connectors.files.csv import CsvOptions
+from tranship.pipelines import identify, inspection, locks, mapping, report, rivals, selection, stage, validate
 from tranship.pipelines import verify as verification
 from tranship.pipelines.inspection import Inspection
 from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.report import Counts, Report
 from tranship.pipelines.selection import Condition
 from tranship.pipelines.settings import Reading, Settings, a_second, limit, load, named, seconds

@@ -18,7 +18,7 @@ import polars as pl
 
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.errors import ConfigError, Undecided
-from tranship.schemas.columns import fold
+from tranship.schemas.headers import fold
 
 _FLAG: Final = "\0flag"
 """Behind the name of a column that is read as true or false."""

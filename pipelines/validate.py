@@ -10,7 +10,7 @@ import polars as pl
 from pandera.errors import SchemaErrors
 from pandera.polars import DataFrameSchema
 
-from tranship.pipelines.normalise import Normalised
+from tranship.pipelines.normalise.batch import Normalised
 from tranship.schemas.codes import TOTAL_WORDS
 from tranship.schemas.customer import Customer
 from tranship.schemas.faults import REASONS, reasons

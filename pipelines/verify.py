@@ -16,8 +16,9 @@ import polars as pl
 
 from tranship.connectors.contract import Batch, Layout, Part
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import mapping, normalise
+from tranship.pipelines import mapping
 from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.normalise import batch as normalise
 from tranship.schemas.customer import COLUMNS
 
 DIFFERENCES = {

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import moving
 import pytest
-from accounts import PROVIDERS, Account, Open
-from postgres_server import Database
 
-from tranship.pipelines import cli
+from support import moving
+from support.accounts import PROVIDERS, Account, Open
+from support.postgres_server import Database
+from tranship.pipelines.cli import main as cli
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = int(os.environ.get("TRANSHIP_DAMAGE", "0"))
@@ -81,9 +81,10 @@ def killed(folder: Path, hook: str, count: int, *words: str) -> None:
     """Give a command to a process that kills itself when it calls a function for the n-th time."""
     program = f"""
 import os, sys
-import moving
-from tranship.connectors import journal
-from tranship.pipelines import cli, stage
+from support import moving
+from tranship.connectors.api import journal
+from tranship.pipelines import stage
+from tranship.pipelines.cli import main as cli
 moving.hurry()
 left = {count}
 real = {hook}

@@ -20,11 +20,11 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
-from accounts import PROVIDERS, USUAL, Account, opened
-from moving import customer, hurry, moved, settable, written
-from postgres_server import Database
-from sandboxes import Start
 
+from support.accounts import PROVIDERS, USUAL, Account, opened
+from support.moving import customer, hurry, moved, settable, written
+from support.postgres_server import Database
+from support.sandboxes import Start
 from tranship.connectors.registry import CONNECTORS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,7 +69,7 @@ class Starters:
 def start() -> Iterator[Starters]:
     """`start(folder, …)` starts commands at once and gives how they ended, and what they said."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "starters.py")],
+        [sys.executable, "-m", "support.starters"],
         env={**os.environ, **KEYS, "PYTHONPATH": str(ROOT / "tests")},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

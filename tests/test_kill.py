@@ -21,7 +21,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from warehouse import Warehouse, fates
+
+from support.warehouse import Warehouse, fates
 
 ROOT = Path(__file__).resolve().parent.parent
 KILLS = int(os.environ.get("TRANSHIP_KILLS", "4"))
@@ -29,7 +30,7 @@ ROWS, SEED, CHANGED = 20_000, 5, 0.3
 
 RUN = """
 import sys
-import tranship.connectors.duckdb_table
+import tranship.connectors.databases.duckdb_table
 from tranship.pipelines import run, settings
 given = settings.load(dict(zip(("source", "destination", "state_dir"), sys.argv[1:])), {})
 print("ready", flush=True)

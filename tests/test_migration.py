@@ -13,9 +13,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from accounts import PROVIDERS, Account, Open
-from moving import moved, writes
 
+from support.accounts import PROVIDERS, Account, Open
+from support.moving import moved, writes
 from tranship.connectors import registry
 from tranship.pipelines import run as flow
 

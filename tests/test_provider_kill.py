@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
-from accounts import PROVIDERS, USUAL, Account, opened
-from sandboxes import Start
-from warehouse import Warehouse
 
+from support.accounts import PROVIDERS, USUAL, Account, opened
+from support.sandboxes import Start
+from support.warehouse import Warehouse
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
@@ -30,7 +30,7 @@ RUN = """
 import importlib, sys
 from tranship.pipelines import run, settings
 given = settings.load(dict(zip(("source", "destination", "state_dir"), sys.argv[1:])), {})
-importlib.import_module("tranship.connectors." + given.source.partition(":")[0])
+importlib.import_module("tranship.connectors.providers." + given.source.partition(":")[0])
 print("ready", flush=True)
 sys.stdin.readline()
 run.run(given)

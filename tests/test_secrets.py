@@ -14,10 +14,10 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from accounts import PROVIDERS, opened
-from sandboxes import Start
 
-from tranship.pipelines import cli
+from support.accounts import PROVIDERS, opened
+from support.sandboxes import Start
+from tranship.pipelines.cli import main as cli
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "sample_data" / "crm_export.csv"

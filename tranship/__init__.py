@@ -112,7 +112,7 @@ def main() -> None:
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:0")
     # What is imported is no garbage: the collector need not look at it again and again (`cli` turns it on).
     gc.disable()
-    from tranship.pipelines import cli
+    from tranship.pipelines.cli import main as cli
 
     _end(cli.main())
 

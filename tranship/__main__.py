@@ -1,7 +1,7 @@
 """`python -m tranship`: the command, as if it had been called by its name.
 
-Python puts the folder in which it is called first on the path of imports. A file there called `csv.py` or `click.py` is
-no business of the command, so that folder leaves the path before anything more is imported.
+Python puts the folder in which it is called first on the path of imports. A file there that happens to have the name of
+a module is no business of the command, so that folder leaves the path before anything more is imported.
 """
 
 import os

@@ -9,14 +9,14 @@ from typing import Any
 
 import polars as pl
 import pytest
-from accounts import PROVIDERS
-from warehouse import Record, Warehouse, fates, write_csv
 
+from support.accounts import PROVIDERS
+from support.warehouse import Record, Warehouse, fates, write_csv
 from tranship.connectors import registry
 from tranship.connectors.contract import Batch, Layout
-from tranship.connectors.csv_file import CsvOptions
-from tranship.connectors.customer_table import RUN
+from tranship.connectors.databases.table_mapping import RUN
 from tranship.connectors.errors import ConfigError, GateClosed
+from tranship.connectors.files.csv import CsvOptions
 from tranship.connectors.registry import CONNECTORS
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings

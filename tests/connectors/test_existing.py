@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from postgres_server import Database
-from warehouse import PostgresWarehouse, Warehouse, fates, write_csv
 
+from support.postgres_server import Database
+from support.warehouse import PostgresWarehouse, Warehouse, fates, write_csv
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.existing import similar, similar_files, similar_tables
 from tranship.pipelines import run as flow

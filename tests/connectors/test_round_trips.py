@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from warehouse import Warehouse, fates
 
+from support.warehouse import Warehouse, fates
 from tranship.connectors.registry import CONNECTORS
 from tranship.schemas.customer import COLUMNS
 

@@ -6,12 +6,12 @@ import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import oracle
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support import oracle
 from tranship.pipelines import identify
 from tranship.pipelines.identify import MERGES, Identity, SurvivorRule
 from tranship.schemas.customer import ADDRESS, COLUMNS, INSTANT

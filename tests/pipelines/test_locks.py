@@ -15,14 +15,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import lockless
 import pytest
-from warehouse import Warehouse, fates, write_csv
 
+from support import lockless
+from support.warehouse import Warehouse, fates, write_csv
 from tranship.connectors import durable, registry
 from tranship.connectors.errors import Busy, ConfigError, Skipped
-from tranship.pipelines import cli, locks
+from tranship.pipelines import locks
 from tranship.pipelines import run as flow
+from tranship.pipelines.cli import main as cli
 from tranship.pipelines.locks import Lock
 from tranship.pipelines.settings import load
 from tranship.pipelines.stage import RunDirectory
@@ -374,7 +375,7 @@ def test_all_spellings_of_a_destination_are_one(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("error", [0, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_where_files_cannot_be_locked_a_run_is_refused_and_can_be_insisted_on(tmp_path: Path, error: int) -> None:
     source = write_csv(tmp_path / "in.csv", [ANN])
-    command = [sys.executable, str(ROOT / "tests" / "lockless.py"), str(error), "run", str(source), "out.csv"]
+    command = [sys.executable, lockless.__file__, str(error), "run", str(source), "out.csv"]
 
     def run(*options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -7,8 +7,8 @@ import pytest
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.mapping import propose
-from tranship.schemas.columns import match
 from tranship.schemas.customer import COLUMNS
+from tranship.schemas.headers import match
 
 
 def mapped(*columns: str, told=None, defaults=None, extra="keep"):

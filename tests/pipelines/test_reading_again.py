@@ -9,10 +9,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from warehouse import Record, Warehouse, fates, rejects, write_csv
 
-from tranship.connectors import csv_file
-from tranship.pipelines import normalise, stage
+from support.warehouse import Record, Warehouse, fates, rejects, write_csv
+from tranship.connectors.files import csv as csv_file
+from tranship.pipelines import stage
+from tranship.pipelines.normalise import batch
 from tranship.pipelines.report import Report
 from tranship.pipelines.stage import RunDirectory
 
@@ -41,13 +42,13 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
 def normalised(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many records each batch had that was normalised."""
     seen: list[int] = []
-    real = normalise.customers
+    real = batch.customers
 
-    def counting(wire: pl.DataFrame, *rest: object) -> normalise.Normalised:
+    def counting(wire: pl.DataFrame, *rest: object) -> batch.Normalised:
         seen.append(wire.height)
         return real(wire, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(normalise, "customers", counting)
+    monkeypatch.setattr(batch, "customers", counting)
     return seen
 
 

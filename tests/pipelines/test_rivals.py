@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from warehouse import PostgresWarehouse, Warehouse, write_csv
 
+from support.warehouse import PostgresWarehouse, Warehouse, write_csv
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError, Undecided
 from tranship.pipelines import run, settings

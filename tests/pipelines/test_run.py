@@ -18,8 +18,8 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from warehouse import Record, Warehouse, fates, rejects, write_csv
 
+from support.warehouse import Record, Warehouse, fates, rejects, write_csv
 from tranship.connectors import durable
 from tranship.connectors.errors import Busy, ConfigError, GateClosed, Interrupted, TranshipError
 from tranship.pipelines import run as flow

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from warehouse import Record, Warehouse
 
+from support.warehouse import Record, Warehouse
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
 from tranship.pipelines.verify import DIFFERENCES, Verification, differences

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import oracle
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support import oracle
 from tranship.schemas import cells
 
 VALUES = st.lists(

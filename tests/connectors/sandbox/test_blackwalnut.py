@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 import pytest
-from sandboxes import Reply, Sandbox, Start
 
+from support.sandboxes import Reply, Sandbox, Start
 from tranship.connectors.sandbox.blackwalnut import APPS
 
 KEY = {"Authorization": "Bearer sk_live_1", "Content-Type": "application/json"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sandboxes import Reply, Sandbox, Start
 
+from support.sandboxes import Reply, Sandbox, Start
 from tranship.connectors.sandbox.server import UUID
 
 KEY = {"x-api-key": "mf_sk_test_1", "Content-Type": "application/json"}

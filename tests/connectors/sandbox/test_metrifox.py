@@ -11,8 +11,8 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 
 import pytest
-from sandboxes import Sandbox, Start
 
+from support.sandboxes import Sandbox, Start
 from tranship.connectors.sandbox.metrifox import LARGEST_CSV
 
 CUSTOMERS = "/api/v1/customers"

@@ -17,8 +17,8 @@ from metrifox_sdk import (
     MetrifoxClient,
     init,
 )
-from sandboxes import Sandbox, Start
 
+from support.sandboxes import Sandbox, Start
 from tranship.connectors.sandbox.metrifox import LARGEST_CSV
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tranship.connectors.sandbox.server import running
-from tranship.schemas.metronome import NAME_LENGTH
+from tranship.schemas.providers.metronome import NAME_LENGTH
 
 PACKAGE = "@metronome/sdk"
 VERSION = "3.10.0"

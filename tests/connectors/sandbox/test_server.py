@@ -17,14 +17,14 @@ from typing import Any
 from urllib.error import HTTPError
 
 import pytest
-from sandboxes import ROOT, Reply, Sandbox, Start
 
+from support.sandboxes import ROOT, Reply, Sandbox, Start
+from tranship.connectors.api.json_codec import decode
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.sandbox import seed
 from tranship.connectors.sandbox.server import Server, running, serve
-from tranship.connectors.wire import decode
 from tranship.schemas.customer import COLUMNS, Customer
-from tranship.schemas.marginfront import WIRE
+from tranship.schemas.providers.marginfront import WIRE
 
 KEY = {"x-api-key": "mf_sk_test_1"}
 

@@ -17,8 +17,8 @@ from urllib.error import HTTPError
 
 import msgspec
 import pytest
-from sandboxes import Reply, Sandbox, Start
 
+from support.sandboxes import Reply, Sandbox, Start
 from tranship.connectors.sandbox.weather import Sky, Weather
 
 
