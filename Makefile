@@ -34,7 +34,7 @@ demo: $(VENV)/run.stamp  ## Set up, run the main job on sample_data/, show what 
 	@$(DEMO_RUN) 2>&1 | grep -A 5 '^  read'
 
 demo-postgres: $(VENV)/dev.stamp  ## The same into a Postgres server that is started for it and stopped
-	@$(BIN)/python tests/postgres_server.py -- $(MAKE) --no-print-directory demo-postgres-run
+	@$(BIN)/python tests/support/postgres_server.py -- $(MAKE) --no-print-directory demo-postgres-run
 
 demo-postgres-run:
 	@rm -rf demo && mkdir demo

@@ -40,7 +40,7 @@ from measure import (
 )
 
 sys.path.append(str(ROOT / "tests"))
-from postgres_server import Server, installations
+from support.postgres_server import Server, installations
 
 SCRIPT = "psycopg script"
 CHANGED = 0.05

@@ -24,12 +24,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from tranship.connectors.registry import CONNECTORS
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
 
-from connectors.registry import CONNECTORS  # noqa: E402
-from pipelines import run as flow  # noqa: E402
-from pipelines import settings  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 KEYS = {
     "blackwalnut": "sk_live_0123456789",

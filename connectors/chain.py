@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connectors.contract import Batch, Layout, Part, Source
+from tranship.connectors.contract import Batch, Layout, Part, Source
 
 
 @dataclass(frozen=True)

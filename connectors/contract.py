@@ -1,4 +1,4 @@
-"""What crosses the border between the pipeline and the outside: sources, tables, providers, and their values.
+"""What crosses the border between the pipeline and the outside: sources, tables, and their values.
 
 Frames in, frames out. Failures of single records are returned, failures of the whole are raised
 (`connectors/errors.py`).
@@ -7,7 +7,7 @@ Frames in, frames out. Failures of single records are returned, failures of the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import polars as pl
 import pyarrow as pa
 
-from schemas.faults import BROKEN
+from tranship.schemas.faults import BROKEN
 
 Mode = Literal["upsert", "insert", "update", "mirror"]
 Older = Literal["skip", "write", "refuse"]
@@ -300,30 +300,6 @@ class Table(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections; what was not committed is undone."""
-        ...
-
-
-class Provider(Protocol):
-    """A billing provider's API: small verbs. Planning, journal, pace and retry belong to the pipeline."""
-
-    def snapshot(self) -> AsyncIterator[pl.DataFrame]:
-        """Everything the provider holds, a page at a time, in canonical columns with `provider_id`."""
-        ...
-
-    async def find(self, key: str) -> Mapping[str, Any] | None:
-        """The customer under an external id or e-mail, or null."""
-        ...
-
-    async def create(self, record: Mapping[str, Any], idempotency_key: str) -> str:
-        """Create one customer; its id there."""
-        ...
-
-    async def update(self, provider_id: str, changes: Mapping[str, Any]) -> None:
-        """Change the named fields of one customer."""
-        ...
-
-    async def remove(self, provider_id: str) -> None:
-        """Delete or archive, whichever the provider has."""
         ...
 
 

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from connectors.errors import Damaged
+from tranship.connectors.errors import Damaged
 
 _DIGEST: Final = "digest"
 

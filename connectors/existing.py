@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from connectors.errors import ConfigError
+from tranship.connectors.errors import ConfigError
 
 _CLOSE: Final = 0.8
 _LISTED: Final = 5

@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.chain import Chain
-from connectors.contract import Abilities, Source, Table, Waiting
-from connectors.errors import ConfigError, TranshipError, shown
-from connectors.files import Seen, Written, is_among, same, takes_in, whole_path
+from tranship.connectors.chain import Chain
+from tranship.connectors.contract import Abilities, Source, Table, Waiting
+from tranship.connectors.errors import ConfigError, TranshipError, shown
+from tranship.connectors.files.storage import Seen, Written, is_among, same, takes_in, whole_path
 
 if TYPE_CHECKING:
-    from connectors.api import Api, Finding
-    from connectors.csv_file import CsvOptions
-    from connectors.duckdb_table import Address as DuckDbAddress
-    from schemas.wire import Passage
+    from tranship.connectors.api.source import Api, Finding
+    from tranship.connectors.databases.duckdb_table import Address as DuckDbAddress
+    from tranship.connectors.files.csv import CsvOptions
+    from tranship.schemas.provider import Passage
 
 
 @dataclass(frozen=True)
@@ -99,15 +99,15 @@ def identity(spec: str) -> str:
     """
     kind = kind_of(spec)
     if CONNECTORS[kind].key_variable:
-        from connectors.api import identity
+        from tranship.connectors.api.source import identity
 
         return identity(_api(kind), spec, os.environ)
     if kind == "postgresql":
-        from connectors.postgres_wire import identity as of_postgres
+        from tranship.connectors.databases.postgres.connection import identity as of_postgres
 
         return of_postgres(spec, os.environ)
     if kind == "duckdb":
-        from connectors.duckdb_table import identity as of_duckdb
+        from tranship.connectors.databases.duckdb_table import identity as of_duckdb
 
         return of_duckdb(spec)
     return f"file {whole_path(Path(spec))}"
@@ -157,24 +157,24 @@ def open_source(
     """
     kind = kind_of(spec)
     if CONNECTORS[kind].abilities.continues:
-        from connectors.api import ApiSource
+        from tranship.connectors.api.source import ApiSource
 
         return ApiSource(_api(kind), spec, include_archived=include_archived)
     if include_archived:
         raise ConfigError(f"{shown(spec)}: only providers have archived customers; leave --include-archived out.")
     if kind == "duckdb":
-        from connectors.duckdb_table import DuckDbSource
+        from tranship.connectors.databases.duckdb_table import DuckDbSource
 
         return DuckDbSource(spec, waiting)
     if kind == "postgresql":
-        from connectors.postgres_table import PostgresSource
+        from tranship.connectors.databases.postgres.table import PostgresSource
 
         return PostgresSource(spec)
     if kind == "parquet":
-        from connectors.parquet_file import ParquetSource
+        from tranship.connectors.files.parquet import ParquetSource
 
         return ParquetSource(spec, seen)
-    from connectors.csv_file import CsvSource
+    from tranship.connectors.files.csv import CsvSource
 
     return CsvSource(spec, csv, seen)
 
@@ -212,14 +212,14 @@ def _one_place(one: str, other: str) -> bool:
         names = [(at.schema.lower(), at.table.lower(), at.query) for at in (a, b)]
         return names[0] == names[1] and (same(a.path, b.path) or a.path.resolve() == b.path.resolve())
     if kind == "postgresql":
-        from connectors.postgres_table import one_table
+        from tranship.connectors.databases.postgres.table import one_table
 
         return one_table(one, other)
     return identity(one) == identity(other)
 
 
 def _duckdb(spec: str) -> DuckDbAddress:
-    from connectors.duckdb_table import parse
+    from tranship.connectors.databases.duckdb_table import parse
 
     return parse(spec)
 
@@ -234,7 +234,7 @@ def _is_provider(kind: str) -> bool:
 
 def _suffixes(kind: str) -> tuple[str, ...]:
     """The names that files of a kind have in a folder."""
-    found: tuple[str, ...] = importlib.import_module(f"connectors.{kind}_file").SUFFIXES
+    found: tuple[str, ...] = importlib.import_module(f"tranship.connectors.files.{kind}").SUFFIXES
     return found
 
 
@@ -244,7 +244,7 @@ def must_take(spec: str, mode: str, *, for_good: bool) -> None:
     if _is_file(kind) and mode != "upsert":
         raise ConfigError(f"{shown(spec)}: a file is written whole; --mode {mode} needs a table.")
     if _is_provider(kind):
-        from connectors.account import must_be_meant
+        from tranship.connectors.api.destination import must_be_meant
 
         must_be_meant(_api(kind), spec, mode, for_good=for_good)
 
@@ -257,17 +257,17 @@ def open_table(spec: str, options: Mapping[str, Any]) -> Table:
     """
     kind = kind_of(spec)
     if CONNECTORS[kind].key_variable:
-        from connectors.account import AccountTable
+        from tranship.connectors.api.destination import AccountTable
 
-        module = importlib.import_module(f"connectors.{kind}")
+        module = importlib.import_module(f"tranship.connectors.providers.{kind}")
         return AccountTable(module.API, spec, module.writes, memory=options["memory"], pace=options["pace"])
     if kind == "postgresql":
-        from connectors.postgres_table import Patience, PostgresTable
+        from tranship.connectors.databases.postgres.table import Patience, PostgresTable
 
         patience = Patience(options["lock_timeout"], options["statement_timeout"])
         return PostgresTable(spec, memory=options["memory"], patience=patience, create=options["create"])
     if kind == "duckdb":
-        from connectors.duckdb_table import DuckDbTable
+        from tranship.connectors.databases.duckdb_table import DuckDbTable
 
         return DuckDbTable(spec, memory=options["memory"], create=options["create"], waiting=options.get("waiting"))
     if "://" in spec:
@@ -275,38 +275,38 @@ def open_table(spec: str, options: Mapping[str, Any]) -> Table:
             f"{shown(spec)}: cloud storage can be read, not written yet. Write to a local file and copy it."
         )
     if not options["create"]:
-        from connectors.existing import must_exist
+        from tranship.connectors.existing import must_exist
 
         must_exist(Path(spec).expanduser())
     if kind == "parquet":
-        from connectors import parquet_file
+        from tranship.connectors.files import parquet as parquet_file
 
         return parquet_file.destination(spec, Written(options["written"]), overwrite=options["overwrite"])
     if not spec.lower().endswith((".csv", ".txt")):
         raise ConfigError(
             f"{shown(spec)}: what should be written? Use duckdb:///file.duckdb, file.csv or file.parquet."
         )
-    from connectors import csv_file
+    from tranship.connectors.files import csv as csv_file
 
     return csv_file.destination(spec, Written(options["written"]), overwrite=options["overwrite"], raw=options["raw"])
 
 
 def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> Table:
     """A table of canonical records (Parquet files with these fields) in a new database, to be compared with."""
-    from connectors.duckdb_table import held
+    from tranship.connectors.databases.duckdb_table import held
 
     return held(files, fields, database, memory)
 
 
 def _api(provider: str) -> Api:
     """What is special to a provider."""
-    api: Api = importlib.import_module(f"connectors.{provider}").API
+    api: Api = importlib.import_module(f"tranship.connectors.providers.{provider}").API
     return api
 
 
 def check(spec: str) -> list[Finding]:
     """Look whether a provider can be read, without changing anything. Raises ConfigError if it is none."""
-    from connectors.api import check
+    from tranship.connectors.api.source import check
 
     return check(_api(_provider(spec)), spec)
 
@@ -316,7 +316,7 @@ def passage(here: str, there: str) -> Passage:
 
     Raises ConfigError if there is no such provider.
     """
-    from schemas.wire import passage
+    from tranship.schemas.provider import passage
 
     return passage(_api(_provider(here)).wire, _api(_provider(there)).wire)
 
@@ -342,8 +342,8 @@ def serve_sandbox(
     """Run a provider's sandbox until it is interrupted. Raises ConfigError for what cannot be used."""
     import msgspec
 
-    from connectors.sandbox.server import serve
-    from connectors.sandbox.weather import Weather
+    from tranship.connectors.sandbox.server import serve
+    from tranship.connectors.sandbox.weather import Weather
 
     try:
         made = msgspec.convert(dict(weather), Weather)

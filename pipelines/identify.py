@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from schemas.customer import ADDRESS, COLUMNS
+from tranship.schemas.customer import ADDRESS, COLUMNS
 
 SurvivorRule = Literal["newest", "first", "last"]
 

@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 import polars as pl
 
-from connectors.contract import Batch, Layout, Part
-from connectors.errors import ConfigError, shown
-from pipelines import mapping, normalise, rivals, selection, validate
-from pipelines.mapping import ColumnMap, Match
-from pipelines.settings import Reading
-from schemas.faults import no_reasons, sentence
+from tranship.connectors.contract import Batch, Layout, Part
+from tranship.connectors.errors import ConfigError, shown
+from tranship.pipelines import mapping, rivals, selection, validate
+from tranship.pipelines.mapping import ColumnMap, Match
+from tranship.pipelines.normalise import batch as normalise
+from tranship.pipelines.settings import Reading
+from tranship.schemas.faults import no_reasons, sentence
 
 _SAMPLES = 3
 _VALUE_SHOWN = 80

@@ -22,8 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from connectors.contract import Waiting
-from connectors.errors import Busy, ConfigError, Skipped
+from tranship.connectors.contract import Waiting
+from tranship.connectors.errors import Busy, ConfigError, Skipped
 
 Flock = Callable[[int, int], Any]
 """`fcntl.flock`: locks an open file or raises OSError."""

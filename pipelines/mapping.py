@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from connectors.contract import Layout
-from connectors.errors import ConfigError
-from schemas import columns as names
-from schemas.columns import Fit
-from schemas.customer import COLUMNS
+from tranship.connectors.contract import Layout
+from tranship.connectors.errors import ConfigError
+from tranship.schemas import headers as names
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.headers import Fit
 
 OURS = ("_source", "_line", "_codes", "_reasons", "_text")
 """Columns that a rejects file has beside the input's own; they say nothing about the customer."""

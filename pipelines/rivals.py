@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from connectors.contract import Batch
-from connectors.errors import Undecided
-from pipelines.mapping import ColumnMap
-from pipelines.normalise import as_text
+from tranship.connectors.contract import Batch
+from tranship.connectors.errors import Undecided
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.normalise.batch import as_text
 
 
 def disagreements(batch: Batch, columns: ColumnMap) -> dict[str, str]:

@@ -29,18 +29,39 @@ from typing import Any, Protocol
 import polars as pl
 import pyarrow as pa
 
-from connectors import durable, registry
-from connectors.contract import Layout, Load, Outcomes, Part, Plan, Source, Survivors, Table, Waiting, all_created
-from connectors.csv_file import CsvOptions
-from connectors.errors import Busy, ConfigError, Damaged, GateClosed, Interfered, Interrupted, TranshipError, shown
-from pipelines import identify, inspection, locks, mapping, normalise, report, rivals, selection, stage, validate
-from pipelines import verify as verification
-from pipelines.inspection import Inspection
-from pipelines.mapping import ColumnMap
-from pipelines.report import Counts, Report
-from pipelines.selection import Condition
-from pipelines.settings import Reading, Settings, a_second, limit, load, named, seconds
-from pipelines.stage import (
+from tranship.connectors import durable, registry
+from tranship.connectors.contract import (
+    Layout,
+    Load,
+    Outcomes,
+    Part,
+    Plan,
+    Source,
+    Survivors,
+    Table,
+    Waiting,
+    all_created,
+)
+from tranship.connectors.errors import (
+    Busy,
+    ConfigError,
+    Damaged,
+    GateClosed,
+    Interfered,
+    Interrupted,
+    TranshipError,
+    shown,
+)
+from tranship.connectors.files.csv import CsvOptions
+from tranship.pipelines import identify, inspection, locks, mapping, report, rivals, selection, stage, validate
+from tranship.pipelines import verify as verification
+from tranship.pipelines.inspection import Inspection
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.normalise import batch as normalise
+from tranship.pipelines.report import Counts, Report
+from tranship.pipelines.selection import Condition
+from tranship.pipelines.settings import Reading, Settings, a_second, limit, load, named, seconds
+from tranship.pipelines.stage import (
     APPLY_STEP,
     IDENTIFY_STEP,
     PAGES,
@@ -50,9 +71,9 @@ from pipelines.stage import (
     EarlierStage,
     RunDirectory,
 )
-from pipelines.verify import Verification
-from schemas import cells, faults
-from schemas.customer import COLUMNS
+from tranship.pipelines.verify import Verification
+from tranship.schemas import cells, faults
+from tranship.schemas.customer import COLUMNS
 
 log = logging.getLogger("tranship")
 

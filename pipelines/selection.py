@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from connectors.contract import Batch, Layout
-from connectors.errors import ConfigError, Undecided
-from schemas.columns import fold
+from tranship.connectors.contract import Batch, Layout
+from tranship.connectors.errors import ConfigError, Undecided
+from tranship.schemas.headers import fold
 
 _FLAG: Final = "\0flag"
 """Behind the name of a column that is read as true or false."""

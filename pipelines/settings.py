@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from connectors.errors import ConfigError, shown
+from tranship.connectors.errors import ConfigError, shown
 
 ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
 _NAMED: Final = 5

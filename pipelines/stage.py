@@ -35,15 +35,15 @@ import msgspec
 import polars as pl
 import pyarrow.parquet as pq
 
-from connectors import durable
-from connectors.contract import Batch, Survivors
-from connectors.errors import Busy, ConfigError, Damaged, TranshipError
-from pipelines.locks import GLANCE, Lock
-from pipelines.mapping import OURS
-from pipelines.normalise import Normalised, as_text
-from schemas import cells
-from schemas.customer import COLUMNS
-from schemas.faults import sentence
+from tranship.connectors import durable
+from tranship.connectors.contract import Batch, Survivors
+from tranship.connectors.errors import Busy, ConfigError, Damaged, TranshipError
+from tranship.pipelines.locks import GLANCE, Lock
+from tranship.pipelines.mapping import OURS
+from tranship.pipelines.normalise.batch import Normalised, as_text
+from tranship.schemas import cells
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.faults import sentence
 
 STAGE_STEP, IDENTIFY_STEP, PLAN_STEP, APPLY_STEP = "stage", "identify", "plan", "apply"
 PAGES = "pages"

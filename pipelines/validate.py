@@ -10,10 +10,10 @@ import polars as pl
 from pandera.errors import SchemaErrors
 from pandera.polars import DataFrameSchema
 
-from pipelines.normalise import Normalised
-from schemas.codes import TOTAL_WORDS
-from schemas.customer import Customer
-from schemas.faults import REASONS, reasons
+from tranship.pipelines.normalise.batch import Normalised
+from tranship.schemas.codes import TOTAL_WORDS
+from tranship.schemas.customer import Customer
+from tranship.schemas.faults import REASONS, reasons
 
 _FAULT_OF_CHECK: Final = {
     "not_nullable": "missing",

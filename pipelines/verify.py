@@ -14,11 +14,12 @@ from pathlib import Path
 
 import polars as pl
 
-from connectors.contract import Batch, Layout, Part
-from connectors.errors import ConfigError
-from pipelines import mapping, normalise
-from pipelines.mapping import ColumnMap
-from schemas.customer import COLUMNS
+from tranship.connectors.contract import Batch, Layout, Part
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines import mapping
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.normalise import batch as normalise
+from tranship.schemas.customer import COLUMNS
 
 DIFFERENCES = {
     "what": pl.String,

@@ -173,5 +173,5 @@ def _phones() -> pl.DataFrame:
 
 def _table(name: str, dtypes: Mapping[str, DataTypeClass] | None = None) -> pl.DataFrame:
     """A CSV of data/ as text, but for columns with a dtype of their own. Never null: NA is Namibia."""
-    content = files("schemas").joinpath("data", name).read_bytes()
+    content = files("tranship.schemas").joinpath("data", name).read_bytes()
     return pl.read_csv(content, infer_schema=False, schema_overrides=dtypes, empty_string_is_null=False)

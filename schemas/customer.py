@@ -1,7 +1,7 @@
 """The canonical customer: what every source is turned into and every destination receives.
 
 `Customer` is the contract, and it is what runs: each batch of normalised records is validated against it. The
-spelling a value is normalised to is described in `pipelines/normalise.py`; here stands what must hold afterwards.
+spelling a value is normalised to is described in `pipelines/normalise/batch.py`; here stands what must hold afterwards.
 
 Everything but `name` may be null; null means that the value is absent. A record needs an external id or an e-mail
 that can identify it (`identity.missing`), a rule over two fields that `pipelines/validate.py` adds.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pandera.polars as pa
 import polars as pl
 
-from schemas.codes import CUSTOMER_TYPES, STATUSES, country_codes, currencies, timezone_names
+from tranship.schemas.codes import CUSTOMER_TYPES, STATUSES, country_codes, currencies, timezone_names
 
 if TYPE_CHECKING:
     from pandera.api.polars.types import PolarsData

@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from schemas.customer import COLUMNS, INSTANTS
+from tranship.schemas.customer import COLUMNS, INSTANTS
 
 REASONS: Final = {"at": pl.UInt32, "code": pl.String, "value": pl.String}
 """Why records of one batch are rejected or warned: position in the batch, code, value at fault (null if none)."""

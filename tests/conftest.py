@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from postgres_server import Database, GivenServer, Server, UnavailableError, installations
+
+from support.postgres_server import Database, GivenServer, Server, UnavailableError, installations
 
 if TYPE_CHECKING:
-    from accounts import Account, Open
-    from sandboxes import Start
+    from support.accounts import Account, Open
+    from support.sandboxes import Start
 
 # Everyday the examples are the same ones, so that a change is judged by what it changes; with more of them, or long
 # tests, new ones are looked for. How long one takes to be made says nothing: the machine may be busy.
@@ -50,7 +51,7 @@ def sample_data() -> Path:
 @pytest.fixture
 def sandbox() -> Iterator[Start]:
     """`sandbox("metronome", seed=100)`: a running sandbox; see `sandboxes.Sandbox` for what can be asked of it."""
-    from sandboxes import sandboxes
+    from support.sandboxes import sandboxes
 
     with sandboxes() as start:
         yield start
@@ -61,7 +62,7 @@ def account(sandbox: Start, monkeypatch: pytest.MonkeyPatch) -> Open:
     """`account("metronome", seed=10)`: an account in a sandbox of its own, empty without `seed`, its key in the
     environment.
     """
-    from accounts import opened
+    from support.accounts import opened
 
     def start(provider: str, **options: Any) -> Account:
         made = opened(sandbox, provider, **options)
@@ -114,9 +115,9 @@ def mortal_postgres_server() -> Iterator[Server]:
 
 
 LONG = (
-    *("test_readme", "test_postgres_kill", "test_kill", "test_bench_postgres", "test_postgres_together"),
+    *("test_readme", "test_postgres_kill", "test_kill", "test_bench_postgres", "test_together"),
     *("test_provider_kill", "test_one_effect", "test_run", "test_plan_predicts", "test_migration", "test_pace"),
-    *("test_sending", "test_postgres_table"),
+    *("test_executor", "test_table"),
 )
 """Modules with the longest tests: they come first, so that no worker is left alone with one at the end."""
 

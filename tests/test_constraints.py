@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgres_server import Database
-from warehouse import PostgresWarehouse, Warehouse, fates
 
-from connectors.errors import Refused
-from pipelines import summary
+from support.postgres_server import Database
+from support.warehouse import PostgresWarehouse, Warehouse, fates
+from tranship.connectors.errors import Refused
+from tranship.pipelines.cli import render
 
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}
@@ -241,7 +241,7 @@ def test_mirror_keeps_whom_other_rows_refer_to(either: Either) -> None:
     report = either.load([{**ANN, "name": "Anna"}], **gone)
     assert (fates(report), report.exit_code) == ({"updated": 1, "deleted": 1, "withheld": 1}, 4)
     assert "table orders refers to a customer that the source no longer has; not removed" in report.notes
-    assert "withheld: 1 delete, because rows of other tables refer to these customers" in summary.of_report(report)
+    assert "withheld: 1 delete, because rows of other tables refer to these customers" in render.of_report(report)
     assert either.column("name") == ["Anna", "Bob"]
 
     either.do("DELETE FROM orders")

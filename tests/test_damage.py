@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import moving
 import pytest
-from accounts import PROVIDERS, Account, Open
-from postgres_server import Database
 
-from pipelines import cli
+from support import moving
+from support.accounts import PROVIDERS, Account, Open
+from support.postgres_server import Database
+from tranship.pipelines.cli import main as cli
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = int(os.environ.get("TRANSHIP_DAMAGE", "0"))
@@ -81,9 +81,10 @@ def killed(folder: Path, hook: str, count: int, *words: str) -> None:
     """Give a command to a process that kills itself when it calls a function for the n-th time."""
     program = f"""
 import os, sys
-import moving
-from connectors import journal
-from pipelines import cli, stage
+from support import moving
+from tranship.connectors.api import journal
+from tranship.pipelines import stage
+from tranship.pipelines.cli import main as cli
 moving.hurry()
 left = {count}
 real = {hook}
@@ -96,11 +97,10 @@ def dying(*given, **named):
 {hook} = dying
 cli.main(sys.argv[1:])
 """
-    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
     life = subprocess.run(
         [sys.executable, "-c", program, *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
         capture_output=True,
         text=True,
         check=False,

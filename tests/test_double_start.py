@@ -20,12 +20,12 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
-from accounts import PROVIDERS, USUAL, Account, opened
-from moving import customer, hurry, moved, settable, written
-from postgres_server import Database
-from sandboxes import Start
 
-from connectors.registry import CONNECTORS
+from support.accounts import PROVIDERS, USUAL, Account, opened
+from support.moving import customer, hurry, moved, settable, written
+from support.postgres_server import Database
+from support.sandboxes import Start
+from tranship.connectors.registry import CONNECTORS
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = int(os.environ.get("TRANSHIP_DOUBLE_STARTS", "0"))
@@ -68,10 +68,9 @@ class Starters:
 @pytest.fixture(scope="module")
 def start() -> Iterator[Starters]:
     """`start(folder, …)` starts commands at once and gives how they ended, and what they said."""
-    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "starters.py")],
-        env={**os.environ, **KEYS, "PYTHONPATH": path},
+        [sys.executable, "-m", "support.starters"],
+        env={**os.environ, **KEYS, "PYTHONPATH": str(ROOT / "tests")},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

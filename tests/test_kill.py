@@ -21,7 +21,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from warehouse import Warehouse, fates
+
+from support.warehouse import Warehouse, fates
 
 ROOT = Path(__file__).resolve().parent.parent
 KILLS = int(os.environ.get("TRANSHIP_KILLS", "4"))
@@ -29,8 +30,8 @@ ROWS, SEED, CHANGED = 20_000, 5, 0.3
 
 RUN = """
 import sys
-import connectors.duckdb_table
-from pipelines import run, settings
+import tranship.connectors.databases.duckdb_table
+from tranship.pipelines import run, settings
 given = settings.load(dict(zip(("source", "destination", "state_dir"), sys.argv[1:])), {})
 print("ready", flush=True)
 sys.stdin.readline()
@@ -100,7 +101,6 @@ def victim(folder: Path, source: Path) -> Victim:
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     return Victim(warehouse, process)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from accounts import PROVIDERS, Account, Open
-from moving import moved, writes
 
-from connectors import registry
-from pipelines import run as flow
+from support.accounts import PROVIDERS, Account, Open
+from support.moving import moved, writes
+from tranship.connectors import registry
+from tranship.pipelines import run as flow
 
 CUSTOMERS = int(os.environ.get("TRANSHIP_MIGRATION", "60"))
 

@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import moving
 import polars as pl
 import pytest
-from accounts import PROVIDERS, Open
-from moving import customer, given, held, moved, planned, written
-from postgres_server import Database
-from warehouse import PostgresWarehouse, Warehouse, fates
 
-from connectors import durable
-from connectors.customer_table import LATER_COUNTS, LEDGER, WRITTEN
-from connectors.errors import GateClosed
-from pipelines import run as flow
-from pipelines import settings, summary
-from pipelines.report import Report
+from support import moving
+from support.accounts import PROVIDERS, Open
+from support.moving import customer, given, held, moved, planned, written
+from support.postgres_server import Database
+from support.warehouse import PostgresWarehouse, Warehouse, fates
+from tranship.connectors import durable
+from tranship.connectors.databases.table_mapping import LATER_COUNTS, LEDGER, WRITTEN
+from tranship.connectors.errors import GateClosed
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
+from tranship.pipelines.cli import render
+from tranship.pipelines.report import Report
 
 Table = Warehouse | PostgresWarehouse
 SET = (
@@ -93,7 +94,7 @@ def test_an_older_record_is_left_alone_counted_and_listed(table: Table) -> None:
     assert table.rows(f"SELECT read, stale, skipped, updated, created FROM {LEDGER} ORDER BY finished_at DESC")[0] == {
         **{"read": 4, "stale": 1, "skipped": 0, "updated": 2, "created": 1}
     }
-    assert "1 older" in summary.of_report(report)
+    assert "1 older" in render.of_report(report)
     # What was left alone is left alone tomorrow, too.
     assert fates(table.load(MIXED, older="skip")) == {"unchanged": 3, "stale": 1}
 

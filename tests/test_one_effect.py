@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import moving
 import polars as pl
 import pytest
-from accounts import PROVIDERS, Account, opened
-from moving import customer, given, moved, settable, writes, written
-from sandboxes import Start
+
+from support import moving
+from support.accounts import PROVIDERS, Account, opened
+from support.moving import customer, given, moved, settable, writes, written
+from support.sandboxes import Start
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAOS = int(os.environ.get("TRANSHIP_CHAOS", "0"))
@@ -83,8 +84,8 @@ def chaos(sandbox: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         (tmp_path / "said.json").write_text(json.dumps(said))
         command = [str(tmp_path / "said.json"), str(KILLS), provider, str(tmp_path / "sent"), *options]
         life = subprocess.run(
-            [sys.executable, str(ROOT / "tests" / "mortal.py"), *command],
-            env={**os.environ, **there.environment, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))},
+            [sys.executable, "-m", "support.mortal", *command],
+            env={**os.environ, **there.environment, "PYTHONPATH": str(ROOT / "tests")},
             capture_output=True,
             text=True,
             timeout=1800 if CHAOS else 600,

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import FIELD_CASES, IDENTITY_CASES, FieldCase, IdentityCase
-from oracle import FIELDS, Result, read_csv, run
+
+from support.cases import FIELD_CASES, IDENTITY_CASES, FieldCase, IdentityCase
+from support.oracle import FIELDS, Result, read_csv, run
 
 MAPPING = {name: name for name in FIELDS}
 

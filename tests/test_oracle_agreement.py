@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import oracle
 import polars as pl
 import pytest
-from cases import FIELD_CASES, IDENTITY_CASES, FieldCase, IdentityCase
-from warehouse import Warehouse, write_csv
 
-from pipelines.report import Report
-from schemas.customer import COLUMNS
+from support import oracle
+from support.cases import FIELD_CASES, IDENTITY_CASES, FieldCase, IdentityCase
+from support.warehouse import Warehouse, write_csv
+from tranship.pipelines.report import Report
+from tranship.schemas.customer import COLUMNS
 
 ROWS, SEED = 20_000, 11
 

@@ -13,12 +13,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from postgres_server import Database
-from warehouse import Warehouse, fates, rejects
 
-from connectors import registry
-from connectors.csv_file import CsvOptions
-from connectors.errors import ConfigError
+from support.postgres_server import Database
+from support.warehouse import Warehouse, fates, rejects
+from tranship.connectors import registry
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.files.csv import CsvOptions
 
 ODD = ("=1+1", "-7A", "'-7A", "''x", "＝1", "\ufeff=1", "@a", "'s-Hertogenbosch", "+1 415")
 COLUMNS = ("external_id", "email", "name")

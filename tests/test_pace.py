@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import moving
 import pytest
-from accounts import opened
-from moving import customer, moved, written
-from sandboxes import Start
 
-from connectors import account, sending
+from support import moving
+from support.accounts import opened
+from support.moving import customer, moved, written
+from support.sandboxes import Start
+from tranship.connectors.api import destination, executor
 
 RATE = 50
 
@@ -57,7 +57,7 @@ def test_what_the_provider_declares_is_kept_without_a_word(
     there = opened(sandbox, "growpanel", process=True)
     for name, value in there.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(account, "carry_out", partial(sending.carry_out, patience=moving.QUICK))
+    monkeypatch.setattr(destination, "carry_out", partial(executor.carry_out, patience=moving.QUICK))
     moved(tmp_path, written(tmp_path / "ours.csv", map(customer, range(4))), there)
     there.sandbox.record()
     report = moved(tmp_path, written(tmp_path / "ours.csv", [customer(0)]), there, mode="mirror", max_deletes="100%")

@@ -14,16 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import moving
 import polars as pl
 import pytest
-from accounts import PROVIDERS, Account, opened
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moving import customer, held, moved, outcomes, planned, writes, written
-from sandboxes import sandboxes
 
-from pipelines import run as flow
+from support import moving
+from support.accounts import PROVIDERS, Account, opened
+from support.moving import customer, held, moved, outcomes, planned, writes, written
+from support.sandboxes import sandboxes
+from tranship.pipelines import run as flow
 
 EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "2"))
 IDS = [None, *(f"id-{number}" for number in range(8))]

@@ -20,9 +20,10 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from postgres_runs import ROOT, Process, contents, left_behind, load
-from postgres_server import Database, Server
-from warehouse import fates
+
+from support.postgres_runs import ROOT, Process, contents, left_behind, load
+from support.postgres_server import Database, Server
+from support.warehouse import fates
 
 KILLS = int(os.environ.get("TRANSHIP_KILLS", "4"))
 SERVER_KILLS = int(os.environ.get("TRANSHIP_SERVER_KILLS", "2"))

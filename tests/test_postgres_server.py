@@ -17,15 +17,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from postgres_server import Database, GivenServer, Installation, Server, UnavailableError, installations
+
+from support.postgres_server import Database, GivenServer, Installation, Server, UnavailableError, installations
 
 HERE = Path(__file__).resolve().parent
-PROGRAM = str(HERE / "postgres_server.py")
+PROGRAM = str(HERE / "support" / "postgres_server.py")
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path[1:]]), "PATH": os.defpath}
 
 OWNER = """
 import sys, time
-import postgres_server
+from support import postgres_server
 version = int(sys.argv[1])
 with postgres_server.Server.started(next(i for i in postgres_server.installations() if i.version == version)) as server:
     print(server.folder, server.url(), flush=True)

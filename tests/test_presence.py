@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import moving
 import pytest
-from accounts import PROVIDERS, Account
-from moving import customer, held
-from warehouse import PostgresWarehouse, Warehouse, fates, rejects, write_csv
 
-from connectors import durable
-from connectors.errors import Damaged, GateClosed
-from pipelines import run as flow
-from pipelines import settings, summary
-from pipelines.report import Report
+from support import moving
+from support.accounts import PROVIDERS, Account
+from support.moving import customer, held
+from support.warehouse import PostgresWarehouse, Warehouse, fates, rejects, write_csv
+from tranship.connectors import durable
+from tranship.connectors.errors import Damaged, GateClosed
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
+from tranship.pipelines.cli import render
+from tranship.pipelines.report import Report
 
 DESTINATIONS = ["duckdb", "postgresql", *PROVIDERS]
 MIRROR = {"mode": "mirror", "max_deletes": "100%", "remove_for_good": True}
@@ -108,7 +109,7 @@ def test_a_line_that_could_be_anybody_withholds_all_deletes(place: Place) -> Non
     assert (report.counts.created, report.counts.deleted, report.counts.withheld) == (1, 0, 2)
     assert (report.exit_code, report.unidentified) == (4, (f"{place.folder / 'in.csv'}, line 4",))
     assert place.names() == names(0, 1, 2, 7)
-    said = summary.of_report(report)
+    said = render.of_report(report)
     assert "withheld: 2 deletes" in said
     assert "in.csv, line 4" in said
     assert "2 deletes" in Path(report.files["page"]).read_text()

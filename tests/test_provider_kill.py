@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
-from accounts import PROVIDERS, USUAL, Account, opened
-from sandboxes import Start
-from warehouse import Warehouse
 
-from connectors.errors import ConfigError
-from pipelines import run as flow
-from pipelines import settings
+from support.accounts import PROVIDERS, USUAL, Account, opened
+from support.sandboxes import Start
+from support.warehouse import Warehouse
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 KILLS = int(os.environ.get("TRANSHIP_KILLS", "1"))
@@ -28,9 +28,9 @@ WEATHER = {"latency": 0.02, "jitter": 0.02, "statuses": {"500": 0.03}}
 
 RUN = """
 import importlib, sys
-from pipelines import run, settings
+from tranship.pipelines import run, settings
 given = settings.load(dict(zip(("source", "destination", "state_dir"), sys.argv[1:])), {})
-importlib.import_module("connectors." + given.source.partition(":")[0])
+importlib.import_module("tranship.connectors.providers." + given.source.partition(":")[0])
 print("ready", flush=True)
 sys.stdin.readline()
 run.run(given)
@@ -44,7 +44,7 @@ def started(there: Account, warehouse: Warehouse) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**os.environ, **there.environment, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **there.environment},
     )
     assert process.stdout
     assert process.stdin

@@ -11,7 +11,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from pipelines import cli
+from tranship.pipelines.cli import main as cli
 
 FOLDER = Path(__file__).resolve().parent.parent / "sample_data"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))

@@ -14,10 +14,10 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from accounts import PROVIDERS, opened
-from sandboxes import Start
 
-from pipelines import cli
+from support.accounts import PROVIDERS, opened
+from support.sandboxes import Start
+from tranship.pipelines.cli import main as cli
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "sample_data" / "crm_export.csv"
@@ -61,7 +61,7 @@ def in_a_process(folder: Path, *arguments: str, **environment: str) -> Ran:
         said = subprocess.run(
             [sys.executable, "-m", "tranship", *arguments],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+            env=os.environ | environment,
             capture_output=True,
             text=True,
             check=False,

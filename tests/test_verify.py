@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import moving
 import polars as pl
 import pytest
-from accounts import PROVIDERS, Account, Open
-from moving import customer, moved, wire_of, written
 
-from pipelines import cli
+from support import moving
+from support.accounts import PROVIDERS, Account, Open
+from support.moving import customer, moved, wire_of, written
+from tranship.pipelines.cli import main as cli
 
 COUNT = 24
 

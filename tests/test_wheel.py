@@ -1,4 +1,4 @@
-"""The wheel does the main job in an environment of its own, away from the checkout."""
+"""What is installed: the wheel in an environment of its own, away from the checkout, beside whatever else is there."""
 
 from __future__ import annotations
 
@@ -7,71 +7,84 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
+import tranship
+
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("connectors", "schemas", "pipelines")
+FOLDERS = ("connectors", "pipelines", "schemas")
+"""They stand at the root of the repository, and below `tranship` when it is imported."""
 
 
 @dataclass(frozen=True)
-class Installed:
-    wheel: Path
+class Environment:
     python: Path
 
-    def run(
-        self, folder: Path, arguments: Sequence[str | Path], **environment: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, folder: Path, *words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+        """What comes of Python with these words, called in `folder`; settings of the tests' own Python do not count."""
+        return self._run(folder, self.python, *words, **variables)
+
+    def command(self, folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """The same of the command `tranship`."""
+        return self._run(folder, self.python.with_name("tranship"), *words)
+
+    @staticmethod
+    def _run(folder: Path, *words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TRANSHIP"))}
-        return subprocess.run(
-            [self.python, *arguments],
-            cwd=folder,
-            env=clean | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return subprocess.run(words, cwd=folder, env=clean | variables, capture_output=True, text=True, check=False)
+
+
+def sources(folder: Path) -> Path:
+    """A copy of what a package is built from, so that nothing is left in the checkout."""
+    folder.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("tranship", *FOLDERS):
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def built(source: Path, to: Path, *options: str) -> Path:
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", to, *options, source]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = to.glob("*.whl")
+    return wheel
+
+
+def environment(folder: Path, *install: str | Path) -> Environment:
+    """A new one that holds what is installed by these words, and nothing else; its dependencies are borrowed."""
+    venv.create(folder, symlinks=True)
+    paths = {"base": str(folder), "platbase": str(folder)}
+    own = Path(sysconfig.get_path("purelib", scheme="venv", vars=paths))
+    # A folder named in a .pth comes last, and .pth files within it (an editable install) are not followed.
+    lender = find_spec("polars")
+    assert lender
+    assert lender.origin
+    (own / "borrowed.pth").write_text(f"{Path(lender.origin).parent.parent}\n")
+    python = folder / "bin" / "python"
+    pip = ["-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    subprocess.run([sys.executable, *pip, *install], check=True, capture_output=True)
+    return Environment(python)
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The wheel, built from a copy of the sources and installed alone; its dependencies are borrowed."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from the sdist."""
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "tranship.py"):
-        shutil.copy(ROOT / name, source)
-    for name in PACKAGES:
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source]
-    subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
+    return built(sources(folder / "source"), folder)
 
-    venv.create(folder / "venv", symlinks=True)
-    python = folder / "venv" / "bin" / "python"
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        python,
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-        wheel,
-    ]
-    subprocess.run(pip, check=True, capture_output=True)
-    paths = {"base": str(folder / "venv"), "platbase": str(folder / "venv")}
-    own = Path(sysconfig.get_path("purelib", scheme="venv", vars=paths))
-    # A folder named in a .pth comes last, and .pth files within it (an editable install) are not followed.
-    (own / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return Installed(wheel, python)
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path) -> Environment:
+    return environment(wheel.parent / "venv", wheel)
 
 
 @pytest.fixture
@@ -80,46 +93,160 @@ def elsewhere(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_wheel_holds_code_tables_and_licence(installed: Installed) -> None:
-    with zipfile.ZipFile(installed.wheel) as wheel:
-        names = wheel.namelist()
-    expected = [
-        "tranship.py",
-        *(path.relative_to(ROOT).as_posix() for room in PACKAGES for path in (ROOT / room).rglob("*.py")),
-        *(f"{room}/py.typed" for room in PACKAGES),
-        *(f"schemas/data/{path.name}" for path in (ROOT / "schemas" / "data").glob("*.csv")),
-    ]
-    assert set(expected) <= set(names)
-    assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "sample_data/"))]
+def names(wheel: Path) -> list[str]:
+    with zipfile.ZipFile(wheel) as file:
+        return sorted(file.namelist())
 
 
-def test_the_api_runs_outside_the_checkout(installed: Installed, elsewhere: Path) -> None:
+# What is in it ---------------------------------------------------------------------------------------------------
+
+
+def test_these_tests_are_of_this_checkout() -> None:
+    assert Path(tranship.__file__).parent == ROOT / "tranship", "Install it: pip install --editable ."
+
+
+def test_every_folder_of_code_is_named_in_pyproject() -> None:
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    found = {
+        f"tranship.{'.'.join(file.parent.relative_to(ROOT).parts)}": file.parent.relative_to(ROOT).as_posix()
+        for folder in FOLDERS
+        for file in (ROOT / folder).rglob("__init__.py")
+    }
+    assert setuptools["package-dir"] == {"tranship": "tranship", **found}
+    assert setuptools["packages"] == sorted(setuptools["package-dir"])
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_type_checkers_find_the_folders_where_they_are_imported(folder: str) -> None:
+    link = ROOT / "tranship" / folder
+    assert link.is_symlink()
+    assert link.readlink() == Path("..", folder)
+
+
+def test_the_wheel_holds_code_tables_and_licence(wheel: Path) -> None:
+    code = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if path.parent.name != "data"]
+    tables = (ROOT / "schemas" / "data").glob("*.csv")
+    expected = {f"tranship/{path.relative_to(ROOT).as_posix()}" for path in (*code, *tables)}
+    assert expected | {"tranship/__init__.py", "tranship/__main__.py"} <= set(names(wheel))
+    assert [name for name in names(wheel) if name.endswith("py.typed")] == ["tranship/py.typed"]
+    assert any(name.endswith("licenses/LICENSE") for name in names(wheel))
+    assert {name.split("/")[0].partition("-")[0] for name in names(wheel)} == {"tranship"}
+
+
+def test_the_wheel_is_the_same_without_an_sdist_and_without_links(wheel: Path, tmp_path: Path) -> None:
+    source = sources(tmp_path / "source")
+    for folder in FOLDERS:
+        (source / "tranship" / folder).unlink()
+    assert names(built(source, tmp_path, "--wheel")) == names(wheel)
+
+
+# What it does ----------------------------------------------------------------------------------------------------
+
+
+def test_the_api_runs_outside_the_checkout(installed: Environment, elsewhere: Path) -> None:
     code = "import tranship; print(tranship.run('sample_data/crm_export.csv', 'duckdb:///x.duckdb').counts)"
-    ran = installed.run(elsewhere, ["-c", code])
+    ran = installed.run(elsewhere, "-c", code)
     assert ran.returncode == 0, ran.stderr
     assert "read=46, skipped=0, rejected=15, merged=7, created=24" in ran.stdout
 
 
-def test_the_command_runs_outside_the_checkout(installed: Installed, elsewhere: Path) -> None:
-    command = installed.python.with_name("tranship")
-    ran = subprocess.run(
-        [command, "run", "sample_data/nightly", "duckdb:///x.duckdb", "--max-rejects", "5"],
-        cwd=elsewhere,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_the_command_runs_outside_the_checkout(installed: Environment, elsewhere: Path) -> None:
+    ran = installed.command(elsewhere, "run", "sample_data/nightly", "duckdb:///x.duckdb", "--max-rejects", "5")
     assert ran.returncode == 0, ran.stderr
     assert (elsewhere / "x.duckdb").exists()
 
 
-def test_somebody_elses_package_of_the_same_name_is_told_in_words(installed: Installed, tmp_path: Path) -> None:
-    theirs = tmp_path / "theirs" / "pipelines"
-    theirs.mkdir(parents=True)
-    (theirs / "__init__.py").write_text("")
-    ran = installed.run(tmp_path, ["-m", "tranship", "--version"], PYTHONPATH=str(theirs.parent))
-    assert ran.returncode == 2
-    assert str(theirs) in ran.stderr
-    assert "environment" in ran.stderr
-    assert "Traceback" not in ran.stderr
+@pytest.mark.parametrize("links", [True, False])
+def test_it_is_installed_for_editing(links: bool, elsewhere: Path) -> None:
+    source = sources(elsewhere / "source")
+    for folder in FOLDERS if not links else ():
+        (source / "tranship" / folder).unlink()
+    there = environment(elsewhere / "venv", "--editable", source)
+    ran = there.command(elsewhere, "run", "sample_data/nightly", "x.csv", "--max-rejects", "5")
+    assert ran.returncode == 0, ran.stderr
+    code = "import tranship.pipelines.run as run, importlib.util as u; print(run.__file__, u.find_spec('connectors'))"
+    file, found = there.run(elsewhere, "-c", code).stdout.split()
+    assert (Path(file).resolve(), found) == (source / "pipelines" / "run.py", "None")
+
+
+# Beside what is called alike -------------------------------------------------------------------------------------
+
+
+THEIRS = {
+    "connectors/errors.py": "MINE = 'errors'",
+    "connectors/acme.py": "from connectors.errors import MINE",
+    "pipelines/run.py": "import schemas.customer, connectors.acme\n\ndef run():\n    return connectors.acme.MINE",
+    "schemas/customer.py": "COLUMNS = ['mine']",
+}
+BOTH = {
+    "theirs first": """
+        from pipelines.run import run
+        from schemas import customer
+        import tranship
+    """,
+    "ours first": """
+        import tranship
+        import tranship.pipelines.run, tranship.schemas.customer
+        from schemas import customer
+        from pipelines.run import run
+    """,
+}
+THEN = """
+    report = tranship.run("sample_data/crm_export.csv", "duckdb:///x.duckdb")
+    print(report.counts.created, run(), customer.COLUMNS, len(tranship.schemas.customer.COLUMNS) > 9)
+"""
+
+
+@pytest.mark.parametrize("packages", [True, False], ids=["with __init__", "without __init__"])
+@pytest.mark.parametrize("order", BOTH)
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_a_project_keeps_its_own_folders(
+    place: str, order: str, packages: bool, installed: Environment, elsewhere: Path
+) -> None:
+    project = elsewhere / "project"
+    for name, code in THEIRS.items():
+        file = project / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(code)
+        if packages:
+            (file.parent / "__init__.py").touch()
+    if place == "first":
+        (project / "main.py").write_text(dedent(BOTH[order]) + dedent(THEN))
+        ran = installed.run(elsewhere, "project/main.py")
+    else:
+        path = f"import sys\nsys.path.append({str(project)!r})\n"
+        ran = installed.run(elsewhere, "-c", path + dedent(BOTH[order]) + dedent(THEN))
+    assert ran.stdout == "24 errors ['mine'] True\n", ran.stderr
+    ran = installed.run(elsewhere, "-m", "tranship", "--version", PYTHONPATH=str(project))
+    assert ran.returncode == 0, ran.stderr
+
+
+OURS = sorted({path.stem for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if path.stem != "__init__"})
+ALIKE = (*FOLDERS, *OURS, "csv", "http", "json", "logging", "polars", "click", "duckdb")
+
+
+@pytest.mark.parametrize("way", ["command", "module"])
+def test_it_runs_in_a_folder_of_files_called_like_modules(way: str, installed: Environment, elsewhere: Path) -> None:
+    for name in ALIKE:
+        (elsewhere / f"{name}.py").write_text("raise SystemExit('this is no business of tranship')")
+    words = ("run", "sample_data/nightly", "duckdb:///x.duckdb", "--max-rejects", "5")
+    if way == "command":
+        ran = installed.command(elsewhere, *words)
+    else:
+        ran = installed.run(elsewhere, "-m", "tranship", *words)
+    assert ran.returncode == 0, ran.stderr
+    assert (elsewhere / "x.duckdb").exists()
+
+
+def test_only_tranship_is_imported(installed: Environment, elsewhere: Path) -> None:
+    code = f"""
+        import importlib, pkgutil, sys, tranship
+        tranship.run("sample_data/crm_export.csv", "duckdb:///x.duckdb")
+        found = [found.name for found in pkgutil.walk_packages(tranship.__path__, "tranship.")]
+        for name in found:
+            if name != "tranship.__main__":
+                importlib.import_module(name)
+        print(len(found) > 70, sorted({{*{FOLDERS}}} & {{name.split(".")[0] for name in sys.modules}}))
+    """
+    ran = installed.run(elsewhere, "-c", dedent(code))
+    assert ran.stdout == "True []\n", ran.stderr

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from connectors.sandbox.server import Answer, Api, Call, Problem, Route, answer
-from connectors.sandbox.store import Collection, Record, Store, Taken, decode, encode, numbered
+from tranship.connectors.sandbox.server import Answer, Api, Call, Problem, Route, answer
+from tranship.connectors.sandbox.store import Collection, Record, Store, Taken, decode, encode, numbered
 
 SWITCHES: Final = {"lenient": ("off", "on")}
 """`lenient=on`: several customers may have one external id; whether BlackWalnut forbids that is not known."""

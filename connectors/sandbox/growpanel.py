@@ -15,10 +15,15 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from connectors.sandbox.growpanel_analytics import BASE_CURRENCY, analytics_filter, analytics_item, analytics_record
-from connectors.sandbox.server import Answer, Api, Call, Problem, Route, answer
-from connectors.sandbox.store import Collection, Store, decode
-from schemas.codes import country_codes
+from tranship.connectors.sandbox.growpanel_analytics import (
+    BASE_CURRENCY,
+    analytics_filter,
+    analytics_item,
+    analytics_record,
+)
+from tranship.connectors.sandbox.server import Answer, Api, Call, Problem, Route, answer
+from tranship.connectors.sandbox.store import Collection, Store, decode
+from tranship.schemas.codes import country_codes
 
 Row = dict[str, Any]
 

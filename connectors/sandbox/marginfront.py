@@ -12,8 +12,8 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from connectors.sandbox.server import UUID, Answer, Api, Call, Problem, Route, answer
-from connectors.sandbox.store import Record, Store, Taken, decode, numbered
+from tranship.connectors.sandbox.server import UUID, Answer, Api, Call, Problem, Route, answer
+from tranship.connectors.sandbox.store import Record, Store, Taken, decode, numbered
 
 SWITCHES: Final = {"long": ("kept", "refused"), "list": ("envelope", "bare")}
 """`long=refused`: text of more than 255 characters is a 400; whether MarginFront has a limit is not known.

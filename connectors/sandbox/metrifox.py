@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
-from connectors.sandbox.server import Answer, Api, Call, Handler, Problem, Route
-from connectors.sandbox.store import Ranks, Record, Store, decode, encode, numbered
+from tranship.connectors.sandbox.server import Answer, Api, Call, Handler, Problem, Route
+from tranship.connectors.sandbox.store import Ranks, Record, Store, decode, encode, numbered
 
 SWITCHES: Final = {
     "spelling": ("both", "sdk", "docs"),

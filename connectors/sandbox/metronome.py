@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Se
 from hashlib import blake2b
 from typing import Any, Final, TypeGuard
 
-from connectors.sandbox.metronome_billing import READING, Billing
-from connectors.sandbox.metronome_values import object_of, one_of, stamp, text_of
-from connectors.sandbox.server import UUID, Answer, Api, Call, Problem, Route, answer
-from connectors.sandbox.store import Ranks, Record, Store, Taken, decode, encode, following
-from schemas.metronome import ALIAS_LENGTH, ALIASES, KEY_LENGTH, NAME_LENGTH, VALUE_LENGTH
+from tranship.connectors.sandbox.metronome_billing import READING, Billing
+from tranship.connectors.sandbox.metronome_values import object_of, one_of, stamp, text_of
+from tranship.connectors.sandbox.server import UUID, Answer, Api, Call, Problem, Route, answer
+from tranship.connectors.sandbox.store import Ranks, Record, Store, Taken, decode, encode, following
+from tranship.schemas.providers.metronome import ALIAS_LENGTH, ALIASES, KEY_LENGTH, NAME_LENGTH, VALUE_LENGTH
 
 SWITCHES: Final = {"billable_status": ("hidden", "shown"), "retry_hint": ("none", "no")}
 """`billable_status=shown`: customers have `current_billable_status`, as those of some accounts do.

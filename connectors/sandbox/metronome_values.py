@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from connectors.sandbox.server import Problem
-from connectors.sandbox.store import Record
+from tranship.connectors.sandbox.server import Problem
+from tranship.connectors.sandbox.store import Record
 
 
 def text_of(body: Mapping[str, Any], name: str, longest: int | None = None) -> str:

@@ -12,11 +12,11 @@ from typing import Final
 
 import polars as pl
 
-from connectors.errors import ConfigError
-from connectors.sandbox.store import Record, Store, decode
-from connectors.wire import encode
-from schemas.customer import COLUMNS, INSTANT, INSTANTS, LISTS
-from schemas.wire import Wire
+from tranship.connectors.api.json_codec import encode
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.sandbox.store import Record, Store, decode
+from tranship.schemas.customer import COLUMNS, INSTANT, INSTANTS, LISTS
+from tranship.schemas.provider import Wire
 
 _AT_ONCE: Final = 50_000
 _BEGINNING: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -142,7 +142,7 @@ def spare(provider: str, told: Mapping[str, str]) -> Iterator[Record]:
 
 
 def _wire(provider: str) -> Wire:
-    wire: Wire = importlib.import_module(f"schemas.{provider}").WIRE
+    wire: Wire = importlib.import_module(f"tranship.schemas.providers.{provider}").WIRE
     return wire
 
 

@@ -38,10 +38,10 @@ from zlib import crc32
 import msgspec
 from aiohttp import web
 
-from connectors.errors import ConfigError
-from connectors.sandbox import seed
-from connectors.sandbox.store import Collection, Record, Store, decode, encode
-from connectors.sandbox.weather import Sky, Spell, Weather
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.sandbox import seed
+from tranship.connectors.sandbox.store import Collection, Record, Store, decode, encode
+from tranship.connectors.sandbox.weather import Sky, Spell, Weather
 
 PORTS: Final = {"metronome": 8701, "metrifox": 8702, "marginfront": 8703, "growpanel": 8704, "blackwalnut": 8705}
 """Every provider that has a sandbox, and the port it is on if none is named."""
@@ -245,7 +245,7 @@ class Server:
     ) -> None:
         if provider not in PORTS:
             raise ConfigError(f"{provider}: there is no such sandbox. There are: {', '.join(sorted(PORTS))}")
-        module: _Module = importlib.import_module(f"connectors.sandbox.{provider}")
+        module: _Module = importlib.import_module(f"tranship.connectors.sandbox.{provider}")
         self.provider = provider
         self.store = Store(provider, state)
         chosen = _chosen(provider, module.SWITCHES, switches or {})

@@ -21,8 +21,8 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from connectors.errors import ConfigError
-from connectors.sandbox.search import Haystack
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.sandbox.search import Haystack
 
 Record = dict[str, Any]
 Ranks = Sequence[int]

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from postgres_server import installations
+
+from support.postgres_server import installations
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -8,11 +8,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import oracle
 import polars as pl
 import pytest
 
 from benchmarks import generate
+from support import oracle
 
 ROWS = 3000
 MAPPING = {

@@ -9,20 +9,20 @@ from typing import Any
 
 import polars as pl
 import pytest
-from accounts import PROVIDERS
-from warehouse import Record, Warehouse, fates, write_csv
 
-from connectors import registry
-from connectors.contract import Batch, Layout
-from connectors.csv_file import CsvOptions
-from connectors.customer_table import RUN
-from connectors.errors import ConfigError, GateClosed
-from connectors.registry import CONNECTORS
-from pipelines import run as flow
-from pipelines import settings
-from pipelines.verify import Verification
-from schemas.customer import KEY
-from schemas.faults import BROKEN
+from support.accounts import PROVIDERS
+from support.warehouse import Record, Warehouse, fates, write_csv
+from tranship.connectors import registry
+from tranship.connectors.contract import Batch, Layout
+from tranship.connectors.databases.table_mapping import RUN
+from tranship.connectors.errors import ConfigError, GateClosed
+from tranship.connectors.files.csv import CsvOptions
+from tranship.connectors.registry import CONNECTORS
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
+from tranship.pipelines.verify import Verification
+from tranship.schemas.customer import KEY
+from tranship.schemas.faults import BROKEN
 
 ENDS: dict[str, Callable[[Path, str], str]] = {
     "csv": lambda folder, _: str(folder / "end.csv"),

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from postgres_server import Database
-from warehouse import PostgresWarehouse, Warehouse, fates, write_csv
 
-from connectors.errors import ConfigError
-from connectors.existing import similar, similar_files, similar_tables
-from pipelines import run as flow
-from pipelines import settings
+from support.postgres_server import Database
+from support.warehouse import PostgresWarehouse, Warehouse, fates, write_csv
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.existing import similar, similar_files, similar_tables
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
 
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -122,7 +122,7 @@ def test_a_missing_database_names_a_similar_one(tmp_path: Path, postgres_databas
 def test_the_command_says_it(tmp_path: Path) -> None:
     right = Warehouse(tmp_path)
     right.load([ANN])
-    command = [sys.executable, str(ROOT / "tranship.py"), "run", "in.csv", "duckdb:///w.duckdb?table=custmers"]
+    command = [sys.executable, "-m", "tranship", "run", "in.csv", "duckdb:///w.duckdb?table=custmers"]
     never = subprocess.run([*command, "--create", "never"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert never.returncode == 2
     assert "table custmers does not exist; a similar table exists: customers" in never.stderr + never.stdout

@@ -13,18 +13,18 @@ from typing import Any
 
 import polars as pl
 import pytest
-from accounts import PROVIDERS, USUAL, Account, opened
-from sandboxes import Start
-from served import nobody
-from warehouse import Warehouse
 
-from connectors import registry
-from connectors.csv_file import CsvOptions
-from connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
-from connectors.registry import CONNECTORS
-from pipelines import run as flow
-from pipelines import settings
-from schemas.customer import COLUMNS
+from support.accounts import PROVIDERS, USUAL, Account, opened
+from support.sandboxes import Start
+from support.served import nobody
+from support.warehouse import Warehouse
+from tranship.connectors import registry
+from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
+from tranship.connectors.files.csv import CsvOptions
+from tranship.connectors.registry import CONNECTORS
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
+from tranship.schemas.customer import COLUMNS
 
 MANY = int(os.environ.get("TRANSHIP_MANY", "3000"))
 
@@ -60,8 +60,8 @@ def landed(warehouse: Warehouse) -> list[str]:
 
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for nobody: where the other side is not there, the sentence counts and not the patience."""
-    from connectors import api
-    from connectors.http import Patience
+    from tranship.connectors.api import source as api
+    from tranship.connectors.api.http_client import Patience
 
     monkeypatch.setattr(api, "Patience", lambda: Patience(tries=2, first_pause=0.01, connect=2, silence=2))
 

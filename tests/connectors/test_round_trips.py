@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from warehouse import Warehouse, fates
 
-from connectors.registry import CONNECTORS
-from schemas.customer import COLUMNS
+from support.warehouse import Warehouse, fates
+from tranship.connectors.registry import CONNECTORS
+from tranship.schemas.customer import COLUMNS
 
 FILES = {"csv": "end.csv", "parquet": "end.parquet"}
 """File of each connector that writes whole files."""

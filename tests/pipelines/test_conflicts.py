@@ -6,10 +6,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from warehouse import Warehouse, fates
 
-from connectors.errors import GateClosed
-from pipelines import cli, run, settings
+from support.warehouse import Warehouse, fates
+from tranship.connectors.errors import GateClosed
+from tranship.pipelines import run, settings
+from tranship.pipelines.cli import main as cli
 
 CONTACTS = [
     {"id": "ACC-1", "email": "ann@b.co", "name": "Ann"},

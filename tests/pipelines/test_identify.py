@@ -6,15 +6,15 @@ import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import oracle
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import identify
-from pipelines.identify import MERGES, Identity, SurvivorRule
-from schemas.customer import ADDRESS, COLUMNS, INSTANT
+from support import oracle
+from tranship.pipelines import identify
+from tranship.pipelines.identify import MERGES, Identity, SurvivorRule
+from tranship.schemas.customer import ADDRESS, COLUMNS, INSTANT
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 KEYS = {

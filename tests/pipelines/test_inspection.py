@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from connectors.errors import ConfigError
-from pipelines import run
-from pipelines.inspection import Column, Inspection, pipeline_toml
-from pipelines.settings import Reading, load, reading_of_command
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines import run
+from tranship.pipelines.inspection import Column, Inspection, pipeline_toml
+from tranship.pipelines.settings import Reading, load, reading_of_command
 
 
 def inspected(source: Path | str, rows: int = 10_000, **options: Any) -> Inspection:

@@ -15,17 +15,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import lockless
 import pytest
-from warehouse import Warehouse, fates, write_csv
 
-from connectors import durable, registry
-from connectors.errors import Busy, ConfigError, Skipped
-from pipelines import cli, locks
-from pipelines import run as flow
-from pipelines.locks import Lock
-from pipelines.settings import load
-from pipelines.stage import RunDirectory
+from support import lockless
+from support.warehouse import Warehouse, fates, write_csv
+from tranship.connectors import durable, registry
+from tranship.connectors.errors import Busy, ConfigError, Skipped
+from tranship.pipelines import locks
+from tranship.pipelines import run as flow
+from tranship.pipelines.cli import main as cli
+from tranship.pipelines.locks import Lock
+from tranship.pipelines.settings import load
+from tranship.pipelines.stage import RunDirectory
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
@@ -37,7 +38,7 @@ def held_by_another(lock: Path) -> Iterator[int]:
     """Another process holds this lock; its id. In the end it is killed."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     script = (
-        "import sys; from pathlib import Path; from pipelines.locks import Lock\n"
+        "import sys; from pathlib import Path; from tranship.pipelines.locks import Lock\n"
         "assert Lock(Path(sys.argv[1])).take(); print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", script, str(lock)]
@@ -374,13 +375,12 @@ def test_all_spellings_of_a_destination_are_one(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("error", [0, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_where_files_cannot_be_locked_a_run_is_refused_and_can_be_insisted_on(tmp_path: Path, error: int) -> None:
     source = write_csv(tmp_path / "in.csv", [ANN])
-    command = [sys.executable, str(ROOT / "tests" / "lockless.py"), str(error), "run", str(source), "out.csv"]
+    command = [sys.executable, lockless.__file__, str(error), "run", str(source), "out.csv"]
 
     def run(*options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*command, *options],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=False,

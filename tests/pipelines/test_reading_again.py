@@ -9,12 +9,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from warehouse import Record, Warehouse, fates, rejects, write_csv
 
-from connectors import csv_file
-from pipelines import normalise, stage
-from pipelines.report import Report
-from pipelines.stage import RunDirectory
+from support.warehouse import Record, Warehouse, fates, rejects, write_csv
+from tranship.connectors.files import csv as csv_file
+from tranship.pipelines import stage
+from tranship.pipelines.normalise import batch
+from tranship.pipelines.report import Report
+from tranship.pipelines.stage import RunDirectory
 
 RECORDS: list[Record] = [
     {
@@ -41,13 +42,13 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
 def normalised(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many records each batch had that was normalised."""
     seen: list[int] = []
-    real = normalise.customers
+    real = batch.customers
 
-    def counting(wire: pl.DataFrame, *rest: object) -> normalise.Normalised:
+    def counting(wire: pl.DataFrame, *rest: object) -> batch.Normalised:
         seen.append(wire.height)
         return real(wire, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(normalise, "customers", counting)
+    monkeypatch.setattr(batch, "customers", counting)
     return seen
 
 
@@ -286,7 +287,7 @@ def test_rows_of_a_table_are_known_again_too(warehouse: Warehouse, normalised: l
 
 
 def test_a_run_that_was_stopped_by_a_gate_has_read_too(warehouse: Warehouse, normalised: list[int]) -> None:
-    from connectors.errors import GateClosed
+    from tranship.connectors.errors import GateClosed
 
     with pytest.raises(GateClosed):
         warehouse.load(RECORDS, max_rejects="0")

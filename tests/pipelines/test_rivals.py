@@ -7,12 +7,12 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from warehouse import PostgresWarehouse, Warehouse, write_csv
 
-from connectors.contract import Layout
-from connectors.errors import ConfigError, Undecided
-from pipelines import run, settings
-from pipelines.mapping import propose
+from support.warehouse import PostgresWarehouse, Warehouse, write_csv
+from tranship.connectors.contract import Layout
+from tranship.connectors.errors import ConfigError, Undecided
+from tranship.pipelines import run, settings
+from tranship.pipelines.mapping import propose
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from warehouse import Record, Warehouse, fates, rejects, write_csv
 
-from connectors import durable
-from connectors.errors import Busy, ConfigError, GateClosed, Interrupted, TranshipError
-from pipelines import run as flow
-from pipelines.report import Report
-from pipelines.stage import RunDirectory
+from support.warehouse import Record, Warehouse, fates, rejects, write_csv
+from tranship.connectors import durable
+from tranship.connectors.errors import Busy, ConfigError, GateClosed, Interrupted, TranshipError
+from tranship.pipelines import run as flow
+from tranship.pipelines.report import Report
+from tranship.pipelines.stage import RunDirectory
 
 EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "6"))
 """Of each property over whole runs, which take about 0.1 s each."""

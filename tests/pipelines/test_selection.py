@@ -7,13 +7,14 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from postgres_server import Database
-from warehouse import PostgresWarehouse, Warehouse, fates
 
-from connectors.contract import Layout
-from connectors.errors import ConfigError
-from pipelines import cli, run, settings
-from pipelines.selection import condition
+from support.postgres_server import Database
+from support.warehouse import PostgresWarehouse, Warehouse, fates
+from tranship.connectors.contract import Layout
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines import run, settings
+from tranship.pipelines.cli import main as cli
+from tranship.pipelines.selection import condition
 
 ROWS = [
     {"id": "1", "name": "A", "Status": "Lead", "Seats": "3", "is_deleted": "false"},

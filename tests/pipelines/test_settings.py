@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from connectors.errors import ConfigError
-from pipelines.settings import Reading, Settings, limit, load, of_command, reading_of_command
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines.settings import Reading, Settings, limit, load, of_command, reading_of_command
 
 ENDS = {"source": "in.csv", "destination": "out.csv"}
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from warehouse import Record, Warehouse
 
-from pipelines import run as flow
-from pipelines import settings
-from pipelines.verify import DIFFERENCES, Verification, differences
-from schemas.customer import COLUMNS
+from support.warehouse import Record, Warehouse
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
+from tranship.pipelines.verify import DIFFERENCES, Verification, differences
+from tranship.schemas.customer import COLUMNS
 
 RECORDS: list[Record] = [
     {"external_id": "1", "email": "ann@acme.com", "name": "Ann", "country": "SE", "net_terms": "30"},

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import oracle
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import cells
+from support import oracle
+from tranship.schemas import cells
 
 VALUES = st.lists(
     st.text(st.sampled_from("'=+-@\t\r\n＝＋－＠\ufeff\u200ba1\" .東"), max_size=7), min_size=1, max_size=60

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from schemas import codes
+from tranship.schemas import codes
 
 
 def code_of(frame: pl.DataFrame, spelling: str) -> str | None:
@@ -56,7 +56,7 @@ def test_spellings_are_folded_as_polars_folds_them(frame, folded):
 
 
 def test_importing_reads_no_table():
-    script = "from schemas import codes; print(codes._table.__name__, codes.countries.cache_info().currsize)"
+    script = "from tranship.schemas import codes; print(codes._table.__name__, codes.countries.cache_info().currsize)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["_table", "0"]
 

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 import pytest
-from sandboxes import Reply, Sandbox, Start
 
-from connectors.sandbox.blackwalnut import APPS
+from support.sandboxes import Reply, Sandbox, Start
+from tranship.connectors.sandbox.blackwalnut import APPS
 
 KEY = {"Authorization": "Bearer sk_live_1", "Content-Type": "application/json"}
 NORDLYS = {

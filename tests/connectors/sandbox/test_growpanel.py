@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from connectors.sandbox.server import running
+from tranship.connectors.sandbox.server import running
 
 ADMIN = {"Authorization": "Bearer gp_admin_1"}
 SEED_ROW = {

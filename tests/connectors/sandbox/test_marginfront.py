@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sandboxes import Reply, Sandbox, Start
 
-from connectors.sandbox.server import UUID
+from support.sandboxes import Reply, Sandbox, Start
+from tranship.connectors.sandbox.server import UUID
 
 KEY = {"x-api-key": "mf_sk_test_1", "Content-Type": "application/json"}
 NOBODY = "3f0c2f7e-9d1b-4a36-8d0e-0c7b1a52e9aa"

@@ -11,9 +11,9 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 
 import pytest
-from sandboxes import Sandbox, Start
 
-from connectors.sandbox.metrifox import LARGEST_CSV
+from support.sandboxes import Sandbox, Start
+from tranship.connectors.sandbox.metrifox import LARGEST_CSV
 
 CUSTOMERS = "/api/v1/customers"
 KEY = {"x-api-key": "sk_test_1"}

@@ -17,9 +17,9 @@ from metrifox_sdk import (
     MetrifoxClient,
     init,
 )
-from sandboxes import Sandbox, Start
 
-from connectors.sandbox.metrifox import LARGEST_CSV
+from support.sandboxes import Sandbox, Start
+from tranship.connectors.sandbox.metrifox import LARGEST_CSV
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

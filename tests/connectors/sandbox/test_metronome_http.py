@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from metronome import ConflictError, Metronome
-from sandboxes import Sandbox, Start, sandboxes
 
-from connectors.sandbox.metronome import SWITCHES
-from schemas.metronome import NAME_LENGTH
+from support.sandboxes import Sandbox, Start, sandboxes
+from tranship.connectors.sandbox.metronome import SWITCHES
+from tranship.schemas.providers.metronome import NAME_LENGTH
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 

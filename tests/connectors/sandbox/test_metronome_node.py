@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from connectors.sandbox.server import running
-from schemas.metronome import NAME_LENGTH
+from tranship.connectors.sandbox.server import running
+from tranship.schemas.providers.metronome import NAME_LENGTH
 
 PACKAGE = "@metronome/sdk"
 VERSION = "3.10.0"

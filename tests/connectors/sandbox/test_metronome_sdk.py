@@ -12,10 +12,10 @@ from uuid import UUID, uuid4
 import metronome
 import pytest
 from metronome import AsyncMetronome, Metronome
-from sandboxes import Sandbox, sandboxes
 
-from connectors.sandbox.metronome import IDS, KEYS_IN_A_PAGE, LIMIT, USUAL_LIMIT
-from schemas.metronome import ALIAS_LENGTH, ALIASES, KEY_LENGTH, NAME_LENGTH, VALUE_LENGTH
+from support.sandboxes import Sandbox, sandboxes
+from tranship.connectors.sandbox.metronome import IDS, KEYS_IN_A_PAGE, LIMIT, USUAL_LIMIT
+from tranship.schemas.providers.metronome import ALIAS_LENGTH, ALIASES, KEY_LENGTH, NAME_LENGTH, VALUE_LENGTH
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 

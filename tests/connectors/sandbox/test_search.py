@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.sandbox.search import Haystack
+from tranship.connectors.sandbox.search import Haystack
 
 TEXT = st.text("abü\n\0ÿ🚢", max_size=6)
 KEY = st.integers(0, 15).map(str)

@@ -17,14 +17,14 @@ from typing import Any
 from urllib.error import HTTPError
 
 import pytest
-from sandboxes import ROOT, Reply, Sandbox, Start
 
-from connectors.errors import ConfigError
-from connectors.sandbox import seed
-from connectors.sandbox.server import Server, running, serve
-from connectors.wire import decode
-from schemas.customer import COLUMNS, Customer
-from schemas.marginfront import WIRE
+from support.sandboxes import ROOT, Reply, Sandbox, Start
+from tranship.connectors.api.json_codec import decode
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.sandbox import seed
+from tranship.connectors.sandbox.server import Server, running, serve
+from tranship.schemas.customer import COLUMNS, Customer
+from tranship.schemas.providers.marginfront import WIRE
 
 KEY = {"x-api-key": "mf_sk_test_1"}
 
@@ -242,7 +242,7 @@ def said(process: subprocess.Popen[str], enough: Callable[[str], bool]) -> str:
 
 
 def test_serve_says_where_it_is_logs_calls_and_stops_on_interrupt() -> None:
-    code = "from connectors.sandbox.server import serve; serve('marginfront', 0, 3, log=True)"
+    code = "from tranship.connectors.sandbox.server import serve; serve('marginfront', 0, 3, log=True)"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
         begin = said(process, lambda text: "Try:" in text)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.errors import ConfigError
-from connectors.sandbox.server import UUID
-from connectors.sandbox.store import Collection, Store, Taken, decode, following, numbered
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.sandbox.server import UUID
+from tranship.connectors.sandbox.store import Collection, Store, Taken, decode, following, numbered
 
 
 def people(store: Store) -> Collection:

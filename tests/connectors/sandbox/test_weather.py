@@ -17,9 +17,9 @@ from urllib.error import HTTPError
 
 import msgspec
 import pytest
-from sandboxes import Reply, Sandbox, Start
 
-from connectors.sandbox.weather import Sky, Weather
+from support.sandboxes import Reply, Sandbox, Start
+from tranship.connectors.sandbox.weather import Sky, Weather
 
 
 @pytest.fixture

@@ -1,0 +1,141 @@
+"""How many requests go to a provider at the same time, and when none does."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections import deque
+from typing import Final
+
+from tranship.connectors.api.http_client import Patience, Unanswered
+from tranship.connectors.errors import ConnectorError, Unreachable
+
+TRIES: Final = 8
+"""Of one request that is not answered while others are."""
+
+
+class Stopped(Exception):
+    """Nothing more is sent."""
+
+
+class Gate:
+    """Lets requests out: as many at the same time as the other side bears, none when it is down, none after `stop`.
+
+    The level rises by one for as many good answers as it is high, and is halved by a 429 or a time-out. After
+    several failures in a row with nothing between them only one request at a time is let out, after a pause that
+    grows, until one is answered; after `patience.total` seconds of that it raises Unreachable.
+    """
+
+    def __init__(self, in_flight: int, patience: Patience) -> None:
+        self.stopped: asyncio.Event
+        self.level = float(min(2, in_flight))
+        self._in_flight, self._patience = in_flight, patience
+        self._busy = 0
+        self._cut_at = 0.0
+        self.failures = 0
+        """In a row, with nothing answered between them."""
+        self._down_since = 0.0
+        self._probe_at = 0.0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._last: ConnectorError | None = None
+        self._stopping = threading.Event()
+        self._loop: asyncio.AbstractEventLoop
+
+    def begin(self) -> None:
+        """On the event loop, before the first request."""
+        self._loop = asyncio.get_running_loop()
+        self.stopped = asyncio.Event()
+        if self._stopping.is_set():
+            self.stopped.set()
+
+    def stop(self) -> None:
+        """Let nobody out any more. From any thread, at any time."""
+        self._stopping.set()
+        if hasattr(self, "_loop"):
+            self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        self.stopped.set()
+        self._wake(len(self._waiting))
+
+    async def enter(self) -> None:
+        """Returns when a request may go out; `leave` follows. Raises Stopped, Unreachable."""
+        while not self._stopping.is_set():
+            wait = self._wait()
+            if wait == 0:
+                self._busy += 1
+                return
+            waiter = self._loop.create_future()
+            self._waiting.append(waiter)
+            timer = self._loop.call_later(wait, _let, waiter) if wait is not None else None
+            try:
+                await waiter
+            finally:
+                if timer:
+                    timer.cancel()
+        raise Stopped
+
+    def _wait(self) -> float | None:
+        """Seconds to wait, None: until somebody leaves."""
+        if not self.is_down:
+            return 0 if self._busy < int(self.level) else None
+        now = time.monotonic()
+        if self._busy:
+            return None
+        if now - self._down_since > self._patience.total and self._last:
+            raise Unreachable(
+                f"{self._last} Nothing was answered for {now - self._down_since:,.0f} seconds. What was sent until "
+                "then is kept; run the same command later to continue."
+            )
+        return max(0.0, self._probe_at - now)
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it seems that nobody answers any more."""
+        return self.failures >= TRIES
+
+    def leave(self, began: float, fault: Unanswered | None) -> None:
+        """A request that began at that time (`time.monotonic`) has ended, with a fault or without."""
+        self._busy -= 1
+        now, was_down = time.monotonic(), self.is_down
+        if fault is None:
+            self.failures = 0
+            self.level = min(self._in_flight, self.level + 1 / self.level)
+        else:
+            if (fault.throttled or fault.timed_out) and began >= self._cut_at:
+                self._cut_at, self.level = now, max(1.0, self.level / 2)
+            if fault.throttled:
+                self.failures = 0
+            else:
+                self._failed(now, fault.error)
+        if self.is_down != was_down:
+            self._wake(len(self._waiting))
+        else:
+            self._wake(1 if self.is_down else max(1, int(self.level) - self._busy))
+
+    def _failed(self, now: float, error: ConnectorError) -> None:
+        self._last = error
+        self._down_since = self._down_since if self.failures else now
+        self.failures += 1
+        if self.is_down:
+            turn = self.failures - TRIES
+            self._probe_at = now + random.uniform(0.5, 1) * longest_pause(self._patience, turn)  # noqa: S311  no secret
+
+    def _wake(self, count: int) -> None:
+        while self._waiting and count > 0:
+            waiter = self._waiting.popleft()
+            if not waiter.done():  # else its time had come before
+                waiter.set_result(None)
+                count -= 1
+
+
+def _let(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def longest_pause(patience: Patience, turn: int) -> float:
+    """Seconds that a pause may have, after so many tries."""
+    return min(patience.longest_pause, patience.first_pause * 2.0 ** min(turn, 30))

@@ -1,0 +1,820 @@
+"""Carrying out what a plan says at a provider, once: requests from disk, a journal beside them, one outcome a row.
+
+A provider's part in this is a `Verbs` value (`connectors/api/operations.py`), which sends nothing by itself.
+
+What is looked at is state and not steps: a row that may have been sent before is looked up, and what is missing of it
+is sent. A request whose answer was lost is never repeated without that look. A record that is not what it was when
+the plan was made is left alone: its row is `stale`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import TimeoutError as NotYetError
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tranship.connectors.api.concurrency import TRIES, Gate, Stopped, longest_pause
+from tranship.connectors.api.http_client import ANY, Background, HttpClient, Patience, Service, Traffic, Unanswered
+from tranship.connectors.api.journal import Intent, Journal, Past, Result, digest
+from tranship.connectors.api.operations import (
+    Blind,
+    Bulk,
+    Fault,
+    Locked,
+    Made,
+    Record,
+    Reply,
+    Send,
+    Several,
+    Verbs,
+    Who,
+    blank,
+    same,
+)
+from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused
+
+T = TypeVar("T")
+
+# The whole -----------------------------------------------------------------------------------------------------------
+
+REQUESTS: Final = pa.schema(
+    {
+        "row": pa.uint64(),
+        "action": pa.string(),
+        "target": pa.string(),
+        "external_id": pa.string(),
+        "email": pa.string(),
+        "wanted": pa.string(),
+        "found": pa.string(),
+    }
+)
+"""What a plan hands over. `row` is a customer; `action` create, update or delete; `target` the provider's own id, null
+for a create; `wanted` the whole record as it should stand and `found` as it was read, JSON (null for a delete, and for
+a create).
+"""
+
+OUTCOMES: Final = pa.schema(
+    {
+        "row": pa.uint64(),
+        "action": pa.string(),
+        "outcome": pa.string(),
+        "reason": pa.string(),
+        "provider_id": pa.string(),
+    }
+)
+"""What came of each row, in the order of the requests: see `connectors.api.journal.Outcome`."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came of it all: (action, outcome) → rows; what went over the wire, and how long it took in seconds."""
+
+    counts: Mapping[tuple[str, str], int]
+    traffic: Traffic
+    seconds: float
+    notes: tuple[str, ...] = ()
+    """What a person should know of the journal that was found."""
+
+
+def carry_out(
+    requests: Sequence[Path],
+    verbs: Verbs,
+    service: Service,
+    *,
+    run_id: str,
+    journal: Path,
+    outcomes: Path,
+    limit: int | None = None,
+    pace: float | None = None,
+    patience: Patience | None = None,
+    begun: bool = False,
+    advanced: Callable[[int, int], None] = lambda *_: None,
+) -> Sent:
+    """Send what the Parquet files `requests` (columns of `REQUESTS`) say, unless `journal` knows that it was done.
+
+    `begun` if an earlier process may have sent something, whatever the journal knows. The first `limit` rows only. At
+    most `pace` calls a second, beside what the service declares. `advanced` is told (rows done, rows there are) from
+    the thread that called this. `outcomes` is written, however it ends.
+
+    Raises Refused (the key, a right) and Unreachable (nobody answers for as long as `patience` says; to be continued),
+    and KeyboardInterrupt. What was in flight is finished then, and calling it again continues.
+    """
+    began = time.monotonic()
+    patience = patience or Patience()
+    known = Journal(journal, run_id, begun=begun)
+    try:
+        service = replace(service, per_second={**service.per_second, **({ANY: pace} if pace else {})})
+        sender = Sender(verbs, HttpClient(service, patience, verbs.in_flight), known, run_id)
+        total = sum(pq.read_metadata(file).num_rows for file in requests)
+        total = total if limit is None else min(limit, total)
+        try:
+            _wait_for(sender, requests, total, advanced)
+        finally:
+            known.flush()
+            counts = write_outcomes(requests, known, outcomes)
+        return Sent(counts, sender.traffic, time.monotonic() - began, tuple(known.notes))
+    finally:
+        known.close()
+
+
+def _wait_for(sender: Sender, requests: Sequence[Path], total: int, advanced: Callable[[int, int], None]) -> None:
+    background = Background()
+    try:
+        running = background.submit(sender.run(_rows(requests, total)))
+        try:
+            while True:
+                try:
+                    running.result(0.1)
+                    break
+                except NotYetError:
+                    if running.done():
+                        raise
+                    advanced(sender.done, total)
+        except KeyboardInterrupt:
+            sender.stop()
+            running.result()
+            raise
+        finally:
+            advanced(sender.done, total)
+    finally:
+        background.close()
+
+
+def write_outcomes(requests: Sequence[Path], journal: Journal, file: Path) -> Mapping[tuple[str, str], int]:
+    """What the journal knows of each row → Parquet (columns of `OUTCOMES`) and (action, outcome) → rows."""
+    counts: Counter[tuple[str, str]] = Counter()
+    with pq.ParquetWriter(file, OUTCOMES, compression="zstd") as writer:
+        for batch in _batches(requests, 65_536, ["row", "action"]):
+            rows, actions = batch.column("row").to_pylist(), batch.column("action").to_pylist()
+            known, reasons, ids = zip(*journal.results(rows), strict=True)
+            counts.update(zip(actions, known, strict=True))
+            columns = (rows, actions, known, reasons, ids)
+            arrays = [pa.array(values, kind.type) for values, kind in zip(columns, OUTCOMES, strict=True)]
+            writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=OUTCOMES))
+    return counts
+
+
+def _batches(files: Sequence[Path], rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    for file in files:
+        with pq.ParquetFile(file) as opened:
+            yield from opened.iter_batches(rows, columns=columns)
+
+
+# Rows ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    """One customer on its way."""
+
+    row: int
+    action: str
+    target: str | None
+    external_id: str | None
+    email: str | None
+    wanted: Record
+    found: Record
+    digest: str
+    past: Past | None = None
+    attempt: int = 1
+    """The try whose intent is in the journal, from 1 over all runs."""
+    spent: bool = False
+    """That try was sent."""
+    maybe: bool = False
+    """Some of it may be there already: it was sent, and what came of it is not known."""
+    at: float = 0.0
+    """When it was sent last, in seconds since 1970."""
+    taken: bool = False
+    """It was refused since another customer has what it wants."""
+    looked: bool = False
+    now: Record | None = None
+    """As the provider has it, if `looked`."""
+
+    def who(self) -> Who:
+        """By what it is looked for. Raises Blind."""
+        if self.target is not None:
+            return Who(id=self.target, record=self.found, maybe=self.maybe)
+        if self.external_id is not None:
+            return Who(external_id=self.external_id, record=self.wanted, maybe=self.maybe)
+        if self.email is not None:
+            return Who(email=self.email, record=self.wanted, maybe=self.maybe)
+        raise Blind
+
+
+def _rows(requests: Sequence[Path], total: int) -> Iterator[_Row]:
+    left = total
+    for batch in _batches(requests, 1024, REQUESTS.names):
+        for one in batch.to_pylist():
+            if left == 0:
+                return
+            left -= 1
+            wanted, found = one["wanted"], one["found"]
+            yield _Row(
+                row=one["row"],
+                action=one["action"],
+                target=one["target"],
+                external_id=one["external_id"],
+                email=one["email"],
+                wanted=msgspec.json.decode(wanted) if wanted else {},
+                found=msgspec.json.decode(found) if found else {},
+                digest=digest(one["action"], wanted),
+            )
+
+
+# Carrying out --------------------------------------------------------------------------------------------------------
+
+_FIRST_TRIES: Final = 3
+"""To reach a host that has not answered once."""
+_AHEAD: Final = 64
+"""Rows that wait for a worker, at least."""
+_WORKERS: Final = 4
+"""Rows on their way for each request that may be in flight: some of them wait to look what came of a lost answer."""
+_READ: Final = 128
+"""Rows that are read at once, and whose intents are written at once, at least."""
+_HIDDEN: Final = 2
+"""Tries after which somebody who has the key, and whom no look shows, is taken for one that is kept out of sight."""
+_ANSWERS: Final = frozenset(range(400, 500)) - {401, 403, 408, 425, 429}
+"""Statuses that say something of one record."""
+_SHAPE: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError)
+"""What reading an answer of another shape raises."""
+
+
+class _Lost(Exception):
+    """A request went out and what came of it is not known."""
+
+    def __init__(self, error: ConnectorError) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Sender:
+    """Sends the rows of one plan. Lives on the event loop that runs `run`; `stop` and `done` are for any thread."""
+
+    def __init__(self, verbs: Verbs, client: HttpClient, journal: Journal, run_id: str) -> None:
+        self.done = 0
+        """Rows of which it is known what came of them."""
+        self.traffic = client.traffic
+        self._verbs, self._client, self._journal, self._run_id = verbs, client, journal, run_id
+        self._gate = Gate(verbs.in_flight, client.patience)
+        self._began = time.time()
+        self._error: BaseException | None = None
+        self._reached = 0
+        """Rows of the plan that were read until now."""
+        self._intended: dict[int, _Row] = {}
+        self._turning: set[asyncio.Task[Any]] = set()
+        self._deferred: list[_Row] = []
+        """Refused since another customer has what they want, who may give it up later in the same plan."""
+        self._final = False
+        self._settable = [one.name for one in verbs.wire.fields if one.settable and not one.told]
+        self._settable.append(verbs.wire.bag.name)
+        self._external = [one.name for one in verbs.wire.fields if one.home == "external_id"]
+        self._foreseen = [name for name in self._settable if not self._is_made(name)]
+
+    def _is_made(self, name: str) -> bool:
+        known = self._verbs.wire.by_name.get(name)
+        return known is not None and known.made
+
+    def stop(self) -> None:
+        """Send nothing more; `run` ends when what is in flight has been answered."""
+        self._gate.stop()
+
+    async def run(self, rows: Iterator[_Row]) -> None:
+        """Send them all. When it raises (ConnectorError, ConfigError of the journal), nothing is in flight any more."""
+        jobs: asyncio.Queue[list[_Row] | None] = asyncio.Queue(_AHEAD)
+        async with self._client:
+            self._gate.begin()
+            workers = [asyncio.create_task(self._work(jobs)) for _ in range(_WORKERS * self._verbs.in_flight)]
+            feeder = asyncio.create_task(self._guarded(self._feed(rows, jobs)))
+            stopped = asyncio.create_task(self._stopping())
+            # A feeder that waits for room in the queue hears nothing of an end.
+            await asyncio.wait({feeder, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            feeder.cancel()
+            for _ in workers:
+                await jobs.put(None)
+            await asyncio.gather(*workers)
+            stopped.cancel()
+        # A row that may have been sent by an earlier process, of which no entry is left, keeps the one it has now.
+        known = [row for row in self._intended.values() if not row.past or row.past.attempts]
+        unsent = [self._intent(row) for row in known if not row.spent]
+        await asyncio.to_thread(self._journal.withdraw, unsent)
+        if self._error:
+            raise self._error
+
+    async def _stopping(self) -> None:
+        """At the end of all sending, those that wait for their turn have not sent anything."""
+        await self._gate.stopped.wait()
+        for task in self._turning:
+            task.cancel()
+
+    # Feeding
+
+    async def _feed(self, rows: Iterator[_Row], jobs: asyncio.Queue[list[_Row] | None]) -> None:
+        bulk, looks = self._verbs.bulk, self._verbs.looks
+        size = max(_AHEAD, bulk.size if bulk else 1, looks.size if looks else 1)
+        count = math.ceil(_READ / size) * size
+        # While some are sent, the intents of the next ones come to the disk.
+        following = asyncio.create_task(self._next(rows, count))
+        try:
+            while (batch := await following) is not None:
+                following = asyncio.create_task(self._next(rows, count))
+                for at in range(0, len(batch), size):
+                    some = batch[at : at + size]
+                    await self._look_many([row for row in some if row.action != "create" or self._verbs.overwrites])
+                    for job in self._jobs(some):
+                        await jobs.put(job)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        await jobs.join()
+        while rows_again := self._deferred:
+            self._deferred, done = [], self.done
+            for row in rows_again:
+                await jobs.put([row])
+            await jobs.join()
+            self._final = self.done == done
+
+    async def _next(self, rows: Iterator[_Row], count: int) -> list[_Row] | None:
+        """Of the next rows those that are not done, their intents on disk; None after the last ones."""
+        some = await asyncio.to_thread(self._some, rows, count)
+        if not some:
+            return None
+        some = [row for row in some if not self._is_done(row)]
+        wanted = [row.wanted for row in some if row.action != "delete"]
+        if wanted:
+            await self._read(self._verbs.prepare(self._ask, wanted))
+        self._intended.update((row.row, row) for row in some)
+        await self._journal.intend([self._intent(row) for row in some], self._reached)
+        return some
+
+    def _some(self, rows: Iterator[_Row], count: int) -> list[_Row]:
+        """The next rows, with what is known of them. In any thread."""
+        some = list(islice(rows, count))
+        past = self._journal.past([row.row for row in some])
+        self._reached += len(some)
+        for row in some:
+            row.past = past.get(row.row)
+        return some
+
+    def _is_done(self, row: _Row) -> bool:
+        if not (known := row.past):
+            return False
+        if known.digest not in (None, row.digest):
+            raise ConfigError(
+                f"{self._journal.file}: was begun with another plan (row {row.row} differs). A plan that is being "
+                "carried out cannot be changed: make a new one."
+            )
+        if known.result and known.result.outcome != "unknown":
+            self.done += 1
+            return True
+        row.attempt, row.maybe, row.at = known.attempts + 1, True, self._began
+        return False
+
+    async def _look_many(self, rows: Sequence[_Row]) -> None:
+        looks = self._verbs.looks
+        if not looks:
+            return
+        groups = [[row for row in rows if row.target is not None]]
+        if looks.by_external_id:
+            groups.append([row for row in rows if row.target is None and row.external_id is not None])
+        for group in groups:
+            for at in range(0, len(group), looks.size):
+                some = group[at : at + looks.size]
+                await self._settled(some)
+                found = await self._read(looks.look(self._ask, [row.who() for row in some]))
+                for row, now in zip(some, found, strict=True):
+                    row.looked, row.now = True, now
+
+    def _jobs(self, rows: Sequence[_Row]) -> Iterator[list[_Row]]:
+        bulk = self._verbs.bulk
+        together = [row for row in rows if bulk and self._goes_in_bulk(row, bulk)]
+        apart = {row.row for row in together}
+        for row in rows:
+            if row.row not in apart:
+                yield [row]
+        for at in range(0, len(together), bulk.size if bulk else 1):
+            yield together[at : at + bulk.size] if bulk else []
+
+    def _goes_in_bulk(self, row: _Row, bulk: Bulk) -> bool:
+        return row.action == "create" or (row.action == "update" and bulk.changes is not None)
+
+    # Working
+
+    async def _work(self, jobs: asyncio.Queue[list[_Row] | None]) -> None:
+        while job := await jobs.get():
+            await self._guarded(self._bulk(job) if self._goes_together(job) else self._alone(job[0]))
+            jobs.task_done()
+
+    def _goes_together(self, job: Sequence[_Row]) -> bool:
+        return self._verbs.bulk is not None and self._goes_in_bulk(job[0], self._verbs.bulk)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """An error ends everything, and the first one is what is told."""
+        try:
+            await work
+        except Stopped:
+            pass
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._error = self._error or error
+            self._gate.stop()
+
+    async def _alone(self, row: _Row, fault: Fault | None = None) -> None:
+        """Carry a row to its outcome; `fault` is what its create was answered among others."""
+        try:
+            result = await self._refused(row, fault) if fault else None
+            result = result or await self._carried(row)
+        except Several:
+            result = Result(row.row, "refused", "matches_several")
+        except Locked as locked:
+            result = Result(row.row, "refused", str(locked) or "locked")
+            row.taken = str(locked).startswith("taken: ")
+        except Blind:
+            result = Result(row.row, "unknown", "sent, and there is nothing to look it up by")
+        if row.taken and result.outcome in ("refused", "stale") and not self._final:
+            row.taken = row.looked = False
+            self._deferred.append(row)
+        else:
+            self._settle(result)
+
+    def _settle(self, *results: Result) -> None:
+        self._journal.settle(results)
+        for result in results:
+            self._intended.pop(result.row, None)
+        self.done += len(results)
+
+    async def _carried(self, row: _Row) -> Result:
+        if row.action == "create":
+            return await self._create(row)
+        return await self._walk(row)
+
+    # Creating
+
+    async def _create(self, row: _Row) -> Result:
+        verbs, tries, why = self._verbs, 0, ""
+        while tries < TRIES:
+            if row.maybe or verbs.overwrites:
+                now = await self._look(row)
+                if now is not None:
+                    return await self._there(row, now)
+            try:
+                reply = await self._once(row, verbs.create(row.wanted))
+                if reply.ok:
+                    return Result(row.row, "done", None, verbs.made(reply.body, row.wanted))
+                result = await self._refused(row, fault := verbs.fault(reply))
+                if result:
+                    return result
+                why = fault.reason or fault.kind
+                if fault.kind == "taken" and tries >= _HIDDEN and not row.maybe:
+                    return Result(row.row, "refused", why)
+            except _Lost as lost:
+                why = str(lost.error)
+            except _SHAPE:
+                row.maybe, why = True, "answered without an id"
+            tries = await self._again(tries)
+        return Result(row.row, "refused", f"unresolved: {why}")
+
+    async def _refused(self, row: _Row, fault: Fault) -> Result | None:
+        """What a create came to that was not taken; None: try again."""
+        if fault.kind == "refused":
+            return Result(row.row, "refused", fault.reason or "refused")
+        if fault.kind == "taken":
+            return await self._taken(row)
+        row.maybe = row.maybe or fault.kind == "again"
+        return None
+
+    async def _taken(self, row: _Row) -> Result | None:
+        """Somebody has the key of a customer that was to be created: another one, or this one, sent before."""
+        now = await self._look(row, fresh=True)
+        if now is not None:
+            # Found by its e-mail, it is another one, which may be about to give that up.
+            row.taken = row.external_id is None and any(now.get(name) for name in self._external)
+            return await self._there(row, now)
+        if row.external_id is not None and row.email is not None:
+            owner = await self._read(self._verbs.look(self._ask, Who(email=row.email, record=row.wanted)))
+            if owner is not None:
+                row.taken = True
+                return Result(row.row, "refused", "taken: email")
+        return None
+
+    async def _there(self, row: _Row, now: Record) -> Result:
+        """A customer that was to be created is there."""
+        there, wanted = self._verbs.compared(now), self._verbs.compared(row.wanted)
+        if not row.maybe or not all(_alike(there.get(name), wanted.get(name)) for name in self._foreseen):
+            return Result(row.row, "stale", "created", self._id(now))
+        row.looked, row.now, row.found, row.target = True, now, now, self._id(now)
+        return await self._walk(row)
+
+    # From what is there to what is wanted
+
+    async def _walk(self, row: _Row) -> Result:
+        """Change or remove a customer, from whatever it is now."""
+        tries, why = 0, ""
+        while tries < TRIES:
+            now = await self._look(row)
+            if now is None:
+                gone = row.action == "delete" and row.maybe
+                return Result(row.row, "done" if gone else "stale", "gone", row.target)
+            moved = self._moved(row, now)
+            if moved:
+                return Result(row.row, "stale", f"changed: {', '.join(moved)}", row.target)
+            try:
+                fault = await self._steps(row, self._wanted_steps(row, now))
+                if fault is None:
+                    return Result(row.row, "done", None, row.target)
+                if fault.kind in ("refused", "taken"):
+                    row.taken = fault.kind == "taken"
+                    return Result(row.row, "refused", fault.reason or fault.kind, row.target)
+                why = fault.reason or fault.kind
+            except _Lost as lost:
+                why = str(lost.error)
+            row.maybe, row.looked = True, False
+            tries = await self._again(tries)
+        return Result(row.row, "unknown", f"unresolved: {why}", row.target)
+
+    def _wanted_steps(self, row: _Row, now: Record) -> Sequence[Send]:
+        if row.action != "delete":
+            return self._verbs.change(now, row.wanted)
+        if self._verbs.remove is None:
+            raise TypeError(f"{self._verbs.wire.title} removes no customers, and the plan has one to remove")
+        return self._verbs.remove(now)
+
+    async def _steps(self, row: _Row, steps: Sequence[Send]) -> Fault | None:
+        for place, send in enumerate(steps):
+            reply = await self._once(row, send, following=place > 0)
+            row.maybe = True
+            if not reply.ok:
+                return self._verbs.fault(reply)
+        return None
+
+    def _moved(self, row: _Row, now: Record) -> list[str]:
+        """Fields that are neither what the plan found nor, if it may have been sent, what it wants."""
+        now, found, wanted = (self._verbs.compared(one) for one in (now, row.found, row.wanted))
+
+        def may_be_ours(name: str) -> bool:
+            return name not in self._foreseen or _between(now.get(name), found.get(name), wanted.get(name))
+
+        return [
+            name
+            for name in self._settable
+            if not same(now.get(name), found.get(name)) and not (row.maybe and may_be_ours(name))
+        ]
+
+    def _id(self, record: Record) -> str:
+        return str(record[self._verbs.wire.id])
+
+    # Many at once
+
+    async def _bulk(self, rows: list[_Row]) -> None:
+        bulk = self._verbs.bulk
+        if bulk is None:
+            raise TypeError(f"{self._verbs.wire.title} takes nothing in bulk")
+        tries = 0
+        while tries < TRIES:
+            rows = await self._unsent(rows)
+            if not rows:
+                return
+            sent = [self._in_bulk(row, bulk) or row.wanted for row in rows]
+            try:
+                reply = await self._once_for(rows, bulk.send(sent))
+            except _Lost:
+                tries = await self._again(tries)
+                continue
+            if not reply.ok:
+                break  # something of it cannot be taken at all: one by one it shows what
+            rows = await self._outcomes(rows, _of_bulk(bulk, reply, sent))
+            tries = await self._again(tries) if rows else tries
+        await self._all(self._alone(row) for row in rows)
+
+    async def _outcomes(self, rows: Sequence[_Row], found: Sequence[Made | Fault | None]) -> list[_Row]:
+        """What came of rows that were sent together; those that may be sent again, after a look."""
+        again, apart = [], []
+        for row, outcome in zip(rows, found, strict=True):
+            if isinstance(outcome, Made):
+                self._settle(Result(row.row, "done", None, outcome.id))
+            elif outcome is None or outcome.kind in ("again", "gone"):
+                row.maybe = True
+                again.append(row)
+            else:
+                apart.append(self._apart(row, outcome))
+        await self._all(apart)
+        return again
+
+    async def _apart(self, row: _Row, fault: Fault) -> None:
+        """A row that was refused among many."""
+        if fault.kind == "refused":
+            self._settle(Result(row.row, "refused", fault.reason or "refused", row.target))
+        else:
+            await self._alone(row, fault if row.action == "create" else None)
+
+    async def _unsent(self, rows: list[_Row]) -> list[_Row]:
+        """Those that may go out in bulk; those of which something is there, or moved, are seen to one by one."""
+        looked_for = [row for row in rows if row.maybe or row.action != "create" or self._verbs.overwrites]
+        if not looked_for:
+            return rows
+        await self._look_many([row for row in looked_for if not row.looked])
+        alone = {row.row for row in looked_for if not self._is_free(row)}
+        await self._all(self._alone(row) for row in rows if row.row in alone)
+        return [row for row in rows if row.row not in alone]
+
+    def _is_free(self, row: _Row) -> bool:
+        if not row.looked:
+            return False
+        if row.action == "create":
+            return row.now is None
+        return row.now is not None and not self._moved(row, row.now) and bool(self._in_bulk(row, self._verbs.bulk))
+
+    def _in_bulk(self, row: _Row, bulk: Bulk | None) -> Record | None:
+        """What is sent of a row among others; None: it does not go in bulk, or there is nothing to do."""
+        if row.action == "create":
+            return row.wanted
+        if bulk is None or bulk.changes is None or row.now is None or not self._verbs.change(row.now, row.wanted):
+            return None
+        return bulk.changes(row.now, row.wanted)
+
+    async def _all(self, works: Iterable[Awaitable[None]]) -> None:
+        """Side by side, to the end of each; then the first error, if there was one."""
+        for result in await asyncio.gather(*works, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+    # One request
+
+    async def _look(self, row: _Row, fresh: bool = False) -> Record | None:
+        if row.looked and not fresh:
+            return row.now
+        await self._settled([row])
+        row.now = await self._read(self._verbs.look(self._ask, row.who()))
+        row.looked = True
+        return row.now
+
+    async def _read(self, work: Awaitable[T]) -> T:
+        """What a provider's verb makes of answers. Raises Malformed where they have another shape."""
+        try:
+            return await work
+        except _SHAPE as error:
+            raise Malformed(
+                f"{self._client.service.place}: an answer in which customers were looked up has not the documented "
+                f"shape ({type(error).__name__}). Check the host, and the version of its API."
+            ) from error
+
+    async def _settled(self, rows: Sequence[_Row]) -> None:
+        last = max((row.at for row in rows if row.maybe), default=0.0)
+        settles = self._client.patience.settles
+        left = last + settles - time.time()
+        if left > 0:
+            await asyncio.sleep(min(left, settles))
+
+    async def _ask(self, send: Send) -> Reply:
+        tries = 0
+        while True:
+            try:
+                return await self._try(send)
+            except _Lost as lost:
+                tries = await self._again(tries)
+                if tries == TRIES:
+                    raise lost.error from lost
+
+    async def _once(self, row: _Row, send: Send, following: bool = False) -> Reply:
+        """Send something of a row, its intent on disk. Raises _Lost."""
+        return self._verbs.heard(send, await self._once_for([row], send, following))
+
+    async def _once_for(self, rows: Sequence[_Row], send: Send, following: bool = False) -> Reply:
+        spent = [row for row in rows if row.spent and not following]
+        for row in spent:
+            row.attempt += 1
+        if spent:
+            await self._journal.intend([self._intent(row) for row in spent])
+        for row in rows:
+            row.spent, row.looked, row.at = True, False, time.time()
+        try:
+            return await self._try(send, rows[0])
+        except (Stopped, Refused):
+            for row in rows:
+                row.spent = following  # it was not sent, or turned away at the door
+            raise
+        except _Lost:
+            for row in rows:
+                row.maybe, row.at = True, time.time()
+            raise
+
+    async def _try(self, send: Send, row: _Row | None = None) -> Reply:
+        """One request that does its work at most once; if it did nothing it is sent again. Raises _Lost, Stopped."""
+        body = None if send.body is None else msgspec.json.encode(send.body)
+        turns = 0
+        while True:
+            # What did nothing goes out under a new key: a provider may keep a 429 for the old one, too.
+            key = self._key(row, send, turns) if row and send.keyed else None
+            turns += 1
+            await self._gate.enter()
+            began = time.monotonic()
+            try:
+                await self._turn(send.method)
+                answer = await self._client.attempt(
+                    send.method,
+                    send.path,
+                    params=send.params,
+                    body=body,
+                    idempotency_key=key,
+                    expected=_ANSWERS,
+                    label=send.label,
+                )
+            except Unanswered as fault:
+                self._gate.leave(began, fault)
+                if not fault.nothing_done:
+                    raise _Lost(fault.error) from fault
+                if not fault.throttled:
+                    if not self.traffic.answered and self._gate.failures >= _FIRST_TRIES:
+                        raise fault.error from fault
+                    await self._again(self._gate.failures)
+                continue
+            except BaseException:
+                self._gate.leave(began, None)
+                raise
+            self._gate.leave(began, None)
+            return _reply(answer.status, answer.body)
+
+    async def _turn(self, method: str) -> None:
+        """Wait for the pace. Raises Stopped if meanwhile all is stopped."""
+        task = asyncio.current_task()
+        if task is None:
+            raise TypeError("runs in a task")
+        self._turning.add(task)
+        try:
+            await self._client.turn(method)
+        except asyncio.CancelledError:
+            if not self._gate.stopped.is_set():
+                raise
+            task.uncancel()
+            raise Stopped from None
+        finally:
+            self._turning.discard(task)
+
+    async def _again(self, tries: int) -> int:
+        """Pause before another try; how many there were. While the other side is down they are not counted."""
+        longest = longest_pause(self._client.patience, tries)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._gate.stopped.wait(), random.uniform(0, longest))  # noqa: S311  no secret
+        return tries if self._gate.is_down else tries + 1
+
+    def _intent(self, row: _Row) -> Intent:
+        return Intent(row.row, row.attempt, row.action, row.digest)
+
+    def _key(self, row: _Row, send: Send, turn: int) -> str:
+        """Of one try of one request: never that of another one, whose answer may be kept for it."""
+        content = msgspec.json.encode((self._run_id, row.row, row.attempt, turn, send.path, send.body))
+        return hashlib.blake2b(content, digest_size=20).hexdigest()
+
+
+def _of_bulk(bulk: Bulk, reply: Reply, wanted: Sequence[Record]) -> Sequence[Made | Fault | None]:
+    try:
+        found = bulk.outcomes(reply.body, wanted)
+    except _SHAPE:
+        found = ()
+    return found if len(found) == len(wanted) else [None] * len(wanted)
+
+
+def _reply(status: int, body: bytes) -> Reply:
+    if not body:
+        return Reply(status, None)
+    try:
+        return Reply(status, msgspec.json.decode(body))
+    except msgspec.DecodeError:
+        return Reply(status, None)
+
+
+def _alike(there: Any, wanted: Any) -> bool:
+    """Whether a value may be what a provider made of the one it was sent: filled in, cut, in another case."""
+    if blank(wanted) or blank(there) or same(there, wanted):
+        return True
+    if isinstance(there, str) and isinstance(wanted, str):
+        return wanted.strip().casefold().startswith(there.strip().casefold())
+    if isinstance(there, Mapping) and isinstance(wanted, Mapping):
+        return all(_alike(there.get(key), value) for key, value in wanted.items())
+    return False
+
+
+def _between(now: Any, found: Any, wanted: Any) -> bool:
+    """Whether a value is on its way from one to the other: an object may have come there key by key."""
+    if same(now, wanted) or same(now, found):
+        return True
+    if not all(isinstance(one, Mapping | None) for one in (now, found, wanted)):
+        return False
+    now, found, wanted = now or {}, found or {}, wanted or {}
+    return all(
+        same(now.get(key), found.get(key)) or same(now.get(key), wanted.get(key)) for key in {**now, **found, **wanted}
+    )

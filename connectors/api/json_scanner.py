@@ -1,0 +1,331 @@
+"""What a JSON answer with a list of records holds: the records as bytes, their ids, and what stands beside the list.
+
+Records are not read here, only told apart. An answer that is too large to be read at once, or that no JSON reader
+takes because of one bad record, is cut at the borders of its records: bytes are looked at in chunks and in whole
+columns, for strings, escapes and depth.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tranship.connectors.errors import Malformed
+
+_CHUNK: Final = 1 << 18
+_QUOTE, _BACKSLASH, _COMMA = b'"\\,'
+_OPEN_LIST: Final = ord("[")
+
+_STEP: Final = np.zeros(256, np.int8)
+"""What a byte outside strings does to the depth."""
+for _byte in b"{[":
+    _STEP[_byte] = 1
+for _byte in b"}]":
+    _STEP[_byte] = -1
+
+Keys = Sequence[str]
+"""Where something stands in an answer: keys from the outside in."""
+Bytes = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A run of whole records: where it stands in the bytes, and how many there are. Commas part them; no brackets."""
+
+    offset: int
+    size: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Cut:
+    """An answer in pieces."""
+
+    slices: tuple[Slice, ...]
+    rest: bytes
+    """The answer with its list of records emptied."""
+
+    @property
+    def count(self) -> int:
+        """All records."""
+        return sum(piece.count for piece in self.slices)
+
+
+def cut(body: bytes | Path, within: Keys, records: int) -> Cut:
+    """Cut the list that stands in `body` (or a file) under the keys `within`, or is all of it, into slices of
+    `records` records.
+
+    Raises Malformed where the brackets do not close or there is no such list. What stands inside a record is not
+    looked at: it may be no JSON.
+    """
+    with _Body.of(body) as text:
+        scanner = _Scanner(text, within)
+        slices = tuple(_slices(scanner, text, records))
+        return Cut(slices, text.read(0, scanner.began) + text.read(scanner.ended, text.size - scanner.ended))
+
+
+class _Body:
+    """Bytes in memory or in a file, of which only those are held that are looked at."""
+
+    def __init__(self, source: BinaryIO, size: int) -> None:
+        self._source = source
+        self.size = size
+
+    @classmethod
+    def of(cls, body: bytes | Path) -> _Body:
+        return (
+            cls(io.BytesIO(body), len(body)) if isinstance(body, bytes) else cls(body.open("rb"), body.stat().st_size)
+        )
+
+    def __enter__(self) -> _Body:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._source.close()
+
+    def read(self, start: int, size: int) -> bytes:
+        self._source.seek(start)
+        return self._source.read(size)
+
+
+def _slices(scanner: _Scanner, body: _Body, records: int) -> Iterator[Slice]:
+    waiting: list[Places] = []
+    held = 0
+    began = -1
+    for commas in scanner.commas():
+        if began < 0:
+            began = scanner.began
+        waiting.append(commas)
+        held += len(commas)
+        if held < records:
+            continue
+        borders = np.concatenate(waiting)
+        for end in borders[records - 1 :: records].tolist():
+            yield Slice(began, end - began, records)
+            began = end + 1
+        left = borders[len(borders) // records * records :]
+        waiting, held = [left], len(left)
+    if scanner.ended < 0 or body.read(scanner.ended, 1) != b"]":
+        raise Malformed("the answer breaks off, or holds no list of records")
+    began = began if began >= 0 else scanner.began
+    if held or body.read(began, scanner.ended - began).strip():
+        yield Slice(began, scanner.ended - began, held + 1)
+
+
+class _Scanner:
+    """Walks through the bytes once; knows where the list begins and ends when it has passed there."""
+
+    def __init__(self, body: _Body, within: Keys) -> None:
+        self._body = body
+        self._within = () if body.read(0, 64).lstrip()[:1] == b"[" else tuple(within)
+        self.began = -1
+        """Where the first record may stand."""
+        self.ended = -1
+        """Where the bracket that closes the list stands."""
+
+    def commas(self) -> Iterator[Places]:
+        """Places of the commas between records, chunk by chunk."""
+        level = len(self._within) + 1
+        depth = 0
+        for start, chunk, marks, steps in self._marks():
+            after = depth + np.cumsum(steps, dtype=np.int64)
+            depth = int(after[-1]) if len(after) else depth
+            if self.began < 0:
+                lists = marks[(steps == 1) & (after == level) & (chunk[marks] == _OPEN_LIST)]
+                self.began = next((start + int(at) + 1 for at in lists if self._is_wanted(start + int(at))), -1)
+                if self.began < 0:
+                    continue
+            if self.ended < 0:
+                closing = marks[(after == level - 1) & (steps == -1) & (start + marks >= self.began)]
+                if len(closing):
+                    self.ended = start + int(closing[0])
+                inside = (steps == 0) & (after == level) & (start + marks >= self.began)
+                if self.ended >= 0:
+                    inside &= start + marks < self.ended
+                yield start + marks[inside]
+        if depth != 0:
+            self.ended = -1
+
+    def _is_wanted(self, at: int) -> bool:
+        """Whether the bracket at this place opens the list under the last of the keys."""
+        if not self._within:
+            return True
+        before = self._body.read(max(0, at - 300), min(300, at))
+        return re.search(rb'"%s"\s*:\s*$' % re.escape(self._within[-1].encode()), before) is not None
+
+    def _marks(self) -> Iterator[tuple[int, Bytes, Places, npt.NDArray[np.int8]]]:
+        """Of each chunk: start, bytes, places of brackets and commas outside strings, and their steps in depth."""
+        in_string = False
+        escaped = False
+        for start in range(0, self._body.size, _CHUNK):
+            chunk = np.frombuffer(self._body.read(start, _CHUNK), np.uint8)
+            quotes = np.flatnonzero(chunk == _QUOTE)
+            marked, escaped = _escaped(chunk, escaped)
+            if len(marked):
+                quotes = quotes[~np.isin(quotes, marked, assume_unique=True)]
+            toggles = np.zeros(len(chunk), np.bool_)
+            toggles[quotes] = True
+            within = np.logical_xor.accumulate(toggles)
+            if in_string:
+                np.logical_not(within, out=within)
+            in_string ^= bool(len(quotes) % 2)
+            steps = _STEP[chunk]
+            marks = np.flatnonzero(((steps != 0) | (chunk == _COMMA)) & ~within)
+            yield start, chunk, marks, steps[marks]
+
+
+def _escaped(chunk: Bytes, carried: bool) -> tuple[Places, bool]:
+    """Places of the bytes that an odd run of backslashes stands before; whether that goes on into the next chunk."""
+    slashes = np.flatnonzero(chunk == _BACKSLASH)
+    if not len(slashes):
+        return (np.zeros(1, np.int64) if carried else slashes), False
+    first = np.flatnonzero(np.diff(slashes, prepend=-2) != 1)
+    starts = slashes[first]
+    lengths = np.diff(first, append=len(slashes))
+    ends = starts + lengths
+    if carried and starts[0] == 0:
+        lengths[0] += 1
+    odd = ends[lengths % 2 == 1]
+    goes_on = bool(len(odd)) and int(odd[-1]) == len(chunk)
+    odd = odd[odd < len(chunk)]
+    if carried and starts[0] != 0:
+        odd = np.concatenate((np.zeros(1, np.int64), odd))
+    return odd, goes_on
+
+
+# A list and what stands beside it ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An answer taken apart."""
+
+    records: bytes
+    """As they came, commas between them, without the brackets of their list."""
+    count: int
+    beside: tuple[Any, ...]
+    """What stands under the other keys that were asked for, null where there is nothing."""
+    is_bare: bool
+    """The answer is nothing but the list."""
+
+
+_Fields = dict[str, msgspec.Raw]
+
+
+def listed(body: bytes, within: Keys, beside: Sequence[Keys] = ()) -> Listed:
+    """The list under the keys `within`, or a bare list, and what stands under the keys `beside`. Raises Malformed."""
+    try:
+        return _listed_quickly(body, within, beside)
+    except (msgspec.DecodeError, RecursionError):
+        # One record that no reader takes (half a surrogate pair, NaN) is that record's fault and not the answer's.
+        return _listed_slowly(body, within, beside)
+
+
+def _listed_quickly(body: bytes, within: Keys, beside: Sequence[Keys]) -> Listed:
+    is_bare = _is_bare(body)
+    outer: _Fields = {} if is_bare else _outer(body)
+    records = body.strip() if is_bare else _at(outer, within)
+    if records is None:
+        raise Malformed("the answer holds no list of records")
+    count = len(msgspec.json.decode(records, type=list[msgspec.Raw]))
+    return Listed(bytes(memoryview(records)[1:-1]), count, tuple(_value(outer, keys) for keys in beside), is_bare)
+
+
+def _listed_slowly(body: bytes, within: Keys, beside: Sequence[Keys]) -> Listed:
+    pieces = cut(body, within, len(body) + 1)
+    records = b"".join(body[piece.offset : piece.offset + piece.size] for piece in pieces.slices)
+    return Listed(records, pieces.count, values(pieces.rest, beside), _is_bare(body))
+
+
+def values(rest: bytes, beside: Sequence[Keys]) -> tuple[Any, ...]:
+    """What stands under these keys in an answer, whose list of records may be emptied. Raises Malformed."""
+    try:
+        outer: _Fields = {} if _is_bare(rest) else _outer(rest)
+        return tuple(_value(outer, keys) for keys in beside)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Malformed("the answer is no JSON") from error
+
+
+def _is_bare(body: bytes) -> bool:
+    return re.match(rb"\s*\[", body) is not None
+
+
+def _outer(body: bytes | msgspec.Raw) -> _Fields:
+    """The fields of an object; none of anything else."""
+    try:
+        return msgspec.json.decode(body, type=_Fields)
+    except msgspec.ValidationError:
+        return {}
+
+
+def _value(outer: _Fields, keys: Keys) -> Any:
+    found = _at(outer, keys)
+    return None if found is None else msgspec.json.decode(found)
+
+
+def _at(outer: _Fields, keys: Keys) -> msgspec.Raw | None:
+    """What stands under the keys, null where it is missing."""
+    found = None
+    for key in keys:
+        found = (outer if found is None else _outer(found)).get(key)
+        if found is None:
+            return None
+    return found
+
+
+# Ids -----------------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _decoder(id: str, created: str | None) -> Any:
+    """A decoder for nothing but the id of each record, and the time of its creation."""
+    fields: list[Any] = [("id", str, msgspec.field(name=id))]
+    if created:
+        fields.append(("created", Any, msgspec.field(name=created, default=None)))
+    return msgspec.json.Decoder(list[msgspec.defstruct("Name", fields, gc=False)])  # type: ignore[misc]
+
+
+def names(
+    records: bytes, count: int, id: str, created: str | None, nameless: Counter[bytes]
+) -> tuple[pl.Series, list[Any]]:
+    """The id of each record of a page, and the time of its creation where that is asked for.
+
+    A record without an id that is text is known by its content, and by how many like it have come in this pass.
+    """
+    try:
+        found = _decoder(id, created).decode(b"[%b]" % records)
+    except (msgspec.DecodeError, RecursionError):
+        return _names_slowly(records, count, id, created, nameless)
+    return pl.Series([one.id for one in found], dtype=pl.String), [one.created for one in found] if created else []
+
+
+def _names_slowly(
+    records: bytes, count: int, id: str, created: str | None, nameless: Counter[bytes]
+) -> tuple[pl.Series, list[Any]]:
+    ids, times = [], []
+    body = b"[%b]" % records
+    for piece in cut(body, (), 1).slices:
+        record = body[piece.offset : piece.offset + piece.size].strip()
+        try:
+            [one] = _decoder(id, created).decode(b"[%b]" % record)
+            ids.append(one.id)
+            times.append(one.created if created else None)
+        except (msgspec.DecodeError, RecursionError):
+            nameless[record] += 1
+            ids.append(f"\0{nameless[record]} {record.decode('utf-8', 'replace')}")
+            times.append(None)
+    if len(ids) != count:
+        raise Malformed("a page on disk is not what its index says")
+    return pl.Series(ids, dtype=pl.String), times

@@ -1,0 +1,341 @@
+"""The bag of a provider's customer: the object that holds what has no field.
+
+It holds the customer's metadata, and beside it what we put there: canonical values that the provider's fields would
+not give back. See `schemas.provider.Bag` for the three kinds of bags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import polars as pl
+
+from tranship.connectors.api import json_columns as jsons
+from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
+from tranship.schemas.provider import SPILLED, Kind, Wire, quoted
+
+_OURS: Final = "canon"
+_OVERFLOW: Final = "metadata"
+"""Under this name stand the metadata entries that may not stand in the bag by themselves."""
+_NULLS: Final = "nulls"
+"""Under this name a bag of text lists the fields that are null."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Bags taken apart: `spilled` is canonical field → places and values there, `inner` the pairs that are metadata,
+    `own` (at, key) the keys of metadata that begin with the provider's name.
+    """
+
+    spilled: Mapping[str, tuple[pl.Series, pl.Series]]
+    inner: pl.Series
+    own: pl.DataFrame
+
+
+def _kind_of(name: str) -> Kind:
+    """What the JSON of a canonical field is, where a bag takes any JSON."""
+    if name == _OVERFLOW:
+        return "object"
+    if name in LISTS:
+        return "texts"
+    return "text" if COLUMNS[name] == pl.String or name in INSTANTS else "integer"
+
+
+@cache
+def _reserved(wire: Wire) -> Mapping[str, str]:
+    """Key of ours in a bag → canonical field, `metadata`, or `nulls` of a bag of text."""
+    prefix = "" if wire.bag.style == "nested" else f"{_OURS}_"
+    names = (*SPILLED, _OVERFLOW, *([_NULLS] if wire.bag.style == "texts" else []))
+    return {f"{prefix}{name}": name for name in names}
+
+
+def opened(wire: Wire, bags: pl.Series) -> Opened:
+    """Take bags (compact JSON, null where there is none) apart."""
+    inner = jsons.inner_of(bags)
+    nobody = pl.DataFrame(schema={"at": pl.UInt32, "key": pl.String})
+    # Compact JSON shows a key as it is: a bag without these holds nothing of ours.
+    touched = bags.str.contains_any([f'"{_OURS}', f'"{wire.provider}.']).fill_null(value=False)
+    at = touched.arg_true()
+    if at.is_empty():
+        return Opened({}, inner, nobody)
+    ours, free = _sorted_out(wire, jsons.entries(bags.gather(at)))
+    restored = _entries_within(ours.filter(name=_OVERFLOW))
+    if not restored.is_empty():
+        free = pl.concat([free, restored]).unique(["at", "key"], keep="last", maintain_order=True)
+    spilled = {
+        name: (at.gather(some["at"]), some["value"])
+        for (name,), some in ours.filter(pl.col("name") != _OVERFLOW).partition_by("name", as_dict=True).items()
+    }
+    own = free.filter(pl.col("key").str.starts_with(f"{wire.provider}.")).select("at", "key")
+    return Opened(
+        spilled,
+        inner.scatter(at, jsons.joined(free, len(at))),
+        own.with_columns(at.gather(own["at"]).cast(pl.UInt32).alias("at")),
+    )
+
+
+def _entries_within(some: pl.DataFrame) -> pl.DataFrame:
+    """The entries of the objects in `value`, under the places of those."""
+    entries = jsons.entries(some["value"])
+    return entries.with_columns(some["at"].gather(entries["at"]))
+
+
+def _sorted_out(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The entries of bags → ours (at, name, value as canonical text; metadata as JSON) and the customer's own (at,
+    key, value).
+
+    What has a key of ours and is not what we would have written there is the customer's own.
+    """
+    if wire.bag.style == "texts":
+        return _sorted_texts(wire, entries)
+    if wire.bag.style == "nested":
+        nests = (pl.col("key") == _OURS) & pl.col("value").str.starts_with("{")
+        ours, left = _sorted_json(wire, _entries_within(entries.filter(nests)))
+        # What somebody else put into our object stays, in a place that we never write to.
+        objects = left.group_by("at", maintain_order=True).agg(
+            key=pl.lit(wire.key(_OURS)),
+            value=pl.concat_str(
+                pl.lit("{"), pl.concat_str(quoted(pl.col("key")), pl.lit(":"), "value").str.join(","), pl.lit("}")
+            ),
+        )
+        return ours, pl.concat([entries.filter(~nests), objects])
+    return _sorted_json(wire, entries)
+
+
+_NO_SPILL: Final = pl.DataFrame(schema={"at": pl.UInt32, "name": pl.String, "value": pl.String})
+
+
+def _sorted_json(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    reserved = _reserved(wire)
+    named = entries["key"].is_in(list(reserved))
+    texts, others, free = [_NO_SPILL], [_NO_SPILL], [entries.filter(~named)]
+    for (key,), some in entries.filter(named).partition_by("key", as_dict=True).items():
+        name, kind = reserved[key], _kind_of(reserved[key])
+        is_ours = jsons.fits(kind, pl.col("value"))
+        if name != _OVERFLOW:
+            is_ours |= pl.col("value") == "null"
+        (texts if kind == "text" else others).append(
+            some.filter(is_ours).select("at", name=pl.lit(name), value="value")
+        )
+        free.append(some.filter(~is_ours))
+    text, other = (
+        pl.concat(frames).with_columns(pl.when(pl.col("value") != "null").then("value")) for frames in (texts, others)
+    )
+    return pl.concat([text.with_columns(jsons.text_of(text["value"])), other]), pl.concat(free)
+
+
+def _sorted_texts(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    reserved = _reserved(wire)
+    name = pl.col("key").replace_strict(reserved, default=None, return_dtype=pl.String)
+    named = entries.with_columns(name=name, is_text=pl.col("value").str.starts_with('"'))
+    is_part = pl.col("name").is_null() & pl.col("is_text") & pl.col("key").str.contains(rf"^{_OURS}_.*_[0-9]+$")
+    groups = pl.col("key").str.extract_groups(r"^(.*)_([0-9]+)$")
+    parts = (
+        named.with_row_index("row")
+        .filter(is_part)
+        .with_columns(
+            name=groups.struct[0].replace_strict(reserved, default=None, return_dtype=pl.String),
+            number=groups.struct[1].cast(pl.UInt64, strict=False),
+        )
+        .drop_nulls("name")
+    )
+    is_ours = (named["name"].is_not_null() & named["is_text"]).alias("is_ours")
+    ours = named.filter(is_ours).select("at", "name", jsons.text_of(named["value"].filter(is_ours)))
+    if not parts.is_empty():
+        joined = (
+            parts.with_columns(jsons.text_of(parts["value"]))
+            .sort("at", "name", "number")
+            .group_by("at", "name", maintain_order=True)
+            .agg("value")
+            .with_columns(pl.col("value").list.join(""))
+        )
+        # One value in a whole piece stands before what was left of one in parts.
+        rivals = ours.filter(pl.col("at").is_in(joined["at"].implode()))
+        ours = pl.concat([ours, joined.join(rivals, on=["at", "name"], how="anti")])
+        is_ours = is_ours.scatter(parts["row"], True)
+        named = named.with_columns(named["name"].scatter(parts["row"], parts["name"]))
+    over = ours.filter(name=_OVERFLOW)
+    good = over.filter(_are_objects(over["value"]))
+    fields = ours.filter(~pl.col("name").is_in([_OVERFLOW, _NULLS]))
+    absent = ours.filter(name=_NULLS).select("at", name=pl.col("value").str.split(",")).explode("name")
+    absent = absent.filter(pl.col("name").is_in(SPILLED)).with_columns(value=pl.lit(None, dtype=pl.String)).unique()
+    said = fields.filter(pl.col("at").is_in(absent["at"].implode()))
+    absent = absent.join(said, on=["at", "name"], how="anti")
+    broken = named.filter(is_ours & (named["name"] == _OVERFLOW)).join(good, on="at", how="anti")
+    free = pl.concat([named.filter(~is_ours), broken]).select("at", "key", "value")
+    return pl.concat([fields, good, absent]), free
+
+
+# Filled -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Split:
+    """Metadata taken apart: `native` is metadata key → wire column of what fits a field of the provider, `own` the
+    same as JSON whether it fits or not, `inner` the pairs that may stand in the bag as they are, `over` those that may
+    not; `bad` is true where it is no JSON object.
+    """
+
+    native: Mapping[str, pl.Series]
+    own: Mapping[str, pl.Series]
+    inner: pl.Series
+    over: pl.Series
+    bad: pl.Series
+
+
+def with_origin(wire: Wire, canonical: pl.DataFrame) -> pl.Series:
+    """The metadata (JSON objects) of canonical customers, and in it `<provider>.id` of those that were read at another
+    provider. An entry of that name that is there already stays.
+    """
+    metadata = canonical["metadata"]
+    elsewhere = (pl.col("provider") != wire.provider) & pl.col("provider_id").is_not_null()
+    at = canonical.select(elsewhere.fill_null(value=False)).to_series().arg_true()
+    if at.is_empty():
+        return metadata
+    customers = canonical.select("provider", "provider_id", "metadata")[at].with_columns(key=pl.col("provider") + ".id")
+    # Only where its text holds the key, or an escape that may hide it, is metadata looked into.
+    may_hold = pl.col("metadata").str.contains(quoted(pl.col("key")), literal=True) | pl.col("metadata").str.contains(
+        "\\", literal=True
+    )
+    doubtful = customers.select(may_hold.fill_null(value=False)).to_series().arg_true()
+    given = customers["metadata"].gather(doubtful)
+    held = jsons.entries(given.set(~_are_objects(given), None))
+    held = held.with_columns(at=doubtful.gather(held["at"]))
+    has_it = held.filter(held["key"] == customers["key"].gather(held["at"]))["at"].unique()
+    entry = pl.concat_str(quoted(pl.col("key")), pl.lit(":"), quoted(pl.col("provider_id")))
+    pairs = customers.select(entry.alias("entry")).to_series().scatter(has_it, None)
+    return metadata.scatter(at, jsons.of_pairs([jsons.inner_of(customers["metadata"]), pairs]))
+
+
+def _are_objects(texts: pl.Series) -> pl.Series:
+    """Where text is a JSON object."""
+    types = jsons.asked("select json_type(try_cast(t as json)) as type from texts", texts=texts)["type"]
+    return (types == "OBJECT").fill_null(value=False)
+
+
+def apart(wire: Wire, metadata: pl.Series) -> Split:
+    """Take canonical metadata apart: what goes to fields, what may stand in the bag as it is, and the rest."""
+    count = len(metadata)
+    if wire.bag.style == "texts":
+        touched = metadata.is_not_null()
+    else:
+        # An escape may hide a letter of a key.
+        hints = [f'"{_OURS}', f'"{wire.provider}.', "\\u"]
+        touched = metadata.str.contains_any(hints).fill_null(value=False)
+    at = touched.arg_true()
+    given = metadata.gather(at)
+    valid = _are_objects(given)
+    entries = jsons.entries(given.filter(valid))
+    entries = entries.with_columns(at.filter(valid).gather(entries["at"]).alias("at"))
+    kept = {wire.key(one.name): one for one in wire.kept}
+    foreign = entries.filter(~pl.col("key").is_in(list(kept)))
+    free = foreign.select(_free(wire)).to_series()
+    native, own = {}, {}
+    for key, one in kept.items():
+        if one.settable:
+            some = entries.filter(pl.col("key") == key)
+            own[key] = jsons.placed(some["at"], some["value"], count)
+            some = some.filter(jsons.fits(one.kind, pl.col("value")))
+            values = jsons.text_of(some["value"]) if one.kind == "text" else some["value"]
+            # An entry that the provider would refuse is no reason to refuse the customer.
+            refused = pl.lit(value=False)
+            if one.words:
+                refused |= ~pl.lit(values).is_in(list(one.words))
+            if one.longest:
+                refused |= pl.lit(values).str.len_chars() > one.longest
+            native[key] = jsons.placed(some["at"], jsons.evaluated(pl.when(~refused).then(values)), count)
+    inner = jsons.inner_of(metadata).scatter(at, None)
+    return Split(
+        native,
+        own,
+        jsons.evaluated(pl.coalesce(pl.lit(jsons.joined(foreign.filter(free), count)), pl.lit(inner))),
+        jsons.joined(foreign.filter(~free), count),
+        pl.repeat(False, count, dtype=pl.Boolean, eager=True).scatter(at.filter(~valid), True),
+    )
+
+
+def _free(wire: Wire) -> pl.Expr:
+    """Whether an entry (key, value) may stand in the bag under its own key."""
+    key, value, bag = pl.col("key"), pl.col("value"), wire.bag
+    if bag.style == "nested":
+        return key != _OURS
+    if bag.style == "json":
+        return ~key.is_in(list(_reserved(wire)))
+    text = pl.struct("value").map_batches(
+        lambda some: jsons.text_of(some.struct.field("value")), return_dtype=pl.String
+    )
+    fits = value.str.starts_with('"') & (value != '""') & (key != "") & ~key.str.starts_with(_OURS)
+    if bag.longest_key:
+        fits &= key.str.len_chars() <= bag.longest_key
+    if bag.longest_value:
+        fits &= text.str.len_chars() <= bag.longest_value
+    return fits
+
+
+def filled(
+    wire: Wire, split: Split, canonical: pl.DataFrame, native: pl.DataFrame, kept: Mapping[str, pl.Series]
+) -> pl.Series:
+    """The bag (JSON) of each customer: its metadata, and all of it that the provider's fields would not give back;
+    null if empty. `native` is what they would give back of the canonical columns, `kept` of metadata (key → JSON).
+    """
+    inner, over = [split.inner], [split.over]
+    for key, value in split.own.items():
+        apart = value.ne_missing(kept[key]) & value.is_not_null()
+        pair = jsons.evaluated(pl.when(apart).then(jsons.pair(key, pl.lit(value))))
+        (over if wire.bag.style == "texts" else inner).append(pair)
+    values = {}
+    for key, name in _reserved(wire).items():
+        if name in SPILLED and (apart := _comes_apart(name, canonical, native)).any():
+            values[key, name] = (apart, canonical[name])
+    if wire.bag.style == "texts":
+        ours = [_text_pairs(key, value.set(~apart, None), wire) for (key, _), (apart, value) in values.items()]
+        absent = [
+            jsons.evaluated(pl.when(apart & value.is_null()).then(pl.lit(name)))
+            for (_, name), (apart, value) in values.items()
+        ]
+        if absent:
+            names = jsons.evaluated(pl.concat_str(absent, separator=",", ignore_nulls=True))
+            ours.append(_text_pairs(f"{_OURS}_{_NULLS}", names.set(names == "", None), wire))
+        return jsons.of_pairs([*inner, *ours, _text_pairs(f"{_OURS}_{_OVERFLOW}", jsons.of_pairs(over), wire)])
+    ours = [
+        jsons.evaluated(
+            pl.when(apart).then(jsons.pair(key, jsons.as_json(_kind_of(name), pl.lit(value)).fill_null("null")))
+        )
+        for (key, name), (apart, value) in values.items()
+    ]
+    if wire.bag.style == "nested":
+        nest = jsons.of_pairs([*ours, jsons.evaluated(jsons.pair(_OVERFLOW, pl.lit(jsons.of_pairs(over))))])
+        return jsons.of_pairs([*inner, jsons.evaluated(jsons.pair(_OURS, pl.lit(nest)))])
+    return jsons.of_pairs(
+        [*inner, *ours, jsons.evaluated(jsons.pair(f"{_OURS}_{_OVERFLOW}", pl.lit(jsons.of_pairs(over))))]
+    )
+
+
+def _comes_apart(name: str, canonical: pl.DataFrame, native: pl.DataFrame) -> pl.Series:
+    """Where a canonical field would come back as something else."""
+    given_back = native[name]
+    blank = "[]" if name in LISTS else ""
+    return canonical[name].ne_missing(given_back.set(given_back == blank, None))
+
+
+def _text_pairs(key: str, values: pl.Series, wire: Wire) -> pl.Series:
+    """`"key":"value"`; a value too long for the bag as `"key_1":"…","key_2":"…"`."""
+    pairs = jsons.evaluated(jsons.pair(key, quoted(pl.lit(values))))
+    longest = wire.bag.longest_value
+    if longest is None:
+        return pairs
+    at = (values.str.len_chars() > longest).fill_null(value=False).arg_true()
+    if at.is_empty():
+        return pairs
+    long = pl.DataFrame({"at": at, "value": values.gather(at)})
+    count = (pl.col("value").str.len_chars() + longest - 1) // longest
+    pieces = long.with_columns(number=pl.int_ranges(0, count)).explode("number")
+    entries = pieces.select(
+        "at",
+        key=pl.format(f"{key}_{{}}", pl.col("number") + 1),
+        value=quoted(pl.col("value").str.slice(pl.col("number") * longest, longest)),
+    )
+    return pairs.scatter(at, jsons.joined(entries, len(values)).gather(at))

@@ -1,0 +1,1 @@
+"""Databases as sources and destinations: one table of customers in DuckDB or Postgres."""

@@ -1,0 +1,1 @@
+"""Postgres: its connection, and a table in it as source and destination."""

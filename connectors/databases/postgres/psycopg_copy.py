@@ -1,0 +1,191 @@
+"""Postgres by psycopg and COPY in CSV, where the ADBC driver is not to be had: slower, and the same rows."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import polars as pl
+import psycopg
+import pyarrow as pa
+from pyarrow import csv
+
+from tranship.connectors.databases.postgres.connection import (
+    Address,
+    connection_string,
+    lost,
+    not_connected,
+    translated,
+    why_broken,
+)
+from tranship.connectors.databases.table_mapping import quoted
+from tranship.connectors.errors import TranshipError
+
+_LISTS: Final = (1009, 1015)
+_READ: Final[dict[int, Callable[[pl.Expr], pl.Expr]]] = {
+    16: lambda text: text == "t",
+    17: lambda text: text.str.slice(2).str.decode("hex"),
+    21: lambda text: text.cast(pl.Int16),
+    23: lambda text: text.cast(pl.Int32),
+    20: lambda text: text.cast(pl.Int64),
+    700: lambda text: text.cast(pl.Float32),
+    701: lambda text: text.cast(pl.Float64),
+    1082: lambda text: text.str.to_date("%Y-%m-%d"),
+    1114: lambda text: text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us"),
+    1184: lambda text: text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f+00", time_unit="us", time_zone="UTC"),
+    **dict.fromkeys(_LISTS, lambda text: text.str.json_decode(pl.List(pl.String))),
+}
+"""Number of a type → its text as a value; the rest is text."""
+
+_COLUMN_TYPES: Final = {
+    pl.Boolean: "boolean",
+    pl.Int16: "smallint",
+    pl.Int32: "integer",
+    pl.Int64: "bigint",
+    pl.Float32: "real",
+    pl.Float64: "double precision",
+    pl.Date: "date",
+    pl.Datetime("us"): "timestamp",
+    pl.Datetime("us", "UTC"): "timestamptz",
+    pl.List(pl.String): "text[]",
+}
+
+
+class CopyWire:
+    """`connectors.databases.postgres.connection.Wire` by COPY."""
+
+    def __init__(self, address: Address) -> None:
+        """Connect. Raises ConfigError, Unreachable or Refused."""
+        self._address = address
+        try:
+            self._connection = psycopg.connect(connection_string(address), autocommit=True)
+        except psycopg.Error as error:
+            raise not_connected(address, str(error)) from None
+
+    def run(self, sql: str) -> int:
+        """Run a statement."""
+        with self._answered():
+            return self._connection.execute(sql.encode()).rowcount
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What a query gives."""
+        with self._answered():
+            return list(self._connection.execute(sql.encode()).fetchall())
+
+    def value(self, sql: str) -> Any:
+        """The one value that a query gives."""
+        return self.rows(sql)[0][0]
+
+    def stream(self, sql: str) -> pa.RecordBatchReader:
+        """What a query gives, batch by batch."""
+        with self._answered():
+            described = self._connection.execute(f"SELECT * FROM ({sql}) q LIMIT 0".encode()).description or []
+        names = [column.name for column in described]
+        types = {column.name: column.type_code for column in described}
+        chosen = ", ".join(
+            f"to_json(q.{quoted(name)})" if types[name] in _LISTS else f"q.{quoted(name)}" for name in names
+        )
+        values = [
+            (read(pl.col(name)) if (read := _READ.get(types[name])) else pl.col(name)).alias(name) for name in names
+        ]
+        empty = pl.DataFrame(schema=dict.fromkeys(names, pl.String)).select(values)
+        copied = self._copied(f"COPY (SELECT {chosen} FROM ({sql}) q) TO STDOUT (FORMAT csv, FORCE_QUOTE *)", names)
+        batches = (batch for frame in copied for batch in frame.select(values).to_arrow().to_batches())
+        return pa.RecordBatchReader.from_batches(empty.to_arrow().schema, batches)
+
+    def _copied(self, sql: str, names: list[str]) -> Iterator[pl.DataFrame]:
+        """Batches of text; a null is nothing, an empty text two quotes."""
+        with self._answered(), self._connection.cursor().copy(sql.encode()) as copy:
+            pieces = _Pieces(copy)
+            if pieces.is_empty:
+                return
+            reader = csv.open_csv(
+                pa.PythonFile(pieces, mode="r"),
+                csv.ReadOptions(column_names=names),
+                csv.ParseOptions(newlines_in_values=True),
+                csv.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string()),
+                    null_values=[""],
+                    strings_can_be_null=True,
+                    quoted_strings_can_be_null=False,
+                ),
+            )
+            for batch in reader:
+                yield pl.DataFrame(batch)
+
+    def load(self, table: str, rows: pa.RecordBatchReader, *, schema: str | None = None) -> int:
+        """Copy rows into a table."""
+        fields = pl.DataFrame(_plain(rows.schema.empty_table())).schema
+        into = f"{quoted(schema)}.{quoted(table)}" if schema else f"pg_temp.{quoted(table)}"
+        columns = ", ".join(map(quoted, fields))
+        if not schema:
+            typed = ", ".join(f"{quoted(name)} {_COLUMN_TYPES.get(dtype, 'text')}" for name, dtype in fields.items())
+            self.run(f"CREATE TEMPORARY TABLE {quoted(table)} ({typed})")
+        texts = [_array(name) if dtype == pl.List(pl.String) else pl.col(name) for name, dtype in fields.items()]
+        count = 0
+        with (
+            self._answered(),
+            self._connection.cursor().copy(f"COPY {into} ({columns}) FROM STDIN (FORMAT csv)".encode()) as copy,
+        ):
+            for batch in rows:
+                frame = pl.DataFrame(_plain(pa.Table.from_batches([batch])))
+                copy.write(frame.select(texts).write_csv(include_header=False, quote_style="non_numeric"))
+                count += frame.height
+        return count
+
+    def broken(self, doing: str, error: Exception) -> TranshipError:
+        """What a broken stream means."""
+        return why_broken(self, self._address, doing, error)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            if error.sqlstate is None or self._connection.closed:
+                raise lost(self._address) from None
+            said = error.diag
+            name = said.constraint_name or said.column_name
+            raise translated(self._address, error.sqlstate, said.message_primary or str(error), name) from None
+
+
+class _Pieces(io.RawIOBase):
+    """What COPY gives, as a file."""
+
+    def __init__(self, copy: psycopg.Copy) -> None:
+        self._pieces = iter(copy)
+        self._left = bytes(next(self._pieces, b""))
+        self.is_empty = not self._left
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Some bytes, none at the end."""
+        self._left = self._left or bytes(next(self._pieces, b""))
+        size = min(len(buffer), len(self._left))
+        buffer[:size], self._left = self._left[:size], self._left[size:]
+        return size
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Without the mark of JSON, which polars does not know; text it is."""
+    schema = [f.with_type(pa.string()) if isinstance(f.type, pa.JsonType) else f for f in table.schema]
+    return table.cast(pa.schema(schema))
+
+
+def _array(name: str) -> pl.Expr:
+    """A list of texts as the server writes an array."""
+    quote, backslash = pl.lit('"'), "\\"
+    item = (
+        pl.element().str.replace_all(backslash, backslash * 2, literal=True).str.replace_all('"', '\\"', literal=True)
+    )
+    items = pl.col(name).list.eval(pl.concat_str(quote, item, quote)).list.join(",")
+    return pl.concat_str(pl.lit("{"), items, pl.lit("}")).alias(name)

@@ -1,0 +1,535 @@
+"""Files as bytes: where they are, how they are opened, and how a new one takes the place of an old one.
+
+Local paths, globs, folders, standard input (`-`), and, with the extra `cloud`, `s3://`, `gs://` and `az://` objects.
+gzip and zstd are recognised by their first bytes, whatever the name says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import glob
+import hashlib
+import io
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from stat import S_ISREG, S_ISSOCK
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+import polars as pl
+import pyarrow as pa
+
+from tranship.connectors.contract import Load, Plan, all_created
+from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable, shown
+
+CLOUD = ("s3", "gs", "az")
+_STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+STDIN_NAME = "standard input"
+
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+@dataclass(frozen=True)
+class File:
+    """One input file: its name for people, its size in bytes (null if unknown), and how to open it."""
+
+    name: str
+    size: int | None
+    changed: str | None
+    opener: Callable[[], BinaryIO]
+    place: tuple[Any, ...] = ()
+    """What tells it from every other file, whatever name leads to it."""
+    also: list[str] = field(default_factory=list)
+    """Further names under which it was given."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how it was given."""
+        return (f"is given more than once (also as {', '.join(self.also)}); it is read once",) if self.also else ()
+
+    @property
+    def once(self) -> bool:
+        """Whether it can be opened and read once only: a pipe, a device, standard input."""
+        return self.size is None
+
+    def open(self) -> BinaryIO:
+        """The file's own bytes, compressed or not. Raises ConfigError if it cannot be opened."""
+        try:
+            return self.opener()
+        except OSError as error:
+            raise ConfigError(
+                f"{self.name}: cannot be opened ({error.strerror or error}). Check path and rights."
+            ) from error
+
+    def must_be_as_it_was(self, content: Bytes) -> None:
+        """Raises ConfigError if a file that was read to its end has another size than when the run began."""
+        if self.once:
+            return
+        size = content.size_now
+        if size is not None and size != self.size:
+            raise ConfigError(
+                f"{self.name}: changed while it was read ({self.size:,} bytes when the run began, {size:,} now), so "
+                "its last line may be cut off. Nothing was written; repeat the command when the file is complete."
+            )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Name, size and time of change: enough to know the file again."""
+        return {"name": self.name, "size": self.size, "changed": self.changed}
+
+
+def scheme_of(spec: str) -> str:
+    """`s3` of `s3://bucket/key`, empty for a path."""
+    return urlsplit(spec).scheme if "://" in spec else ""
+
+
+Seen = dict[tuple[Any, ...], File]
+"""The files that a run reads, by their places."""
+
+
+def expand(spec: str, suffixes: tuple[str, ...], seen: Seen | None = None) -> list[File]:
+    """The files a path, glob, folder, cloud address or `-` stands for, sorted by name.
+
+    In a folder only names ending in one of `suffixes` count. Each file comes once, also where links lead to it: its
+    records would be doubled. `seen` are those that other specs of the run stand for; what is new is added to it.
+    Raises ConfigError if there is none.
+    """
+    seen = {} if seen is None else seen
+    new = []
+    for file in _expand(spec, suffixes):
+        first = seen.setdefault(file.place, file)
+        if first is file:
+            new.append(file)
+        else:
+            first.also.append(file.name)
+    return new
+
+
+def _expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
+    if spec in _STDIN:
+        return [File(STDIN_NAME, None, None, _standard_input, _place_of_stdin())]
+    if scheme_of(spec) in CLOUD:
+        return _expand_cloud(spec, suffixes)
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.name.lower().endswith(suffixes) and _is_meant(p))
+        if not found:
+            raise ConfigError(f"{shown(spec)}: no file ending in {', '.join(suffixes)} in this folder.")
+    elif path.is_file() or not glob.has_magic(spec):
+        found = [path]
+    else:
+        names = glob.iglob(str(path), recursive=True)  # noqa: PTH207  (a pattern may be absolute)
+        found = sorted(p for name in names if _is_meant(p := Path(name)))
+        if not found:
+            raise ConfigError(f"{shown(spec)}: no file fits this pattern. Quote the pattern and check the folder.")
+    return [_local(p) for p in found]
+
+
+def _is_meant(path: Path) -> bool:
+    """Whether what was found in a folder, or by a pattern, is to be read: all but folders, and the hidden links and
+    sockets of other programs. A pipe is read, and a link that leads nowhere stops the run: customers would be missing.
+    """
+    hidden = path.name.startswith(".")
+    return os.path.isfile(path) if hidden else not os.path.isdir(path)  # noqa: PTH112, PTH113  (these never raise)
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise ConfigError(f"{STDIN_NAME}: is closed. Give it a file or a pipe.")
+    return sys.stdin.buffer
+
+
+def _local(path: Path) -> File:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        if path.is_symlink():
+            led = shown(str(path.readlink()))
+            raise ConfigError(f"{path}: is a link that leads nowhere ({led}). Correct it, or remove it.") from error
+        raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}. Check the path.") from error
+    if S_ISSOCK(stat.st_mode):
+        raise ConfigError(f"{path}: is a socket, which cannot be read as a file. Name a file or a pipe.")
+    regular = S_ISREG(stat.st_mode)
+    changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat() if regular else None
+    size, place = stat.st_size if regular else None, (stat.st_dev, stat.st_ino)
+    return File(shown(str(path)), size, changed, lambda: path.open("rb"), place)
+
+
+def _place_of_stdin() -> tuple[Any, ...]:
+    if sys.stdin is None:
+        return (STDIN_NAME,)
+    try:
+        stat = os.fstat(sys.stdin.buffer.fileno())
+    except (OSError, ValueError):
+        return (STDIN_NAME,)  # closed since, or no file of the system
+    return (stat.st_dev, stat.st_ino)
+
+
+def _expand_cloud(spec: str, suffixes: tuple[str, ...]) -> list[File]:
+    try:
+        import obstore
+        from obstore.store import from_url
+    except ImportError as error:
+        raise MissingDriver(
+            f"{shown(spec)}: reading cloud storage needs an extra: pip install 'tranship[cloud]'"
+        ) from error
+    parts = urlsplit(spec)
+    root, pattern = f"{parts.scheme}://{parts.netloc}", parts.path.lstrip("/")
+    fixed = pattern if not glob.has_magic(pattern) else pattern[: min(pattern.find(c) for c in "*?[" if c in pattern)]
+    try:
+        store = from_url(root)
+        whole = not glob.has_magic(pattern) and not pattern.endswith("/")
+        listed = [obstore.head(store, pattern)] if whole else [m for page in store.list(fixed) for m in page]
+    except Exception as error:  # obstore's errors share no base that says where they come from
+        raise Unreachable(
+            f"{shown(root)}: cannot be read ({type(error).__name__}). Check the name, the credentials in the "
+            "environment, and the network."
+        ) from error
+    kept = [m for m in listed if whole or (_fits(m["path"], pattern) and m["path"].lower().endswith(suffixes))]
+    if not kept:
+        raise ConfigError(f"{shown(spec)}: no object fits. Check bucket and pattern.")
+
+    def opener(meta: Any) -> Callable[[], BinaryIO]:
+        return lambda: io.BufferedReader(_ObjectReader(obstore.open_reader(store, meta["path"])), 8 << 20)
+
+    return [
+        File(f"{shown(root)}/{m['path']}", m["size"], m["last_modified"].isoformat(), opener(m), (root, m["path"]))
+        for m in sorted(kept, key=lambda m: str(m["path"]))
+    ]
+
+
+def _fits(key: str, pattern: str) -> bool:
+    if not glob.has_magic(pattern):
+        return key.startswith(pattern)
+    return key.count("/") == pattern.count("/") and fnmatchcase(key, pattern)
+
+
+class _ObjectReader(io.RawIOBase):
+    """obstore's reader as a seekable raw stream, which pyarrow and BufferedReader know how to use."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._reader.read(len(buffer))
+        buffer[: len(data)] = memoryview(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._reader.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._reader.tell())
+
+
+class Bytes:
+    """A file's contents in big pieces, decompressed, and how far the file itself has been read."""
+
+    def __init__(self, file: File, piece: int = 8 << 20) -> None:
+        self._file = file
+        self._piece = piece
+        self._raw = file.open()
+        self._position = 0
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file itself consumed so far."""
+        return self._position
+
+    @property
+    def size_now(self) -> int | None:
+        """How many bytes the file has now, null where only its end could say."""
+        try:
+            return os.fstat(self._raw.fileno()).st_size
+        except OSError:
+            return None
+
+    def __iter__(self) -> Iterator[bytes]:
+        head = self._read(self._piece)
+        codec = next((codec for magic, codec in _MAGIC.items() if head.startswith(magic)), None)
+        if codec is None:
+            while head:
+                yield head
+                head = self._read(self._piece)
+            return
+        stream = pa.CompressedInputStream(pa.PythonFile(_Prefixed(head, self._read), mode="r"), codec)
+        try:
+            while piece := stream.read(self._piece):
+                yield piece
+        except OSError as error:
+            raise ConfigError(
+                f"{self._file.name}: the {codec} data ends or breaks in the middle; it is half written or damaged. "
+                "Nothing of it was loaded; fetch it again."
+            ) from error
+
+    def _read(self, count: int) -> bytes:
+        try:
+            data = self._raw.read(count)
+        except OSError as error:
+            raise ConfigError(f"{self._file.name}: reading failed ({error.strerror or error}).") from error
+        self._position += len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the file (standard input stays open)."""
+        if self._file.name != STDIN_NAME:
+            self._raw.close()
+
+
+class _Prefixed(io.RawIOBase):
+    """The bytes already taken, then the rest."""
+
+    def __init__(self, head: bytes, rest: Callable[[int], bytes]) -> None:
+        self._head = head
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if self._head:
+            taken, self._head = self._head[:size], self._head[size:]
+            return taken
+        return self._rest(size)
+
+
+# Source and destination apart ------------------------------------------------------------------------------------
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, by links, hard links, or other letters where the file system says so."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def is_among(spec: str, suffixes: tuple[str, ...], path: Path) -> bool:
+    """Whether what is read by `spec` includes this file, as things are."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    return any(file.place == (stat.st_dev, stat.st_ino) for file in _expand(spec, suffixes))
+
+
+def takes_in(spec: str, suffixes: tuple[str, ...], path: Path) -> str | None:
+    """Why what is read by `spec` would include this file, now or once it is written; null if it would not.
+
+    A folder takes in all that lies in it, however deep.
+    """
+    if scheme_of(spec):
+        return None
+    if is_among(spec, suffixes, path):
+        return "is read by this run"
+    given = Path(spec).expanduser()
+    if given.is_dir():
+        return "lies in the folder that is read" if _lies_in(path, given) else None
+    if glob.has_magic(spec) and not given.exists() and _fits_pattern(path, str(given)):
+        return "fits the pattern that is read; the next run would read it"
+    return None
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    return any(same(parent, folder) for place in _places(path) for parent in place.parents)
+
+
+def _fits_pattern(path: Path, pattern: str) -> bool:
+    head, tail = os.path.split(pattern)
+    folders = [Path(name) for name in glob.glob(head, recursive=True)] if head else [Path()]  # noqa: PTH207
+    if tail == "**":
+        return any(_lies_in(path, folder) for folder in folders)
+    return any(
+        fnmatchcase(place.name, tail)
+        and (tail.startswith(".") or not place.name.startswith("."))
+        and any(same(place.parent, folder) for folder in folders)
+        for place in _places(path)
+    )
+
+
+def _places(path: Path) -> tuple[Path, Path]:
+    """Where a name stands, and where what it leads to stands."""
+    return path.parent.resolve() / path.name, path.resolve()
+
+
+# Writing ---------------------------------------------------------------------------------------------------------
+
+
+def whole_path(path: Path) -> Path:
+    """The same for all spellings of a path: absolute, without links, whether or not there is a file."""
+    try:
+        return path.expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):
+        # A circle of links, or no such home directory: whoever opens it says so.
+        return path.absolute()
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`; at the end it is synced and takes its place in one step, or is removed."""
+    # By chance: the process id of another container, or host, may be the same.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_nothing(path: Path) -> Iterator[Path]:
+    """The same, but a file that has come to be there meanwhile stays, and the new one is removed."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        yield temporary
+        with contextlib.suppress(OSError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Written:
+    """What Tranship has written, as a state directory remembers it: a file that was changed since is somebody else's.
+
+    For each file there is a record: its path, and the size and time of change of what may be there: what the last run
+    wrote and, while a run replaces that, also what it is about to put there. So a run that dies in between is
+    recognised, too.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def knows(self, path: Path) -> bool:
+        """Whether what is at this path was written by Tranship, and not changed since."""
+        return _mark(path) in self._marks(path)
+
+    def expect(self, path: Path, coming: Path) -> None:
+        """`coming` is about to take the place of `path`."""
+        self._keep(path, [*self._marks(path), _mark(coming)])
+
+    def confirm(self, path: Path) -> None:
+        """What is at this path was written by Tranship, and nothing else counts any more."""
+        self._keep(path, [_mark(path)])
+
+    def _marks(self, path: Path) -> list[list[int]]:
+        try:
+            found = json.loads(self._record(path).read_text(encoding="utf-8"))
+            return [list(mark) for mark in found["marks"]] if found["path"] == _sayable(path) else []
+        except (OSError, ValueError, KeyError, TypeError):
+            return []  # damaged is unknown: then a person is asked
+
+    def _keep(self, path: Path, marks: list[list[int]]) -> None:
+        record = self._record(path)
+        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = record.with_name(f".{record.name}.{os.getpid()}.partial")
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            json.dump({"path": _sayable(path), "marks": marks}, out)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(record)
+
+    def _record(self, path: Path) -> Path:
+        return self._folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
+
+
+def _mark(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _sayable(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+class WholeFile:
+    """A file as a destination: written whole, so that each load replaces what was there.
+
+    What Tranship did not write is replaced only with `overwrite`; `written` knows what it has written.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        sink: Callable[[pl.LazyFrame, Path], None],
+        written: Written,
+        *,
+        overwrite: bool,
+        look: Callable[[pl.LazyFrame], tuple[str, ...]] | None = None,
+    ) -> None:
+        """`look` gives the notes on what the file cannot hold."""
+        self._spec = shown(spec)
+        self._path = Path(spec).expanduser()
+        self._sink = sink
+        self._look = look
+        self._written = written
+        self._overwrite = overwrite
+        if self._path.is_dir():
+            raise ConfigError(f"{self._spec}: is a folder; name the file to write.")
+        if not self._path.parent.is_dir():
+            raise ConfigError(f"{self._spec}: the folder {self._path.parent} does not exist.")
+        self._path = self._path.resolve()  # a link stays, and what it leads to is replaced
+        if not self._path.parent.is_dir():
+            raise ConfigError(f"{self._spec}: is a link into {self._path.parent}, which does not exist.")
+        self._must_be_free()
+
+    def plan(self, load: Load) -> Plan:
+        """Every survivor is created: a file holds what the run gave it, nothing else."""
+        if load.mode != "upsert":
+            raise ConfigError(f"{self._spec}: a file is written whole; --mode {load.mode} needs a table.")
+        notes: tuple[str, ...] = (f"{self._spec} exists; this run replaces it",) if self._path.exists() else ()
+        if self._look:
+            notes += self._look(_records_of(load))
+        return dataclasses.replace(all_created(load), notes=notes)
+
+    def apply(self, load: Load, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
+        """Write beside the file, sync, rename. Raises ConfigError if somebody else's file came there meanwhile."""
+        try:
+            with replacing(self._path) as temporary:
+                self._sink(_records_of(load), temporary)
+                self._must_be_free()
+                self._written.expect(self._path, temporary)
+            self._written.confirm(self._path)
+        except (OSError, pl.exceptions.ComputeError) as error:
+            raise Unreachable(
+                f"{self._path}: cannot be written ({error}). Check rights and room on the disk."
+            ) from error
+
+    def applied(self, run_id: str) -> bool:  # noqa: ARG002
+        """Never known: writing the same file again gives the same file."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _must_be_free(self) -> None:
+        """Raises ConfigError where something stands that Tranship did not write. An empty file is nobody's loss."""
+        if not self._path.exists():
+            return
+        if not self._path.is_file():
+            raise ConfigError(f"{self._spec}: is no regular file and cannot be replaced by one. Name another file.")
+        if self._overwrite or self._path.stat().st_size == 0 or self._written.knows(self._path):
+            return
+        raise ConfigError(
+            f"{self._spec}: exists, and Tranship did not write it (or it was changed since, or another --state-dir "
+            "knows it); it was left as it is. Should a pattern of sources stand in quotes, so that the shell does not "
+            "make the last file the destination? Are source and destination swapped? To replace it: --overwrite"
+        )
+
+
+def _records_of(load: Load) -> pl.LazyFrame:
+    return load.survivors.scan().select(pl.exclude("^_.*$"))

@@ -1,0 +1,1 @@
+"""The billing providers: what is special to each, one file each."""

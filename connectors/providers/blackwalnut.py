@@ -1,0 +1,191 @@
+"""BlackWalnut: reads an app's customers, with a secret (`sk_…`) or public key (`pk_…`) in BLACKWALNUT_API_KEY, and
+writes them, with a secret one.
+
+`blackwalnut://host/my-app`: the host is your own instance, behind it stands the app's slug. Without a host
+BLACKWALNUT_BASE_URL counts (`https://host/api/v1`), without an app BLACKWALNUT_APP.
+
+https://blackwalnut.dev/docs/api/customers/, https://blackwalnut.dev/docs/api/authentication/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from tranship.connectors.api.operations import (
+    Ask,
+    Blind,
+    Fault,
+    Locked,
+    Record,
+    Reply,
+    Send,
+    Several,
+    Verbs,
+    Who,
+    exactly,
+    same,
+)
+from tranship.connectors.api.pagination import Envelope, Listing, Numbered
+from tranship.connectors.api.source import Address, Api
+from tranship.schemas.providers.blackwalnut import WIRE
+
+_PAGE: Final = 100
+"""The largest that is allowed: https://blackwalnut.dev/docs/api/customers/"""
+
+
+def _listings(address: Address, _: bool) -> list[Listing]:
+    envelope = Envelope(("data",), total=("meta", "total"))
+    path = f"/apps/{address.options['app']}/customers"
+    return [Listing("customers", path, Numbered("page", "per_page", _PAGE), envelope, created="created_at")]
+
+
+def _said(body: Any) -> str | None:
+    error = body["error"]
+    return f"{error['code']}: {error['message']}"
+
+
+def _advice(key: str) -> Mapping[int, str]:
+    found = {404: "Check the app's slug behind the host, and that the host is a BlackWalnut instance."}
+    if key.startswith("pk_"):
+        found[403] = "This is a public key (pk_…), which only reads: set BLACKWALNUT_API_KEY to a secret one (sk_…)."
+    return found
+
+
+def _rights(key: str) -> str | None:
+    # https://blackwalnut.dev/docs/api/authentication/
+    if key.startswith("sk_"):
+        return "a secret key (sk_…): may read and write"
+    return "a public key (pk_…): may read, and not write" if key.startswith("pk_") else None
+
+
+API = Api(
+    wire=WIRE,
+    key_variables=("BLACKWALNUT_API_KEY",),
+    header=lambda key: {"Authorization": f"Bearer {key}"},
+    listings=_listings,
+    said=_said,
+    path="/api/v1",
+    base_url_variable="BLACKWALNUT_BASE_URL",
+    app_variable="BLACKWALNUT_APP",
+    advice=_advice,
+    rights=_rights,
+    unique=("email",),
+    removal_is_final="the licences of a deleted customer are deleted with it, for good",
+)
+
+
+# Writing -------------------------------------------------------------------------------------------------------------
+
+
+def writes(address: Address) -> Verbs:
+    """Create, change and delete customers of the address's app, one call each: there is nothing in bulk.
+
+    The create of `get-or-create` is not used: it gives back whoever has the e-mail, and does not say that it is another
+    one.
+    """
+    app = _App(f"/apps/{address.options['app']}/customers")
+    return Verbs(
+        wire=WIRE, look=app.look, create=app.create, made=_made, change=app.change, remove=app.remove, fault=_fault
+    )
+
+
+class _App:
+    """The customers of one app, which lie under `path`."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    async def look(self, ask: Ask, who: Who) -> Record | None:
+        if who.external_id is not None:
+            return await self._look_by_external_id(ask, who.external_id)
+        if who.id is not None:
+            reply = await ask(Send("GET", self._one(who.id), f"{self._path}/{{id}}"))
+        else:
+            # The filter of the list finds parts of e-mails, too.
+            path = f"{self._path}/by-email"
+            reply = await ask(Send("GET", path, f"{path}?email=…", params=[("email", str(who.email))]))
+        if reply.status == 404:
+            return None
+        if not reply.ok:
+            raise Blind
+        customer = _customer(reply.body)
+        if who.email is not None and str(customer["email"]).lower() != who.email.lower():
+            return None
+        if who.maybe and customer.get("external_id") and who.id is None and not who.record.get("external_id"):
+            # What was sent has none: somebody else was quicker.
+            raise Locked("taken: email")
+        return customer
+
+    async def _look_by_external_id(self, ask: Ask, external_id: str) -> Record | None:
+        """By the list and not by `by-external-id`: that external ids are unique is not documented, and a list shows it
+        if one has been given to two.
+        """
+        params = [("external_id", external_id), ("per_page", str(_PAGE))]
+        reply = await ask(Send("GET", self._path, f"{self._path}?external_id=…", params=params))
+        if not reply.ok:
+            raise Blind
+        found = [one for one in reply.body["data"] if one.get("external_id") == external_id]
+        if len(found) > 1:
+            raise Several
+        return found[0] if found else None
+
+    def create(self, wanted: Record) -> Send:
+        return Send("POST", self._path, self._path, dict(wanted))
+
+    def change(self, now: Record, wanted: Record) -> list[Send]:
+        """With all fields: whether a PUT keeps those that it does not name is not documented."""
+        fields, bag = [one.name for one in WIRE.fields if one.settable], WIRE.bag.name
+        if all(same(now.get(name), wanted.get(name)) for name in fields) and exactly(now.get(bag), wanted.get(bag)):
+            return []
+        # An object is what it takes.
+        filled = {**wanted, bag: wanted.get(bag) or {}}
+        body = {name: filled.get(name) for name in (*fields, bag) if now.get(name) or filled.get(name)}
+        return [Send("PUT", self._one(now["id"]), f"{self._path}/{{id}}", body)]
+
+    def remove(self, now: Record) -> list[Send]:
+        return [Send("DELETE", self._one(now["id"]), f"{self._path}/{{id}}")]
+
+    def _one(self, its_id: str) -> str:
+        return f"{self._path}/{quote(its_id, safe='')}"
+
+
+def _made(body: Any, _: Record) -> str:
+    return str(_customer(body)["id"])
+
+
+def _customer(body: Any) -> Record:
+    """Raises KeyError if it is no customer."""
+    one: Record = body["data"]
+    if not one["id"]:
+        raise KeyError("id")
+    return one
+
+
+_IS_TAKEN: Final = re.compile(r"taken|already|duplicate|unique", re.IGNORECASE)
+
+
+def _fault(reply: Reply) -> Fault:
+    # A duplicate is a 422 or a 409: neither is documented.
+    try:
+        said = _said(reply.body) or ""
+        faults = list(_faults(reply.body["error"].get("details") or {}))
+    except (KeyError, TypeError, AttributeError):
+        said, faults = f"answered {reply.status}", []
+    if reply.status == 404:
+        return Fault("gone", f"gone: {said}")
+    taken = [name for name, fault in faults if _IS_TAKEN.search(fault)]
+    if faults and len(taken) == len(faults):
+        return Fault("taken", f"taken: {', '.join(taken)}")
+    if reply.status == 409 or (not faults and _IS_TAKEN.search(said)):
+        return Fault("taken", f"taken: {said}")
+    return Fault("refused", f"refused: {said}")
+
+
+def _faults(details: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Field and what is wrong with it, each."""
+    for name, faults in details.items():
+        for fault in faults if isinstance(faults, list) else [faults]:
+            yield name, str(fault)

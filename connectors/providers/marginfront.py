@@ -1,0 +1,246 @@
+"""MarginFront: reads and writes customers, with a secret key (`mf_sk_…`) in MF_API_SECRET_KEY.
+
+`marginfront://`, or `marginfront://127.0.0.1:8703` for a sandbox. `?page_size=` asks for other pages than of 100.
+
+https://docs.marginfront.com/sdk/customers, https://marginfront.mintlify.app/api-reference/errors
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from tranship.connectors.api.operations import (
+    Ask,
+    Blind,
+    Fault,
+    Record,
+    Reply,
+    Send,
+    Several,
+    Verbs,
+    Who,
+    exactly,
+    same,
+)
+from tranship.connectors.api.pagination import Envelope, Listing, Numbered
+from tranship.connectors.api.source import Address, Api, page_size
+from tranship.schemas.providers.marginfront import WIRE
+
+_PAGE: Final = 100
+"""The largest that is allowed: https://marginfront.mintlify.app/mcp/tools"""
+_READINGS: Final = 5
+"""Of a search that moves while it is read."""
+
+
+def _listings(address: Address, _: bool) -> list[Listing]:
+    # `hasMore` is documented, a bare list is what the SDK's type also allows; the reader takes both.
+    envelope = Envelope(("data",), total=("totalResults",), more=("hasMore",))
+    turn = Numbered("page", "limit", page_size(address, _PAGE))
+    return [Listing("customers", "/customers", turn, envelope, created="createdAt")]
+
+
+def _said(body: Any) -> str | None:
+    message = body["message"]
+    return "; ".join(message) if isinstance(message, list) else message
+
+
+def _advice(key: str) -> Mapping[int, str]:
+    if key.startswith("mf_pk_"):
+        told = (
+            "This is a publishable key (mf_pk_…), which reads no customers: set MF_API_SECRET_KEY to a secret one "
+            "(mf_sk_…)."
+        )
+        return {401: told, 403: told}
+    return {
+        401: "The key in MF_API_SECRET_KEY is not accepted; one of a test environment is not valid in the live one, "
+        "and the other way round."
+    }
+
+
+def _rights(key: str) -> str | None:
+    return "a secret key (mf_sk_…): may read and write" if key.startswith("mf_sk_") else None
+
+
+API = Api(
+    wire=WIRE,
+    key_variables=("MF_API_SECRET_KEY",),
+    header=lambda key: {"x-api-key": key},
+    listings=_listings,
+    said=_said,
+    base_url="https://api.marginfront.com/v1",
+    path="/v1",
+    base_url_variable="MF_API_BASE_URL",
+    options={"page_size": "customers a page"},
+    advice=_advice,
+    rights=_rights,
+)
+
+
+# Writing -------------------------------------------------------------------------------------------------------------
+
+
+def writes(_: Address) -> Verbs:
+    """Create, change and delete customers, one call each: there is nothing in bulk."""
+    changes = _Changes()
+    return Verbs(
+        wire=WIRE,
+        look=_look,
+        create=_create,
+        made=_made,
+        change=changes.change,
+        remove=_remove,
+        fault=changes.fault,
+    )
+
+
+async def _look(ask: Ask, who: Who) -> Record | None:
+    if who.id is not None:
+        reply = await ask(Send("GET", _path(who.id), _ONE))
+        if reply.status == 404:
+            return None
+        if not reply.ok:
+            raise Blind
+        return _customer(reply.body)
+    if who.external_id is None:
+        return await _look_by_email(ask, who)
+    found = await _search(ask, who.external_id, lambda one: one.get("externalId") == who.external_id)
+    return found[0] if found else None
+
+
+async def _look_by_email(ask: Ask, who: Who) -> Record | None:
+    """E-mails are neither unique nor searched for: the name is. A customer with an external id is another one."""
+    name, email = who.record.get("name"), str(who.email).strip().lower()
+    if who.record.get("externalId"):
+        return None
+    if not name:
+        raise Blind
+
+    def fits(one: Record) -> bool:
+        return not one.get("externalId") and str(one.get("email")).strip().lower() == email
+
+    found = await _search(ask, name, fits, only=False)
+    if len(found) > 1:
+        raise Several
+    return found[0] if found else None
+
+
+async def _search(ask: Ask, text: str, fits: Callable[[Record], bool], *, only: bool = True) -> list[Record]:
+    """The customers that fit, of those with the text anywhere in their name or external id; `only`: the first one."""
+    before: set[str] = set()
+    for _ in range(_READINGS):
+        seen: set[str] = set()
+        found: list[Record] = []
+        page, more = 1, True
+        while more:
+            params = [("search", text), ("limit", str(_PAGE)), ("page", str(page))]
+            reply = await ask(Send("GET", "/customers", "/customers?search=…", params=params))
+            if not reply.ok:
+                raise Blind
+            customers, more = _page(reply.body)
+            fresh = [one for one in customers if one["id"] not in seen]
+            seen.update(one["id"] for one in fresh)
+            found.extend(one for one in fresh if fits(one))
+            if found and only:
+                return found
+            page, more = page + 1, more and bool(fresh)
+        # Numbered pages shift when customers come and go: one may have jumped to a page that had been read.
+        if page == 2 or seen == before:
+            return found
+        before = seen
+    raise Blind
+
+
+def _page(body: Any) -> tuple[list[Record], bool]:
+    """Customers, and whether there are more."""
+    if isinstance(body, list):
+        return body, len(body) == _PAGE
+    customers = body["data"]
+    return customers, bool(body.get("hasMore", len(customers) == _PAGE))
+
+
+def _create(wanted: Record) -> Send:
+    return Send("POST", "/customers", "/customers", dict(wanted))
+
+
+def _made(body: Any, _: Record) -> str:
+    return str(_customer(body)["id"])
+
+
+def _customer(body: Any) -> Record:
+    """Bare, or wrapped: the documentation shows no answer. Raises KeyError if it is no customer."""
+    one: Record = body["data"] if isinstance(body.get("data"), dict) else body
+    if not one["id"]:
+        raise KeyError("id")
+    return one
+
+
+def _remove(now: Record) -> list[Send]:
+    return [Send("DELETE", _path(now["id"]), _ONE)]
+
+
+_ONE: Final = "/customers/{id}"
+
+
+def _path(its_id: str) -> str:
+    return f"/customers/{quote(its_id, safe='')}"
+
+
+def _whole(wanted: Record) -> dict[str, Any]:
+    """Every field that can be set, as it should stand: null brings nothing back, where MarginFront fills in a value it
+    is that one.
+    """
+    fields = {one.name: wanted.get(one.name) for one in WIRE.fields if one.settable}
+    filled_in = {name: _DEFAULTS.get(name) if value is None else value for name, value in fields.items()}
+    # Replaced as a whole, and an object is what it takes.
+    return {**filled_in, WIRE.bag.name: wanted.get(WIRE.bag.name) or {}}
+
+
+_DEFAULTS: Final = {
+    one.name: msgspec.json.decode(one.default) if one.kind == "number" else one.default
+    for one in WIRE.fields
+    if one.default is not None
+}
+
+
+class _Changes:
+    """How a customer is changed: by PATCH, of which the documentation speaks, but not on the page of customers. Where
+    there is no such method it is PUT, and then with all fields: that may replace the customer.
+    """
+
+    def __init__(self) -> None:
+        self._method = "PATCH"
+
+    def change(self, now: Record, wanted: Record) -> list[Send]:
+        whole = _whole(wanted)
+        different = {
+            name: value
+            for name, value in whole.items()
+            if not (exactly if name == WIRE.bag.name else same)(now.get(name), value)
+        }
+        if not different:
+            return []
+        return [Send(self._method, _path(now["id"]), _ONE, different if self._method == "PATCH" else whole)]
+
+    def fault(self, reply: Reply) -> Fault:
+        said = _words(reply)
+        if reply.status == 405 or said.startswith("Cannot PATCH"):
+            self._method = "PUT"
+            return Fault("again", f"refused: {said}")
+        if reply.status == 404:
+            return Fault("gone", f"gone: {said}")
+        # Of a delete: it has active subscriptions.
+        if reply.status == 409 and "subscription" not in said.lower():
+            return Fault("taken", "taken: external_id")
+        return Fault("refused", f"refused: {said}")
+
+
+def _words(reply: Reply) -> str:
+    try:
+        said = _said(reply.body)
+    except (KeyError, TypeError):
+        said = None
+    return said or f"answered {reply.status}"

@@ -1,0 +1,251 @@
+"""How a run tells where it is: a live line on a terminal, plain lines where there is none, JSON lines in a log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
+
+from tranship.connectors.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, Task, TaskID
+    from rich.text import Text
+
+_SHOWN_AFTER_SECONDS = 1.0
+_LINE_EVERY_SECONDS = 10.0
+_LONG_STEP_SECONDS = 5.0
+
+
+class Display(Protocol):
+    """An observer of a run (`pipelines.run.Observer`) that holds the terminal while it is open."""
+
+    def step(self, name: str, total: int | None) -> None:
+        """A step begins; the one before has ended."""
+        ...
+
+    def advanced(self, position: int, records: int) -> None:
+        """How far the step is."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something a person may want to know."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def display(out: TextIO | None = None) -> Display:
+    """The display that fits where a person reads (standard error): live on a terminal, else lines."""
+    out = out or sys.stderr
+    return Terminal(out) if out.isatty() else Lines(out)
+
+
+class Lines:
+    """Plain lines: every ten seconds within a step, and at the end of each step that took over five."""
+
+    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._out = out
+        self._clock = clock
+        self._name: str | None = None
+        self._total: int | None = None
+        self._records = 0
+        self._started = self._told = clock()
+
+    def step(self, name: str, total: int | None) -> None:
+        """Close the step before and begin this one."""
+        self._end()
+        self._name, self._total, self._records = name, total, 0
+        self._started = self._told = self._clock()
+
+    def advanced(self, position: int, records: int) -> None:
+        """Write a line if the last one is ten seconds old."""
+        self._records = records
+        now = self._clock()
+        if now - self._told < _LINE_EVERY_SECONDS:
+            return
+        self._told = now
+        rate = records / (now - self._started)
+        text = f"{self._name}: {records:,} records, {rate:,.0f}/s"
+        if self._total and position:
+            left = (self._total - position) * (now - self._started) / position
+            text += f", {position / self._total:.0%}, {_duration(left)} left"
+        self._write(text)
+
+    def note(self, text: str) -> None:
+        """Write it."""
+        self._write(f"note: {text}")
+
+    def _end(self) -> None:
+        took = self._clock() - self._started
+        if self._name and took >= _LONG_STEP_SECONDS:
+            counted = f"{self._records:,} records in " if self._records else ""
+            self._write(f"{self._name}: done, {counted}{_duration(took)}")
+        self._name = None
+
+    def _write(self, text: str) -> None:
+        print(text, file=self._out, flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self._end()
+
+
+class Terminal:
+    """A live line with records, rate and time left, once a step has taken a second."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._state: tuple[int, int] = (0, 0)
+
+    def step(self, name: str, total: int | None) -> None:
+        """Take the live line away; bring it back if this step takes its time."""
+        self._end()
+        self._state = (0, 0)
+        self._timer = threading.Timer(_SHOWN_AFTER_SECONDS, self._show, (name, total, time.monotonic()))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def advanced(self, position: int, records: int) -> None:
+        """Move the line."""
+        with self._lock:
+            self._state = (position, records)
+            if self._progress is not None and self._task is not None:
+                self._progress.update(self._task, completed=position, records=records)
+
+    def note(self, text: str) -> None:
+        """Write it above the line."""
+        with self._lock:
+            if self._progress is not None:
+                self._progress.console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(f"note: {text}", file=self._out, flush=True)
+
+    def _show(self, name: str, total: int | None, started: float) -> None:
+        # Imported late: most steps end before anything is shown.
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            ProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.text import Text
+
+        class Records(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                records = task.fields["records"]
+                rate = records / max(time.monotonic() - started, 0.001)
+                return Text(f"{records:,} records, {rate:,.0f}/s" if records else "")
+
+        left = TimeRemainingColumn(compact=True) if total else TimeElapsedColumn()
+        progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), Records(), left,
+            console=Console(file=self._out), transient=True, redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
+        with self._lock:
+            if self._timer is None or self._timer is not threading.current_thread():
+                return  # the step has ended meanwhile
+            position, records = self._state
+            self._task = progress.add_task(name, total=total, completed=position, records=records)
+            self._progress = progress
+            progress.start()
+
+    def _end(self) -> None:
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._progress is not None:
+                self._progress.stop()
+                self._progress = self._task = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+# JSON lines ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def logged(file: str | None) -> Iterator[None]:
+    """Write what the `tranship` logger says to a file as JSON lines while this is open; `-` is standard error.
+
+    Raises ConfigError if the file cannot be opened or holds something else. A log that exists is continued.
+    """
+    if file is None:
+        yield
+        return
+    try:
+        handler = logging.StreamHandler(sys.stderr) if file == "-" else logging.StreamHandler(_private(file))
+    except OSError as error:
+        raise ConfigError(f"--log {file}: cannot be written ({error.strerror}).") from error
+    handler.setFormatter(JsonLine())
+    logger = logging.getLogger("tranship")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+        if file != "-":
+            handler.stream.close()
+
+
+def _private(file: str) -> TextIO:
+    path = Path(file)
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as there:
+            if there.read(len(_FIRST)) != _FIRST:
+                raise ConfigError(
+                    f"--log {file}: exists and is no log of Tranship; it was left as it is. Name another."
+                )
+    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8")
+
+
+_FIRST = b'{"time": "'
+
+
+class JsonLine(logging.Formatter):
+    """A log record as one JSON object: time (UTC), level, message, and whatever was given as `extra`."""
+
+    _PLAIN = frozenset(vars(logging.makeLogRecord({})))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        extra: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in self._PLAIN}
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": when, "level": record.levelname.lower(), "message": record.getMessage(), **extra}
+        return json.dumps(line, default=str)

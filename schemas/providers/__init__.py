@@ -1,0 +1,1 @@
+"""What a customer is at each billing provider, one file each."""

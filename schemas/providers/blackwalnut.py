@@ -1,0 +1,30 @@
+"""BlackWalnut's customer: every documented field, both ways.
+
+Source: https://blackwalnut.dev/docs/api/customers/. There are four fields that can be set; all else of a canonical
+customer is one object `canon` within `metadata`. Licences hang on a customer and are no part of it.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from tranship.schemas.provider import Bag, Field, Wire
+
+WIRE = Wire(
+    provider="blackwalnut",
+    title="BlackWalnut",
+    fields=(
+        Field("id", home="provider_id", settable=False, always=True, made=True),
+        Field("email", home="email", required=True, always=True),
+        # A customer may have none; every canonical customer has one, and the e-mail stands in for it.
+        Field(
+            "name",
+            home="name",
+            read=pl.when(pl.col("name").str.strip_chars() != "").then("name").otherwise("email"),
+            write=pl.when(pl.col("name").ne_missing(pl.col("email"))).then("name"),
+        ),
+        Field("external_id", home="external_id"),
+        Field("created_at", home="created_at", settable=False, made=True),
+    ),
+    bag=Bag("metadata", "nested"),
+)

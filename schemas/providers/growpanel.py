@@ -1,0 +1,106 @@
+"""GrowPanel's raw customer (`/data/customers`): every documented field, both ways.
+
+Sources: https://api.growpanel.io/openapi.json, and https://growpanel.io/docs/rest-api/reference/data/customers for the
+fields that only the older reference has (status, currency, paid_started, cancel_date, and those that cannot be set).
+How long custom variables may be is not documented; the limits here are assumed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from tranship.schemas.codes import STATUS_WORDS
+from tranship.schemas.provider import Bag, Demand, Field, Wire
+
+_STATES: Final = {
+    "US": (
+        *("al", "ak", "az", "ar", "ca", "co", "ct", "de", "dc", "fl", "ga", "hi", "id", "il", "in", "ia", "ks", "ky"),
+        *("la", "me", "md", "ma", "mi", "mn", "ms", "mo", "mt", "ne", "nv", "nh", "nj", "nm", "ny", "nc", "nd", "oh"),
+        *("ok", "or", "pa", "ri", "sc", "sd", "tn", "tx", "ut", "vt", "va", "wa", "wv", "wi", "wy"),
+        *("as", "gu", "mp", "pr", "vi"),
+    ),
+    "CA": ("ab", "bc", "mb", "nb", "nl", "ns", "nt", "nu", "on", "pe", "qc", "sk", "yt"),
+}
+"""States, the district and territories of the United States, provinces and territories of Canada: ISO 3166-2."""
+
+
+def _is_state(country: pl.Expr, state: pl.Expr) -> pl.Expr:
+    """Whether a lower-case state is a code of its upper-case country."""
+    fits = [(country == code) & state.is_in(states) for code, states in _STATES.items()]
+    return pl.any_horizontal(fits)
+
+
+_LOWER_STATE: Final = pl.col("state").str.to_lowercase()
+
+WIRE = Wire(
+    provider="growpanel",
+    title="GrowPanel",
+    fields=(
+        # Your own id, and the only one there is.
+        Field("id", home="external_id", required=True, always=True),
+        # One of the two is enough; every canonical customer has a name, and the e-mail stands in for it.
+        Field(
+            "name",
+            home="name",
+            read=pl.when(pl.col("name").str.strip_chars() != "").then("name").otherwise("email"),
+            write=pl.when(pl.col("name").ne_missing(pl.col("email"))).then("name"),
+        ),
+        Field("email", home="email"),
+        Field("created_date", home="created_at", required=True),
+        # Codes come in both cases.
+        Field("country", home="country", required=True, read=pl.col("country").str.to_uppercase()),
+        Field(
+            "state",
+            home="state",
+            read=pl.when(_is_state(pl.col("country").str.to_uppercase(), _LOWER_STATE))
+            .then(pl.col("state").str.to_uppercase())
+            .otherwise("state"),
+            write=pl.when(_is_state(pl.col("country"), _LOWER_STATE)).then(_LOWER_STATE),
+        ),
+        Field("trial_started", home="trial_started"),
+        # These four are derived from invoices where an account has any: what was sent may come back as something else.
+        Field("paid_started", home="paid_started", made=True),
+        Field("cancel_date", home="cancel_date", made=True),
+        Field(
+            "status",
+            home="status",
+            made=True,
+            # The words there are: lead, trialing, active, past_due, canceled, trial_ended, paused; trial in the older
+            # reference. An unknown one stays as it is, to be reported.
+            read=pl.col("status").replace(STATUS_WORDS),
+            write=pl.when((pl.col("status") == "inactive") & pl.col("cancel_date").is_not_null())
+            .then(pl.lit("canceled"))
+            .otherwise(
+                pl.col("status").replace(
+                    {"trial": "trialing", "cancelled": "canceled", "inactive": "lead", "suspended": "past_due"}
+                )
+            ),
+        ),
+        Field(
+            "currency",
+            home="currency",
+            made=True,
+            read=pl.col("currency").str.to_uppercase(),
+            write=pl.col("currency").str.to_lowercase(),
+        ),
+        # The address names it, and only customers of that one are read and written.
+        Field("data_source", told=True),
+        Field("trial_end_date", settable=False),
+        Field("overdue_date", settable=False),
+        Field("cancel_reason", settable=False),
+        Field("current_mrr", "object", settable=False),
+    ),
+    bag=Bag("custom_variables", "texts", longest_key=255, longest_value=1000),
+    reads={"provider_id": pl.col("id")},
+    demands=(
+        Demand(
+            "name",
+            "missing",
+            "GrowPanel demands a name or an e-mail",
+            pl.col("name").is_not_null() | pl.col("email").is_not_null(),
+        ),
+    ),
+    narrowed={"state": "codes of the United States and Canada"},
+)

@@ -1,0 +1,497 @@
+"""Writing to GrowPanel's sandbox, in both dialects: each verb, each refusal, and plans in good and in bad weather."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from support import writing
+from support.sandboxes import Sandbox
+from support.writing import BAD
+from tranship.connectors.api import json_codec
+from tranship.connectors.api.http_client import Service
+from tranship.connectors.api.operations import Fault, Made, Record, Reply, Send, Verbs, Who, same
+from tranship.connectors.api.source import parse, service
+from tranship.connectors.errors import Refused
+from tranship.connectors.providers import growpanel
+from tranship.connectors.providers.growpanel import API, writes
+from tranship.connectors.sandbox.seed import customers
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.providers.growpanel import WIRE
+
+Start = Callable[..., Sandbox]
+
+KEY = {"GROWPANEL_API_KEY": "gp_admin"}
+DIALECTS = pytest.mark.parametrize("dialect", ["spec", "docs"])
+NAMED = (("source", "ds_main"), ("data_source", "ds_main"))
+
+
+def body(key: str, **fields: Any) -> dict[str, Any]:
+    given = {"id": key, "name": f"Firm {key}", "created_date": "2021-04-02T08:00:00Z", "country": "SE"}
+    return {**given, "data_source": "ds_main", "status": "active", "custom_variables": {"canon_city": "Umeå"}, **fields}
+
+
+def verbs_for(there: Sandbox) -> Verbs:
+    return writes(parse(API, f"growpanel://127.0.0.1:{there.port}?source=ds_main", KEY))
+
+
+def service_of(there: Sandbox) -> Service:
+    """Without the pace of a real account: 100 calls a minute."""
+    address = parse(API, f"growpanel://127.0.0.1:{there.port}?source=ds_main", KEY)
+    known = service(API, address, KEY)
+    return replace(known, per_second={})
+
+
+def asked(there: Sandbox, send: Send) -> Reply:
+    """One request, as it is sent."""
+    query = "&".join(f"{name}={value}" for name, value in send.params)
+    answer = there.call(
+        send.method, f"{send.path}{'?' if query else ''}{query}", send.body, {"Authorization": "Bearer gp_admin"}
+    )
+    return Reply(answer.status, answer.json if answer.body else None)
+
+
+def looked(there: Sandbox, **who: Any) -> Record | None:
+    async def ask(send: Send) -> Reply:
+        return asked(there, send)
+
+    return asyncio.run(verbs_for(there).look(ask, Who(**who)))
+
+
+def looked_many(there: Sandbox, *them: Who, verbs: Verbs | None = None) -> tuple[list[Record | None], int]:
+    """What was found, and with how many calls."""
+    sent = 0
+
+    async def ask(send: Send) -> Reply:
+        nonlocal sent
+        sent += 1
+        return asked(there, send)
+
+    looks = (verbs or verbs_for(there)).looks
+    assert looks
+    return list(asyncio.run(looks.look(ask, them))), sent
+
+
+def made(there: Sandbox, *bodies: Record) -> list[dict[str, Any]]:
+    """Customers that are there from the beginning."""
+    asked(there, Send("POST", "/data/customers", "", list(bodies)))
+    held = {one["id"]: one for one in there.state()}
+    return [held[one["id"]] for one in bodies]
+
+
+def held(there: Sandbox) -> list[dict[str, Any]]:
+    return sorted(there.state(), key=lambda one: str((one["id"], one["data_source"])))
+
+
+# Plans
+
+
+def create(row: int, wanted: Record) -> dict[str, Any]:
+    named = {"external_id": wanted["id"], "email": wanted.get("email")}
+    return {"row": row, "action": "create", "target": None, **named, "wanted": json.dumps(wanted), "found": None}
+
+
+def update(row: int, found: Record, **changes: Any) -> dict[str, Any]:
+    """A null among the changes: the plan wants nothing there."""
+    wanted = {name: value for name, value in {**found, **changes}.items() if value is not None}
+    return {**delete(row, found), "action": "update", "wanted": json.dumps(wanted)}
+
+
+def delete(row: int, found: Record) -> dict[str, Any]:
+    named = {"target": found["id"], "external_id": found["id"], "email": found["email"]}
+    return {"row": row, "action": "delete", **named, "wanted": None, "found": json.dumps(found)}
+
+
+def carried_out(there: Sandbox, folder: Path, rows: Sequence[Any]) -> dict[int, Any]:
+    """Row → action, outcome, reason."""
+    writing.write(folder, rows)
+    patience = replace(writing.QUICK, silence=5, total=60)
+    writing.send(there.url, folder, verbs=verbs_for(there), service=service_of(there), patience=patience)
+    return writing.outcomes(folder)
+
+
+def calls(there: Sandbox) -> list[str]:
+    return [f"{call['method']} {call['path'].partition('?')[0]}" for call in there.calls()]
+
+
+# Creating
+
+
+@DIALECTS
+def test_creates_go_five_hundred_at_a_time(sandbox: Start, tmp_path: Path, dialect: str) -> None:
+    there = sandbox("growpanel", switches={"dialect": dialect})
+    there.record()
+    wanted = [body(f"cus_{n:04}") for n in range(1200)]
+    found = carried_out(there, tmp_path, [create(n, one) for n, one in enumerate(wanted)])
+    assert set(found.values()) == {("create", "done", None)}
+    assert sorted(calls(there)) == ["GET /data/customers"] * 3 + ["POST /data/customers"] * 3
+    assert [{name: one[name] for name in wanted[0]} for one in held(there)] == wanted
+
+
+@DIALECTS
+def test_rows_are_refused_each_for_itself(sandbox: Start, tmp_path: Path, dialect: str) -> None:
+    there = sandbox("growpanel", switches={"dialect": dialect})
+    rows = [
+        create(0, body("good")),
+        create(1, body("country", country="XX")),
+        create(2, body("source", data_source="ds_none")),
+        create(3, body("long", custom_variables={"a": "x" * 1001}) | {"email": "a@x.example"}),
+    ]
+    found = carried_out(there, tmp_path, rows)
+    assert found == {
+        0: ("create", "done", None),
+        1: ("create", "refused", "refused: country must be an ISO 3166 alpha-2 code"),
+        2: ("create", "refused", "refused: unknown data source"),
+        3: ("create", "refused", "refused: custom_variables: a value has at most 1000 characters"),
+    }
+    assert [one["id"] for one in there.state()] == ["good"]
+
+
+@DIALECTS
+def test_who_came_since_the_plan_is_not_written_over(sandbox: Start, tmp_path: Path, dialect: str) -> None:
+    there = sandbox("growpanel", switches={"dialect": dialect})
+    made(there, body("old", name="Theirs"))
+    before = held(there)
+    assert carried_out(there, tmp_path, [create(0, body("old")), create(1, body("new"))]) == {
+        0: ("create", "stale", "created"),
+        1: ("create", "done", None),
+    }
+    assert [one for one in held(there) if one["id"] == "old"] == before
+
+
+def test_the_same_id_in_another_data_source_is_another_customer(sandbox: Start, tmp_path: Path) -> None:
+    there = sandbox("growpanel")
+    second = there.call("POST", "/data/data-sources", {"name": "B", "type": "api"}, {"Authorization": "Bearer k"}).json
+    [theirs, _] = [*made(there, body("a", data_source=second["id"])), there]
+    assert looked(there, external_id="a") is None
+    assert carried_out(there, tmp_path / "1", [create(0, body("a"))]) == {0: ("create", "done", None)}
+    [ours] = [one for one in there.state() if one["data_source"] == "ds_main"]
+    rows = [update(0, ours, name="New")]
+    assert carried_out(there, tmp_path / "2", rows) == {0: ("update", "done", None)}
+    [ours] = [one for one in there.state() if one["data_source"] == "ds_main"]
+    assert carried_out(there, tmp_path / "3", [delete(0, ours)]) == {0: ("delete", "done", None)}
+    assert there.state() == [theirs]
+
+
+@pytest.mark.parametrize("key", ["gp_viewer_1", "gp_stranger"])
+def test_a_key_that_may_not_write_ends_it_at_once(sandbox: Start, tmp_path: Path, key: str) -> None:
+    there = sandbox("growpanel")
+    there.keys(valid=["gp_viewer_1"])
+    known = replace(service_of(there), key=key, headers={"Authorization": f"Bearer {key}"})
+    writing.write(tmp_path, [create(0, body("a"))])
+    with pytest.raises(Refused, match="GrowPanel") as refused:
+        writing.send(there.url, tmp_path, verbs=verbs_for(there), service=known)
+    assert key not in str(refused.value)
+    assert ("a viewer's, which writes nothing" in str(refused.value)) == (key == "gp_viewer_1")
+    assert there.state() == []
+
+
+# Changing
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"name": "Nordlys AB", "email": "ap@nordlys.example"},
+    {"email": None},
+    {"country": "NO", "state": None, "created_date": "2019-01-01T00:00:00Z"},
+    {"trial_started": "2020-01-01T00:00:00Z", "custom_variables": {"more": "x"}},
+    {"custom_variables": None},
+    {"custom_variables": {"canon_city": "Oslo", "canon_status": "cancelled"}, "status": "canceled"},
+    {"cancel_date": "2020-01-01T00:00:00Z", "custom_variables": {"canon_cancel_date": "2020-01-01T00:00:00Z"}},
+]
+
+
+@DIALECTS
+@pytest.mark.parametrize("changes", CHANGES)
+@pytest.mark.parametrize("rows", [1, 2])
+def test_after_a_change_nothing_is_left_to_change(
+    sandbox: Start, tmp_path: Path, dialect: str, changes: dict[str, Any], rows: int
+) -> None:
+    there = sandbox("growpanel", switches={"dialect": dialect})
+    given = {"email": "a@x.example", "country": "US", "state": "ca", "custom_variables": {"canon_city": "LA", "b": "1"}}
+    [found, second, other] = made(there, body("a/b", **given), body("b", **given), body("c", **given))
+    plan = [update(0, found, **changes), update(1, second, **changes)][:rows]
+    assert set(carried_out(there, tmp_path, plan).values()) == {("update", "done", None)}
+    now = {one["id"]: one for one in there.state()}
+    assert now["c"] == other
+    assert rows == 2 or now["b"] == second
+    for one in ("a/b", "b")[:rows]:
+        assert all(same(now[one][name], value) for name, value in changes.items())
+        was = {"a/b": found, "b": second}[one]
+        assert {name: now[one][name] for name in was.keys() - changes.keys()} == {
+            name: was[name] for name in was.keys() - changes.keys()
+        }
+    assert verbs_for(there).change(now["a/b"], json.loads(plan[0]["wanted"])) == []
+
+
+def test_many_changes_go_in_one_call(sandbox: Start, tmp_path: Path) -> None:
+    there = sandbox("growpanel")
+    found = made(there, *(body(f"cus_{n:03}") for n in range(400)))
+    there.record()
+    rows = [update(n, one, name=f"New {n}", custom_variables={"b": "1"}) for n, one in enumerate(found)]
+    assert set(carried_out(there, tmp_path, rows).values()) == {("update", "done", None)}
+    assert calls(there) == ["GET /data/customers", "POST /data/customers"]
+    assert all(one["custom_variables"] == {"b": "1"} for one in there.state())
+
+
+def test_where_a_post_only_inserts_changes_go_by_put(sandbox: Start, tmp_path: Path) -> None:
+    there = sandbox("growpanel", switches={"dialect": "docs"})
+    found = made(there, *(body(f"cus_{n:03}") for n in range(20)))
+    there.record()
+    rows = [update(n, one, name=f"New {n}") for n, one in enumerate(found)]
+    assert set(carried_out(there, tmp_path, rows).values()) == {("update", "done", None)}
+    sent = [call.partition("/cus_")[0] for call in calls(there) if not call.startswith("GET")]
+    assert sent == ["POST /data/customers", *(["PUT /data/customers"] * 20)]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(201, {"result": {"count": 0, "list": []}}),
+        Reply(409, {"message": "Conflict"}),
+        Reply(200, {"result": [{"id": "a", "export_status": "error", "export_error": "Customer exists"}]}),
+    ],
+)
+def test_one_change_that_a_post_does_not_do_goes_by_put(sandbox: Start, reply: Reply) -> None:
+    verbs = verbs_for(sandbox("growpanel"))
+    now, wanted = body("a", email="a@x.example"), body("a", name="New")
+    [post] = verbs.change(now, wanted)
+    assert verbs.fault(verbs.heard(post, reply)).kind == "gone"  # and looked up
+    assert verbs.change(now, wanted) == [
+        Send("PUT", "/data/customers/a", "/data/customers/{id}", {"name": "New", "email": None}, NAMED)
+    ]
+
+
+@DIALECTS
+def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, tmp_path: Path, dialect: str) -> None:
+    there = sandbox("growpanel", switches={"dialect": dialect})
+    found = made(there, *(body(key) for key in "abcd"))
+    named = "?source=ds_main"
+    asked(there, Send("PUT", f"/data/customers/a{named}", "", {"email": "new@x.example"}))
+    asked(there, Send("PUT", f"/data/customers/b{named}", "", {"custom_variables": {"x": "y"}}))
+    asked(there, Send("PUT", f"/data/customers/c{named}", "", {"status": "paused"}))
+    asked(there, Send("DELETE", f"/data/customers/d{named}", ""))
+    before = held(there)
+    rows = [update(n, one, name="New") for n, one in enumerate(found)]
+    assert [reason for _, _, reason in carried_out(there, tmp_path, rows).values()] == [
+        "changed: email",
+        "changed: custom_variables",
+        "changed: status",
+        "gone",
+    ]
+    assert held(there) == before
+
+
+@DIALECTS
+def test_a_change_that_is_not_valid_is_refused_in_the_providers_words(
+    sandbox: Start, tmp_path: Path, dialect: str
+) -> None:
+    there = sandbox("growpanel", switches={"dialect": dialect})
+    [found] = made(there, body("a"))
+    said = "refused: custom_variables: values must be strings"
+    rows = [update(0, found, custom_variables={"a": 1})]
+    assert carried_out(there, tmp_path, rows) == {0: ("update", "refused", said)}
+    assert there.state() == [found]
+
+
+def test_how_values_are_spelled_is_no_change(sandbox: Start) -> None:
+    there = sandbox("growpanel")
+    given = {"created_date": "2021-04-02", "country": "us", "state": "ca", "currency": "SEK"}
+    [found] = made(there, body("a", **given))
+    wanted = body("a", created_date="2021-04-02T00:00:00Z", country="US", state="CA", currency="sek")
+    verbs = verbs_for(there)
+    assert verbs.change(found, wanted) == []
+    assert verbs.change(found, {**wanted, "created_date": "2021-04-02T00:00:01Z"}) != []
+    assert all(verbs.compared(found)[name] == verbs.compared(wanted)[name] for name in given)
+
+
+def test_what_an_account_derives_from_invoices_is_no_change(sandbox: Start) -> None:
+    verbs = verbs_for(sandbox("growpanel"))
+    now = {**body("a"), "status": "past_due", "paid_started": "2020-01-01", "currency": "usd"}
+    assert verbs.change(now, body("a")) == []
+
+
+def test_nothing_is_to_change_in_what_was_read_and_is_written_as_it_was(sandbox: Start) -> None:
+    there = sandbox("growpanel", seed=300)
+    records = there.state()
+    read = json_codec.decode(WIRE, [json.dumps(records).encode()]).records
+    again = json_codec.encode(WIRE, typed(read), {"data_source": "ds_main"}).bodies
+    made_of = json_codec.encode(WIRE, customers(300), {"data_source": "ds_main"}).bodies.drop_nulls()
+    wanted = {one["id"]: one for one in map(json.loads, made_of)}
+    verbs = verbs_for(there)
+    assert len(records) > 250
+    for record, written in zip(records, again, strict=True):
+        assert verbs.change(record, wanted[record["id"]]) == []
+        assert verbs.change(record, json.loads(written)) == []
+
+
+def typed(read: pl.DataFrame) -> pl.DataFrame:
+    def column(name: str, dtype: Any) -> pl.Expr:
+        if isinstance(dtype, pl.List):
+            return pl.col(name).str.json_decode(dtype)
+        if isinstance(dtype, pl.Datetime):
+            return pl.col(name).str.to_datetime("%+", time_unit="us", time_zone="UTC")
+        return pl.col(name).cast(dtype)
+
+    return read.select(column(name, dtype) for name, dtype in COLUMNS.items())
+
+
+# Looking
+
+
+@pytest.mark.parametrize("key", ["a/b", "a?b#c", "ä ö+&=", "%2F", ".", "..", "{id}", '"', "a\\b"])
+@DIALECTS
+def test_an_id_may_hold_anything(sandbox: Start, tmp_path: Path, key: str, dialect: str) -> None:
+    there = sandbox("growpanel", switches={"dialect": dialect})
+    [found, other] = made(there, body(key), body("other"))
+    assert looked(there, external_id=key) == looked(there, id=key) == found
+    rows = [update(0, found, name="New"), delete(1, other)]
+    assert {outcome for _, outcome, _ in carried_out(there, tmp_path / "1", rows).values()} == {"done"}
+    [now] = there.state()
+    assert (now["id"], now["name"]) == (key, "New")
+    assert carried_out(there, tmp_path / "2", [delete(0, now)])[0] == ("delete", "done", None)
+    assert there.state() == []
+
+
+def test_who_is_not_there_is_not_found(sandbox: Start) -> None:
+    there = sandbox("growpanel")
+    assert looked(there, external_id="a") is None
+    assert looked(there, email="a@x.example") is None
+
+
+def test_who_is_in_another_source_is_another_customer(sandbox: Start) -> None:
+    async def ask(_: Send) -> Reply:
+        return Reply(200, body("a", data_source="ds_other"))  # as if the source in the query said nothing
+
+    assert asyncio.run(verbs_for(sandbox("growpanel")).look(ask, Who(external_id="a"))) is None
+
+
+def test_an_id_of_dots_is_no_place_in_the_path(sandbox: Start) -> None:
+    remove = verbs_for(sandbox("growpanel")).remove
+    assert remove
+    assert [remove({"id": one})[0].path.rpartition("/")[2] for one in (".", "..", "a..")] == ["%2E", "%2E%2E", "a.."]
+
+
+def test_a_removal_names_its_data_source(sandbox: Start) -> None:
+    remove = verbs_for(sandbox("growpanel")).remove
+    assert remove
+    assert tuple(remove({"id": "a"})[0].params) == NAMED
+
+
+def test_many_are_looked_up_in_one_list(sandbox: Start) -> None:
+    there = sandbox("growpanel")
+    [a, b] = made(there, body("a"), body("b"))
+    found, sent = looked_many(there, Who(id="a"), Who(external_id="b"), Who(external_id="c"), Who(external_id="d"))
+    assert (found, sent) == ([a, b, None, None], 1)
+    assert looked_many(there, Who(id="gone"), Who(id="a")) == ([None, a], 2)  # in case the list was cut
+
+
+def test_in_a_large_source_those_that_may_be_there_are_looked_up_one_by_one(
+    sandbox: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = sandbox("growpanel")
+    monkeypatch.setattr(growpanel, "_LISTED", 2)
+    [a, b] = made(there, body("a"), body("b"))
+    verbs = verbs_for(there)
+    them = (Who(id="a"), Who(external_id="b"), Who(external_id="b", maybe=True), Who(id="c"))
+    assert looked_many(there, *them, verbs=verbs) == ([a, None, b, None], 4)
+    assert looked_many(there, *them, verbs=verbs) == ([a, None, b, None], 3)  # it is known to be large
+
+
+# Answers
+
+
+def test_what_the_rows_of_an_answer_mean(sandbox: Start) -> None:
+    bulk = verbs_for(sandbox("growpanel")).bulk
+    assert bulk
+    told = [
+        {"id": "c", "export_status": "error", "export_error": "Customer already exists"},
+        {"id": "a", "export_status": "success"},
+        {"id": "d", "export_status": "error", "export_error": "no such country"},
+        {"id": "e", "export_status": "queued"},
+    ]
+    assert bulk.outcomes({"result": told}, [body(key) for key in "abcde"]) == [
+        Made("a"),
+        None,
+        Fault("taken", "taken: external_id"),
+        Fault("refused", "refused: no such country"),
+        None,
+    ]
+    older = {"result": {"count": 1, "list": [{"id": "b"}]}}
+    assert bulk.outcomes(older, [body("a"), body("b")]) == [Fault("taken", "taken: external_id"), Made("b")]
+
+
+@pytest.mark.parametrize(
+    ("reply", "fault"),
+    [
+        (Reply(409, None), Fault("taken", "taken: external_id")),
+        (Reply(400, {"error": "Customer exists"}), Fault("taken", "taken: external_id")),
+        (Reply(400, {"message": "Country does not exist"}), Fault("refused", "refused: Country does not exist")),
+        (Reply(413, None), Fault("refused", "refused: answered 413")),
+        (Reply(404, {"error": "Not found"}), Fault("gone", "answered 404")),
+    ],
+)
+def test_what_an_error_means(sandbox: Start, reply: Reply, fault: Fault) -> None:
+    assert verbs_for(sandbox("growpanel")).fault(reply) == fault
+
+
+def test_an_answer_that_does_not_speak_of_the_row_is_no_success(sandbox: Start) -> None:
+    verbs = verbs_for(sandbox("growpanel"))
+    create, [change] = verbs.create(body("a")), verbs.change(body("a"), body("a", name="B"))
+    for answer in (None, {"result": []}, {"result": [{"id": "b", "export_status": "success"}]}, {"ok": True}):
+        assert verbs.fault(verbs.heard(change, Reply(200, answer))).kind == "gone"  # and looked up
+        assert verbs.heard(create, Reply(200, answer)).ok
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            verbs.made(answer, body("a"))
+
+
+# The weather
+
+
+def mixed(there: Sandbox) -> list[dict[str, Any]]:
+    """Creates, changes of every kind and removals."""
+    old = [body(f"old{n:03}", email="a@x.example", state="bc", country="CA") for n in range(100)]
+    found = made(there, *old)
+    rows = [create(n, body(f"new{n:03}", email=f"{n}@x.example")) for n in range(300)]
+    rows += [update(1000 + n, one, **CHANGES[n % len(CHANGES)]) for n, one in enumerate(found[:70])]
+    return [*rows[::2], *rows[1::2], *(delete(2000 + n, one) for n, one in enumerate(found[70:]))]
+
+
+@DIALECTS
+@pytest.mark.parametrize("size", [500, 16])
+def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(
+    sandbox: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dialect: str, size: int
+) -> None:
+    monkeypatch.setattr(growpanel, "_BULK", size)
+    quiet, bad = (sandbox("growpanel", switches={"dialect": dialect}) for _ in range(2))
+    for there, folder in ((quiet, tmp_path / "quiet"), (bad, tmp_path / "bad")):
+        rows = mixed(there)
+        there.record()
+        if there is bad:
+            there.weather(**BAD, half=0.02, html=0.01, seed=size)
+        found = carried_out(there, folder, rows)
+        assert {outcome for _, outcome, _ in found.values()} == {"done"}
+    assert held(bad) == held(quiet)
+    worked = [(one["method"], one["path"], one["content"]) for one in bad.calls() if (one["worked"] or 999) < 300]
+    written = [one for one in worked if one[0] != "GET"]
+    assert len(written) == len(set(written))
+
+
+@DIALECTS
+def test_answers_that_are_always_lost_are_looked_up(sandbox: Start, tmp_path: Path, dialect: str) -> None:
+    there = sandbox("growpanel", switches={"dialect": dialect})
+    [found, gone] = made(there, body("a"), body("b"))
+    there.record()
+    there.weather(cut_after=1, methods=["POST", "DELETE"])
+    rows = [create(0, body("new")), delete(2, gone)]
+    rows += [update(1, found, name="Moved", custom_variables=None)] if dialect == "spec" else []
+    done = carried_out(there, tmp_path, rows)
+    assert {outcome for _, outcome, _ in done.values()} == {"done"}
+    assert sorted(call["method"] for call in there.calls() if call["method"] != "GET") == ["DELETE", "POST"]
+    assert [one["name"] for one in held(there)] == ["Moved" if dialect == "spec" else "Firm a", "Firm new"]

@@ -1,0 +1,689 @@
+"""Metronome as a destination, against its sandbox: each verb, and plans carried out by way of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from support.sandboxes import Sandbox, Start
+from support.writing import outcomes, send, write
+from tranship.connectors.api.executor import Sent
+from tranship.connectors.api.journal import Intent, Journal, digest
+from tranship.connectors.api.operations import Blind, Locked, Record, Reply, Send, Several, Verbs, Who, same
+from tranship.connectors.api.source import parse, service
+from tranship.connectors.errors import Malformed, Refused
+from tranship.connectors.providers.metronome import API, writes
+from tranship.schemas.providers.metronome import WIRE
+
+KEY = {"METRONOME_BEARER_TOKEN": "token-0123456789"}
+HEADERS = {"Authorization": "Bearer token-0123456789", "Content-Type": "application/json"}
+SETTABLE = [*(one.name for one in WIRE.fields if one.settable), "custom_fields"]
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+FULL: Record = {
+    "name": "Nordlys AB",
+    "ingest_aliases": ["cus_1", "old-1", "ap@nordlys.example"],
+    "customer_config": {"salesforce_account_id": "001A"},
+    "custom_fields": {"canon_email": "ap@nordlys.example", "canon_country": "SE", "tier": "pro"},
+}
+OTHER: Record = {
+    "name": "Südwind",
+    "ingest_aliases": ["cus_2"],
+    "customer_config": {"salesforce_account_id": "001B"},
+    "custom_fields": {"canon_country": "DE", "canon_city": "Köln"},
+}
+BARE: Record = {"name": "Nordlys AB", "custom_fields": {"canon_email": "ap@nordlys.example"}}
+
+
+@pytest.fixture
+def there(sandbox: Start) -> Sandbox:
+    """An account in which the custom fields of these tests are known."""
+    account = sandbox("metronome")
+    for key in ("canon_email", "canon_country", "canon_city", "canon_external_id_1", "canon_external_id_2", "tier"):
+        register(account, key)
+    return account
+
+
+@pytest.fixture
+def verbs() -> Verbs:
+    return writes(parse(API, "metronome://", KEY))
+
+
+def asked(sandbox: Sandbox, one: Send) -> Reply:
+    path = one.path + (f"?{urlencode(one.params)}" if one.params else "")
+    reply = sandbox.call(one.method, path, one.body, HEADERS)
+    return Reply(reply.status, reply.json if reply.body else None)
+
+
+async def answered(sandbox: Sandbox, one: Send) -> Reply:
+    return await asyncio.to_thread(asked, sandbox, one)
+
+
+def look(sandbox: Sandbox, verbs: Verbs, **who: Any) -> Record | None:
+    return asyncio.run(verbs.look(lambda one: answered(sandbox, one), Who(**who)))
+
+
+def register(sandbox: Sandbox, key: str, unique: bool = False) -> None:
+    body = {"entity": "customer", "key": key, "enforce_uniqueness": unique}
+    assert asked(sandbox, Send("POST", "/v1/customFields/addKey", "", body)).ok
+
+
+def made(sandbox: Sandbox, verbs: Verbs, wanted: Record) -> str:
+    """A customer, created; its id."""
+    reply = asked(sandbox, verbs.create(wanted))
+    assert reply.ok, reply.body
+    return verbs.made(reply.body, wanted)
+
+
+def archived(sandbox: Sandbox, verbs: Verbs, wanted: Record) -> str:
+    one = made(sandbox, verbs, wanted)
+    assert asked(sandbox, Send("POST", "/v1/customers/archive", "", {"id": one})).ok
+    return one
+
+
+def changed(sandbox: Sandbox, verbs: Verbs, now: Record, wanted: Record) -> list[str]:
+    """A customer, changed; the last words of the paths that this took."""
+    steps = verbs.change(now, wanted)
+    for step in steps:
+        assert asked(sandbox, step) == Reply(200, None) or step.path.endswith("setName")
+    return [step.path.rpartition("/")[2] for step in steps]
+
+
+def lists(sandbox: Sandbox) -> int:
+    return sum(call["path"].startswith("/v1/customers?") for call in sandbox.calls())
+
+
+# Looking ---------------------------------------------------------------------------------------------------------
+
+
+def test_found_by_its_own_id(there: Sandbox, verbs: Verbs) -> None:
+    one = made(there, verbs, FULL)
+    assert look(there, verbs, id=one) == there.state()[0]
+    assert look(there, verbs, id=NOBODY) is None
+    with pytest.raises(Blind):
+        look(there, verbs, id="no uuid/../x")
+
+
+def test_an_archived_one_is_gone(there: Sandbox, verbs: Verbs) -> None:
+    assert look(there, verbs, id=archived(there, verbs, FULL)) is None
+
+
+def test_many_are_found_by_their_own_ids_in_one_call(there: Sandbox, verbs: Verbs) -> None:
+    ids = [made(there, verbs, {"name": str(number)}) for number in range(98)]
+    asked_for = [ids[5], NOBODY, *ids[:5], archived(there, verbs, FULL), *ids[6:]]
+    there.record()
+    assert verbs.looks
+    found = asyncio.run(verbs.looks.look(lambda one: answered(there, one), [Who(id=one) for one in asked_for]))
+    state = {record["id"]: record for record in there.state() if record["archived_at"] is None}
+    assert found == [state.get(one) for one in asked_for]
+    assert len(there.calls()) == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [Reply(400, {"message": "customer_ids?"}), Reply(200, {"data": [], "next_page": "the same"})]
+)
+def test_many_that_cannot_be_looked_at_end_the_run_in_words(verbs: Verbs, answer: Reply) -> None:
+    async def ask(_: Send) -> Reply:
+        return answer
+
+    assert verbs.looks
+    with pytest.raises(Malformed, match="Metronome: GET /v1/customers"):
+        asyncio.run(verbs.looks.look(ask, [Who(id=NOBODY)]))
+
+
+@pytest.mark.parametrize("external_id", ["cus_1", "a+b&c=d/é ü?#%25", "100%", ' "quoted" ', "名前", "a,b", "x" * 128])
+def test_found_by_its_external_id(there: Sandbox, verbs: Verbs, external_id: str) -> None:
+    made(there, verbs, {"name": "another case", "ingest_aliases": [f"{external_id.swapcase()}!"[-128:]]})
+    assert look(there, verbs, external_id=external_id) is None
+    made(there, verbs, {"name": "x", "ingest_aliases": [external_id, "second"]})
+    assert look(there, verbs, external_id=external_id) == there.state()[1]
+
+
+def test_an_external_id_that_another_one_has_among_its_aliases_is_taken(there: Sandbox, verbs: Verbs) -> None:
+    made(there, verbs, FULL)
+    with pytest.raises(Locked, match=r"^taken: external_id$"):
+        look(there, verbs, external_id="old-1")
+
+
+def test_an_external_id_of_an_archived_one_is_locked(there: Sandbox, verbs: Verbs) -> None:
+    archived(there, verbs, FULL)
+    for alias in FULL["ingest_aliases"]:
+        with pytest.raises(Locked, match=r"^locked: external_id$"):
+            look(there, verbs, external_id=alias)
+
+
+@pytest.mark.parametrize("make", [made, archived])
+def test_a_further_alias_that_another_one_has_is_taken(there: Sandbox, verbs: Verbs, make: Any) -> None:
+    make(there, verbs, FULL)
+    wanted = {**OTHER, "ingest_aliases": ["cus_2", "free", "old-1"]}
+    with pytest.raises(Locked, match=r"^taken: aliases$"):
+        look(there, verbs, external_id="cus_2", record=wanted)
+    there.record()
+    assert look(there, verbs, external_id="cus_2", record=OTHER) is None
+    assert lists(there) == 2
+
+
+def test_of_a_list_that_is_not_sifted_only_what_has_the_alias_counts(there: Sandbox, verbs: Verbs) -> None:
+    one = made(there, verbs, FULL)
+    made(there, verbs, OTHER)
+
+    async def ask(one: Send) -> Reply:
+        params = [("only_archived", value) for name, value in one.params if name == "only_archived"]
+        return await answered(there, replace(one, params=params))
+
+    found = asyncio.run(verbs.look(ask, Who(external_id="cus_1")))
+    assert found is not None
+    assert found["id"] == one
+    assert asyncio.run(verbs.look(ask, Who(external_id="cus"))) is None
+
+
+def test_an_alias_of_two_is_nobodys(verbs: Verbs) -> None:
+    async def ask(_: Send) -> Reply:
+        return Reply(200, {"data": [{**FULL, "id": "1"}, {**FULL, "id": "2"}], "next_page": None})
+
+    with pytest.raises(Several):
+        asyncio.run(verbs.look(ask, Who(external_id="cus_1")))
+
+
+def test_without_an_external_id_it_is_found_by_its_e_mail_in_the_whole_list(there: Sandbox, verbs: Verbs) -> None:
+    for number in range(130):
+        made(there, verbs, {"name": "x", "custom_fields": {"canon_email": f"{number}@x.example"}})
+    made(there, verbs, {**BARE, "ingest_aliases": ["of somebody else"]})
+    who = {"email": "ap@nordlys.example", "record": BARE}
+    assert look(there, verbs, **who) is None
+    one = made(there, verbs, BARE)
+    found = look(there, verbs, **who)
+    assert found is not None
+    assert found["id"] == one
+    made(there, verbs, BARE)
+    with pytest.raises(Several):
+        look(there, verbs, **who)
+
+
+def test_an_e_mail_says_nothing_of_one_that_has_an_external_id(there: Sandbox, verbs: Verbs) -> None:
+    made(there, verbs, BARE)
+    there.record()
+    assert look(there, verbs, email="ap@nordlys.example", record=FULL) is None
+    assert not there.calls()
+
+
+def test_an_external_id_too_long_for_an_alias_is_found_in_the_whole_list(there: Sandbox, verbs: Verbs) -> None:
+    long = "x" * 250
+    wanted = {"name": "x", "custom_fields": {"canon_external_id_1": long[:200], "canon_external_id_2": long[200:]}}
+    assert look(there, verbs, external_id=long, record=wanted) is None
+    made(there, verbs, {"name": "y", "custom_fields": {"canon_external_id_1": long[:200]}})
+    one = made(there, verbs, wanted)
+    found = look(there, verbs, external_id=long, record=wanted)
+    assert found is not None
+    assert found["id"] == one
+
+
+def test_what_nothing_marks_cannot_be_looked_for(there: Sandbox, verbs: Verbs) -> None:
+    with pytest.raises(Blind):
+        look(there, verbs, email="ap@nordlys.example", record={"name": "x"})
+
+
+def test_one_reading_of_the_list_serves_all_that_wait_for_it(there: Sandbox, verbs: Verbs) -> None:
+    wanted = [{"name": "x", "custom_fields": {"canon_email": f"{number}@x.example"}} for number in range(40)]
+    ids = [made(there, verbs, one) for one in wanted]
+    there.record()
+
+    async def looks() -> Sequence[Record | None]:
+        return await asyncio.gather(
+            *(verbs.look(lambda one: answered(there, one), Who(email="…", record=one)) for one in wanted)
+        )
+
+    assert [one and one["id"] for one in asyncio.run(looks())] == ids
+    # One for the first that came, and one for all others.
+    assert lists(there) == 2
+
+
+def test_who_comes_while_the_list_is_read_waits_for_the_next_reading(there: Sandbox, verbs: Verbs) -> None:
+    late = {"name": "late", "custom_fields": {"canon_email": "late@x.example"}}
+    for number in range(150):
+        made(there, verbs, {"name": str(number)})
+    looked: list[asyncio.Task[Record | None]] = []
+
+    async def ask(one: Send) -> Reply:
+        reply = await answered(there, one)
+        if not looked:
+            # The first page has been read: who is made now stands on a page that was read, as far as that is known.
+            await asyncio.to_thread(made, there, verbs, late)
+            looked.append(asyncio.create_task(verbs.look(ask, Who(email="late@x.example", record=late))))
+        return reply
+
+    async def first() -> Record | None:
+        assert await verbs.look(ask, Who(email="ap@nordlys.example", record=BARE)) is None
+        return await looked[0]
+
+    found = asyncio.run(first())
+    assert found is not None
+    assert found["name"] == "late"
+
+
+def test_found_though_it_moved_to_a_page_that_was_read_before(there: Sandbox, verbs: Verbs) -> None:
+    for number in range(150):
+        made(there, verbs, {"name": f"Nordlys {number}"})
+    one = made(there, verbs, BARE)
+    pages = 0
+
+    async def ask(send: Send) -> Reply:
+        nonlocal pages
+        reply = await answered(there, send)
+        pages += 1
+        return Reply(200, {**reply.body, "data": [] if pages == 2 else reply.body["data"]})
+
+    found = asyncio.run(verbs.look(ask, Who(email="ap@nordlys.example", record=BARE)))
+    assert found is not None
+    assert found["id"] == one
+    assert pages == 4
+
+
+# Creating and changing -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wanted", [FULL, OTHER, BARE, {"name": "only"}])
+def test_a_create_makes_what_is_wanted(there: Sandbox, verbs: Verbs, wanted: Record) -> None:
+    one = made(there, verbs, wanted)
+    [stands] = there.state()
+    assert stands["id"] == one
+    given = {"customer_config": {"salesforce_account_id": None}, **wanted}
+    assert all(same(stands[name], given.get(name)) for name in SETTABLE)
+    assert not verbs.change(stands, wanted)
+
+
+@pytest.mark.parametrize("body", [None, {}, {"data": {"id": None}}, [], {"data": {}}, {"id": "1"}, "created"])
+def test_an_answer_without_an_id_is_none(verbs: Verbs, body: Any) -> None:
+    with pytest.raises((KeyError, TypeError, AttributeError, ValueError)):
+        verbs.made(body, FULL)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "calls"),
+    [
+        ("name", "Südwind", ["setName"]),
+        ("ingest_aliases", ["cus_1", "old-1", "ap@nordlys.example", "new"], ["setIngestAliases"]),
+        ("ingest_aliases", ["cus_1", "ap@nordlys.example", "old-1"], ["setIngestAliases"]),
+        ("customer_config", {"salesforce_account_id": "001B"}, ["updateConfig"]),
+        ("custom_fields", {**FULL["custom_fields"], "canon_country": "DE"}, ["setValues"]),
+        ("custom_fields", {"canon_country": "SE", "tier": "pro"}, ["deleteValues"]),
+        ("custom_fields", OTHER["custom_fields"], ["setValues", "deleteValues"]),
+        ("custom_fields", {}, ["deleteValues"]),
+    ],
+)
+def test_a_change_sends_what_differs_and_nothing_else(
+    there: Sandbox, verbs: Verbs, name: str, value: Any, calls: list[str]
+) -> None:
+    made(there, verbs, FULL)
+    wanted = {**FULL, name: value}
+    assert changed(there, verbs, there.state()[0], wanted) == calls
+    [stands] = there.state()
+    assert {field: stands[field] for field in SETTABLE} == wanted
+    assert not verbs.change(stands, wanted)
+
+
+def test_all_of_it_is_sent_in_order_and_only_the_keys_that_differ(there: Sandbox, verbs: Verbs) -> None:
+    made(there, verbs, FULL)
+    [now] = there.state()
+    steps = verbs.change(now, {**OTHER, "ingest_aliases": ["cus_1", "new"]})
+    assert [(step.path.rpartition("/")[2], step.body, step.keyed) for step in steps] == [
+        ("setIngestAliases", {"ingest_aliases": ["cus_1", "new", "old-1", "ap@nordlys.example"]}, True),
+        ("setName", {"name": "Südwind"}, True),
+        (
+            "setValues",
+            {"entity": "customer", "entity_id": now["id"], "custom_fields": OTHER["custom_fields"]},
+            True,
+        ),
+        ("deleteValues", {"entity": "customer", "entity_id": now["id"], "keys": ["canon_email", "tier"]}, True),
+        ("updateConfig", {"salesforce_account_id": "001B"}, True),
+    ]
+    assert all(now["id"] not in step.label for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "stands"),
+    [
+        (["cus_1", "new"], ["cus_1", "new", "old-1", "ap@nordlys.example"]),
+        (["cus_9"], ["cus_9", "cus_1", "old-1", "ap@nordlys.example"]),
+        (["old-1"], ["old-1", "cus_1", "ap@nordlys.example"]),
+        (["cus_1"], FULL["ingest_aliases"]),
+        (None, FULL["ingest_aliases"]),
+    ],
+)
+def test_no_alias_is_dropped_and_the_external_id_is_the_first(
+    there: Sandbox, verbs: Verbs, wanted: list[str] | None, stands: list[str]
+) -> None:
+    made(there, verbs, FULL)
+    changed(there, verbs, there.state()[0], {**FULL, "ingest_aliases": wanted})
+    assert there.state()[0]["ingest_aliases"] == stands
+
+
+def test_an_account_id_that_the_plan_does_not_name_stays(there: Sandbox, verbs: Verbs) -> None:
+    made(there, verbs, FULL)
+    wanted = {name: value for name, value in FULL.items() if name != "customer_config"}
+    assert not verbs.change(there.state()[0], wanted)
+
+
+def test_fields_of_others_that_could_be_taken_for_ours_stay(there: Sandbox, verbs: Verbs) -> None:
+    for key in ("canonical_url", "canon_metadata", "canon_metadata_1", "canon_metadata_2", "empty"):
+        register(there, key)
+    made(there, verbs, {"name": "x", "custom_fields": {"canonical_url": "u", "empty": "", "tier": "pro"}})
+    ours = json.dumps({"canonical_url": "u", "empty": "", "tier": {"of": "another kind"}})
+    parts = {"canon_metadata_1": ours[:20], "canon_metadata_2": ours[20:]}
+    for fields in ({"canon_metadata": ours}, parts):
+        steps = verbs.change(there.state()[0], {"name": "x", "custom_fields": fields})
+        assert [step.body.get("keys") for step in steps] == [None, ["tier"]]
+    [_, gone] = verbs.change(there.state()[0], {"name": "x", "custom_fields": {"canon_metadata": "no JSON"}})
+    assert gone.body["keys"] == ["canonical_url", "empty", "tier"]
+
+
+def test_archiving_is_the_only_way_to_remove(there: Sandbox, verbs: Verbs) -> None:
+    made(there, verbs, FULL)
+    assert verbs.remove
+    [step] = verbs.remove(there.state()[0])
+    assert step.keyed
+    assert asked(there, step).ok
+    [stands] = there.state()
+    assert stands["archived_at"] is not None
+    # Who is known by them stays to be seen, and nobody else is mistaken for this one.
+    assert stands["ingest_aliases"] == FULL["ingest_aliases"]
+
+
+# Keys of custom fields -------------------------------------------------------------------------------------------
+
+
+def prepared(sandbox: Sandbox, verbs: Verbs, *keys: str) -> list[str]:
+    """What was called to have customers with these fields."""
+    sandbox.record()
+    wanted = [{"name": "x", "custom_fields": {key: "x"}} for key in keys]
+    asyncio.run(verbs.prepare(lambda one: answered(sandbox, one), wanted))
+    return [call["path"].rpartition("/")[2].partition("?")[0] for call in sandbox.calls()]
+
+
+def test_keys_are_registered_once(sandbox: Start, verbs: Verbs) -> None:
+    there = sandbox("metronome")
+    for number in range(230):
+        register(there, f"key {number}")
+    assert prepared(there, verbs, "key 0", "a", "key 229", "a") == ["listKeys"] * 3 + ["addKey"]
+    assert prepared(there, verbs, "a", "b") == ["addKey"]
+    assert prepared(there, verbs, "a", "b", "key 99") == []
+    keys = there.state("custom_field_keys")
+    assert [(one["key"], one["enforce_uniqueness"]) for one in keys[230:]] == [("a", False), ("b", False)]
+
+
+def test_a_key_that_somebody_has_registered_meanwhile_will_do(sandbox: Start, verbs: Verbs) -> None:
+    there = sandbox("metronome")
+    prepared(there, verbs, "a")
+    register(there, "b")
+    assert prepared(there, verbs, "b") == ["addKey"]
+    made(there, verbs, {"name": "x", "custom_fields": {"b": "1"}})
+
+
+@pytest.mark.parametrize("answer", [Reply(404, None), Reply(200, {"data": [], "next_page": "the same"})])
+def test_without_a_list_of_keys_all_are_registered(sandbox: Start, verbs: Verbs, answer: Reply) -> None:
+    there = sandbox("metronome")
+    register(there, "a")
+
+    async def ask(one: Send) -> Reply:
+        return answer if one.path.endswith("listKeys") else await answered(there, one)
+
+    asyncio.run(verbs.prepare(ask, [{"custom_fields": {"a": "1", "b": "2"}}]))
+    assert [one["key"] for one in there.state("custom_field_keys")] == ["a", "b"]
+
+
+# What errors mean ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "reason"),
+    [
+        (409, {"message": "Ingest alias already in use: cus_000000042"}, "taken", "taken: aliases"),
+        (409, None, "taken", "taken: aliases"),
+        (409, {"message": "Custom field value already in use: tier"}, "refused", "taken: custom_fields"),
+        (400, {"message": "Invalid custom field keys: tier"}, "refused", "refused: Invalid custom field keys: tier"),
+        (400, {"message": "Customer is archived"}, "gone", "gone: Customer is archived"),
+        (404, {"message": "Customer not found"}, "gone", "gone: Customer not found"),
+        (404, None, "gone", "gone: answered 404"),
+        (422, ["no message"], "refused", "refused: answered 422"),
+        (413, None, "refused", "refused: answered 413"),
+    ],
+)
+def test_what_an_error_means(verbs: Verbs, status: int, body: Any, kind: str, reason: str) -> None:
+    fault = verbs.fault(Reply(status, body))
+    assert (fault.kind, fault.reason) == (kind, reason)
+
+
+# Plans -----------------------------------------------------------------------------------------------------------
+
+
+def customer(number: int, **fields: Any) -> dict[str, Any]:
+    values = {"canon_email": f"c{number}@x.example", "canon_country": "SE", "n": str(number)}
+    return {"name": f"Customer {number}", "ingest_aliases": [f"cus_{number:05}"], "custom_fields": values, **fields}
+
+
+def create(row: int, wanted: Record) -> dict[str, Any]:
+    known = {"external_id": (wanted.get("ingest_aliases") or [None])[0], "email": f"{row}@x.example"}
+    return {"row": row, "action": "create", "target": None, **known, "wanted": json.dumps(wanted), "found": None}
+
+
+def update(row: int, found: Record, **changes: Any) -> dict[str, Any]:
+    wanted = {name: found[name] for name in SETTABLE} | changes
+    return delete(row, found) | {"action": "update", "wanted": json.dumps(wanted)}
+
+
+def delete(row: int, found: Record) -> dict[str, Any]:
+    known = {"target": found["id"], "external_id": found["external_id"], "email": None}
+    return {"row": row, "action": "delete", **known, "wanted": None, "found": json.dumps(found)}
+
+
+def sent(sandbox: Sandbox, folder: Path, *rows: dict[str, Any], key: dict[str, str] = KEY, **options: Any) -> Sent:
+    address = parse(API, f"metronome://127.0.0.1:{sandbox.port}", key)
+    write(folder, rows)
+    return send(sandbox.url, folder, verbs=writes(address), service=service(API, address, key), **options)
+
+
+def carry(sandbox: Sandbox, folder: Path, *rows: dict[str, Any], **options: Any) -> dict[int, tuple[str, str | None]]:
+    """Row → outcome and reason, of a plan carried out."""
+    sent(sandbox, folder, *rows, **options)
+    return {row: (outcome, reason) for row, (_, outcome, reason) in outcomes(folder).items()}
+
+
+def test_what_the_provider_will_not_have_spares_the_rest(there: Sandbox, verbs: Verbs, tmp_path: Path) -> None:
+    register(there, "n")
+    register(there, "tax", unique=True)
+    made(there, verbs, customer(1, custom_fields={"tax": "SE1"}))
+    made(there, verbs, customer(2))
+    archived(there, verbs, customer(3))
+    one, two, _ = there.state()
+    made(there, verbs, customer(4, ingest_aliases=["cus_00004", "shared"]))
+    rows = [
+        create(0, customer(10)),
+        create(1, customer(11, ingest_aliases=["x" * 129])),
+        create(2, customer(12, custom_fields={"n": "x" * 201})),
+        create(3, customer(3)),
+        create(4, customer(13, ingest_aliases=["cus_00013", "shared"])),
+        create(5, customer(14, ingest_aliases=["shared"])),
+        create(6, customer(15, custom_fields={"tax": "SE1"})),
+        create(7, customer(16, custom_fields={"k" * 101: "x"})),
+        update(8, one, ingest_aliases=["cus_00001", "shared"]),
+        update(9, two, name="Two", custom_fields={"tax": "SE1"}),
+        create(10, customer(17)),
+    ]
+    assert carry(there, tmp_path, *rows) == {
+        0: ("done", None),
+        1: ("refused", "refused: Each ingest alias must be a string of 1 to 128 characters"),
+        2: ("refused", "refused: Custom field n must be a string of at most 200 characters"),
+        3: ("refused", "locked: external_id"),
+        4: ("refused", "taken: aliases"),
+        5: ("refused", "taken: external_id"),
+        6: ("refused", "taken: custom_fields"),
+        7: ("refused", f"refused: Invalid custom field keys: {'k' * 101}"),
+        8: ("refused", "taken: aliases"),
+        9: ("refused", "taken: custom_fields"),
+        10: ("done", None),
+    }
+    assert sorted(record["external_id"] for record in there.state()) == [
+        *("cus_00001", "cus_00002", "cus_00003", "cus_00004", "cus_00010", "cus_00017")
+    ]
+
+
+def test_what_moved_since_the_plan_is_left_alone(there: Sandbox, verbs: Verbs, tmp_path: Path) -> None:
+    register(there, "n")
+    for number in range(6):
+        made(there, verbs, customer(number))
+    made(there, verbs, customer(6, ingest_aliases=["cus_00006", "six"]))
+    zero, one, two, three, four, five, six = there.state()
+    rows = [
+        update(0, zero, name="ours"),
+        update(1, one, name="ours"),
+        update(2, two, name="ours"),
+        delete(3, three),
+        delete(4, four),
+        update(5, five, name="ours"),
+        create(6, customer(10)),
+        update(7, six, name="ours"),
+    ]
+    changed(there, verbs, six, {**six, "ingest_aliases": ["six", "cus_00006"]})
+    changed(there, verbs, zero, {**zero, "ingest_aliases": ["cus_00000", "theirs"]})
+    changed(there, verbs, one, {**one, "custom_fields": {"n": "theirs"}})
+    for record in (two, four):
+        asked(there, Send("POST", "/v1/customers/archive", "", {"id": record["id"]}))
+    changed(there, verbs, three, {**three, "name": "theirs"})
+    made(there, verbs, customer(10, name="theirs"))
+    before = there.state()
+    assert carry(there, tmp_path, *rows) == {
+        0: ("stale", "changed: ingest_aliases"),
+        1: ("stale", "changed: custom_fields"),
+        2: ("stale", "gone"),
+        3: ("stale", "changed: name"),
+        4: ("stale", "gone"),
+        5: ("done", None),
+        6: ("stale", "created"),
+        7: ("stale", "changed: ingest_aliases"),
+    }
+    after = there.state()
+    assert [record for record in after if record["id"] != five["id"]] == [
+        record for record in before if record["id"] != five["id"]
+    ]
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_change_that_broke_off_goes_on(there: Sandbox, verbs: Verbs, tmp_path: Path, steps: int) -> None:
+    made(there, verbs, FULL)
+    [found] = there.state()
+    row = update(0, found, **{**OTHER, "ingest_aliases": ["new", "cus_1", "further"]})
+    wanted = json.loads(row["wanted"])
+    for one in verbs.change(found, wanted)[:steps]:
+        assert asked(there, one).ok
+    if steps:
+        # Nobody knows of these steps: somebody else may have been at it.
+        [(outcome, _)] = carry(there, tmp_path / "unknown", row).values()
+        assert outcome == "stale"
+    asyncio.run(_intended(tmp_path, row))
+    there.record()
+    assert carry(there, tmp_path, row) == {0: ("done", None)}
+    written = [call["path"].rpartition("/")[2] for call in there.calls() if call["idempotency_key"]]
+    assert written == ["setIngestAliases", "setName", "setValues", "deleteValues", "updateConfig"][steps:]
+    [stands] = there.state()
+    aliases = ["new", "cus_1", "further", "old-1", "ap@nordlys.example"]
+    assert {name: stands[name] for name in SETTABLE} == {**wanted, "ingest_aliases": aliases}
+
+
+@pytest.mark.parametrize("action", ["archive", "create"])
+def test_what_was_done_before_the_end_came_is_not_done_again(
+    there: Sandbox, verbs: Verbs, tmp_path: Path, action: str
+) -> None:
+    made(there, verbs, FULL)
+    [found] = there.state()
+    row = delete(0, found) if action == "archive" else create(0, FULL)
+    if action == "archive":
+        asked(there, Send("POST", "/v1/customers/archive", "", {"id": found["id"]}))
+    asyncio.run(_intended(tmp_path, row))
+    there.record()
+    assert carry(there, tmp_path, row)[0][0] == "done"
+    assert not [call for call in there.calls() if call["idempotency_key"]]
+
+
+async def _intended(folder: Path, row: dict[str, Any]) -> None:
+    """The journal of a run that was killed when it may have sent some of the row."""
+    folder.mkdir(exist_ok=True)
+    journal = Journal(folder / "journal.sqlite", "run")
+    await journal.intend([Intent(row["row"], 1, row["action"], digest(row["action"], row["wanted"]))])
+    journal.close()
+
+
+def test_a_stored_error_is_not_played_back(there: Sandbox, tmp_path: Path) -> None:
+    """The same key would bring the same 500 for a day: https://docs.metronome.com/api-reference/idempotency"""
+    there.weather(statuses={"500": 0.5}, methods=["POST"], seed=5)
+    there.record()
+    results = carry(there, tmp_path, *(create(row, customer(row)) for row in range(40)))
+    assert set(results.values()) == {("done", None)}
+    assert len(there.state()) == 40
+    keys = [call["idempotency_key"] for call in there.calls() if call["path"] == "/v1/customers"]
+    creates = [key for key in keys if key]
+    assert len(creates) > 60
+    assert len(set(creates)) == len(creates)
+
+
+def test_a_customer_without_an_alias_is_made_once_though_the_answer_is_lost(there: Sandbox, tmp_path: Path) -> None:
+    there.weather(cut_after=0.5, methods=["POST"])
+    wanted = [{"name": "Nordlys", "custom_fields": {"canon_email": f"ap{row}@x.example"}} for row in range(40)]
+    results = carry(there, tmp_path, *(create(row, one) for row, one in enumerate(wanted)))
+    assert set(results.values()) == {("done", None)}
+    emails = sorted(record["custom_fields"]["canon_email"] for record in there.state())
+    assert emails == sorted(one["custom_fields"]["canon_email"] for one in wanted)
+
+
+def test_a_token_that_may_only_read_ends_it_at_once(there: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"Metronome .* 403 .*METRONOME_BEARER_TOKEN"):
+        sent(there, tmp_path, create(0, customer(0)), key={"METRONOME_BEARER_TOKEN": "ro_token"})
+    assert not there.state()
+
+
+WEATHER = {
+    **{"statuses": {"500": 0.04, "503": 0.03, "429": 0.05}, "late": 0.5, "cut_after": 0.05, "cut_before": 0.03},
+    **{"half": 0.02, "html": 0.01, "shift": 0.1, "retry_seconds": 0.02, "retry_after": "milliseconds", "seed": 3},
+}
+
+
+def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(sandbox: Start, verbs: Verbs, tmp_path: Path) -> None:
+    def after(name: str, weather: dict[str, Any]) -> list[Record]:
+        there = sandbox("metronome")
+        for key in ("canon_email", "canon_country", "n"):
+            register(there, key)
+        for number in range(200):
+            made(there, verbs, customer(number, ingest_aliases=[f"cus_{number:05}", f"known to others {number}"]))
+        state = there.state()
+        rows = [
+            update(
+                row,
+                one,
+                name=f"New {row}",
+                ingest_aliases=[f"cus_{row:05}", f"new {row}"],
+                custom_fields={"canon_country": "DE", "n": str(row), "m": "new"},
+                customer_config={"salesforce_account_id": f"00{row}"},
+            )
+            for row, one in enumerate(state[:100])
+        ]
+        rows += [delete(1000 + row, one) for row, one in enumerate(state[100:])]
+        rows += [create(2000 + row, customer(1000 + row)) for row in range(100)]
+        there.weather(**weather)
+        results = carry(there, tmp_path / name, *rows[::2], *rows[1::2])
+        assert {outcome for outcome, _ in results.values()} == {"done"}
+        there.weather()
+        stands = [
+            {**{field: one[field] for field in SETTABLE}, "archived": one["archived_at"] is not None}
+            for one in there.state()
+        ]
+        return sorted(stands, key=lambda one: one["ingest_aliases"])
+
+    quiet = after("quiet", {})
+    assert (len(quiet), sum(one["archived"] for one in quiet)) == (300, 100)
+    assert after("weather", WEATHER) == quiet

@@ -1,0 +1,963 @@
+"""Commands as they are typed: what comes out where, and with which exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+import duckdb
+import pytest
+
+import tranship
+from support.sandboxes import Start
+from tranship.connectors import durable
+from tranship.connectors.registry import CONNECTORS
+from tranship.pipelines import run, stage
+from tranship.pipelines.cli import main as cli
+from tranship.pipelines.cli import options
+from tranship.pipelines.settings import Reading, Settings, load
+from tranship.schemas.customer import COLUMNS
+
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
+
+CLEAN = "Customer ID,E-mail,Name\nc1,jane@acme.com,Acme\nc2,joe@beta.com,Beta\n"
+DIRTY = CLEAN + "c3,not an address,Gamma\n"
+
+
+@dataclass
+class Said:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """Standard output as the one JSON object that it must be."""
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        return found
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs one command in a folder with clean.csv and dirty.csv."""
+    monkeypatch.chdir(tmp_path)
+    Path("clean.csv").write_text(CLEAN)
+    Path("dirty.csv").write_text(DIRTY)
+
+    def said(*arguments: str) -> Said:
+        capfd.readouterr()
+        code = cli.main(arguments)
+        return Said(code, *capfd.readouterr())
+
+    return said
+
+
+def python(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TRANSHIP_")}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=clean,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+# Exit codes ------------------------------------------------------------------------------------------------------
+
+
+def test_0_where_all_is_loaded(command: Command) -> None:
+    assert command("run", "clean.csv", "duckdb:///w.duckdb").code == 0
+
+
+def test_0_where_rejects_are_covered(command: Command) -> None:
+    assert command("run", "dirty.csv", "duckdb:///w.duckdb", "--max-rejects", "1").code == 0
+
+
+def test_1_where_it_is_our_bug(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    customer = "@".join(["jane", "acme.com"])  # a traceback quotes source lines, which hold no customer
+
+    def broken(*_: object) -> None:
+        try:
+            raise KeyError(customer)
+        except KeyError as error:
+            raise RuntimeError(customer) from error
+
+    monkeypatch.setattr(run, "run", broken)
+    said = command("run", "clean.csv", "duckdb:///w.duckdb", "--state-dir", "state", "--json")
+
+    (file,) = Path("state").glob("crash-*.txt")
+    assert said.code == said.object["exit_code"] == 1
+    assert "RuntimeError" in said.err
+    assert str(file) in said.err
+    assert "Traceback" not in said.err
+    text = file.read_text()
+    assert "builtins.KeyError" in text
+    assert "test_main.py" in text
+    assert customer not in text + said.out + said.err
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--colour"], "--colour"),
+        (["run", "missing.csv", "duckdb:///w.duckdb"], "missing.csv"),
+        (["run", "clean.csv"], "destination"),
+        (["run"], "source"),
+        (["run", "clean.csv", "w.duckdb"], "duckdb:///w.duckdb"),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--mode", "replace"], "upsert"),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--max-rejects", "some"], "N or N%"),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--mode", "mirror"], "max_deletes"),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--map", "Name"], "COLUMN=FIELD"),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--map", "name=Name"], '--map "Name=name"'),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--source", "dirty.csv"], "given twice"),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--log", "no/such/folder.log"], "no/such/folder.log"),
+        (["resume", "last"], "no run"),
+        (["report", "20200101T000000-abcdef"], "no such run"),
+        (["sail"], "sail"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_2_where_the_command_cannot_be_used(arguments: list[str], about: str, command: Command) -> None:
+    said = command(*arguments)
+
+    assert said.code == 2
+    assert about in said.err
+    assert not said.out
+    assert "Traceback" not in said.err
+
+
+def test_3_where_the_other_side_is_held(command: Command) -> None:
+    with held("w.duckdb"):
+        said = command("run", "clean.csv", "duckdb:///w.duckdb", "--json", "--lock-timeout", "200ms")
+
+    assert said.code == said.object["exit_code"] == 3
+    assert said.object["status"] == "failed"
+    assert re.search(r"note: w.duckdb: is held by process \d+ \(python.*waiting", said.err)
+    assert re.search(r"Error: w.duckdb: is held by process \d+ .* within 0.2 s.*--lock-timeout", said.err)
+
+
+@contextlib.contextmanager
+def held(database: str) -> Iterator[None]:
+    """Another process has the database open."""
+    script = f"import duckdb; c = duckdb.connect({database!r}); print('open', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        try:
+            yield
+        finally:
+            holder.kill()
+
+
+def test_4_where_rejects_are_not_covered(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--json")
+
+    assert said.code == said.object["exit_code"] == 4
+    assert said.object["status"] == "done_with_rejects"
+    assert said.object["counts"]["created"] == 2
+
+
+def test_5_where_a_gate_stops_it(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--max-rejects", "10%", "--json")
+
+    assert said.code == said.object["exit_code"] == 5
+    assert said.object["status"] == "stopped"
+    assert said.object["counts"]["rejected"] == 1
+    assert "--max-rejects 10%" in said.object["error"]
+    assert not Path("w.duckdb").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_130_where_it_is_interrupted(number: signal.Signals, command: Command) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tranship", "run", "-", "duckdb:///w.duckdb", "--json"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    feeder = threading.Thread(target=without_end, args=(process.stdin,))
+    feeder.start()
+    while not list(Path().glob(".tranship/runs/*/manifest.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout as out, process.stderr as err:
+        said = Said(process.wait(), out.read().decode(), err.read().decode())
+    feeder.join()
+
+    (run_dir,) = Path(".tranship/runs").iterdir()
+    assert said.code == said.object["exit_code"] == 130
+    assert f"tranship resume {run_dir.name}" in said.err
+    assert "Traceback" not in said.err
+    assert command("runs", "--json").object["runs"][0]["status"] == "interrupted"
+
+
+def without_end(pipe: IO[bytes]) -> None:
+    """Writes customers until nobody reads them any more."""
+    with contextlib.suppress(OSError), pipe:
+        while True:
+            pipe.write(CLEAN.encode() * 1000)
+
+
+def test_130_before_a_run_has_begun(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run", interrupted)
+    said = command("run", "clean.csv", "duckdb:///w.duckdb", "--json")
+
+    assert said.code == said.object["exit_code"] == 130
+
+
+def test_the_help_lists_every_exit_code(command: Command) -> None:
+    text = command("run", "--help").out
+
+    assert sorted(cli.EXIT_CODES) == [0, 1, 2, 3, 4, 5, 6, 130]
+    assert all(meaning in text for meaning in cli.EXIT_CODES.values())
+
+
+# One object on standard output -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "clean.csv", "duckdb:///w.duckdb"],
+        ["run", "dirty.csv", "w.csv", "--dry-run"],
+        ["run", "clean.csv", "duckdb:///w.duckdb", "--log", "-"],
+        ["run", "clean.csv", "duckdb:///w.duckdb", "--quiet"],
+        ["run", "missing.csv", "duckdb:///w.duckdb"],
+        ["run", "clean.csv", "duckdb:///w.duckdb", "--colour"],
+        ["run", "clean.csv", "duckdb:///w.duckdb", "--mode", "replace"],
+        ["inspect", "dirty.csv"],
+        ["inspect", "dirty.csv", "--write", "p.toml"],
+        ["runs"],
+        ["runs", "--remove-older-than", "0"],
+        ["report", "last"],
+        ["resume", "last"],
+        ["connectors"],
+        ["fields"],
+    ],
+    ids=" ".join,
+)
+def test_json_is_one_object_and_nothing_else(arguments: list[str], command: Command) -> None:
+    assert command("run", "dirty.csv", "duckdb:///before.duckdb").out == ""
+
+    assert command(*arguments, "--json").object
+
+
+def test_json_of_a_run_is_its_report(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--json")
+
+    kept = durable.read_json(Path(said.object["run_dir"]) / "report.json")
+    assert said.object == kept
+    assert command("report", "--json").object == kept
+    assert command("report", kept["run_id"], "--json").object == kept
+
+
+def test_json_reads_whatever_a_file_is_called(command: Command) -> None:
+    name = os.fsdecode("Größe \N{CJK UNIFIED IDEOGRAPH-682A}.csv".encode() + b"\xff.csv")
+    try:
+        Path(name).write_text(CLEAN)
+    except OSError:
+        pytest.skip("this file system knows only names in UTF-8")
+    said = command("run", name, "duckdb:///w.duckdb", "--json")
+
+    assert said.code == 0
+    assert said.object["source"] == name.encode("utf-8", "backslashreplace").decode()
+
+
+def test_quiet_says_nothing(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--quiet")
+
+    assert (said.code, said.out, said.err) == (4, "", "")
+
+
+def test_quiet_says_errors(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--quiet", "--max-rejects", "0")
+
+    assert said.err.startswith("Error: 1 of 3 records")
+    assert said.err.count("\n") == 1
+
+
+def test_a_log_is_json_lines_of_the_owner(command: Command) -> None:
+    for _ in range(2):
+        command("run", "dirty.csv", "duckdb:///w.duckdb", "--log", "log.jsonl")
+
+    lines = [json.loads(line) for line in Path("log.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in lines if line["message"] == "run ends"] == ["done_with_rejects"] * 2
+    assert {"time", "level", "message", "run_id"} <= set(lines[0])
+    assert stat.S_IMODE(Path("log.jsonl").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["clean.csv", "link.csv", "out.csv"])
+def test_a_log_is_not_written_into_a_file_that_is_none(name: str, command: Command) -> None:
+    assert command("run", "clean.csv", "out.csv").code == 0
+    Path("link.csv").symlink_to("clean.csv")
+    before = Path(name).read_bytes()
+    said = command("run", "clean.csv", "out.csv", "--log", name)
+
+    assert said.code == 2
+    assert f"--log {name}: exists and is no log" in said.err
+    assert Path(name).read_bytes() == before
+
+
+def test_a_log_is_continued(command: Command) -> None:
+    for _ in range(2):
+        assert command("run", "clean.csv", "duckdb:///w.duckdb", "--log", "log.jsonl").code == 0
+    lines = [json.loads(line) for line in Path("log.jsonl").read_text().splitlines()]
+
+    assert [line["message"] for line in lines].count("run ends") == 2
+
+
+def test_a_log_on_standard_error_is_alone_there(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--log", "-")
+
+    assert all(json.loads(line) for line in said.err.splitlines())
+
+
+# What is said at the end -----------------------------------------------------------------------------------------
+
+
+def test_the_summary_says_what_was_done_and_what_to_do_next(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--default", "currency=EUR")
+
+    (rejects,) = Path().glob(".tranship/runs/*/rejects.csv")
+    lines = said.err.splitlines()
+    assert ["rejected", "1"] in [line.split() for line in lines]
+    assert ["created", "2"] in [line.split() for line in lines]
+    assert any("email.syntax" in line and "dirty.csv, line 4" in line for line in lines)
+    assert lines[-1] == f"correct them there, then: tranship run {rejects} duckdb:///w.duckdb --default currency=EUR"
+
+
+def test_the_command_for_corrected_rejects_runs(command: Command) -> None:
+    Path("dirty.csv").write_text("Customer ID,E-mail,Name,Company\nc1,j@acme.com,A,Acme\nc2,no address,B,Beta\n")
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--map", "Name=legal_name", "--encoding", "utf-8")
+    (rejects,) = Path().glob(".tranship/runs/*/rejects.csv")
+    rejects.write_text(rejects.read_text().replace("no address", "no@address.com", 1))
+
+    words = said.err.splitlines()[-1].removeprefix("correct them there, then: tranship ").split()
+    again = command(*words, "--json")
+
+    assert words[3:] == ["--map", "Name=legal_name"]
+    assert again.code == 0
+    assert again.object["counts"]["created"] == 1
+
+
+@pytest.mark.parametrize("destination", ["w.csv", "w.parquet"])
+def test_no_command_is_offered_that_would_replace_a_file_by_its_rejects(destination: str, command: Command) -> None:
+    said = command("run", "dirty.csv", destination)
+
+    assert said.err.splitlines()[-1] == "correct them at the source, then give the same command again"
+
+
+def test_no_command_is_offered_that_would_delete_all_but_the_rejects(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--mode", "mirror", "--max-deletes", "100%")
+
+    assert said.err.splitlines()[-1] == "correct them at the source, then give the same command again"
+
+
+def test_a_dry_run_ends_with_the_command_that_does_it(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--dry-run", "--fill", "--max-rejects", "50%")
+
+    assert "nothing was written" in said.err
+    last = said.err.splitlines()[-1]
+    assert last == "to do it: tranship run dirty.csv duckdb:///w.duckdb --fill --max-rejects 50%"
+    assert not Path("w.duckdb").exists()
+
+
+def test_a_report_is_printed_again(command: Command) -> None:
+    ended = command("run", "dirty.csv", "duckdb:///w.duckdb")
+    again = command("report", "last")
+
+    assert again.code == 0
+    # What is told on the way is repeated at its end.
+    note = "note: database file w.duckdb does not exist and will be created"
+    assert ended.err.startswith(f"{note}\n")
+    shown = [line for line in ended.err.splitlines() if line not in ("", note)]
+    assert [line for line in again.out.splitlines() if line not in ("", note)] == shown
+
+
+def test_a_run_shows_the_first_reasons_and_its_report_all(command: Command) -> None:
+    head = "external_id,email,name,customer_type,country,currency,timezone,language,status,net_terms,created_at"
+    Path("bad.csv").write_text(f"{head}\n1,a@,N,T,XX1,XX2,No/Where,!,gone,-1,then\n")
+    ended = command("run", "bad.csv", "duckdb:///w.duckdb")
+
+    assert "  and 1 more" in ended.err.splitlines()
+    assert "timezone.unknown" not in ended.err
+    assert "timezone.unknown" in command("report").out
+
+
+def ran(source: str, days_ago: int) -> Path:
+    settings = load({"source": source, "destination": "duckdb:///w.duckdb"}, {})
+    return Path(run.run(settings, now=datetime.now(UTC) - timedelta(days=days_ago)).run_dir)
+
+
+def test_runs_are_listed_newest_first_and_removed_by_age(command: Command) -> None:
+    old, new = ran("clean.csv", days_ago=10), ran("dirty.csv", days_ago=3)
+
+    listed = command("runs", "--json").object["runs"]
+    assert [(run["run_id"], run["source"]) for run in listed] == [(new.name, "dirty.csv"), (old.name, "clean.csv")]
+    assert listed[0]["counts"]["rejected"] == 1
+    assert [line.split()[0] for line in command("runs").out.splitlines()[1:]] == [new.name, old.name]
+
+    pruned = command("runs", "--remove-older-than", "7", "--json").object
+    assert pruned["removed"] == [old.name]
+    assert [run["run_id"] for run in pruned["runs"]] == [new.name]
+    assert [new.exists(), old.exists()] == [True, False]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '"text"', "{}", '{"run_id": 7}', '{"steps": ""}', "[" * 100_000])
+def test_a_damaged_run_is_named_and_the_others_are_listed(command: Command, content: str) -> None:
+    good = ran("clean.csv", days_ago=0)
+    bad = ran("clean.csv", days_ago=1)
+    (bad / "manifest.json").write_text(content)
+
+    listed = command("runs", "--json").object
+    assert [run["run_id"] for run in listed["runs"]] == [good.name]
+    assert list(listed["damaged"]) == [bad.name]
+    said = command("runs")
+    assert (said.code, "damaged: " in said.err, bad.name in said.err) == (0, True, True)
+    for words in (("report", bad.name), ("resume", bad.name), ("verify", bad.name), ("retry", bad.name)):
+        said = command(*words)
+        assert (said.code, "manifest.json: is not as Tranship wrote it" in said.err) == (2, True)
+    assert command("run", "clean.csv", "duckdb:///w.duckdb").code == 0
+
+
+def test_a_run_that_is_under_way_is_neither_removed_nor_resumed(command: Command) -> None:
+    run_dir = ran("clean.csv", days_ago=10)
+    manifest = durable.read_json(run_dir / "manifest.json")
+    durable.write_json(run_dir / "manifest.json", manifest | {"status": "running"})
+    owned = stage.RunDirectory.at(run_dir)
+    owned.own()
+
+    listed = command("runs", "--remove-older-than", "7", "--json").object
+    assert (listed["removed"], listed["runs"][0]["status"]) == ([], "running")
+    said = command("resume", run_dir.name)
+    assert said.code == 3
+    assert f"{run_dir.name}: is worked on by process {os.getpid()} on host {socket.gethostname()}, since 2" in said.err
+    owned.let_go()
+    assert command("runs", "--json").object["runs"][0]["status"] == "died"
+    assert command("runs", "--remove-older-than", "7", "--json").object["removed"] == [run_dir.name]
+
+
+def test_a_run_that_failed_says_how_to_go_on(command: Command) -> None:
+    command("run", "clean.csv", "duckdb:///w.duckdb")
+    with duckdb.connect("w.duckdb") as connection:
+        connection.execute("DROP TABLE customers; CREATE TABLE customers (external_id VARCHAR, deal VARCHAR NOT NULL)")
+    said = command("run", "clean.csv", "duckdb:///w.duckdb", "--json", "--state-dir", "my state")
+
+    assert said.code == said.object["exit_code"] == 2
+    assert said.object["status"] == "failed"
+    assert f"tranship resume {said.object['run_id']} --state-dir 'my state'" in said.err
+
+
+# Settings --------------------------------------------------------------------------------------------------------
+
+
+def names(command_name: str) -> set[str]:
+    click_command = cli.cli.commands[command_name]
+    with click_command.make_context(command_name, ["x"], resilient_parsing=True) as ctx:
+        return {param.name or "" for param in click_command.get_params(ctx)}
+
+
+def test_every_setting_is_an_option_of_run() -> None:
+    assert set(Settings.model_fields) <= names("run")
+
+
+def test_everything_about_a_source_is_an_option_of_inspect() -> None:
+    assert set(Reading.model_fields) <= names("inspect")
+
+
+def test_every_setting_has_its_place_in_the_help() -> None:
+    grouped = [name for group in options.GROUPS.values() for name in group]
+
+    assert sorted(grouped) == sorted(Settings.model_fields)
+
+
+def test_every_setting_goes_from_command_to_command() -> None:
+    said = Settings(
+        source="in.csv",
+        destination="out.csv",
+        columns={"Account No": "external_id", "a=b": "", "Email": ["email", "billing_contact_email"]},
+        defaults={"name": "x=y"},
+        extra="drop",
+        where="Status <> 'Lead'",
+        encoding="cp1252",
+        delimiter=";",
+        quote="'",
+        header=False,
+        timezone="Europe/Berlin",
+        date_format=("%d/%m/%Y", "%d %b %Y"),
+        blocked=("n/a",),
+        survivor="last",
+        fill=True,
+        mode="mirror",
+        nulls="overwrite",
+        deletes="remove",
+        evolve=True,
+        create="never",
+        overwrite=True,
+        raw=True,
+        max_rejects="2%",
+        max_conflicts="3",
+        older="refuse",
+        max_deletes="10",
+        max_changes="50%",
+        allow_empty=True,
+        dry_run=True,
+        state_dir=Path("elsewhere"),
+        workers=3,
+        memory="2GB",
+        overlap="fail",
+        lock_timeout="30s",
+        locks=False,
+        statement_timeout="2h",
+        include_archived=True,
+        crosswalk=Path("crosswalk.csv"),
+        remove_for_good=True,
+        limit=10,
+        pace="50/s",
+    )
+    others = [name for name in Settings.model_fields if name not in ("source", "destination")]
+    assert said.model_fields_set == set(Settings.model_fields)
+
+    words = shlex.split(options.run_command(said, said.sources, others))
+    with cli.cli.commands["run"].make_context("run", words[2:]) as ctx:
+        flags = {name: value for name, value in ctx.params.items() if name in Settings.model_fields}
+    assert load(options.given(flags) | {"source": words[2], "destination": words[3]}, {}) == said
+
+
+def test_a_settings_file_is_run_and_options_win_over_environment_and_file(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("p.toml").write_text(
+        'source = "dirty.csv"\ndestination = "duckdb:///w.duckdb"\nmax_rejects = 0\nfill = true\n'
+    )
+    assert command("run", "p.toml").code == 5
+    monkeypatch.setenv("TRANSHIP_MAX_REJECTS", "1")
+    assert command("run", "p.toml").code == 0
+    assert command("run", "p.toml", "--max-rejects", "0").code == 5
+    assert command("run", "p.toml", "--source", "clean.csv", "--json").object["source"] == "clean.csv"
+    manifest = json.loads(next(Path(".tranship/runs").glob("*/manifest.json")).read_text())
+    assert manifest["settings"]["fill"] is True
+
+
+def test_an_unknown_key_is_refused_with_the_one_that_was_meant(command: Command) -> None:
+    Path("p.toml").write_text('source = "clean.csv"\ndestination = "duckdb:///w.duckdb"\nmax_reject = 0\n')
+    said = command("run", "p.toml")
+
+    assert said.code == 2
+    assert "max_reject (p.toml): there is no such setting. Did you mean max_rejects?" in said.err
+
+
+def test_the_schema_is_that_of_the_settings(command: Command) -> None:
+    schema = command("schema").object
+
+    assert set(schema["properties"]) == set(Settings.model_fields)
+    assert schema["additionalProperties"] is False
+
+
+# Several sources -------------------------------------------------------------------------------------------------
+
+MORE = "Customer ID,E-mail,Name\nc3,jim@gamma.com,Gamma\n"
+
+
+@pytest.fixture
+def more(command: Command) -> Command:
+    Path("more.csv").write_text(MORE)
+    return command
+
+
+def test_the_last_argument_is_the_destination(more: Command) -> None:
+    said = more("run", "clean.csv", "more.csv", "duckdb:///w.duckdb", "--json")
+
+    assert said.code == 0
+    assert said.object["counts"]["created"] == 3
+    assert said.object["source"] == "clean.csv, more.csv"
+    assert "clean.csv, more.csv → duckdb:///w.duckdb" in said.err
+    assert [run["source"] for run in more("runs", "--json").object["runs"]] == ["clean.csv, more.csv"]
+
+
+def test_several_sources_from_file_environment_and_option(more: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("p.toml").write_text('source = ["clean.csv", "more.csv"]\ndestination = "duckdb:///w.duckdb"\n')
+    assert more("run", "p.toml", "--json").object["counts"]["read"] == 3
+    assert more("run", "p.toml", "--source", "more.csv", "--json").object["counts"]["read"] == 1
+    words = ("--source", "more.csv", "--source", "clean.csv")
+    assert more("run", "p.toml", *words, "--json").object["source"] == "more.csv, clean.csv"
+    monkeypatch.setenv("TRANSHIP_SOURCE", "more.csv\n")
+    assert more("run", "p.toml", "--json").object["source"] == "more.csv"
+    monkeypatch.setenv("TRANSHIP_SOURCE", "clean.csv\nmore.csv")
+    assert more("run", "--destination", "duckdb:///x.duckdb", "--json").object["counts"]["created"] == 3
+
+
+def test_an_empty_list_of_sources_is_refused(more: Command) -> None:
+    Path("p.toml").write_text('source = []\ndestination = "duckdb:///w.duckdb"\n')
+    said = more("run", "p.toml")
+
+    assert said.code == 2
+    assert "source (p.toml): the list is empty" in said.err
+
+
+def test_a_settings_file_stands_alone(more: Command) -> None:
+    Path("p.toml").write_text('source = "clean.csv"\ndestination = "duckdb:///w.duckdb"\n')
+    for words in (["run", "p.toml", "more.csv", "duckdb:///w.duckdb"], ["inspect", "more.csv", "p.toml"]):
+        said = more(*words)
+        assert said.code == 2
+        assert "p.toml: is a settings file" in said.err
+
+
+def test_a_dry_run_of_several_sources_says_the_command_that_does_it(more: Command) -> None:
+    said = more("run", "clean.csv", "more.csv", "out.csv", "--dry-run")
+
+    assert "to do it: tranship run clean.csv more.csv out.csv" in said.err
+
+
+def test_several_sources_are_inspected_planned_and_verified(more: Command) -> None:
+    said = more("inspect", "clean.csv", "more.csv", "--write", "p.toml")
+    assert said.code == 0
+    assert "clean.csv, more.csv: all 3 records of 2 files" in said.out
+    assert load({}, {}, Path("p.toml")).sources == ("clean.csv", "more.csv")
+    assert more("plan", "clean.csv", "more.csv", "out.csv", "--out", "plan").code == 0
+    assert more("apply", "plan").code == 0
+    assert more("verify", "clean.csv", "more.csv", "out.csv").code == 0
+    assert more("verify", "plan").code == 0
+    assert more("verify", "clean.csv", "out.csv").code == 4
+
+
+def test_several_sources_in_python(more: Command) -> None:
+    report = tranship.run(["clean.csv", Path("more.csv")], "duckdb:///w.duckdb")
+
+    assert report.counts.created == 3
+    assert tranship.inspect(["clean.csv", Path("more.csv")]).records == 3
+
+
+def test_standard_input_beside_other_sources_is_not_read_again(more: Command) -> None:
+    lines = "".join(f"{number},{os.urandom(40).hex()}\n" for number in range(100_000))
+    half = gzip.compress(b"Customer ID,Name\n" + lines.encode(), 1)
+    Path("half.csv.gz").write_bytes(half[: len(half) // 2])
+    ran = python("-m", "tranship", "run", "half.csv.gz", "-", "out.csv", folder=Path.cwd())
+    assert "ends or breaks in the middle" in ran.stderr
+    said = more("resume", "last")
+
+    assert said.code == 2
+    assert "standard input, one of them, is gone" in said.err
+
+
+# Files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_glob_without_quotes_replaces_nothing(more: Command) -> None:
+    before = Path("more.csv").read_bytes()
+    said = more("run", "clean.csv", "dirty.csv", "more.csv")
+
+    assert said.code == 2
+    assert "quotes" in said.err
+    assert "--overwrite" in said.err
+    assert Path("more.csv").read_bytes() == before
+
+
+def test_a_glob_without_quotes_before_a_destination_is_read(more: Command) -> None:
+    files = sorted(path.name for path in Path().glob("*.csv"))
+
+    assert more("run", *files, "duckdb:///w.duckdb", "--max-rejects", "1").code == 0
+
+
+def test_swapped_arguments_replace_nothing(command: Command) -> None:
+    assert command("run", "clean.csv", "duckdb:///w.duckdb?table=t").code == 0
+    said = command("run", "duckdb:///w.duckdb?table=t", "clean.csv")
+
+    assert said.code == 2
+    assert "swapped" in said.err
+    assert Path("clean.csv").read_text() == CLEAN
+
+
+def test_verify_reads_the_file(command: Command) -> None:
+    assert command("run", "clean.csv", "out.csv").code == 0
+    said = command("verify", "clean.csv", "out.csv")
+    assert (said.code, "all is equal" in said.out, "replace" in said.out + said.err) == (0, True, False)
+    text = Path("out.csv").read_text()
+    Path("out.csv").write_text(text.replace("Acme", "Acne") + text.splitlines()[1].replace("c1", "c9") + "\nbroken\n")
+    said = command("verify", "last", "--json")
+
+    assert said.code == 4
+    assert said.object["counts"] == {
+        **{"equal": 1, "different": 1, "only_in_source": 0, "only_at_destination": 2, "refused": 0}
+    }
+    told = Path(said.object["files"]["differences"]).read_text()
+    assert "different,c1,jane@acme.com,name,Acme,Acne" in told
+    assert "out.csv, line 5: line.too_few_columns" in told
+
+
+def test_verify_of_a_file_that_cannot_be_compared_says_why(command: Command) -> None:
+    said = command("verify", "clean.csv", "nowhere.csv")
+    assert (said.code, "nowhere.csv: does not exist" in said.err) == (2, True)
+    Path("colours.csv").write_text("Colour,Shade\nred,1\n")
+    said = command("verify", "clean.csv", "colours.csv")
+    assert (said.code, "no column for the external id or the e-mail" in said.err) == (2, True)
+    Path("few.csv").write_text("E-mail;Colour\njane@acme.com;red\njoe@beta.com;blue\n")
+    said = command("verify", "clean.csv", "few.csv")
+    assert (said.code, "few.csv has no column for external_id, name: not compared" in said.out) == (0, True)
+
+
+def test_a_value_that_cannot_be_read_differs_as_it_stands(command: Command) -> None:
+    Path("in.csv").write_text("external_id,name,country\n1x,Acme,SE\n")
+    Path("out.csv").write_text("external_id,name,country\n1x,Acme,Narnia\n")
+    found = command("verify", "in.csv", "out.csv", "--json").object
+
+    assert found["different_fields"] == {"country": 1}
+    assert "country,SE,Narnia" in Path(found["files"]["differences"]).read_text()
+
+
+# Inspect ---------------------------------------------------------------------------------------------------------
+
+
+def test_inspect_writes_a_settings_file_that_runs(command: Command, sample_data: Path) -> None:
+    shutil.copy(sample_data / "crm_export.csv", "crm.csv")
+    assert command("inspect", "crm.csv", "--write", "p.toml").code == 0
+    plain = command("run", "crm.csv", "a.csv", "--json").object
+    said = command("run", "p.toml", "b.csv", "--json").object
+
+    assert said["counts"] == plain["counts"]
+    assert said["columns"] == plain["columns"]
+
+
+def test_inspect_does_not_write_over_a_file(command: Command) -> None:
+    Path("p.toml").write_text("mine")
+    said = command("inspect", "clean.csv", "--write", "p.toml")
+
+    assert said.code == 2
+    assert "p.toml" in said.err
+    assert Path("p.toml").read_text() == "mine"
+
+
+def test_inspect_shows_a_conflict_instead_of_failing(command: Command) -> None:
+    Path("two.csv").write_text("id,mail,E-mail address\n1,a@b.com,c@d.com\n")
+    said = command("inspect", "two.csv")
+
+    assert said.code == 0
+    assert '--map "mail=email"' in said.out
+    assert '--map "E-mail address=email"' in said.out
+
+
+def test_inspect_takes_a_settings_file(command: Command) -> None:
+    Path("p.toml").write_text(
+        'source = "clean.csv"\ndestination = "duckdb:///w.duckdb"\n[columns]\n"Name" = "legal_name"\n'
+    )
+    columns = command("inspect", "p.toml", "--json").object["columns"]
+
+    assert [column["field"] for column in columns] == ["external_id", "email", "legal_name"]
+
+
+def test_values_do_not_steer_the_terminal(command: Command) -> None:
+    Path("odd.csv").write_text("id,name\n1,\x1b[2Jgone\n")
+
+    assert "\x1b" not in command("inspect", "odd.csv").out
+
+
+# Plans -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_is_looked_at_and_carried_out(command: Command) -> None:
+    planned = command("plan", "clean.csv", "duckdb:///w.duckdb", "--out", "plan")
+    assert planned.code == 0
+    assert "tranship apply plan" in planned.err
+    assert not Path("w.duckdb").exists() or not duckdb.connect("w.duckdb").sql("FROM duckdb_tables()").fetchall()
+    assert "only_in_source" in Path("plan/changes.csv").read_text()
+
+    assert command("apply", "plan", "--json").object["counts"]["created"] == 2
+    assert command("verify", "plan").code == 0
+    assert "is carried out" in command("apply", "plan").err
+
+
+def test_a_plan_for_a_table_that_has_moved_is_not_carried_out(command: Command) -> None:
+    command("run", "clean.csv", "duckdb:///w.duckdb")
+    Path("clean.csv").write_text(CLEAN.replace("Acme", "Acme Inc"))
+    assert command("plan", "clean.csv", "duckdb:///w.duckdb", "--out", "plan").code == 0
+    with duckdb.connect("w.duckdb") as connection:
+        connection.execute("UPDATE customers SET name = 'Acme Inc' WHERE external_id = 'c1'")
+
+    said = command("apply", "plan")
+    assert said.code == 5
+    assert "has moved since the plan was made: 1 records" in said.err
+
+
+def test_a_plan_does_not_take_anybody_s_folder(command: Command) -> None:
+    Path("plan").mkdir()
+    Path("plan/mine.txt").write_text("mine")
+
+    said = command("plan", "clean.csv", "duckdb:///w.duckdb", "--out", "plan")
+    assert (said.code, Path("plan/mine.txt").read_text()) == (2, "mine")
+    assert "--out plan: is there already" in said.err
+
+
+def test_apply_and_retry_say_what_is_missing(command: Command) -> None:
+    assert "there is no plan in this folder" in command("apply", "nowhere").err
+    command("run", "clean.csv", "duckdb:///w.duckdb")
+    said = command("retry", "last")
+    assert (said.code, "nothing failed" in said.err) == (2, True)
+
+
+def test_verify_tells_what_differs(command: Command) -> None:
+    command("run", "clean.csv", "duckdb:///w.duckdb")
+    Path("clean.csv").write_text(CLEAN.replace("Acme", "Acme Inc"))
+
+    said = command("verify", "clean.csv", "duckdb:///w.duckdb")
+    assert said.code == 4
+    assert "not all is equal" in said.out
+    assert command("verify", "clean.csv", "duckdb:///w.duckdb", "--json").object["counts"]["different"] == 1
+
+
+# Providers -------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_way_between_two_providers_loses(command: Command) -> None:
+    said = command("connectors", "--losses", "marginfront", "metronome")
+    assert said.code == 0
+    assert "lost on the way marginfront → metronome → marginfront" in said.out
+
+    lost = command("connectors", "--losses", "marginfront", "metronome", "--json").object["lost"]
+    assert "updated_at" in {loss["field"] for loss in lost}
+
+
+def test_a_provider_that_is_none(command: Command) -> None:
+    for arguments in (("connectors", "--losses", "csv", "metronome"), ("doctor", "duckdb:///w.duckdb")):
+        said = command(*arguments)
+        assert said.code == 2
+        assert "is no provider. There are: blackwalnut," in said.err
+
+
+def test_doctor_says_what_is_wrong(command: Command, sandbox: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = sandbox("marginfront", seed=3)
+    address = f"marginfront://127.0.0.1:{there.port}"
+    monkeypatch.delenv("MF_API_SECRET_KEY", raising=False)
+    said = command("doctor", address)
+    assert said.code == 3
+    assert "MF_API_SECRET_KEY" in said.out
+
+    monkeypatch.setenv("MF_API_SECRET_KEY", "mf_sk_test_0123456789")
+    assert command("doctor", address).code == 0
+    assert command("doctor", address, "--json").object["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nobody",), "there is no such sandbox. There are: blackwalnut,"),
+        (("metronome", "--latency", "soon"), "'soon' is no time such as 50ms or 2s"),
+        (("metronome", "--shift", "200%"), "'200%' is no share such as 5%"),
+        (("metronome", "--error", "500"), "give it as STATUS=SHARE"),
+        (("metronome", "--error", "418=5%"), "the weather cannot be so"),
+        (("metronome", "--rate", "GET=many"), "'many' is no number of calls"),
+        (("metronome", "--port", "0", "--seed", "nowhere.csv"), "nowhere.csv"),
+        (("metronome", "--switch", "mood=good"), "has no such switch"),
+    ],
+)
+def test_a_sandbox_that_cannot_be(command: Command, arguments: tuple[str, ...], words: str) -> None:
+    said = command("sandbox", *arguments)
+    assert said.code == 2
+    assert words in said.err
+
+
+def test_archives_are_only_a_provider_s(command: Command) -> None:
+    said = command("run", "clean.csv", "duckdb:///w.duckdb", "--include-archived")
+    assert (said.code, "only providers have archived customers" in said.err) == (2, True)
+
+
+# What there is ---------------------------------------------------------------------------------------------------
+
+
+def test_every_connector_and_field_is_listed(command: Command) -> None:
+    connectors = command("connectors", "--json").object["connectors"]
+    fields = command("fields", "--json").object["fields"]
+
+    assert [connector["name"] for connector in connectors] == list(CONNECTORS)
+    assert [field["name"] for field in fields] == list(COLUMNS)
+    assert all(connector["example"] in command("connectors").out for connector in connectors)
+    assert all(field["name"] in command("fields").out for field in fields)
+
+
+@pytest.mark.parametrize("name", list(cli.cli.commands))
+def test_every_command_explains_itself(name: str, command: Command) -> None:
+    said = command(name, "--help")
+
+    assert said.code == 0
+    assert said.out.startswith(f"Usage: tranship {name}")
+
+
+def test_the_version_is_said(command: Command) -> None:
+    assert command("--version").out.startswith("tranship ")
+
+
+HEAVY = ("polars", "pandera", "pyarrow", "duckdb", "pydantic", "numpy", "rich")
+
+
+@pytest.mark.parametrize(("arguments", "free_of"), [(["--help"], HEAVY), (["run", "--help"], HEAVY[:4])])
+def test_help_imports_nothing_heavy(arguments: list[str], free_of: tuple[str, ...]) -> None:
+    script = (
+        "import sys\n"
+        "from tranship.pipelines.cli import main as cli\n"
+        f"code = cli.main({arguments!r})\n"
+        f"print(code, *sorted(set(sys.modules) & set({free_of!r})), file=sys.stderr)"
+    )
+    assert python("-c", script).stderr.split() == ["0"]
+
+
+# Python ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_in_python(command: Command) -> None:
+    report = tranship.run("dirty.csv", "duckdb:///w.duckdb", defaults={"currency": "EUR"}, state_dir="state")
+
+    assert isinstance(report, tranship.Report)
+    assert report.counts == tranship.Counts(read=3, rejected=1, created=2)
+    assert tranship.inspect("dirty.csv", rows=1).records == 1
+    with pytest.raises(tranship.ConfigError, match="nothing is left to do"):
+        tranship.resume(report.run_id, state_dir="state")
+
+
+def test_python_gets_the_report_of_a_run_that_was_stopped(command: Command) -> None:
+    with pytest.raises(tranship.GateClosed) as caught:
+        tranship.run(Path("dirty.csv"), "duckdb:///w.duckdb", max_rejects=0)
+
+    assert caught.value.report.counts.rejected == 1
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(getattr(tranship, name) is not None for name in tranship.__all__)
+    with pytest.raises(AttributeError, match="sail"):
+        _ = tranship.sail
+
+
+def test_importing_the_door_imports_nothing_behind_it() -> None:
+    script = (
+        "import sys, tranship; print(*sorted(set(sys.modules) & {'polars', 'click', 'pydantic', 'tranship.pipelines'}))"
+    )
+
+    assert python("-c", script).stdout.strip() == ""

@@ -1,0 +1,153 @@
+"""The declarations of providers, and what two of them say about the way between them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import product
+from typing import get_args
+
+import polars as pl
+import pytest
+
+from support.wires import PROVIDERS, STRINGS, WIRES
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.provider import SPILLED, Bag, Field, Kind, Wire, losses, passage, quoted, texts
+from tranship.schemas.providers.blackwalnut import WIRE as BLACKWALNUT
+from tranship.schemas.providers.marginfront import WIRE as MARGINFRONT
+
+TEXTS = Wire(
+    provider="texts",
+    title="Texts",
+    fields=(
+        Field("id", home="provider_id", settable=False, always=True, made=True),
+        Field("name", home="name", required=True, longest=10),
+    ),
+    bag=Bag("custom", "texts"),
+)
+
+each_wire = pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.provider)
+
+
+def test_all_five_are_declared() -> None:
+    assert [wire.provider for wire in PROVIDERS] == ["blackwalnut", "growpanel", "marginfront", "metrifox", "metronome"]
+
+
+@each_wire
+def test_a_declaration_makes_sense(wire: Wire) -> None:
+    names = Counter(one.name for one in wire.fields)
+    assert max(names.values()) == 1
+    assert wire.bag.name not in names
+    assert wire.id in names
+    assert wire.by_name[wire.id].always
+    homes = Counter(one.home for one in wire.fields if one.home)
+    assert set(homes) <= set(COLUMNS)
+    assert max(homes.values()) == 1
+    assert {*wire.reads, *wire.overrules, *wire.narrowed} <= set(COLUMNS)
+    assert "provider_id" in wire.sources
+    for one in wire.fields:
+        assert not (one.required and not one.settable), one.name
+        assert not (one.derived and one.home), one.name
+        assert not (one.why and one.settable), one.name
+
+
+@each_wire
+def test_expressions_know_their_columns(wire: Wire) -> None:
+    on_the_wire = {one.name for one in wire.fields}
+    # An element of a list is a column without a name.
+    canonical = {"", *COLUMNS, *(wire.key(one.name) for one in wire.kept if one.settable)}
+    reading = [
+        *wire.reads.values(),
+        *wire.overrules.values(),
+        *(one.read for one in wire.fields if one.read is not None),
+    ]
+    for expression in (*reading, *(demand.holds for demand in wire.demands)):
+        assert set(expression.meta.root_names()) <= {"", *on_the_wire}, expression
+    for one in wire.fields:
+        if one.write is not None:
+            assert set(one.write.meta.root_names()) <= canonical, one.name
+
+
+@pytest.mark.parametrize(("here", "there"), list(product(WIRES, WIRES)), ids=lambda wire: wire.provider)
+def test_a_passage_tells_each_thing_once(here: Wire, there: Wire) -> None:
+    told = passage(here, there)
+    for part in (told.lost, told.kept):
+        assert max(Counter(one.field for one in part).values(), default=1) == 1
+    assert all(one.why for one in (*told.lost, *told.kept, *told.demanded))
+    unsure = {one.home for one in there.fields if one.made and one.settable}
+    native = there.native - set(there.narrowed) - unsure
+    assert not {one.field for one in told.kept} & native
+    # Whatever has no native place there is told to be kept or lost.
+    told_of = {one.field for one in (*told.lost, *told.kept)}
+    assert {name for name in here.sources if name in SPILLED and name not in native} <= told_of
+    # An id that the provider made is lost only on the way to another account of it.
+    its_own = not here.by_name[here.id].settable
+    assert ("provider_id" in {one.field for one in told.lost}) == (here is there and its_own)
+    assert ("provider_id" in {one.field for one in told.kept}) == (here is not there)
+
+
+def test_from_marginfront_to_blackwalnut() -> None:
+    told = passage(MARGINFRONT, BLACKWALNUT)
+    assert [(one.field, one.why) for one in told.lost] == [
+        ("updated_at", "MarginFront keeps its own"),
+        ("metadata.marginfront.agentCode", "it would subscribe the customer to that agent; it is never sent"),
+        ("metadata.marginfront.subscriptions", "MarginFront sets subscriptions by itself"),
+    ]
+    kept = [(one.field, one.why) for one in told.kept]
+    assert ("phone", "metadata.canon.phone") in kept
+    assert ("provider_id", "metadata, as marginfront.id") in kept
+    assert [(one.field, one.why) for one in told.demanded] == [("email", "must be there")]
+
+
+def test_from_blackwalnut_to_marginfront() -> None:
+    told = passage(BLACKWALNUT, MARGINFRONT)
+    assert [(one.field, one.why) for one in told.kept] == [
+        ("created_at", "metadata.canon_created_at"),
+        ("provider_id", "metadata, as blackwalnut.id"),
+    ]
+    assert [one.field for one in told.demanded] == ["name"]
+
+
+def test_from_marginfront_to_text() -> None:
+    kept = {one.field: one.why for one in passage(MARGINFRONT, STRINGS).kept}
+    assert kept["name"] == "fields.canon_name; natively only 20 characters"
+    assert kept["status"] == "fields.canon_status; natively as Strings sees fit"
+    assert kept["metadata"] == "fields; all but short text as JSON in fields.canon_metadata"
+    assert "net_terms" not in kept
+
+
+def test_from_text_to_marginfront() -> None:
+    told = passage(STRINGS, MARGINFRONT)
+    kept = {one.field: one.why for one in told.kept}
+    assert kept["metadata.strings.options"] == "metadata, under its own key"
+    assert [one.field for one in told.lost if one.field.startswith("metadata.strings")] == [
+        "metadata.strings.closed_at"
+    ]
+    assert {one.field: one.why for one in passage(STRINGS, TEXTS).kept}["metadata.strings.links"] == (
+        "custom.canon_metadata, as JSON"
+    )
+
+
+def test_demands_are_told_once_for_a_field() -> None:
+    assert [(one.field, one.why) for one in passage(MARGINFRONT, TEXTS).demanded] == [
+        ("name", "must be there, at most 10 characters")
+    ]
+
+
+def test_losses_of_one_that_knows_no_change_and_makes_no_ids() -> None:
+    assert [(loss.field, loss.why) for loss in losses(BLACKWALNUT)] == [
+        ("updated_at", "says nothing of a copy"),
+        ("provider", "becomes blackwalnut"),
+        ("provider_id", "at BlackWalnut it is its own; one at another provider is kept as metadata <provider>.id"),
+    ]
+
+
+def test_text_and_lists_as_json() -> None:
+    values = pl.DataFrame({"text": ['a"b\\\n}', "é", None], "list": [["a", 'b"'], [], None]})
+    assert values.select(quoted(pl.col("text"))).to_series().to_list() == ['"a\\"b\\\\\\n}"', '"é"', None]
+    listed = values.select(list=quoted(pl.col("list")))
+    assert listed.to_series().to_list() == ['["a","b\\""]', "[]", None]
+    assert listed.select(texts("list")).to_series().to_list() == [["a", 'b"'], [], None]
+
+
+def test_the_declaration_for_tests_uses_every_means() -> None:
+    assert {one.kind for one in STRINGS.fields} == set(get_args(Kind))

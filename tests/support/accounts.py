@@ -1,0 +1,72 @@
+"""Each provider's sandbox as an account that tests read: its address, its key, and how its records look on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from support.sandboxes import Sandbox, Start
+from tranship.connectors.registry import CONNECTORS
+
+PROVIDERS = [name for name, connector in CONNECTORS.items() if connector.abilities.continues]
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What is usual at one provider."""
+
+    key: str
+    address: str
+    """Behind the port."""
+    page: int | None
+    """Customers that one request brings; null where everything comes in one answer."""
+    id: str = "id"
+    name: str = "name"
+    """The field with the customer's name, which is text."""
+    powerless: str | None = None
+    """A key that is well formed and may not read customers."""
+
+
+USUAL: Mapping[str, Usual] = {
+    "blackwalnut": Usual("sk_live_0123456789", "/my-app", 100),
+    "growpanel": Usual("account.key.0123456789", "?source=ds_main", None),
+    "marginfront": Usual("mf_sk_test_0123456789", "", 100, powerless="mf_pk_test_0123456789"),
+    "metrifox": Usual("sk_test_0123456789", "", 100, name="display_name"),
+    "metronome": Usual("token-0123456789", "", 100),
+}
+
+
+@dataclass(frozen=True)
+class Account:
+    """A running sandbox and how it is reached."""
+
+    provider: str
+    sandbox: Sandbox
+
+    @property
+    def usual(self) -> Usual:
+        return USUAL[self.provider]
+
+    @property
+    def address(self) -> str:
+        return f"{self.provider}://127.0.0.1:{self.sandbox.port}{self.usual.address}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        variable = CONNECTORS[self.provider].key_variable
+        assert variable
+        return {variable: self.usual.key}
+
+    def ids(self) -> list[str]:
+        """The provider's own ids of all customers it holds, sorted."""
+        return sorted(str(record[self.usual.id]) for record in self.sandbox.state())
+
+
+def opened(start: Start, provider: str, **options: Any) -> Account:
+    """An account at a sandbox; `options` are those of `sandboxes`."""
+    return Account(provider, start(provider, **options))
+
+
+Open = Callable[..., Account]
+"""What the fixture `account` gives."""

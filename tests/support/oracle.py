@@ -1,0 +1,773 @@
+"""What the product must give for a fresh table, said a second time: row by row, in plain Python.
+
+Written from the rules alone, so that an error in the product's expressions is not repeated here. It is slow
+and holds everything in memory. Status words and blocked values are repeated literally on purpose; the code
+tables in schemas/data/ are shared.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import idna
+
+DATA = Path(__file__).resolve().parent.parent.parent / "schemas" / "data"
+
+PLAIN_TEXT = (
+    "name", "legal_name", "address_line1", "address_line2", "city", "state", "zip_code",
+    "billing_contact_name",
+)  # fmt: skip
+INSTANTS = ("created_at", "updated_at", "trial_started", "paid_started", "cancel_date")
+FIELDS = (
+    "external_id", "email", "name", "legal_name", "customer_type", "phone", "address_line1", "address_line2",
+    "city", "state", "zip_code", "country", "currency", "timezone", "language", "status", "net_terms",
+    "created_at", "updated_at", "trial_started", "paid_started", "cancel_date", "tax_id",
+    "billing_contact_name", "billing_contact_email", "invoice_cc_emails", "aliases", "metadata",
+    "provider", "provider_id",
+)  # fmt: skip
+
+STATUS_WORDS = {
+    "active": "active",
+    "trial": "trial", "trialing": "trial", "trialling": "trial",
+    "inactive": "inactive", "lead": "inactive", "trial_ended": "inactive",
+    "suspended": "suspended", "paused": "suspended", "past_due": "suspended",
+    "cancelled": "cancelled", "canceled": "cancelled",
+}  # fmt: skip
+BLOCKED_LOCAL_PARTS = {"noreply", "no-reply", "no_reply", "donotreply", "do-not-reply"}
+BLOCKED_EMAILS = {"test@test.com", "test@example.com", "none@none.com", "na@na.com", "n/a@n/a.com"}
+# What spreadsheets, databases and programs write, and people type, where there is nothing.
+NOTHING = """
+    - -- --- . ? ?? ??? n/a n.a. na none null <nil> unknown nan -nan undefined <na> <null> <none> (null) (none) [null] \\n
+    (blank) (empty)
+    #n/a #n/a! #na #ref! #value! #name? #div/0! #null! #num! #spill! #calc! #field! #blocked! #unknown! #connect! #busy!
+    #getting_data #error! #nv #bezug! #wert! #zahl!
+"""
+ABSENT_EMAIL_WORDS = {*NOTHING.split(), "[object object]"}
+NIL, MAX = ("0" * 8, "0" * 4, "0" * 4, "0" * 4, "0" * 12), ("f" * 8, "f" * 4, "f" * 4, "f" * 4, "f" * 12)
+BLOCKED_IDS = {
+    *ABSENT_EMAIL_WORDS, "test", "tbd", "0",
+    "-".join(NIL), "{" + "-".join(NIL) + "}", "".join(NIL), "-".join(MAX), "".join(MAX),
+}  # fmt: skip
+TOTALS = {
+    "total", "totals", "grand total", "sub total", "subtotal", "sub-total", "sum", "sums", "total sum", "gesamt",
+    "gesamtsumme", "insgesamt", "summe", "zwischensumme", "total général", "total general", "sous-total", "somme",
+    "totaux", "totale", "totali", "totale generale", "subtotale", "somma", "totales", "suma", "suma total", "totais",
+    "total geral", "soma", "totaal", "eindtotaal", "subtotaal", "som", "totalt", "count", "record count",
+    "row count", "total count", "total records", "total rows", "total customers", "number of records",
+    "number of rows", "average", "anzahl", "summa", "delsumma", "sum total",
+    "i alt", "yhteensä", "razem", "ogółem", "celkem", "součet", "összesen", "toplam", "genel toplam", "jumlah", "итого",
+    "всего", "合计", "合計", "总计", "總計", "総計", "小计", "小計", "합계", "총계",
+}  # fmt: skip
+
+
+@dataclass
+class Result:
+    customers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rejects: list[tuple[int, list[str]]] = field(default_factory=list)
+    merges: list[tuple[int, int, str]] = field(default_factory=list)
+    warnings: list[tuple[int, str]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    rejects_by_code: dict[str, int] = field(default_factory=dict)
+    merges_by_rule: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Record:
+    order: int
+    line: int
+    values: dict[str, Any]
+    codes: list[str]
+    warnings: list[str]
+
+    @property
+    def age(self) -> tuple[bool, datetime, int]:
+        """Greatest is newest: a null `updated_at` is the oldest, the record read last wins a tie."""
+        updated = self.values["updated_at"]
+        return (updated is not None, updated or datetime.min.replace(tzinfo=UTC), self.order)
+
+    @property
+    def external_id(self) -> str | None:
+        external_id: str | None = self.values["external_id"]
+        return external_id
+
+    @property
+    def match_email(self) -> str | None:
+        """The e-mail where it may identify somebody; null where it is blocked."""
+        email = self.values["email"]
+        return None if email is None or is_blocked_email(email) else email
+
+
+class RuleError(Exception):
+    """A value breaks its rule; `faults` are the parts of the codes behind the dot."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__(*faults)
+        self.faults = faults
+
+
+def run(
+    text_rows: list[dict[str, str | None]],
+    mapping: dict[str, str],
+    lines: list[int],
+    *,
+    now: datetime | None = None,
+) -> Result:
+    """Customers, rejects, merges and warnings of these wire rows at an empty table.
+
+    `mapping` is column -> canonical field; other columns go into metadata. `now` changes nothing: no rule
+    reads the clock. Rejects, merges and warnings are sorted; a rejected record has no warnings, since it
+    does not load.
+    """
+    del now
+    records = [
+        read_record(row, mapping, line, order) for order, (row, line) in enumerate(zip(text_rows, lines, strict=True))
+    ]
+    customers, merges = identify([record for record in records if not record.codes])
+
+    loaded = [record for record in records if not record.codes]
+    result = Result(
+        customers=customers,
+        rejects=sorted((r.line, sorted(r.codes)) for r in records if r.codes),
+        merges=sorted(merges),
+        warnings=sorted((r.line, code) for r in loaded for code in r.warnings),
+    )
+    result.counts = {
+        "read": len(records),
+        "rejected": len(result.rejects),
+        "merged": len(result.merges),
+        "created": len(result.customers),
+        "warnings": len(result.warnings),
+    }
+    result.rejects_by_code = dict(Counter(code for _, codes in result.rejects for code in codes))
+    by_rule = Counter(rule for _, _, rule in result.merges)
+    result.merges_by_rule = {rule: by_rule[rule] for rule in ("external_id", "email")}
+    return result
+
+
+def read_csv(
+    path: str | Path, *, delimiter: str = ",", encoding: str = "utf-8-sig"
+) -> tuple[list[str], list[dict[str, str | None]], list[int]]:
+    """Header, wire rows and the first physical line of each row, of a well-formed CSV. The header is line 1.
+
+    Empty cells are null; empty lines are nothing, and so are lines that repeat the header. One spreadsheet guard is taken
+    from a cell. Lines end at LF, CR LF or CR, also between quotes.
+    """
+    csv.field_size_limit(2**31 - 1)
+    rows: list[dict[str, str | None]] = []
+    lines: list[int] = []
+    with Path(path).open(newline="", encoding=encoding) as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        header = next(reader, [])
+        line = reader.line_num + 1
+        for cells in reader:
+            if cells:
+                if len(cells) != len(header):
+                    raise ValueError(f"{path}, line {line}: {len(cells)} cells, the header has {len(header)}")
+                if [cell.strip().lower() for cell in cells] != [name.strip().lower() for name in header]:
+                    rows.append({name: unguarded(cell) or None for name, cell in zip(header, cells, strict=True)})
+                    lines.append(line)
+            line = reader.line_num + 1
+    return header, rows, lines
+
+
+INVISIBLE = "\xad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff"
+
+
+def unguarded(cell: str) -> str:
+    """The cell without the apostrophe in front of a sign, a tab, a line end or an apostrophe; `="x"` is `x`."""
+    if cell.startswith("'"):
+        sign = cell[1:].lstrip(INVISIBLE)[:1]
+        return cell[1:] if cell[1:2] in ("'", "\t", "\r") or (sign and sign in "=+-@＝＋－＠") else cell
+    inner = cell[2:-1].replace('""', "") if len(cell) > 2 and cell.startswith('="') and cell.endswith('"') else '"'
+    return cell if '"' in inner else cell[2:-1].replace('""', '"')
+
+
+# One record: normalise and validate
+
+
+def read_record(row: dict[str, str | None], mapping: dict[str, str], line: int, order: int) -> Record:
+    wire = {name: row.get(column) for column, name in mapping.items()}
+    unmapped = {column: text for column, text in row.items() if column not in mapping and trim(text) is not None}
+    record = Record(order, line, dict.fromkeys(FIELDS), [], [])
+
+    for name in FIELDS:
+        text = trim(wire.get(name))
+        if text is None or name == "phone":
+            continue
+        try:
+            record.values[name] = NORMALISERS[name](text)
+        except RuleError as fault:
+            record.codes += [f"{name}.{part}" for part in fault.faults]
+
+    values = record.values
+    own = values["metadata"] or {}
+    unmapped = {f"column.{column}" if column in own else column: text for column, text in unmapped.items()}
+    values["metadata"] = {**own, **unmapped} or None
+    if values["name"] is None and "name.too_long" not in record.codes:
+        record.codes.append("name.missing")
+    read_phone(record, trim(wire.get("phone")))
+    check_identity(record)
+    return record
+
+
+def read_phone(record: Record, text: str | None) -> None:
+    if text is None:
+        return
+    number = e164(text, record.values["country"])
+    record.values["phone"] = number or text
+    if number is None:
+        record.warnings.append("phone.unreadable")
+
+
+def check_identity(record: Record) -> None:
+    """Blocked words become null, blocked e-mails a warning; a record that nothing identifies is rejected."""
+    values = record.values
+    if values["external_id"] is not None and is_blocked_id(values["external_id"]):
+        values["external_id"] = None
+        record.warnings.append("external_id.blocked")
+    if values["email"] in ABSENT_EMAIL_WORDS:
+        values["email"] = None
+        record.warnings.append("email.blocked")
+    elif values["email"] is not None and is_blocked_email(values["email"]):
+        record.warnings.append("email.blocked")
+    unreadable = any(code.split(".")[0] in ("external_id", "email") for code in record.codes)
+    nobody = record.external_id is None or is_total(record.external_id)
+    if nobody and record.match_email is None and not unreadable:
+        record.codes.append("identity.missing")
+
+
+def is_total(label: str) -> bool:
+    """Whether it is the label of a sum, as reports have them in their last line: `Total`, `Total: 24`."""
+    word, _, figure = unicodedata.normalize("NFKC", label).lower().partition(":")
+    return " ".join(word.split()) in TOTALS and re.fullmatch(r"[0-9.,\s]*", figure) is not None
+
+
+def is_blocked_id(text: str) -> bool:
+    """A place-holder, or what a spreadsheet saves of a column that is too narrow: `####`."""
+    return text.lower() in BLOCKED_IDS or (len(text) > 1 and not text.strip("#"))
+
+
+def is_blocked_email(email: str) -> bool:
+    return email in BLOCKED_EMAILS or email.rpartition("@")[0] in BLOCKED_LOCAL_PARTS
+
+
+# Text
+
+# The Unicode property White_Space. Python's str.isspace also takes U+001C to U+001F, which are controls.
+WHITE_SPACE = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+
+
+def trim(text: str | None) -> str | None:
+    """Without white space at both ends; blank is null."""
+    return (text or "").strip(WHITE_SPACE) or None
+
+
+def single_spaced(text: str) -> str:
+    return re.sub(f"[{WHITE_SPACE}]+", " ", text).strip(" ")
+
+
+def is_control(character: str) -> bool:
+    return unicodedata.category(character) == "Cc"
+
+
+def plain_text(text: str) -> str | None:
+    kept = "".join(c for c in text if c in WHITE_SPACE or not is_control(c))
+    clean = unicodedata.normalize("NFC", single_spaced(kept))
+    if len(clean) > 255:
+        raise RuleError("too_long")
+    return clean or None
+
+
+# The property Default_Ignorable_Code_Point, and the marks of interlinear annotation.
+UNSEEN = [
+    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+    (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+]  # fmt: skip
+
+
+def seen(text: str) -> str:
+    """What a person sees of it."""
+    return "".join(c for c in text if not any(first <= ord(c) <= last for first, last in UNSEEN)).strip(WHITE_SPACE)
+
+
+def bare_id(text: str) -> str:
+    """An id as it was before a spreadsheet guarded it."""
+    text = seen(text)
+    if text.startswith("'") and text[1:].strip(WHITE_SPACE) and not text[1:].strip(WHITE_SPACE).startswith("'"):
+        text = text[1:].strip(WHITE_SPACE)
+    if len(text) > 2 and text.startswith('="') and text.endswith('"'):
+        inner = text[2:-1].strip(WHITE_SPACE)
+        if '"' not in inner and not inner.startswith(("'", "=")):
+            text = inner
+    return text
+
+
+def is_rounded(text: str) -> bool:
+    """Whether a spreadsheet wrote it, and left out the last digits: 1.2E5, 1E+12."""
+    mantissa, mark, exponent = re.sub("[eE]", "E", text).partition("E")
+    fraction = re.fullmatch(r"[+-]?[0-9]+[.,][0-9]*", mantissa) and re.fullmatch(r"[+-]?[0-9]{1,3}", exponent)
+    whole = re.fullmatch(r"[+-]?[0-9]+", mantissa) and re.fullmatch(r"[+][0-9]{1,3}", exponent)
+    return bool(mark and (fraction or whole))
+
+
+def external_id(text: str) -> str | None:
+    text = bare_id(text)
+    faults = []
+    if is_rounded(text):
+        faults.append("spreadsheet")
+    if len(text) > 255:
+        faults.append("too_long")
+    if any(is_control(c) for c in text):
+        faults.append("control")
+    if faults:
+        raise RuleError(*faults)
+    return text or None
+
+
+def as_is(text: str) -> str:
+    return text
+
+
+# E-mail
+
+ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
+LOCAL_PART = re.compile(rf'{ATOM}(?:\.{ATOM})*|"(?:[ !#-\[\]-~]|\\[ -~])*"')
+LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def email(text: str) -> str | None:
+    text = seen(text).lower()
+    if text in ABSENT_EMAIL_WORDS:
+        return text
+    return mailbox(text) if text else None
+
+
+def mailbox(text: str) -> str:
+    local, at, domain = seen(text).lower().rpartition("@")
+    if not domain.isascii():
+        try:
+            domain = idna.encode(domain, uts46=True).decode("ascii")
+        except idna.IDNAError:
+            raise RuleError("too_long" if len(text) > 254 else "syntax") from None
+    address = f"{local}{at}{domain}"
+    if len(address) > 254:
+        raise RuleError("too_long")
+    labels = domain.split(".")
+    if (
+        not at
+        or len(local) > 64
+        or not LOCAL_PART.fullmatch(local)
+        or len(domain) > 253
+        or len(labels) < 2
+        or not all(LABEL.fullmatch(label) for label in labels)
+        or re.fullmatch("[0-9]+", labels[-1])
+    ):
+        raise RuleError("syntax")
+    return address
+
+
+# Codes and words
+
+
+@cache
+def table(file: str, key: str, value: str) -> dict[str, str]:
+    with (DATA / file).open(newline="", encoding="utf-8") as lines:
+        return {row[key]: row[value] for row in csv.DictReader(lines)}
+
+
+def known(codes: dict[str, str], key: str) -> str:
+    if key not in codes:
+        raise RuleError("unknown")
+    return codes[key]
+
+
+def customer_type(text: str) -> str:
+    return known({"BUSINESS": "BUSINESS", "INDIVIDUAL": "INDIVIDUAL"}, text.upper())
+
+
+def status(text: str) -> str:
+    return known(STATUS_WORDS, re.sub("[ _-]+", "_", text.lower()))
+
+
+def country(text: str) -> str:
+    return known(table("countries.csv", "spelling", "code"), single_spaced(text).upper())
+
+
+def currency(text: str) -> str:
+    return known(table("currencies.csv", "code", "code"), text.upper())
+
+
+def timezone(text: str) -> str:
+    return known(table("timezones.csv", "spelling", "name"), text.lower())
+
+
+# RFC 5646, section 2.1.
+LANGUAGE_TAG = re.compile(
+    r"(?P<language>[a-z]{2,3}(?:-[a-z]{3}){0,3}|[a-z]{4}|[a-z]{5,8})"
+    r"(?:-(?P<script>[a-z]{4}))?"
+    r"(?:-(?P<region>[a-z]{2}|[0-9]{3}))?"
+    r"(?P<rest>(?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*"
+    r"(?:-[0-9a-wy-z](?:-[a-z0-9]{2,8})+)*"
+    r"(?:-x(?:-[a-z0-9]{1,8})+)?)"
+)
+PRIVATE_TAG = re.compile(r"x(?:-[a-z0-9]{1,8})+")
+IRREGULAR_TAGS = {
+    tag.lower(): tag
+    for tag in (
+        "en-GB-oed", "i-ami", "i-bnn", "i-default", "i-enochian", "i-hak", "i-klingon", "i-lux", "i-mingo",
+        "i-navajo", "i-pwn", "i-tao", "i-tay", "i-tsu", "sgn-BE-FR", "sgn-BE-NL", "sgn-CH-DE",
+    )
+}  # fmt: skip
+
+
+def language(text: str) -> str:
+    spellings = table("languages.csv", "spelling", "code")
+    tag = text.replace("_", "-").lower()
+    tag = spellings.get(tag, tag).lower()
+    if tag in IRREGULAR_TAGS:
+        return IRREGULAR_TAGS[tag]
+    if PRIVATE_TAG.fullmatch(tag):
+        return tag
+    match = LANGUAGE_TAG.fullmatch(tag)
+    if match is None:
+        raise RuleError("syntax")
+    primary, hyphen, extended = match["language"].partition("-")
+    if len(primary) == 3:
+        primary = spellings.get(primary, primary)
+    script, region = (match["script"] or "").capitalize(), (match["region"] or "").upper()
+    return "-".join(filter(None, (primary + hyphen + extended, script, region))) + match["rest"]
+
+
+def net_terms(text: str) -> int:
+    match = re.fullmatch(r"([+-]?[0-9]{1,9})(?:[.,]0{1,2})?", text)
+    if match is None:
+        raise RuleError("unreadable")
+    days = int(match[1])
+    if not 0 <= days <= 3650:
+        raise RuleError("range")
+    return days
+
+
+# Instants
+
+ISO_DATE = re.compile(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})")
+ISO_DATE_TIME = re.compile(
+    ISO_DATE.pattern + r"[T ](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})"
+    r"(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)?"
+    r" ?(?P<zone>Z|UTC|(?P<sign>[+-])(?P<ahead>[0-9]{2})(?::?(?P<ahead_minutes>[0-9]{2}))?)?"
+)
+DAY_OR_MONTH = re.compile(r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-](?:[0-9]{4}|[0-9]{2})(?:[T ] ?[0-9]{1,2}:[0-9]{2}.*)?")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def instant(text: str) -> datetime:
+    text = text.upper()
+    if re.fullmatch("[0-9]{10}|[0-9]{12}", text) and is_compact(text):
+        raise RuleError("ambiguous")
+    if re.fullmatch("-?[1-9][0-9]{8,9}", text):
+        return in_range(1970, EPOCH + timedelta(seconds=int(text)))
+    if re.fullmatch("-?[1-9][0-9]{11,12}", text):
+        return in_range(1970, EPOCH + timedelta(milliseconds=int(text)))
+    if re.fullmatch("[0-9]{8}", text):
+        raise RuleError("ambiguous")
+    match = ISO_DATE.fullmatch(text) or ISO_DATE_TIME.fullmatch(text)
+    if match is not None:
+        return from_parts(match.groupdict(default=""))
+    match = DAY_OR_MONTH.fullmatch(text)
+    if match is not None:
+        first, second = int(match[1]), int(match[2])
+        if first != second and first in range(1, 13) and second in range(1, 13):
+            raise RuleError("ambiguous")
+    raise RuleError("unreadable")
+
+
+def is_compact(digits: str) -> bool:
+    """Whether it could be year, month, day, hour and minute without separators."""
+    year, month, day, hour, minute = (int(digits[a:b] or 0) for a, b in ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12)))
+    return 1900 <= year < 2200 and 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60
+
+
+def from_parts(parts: dict[str, str]) -> datetime:
+    # Python has no year 0 and none after 9999; the calendar repeats every 400 years.
+    year = int(parts["year"])
+    stand_in = 2000 + year % 400
+    ahead, ahead_minutes = int(parts.get("ahead") or 0), int(parts.get("ahead_minutes") or 0)
+    if ahead > 23 or ahead_minutes > 59:
+        raise RuleError("unreadable")
+    try:
+        local = datetime(
+            stand_in,
+            int(parts["month"]),
+            int(parts["day"]),
+            int(parts.get("hour") or 0),
+            int(parts.get("minute") or 0),
+            int(parts.get("second") or 0),
+            int(parts.get("fraction", "")[:6].ljust(6, "0")),
+            tzinfo=UTC,
+        )
+    except ValueError:
+        raise RuleError("unreadable") from None
+    offset = timedelta(hours=ahead, minutes=ahead_minutes)
+    utc = local + offset if parts.get("sign") == "-" else local - offset
+    return in_range(year, utc, stand_in)
+
+
+def in_range(year: int, moment: datetime, stand_in: int = 1970) -> datetime:
+    """`moment` moved by `year - stand_in` years, if that is in 1900 to 2199."""
+    real = moment.year + year - stand_in
+    if not 1900 <= real <= 2199:
+        raise RuleError("range")
+    return moment.replace(year=real)
+
+
+# Phone
+
+
+E164_DIGITS = 15
+
+
+@dataclass(frozen=True)
+class PhoneRegion:
+    country: str
+    calling_code: str
+    trunk: str
+    lengths: int  # bit n is set: n digits are possible
+    longest: int  # digits that a number has at most, but for rare ones
+
+    def allows(self, national: str) -> bool:
+        return bool(self.lengths >> len(national) & 1)
+
+
+@cache
+def phone_regions() -> tuple[PhoneRegion, ...]:
+    with (DATA / "phones.csv").open(newline="", encoding="utf-8") as lines:
+        return tuple(
+            PhoneRegion(row["country"], row["calling_code"], row["trunk"], int(row["lengths"]), int(row["longest"]))
+            for row in csv.DictReader(lines)
+        )
+
+
+def e164(text: str, country_code: str | None) -> str | None:
+    """The number as +<calling code><national number>, or null where it cannot be read."""
+    separators = rf"().\-/{WHITE_SPACE}"
+    if not re.fullmatch(rf"[{separators}]*\+?[0-9{separators}]+", text):
+        return None
+    # "o" stands for "(0)", the trunk zero that is not dialled from abroad.
+    signs = re.sub("[^0-9o]", "", text.replace("(0)", "o"))
+    if "+" in text:
+        return international(signs)
+    if signs.startswith("00"):
+        return international(signs[2:])
+    for region in phone_regions():
+        if region.country == country_code:
+            # Without its trunk prefix where that leaves a possible number, else as a whole.
+            whole = signs.replace("o", "0")
+            without = whole.removeprefix(region.trunk)
+            if without != whole and region.allows(without):
+                return f"+{region.calling_code}{without}"
+            too_long = len(whole) > region.longest or not region.allows(whole)
+            has_code = whole.startswith(region.calling_code) and region.allows(whole[len(region.calling_code) :])
+            if has_code and too_long and len(whole) <= E164_DIGITS:
+                return f"+{whole}"
+            if region.allows(whole):
+                return f"+{region.calling_code}{whole}"
+    return None
+
+
+def international(signs: str) -> str | None:
+    for region in phone_regions():
+        code = region.calling_code
+        if signs.startswith(code):
+            national = signs.removeprefix(code).removeprefix("o").replace("o", "0")
+            if region.allows(national) and len(code + national) <= E164_DIGITS:
+                return f"+{code}{national}"
+    return None
+
+
+# Lists and metadata
+
+
+def strict_json(text: str, *, number: Callable[[str], Any] | None = None) -> Any:
+    """As RFC 8259 has it; raises ValueError. `number` reads numbers."""
+
+    def refuse(word: str) -> None:
+        raise ValueError(word)
+
+    try:
+        value = json.loads(text, parse_constant=refuse, parse_int=number, parse_float=number)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is not text
+    return value
+
+
+def elements(text: str, *, number: Callable[[str], Any] | None = None) -> list[str]:
+    if not text.startswith("["):
+        parts: list[str] = text.split(";")
+    else:
+        try:
+            parts = strict_json(text, number=number)
+        except ValueError:
+            raise RuleError("unreadable") from None
+        if not all(isinstance(part, str) for part in parts):
+            raise RuleError("unreadable")
+    return [part for part in map(trim, parts) if part is not None]
+
+
+def aliases(text: str) -> list[str] | None:
+    parts = [bare_id(part) for part in elements(text, number=str)]
+    if any(map(is_rounded, parts)):
+        raise RuleError("spreadsheet")
+    return without_repeats(part for part in parts if part and not is_blocked_id(part))
+
+
+def invoice_cc_emails(text: str) -> list[str] | None:
+    parts = elements(text)
+    try:
+        return without_repeats(mailbox(part) for part in parts if seen(part))
+    except RuleError:
+        raise RuleError("syntax") from None
+
+
+def without_repeats(parts: Iterable[str]) -> list[str] | None:
+    return list(dict.fromkeys(parts)) or None
+
+
+def metadata(text: str) -> dict[str, Any]:
+    try:
+        value = strict_json(text)
+    except ValueError:
+        raise RuleError("syntax") from None
+    if not isinstance(value, dict):
+        raise RuleError("syntax")
+    return value
+
+
+NORMALISERS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(PLAIN_TEXT, plain_text),
+    **dict.fromkeys(INSTANTS, instant),
+    "external_id": external_id,
+    "email": email,
+    "customer_type": customer_type,
+    "country": country,
+    "currency": currency,
+    "timezone": timezone,
+    "language": language,
+    "status": status,
+    "net_terms": net_terms,
+    "tax_id": str.upper,
+    "billing_contact_email": mailbox,
+    "invoice_cc_emails": invoice_cc_emails,
+    "aliases": aliases,
+    "metadata": metadata,
+    "provider": as_is,
+    "provider_id": as_is,
+}
+
+
+# Identity
+
+
+def identify(records: list[Record]) -> tuple[dict[str, dict[str, Any]], list[tuple[int, int, str]]]:
+    """Customers by key, and merges; rejects ambiguous records and warns of shared e-mails in place."""
+    by_id: dict[str, list[Record]] = defaultdict(list)
+    by_email: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.external_id is not None:
+            by_id[record.external_id].append(record)
+        elif record.match_email is not None:
+            by_email[record.match_email].append(record)
+
+    owners: dict[str, list[str]] = defaultdict(list)
+    for key, group in by_id.items():
+        owned = newest(group).match_email
+        if owned is not None:
+            owners[owned].append(key)
+
+    groups = {id_key(external_id): group for external_id, group in by_id.items()}
+    for address, group in by_email.items():
+        ids = owners.get(address, [])
+        if len(ids) > 1:
+            for record in group:
+                record.codes.append("identity.ambiguous_email")
+        elif ids:
+            groups[id_key(ids[0])] = groups[id_key(ids[0])] + group
+        else:
+            groups[f"email:{address}"] = group
+
+    for ids in owners.values():
+        if len(ids) > 1:
+            for external_id in ids:
+                newest(groups[id_key(external_id)]).warnings.append("email.shared")
+
+    alike: dict[str, list[str]] = defaultdict(list)
+    for external_id in by_id:
+        alike[folded(external_id)].append(external_id)
+    for ids in alike.values():
+        if len(ids) > 1:
+            for external_id in ids:
+                newest(groups[id_key(external_id)]).warnings.append("external_id.lookalike")
+    for group in by_id.values():
+        for record in group:
+            if any(are_strangers(record, another) for another in group):
+                record.warnings.append("external_id.conflict")
+
+    customers = {key: customer(group) for key, group in groups.items()}
+    merges = [merge for group in groups.values() for merge in merges_of(group)]
+    return customers, merges
+
+
+def folded(external_id: str) -> str:
+    """What two ids have in common that a person may take for the same."""
+    once = unicodedata.normalize("NFKC", external_id).casefold()
+    return unicodedata.normalize("NFKC", once)
+
+
+def are_strangers(one: Record, other: Record) -> bool:
+    """Whether two records of one id look like two people, and no time says that one of them became the other."""
+    mails, times = {one.match_email, other.match_email}, {one.values["updated_at"], other.values["updated_at"]}
+    names = {"".join((record.values["name"] or "").lower().split()) for record in (one, other)}
+    is_dated = len(times) == 2 and None not in times
+    return len(mails) == 2 and None not in mails and len(names) == 2 and "" not in names and not is_dated
+
+
+def id_key(external_id: str) -> str:
+    """The key of a customer with an external id. One that looks like another kind of key is marked as an id."""
+    return f"id:{external_id}" if external_id.startswith(("email:", "id:")) else external_id
+
+
+def newest(group: list[Record]) -> Record:
+    return max(group, key=lambda record: record.age)
+
+
+def customer(group: list[Record]) -> dict[str, Any]:
+    """The survivor's own values, with the customer's external id."""
+    ids = [record.external_id for record in group if record.external_id is not None]
+    return {**newest(group).values, "external_id": ids[0] if ids else None}
+
+
+def merges_of(group: list[Record]) -> list[tuple[int, int, str]]:
+    survivor = newest(group)
+    return [
+        (
+            loser.line,
+            survivor.line,
+            "external_id" if loser.external_id is not None and survivor.external_id is not None else "email",
+        )
+        for loser in group
+        if loser is not survivor
+    ]

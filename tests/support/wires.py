@@ -1,0 +1,365 @@
+"""The declarations of all providers, a model of how a provider answers, and canonical customers of every kind."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import pkgutil
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from typing import Any
+
+import polars as pl
+
+from tranship.connectors.api.json_codec import decode, encode
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.normalise.batch import Spelling, customers
+from tranship.pipelines.validate import faults
+from tranship.schemas import providers
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.provider import Bag, Field, Wire, losses, quoted, texts
+
+PROVIDERS: list[Wire] = [
+    module.WIRE
+    for found in pkgutil.iter_modules(providers.__path__)
+    if hasattr(module := import_module(f"tranship.schemas.providers.{found.name}"), "WIRE")
+]
+
+STRINGS = Wire(
+    provider="strings",
+    title="Strings",
+    fields=(
+        Field("id", home="provider_id", settable=False, always=True, made=True),
+        Field(
+            "ids",
+            "texts",
+            derived="external_id and aliases",
+            write=quoted(
+                pl.concat_list(pl.col("external_id"), texts("aliases").fill_null([]))
+                .list.drop_nulls()
+                .list.unique(maintain_order=True)
+            ),
+        ),
+        Field("title", home="name", required=True, write=pl.col("name").str.head(20)),
+        Field("state", home="status", made=True, write=pl.col("status").replace({"trial": "trialing"})),
+        Field(
+            "terms",
+            "array",
+            write=pl.coalesce("strings.terms", pl.lit('[{"value":') + pl.col("net_terms") + "}]"),
+            read=pl.when(~pl.col("terms").str.contains(r'^\[\{"value":[0-9]+\}\]$')).then("terms"),
+        ),
+        Field("logo", home=None),
+        Field("score", "integer"),
+        Field("ratio", "number"),
+        Field("vip", "boolean"),
+        Field("links", "texts"),
+        Field("options", "object", default='{"a":1}'),
+        Field("files", "json"),
+        Field("closed_at", settable=False),
+        Field("source", told=True, required=True),
+    ),
+    bag=Bag("fields", "texts", longest_key=30, longest_value=25),
+    reads={
+        "external_id": texts("ids").list.first(),
+        "aliases": quoted(texts("ids").list.slice(1)),
+        "status": pl.col("state").replace({"trialing": "trial"}),
+        "net_terms": pl.col("terms").str.extract(r'^\[\{"value":([0-9]+)\}'),
+    },
+    overrules={"status": pl.when(pl.col("closed_at").is_not_null()).then(pl.lit("cancelled"))},
+    narrowed={"name": "20 characters"},
+)
+"""No provider: every means of a declaration in one, with narrow limits."""
+
+WIRES = [*PROVIDERS, STRINGS]
+
+TOLD = {"data_source": "ds_main", "source": "s1"}
+
+_SAMPLES = {
+    "text": "2026-11-21T09:00:00.000Z",
+    "integer": 7,
+    "number": 1.5,
+    "boolean": True,
+    "texts": ["x"],
+    "array": [{"id": "s"}],
+    "object": {"k": "v"},
+    "json": {"k": ["v"]},
+}
+_IDS = itertools.count()
+
+
+def _overruling(wire: Wire) -> set[str]:
+    return {name for rule in wire.overrules.values() for name in rule.meta.root_names()}
+
+
+def told(wire: Wire) -> dict[str, str]:
+    return {one.name: TOLD[one.name] for one in wire.fields if one.told}
+
+
+def answered(wire: Wire, bodies: Iterable[str], *, read_only: bool = False) -> list[dict[str, Any]]:
+    """What a provider gives back after it was sent these bodies; with `read_only` also something in every field that
+    it sets by itself.
+    """
+    found = []
+    for at, body in enumerate(bodies):
+        record = json.loads(body)
+        for one in wire.fields:
+            if one.name == wire.id and not one.settable:
+                record[one.name] = f"{wire.provider}-{next(_IDS)}"
+            elif one.made and one.settable:
+                record[one.name] = None if at % 2 else record.get(one.name)
+            elif one.made:
+                moment = datetime(2026, 11, 1, tzinfo=UTC) + timedelta(seconds=next(_IDS))
+                record[one.name] = moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+            elif read_only and not one.settable and not one.derived:
+                if at % 4 == 0 or one.name not in _overruling(wire):
+                    record[one.name] = _SAMPLES[one.kind]
+            elif one.default is not None and record.get(one.name) is None:
+                record[one.name] = one.default if one.kind == "text" else json.loads(one.default)
+            elif one.always and one.kind == "texts":
+                record.setdefault(one.name, [])
+            elif at % 3 == 0:
+                record.setdefault(one.name, None)
+        found.append(record)
+    return found
+
+
+def typed(records: pl.DataFrame) -> pl.DataFrame:
+    """What the pipeline makes of decoded records; every one of them must be good."""
+    whole = ColumnMap({name: name for name in COLUMNS}, (), {})
+    normalised = customers(records, whole, Spelling())
+    found = faults(normalised)
+    assert found.is_empty(), found.to_dicts()
+    return normalised.records
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Rows of wire text → typed canonical customers as the stage holds them. Rows that are no customers are left out."""
+    text = pl.DataFrame(
+        [{name: row.get(name) for name in COLUMNS} for row in rows], schema=dict.fromkeys(COLUMNS, pl.String)
+    )
+    normalised = customers(text, ColumnMap({name: name for name in COLUMNS}, (), {}), Spelling())
+    bad = faults(normalised)["at"].unique()
+    return normalised.records.with_row_index("at").filter(~pl.col("at").is_in(bad.implode())).drop("at")
+
+
+def there_and_back(
+    wire: Wire, customers: pl.DataFrame, *, read_only: bool = False
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Those customers that the provider takes, and what it gives back of them, row by row."""
+    sent = encode(wire, customers, told(wire))
+    taken = sent.bodies.is_not_null()
+    answers = answered(wire, sent.bodies.drop_nulls(), read_only=read_only)
+    back = decode(wire, [json.dumps(answers[:3]), json.dumps(answers[3:], ensure_ascii=False)])
+    assert back.broken.is_empty(), back.broken.to_dicts()
+    assert not back.surprises
+    return customers.filter(taken), typed(back.records)
+
+
+def comparable(customers: pl.DataFrame, lost: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Rows in which metadata is one text for one meaning, without the fields that are lost."""
+    lost = set(lost)
+    rows = []
+    for row in customers.to_dicts():
+        metadata = json.loads(row["metadata"] or "{}")
+        metadata = {key: value for key, value in metadata.items() if f"metadata.{key}" not in lost}
+        row["metadata"] = json.dumps(metadata, sort_keys=True)
+        rows.append({name: value for name, value in row.items() if name not in lost})
+    return rows
+
+
+def carried(customers: pl.DataFrame, wire: Wire) -> pl.DataFrame:
+    """Customers with what is told of where they were when they are written to a provider: `<provider>.id`."""
+    metadata = []
+    for row in customers.select("provider", "provider_id", "metadata").to_dicts():
+        entries = json.loads(row["metadata"] or "{}")
+        if row["provider"] not in (None, wire.provider) and row["provider_id"] is not None:
+            entries.setdefault(f"{row['provider']}.id", row["provider_id"])
+        metadata.append(json.dumps(entries) if entries else None)
+    return customers.with_columns(metadata=pl.Series(metadata, dtype=pl.String))
+
+
+def always_lost(wire: Wire) -> set[str]:
+    return {loss.field for loss in losses(wire)}
+
+
+# Customers -------------------------------------------------------------------------------------------------------
+
+HARD_TEXTS = (
+    *(
+        "Acme",
+        "Ünïcödé 株式会社 🚀",
+        'the "best" \\ of\\n',
+        "null",
+        "true",
+        "007",
+        "1e5",
+        "[]",
+        "{}",
+        '["a"]',
+        '{"a":1}',
+    ),
+    *(
+        'x"canon_city":"y',
+        '"',
+        "\\",
+        "a,b",
+        "x" * 255,
+        "é" * 255,
+        "\u202e reversed",
+        "O'Brien",
+        "-0",
+        "?",
+        "a" * 21,
+        "b" * 161,
+    ),
+)
+HARD_KEYS = (
+    *("tier", "", "canon", "canon_", "canon_x", "canon_city", "canon_status", "canon_metadata", "canon_metadata_1"),
+    *("canon_name_1", "canon_nulls", "canon_updated_at", "canon_provider_id", 'q"uote', "d.ot", "sl/ash", "ti~lde"),
+    *(
+        "b\\ackslash",
+        "ключ",
+        "🚀",
+        "$",
+        "$.a",
+        "*",
+        "[0]",
+        "0",
+        "metronome.foo",
+        "k" * 31,
+        "k" * 101,
+        "k" * 300,
+        "null",
+        "a b",
+        "\t",
+    ),
+    *(
+        f"{wire.provider}.{name}"
+        for wire in WIRES
+        for name in ("foo", *(one.name for one in wire.fields), wire.bag.name, "canon")
+    ),
+)
+HARD_VALUES = (
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        30,
+        2**53 + 1,
+        2**63,
+        -(2**63),
+        2**64,
+        10**40,
+        0.1,
+        -0.0,
+        1e300,
+        1.5,
+        1e-7,
+        "",
+        "x",
+        "30",
+    ),
+    *(
+        "null",
+        "2",
+        "[1]",
+        "é🚀",
+        'a"b\\c\n\u0001',
+        "v" * 25,
+        "v" * 26,
+        "v" * 200,
+        "v" * 201,
+        "v" * 1000,
+        "🚀" * 201,
+        [],
+        {},
+    ),
+    *(
+        [None],
+        [1, None, "a", []],
+        {"a": None},
+        {"canon_city": "x", "": {"b": [1.0]}},
+        {"value": 5},
+        [{"value": 5}],
+        ["x", "y"],
+    ),
+    *([{"a": {"b": {"c": [None, {"d": "e"}]}}}], [""]),
+)
+_STATUS = ("active", "trial", "inactive", "suspended", "cancelled")
+
+
+def rows(seed: int, count: int, keys: Sequence[str] = ()) -> list[dict[str, str | None]]:
+    """Customers as wire text, the same for the same seed; a field that no provider demands is absent in a third of
+    them. Each of `keys` is in the metadata of a fifth.
+    """
+    chance = random.Random(seed)
+    pick = chance.choice
+
+    def instant() -> str:
+        moment = datetime(1950, 1, 1, tzinfo=UTC) + timedelta(seconds=chance.randrange(4 * 10**9))
+        return (moment + timedelta(microseconds=pick((0, 0, 1, 500_000, 123_456)))).isoformat()
+
+    def metadata() -> str:
+        # Each at random from what is hard, and entries named after fields with values that may fit them.
+        pairs = {pick(HARD_KEYS): pick(HARD_VALUES) for _ in range(chance.randrange(6))}
+        wire = pick(WIRES)
+        pairs |= {
+            wire.key(one.name): pick((_SAMPLES[one.kind], pick(HARD_VALUES)))
+            for one in wire.fields
+            if chance.random() < 0.2
+        }
+        pairs |= {key: "x" for key in keys if chance.random() < 0.2}
+        return json.dumps(pairs, ensure_ascii=pick((True, False)), indent=pick((None, None, 1)))
+
+    def mail(at: int) -> str:
+        return pick((f"u{at}@example.com", f"o'b+{at}@exämple.com", f"{'l' * 60}{at % 10}@{'d' * 60}.{'e' * 60}.com"))
+
+    columns: dict[str, Any] = {
+        "external_id": lambda at: pick(
+            (f"cus_{at}", f"a/b?#{at}", f"{at:04}", f"{'i' * 200}{at}", f'"{at}"', f"ü{at}")
+        ),
+        "email": mail,
+        "legal_name": lambda at: pick(HARD_TEXTS),
+        "customer_type": lambda at: pick(("BUSINESS", "INDIVIDUAL")),
+        "phone": lambda at: pick(("+46701234567", "ask for Bob", "+1 202 555 0143")),
+        **{
+            name: lambda at: pick(HARD_TEXTS)
+            for name in ("address_line1", "address_line2", "city", "zip_code", "tax_id")
+        },
+        "state": lambda at: pick(("CA", "ca", "New York", "NY", "Bayern", "ON", "zz")),
+        "country": lambda at: pick(("SE", "US", "CA", "DE", "GB")),
+        "currency": lambda at: pick(("SEK", "USD", "EUR")),
+        "timezone": lambda at: pick(("UTC", "Europe/Stockholm", "America/New_York")),
+        "language": lambda at: pick(("sv", "en-US", "zh-Hant-TW")),
+        "status": lambda at: pick(_STATUS),
+        "net_terms": lambda at: pick(("0", "30", "45", "3650")),
+        **dict.fromkeys(
+            ("created_at", "updated_at", "trial_started", "paid_started", "cancel_date"), lambda at: instant()
+        ),
+        "billing_contact_name": lambda at: pick((*HARD_TEXTS, "Jane Doe", "Madonna", "Anna Maria von Berg")),
+        "billing_contact_email": mail,
+        "invoice_cc_emails": lambda at: json.dumps([f"cc{at}-{n}@example.com" for n in range(pick((1, 2, 30)))]),
+        "aliases": lambda at: json.dumps([f'al"{at}-{n}' * pick((1, 1, 30)) for n in range(pick((1, 3)))]),
+        "metadata": lambda at: metadata(),
+    }
+    demanded = {one.home for wire in WIRES for one in wire.fields if one.required}
+    found = []
+    for at in range(count):
+        row = {
+            name: make(at) if chance.random() > (0.1 if name in demanded else 0.33) else None
+            for name, make in columns.items()
+        }
+        if not row["external_id"] and not row["email"]:
+            row["email"] = f"only{at}@example.com"
+        origin = pick((None, None, "elsewhere", *(wire.provider for wire in WIRES)))
+        found.append({**row, "name": pick(HARD_TEXTS), "provider": origin, "provider_id": origin and f"old-{at}"})
+    return found
+
+
+def plentiful(seed: int, count: int, keys: Sequence[str] = ()) -> pl.DataFrame:
+    """Typed canonical customers of every kind."""
+    return frame(rows(seed, count, keys))
