@@ -192,8 +192,14 @@ class Outcomes:
     notes: tuple[str, ...] = ()
 
 
+def outcomes_so_far(error: BaseException) -> Outcomes | None:
+    """Return the outcomes of a write that this exception broke off; null where nothing was written one by one."""
+    found = getattr(error, "outcomes", None)
+    return found if isinstance(found, Outcomes) else None
+
+
 @dataclass(frozen=True)
-class Load:
+class WriteRequest:
     """One load of survivors into a table or file, and how it is wanted."""
 
     run_id: str
@@ -215,8 +221,6 @@ class Load:
     """Tells a person why it takes long: `waiting for another run`."""
     advanced: Callable[[int, int], None]
     """Tells how many records of how many are done, where they are written one by one."""
-    came: Callable[[Outcomes], None]
-    """Told what a write came to, where that may be other than the plan."""
     limit: int | None = None
     """At a provider: do so many records of the plan and stop."""
     crosswalk: Path | None = None
@@ -261,7 +265,7 @@ class Plan:
     """Where the first of those records are: `b.csv, line 3`."""
 
 
-def all_created(load: Load) -> Plan:
+def all_created(load: WriteRequest) -> Plan:
     """The plan of a file: each survivor is created, whatever there was before."""
     rows = load.workspace / "plan.parquet"
     load.survivors.scan().select(
@@ -274,23 +278,24 @@ def all_created(load: Load) -> Plan:
     return Plan(rows, {"create": load.survivors.count, **counts})
 
 
-class Table(Protocol):
+class Destination(Protocol):
     """A database table or a file, where the set-based work happens inside it, in one transaction; or a provider's
     account, which is written record by record, with a journal.
     """
 
-    def plan(self, load: Load) -> Plan:
+    def plan(self, load: WriteRequest) -> Plan:
         """Compare the survivors with what is there. Writes nothing that outlives the connection.
 
         May be called again after `errors.Interfered`, whatever was going on then.
         """
         ...
 
-    def apply(self, load: Load, plan: Plan) -> None:
-        """Carry the plan out. `load.ledger` is complete by now.
+    def apply(self, load: WriteRequest, plan: Plan) -> Outcomes | None:
+        """Carry out the plan; return the outcomes where they can differ from it. `load.ledger` is complete by now.
 
-        A table does it all or not at all, and its ledger row with it. A provider goes on from its journal where an
-        earlier try stopped, and tells `load.came` what came of it, also where it breaks off.
+        A table is written as a whole or not at all, and its ledger row with it. A provider continues from its journal
+        where an earlier attempt stopped; an exception that breaks off such a write carries the outcomes so far
+        (`outcomes_so_far`).
         """
         ...
 

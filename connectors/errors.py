@@ -71,7 +71,7 @@ class Busy(Unreachable):
 class Interfered(Unreachable):
     """The other side undid what was not committed (a lost connection, a deadlock, a restart): safe to do anew.
 
-    If the answer to a commit was lost, `Table.applied` knows whether it took place.
+    If the answer to a commit was lost, `Destination.applied` knows whether it took place.
     """
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tranship.connectors.chain import Chain
-from tranship.connectors.contract import Abilities, Source, Table, Waiting
+from tranship.connectors.contract import Abilities, Destination, Source, Waiting
 from tranship.connectors.errors import ConfigError, TranshipError, shown
 from tranship.connectors.files.storage import Seen, Written, is_among, same, takes_in, whole_path
 
@@ -249,7 +249,7 @@ def must_take(spec: str, mode: str, *, for_good: bool) -> None:
         must_be_meant(_api(kind), spec, mode, for_good=for_good)
 
 
-def open_table(spec: str, options: Mapping[str, Any]) -> Table:
+def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
     """The table, file or account to write to. `options`: raw (CSV cells as they are), create (what does not exist may
     be created; else ConfigError), overwrite (a file that Tranship did not write may be replaced), written (the folder
     that knows which files it wrote), memory (of a database), lock_timeout and statement_timeout (seconds, 0 is no
@@ -257,10 +257,10 @@ def open_table(spec: str, options: Mapping[str, Any]) -> Table:
     """
     kind = kind_of(spec)
     if CONNECTORS[kind].key_variable:
-        from tranship.connectors.api.destination import AccountTable
+        from tranship.connectors.api.destination import ProviderDestination
 
         module = importlib.import_module(f"tranship.connectors.providers.{kind}")
-        return AccountTable(module.API, spec, module.writes, memory=options["memory"], pace=options["pace"])
+        return ProviderDestination(module.API, spec, module.writes, memory=options["memory"], pace=options["pace"])
     if kind == "postgresql":
         from tranship.connectors.databases.postgres.table import Patience, PostgresTable
 
@@ -291,7 +291,7 @@ def open_table(spec: str, options: Mapping[str, Any]) -> Table:
     return csv_file.destination(spec, Written(options["written"]), overwrite=options["overwrite"], raw=options["raw"])
 
 
-def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> Table:
+def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> Destination:
     """A table of canonical records (Parquet files with these fields) in a new database, to be compared with."""
     from tranship.connectors.databases.duckdb_table import held
 

@@ -31,16 +31,17 @@ import pyarrow as pa
 
 from tranship.connectors import durable, registry
 from tranship.connectors.contract import (
+    Destination,
     Layout,
-    Load,
     Outcomes,
     Part,
     Plan,
     Source,
     Survivors,
-    Table,
     Waiting,
+    WriteRequest,
     all_created,
+    outcomes_so_far,
 )
 from tranship.connectors.errors import (
     Busy,
@@ -151,7 +152,7 @@ class _Tally:
             self.first.setdefault(code, place)
 
 
-OpenTable = Callable[[Settings, Observer], Table]
+OpenDestination = Callable[[Settings, Observer], Destination]
 
 
 def run(
@@ -176,10 +177,10 @@ def _at_turn(
     observer: Observer,
     now: datetime | None = None,
     out: Path | None = None,
-    open_table: OpenTable | None = None,
+    open_destination: OpenDestination | None = None,
 ) -> Report:
     """`run`, with the lock of the destination. Nothing of either end was read before this process had it."""
-    begin = partial(_run, settings, observer, now, out, open_table or _open_table)
+    begin = partial(_run, settings, observer, now, out, open_destination or _open_destination)
     if out is not None:
         return begin(continuing=False)
     try:
@@ -198,11 +199,11 @@ def _run(
     observer: Observer,
     now: datetime | None,
     out: Path | None,
-    open_table: OpenTable,
+    open_destination: OpenDestination,
     *,
     continuing: bool,
 ) -> Report:
-    table = open_table(settings, observer)
+    table = open_destination(settings, observer)
     try:
         source = _open_source(settings, observer)
         try:
@@ -255,7 +256,7 @@ def apply(folder: Path, observer: Observer | None = None, *, limit: int | None =
             columns = _columns_of(directory)
             assert columns is not None  # noqa: S101  (the plan is complete)
             directory.check()
-            table = _open_table(settings, observer)
+            table = _open_destination(settings, observer)
             try:
                 directory.take_over()
                 return _Run(settings, directory, observer, []).go(None, columns, _wire_of(directory), table)
@@ -291,7 +292,7 @@ def verify(settings: Settings, observer: Observer | None = None) -> Verification
     observer = observer or Quiet()
     _must_know_forms(looking)
     with _turn(looking, observer):
-        report = _at_turn(looking, observer, open_table=_open_compared)
+        report = _at_turn(looking, observer, open_destination=_open_compared)
     return verify_run(settings.state_dir, report.run_id, observer)
 
 
@@ -376,13 +377,13 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
             return _go_on(settings, directory, observer)
         except Damaged as error:
             observer.note(_anew(error))
-        return _run(settings, observer, None, None, _open_table, continuing=False)
+        return _run(settings, observer, None, None, _open_destination, continuing=False)
 
 
 def _go_on(settings: Settings, directory: RunDirectory, observer: Observer) -> Report:
     """Continue a run that this process owns, also one that had not read its source to the end."""
     columns = _columns_of(directory)
-    table = _open_table(settings, observer)
+    table = _open_destination(settings, observer)
     try:
         if columns is None:
             return _read_on(settings, directory, observer, table)
@@ -435,7 +436,7 @@ def _turn(
         yield
 
 
-def _read_on(settings: Settings, directory: RunDirectory, observer: Observer, table: Table) -> Report:
+def _read_on(settings: Settings, directory: RunDirectory, observer: Observer, table: Destination) -> Report:
     """Go on with a read from a provider; what has come is not asked for again."""
     source = _open_source(settings, observer)
     try:
@@ -510,7 +511,7 @@ def _waiting(settings: Settings, observer: Observer) -> Waiting:
     return Waiting(seconds(settings.lock_timeout), say)
 
 
-def _open_table(settings: Settings, observer: Observer) -> Table:
+def _open_destination(settings: Settings, observer: Observer) -> Destination:
     options = {
         **{"raw": settings.raw, "create": settings.create == "auto", "overwrite": settings.overwrite},
         "written": settings.state_dir / "written",
@@ -518,13 +519,13 @@ def _open_table(settings: Settings, observer: Observer) -> Table:
         **{name: seconds(getattr(settings, name)) for name in ("lock_timeout", "statement_timeout")},
         "waiting": _waiting(settings, observer),
     }
-    return registry.open_table(settings.destination, options)
+    return registry.open_destination(settings.destination, options)
 
 
-def _open_compared(settings: Settings, observer: Observer) -> Table:
+def _open_compared(settings: Settings, observer: Observer) -> Destination:
     """The destination, to be compared with and not to be written."""
     if registry.CONNECTORS[registry.kind_of(settings.destination)].abilities.keeps_state:
-        return _open_table(settings, observer)
+        return _open_destination(settings, observer)
     return _FileAsTable(settings)
 
 
@@ -537,7 +538,7 @@ class _FileAsTable:
         if not Path(settings.destination).expanduser().exists():
             raise ConfigError(f"{self._name}: does not exist; there is nothing to compare with. Check the path.")
 
-    def plan(self, load: Load) -> Plan:
+    def plan(self, load: WriteRequest) -> Plan:
         """Read the file and compare it, if that is wanted."""
         if not load.compare:
             return all_created(load)
@@ -548,7 +549,7 @@ class _FileAsTable:
         finally:
             shutil.rmtree(place)
 
-    def _compare(self, load: Load, place: Path) -> Plan:
+    def _compare(self, load: WriteRequest, place: Path) -> Plan:
         settings = self._settings
         spelling = normalise.Spelling(settings.timezone, settings.date_format, frozenset(settings.blocked))
         source = registry.open_sources([settings.destination], CsvOptions())
@@ -570,7 +571,7 @@ class _FileAsTable:
         lost = (f"{self._name} has no column for {', '.join(missing)}: not compared",) if missing else ()
         return dataclasses.replace(plan, notes=lost)
 
-    def apply(self, load: Load, plan: Plan) -> None:
+    def apply(self, load: WriteRequest, plan: Plan) -> None:
         """Never asked for."""
         raise NotImplementedError
 
@@ -700,7 +701,7 @@ class _Run:
         self._columns: ColumnMap | None = None
         self._wire: list[str] = []
 
-    def go(self, source: Source | None, columns: ColumnMap, wire: list[str], table: Table) -> Report:
+    def go(self, source: Source | None, columns: ColumnMap, wire: list[str], table: Destination) -> Report:
         started = time.perf_counter()
         self._columns, self._wire = columns, wire
         for text in self._notes:
@@ -742,7 +743,7 @@ class _Run:
             state = "the destination is as it was"
         return Interrupted(f"Stopped; {state}. Continue with: {self._directory.go_on}")
 
-    def look_again(self, columns: ColumnMap, table: Table) -> Verification:
+    def look_again(self, columns: ColumnMap, table: Destination) -> Verification:
         """Compare what the run has read with what the destination holds now."""
         self._columns = columns
         self._tally = self._read_already()
@@ -863,7 +864,7 @@ class _Run:
         filled = rivals.filled(batch, columns, normalised.records)
         return self._directory.add(number, batch, normalised, validate.faults(normalised), digest, filled, skipped)
 
-    def _identify(self, columns: ColumnMap) -> Load:
+    def _identify(self, columns: ColumnMap) -> WriteRequest:
         with self._timed("identify", None):
             done = self._directory.done(IDENTIFY_STEP)
             if done is None:
@@ -891,7 +892,7 @@ class _Run:
         if lost:
             what = f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are left out: customers that"
             self._tell([f"{what} those runs wrote count as written by others. The first is {lost[0]}"])
-        return Load(
+        return WriteRequest(
             run_id=self._directory.run_id,
             survivors=survivors,
             source=settings.source_name,
@@ -909,7 +910,6 @@ class _Run:
             },
             say=self._observer.note,
             advanced=self._advanced,
-            came=self._came,
             limit=settings.limit,
             crosswalk=settings.crosswalk,
             history=tuple(history),
@@ -964,7 +964,7 @@ class _Run:
             "first_ambiguous": first,
         }
 
-    def _carry_out(self, load: Load, table: Table) -> None:
+    def _carry_out(self, load: WriteRequest, table: Destination) -> None:
         """Plan, gate and apply; anew where the destination undid it all and another time may go better."""
         before = copy.deepcopy(self._tally), list(self._notes)
         for pause in (*_PAUSES, None):
@@ -984,7 +984,7 @@ class _Run:
                 time.sleep(pause)
                 self._tally, self._notes = copy.deepcopy(before[0]), list(before[1])
 
-    def _make_plan(self, load: Load, table: Table) -> None:
+    def _make_plan(self, load: WriteRequest, table: Destination) -> None:
         with self._timed("plan", None):
             done = self._directory.done(PLAN_STEP)
             if done is not None and table.applied(load.run_id):
@@ -1016,11 +1016,11 @@ class _Run:
             self._tally.first.setdefault(_AMBIGUOUS, tuple(done["first_ambiguous"]))
         self._tally.warnings -= Counter(done["retracted"])
 
-    def _agreed(self, load: Load) -> pl.DataFrame:
+    def _agreed(self, load: WriteRequest) -> pl.DataFrame:
         """The plan that `apply` is to carry out, as it was made."""
         return _decisions(pl.read_parquet(load.workspace / "agreed.parquet"))
 
-    def _list_stale(self, load: Load) -> None:
+    def _list_stale(self, load: WriteRequest) -> None:
         """As CSV for people, beside the Parquet file of the comparison."""
         found, listed = load.workspace / "stale.parquet", load.workspace / "stale.csv"
         listed.unlink(missing_ok=True)
@@ -1094,22 +1094,28 @@ class _Run:
                     f"tranship report {self._directory.run_id}, then correct the source or raise the limit."
                 )
 
-    def _apply(self, load: Load, table: Table) -> None:
+    def _apply(self, load: WriteRequest, table: Destination) -> None:
         assert self._plan is not None  # noqa: S101  (the plan is made)
         with self._timed("write", None):
             done = self._directory.done(APPLY_STEP)
             if done is None:
                 self._directory.begin_to_write()
-                table.apply(load, self._plan)
-                came = self._outcomes
-                # Of what is left, the next run of this directory knows by the journal.
-                if came is None or not came.counts["left"] + came.counts["deletes_left"]:
-                    self._directory.finish(APPLY_STEP, _facts_of(came) if came else {})
+                try:
+                    outcomes = table.apply(load, self._plan)
+                except BaseException as error:
+                    self._keep_outcomes(outcomes_so_far(error))
+                    raise
+                self._keep_outcomes(outcomes)
+                # What is left to send is in the journal, for the next run of this directory.
+                if outcomes is None or not outcomes.counts["left"] + outcomes.counts["deletes_left"]:
+                    self._directory.finish(APPLY_STEP, _facts_of(self._outcomes) if self._outcomes else {})
             elif "counts" in done:
                 self._outcomes = _outcomes_of(done)
 
-    def _came(self, outcomes: Outcomes) -> None:
-        """A write has come to this, whole or broken off."""
+    def _keep_outcomes(self, outcomes: Outcomes | None) -> None:
+        """Write the outcomes of a write, complete or broken off, to the run directory."""
+        if outcomes is None:
+            return
         results = self._directory.keep_results(outcomes.files["outcomes"])
         self._outcomes = dataclasses.replace(outcomes, files={**outcomes.files, **results})
         self._directory.keep_seals_of([*self._outcomes.files.values(), self._directory.path / "crosswalk.parquet"])

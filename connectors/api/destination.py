@@ -31,7 +31,7 @@ from tranship.connectors.api import json_codec as wires
 from tranship.connectors.api.executor import REQUESTS, Sent, carry_out
 from tranship.connectors.api.operations import Verbs
 from tranship.connectors.api.source import Address, Api, ApiPart, ApiSource, parse, service
-from tranship.connectors.contract import Load, Outcomes, Plan
+from tranship.connectors.contract import Outcomes, Plan, WriteRequest
 from tranship.connectors.databases.diff import Classifier, see_survivors
 from tranship.connectors.databases.table_mapping import DELETED, RUN, TYPE_OF, Column, Stored, Target, literal, quoted
 from tranship.connectors.errors import ConfigError, Damaged, shown
@@ -64,8 +64,8 @@ def must_be_meant(api: Api, spec: str, mode: str, *, for_good: bool) -> None:
         )
 
 
-class AccountTable:
-    """A provider's account as a destination. Everything lies in `Load.workspace`."""
+class ProviderDestination:
+    """A provider's account as a destination. Everything lies in `WriteRequest.workspace`."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class AccountTable:
         self._address = parse(api, spec, self._environment)
         self._service = service(api, self._address, self._environment)
 
-    def plan(self, load: Load) -> Plan:
+    def plan(self, load: WriteRequest) -> Plan:
         """The plan that is there, or a new one. Reads everything that the provider holds; changes nothing there."""
         kept = self._kept(load)
         if kept is not None:
@@ -109,7 +109,7 @@ class AccountTable:
         )
         return plan
 
-    def _kept(self, load: Load) -> Plan | None:
+    def _kept(self, load: WriteRequest) -> Plan | None:
         """The plan that is there. Raises Damaged if it is not what was written, or is gone when it was begun."""
         file = load.workspace / "plan.json"
         try:
@@ -129,16 +129,15 @@ class AccountTable:
             *(kept.plan.withheld, tuple(kept.plan.unidentified)),
         )
 
-    def apply(self, load: Load, plan: Plan) -> None:
-        """Send what is left of the plan.
+    def apply(self, load: WriteRequest, plan: Plan) -> Outcomes:
+        """Send what is left of the plan and return the outcomes of all its records.
 
-        Raises Refused and Unreachable; what was done until then stands in the files, and calling it again goes on.
+        Raises Refused and Unreachable, which carry the outcomes so far. A second call continues.
         """
         kept = msgspec.convert(durable.read_json(load.workspace / "plan.json"), _Kept)
         requests = [load.workspace / name for name in sorted(kept.files) if name.startswith("requests/")]
         told = load.workspace / "sent.parquet"
         told.unlink(missing_ok=True)
-        sent = None
         try:
             sent = carry_out(
                 requests,
@@ -152,11 +151,16 @@ class AccountTable:
                 pace=self._pace,
                 advanced=load.advanced,
             )
-        finally:
+        except BaseException as error:
             if told.exists():
-                files = self._write_outcomes(load, plan)
-                came = _came(told)
-                load.came(Outcomes(_counts(came, plan), self._reasons(load), files, tuple(_notes(sent, came))))
+                error.outcomes = self._outcomes(load, plan, told, None)  # type: ignore[attr-defined]
+            raise
+        return self._outcomes(load, plan, told, sent)
+
+    def _outcomes(self, load: WriteRequest, plan: Plan, told: Path, sent: Sent | None) -> Outcomes:
+        files = self._write_outcomes(load, plan)
+        found = _count_outcomes(told)
+        return Outcomes(_counts(found, plan), self._reasons(load), files, tuple(_notes(sent, found)))
 
     def applied(self, run_id: str) -> bool:  # noqa: ARG002
         """Never known beforehand: the journal knows of each record."""
@@ -165,7 +169,7 @@ class AccountTable:
     def close(self) -> None:
         """Nothing is held open between steps."""
 
-    def _write_outcomes(self, load: Load, plan: Plan) -> dict[str, Path]:
+    def _write_outcomes(self, load: WriteRequest, plan: Plan) -> dict[str, Path]:
         """What became of each survivor, and who is who: `outcomes.parquet`, `crosswalk.parquet` and `.csv`."""
         files = {
             "outcomes": load.workspace / "outcomes.parquet",
@@ -200,19 +204,19 @@ class AccountTable:
         known.with_columns(cells.written(known.collect_schema())).sink_csv(files["crosswalk"])
         return files
 
-    def _reasons(self, load: Load) -> dict[str, int]:
+    def _reasons(self, load: WriteRequest) -> dict[str, int]:
         refused = pl.scan_parquet(load.workspace / "outcomes.parquet").filter(pl.col("outcome") == "refused")
         counted = refused.group_by("reason").len().sort("len", descending=True).collect()
         return dict(counted.iter_rows())
 
-    def _set_up(self, run: duckdb.DuckDBPyConnection, load: Load) -> None:
+    def _set_up(self, run: duckdb.DuckDBPyConnection, load: WriteRequest) -> None:
         run.execute(f"SET memory_limit = {literal(self._memory)}").fetchall()
         run.execute(f"SET temp_directory = {literal(load.workspace / 'spill')}").fetchall()
         run.execute("SET TimeZone = 'UTC'").fetchall()
 
     # What is there -------------------------------------------------------------------------------------------
 
-    def _read(self, run: duckdb.DuckDBPyConnection, load: Load) -> tuple[str, ...]:
+    def _read(self, run: duckdb.DuckDBPyConnection, load: WriteRequest) -> tuple[str, ...]:
         """Make `there`, and `held`, those of them that can be written to; what is to be told about it."""
         columns = ", ".join(f"{quoted(name)} {_TYPES[name]}" for name in COLUMNS)
         run.execute(
@@ -258,7 +262,7 @@ class AccountTable:
         run.unregister("read")
         return decoded.broken.height
 
-    def _recognise(self, run: duckdb.DuckDBPyConnection, load: Load) -> None:
+    def _recognise(self, run: duckdb.DuckDBPyConnection, load: WriteRequest) -> None:
         """Say of whom this tool once wrote (`_run_id`), and under which external id and e-mail the run knows those who
         are in the crosswalk.
         """
@@ -331,7 +335,7 @@ class AccountTable:
 
     # What is wanted ------------------------------------------------------------------------------------------
 
-    def _compare(self, run: duckdb.DuckDBPyConnection, load: Load, notes: tuple[str, ...]) -> Plan:
+    def _compare(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, notes: tuple[str, ...]) -> Plan:
         rows = load.workspace / "plan.parquet"
         target = self._target()
         classifier = Classifier(run, _Held(run, load, self._merged), target, load)
@@ -352,7 +356,7 @@ class AccountTable:
         ).fetchall()
         return dataclasses.replace(plan, notes=(*notes, *self._told(load, plan.counts)))
 
-    def _told(self, load: Load, counts: Mapping[str, int]) -> Iterator[str]:
+    def _told(self, load: WriteRequest, counts: Mapping[str, int]) -> Iterator[str]:
         """What a person should know of the plan: how much there is to do, and what has no place of its own."""
         wire, verbs = self._api.wire, self._verbs(self._address)
         bulk, looks = verbs.bulk, verbs.looks
@@ -439,7 +443,7 @@ class AccountTable:
             "AND NOT list_has_all(changed, h.unread)"
         ).fetchall()
 
-    def _write_requests(self, run: duckdb.DuckDBPyConnection, load: Load, numbers: Iterator[int]) -> None:
+    def _write_requests(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, numbers: Iterator[int]) -> None:
         """The customers to create and to change, as the provider's JSON; what it would refuse goes back to the plan."""
         told = {one.name: self._address.options.get("source", "") for one in self._api.wire.fields if one.told}
         refused: list[pl.DataFrame] = []
@@ -466,7 +470,7 @@ class AccountTable:
             ).fetchall()
             run.unregister("refused")
 
-    def _write_removals(self, run: duckdb.DuckDBPyConnection, load: Load, numbers: Iterator[int]) -> None:
+    def _write_removals(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, numbers: Iterator[int]) -> None:
         """The customers that mirror removes."""
         gone = (
             "SELECT h.target, h.own_id, h.external_id, h.email, h.raw FROM held h JOIN _gone g ON g.target = h.target"
@@ -492,7 +496,7 @@ class _Held:
 
     place = "t.target"
 
-    def __init__(self, run: duckdb.DuckDBPyConnection, load: Load, merged: frozenset[str]) -> None:
+    def __init__(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, merged: frozenset[str]) -> None:
         self._run, self._load, self._merged = run, load, merged
         run.execute("CREATE OR REPLACE TEMP TABLE _merged (row UBIGINT, text VARCHAR)").fetchall()
         run.execute("CREATE OR REPLACE TEMP TABLE _all_ids (row UBIGINT, ids VARCHAR[])").fetchall()
@@ -533,7 +537,7 @@ class _Held:
         return []
 
 
-def _see_survivors(run: duckdb.DuckDBPyConnection, load: Load) -> None:
+def _see_survivors(run: duckdb.DuckDBPyConnection, load: WriteRequest) -> None:
     """Survivors, with their metadata and aliases laid over those of the customer that is there."""
     also = (
         ", coalesce(m.text, s.metadata) AS _as_metadata, false AS _unfit_metadata"
@@ -543,7 +547,7 @@ def _see_survivors(run: duckdb.DuckDBPyConnection, load: Load) -> None:
 
 
 def _by_and_by(
-    run: duckdb.DuckDBPyConnection, load: Load, see: Callable[[duckdb.DuckDBPyConnection, Load], None]
+    run: duckdb.DuckDBPyConnection, load: WriteRequest, see: Callable[[duckdb.DuckDBPyConnection, WriteRequest], None]
 ) -> Iterator[str]:
     """Conditions on `s`, a row of `_survivors`: under each of them come some, under all of them all, in the order of
     their rows. All together would not fit into memory, and so the view is of one file after the other.
@@ -576,7 +580,7 @@ def _same(one: msgspec.Raw, other: msgspec.Raw) -> bool:
     return sorted_[0] == sorted_[1]
 
 
-def _came(told: Path) -> Counter[tuple[str, str]]:
+def _count_outcomes(told: Path) -> Counter[tuple[str, str]]:
     """(action, outcome) → records, of those that were to be written."""
     counted = pl.scan_parquet(told).group_by("action", "outcome").len().collect()
     return Counter({(action, outcome): count for action, outcome, count in counted.iter_rows()})
@@ -628,7 +632,7 @@ def _read_as(name: str) -> str:
     return column if dtype == "VARCHAR" else f"TRY_CAST({column} AS {dtype})"
 
 
-def _wanted(load: Load, some: str) -> str:
+def _wanted(load: WriteRequest, some: str) -> str:
     """Each customer to create or to change as it should stand: what is there, and over it what the source says."""
 
     def value(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 import duckdb
 
-from tranship.connectors.contract import Load, Plan
+from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.table_mapping import (
     DELETED,
     RUN,
@@ -76,7 +76,7 @@ class Packed:
     """The pack of a survivor, as SQL."""
 
 
-def see_survivors(run: duckdb.DuckDBPyConnection, load: Load, also: str = "", joined: str = "") -> None:
+def see_survivors(run: duckdb.DuckDBPyConnection, load: WriteRequest, also: str = "", joined: str = "") -> None:
     """Make the view `_survivors`, with further expressions and joins if these are given."""
     files = ", ".join(map(literal, load.survivors.files))
     typed = {**TYPE_OF, "metadata": "VARCHAR", "_row": "UBIGINT", "_email_blocked": "BOOLEAN"}
@@ -93,7 +93,11 @@ def see_survivors(run: duckdb.DuckDBPyConnection, load: Load, also: str = "", jo
 
 
 def plan_fresh(
-    run: duckdb.DuckDBPyConnection, load: Load, rows: Path, target: Target | None = None, notes: tuple[str, ...] = ()
+    run: duckdb.DuckDBPyConnection,
+    load: WriteRequest,
+    rows: Path,
+    target: Target | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Plan:
     """Nothing is there: every survivor is created, or refused if only updates are allowed, or if a value does not fit
     what `target` will be. `_survivors` is there.
@@ -123,13 +127,13 @@ _ENDLESS: Final = "TIMESTAMPTZ '9999-12-31'"
 _NAMED: Final = 3
 
 
-def stale_file(load: Load) -> Path:
+def stale_file(load: WriteRequest) -> Path:
     """The records that are older than what they would change: source, line, external_id, email, updated_at,
     destination_updated_at. There is none if there are no such records."""
     return load.workspace / "stale.parquet"
 
 
-def see_wrote(run: duckdb.DuckDBPyConnection, target: Target, load: Load) -> None:
+def see_wrote(run: duckdb.DuckDBPyConnection, target: Target, load: WriteRequest) -> None:
     """Make `_wrote`: what `_written` becomes for each customer whom `_plan` creates or updates. Before the write."""
     known = f"coalesce({target.wanted_id}, t.id)" if target.by_id else "NULL::VARCHAR"
     time = "s.updated_at" if load.overwrite_nulls else "coalesce(s.updated_at, w.updated_at)"
@@ -147,7 +151,12 @@ class Classifier:
     """The comparison of survivors and table, in temporary tables of one connection."""
 
     def __init__(
-        self, run: duckdb.DuckDBPyConnection, held: Held, target: Target, load: Load, packed: Packed | None = None
+        self,
+        run: duckdb.DuckDBPyConnection,
+        held: Held,
+        target: Target,
+        load: WriteRequest,
+        packed: Packed | None = None,
     ) -> None:
         self._run, self._held, self._target, self._load = run, held, target, load
         self._compared = [stored for stored in target.stored if stored.field in load.survivors.columns]

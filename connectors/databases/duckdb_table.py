@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import duckdb
 
-from tranship.connectors.contract import ArrowPart, Layout, Load, Plan, Waiting
+from tranship.connectors.contract import ArrowPart, Layout, Plan, Waiting, WriteRequest
 from tranship.connectors.databases.diff import Classifier, plan_fresh, see_survivors, see_wrote
 from tranship.connectors.databases.table_mapping import (
     COMMENTS,
@@ -318,7 +318,7 @@ class DuckDbTable:
         elif not self._exists(self._connection(), self._address.table) and not create:
             raise not_created(*self._missing(self._connection()))
 
-    def plan(self, load: Load) -> Plan:
+    def plan(self, load: WriteRequest) -> Plan:
         """Compare the survivors with the table; its transaction stays open for `apply`."""
         rows = load.workspace / "plan.parquet"
         self._target = None
@@ -350,7 +350,7 @@ class DuckDbTable:
         except duckdb.Error as error:
             raise ConnectorError(f"{self._where}: comparing with it failed ({first_line(error)}).") from error
 
-    def apply(self, load: Load, plan: Plan) -> None:
+    def apply(self, load: WriteRequest, plan: Plan) -> None:
         """Insert, update, delete and write the ledger row; commit. Whatever fails, the table is as before."""
         if self._open is None:
             run = self._connection()
@@ -413,7 +413,7 @@ class DuckDbTable:
             self._open.execute(f"SET memory_limit = {literal(self._memory)}").fetchall()
         return self._open
 
-    def _configure(self, run: duckdb.DuckDBPyConnection, load: Load) -> None:
+    def _configure(self, run: duckdb.DuckDBPyConnection, load: WriteRequest) -> None:
         run.execute("SET preserve_insertion_order = false").fetchall()
         run.execute(f"SET temp_directory = {literal(load.workspace / 'spill')}").fetchall()
 
@@ -451,7 +451,7 @@ class DuckDbTable:
             if not computed
         }
 
-    def _evolve(self, run: duckdb.DuckDBPyConnection, load: Load, columns: Mapping[str, Column]) -> list[str]:
+    def _evolve(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, columns: Mapping[str, Column]) -> list[str]:
         """Add the columns that the table lacks; what was added, for people."""
         missing = lacking(list(columns), self._computed(run), load)
         for name in missing:
@@ -493,7 +493,7 @@ class DuckDbTable:
         ).fetchall()
         return int(found[0][0])
 
-    def _write_written(self, run: duckdb.DuckDBPyConnection, load: Load, target: Target) -> None:
+    def _write_written(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, target: Target) -> None:
         see_wrote(run, target, load)
         run.execute(
             f"CREATE TABLE IF NOT EXISTS {self._address.written} (table_name VARCHAR NOT NULL, "
@@ -517,7 +517,7 @@ class DuckDbTable:
             run.execute(f"COMMENT ON COLUMN {on} IS {literal(text)}").fetchall()
 
     def _insert(
-        self, run: duckdb.DuckDBPyConnection, load: Load, plan: Plan, target: Target, *, everything: bool
+        self, run: duckdb.DuckDBPyConnection, load: WriteRequest, plan: Plan, target: Target, *, everything: bool
     ) -> None:
         if not plan.counts["create"]:
             return
@@ -538,7 +538,7 @@ class DuckDbTable:
         ).fetchall()
         _as_planned("create", done[0][0], plan)
 
-    def _update(self, run: duckdb.DuckDBPyConnection, load: Load, plan: Plan, target: Target) -> None:
+    def _update(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, plan: Plan, target: Target) -> None:
         if not plan.counts["update"]:
             return
         changed = [stored for stored in target.stored if stored.field in plan.changed_fields]
@@ -567,7 +567,7 @@ class DuckDbTable:
         ).fetchall()
         return int(done[0][0])
 
-    def _delete(self, run: duckdb.DuckDBPyConnection, load: Load, plan: Plan) -> None:
+    def _delete(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, plan: Plan) -> None:
         if not plan.counts["delete"]:
             return
         gone = "WHERE t.rowid IN (SELECT target FROM _gone)"
@@ -580,7 +580,7 @@ class DuckDbTable:
             ).fetchall()
         _as_planned("delete", done[0][0], plan)
 
-    def _write_ledger(self, run: duckdb.DuckDBPyConnection, load: Load, plan: Plan) -> None:
+    def _write_ledger(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, plan: Plan) -> None:
         counts = ", ".join(f"{name} BIGINT NOT NULL" for name in (*LEDGER_COUNTS, *LATER_COUNTS))
         run.execute(
             f"CREATE TABLE IF NOT EXISTS {self._address.ledger} (run_id VARCHAR PRIMARY KEY, "
@@ -619,7 +619,7 @@ class _Held:
 
     place = "t.rowid"
 
-    def __init__(self, run: duckdb.DuckDBPyConnection, address: Address, load: Load, target: Target) -> None:
+    def __init__(self, run: duckdb.DuckDBPyConnection, address: Address, load: WriteRequest, target: Target) -> None:
         self._run, self._address, self._load, self._target = run, address, load, target
         self._collations = _collations(run, address)
         exact = ", ".join(f"{quoted(name)} COLLATE c AS {quoted(name)}" for name in self._collations)
@@ -717,7 +717,7 @@ def _replaced_with(run: duckdb.DuckDBPyConnection, address: Address) -> set[str]
     return indexed | named | nested
 
 
-def _updated(stored: Stored, load: Load) -> str:
+def _updated(stored: Stored, load: WriteRequest) -> str:
     """What a column becomes, as SQL."""
     return stored.value if stored.erasable(load) else f"coalesce({stored.value}, t.{quoted(stored.column)})"
 
@@ -742,7 +742,7 @@ class _Objections:
         self,
         run: duckdb.DuckDBPyConnection,
         address: Address,
-        load: Load,
+        load: WriteRequest,
         target: Target,
         collations: Mapping[str, str],
     ) -> None:

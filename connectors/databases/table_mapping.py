@@ -25,7 +25,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from tranship.connectors.contract import Load, Plan
+from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.errors import ConfigError, shown
 from tranship.schemas import headers as names
 from tranship.schemas.customer import COLUMNS, INSTANT, KEY, Customer
@@ -203,7 +203,7 @@ class Stored:
         dtype = self.at.shown or self.at.dtype
         return f"does_not_fit: {self.column} {dtype if len(dtype) < _LONGEST_TYPE else dtype.partition('(')[0]}"
 
-    def erasable(self, load: Load) -> bool:
+    def erasable(self, load: WriteRequest) -> bool:
         """Whether a null erases what the column holds. It never erases an id: who would it be then?"""
         return load.overwrite_nulls and self.field != "external_id"
 
@@ -301,7 +301,7 @@ class Target:
         """Customers can be found by their e-mail."""
         return bool(self.key or self.column("email"))
 
-    def encoding_faults(self, load: Load) -> list[tuple[str, str]]:
+    def encoding_faults(self, load: WriteRequest) -> list[tuple[str, str]]:
         """When a survivor has a character that the database's encoding lacks, as SQL, and the reason it is refused."""
         if not self.unwritable:
             return []
@@ -312,7 +312,7 @@ class Target:
             for column, value in brought.items()
         ]
 
-    def not_stored(self, load: Load) -> tuple[str, ...]:
+    def not_stored(self, load: WriteRequest) -> tuple[str, ...]:
         """What a person is told about fields that the source has and the table has no column for."""
         lost = [field for field in load.survivors.columns if not self.column(field)]
         addable = [field for field in lost if field not in self.taken]
@@ -350,7 +350,7 @@ def _fitting(columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(own[name]) or fit.columns for name, fit in fits.items()}
 
 
-def lacking(columns: Sequence[str], computed: Sequence[str], load: Load) -> list[str]:
+def lacking(columns: Sequence[str], computed: Sequence[str], load: WriteRequest) -> list[str]:
     """The columns that `--evolve` adds to a table: of the fields that no column fits."""
     fitting = _fitting([*columns, *computed])
     missing = [field for field in load.survivors.columns if field not in fitting]
@@ -395,7 +395,7 @@ def understood(
     return target
 
 
-def mirror_needs_bookkeeping(where: str, target: Target, load: Load) -> None:
+def mirror_needs_bookkeeping(where: str, target: Target, load: WriteRequest) -> None:
     """Raises ConfigError where mirror would have to guess whose rows it deletes."""
     if load.mode == "mirror" and not target.bookkeeping:
         raise ConfigError(
@@ -434,7 +434,7 @@ def id_or_email(external_id: str, email: str) -> str:
 # Ledger ----------------------------------------------------------------------------------------------------------
 
 
-def ledger_row(load: Load, plan: Plan, table: str) -> dict[str, Any]:
+def ledger_row(load: WriteRequest, plan: Plan, table: str) -> dict[str, Any]:
     """The ledger as it stands when the plan has been carried out, without the time of its end."""
     counts = plan.counts
     return {

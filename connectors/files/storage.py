@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import polars as pl
 import pyarrow as pa
 
-from tranship.connectors.contract import Load, Plan, all_created
+from tranship.connectors.contract import Plan, WriteRequest, all_created
 from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable, shown
 
 CLOUD = ("s3", "gs", "az")
@@ -487,7 +487,7 @@ class WholeFile:
             raise ConfigError(f"{self._spec}: is a link into {self._path.parent}, which does not exist.")
         self._must_be_free()
 
-    def plan(self, load: Load) -> Plan:
+    def plan(self, load: WriteRequest) -> Plan:
         """Every survivor is created: a file holds what the run gave it, nothing else."""
         if load.mode != "upsert":
             raise ConfigError(f"{self._spec}: a file is written whole; --mode {load.mode} needs a table.")
@@ -496,7 +496,7 @@ class WholeFile:
             notes += self._look(_records_of(load))
         return dataclasses.replace(all_created(load), notes=notes)
 
-    def apply(self, load: Load, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
+    def apply(self, load: WriteRequest, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
         """Write beside the file, sync, rename. Raises ConfigError if somebody else's file came there meanwhile."""
         try:
             with replacing(self._path) as temporary:
@@ -531,5 +531,5 @@ class WholeFile:
         )
 
 
-def _records_of(load: Load) -> pl.LazyFrame:
+def _records_of(load: WriteRequest) -> pl.LazyFrame:
     return load.survivors.scan().select(pl.exclude("^_.*$"))

@@ -347,7 +347,7 @@ def test_the_plan_has_a_row_for_each_survivor(writer: End) -> None:
 
 def test_a_run_that_nobody_made_is_not_applied(writer: End) -> None:
     writer.fill([RICH])
-    table = registry.open_table(writer.address, OPTIONS)
+    table = registry.open_destination(writer.address, OPTIONS)
     try:
         assert not table.applied("20240101T000000-abcdef")
     finally:
@@ -366,7 +366,7 @@ def test_what_is_half_written_leaves_no_trace(writer: End) -> None:
 
 def test_a_missing_folder_or_database_is_answered_in_words(writer: End, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
-        registry.open_table(ENDS[writer.kind](tmp_path / "nowhere", f"{writer.database}_nowhere"), OPTIONS)
+        registry.open_destination(ENDS[writer.kind](tmp_path / "nowhere", f"{writer.database}_nowhere"), OPTIONS)
 
 
 # Looking again ---------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateSchema, CreateTable, SetColumnComment, SetTableComment
 
-from tranship.connectors.contract import ArrowPart, Layout, Load, Plan
+from tranship.connectors.contract import ArrowPart, Layout, Plan, WriteRequest
 from tranship.connectors.databases.diff import Classifier, Packed, plan_fresh, see_survivors, see_wrote
 from tranship.connectors.databases.postgres.adbc import connect
 from tranship.connectors.databases.postgres.connection import Address, Wire, arrow, parse
@@ -474,7 +474,7 @@ class PostgresTable:
             self.close()
             raise error
 
-    def plan(self, load: Load) -> Plan:
+    def plan(self, load: WriteRequest) -> Plan:
         """Take the turn and compare the survivors with the table; the transaction stays open for `apply`."""
         self._start_anew()
         wire = self._begin(load.say)
@@ -512,7 +512,7 @@ class PostgresTable:
         except duckdb.Error as error:
             raise wire.broken(f"{self._where}: comparing with it failed", error) from error
 
-    def apply(self, load: Load, plan: Plan) -> None:
+    def apply(self, load: WriteRequest, plan: Plan) -> None:
         """Write what the plan says and the ledger row; commit. Whatever fails, the table is as before."""
         assert self._work is not None  # noqa: S101  (the plan is made)
         try:
@@ -594,7 +594,7 @@ class PostgresTable:
                 f"{self._patience.lock_seconds:g} s. Wait for it or end it, or allow more with --lock-timeout."
             ) from error
 
-    def _lock(self, wire: Wire, load: Load) -> _Relation | None:
+    def _lock(self, wire: Wire, load: WriteRequest) -> _Relation | None:
         """The table, which nobody else writes from now on; null if there is none."""
         relation = _find(wire, self._address, self._address.table)
         if relation is None:
@@ -631,7 +631,7 @@ class PostgresTable:
         wire.run(f"SET LOCAL lock_timeout = {literal(f'{round(self._patience.lock_seconds * 1000)}ms')}")
         return True
 
-    def _check_rights(self, wire: Wire, relation: _Relation, load: Load) -> None:
+    def _check_rights(self, wire: Wire, relation: _Relation, load: WriteRequest) -> None:
         needed = ["SELECT"]
         needed += ["INSERT"] if load.mode != "update" else []
         # Without the right to update, Postgres lets nobody keep other writers out.
@@ -685,7 +685,7 @@ def _without_nul(target: Target) -> Target:
 
 
 def _encoded(
-    wire: Wire, bench: duckdb.DuckDBPyConnection, load: Load, target: Target
+    wire: Wire, bench: duckdb.DuckDBPyConnection, load: WriteRequest, target: Target
 ) -> tuple[Target, tuple[str, ...]]:
     """The same with what the encoding of the database cannot hold, and what a person is told about that."""
     encoding = wire.value("SELECT current_setting('server_encoding')")
@@ -720,7 +720,7 @@ class _Work:
 
     wire: Wire
     bench: duckdb.DuckDBPyConnection
-    load: Load
+    load: WriteRequest
     relation: _Relation | None
     """Null where the table is made by this run."""
     target: Target
@@ -1080,7 +1080,7 @@ class _Written:
             )
         return bool(self._wire.value(f"SELECT has_schema_privilege({literal(self._relation.schema)}, 'CREATE')"))
 
-    def write(self, bench: duckdb.DuckDBPyConnection, target: Target, load: Load) -> None:
+    def write(self, bench: duckdb.DuckDBPyConnection, target: Target, load: WriteRequest) -> None:
         """Keep what is being written."""
         if not self._can_be_kept():
             return

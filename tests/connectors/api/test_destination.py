@@ -426,7 +426,7 @@ def test_a_plan_that_was_cut_off_is_gone_on_with(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.AccountTable, "_write_requests", dies)
+        patch.setattr(module.ProviderDestination, "_write_requests", dies)
         with pytest.raises(Interrupted, match="tranship resume"):
             moved(tmp_path, file(tmp_path, *map(customer, range(240, 260))), there)
     pages = len(there.sandbox.calls())
