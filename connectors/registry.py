@@ -17,7 +17,7 @@ from tranship.connectors.files.storage import Seen, Written, is_among, same, tak
 
 if TYPE_CHECKING:
     from tranship.connectors.api.source import Api, Finding
-    from tranship.connectors.databases.duckdb_table import Address as DuckDbAddress
+    from tranship.connectors.databases.duckdb.address import Address as DuckDbAddress
     from tranship.connectors.files.csv import CsvOptions
     from tranship.schemas.provider import Passage
 
@@ -103,11 +103,11 @@ def identity(spec: str) -> str:
 
         return identity(_api(kind), spec, os.environ)
     if kind == "postgresql":
-        from tranship.connectors.databases.postgres.connection import identity as of_postgres
+        from tranship.connectors.databases.postgres.address import identity as of_postgres
 
         return of_postgres(spec, os.environ)
     if kind == "duckdb":
-        from tranship.connectors.databases.duckdb_table import identity as of_duckdb
+        from tranship.connectors.databases.duckdb.address import identity as of_duckdb
 
         return of_duckdb(spec)
     return f"file {whole_path(Path(spec))}"
@@ -163,11 +163,11 @@ def open_source(
     if include_archived:
         raise ConfigError(f"{shown(spec)}: only providers have archived customers; leave --include-archived out.")
     if kind == "duckdb":
-        from tranship.connectors.databases.duckdb_table import DuckDbSource
+        from tranship.connectors.databases.duckdb.source import DuckDbSource
 
         return DuckDbSource(spec, waiting)
     if kind == "postgresql":
-        from tranship.connectors.databases.postgres.table import PostgresSource
+        from tranship.connectors.databases.postgres.source import PostgresSource
 
         return PostgresSource(spec)
     if kind == "parquet":
@@ -212,14 +212,14 @@ def _one_place(one: str, other: str) -> bool:
         names = [(at.schema.lower(), at.table.lower(), at.query) for at in (a, b)]
         return names[0] == names[1] and (same(a.path, b.path) or a.path.resolve() == b.path.resolve())
     if kind == "postgresql":
-        from tranship.connectors.databases.postgres.table import one_table
+        from tranship.connectors.databases.postgres.catalog import one_table
 
         return one_table(one, other)
     return identity(one) == identity(other)
 
 
 def _duckdb(spec: str) -> DuckDbAddress:
-    from tranship.connectors.databases.duckdb_table import parse
+    from tranship.connectors.databases.duckdb.address import parse
 
     return parse(spec)
 
@@ -267,7 +267,7 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
         patience = Patience(options["lock_timeout"], options["statement_timeout"])
         return PostgresTable(spec, memory=options["memory"], patience=patience, create=options["create"])
     if kind == "duckdb":
-        from tranship.connectors.databases.duckdb_table import DuckDbTable
+        from tranship.connectors.databases.duckdb.table import DuckDbTable
 
         return DuckDbTable(spec, memory=options["memory"], create=options["create"], waiting=options.get("waiting"))
     if "://" in spec:
@@ -293,7 +293,7 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
 
 def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> Destination:
     """A table of canonical records (Parquet files with these fields) in a new database, to be compared with."""
-    from tranship.connectors.databases.duckdb_table import held
+    from tranship.connectors.databases.duckdb.table import held
 
     return held(files, fields, database, memory)
 

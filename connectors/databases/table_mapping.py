@@ -20,17 +20,16 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 import polars as pl
 
-from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.contract import WriteRequest
 from tranship.connectors.errors import ConfigError, shown
 from tranship.schemas import headers as names
 from tranship.schemas.customer import COLUMNS, INSTANT, KEY, Customer
 
-LEDGER: Final = "_tranship_ledger"
 WRITTEN: Final = "_tranship_written"
 RUN, DELETED = "_run_id", "_deleted_at"
 
@@ -45,12 +44,6 @@ TYPE_OF: Final[dict[str, str]] = {
 }
 """Field → DuckDB's type for it."""
 
-LEDGER_COUNTS: Final = (
-    *("read", "rejected", "merged", "created"),
-    *("updated", "unchanged", "refused", "deleted"),
-)
-LATER_COUNTS: Final = ("stale", "skipped")
-"""Counts that a ledger of an earlier version lacks."""
 COMMENTS: Final[dict[str, str]] = {
     KEY: "Given at first insert, never changed: the external id, or email: and the e-mail.",
     RUN: "The run that last wrote the row.",
@@ -429,25 +422,3 @@ def key_of(external_id: str, email: str) -> str:
 def id_or_email(external_id: str, email: str) -> str:
     """What a customer is looked up by, as SQL. No external id has the control character in front of the e-mail."""
     return f"coalesce({external_id}, chr(1) || {email})"
-
-
-# Ledger ----------------------------------------------------------------------------------------------------------
-
-
-def ledger_row(load: WriteRequest, plan: Plan, table: str) -> dict[str, Any]:
-    """The ledger as it stands when the plan has been carried out, without the time of its end."""
-    counts = plan.counts
-    return {
-        **{"run_id": load.run_id, "table_name": table, "source": load.source, "mode": load.mode},
-        "started_at": load.started_at,
-        "read": load.ledger["read"],
-        "rejected": load.ledger["rejected"] + counts["ambiguous"],
-        "merged": load.ledger["merged"],
-        "created": counts["create"],
-        "updated": counts["update"],
-        "unchanged": counts["unchanged"],
-        "refused": counts["refused"],
-        "deleted": counts["delete"],
-        "stale": counts.get("stale", 0),
-        "skipped": load.ledger.get("skipped", 0),
-    }

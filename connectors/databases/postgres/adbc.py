@@ -1,88 +1,17 @@
-"""The connection to Postgres: by ADBC, rows as Arrow straight from and to the server's binary COPY; where its driver is
-not installed, by `connectors/databases/postgres/psycopg_copy.py`.
-"""
+"""A connection to Postgres by ADBC: rows as Arrow straight from and to the server's binary COPY."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 
-from tranship.connectors.databases.postgres.connection import (
-    Address,
-    MissingDatabase,
-    Wire,
-    connection_string,
-    lost,
-    not_connected,
-    translated,
-    why_broken,
-)
-from tranship.connectors.errors import ConfigError, ConnectorError, MissingDriver, TranshipError
-from tranship.connectors.existing import hint, similar
-
-_SESSION: Final = (
-    # Both drivers take text as UTF-8 and send it so, whatever the environment, the address or the user's defaults say.
-    "SET client_encoding = 'UTF8'",
-    "SET TimeZone = 'UTC'",
-    "SET DateStyle = 'ISO'",
-    "SET IntervalStyle = 'iso_8601'",
-    "SET standard_conforming_strings = on",
-    # Warnings of the server go to stderr by themselves; what matters comes as an error.
-    "SET client_min_messages = error",
-    # A time-out for idle transactions is about forgotten ones; between plan and write this one waits for us.
-    "SET idle_in_transaction_session_timeout = 0",
-)
-
-
-def connect(address: Address) -> Wire:
-    """By ADBC, the fastest way, or without it by COPY. Raises MissingDriver, ConfigError, Unreachable or Refused."""
-    try:
-        return _connected(address)
-    except MissingDatabase as error:
-        meant = hint("database", similar(error.name, _databases(address)))
-        raise ConfigError(f"{error} {meant[:1].upper()}{meant[1:]}{'.' * bool(meant)}".rstrip()) from None
-
-
-def _databases(address: Address) -> list[str]:
-    """Those of the server, as far as this user may ask for them."""
-    server = f"{address.server}{'&' if '?' in address.server else '?'}dbname=postgres"
-    try:
-        wire = _connected(replace(address, server=server))
-    except TranshipError:
-        return []
-    try:
-        return [
-            name
-            for (name,) in wire.rows(
-                "SELECT datname::text FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate"
-            )
-        ]
-    finally:
-        wire.close()
-
-
-def _connected(address: Address) -> Wire:
-    wire: Wire
-    if find_spec("adbc_driver_postgresql"):
-        wire = AdbcWire(address)
-    elif find_spec("psycopg"):
-        from tranship.connectors.databases.postgres.psycopg_copy import CopyWire
-
-        wire = CopyWire(address)
-    else:
-        raise MissingDriver(
-            "postgresql: needs a driver that is not installed. Install it with: pip install 'tranship[postgres]'"
-        )
-    for setting in _SESSION:
-        wire.run(setting)
-    if wire.value("SELECT current_setting('client_encoding')") != "UTF8":
-        raise ConnectorError(f"{address.shown}: refuses a session in UTF-8. Connect to the server without the pooler.")
-    return wire
+from tranship.connectors.databases.postgres.address import Address
+from tranship.connectors.databases.postgres.connection import connection_string, why_broken
+from tranship.connectors.databases.postgres.server_errors import lost, not_connected, translated
+from tranship.connectors.errors import TranshipError
 
 
 class AdbcWire:

@@ -12,14 +12,9 @@ import psycopg
 import pyarrow as pa
 from pyarrow import csv
 
-from tranship.connectors.databases.postgres.connection import (
-    Address,
-    connection_string,
-    lost,
-    not_connected,
-    translated,
-    why_broken,
-)
+from tranship.connectors.databases.postgres.address import Address
+from tranship.connectors.databases.postgres.connection import connection_string, why_broken
+from tranship.connectors.databases.postgres.server_errors import lost, not_connected, translated
 from tranship.connectors.databases.table_mapping import quoted
 from tranship.connectors.errors import TranshipError
 

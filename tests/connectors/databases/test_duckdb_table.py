@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 
 from support.warehouse import Warehouse, fates, plan, rejects
-from tranship.connectors.databases.duckdb_table import parse
-from tranship.connectors.databases.table_mapping import DELETED, LEDGER, RUN
+from tranship.connectors.databases.duckdb.address import parse
+from tranship.connectors.databases.ledger import LEDGER
+from tranship.connectors.databases.table_mapping import DELETED, RUN
 from tranship.connectors.errors import ConfigError, ConnectorError, GateClosed, Refused, Unreachable
 from tranship.schemas.customer import COLUMNS, KEY
 

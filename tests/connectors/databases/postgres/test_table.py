@@ -17,9 +17,10 @@ from support.postgres_runs import left_behind
 from support.postgres_server import Database, Server
 from support.warehouse import PostgresWarehouse, Warehouse, fates, plan, rejects
 from tranship.connectors import registry
+from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.postgres.adbc import AdbcWire
-from tranship.connectors.databases.postgres.connection import parse
-from tranship.connectors.databases.table_mapping import DELETED, LEDGER, RUN
+from tranship.connectors.databases.postgres.address import parse
+from tranship.connectors.databases.table_mapping import DELETED, RUN
 from tranship.connectors.errors import (
     Busy,
     ConfigError,
@@ -147,7 +148,7 @@ def test_who_cannot_connect_is_told_why(
 
 def test_a_wrong_password_is_told_and_not_shown(warehouse: PostgresWarehouse, tmp_path: Path) -> None:
     """The tests' server trusts everybody, so what it would say stands here as libpq says it."""
-    from tranship.connectors.databases.postgres.connection import not_connected
+    from tranship.connectors.databases.postgres.server_errors import not_connected
 
     said = (
         'IO: [libpq] Failed to connect: connection to server at "127.0.0.1", port 5432 failed: '
@@ -426,7 +427,9 @@ def test_without_the_fast_driver_copy_moves_the_same(each: PostgresWarehouse, mo
     }
     records = [rich, BOB, CY]
     each.load(records, table="fast")
-    monkeypatch.setattr("tranship.connectors.databases.postgres.adbc.find_spec", lambda name: name == "psycopg" or None)
+    monkeypatch.setattr(
+        "tranship.connectors.databases.postgres.connect.find_spec", lambda name: name == "psycopg" or None
+    )
 
     assert fates(each.load(records)) == {"created": 3}
     without_run = f"SELECT to_jsonb(t) - '{RUN}' AS row FROM {{}} t ORDER BY {KEY}"
@@ -442,7 +445,7 @@ def test_without_the_fast_driver_copy_moves_the_same(each: PostgresWarehouse, mo
 
 
 def test_without_any_driver_one_is_asked_for(warehouse: PostgresWarehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tranship.connectors.databases.postgres.adbc.find_spec", lambda name: None)
+    monkeypatch.setattr("tranship.connectors.databases.postgres.connect.find_spec", lambda name: None)
 
     with pytest.raises(ConfigError, match="pip install"):
         warehouse.load([ANN])
@@ -1039,7 +1042,7 @@ def test_who_misspells_a_table_is_told_those_there_are(warehouse: PostgresWareho
 
 
 def test_a_source_is_one_snapshot(warehouse: PostgresWarehouse) -> None:
-    from tranship.connectors.databases.postgres.table import PostgresSource
+    from tranship.connectors.databases.postgres.source import PostgresSource
 
     warehouse.load([ANN, BOB])
     source = PostgresSource(warehouse.address())

@@ -1,0 +1,80 @@
+"""Addresses of DuckDB tables: `duckdb:///warehouse.duckdb?table=customers`, four slashes for an absolute path."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tranship.connectors.databases.ledger import LEDGER
+from tranship.connectors.databases.table_mapping import WRITTEN, decoded, quoted, schema_and_table
+from tranship.connectors.errors import ConfigError, shown
+from tranship.connectors.files.storage import whole_path
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a table is."""
+
+    path: Path
+    schema: str
+    table: str
+    query: str | None
+    database: str = ""
+    """DuckDB's name for the file, known once it is open: schema `billing` in `billing.duckdb` needs it."""
+
+    @property
+    def name(self) -> str:
+        """The table, quoted, in its database and schema."""
+        return f"{self.place}.{quoted(self.table)}"
+
+    @property
+    def ledger(self) -> str:
+        """The ledger beside the table."""
+        return f"{self.place}.{quoted(LEDGER)}"
+
+    @property
+    def written(self) -> str:
+        """The table beside it with what was last written."""
+        return f"{self.place}.{quoted(WRITTEN)}"
+
+    @property
+    def place(self) -> str:
+        """Database and schema, quoted."""
+        return f"{quoted(self.database)}.{quoted(self.schema)}"
+
+
+def parse(spec: str) -> Address:
+    """`duckdb:///path?table=schema.table` or `?query=…`, percent-encoded where need be (`%20`, `%26`, `%3F`).
+
+    A name that itself holds a dot stands in double quotes. Raises ConfigError.
+    """
+    scheme = re.match("duckdb://", spec, re.IGNORECASE)
+    place, mark, options = spec[scheme.end() :].partition("?") if scheme else ("", "", "")
+    path = decoded(spec, place.removeprefix("/"))
+    if not place.startswith("/") or not path.strip("/") or path == ":memory:":
+        raise ConfigError(f"{shown(spec)}: a DuckDB address has three slashes and a path: duckdb:///warehouse.duckdb")
+    given: dict[str, str] = {}
+    for option in options.split("&") if mark else ():
+        key, _, value = option.partition("=")
+        if key not in ("table", "query"):
+            raise ConfigError(
+                f"{shown(spec)}: does not know {key!r}; there are table and query. Inside these write %26 for &."
+            )
+        if key in given or not value:
+            raise ConfigError(f"{shown(spec)}: {key} is given {'twice' if value else 'no value'}.")
+        given[key] = decoded(spec, value)
+    if len(given) == 2:
+        raise ConfigError(f"{shown(spec)}: either a table or a query is read, not both.")
+    try:
+        file = Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{shown(spec)}: nobody knows the home directory of {path.split('/')[0]}.") from error
+    schema, table = schema_and_table(spec, given.get("table", "customers"))
+    return Address(file, schema or "main", table, given.get("query"))
+
+
+def identity(spec: str) -> str:
+    """One text for all spellings of a table's address. Raises ConfigError."""
+    address = parse(spec)
+    return f"duckdb {whole_path(address.path)} {address.schema.lower()}.{address.table.lower()}"

@@ -1,0 +1,93 @@
+"""What DuckDB knows of a table: its columns, defaults, collations, constraints."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import duckdb
+
+from tranship.connectors.databases.duckdb.address import Address
+from tranship.connectors.databases.ledger import LEDGER
+from tranship.connectors.databases.table_mapping import quoted
+from tranship.connectors.existing import hint, similar, similar_tables
+
+
+def missing(run: duckdb.DuckDBPyConnection, address: Address) -> tuple[str, str]:
+    """A table or schema that a file lacks, and a hint at what may have been meant."""
+    schema, table = address.schema, address.table
+    tables = run.execute(
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ? AND table_name <> ? "
+        "UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = ? AND NOT internal",
+        [address.database, LEDGER, address.database],
+    ).fetchall()
+    schemas = [
+        name
+        for (name,) in run.execute(
+            "SELECT schema_name FROM duckdb_schemas() WHERE database_name = ? AND NOT internal OR schema_name = 'main'",
+            [address.database],
+        ).fetchall()
+    ]
+    if schema.lower() not in map(str.lower, schemas):
+        alike = hint("schema", similar(schema, schemas)) or hint("table", similar_tables(schema, table, tables))
+        return f"schema {schema}", alike
+    return f"table {table}", hint("table", similar_tables(schema, table, tables))
+
+
+def look_up(run: duckdb.DuckDBPyConnection, address: Address, what: str, of: str, table: str) -> list[tuple[Any, ...]]:
+    """Rows of DuckDB's own tables about one table. Case is ignored, as DuckDB does in names."""
+    named = "view_name" if of == "duckdb_views()" else "table_name"
+    return run.execute(
+        f"SELECT {what} FROM {of} WHERE database_name = ? AND lower(schema_name) = lower(?) "
+        f"AND lower({named}) = lower(?)",
+        [address.database, address.schema, table],
+    ).fetchall()
+
+
+def column_defaults(run: duckdb.DuckDBPyConnection, address: Address) -> dict[str, str]:
+    """Column → the expression of its default."""
+    what = "column_name, column_default"
+    found = look_up(run, address, f"{what}, is_generated", "duckdb_columns()", address.table)
+    return {name: default for name, default, computed in found if default is not None and not computed}
+
+
+def column_collations(run: duckdb.DuckDBPyConnection, address: Address) -> dict[str, str]:
+    """Column → its collation. Only the statement that makes a table says so."""
+    [(statement,)] = look_up(run, address, "sql", "duckdb_tables()", address.table)
+    if " COLLATE " not in statement.upper():
+        return {}
+    found = {}
+    for name, dtype in look_up(run, address, "column_name, data_type", "duckdb_columns()", address.table):
+        if dtype == "VARCHAR":
+            run.execute(
+                f"CREATE OR REPLACE TEMP TABLE _collated AS SELECT {quoted(name)} FROM {address.name} LIMIT 0"
+            ).fetchall()
+            [(made,)] = run.execute("SELECT sql FROM duckdb_tables() WHERE table_name = '_collated'").fetchall()
+            if collated := re.search(r" COLLATE ([\w.]+)\);$", made, re.IGNORECASE):
+                found[name] = collated[1]
+    return found
+
+
+def references_to(run: duckdb.DuckDBPyConnection, address: Address) -> list[tuple[str, list[str], list[str]]]:
+    """Other tables that refer to this one: their name, their columns and ours."""
+    return run.execute(
+        "SELECT table_name, constraint_column_names, referenced_column_names FROM duckdb_constraints() "
+        "WHERE constraint_type = 'FOREIGN KEY' AND database_name = ? AND lower(schema_name) = lower(?) "
+        "AND lower(referenced_table) = lower(?)",
+        [address.database, address.schema, address.table],
+    ).fetchall()
+
+
+def replaced_with(run: duckdb.DuckDBPyConnection, address: Address) -> set[str]:
+    """The columns that DuckDB changes by deleting the row and inserting it again: indexed and nested ones."""
+    columns = look_up(run, address, "column_name, data_type", "duckdb_columns()", address.table)
+    constraints = look_up(
+        run, address, "constraint_type, constraint_column_names", "duckdb_constraints()", address.table
+    )
+    indexed = {
+        name for kind, names in constraints if kind in ("PRIMARY KEY", "UNIQUE", "FOREIGN KEY") for name in names
+    }
+    indexes = " ".join(sql for (sql,) in look_up(run, address, "sql", "duckdb_indexes()", address.table))
+    named = {name for name, _ in columns if name.lower() in indexes.lower()}
+    nested = {name for name, dtype in columns if dtype.endswith("]") or dtype.startswith(("STRUCT(", "MAP("))}
+    return indexed | named | nested

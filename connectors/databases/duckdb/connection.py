@@ -1,0 +1,87 @@
+"""Opening a DuckDB file, which one process at a time may have open."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from tranship.connectors.contract import Waiting
+from tranship.connectors.databases.duckdb.address import Address
+from tranship.connectors.databases.table_mapping import (
+    first_line,
+)
+from tranship.connectors.errors import Busy, ConfigError
+from tranship.connectors.files.storage import replacing_nothing
+
+_PAUSE: Final = 0.1
+"""Seconds until a database that another process holds is tried again."""
+
+
+def connect(
+    address: Address, *, read_only: bool, waiting: Waiting | None = None
+) -> tuple[duckdb.DuckDBPyConnection, Address]:
+    """An open database, and the address with its name; another process that has it open is waited for.
+
+    Raises ConfigError, or Busy if it is held for longer than that.
+    """
+    # A whole path: names such as `md:x` would open something else.
+    file = address.path.resolve()
+    started, told = time.monotonic(), False
+    while True:
+        try:
+            connection = _opened(file, read_only=read_only)
+            break
+        except duckdb.Error as error:
+            holder = _holder(error)
+            if holder is None:
+                raise ConfigError(
+                    f"{address.path}: cannot be opened as a DuckDB database ({first_line(error)})."
+                ) from error
+            waited = time.monotonic() - started
+            if waiting is None or (waiting.seconds and waited >= waiting.seconds):
+                for_so_long = f" and has not ended within {waiting.seconds:g} s" if waiting else ""
+                raise Busy(
+                    f"{address.path}: is held by {holder}{for_so_long}. DuckDB lets one process in at a time: wait for "
+                    "it or end it, then run the same command, or allow more with --lock-timeout."
+                ) from error
+            if not told:
+                waiting.say(f"{address.path}: is held by {holder}; waiting for it to end")
+                told = True
+        time.sleep(_PAUSE)
+    connection.execute("SET TimeZone = 'UTC'").fetchall()
+    database = connection.execute("SELECT current_database()").fetchall()[0][0]
+    return connection, replace(address, database=database)
+
+
+def _opened(file: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    if not read_only and not file.exists():
+        _make(file)
+    try:
+        return duckdb.connect(file, read_only=read_only)
+    except duckdb.ConnectionException:
+        # The same file is the run's other end: one process has one instance of it.
+        return duckdb.connect(file)
+
+
+def _make(file: Path) -> None:
+    """An empty database, there at once as a whole: DuckDB looks whether there is a file, and then makes one, so that
+    of two processes the second could begin it anew. Where files cannot be linked, DuckDB makes it after all; also
+    beside the log of a database that is gone, which DuckDB then removes.
+    """
+    if file.with_name(f"{file.name}.wal").exists():
+        return
+    with replacing_nothing(file) as temporary:
+        duckdb.connect(temporary).close()
+
+
+def _holder(error: duckdb.Error) -> str | None:
+    """The process that holds a database, for people; null if the error is another one."""
+    if "Could not set lock on file" not in str(error):
+        return None
+    named = re.search(r"held in (.+?) \(PID (\d+)\)", str(error))
+    return f"process {named[2]} ({Path(named[1]).name})" if named else "another process"
