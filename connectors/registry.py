@@ -17,7 +17,7 @@ from tranship.connectors.files.storage import Seen, Written, is_among, same, tak
 
 if TYPE_CHECKING:
     from tranship.connectors.api.source import Api, Finding
-    from tranship.connectors.databases.duckdb.address import Address as DuckDbAddress
+    from tranship.connectors.databases.duckdb.address import DuckDbAddress
     from tranship.connectors.files.csv import CsvOptions
     from tranship.schemas.provider import Passage
 
@@ -212,16 +212,16 @@ def _one_place(one: str, other: str) -> bool:
         names = [(at.schema.lower(), at.table.lower(), at.query) for at in (a, b)]
         return names[0] == names[1] and (same(a.path, b.path) or a.path.resolve() == b.path.resolve())
     if kind == "postgresql":
-        from tranship.connectors.databases.postgres.catalog import one_table
+        from tranship.connectors.databases.postgres.catalog import same_table
 
-        return one_table(one, other)
+        return same_table(one, other)
     return identity(one) == identity(other)
 
 
 def _duckdb(spec: str) -> DuckDbAddress:
-    from tranship.connectors.databases.duckdb.address import parse
+    from tranship.connectors.databases.duckdb.address import parse_address
 
-    return parse(spec)
+    return parse_address(spec)
 
 
 def _is_file(kind: str) -> bool:
@@ -262,10 +262,10 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
         module = importlib.import_module(f"tranship.connectors.providers.{kind}")
         return ProviderDestination(module.API, spec, module.writes, memory=options["memory"], pace=options["pace"])
     if kind == "postgresql":
-        from tranship.connectors.databases.postgres.table import Patience, PostgresTable
+        from tranship.connectors.databases.postgres.table import PostgresTable, Timeouts
 
-        patience = Patience(options["lock_timeout"], options["statement_timeout"])
-        return PostgresTable(spec, memory=options["memory"], patience=patience, create=options["create"])
+        timeouts = Timeouts(options["lock_timeout"], options["statement_timeout"])
+        return PostgresTable(spec, memory=options["memory"], timeouts=timeouts, create=options["create"])
     if kind == "duckdb":
         from tranship.connectors.databases.duckdb.table import DuckDbTable
 
@@ -293,9 +293,9 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
 
 def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> Destination:
     """A table of canonical records (Parquet files with these fields) in a new database, to be compared with."""
-    from tranship.connectors.databases.duckdb.table import held
+    from tranship.connectors.databases.duckdb.table import table_of_records
 
-    return held(files, fields, database, memory)
+    return table_of_records(files, fields, database, memory)
 
 
 def _api(provider: str) -> Api:

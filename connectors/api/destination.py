@@ -32,8 +32,17 @@ from tranship.connectors.api.executor import REQUESTS, Sent, carry_out
 from tranship.connectors.api.operations import Verbs
 from tranship.connectors.api.source import Address, Api, ApiPart, ApiSource, parse, service
 from tranship.connectors.contract import Outcomes, Plan, WriteRequest
-from tranship.connectors.databases.diff import Classifier, see_survivors
-from tranship.connectors.databases.table_mapping import DELETED, RUN, TYPE_OF, Column, Stored, Target, literal, quoted
+from tranship.connectors.databases.diff import Classifier, create_survivors_view
+from tranship.connectors.databases.table_mapping import (
+    DELETED,
+    RUN,
+    TYPE_OF,
+    Column,
+    MappedField,
+    TableMapping,
+    literal,
+    quoted,
+)
 from tranship.connectors.errors import ConfigError, Damaged, shown
 from tranship.schemas import cells
 from tranship.schemas.customer import COLUMNS
@@ -189,7 +198,7 @@ class ProviderDestination:
                 f") TO {literal(files['outcomes'])} (FORMAT parquet, ROW_GROUP_SIZE {_BATCH})"
             ).fetchall()
             with pq.ParquetWriter(whole, CROSSWALK) as crosswalk:
-                for some in _by_and_by(run, load, see_survivors):
+                for some in _by_and_by(run, load, create_survivors_view):
                     found = run.sql(
                         "SELECT s.provider AS source_provider, s.provider_id AS source_id, s.external_id, s.email, "
                         f"{literal(self._api.name)} AS destination_provider, o.provider_id AS destination_id, "
@@ -275,7 +284,7 @@ class ProviderDestination:
         self._see_written(run, history)
         if load.crosswalk is not None:
             self._see_crosswalk(run, load.crosswalk)
-            see_survivors(run, load)
+            create_survivors_view(run, load)
             run.execute(
                 "CREATE TEMP TABLE by_source AS SELECT c.destination_id, s.external_id, s.email FROM crosswalk c "
                 "JOIN _survivors s ON c.source_id = s.provider_id AND c.source_provider = s.provider"
@@ -347,7 +356,7 @@ class ProviderDestination:
         (load.workspace / "requests").mkdir(mode=0o700, exist_ok=True)
         numbers = counter()
         self._write_requests(run, load, numbers)
-        plan = classifier.settle(rows, notes, "ORDER BY row")
+        plan = classifier.finish(rows, notes, "ORDER BY row")
         self._write_removals(run, load, numbers)
         run.execute(
             "COPY (SELECT p.row, h.own_id FROM _plan p JOIN held h ON h.target = p.target "
@@ -383,20 +392,20 @@ class ProviderDestination:
         """
         return frozenset(("metadata", "aliases") if "aliases" in self._api.wire.native else ("metadata",))
 
-    def _target(self) -> Target:
+    def _target(self) -> TableMapping:
         stored = [
-            Stored(name, Column(name, _TYPES[name], by_server=name in self._merged))
+            MappedField(name, Column(name, _TYPES[name], cast_by_server=name in self._merged))
             for name in COLUMNS
             if name not in _NOT_COMPARED
         ]
-        return Target(
+        return TableMapping(
             tuple(stored),
             key=None,
             bookkeeping=True,
             required=(),
             unique=("external_id", *self._api.unique),
-            found_by=("_known_id", "_known_email"),
-            written="t.own_id",
+            lookup_columns=("_known_id", "_known_email"),
+            written_key="t.own_id",
         )
 
     def _refuse_locked(self, run: duckdb.DuckDBPyConnection) -> None:
@@ -494,20 +503,20 @@ _TYPES: Final = {**TYPE_OF, "metadata": "VARCHAR"}
 class _Held:
     """The account as `connectors/databases/diff.py` sees it: the table `held`."""
 
-    place = "t.target"
+    row_id = "t.target"
 
     def __init__(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, merged: frozenset[str]) -> None:
         self._run, self._load, self._merged = run, load, merged
         run.execute("CREATE OR REPLACE TEMP TABLE _merged (row UBIGINT, text VARCHAR)").fetchall()
         run.execute("CREATE OR REPLACE TEMP TABLE _all_ids (row UBIGINT, ids VARCHAR[])").fetchall()
 
-    def see_survivors(self) -> None:
+    def load_survivors(self) -> None:
         _see_survivors(self._run, self._load)
 
-    def see_table(self, select: str, joined: str) -> None:
+    def load_table(self, select: str, joined: str) -> None:
         self._run.execute(f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM held t {joined}").fetchall()
 
-    def undecided(self) -> str:
+    def undecided_rows(self) -> str:
         """Metadata of the source is laid over what is there, key by key: what others have put there stays."""
         query = (
             "SELECT p.row, s.metadata::VARCHAR AS here, t.metadata AS there FROM _plan p "
@@ -530,10 +539,10 @@ class _Held:
             ).fetchall()
         return "held"
 
-    def object(self, *, alone: bool) -> int:  # noqa: ARG002  (a provider says so itself)
+    def refuse_violations(self, *, alone: bool) -> int:  # noqa: ARG002  (a provider says so itself)
         return 0
 
-    def keep(self) -> list[tuple[str, int]]:
+    def keep_referenced_rows(self) -> list[tuple[str, int]]:
         return []
 
 
@@ -543,7 +552,9 @@ def _see_survivors(run: duckdb.DuckDBPyConnection, load: WriteRequest) -> None:
         ", coalesce(m.text, s.metadata) AS _as_metadata, false AS _unfit_metadata"
         ", coalesce(a.ids, s.aliases) AS _as_aliases, false AS _unfit_aliases"
     )
-    see_survivors(run, load, also, " LEFT JOIN _merged m ON m.row = s._row LEFT JOIN _all_ids a ON a.row = s._row")
+    create_survivors_view(
+        run, load, also, " LEFT JOIN _merged m ON m.row = s._row LEFT JOIN _all_ids a ON a.row = s._row"
+    )
 
 
 def _by_and_by(

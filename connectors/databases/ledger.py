@@ -15,20 +15,20 @@ LATER_COUNTS: Final = ("stale", "skipped")
 """Counts that a ledger of an earlier version lacks."""
 
 
-def ledger_row(load: WriteRequest, plan: Plan, table: str) -> dict[str, Any]:
+def ledger_row(request: WriteRequest, plan: Plan, table: str) -> dict[str, Any]:
     """The ledger as it stands when the plan has been carried out, without the time of its end."""
     counts = plan.counts
     return {
-        **{"run_id": load.run_id, "table_name": table, "source": load.source, "mode": load.mode},
-        "started_at": load.started_at,
-        "read": load.ledger["read"],
-        "rejected": load.ledger["rejected"] + counts["ambiguous"],
-        "merged": load.ledger["merged"],
+        **{"run_id": request.run_id, "table_name": table, "source": request.source, "mode": request.mode},
+        "started_at": request.started_at,
+        "read": request.ledger["read"],
+        "rejected": request.ledger["rejected"] + counts["ambiguous"],
+        "merged": request.ledger["merged"],
         "created": counts["create"],
         "updated": counts["update"],
         "unchanged": counts["unchanged"],
         "refused": counts["refused"],
         "deleted": counts["delete"],
         "stale": counts.get("stale", 0),
-        "skipped": load.ledger.get("skipped", 0),
+        "skipped": request.ledger.get("skipped", 0),
     }

@@ -13,7 +13,7 @@ from tranship.connectors.files.storage import whole_path
 
 
 @dataclass(frozen=True)
-class Address:
+class DuckDbAddress:
     """Where a table is."""
 
     path: Path
@@ -34,7 +34,7 @@ class Address:
         return f"{self.place}.{quoted(LEDGER)}"
 
     @property
-    def written(self) -> str:
+    def written_table(self) -> str:
         """The table beside it with what was last written."""
         return f"{self.place}.{quoted(WRITTEN)}"
 
@@ -44,7 +44,7 @@ class Address:
         return f"{quoted(self.database)}.{quoted(self.schema)}"
 
 
-def parse(spec: str) -> Address:
+def parse_address(spec: str) -> DuckDbAddress:
     """`duckdb:///path?table=schema.table` or `?query=…`, percent-encoded where need be (`%20`, `%26`, `%3F`).
 
     A name that itself holds a dot stands in double quotes. Raises ConfigError.
@@ -71,10 +71,10 @@ def parse(spec: str) -> Address:
     except RuntimeError as error:
         raise ConfigError(f"{shown(spec)}: nobody knows the home directory of {path.split('/')[0]}.") from error
     schema, table = schema_and_table(spec, given.get("table", "customers"))
-    return Address(file, schema or "main", table, given.get("query"))
+    return DuckDbAddress(file, schema or "main", table, given.get("query"))
 
 
 def identity(spec: str) -> str:
     """One text for all spellings of a table's address. Raises ConfigError."""
-    address = parse(spec)
+    address = parse_address(spec)
     return f"duckdb {whole_path(address.path)} {address.schema.lower()}.{address.table.lower()}"

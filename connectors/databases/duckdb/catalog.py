@@ -7,23 +7,23 @@ from typing import Any
 
 import duckdb
 
-from tranship.connectors.databases.duckdb.address import Address
+from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.table_mapping import quoted
 from tranship.connectors.existing import hint, similar, similar_tables
 
 
-def missing(run: duckdb.DuckDBPyConnection, address: Address) -> tuple[str, str]:
+def describe_missing(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> tuple[str, str]:
     """A table or schema that a file lacks, and a hint at what may have been meant."""
     schema, table = address.schema, address.table
-    tables = run.execute(
+    tables = connection.execute(
         "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ? AND table_name <> ? "
         "UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = ? AND NOT internal",
         [address.database, LEDGER, address.database],
     ).fetchall()
     schemas = [
         name
-        for (name,) in run.execute(
+        for (name,) in connection.execute(
             "SELECT schema_name FROM duckdb_schemas() WHERE database_name = ? AND NOT internal OR schema_name = 'main'",
             [address.database],
         ).fetchall()
@@ -34,43 +34,47 @@ def missing(run: duckdb.DuckDBPyConnection, address: Address) -> tuple[str, str]
     return f"table {table}", hint("table", similar_tables(schema, table, tables))
 
 
-def look_up(run: duckdb.DuckDBPyConnection, address: Address, what: str, of: str, table: str) -> list[tuple[Any, ...]]:
+def look_up(
+    connection: duckdb.DuckDBPyConnection, address: DuckDbAddress, what: str, of: str, table: str
+) -> list[tuple[Any, ...]]:
     """Rows of DuckDB's own tables about one table. Case is ignored, as DuckDB does in names."""
     named = "view_name" if of == "duckdb_views()" else "table_name"
-    return run.execute(
+    return connection.execute(
         f"SELECT {what} FROM {of} WHERE database_name = ? AND lower(schema_name) = lower(?) "
         f"AND lower({named}) = lower(?)",
         [address.database, address.schema, table],
     ).fetchall()
 
 
-def column_defaults(run: duckdb.DuckDBPyConnection, address: Address) -> dict[str, str]:
+def column_defaults(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> dict[str, str]:
     """Column → the expression of its default."""
     what = "column_name, column_default"
-    found = look_up(run, address, f"{what}, is_generated", "duckdb_columns()", address.table)
+    found = look_up(connection, address, f"{what}, is_generated", "duckdb_columns()", address.table)
     return {name: default for name, default, computed in found if default is not None and not computed}
 
 
-def column_collations(run: duckdb.DuckDBPyConnection, address: Address) -> dict[str, str]:
+def column_collations(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> dict[str, str]:
     """Column → its collation. Only the statement that makes a table says so."""
-    [(statement,)] = look_up(run, address, "sql", "duckdb_tables()", address.table)
+    [(statement,)] = look_up(connection, address, "sql", "duckdb_tables()", address.table)
     if " COLLATE " not in statement.upper():
         return {}
     found = {}
-    for name, dtype in look_up(run, address, "column_name, data_type", "duckdb_columns()", address.table):
+    for name, dtype in look_up(connection, address, "column_name, data_type", "duckdb_columns()", address.table):
         if dtype == "VARCHAR":
-            run.execute(
+            connection.execute(
                 f"CREATE OR REPLACE TEMP TABLE _collated AS SELECT {quoted(name)} FROM {address.name} LIMIT 0"
             ).fetchall()
-            [(made,)] = run.execute("SELECT sql FROM duckdb_tables() WHERE table_name = '_collated'").fetchall()
+            [(made,)] = connection.execute("SELECT sql FROM duckdb_tables() WHERE table_name = '_collated'").fetchall()
             if collated := re.search(r" COLLATE ([\w.]+)\);$", made, re.IGNORECASE):
                 found[name] = collated[1]
     return found
 
 
-def references_to(run: duckdb.DuckDBPyConnection, address: Address) -> list[tuple[str, list[str], list[str]]]:
+def references_to(
+    connection: duckdb.DuckDBPyConnection, address: DuckDbAddress
+) -> list[tuple[str, list[str], list[str]]]:
     """Other tables that refer to this one: their name, their columns and ours."""
-    return run.execute(
+    return connection.execute(
         "SELECT table_name, constraint_column_names, referenced_column_names FROM duckdb_constraints() "
         "WHERE constraint_type = 'FOREIGN KEY' AND database_name = ? AND lower(schema_name) = lower(?) "
         "AND lower(referenced_table) = lower(?)",
@@ -78,16 +82,16 @@ def references_to(run: duckdb.DuckDBPyConnection, address: Address) -> list[tupl
     ).fetchall()
 
 
-def replaced_with(run: duckdb.DuckDBPyConnection, address: Address) -> set[str]:
+def replaced_with(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> set[str]:
     """The columns that DuckDB changes by deleting the row and inserting it again: indexed and nested ones."""
-    columns = look_up(run, address, "column_name, data_type", "duckdb_columns()", address.table)
+    columns = look_up(connection, address, "column_name, data_type", "duckdb_columns()", address.table)
     constraints = look_up(
-        run, address, "constraint_type, constraint_column_names", "duckdb_constraints()", address.table
+        connection, address, "constraint_type, constraint_column_names", "duckdb_constraints()", address.table
     )
     indexed = {
         name for kind, names in constraints if kind in ("PRIMARY KEY", "UNIQUE", "FOREIGN KEY") for name in names
     }
-    indexes = " ".join(sql for (sql,) in look_up(run, address, "sql", "duckdb_indexes()", address.table))
+    indexes = " ".join(sql for (sql,) in look_up(connection, address, "sql", "duckdb_indexes()", address.table))
     named = {name for name, _ in columns if name.lower() in indexes.lower()}
     nested = {name for name, dtype in columns if dtype.endswith("]") or dtype.startswith(("STRUCT(", "MAP("))}
     return indexed | named | nested

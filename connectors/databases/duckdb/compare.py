@@ -5,55 +5,63 @@ from __future__ import annotations
 import duckdb
 
 from tranship.connectors.contract import WriteRequest
-from tranship.connectors.databases.diff import see_survivors
-from tranship.connectors.databases.duckdb.address import Address
+from tranship.connectors.databases.diff import create_survivors_view
+from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.duckdb.catalog import column_collations, references_to
-from tranship.connectors.databases.duckdb.constraints import Objections
+from tranship.connectors.databases.duckdb.constraints import DuckDbConstraints
 from tranship.connectors.databases.table_mapping import (
-    Target,
+    TableMapping,
     quoted,
 )
 
 
-class Held:
+class DuckDbComparedTable:
     """The table where it lies, its texts compared byte by byte whatever collation they have."""
 
-    place = "t.rowid"
+    row_id = "t.rowid"
 
-    def __init__(self, run: duckdb.DuckDBPyConnection, address: Address, load: WriteRequest, target: Target) -> None:
-        self._run, self._address, self._load, self._target = run, address, load, target
-        self._collations = column_collations(run, address)
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        address: DuckDbAddress,
+        request: WriteRequest,
+        mapping: TableMapping,
+    ) -> None:
+        self._connection, self._address, self._request, self._mapping = connection, address, request, mapping
+        self._collations = column_collations(connection, address)
         exact = ", ".join(f"{quoted(name)} COLLATE c AS {quoted(name)}" for name in self._collations)
         self._exact = f"(SELECT * REPLACE ({exact}), rowid FROM {address.name})" if exact else address.name
-        self._objections: Objections | None = None
+        self._constraints_to_check: DuckDbConstraints | None = None
 
-    def see_survivors(self) -> None:
+    def load_survivors(self) -> None:
         """Make `_survivors`."""
-        see_survivors(self._run, self._load)
+        create_survivors_view(self._connection, self._request)
 
-    def see_table(self, select: str, joined: str) -> None:
+    def load_table(self, select: str, joined: str) -> None:
         """Make `_table`."""
-        self._run.execute(
+        self._connection.execute(
             f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM {self._exact} t {joined}"
         ).fetchall()
 
-    def undecided(self) -> str:
+    def undecided_rows(self) -> str:
         """Return the relation with the rows that `_plan` has not decided on."""
         return self._exact
 
-    def object(self, *, alone: bool) -> int:
+    def refuse_violations(self, *, alone: bool) -> int:
         """Refuse in `_plan` what would break a constraint."""
-        if self._objections is None:
-            self._objections = Objections(self._run, self._address, self._load, self._target, self._collations)
-        return self._objections.refuse(alone=alone)
+        if self._constraints_to_check is None:
+            self._constraints_to_check = DuckDbConstraints(
+                self._connection, self._address, self._request, self._mapping, self._collations
+            )
+        return self._constraints_to_check.refuse(alone=alone)
 
-    def keep(self) -> list[tuple[str, int]]:
+    def keep_referenced_rows(self) -> list[tuple[str, int]]:
         """Take from `_gone` the rows that others refer to."""
         kept = []
-        for table, their, own in references_to(self._run, self._address):
+        for table, their, own in references_to(self._connection, self._address):
             pairs = zip(own, their, strict=True)
             there = " AND ".join(f"t.{quoted(mine)} = r.{quoted(theirs)}" for mine, theirs in pairs)
-            done = self._run.execute(
+            done = self._connection.execute(
                 f"DELETE FROM _gone WHERE target IN (SELECT t.rowid FROM {self._address.name} t WHERE EXISTS "
                 f"(SELECT 1 FROM {self._address.place}.{quoted(table)} r WHERE {there}))"
             ).fetchall()

@@ -11,7 +11,7 @@ from typing import Final
 import duckdb
 
 from tranship.connectors.contract import Waiting
-from tranship.connectors.databases.duckdb.address import Address
+from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.table_mapping import (
     first_line,
 )
@@ -23,8 +23,8 @@ _PAUSE: Final = 0.1
 
 
 def connect(
-    address: Address, *, read_only: bool, waiting: Waiting | None = None
-) -> tuple[duckdb.DuckDBPyConnection, Address]:
+    address: DuckDbAddress, *, read_only: bool, waiting: Waiting | None = None
+) -> tuple[duckdb.DuckDBPyConnection, DuckDbAddress]:
     """An open database, and the address with its name; another process that has it open is waited for.
 
     Raises ConfigError, or Busy if it is held for longer than that.
@@ -34,7 +34,7 @@ def connect(
     started, told = time.monotonic(), False
     while True:
         try:
-            connection = _opened(file, read_only=read_only)
+            connection = _open(file, read_only=read_only)
             break
         except duckdb.Error as error:
             holder = _holder(error)
@@ -58,9 +58,9 @@ def connect(
     return connection, replace(address, database=database)
 
 
-def _opened(file: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+def _open(file: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     if not read_only and not file.exists():
-        _make(file)
+        _create_file(file)
     try:
         return duckdb.connect(file, read_only=read_only)
     except duckdb.ConnectionException:
@@ -68,7 +68,7 @@ def _opened(file: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         return duckdb.connect(file)
 
 
-def _make(file: Path) -> None:
+def _create_file(file: Path) -> None:
     """An empty database, there at once as a whole: DuckDB looks whether there is a file, and then makes one, so that
     of two processes the second could begin it anew. Where files cannot be linked, DuckDB makes it after all; also
     beside the log of a database that is gone, which DuckDB then removes.

@@ -10,10 +10,10 @@ from typing import Any, Final
 import duckdb
 
 from tranship.connectors.contract import WriteRequest
-from tranship.connectors.databases.duckdb.address import Address
+from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.duckdb.catalog import column_defaults, look_up, references_to, replaced_with
 from tranship.connectors.databases.table_mapping import (
-    Target,
+    TableMapping,
     literal,
     new_key,
     quoted,
@@ -27,31 +27,31 @@ _CHANGED: Final = quoted("tranship changed")
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Constraint:
     """A constraint of the table. `reason` is what a record is refused with; `against` gives the rows that break it."""
 
     reason: str
     against: str
 
 
-class Objections:
+class DuckDbConstraints:
     """Checks, references and uniqueness that is more than a plain column's, tried on the rows as they would become."""
 
     def __init__(
         self,
-        run: duckdb.DuckDBPyConnection,
-        address: Address,
-        load: WriteRequest,
-        target: Target,
+        connection: duckdb.DuckDBPyConnection,
+        address: DuckDbAddress,
+        request: WriteRequest,
+        mapping: TableMapping,
         collations: Mapping[str, str],
     ) -> None:
-        self._run, self._address, self._load, self._target = run, address, load, target
-        self._collations, self._defaults = collations, column_defaults(run, address)
+        self._connection, self._address, self._request, self._mapping = connection, address, request, mapping
+        self._collations, self._defaults = collations, column_defaults(connection, address)
         self._constraints = self._look_up(
             "constraint_type, expression, constraint_column_names, referenced_table, referenced_column_names",
             "duckdb_constraints()",
         )
-        self._alone = [*self._bad_defaults(), *self._checks(), *self._references(), *self._held_fast()]
+        self._alone = [*self._bad_defaults(), *self._checks(), *self._references(), *self._referenced_rows()]
         self._together = list(self._unique())
 
     def refuse(self, *, alone: bool) -> int:
@@ -59,98 +59,102 @@ class Objections:
         rules = self._alone if alone else self._together
         if not rules:
             return 0
-        self._run.execute(f"CREATE OR REPLACE TEMP TABLE _result AS {self._results()}").fetchall()
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE _result AS {self._results()}").fetchall()
         refused = 0
         for rule in rules:
-            done = self._run.execute(
+            done = self._connection.execute(
                 f"UPDATE _plan SET action = 'refused', reason = {literal(rule.reason)}, changed = NULL "
                 f"WHERE row IN ({rule.against})"
             ).fetchall()
             refused += done[0][0]
             # Who is refused takes nothing away from others.
-            self._run.execute(
+            self._connection.execute(
                 f"DELETE FROM _result WHERE {_ROW} IN (SELECT row FROM _plan WHERE action = 'refused')"
             ).fetchall()
         return refused
 
     def _look_up(self, what: str, of: str) -> list[tuple[Any, ...]]:
-        return look_up(self._run, self._address, what, of, self._address.table)
+        return look_up(self._connection, self._address, what, of, self._address.table)
 
     def _results(self) -> str:
         """The rows as they will be, in the table's own columns, with place in the run and in the table."""
-        target, load = self._target, self._load
-        brought = {at.column: at for at in target.stored if at.field in load.survivors.columns}
+        mapping, request = self._mapping, self._request
+        brought = {mapped.column_name: mapped for mapped in mapping.fields if mapped.field in request.survivors.columns}
         become = {}
         for name, dtype, computed in self._look_up("column_name, data_type, is_generated", "duckdb_columns()"):
             old, default = f"t.{quoted(name)}", self._defaults.get(name)
             again = default is not None and "nextval(" not in default
             fresh = f"CASE WHEN p.target IS NULL THEN TRY_CAST(({default}) AS {dtype}) END" if again else "NULL"
             if name in brought:
-                new = f"coalesce({brought[name].value}, {fresh})" if brought[name].at.filled else brought[name].value
-                become[name] = new if brought[name].erasable(load) else f"coalesce({new}, {old})"
-            elif name == target.key:
+                new = (
+                    f"coalesce({brought[name].value}, {fresh})"
+                    if brought[name].column.null_becomes_default
+                    else brought[name].value
+                )
+                become[name] = new if brought[name].erasable(request) else f"coalesce({new}, {old})"
+            elif name == mapping.key:
                 become[name] = f"coalesce({old}, {new_key('s')})"
             elif not computed:
                 become[name] = f"coalesce({old}, {fresh})"
         collated = {name: f" COLLATE {collation}" for name, collation in self._collations.items()}
-        columns = ", ".join(f"({at}){collated.get(name, '')} AS {quoted(name)}" for name, at in become.items())
+        columns = ", ".join(f"({value}){collated.get(name, '')} AS {quoted(name)}" for name, value in become.items())
         return (
             f"SELECT p.row AS {_ROW}, p.target AS {_PLACE}, p.changed AS {_CHANGED}, {columns} FROM _plan p "
             f"JOIN _survivors s ON s._row = p.row LEFT JOIN {self._address.name} t ON t.rowid = p.target "
             "WHERE p.action IN ('create', 'update')"
         )
 
-    def _bad_defaults(self) -> Iterator[_Rule]:
+    def _bad_defaults(self) -> Iterator[Constraint]:
         """Defaults that the column's own type does not take: DuckDB has not looked at them until now."""
         types = dict(self._look_up("column_name, data_type", "duckdb_columns()"))
         for name, default in self._defaults.items():
             if "nextval(" in default or types[name] == "VARCHAR":
                 continue
-            fits = self._run.execute(
+            fits = self._connection.execute(
                 f"SELECT TRY_CAST(({default}) AS {types[name]}) IS NOT NULL OR ({default}) IS NULL"
             ).fetchall()
             if not fits[0][0]:
                 against = f"SELECT {_ROW} FROM _result WHERE {_PLACE} IS NULL AND {quoted(name)} IS NULL"
-                yield _Rule(f"does_not_fit: {name} {types[name]}", against)
+                yield Constraint(f"does_not_fit: {name} {types[name]}", against)
 
-    def _checks(self) -> Iterator[_Rule]:
+    def _checks(self) -> Iterator[Constraint]:
         for kind, expression, *_ in self._constraints:
             if kind == "CHECK":
                 # Where it cannot be computed, DuckDB refuses the row, too.
                 broken = f"TRY(coalesce({expression}, true)) IS NOT TRUE"
-                yield _Rule(f"violates: {expression}", f"SELECT {_ROW} FROM _result WHERE {broken}")
+                yield Constraint(f"violates: {expression}", f"SELECT {_ROW} FROM _result WHERE {broken}")
 
-    def _references(self) -> Iterator[_Rule]:
+    def _references(self) -> Iterator[Constraint]:
         for kind, _, own, table, their in self._constraints:
             if kind == "FOREIGN KEY" and table and table.lower() != self._address.table.lower():
                 pairs = [(f"b.{quoted(mine)}", f"r.{quoted(theirs)}") for mine, theirs in zip(own, their, strict=True)]
                 there = " AND ".join(f"{mine} = {theirs}" for mine, theirs in pairs)
                 full = " AND ".join(f"{mine} IS NOT NULL" for mine, _ in pairs)
-                yield _Rule(
+                yield Constraint(
                     f"refers_to_nothing: {', '.join(own)}",
                     f"SELECT b.{_ROW} FROM _result b WHERE {full} AND NOT EXISTS "
                     f"(SELECT 1 FROM {self._address.place}.{quoted(table)} r WHERE {there})",
                 )
 
-    def _held_fast(self) -> Iterator[_Rule]:
+    def _referenced_rows(self) -> Iterator[Constraint]:
         """Rows that others refer to: DuckDB replaces a row to change some columns, and does not let go of these."""
-        referring = references_to(self._run, self._address)
-        heavy = replaced_with(self._run, self._address) if referring else set()
-        fields = [literal(at.field) for at in self._target.stored if at.column in heavy]
+        referring = references_to(self._connection, self._address)
+        heavy = replaced_with(self._connection, self._address) if referring else set()
+        fields = [literal(mapped.field) for mapped in self._mapping.fields if mapped.column_name in heavy]
         for table, their, own in referring if fields else ():
             pairs = zip(own, their, strict=True)
             there = " AND ".join(f"t.{quoted(mine)} = r.{quoted(theirs)}" for mine, theirs in pairs)
-            yield _Rule(
+            yield Constraint(
                 f"referred_to: {table}",
                 f"SELECT b.{_ROW} FROM _result b JOIN {self._address.name} t ON t.rowid = b.{_PLACE} "
                 f"WHERE list_has_any(b.{_CHANGED}, [{', '.join(fields)}]) AND EXISTS "
                 f"(SELECT 1 FROM {self._address.place}.{quoted(table)} r WHERE {there})",
             )
 
-    def _unique(self) -> Iterator[_Rule]:
-        filled = {at.column for at in self._target.stored if at.at.filled}
+    def _unique(self) -> Iterator[Constraint]:
+        filled = {mapped.column_name for mapped in self._mapping.fields if mapped.column.null_becomes_default}
         for kind, _, columns, *_ in self._constraints:
-            plain = len(columns) == 1 and columns[0] in self._target.unique
+            plain = len(columns) == 1 and columns[0] in self._mapping.unique
             if kind in ("UNIQUE", "PRIMARY KEY") and not (plain and not {*filled, *self._collations} & {*columns}):
                 yield self._never_twice(", ".join(columns), ", ".join(map(quoted, columns)))
         name = r'(?:"(?:[^"]|"")*"|[^\s("])+'
@@ -158,18 +162,18 @@ class Objections:
             found = re.match(rf"CREATE UNIQUE INDEX {name} ON {name}(?: USING \w+ )?\((.*)\);?$", statement, re.DOTALL)
             if found:
                 yield self._never_twice(told, found[1])
-        at = self._target.column("external_id" if self._target.by_id else "email")
-        if at and at.column in self._collations and at.column not in self._target.unique:
-            yield self._never_twice(at.column, quoted(at.column))
+        mapped = self._mapping.mapped("external_id" if self._mapping.has_id else "email")
+        if mapped and mapped.column_name in self._collations and mapped.column_name not in self._mapping.unique:
+            yield self._never_twice(mapped.column_name, quoted(mapped.column_name))
 
-    def _never_twice(self, told: str, keys: str) -> _Rule:
-        count = len(self._run.execute(f"DESCRIBE SELECT {keys} FROM {self._address.name}").fetchall())
+    def _never_twice(self, told: str, keys: str) -> Constraint:
+        count = len(self._connection.execute(f"DESCRIBE SELECT {keys} FROM {self._address.name}").fetchall())
         named = ", ".join(f"k{number}" for number in range(count))
         same = " AND ".join(f"a.k{number} = b.k{number}" for number in range(count))
         wanted = f"(SELECT {_ROW}, {keys} FROM _result)"
         there = f"(SELECT rowid, {keys} FROM {self._address.name})"
         moved = f"SELECT {_PLACE} FROM _result WHERE {_PLACE} IS NOT NULL"
-        return _Rule(
+        return Constraint(
             f"taken: {told}",
             f"SELECT b.row FROM {wanted} b(row, {named}) JOIN {wanted} a(row, {named}) ON {same} AND a.row < b.row "
             f"UNION SELECT b.row FROM {wanted} b(row, {named}) JOIN {there} a(place, {named}) ON {same} "

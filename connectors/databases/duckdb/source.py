@@ -10,14 +10,14 @@ from typing import Any, Final
 import duckdb
 
 from tranship.connectors.contract import ArrowPart, Layout, Waiting
-from tranship.connectors.databases.duckdb.address import Address, parse
-from tranship.connectors.databases.duckdb.catalog import missing
+from tranship.connectors.databases.duckdb.address import DuckDbAddress, parse_address
+from tranship.connectors.databases.duckdb.catalog import describe_missing
 from tranship.connectors.databases.duckdb.connection import connect
 from tranship.connectors.databases.table_mapping import (
     DELETED,
+    bookkeeping_columns,
+    deleted_rows_note,
     first_line,
-    kept_for_ourselves,
-    on_deleted,
     quoted,
 )
 from tranship.connectors.errors import ConfigError, ConnectorError
@@ -31,7 +31,7 @@ class DuckDbSource:
     """
 
     def __init__(self, spec: str, waiting: Waiting | None = None) -> None:
-        self._address = parse(spec)
+        self._address = parse_address(spec)
         address = self._address
         if not address.path.exists():
             raise ConfigError(f"{address.path}: there is no such database.")
@@ -42,7 +42,7 @@ class DuckDbSource:
             if address.query:
                 self._must_name_once(address, relation)
             types = {row[0]: row[1] for row in described}
-            ours = kept_for_ourselves(types, of_query=bool(address.query))
+            ours = bookkeeping_columns(types, of_query=bool(address.query))
             for hidden in ours:
                 del types[hidden]
             kept = f" WHERE {quoted(DELETED)} IS NULL" if DELETED in ours else ""
@@ -56,7 +56,7 @@ class DuckDbSource:
         except duckdb.Error as error:
             said = first_line(error)
             if isinstance(error, duckdb.CatalogException) and not address.query:
-                what, meant = missing(self._connection, address)
+                what, meant = describe_missing(self._connection, address)
                 said = f"there is no {what}{f'; {meant}' if meant else ''}. Name one with ?table=schema.table."
             self._connection.close()
             raise ConfigError(f"{address.path}: {said}") from error
@@ -67,9 +67,9 @@ class DuckDbSource:
         self._select = f"SELECT {shown} FROM {relation}{kept}"
         self.size: int | None = counted[0]
         self._name = f"{address.path}:{'query' if address.query else address.table}"
-        self._notes = on_deleted(left)
+        self._notes = deleted_rows_note(left)
 
-    def _must_name_once(self, address: Address, relation: str) -> None:
+    def _must_name_once(self, address: DuckDbAddress, relation: str) -> None:
         """Raises ConfigError where a query gives two columns one name, which a query around it changes in silence."""
         given = [row[0].lower() for row in self._connection.execute(f"DESCRIBE {relation}").fetchall()]
         if twice := [name for name in given if given.count(name) > 1]:

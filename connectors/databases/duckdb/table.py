@@ -17,10 +17,16 @@ from urllib.parse import quote
 import duckdb
 
 from tranship.connectors.contract import Plan, Waiting, WriteRequest
-from tranship.connectors.databases.diff import Classifier, plan_fresh, see_survivors, see_wrote
-from tranship.connectors.databases.duckdb.address import parse
-from tranship.connectors.databases.duckdb.catalog import column_defaults, look_up, missing, references_to, replaced_with
-from tranship.connectors.databases.duckdb.compare import Held
+from tranship.connectors.databases.diff import Classifier, compute_written_times, create_survivors_view, plan_new_table
+from tranship.connectors.databases.duckdb.address import parse_address
+from tranship.connectors.databases.duckdb.catalog import (
+    column_defaults,
+    describe_missing,
+    look_up,
+    references_to,
+    replaced_with,
+)
+from tranship.connectors.databases.duckdb.compare import DuckDbComparedTable
 from tranship.connectors.databases.duckdb.connection import connect
 from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER, LEDGER_COUNTS, ledger_row
 from tranship.connectors.databases.table_mapping import (
@@ -30,15 +36,15 @@ from tranship.connectors.databases.table_mapping import (
     TYPE_OF,
     WRITTEN,
     Column,
-    Stored,
-    Target,
+    MappedField,
+    TableMapping,
+    check_mirror_bookkeeping,
     first_line,
-    lacking,
     literal,
-    mirror_needs_bookkeeping,
+    map_table,
+    missing_columns,
     new_key,
     quoted,
-    understood,
 )
 from tranship.connectors.errors import ConfigError, ConnectorError, Interfered, Refused, shown
 from tranship.connectors.existing import hint, not_created, similar_files, will_be_created
@@ -49,76 +55,78 @@ class DuckDbTable:
     """One table as a destination; plan and apply share one transaction."""
 
     def __init__(self, spec: str, *, memory: str, create: bool = True, waiting: Waiting | None = None) -> None:
-        self._address = parse(spec)
+        self._address = parse_address(spec)
         if self._address.query:
             raise ConfigError(f"{shown(spec)}: a query can be read, not written; name a table.")
         if not self._address.path.parent.is_dir():
             raise ConfigError(f"{shown(spec)}: the folder {self._address.path.parent} does not exist.")
         self._memory, self._waiting = memory, waiting
         self._open: duckdb.DuckDBPyConnection | None = None
-        self._target: Target | None = None
+        self._mapping: TableMapping | None = None
         if not self._address.path.exists():
             if not create:
                 raise not_created(*self._missing_file())
         elif not self._exists(self._connection(), self._address.table) and not create:
             raise not_created(*self._missing(self._connection()))
 
-    def plan(self, load: WriteRequest) -> Plan:
+    def plan(self, request: WriteRequest) -> Plan:
         """Compare the survivors with the table; its transaction stays open for `apply`."""
-        rows = load.workspace / "plan.parquet"
-        self._target = None
+        rows = request.workspace / "plan.parquet"
+        self._mapping = None
         if self._open is None and not self._address.path.exists():
             # Nothing is there, and nothing is made before it is written.
             with duckdb.connect() as nowhere:
-                see_survivors(nowhere, load)
-                return plan_fresh(nowhere, load, rows, notes=(will_be_created(*self._missing_file()),))
-        run = self._connection()
+                create_survivors_view(nowhere, request)
+                return plan_new_table(nowhere, request, rows, notes=(will_be_created(*self._missing_file()),))
+        connection = self._connection()
         try:
-            self._configure(run, load)
-            run.execute("BEGIN").fetchall()
-            if not self._exists(run, self._address.table):
-                see_survivors(run, load)
-                return plan_fresh(run, load, rows, notes=(will_be_created(*self._missing(run)),))
+            self._configure(connection, request)
+            connection.execute("BEGIN").fetchall()
+            if not self._exists(connection, self._address.table):
+                create_survivors_view(connection, request)
+                return plan_new_table(connection, request, rows, notes=(will_be_created(*self._missing(connection)),))
             notes: list[str] = []
-            columns = self._columns(run)
-            if load.evolve:
-                notes += self._evolve(run, load, columns)
-                columns = self._columns(run)
-            self._target = target = self._recognise(run, columns)
-            mirror_needs_bookkeeping(self._where, target, load)
-            if self._sets_the_time_itself(run, target):
-                self._target = target = replace(target, written=target.row_key)
-                self._see_written(run)
-            return Classifier(run, Held(run, self._address, load, target), target, load).plan(
-                rows, (*notes, *target.not_stored(load))
-            )
+            columns = self._columns(connection)
+            if request.evolve:
+                notes += self._evolve(connection, request, columns)
+                columns = self._columns(connection)
+            self._mapping = mapping = self._map_table(connection, columns)
+            check_mirror_bookkeeping(self._where, mapping, request)
+            if self._sets_the_time_itself(connection, mapping):
+                self._mapping = mapping = replace(mapping, written_key=mapping.row_key)
+                self._see_written(connection)
+            return Classifier(
+                connection, DuckDbComparedTable(connection, self._address, request, mapping), mapping, request
+            ).plan(rows, (*notes, *mapping.unstored_notes(request)))
         except duckdb.Error as error:
             raise ConnectorError(f"{self._where}: comparing with it failed ({first_line(error)}).") from error
 
-    def apply(self, load: WriteRequest, plan: Plan) -> None:
+    def apply(self, request: WriteRequest, plan: Plan) -> None:
         """Insert, update, delete and write the ledger row; commit. Whatever fails, the table is as before."""
         if self._open is None:
-            run = self._connection()
-            self._configure(run, load)
-            run.execute("BEGIN").fetchall()
-            if self._exists(run, self._address.table):
-                run.execute("ROLLBACK").fetchall()
+            connection = self._connection()
+            self._configure(connection, request)
+            connection.execute("BEGIN").fetchall()
+            if self._exists(connection, self._address.table):
+                connection.execute("ROLLBACK").fetchall()
                 raise Interfered(f"{self._where}: another process has made it since the comparison.")
-        run = self._connection()
+        connection = self._connection()
         try:
-            if self._target is None:
-                self._create(run)
-                self._insert(run, load, plan, self._recognise(run, self._columns(run)), everything=True)
+            if self._mapping is None:
+                self._create(connection)
+                self._insert(
+                    connection, request, plan, self._map_table(connection, self._columns(connection)), everything=True
+                )
             else:
-                see_survivors(run, load)
-                if self._target.written and "updated_at" in load.survivors.columns:
-                    self._write_written(run, load, self._target)
-                self._update(run, load, plan, self._target)
-                self._delete(run, load, plan)
-                everything = plan.counts["create"] == load.survivors.count
-                self._insert(run, load, plan, self._target, everything=everything)
-            self._write_ledger(run, load, plan)
-            run.execute("COMMIT").fetchall()
+                create_survivors_view(connection, request)
+                if self._mapping.written_key and "updated_at" in request.survivors.columns:
+                    self._write_written(connection, request, self._mapping)
+                self._update(connection, request, plan, self._mapping)
+                self._delete(connection, request, plan)
+                everything = plan.counts["create"] == request.survivors.count
+                self._insert(connection, request, plan, self._mapping, everything=everything)
+            self._write_ledger(connection, request, plan)
+            connection.execute("COMMIT").fetchall()
         except duckdb.ConstraintException as error:
             raise Refused(
                 f"{self._where}: refused the load; nothing was written ({_without_values(error)}). "
@@ -133,10 +141,10 @@ class DuckDbTable:
         """Whether the ledger has this run."""
         if self._open is None:
             return False
-        run = self._connection()
-        if not self._exists(run, LEDGER):
+        connection = self._connection()
+        if not self._exists(connection, LEDGER):
             return False
-        found = run.execute(f"SELECT 1 FROM {self._address.ledger} WHERE run_id = ?", [run_id])
+        found = connection.execute(f"SELECT 1 FROM {self._address.ledger} WHERE run_id = ?", [run_id])
         return bool(found.fetchall())
 
     def close(self) -> None:
@@ -158,31 +166,31 @@ class DuckDbTable:
             self._open.execute(f"SET memory_limit = {literal(self._memory)}").fetchall()
         return self._open
 
-    def _configure(self, run: duckdb.DuckDBPyConnection, load: WriteRequest) -> None:
-        run.execute("SET preserve_insertion_order = false").fetchall()
-        run.execute(f"SET temp_directory = {literal(load.workspace / 'spill')}").fetchall()
+    def _configure(self, connection: duckdb.DuckDBPyConnection, request: WriteRequest) -> None:
+        connection.execute("SET preserve_insertion_order = false").fetchall()
+        connection.execute(f"SET temp_directory = {literal(request.workspace / 'spill')}").fetchall()
 
-    def _look_up(self, run: duckdb.DuckDBPyConnection, what: str, of: str, table: str) -> list[tuple[Any, ...]]:
-        return look_up(run, self._address, what, of, table)
+    def _look_up(self, connection: duckdb.DuckDBPyConnection, what: str, of: str, table: str) -> list[tuple[Any, ...]]:
+        return look_up(connection, self._address, what, of, table)
 
-    def _exists(self, run: duckdb.DuckDBPyConnection, table: str) -> bool:
-        if self._look_up(run, "1", "duckdb_views()", table):
+    def _exists(self, connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+        if self._look_up(connection, "1", "duckdb_views()", table):
             raise ConfigError(f"{self._where}: is a view; it can be read, not written. Name the table behind it.")
-        return bool(self._look_up(run, "1", "duckdb_tables()", table))
+        return bool(self._look_up(connection, "1", "duckdb_tables()", table))
 
     def _missing_file(self) -> tuple[str, str]:
         """What would be created, and a hint at what may have been meant."""
         path = self._address.path
         return f"database file {path}", hint("file", similar_files(path))
 
-    def _missing(self, run: duckdb.DuckDBPyConnection) -> tuple[str, str]:
+    def _missing(self, connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
         """The same of a table or schema in a file that is there."""
-        return missing(run, self._address)
+        return describe_missing(connection, self._address)
 
-    def _columns(self, run: duckdb.DuckDBPyConnection) -> dict[str, Column]:
+    def _columns(self, connection: duckdb.DuckDBPyConnection) -> dict[str, Column]:
         """The table's columns, without those that it computes."""
         rows = self._look_up(
-            run,
+            connection,
             "column_name, data_type, NOT is_nullable, column_default IS NOT NULL, is_generated",
             "duckdb_columns()",
             self._address.table,
@@ -191,177 +199,206 @@ class DuckDbTable:
         if hiding:
             raise ConfigError(f"{self._where}: column {hiding} hides what DuckDB tells rows apart by. Rename it.")
         return {
-            name: Column(name, dtype, required=must and not given, filled=must and given)
+            name: Column(name, dtype, required=must and not given, null_becomes_default=must and given)
             for name, dtype, must, given, computed in rows
             if not computed
         }
 
-    def _evolve(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, columns: Mapping[str, Column]) -> list[str]:
+    def _evolve(
+        self, connection: duckdb.DuckDBPyConnection, request: WriteRequest, columns: Mapping[str, Column]
+    ) -> list[str]:
         """Add the columns that the table lacks; what was added, for people."""
-        missing = lacking(list(columns), self._computed(run), load)
-        for name in missing:
-            run.execute(f"ALTER TABLE {self._address.name} ADD COLUMN {quoted(name)} {_type_of(name)}").fetchall()
-        return [f"column {name} is added" for name in missing]
+        describe_missing = missing_columns(list(columns), self._computed(connection), request)
+        for name in describe_missing:
+            connection.execute(
+                f"ALTER TABLE {self._address.name} ADD COLUMN {quoted(name)} {_type_of(name)}"
+            ).fetchall()
+        return [f"column {name} is added" for name in describe_missing]
 
-    def _recognise(self, run: duckdb.DuckDBPyConnection, columns: Mapping[str, Column]) -> Target:
-        return understood(self._where, columns, self._unique(run), self._computed(run))
+    def _map_table(self, connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Column]) -> TableMapping:
+        return map_table(self._where, columns, self._unique(connection), self._computed(connection))
 
-    def _computed(self, run: duckdb.DuckDBPyConnection) -> list[str]:
-        rows = self._look_up(run, "column_name, is_generated", "duckdb_columns()", self._address.table)
+    def _computed(self, connection: duckdb.DuckDBPyConnection) -> list[str]:
+        rows = self._look_up(connection, "column_name, is_generated", "duckdb_columns()", self._address.table)
         return [name for name, computed in rows if computed]
 
-    def _unique(self, run: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    def _unique(self, connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
         rows = self._look_up(
-            run, "constraint_type, constraint_column_names", "duckdb_constraints()", self._address.table
+            connection, "constraint_type, constraint_column_names", "duckdb_constraints()", self._address.table
         )
         single = (names for kind, names in rows if kind in ("UNIQUE", "PRIMARY KEY") and len(names) == 1)
         return tuple(dict.fromkeys(name for (name,) in single))
 
     # Where the table sets `updated_at` by itself --------------------------------------------------------------
 
-    def _sets_the_time_itself(self, run: duckdb.DuckDBPyConnection, target: Target) -> bool:
-        at = target.column("updated_at")
-        if at is None:
+    def _sets_the_time_itself(self, connection: duckdb.DuckDBPyConnection, mapping: TableMapping) -> bool:
+        mapped = mapping.mapped("updated_at")
+        if mapped is None:
             return False
-        rows = self._look_up(run, "column_name, column_default IS NOT NULL", "duckdb_columns()", self._address.table)
+        rows = self._look_up(
+            connection, "column_name, column_default IS NOT NULL", "duckdb_columns()", self._address.table
+        )
         # Also where something is kept from when there was a default: the times in the table are still those.
-        return dict(rows)[at.column] or self._see_written(run) > 0
+        return dict(rows)[mapped.column_name] or self._see_written(connection) > 0
 
-    def _see_written(self, run: duckdb.DuckDBPyConnection) -> int:
+    def _see_written(self, connection: duckdb.DuckDBPyConnection) -> int:
         """Make `_written`, what was last written into the table; how many customers that are."""
-        run.execute("CREATE OR REPLACE TEMP TABLE _written (customer VARCHAR, updated_at TIMESTAMPTZ)").fetchall()
-        if not self._exists(run, WRITTEN):
+        connection.execute(
+            "CREATE OR REPLACE TEMP TABLE _written (customer VARCHAR, updated_at TIMESTAMPTZ)"
+        ).fetchall()
+        if not self._exists(connection, WRITTEN):
             return 0
-        found = run.execute(
-            f"INSERT INTO _written SELECT customer, updated_at FROM {self._address.written} WHERE table_name = ?",
+        found = connection.execute(
+            f"INSERT INTO _written SELECT customer, updated_at FROM {self._address.written_table} WHERE table_name = ?",
             [self._address.table.lower()],
         ).fetchall()
         return int(found[0][0])
 
-    def _write_written(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, target: Target) -> None:
-        see_wrote(run, target, load)
-        run.execute(
-            f"CREATE TABLE IF NOT EXISTS {self._address.written} (table_name VARCHAR NOT NULL, "
+    def _write_written(
+        self, connection: duckdb.DuckDBPyConnection, request: WriteRequest, mapping: TableMapping
+    ) -> None:
+        compute_written_times(connection, mapping, request)
+        connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {self._address.written_table} (table_name VARCHAR NOT NULL, "
             "customer VARCHAR NOT NULL, updated_at TIMESTAMP WITH TIME ZONE)"
         ).fetchall()
         table = literal(self._address.table.lower())
-        run.execute(
-            f"DELETE FROM {self._address.written} WHERE table_name = {table} "
+        connection.execute(
+            f"DELETE FROM {self._address.written_table} WHERE table_name = {table} "
             "AND customer IN (SELECT customer FROM _wrote)"
         ).fetchall()
-        run.execute(f"INSERT INTO {self._address.written} SELECT {table}, customer, updated_at FROM _wrote").fetchall()
+        connection.execute(
+            f"INSERT INTO {self._address.written_table} SELECT {table}, customer, updated_at FROM _wrote"
+        ).fetchall()
 
     # Writing ------------------------------------------------------------------------------------------------
 
-    def _create(self, run: duckdb.DuckDBPyConnection) -> None:
+    def _create(self, connection: duckdb.DuckDBPyConnection) -> None:
         columns = ", ".join(f"{quoted(name)} {_type_of(name)}" for name in (*COLUMNS, RUN, DELETED))
-        run.execute(f"CREATE SCHEMA IF NOT EXISTS {self._address.place}").fetchall()
-        run.execute(f"CREATE TABLE {self._address.name} ({quoted(KEY)} VARCHAR NOT NULL, {columns})").fetchall()
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._address.place}").fetchall()
+        connection.execute(f"CREATE TABLE {self._address.name} ({quoted(KEY)} VARCHAR NOT NULL, {columns})").fetchall()
         for name, text in COMMENTS.items():
             on = f"{self._address.name}.{quoted(name)}"
-            run.execute(f"COMMENT ON COLUMN {on} IS {literal(text)}").fetchall()
+            connection.execute(f"COMMENT ON COLUMN {on} IS {literal(text)}").fetchall()
 
     def _insert(
-        self, run: duckdb.DuckDBPyConnection, load: WriteRequest, plan: Plan, target: Target, *, everything: bool
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        request: WriteRequest,
+        plan: Plan,
+        mapping: TableMapping,
+        *,
+        everything: bool,
     ) -> None:
         if not plan.counts["create"]:
             return
-        brought = [at for at in target.stored if at.field in load.survivors.columns]
-        defaults = column_defaults(run, self._address) if any(at.at.filled for at in brought) else {}
+        brought = [mapped for mapped in mapping.fields if mapped.field in request.survivors.columns]
+        defaults = (
+            column_defaults(connection, self._address)
+            if any(mapped.column.null_becomes_default for mapped in brought)
+            else {}
+        )
         given = {
-            at.column: f"coalesce({at.value}, {defaults[at.column]})" if at.at.filled else at.value for at in brought
+            mapped.column_name: f"coalesce({mapped.value}, {defaults[mapped.column_name]})"
+            if mapped.column.null_becomes_default
+            else mapped.value
+            for mapped in brought
         }
-        if target.key:
-            given[target.key] = new_key("s")
-        if target.bookkeeping:
-            given[RUN] = literal(load.run_id)
-        see_survivors(run, load)
+        if mapping.key:
+            given[mapping.key] = new_key("s")
+        if mapping.bookkeeping:
+            given[RUN] = literal(request.run_id)
+        create_survivors_view(connection, request)
         chosen = "" if everything else " JOIN _plan p ON p.row = s._row AND p.action = 'create'"
-        done = run.execute(
+        done = connection.execute(
             f"INSERT INTO {self._address.name} ({', '.join(map(quoted, given))}) "
             f"SELECT {', '.join(given.values())} FROM _survivors s{chosen}"
         ).fetchall()
         _as_planned("create", done[0][0], plan)
 
-    def _update(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, plan: Plan, target: Target) -> None:
+    def _update(
+        self, connection: duckdb.DuckDBPyConnection, request: WriteRequest, plan: Plan, mapping: TableMapping
+    ) -> None:
         if not plan.counts["update"]:
             return
-        changed = [stored for stored in target.stored if stored.field in plan.changed_fields]
+        changed = [mapped for mapped in mapping.fields if mapped.field in plan.changed_fields]
         # A referenced row cannot be replaced: what replaces it is set only where it changes.
-        heavy = replaced_with(run, self._address) if references_to(run, self._address) else set()
-        apart = [stored for stored in changed if stored.column in heavy]
-        sets = {stored.column: _updated(stored, load) for stored in changed if stored not in apart}
-        if target.bookkeeping:
-            sets |= {RUN: literal(load.run_id), DELETED: "NULL"}
+        heavy = replaced_with(connection, self._address) if references_to(connection, self._address) else set()
+        apart = [mapped for mapped in changed if mapped.column_name in heavy]
+        sets = {mapped.column_name: _updated_value(mapped, request) for mapped in changed if mapped not in apart}
+        if mapping.bookkeeping:
+            sets |= {RUN: literal(request.run_id), DELETED: "NULL"}
         elif not sets:
             # Nothing else changes: the rows are counted all the same.
-            still = next(stored.column for stored in target.stored if stored.column not in heavy)
+            still = next(mapped.column_name for mapped in mapping.fields if mapped.column_name not in heavy)
             sets = {still: f"t.{quoted(still)}"}
-        done = self._set(run, sets, "true")
+        done = self._set(connection, sets, "true")
         _as_planned("update", done, plan)
-        for stored in apart:
+        for mapped in apart:
             self._set(
-                run, {stored.column: _updated(stored, load)}, f"list_contains(p.changed, {literal(stored.field)})"
+                connection,
+                {mapped.column_name: _updated_value(mapped, request)},
+                f"list_contains(p.changed, {literal(mapped.field)})",
             )
 
-    def _set(self, run: duckdb.DuckDBPyConnection, sets: Mapping[str, str], where: str) -> int:
-        done = run.execute(
+    def _set(self, connection: duckdb.DuckDBPyConnection, sets: Mapping[str, str], where: str) -> int:
+        done = connection.execute(
             f"UPDATE {self._address.name} t SET {', '.join(f'{quoted(c)} = {v}' for c, v in sets.items())} "
             "FROM _plan p JOIN _survivors s ON s._row = p.row "
             f"WHERE p.action = 'update' AND t.rowid = p.target AND {where}"
         ).fetchall()
         return int(done[0][0])
 
-    def _delete(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, plan: Plan) -> None:
+    def _delete(self, connection: duckdb.DuckDBPyConnection, request: WriteRequest, plan: Plan) -> None:
         if not plan.counts["delete"]:
             return
         gone = "WHERE t.rowid IN (SELECT target FROM _gone)"
-        if load.hard_delete:
-            done = run.execute(f"DELETE FROM {self._address.name} t {gone}").fetchall()
+        if request.hard_delete:
+            done = connection.execute(f"DELETE FROM {self._address.name} t {gone}").fetchall()
         else:
-            done = run.execute(
+            done = connection.execute(
                 f"UPDATE {self._address.name} t SET {quoted(DELETED)} = now(), "
-                f"{quoted(RUN)} = {literal(load.run_id)} {gone}"
+                f"{quoted(RUN)} = {literal(request.run_id)} {gone}"
             ).fetchall()
         _as_planned("delete", done[0][0], plan)
 
-    def _write_ledger(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, plan: Plan) -> None:
+    def _write_ledger(self, connection: duckdb.DuckDBPyConnection, request: WriteRequest, plan: Plan) -> None:
         counts = ", ".join(f"{name} BIGINT NOT NULL" for name in (*LEDGER_COUNTS, *LATER_COUNTS))
-        run.execute(
+        connection.execute(
             f"CREATE TABLE IF NOT EXISTS {self._address.ledger} (run_id VARCHAR PRIMARY KEY, "
             "table_name VARCHAR NOT NULL, source VARCHAR NOT NULL, mode VARCHAR NOT NULL, "
             "started_at TIMESTAMP WITH TIME ZONE NOT NULL, finished_at TIMESTAMP WITH TIME ZONE NOT NULL, "
             f"{counts})"
         ).fetchall()
-        known = {name for (name,) in self._look_up(run, "column_name", "duckdb_columns()", LEDGER)}
+        known = {name for (name,) in self._look_up(connection, "column_name", "duckdb_columns()", LEDGER)}
         for name in LATER_COUNTS:
             if name not in known:
-                run.execute(f"ALTER TABLE {self._address.ledger} ADD COLUMN {name} BIGINT DEFAULT 0").fetchall()
-        row = ledger_row(load, plan, self._address.table)
-        run.execute(
+                connection.execute(f"ALTER TABLE {self._address.ledger} ADD COLUMN {name} BIGINT DEFAULT 0").fetchall()
+        row = ledger_row(request, plan, self._address.table)
+        connection.execute(
             f"INSERT INTO {self._address.ledger} ({', '.join(row)}, finished_at) "
             f"VALUES ({', '.join('?' for _ in row)}, now())",
             list(row.values()),
         ).fetchall()
 
 
-def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> DuckDbTable:
+def table_of_records(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> DuckDbTable:
     """A table of canonical records (Parquet files with these fields) in a new database."""
     columns = ", ".join(f"{quoted(name)} {TYPE_OF[name]}" for name in fields)
-    with duckdb.connect(database) as run:
-        run.execute(f"SET memory_limit = {literal(memory)}").fetchall()
-        run.execute(f"SET temp_directory = {literal(database.parent / 'spill')}").fetchall()
-        run.execute(f"CREATE TABLE held ({columns})").fetchall()
+    with duckdb.connect(database) as connection:
+        connection.execute(f"SET memory_limit = {literal(memory)}").fetchall()
+        connection.execute(f"SET temp_directory = {literal(database.parent / 'spill')}").fetchall()
+        connection.execute(f"CREATE TABLE held ({columns})").fetchall()
         if files:
             given = ", ".join(map(quoted, fields))
             among = ", ".join(map(literal, files))
-            run.execute(f"INSERT INTO held SELECT {given} FROM read_parquet([{among}])").fetchall()
+            connection.execute(f"INSERT INTO held SELECT {given} FROM read_parquet([{among}])").fetchall()
     return DuckDbTable(f"duckdb:///{quote(str(database.resolve()))}?table=held", memory=memory)
 
 
-def _updated(stored: Stored, load: WriteRequest) -> str:
+def _updated_value(mapped: MappedField, request: WriteRequest) -> str:
     """What a column becomes, as SQL."""
-    return stored.value if stored.erasable(load) else f"coalesce({stored.value}, t.{quoted(stored.column)})"
+    return mapped.value if mapped.erasable(request) else f"coalesce({mapped.value}, t.{quoted(mapped.column_name)})"
 
 
 def _type_of(column: str) -> str:

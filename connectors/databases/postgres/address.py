@@ -31,7 +31,7 @@ _LONGEST_NAME: Final = 63
 
 
 @dataclass(frozen=True)
-class Address:
+class PostgresAddress:
     """Where a table is; `server` is what libpq is given, and may hold a password."""
 
     server: str
@@ -46,7 +46,7 @@ class Address:
         return f"Address({self.shown})"
 
 
-def parse(spec: str) -> Address:
+def parse_address(spec: str) -> PostgresAddress:
     """`postgresql://…`, percent-encoded where need be (`%20`, `%26`, `%3F`); a name with a dot in double quotes.
 
     Raises ConfigError.
@@ -73,12 +73,12 @@ def parse(spec: str) -> Address:
         if name and len(name.encode()) > _LONGEST_NAME:
             raise ConfigError(f"{shown(spec)}: Postgres cuts names off after 63 bytes; {name!r} is longer.")
     server = f"{place}?{'&'.join(others)}" if others else place
-    return Address(server, schema, table, given.get("query"), _shown(spec, place, named))
+    return PostgresAddress(server, schema, table, given.get("query"), _shown(spec, place, named))
 
 
 def identity(spec: str, environment: Mapping[str, str]) -> str:
     """One text for all spellings of a table's address, whoever connects. Raises ConfigError."""
-    address = parse(spec)
+    address = parse_address(spec)
     place, _, options = address.server.removeprefix("postgresql://").partition("?")
     named = dict(parse_qsl(options))
     user, _, rest = place.rpartition("@")

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tranship.connectors.databases.ledger import LEDGER
-from tranship.connectors.databases.postgres.address import Address, parse
+from tranship.connectors.databases.postgres.address import PostgresAddress, parse_address
 from tranship.connectors.databases.postgres.connect import connect
-from tranship.connectors.databases.postgres.connection import Wire
+from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.table_mapping import Column, literal, quoted
 from tranship.connectors.errors import (
     ConnectorError,
@@ -27,7 +27,7 @@ _TYPES: Final = {
 """Postgres' types that DuckDB has too; what a value becomes in any other is asked of the server."""
 
 
-def spelled(address: Address) -> str:
+def qualified_name(address: PostgresAddress) -> str:
     """The table as the address names it."""
     return f"{address.schema}.{address.table}" if address.schema else address.table
 
@@ -40,9 +40,9 @@ class Relation:
     schema: str
     table: str
     kind: str
-    inserts_only: bool
+    needs_insert: bool
     """Rows must come by INSERT, which says how many got past policies, rules and triggers."""
-    parts: tuple[int, ...]
+    partitions: tuple[int, ...]
     """The tables that its rows lie in, if these are several."""
 
     @property
@@ -51,30 +51,30 @@ class Relation:
         return f"{quoted(self.schema)}.{quoted(self.table)}"
 
     @property
-    def place(self) -> str:
+    def row_id(self) -> str:
         """Where a row `t` lies, as a bigint: part (16 bits), page (32), item (16)."""
         place = "(t.ctid::text::point)[0]::bigint * 65536 + (t.ctid::text::point)[1]::bigint"
-        return f"{self._part('t.tableoid')} * 281474976710656 + {place}" if self.parts else place
+        return f"{self._part('t.tableoid')} * 281474976710656 + {place}" if self.partitions else place
 
     @property
-    def place_sent(self) -> str:
+    def row_id_sent(self) -> str:
         """The same as it is sent for every row of the table: six bytes are made in a third of the time."""
-        return self.place if self.parts else "tidsend(t.ctid)"
+        return self.row_id if self.partitions else "tidsend(t.ctid)"
 
-    def at(self, place: str) -> str:
+    def is_at(self, place: str) -> str:
         """Whether a row `t` lies at such a place."""
         tid = f"format('(%s,%s)', ({place} & 281474976710655) >> 16, {place} & 65535)::tid"
-        here = f" AND {self._part('t.tableoid')} = {place} >> 48" if self.parts else ""
+        here = f" AND {self._part('t.tableoid')} = {place} >> 48" if self.partitions else ""
         return f"t.ctid = {tid}{here}"
 
     def _part(self, oid: str) -> str:
-        return f"array_position(ARRAY[{', '.join(map(str, self.parts))}]::oid[], {oid})::bigint"
+        return f"array_position(ARRAY[{', '.join(map(str, self.partitions))}]::oid[], {oid})::bigint"
 
 
-def find_relation(wire: Wire, address: Address, table: str) -> Relation | None:
+def find_relation(connection: Connection, address: PostgresAddress, table: str) -> Relation | None:
     """A table or view by its name; null if there is none."""
     name = quoted(table) if address.schema is None else f"{quoted(address.schema)}.{quoted(table)}"
-    found = wire.rows(
+    found = connection.query(
         "SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, "
         "row_security_active(c.oid) OR c.relhasrules OR c.relhastriggers, "
         "ARRAY(WITH RECURSIVE below AS (SELECT c.oid AS part UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i "
@@ -87,9 +87,9 @@ def find_relation(wire: Wire, address: Address, table: str) -> Relation | None:
     return None
 
 
-def missing(wire: Wire, address: Address) -> tuple[str, str]:
+def describe_missing(connection: Connection, address: PostgresAddress) -> tuple[str, str]:
     """What would be created, table or schema, and a hint at what may have been meant."""
-    tables = wire.rows(
+    tables = connection.query(
         "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c "
         "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
         "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND n.nspname !~ '^pg_' "
@@ -97,16 +97,16 @@ def missing(wire: Wire, address: Address) -> tuple[str, str]:
     )
     schemas = [
         name
-        for (name,) in wire.rows(
+        for (name,) in connection.query(
             "SELECT nspname::text FROM pg_catalog.pg_namespace "
             "WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
         )
     ]
-    schema = address.schema or wire.value("SELECT current_schema()::text") or ""
+    schema = address.schema or connection.query_value("SELECT current_schema()::text") or ""
     if address.schema and schema not in schemas:
         alike = hint("schema", similar(schema, schemas))
         return f"schema {schema}", alike or hint("table", similar_tables(schema, address.table, tables))
-    return f"table {spelled(address)}", hint("table", similar_tables(schema, address.table, tables))
+    return f"table {qualified_name(address)}", hint("table", similar_tables(schema, address.table, tables))
 
 
 @dataclass(frozen=True)
@@ -117,56 +117,58 @@ class ColumnType:
     base: str
     """Name of the type, empty for one that somebody made."""
     shown: str
-    modified: int
+    modifier: int
     text: bool
-    must: bool
-    given: bool
+    required: bool
+    computed: bool
     """The server computes it."""
     nullable: bool = True
     default: str | None = None
     """The expression of its default, or of what the server computes."""
     collation: str | None = None
     """Where it is not the database's."""
-    loose: bool = False
+    nondeterministic: bool = False
     """Texts of different bytes may be equal in it."""
-    domain: bool = False
+    is_domain: bool = False
 
     @property
-    def readable(self) -> str | None:
+    def duckdb_type(self) -> str | None:
         """DuckDB's type for it, null if only the server knows it."""
-        exact = self.base == "varchar" or self.modified < 0
+        exact = self.base == "varchar" or self.modifier < 0
         return _TYPES.get(self.base) if exact else None
 
     @property
-    def computable(self) -> bool:
+    def default_is_repeatable(self) -> bool:
         """Whether it has a default that may be computed twice."""
-        return bool(self.default) and not self.given and "nextval(" not in str(self.default)
+        return bool(self.default) and not self.computed and "nextval(" not in str(self.default)
 
     def cast(self, value: str) -> str:
         """A value in the column's type. A domain may forbid nulls: there one stays without a type."""
         return (
-            f"CASE WHEN {value} IS NOT NULL THEN {value}::{self.shown} END" if self.domain else f"{value}::{self.shown}"
+            f"CASE WHEN {value} IS NOT NULL THEN {value}::{self.shown} END"
+            if self.is_domain
+            else f"{value}::{self.shown}"
         )
 
-    def column(self) -> Column:
+    def compared_column(self) -> Column:
         """As the comparison sees it."""
-        dtype = self.readable
+        dtype = self.duckdb_type
         return Column(
             name=self.name,
             dtype=dtype or "VARCHAR",
-            required=self.must,
+            required=self.required,
             shown=self.shown,
-            longest=self.modified - 4 if self.base == "varchar" and self.modified > 0 else None,
-            by_server=dtype is None,
+            max_length=self.modifier - 4 if self.base == "varchar" and self.modifier > 0 else None,
+            cast_by_server=dtype is None,
             number=self.base == "numeric",
-            filled=not self.nullable and self.default is not None and not self.given,
+            null_becomes_default=not self.nullable and self.default is not None and not self.computed,
         )
 
 
-def column_types(wire: Wire, relation: Relation) -> dict[str, ColumnType]:
+def column_types(connection: Connection, relation: Relation) -> dict[str, ColumnType]:
     """Column → what the server knows of it, in the order of the table."""
     serial = f"pg_get_serial_sequence({literal(relation.name)}, a.attname)"
-    rows = wire.rows(
+    rows = connection.query(
         "SELECT a.attname::text, CASE WHEN n.nspname = 'pg_catalog' THEN t.typname::text ELSE '' END, "
         "format_type(a.atttypid, a.atttypmod), a.atttypmod, t.typcategory = 'S', false, "
         "a.attgenerated <> '' OR a.attidentity = 'a', NOT (a.attnotnull OR t.typnotnull), "
@@ -180,33 +182,33 @@ def column_types(wire: Wire, relation: Relation) -> dict[str, ColumnType]:
         "LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation "
         f"WHERE a.attrelid = {relation.oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
     )
-    return {kind.name: _judged(wire, kind) for kind in (ColumnType(*row) for row in rows)}
+    return {kind.name: _with_nullability(connection, kind) for kind in (ColumnType(*row) for row in rows)}
 
 
-def _judged(wire: Wire, kind: ColumnType) -> ColumnType:
+def _with_nullability(connection: Connection, kind: ColumnType) -> ColumnType:
     """The same with what its domain says of nulls: only the server knows."""
-    nullable = kind.nullable and (not kind.domain or _answers(wire, f"SELECT NULL::{kind.shown} IS NULL"))
-    must = not nullable and kind.default is None and not kind.given
-    return replace(kind, nullable=nullable, must=must)
+    nullable = kind.nullable and (not kind.is_domain or _can_compute(connection, f"SELECT NULL::{kind.shown} IS NULL"))
+    required = not nullable and kind.default is None and not kind.computed
+    return replace(kind, nullable=nullable, required=required)
 
 
-def _answers(wire: Wire, sql: str) -> bool:
+def _can_compute(connection: Connection, sql: str) -> bool:
     """Whether a query can be computed."""
-    wire.run("SAVEPOINT answer")
+    connection.execute("SAVEPOINT answer")
     try:
-        wire.rows(sql)
+        connection.query(sql)
     except Interfered:
         raise
     except (ConnectorError, OSError):
-        wire.run("ROLLBACK TO SAVEPOINT answer")
+        connection.execute("ROLLBACK TO SAVEPOINT answer")
         return False
-    wire.run("RELEASE SAVEPOINT answer")
+    connection.execute("RELEASE SAVEPOINT answer")
     return True
 
 
-def unique_columns(wire: Wire, relation: Relation) -> tuple[str, ...]:
+def unique_columns(connection: Connection, relation: Relation) -> tuple[str, ...]:
     """Columns in which no value may stand twice."""
-    rows = wire.rows(
+    rows = connection.query(
         "SELECT DISTINCT a.attname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a "
         "ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] "
         f"WHERE i.indrelid = {relation.oid} AND i.indisunique AND i.indnkeyatts = 1 "
@@ -215,27 +217,29 @@ def unique_columns(wire: Wire, relation: Relation) -> tuple[str, ...]:
     return tuple(name for (name,) in rows)
 
 
-def one_table(one: str, other: str) -> bool:
+def same_table(one: str, other: str) -> bool:
     """Whether two addresses mean one table or query, however they are spelled: the server says it.
 
     Raises ConfigError or ConnectorError.
     """
-    a, b = parse(one), parse(other)
+    a, b = parse_address(one), parse_address(other)
     if a.query or b.query:
         return a == b
-    found = [_known_as(address) for address in (a, b)]
+    found = [_table_identity(address) for address in (a, b)]
     return found[0] is not None and found[0] == found[1]
 
 
-def _known_as(address: Address) -> tuple[Any, ...] | None:
+def _table_identity(address: PostgresAddress) -> tuple[Any, ...] | None:
     """What tells a table from all others on all servers, null if it is not there."""
-    wire = connect(address)
+    connection = connect(address)
     try:
-        relation = find_relation(wire, address, address.table)
+        relation = find_relation(connection, address, address.table)
         server = "SELECT pg_postmaster_start_time()::text, oid::bigint FROM pg_catalog.pg_database"
-        return (*wire.rows(f"{server} WHERE datname = current_database()")[0], relation.oid) if relation else None
+        return (
+            (*connection.query(f"{server} WHERE datname = current_database()")[0], relation.oid) if relation else None
+        )
     finally:
-        wire.close()
+        connection.close()
 
 
 @dataclass(frozen=True)
@@ -257,10 +261,10 @@ COLUMNS_OF: Final = (
 )
 
 
-def references_to(wire: Wire, relation: Relation) -> list[Reference]:
+def references_to(connection: Connection, relation: Relation) -> list[Reference]:
     """The foreign keys that lead to a table and do not simply follow its rows (CASCADE, SET NULL, SET DEFAULT)."""
     found = []
-    for schema, table, theirs, own, update, delete in wire.rows(
+    for schema, table, theirs, own, update, delete in connection.query(
         f"SELECT n.nspname::text, r.relname::text, {COLUMNS_OF.format('c.conkey', 'c.conrelid')}, "
         f"{COLUMNS_OF.format('c.confkey', 'c.confrelid')}, c.confupdtype IN ('a', 'r'), c.confdeltype IN ('a', 'r') "
         "FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_class r ON r.oid = c.conrelid "

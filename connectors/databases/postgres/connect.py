@@ -8,9 +8,9 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Final
 
-from tranship.connectors.databases.postgres.adbc import AdbcWire
-from tranship.connectors.databases.postgres.address import Address
-from tranship.connectors.databases.postgres.connection import Wire
+from tranship.connectors.databases.postgres.adbc import AdbcConnection
+from tranship.connectors.databases.postgres.address import PostgresAddress
+from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.server_errors import MissingDatabase
 from tranship.connectors.errors import ConfigError, ConnectorError, MissingDriver, TranshipError
 from tranship.connectors.existing import hint, similar
@@ -29,7 +29,7 @@ _SESSION: Final = (
 )
 
 
-def connect(address: Address) -> Wire:
+def connect(address: PostgresAddress) -> Connection:
     """By ADBC, the fastest way, or without it by COPY. Raises MissingDriver, ConfigError, Unreachable or Refused."""
     try:
         return _connected(address)
@@ -38,38 +38,38 @@ def connect(address: Address) -> Wire:
         raise ConfigError(f"{error} {meant[:1].upper()}{meant[1:]}{'.' * bool(meant)}".rstrip()) from None
 
 
-def _databases(address: Address) -> list[str]:
+def _databases(address: PostgresAddress) -> list[str]:
     """Those of the server, as far as this user may ask for them."""
     server = f"{address.server}{'&' if '?' in address.server else '?'}dbname=postgres"
     try:
-        wire = _connected(replace(address, server=server))
+        connection = _connected(replace(address, server=server))
     except TranshipError:
         return []
     try:
         return [
             name
-            for (name,) in wire.rows(
+            for (name,) in connection.query(
                 "SELECT datname::text FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate"
             )
         ]
     finally:
-        wire.close()
+        connection.close()
 
 
-def _connected(address: Address) -> Wire:
-    wire: Wire
+def _connected(address: PostgresAddress) -> Connection:
+    connection: Connection
     if find_spec("adbc_driver_postgresql"):
-        wire = AdbcWire(address)
+        connection = AdbcConnection(address)
     elif find_spec("psycopg"):
-        from tranship.connectors.databases.postgres.psycopg_copy import CopyWire
+        from tranship.connectors.databases.postgres.psycopg_copy import CopyConnection
 
-        wire = CopyWire(address)
+        connection = CopyConnection(address)
     else:
         raise MissingDriver(
             "postgresql: needs a driver that is not installed. Install it with: pip install 'tranship[postgres]'"
         )
     for setting in _SESSION:
-        wire.run(setting)
-    if wire.value("SELECT current_setting('client_encoding')") != "UTF8":
+        connection.execute(setting)
+    if connection.query_value("SELECT current_setting('client_encoding')") != "UTF8":
         raise ConnectorError(f"{address.shown}: refuses a session in UTF-8. Connect to the server without the pooler.")
-    return wire
+    return connection

@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
-from tranship.connectors.databases.postgres.address import Address
-from tranship.connectors.databases.postgres.server_errors import NO_UTF8, NOT_UTF8, primary_message, unreadable
+from tranship.connectors.databases.postgres.address import PostgresAddress
+from tranship.connectors.databases.postgres.server_errors import NO_UTF8, NOT_UTF8, not_utf8_error, primary_message
 from tranship.connectors.errors import (
     ConnectorError,
     Interfered,
@@ -19,18 +19,18 @@ from tranship.connectors.errors import (
 _NAME: Final = "tranship"
 
 
-class Wire(Protocol):
+class Connection(Protocol):
     """One connection. Transactions are begun and ended by statements; what is open when it closes is undone."""
 
-    def run(self, sql: str) -> int:
+    def execute(self, sql: str) -> int:
         """Run a statement; the number of rows it wrote. Raises ConnectorError."""
         ...
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
         """What a query gives, as Python values. Raises ConnectorError."""
         ...
 
-    def value(self, sql: str) -> Any:
+    def query_value(self, sql: str) -> Any:
         """The one value that a query gives."""
         ...
 
@@ -40,11 +40,11 @@ class Wire(Protocol):
         """
         ...
 
-    def load(self, table: str, rows: pa.RecordBatchReader, *, schema: str | None = None) -> int:
+    def copy_rows(self, table: str, rows: pa.RecordBatchReader, *, schema: str | None = None) -> int:
         """Copy rows into a new temporary table, or into the table of a schema; how many. Raises ConnectorError."""
         ...
 
-    def broken(self, doing: str, error: Exception) -> TranshipError:
+    def stream_error(self, doing: str, error: Exception) -> TranshipError:
         """What to raise when a stream broke."""
         ...
 
@@ -53,27 +53,27 @@ class Wire(Protocol):
         ...
 
 
-def why_broken(wire: Wire, address: Address, doing: str, error: Exception) -> TranshipError:
+def stream_error(connection: Connection, address: PostgresAddress, doing: str, error: Exception) -> TranshipError:
     """What a broken stream means: ask the connection whether it is still there."""
     try:
-        wire.rows("SELECT 1")
+        connection.query("SELECT 1")
     except Interfered as gone:
         return gone
     except ConnectorError:
         pass  # the transaction is undone, which is what the first error did
     if re.search(f"{NOT_UTF8}|{NO_UTF8}", str(error)):
-        return unreadable(address)
+        return not_utf8_error(address)
     return ConnectorError(f"{address.shown}: {doing} ({primary_message(str(error))}).")
 
 
-def connection_string(address: Address) -> str:
+def connection_string(address: PostgresAddress) -> str:
     """What libpq is given: the address, a name for pg_stat_activity, and UTF-8, since the last of two values counts."""
     server = address.server
     name = "" if "application_name" in server else f"fallback_application_name={_NAME}&"
     return f"{server}{'&' if '?' in server else '?'}{name}client_encoding=UTF8"
 
 
-def arrow(schema: pa.Schema, batches: Iterable[pa.RecordBatch], json: Iterable[str]) -> pa.RecordBatchReader:
+def arrow_reader(schema: pa.Schema, batches: Iterable[pa.RecordBatch], json: Iterable[str]) -> pa.RecordBatchReader:
     """Batches as the wire wants them: text that is JSON says so, and lands in jsonb without a cast."""
     marked = set(json)
     fields = [field.with_type(pa.json_()) if field.name in marked else field for field in schema]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tranship.connectors.databases.postgres.catalog import COLUMNS_OF, ColumnType, Relation, references_to
-from tranship.connectors.databases.postgres.connection import Wire
-from tranship.connectors.databases.postgres.context import Work, new_row
+from tranship.connectors.databases.postgres.connection import Connection
+from tranship.connectors.databases.postgres.context import WriteContext, new_row_values
 from tranship.connectors.databases.postgres.transfer import copy_to_server, rows_by_place
 from tranship.connectors.databases.table_mapping import (
     RUN,
@@ -22,7 +22,7 @@ from tranship.connectors.errors import (
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Constraint:
     """A constraint of the table. `reason` is what a record is refused with; `against` gives the rows that break it."""
 
     reason: str
@@ -33,38 +33,44 @@ class _Rule:
     """It only matters if one of these fields changes."""
 
 
-def _takes_default(wire: Wire, kind: ColumnType) -> bool:
-    wire.run("SAVEPOINT fallback")
+def _takes_default(connection: Connection, kind: ColumnType) -> bool:
+    connection.execute("SAVEPOINT fallback")
     try:
-        wire.run(f"CREATE TEMPORARY TABLE _tranship_default (value {kind.shown} DEFAULT {kind.default})")
-        wire.run("INSERT INTO pg_temp._tranship_default DEFAULT VALUES")
+        connection.execute(f"CREATE TEMPORARY TABLE _tranship_default (value {kind.shown} DEFAULT {kind.default})")
+        connection.execute("INSERT INTO pg_temp._tranship_default DEFAULT VALUES")
     except Interfered:
         raise
     except ConnectorError:
         return False
     finally:
-        wire.run("ROLLBACK TO SAVEPOINT fallback")
+        connection.execute("ROLLBACK TO SAVEPOINT fallback")
     return True
 
 
-def try_query(wire: Wire, sql: str) -> list[tuple[Any, ...]] | None:
+def try_query(connection: Connection, sql: str) -> list[tuple[Any, ...]] | None:
     """What a query gives; None where the server cannot or may not answer it."""
-    wire.run("SAVEPOINT rule")
+    connection.execute("SAVEPOINT rule")
     try:
-        return wire.rows(sql)
+        return connection.query(sql)
     except Interfered:
         raise
     except (ConnectorError, OSError):
-        wire.run("ROLLBACK TO SAVEPOINT rule")
+        connection.execute("ROLLBACK TO SAVEPOINT rule")
     return None
 
 
-class Objections:
+class PostgresConstraints:
     """Checks, references, and uniqueness that is more than a column's, tried on the rows as they would become."""
 
-    def __init__(self, work: Work, relation: Relation) -> None:
-        self._work, self._relation = work, relation
-        self._alone = [*self._defaults(), *self._partitions(), *self._checks(), *self._references(), *self._held_fast()]
+    def __init__(self, context: WriteContext, relation: Relation) -> None:
+        self._context, self._relation = context, relation
+        self._alone = [
+            *self._defaults(),
+            *self._partitions(),
+            *self._checks(),
+            *self._references(),
+            *self._referenced_values(),
+        ]
         self._together = list(self._exclusions())
 
     def refuse(self, *, alone: bool) -> int:
@@ -72,19 +78,19 @@ class Objections:
         rules = [rule for rule in (self._alone if alone else self._together) if self._matters(rule)]
         if not rules:
             return 0
-        work = self._work
-        wire, bench = work.wire, work.bench
-        values = "".join(f", {value} AS {quoted(name)}" for name, value in new_row(work).items())
-        rows = bench.sql(
+        context = self._context
+        connection, duck = context.connection, context.duck
+        values = "".join(f", {value} AS {quoted(name)}" for name, value in new_row_values(context).items())
+        rows = duck.sql(
             f"SELECT p.row::BIGINT AS {_ROW}, p.target AS {_PLACE}{values} FROM _plan p "
             "JOIN _survivors s ON s._row = p.row WHERE p.action IN ('create', 'update') ORDER BY p.target"
         )
-        if not copy_to_server(wire, "_tranship_wanted", rows):
-            wire.run("DROP TABLE pg_temp._tranship_wanted")
+        if not copy_to_server(connection, "_tranship_wanted", rows):
+            connection.execute("DROP TABLE pg_temp._tranship_wanted")
             return 0
-        with rows_by_place(wire):
-            wire.run(f"CREATE TEMPORARY TABLE _tranship_result AS {self._results()}")
-        wire.run("ANALYZE pg_temp._tranship_result")
+        with rows_by_place(connection):
+            connection.execute(f"CREATE TEMPORARY TABLE _tranship_result AS {self._results()}")
+        connection.execute("ANALYZE pg_temp._tranship_result")
         refused = 0
         for rule in rules:
             broken = self._broken(rule)
@@ -92,73 +98,77 @@ class Objections:
                 refused += len(broken)
                 # Who is refused takes nothing away from others.
                 gone = f"DELETE FROM pg_temp._tranship_result WHERE {_ROW} IN ({', '.join(map(str, broken))})"
-                wire.run(gone)
-                bench.execute(
+                connection.execute(gone)
+                duck.execute(
                     f"UPDATE _plan SET action = 'refused', reason = {literal(rule.reason)}, changed = NULL "
                     f"WHERE row IN ({', '.join(map(str, broken))}) AND action <> 'refused'"
                 ).fetchall()
-        wire.run("DROP TABLE pg_temp._tranship_wanted, pg_temp._tranship_result")
+        connection.execute("DROP TABLE pg_temp._tranship_wanted, pg_temp._tranship_result")
         return refused
 
-    def _broken(self, rule: _Rule) -> list[int]:
+    def _broken(self, rule: Constraint) -> list[int]:
         """Rows that break a rule; none where it cannot be tried (then the database has the last word)."""
-        wire = self._work.wire
-        found = try_query(wire, rule.against)
+        connection = self._context.connection
+        found = try_query(connection, rule.against)
         if found is not None:
             return [row for (row,) in found]
         if not rule.check:
             return []
-        wire.run(
+        connection.execute(
             "CREATE OR REPLACE FUNCTION pg_temp.tranship_breaks(pg_temp._tranship_result) RETURNS boolean "
             f"LANGUAGE plpgsql AS $tranship$ BEGIN RETURN (SELECT NOT ({rule.check}) FROM (SELECT $1.*) r); "
             "EXCEPTION WHEN OTHERS THEN RETURN true; END $tranship$"
         )
-        rows = wire.rows(f"SELECT {_ROW} FROM pg_temp._tranship_result r WHERE pg_temp.tranship_breaks(r)")
-        wire.run("DROP FUNCTION pg_temp.tranship_breaks(pg_temp._tranship_result)")
+        rows = connection.query(f"SELECT {_ROW} FROM pg_temp._tranship_result r WHERE pg_temp.tranship_breaks(r)")
+        connection.execute("DROP FUNCTION pg_temp.tranship_breaks(pg_temp._tranship_result)")
         return [row for (row,) in rows]
 
     def _results(self) -> str:
         """The rows as they will be, in the table's own columns, with place in the run and in the table."""
-        work = self._work
-        given = {at.column: at for at in work.brought}
+        context = self._context
+        given = {mapped.column_name: mapped for mapped in context.written_fields}
         become, computed = {}, {}
-        for name, kind in work.types.items():
+        for name, kind in context.types.items():
             old, new = f"t.{quoted(name)}", f"u.{quoted(name)}"
             if name in given:
                 new = kind.cast(new)
-                if given[name].at.filled and kind.computable:
+                if given[name].column.null_becomes_default and kind.default_is_repeatable:
                     new = f"coalesce({new}, CASE WHEN u.{_PLACE} IS NULL THEN {kind.default} END)"
-                become[name] = new if given[name].erasable(work.load) else f"coalesce({new}, {old})"
-            elif name == work.target.key or (name == RUN and work.target.bookkeeping):
-                become[name] = f"coalesce({old}, {new})" if name == work.target.key else new
-            elif kind.given and kind.default:
+                become[name] = new if given[name].erasable(context.request) else f"coalesce({new}, {old})"
+            elif name == context.mapping.key or (name == RUN and context.mapping.bookkeeping):
+                become[name] = f"coalesce({old}, {new})" if name == context.mapping.key else new
+            elif kind.computed and kind.default:
                 computed[name] = kind.default
-            elif kind.computable:
+            elif kind.default_is_repeatable:
                 become[name] = f"CASE WHEN u.{_PLACE} IS NULL THEN {kind.default} ELSE {old} END"
             else:
                 become[name] = old
-        collated = {name: f" COLLATE {kind.collation}" for name, kind in work.types.items() if kind.collation}
-        columns = ", ".join(f"({at}){collated.get(name, '')} AS {quoted(name)}" for name, at in become.items())
+        collated = {name: f" COLLATE {kind.collation}" for name, kind in context.types.items() if kind.collation}
+        columns = ", ".join(f"({value}){collated.get(name, '')} AS {quoted(name)}" for name, value in become.items())
         rows = (
             f"SELECT u.{_ROW}, u.{_PLACE}, {columns} FROM pg_temp._tranship_wanted u "
-            f"LEFT JOIN {self._relation.name} t ON {self._relation.at(f'u.{_PLACE}')}"
+            f"LEFT JOIN {self._relation.name} t ON {self._relation.is_at(f'u.{_PLACE}')}"
         )
         also = "".join(f", {value} AS {quoted(name)}" for name, value in computed.items())
         return f"SELECT r.*{also} FROM ({rows}) r"
 
-    def _defaults(self) -> Iterator[_Rule]:
+    def _defaults(self) -> Iterator[Constraint]:
         """Defaults that the column's own type forbids: the server has not looked at them until now."""
-        for name, kind in self._work.types.items():
-            if kind.computable and (kind.domain or kind.modified >= 0) and not _takes_default(self._work.wire, kind):
-                yield _Rule(
+        for name, kind in self._context.types.items():
+            if (
+                kind.default_is_repeatable
+                and (kind.is_domain or kind.modifier >= 0)
+                and not _takes_default(self._context.connection, kind)
+            ):
+                yield Constraint(
                     f"violates: {kind.shown}",
                     f"SELECT {_ROW} FROM pg_temp._tranship_result WHERE {_PLACE} IS NULL "
                     f"AND {quoted(name)}::text = ({kind.default})::text",
                 )
 
-    def _partitions(self) -> Iterator[_Rule]:
+    def _partitions(self) -> Iterator[Constraint]:
         """Values for which there is no partition, or not in the one that is the table."""
-        parts = self._work.wire.rows(
+        parts = self._context.connection.query(
             "WITH RECURSIVE parts AS (SELECT c.oid, c.relkind, c.relispartition FROM pg_catalog.pg_class c "
             f"WHERE c.oid = {self._relation.oid} UNION ALL SELECT c.oid, c.relkind, c.relispartition "
             "FROM parts p JOIN pg_catalog.pg_inherits i ON i.inhparent = p.oid "
@@ -172,22 +182,22 @@ class Objections:
         every = not bounded and all(default for split, _, _, default, _ in parts if split)
         if (divided or bounded) and not every:
             bounds = " OR ".join(f"({bound})" for split, _, bound, _, _ in parts if not split) or "false"
-            yield _Rule(
+            yield Constraint(
                 f"no_partition: {key.partition(' ')[2][1:-1]}",
                 f"SELECT {_ROW} FROM pg_temp._tranship_result WHERE NOT coalesce({bounds}, false)",
             )
 
-    def _checks(self) -> Iterator[_Rule]:
-        for name, expression in self._work.wire.rows(
+    def _checks(self) -> Iterator[Constraint]:
+        for name, expression in self._context.connection.query(
             "SELECT conname::text, pg_get_expr(conbin, conrelid) FROM pg_catalog.pg_constraint "
             f"WHERE conrelid = {self._relation.oid} AND contype = 'c' ORDER BY conname"
         ):
             against = f"SELECT {_ROW} FROM pg_temp._tranship_result WHERE NOT ({expression})"
-            yield _Rule(f"violates: {name}", against, expression)
+            yield Constraint(f"violates: {name}", against, expression)
 
-    def _references(self) -> Iterator[_Rule]:
+    def _references(self) -> Iterator[Constraint]:
         named = COLUMNS_OF
-        for schema, table, own, their in self._work.wire.rows(
+        for schema, table, own, their in self._context.connection.query(
             f"SELECT n.nspname::text, r.relname::text, {named.format('c.conkey', 'c.conrelid')}, "
             f"{named.format('c.confkey', 'c.confrelid')} FROM pg_catalog.pg_constraint c "
             "JOIN pg_catalog.pg_class r ON r.oid = c.confrelid "
@@ -198,39 +208,39 @@ class Objections:
             pairs = [(f"b.{quoted(mine)}", f"r.{quoted(theirs)}") for mine, theirs in zip(own, their, strict=True)]
             there = " AND ".join(f"{mine} = {theirs}" for mine, theirs in pairs)
             full = " AND ".join(f"{mine} IS NOT NULL" for mine, _ in pairs)
-            yield _Rule(
+            yield Constraint(
                 f"refers_to_nothing: {', '.join(own)}",
                 f"SELECT b.{_ROW} FROM pg_temp._tranship_result b WHERE {full} AND NOT EXISTS "
                 f"(SELECT 1 FROM {quoted(schema)}.{quoted(table)} r WHERE {there})",
             )
 
-    def _held_fast(self) -> Iterator[_Rule]:
+    def _referenced_values(self) -> Iterator[Constraint]:
         """Values that others refer to, and that would become others."""
-        for one in references_to(self._work.wire, self._relation):
-            fields = tuple(at.field for at in self._work.brought if at.column in one.columns)
+        for one in references_to(self._context.connection, self._relation):
+            fields = tuple(mapped.field for mapped in self._context.written_fields if mapped.column_name in one.columns)
             if one.holds_changes and fields:
                 moved = " OR ".join(f"t.{quoted(name)} IS DISTINCT FROM b.{quoted(name)}" for name in one.columns)
-                yield _Rule(
+                yield Constraint(
                     f"referred_to: {one.table}",
                     f"SELECT b.{_ROW} FROM pg_temp._tranship_result b JOIN {self._relation.name} t "
-                    f"ON {self._relation.at(f'b.{_PLACE}')} WHERE ({moved}) AND {one.exists}",
+                    f"ON {self._relation.is_at(f'b.{_PLACE}')} WHERE ({moved}) AND {one.exists}",
                     changes=fields,
                 )
 
-    def _matters(self, rule: _Rule) -> bool:
+    def _matters(self, rule: Constraint) -> bool:
         """Whether anybody would be changed in what the rule is about."""
         if not rule.changes:
             return True
         fields = ", ".join(map(literal, rule.changes))
         some = f"SELECT 1 FROM _plan WHERE action = 'update' AND list_has_any(changed, [{fields}]) LIMIT 1"
-        return bool(self._work.bench.execute(some).fetchall())
+        return bool(self._context.duck.execute(some).fetchall())
 
-    def _exclusions(self) -> Iterator[_Rule]:
+    def _exclusions(self) -> Iterator[Constraint]:
         """Unique indexes and exclusions that the comparison does not see to: over several columns, expressions, parts
         of the table, nulls, defaults, or types and collations that only the server compares.
         """
-        simple = {name for name in self._work.target.unique if not self._by_server(name)}
-        for name, keys, operators, part, columns, plain, nulls in self._work.wire.rows(
+        simple = {name for name in self._context.mapping.unique if not self._by_server(name)}
+        for name, keys, operators, part, columns, plain, nulls in self._context.connection.query(
             "SELECT x.relname::text, ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, true) || coalesce(("
             "SELECT ' COLLATE ' || c.collnamespace::regnamespace || '.' || quote_ident(c.collname) "
             "FROM pg_catalog.pg_collation c WHERE c.oid = i.indcollation[k - 1] AND c.collname <> 'default'), '') "
@@ -255,30 +265,32 @@ class Objections:
             yield self._never_twice(told, keys, operators or [alike] * len(keys), part or "true")
         yield from self._own_key()
 
-    def _own_key(self) -> Iterator[_Rule]:
+    def _own_key(self) -> Iterator[Constraint]:
         """Ids or e-mails that the column holds to be the same, where no index says so either."""
-        at = self._work.target.column("external_id" if self._work.target.by_id else "email")
-        kind = self._work.types.get(at.column) if at else None
-        unsaid = kind and kind.name not in self._work.target.unique
-        if kind and unsaid and (kind.loose or (kind.text and not kind.readable)):
+        mapped = self._context.mapping.mapped("external_id" if self._context.mapping.has_id else "email")
+        kind = self._context.types.get(mapped.column_name) if mapped else None
+        unsaid = kind and kind.name not in self._context.mapping.unique
+        if kind and unsaid and (kind.nondeterministic or (kind.text and not kind.duckdb_type)):
             yield self._never_twice(kind.name, [quoted(kind.name)], ["="], "true")
 
-    def _never_twice(self, told: str, keys: list[str], operators: list[str], where: str) -> _Rule:
+    def _never_twice(self, told: str, keys: list[str], operators: list[str], where: str) -> Constraint:
         named = ", ".join(f"({key}) AS k{number}" for number, key in enumerate(keys))
         same = " AND ".join(f"a.k{number} {operator} b.k{number}" for number, operator in enumerate(operators))
         wanted = f"(SELECT {_ROW}, {_PLACE}, {named} FROM pg_temp._tranship_result WHERE {where})"
-        there = f"(SELECT {self._relation.place} AS place, {named} FROM {self._relation.name} t WHERE {where})"
+        there = f"(SELECT {self._relation.row_id} AS place, {named} FROM {self._relation.name} t WHERE {where})"
         moved = f"SELECT {_PLACE} FROM pg_temp._tranship_result WHERE {_PLACE} IS NOT NULL"
-        return _Rule(
+        return Constraint(
             f"taken: {told}",
             f"SELECT b.{_ROW} FROM {wanted} b JOIN {wanted} a ON {same} AND a.{_ROW} < b.{_ROW} "
             f"UNION SELECT b.{_ROW} FROM {wanted} b JOIN {there} a ON {same} AND a.place NOT IN ({moved})",
         )
 
     def _by_server(self, column: str) -> bool:
-        kind = self._work.types.get(column)
-        stored = (at for at in self._work.target.stored if at.column == column)
-        return bool(kind and kind.loose) or any(at.at.by_server or at.at.filled for at in stored)
+        kind = self._context.types.get(column)
+        stored = (mapped for mapped in self._context.mapping.fields if mapped.column_name == column)
+        return bool(kind and kind.nondeterministic) or any(
+            mapped.column.cast_by_server or mapped.column.null_becomes_default for mapped in stored
+        )
 
 
 _ROW: Final = quoted("tranship row")

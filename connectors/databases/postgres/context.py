@@ -9,40 +9,40 @@ import duckdb
 
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.postgres.catalog import ColumnType, Relation
-from tranship.connectors.databases.postgres.connection import Wire
-from tranship.connectors.databases.postgres.values import sent_value
+from tranship.connectors.databases.postgres.connection import Connection
+from tranship.connectors.databases.postgres.values import value_sent
 from tranship.connectors.databases.table_mapping import (
     RUN,
-    Stored,
-    Target,
+    MappedField,
+    TableMapping,
     literal,
     new_key,
 )
 
 
 @dataclass(frozen=True)
-class Work:
+class WriteContext:
     """What plan and write share."""
 
-    wire: Wire
-    bench: duckdb.DuckDBPyConnection
-    load: WriteRequest
+    connection: Connection
+    duck: duckdb.DuckDBPyConnection
+    request: WriteRequest
     relation: Relation | None
     """Null where the table is made by this run."""
-    target: Target
+    mapping: TableMapping
     added: tuple[str, ...]
     """Columns that the table lacks and gets."""
     types: Mapping[str, ColumnType]
     """All columns of a table that is there."""
 
     @property
-    def brought(self) -> tuple[Stored, ...]:
+    def written_fields(self) -> tuple[MappedField, ...]:
         """What the source has and the table stores."""
-        return tuple(at for at in self.target.stored if at.field in self.load.survivors.columns)
+        return tuple(mapped for mapped in self.mapping.fields if mapped.field in self.request.survivors.columns)
 
 
-def new_row(work: Work) -> dict[str, str]:
+def new_row_values(context: WriteContext) -> dict[str, str]:
     """What a new row is given, column by column, as SQL of the comparison."""
-    values = {work.target.key: new_key("s")} if work.target.key else {}
-    values |= {at.column: sent_value(at) for at in work.brought}
-    return values | ({RUN: literal(work.load.run_id)} if work.target.bookkeeping else {})
+    values = {context.mapping.key: new_key("s")} if context.mapping.key else {}
+    values |= {mapped.column_name: value_sent(mapped) for mapped in context.written_fields}
+    return values | ({RUN: literal(context.request.run_id)} if context.mapping.bookkeeping else {})

@@ -8,14 +8,14 @@ from typing import Any
 import duckdb
 
 from tranship.connectors.contract import WriteRequest
-from tranship.connectors.databases.diff import see_wrote
-from tranship.connectors.databases.postgres.address import Address
+from tranship.connectors.databases.diff import compute_written_times
+from tranship.connectors.databases.postgres.address import PostgresAddress
 from tranship.connectors.databases.postgres.catalog import Relation, find_relation
-from tranship.connectors.databases.postgres.connection import Wire
+from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.transfer import copy_to_server, stream_into
 from tranship.connectors.databases.table_mapping import (
     WRITTEN,
-    Target,
+    TableMapping,
     literal,
     quoted,
 )
@@ -24,25 +24,27 @@ from tranship.connectors.databases.table_mapping import (
 class LastWritten:
     """What this tool last wrote into a table whose `updated_at` a trigger, rule, default or foreign server may set."""
 
-    def __init__(self, wire: Wire, relation: Relation) -> None:
-        self._wire, self._relation = wire, relation
-        self._there = find_relation(wire, Address("", relation.schema, WRITTEN, None, ""), WRITTEN)
+    def __init__(self, connection: Connection, relation: Relation) -> None:
+        self._connection, self._relation = connection, relation
+        self._there = find_relation(connection, PostgresAddress("", relation.schema, WRITTEN, None, ""), WRITTEN)
 
     @property
     def is_there(self) -> bool:
         """Whether anything was ever kept in this schema."""
         return self._there is not None
 
-    def is_needed(self, target: Target) -> bool:
+    def is_needed(self, mapping: TableMapping) -> bool:
         """Also where something is kept from when there was a trigger: the times in the table are still those."""
-        at = target.column("updated_at")
-        return at is not None and bool(self._sets_the_time(at.column) or (self._there and self._rows(" LIMIT 1")))
+        mapped = mapping.mapped("updated_at")
+        return mapped is not None and bool(
+            self._sets_the_time(mapped.column_name) or (self._there and self._rows(" LIMIT 1"))
+        )
 
     def _sets_the_time(self, column: str) -> bool:
         relation = self._relation
-        parts = f"ARRAY[{', '.join(map(str, relation.parts or (relation.oid,)))}]::oid[]"
+        parts = f"ARRAY[{', '.join(map(str, relation.partitions or (relation.oid,)))}]::oid[]"
         return bool(
-            self._wire.value(
+            self._connection.query_value(
                 "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger "
                 f"WHERE tgrelid = ANY({parts}) AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgtype & 20 <> 0) "
                 "OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite "
@@ -55,7 +57,7 @@ class LastWritten:
         )
 
     def _rows(self, limit: str) -> list[tuple[Any, ...]]:
-        return self._wire.rows(f"SELECT 1 FROM {self._name} WHERE table_name = {self._table}{limit}")
+        return self._connection.query(f"SELECT 1 FROM {self._name} WHERE table_name = {self._table}{limit}")
 
     @property
     def _name(self) -> str:
@@ -65,14 +67,14 @@ class LastWritten:
     def _table(self) -> str:
         return literal(self._relation.table)
 
-    def see(self, bench: duckdb.DuckDBPyConnection) -> None:
+    def see(self, duck: duckdb.DuckDBPyConnection) -> None:
         """Make `_written` for the comparison."""
-        bench.execute("CREATE OR REPLACE TEMP TABLE _written (customer VARCHAR, updated_at TIMESTAMPTZ)").fetchall()
+        duck.execute("CREATE OR REPLACE TEMP TABLE _written (customer VARCHAR, updated_at TIMESTAMPTZ)").fetchall()
         if self._there:
-            stream = self._wire.stream(
+            stream = self._connection.stream(
                 f"SELECT customer, updated_at FROM {self._name} WHERE table_name = {self._table}"
             )
-            stream_into(bench, "INSERT INTO _written SELECT customer, updated_at FROM _stream", stream)
+            stream_into(duck, "INSERT INTO _written SELECT customer, updated_at FROM _stream", stream)
 
     def notes(self) -> Iterator[str]:
         """What a person is told if nothing can be kept."""
@@ -85,24 +87,26 @@ class LastWritten:
     def _can_be_kept(self) -> bool:
         if self._there:
             return all(
-                self._wire.value(f"SELECT has_table_privilege({self._there.oid}::oid, {literal(right)})")
+                self._connection.query_value(f"SELECT has_table_privilege({self._there.oid}::oid, {literal(right)})")
                 for right in ("INSERT", "UPDATE")
             )
-        return bool(self._wire.value(f"SELECT has_schema_privilege({literal(self._relation.schema)}, 'CREATE')"))
+        return bool(
+            self._connection.query_value(f"SELECT has_schema_privilege({literal(self._relation.schema)}, 'CREATE')")
+        )
 
-    def write(self, bench: duckdb.DuckDBPyConnection, target: Target, load: WriteRequest) -> None:
+    def write(self, duck: duckdb.DuckDBPyConnection, mapping: TableMapping, request: WriteRequest) -> None:
         """Keep what is being written."""
         if not self._can_be_kept():
             return
-        see_wrote(bench, target, load)
-        self._wire.run(
+        compute_written_times(duck, mapping, request)
+        self._connection.execute(
             f"CREATE TABLE IF NOT EXISTS {self._name} (table_name text NOT NULL, customer text NOT NULL, "
             "updated_at timestamptz, PRIMARY KEY (table_name, customer))"
         )
-        copy_to_server(self._wire, "_tranship_wrote", bench.sql("SELECT customer, updated_at FROM _wrote"))
-        self._wire.run(
+        copy_to_server(self._connection, "_tranship_wrote", duck.sql("SELECT customer, updated_at FROM _wrote"))
+        self._connection.execute(
             f"INSERT INTO {self._name} (table_name, customer, updated_at) "
             f"SELECT {self._table}, customer, updated_at FROM pg_temp._tranship_wrote "
             "ON CONFLICT (table_name, customer) DO UPDATE SET updated_at = excluded.updated_at"
         )
-        self._wire.run("DROP TABLE pg_temp._tranship_wrote")
+        self._connection.execute("DROP TABLE pg_temp._tranship_wrote")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from tranship.connectors.databases.postgres.address import Address
+from tranship.connectors.databases.postgres.address import PostgresAddress
 from tranship.connectors.errors import (
     Busy,
     ConfigError,
@@ -22,7 +22,7 @@ NOT_UTF8: Final = r'"UTF8": (0x[0-9a-f]{2} ?)+'
 NO_UTF8: Final = "holds text that is not UTF-8"
 
 
-def unreadable(address: Address) -> ConfigError:
+def not_utf8_error(address: PostgresAddress) -> ConfigError:
     """Return the error for text that is not UTF-8."""
     return ConfigError(
         f"{address.shown}: {NO_UTF8}, and its encoding, SQL_ASCII, does not say what it is. Convert "
@@ -30,7 +30,7 @@ def unreadable(address: Address) -> ConfigError:
     )
 
 
-def lost(address: Address) -> Interfered:
+def connection_lost(address: PostgresAddress) -> Interfered:
     """The connection is gone."""
     return Interfered(f"{address.shown}: the connection broke; what was not committed is undone.")
 
@@ -46,7 +46,7 @@ _UNDONE: Final = {
 """SQLSTATE → what happened, where the same work may be done anew."""
 
 
-def translated(address: Address, state: str, message: str, name: str | None) -> TranshipError:
+def translate_error(address: PostgresAddress, state: str, message: str, name: str | None) -> TranshipError:
     """A server's error as one of ours, without the customer's data that Postgres likes to quote. `name` is that of the
     constraint or column that it is about. Raises KeyboardInterrupt where the user stopped the statement.
     """
@@ -66,7 +66,7 @@ def translated(address: Address, state: str, message: str, name: str | None) -> 
             "at the server."
         )
     if state == "22021" and re.search(NOT_UTF8, message):
-        return unreadable(address)
+        return not_utf8_error(address)
     if state == "25006":
         return Refused(
             f"{where}: takes no writes: it is a standby or read-only ({primary}). Name the primary, or add "
@@ -108,7 +108,7 @@ class MissingDatabase(ConfigError):
         self.name = name
 
 
-def not_connected(address: Address, text: str) -> TranshipError:
+def connect_error(address: PostgresAddress, text: str) -> TranshipError:
     """libpq has no SQLSTATE when it cannot connect; what it says is English or the server's language."""
     said = re.sub(r"^.*?(Failed to connect|connection failed|connection is bad): ", "", text, flags=re.DOTALL).strip()
     first = said.splitlines()[0] if said else "no reason given"
@@ -138,8 +138,8 @@ def not_connected(address: Address, text: str) -> TranshipError:
         return Refused(
             f"{where}: {words}. Check the user, and the password in PGPASSWORD or ~/.pgpass (sslmode may matter)."
         )
-    if missing := re.search(r'database "(.*)" does not exist', words):
-        return MissingDatabase(f"{where}: {words}. Create it, or name another.", missing[1])
+    if describe_missing := re.search(r'database "(.*)" does not exist', words):
+        return MissingDatabase(f"{where}: {words}. Create it, or name another.", describe_missing[1])
     if re.search(r"invalid value for parameter", words):
         return ConfigError(f"{where}: {words}. Correct it in the address or the environment.")
     if re.search(r"permission denied", words):

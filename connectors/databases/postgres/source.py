@@ -8,15 +8,15 @@ from typing import Any, Final
 
 from tranship.connectors.contract import ArrowPart, Layout
 from tranship.connectors.databases.ledger import LEDGER
-from tranship.connectors.databases.postgres.address import Address, parse
-from tranship.connectors.databases.postgres.catalog import EARLIEST, LATEST, find_relation, spelled
+from tranship.connectors.databases.postgres.address import PostgresAddress, parse_address
+from tranship.connectors.databases.postgres.catalog import EARLIEST, LATEST, find_relation, qualified_name
 from tranship.connectors.databases.postgres.connect import connect
 from tranship.connectors.databases.table_mapping import (
     DELETED,
     WRITTEN,
-    kept_for_ourselves,
+    bookkeeping_columns,
+    deleted_rows_note,
     literal,
-    on_deleted,
     quoted,
 )
 from tranship.connectors.errors import (
@@ -34,48 +34,48 @@ class PostgresSource:
     """A table, a view or a query, in one snapshot. Of a table made here, the customers not marked as deleted."""
 
     def __init__(self, spec: str) -> None:
-        self._address = address = parse(spec)
-        self._name = f"{address.shown}:{'query' if address.query else spelled(address)}"
-        self._wire = connect(address)
+        self._address = address = parse_address(spec)
+        self._name = f"{address.shown}:{'query' if address.query else qualified_name(address)}"
+        self._connection = connect(address)
         try:
             self._look(address)
         except TranshipError:
-            self._wire.close()
+            self._connection.close()
             raise
 
-    def _look(self, address: Address) -> None:
-        wire = self._wire
+    def _look(self, address: PostgresAddress) -> None:
+        connection = self._connection
         # Else a second read of a big table could begin elsewhere, and its lines be others.
-        wire.run("SET synchronize_seqscans = off")
-        wire.run("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.execute("SET synchronize_seqscans = off")
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         if address.query:
             relation = f"({address.query.rstrip().rstrip(';')}\n) q"
         else:
-            found = find_relation(wire, address, address.table)
+            found = find_relation(connection, address, address.table)
             if found is None:
                 raise ConfigError(
                     f"{self._name}: there is no such table. Name one with ?table=schema.table. {self._there_are()}"
                 )
             relation = f"{found.name} q"
         types = self._typed(relation)
-        ours = kept_for_ourselves(types, of_query=bool(address.query))
+        ours = bookkeeping_columns(types, of_query=bool(address.query))
         for hidden in ours:
             del types[hidden]
         kept = f" WHERE {quoted(DELETED)} IS NULL" if DELETED in ours else ""
-        doubts = {name: doubt for name, base in types.items() if (doubt := _doubt(f"q.{quoted(name)}", base))}
+        doubts = {name: doubt for name, base in types.items() if (doubt := _unreadable_when(f"q.{quoted(name)}", base))}
         asked = "".join(f", coalesce(bool_or({doubt}), false)" for doubt in doubts.values())
-        size, *odd = self._asked(f"SELECT count(*){asked} FROM {relation}{kept}")[0]
+        size, *odd = self._fields_cast_by_server(f"SELECT count(*){asked} FROM {relation}{kept}")[0]
         as_text = {name for name, found in zip(doubts, odd, strict=True) if found}
         self._columns = tuple(types)
         chosen = ", ".join(_readable(name, "" if name in as_text else base) for name, base in types.items())
         self._select = f"SELECT {chosen} FROM {relation}{kept}"
         deleted = f"SELECT count(*) FROM {relation} WHERE {quoted(DELETED)} IS NOT NULL"
-        self._notes = on_deleted(self._asked(deleted)[0][0] if address.query and kept else 0)
+        self._notes = deleted_rows_note(self._fields_cast_by_server(deleted)[0][0] if address.query and kept else 0)
         self.size: int | None = size
 
     def _there_are(self) -> str:
         """The tables and views that this user may read, for whoever has misspelled one."""
-        found = self._wire.rows(
+        found = self._connection.query(
             "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c "
             "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
             "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition "
@@ -96,23 +96,23 @@ class PostgresSource:
         if not schema.names:
             raise ConfigError(f"{self._name}: has no columns.")
         kinds = ", ".join(f"pg_typeof(q.{quoted(name)})::text" for name in schema.names)
-        found = self._wire.rows(f"SELECT {kinds} FROM (SELECT 1) one LEFT JOIN {relation} ON false")[0]
+        found = self._connection.query(f"SELECT {kinds} FROM (SELECT 1) one LEFT JOIN {relation} ON false")[0]
         return dict(zip(schema.names, found, strict=True))
 
     def _stream(self, sql: str) -> Any:
         try:
-            return self._wire.stream(sql)
+            return self._connection.stream(sql)
         except ConnectorError as error:
             if type(error) is ConnectorError and self._address.query:
                 said = str(error).removeprefix(f"{self._address.shown}: ")
                 raise ConfigError(f"{self._name}: cannot be read: {said}") from error
             raise
 
-    def _asked(self, sql: str) -> list[tuple[Any, ...]]:
+    def _fields_cast_by_server(self, sql: str) -> list[tuple[Any, ...]]:
         try:
-            return self._wire.rows(sql)
+            return self._connection.query(sql)
         except OSError as error:
-            raise self._wire.broken(f"{self._name}: reading failed", error) from None
+            raise self._connection.stream_error(f"{self._name}: reading failed", error) from None
 
     def layouts(self) -> list[Layout]:
         """The columns, without the ones this tool keeps for itself."""
@@ -126,16 +126,16 @@ class PostgresSource:
         """Rows as the server gives them."""
         row = 1
         try:
-            for batch in self._wire.stream(self._select):
-                for piece in (batch.slice(at, BATCH_ROWS) for at in range(0, batch.num_rows, BATCH_ROWS)):
+            for batch in self._connection.stream(self._select):
+                for piece in (batch.slice(start, BATCH_ROWS) for start in range(0, batch.num_rows, BATCH_ROWS)):
                     yield ArrowPart(self._name, piece, row, row - 1 + piece.num_rows)
                     row += piece.num_rows
         except OSError as error:
-            raise self._wire.broken(f"reading broke near row {row}", error) from None
+            raise self._connection.stream_error(f"reading broke near row {row}", error) from None
 
     def close(self) -> None:
         """Close the connection."""
-        self._wire.close()
+        self._connection.close()
 
 
 _DATED: Final = ("date", "timestamp without time zone", "timestamp with time zone")
@@ -146,7 +146,7 @@ _PLAIN: Final = (
 )
 
 
-def _doubt(column: str, kind: str) -> str | None:
+def _unreadable_when(column: str, kind: str) -> str | None:
     """When values of a type have no place in a frame, as SQL: instants without end or far away, arrays of arrays."""
     if kind in _DATED:
         return f"{column} NOT BETWEEN '{EARLIEST}' AND '{LATEST}'"

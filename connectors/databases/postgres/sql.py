@@ -12,7 +12,7 @@ from tranship.connectors.databases.postgres.catalog import ColumnType
 from tranship.connectors.databases.table_mapping import DELETED, RUN, TYPE_OF, Column
 from tranship.schemas.customer import COLUMNS, KEY
 
-OWN_TYPES: Final[dict[str, sa.types.TypeEngine[Any]]] = {
+TYPES_BY_DUCKDB_TYPE: Final[dict[str, sa.types.TypeEngine[Any]]] = {
     "VARCHAR": postgresql.TEXT(),
     "INTEGER": postgresql.INTEGER(),
     "TIMESTAMP WITH TIME ZONE": postgresql.TIMESTAMP(timezone=True),
@@ -35,22 +35,24 @@ def sql_name(identifier: str) -> sa.sql.quoted_name:
     return sa.sql.quoted_name(identifier, quote=True)
 
 
-def own_column(name: str) -> Column:
+def created_column(name: str) -> Column:
     """A column as a table made here has it."""
     dtype = {KEY: "VARCHAR", RUN: "VARCHAR", DELETED: "TIMESTAMP WITH TIME ZONE"}.get(name) or TYPE_OF[name]
     return (
-        ColumnType(name, "jsonb", "jsonb", -1, False, False, False).column() if dtype == "JSON" else Column(name, dtype)
+        ColumnType(name, "jsonb", "jsonb", -1, False, False, False).compared_column()
+        if dtype == "JSON"
+        else Column(name, dtype)
     )
 
 
-OWN_COLUMNS: Final = (KEY, *COLUMNS, RUN, DELETED)
+CREATED_COLUMNS: Final = (KEY, *COLUMNS, RUN, DELETED)
 
 TABLE_COMMENT: Final = f"Customers, written by tranship; what each run did is in {LEDGER}."
 
 
-def own_type(name: str) -> sa.types.TypeEngine[Any]:
+def created_type(name: str) -> sa.types.TypeEngine[Any]:
     """The type of a column in a table made here."""
-    return OWN_TYPES["JSON" if name == "metadata" else own_column(name).dtype]
+    return TYPES_BY_DUCKDB_TYPE["JSON" if name == "metadata" else created_column(name).dtype]
 
 
 def type_sql(kind: sa.types.TypeEngine[Any]) -> str:

@@ -19,34 +19,34 @@ from typing import Final
 import duckdb
 
 from tranship.connectors.contract import Plan, WriteRequest
-from tranship.connectors.databases.diff import Classifier, plan_fresh
+from tranship.connectors.databases.diff import Classifier, plan_new_table
 from tranship.connectors.databases.ledger import LEDGER
-from tranship.connectors.databases.postgres.address import parse
+from tranship.connectors.databases.postgres.address import parse_address
 from tranship.connectors.databases.postgres.catalog import (
     Relation,
     column_types,
+    describe_missing,
     find_relation,
-    missing,
-    spelled,
+    qualified_name,
     unique_columns,
 )
-from tranship.connectors.databases.postgres.compare import Held
+from tranship.connectors.databases.postgres.compare import PostgresComparedTable
 from tranship.connectors.databases.postgres.connect import connect
-from tranship.connectors.databases.postgres.connection import Wire
-from tranship.connectors.databases.postgres.context import Work
-from tranship.connectors.databases.postgres.encoding import fit_encoding, without_nul
+from tranship.connectors.databases.postgres.connection import Connection
+from tranship.connectors.databases.postgres.context import WriteContext
+from tranship.connectors.databases.postgres.encoding import check_encoding, reject_nul
 from tranship.connectors.databases.postgres.last_written import LastWritten
-from tranship.connectors.databases.postgres.sql import own_column
+from tranship.connectors.databases.postgres.sql import created_column
 from tranship.connectors.databases.postgres.write import Writer
 from tranship.connectors.databases.table_mapping import (
     DELETED,
     RUN,
-    Target,
-    lacking,
+    TableMapping,
+    check_mirror_bookkeeping,
     literal,
-    mirror_needs_bookkeeping,
+    map_table,
+    missing_columns,
     quoted,
-    understood,
 )
 from tranship.connectors.errors import (
     Busy,
@@ -61,7 +61,7 @@ from tranship.schemas.customer import COLUMNS, KEY
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """How long is waited: for locks, and for a single statement; 0 is for ever."""
 
     lock_seconds: float
@@ -71,82 +71,82 @@ class Patience:
 class PostgresTable:
     """One table as a destination; plan and apply share one transaction."""
 
-    def __init__(self, spec: str, *, memory: str, patience: Patience, create: bool = True) -> None:
-        self._address = parse(spec)
+    def __init__(self, spec: str, *, memory: str, timeouts: Timeouts, create: bool = True) -> None:
+        self._address = parse_address(spec)
         if self._address.query:
             raise ConfigError(f"{shown(spec)}: a query can be read, not written; name a table.")
-        self._memory, self._patience = memory, patience
-        self._open: Wire | None = connect(self._address)
-        self._bench: duckdb.DuckDBPyConnection | None = None
-        self._work: Work | None = None
+        self._memory, self._timeouts = memory, timeouts
+        self._open: Connection | None = connect(self._address)
+        self._duck: duckdb.DuckDBPyConnection | None = None
+        self._context: WriteContext | None = None
         self._begun = False
         if not create and not find_relation(self._open, self._address, self._address.table):
-            error = not_created(*missing(self._open, self._address))
+            error = not_created(*describe_missing(self._open, self._address))
             self.close()
             raise error
 
-    def plan(self, load: WriteRequest) -> Plan:
+    def plan(self, request: WriteRequest) -> Plan:
         """Take the turn and compare the survivors with the table; the transaction stays open for `apply`."""
         self._start_anew()
-        wire = self._begin(load.say)
-        self._bench = bench = duckdb.connect(config={"memory_limit": self._memory})
+        connection = self._begin(request.say)
+        self._duck = duck = duckdb.connect(config={"memory_limit": self._memory})
         for setting in ("TimeZone = 'UTC'", "preserve_insertion_order = false"):
-            bench.execute(f"SET {setting}").fetchall()
-        bench.execute(f"SET temp_directory = {literal(load.workspace / 'spill')}").fetchall()
-        rows = load.workspace / "plan.parquet"
+            duck.execute(f"SET {setting}").fetchall()
+        duck.execute(f"SET temp_directory = {literal(request.workspace / 'spill')}").fetchall()
+        rows = request.workspace / "plan.parquet"
         try:
-            relation = self._lock(wire, load)
+            relation = self._lock(connection, request)
             if relation is None:
-                target, notes = fit_encoding(wire, bench, load, _own_target())
-                self._work = Work(wire, bench, load, None, target, (), {})
-                held = Held(self._work)
-                held.see_survivors()
-                notes = (will_be_created(*missing(wire, self._address)), *notes)
-                return plan_fresh(bench, load, rows, target, notes)
-            types = column_types(wire, relation)
-            fillable = {name: kind for name, kind in types.items() if not kind.given}
-            computed = [name for name, kind in types.items() if kind.given]
-            added = tuple(lacking(list(fillable), computed, load)) if load.evolve else ()
-            columns = {name: kind.column() for name, kind in fillable.items()} | {
-                name: own_column(name) for name in added
+                mapping, notes = check_encoding(connection, duck, request, _created_table_mapping())
+                self._context = WriteContext(connection, duck, request, None, mapping, (), {})
+                held = PostgresComparedTable(self._context)
+                held.load_survivors()
+                notes = (will_be_created(*describe_missing(connection, self._address)), *notes)
+                return plan_new_table(duck, request, rows, mapping, notes)
+            types = column_types(connection, relation)
+            fillable = {name: kind for name, kind in types.items() if not kind.computed}
+            computed = [name for name, kind in types.items() if kind.computed]
+            added = tuple(missing_columns(list(fillable), computed, request)) if request.evolve else ()
+            columns = {name: kind.compared_column() for name, kind in fillable.items()} | {
+                name: created_column(name) for name in added
             }
-            target = without_nul(understood(self._where, columns, unique_columns(wire, relation), computed))
-            mirror_needs_bookkeeping(self._where, target, load)
-            target, notes = fit_encoding(wire, bench, load, target)
-            notes = (*(f"column {name} is added" for name in added), *target.not_stored(load), *notes)
-            written = LastWritten(wire, relation)
-            if written.is_needed(target):
-                target = replace(target, written=target.row_key)
-                written.see(bench)
+            mapping = reject_nul(map_table(self._where, columns, unique_columns(connection, relation), computed))
+            check_mirror_bookkeeping(self._where, mapping, request)
+            mapping, notes = check_encoding(connection, duck, request, mapping)
+            notes = (*(f"column {name} is added" for name in added), *mapping.unstored_notes(request), *notes)
+            written = LastWritten(connection, relation)
+            if written.is_needed(mapping):
+                mapping = replace(mapping, written_key=mapping.row_key)
+                written.see(duck)
                 notes = (*notes, *written.notes())
-            self._work = Work(wire, bench, load, relation, target, added, types)
-            held = Held(self._work)
-            return Classifier(bench, held, target, load, held.packed).plan(rows, notes)
+            self._context = WriteContext(connection, duck, request, relation, mapping, added, types)
+            held = PostgresComparedTable(self._context)
+            return Classifier(duck, held, mapping, request, held.packed).plan(rows, notes)
         except duckdb.Error as error:
-            raise wire.broken(f"{self._where}: comparing with it failed", error) from error
+            raise connection.stream_error(f"{self._where}: comparing with it failed", error) from error
 
-    def apply(self, load: WriteRequest, plan: Plan) -> None:
+    def apply(self, request: WriteRequest, plan: Plan) -> None:
         """Write what the plan says and the ledger row; commit. Whatever fails, the table is as before."""
-        assert self._work is not None  # noqa: S101  (the plan is made)
+        assert self._context is not None  # noqa: S101  (the plan is made)
         try:
-            Writer(replace(self._work, load=load), plan, self._address, self._where).write()
+            Writer(replace(self._context, request=request), plan, self._address, self._where).write()
         except (duckdb.Error, OSError) as error:
-            raise self._connected().broken(f"{self._where}: writing failed and was undone", error) from error
+            raise self._connected().stream_error(f"{self._where}: writing failed and was undone", error) from error
 
     def applied(self, run_id: str) -> bool:
         """Whether the ledger has this run. Waits for its transaction to end, should that still be going on."""
         self._start_anew()
-        wire = self._begin(None)
-        found = find_relation(wire, self._address, LEDGER)
-        there = found and wire.rows(f"SELECT 1 FROM {found.name} WHERE run_id = {literal(run_id)}")
-        wire.run("ROLLBACK")
+        connection = self._begin(None)
+        found = find_relation(connection, self._address, LEDGER)
+        there = found and connection.query(f"SELECT 1 FROM {found.name} WHERE run_id = {literal(run_id)}")
+        connection.execute("ROLLBACK")
         return bool(there)
 
     def close(self) -> None:
         """Undo what was not committed and hang up."""
-        if self._bench is not None:
-            self._bench.close()
-            self._bench = None
+        if self._duck is not None:
+            self._duck.close()
+            self._duck = None
         if self._open is not None:
             self._open.close()
             self._open = None
@@ -155,9 +155,9 @@ class PostgresTable:
 
     @property
     def _where(self) -> str:
-        return f"table {spelled(self._address)}"
+        return f"table {qualified_name(self._address)}"
 
-    def _connected(self) -> Wire:
+    def _connected(self) -> Connection:
         if self._open is None:
             try:
                 self._open = connect(self._address)
@@ -170,100 +170,102 @@ class PostgresTable:
         """Forget what an earlier plan left, and its connection, which may be broken."""
         if self._begun:
             self.close()
-            self._work, self._begun = None, False
+            self._context, self._begun = None, False
 
-    def _begin(self, say: Callable[[str], None] | None) -> Wire:
+    def _begin(self, say: Callable[[str], None] | None) -> Connection:
         """Begin the transaction when no other run is at this table."""
-        wire = self._connected()
+        connection = self._connected()
         self._begun = True
-        wire.run("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE")
-        for name, value in self._settings(wire):
-            wire.run(f"SET LOCAL {name} = {literal(value)}")
-        name = f"{self._address.schema or wire.value('SELECT current_schema()::text')}.{self._address.table}"
-        self._wait_for_turn(wire, name, say)
-        return wire
+        connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE")
+        for name, value in self._settings(connection):
+            connection.execute(f"SET LOCAL {name} = {literal(value)}")
+        name = (
+            f"{self._address.schema or connection.query_value('SELECT current_schema()::text')}.{self._address.table}"
+        )
+        self._wait_for_turn(connection, name, say)
+        return connection
 
-    def _settings(self, wire: Wire) -> Iterator[tuple[str, str]]:
-        yield "lock_timeout", f"{round(self._patience.lock_seconds * 1000)}ms"
-        yield "statement_timeout", f"{round(self._patience.statement_seconds * 1000)}ms"
+    def _settings(self, connection: Connection) -> Iterator[tuple[str, str]]:
+        yield "lock_timeout", f"{round(self._timeouts.lock_seconds * 1000)}ms"
+        yield "statement_timeout", f"{round(self._timeouts.statement_seconds * 1000)}ms"
         # Sorting a million keys for an index and joining as many places; what is not needed is not taken.
         yield "maintenance_work_mem", "256MB"
         yield "work_mem", "64MB"
         yield "jit", "off"
-        if wire.value("SELECT current_setting('server_version_num')::int") >= _TRANSACTION_TIMEOUT_SINCE:
+        if connection.query_value("SELECT current_setting('server_version_num')::int") >= _TRANSACTION_TIMEOUT_SINCE:
             yield "transaction_timeout", "0"
 
-    def _wait_for_turn(self, wire: Wire, name: str, say: Callable[[str], None] | None) -> None:
+    def _wait_for_turn(self, connection: Connection, name: str, say: Callable[[str], None] | None) -> None:
         lock = f"hashtextextended({literal(f'tranship:{name}')}, 0)"
-        if wire.value(f"SELECT pg_try_advisory_xact_lock({lock})"):
+        if connection.query_value(f"SELECT pg_try_advisory_xact_lock({lock})"):
             return
         if say:
             say(f"{self._where}: another run is writing; waiting for it to end")
         try:
-            wire.rows(f"SELECT pg_advisory_xact_lock({lock}) IS NULL")
+            connection.query(f"SELECT pg_advisory_xact_lock({lock}) IS NULL")
         except Busy as error:
             raise Busy(
                 f"{self._address.shown}: {self._where}: another run is still writing after "
-                f"{self._patience.lock_seconds:g} s. Wait for it or end it, or allow more with --lock-timeout."
+                f"{self._timeouts.lock_seconds:g} s. Wait for it or end it, or allow more with --lock-timeout."
             ) from error
 
-    def _lock(self, wire: Wire, load: WriteRequest) -> Relation | None:
+    def _lock(self, connection: Connection, request: WriteRequest) -> Relation | None:
         """The table, which nobody else writes from now on; null if there is none."""
-        relation = find_relation(wire, self._address, self._address.table)
+        relation = find_relation(connection, self._address, self._address.table)
         if relation is None:
             return None
         if relation.kind not in ("r", "p"):
             kind = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}.get(relation.kind, "no table")
             raise ConfigError(f"{self._where}: is {kind}; it can be read, not written. Name the table behind it.")
-        self._check_rights(wire, relation, load)
-        deadline = time.monotonic() + (self._patience.lock_seconds or float("inf"))
+        self._check_rights(connection, relation, request)
+        deadline = time.monotonic() + (self._timeouts.lock_seconds or float("inf"))
         told = False
-        while not self._locked(wire, relation, min(_SLICE_SECONDS, max(deadline - time.monotonic(), 0.01))):
+        while not self._locked(connection, relation, min(_SLICE_SECONDS, max(deadline - time.monotonic(), 0.01))):
             if time.monotonic() > deadline:
                 raise Busy(
                     f"{self._address.shown}: {self._where}: another transaction has been writing to it for "
-                    f"{self._patience.lock_seconds:g} s (pg_locks says which). Wait for it or end it, or "
+                    f"{self._timeouts.lock_seconds:g} s (pg_locks says which). Wait for it or end it, or "
                     "allow more with --lock-timeout."
                 )
             if not told:
-                load.say(f"{self._where}: another transaction is writing to it; waiting for it to end")
+                request.say(f"{self._where}: another transaction is writing to it; waiting for it to end")
                 told = True
             # Who waits for a lock makes all later writers wait: let them through from time to time.
             time.sleep(_PAUSE_SECONDS)
-        return find_relation(wire, self._address, self._address.table)
+        return find_relation(connection, self._address, self._address.table)
 
-    def _locked(self, wire: Wire, relation: Relation, seconds: float) -> bool:
-        wire.run("SAVEPOINT turn")
-        wire.run(f"SET LOCAL lock_timeout = {literal(f'{round(seconds * 1000)}ms')}")
+    def _locked(self, connection: Connection, relation: Relation, seconds: float) -> bool:
+        connection.execute("SAVEPOINT turn")
+        connection.execute(f"SET LOCAL lock_timeout = {literal(f'{round(seconds * 1000)}ms')}")
         try:
-            wire.run(f"LOCK TABLE {relation.name} IN SHARE ROW EXCLUSIVE MODE")
+            connection.execute(f"LOCK TABLE {relation.name} IN SHARE ROW EXCLUSIVE MODE")
         except Busy:
-            wire.run("ROLLBACK TO SAVEPOINT turn")
+            connection.execute("ROLLBACK TO SAVEPOINT turn")
             return False
-        wire.run("RELEASE SAVEPOINT turn")
-        wire.run(f"SET LOCAL lock_timeout = {literal(f'{round(self._patience.lock_seconds * 1000)}ms')}")
+        connection.execute("RELEASE SAVEPOINT turn")
+        connection.execute(f"SET LOCAL lock_timeout = {literal(f'{round(self._timeouts.lock_seconds * 1000)}ms')}")
         return True
 
-    def _check_rights(self, wire: Wire, relation: Relation, load: WriteRequest) -> None:
+    def _check_rights(self, connection: Connection, relation: Relation, request: WriteRequest) -> None:
         needed = ["SELECT"]
-        needed += ["INSERT"] if load.mode != "update" else []
+        needed += ["INSERT"] if request.mode != "update" else []
         # Without the right to update, Postgres lets nobody keep other writers out.
         needed += ["UPDATE"]
         lacking_rights = [
             right
             for right in needed
-            if not wire.value(f"SELECT has_any_column_privilege({relation.oid}::oid, {literal(right)})")
+            if not connection.query_value(f"SELECT has_any_column_privilege({relation.oid}::oid, {literal(right)})")
         ]
-        if load.mode == "mirror" and load.hard_delete:
-            may = wire.value(f"SELECT has_table_privilege({relation.oid}::oid, 'DELETE')")
+        if request.mode == "mirror" and request.hard_delete:
+            may = connection.query_value(f"SELECT has_table_privilege({relation.oid}::oid, 'DELETE')")
             lacking_rights += [] if may else ["DELETE"]
         if lacking_rights:
-            user = wire.value("SELECT current_user::text")
+            user = connection.query_value("SELECT current_user::text")
             raise Refused(
                 f"{self._address.shown}: {self._where}: user {user} lacks {' and '.join(lacking_rights)}. Let its "
                 f"owner GRANT {', '.join(lacking_rights)} ON {relation.name} TO {quoted(user)}."
             )
-        if not wire.value("SELECT has_database_privilege(current_database(), 'TEMPORARY')"):
+        if not connection.query_value("SELECT has_database_privilege(current_database(), 'TEMPORARY')"):
             raise Refused(
                 f"{self._address.shown}: temporary tables are not allowed to this user. Let the owner of the database "
                 "GRANT TEMPORARY on it."
@@ -277,5 +279,5 @@ _SLICE_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 0.5
 
 
-def _own_target() -> Target:
-    return without_nul(understood("", {name: own_column(name) for name in (KEY, *COLUMNS, RUN, DELETED)}, ()))
+def _created_table_mapping() -> TableMapping:
+    return reject_nul(map_table("", {name: created_column(name) for name in (KEY, *COLUMNS, RUN, DELETED)}, ()))

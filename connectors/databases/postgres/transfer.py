@@ -8,32 +8,32 @@ from typing import Any, Final
 
 import duckdb
 
-from tranship.connectors.databases.postgres.connection import Wire, arrow
+from tranship.connectors.databases.postgres.connection import Connection, arrow_reader
 
 SENT_ROWS: Final = 8_192
 """About what the socket takes at once: client and server then work side by side."""
 
 
-def copy_to_server(wire: Wire, table: str, rows: duckdb.DuckDBPyRelation) -> int:
+def copy_to_server(connection: Connection, table: str, rows: duckdb.DuckDBPyRelation) -> int:
     """Copy rows of the comparison into a new temporary table of the server; how many."""
     batches = rows.to_arrow_reader(SENT_ROWS)
-    return wire.load(table, arrow(batches.schema, batches, ()))
+    return connection.copy_rows(table, arrow_reader(batches.schema, batches, ()))
 
 
 @contextmanager
-def rows_by_place(wire: Wire) -> Iterator[None]:
+def rows_by_place(connection: Connection) -> Iterator[None]:
     """Rows are fetched at their places, in order. Left to itself, the server would read and hash the whole table."""
     for join in ("hashjoin", "mergejoin"):
-        wire.run(f"SET LOCAL enable_{join} = off")
+        connection.execute(f"SET LOCAL enable_{join} = off")
     yield
     for join in ("hashjoin", "mergejoin"):
-        wire.run(f"SET LOCAL enable_{join} TO DEFAULT")
+        connection.execute(f"SET LOCAL enable_{join} TO DEFAULT")
 
 
-def stream_into(bench: duckdb.DuckDBPyConnection, sql: str, stream: Any) -> None:
+def stream_into(duck: duckdb.DuckDBPyConnection, sql: str, stream: Any) -> None:
     """Let rows of the server stream through a statement of the comparison, as `_stream`."""
-    bench.register("_stream", stream)
+    duck.register("_stream", stream)
     try:
-        bench.execute(sql).fetchall()
+        duck.execute(sql).fetchall()
     finally:
-        bench.unregister("_stream")
+        duck.unregister("_stream")

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from tranship.connectors.databases.table_mapping import (
     TYPE_OF,
-    Stored,
+    MappedField,
     quoted,
 )
 
 
-def is_jsonb(at: Stored) -> bool:
+def is_jsonb(mapped: MappedField) -> bool:
     """Whether the column is jsonb, which only the server compares."""
-    return at.at.by_server and at.at.shown == "jsonb"
+    return mapped.column.cast_by_server and mapped.column.shown == "jsonb"
 
 
-def is_array(at: Stored) -> bool:
+def is_array(mapped: MappedField) -> bool:
     """A list, stored in an array of which only the server knows what it takes: `citext[]`, `varchar(20)[]`."""
-    return at.at.by_server and at.at.shown.endswith("[]") and TYPE_OF[at.field].endswith("[]")
+    return mapped.column.cast_by_server and mapped.column.shown.endswith("[]") and TYPE_OF[mapped.field].endswith("[]")
 
 
-def as_text(at: Stored) -> str:
+def as_text(mapped: MappedField) -> str:
     """A survivor's value as text for the server to read; lists as an array's text or as JSON."""
-    value = f"s.{quoted(at.field)}"
-    if is_array(at):
+    value = f"s.{quoted(mapped.field)}"
+    if is_array(mapped):
         escaped = "replace(replace(x, '\\', '\\\\'), '\"', '\\\"')"
         return f"'{{' || array_to_string(list_transform({value}, lambda x: '\"' || {escaped} || '\"'), ',') || '}}'"
-    if TYPE_OF[at.field].endswith("[]"):
+    if TYPE_OF[mapped.field].endswith("[]"):
         return f"CASE WHEN {value} IS NOT NULL THEN to_json({value})::VARCHAR END"
     return f"{value}::VARCHAR"
 
@@ -42,13 +42,13 @@ def without_blanks(jsonb: str) -> str:
     return f"CASE WHEN {is_plain(jsonb)} THEN json({jsonb})::VARCHAR ELSE {jsonb} END"
 
 
-def needs_cast(at: Stored) -> bool:
+def needs_cast(mapped: MappedField) -> bool:
     """Whether a value must go through a cast of the server's, and cannot be copied straight into the column."""
-    return at.at.dtype in ("UUID", "JSON") or (at.at.by_server and not is_jsonb(at))
+    return mapped.column.dtype in ("UUID", "JSON") or (mapped.column.cast_by_server and not is_jsonb(mapped))
 
 
-def sent_value(at: Stored) -> str:
+def value_sent(mapped: MappedField) -> str:
     """The survivor's value as it is sent to be stored."""
-    if is_jsonb(at):
-        return as_text(at)
-    return f"{at.value}::VARCHAR" if at.at.dtype in ("UUID", "JSON") else at.value
+    if is_jsonb(mapped):
+        return as_text(mapped)
+    return f"{mapped.value}::VARCHAR" if mapped.column.dtype in ("UUID", "JSON") else mapped.value

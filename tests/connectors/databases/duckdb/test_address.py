@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tranship.connectors.databases.duckdb.address import parse
+from tranship.connectors.databases.duckdb.address import parse_address
 from tranship.connectors.errors import ConfigError
 
 
@@ -33,7 +33,7 @@ from tranship.connectors.errors import ConfigError
     ],
 )
 def test_an_address_names_file_and_table(spec: str, path: str, schema: str, table: str, query: str | None) -> None:
-    address = parse(spec)
+    address = parse_address(spec)
 
     assert (str(address.path), address.schema, address.table, address.query) == (path, schema, table, query)
 
@@ -71,6 +71,6 @@ def test_an_address_names_file_and_table(spec: str, path: str, schema: str, tabl
 )
 def test_an_address_that_cannot_be_meant_is_answered_in_words(spec: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        parse(spec)
+        parse_address(spec)
 
     str(raised.value).encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tranship.connectors.databases.postgres.address import parse
+from tranship.connectors.databases.postgres.address import parse_address
 from tranship.connectors.errors import (
     ConfigError,
 )
@@ -36,7 +36,7 @@ SECRET = "s3cr3t-w0rd"
 def test_an_address_names_server_and_table(
     spec: str, server: str, schema: str | None, table: str, query: str | None, shown: str
 ) -> None:
-    address = parse(spec)
+    address = parse_address(spec)
 
     found = (address.server, address.schema, address.table, address.query, address.shown)
     assert found == (server, schema, table, query, shown)
@@ -61,10 +61,10 @@ def test_an_address_names_server_and_table(
 )
 def test_an_address_that_cannot_be_meant_is_answered_in_words(spec: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        parse(spec)
+        parse_address(spec)
 
     assert SECRET not in str(raised.value)
 
 
 def test_an_address_does_not_show_its_password() -> None:
-    assert SECRET not in repr(parse(f"postgresql://u:{SECRET}@h/db?password={SECRET}"))
+    assert SECRET not in repr(parse_address(f"postgresql://u:{SECRET}@h/db?password={SECRET}"))

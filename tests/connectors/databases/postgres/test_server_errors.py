@@ -8,7 +8,7 @@ import pytest
 
 from support.postgres_server import Database
 from support.warehouse import PostgresWarehouse
-from tranship.connectors.databases.postgres.address import parse
+from tranship.connectors.databases.postgres.address import parse_address
 from tranship.connectors.errors import (
     Refused,
 )
@@ -23,7 +23,7 @@ def warehouse(tmp_path: Path, postgres_database: Database) -> PostgresWarehouse:
 
 def test_a_wrong_password_is_told_and_not_shown(warehouse: PostgresWarehouse, tmp_path: Path) -> None:
     """The tests' server trusts everybody, so what it would say stands here as libpq says it."""
-    from tranship.connectors.databases.postgres.server_errors import not_connected
+    from tranship.connectors.databases.postgres.server_errors import connect_error
 
     said = (
         'IO: [libpq] Failed to connect: connection to server at "127.0.0.1", port 5432 failed: '
@@ -31,7 +31,7 @@ def test_a_wrong_password_is_told_and_not_shown(warehouse: PostgresWarehouse, tm
     )
     none = 'connection to server at "127.0.0.1", port 5432 failed: fe_sendauth: no password supplied\n'
     for words in (said, f"IO: [libpq] Failed to connect: {none}", f"connection failed: {none}"):
-        error = not_connected(parse(f"postgresql://u:{SECRET}@h/db"), words)
+        error = connect_error(parse_address(f"postgresql://u:{SECRET}@h/db"), words)
         assert isinstance(error, Refused)
         assert "PGPASSWORD" in str(error)
         assert SECRET not in str(error)

@@ -15,7 +15,7 @@ from support.postgres_runs import left_behind
 from support.postgres_server import Database, Server
 from support.warehouse import PostgresWarehouse, fates, rejects
 from tranship.connectors.databases.ledger import LEDGER
-from tranship.connectors.databases.postgres.adbc import AdbcWire
+from tranship.connectors.databases.postgres.adbc import AdbcConnection
 from tranship.connectors.databases.table_mapping import DELETED, RUN
 from tranship.connectors.errors import (
     Busy,
@@ -364,17 +364,17 @@ def test_a_lost_answer_to_the_commit_is_looked_up(
     warehouse: PostgresWarehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No server loses an answer when told to; so here it is lost behind the driver."""
-    run = AdbcWire.run
+    execute = AdbcConnection.execute
     cut = []
 
-    def lossy(wire: AdbcWire, sql: str) -> int:
-        done = run(wire, sql)
+    def lossy(connection: AdbcConnection, sql: str) -> int:
+        done = execute(connection, sql)
         if sql == "COMMIT" and not cut:
             cut.append(sql)
             raise Interfered("the answer never came.")
         return done
 
-    monkeypatch.setattr(AdbcWire, "run", lossy)
+    monkeypatch.setattr(AdbcConnection, "execute", lossy)
     assert fates(warehouse.load([ANN, BOB])) == {"created": 2}
     assert cut
     assert len(warehouse.rows(f"SELECT 1 FROM {LEDGER}")) == 1
