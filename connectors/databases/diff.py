@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import duckdb
 
 from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.databases.constraints import taken
 from tranship.connectors.databases.table_mapping import (
     DELETED,
     RUN,
@@ -107,9 +108,11 @@ def plan_new_table(
     if request.mode == "update":
         reason = "'not_there'"
     else:
-        mapped = [mapped for mapped in (mapping.fields if mapping else ()) if mapped.field in request.survivors.columns]
+        compared = [
+            mapped for mapped in (mapping.fields if mapping else ()) if mapped.field in request.survivors.columns
+        ]
         faults = mapping.encoding_faults(request) if mapping else []
-        faults += [(mapped.misfit, mapped.misfit_reason) for mapped in mapped if not mapped.fits_always]
+        faults += [(mapped.misfit, mapped.misfit_reason) for mapped in compared if not mapped.fits_always]
         reasons = [f"WHEN {fault} THEN {literal(why)}" for fault, why in faults]
         reason = f"CASE {' '.join(reasons)} END" if reasons else "NULL::VARCHAR"
     connection.execute(
@@ -410,7 +413,7 @@ class Classifier:
             "row IN (SELECT row FROM _plan WHERE target IS NOT NULL AND action IS NULL "
             f"{'AND target IN (SELECT target FROM _mail) ' if text else ''}"
             "QUALIFY row_number() OVER (PARTITION BY target ORDER BY row) > 1)",
-            f"taken: {mapped.column_name if mapped else KEY}",
+            taken(mapped.column_name if mapped else KEY),
         )
 
     def _compare(self) -> None:
@@ -466,14 +469,14 @@ class Classifier:
             "SELECT row FROM _brought WHERE value IS NOT NULL "
             "QUALIFY row_number() OVER (PARTITION BY value ORDER BY row) > 1"
         )
-        taken = (
+        in_table = (
             f"SELECT b.row FROM _brought b JOIN _table t ON {existing} = b.value "
             "LEFT JOIN _brought o ON o.target = t.target "
             f"WHERE b.target IS DISTINCT FROM t.target AND coalesce(o.value = {existing}, true)"
         )
         return self._execute(
-            f"UPDATE _plan SET action = 'refused', reason = {literal(f'taken: {column}')}, changed = NULL "
-            f"WHERE row IN ({repeated} UNION ALL {taken})"
+            f"UPDATE _plan SET action = 'refused', reason = {literal(taken(column))}, changed = NULL "
+            f"WHERE row IN ({repeated} UNION ALL {in_table})"
         )
 
     def _refuse_violations(self) -> None:

@@ -29,6 +29,11 @@ class DuckDbAddress:
         return f"{self.place}.{quoted(self.table)}"
 
     @property
+    def title(self) -> str:
+        """File and table, for messages."""
+        return f"{self.path}: table {self.table}"
+
+    @property
     def ledger(self) -> str:
         """The ledger beside the table."""
         return f"{self.place}.{quoted(LEDGER)}"

@@ -9,7 +9,8 @@ import duckdb
 
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.ledger import LEDGER
-from tranship.connectors.databases.table_mapping import quoted
+from tranship.connectors.databases.table_mapping import DELETED, RUN, TYPE_OF, Column, TableMapping, map_table, quoted
+from tranship.connectors.errors import ConfigError
 from tranship.connectors.existing import hint, similar, similar_tables
 
 
@@ -95,3 +96,59 @@ def replaced_with(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress)
     named = {name for name, _ in columns if name.lower() in indexes.lower()}
     nested = {name for name, dtype in columns if dtype.endswith("]") or dtype.startswith(("STRUCT(", "MAP("))}
     return indexed | named | nested
+
+
+def type_of(column: str) -> str:
+    """The type of a column in a table made here."""
+    return {RUN: "VARCHAR", DELETED: "TIMESTAMP WITH TIME ZONE"}.get(column) or TYPE_OF[column]
+
+
+def table_exists(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress, table: str) -> bool:
+    """Return whether a table exists in the address's schema. Raises ConfigError if it is a view."""
+    if look_up(connection, address, "1", "duckdb_views()", table):
+        raise ConfigError(f"{address.title}: is a view; it can be read, not written. Name the table behind it.")
+    return bool(look_up(connection, address, "1", "duckdb_tables()", table))
+
+
+def existing_columns(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> dict[str, Column]:
+    """The table's columns, without those that it computes."""
+    rows = look_up(
+        connection,
+        address,
+        "column_name, data_type, NOT is_nullable, column_default IS NOT NULL, is_generated",
+        "duckdb_columns()",
+        address.table,
+    )
+    hiding = next((row[0] for row in rows if row[0].lower() == "rowid"), None)
+    if hiding:
+        raise ConfigError(f"{address.title}: column {hiding} hides what DuckDB tells rows apart by. Rename it.")
+    return {
+        name: Column(name, dtype, required=must and not given, null_becomes_default=must and given)
+        for name, dtype, must, given, computed in rows
+        if not computed
+    }
+
+
+def map_existing_table(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> TableMapping:
+    """Return how an existing table is mapped. Raises ConfigError where it cannot hold customers."""
+    return map_table(
+        address.title,
+        existing_columns(connection, address),
+        unique_columns(connection, address),
+        computed_columns(connection, address),
+    )
+
+
+def computed_columns(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> list[str]:
+    """Return the columns that the table computes itself."""
+    rows = look_up(connection, address, "column_name, is_generated", "duckdb_columns()", address.table)
+    return [name for name, computed in rows if computed]
+
+
+def unique_columns(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> tuple[str, ...]:
+    """Return the columns in which no value may be repeated."""
+    rows = look_up(
+        connection, address, "constraint_type, constraint_column_names", "duckdb_constraints()", address.table
+    )
+    single = (names for kind, names in rows if kind in ("UNIQUE", "PRIMARY KEY") and len(names) == 1)
+    return tuple(dict.fromkeys(name for (name,) in single))

@@ -53,7 +53,7 @@ class DuckDbComparedTable:
             self._constraints_to_check = DuckDbConstraints(
                 self._connection, self._address, self._request, self._mapping, self._collations
             )
-        return self._constraints_to_check.refuse(alone=alone)
+        return self._constraints_to_check.refuse_violations(alone=alone)
 
     def keep_referenced_rows(self) -> list[tuple[str, int]]:
         """Take from `_gone` the rows that others refer to."""

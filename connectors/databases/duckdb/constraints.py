@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import duckdb
 
 from tranship.connectors.contract import WriteRequest
+from tranship.connectors.databases.constraints import (
+    PLACE,
+    ROW,
+    Constraint,
+    referred_to,
+    refers_to_nothing,
+    taken,
+    violates,
+)
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.duckdb.catalog import column_defaults, look_up, references_to, replaced_with
 from tranship.connectors.databases.table_mapping import (
@@ -19,19 +27,7 @@ from tranship.connectors.databases.table_mapping import (
     quoted,
 )
 
-_ROW: Final = quoted("tranship row")
-
-_PLACE: Final = quoted("tranship place")
-
 _CHANGED: Final = quoted("tranship changed")
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """A constraint of the table. `reason` is what a record is refused with; `against` gives the rows that break it."""
-
-    reason: str
-    against: str
 
 
 class DuckDbConstraints:
@@ -54,22 +50,22 @@ class DuckDbConstraints:
         self._alone = [*self._bad_defaults(), *self._checks(), *self._references(), *self._referenced_rows()]
         self._together = list(self._unique())
 
-    def refuse(self, *, alone: bool) -> int:
-        """Refuse in `_plan` what breaks a rule, of those about a row alone or of the others; how many."""
-        rules = self._alone if alone else self._together
-        if not rules:
+    def refuse_violations(self, *, alone: bool) -> int:
+        """Refuse in `_plan` what breaks a constraint, of those about a row alone or of the others; how many."""
+        constraints = self._alone if alone else self._together
+        if not constraints:
             return 0
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE _result AS {self._results()}").fetchall()
         refused = 0
-        for rule in rules:
+        for constraint in constraints:
             done = self._connection.execute(
-                f"UPDATE _plan SET action = 'refused', reason = {literal(rule.reason)}, changed = NULL "
-                f"WHERE row IN ({rule.against})"
+                f"UPDATE _plan SET action = 'refused', reason = {literal(constraint.reason)}, changed = NULL "
+                f"WHERE row IN ({constraint.violations})"
             ).fetchall()
             refused += done[0][0]
             # Who is refused takes nothing away from others.
             self._connection.execute(
-                f"DELETE FROM _result WHERE {_ROW} IN (SELECT row FROM _plan WHERE action = 'refused')"
+                f"DELETE FROM _result WHERE {ROW} IN (SELECT row FROM _plan WHERE action = 'refused')"
             ).fetchall()
         return refused
 
@@ -99,7 +95,7 @@ class DuckDbConstraints:
         collated = {name: f" COLLATE {collation}" for name, collation in self._collations.items()}
         columns = ", ".join(f"({value}){collated.get(name, '')} AS {quoted(name)}" for name, value in become.items())
         return (
-            f"SELECT p.row AS {_ROW}, p.target AS {_PLACE}, p.changed AS {_CHANGED}, {columns} FROM _plan p "
+            f"SELECT p.row AS {ROW}, p.target AS {PLACE}, p.changed AS {_CHANGED}, {columns} FROM _plan p "
             f"JOIN _survivors s ON s._row = p.row LEFT JOIN {self._address.name} t ON t.rowid = p.target "
             "WHERE p.action IN ('create', 'update')"
         )
@@ -114,15 +110,15 @@ class DuckDbConstraints:
                 f"SELECT TRY_CAST(({default}) AS {types[name]}) IS NOT NULL OR ({default}) IS NULL"
             ).fetchall()
             if not fits[0][0]:
-                against = f"SELECT {_ROW} FROM _result WHERE {_PLACE} IS NULL AND {quoted(name)} IS NULL"
-                yield Constraint(f"does_not_fit: {name} {types[name]}", against)
+                violations = f"SELECT {ROW} FROM _result WHERE {PLACE} IS NULL AND {quoted(name)} IS NULL"
+                yield Constraint(f"does_not_fit: {name} {types[name]}", violations)
 
     def _checks(self) -> Iterator[Constraint]:
         for kind, expression, *_ in self._constraints:
             if kind == "CHECK":
                 # Where it cannot be computed, DuckDB refuses the row, too.
                 broken = f"TRY(coalesce({expression}, true)) IS NOT TRUE"
-                yield Constraint(f"violates: {expression}", f"SELECT {_ROW} FROM _result WHERE {broken}")
+                yield Constraint(violates(expression), f"SELECT {ROW} FROM _result WHERE {broken}")
 
     def _references(self) -> Iterator[Constraint]:
         for kind, _, own, table, their in self._constraints:
@@ -131,8 +127,8 @@ class DuckDbConstraints:
                 there = " AND ".join(f"{mine} = {theirs}" for mine, theirs in pairs)
                 full = " AND ".join(f"{mine} IS NOT NULL" for mine, _ in pairs)
                 yield Constraint(
-                    f"refers_to_nothing: {', '.join(own)}",
-                    f"SELECT b.{_ROW} FROM _result b WHERE {full} AND NOT EXISTS "
+                    refers_to_nothing(own),
+                    f"SELECT b.{ROW} FROM _result b WHERE {full} AND NOT EXISTS "
                     f"(SELECT 1 FROM {self._address.place}.{quoted(table)} r WHERE {there})",
                 )
 
@@ -145,8 +141,8 @@ class DuckDbConstraints:
             pairs = zip(own, their, strict=True)
             there = " AND ".join(f"t.{quoted(mine)} = r.{quoted(theirs)}" for mine, theirs in pairs)
             yield Constraint(
-                f"referred_to: {table}",
-                f"SELECT b.{_ROW} FROM _result b JOIN {self._address.name} t ON t.rowid = b.{_PLACE} "
+                referred_to(table),
+                f"SELECT b.{ROW} FROM _result b JOIN {self._address.name} t ON t.rowid = b.{PLACE} "
                 f"WHERE list_has_any(b.{_CHANGED}, [{', '.join(fields)}]) AND EXISTS "
                 f"(SELECT 1 FROM {self._address.place}.{quoted(table)} r WHERE {there})",
             )
@@ -170,11 +166,11 @@ class DuckDbConstraints:
         count = len(self._connection.execute(f"DESCRIBE SELECT {keys} FROM {self._address.name}").fetchall())
         named = ", ".join(f"k{number}" for number in range(count))
         same = " AND ".join(f"a.k{number} = b.k{number}" for number in range(count))
-        wanted = f"(SELECT {_ROW}, {keys} FROM _result)"
+        wanted = f"(SELECT {ROW}, {keys} FROM _result)"
         there = f"(SELECT rowid, {keys} FROM {self._address.name})"
-        moved = f"SELECT {_PLACE} FROM _result WHERE {_PLACE} IS NOT NULL"
+        moved = f"SELECT {PLACE} FROM _result WHERE {PLACE} IS NOT NULL"
         return Constraint(
-            f"taken: {told}",
+            taken(told),
             f"SELECT b.row FROM {wanted} b(row, {named}) JOIN {wanted} a(row, {named}) ON {same} AND a.row < b.row "
             f"UNION SELECT b.row FROM {wanted} b(row, {named}) JOIN {there} a(place, {named}) ON {same} "
             f"AND a.place NOT IN ({moved})",

@@ -152,7 +152,7 @@ class PostgresComparedTable:
     def refuse_violations(self, *, alone: bool) -> int:
         """Refuse in `_plan` what would break a constraint."""
         objections = self._constraints = self._constraints or PostgresConstraints(self._context, self._existing)
-        return objections.refuse(alone=alone)
+        return objections.refuse_violations(alone=alone)
 
     def keep_referenced_rows(self) -> list[tuple[str, int]]:
         """Take from `_gone` the rows that others refer to."""

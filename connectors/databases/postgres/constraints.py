@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
+from tranship.connectors.databases.constraints import (
+    PLACE,
+    ROW,
+    Constraint,
+    referred_to,
+    refers_to_nothing,
+    taken,
+    violates,
+)
 from tranship.connectors.databases.postgres.catalog import COLUMNS_OF, ColumnType, Relation, references_to
 from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.context import WriteContext, new_row_values
@@ -19,18 +27,6 @@ from tranship.connectors.errors import (
     ConnectorError,
     Interfered,
 )
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """A constraint of the table. `reason` is what a record is refused with; `against` gives the rows that break it."""
-
-    reason: str
-    against: str
-    check: str = ""
-    """What must not be false of a row; where it cannot be computed the row breaks the rule, too."""
-    changes: tuple[str, ...] = ()
-    """It only matters if one of these fields changes."""
 
 
 def _takes_default(connection: Connection, kind: ColumnType) -> bool:
@@ -73,16 +69,18 @@ class PostgresConstraints:
         ]
         self._together = list(self._exclusions())
 
-    def refuse(self, *, alone: bool) -> int:
-        """Refuse in `_plan` what breaks a rule, of those about a row alone or of the others; how many."""
-        rules = [rule for rule in (self._alone if alone else self._together) if self._matters(rule)]
-        if not rules:
+    def refuse_violations(self, *, alone: bool) -> int:
+        """Refuse in `_plan` what breaks a constraint, of those about a row alone or of the others; how many."""
+        constraints = [
+            constraint for constraint in (self._alone if alone else self._together) if self._matters(constraint)
+        ]
+        if not constraints:
             return 0
         context = self._context
         connection, duck = context.connection, context.duck
         values = "".join(f", {value} AS {quoted(name)}" for name, value in new_row_values(context).items())
         rows = duck.sql(
-            f"SELECT p.row::BIGINT AS {_ROW}, p.target AS {_PLACE}{values} FROM _plan p "
+            f"SELECT p.row::BIGINT AS {ROW}, p.target AS {PLACE}{values} FROM _plan p "
             "JOIN _survivors s ON s._row = p.row WHERE p.action IN ('create', 'update') ORDER BY p.target"
         )
         if not copy_to_server(connection, "_tranship_wanted", rows):
@@ -92,34 +90,34 @@ class PostgresConstraints:
             connection.execute(f"CREATE TEMPORARY TABLE _tranship_result AS {self._results()}")
         connection.execute("ANALYZE pg_temp._tranship_result")
         refused = 0
-        for rule in rules:
-            broken = self._broken(rule)
+        for constraint in constraints:
+            broken = self._broken(constraint)
             if broken:
                 refused += len(broken)
                 # Who is refused takes nothing away from others.
-                gone = f"DELETE FROM pg_temp._tranship_result WHERE {_ROW} IN ({', '.join(map(str, broken))})"
+                gone = f"DELETE FROM pg_temp._tranship_result WHERE {ROW} IN ({', '.join(map(str, broken))})"
                 connection.execute(gone)
                 duck.execute(
-                    f"UPDATE _plan SET action = 'refused', reason = {literal(rule.reason)}, changed = NULL "
+                    f"UPDATE _plan SET action = 'refused', reason = {literal(constraint.reason)}, changed = NULL "
                     f"WHERE row IN ({', '.join(map(str, broken))}) AND action <> 'refused'"
                 ).fetchall()
         connection.execute("DROP TABLE pg_temp._tranship_wanted, pg_temp._tranship_result")
         return refused
 
-    def _broken(self, rule: Constraint) -> list[int]:
-        """Rows that break a rule; none where it cannot be tried (then the database has the last word)."""
+    def _broken(self, constraint: Constraint) -> list[int]:
+        """Rows that break a constraint; none where it cannot be tried (then the database has the last word)."""
         connection = self._context.connection
-        found = try_query(connection, rule.against)
+        found = try_query(connection, constraint.violations)
         if found is not None:
             return [row for (row,) in found]
-        if not rule.check:
+        if not constraint.check:
             return []
         connection.execute(
             "CREATE OR REPLACE FUNCTION pg_temp.tranship_breaks(pg_temp._tranship_result) RETURNS boolean "
-            f"LANGUAGE plpgsql AS $tranship$ BEGIN RETURN (SELECT NOT ({rule.check}) FROM (SELECT $1.*) r); "
+            f"LANGUAGE plpgsql AS $tranship$ BEGIN RETURN (SELECT NOT ({constraint.check}) FROM (SELECT $1.*) r); "
             "EXCEPTION WHEN OTHERS THEN RETURN true; END $tranship$"
         )
-        rows = connection.query(f"SELECT {_ROW} FROM pg_temp._tranship_result r WHERE pg_temp.tranship_breaks(r)")
+        rows = connection.query(f"SELECT {ROW} FROM pg_temp._tranship_result r WHERE pg_temp.tranship_breaks(r)")
         connection.execute("DROP FUNCTION pg_temp.tranship_breaks(pg_temp._tranship_result)")
         return [row for (row,) in rows]
 
@@ -133,21 +131,21 @@ class PostgresConstraints:
             if name in given:
                 new = kind.cast(new)
                 if given[name].column.null_becomes_default and kind.default_is_repeatable:
-                    new = f"coalesce({new}, CASE WHEN u.{_PLACE} IS NULL THEN {kind.default} END)"
+                    new = f"coalesce({new}, CASE WHEN u.{PLACE} IS NULL THEN {kind.default} END)"
                 become[name] = new if given[name].erasable(context.request) else f"coalesce({new}, {old})"
             elif name == context.mapping.key or (name == RUN and context.mapping.bookkeeping):
                 become[name] = f"coalesce({old}, {new})" if name == context.mapping.key else new
             elif kind.computed and kind.default:
                 computed[name] = kind.default
             elif kind.default_is_repeatable:
-                become[name] = f"CASE WHEN u.{_PLACE} IS NULL THEN {kind.default} ELSE {old} END"
+                become[name] = f"CASE WHEN u.{PLACE} IS NULL THEN {kind.default} ELSE {old} END"
             else:
                 become[name] = old
         collated = {name: f" COLLATE {kind.collation}" for name, kind in context.types.items() if kind.collation}
         columns = ", ".join(f"({value}){collated.get(name, '')} AS {quoted(name)}" for name, value in become.items())
         rows = (
-            f"SELECT u.{_ROW}, u.{_PLACE}, {columns} FROM pg_temp._tranship_wanted u "
-            f"LEFT JOIN {self._relation.name} t ON {self._relation.is_at(f'u.{_PLACE}')}"
+            f"SELECT u.{ROW}, u.{PLACE}, {columns} FROM pg_temp._tranship_wanted u "
+            f"LEFT JOIN {self._relation.name} t ON {self._relation.is_at(f'u.{PLACE}')}"
         )
         also = "".join(f", {value} AS {quoted(name)}" for name, value in computed.items())
         return f"SELECT r.*{also} FROM ({rows}) r"
@@ -161,8 +159,8 @@ class PostgresConstraints:
                 and not _takes_default(self._context.connection, kind)
             ):
                 yield Constraint(
-                    f"violates: {kind.shown}",
-                    f"SELECT {_ROW} FROM pg_temp._tranship_result WHERE {_PLACE} IS NULL "
+                    violates(kind.shown),
+                    f"SELECT {ROW} FROM pg_temp._tranship_result WHERE {PLACE} IS NULL "
                     f"AND {quoted(name)}::text = ({kind.default})::text",
                 )
 
@@ -184,7 +182,7 @@ class PostgresConstraints:
             bounds = " OR ".join(f"({bound})" for split, _, bound, _, _ in parts if not split) or "false"
             yield Constraint(
                 f"no_partition: {key.partition(' ')[2][1:-1]}",
-                f"SELECT {_ROW} FROM pg_temp._tranship_result WHERE NOT coalesce({bounds}, false)",
+                f"SELECT {ROW} FROM pg_temp._tranship_result WHERE NOT coalesce({bounds}, false)",
             )
 
     def _checks(self) -> Iterator[Constraint]:
@@ -192,8 +190,8 @@ class PostgresConstraints:
             "SELECT conname::text, pg_get_expr(conbin, conrelid) FROM pg_catalog.pg_constraint "
             f"WHERE conrelid = {self._relation.oid} AND contype = 'c' ORDER BY conname"
         ):
-            against = f"SELECT {_ROW} FROM pg_temp._tranship_result WHERE NOT ({expression})"
-            yield Constraint(f"violates: {name}", against, expression)
+            violations = f"SELECT {ROW} FROM pg_temp._tranship_result WHERE NOT ({expression})"
+            yield Constraint(violates(name), violations, expression)
 
     def _references(self) -> Iterator[Constraint]:
         named = COLUMNS_OF
@@ -209,8 +207,8 @@ class PostgresConstraints:
             there = " AND ".join(f"{mine} = {theirs}" for mine, theirs in pairs)
             full = " AND ".join(f"{mine} IS NOT NULL" for mine, _ in pairs)
             yield Constraint(
-                f"refers_to_nothing: {', '.join(own)}",
-                f"SELECT b.{_ROW} FROM pg_temp._tranship_result b WHERE {full} AND NOT EXISTS "
+                refers_to_nothing(own),
+                f"SELECT b.{ROW} FROM pg_temp._tranship_result b WHERE {full} AND NOT EXISTS "
                 f"(SELECT 1 FROM {quoted(schema)}.{quoted(table)} r WHERE {there})",
             )
 
@@ -221,17 +219,17 @@ class PostgresConstraints:
             if one.holds_changes and fields:
                 moved = " OR ".join(f"t.{quoted(name)} IS DISTINCT FROM b.{quoted(name)}" for name in one.columns)
                 yield Constraint(
-                    f"referred_to: {one.table}",
-                    f"SELECT b.{_ROW} FROM pg_temp._tranship_result b JOIN {self._relation.name} t "
-                    f"ON {self._relation.is_at(f'b.{_PLACE}')} WHERE ({moved}) AND {one.exists}",
+                    referred_to(one.table),
+                    f"SELECT b.{ROW} FROM pg_temp._tranship_result b JOIN {self._relation.name} t "
+                    f"ON {self._relation.is_at(f'b.{PLACE}')} WHERE ({moved}) AND {one.exists}",
                     changes=fields,
                 )
 
-    def _matters(self, rule: Constraint) -> bool:
-        """Whether anybody would be changed in what the rule is about."""
-        if not rule.changes:
+    def _matters(self, constraint: Constraint) -> bool:
+        """Whether anybody would be changed in what the constraint is about."""
+        if not constraint.changes:
             return True
-        fields = ", ".join(map(literal, rule.changes))
+        fields = ", ".join(map(literal, constraint.changes))
         some = f"SELECT 1 FROM _plan WHERE action = 'update' AND list_has_any(changed, [{fields}]) LIMIT 1"
         return bool(self._context.duck.execute(some).fetchall())
 
@@ -276,13 +274,13 @@ class PostgresConstraints:
     def _never_twice(self, told: str, keys: list[str], operators: list[str], where: str) -> Constraint:
         named = ", ".join(f"({key}) AS k{number}" for number, key in enumerate(keys))
         same = " AND ".join(f"a.k{number} {operator} b.k{number}" for number, operator in enumerate(operators))
-        wanted = f"(SELECT {_ROW}, {_PLACE}, {named} FROM pg_temp._tranship_result WHERE {where})"
+        wanted = f"(SELECT {ROW}, {PLACE}, {named} FROM pg_temp._tranship_result WHERE {where})"
         there = f"(SELECT {self._relation.row_id} AS place, {named} FROM {self._relation.name} t WHERE {where})"
-        moved = f"SELECT {_PLACE} FROM pg_temp._tranship_result WHERE {_PLACE} IS NOT NULL"
+        moved = f"SELECT {PLACE} FROM pg_temp._tranship_result WHERE {PLACE} IS NOT NULL"
         return Constraint(
-            f"taken: {told}",
-            f"SELECT b.{_ROW} FROM {wanted} b JOIN {wanted} a ON {same} AND a.{_ROW} < b.{_ROW} "
-            f"UNION SELECT b.{_ROW} FROM {wanted} b JOIN {there} a ON {same} AND a.place NOT IN ({moved})",
+            taken(told),
+            f"SELECT b.{ROW} FROM {wanted} b JOIN {wanted} a ON {same} AND a.{ROW} < b.{ROW} "
+            f"UNION SELECT b.{ROW} FROM {wanted} b JOIN {there} a ON {same} AND a.place NOT IN ({moved})",
         )
 
     def _by_server(self, column: str) -> bool:
@@ -291,8 +289,3 @@ class PostgresConstraints:
         return bool(kind and kind.nondeterministic) or any(
             mapped.column.cast_by_server or mapped.column.null_becomes_default for mapped in stored
         )
-
-
-_ROW: Final = quoted("tranship row")
-
-_PLACE: Final = quoted("tranship place")
