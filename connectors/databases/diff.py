@@ -1,8 +1,8 @@
-"""The comparison of a run's survivors with a table of customers: one logic for every database, in SQL of DuckDB.
+"""The comparison of a run's survivors with a table of customers: one algorithm for every database, in DuckDB SQL.
 
-A DuckDB table is compared where it lies. Of a table elsewhere only the keys and a hash of each row are held here, as
-they stream past; columns come again for the rows that differ. So memory grows by bytes per customer, and what the
-other side does is read a table once.
+A DuckDB table is compared in place. Of a table on a server, only the keys and a hash of each row are kept in memory
+while its rows are streamed; the columns are read again for the rows that differ. Memory grows by a few bytes per
+customer, and the server reads the table once.
 """
 
 from __future__ import annotations
@@ -31,48 +31,50 @@ from tranship.schemas.customer import KEY
 
 
 class ComparedTable(Protocol):
-    """The table that survivors are compared with, as relations of the connection that compares."""
+    """The table with which survivors are compared, as relations of the connection that compares."""
 
     row_id: str
-    """What tells a row `t` from all others: a BIGINT, as SQL."""
+    """The id of a row `t`: a BIGINT, as SQL."""
 
     def load_survivors(self) -> None:
-        """Make `_survivors`: the survivors in their columns, and in `_as_<field>` what only the server knows."""
+        """Create `_survivors`: the survivors, with values that only the server can convert in `_as_<field>`."""
         ...
 
     def load_table(self, select: str, joined: str) -> None:
-        """Make `_table`, a view or table of `SELECT {select} FROM <the table> t {joined}`; what is packed comes as its
-        pack.
+        """Create `_table`, a view or table of `SELECT {select} FROM <the table> t {joined}`; packed columns are one
+        column.
         """
         ...
 
     def undecided_rows(self) -> str:
-        """A relation that has, in the table's own columns, the rows that `_plan` has not decided on, and `place`.
+        """Return a relation with the rows that `_plan` has not decided on, in the table's own columns, with `row_id`.
 
-        From then on `_as_<field>` of these rows is exact.
+        After this call, `_as_<field>` is exact for these rows.
         """
         ...
 
     def refuse_violations(self, *, alone: bool) -> int:
-        """Refuse in `_plan` the creates and updates that the database would refuse, for what they are themselves or for
-        what else there is; how many.
+        """Refuse in `_plan` the creates and updates that would violate a constraint; return their number.
+
+        `alone` selects the constraints that concern one row, otherwise those between rows.
         """
         ...
 
     def keep_referenced_rows(self) -> list[tuple[str, int]]:
-        """Take from `_gone` the rows that the database would not delete, since others refer to them: which table refers
-        to how many.
+        """Remove from `_gone` the rows that cannot be deleted because other rows reference them.
+
+        Return the referencing tables, each with the number of rows removed.
         """
         ...
 
 
 @dataclass(frozen=True)
 class PackedColumns:
-    """Columns that come as one when the table is first looked at. Packs are equal where all the columns are."""
+    """Columns that are read as one in the first pass. Packs are equal if and only if all their columns are equal."""
 
     fields: tuple[MappedField, ...]
     name: str
-    """The pack of a row."""
+    """The column with the pack of a row."""
     value: str
     """The pack of a survivor, as SQL."""
 
@@ -80,7 +82,7 @@ class PackedColumns:
 def create_survivors_view(
     connection: duckdb.DuckDBPyConnection, request: WriteRequest, also: str = "", joined: str = ""
 ) -> None:
-    """Make the view `_survivors`, with further expressions and joins if these are given."""
+    """Create the view `_survivors`, optionally with further expressions and joins."""
     files = ", ".join(map(literal, request.survivors.files))
     typed = {**TYPE_OF, "metadata": "VARCHAR", "_row": "UBIGINT", "_email_blocked": "BOOLEAN"}
     nobody = ", ".join(f"NULL::{dtype} AS {quoted(name)}" for name, dtype in typed.items())
@@ -102,8 +104,8 @@ def plan_new_table(
     mapping: TableMapping | None = None,
     notes: tuple[str, ...] = (),
 ) -> Plan:
-    """Nothing is there: every survivor is created, or refused if only updates are allowed, or if a value does not fit
-    what `target` will be. `_survivors` is there.
+    """Return the plan for a table that does not exist: every survivor is created, or refused if only updates are
+    allowed or a value does not fit into the new table. `_survivors` must exist.
     """
     if request.mode == "update":
         reason = "'not_there'"
@@ -127,19 +129,19 @@ def plan_new_table(
 
 ACTIONS: Final = ("create", "update", "unchanged", "stale", "refused", "ambiguous")
 OLDER: Final = "older"
-"""Why a record is stale, or refused."""
+"""The reason with which a record is stale or refused."""
 _ENDLESS: Final = "TIMESTAMPTZ '9999-12-31'"
 _NAMED: Final = 3
 
 
 def stale_file(request: WriteRequest) -> Path:
-    """The records that are older than what they would change: source, line, external_id, email, updated_at,
-    destination_updated_at. There is none if there are no such records."""
+    """Return the file with the records that are older than the rows they would change: source, line, external_id,
+    email, updated_at, destination_updated_at. It does not exist if there are no such records."""
     return request.workspace / "stale.parquet"
 
 
 def compute_written_times(connection: duckdb.DuckDBPyConnection, mapping: TableMapping, request: WriteRequest) -> None:
-    """Make `_wrote`: what `_written` becomes for each customer whom `_plan` creates or updates. Before the write."""
+    """Create `_wrote`, the new rows of `_written` for customers that `_plan` creates or updates, before the write."""
     known = f"coalesce({mapping.survivor_external_id}, t.id)" if mapping.has_id else "NULL::VARCHAR"
     time = "s.updated_at" if request.overwrite_nulls else "coalesce(s.updated_at, w.updated_at)"
     customer = customer_key(known, "coalesce(s.email, t.mail)")
@@ -153,7 +155,7 @@ def compute_written_times(connection: duckdb.DuckDBPyConnection, mapping: TableM
 
 
 class Classifier:
-    """The comparison of survivors and table, in temporary tables of one connection."""
+    """Compares survivors with a table, in temporary tables of one connection."""
 
     def __init__(
         self,
@@ -191,14 +193,14 @@ class Classifier:
         self._refuse_violations()
 
     def finish(self, rows: Path, notes: tuple[str, ...], order: str = "") -> Plan:
-        """Decide who is gone, now that all is refused that is to be, and write the plan to `rows`."""
+        """Decide which customers to delete, once all refusals are known, and write the plan to `rows`."""
         connection = self._connection
         withheld, unidentified = self._find_deleted()
         if self._request.hard_delete and self._value("SELECT count(*) FROM _gone"):
             for table, count in self._table.keep_referenced_rows():
                 withheld += count
                 who = "a customer" if count == 1 else f"{count:,} customers"
-                notes = (*notes, f"table {table} refers to {who} that the source no longer has; not removed")
+                notes = (*notes, f"table {table} references {who} that the source no longer has; not deleted")
         if self._request.compare:
             self._write_compared()
         self._write_stale()
@@ -217,7 +219,7 @@ class Classifier:
         return int(self._connection.execute(sql).fetchall()[0][0])
 
     def _execute(self, sql: str) -> int:
-        """Run a statement; for INSERT, UPDATE and DELETE the number of rows."""
+        """Run a statement; return the number of rows of an INSERT, UPDATE or DELETE."""
         found = self._connection.execute(sql).fetchall()
         return int(found[0][0]) if found else 0
 
@@ -226,7 +228,9 @@ class Classifier:
         deleted = f"t.{quoted(DELETED)} IS NOT NULL" if mapping.bookkeeping else "false"
         ours = f"t.{quoted(RUN)} IS NOT NULL" if mapping.bookkeeping else "false"
         hashed = ", ".join(table for table, _ in self._compared_pairs) or "0"
-        must_differ = "".join(f", t.{quoted(column)} AS {quoted(_held(column))}" for column in self._unique_values())
+        must_differ = "".join(
+            f", t.{quoted(column)} AS {quoted(_unique_column(column))}" for column in self._unique_values()
+        )
         self._table.load_table(
             f"{self._table.row_id} AS target, {mapping.row_external_id} AS id, {mapping.row_email} AS mail, "
             f"{lookup_key(mapping.row_external_id, mapping.row_email)} AS known, "
@@ -236,19 +240,19 @@ class Classifier:
 
     @property
     def _written(self) -> str:
-        """A join that gives each row `t`, as `w`, what this tool last wrote."""
+        """A join that adds to each row `t`, as `w`, the values that Tranship last wrote."""
         return f"LEFT JOIN _written w ON w.customer = {self._mapping.written_key}" if self._mapping.written_key else ""
 
     def _pair(self, mapped: MappedField) -> tuple[str, str]:
-        """What a row has of a field and what a survivor has of it, as SQL; they differ if the field does."""
+        """Return the value of a field in a row and in a survivor, as SQL."""
         table = f"t.{quoted(mapped.column_name)}"
         if mapped.field == "updated_at" and self._mapping.written_key:
-            # What the table makes of the time is its own affair: what counts is what was written.
+            # The table may change the time itself: the value that was last written counts.
             return f"CASE WHEN w.customer IS NOT NULL THEN w.updated_at ELSE {_instant(table)} END", "s.updated_at"
         return table, mapped.value
 
     def _times(self) -> tuple[str, str] | None:
-        """`updated_at` of a survivor and of a row, as SQL; null where these cannot be compared."""
+        """Return `updated_at` of a survivor and of a row, as SQL; null if they cannot be compared."""
         mapped = self._mapping.mapped("updated_at")
         if "updated_at" not in self._request.survivors.columns:
             return None
@@ -257,7 +261,7 @@ class Classifier:
         return (_instant(mapped.value), _instant(f"t.{quoted(mapped.column_name)}")) if mapped else None
 
     def _unique_values(self) -> dict[str, str]:
-        """Column → the survivor's value for it, of each column in which no value may stand twice."""
+        """Return unique column → the survivor's value for it."""
         mapping = self._mapping
         own = [] if mapping.has_id else ["email"]
         found = {
@@ -270,9 +274,9 @@ class Classifier:
         return found | ({mapping.key: f"CASE WHEN p.target IS NULL THEN {new_key('s')} END"} if mapping.key else {})
 
     def _match_ids(self) -> None:
-        """Every survivor with the row of its external id or, where neither has one, of its e-mail. A hash of all
-        compared columns finds what is equal without carrying the columns through the join; what differs is looked
-        at column by column."""
+        """Match every survivor with the row of its external id or, if neither has one, of its e-mail. A hash of all
+        compared columns finds equal rows without carrying the columns through the join; rows that differ are then
+        compared column by column."""
         wanted = ", ".join(value for _, value in self._compared_pairs) or "0"
         self._execute(
             "CREATE OR REPLACE TEMP TABLE _plan AS SELECT s.row, t.target, NULL::VARCHAR AS action, "
@@ -283,7 +287,7 @@ class Classifier:
         )
         self._execute("CREATE OR REPLACE TEMP TABLE _unsure (target BIGINT)")
         if self._value("SELECT count(*) FROM _plan") > self._request.survivors.count:
-            # One external id, several rows: whichever were written, the other would stay wrong.
+            # One external id in several rows: whichever row was written, the others would stay wrong.
             several = "(SELECT row FROM _plan GROUP BY row HAVING count(*) > 1)"
             self._execute(f"INSERT INTO _unsure SELECT target FROM _plan WHERE row IN {several}")
             self._execute(
@@ -295,11 +299,11 @@ class Classifier:
             )
 
     def _match_emails(self) -> None:
-        """Rule 2 at the destination, both ways round.
+        """Apply rule 2 at the destination, in both directions.
 
-        A survivor without an id belongs to the one row with its e-mail; rows of customers that are in the run
-        by their id do not count, their e-mail is what the run says. A survivor with an id takes over the one
-        row that has its e-mail and no id, if no other customer, here or in the run, has that e-mail.
+        A survivor without an id matches the only row with its e-mail. Rows of customers that are in the run by their id
+        do not count: their e-mail is the one in the run. A survivor with an id takes over the only row that has its
+        e-mail and no id, if no other customer, in the table or in the run, has that e-mail.
         """
         mapping = self._mapping
         self._execute("CREATE OR REPLACE TEMP TABLE _mail (row UBIGINT, target BIGINT, alone BOOLEAN)")
@@ -332,7 +336,7 @@ class Classifier:
         )
 
     def _match_rows_without_id(self, ids: str) -> None:
-        """Survivors with an id that is not there yet, and rows of their e-mail that have no id."""
+        """Match survivors whose id is new with rows that have their e-mail and no id."""
         if not self._value("SELECT count(*) FROM _plan WHERE target IS NULL AND action IS NULL"):
             return
         found = self._execute(
@@ -366,7 +370,7 @@ class Classifier:
         )
 
     def _refuse_unidentifiable(self) -> None:
-        """The table has no place for what identifies them: every run would create them anew."""
+        """Refuse records whose identifier the table cannot store: every run would create them again."""
         mapping = self._mapping
         if not mapping.has_email:
             nobody, mapped = "s.external_id IS NULL", mapping.mapped("external_id")
@@ -381,7 +385,7 @@ class Classifier:
         )
 
     def _refuse_misfits(self) -> None:
-        """Values that the column's type cannot hold, and nulls where the table wants a value."""
+        """Refuse values that the column's type cannot hold, and nulls where the table requires a value."""
         mapping, request = self._mapping, self._request
         for fault, reason in mapping.encoding_faults(request):
             self._refuse(f"row IN (SELECT s._row FROM _survivors s WHERE {fault})", reason)
@@ -406,7 +410,7 @@ class Classifier:
         )
 
     def _refuse_double_matches(self) -> None:
-        """Two survivors that the table cannot tell apart: the first record of the run stays."""
+        """Refuse all but the first of survivors that match the same row."""
         mapped = self._mapping.mapped("external_id" if self._mapping.has_id else "email")
         text = mapped is None or mapped.column.dtype == "VARCHAR"
         self._refuse(
@@ -452,9 +456,9 @@ class Classifier:
             )
 
     def _refuse_duplicates(self) -> None:
-        """Values that a unique column (or the key) has already, or that two survivors would bring: the first
-        record of the run stays, the others are refused. What one customer gives up now, another may have."""
-        # A refusal takes back what the record would have given up: look again until nothing is refused.
+        """Refuse values that a unique column (or the key) holds already. If two survivors have the same value, the
+        first record of the run keeps it. A value that one customer gives up in this run, another may take."""
+        # A refused record keeps the value that it would have given up: repeat until nothing is refused.
         while sum(self._refuse_taken(column, value) for column, value in self._unique_values().items()):
             pass
 
@@ -464,7 +468,7 @@ class Classifier:
             f"SELECT p.row, p.target, {value} AS value FROM _plan p JOIN _survivors s ON s._row = p.row "
             "WHERE p.action IN ('create', 'update')"
         )
-        existing = f"t.{quoted(_held(column))}"
+        existing = f"t.{quoted(_unique_column(column))}"
         repeated = (
             "SELECT row FROM _brought WHERE value IS NOT NULL "
             "QUALIFY row_number() OVER (PARTITION BY value ORDER BY row) > 1"
@@ -480,14 +484,14 @@ class Classifier:
         )
 
     def _refuse_violations(self) -> None:
-        # First what no other record can change: who is refused takes nothing away from others.
+        # Rows on their own first: a refused record does not take a value from another one.
         self._table.refuse_violations(alone=True)
         self._refuse_duplicates()
         while self._table.refuse_violations(alone=False):
             self._refuse_duplicates()
 
     def _write_compared(self) -> None:
-        """What is there of the records that differ, and who is there that the source lacks."""
+        """Write the existing values of records that differ, and the customers that the source lacks."""
         fields = "".join(
             f", t.{quoted(mapped.column_name)}::VARCHAR AS {quoted(mapped.field)}" for mapped in self._compared
         )
@@ -502,7 +506,7 @@ class Classifier:
         )
 
     def _write_stale(self) -> None:
-        """The records that are older than what they would change, with both times."""
+        """Write the records that are older than the rows they would change, with both times."""
         file = stale_file(self._request)
         file.unlink(missing_ok=True)
         if self._value(f"SELECT count(*) FROM _plan WHERE reason = {literal(OLDER)}"):
@@ -514,15 +518,15 @@ class Classifier:
             )
 
     def _find_deleted(self) -> tuple[int, tuple[str, ...]]:
-        """Make `_gone`: what this tool wrote and the source no longer has. Rows that a record might have meant stay,
-        and so do those that a rejected or refused record means. Where one of these could be anybody, all stay: how
-        many, and where the first of these records are.
+        """Create `_gone`: rows that Tranship wrote and the source no longer has. Rows that a record may refer to stay,
+        and so do rows of rejected or refused records. If such a record cannot be identified, all rows stay: return
+        their number and the places of the first such records.
         """
         if self._request.mode != "mirror":
             self._execute("CREATE OR REPLACE TEMP TABLE _gone (target BIGINT)")
             return 0, ()
         self._load_present()
-        # Small and capital letters may be the same to the table: then rather nobody is deleted.
+        # The table may ignore case: in doubt, nothing is deleted.
         known = (
             "SELECT target FROM _plan WHERE target IS NOT NULL UNION ALL SELECT target FROM _unsure UNION ALL "
             "SELECT t.target FROM _table t JOIN _present p ON lower(t.id) = lower(p.id) UNION ALL "
@@ -551,7 +555,7 @@ class Classifier:
         return gone, (*places, *([f"and {count - len(places):,} more"] if count > len(places) else []))
 
     def _load_present(self) -> None:
-        """Make `_present`: the keys, as the table knows them, of all records that were read and are not written."""
+        """Create `_present`: the keys, as the table spells them, of all records that were read but are not written."""
         mapping = self._mapping
         known_id = mapping.survivor_external_id if mapping.has_id else "NULL::VARCHAR"
         mail = "{}" if mapping.has_email else "NULL::VARCHAR"
@@ -574,6 +578,6 @@ def _instant(value: str) -> str:
     return f"TRY_CAST({value} AS TIMESTAMP WITH TIME ZONE)"
 
 
-def _held(column: str) -> str:
-    """The column of `_table` with the values of a column in which none may stand twice."""
+def _unique_column(column: str) -> str:
+    """Return the column of `_table` with the values of a unique column."""
     return f"_at_{column}"

@@ -1,4 +1,4 @@
-"""The ledger: a table with one row for each run, in the schema of the tables that the runs wrote."""
+"""The ledger: a table with one row for each run, in the same schema as the table that the run wrote."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LATER_COUNTS: Final = ("stale", "skipped")
 
 
 def ledger_row(request: WriteRequest, plan: Plan, table: str) -> dict[str, Any]:
-    """The ledger as it stands when the plan has been carried out, without the time of its end."""
+    """Return the ledger row of a run whose plan is written, without the time at which it finished."""
     counts = plan.counts
     return {
         **{"run_id": request.run_id, "table_name": table, "source": request.source, "mode": request.mode},

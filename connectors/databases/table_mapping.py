@@ -1,16 +1,16 @@
-"""What a table of customers is, in whichever database: its own columns, its ledger, and how a table that somebody else
-made is understood.
+"""How a table of customers is mapped to fields, in any database: the columns of a table that Tranship creates, and
+how a table that somebody else created is understood.
 
-Where a table sets `updated_at` by itself (a trigger, a default), that time says when a row was touched, by us too. What
-this tool last wrote is then kept beside the ledger, in `_tranship_written`.
+A created table has `customer_key`, the columns of `schemas.customer.COLUMNS`, `_run_id` (the run that last wrote the
+row) and `_deleted_at` (when mirror found that the source no longer has the customer).
 
-A table made here has `customer_key`, the columns of `schemas.customer.COLUMNS`, `_run_id` (the run that last
-wrote the row) and `_deleted_at` (when mirror found that the source no longer has the customer).
+In a table of the user's own, customers are matched by external id, by `customer_key`, or, if it has neither, by
+e-mail. Columns are recognised by name like those of files; fields without a column are not stored.
 
-A table of the user's own is matched by its external id, its `customer_key`, or, if it has neither, its
-e-mail. Columns are recognised by name as those of files are; what it has no column for is not stored.
+Where a table sets `updated_at` itself (a trigger, a default), that time shows when a row was touched, also by Tranship.
+The values that Tranship last wrote are then kept beside the ledger, in `_tranship_written`.
 
-SQL in this room is for the DuckDB that compares (`connectors/databases/diff.py`), whichever database holds the table.
+SQL in this module runs in the DuckDB that compares (`connectors/databases/diff.py`), whichever database has the table.
 In it `s` is a survivor and `t` a row of the table.
 """
 
@@ -42,7 +42,7 @@ _TYPES: Final = {
 TYPE_OF: Final[dict[str, str]] = {
     name: "JSON" if name == "metadata" else _TYPES[dtype] for name, dtype in COLUMNS.items()
 }
-"""Field → DuckDB's type for it."""
+"""Field → its type in DuckDB."""
 
 COMMENTS: Final[dict[str, str]] = {
     KEY: "Given at first insert, never changed: the external id, or email: and the e-mail.",
@@ -50,46 +50,46 @@ COMMENTS: Final[dict[str, str]] = {
     DELETED: "When mirror found that the source no longer has the customer.",
     **{name: column.description for name, column in Customer.to_schema().columns.items() if column.description},
 }
-"""Column → what is said about it in a table made here."""
+"""Column → its comment in a created table."""
 
 
 # Words -----------------------------------------------------------------------------------------------------------
 
 
 def quoted(identifier: str) -> str:
-    """An SQL identifier."""
+    """Quote an SQL identifier."""
     return '"' + identifier.replace('"', '""') + '"'
 
 
 def literal(value: str | Path) -> str:
-    """An SQL text, of standard SQL: a backslash is a backslash."""
+    """Quote a text as a standard SQL literal, in which a backslash has no special meaning."""
     return "'" + str(value).replace("'", "''") + "'"
 
 
 def first_line(error: Exception) -> str:
-    """The first line of a message."""
+    """Return the first line of an error message."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def decoded(spec: str, text: str) -> str:
-    """A piece of an address without percent-encoding; a `+` is a plus sign and a lone `%` stays. Raises ConfigError."""
+    """Decode percent-encoding in part of an address; a `+` and a lone `%` stay as they are. Raises ConfigError."""
     try:
         plain = unquote(text, errors="strict")
         plain.encode()
     except UnicodeError as error:
         raise ConfigError(f"{spec!a}: is not UTF-8.") from error
     if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", plain):
-        raise ConfigError(f"{spec!a}: holds a control character.")
+        raise ConfigError(f"{spec!a}: contains a control character.")
     return plain
 
 
 def schema_and_table(spec: str, name: str) -> tuple[str | None, str]:
-    """Schema and table of `table`, `schema.table`, `"odd.schema"."odd.table"`. Raises ConfigError."""
+    """Return schema and table of `table`, `schema.table`, `"odd.schema"."odd.table"`. Raises ConfigError."""
     part = r'("(?:[^"]|"")+"|[^".][^.]*)'
     match = re.fullmatch(rf"(?:{part}\.)?{part}", name, re.DOTALL)
     if not match:
         raise ConfigError(
-            f'{shown(spec)}: {name!r} is no table name. Write table or schema.table, and "a.b" for a name with dots.'
+            f'{shown(spec)}: {name!r} is not a table name. Use table or schema.table, and "a.b" for a name with dots.'
         )
     schema, table = (
         part[1:-1].replace('""', '"') if part and part.startswith('"') else part for part in match.groups()
@@ -102,44 +102,44 @@ def schema_and_table(spec: str, name: str) -> tuple[str | None, str]:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of an existing table that can be given values."""
+    """A column of an existing table that can be written."""
 
     name: str
     dtype: str
     """The DuckDB type in which its values are compared."""
     required: bool = False
-    """It must be given a value: it has no default and takes no null."""
+    """It must be given a value: it has no default and is NOT NULL."""
     shown: str = ""
-    """Its type as its owner knows it, where that is not `dtype`."""
+    """Its declared type, if that is not `dtype`."""
     max_length: int | None = None
-    """How many characters it takes, null if there is no limit."""
+    """Maximum number of characters, null if there is no limit."""
     length_in_bytes: bool = False
-    """`longest` counts bytes."""
+    """`max_length` counts bytes."""
     cast_by_server: bool = False
-    """Only the server knows what a value becomes in it: `_survivors` has that, as text, in `_as_<field>`, and in
-    `_unfit_<field>` whether it does not fit.
+    """Only the server can convert a value to its type: `_survivors` has the result, as text, in `_as_<field>`, and in
+    `_unfit_<field>` whether the value does not fit.
     """
     number: bool = False
-    """A number that may come with a fraction of zeros: 42.00 is the id 42."""
+    """A number that may be returned with a fraction of zeros: 42.00 is the id 42."""
     rejects_nul: bool = False
-    """A text with the character 0 in it does not fit."""
+    """A text that contains the character 0 does not fit."""
     null_becomes_default: bool = False
-    """It takes no null and has a default, which a new row gets where the survivor has no value."""
+    """It is NOT NULL and has a default, which a new row gets where the survivor has no value."""
 
     @property
     def is_integer(self) -> bool:
-        """A whole number."""
+        """Whether it holds whole numbers."""
         return self.dtype.endswith(("INT", "INTEGER"))
 
     @property
     def is_number(self) -> bool:
-        """A number of any kind: zeros in front of it are not kept."""
+        """Whether it holds numbers of any kind, which lose leading zeros."""
         return self.number or self.is_integer or self.dtype.startswith(("FLOAT", "DOUBLE", "DECIMAL"))
 
 
 @dataclass(frozen=True)
 class MappedField:
-    """A field, and the column it is stored in."""
+    """A field and the column in which it is stored."""
 
     field: str
     column: Column
@@ -151,7 +151,7 @@ class MappedField:
 
     @property
     def value(self) -> str:
-        """The survivor's value in the column's type, null if it does not fit."""
+        """The survivor's value in the column's type, as SQL; null if it does not fit."""
         if self.column.cast_by_server:
             return f"s.{quoted(stored_as_column(self.field))}"
         source = f"s.{quoted(self.field)}"
@@ -170,14 +170,14 @@ class MappedField:
 
     @property
     def fits_always(self) -> bool:
-        """Whether every value fits by its type."""
+        """Whether the column's type can hold every value."""
         unlimited = self.column.max_length is None and not self.column.cast_by_server and not self.column.rejects_nul
         return unlimited and self.column.dtype in (TYPE_OF[self.field], "VARCHAR")
 
     @property
     def misfit(self) -> str:
-        """Whether the survivor's value does not fit, as SQL. An id must stay what it is, and so must a postal code: 007
-        is not 7, and 01067 not 1067.
+        """Whether the survivor's value does not fit, as SQL. An id must not change, and neither must a postal code: 007
+        is not 7, and 01067 is not 1067.
         """
         given = f"s.{quoted(self.field)}"
         if self.field == "external_id":
@@ -189,7 +189,7 @@ class MappedField:
         )
         if TYPE_OF[self.field] != "VARCHAR" or not self.column.is_number:
             return misfit
-        # A fraction of zeros is no digit of a number, nor is a plus sign.
+        # A fraction of zeros and a plus sign are ignored.
         digits = f"regexp_replace(ltrim({given}, '+'), '[.]0+$', '')"
         changed = f"{self.value}::VARCHAR IS DISTINCT FROM {digits}" if self.column.is_integer else "false"
         return (
@@ -198,12 +198,12 @@ class MappedField:
 
     @property
     def misfit_reason(self) -> str:
-        """Why such a record is refused."""
+        """The reason with which such a record is refused."""
         dtype = self.column.shown or self.column.dtype
         return f"does_not_fit: {self.column_name} {dtype if len(dtype) < _LONGEST_TYPE else dtype.partition('(')[0]}"
 
     def erasable(self, request: WriteRequest) -> bool:
-        """Whether a null erases what the column holds. It never erases an id: who would it be then?"""
+        """Return whether a null erases the column's value. It never erases an id, which identifies the customer."""
         return request.overwrite_nulls and self.field != "external_id"
 
 
@@ -211,17 +211,17 @@ _LONGEST_TYPE: Final = 40
 
 
 def stored_as_column(field: str) -> str:
-    """The column of `_survivors` with a field as the server would store it."""
+    """Return the column of `_survivors` with a field's value as the server would store it."""
     return f"_as_{field}"
 
 
 def misfit_column(field: str) -> str:
-    """The column of `_survivors` that says whether the server cannot store a field's value."""
+    """Return the column of `_survivors` with whether the server cannot store a field's value."""
     return f"_unfit_{field}"
 
 
 def _as_id(value: str, column: Column) -> str:
-    """An id in such a column as text, the way that sources spell it."""
+    """Return an id in such a column as text, spelled as sources spell it."""
     if column.dtype == "UUID":
         return f"lower({value}::VARCHAR)"
     if column.is_number and not column.is_integer:
@@ -231,27 +231,27 @@ def _as_id(value: str, column: Column) -> str:
 
 @dataclass(frozen=True)
 class TableMapping:
-    """An existing table: what is stored where, how customers are found, what must not be null or repeat."""
+    """An existing table: where fields are stored, how customers are found, which columns are required or unique."""
 
     fields: tuple[MappedField, ...]
     key: str | None
     bookkeeping: bool
-    """It has `_run_id` and `_deleted_at`."""
+    """The table has `_run_id` and `_deleted_at`."""
     required: tuple[str, ...]
     unique: tuple[str, ...]
     lookup_columns: tuple[str, str] | None = None
-    """Columns with the external id and the e-mail by which a row is found, where these are not the stored ones."""
+    """Columns with the external id and the e-mail by which a row is found, if these are not the mapped columns."""
     written_key: str | None = None
-    """The customer of a row in `_written`, as SQL, where the destination sets `updated_at` by itself."""
+    """The customer of a row in `_written`, as SQL, where the destination sets `updated_at` itself."""
     unassigned: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Field → the columns that fit it, of which none is given its values: several, or one that the table computes."""
+    """Field → its matching columns where none of them is written: there are several, or the table computes it."""
     encoding: str = ""
-    """That of the database, where it lacks characters of the survivors."""
+    """The encoding of the database, if it lacks characters that the survivors contain."""
     unwritable: str = ""
-    """These characters."""
+    """The characters that the encoding lacks."""
 
     def mapped(self, field: str) -> MappedField | None:
-        """Where a field is stored."""
+        """Return the mapping of a field, null if it is not stored."""
         return next((stored for stored in self.fields if stored.field == field), None)
 
     @property
@@ -271,7 +271,7 @@ class TableMapping:
 
     @property
     def survivor_external_id(self) -> str:
-        """The external id of a survivor, comparable with `known_id`."""
+        """The external id of a survivor, comparable with `row_external_id`."""
         stored = self.mapped("external_id")
         return _as_id("s.external_id", stored.column) if stored else "s.external_id"
 
@@ -287,21 +287,21 @@ class TableMapping:
 
     @property
     def row_key(self) -> str:
-        """A row's customer, as `WRITTEN` names it, as SQL."""
+        """The customer of a row as it is named in `WRITTEN`, as SQL."""
         return customer_key(self.row_external_id, self.row_email)
 
     @property
     def has_id(self) -> bool:
-        """Customers are told apart by their external id."""
+        """Whether customers are identified by their external id."""
         return bool(self.key or self.mapped("external_id"))
 
     @property
     def has_email(self) -> bool:
-        """Customers can be found by their e-mail."""
+        """Whether customers can be found by their e-mail."""
         return bool(self.key or self.mapped("email"))
 
     def encoding_faults(self, request: WriteRequest) -> list[tuple[str, str]]:
-        """When a survivor has a character that the database's encoding lacks, as SQL, and the reason it is refused."""
+        """Return conditions for survivors with characters that the encoding lacks, as SQL, each with its reason."""
         if not self.unwritable:
             return []
         brought = {
@@ -316,45 +316,45 @@ class TableMapping:
         ]
 
     def unstored_notes(self, request: WriteRequest) -> tuple[str, ...]:
-        """What a person is told about fields that the source has and the table has no column for."""
+        """Return notes about fields of the source that are not stored."""
         lost = [field for field in request.survivors.columns if not self.mapped(field)]
         addable = [field for field in lost if field not in self.unassigned]
         rivals = {field: fitting for field in lost if len(fitting := self.unassigned.get(field, ())) > 1}
         computed = [field for field in lost if len(self.unassigned.get(field, ())) == 1]
         return (
-            *((f"not stored, no column of the table fits: {', '.join(addable)} (--evolve adds them)",) * bool(addable)),
+            *((f"not stored, no matching column: {', '.join(addable)} (--evolve adds columns)",) * bool(addable)),
             *((f"not stored, computed by the table: {', '.join(computed)}",) * bool(computed)),
-            *(f"not stored, two columns fit: {field} ({', '.join(fitting)})" for field, fitting in rivals.items()),
+            *(f"not stored, two columns match: {field} ({', '.join(fitting)})" for field, fitting in rivals.items()),
         )
 
 
 def bookkeeping_columns(columns: Collection[str], *, of_query: bool) -> tuple[str, ...]:
-    """Those columns of a table made here that say nothing about the customer: of a query over one, too."""
+    """Return the columns of a created table, or of a query over one, that hold no data of the customer."""
     telling = {KEY, RUN, "external_id"} if of_query else {KEY, RUN, DELETED}
     return tuple(name for name in (KEY, RUN, DELETED) if name in columns) if telling <= set(columns) else ()
 
 
 def deleted_rows_note(count: int) -> tuple[str, ...]:
-    """The note on rows of a query that are left out, as mirror has marked them as deleted."""
-    said = "1 row is marked as deleted and is" if count == 1 else f"{count:,} rows are marked as deleted and are"
-    return (f"{said} not read; a query without {DELETED} gives all rows",) if count else ()
+    """Return the note about rows of a query that were skipped because mirror has marked them as deleted."""
+    said = "1 row is marked as deleted and was" if count == 1 else f"{count:,} rows are marked as deleted and were"
+    return (f"{said} not read; leave {DELETED} out of the query to read all rows",) if count else ()
 
 
 def recognised(columns: Sequence[str]) -> dict[str, str]:
-    """Field → column, by name; where two would fit, neither is taken. `customer_key` is the key."""
+    """Return field → column, matched by name; if two columns match, neither is used. `customer_key` is the key."""
     found = {field: among[0] for field, among in _matching_columns(columns).items() if len(among) == 1}
     return found | ({KEY: KEY} if KEY in columns else {})
 
 
 def _matching_columns(columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Field → the columns that could hold it: that of its very name, else all that fit."""
+    """Return field → matching columns: the one with exactly its name, else all that match."""
     fits = headers.match([column for column in columns if column != KEY], {})
     own = {name: [one for one in fit.columns if headers.fold(one) == headers.fold(name)] for name, fit in fits.items()}
     return {name: tuple(own[name]) or fit.columns for name, fit in fits.items()}
 
 
 def missing_columns(columns: Sequence[str], computed: Sequence[str], request: WriteRequest) -> list[str]:
-    """The columns that `--evolve` adds to a table: of the fields that no column fits."""
+    """Return the columns that `--evolve` adds to a table: those of fields without a matching column."""
     fitting = _matching_columns([*columns, *computed])
     missing = [field for field in request.survivors.columns if field not in fitting]
     return missing + ([RUN, DELETED] if KEY in columns and RUN not in columns else [])
@@ -363,15 +363,15 @@ def missing_columns(columns: Sequence[str], computed: Sequence[str], request: Wr
 def map_table(
     where: str, columns: Mapping[str, Column], unique: tuple[str, ...], computed: Sequence[str] = ()
 ) -> TableMapping:
-    """What an existing table is to us, with the columns that can be given values and the names of those that it
-    computes. Raises ConfigError, in words, where it cannot hold customers.
+    """Return the mapping of an existing table, given the columns that can be written and the names of those that it
+    computes. Raises ConfigError if it cannot hold customers.
     """
     fitting = _matching_columns(columns)
     unclear = [field for field in ("external_id", "email") if len(fitting.get(field, ())) > 1]
     if unclear and KEY not in columns:
         raise ConfigError(
-            f"{where}: columns {' and '.join(fitting[unclear[0]])} both could hold {unclear[0]}, "
-            f"which tells customers apart. Rename the right one to {unclear[0]}."
+            f"{where}: columns {' and '.join(fitting[unclear[0]])} could both hold {unclear[0]}, "
+            f"which identifies customers. Rename the right one to {unclear[0]}."
         )
     known = recognised(list(columns))
     bookkeeping = RUN in columns and DELETED in columns
@@ -387,44 +387,44 @@ def map_table(
     )
     if not (mapping.has_id or mapping.has_email):
         raise ConfigError(
-            f"{where}: has no column for the external id or the e-mail ({', '.join(columns)}); "
-            "without one no customer is recognised again. Name another table with ?table=."
+            f"{where}: has no column for the external id or the e-mail ({', '.join(columns)}), "
+            "so customers cannot be found again. Choose another table with ?table=."
         )
     filled = {*known.values(), *((RUN, DELETED) if bookkeeping else ())}
     unfilled = [name for name in mapping.required if name not in filled]
     if unfilled:
         raise ConfigError(
-            f"{where}: column {unfilled[0]} must have a value and nothing of a customer goes "
-            "there. Give it a default, allow NULL, or rename it after the field it holds."
+            f"{where}: column {unfilled[0]} must have a value, but no field is stored "
+            "in it. Give it a default, allow NULL, or rename it to the field that it holds."
         )
     return mapping
 
 
 def check_mirror_bookkeeping(where: str, mapping: TableMapping, request: WriteRequest) -> None:
-    """Raises ConfigError where mirror would have to guess whose rows it deletes."""
+    """Raise ConfigError if mirror cannot tell which rows it may delete."""
     if request.mode == "mirror" and not mapping.bookkeeping:
         raise ConfigError(
-            f"{where}: has no {RUN} and {DELETED}, so nobody knows which rows this tool wrote; "
-            "--mode mirror would have to guess. Use upsert, or a table made by tranship."
+            f"{where}: has no {RUN} and {DELETED}, so rows written by Tranship cannot be told "
+            "from others, which --mode mirror needs. Use --mode upsert, or a table created by Tranship."
         )
 
 
 def contains_any(text: str, characters: str) -> str:
-    """Whether a text has one of these characters, as SQL; false if it is null."""
+    """Return whether a text contains one of these characters, as SQL; false if it is null."""
     codes = "".join(f"\\x{{{ord(character):x}}}" for character in characters)
     return f"coalesce(regexp_matches({text}, '[{codes}]'), false)" if codes else "false"
 
 
 def new_key(alias: str) -> str:
-    """The key of a new customer: the external id, or `email:` and the e-mail.
+    """Return the key of a new customer, as SQL: the external id, or `email:` and the e-mail.
 
-    An id that looks like such a key gets `id:` in front, so that no two customers ever share one.
+    An id that looks like such a key is prefixed with `id:`, so that two customers never share a key.
     """
     return customer_key(f"{alias}.external_id", f"{alias}.email")
 
 
 def customer_key(external_id: str, email: str) -> str:
-    """The same, of any id and e-mail, as SQL."""
+    """Return the key of a customer with this id and e-mail, as SQL."""
     return (
         f"CASE WHEN starts_with({external_id}, 'email:') OR starts_with({external_id}, 'id:') "
         f"THEN 'id:' || {external_id} ELSE coalesce({external_id}, 'email:' || {email}) END"
@@ -432,5 +432,5 @@ def customer_key(external_id: str, email: str) -> str:
 
 
 def lookup_key(external_id: str, email: str) -> str:
-    """What a customer is looked up by, as SQL. No external id has the control character in front of the e-mail."""
+    """Return the lookup key of a customer, as SQL. No external id contains the control character before the e-mail."""
     return f"coalesce({external_id}, chr(1) || {email})"

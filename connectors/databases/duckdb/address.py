@@ -14,14 +14,14 @@ from tranship.connectors.files.storage import whole_path
 
 @dataclass(frozen=True)
 class DuckDbAddress:
-    """Where a table is."""
+    """A DuckDB file and a table or query in it."""
 
     path: Path
     schema: str
     table: str
     query: str | None
     database: str = ""
-    """DuckDB's name for the file, known once it is open: schema `billing` in `billing.duckdb` needs it."""
+    """DuckDB's name for the file, set once it is open: needed for a schema `billing` in `billing.duckdb`."""
 
     @property
     def name(self) -> str:
@@ -35,12 +35,12 @@ class DuckDbAddress:
 
     @property
     def ledger(self) -> str:
-        """The ledger beside the table."""
+        """The ledger beside the table, quoted."""
         return f"{self.place}.{quoted(LEDGER)}"
 
     @property
     def written_table(self) -> str:
-        """The table beside it with what was last written."""
+        """The table beside it with the last written values, quoted."""
         return f"{self.place}.{quoted(WRITTEN)}"
 
     @property
@@ -52,34 +52,34 @@ class DuckDbAddress:
 def parse_address(spec: str) -> DuckDbAddress:
     """`duckdb:///path?table=schema.table` or `?query=…`, percent-encoded where need be (`%20`, `%26`, `%3F`).
 
-    A name that itself holds a dot stands in double quotes. Raises ConfigError.
+    Write a name that contains a dot in double quotes. Raises ConfigError.
     """
     scheme = re.match("duckdb://", spec, re.IGNORECASE)
     place, mark, options = spec[scheme.end() :].partition("?") if scheme else ("", "", "")
     path = decoded(spec, place.removeprefix("/"))
     if not place.startswith("/") or not path.strip("/") or path == ":memory:":
-        raise ConfigError(f"{shown(spec)}: a DuckDB address has three slashes and a path: duckdb:///warehouse.duckdb")
+        raise ConfigError(f"{shown(spec)}: a DuckDB address needs three slashes and a path: duckdb:///warehouse.duckdb")
     given: dict[str, str] = {}
     for option in options.split("&") if mark else ():
         key, _, value = option.partition("=")
         if key not in ("table", "query"):
             raise ConfigError(
-                f"{shown(spec)}: does not know {key!r}; there are table and query. Inside these write %26 for &."
+                f"{shown(spec)}: unknown parameter {key!r}. Use table or query; inside them, write & as %26."
             )
         if key in given or not value:
             raise ConfigError(f"{shown(spec)}: {key} is given {'twice' if value else 'no value'}.")
         given[key] = decoded(spec, value)
     if len(given) == 2:
-        raise ConfigError(f"{shown(spec)}: either a table or a query is read, not both.")
+        raise ConfigError(f"{shown(spec)}: give either table or query, not both.")
     try:
         file = Path(path).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"{shown(spec)}: nobody knows the home directory of {path.split('/')[0]}.") from error
+        raise ConfigError(f"{shown(spec)}: the home directory of {path.split('/')[0]} is unknown.") from error
     schema, table = schema_and_table(spec, given.get("table", "customers"))
     return DuckDbAddress(file, schema or "main", table, given.get("query"))
 
 
 def identity(spec: str) -> str:
-    """One text for all spellings of a table's address. Raises ConfigError."""
+    """Return one text for all spellings of a table's address. Raises ConfigError."""
     address = parse_address(spec)
     return f"duckdb {whole_path(address.path)} {address.schema.lower()}.{address.table.lower()}"

@@ -15,7 +15,7 @@ from tranship.connectors.existing import hint, similar, similar_tables
 
 
 def describe_missing(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> tuple[str, str]:
-    """A table or schema that a file lacks, and a hint at what may have been meant."""
+    """Return the table or schema that a file lacks, and a hint at similar names."""
     schema, table = address.schema, address.table
     tables = connection.execute(
         "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ? AND table_name <> ? "
@@ -38,7 +38,7 @@ def describe_missing(connection: duckdb.DuckDBPyConnection, address: DuckDbAddre
 def look_up(
     connection: duckdb.DuckDBPyConnection, address: DuckDbAddress, what: str, of: str, table: str
 ) -> list[tuple[Any, ...]]:
-    """Rows of DuckDB's own tables about one table. Case is ignored, as DuckDB does in names."""
+    """Query DuckDB's catalog functions about one table. Like DuckDB, ignore the case of names."""
     named = "view_name" if of == "duckdb_views()" else "table_name"
     return connection.execute(
         f"SELECT {what} FROM {of} WHERE database_name = ? AND lower(schema_name) = lower(?) "
@@ -48,14 +48,14 @@ def look_up(
 
 
 def column_defaults(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> dict[str, str]:
-    """Column → the expression of its default."""
+    """Return column → the expression of its default."""
     what = "column_name, column_default"
     found = look_up(connection, address, f"{what}, is_generated", "duckdb_columns()", address.table)
     return {name: default for name, default, computed in found if default is not None and not computed}
 
 
 def column_collations(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> dict[str, str]:
-    """Column → its collation. Only the statement that makes a table says so."""
+    """Return column → its collation, which only the CREATE statement of a table shows."""
     [(statement,)] = look_up(connection, address, "sql", "duckdb_tables()", address.table)
     if " COLLATE " not in statement.upper():
         return {}
@@ -74,7 +74,7 @@ def column_collations(connection: duckdb.DuckDBPyConnection, address: DuckDbAddr
 def references_to(
     connection: duckdb.DuckDBPyConnection, address: DuckDbAddress
 ) -> list[tuple[str, list[str], list[str]]]:
-    """Other tables that refer to this one: their name, their columns and ours."""
+    """Return the tables that reference this one: their name, their columns and the referenced columns."""
     return connection.execute(
         "SELECT table_name, constraint_column_names, referenced_column_names FROM duckdb_constraints() "
         "WHERE constraint_type = 'FOREIGN KEY' AND database_name = ? AND lower(schema_name) = lower(?) "
@@ -84,7 +84,7 @@ def references_to(
 
 
 def replaced_with(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> set[str]:
-    """The columns that DuckDB changes by deleting the row and inserting it again: indexed and nested ones."""
+    """Return the columns that DuckDB updates by deleting and inserting the row: indexed and nested ones."""
     columns = look_up(connection, address, "column_name, data_type", "duckdb_columns()", address.table)
     constraints = look_up(
         connection, address, "constraint_type, constraint_column_names", "duckdb_constraints()", address.table
@@ -99,19 +99,19 @@ def replaced_with(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress)
 
 
 def type_of(column: str) -> str:
-    """The type of a column in a table made here."""
+    """Return the type of a column in a created table."""
     return {RUN: "VARCHAR", DELETED: "TIMESTAMP WITH TIME ZONE"}.get(column) or TYPE_OF[column]
 
 
 def table_exists(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress, table: str) -> bool:
     """Return whether a table exists in the address's schema. Raises ConfigError if it is a view."""
     if look_up(connection, address, "1", "duckdb_views()", table):
-        raise ConfigError(f"{address.title}: is a view; it can be read, not written. Name the table behind it.")
+        raise ConfigError(f"{address.title}: is a view; it can be read, not written. Name the underlying table.")
     return bool(look_up(connection, address, "1", "duckdb_tables()", table))
 
 
 def existing_columns(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> dict[str, Column]:
-    """The table's columns, without those that it computes."""
+    """Return the table's columns, without computed ones."""
     rows = look_up(
         connection,
         address,
@@ -121,7 +121,7 @@ def existing_columns(connection: duckdb.DuckDBPyConnection, address: DuckDbAddre
     )
     hiding = next((row[0] for row in rows if row[0].lower() == "rowid"), None)
     if hiding:
-        raise ConfigError(f"{address.title}: column {hiding} hides what DuckDB tells rows apart by. Rename it.")
+        raise ConfigError(f"{address.title}: column {hiding} hides DuckDB's own rowid. Rename it.")
     return {
         name: Column(name, dtype, required=must and not given, null_becomes_default=must and given)
         for name, dtype, must, given, computed in rows
@@ -130,7 +130,7 @@ def existing_columns(connection: duckdb.DuckDBPyConnection, address: DuckDbAddre
 
 
 def map_existing_table(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> TableMapping:
-    """Return how an existing table is mapped. Raises ConfigError where it cannot hold customers."""
+    """Return how an existing table is mapped. Raises ConfigError if it cannot hold customers."""
     return map_table(
         address.title,
         existing_columns(connection, address),

@@ -1,4 +1,4 @@
-"""The table where it lies, as `connectors/databases/diff.py` compares it with the survivors."""
+"""A DuckDB table, compared in place, as `connectors/databases/diff.py` compares it with the survivors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tranship.connectors.databases.table_mapping import (
 
 
 class DuckDbComparedTable:
-    """The table where it lies, its texts compared byte by byte whatever collation they have."""
+    """The table, compared in place; texts are compared byte by byte, whatever their collation."""
 
     row_id = "t.rowid"
 
@@ -34,11 +34,11 @@ class DuckDbComparedTable:
         self._constraints_to_check: DuckDbConstraints | None = None
 
     def load_survivors(self) -> None:
-        """Make `_survivors`."""
+        """Create `_survivors`."""
         create_survivors_view(self._connection, self._request)
 
     def load_table(self, select: str, joined: str) -> None:
-        """Make `_table`."""
+        """Create `_table`."""
         self._connection.execute(
             f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM {self._exact} t {joined}"
         ).fetchall()
@@ -56,7 +56,7 @@ class DuckDbComparedTable:
         return self._constraints_to_check.refuse_violations(alone=alone)
 
     def keep_referenced_rows(self) -> list[tuple[str, int]]:
-        """Take from `_gone` the rows that others refer to."""
+        """Remove from `_gone` the rows that other rows reference."""
         kept = []
         for table, their, own in references_to(self._connection, self._address):
             pairs = zip(own, their, strict=True)

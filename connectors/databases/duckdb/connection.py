@@ -19,17 +19,17 @@ from tranship.connectors.errors import Busy, ConfigError
 from tranship.connectors.files.storage import replacing_nothing
 
 _PAUSE: Final = 0.1
-"""Seconds until a database that another process holds is tried again."""
+"""Seconds between attempts to open a database that another process has locked."""
 
 
 def connect(
     address: DuckDbAddress, *, read_only: bool, waiting: Waiting | None = None
 ) -> tuple[duckdb.DuckDBPyConnection, DuckDbAddress]:
-    """An open database, and the address with its name; another process that has it open is waited for.
+    """Open a database, waiting for another process that has it open; return it and the address with its name.
 
-    Raises ConfigError, or Busy if it is held for longer than that.
+    Raises ConfigError, or Busy if the file stays locked for longer than `waiting` allows.
     """
-    # A whole path: names such as `md:x` would open something else.
+    # An absolute path: names such as `md:x` would open something else.
     file = address.path.resolve()
     started, told = time.monotonic(), False
     while True:
@@ -44,13 +44,13 @@ def connect(
                 ) from error
             waited = time.monotonic() - started
             if waiting is None or (waiting.seconds and waited >= waiting.seconds):
-                for_so_long = f" and has not ended within {waiting.seconds:g} s" if waiting else ""
+                for_so_long = f", which did not end within {waiting.seconds:g} s" if waiting else ""
                 raise Busy(
-                    f"{address.path}: is held by {holder}{for_so_long}. DuckDB lets one process in at a time: wait for "
-                    "it or end it, then run the same command, or allow more with --lock-timeout."
+                    f"{address.path}: is locked by {holder}{for_so_long}. DuckDB allows one process at a time: wait "
+                    "for it or stop it, then run the same command, or increase --lock-timeout."
                 ) from error
             if not told:
-                waiting.say(f"{address.path}: is held by {holder}; waiting for it to end")
+                waiting.say(f"{address.path}: is locked by {holder}; waiting for it to end")
                 told = True
         time.sleep(_PAUSE)
     connection.execute("SET TimeZone = 'UTC'").fetchall()
@@ -64,14 +64,14 @@ def _open(file: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
         return duckdb.connect(file, read_only=read_only)
     except duckdb.ConnectionException:
-        # The same file is the run's other end: one process has one instance of it.
+        # The file is also the source or destination of this run: one process has one instance of it.
         return duckdb.connect(file)
 
 
 def _create_file(file: Path) -> None:
-    """An empty database, there at once as a whole: DuckDB looks whether there is a file, and then makes one, so that
-    of two processes the second could begin it anew. Where files cannot be linked, DuckDB makes it after all; also
-    beside the log of a database that is gone, which DuckDB then removes.
+    """Create an empty database file atomically. DuckDB checks for a file before it creates one, so that the second of
+    two processes could overwrite the file of the first. DuckDB creates the file itself if hard links are not possible,
+    or if the write-ahead log of a missing database exists, which DuckDB then removes.
     """
     if file.with_name(f"{file.name}.wal").exists():
         return
@@ -80,7 +80,7 @@ def _create_file(file: Path) -> None:
 
 
 def _holder(error: duckdb.Error) -> str | None:
-    """The process that holds a database, for people; null if the error is another one."""
+    """Return the process that has locked a database, for messages; null if the error is a different one."""
     if "Could not set lock on file" not in str(error):
         return None
     named = re.search(r"held in (.+?) \(PID (\d+)\)", str(error))

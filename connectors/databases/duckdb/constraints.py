@@ -1,4 +1,4 @@
-"""What the table would refuse: checks, references and uniqueness."""
+"""The constraints of a DuckDB table: checks, references and uniqueness."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CHANGED: Final = quoted("tranship changed")
 
 
 class DuckDbConstraints:
-    """Checks, references and uniqueness that is more than a plain column's, tried on the rows as they would become."""
+    """Checks, references, and uniqueness beyond a plain column, tested on the rows as they would become."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class DuckDbConstraints:
                 f"WHERE row IN ({constraint.violations})"
             ).fetchall()
             refused += done[0][0]
-            # Who is refused takes nothing away from others.
+            # A refused record does not take a value from another one.
             self._connection.execute(
                 f"DELETE FROM _result WHERE {ROW} IN (SELECT row FROM _plan WHERE action = 'refused')"
             ).fetchall()
@@ -73,7 +73,7 @@ class DuckDbConstraints:
         return look_up(self._connection, self._address, what, of, self._address.table)
 
     def _results(self) -> str:
-        """The rows as they will be, in the table's own columns, with place in the run and in the table."""
+        """Return the rows as they would become, in the table's own columns, with their row in the run and in the table."""
         mapping, request = self._mapping, self._request
         brought = {mapped.column_name: mapped for mapped in mapping.fields if mapped.field in request.survivors.columns}
         become = {}
@@ -101,7 +101,7 @@ class DuckDbConstraints:
         )
 
     def _bad_defaults(self) -> Iterator[Constraint]:
-        """Defaults that the column's own type does not take: DuckDB has not looked at them until now."""
+        """List defaults that their own column's type cannot hold: DuckDB checks them only when they are used."""
         types = dict(self._look_up("column_name, data_type", "duckdb_columns()"))
         for name, default in self._defaults.items():
             if "nextval(" in default or types[name] == "VARCHAR":
@@ -116,7 +116,7 @@ class DuckDbConstraints:
     def _checks(self) -> Iterator[Constraint]:
         for kind, expression, *_ in self._constraints:
             if kind == "CHECK":
-                # Where it cannot be computed, DuckDB refuses the row, too.
+                # DuckDB also refuses a row for which the expression cannot be evaluated.
                 broken = f"TRY(coalesce({expression}, true)) IS NOT TRUE"
                 yield Constraint(violates(expression), f"SELECT {ROW} FROM _result WHERE {broken}")
 
@@ -133,7 +133,7 @@ class DuckDbConstraints:
                 )
 
     def _referenced_rows(self) -> Iterator[Constraint]:
-        """Rows that others refer to: DuckDB replaces a row to change some columns, and does not let go of these."""
+        """List references to rows: DuckDB replaces a row to change some columns, and refuses to replace a referenced one."""
         referring = references_to(self._connection, self._address)
         heavy = replaced_with(self._connection, self._address) if referring else set()
         fields = [literal(mapped.field) for mapped in self._mapping.fields if mapped.column_name in heavy]

@@ -36,11 +36,11 @@ class LastWritten:
             "duckdb_columns()",
             self._address.table,
         )
-        # Also where something is kept from when there was a default: the times in the table are still those.
+        # Also if values were kept while there was a default: the table still has the times of that default.
         return dict(rows)[mapped.column_name] or self.load() > 0
 
     def load(self) -> int:
-        """Make `_written`, what was last written into the table; how many customers that are."""
+        """Create `_written` with the values last written to the table; return the number of customers."""
         self._connection.execute(
             "CREATE OR REPLACE TEMP TABLE _written (customer VARCHAR, updated_at TIMESTAMPTZ)"
         ).fetchall()

@@ -26,8 +26,8 @@ BATCH_ROWS: Final = 61_440
 
 
 class DuckDbSource:
-    """A table, a view or a query. Of a table made here, and a query over one, the customers that are not marked as
-    deleted.
+    """A table, a view or a query. Customers marked as deleted in a table created by Tranship are skipped, also in a
+    query over one.
     """
 
     def __init__(self, spec: str, waiting: Waiting | None = None) -> None:
@@ -60,7 +60,7 @@ class DuckDbSource:
                 said = f"there is no {what}{f'; {meant}' if meant else ''}. Name one with ?table=schema.table."
             self._connection.close()
             raise ConfigError(f"{address.path}: {said}") from error
-        # An instant without end has no place in a frame; as text it is found unreadable.
+        # A data frame cannot hold an infinite timestamp; as text it is rejected as unreadable.
         types |= {name: "INFINITE" for name, found in zip(endless, counted[1:], strict=True) if found}
         self._columns = tuple(types)
         shown = ", ".join(_readable(name, dtype) for name, dtype in types.items())
@@ -70,29 +70,29 @@ class DuckDbSource:
         self._notes = deleted_rows_note(left)
 
     def _must_name_once(self, address: DuckDbAddress, relation: str) -> None:
-        """Raises ConfigError where a query gives two columns one name, which a query around it changes in silence."""
+        """Raise ConfigError if a query returns two columns of one name, which an outer query would rename silently."""
         given = [row[0].lower() for row in self._connection.execute(f"DESCRIBE {relation}").fetchall()]
         if twice := [name for name in given if given.count(name) > 1]:
             self._connection.close()
-            raise ConfigError(f"{address.path}:query: gives column {twice[0]} twice; name each once, with AS.")
+            raise ConfigError(f"{address.path}:query: returns column {twice[0]} twice; give each its own name with AS.")
 
     def layouts(self) -> list[Layout]:
-        """The table's columns, without the ones this tool keeps for itself."""
+        """Return the columns, without those that Tranship keeps for itself."""
         return [Layout(self._name, self._columns, self._notes)]
 
     def fingerprint(self) -> list[dict[str, Any]]:
-        """Name and number of rows. A table may change without either: no read is taken for a later one."""
+        """Return name and number of rows. A table may change without either, so an earlier read is never reused."""
         return [{"name": self._name, "size": None, "rows": self.size}]
 
     def parts(self, _keep: Path, /) -> Iterator[ArrowPart]:
-        """Rows in the table's order, in one snapshot."""
+        """Yield rows in the order of the table, in one snapshot."""
         row = 1
         try:
             for table in self._connection.cursor().sql(self._select).to_arrow_reader(BATCH_ROWS):
                 yield ArrowPart(self._name, table, row, row - 1 + table.num_rows)
                 row += table.num_rows
         except duckdb.Error as error:
-            raise ConnectorError(f"{self._name}: reading broke near row {row} ({first_line(error)}).") from error
+            raise ConnectorError(f"{self._name}: reading failed near row {row} ({first_line(error)}).") from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -103,7 +103,7 @@ _PLAIN: Final = re.compile(r"VARCHAR(\[\])?|BOOLEAN|U?(TINY|SMALL|BIG)?INT(EGER)
 
 
 def _readable(name: str, dtype: str) -> str:
-    """A column as polars can take it: types it knows as they are, nested ones as JSON, the rest as text."""
+    """Return a column in a type that polars reads: nested types as JSON, unknown ones as text."""
     column = quoted(name)
     if _PLAIN.fullmatch(dtype):
         return column

@@ -1,8 +1,7 @@
-"""A DuckDB table as source and destination: `duckdb:///warehouse.duckdb?table=customers`, four slashes for an
-absolute path. As a source `?query=SELECT …` reads what a query gives.
+"""A DuckDB table as a destination: `duckdb:///warehouse.duckdb?table=customers`.
 
-A table made here (`connectors/databases/table_mapping.py` says what is in it) has no primary key: on a big table
-DuckDB's index doubles the time of a load and its memory; that keys are unique is seen to here.
+A table created here (`connectors/databases/table_mapping.py` has its columns) has no primary key: on a big table,
+DuckDB's index doubles the time and the memory of a load. The comparison keeps keys unique.
 """
 
 from __future__ import annotations
@@ -63,11 +62,11 @@ class DuckDbTable:
             raise not_created(*self._missing(self._connection()))
 
     def plan(self, request: WriteRequest) -> Plan:
-        """Compare the survivors with the table; its transaction stays open for `apply`."""
+        """Compare the survivors with the table; the transaction stays open for `apply`."""
         rows = request.workspace / "plan.parquet"
         self._mapping = None
         if self._open is None and not self._address.path.exists():
-            # Nothing is there, and nothing is made before it is written.
+            # There is no file, and none is created before the write.
             with duckdb.connect() as nowhere:
                 create_survivors_view(nowhere, request)
                 return plan_new_table(nowhere, request, rows, notes=(will_be_created(*self._missing_file()),))
@@ -91,17 +90,17 @@ class DuckDbTable:
                 connection, DuckDbComparedTable(connection, self._address, request, mapping), mapping, request
             ).plan(rows, (*notes, *mapping.unstored_notes(request)))
         except duckdb.Error as error:
-            raise ConnectorError(f"{self._address.title}: comparing with it failed ({first_line(error)}).") from error
+            raise ConnectorError(f"{self._address.title}: the comparison failed ({first_line(error)}).") from error
 
     def apply(self, request: WriteRequest, plan: Plan) -> None:
-        """Insert, update, delete and write the ledger row; commit. Whatever fails, the table is as before."""
+        """Insert, update, delete and write the ledger row; commit. If anything fails, the table is unchanged."""
         if self._open is None:
             connection = self._connection()
             self._configure(connection, request)
             connection.execute("BEGIN").fetchall()
             if table_exists(connection, self._address, self._address.table):
                 connection.execute("ROLLBACK").fetchall()
-                raise Interfered(f"{self._address.title}: another process has made it since the comparison.")
+                raise Interfered(f"{self._address.title}: another process has created it since the comparison.")
         connection = self._connection()
         try:
             DuckDbWriter(connection, self._address, request, plan).write(self._mapping)
@@ -112,11 +111,11 @@ class DuckDbTable:
             ) from None
         except duckdb.Error as error:
             raise ConnectorError(
-                f"{self._address.title}: writing failed and was undone; it is as before ({first_line(error)})."
+                f"{self._address.title}: writing failed and was rolled back ({first_line(error)})."
             ) from error
 
     def applied(self, run_id: str) -> bool:
-        """Whether the ledger has this run."""
+        """Return whether the ledger has this run."""
         if self._open is None:
             return False
         connection = self._connection()
@@ -126,17 +125,15 @@ class DuckDbTable:
         return bool(found.fetchall())
 
     def close(self) -> None:
-        """Undo what was not committed and let the file go."""
+        """Roll back uncommitted changes and close the file."""
         if self._open is not None:
             self._open.close()
             self._open = None
 
-    # What is there ------------------------------------------------------------------------------------------
-
     def _connection(self) -> duckdb.DuckDBPyConnection:
         if self._open is None:
             self._open, self._address = connect(self._address, read_only=False, waiting=self._waiting)
-            # Not as a setting of `connect`: the same file as a source would then be another configuration.
+            # Not as a setting of `connect`, which fails if the same file is open as a source with other settings.
             self._open.execute(f"SET memory_limit = {literal(self._memory)}").fetchall()
         return self._open
 
@@ -145,16 +142,16 @@ class DuckDbTable:
         connection.execute(f"SET temp_directory = {literal(request.workspace / 'spill')}").fetchall()
 
     def _missing_file(self) -> tuple[str, str]:
-        """What would be created, and a hint at what may have been meant."""
+        """Return what would be created, and a hint at similar names."""
         path = self._address.path
         return f"database file {path}", hint("file", similar_files(path))
 
     def _missing(self, connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
-        """The same of a table or schema in a file that is there."""
+        """Return the missing table or schema of an existing file, and a hint at similar names."""
         return describe_missing(connection, self._address)
 
     def _evolve(self, connection: duckdb.DuckDBPyConnection, request: WriteRequest) -> list[str]:
-        """Add the columns that the table lacks; what was added, for people."""
+        """Add the columns that the table lacks; return notes about them."""
         columns = existing_columns(connection, self._address)
         missing = missing_columns(list(columns), computed_columns(connection, self._address), request)
         for name in missing:
@@ -163,7 +160,7 @@ class DuckDbTable:
 
 
 def table_of_records(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> DuckDbTable:
-    """A table of canonical records (Parquet files with these fields) in a new database."""
+    """Create a table of canonical records (Parquet files with these fields) in a new database."""
     columns = ", ".join(f"{quoted(name)} {TYPE_OF[name]}" for name in fields)
     with duckdb.connect(database) as connection:
         connection.execute(f"SET memory_limit = {literal(memory)}").fetchall()
@@ -177,5 +174,5 @@ def table_of_records(files: Sequence[Path], fields: Sequence[str], database: Pat
 
 
 def _without_values(error: Exception) -> str:
-    """A constraint's message without the customer's data in it."""
+    """Return a constraint's message without customer data."""
     return re.sub(r'"[^"]*@[^"]*"|duplicate key "[^"]*"', "a repeated value", first_line(error))

@@ -1,4 +1,4 @@
-"""The plan carried out in a DuckDB table: one statement for each kind of change, and the ledger row."""
+"""The write of a plan to a DuckDB table: one statement for each kind of change, and the ledger row."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DuckDbWriter:
         self._connection, self._address, self._request, self._plan = connection, address, request, plan
 
     def write(self, mapping: TableMapping | None) -> None:
-        """Write everything, and COMMIT; without a mapping the table is created."""
+        """Write everything and COMMIT; without a mapping, create the table."""
         if mapping is None:
             self._create()
             self._insert(map_existing_table(self._connection, self._address), everything=True)
@@ -97,7 +97,7 @@ class DuckDbWriter:
         if not self._plan.counts["update"]:
             return
         changed = [mapped for mapped in mapping.fields if mapped.field in self._plan.changed_fields]
-        # A referenced row cannot be replaced: what replaces it is set only where it changes.
+        # A referenced row cannot be replaced: columns that would replace it are set only where they change.
         heavy = (
             replaced_with(self._connection, self._address) if references_to(self._connection, self._address) else set()
         )
@@ -106,7 +106,7 @@ class DuckDbWriter:
         if mapping.bookkeeping:
             sets |= {RUN: literal(self._request.run_id), DELETED: "NULL"}
         elif not sets:
-            # Nothing else changes: the rows are counted all the same.
+            # Nothing else changes, but the rows must be counted.
             still = next(mapped.column_name for mapped in mapping.fields if mapped.column_name not in heavy)
             sets = {still: f"t.{quoted(still)}"}
         done = self._set(sets, "true")
@@ -163,7 +163,7 @@ class DuckDbWriter:
 
 
 def _updated_value(mapped: MappedField, request: WriteRequest) -> str:
-    """What a column becomes, as SQL."""
+    """Return the new value of a column, as SQL."""
     return mapped.value if mapped.erasable(request) else f"coalesce({mapped.value}, t.{quoted(mapped.column_name)})"
 
 

@@ -65,13 +65,13 @@ def parse_address(spec: str) -> PostgresAddress:
             raise ConfigError(f"{shown(spec)}: {key} is given {'twice' if value else 'no value'}.")
         given[key] = decoded(spec, value)
     if len(given) == 2:
-        raise ConfigError(f"{shown(spec)}: either a table or a query is read, not both.")
+        raise ConfigError(f"{shown(spec)}: give either table or query, not both.")
     decoded(spec, "&".join([place, *others]))
     named = {option.partition("=")[0]: decoded(spec, option.partition("=")[2]) for option in others}
     schema, table = schema_and_table(spec, given.get("table", "customers"))
     for name in (schema, table):
         if name and len(name.encode()) > _LONGEST_NAME:
-            raise ConfigError(f"{shown(spec)}: Postgres cuts names off after 63 bytes; {name!r} is longer.")
+            raise ConfigError(f"{shown(spec)}: Postgres truncates names after 63 bytes; {name!r} is longer.")
     server = f"{place}?{'&'.join(others)}" if others else place
     return PostgresAddress(server, schema, table, given.get("query"), _shown(spec, place, named))
 
@@ -101,14 +101,14 @@ def _shown(spec: str, place: str, named: dict[str, str]) -> str:
     authority = place.removeprefix("postgresql://")
     if "@" in authority.rpartition("@")[0] or "/" in authority.rpartition("@")[0]:
         raise ConfigError(
-            f"{shown(spec)}: holds @ or / in the user's name or password; write %40 for @ and %2F for /, "
-            "or leave the password to PGPASSWORD or ~/.pgpass."
+            f"{shown(spec)}: the user name or password contains @ or /. Write @ as %40 and / as %2F, "
+            "or keep the password in PGPASSWORD or ~/.pgpass."
         )
     # Several hosts are libpq's own way, and no URL to others.
     several = re.sub(r"^((?:[^/@]*@)?)[^/]*,[^/]*", r"\1several", authority)
     try:
         url = make_url(f"postgresql://{several}")
     except (ArgumentError, ValueError) as error:
-        raise ConfigError(f"{shown(spec)}: is no address of a database. Write {hint}") from error
+        raise ConfigError(f"{shown(spec)}: is not a database address. Use {hint}") from error
     host = named.get("host") or named.get("hostaddr") or url.host or named.get("service") or "localhost"
     return f"{host}/{named.get('dbname') or url.database or ''}".rstrip("/")

@@ -71,5 +71,7 @@ def _connected(address: PostgresAddress) -> Connection:
     for setting in _SESSION:
         connection.execute(setting)
     if connection.query_value("SELECT current_setting('client_encoding')") != "UTF8":
-        raise ConnectorError(f"{address.shown}: refuses a session in UTF-8. Connect to the server without the pooler.")
+        raise ConnectorError(
+            f"{address.shown}: does not allow a UTF-8 session. Connect to the server without the pooler."
+        )
     return connection

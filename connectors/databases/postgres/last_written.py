@@ -80,8 +80,8 @@ class LastWritten:
         """What a person is told if nothing can be kept."""
         if not self._can_be_kept():
             yield (
-                f"the table may set updated_at by itself, and this user may not create or write {self._name}: records "
-                "are not compared with what was last written, so older ones are written, too"
+                f"the table may set updated_at itself, and this user may not create or write {self._name}: records "
+                "cannot be compared with the last written values, so older ones are written, too"
             )
 
     def _can_be_kept(self) -> bool:

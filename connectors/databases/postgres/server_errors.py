@@ -32,7 +32,7 @@ def not_utf8_error(address: PostgresAddress) -> ConfigError:
 
 def connection_lost(address: PostgresAddress) -> Interfered:
     """The connection is gone."""
-    return Interfered(f"{address.shown}: the connection broke; what was not committed is undone.")
+    return Interfered(f"{address.shown}: the connection was lost; uncommitted changes were rolled back.")
 
 
 _UNDONE: Final = {
@@ -53,29 +53,29 @@ def translate_error(address: PostgresAddress, state: str, message: str, name: st
     where = address.shown
     primary = primary_message(message)
     if state in _UNDONE or state.startswith("08"):
-        why = _UNDONE.get(state, "the connection broke")
-        return Interfered(f"{where}: {why}; what was not committed is undone.")
+        why = _UNDONE.get(state, "the connection was lost")
+        return Interfered(f"{where}: {why}; uncommitted changes were rolled back.")
     if state == "55P03":
-        return Busy(f"{where}: is held by another transaction ({primary}).")
+        return Busy(f"{where}: is locked by another transaction ({primary}).")
     if state == "57014" and "timeout" not in primary:
         # Control-C: the driver catches the signal, cancels the statement and tells only of that.
         raise KeyboardInterrupt
     if state == "57014":
         return Unreachable(
-            f"{where}: a statement was cancelled ({primary}). Allow more with --statement-timeout, or for this user "
-            "at the server."
+            f"{where}: a statement was cancelled ({primary}). Increase --statement-timeout, or the limit of this "
+            "user on the server."
         )
     if state == "22021" and re.search(NOT_UTF8, message):
         return not_utf8_error(address)
     if state == "25006":
         return Refused(
-            f"{where}: takes no writes: it is a standby or read-only ({primary}). Name the primary, or add "
-            "target_session_attrs=read-write to an address with several hosts."
+            f"{where}: does not accept writes: it is a standby or read-only ({primary}). Connect to the primary, or "
+            "add target_session_attrs=read-write to an address with several hosts."
         )
     if state == "42501":
-        return Refused(f"{where}: {primary}. Ask for the right, or connect as a user who has it.")
+        return Refused(f"{where}: {primary}. Ask for the privilege, or connect as a user who has it.")
     if state.startswith("53"):
-        return Unreachable(f"{where}: is out of resources ({primary}). Try later.")
+        return Unreachable(f"{where}: is out of resources ({primary}). Try again later.")
     if state.startswith("23"):
         return Refused(
             f"{where}: refused the load; nothing was written ({name or primary}). "
@@ -83,8 +83,8 @@ def translate_error(address: PostgresAddress, state: str, message: str, name: st
         )
     if state.startswith("P0"):
         return Refused(
-            f"{where}: a trigger or function of the database stopped it ({primary}); what was not committed is undone. "
-            "Correct the records, or change the trigger."
+            f"{where}: a trigger or function of the database raised an error ({primary}); uncommitted changes "
+            "were rolled back. Correct the records, or change the trigger."
         )
     # The driver keeps no SQLSTATE of an error that comes as a COPY begins.
     return ConnectorError(f"{where}: {primary}{f' (SQLSTATE {state})' if state else ''}.")
@@ -114,37 +114,37 @@ def connect_error(address: PostgresAddress, text: str) -> TranshipError:
     first = said.splitlines()[0] if said else "no reason given"
     where = address.shown
     if "Failed to execute query" in text or "server closed the connection" in text:
-        return Unreachable(f"{where}: hung up on a new connection. Try later.")
+        return Unreachable(f"{where}: closed the new connection. Try again later.")
     if not first.startswith(("connection to server", "could not translate host name", "could not connect")):
         # A parameter that libpq does not understand: it quotes what stood there, which may be a secret.
         harmless = re.match(r"invalid (URI query parameter|sslmode value)|definition of service", first)
         safe = first if harmless else re.sub(r'"[^"]*"', '"…"', first)
         return ConfigError(
-            f"{where}: the address cannot be used ({safe}). Of its parameters table and query are "
-            "Tranship's own; the others are those of libpq."
+            f"{where}: the address cannot be used ({safe}). The parameters table and query belong to "
+            "Tranship; all others are passed to libpq."
         )
     fatal = re.search(r"FATAL: +(.*)", said)
     if "no password supplied" in said:
         return Refused(
-            f"{where}: a password is wanted, and none was found. Set PGPASSWORD, or a line in ~/.pgpass (which "
-            "nobody else may read)."
+            f"{where}: a password is required, but none was found. Set PGPASSWORD, or add a line to ~/.pgpass (which "
+            "only you may read)."
         )
     if fatal is None and re.search("SSL|certificate", said):
         return Refused(f"{where}: {_reason(said)} Check sslmode and the certificates that the address names.")
     if fatal is None:
-        return Unreachable(f"{where}: {_reason(said)} Check host and port, and that the server runs.")
+        return Unreachable(f"{where}: {_reason(said)} Check host and port, and that the server is running.")
     words = fatal[1]
     if re.search(r"password|authentication|no pg_hba\.conf|role|ssl", words, re.IGNORECASE):
         return Refused(
             f"{where}: {words}. Check the user, and the password in PGPASSWORD or ~/.pgpass (sslmode may matter)."
         )
     if describe_missing := re.search(r'database "(.*)" does not exist', words):
-        return MissingDatabase(f"{where}: {words}. Create it, or name another.", describe_missing[1])
+        return MissingDatabase(f"{where}: {words}. Create it, or name another one.", describe_missing[1])
     if re.search(r"invalid value for parameter", words):
         return ConfigError(f"{where}: {words}. Correct it in the address or the environment.")
     if re.search(r"permission denied", words):
-        return Refused(f"{where}: {words}. Ask for the right to connect.")
-    return Unreachable(f"{where}: {words}. Try later.")
+        return Refused(f"{where}: {words}. Ask for permission to connect.")
+    return Unreachable(f"{where}: {words}. Try again later.")
 
 
 def _reason(said: str) -> str:

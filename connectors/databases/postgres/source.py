@@ -85,14 +85,14 @@ class PostgresSource:
         )
         names = [f"{schema}.{table}" for schema, table in found[:_LISTED]]
         more = ", …" if len(found) > _LISTED else ""
-        return f"There are: {', '.join(names)}{more}" if names else "There is none that this user may read."
+        return f"There are: {', '.join(names)}{more}" if names else "This user may read no table."
 
     def _typed(self, relation: str) -> dict[str, str]:
         """Column → name of its type. The query is asked for no row."""
         schema = self._stream(f"SELECT * FROM {relation} LIMIT 0").schema
         repeated = {name for name in schema.names if schema.names.count(name) > 1}
         if repeated:
-            raise ConfigError(f"{self._name}: gives column {min(repeated)} twice; name each once, with AS.")
+            raise ConfigError(f"{self._name}: returns column {min(repeated)} twice; give each its own name with AS.")
         if not schema.names:
             raise ConfigError(f"{self._name}: has no columns.")
         kinds = ", ".join(f"pg_typeof(q.{quoted(name)})::text" for name in schema.names)
@@ -131,7 +131,7 @@ class PostgresSource:
                     yield ArrowPart(self._name, piece, row, row - 1 + piece.num_rows)
                     row += piece.num_rows
         except OSError as error:
-            raise self._connection.stream_error(f"reading broke near row {row}", error) from None
+            raise self._connection.stream_error(f"reading failed near row {row}", error) from None
 
     def close(self) -> None:
         """Close the connection."""

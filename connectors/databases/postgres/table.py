@@ -123,7 +123,7 @@ class PostgresTable:
             held = PostgresComparedTable(self._context)
             return Classifier(duck, held, mapping, request, held.packed).plan(rows, notes)
         except duckdb.Error as error:
-            raise connection.stream_error(f"{self._where}: comparing with it failed", error) from error
+            raise connection.stream_error(f"{self._where}: the comparison failed", error) from error
 
     def apply(self, request: WriteRequest, plan: Plan) -> None:
         """Write what the plan says and the ledger row; commit. Whatever fails, the table is as before."""
@@ -131,7 +131,7 @@ class PostgresTable:
         try:
             Writer(replace(self._context, request=request), plan, self._address, self._where).write()
         except (duckdb.Error, OSError) as error:
-            raise self._connected().stream_error(f"{self._where}: writing failed and was undone", error) from error
+            raise self._connected().stream_error(f"{self._where}: writing failed and was rolled back", error) from error
 
     def applied(self, run_id: str) -> bool:
         """Whether the ledger has this run. Waits for its transaction to end, should that still be going on."""
@@ -206,7 +206,7 @@ class PostgresTable:
         except Busy as error:
             raise Busy(
                 f"{self._address.shown}: {self._where}: another run is still writing after "
-                f"{self._timeouts.lock_seconds:g} s. Wait for it or end it, or allow more with --lock-timeout."
+                f"{self._timeouts.lock_seconds:g} s. Wait for it or stop it, or increase --lock-timeout."
             ) from error
 
     def _lock(self, connection: Connection, request: WriteRequest) -> Relation | None:
@@ -216,7 +216,7 @@ class PostgresTable:
             return None
         if relation.kind not in ("r", "p"):
             kind = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}.get(relation.kind, "no table")
-            raise ConfigError(f"{self._where}: is {kind}; it can be read, not written. Name the table behind it.")
+            raise ConfigError(f"{self._where}: is {kind}; it can be read, not written. Name the underlying table.")
         self._check_rights(connection, relation, request)
         deadline = time.monotonic() + (self._timeouts.lock_seconds or float("inf"))
         told = False
@@ -224,8 +224,8 @@ class PostgresTable:
             if time.monotonic() > deadline:
                 raise Busy(
                     f"{self._address.shown}: {self._where}: another transaction has been writing to it for "
-                    f"{self._timeouts.lock_seconds:g} s (pg_locks says which). Wait for it or end it, or "
-                    "allow more with --lock-timeout."
+                    f"{self._timeouts.lock_seconds:g} s (see pg_locks). Wait for it or stop it, or "
+                    "increase --lock-timeout."
                 )
             if not told:
                 request.say(f"{self._where}: another transaction is writing to it; waiting for it to end")
@@ -262,13 +262,13 @@ class PostgresTable:
         if lacking_rights:
             user = connection.query_value("SELECT current_user::text")
             raise Refused(
-                f"{self._address.shown}: {self._where}: user {user} lacks {' and '.join(lacking_rights)}. Let its "
-                f"owner GRANT {', '.join(lacking_rights)} ON {relation.name} TO {quoted(user)}."
+                f"{self._address.shown}: {self._where}: user {user} lacks {' and '.join(lacking_rights)}. Ask its "
+                f"owner to run: GRANT {', '.join(lacking_rights)} ON {relation.name} TO {quoted(user)}."
             )
         if not connection.query_value("SELECT has_database_privilege(current_database(), 'TEMPORARY')"):
             raise Refused(
-                f"{self._address.shown}: temporary tables are not allowed to this user. Let the owner of the database "
-                "GRANT TEMPORARY on it."
+                f"{self._address.shown}: this user may not create temporary tables. Ask the owner of the database "
+                "to GRANT TEMPORARY on it."
             )
 
 

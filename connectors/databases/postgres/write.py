@@ -93,8 +93,8 @@ class Writer:
             self._connection.execute(f"ALTER TABLE {ledger.name} {added}")
             return
         self._request.say(
-            f"{ledger.name} is of an earlier version and lacks {' and '.join(lacking_counts)}, which are left out. "
-            f"Let its owner ALTER TABLE {ledger.name} "
+            f"{ledger.name} was created by an earlier version and lacks {' and '.join(lacking_counts)}, which are not "
+            f"recorded. Ask its owner to run: ALTER TABLE {ledger.name} "
             + ", ".join(f"ADD COLUMN {name} bigint NOT NULL DEFAULT 0" for name in lacking_counts)
         )
         for name in lacking_counts:
@@ -104,7 +104,7 @@ class Writer:
         """The schema of a new table, made if it is missing."""
         schema = self._address.schema or self._connection.query_value("SELECT current_schema()::text")
         if schema is None:
-            raise ConfigError(f"{self._where}: no schema is on the search path; name one: ?table=schema.table")
+            raise ConfigError(f"{self._where}: the search path has no schema. Name one with ?table=schema.table")
         if not self._connection.query(f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {literal(schema)}"):
             self._connection.execute(ddl(CreateSchema(sql_name(schema), if_not_exists=True)))
         return str(schema)
@@ -266,6 +266,6 @@ class Writer:
         planned = self._plan.counts[action]
         if done != planned:
             raise Refused(
-                f"{self._address.shown}: {self._where}: took {done:,} rows where {planned:,} were to be written "
-                f"({action}); a trigger, rule or policy of the table keeps the others away. Nothing was written."
+                f"{self._address.shown}: {self._where}: accepted {done:,} rows, but {planned:,} were to be written "
+                f"({action}); a trigger, rule or policy of the table blocks the others. Nothing was written."
             )

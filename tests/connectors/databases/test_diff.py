@@ -195,7 +195,7 @@ def test_more_deletes_than_allowed_stop_the_run(warehouse: Warehouse) -> None:
 def test_mirror_needs_a_table_that_knows_what_this_tool_wrote(warehouse: Warehouse) -> None:
     warehouse.do("CREATE TABLE customers (external_id VARCHAR, name VARCHAR)")
 
-    with pytest.raises(ConfigError, match="would have to guess"):
+    with pytest.raises(ConfigError, match="which --mode mirror needs"):
         warehouse.load([ANN], mode="mirror", max_deletes="1")
 
 

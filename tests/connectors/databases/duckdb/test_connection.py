@@ -58,7 +58,7 @@ def test_a_locked_database_names_who_holds_it(warehouse: Warehouse, role: str) -
         assert holder.stdout.readline() == "held\n"
         ends: dict[str, Any] = {"source": [ANN], "destination": str(warehouse.folder / "out.csv")}
         ends[role] = warehouse.address("people")
-        with pytest.raises(Unreachable, match=rf"held by process {holder.pid} ") as raised:
+        with pytest.raises(Unreachable, match=rf"locked by process {holder.pid} ") as raised:
             warehouse.load(**ends, lock_timeout="100ms")
         holder.communicate("")
     assert raised.value.exit_code == 3

@@ -196,7 +196,7 @@ def test_evolve_adds_the_columns_that_the_source_has(each: PostgresWarehouse) ->
         ("TABLE customers (name text, city text)", "no column for the external id or the e-mail"),
         ("VIEW customers AS SELECT '1' AS external_id", "is a view"),
         ("MATERIALIZED VIEW customers AS SELECT '1' AS external_id", "is a materialised view"),
-        ("TABLE customers (customer_id text, account_id text, name text)", "both could hold external_id"),
+        ("TABLE customers (customer_id text, account_id text, name text)", "could both hold external_id"),
     ],
 )
 def test_a_table_that_cannot_be_filled_is_refused_in_words(
