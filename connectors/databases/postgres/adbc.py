@@ -15,7 +15,7 @@ from tranship.connectors.errors import TranshipError
 
 
 class AdbcConnection:
-    """`connectors.databases.postgres.connection.Wire` by ADBC."""
+    """A `connectors.databases.postgres.connection.Connection` by ADBC."""
 
     def __init__(self, address: PostgresAddress) -> None:
         """Connect. Raises ConfigError, Unreachable or Refused."""
@@ -36,17 +36,17 @@ class AdbcConnection:
             return int(self._cursor.rowcount)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """What a query gives."""
+        """Return the rows of a query."""
         with self._translating_errors():
             self._cursor.execute(sql)
             return list(self._cursor.fetchall())
 
     def query_value(self, sql: str) -> Any:
-        """The one value that a query gives."""
+        """Return the only value of a query."""
         return self.query(sql)[0][0]
 
     def stream(self, sql: str) -> pa.RecordBatchReader:
-        """What a query gives, batch by batch."""
+        """Return the rows of a query in batches."""
         with self._translating_errors():
             self._cursor.execute(sql)
             return self._cursor.fetch_record_batch()
@@ -58,11 +58,11 @@ class AdbcConnection:
             return int(self._cursor.adbc_ingest(table, rows, mode="append" if schema else "create", **where))
 
     def stream_error(self, doing: str, error: Exception) -> TranshipError:
-        """What a broken stream means."""
+        """Return the error behind a broken stream."""
         return stream_error(self, self._address, doing, error)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._cursor.close()
         self._connection.close()
 

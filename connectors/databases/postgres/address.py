@@ -1,8 +1,8 @@
 """Addresses of Postgres tables: `postgresql://user@host:5432/db?table=billing.customers`, also `postgres://`.
 
-`table` and `query` are ours; every other parameter belongs to libpq, the library all clients of Postgres share, and is
-handed to it as it stands: sslmode, connect_timeout, options, service, host as the folder of a socket. A password comes
-from the address, PGPASSWORD, ~/.pgpass or a service file, as libpq does it, and is never shown.
+`table` and `query` belong to Tranship. All other parameters are passed unchanged to libpq, the library that all
+Postgres clients share: sslmode, connect_timeout, options, service, host as the folder of a socket. The password is read
+from the address, PGPASSWORD, ~/.pgpass or a service file, as in libpq, and is never shown.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from tranship.connectors.errors import (
 _OWN: Final = ("table", "query")
 
 _HIDDEN: Final = "***"
-"""What stands for a secret in an address that was shown, or kept for a resume: libpq then looks for it elsewhere."""
+"""Replacement for a secret in an address that was shown, or saved for a resume: libpq then looks for it elsewhere."""
 
 _LONGEST_NAME: Final = 63
 
 
 @dataclass(frozen=True)
 class PostgresAddress:
-    """Where a table is; `server` is what libpq is given, and may hold a password."""
+    """A server and a table or query on it; `server` is passed to libpq and may contain a password."""
 
     server: str
     schema: str | None
-    """Null: wherever the server looks first for names without a schema."""
+    """Null: the first schema of the server's search path."""
     table: str
     query: str | None
     shown: str
-    """Server and database, for people."""
+    """Server and database, for messages."""
 
     def __repr__(self) -> str:
         return f"Address({self.shown})"
@@ -77,7 +77,7 @@ def parse_address(spec: str) -> PostgresAddress:
 
 
 def identity(spec: str, environment: Mapping[str, str]) -> str:
-    """One text for all spellings of a table's address, whoever connects. Raises ConfigError."""
+    """Return one text for all spellings of a table's address, for any user. Raises ConfigError."""
     address = parse_address(spec)
     place, _, options = address.server.removeprefix("postgresql://").partition("?")
     named = dict(parse_qsl(options))
@@ -96,7 +96,7 @@ def identity(spec: str, environment: Mapping[str, str]) -> str:
 
 
 def _shown(spec: str, place: str, named: dict[str, str]) -> str:
-    """Host and database. Raises ConfigError."""
+    """Return host and database. Raises ConfigError."""
     hint = "postgresql://user@host:5432/database?table=customers"
     authority = place.removeprefix("postgresql://")
     if "@" in authority.rpartition("@")[0] or "/" in authority.rpartition("@")[0]:
@@ -104,7 +104,7 @@ def _shown(spec: str, place: str, named: dict[str, str]) -> str:
             f"{shown(spec)}: the user name or password contains @ or /. Write @ as %40 and / as %2F, "
             "or keep the password in PGPASSWORD or ~/.pgpass."
         )
-    # Several hosts are libpq's own way, and no URL to others.
+    # A list of hosts is a libpq extension and not a valid URL.
     several = re.sub(r"^((?:[^/@]*@)?)[^/]*,[^/]*", r"\1several", authority)
     try:
         url = make_url(f"postgresql://{several}")

@@ -1,4 +1,4 @@
-"""What the server knows of tables, views and their columns: the queries of Postgres' own catalog."""
+"""Tables, views and columns of a server: the queries on Postgres' own catalog."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ _TYPES: Final = {
     **{"timestamptz": "TIMESTAMP WITH TIME ZONE", "timestamp": "TIMESTAMP", "date": "DATE"},
     **{"_text": "VARCHAR[]", "_varchar": "VARCHAR[]"},
 }
-"""Postgres' types that DuckDB has too; what a value becomes in any other is asked of the server."""
+"""Postgres type → the same type in DuckDB; for any other type, the server converts values."""
 
 
 def qualified_name(address: PostgresAddress) -> str:
-    """The table as the address names it."""
+    """Return the table as the address names it."""
     return f"{address.schema}.{address.table}" if address.schema else address.table
 
 
 @dataclass(frozen=True)
 class Relation:
-    """What the server knows of a table or view."""
+    """A table or view of the server."""
 
     oid: int
     schema: str
     table: str
     kind: str
     needs_insert: bool
-    """Rows must come by INSERT, which says how many got past policies, rules and triggers."""
+    """Rows must be written by INSERT, which reports how many passed policies, rules and triggers."""
     partitions: tuple[int, ...]
-    """The tables that its rows lie in, if these are several."""
+    """The tables that hold its rows, if there are several."""
 
     @property
     def name(self) -> str:
@@ -52,17 +52,17 @@ class Relation:
 
     @property
     def row_id(self) -> str:
-        """Where a row `t` lies, as a bigint: part (16 bits), page (32), item (16)."""
+        """The physical position of a row `t`, as a bigint: partition (16 bits), page (32), item (16)."""
         place = "(t.ctid::text::point)[0]::bigint * 65536 + (t.ctid::text::point)[1]::bigint"
         return f"{self._part('t.tableoid')} * 281474976710656 + {place}" if self.partitions else place
 
     @property
     def row_id_sent(self) -> str:
-        """The same as it is sent for every row of the table: six bytes are made in a third of the time."""
+        """The same for the full read of the table: six bytes, produced in a third of the time."""
         return self.row_id if self.partitions else "tidsend(t.ctid)"
 
     def is_at(self, place: str) -> str:
-        """Whether a row `t` lies at such a place."""
+        """Return a condition for the row `t` at this position."""
         tid = f"format('(%s,%s)', ({place} & 281474976710655) >> 16, {place} & 65535)::tid"
         here = f" AND {self._part('t.tableoid')} = {place} >> 48" if self.partitions else ""
         return f"t.ctid = {tid}{here}"
@@ -72,7 +72,7 @@ class Relation:
 
 
 def find_relation(connection: Connection, address: PostgresAddress, table: str) -> Relation | None:
-    """A table or view by its name; null if there is none."""
+    """Return a table or view by name; null if there is none."""
     name = quoted(table) if address.schema is None else f"{quoted(address.schema)}.{quoted(table)}"
     found = connection.query(
         "SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, "
@@ -88,7 +88,7 @@ def find_relation(connection: Connection, address: PostgresAddress, table: str) 
 
 
 def describe_missing(connection: Connection, address: PostgresAddress) -> tuple[str, str]:
-    """What would be created, table or schema, and a hint at what may have been meant."""
+    """Return what would be created, table or schema, and a hint at similar names."""
     tables = connection.query(
         "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c "
         "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
@@ -111,11 +111,11 @@ def describe_missing(connection: Connection, address: PostgresAddress) -> tuple[
 
 @dataclass(frozen=True)
 class ColumnType:
-    """A column of a relation as the server has it."""
+    """A column of a relation on the server."""
 
     name: str
     base: str
-    """Name of the type, empty for one that somebody made."""
+    """Name of the type, empty for a user-defined one."""
     shown: str
     modifier: int
     text: bool
@@ -124,26 +124,26 @@ class ColumnType:
     """The server computes it."""
     nullable: bool = True
     default: str | None = None
-    """The expression of its default, or of what the server computes."""
+    """The expression of its default, or of its computed value."""
     collation: str | None = None
-    """Where it is not the database's."""
+    """Null if it is that of the database."""
     nondeterministic: bool = False
-    """Texts of different bytes may be equal in it."""
+    """Texts of different bytes may compare as equal."""
     is_domain: bool = False
 
     @property
     def duckdb_type(self) -> str | None:
-        """DuckDB's type for it, null if only the server knows it."""
+        """The same type in DuckDB, null if there is none."""
         exact = self.base == "varchar" or self.modifier < 0
         return _TYPES.get(self.base) if exact else None
 
     @property
     def default_is_repeatable(self) -> bool:
-        """Whether it has a default that may be computed twice."""
+        """Whether it has a default that may be evaluated twice."""
         return bool(self.default) and not self.computed and "nextval(" not in str(self.default)
 
     def cast(self, value: str) -> str:
-        """A value in the column's type. A domain may forbid nulls: there one stays without a type."""
+        """Return a value cast to the column's type. A domain may forbid nulls, so nulls are not cast to one."""
         return (
             f"CASE WHEN {value} IS NOT NULL THEN {value}::{self.shown} END"
             if self.is_domain
@@ -151,7 +151,7 @@ class ColumnType:
         )
 
     def compared_column(self) -> Column:
-        """As the comparison sees it."""
+        """Return the column as the comparison uses it."""
         dtype = self.duckdb_type
         return Column(
             name=self.name,
@@ -166,7 +166,7 @@ class ColumnType:
 
 
 def column_types(connection: Connection, relation: Relation) -> dict[str, ColumnType]:
-    """Column → what the server knows of it, in the order of the table."""
+    """Return column → its type on the server, in the order of the table."""
     serial = f"pg_get_serial_sequence({literal(relation.name)}, a.attname)"
     rows = connection.query(
         "SELECT a.attname::text, CASE WHEN n.nspname = 'pg_catalog' THEN t.typname::text ELSE '' END, "
@@ -186,14 +186,14 @@ def column_types(connection: Connection, relation: Relation) -> dict[str, Column
 
 
 def _with_nullability(connection: Connection, kind: ColumnType) -> ColumnType:
-    """The same with what its domain says of nulls: only the server knows."""
+    """Return the type with nulls allowed or not, which only the server can tell of a domain."""
     nullable = kind.nullable and (not kind.is_domain or _can_compute(connection, f"SELECT NULL::{kind.shown} IS NULL"))
     required = not nullable and kind.default is None and not kind.computed
     return replace(kind, nullable=nullable, required=required)
 
 
 def _can_compute(connection: Connection, sql: str) -> bool:
-    """Whether a query can be computed."""
+    """Return whether the server can evaluate a query."""
     connection.execute("SAVEPOINT answer")
     try:
         connection.query(sql)
@@ -207,7 +207,7 @@ def _can_compute(connection: Connection, sql: str) -> bool:
 
 
 def unique_columns(connection: Connection, relation: Relation) -> tuple[str, ...]:
-    """Columns in which no value may stand twice."""
+    """Return the columns with a unique index of their own."""
     rows = connection.query(
         "SELECT DISTINCT a.attname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a "
         "ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] "
@@ -218,7 +218,7 @@ def unique_columns(connection: Connection, relation: Relation) -> tuple[str, ...
 
 
 def same_table(one: str, other: str) -> bool:
-    """Whether two addresses mean one table or query, however they are spelled: the server says it.
+    """Return whether two addresses, however spelled, mean the same table or query, by asking the server.
 
     Raises ConfigError or ConnectorError.
     """
@@ -230,7 +230,7 @@ def same_table(one: str, other: str) -> bool:
 
 
 def _table_identity(address: PostgresAddress) -> tuple[Any, ...] | None:
-    """What tells a table from all others on all servers, null if it is not there."""
+    """Return what identifies a table among all servers, null if it does not exist."""
     connection = connect(address)
     try:
         relation = find_relation(connection, address, address.table)
@@ -244,13 +244,13 @@ def _table_identity(address: PostgresAddress) -> tuple[Any, ...] | None:
 
 @dataclass(frozen=True)
 class Reference:
-    """A foreign key of another row that leads to rows of the table."""
+    """A foreign key that references the table."""
 
     table: str
     columns: tuple[str, ...]
-    """Those of ours that it refers to."""
+    """The referenced columns."""
     exists: str
-    """Whether one refers to the row `t`."""
+    """Whether a row references the row `t`, as SQL."""
     holds_changes: bool
     holds_deletes: bool
 
@@ -262,7 +262,7 @@ COLUMNS_OF: Final = (
 
 
 def references_to(connection: Connection, relation: Relation) -> list[Reference]:
-    """The foreign keys that lead to a table and do not simply follow its rows (CASCADE, SET NULL, SET DEFAULT)."""
+    """Return the foreign keys that reference a table and do not follow its changes (CASCADE, SET NULL, SET DEFAULT)."""
     found = []
     for schema, table, theirs, own, update, delete in connection.query(
         f"SELECT n.nspname::text, r.relname::text, {COLUMNS_OF.format('c.conkey', 'c.conrelid')}, "

@@ -1,4 +1,4 @@
-"""The table at the server, as `connectors/databases/diff.py` compares it with the survivors."""
+"""A table on the server, as `connectors/databases/diff.py` compares it with the survivors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tranship.connectors.databases.table_mapping import (
 
 
 class PostgresComparedTable:
-    """The table at the server: its rows are looked at as they stream past, and only what must be kept is kept."""
+    """A table on the server: its rows are compared while they are streamed, and only what is needed is kept."""
 
     row_id = "t.ctid"
 
@@ -34,7 +34,7 @@ class PostgresComparedTable:
         self._context, self._types = context, context.types
         self._constraints: PostgresConstraints | None = None
         self._answered_columns: set[int] = set()
-        """Columns, by their number among those asked for, of which the server has said what values become."""
+        """Numbers of the columns, among those cast by the server, whose values the server has converted."""
         seen = (*context.mapping.unique, *context.added)
         texts = tuple(
             mapped for mapped in context.written_fields if _can_be_packed(mapped) and mapped.column_name not in seen
@@ -44,7 +44,7 @@ class PostgresComparedTable:
         )
 
     def load_survivors(self) -> None:
-        """Make `_survivors`."""
+        """Create `_survivors`."""
         create_survivors_view(self._context.duck, self._context.request)
         for number, mapped in enumerate(self._fields_cast_by_server()):
             self._context.duck.execute(
@@ -58,7 +58,7 @@ class PostgresComparedTable:
         return [mapped for mapped in self._context.written_fields if mapped.column.cast_by_server]
 
     def _see_what_is_stored(self) -> None:
-        """Make `_survivors` again, with what the server has said until now."""
+        """Create `_survivors` again, with the values converted so far."""
         also, joined = "", ""
         for number, mapped in enumerate(self._fields_cast_by_server()):
             source = as_text(mapped)
@@ -79,7 +79,7 @@ class PostgresComparedTable:
             create_survivors_view(self._context.duck, self._context.request, also, joined)
 
     def _ask(self, number: int, mapped: MappedField, where: str) -> None:
-        """Have the server say what each value becomes in the column, null where it does not fit."""
+        """Let the server convert each value to the column's type, null if it does not fit."""
         duck, connection, source = self._context.duck, self._context.connection, as_text(mapped)
         asked = f"CREATE OR REPLACE TEMP TABLE _asked AS SELECT DISTINCT {source} AS value FROM {where}"
         if not duck.execute(asked).fetchall()[0][0]:
@@ -88,7 +88,7 @@ class PostgresComparedTable:
         odd = contains_any("value", f"\0{self._context.mapping.unwritable}")
         if copy_to_server(connection, "_tranship_values", duck.sql(f"SELECT value FROM _asked WHERE NOT {odd}")):
             kind = self._types.get(mapped.column_name)
-            # A cast to varchar(3) cuts off what is too long; stored it would be refused.
+            # A cast to varchar(3) truncates a long text, which an INSERT would refuse.
             whole = " AND stored = value" if kind and kind.text else ""
             whole = " AND stored = value::text[]::text" if is_array(mapped) else whole
             connection.execute(
@@ -105,7 +105,7 @@ class PostgresComparedTable:
         connection.execute("DROP TABLE pg_temp._tranship_values")
 
     def load_table(self, select: str, joined: str) -> None:
-        """Make `_table`."""
+        """Create `_table`."""
         relation = self._existing
         packed = [mapped.column for mapped in self.packed.fields] if self.packed else []
         alone = [column for column in self._needed() if column not in packed]
@@ -137,7 +137,7 @@ class PostgresComparedTable:
         connection.execute("DROP TABLE pg_temp._tranship_rows")
         for number, mapped in enumerate(self._fields_cast_by_server()):
             if is_jsonb(mapped):
-                # Equal but for the order of names? The server knows.
+                # Only the server can tell whether they are equal except for the order of names.
                 source = as_text(mapped)
                 differs = f"json({source})::VARCHAR IS DISTINCT FROM t.{quoted(mapped.column_name)}"
                 self._ask(
@@ -155,7 +155,7 @@ class PostgresComparedTable:
         return objections.refuse_violations(alone=alone)
 
     def keep_referenced_rows(self) -> list[tuple[str, int]]:
-        """Take from `_gone` the rows that others refer to."""
+        """Remove from `_gone` the rows that other rows reference."""
         connection, duck, relation = self._context.connection, self._context.duck, self._existing
         referring = [one for one in references_to(connection, relation) if one.holds_deletes]
         if not referring:
@@ -183,7 +183,7 @@ class PostgresComparedTable:
         return self._context.relation
 
     def _needed(self) -> list[Column]:
-        """The columns that the comparison looks at, the table's own."""
+        """Return the columns of the table that the comparison needs."""
         mapping = self._context.mapping
         fields = [
             mapped.column
@@ -206,7 +206,7 @@ class PostgresComparedTable:
         return "".join(f", {value} AS {quoted(name)}" for name, value in sent.items())
 
     def _typed(self, needed: list[Column], typed: dict[str, str]) -> str:
-        """What streams past, in the types of the comparison."""
+        """Return the streamed rows in the types of the comparison."""
         columns = {column.name: column for column in needed}
         typed = typed | {
             name: f"{quoted(name)}::{column.dtype}"
@@ -219,12 +219,12 @@ class PostgresComparedTable:
 
 
 def _sent_type(column: Column) -> str:
-    """The type in which a column that does not exist yet is sent."""
+    """Return the type in which a column that does not exist yet is sent."""
     return "text" if column.cast_by_server else type_sql(TYPES_BY_DUCKDB_TYPE[column.dtype])
 
 
 def _sent(column: Column) -> str:
-    """A column as it is sent to be compared; what has no place in a frame becomes something no customer has."""
+    """Return a column as it is sent for comparison; values that a frame cannot hold become values no customer has."""
     at = f"t.{quoted(column.name)}"
     if column.dtype.startswith("TIMESTAMP") or column.dtype == "DATE":
         return f"CASE WHEN {at} BETWEEN '{EARLIEST}' AND '{LATEST}' THEN {at} WHEN {at} IS NOT NULL THEN '{LATEST}' END"
@@ -234,8 +234,7 @@ def _sent(column: Column) -> str:
 
 
 _PACK: Final = "tranship texts"
-"""Texts with a control character between them, and the number of nulls in front: the driver's time goes by fields, not
-by bytes.
+"""Texts joined by a control character, after the number of nulls: the driver's time depends on fields, not on bytes.
 
 A survivor's text has no control characters, so that its pack has one for each gap; a row with the same pack has none
 in its texts either. It is empty where the survivor's is null, and all its empty texts are null, or the numbers would
@@ -244,19 +243,19 @@ differ: a survivor's text is never empty.
 
 
 def _can_be_packed(mapped: MappedField) -> bool:
-    """Whether it is a text without control characters; but for what customers are found by."""
+    """Return whether it is a text without control characters; not a field by which customers are found."""
     tidy = mapped.field not in (*VERBATIM_FIELDS, "external_id", "email")
     return tidy and TYPE_OF[mapped.field] == mapped.column.dtype == "VARCHAR" and not mapped.column.cast_by_server
 
 
 def _survivor_pack(values: list[str]) -> str:
-    """The pack of a survivor, as SQL of the comparison."""
+    """Return the pack of a survivor, as SQL of the comparison."""
     nulls = " + ".join(f"({value} IS NULL)::INTEGER" for value in values)
     return _pack(values, f"({nulls})::VARCHAR")
 
 
 def _row_pack(columns: list[str]) -> str:
-    """The pack of a row, as SQL of the server."""
+    """Return the pack of a row, as SQL of the server."""
     return _pack(columns, f"num_nulls({', '.join(columns)})")
 
 

@@ -1,4 +1,4 @@
-"""Connecting to Postgres: by ADBC, or, where its driver is not installed, by
+"""Connecting to Postgres by ADBC or, if its driver is not installed, by
 `connectors/databases/postgres/psycopg_copy.py`; and the settings of a session.
 """
 
@@ -16,21 +16,21 @@ from tranship.connectors.errors import ConfigError, ConnectorError, MissingDrive
 from tranship.connectors.existing import hint, similar
 
 _SESSION: Final = (
-    # Both drivers take text as UTF-8 and send it so, whatever the environment, the address or the user's defaults say.
+    # Both drivers read and send UTF-8, whatever the environment, the address or the user's defaults set.
     "SET client_encoding = 'UTF8'",
     "SET TimeZone = 'UTC'",
     "SET DateStyle = 'ISO'",
     "SET IntervalStyle = 'iso_8601'",
     "SET standard_conforming_strings = on",
-    # Warnings of the server go to stderr by themselves; what matters comes as an error.
+    # The client library prints warnings of the server to stderr; anything that matters is an error.
     "SET client_min_messages = error",
-    # A time-out for idle transactions is about forgotten ones; between plan and write this one waits for us.
+    # The timeout is for forgotten transactions; this one is idle between plan and write.
     "SET idle_in_transaction_session_timeout = 0",
 )
 
 
 def connect(address: PostgresAddress) -> Connection:
-    """By ADBC, the fastest way, or without it by COPY. Raises MissingDriver, ConfigError, Unreachable or Refused."""
+    """Connect by ADBC, which is faster, or else by COPY. Raises MissingDriver, ConfigError, Unreachable or Refused."""
     try:
         return _connected(address)
     except MissingDatabase as error:
@@ -39,7 +39,7 @@ def connect(address: PostgresAddress) -> Connection:
 
 
 def _databases(address: PostgresAddress) -> list[str]:
-    """Those of the server, as far as this user may ask for them."""
+    """Return the databases of the server, if this user may list them."""
     server = f"{address.server}{'&' if '?' in address.server else '?'}dbname=postgres"
     try:
         connection = _connected(replace(address, server=server))

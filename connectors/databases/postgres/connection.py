@@ -1,4 +1,4 @@
-"""One connection to Postgres: what a driver must offer, statements, bulk rows in and out as Arrow."""
+"""A connection to Postgres: what a driver must provide, and what both drivers share."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ _NAME: Final = "tranship"
 
 
 class Connection(Protocol):
-    """One connection. Transactions are begun and ended by statements; what is open when it closes is undone."""
+    """One connection. Statements begin and end transactions; an open transaction is rolled back on close."""
 
     def execute(self, sql: str) -> int:
-        """Run a statement; the number of rows it wrote. Raises ConnectorError."""
+        """Run a statement; return the number of rows written. Raises ConnectorError."""
         ...
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """What a query gives, as Python values. Raises ConnectorError."""
+        """Return the rows of a query as Python values. Raises ConnectorError."""
         ...
 
     def query_value(self, sql: str) -> Any:
-        """The one value that a query gives."""
+        """Return the only value of a query."""
         ...
 
     def stream(self, sql: str) -> pa.RecordBatchReader:
-        """What a query gives, batch by batch. Errors on the way are OSError, or whatever the reader makes of that;
-        `broken` says what they mean.
+        """Return the rows of a query in batches. Errors while reading are OSError, or what the reader makes of it;
+        pass them to `stream_error`.
         """
         ...
 
     def copy_rows(self, table: str, rows: pa.RecordBatchReader, *, schema: str | None = None) -> int:
-        """Copy rows into a new temporary table, or into the table of a schema; how many. Raises ConnectorError."""
+        """Copy rows into a new temporary table, or a table of a schema; return their number. Raises ConnectorError."""
         ...
 
     def stream_error(self, doing: str, error: Exception) -> TranshipError:
-        """What to raise when a stream broke."""
+        """Return the error to raise when a stream broke."""
         ...
 
     def close(self) -> None:
-        """Undo what was not committed and hang up."""
+        """Roll back uncommitted changes and close the connection."""
         ...
 
 
 def stream_error(connection: Connection, address: PostgresAddress, doing: str, error: Exception) -> TranshipError:
-    """What a broken stream means: ask the connection whether it is still there."""
+    """Return the error behind a broken stream: test whether the connection is still open."""
     try:
         connection.query("SELECT 1")
     except Interfered as gone:
@@ -67,14 +67,14 @@ def stream_error(connection: Connection, address: PostgresAddress, doing: str, e
 
 
 def connection_string(address: PostgresAddress) -> str:
-    """What libpq is given: the address, a name for pg_stat_activity, and UTF-8, since the last of two values counts."""
+    """Return the connection string: the address, a name for pg_stat_activity, and UTF-8 last, since that counts."""
     server = address.server
     name = "" if "application_name" in server else f"fallback_application_name={_NAME}&"
     return f"{server}{'&' if '?' in server else '?'}{name}client_encoding=UTF8"
 
 
 def arrow_reader(schema: pa.Schema, batches: Iterable[pa.RecordBatch], json: Iterable[str]) -> pa.RecordBatchReader:
-    """Batches as the wire wants them: text that is JSON says so, and lands in jsonb without a cast."""
+    """Return batches in which JSON text has Arrow's JSON type, so that it is copied into jsonb without a cast."""
     marked = set(json)
     fields = [field.with_type(pa.json_()) if field.name in marked else field for field in schema]
     wanted = pa.schema(fields)

@@ -1,4 +1,4 @@
-"""What the table would refuse: checks, references, partitions, unique indexes and exclusions."""
+"""The constraints of a Postgres table: checks, references, partitions, unique indexes and exclusions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _takes_default(connection: Connection, kind: ColumnType) -> bool:
 
 
 def try_query(connection: Connection, sql: str) -> list[tuple[Any, ...]] | None:
-    """What a query gives; None where the server cannot or may not answer it."""
+    """Return the rows of a query; null if the server cannot or may not evaluate it."""
     connection.execute("SAVEPOINT rule")
     try:
         return connection.query(sql)
@@ -56,7 +56,7 @@ def try_query(connection: Connection, sql: str) -> list[tuple[Any, ...]] | None:
 
 
 class PostgresConstraints:
-    """Checks, references, and uniqueness that is more than a column's, tried on the rows as they would become."""
+    """Checks, references, and uniqueness beyond a plain column, tested on the rows as they would become."""
 
     def __init__(self, context: WriteContext, relation: Relation) -> None:
         self._context, self._relation = context, relation
@@ -70,7 +70,7 @@ class PostgresConstraints:
         self._together = list(self._exclusions())
 
     def refuse_violations(self, *, alone: bool) -> int:
-        """Refuse in `_plan` what breaks a constraint, of those about a row alone or of the others; how many."""
+        """Refuse in `_plan` what violates a constraint, on one row if `alone`, else between rows; return the number."""
         constraints = [
             constraint for constraint in (self._alone if alone else self._together) if self._matters(constraint)
         ]
@@ -94,7 +94,7 @@ class PostgresConstraints:
             broken = self._broken(constraint)
             if broken:
                 refused += len(broken)
-                # Who is refused takes nothing away from others.
+                # A refused record does not take a value from another one.
                 gone = f"DELETE FROM pg_temp._tranship_result WHERE {ROW} IN ({', '.join(map(str, broken))})"
                 connection.execute(gone)
                 duck.execute(
@@ -105,7 +105,7 @@ class PostgresConstraints:
         return refused
 
     def _broken(self, constraint: Constraint) -> list[int]:
-        """Rows that break a constraint; none where it cannot be tried (then the database has the last word)."""
+        """Return the rows that violate a constraint; none if it cannot be tested (then the write decides)."""
         connection = self._context.connection
         found = try_query(connection, constraint.violations)
         if found is not None:
@@ -122,7 +122,7 @@ class PostgresConstraints:
         return [row for (row,) in rows]
 
     def _results(self) -> str:
-        """The rows as they will be, in the table's own columns, with place in the run and in the table."""
+        """Return the rows as they would become, in the table's columns, with their row in run and table."""
         context = self._context
         given = {mapped.column_name: mapped for mapped in context.written_fields}
         become, computed = {}, {}
@@ -151,7 +151,7 @@ class PostgresConstraints:
         return f"SELECT r.*{also} FROM ({rows}) r"
 
     def _defaults(self) -> Iterator[Constraint]:
-        """Defaults that the column's own type forbids: the server has not looked at them until now."""
+        """List defaults that their own column's type cannot hold: the server checks them only when they are used."""
         for name, kind in self._context.types.items():
             if (
                 kind.default_is_repeatable
@@ -165,7 +165,7 @@ class PostgresConstraints:
                 )
 
     def _partitions(self) -> Iterator[Constraint]:
-        """Values for which there is no partition, or not in the one that is the table."""
+        """List values without a partition, or outside the partition that is the table."""
         parts = self._context.connection.query(
             "WITH RECURSIVE parts AS (SELECT c.oid, c.relkind, c.relispartition FROM pg_catalog.pg_class c "
             f"WHERE c.oid = {self._relation.oid} UNION ALL SELECT c.oid, c.relkind, c.relispartition "
@@ -213,7 +213,7 @@ class PostgresConstraints:
             )
 
     def _referenced_values(self) -> Iterator[Constraint]:
-        """Values that others refer to, and that would become others."""
+        """List referenced values that would change."""
         for one in references_to(self._context.connection, self._relation):
             fields = tuple(mapped.field for mapped in self._context.written_fields if mapped.column_name in one.columns)
             if one.holds_changes and fields:
@@ -226,7 +226,7 @@ class PostgresConstraints:
                 )
 
     def _matters(self, constraint: Constraint) -> bool:
-        """Whether anybody would be changed in what the constraint is about."""
+        """Return whether any update changes a field of the constraint."""
         if not constraint.changes:
             return True
         fields = ", ".join(map(literal, constraint.changes))
@@ -234,8 +234,8 @@ class PostgresConstraints:
         return bool(self._context.duck.execute(some).fetchall())
 
     def _exclusions(self) -> Iterator[Constraint]:
-        """Unique indexes and exclusions that the comparison does not see to: over several columns, expressions, parts
-        of the table, nulls, defaults, or types and collations that only the server compares.
+        """List unique indexes and exclusions that the comparison does not cover: over several columns, expressions,
+        parts of the table, nulls, defaults, or types and collations that only the server compares.
         """
         simple = {name for name in self._context.mapping.unique if not self._by_server(name)}
         for name, keys, operators, part, columns, plain, nulls in self._context.connection.query(
@@ -264,7 +264,7 @@ class PostgresConstraints:
         yield from self._own_key()
 
     def _own_key(self) -> Iterator[Constraint]:
-        """Ids or e-mails that the column holds to be the same, where no index says so either."""
+        """List ids or e-mails that the column compares as equal although no index covers it."""
         mapped = self._context.mapping.mapped("external_id" if self._context.mapping.has_id else "email")
         kind = self._context.types.get(mapped.column_name) if mapped else None
         unsaid = kind and kind.name not in self._context.mapping.unique

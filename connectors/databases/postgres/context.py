@@ -1,4 +1,4 @@
-"""What comparison and write of one table share."""
+"""The state that comparison and write of one table share."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from tranship.connectors.databases.table_mapping import (
 
 @dataclass(frozen=True)
 class WriteContext:
-    """What plan and write share."""
+    """The state that plan and write share."""
 
     connection: Connection
     duck: duckdb.DuckDBPyConnection
     request: WriteRequest
     relation: Relation | None
-    """Null where the table is made by this run."""
+    """Null if this run creates the table."""
     mapping: TableMapping
     added: tuple[str, ...]
-    """Columns that the table lacks and gets."""
+    """Columns that are added to the table."""
     types: Mapping[str, ColumnType]
-    """All columns of a table that is there."""
+    """All columns of an existing table."""
 
     @property
     def written_fields(self) -> tuple[MappedField, ...]:
-        """What the source has and the table stores."""
+        """The fields that the source has and the table stores."""
         return tuple(mapped for mapped in self.mapping.fields if mapped.field in self.request.survivors.columns)
 
 
 def new_row_values(context: WriteContext) -> dict[str, str]:
-    """What a new row is given, column by column, as SQL of the comparison."""
+    """Return column → its value in a new row, as SQL of the comparison."""
     values = {context.mapping.key: new_key("s")} if context.mapping.key else {}
     values |= {mapped.column_name: value_sent(mapped) for mapped in context.written_fields}
     return values | ({RUN: literal(context.request.run_id)} if context.mapping.bookkeeping else {})

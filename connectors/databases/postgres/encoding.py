@@ -19,11 +19,11 @@ from tranship.connectors.databases.table_mapping import (
 )
 
 VERBATIM_FIELDS: Final = ("phone", "tax_id", "aliases", "provider", "provider_id")
-"""Fields whose text may hold any character; Postgres stores none with the number 0."""
+"""Fields whose text may contain any character; Postgres cannot store the character 0."""
 
 
 def reject_nul(mapping: TableMapping) -> TableMapping:
-    """The same, where texts with the character 0 in them do not fit."""
+    """Return the mapping in which texts that contain the character 0 do not fit."""
 
     def guarded(mapped: MappedField) -> MappedField:
         texts = (
@@ -39,7 +39,7 @@ def reject_nul(mapping: TableMapping) -> TableMapping:
 def check_encoding(
     connection: Connection, duck: duckdb.DuckDBPyConnection, request: WriteRequest, mapping: TableMapping
 ) -> tuple[TableMapping, tuple[str, ...]]:
-    """The same with what the encoding of the database cannot hold, and what a person is told about that."""
+    """Return the mapping with the characters that the database's encoding lacks, and notes about it."""
     encoding = connection.query_value("SELECT current_setting('server_encoding')")
     if encoding == "SQL_ASCII":
         stored = (replace(mapped, column=replace(mapped.column, length_in_bytes=True)) for mapped in mapping.fields)
@@ -53,7 +53,7 @@ def check_encoding(
         "SELECT DISTINCT unnest(regexp_extract_all(value, '[^\\x00-\\x7f]')) AS c FROM (SELECT "
         f"unnest([{', '.join(values)}]) AS value FROM _survivors s UNION ALL SELECT {literal(request.source)})"
     )
-    # By their bytes: the characters themselves would not get there.
+    # As hexadecimal bytes: the characters themselves could not be sent.
     copy_to_server(connection, "_tranship_characters", duck.sql(f"SELECT hex(encode(c)) AS code FROM ({characters})"))
     connection.execute(
         "CREATE OR REPLACE FUNCTION pg_temp.tranship_lacks(code text) RETURNS boolean LANGUAGE plpgsql AS "

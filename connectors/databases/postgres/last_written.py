@@ -1,4 +1,4 @@
-"""What was last written into a table that sets `updated_at` by itself."""
+"""The values of `updated_at` that were last written into a table that sets this column itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tranship.connectors.databases.table_mapping import (
 
 
 class LastWritten:
-    """What this tool last wrote into a table whose `updated_at` a trigger, rule, default or foreign server may set."""
+    """The table `_tranship_written` beside a table that may set `updated_at` itself."""
 
     def __init__(self, connection: Connection, relation: Relation) -> None:
         self._connection, self._relation = connection, relation
@@ -30,11 +30,11 @@ class LastWritten:
 
     @property
     def is_there(self) -> bool:
-        """Whether anything was ever kept in this schema."""
+        """Whether the table exists in this schema."""
         return self._there is not None
 
     def is_needed(self, mapping: TableMapping) -> bool:
-        """Also where something is kept from when there was a trigger: the times in the table are still those."""
+        """Return whether the table may set `updated_at` itself, or did so when it was last written."""
         mapped = mapping.mapped("updated_at")
         return mapped is not None and bool(
             self._sets_the_time(mapped.column_name) or (self._there and self._rows(" LIMIT 1"))
@@ -68,7 +68,7 @@ class LastWritten:
         return literal(self._relation.table)
 
     def see(self, duck: duckdb.DuckDBPyConnection) -> None:
-        """Make `_written` for the comparison."""
+        """Create `_written` for the comparison."""
         duck.execute("CREATE OR REPLACE TEMP TABLE _written (customer VARCHAR, updated_at TIMESTAMPTZ)").fetchall()
         if self._there:
             stream = self._connection.stream(
@@ -77,7 +77,7 @@ class LastWritten:
             stream_into(duck, "INSERT INTO _written SELECT customer, updated_at FROM _stream", stream)
 
     def notes(self) -> Iterator[str]:
-        """What a person is told if nothing can be kept."""
+        """Yield a note if values cannot be kept."""
         if not self._can_be_kept():
             yield (
                 f"the table may set updated_at itself, and this user may not create or write {self._name}: records "
@@ -95,7 +95,7 @@ class LastWritten:
         )
 
     def write(self, duck: duckdb.DuckDBPyConnection, mapping: TableMapping, request: WriteRequest) -> None:
-        """Keep what is being written."""
+        """Record what the plan writes."""
         if not self._can_be_kept():
             return
         compute_written_times(duck, mapping, request)

@@ -1,4 +1,4 @@
-"""Postgres by psycopg and COPY in CSV, where the ADBC driver is not to be had: slower, and the same rows."""
+"""A connection to Postgres by psycopg and COPY in CSV, for when the ADBC driver is not installed: slower, same rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _READ: Final[dict[int, Callable[[pl.Expr], pl.Expr]]] = {
     1184: lambda text: text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f+00", time_unit="us", time_zone="UTC"),
     **dict.fromkeys(_LISTS, lambda text: text.str.json_decode(pl.List(pl.String))),
 }
-"""Number of a type → its text as a value; the rest is text."""
+"""OID of a type → how its text is read; all other types stay text."""
 
 _COLUMN_TYPES: Final = {
     pl.Boolean: "boolean",
@@ -49,7 +49,7 @@ _COLUMN_TYPES: Final = {
 
 
 class CopyConnection:
-    """`connectors.databases.postgres.connection.Wire` by COPY."""
+    """A `connectors.databases.postgres.connection.Connection` by COPY."""
 
     def __init__(self, address: PostgresAddress) -> None:
         """Connect. Raises ConfigError, Unreachable or Refused."""
@@ -65,16 +65,16 @@ class CopyConnection:
             return self._connection.execute(sql.encode()).rowcount
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """What a query gives."""
+        """Return the rows of a query."""
         with self._translating_errors():
             return list(self._connection.execute(sql.encode()).fetchall())
 
     def query_value(self, sql: str) -> Any:
-        """The one value that a query gives."""
+        """Return the only value of a query."""
         return self.query(sql)[0][0]
 
     def stream(self, sql: str) -> pa.RecordBatchReader:
-        """What a query gives, batch by batch."""
+        """Return the rows of a query in batches."""
         with self._translating_errors():
             described = self._connection.execute(f"SELECT * FROM ({sql}) q LIMIT 0".encode()).description or []
         names = [column.name for column in described]
@@ -91,7 +91,7 @@ class CopyConnection:
         return pa.RecordBatchReader.from_batches(empty.to_arrow().schema, batches)
 
     def _copied(self, sql: str, names: list[str]) -> Iterator[pl.DataFrame]:
-        """Batches of text; a null is nothing, an empty text two quotes."""
+        """Yield batches of text; a null is unquoted and empty, an empty text is quoted."""
         with self._translating_errors(), self._connection.cursor().copy(sql.encode()) as copy:
             pieces = _CopyReader(copy)
             if pieces.is_empty:
@@ -131,11 +131,11 @@ class CopyConnection:
         return count
 
     def stream_error(self, doing: str, error: Exception) -> TranshipError:
-        """What a broken stream means."""
+        """Return the error behind a broken stream."""
         return stream_error(self, self._address, doing, error)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
     @contextmanager
@@ -151,19 +151,19 @@ class CopyConnection:
 
 
 class _CopyReader(io.RawIOBase):
-    """What COPY gives, as a file."""
+    """The output of COPY as a file."""
 
     def __init__(self, copy: psycopg.Copy) -> None:
         self._pieces = iter(copy)
         self._left = bytes(next(self._pieces, b""))
         self.is_empty = not self._left
 
-    def duckdb_type(self) -> bool:
-        """Yes."""
+    def readable(self) -> bool:
+        """Return true."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Some bytes, none at the end."""
+        """Read some bytes; none at the end."""
         self._left = self._left or bytes(next(self._pieces, b""))
         size = min(len(buffer), len(self._left))
         buffer[:size], self._left = self._left[:size], self._left[size:]
@@ -171,13 +171,13 @@ class _CopyReader(io.RawIOBase):
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """Without the mark of JSON, which polars does not know; text it is."""
+    """Return the table with JSON as text, since polars does not know Arrow's JSON type."""
     schema = [f.with_type(pa.string()) if isinstance(f.type, pa.JsonType) else f for f in table.schema]
     return table.cast(pa.schema(schema))
 
 
 def _array(name: str) -> pl.Expr:
-    """A list of texts as the server writes an array."""
+    """Return a list of texts in the server's syntax for arrays."""
     quote, backslash = pl.lit('"'), "\\"
     item = (
         pl.element().str.replace_all(backslash, backslash * 2, literal=True).str.replace_all('"', '\\"', literal=True)

@@ -1,4 +1,4 @@
-"""Errors of the server and of libpq as errors of ours, without the customer's data that Postgres likes to quote."""
+"""Errors of the server and of libpq as Tranship's errors, without the customer data that Postgres quotes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tranship.connectors.errors import (
 )
 
 NOT_UTF8: Final = r'"UTF8": (0x[0-9a-f]{2} ?)+'
-"""The end of `invalid byte sequence for encoding "UTF8": 0xe9`, in whichever language the rest is."""
+"""The end of `invalid byte sequence for encoding "UTF8": 0xe9`; the rest is in the server's language."""
 
 NO_UTF8: Final = "holds text that is not UTF-8"
 
@@ -31,7 +31,7 @@ def not_utf8_error(address: PostgresAddress) -> ConfigError:
 
 
 def connection_lost(address: PostgresAddress) -> Interfered:
-    """The connection is gone."""
+    """Return the error for a lost connection."""
     return Interfered(f"{address.shown}: the connection was lost; uncommitted changes were rolled back.")
 
 
@@ -43,12 +43,12 @@ _UNDONE: Final = {
     "57P03": "the server is starting up or shutting down",
     "57P05": "the connection was idle for too long",
 }
-"""SQLSTATE → what happened, where the same work may be done anew."""
+"""SQLSTATE → what happened, for errors after which the same work may be repeated."""
 
 
 def translate_error(address: PostgresAddress, state: str, message: str, name: str | None) -> TranshipError:
-    """A server's error as one of ours, without the customer's data that Postgres likes to quote. `name` is that of the
-    constraint or column that it is about. Raises KeyboardInterrupt where the user stopped the statement.
+    """Return a server's error as one of Tranship's, without the customer data that Postgres quotes. `name` is that of
+    the constraint or column concerned. Raises KeyboardInterrupt if the user stopped the statement.
     """
     where = address.shown
     primary = primary_message(message)
@@ -58,7 +58,7 @@ def translate_error(address: PostgresAddress, state: str, message: str, name: st
     if state == "55P03":
         return Busy(f"{where}: is locked by another transaction ({primary}).")
     if state == "57014" and "timeout" not in primary:
-        # Control-C: the driver catches the signal, cancels the statement and tells only of that.
+        # Control-C: the driver catches the signal, cancels the statement and reports only that.
         raise KeyboardInterrupt
     if state == "57014":
         return Unreachable(
@@ -86,12 +86,12 @@ def translate_error(address: PostgresAddress, state: str, message: str, name: st
             f"{where}: a trigger or function of the database raised an error ({primary}); uncommitted changes "
             "were rolled back. Correct the records, or change the trigger."
         )
-    # The driver keeps no SQLSTATE of an error that comes as a COPY begins.
+    # The driver has no SQLSTATE for an error at the start of a COPY.
     return ConnectorError(f"{where}: {primary}{f' (SQLSTATE {state})' if state else ''}.")
 
 
 def primary_message(text: str) -> str:
-    """The first line of a message without values: what stands quoted behind a colon, and e-mails."""
+    """Return the first line of a message without values: those quoted after a colon, and e-mails."""
     line = re.sub(r"^[A-Z_]+: ", "", text.strip().splitlines()[0] if text.strip() else "no reason given")
     line = re.sub(r"^.*?(?:ERROR|FATAL): +", "", line)
     line = re.sub(r': "(?:[^"]|"")*"', "", line)
@@ -100,23 +100,23 @@ def primary_message(text: str) -> str:
 
 
 class MissingDatabase(ConfigError):
-    """There is no such database at the server."""
+    """The server has no such database."""
 
     def __init__(self, message: str, name: str) -> None:
-        """Its message, and the name that was asked for."""
+        """Create it from its message and the name of the database."""
         super().__init__(message)
         self.name = name
 
 
 def connect_error(address: PostgresAddress, text: str) -> TranshipError:
-    """libpq has no SQLSTATE when it cannot connect; what it says is English or the server's language."""
+    """Return the error for a failed connection, from its text: libpq has no SQLSTATE then."""
     said = re.sub(r"^.*?(Failed to connect|connection failed|connection is bad): ", "", text, flags=re.DOTALL).strip()
     first = said.splitlines()[0] if said else "no reason given"
     where = address.shown
     if "Failed to execute query" in text or "server closed the connection" in text:
         return Unreachable(f"{where}: closed the new connection. Try again later.")
     if not first.startswith(("connection to server", "could not translate host name", "could not connect")):
-        # A parameter that libpq does not understand: it quotes what stood there, which may be a secret.
+        # A parameter that libpq does not understand: it quotes the value, which may be a secret.
         harmless = re.match(r"invalid (URI query parameter|sslmode value)|definition of service", first)
         safe = first if harmless else re.sub(r'"[^"]*"', '"…"', first)
         return ConfigError(

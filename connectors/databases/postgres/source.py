@@ -31,7 +31,7 @@ _LISTED: Final = 20
 
 
 class PostgresSource:
-    """A table, a view or a query, in one snapshot. Of a table made here, the customers not marked as deleted."""
+    """A table, a view or a query, in one snapshot. Customers marked as deleted in a created table are skipped."""
 
     def __init__(self, spec: str) -> None:
         self._address = address = parse_address(spec)
@@ -45,7 +45,7 @@ class PostgresSource:
 
     def _look(self, address: PostgresAddress) -> None:
         connection = self._connection
-        # Else a second read of a big table could begin elsewhere, and its lines be others.
+        # Otherwise a second read of a big table could start elsewhere and number its rows differently.
         connection.execute("SET synchronize_seqscans = off")
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         if address.query:
@@ -74,7 +74,7 @@ class PostgresSource:
         self.size: int | None = size
 
     def _there_are(self) -> str:
-        """The tables and views that this user may read, for whoever has misspelled one."""
+        """Return the tables and views that this user may read, for a message."""
         found = self._connection.query(
             "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c "
             "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
@@ -88,7 +88,7 @@ class PostgresSource:
         return f"There are: {', '.join(names)}{more}" if names else "This user may read no table."
 
     def _typed(self, relation: str) -> dict[str, str]:
-        """Column → name of its type. The query is asked for no row."""
+        """Return column → name of its type. No row is queried."""
         schema = self._stream(f"SELECT * FROM {relation} LIMIT 0").schema
         repeated = {name for name in schema.names if schema.names.count(name) > 1}
         if repeated:
@@ -115,15 +115,15 @@ class PostgresSource:
             raise self._connection.stream_error(f"{self._name}: reading failed", error) from None
 
     def layouts(self) -> list[Layout]:
-        """The columns, without the ones this tool keeps for itself."""
+        """Return the columns, without those that Tranship keeps for itself."""
         return [Layout(self._name, self._columns, self._notes)]
 
     def fingerprint(self) -> list[dict[str, Any]]:
-        """Name and number of rows. A table may change without either: no read is taken for a later one."""
+        """Return name and number of rows. A table may change without either, so an earlier read is never reused."""
         return [{"name": self._name, "size": None, "rows": self.size}]
 
     def parts(self, _keep: Path, /) -> Iterator[ArrowPart]:
-        """Rows as the server gives them."""
+        """Yield rows in the server's order."""
         row = 1
         try:
             for batch in self._connection.stream(self._select):
@@ -147,14 +147,14 @@ _PLAIN: Final = (
 
 
 def _unreadable_when(column: str, kind: str) -> str | None:
-    """When values of a type have no place in a frame, as SQL: instants without end or far away, arrays of arrays."""
+    """Return a condition for values that a frame cannot hold, as SQL: infinite or distant instants, nested arrays."""
     if kind in _DATED:
         return f"{column} NOT BETWEEN '{EARLIEST}' AND '{LATEST}'"
     return f"array_ndims({column}) > 1" if kind in _PLAIN and kind.endswith("[]") else None
 
 
 def _readable(name: str, kind: str) -> str:
-    """A column as polars can take it: types it knows as they are, nested ones as JSON, the rest as text."""
+    """Return a column in a type that polars reads: nested types as JSON, unknown ones as text."""
     column = f"q.{quoted(name)}"
     if kind in _PLAIN:
         return column

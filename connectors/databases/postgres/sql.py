@@ -1,4 +1,4 @@
-"""DDL of what is made here: the table of customers, its columns, the ledger."""
+"""DDL of the tables that Tranship creates: the table of customers and the ledger."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ TYPES_BY_DUCKDB_TYPE: Final[dict[str, sa.types.TypeEngine[Any]]] = {
     "VARCHAR[]": postgresql.ARRAY(postgresql.TEXT()),
     "JSON": postgresql.JSONB(),
 }
-"""DuckDB's type of a field → the type of its column in a table made here."""
+"""DuckDB's type of a field → the type of its column in a created table."""
 
-# Without a style of parameters that would double each percent sign.
+# The parameter style must not double percent signs.
 _DIALECT: Final = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
 
 def ddl(element: sa.schema.ExecutableDDLElement) -> str:
-    """A statement as the server is given it."""
+    """Return the SQL of a statement."""
     return str(element.compile(dialect=_DIALECT)).strip()
 
 
 def sql_name(identifier: str) -> sa.sql.quoted_name:
-    """An identifier that is always quoted."""
+    """Return an identifier that is always quoted."""
     return sa.sql.quoted_name(identifier, quote=True)
 
 
 def created_column(name: str) -> Column:
-    """A column as a table made here has it."""
+    """Return a column of a created table."""
     dtype = {KEY: "VARCHAR", RUN: "VARCHAR", DELETED: "TIMESTAMP WITH TIME ZONE"}.get(name) or TYPE_OF[name]
     return (
         ColumnType(name, "jsonb", "jsonb", -1, False, False, False).compared_column()
@@ -51,17 +51,17 @@ TABLE_COMMENT: Final = f"Customers, written by tranship; what each run did is in
 
 
 def created_type(name: str) -> sa.types.TypeEngine[Any]:
-    """The type of a column in a table made here."""
+    """Return the type of a column in a created table."""
     return TYPES_BY_DUCKDB_TYPE["JSON" if name == "metadata" else created_column(name).dtype]
 
 
 def type_sql(kind: sa.types.TypeEngine[Any]) -> str:
-    """The name of a type."""
+    """Return the SQL of a type."""
     return str(kind.compile(dialect=_DIALECT))
 
 
 def ledger_table(schema: str) -> sa.Table:
-    """The ledger in a schema."""
+    """Return the ledger in a schema."""
     text, instant = postgresql.TEXT(), postgresql.TIMESTAMP(timezone=True)
     columns: list[sa.Column[Any]] = [
         sa.Column("run_id", text, primary_key=True),

@@ -1,12 +1,11 @@
-"""A Postgres table as source and destination: `postgresql://user@host:5432/db?table=billing.customers`.
+"""A Postgres table as a destination: `postgresql://user@host:5432/db?table=billing.customers`.
 
-As a source also a view, or what `?query=SELECT …` gives. Needs SELECT for the one; for the other SELECT, INSERT and
-UPDATE on the table (DELETE for `--deletes remove`), TEMPORARY on the database, and CREATE on the schema where table or
-ledger do not exist yet.
+Needs SELECT, INSERT and UPDATE on the table (DELETE for `--deletes remove`), TEMPORARY on the database, and CREATE on
+the schema if the table or the ledger does not exist yet.
 
-One transaction on one connection: take the turn, read what is there, compare (in `connectors/databases/diff.py`),
-write what differs, write the ledger, commit. Other writers of the table wait meanwhile, readers see the old table until
-the commit. A table made here (`connectors/databases/table_mapping.py` says what is in it) has its key as primary key.
+One transaction on one connection: lock, read the table, compare (in `connectors/databases/diff.py`), write the
+differences, write the ledger, commit. Other writers of the table wait meanwhile; readers see the old table until the
+commit. In a table created here (`connectors/databases/table_mapping.py` has its columns), the key is the primary key.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ from tranship.schemas.customer import COLUMNS, KEY
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long is waited: for locks, and for a single statement; 0 is for ever."""
+    """Maximum waiting time for locks and for a single statement; 0 is no limit."""
 
     lock_seconds: float
     statement_seconds: float
@@ -86,7 +85,7 @@ class PostgresTable:
             raise error
 
     def plan(self, request: WriteRequest) -> Plan:
-        """Take the turn and compare the survivors with the table; the transaction stays open for `apply`."""
+        """Lock the table and compare the survivors with it; the transaction stays open for `apply`."""
         self._start_anew()
         connection = self._begin(request.say)
         self._duck = duck = duckdb.connect(config={"memory_limit": self._memory})
@@ -126,7 +125,7 @@ class PostgresTable:
             raise connection.stream_error(f"{self._where}: the comparison failed", error) from error
 
     def apply(self, request: WriteRequest, plan: Plan) -> None:
-        """Write what the plan says and the ledger row; commit. Whatever fails, the table is as before."""
+        """Write the plan and the ledger row; commit. If anything fails, the table is unchanged."""
         assert self._context is not None  # noqa: S101  (the plan is made)
         try:
             Writer(replace(self._context, request=request), plan, self._address, self._where).write()
@@ -134,7 +133,7 @@ class PostgresTable:
             raise self._connected().stream_error(f"{self._where}: writing failed and was rolled back", error) from error
 
     def applied(self, run_id: str) -> bool:
-        """Whether the ledger has this run. Waits for its transaction to end, should that still be going on."""
+        """Return whether the ledger has this run, after waiting for its transaction to end."""
         self._start_anew()
         connection = self._begin(None)
         found = find_relation(connection, self._address, LEDGER)
@@ -143,7 +142,7 @@ class PostgresTable:
         return bool(there)
 
     def close(self) -> None:
-        """Undo what was not committed and hang up."""
+        """Roll back uncommitted changes and close the connection."""
         if self._duck is not None:
             self._duck.close()
             self._duck = None
@@ -151,7 +150,7 @@ class PostgresTable:
             self._open.close()
             self._open = None
 
-    # Taking the turn ----------------------------------------------------------------------------------------
+    # Locks ----------------------------------------------------------------------------------------------------
 
     @property
     def _where(self) -> str:
@@ -162,18 +161,18 @@ class PostgresTable:
             try:
                 self._open = connect(self._address)
             except Unreachable as error:
-                # It was there when the run began.
+                # It was reachable when the run began.
                 raise Interfered(str(error)) from error
         return self._open
 
     def _start_anew(self) -> None:
-        """Forget what an earlier plan left, and its connection, which may be broken."""
+        """Discard the state of an earlier plan and its connection, which may be broken."""
         if self._begun:
             self.close()
             self._context, self._begun = None, False
 
     def _begin(self, say: Callable[[str], None] | None) -> Connection:
-        """Begin the transaction when no other run is at this table."""
+        """Begin the transaction once no other run writes to this table."""
         connection = self._connected()
         self._begun = True
         connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE")
@@ -188,7 +187,7 @@ class PostgresTable:
     def _settings(self, connection: Connection) -> Iterator[tuple[str, str]]:
         yield "lock_timeout", f"{round(self._timeouts.lock_seconds * 1000)}ms"
         yield "statement_timeout", f"{round(self._timeouts.statement_seconds * 1000)}ms"
-        # Sorting a million keys for an index and joining as many places; what is not needed is not taken.
+        # For sorting a million keys for an index and joining as many rows; memory that is not needed is not used.
         yield "maintenance_work_mem", "256MB"
         yield "work_mem", "64MB"
         yield "jit", "off"
@@ -210,7 +209,7 @@ class PostgresTable:
             ) from error
 
     def _lock(self, connection: Connection, request: WriteRequest) -> Relation | None:
-        """The table, which nobody else writes from now on; null if there is none."""
+        """Return the table, locked against other writers; null if there is none."""
         relation = find_relation(connection, self._address, self._address.table)
         if relation is None:
             return None
@@ -230,7 +229,7 @@ class PostgresTable:
             if not told:
                 request.say(f"{self._where}: another transaction is writing to it; waiting for it to end")
                 told = True
-            # Who waits for a lock makes all later writers wait: let them through from time to time.
+            # Waiting for a lock blocks all later writers: let them through from time to time.
             time.sleep(_PAUSE_SECONDS)
         return find_relation(connection, self._address, self._address.table)
 
@@ -249,7 +248,7 @@ class PostgresTable:
     def _check_rights(self, connection: Connection, relation: Relation, request: WriteRequest) -> None:
         needed = ["SELECT"]
         needed += ["INSERT"] if request.mode != "update" else []
-        # Without the right to update, Postgres lets nobody keep other writers out.
+        # Postgres requires UPDATE for a lock against other writers.
         needed += ["UPDATE"]
         lacking_rights = [
             right

@@ -1,4 +1,4 @@
-"""Rows on their way between the comparison (DuckDB) and the server."""
+"""The transfer of rows between the comparison (DuckDB) and the server."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import duckdb
 from tranship.connectors.databases.postgres.connection import Connection, arrow_reader
 
 SENT_ROWS: Final = 8_192
-"""About what the socket takes at once: client and server then work side by side."""
+"""About what fits into the socket's buffer, so that client and server work in parallel."""
 
 
 def copy_to_server(connection: Connection, table: str, rows: duckdb.DuckDBPyRelation) -> int:
-    """Copy rows of the comparison into a new temporary table of the server; how many."""
+    """Copy rows of the comparison into a new temporary table on the server; return their number."""
     batches = rows.to_arrow_reader(SENT_ROWS)
     return connection.copy_rows(table, arrow_reader(batches.schema, batches, ()))
 
 
 @contextmanager
 def rows_by_place(connection: Connection) -> Iterator[None]:
-    """Rows are fetched at their places, in order. Left to itself, the server would read and hash the whole table."""
+    """Fetch rows by position, in order. Otherwise the server would read and hash the whole table."""
     for join in ("hashjoin", "mergejoin"):
         connection.execute(f"SET LOCAL enable_{join} = off")
     yield
@@ -31,7 +31,7 @@ def rows_by_place(connection: Connection) -> Iterator[None]:
 
 
 def stream_into(duck: duckdb.DuckDBPyConnection, sql: str, stream: Any) -> None:
-    """Let rows of the server stream through a statement of the comparison, as `_stream`."""
+    """Stream rows of the server, as `_stream`, through a statement of the comparison."""
     duck.register("_stream", stream)
     try:
         duck.execute(sql).fetchall()

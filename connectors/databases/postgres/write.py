@@ -1,4 +1,4 @@
-"""The plan carried out: one statement for each kind of change, the ledger row, the commit."""
+"""The write of a plan to a Postgres table: one statement for each kind of change, and the ledger row."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from tranship.schemas.customer import KEY
 
 
 class Writer:
-    """The plan, carried out: one statement for each kind of change, the ledger row, the commit."""
+    """Carries out a plan in the transaction in which it was made."""
 
     def __init__(self, context: WriteContext, plan: Plan, address: PostgresAddress, where: str) -> None:
         self._context, self._plan, self._address, self._where = context, plan, address, where
         self._connection, self._duck, self._request = context.connection, context.duck, context.request
 
     def write(self) -> None:
-        """Everything, and COMMIT."""
+        """Write everything and COMMIT."""
         connection = self._connection
         relation = self._context.relation
         schema = relation.schema if relation else self._schema()
@@ -49,7 +49,7 @@ class Writer:
         keeps = self._context.mapping.written_key and "updated_at" in self._request.survivors.columns
         written = LastWritten(connection, relation) if relation and keeps else None
         if relation is None or ledger is None or (written and not written.is_there):
-            # Two runs that make the same schema or ledger at once would stumble over each other.
+            # Two runs that create the same schema or ledger at once would fail.
             connection.query(
                 f"SELECT pg_advisory_xact_lock(hashtextextended({literal(f'tranship ledger:{schema}')}, 0)) IS NULL"
             )
@@ -83,7 +83,7 @@ class Writer:
         connection.execute("COMMIT")
 
     def _extend_ledger(self, ledger: Relation, row: dict[str, Any]) -> None:
-        """A ledger of an earlier version gets the counts that it lacks; only its owner can do that."""
+        """Add missing counts to a ledger of an earlier version, which only its owner can do."""
         lacking_counts = [name for name in LATER_COUNTS if name not in column_types(self._connection, ledger)]
         if not lacking_counts:
             return
@@ -101,7 +101,7 @@ class Writer:
             del row[name]
 
     def _schema(self) -> str:
-        """The schema of a new table, made if it is missing."""
+        """Return the schema of a new table, created if it is missing."""
         schema = self._address.schema or self._connection.query_value("SELECT current_schema()::text")
         if schema is None:
             raise ConfigError(f"{self._where}: the search path has no schema. Name one with ?table=schema.table")
@@ -158,7 +158,7 @@ class Writer:
         self._as_planned("create", done)
 
     def _blank(self, chosen: str) -> list[str]:
-        """The columns of which some new rows get the default, for want of a value."""
+        """Return the columns in which some new rows get the default because they have no value."""
         filled = [mapped for mapped in self._context.written_fields if mapped.column.null_becomes_default]
         if not filled:
             return []
@@ -203,11 +203,11 @@ class Writer:
         self._as_planned("update", done)
 
     def _changed(self) -> list[MappedField]:
-        """The columns in which any row changes; the others would be set to what they are."""
+        """Return the columns in which any row changes."""
         return [mapped for mapped in self._context.written_fields if mapped.field in self._plan.changed_fields]
 
     def _step_aside(self, relation: Relation) -> None:
-        """Unique values that move from one row to another are given up first: Postgres looks at each row in turn."""
+        """Clear unique values that move from one row to another first, because Postgres checks row by row."""
         context = self._context
         for mapped in self._changed():
             kind = context.types.get(mapped.column_name)
@@ -236,7 +236,7 @@ class Writer:
             )
 
     def _once_null(self, relation: Relation, column: str) -> bool:
-        """Whether no two nulls may stand in a column."""
+        """Return whether a unique index treats nulls of a column as equal."""
         return bool(
             self._connection.query(
                 "SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid "
