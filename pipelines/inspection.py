@@ -18,6 +18,8 @@ from tranship.connectors.errors import ConfigError, shown
 from tranship.pipelines import mapping, rivals, selection, validate
 from tranship.pipelines.mapping import ColumnMap, Match
 from tranship.pipelines.normalise import batch as normalise
+from tranship.pipelines.normalise.raw_text import as_text
+from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.settings import Reading
 from tranship.schemas.faults import no_reasons, sentence
 
@@ -197,11 +199,7 @@ def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match
     fields: dict[str, str | list[str]] = {**dict.fromkeys(matched.dropped, ""), **mapping.told_of(matched.fields)}
     for name in mapping.columns_of(layouts):
         given = [batch.records[name] for batch in batches if name in batch.records.columns]
-        text = (
-            pl.concat([normalise.as_text(values).alias(name) for values in given])
-            if given
-            else pl.Series(dtype=pl.String)
-        )
+        text = pl.concat([as_text(values).alias(name) for values in given]) if given else pl.Series(dtype=pl.String)
         values = text.filter(text.str.strip_chars() != "")
         distinct = values.unique(maintain_order=True)
         field = fields.get(name)
@@ -257,7 +255,7 @@ def _expected(
     """How many would be rejected, why, and what would be warned of; identity is only known to a whole run. Raises
     ConfigError where the columns hold what would stop a run.
     """
-    spelling = normalise.Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
+    spelling = Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
     rejected = 0
     filled: list[tuple[str, list[str]]] = []
     reasons, warnings = [_placed(no_reasons())], [_placed(no_reasons())]

@@ -13,7 +13,7 @@ import polars as pl
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import Undecided
 from tranship.pipelines.mapping import ColumnMap
-from tranship.pipelines.normalise.batch import as_text
+from tranship.pipelines.normalise.raw_text import as_text
 
 
 def disagreements(batch: Batch, columns: ColumnMap) -> dict[str, str]:

@@ -59,6 +59,8 @@ from tranship.pipelines import verify as verification
 from tranship.pipelines.inspection import Inspection
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise import batch as normalise
+from tranship.pipelines.normalise.instants import is_form
+from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.report import Counts, Report
 from tranship.pipelines.selection import Condition
 from tranship.pipelines.settings import Reading, Settings, a_second, limit, load, named, seconds
@@ -496,7 +498,7 @@ def _open_source(settings: Reading, observer: Observer | None = None) -> Source:
 def _must_know_forms(reading: Reading) -> None:
     """Raises ConfigError if no date can be read by a form that was named."""
     for form in reading.date_format:
-        if not normalise.is_form(form):
+        if not is_form(form):
             raise ConfigError(
                 f"--date-format {form!r}: no date can be read by it. Write a form of strftime with day, month and "
                 "year, such as %d/%m/%Y or '%m/%d/%Y %H:%M'."
@@ -551,7 +553,7 @@ class _FileAsTable:
 
     def _compare(self, load: WriteRequest, place: Path) -> Plan:
         settings = self._settings
-        spelling = normalise.Spelling(settings.timezone, settings.date_format, frozenset(settings.blocked))
+        spelling = Spelling(settings.timezone, settings.date_format, frozenset(settings.blocked))
         source = registry.open_sources([settings.destination], CsvOptions())
         try:
             columns = verification.columns_of(self._name, source.layouts())
@@ -825,9 +827,7 @@ class _Run:
 
     def _batches(self, source: Source, columns: ColumnMap, earlier: EarlierStage) -> Iterator[tuple[int, BatchCounts]]:
         """Parts are turned into staged batches side by side; what comes back is in the order of the source."""
-        spelling = normalise.Spelling(
-            self._settings.timezone, self._settings.date_format, frozenset(self._settings.blocked)
-        )
+        spelling = Spelling(self._settings.timezone, self._settings.date_format, frozenset(self._settings.blocked))
         with ThreadPoolExecutor(self._settings.workers) as pool:
             ahead: deque[tuple[int, Future[BatchCounts]]] = deque()
             try:
@@ -845,7 +845,7 @@ class _Run:
                     future.cancel()
 
     def _put_away(
-        self, number: int, part: Part, columns: ColumnMap, spelling: normalise.Spelling, earlier: EarlierStage
+        self, number: int, part: Part, columns: ColumnMap, spelling: Spelling, earlier: EarlierStage
     ) -> BatchCounts:
         digest = part.digest()
         known = self._directory.adopt(number, digest, earlier)

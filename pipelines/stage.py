@@ -40,7 +40,8 @@ from tranship.connectors.contract import Batch, Survivors
 from tranship.connectors.errors import Busy, ConfigError, Damaged, TranshipError
 from tranship.pipelines.locks import GLANCE, Lock
 from tranship.pipelines.mapping import OURS
-from tranship.pipelines.normalise.batch import Normalised, as_text
+from tranship.pipelines.normalise.batch import Normalised
+from tranship.pipelines.normalise.raw_text import as_text
 from tranship.schemas import cells
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import sentence

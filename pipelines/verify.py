@@ -19,6 +19,8 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import mapping
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise import batch as normalise
+from tranship.pipelines.normalise.raw_text import as_text
+from tranship.pipelines.normalise.spelling import Spelling
 from tranship.schemas.customer import COLUMNS
 
 DIFFERENCES = {
@@ -125,7 +127,7 @@ def columns_of(name: str, layouts: Sequence[Layout]) -> ColumnMap:
 
 
 def staged(
-    parts: Iterable[Part], columns: ColumnMap, spelling: normalise.Spelling, folder: Path
+    parts: Iterable[Part], columns: ColumnMap, spelling: Spelling, folder: Path
 ) -> tuple[list[Path], pl.DataFrame]:
     """Write the records of a file to `folder`, normalised, in the fields that it has; and the lines that are no records
     (`found`). Nothing is rejected: a value that could not be read stays as it is, and differs.
@@ -141,12 +143,12 @@ def staged(
     return files, pl.concat(broken)
 
 
-def _normalised(batch: Batch, columns: ColumnMap, spelling: normalise.Spelling) -> pl.DataFrame:
+def _normalised(batch: Batch, columns: ColumnMap, spelling: Spelling) -> pl.DataFrame:
     records = normalise.customers(batch.records, columns, spelling).records
     kept = []
     for at, column in columns.fields.items():
         if COLUMNS[at] == pl.String and at not in ("external_id", "email", "metadata"):
-            text = normalise.as_text(batch.records[column])
+            text = as_text(batch.records[column])
             unread = records[at].is_null() & (text.str.strip_chars() != "")
             kept.append(records[at].zip_with(~unread.fill_null(value=False), text).alias(at))
     return records.with_columns(kept).select(columns.targets)

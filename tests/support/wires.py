@@ -15,7 +15,8 @@ import polars as pl
 
 from tranship.connectors.api.json_codec import decode, encode
 from tranship.pipelines.mapping import ColumnMap
-from tranship.pipelines.normalise.batch import Spelling, customers
+from tranship.pipelines.normalise.batch import customers
+from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.validate import faults
 from tranship.schemas import providers
 from tranship.schemas.customer import COLUMNS
