@@ -15,6 +15,7 @@ import polars as pl
 from tranship.connectors.api.json_codec import encode
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.sandbox.store import Record, Store, decode
+from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, INSTANT, INSTANTS, LISTS
 from tranship.schemas.provider import Wire
 
@@ -111,12 +112,12 @@ def plant(
     seeding: int | Path,
     store: Store,
     admit: Callable[[Record], str | None],
-    told: Mapping[str, str],
+    from_address: Mapping[str, str],
 ) -> list[str]:
     """Put seeded customers through the provider's own rules of creation: `admit` gives the reason where it refuses.
 
-    `told`: wire fields that an address says. Gives what was refused, for people. Raises ConfigError for a file that
-    cannot be used.
+    `from_address`: fields that the address of a sandbox sets. Returns notes about refused customers. Raises ConfigError
+    for a file that cannot be used.
     """
     moments = count()
     clock, store.clock = store.clock, lambda: _BEGINNING + timedelta(seconds=next(moments))
@@ -124,7 +125,7 @@ def plant(
     wire = _wire(provider)
     try:
         for frame in _generated(seeding) if isinstance(seeding, int) else _from_file(seeding):
-            encoded = encode(wire, frame, told)
+            encoded = encode(wire, frame, from_address)
             reasons = encoded.refused.unique("position", keep="first")
             refused.update(reasons.select(pl.format("{}: {}", "code", "demand")).to_series())
             for body in encoded.bodies.drop_nulls():
@@ -132,13 +133,13 @@ def plant(
                     refused[reason] += 1
     finally:
         store.clock = clock
-    return [f"{number} customers were refused: {reason}" for reason, number in refused.items()]
+    return [f"refused {counted(number, 'customer')}: {reason}" for reason, number in refused.items()]
 
 
-def spare(provider: str, told: Mapping[str, str]) -> Iterator[Record]:
+def spare(provider: str, from_address: Mapping[str, str]) -> Iterator[Record]:
     """Bodies of customers that no seed has, without end."""
     for first in count(900_000_000, 100):
-        yield from map(decode, encode(_wire(provider), customers(100, first), told).bodies)
+        yield from map(decode, encode(_wire(provider), customers(100, first), from_address).bodies)
 
 
 def _wire(provider: str) -> Wire:

@@ -1,6 +1,6 @@
 """The machinery of all sandboxes: one provider's API on a local port, its weather, and a way to look behind it.
 
-What a provider's page says stands in the module of its name, as an `Api`; here is what all five share. Under
+What a provider's page says stands in the module of its name, as a `SandboxApi`; here is what all five share. Under
 `/_sandbox` tests and people see and change what goes on, never touched by weather or keys:
 
 - `GET`, `PUT weather`: see `connectors/sandbox/weather.py`; what a PUT does not name is back to none
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import pkgutil
 import random
 import re
 import socket
@@ -42,9 +43,8 @@ from tranship.connectors.errors import ConfigError
 from tranship.connectors.sandbox import seed
 from tranship.connectors.sandbox.store import Collection, Record, Store, decode, encode
 from tranship.connectors.sandbox.weather import Sky, Spell, Weather
-
-PORTS: Final = {"metronome": 8701, "metrifox": 8702, "marginfront": 8703, "growpanel": 8704, "blackwalnut": 8705}
-"""Every provider that has a sandbox, and the port it is on if none is named."""
+from tranship.schemas import providers as provider_schemas
+from tranship.schemas.counted import counted
 
 UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -66,7 +66,7 @@ _PAGE_OF_HTML: Final = b"<!doctype html>\n<title>Maintenance</title>\n<h1>We wil
 
 
 class Problem(Exception):
-    """An answer that is an error. `details` is whatever the provider's `Api.problem` makes of it."""
+    """An answer that is an error. `details` is whatever the provider's `SandboxApi.problem` makes of it."""
 
     def __init__(self, status: int, message: str, details: Any = None) -> None:
         super().__init__(message)
@@ -165,8 +165,8 @@ async def straight(_: Call, go: Callable[[], Awaitable[Answer]]) -> Answer:
 
 
 @dataclass(frozen=True)
-class Api:
-    """One provider. A module of this package has `SWITCHES`, and `api(store, switches)` that gives this."""
+class SandboxApi:
+    """The API of one provider, returned by `api(store, switches)` of the module of its name."""
 
     customers: Collection
     routes: Sequence[Route]
@@ -186,8 +186,8 @@ class Api:
     """Puts what is there from the beginning (a first data source), also after everything was forgotten."""
     around: Callable[[Call, Callable[[], Awaitable[Answer]]], Awaitable[Answer]] = straight
     """Runs around each call, latency and weather's 5xx included: where idempotency keys are kept."""
-    told: Mapping[str, str] = field(default_factory=dict)
-    """Wire fields that the address of a sandbox says, for the seed."""
+    from_address: Mapping[str, str] = field(default_factory=dict)
+    """Fields that the address of a sandbox sets, for the seed."""
     rate: Mapping[str, int] = field(default_factory=dict)
     """Calls a minute by method, as documented; in force where the switch `limits` is `on`, until weather has a rate."""
     retry_after: bool = True
@@ -197,10 +197,14 @@ class Api:
 
 
 class _Module(Protocol):
+    """The module of a provider in this package."""
+
+    PORT: int
+    """The port if none is named."""
     SWITCHES: Mapping[str, tuple[str, ...]]
     """Name → choices, the usual one first."""
 
-    def api(self, store: Store, switches: Mapping[str, str]) -> Api: ...
+    def api(self, store: Store, switches: Mapping[str, str]) -> SandboxApi: ...
 
 
 # The server ------------------------------------------------------------------------------------------------------
@@ -243,9 +247,7 @@ class Server:
         switches: Mapping[str, str] | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        if provider not in PORTS:
-            raise ConfigError(f"{provider}: there is no such sandbox. There are: {', '.join(sorted(PORTS))}")
-        module: _Module = importlib.import_module(f"tranship.connectors.sandbox.{provider}")
+        module = _module(provider)
         self.provider = provider
         self.store = Store(provider, state)
         chosen = _chosen(provider, module.SWITCHES, switches or {})
@@ -267,7 +269,7 @@ class Server:
         self.api.found()
         if seeding is not None:
             with self.store.bulk():
-                self.notes = seed.plant(provider, seeding, self.store, self._admitted, self.api.told)
+                self.notes = seed.plant(provider, seeding, self.store, self._admitted, self.api.from_address)
 
     def _admitted(self, body: Record) -> str | None:
         try:
@@ -354,7 +356,7 @@ class Server:
         if view:
             self.api.remove(self.api.customers.keys([chance.choice(view)])[0])
         if self._spare is None:
-            self._spare = seed.spare(self.provider, self.api.told)
+            self._spare = seed.spare(self.provider, self.api.from_address)
         self.api.admit(next(self._spare))
 
     def _refusal(self, status: int, headers: Mapping[str, str] | None = None) -> Answer:
@@ -537,9 +539,24 @@ async def _cut(request: web.Request, spell: Spell) -> web.StreamResponse:
 def _chosen(provider: str, switches: Mapping[str, tuple[str, ...]], wanted: Mapping[str, str]) -> dict[str, str]:
     for name, choice in wanted.items():
         if choice not in switches.get(name, ()):
-            known = "; ".join(f"{one}: {' or '.join(several)}" for one, several in switches.items()) or "none"
+            known = "; ".join(f"{switch}: {' or '.join(choices)}" for switch, choices in switches.items()) or "none"
             raise ConfigError(f"{name}={choice}: the sandbox of {provider} has no such switch. There are: {known}")
     return {name: wanted.get(name, choices[0]) for name, choices in switches.items()}
+
+
+def sandboxes() -> list[str]:
+    """Return the providers that have a sandbox: the modules here that share a name with a provider schema."""
+    schemas = {module.name for module in pkgutil.iter_modules(provider_schemas.__path__)}
+    return sorted(
+        module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.name in schemas
+    )
+
+
+def _module(provider: str) -> _Module:
+    if provider not in sandboxes():
+        raise ConfigError(f"{provider}: there is no such sandbox. There are: {', '.join(sandboxes())}")
+    module: _Module = importlib.import_module(f"tranship.connectors.sandbox.{provider}")
+    return module
 
 
 # Starting it -----------------------------------------------------------------------------------------------------
@@ -561,7 +578,7 @@ def serve(
     Raises ConfigError if the port is taken, or state, seed or switches cannot be used.
     """
     try:
-        with _listening(PORTS.get(provider, 0) if port is None else port) as listener:
+        with _listening(_module(provider).PORT if port is None else port) as listener:
             at = listener.getsockname()[1]
             server = Server(
                 provider, seeding=seeding, state=state, weather=weather, switches=switches, say=say if log else None
@@ -572,7 +589,7 @@ def serve(
                 for note in server.notes:
                     say(note)
                 held = len(server.api.customers)
-                say(f"{provider} sandbox on http://127.0.0.1:{at}, {held} customers. Stop it with Ctrl-C.")
+                say(f"{provider} sandbox on http://127.0.0.1:{at}, {counted(held, 'customer')}. Stop it with Ctrl-C.")
                 say(f"Try: {server.api.example.format(port=at)}")
                 try:
                     await asyncio.Event().wait()

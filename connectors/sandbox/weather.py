@@ -46,7 +46,7 @@ class Weather(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     slow_seconds: Seconds = 1
     """A slow answer comes in ten pieces over this time."""
     half: Share = 0
-    """Answers broken off in the middle of their body."""
+    """Share of responses cut off in the middle of the body."""
     html: Share = 0
     """An HTML page with status 200 in place of the answer of a call that has done its work."""
     shift: Share = 0

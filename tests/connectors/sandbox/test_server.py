@@ -109,9 +109,9 @@ def test_what_the_provider_refuses_of_a_seed_is_counted(tmp_path: Path) -> None:
     file = tmp_path / "customers.csv"
     file.write_text("external_id,name,email\na,A,a@b.example\na,Twice,c@b.example\nb,B,\n,C,d@b.example\n")
     server = Server("marginfront", seeding=file)
-    assert server.notes == ["1 customers were refused: marginfront answers 409 to it"]
+    assert server.notes == ["refused 1 customer: marginfront answers 409 to it"]
     server = Server("blackwalnut", seeding=file)
-    assert [note.partition(": ")[0] for note in server.notes] == ["1 customers were refused"] * 2
+    assert [note.partition(": ")[0] for note in server.notes] == ["refused 1 customer"] * 2
     assert any("email.missing" in note for note in server.notes)
     assert len(server.api.customers) == 2
 
