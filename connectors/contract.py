@@ -183,8 +183,9 @@ class Outcomes:
     """What a write came to, where that may be other than the plan: at a provider, which is written record by record."""
 
     counts: Mapping[str, int]
-    """As `Plan.counts`, and moved (changed at the provider since the plan; stale has these, too), unknown (nobody knows
-    what became of it), left (not yet)."""
+    """As `Plan.counts`, and moved (changed at the provider since the plan; stale has these, too), unknown (sent,
+    outcome unknown), left (not yet processed).
+    """
     reasons: Mapping[str, int] = field(default_factory=dict)
     """Why records were refused, by the plan and by the provider."""
     files: Mapping[str, Path] = field(default_factory=dict)

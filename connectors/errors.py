@@ -61,7 +61,7 @@ class ConnectorError(TranshipError):
 
 
 class Unreachable(ConnectorError):
-    """The other side does not answer, or is held by somebody else; later may be better."""
+    """The source or destination is unreachable or locked. Trying again later may succeed."""
 
 
 class Busy(Unreachable):

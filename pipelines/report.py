@@ -25,7 +25,7 @@ class Counts:
     undone) and `warnings` stand beside it.
 
     `skipped` were left out by a filter. `stale` are older than what the destination holds, or were changed at the
-    provider after the plan. Of `unknown` nobody knows what became, `left` are still to be done.
+    provider after the plan. `unknown`: sent, outcome unknown. `left`: not yet processed.
     """
 
     read: int = 0

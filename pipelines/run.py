@@ -76,6 +76,7 @@ from tranship.pipelines.stage import (
 )
 from tranship.pipelines.verify import Verification
 from tranship.schemas import cells, faults
+from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 
 log = logging.getLogger("tranship")
@@ -247,7 +248,8 @@ def apply(folder: Path, observer: Observer | None = None, *, limit: int | None =
     """Carry out the plan in this folder, or go on with it; of a provider's, the first `limit` records that are left.
     `options` are the settings `overlap`, `lock_timeout` and `locks`, else they are those of the plan.
 
-    Raises ConfigError if there is no plan, GateClosed if a table has moved since it was made, and what `run` raises.
+    Raises ConfigError if there is no plan, GateClosed if a table has changed since the plan was made, and what `run`
+    raises.
     """
     directory = RunDirectory.at(folder)
     settings = _settings_of(directory, **{"dry_run": False, "limit": limit, **options})
@@ -316,7 +318,7 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
 
 
 def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **options: Any) -> Report:
-    """Do once more what failed at a provider or was not begun, as a run of its own. Raises ConfigError if there is
+    """Retry the records that failed at a provider or were not processed, as a new run. Raises ConfigError if there is
     nothing, and what `run` raises. `run_id` may be a plan's folder, `options` are as for `apply`.
     """
     directory = _found(state_dir, run_id)
@@ -723,9 +725,9 @@ class _Run:
             raise self._interrupted() from None
         except TranshipError as error:
             if self._directory.done(STAGE_STEP) is None and self._directory.keeps_pages():
-                error.args = (f"{error} What has come is kept.",)
+                error.args = (f"{error} Downloaded pages are kept.",)
             elif self._outcomes is not None:
-                error.args = (f"{error} What was sent is written down.",)
+                error.args = (f"{error} Completed writes are in the journal.",)
             error.report = self._end(started, "failed", error)
             raise
         finally:
@@ -738,7 +740,7 @@ class _Run:
         if directory.done(APPLY_STEP) is not None:
             state = "the write is done, only its report is missing"
         elif self._outcomes is not None:
-            state = "what was sent is written down"
+            state = "completed writes are in the journal"
         elif directory.done(PLAN_STEP) is not None and not settings.dry_run:
             state = "the destination has all of the write or nothing of it"
         else:
@@ -804,7 +806,7 @@ class _Run:
         self._tell([f"{layout.name}: {note}" for layout in source.layouts() for note in layout.notes])
         known = sum(part.read for number, part in enumerate(parts) if part is earlier.parts.get(number))
         if known:
-            self._tell([f"{known:,} records are as run {earlier.run_id} has read them"])
+            self._tell([f"Input unchanged since run {earlier.run_id}: reused its {counted(known, 'parsed record')}"])
         rivals.must_not_hide(((part.source, part.filled) for part in parts), columns)
         # Arrow keeps what it has read with; identity needs the room.
         pa.default_memory_pool().release_unused()
@@ -1033,7 +1035,7 @@ class _Run:
         moved = agreed.join(now, on=agreed.columns, how="anti", nulls_equal=True).height
         if moved or now.height != agreed.height:
             raise GateClosed(
-                f"{shown(self._settings.destination)}: has moved since the plan was made: {moved:,} records would be "
+                f"{shown(self._settings.destination)}: has changed since the plan was made: {moved:,} records would be "
                 "treated in another way now. Nothing was written. Make a new plan."
             )
         if plan.counts["delete"] != deletes:

@@ -62,34 +62,36 @@ class Reading(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Annotated[str | tuple[str, ...], BeforeValidator(_one_or_several)] = Field(
-        description="Path, glob, folder, - or URL to read from; also several."
+        description="Path, glob, folder, - or URL to read from, or a list of them."
     )
 
     columns: dict[str, str | list[str]] = Field(
         default_factory=dict,
-        description="Column = canonical field, or a list of fields; an empty field leaves the column out.",
+        description="Map a column to a field, or to a list of fields; an empty field ignores the column.",
     )
-    defaults: dict[str, str] = Field(default_factory=dict, description="Field = value where the source has none.")
+    defaults: dict[str, str] = Field(default_factory=dict, description="Value for a field where the source has none.")
     extra: Literal["keep", "drop", "error"] = Field(
-        "keep", description="Columns nobody mapped: keep them in metadata, drop them, or stop."
+        "keep", description="Unmapped columns: keep them in metadata, drop them, or stop with an error."
     )
 
-    encoding: str | None = Field(None, description="Encoding of CSV files; found out if not given.")
-    delimiter: str | None = Field(None, description="Delimiter of CSV files, one character; found out if not given.")
-    quote: str | None = Field(None, description="Quote of CSV files, one character; found out if not given.")
-    header: bool | None = Field(None, description="Whether CSV files have a header line; found out if not given.")
+    encoding: str | None = Field(None, description="Encoding of CSV files; detected by default.")
+    delimiter: str | None = Field(None, description="Delimiter of CSV files, one character; detected by default.")
+    quote: str | None = Field(None, description="Quote character of CSV files; detected by default.")
+    header: bool | None = Field(None, description="Whether CSV files have a header line; detected by default.")
 
     include_archived: bool = Field(
-        False, description="Read archived and deleted customers, too, where a provider offers them."
+        False, description="Also read archived and deleted customers, if the provider returns them."
     )
 
     where: str | None = Field(
-        None, description="Read only records for which this SQL condition over the source's columns is true."
+        None, description="Read only records that satisfy this SQL condition on the source's columns."
     )
 
-    timezone: str = Field("UTC", description="Zone of dates and times that name none (IANA).")
-    date_format: tuple[str, ...] = Field((), description="A further form of dates (strftime), as %d/%m/%Y. Repeatable.")
-    blocked: tuple[str, ...] = Field((), description="An e-mail or id that identifies nobody. Repeatable.")
+    timezone: str = Field("UTC", description="IANA time zone of dates and times without one.")
+    date_format: tuple[str, ...] = Field(
+        (), description="Additional date format (strftime), e.g. %d/%m/%Y. Repeatable."
+    )
+    blocked: tuple[str, ...] = Field((), description="E-mail address or id that identifies nobody. Repeatable.")
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -119,73 +121,85 @@ class Settings(Reading):
     destination: str = Field(description="Path or URL to write to.")
 
     survivor: Literal["newest", "first", "last"] = Field(
-        "newest", description="Which record of a customer stays: by updated_at, or by its place in the input."
+        "newest", description="Which record of a customer survives: by updated_at, or by position in the input."
     )
     fill: bool = Field(False, description="Fill the survivor's empty fields from the records merged into it.")
 
-    mode: Literal["upsert", "insert", "update", "mirror"] = Field("upsert", description="What may happen to customers.")
+    mode: Literal["upsert", "insert", "update", "mirror"] = Field("upsert", description="Which writes are allowed.")
     nulls: Literal["keep", "overwrite"] = Field(
-        "keep", description="Whether an empty value in the source erases the destination's."
+        "keep", description="Whether an empty source value keeps or overwrites the destination's value."
     )
     older: Literal["skip", "write", "refuse"] | None = Field(
         None,
-        description="What becomes of records that are older (updated_at) than the destination's: skip (default), "
-        "write, refuse. If given, mostly older records do not stop the run.",
+        description="Records with an older updated_at than the destination's: skip (default), write or refuse. "
+        "If set, a run of mostly older records does not stop.",
     )
-    deletes: Literal["mark", "remove"] = Field("mark", description="What mirror does with customers the source lacks.")
-    evolve: bool = Field(False, description="Add columns that an existing table lacks.")
-    create: Literal["auto", "never"] = Field(
-        "auto", description="Whether a table, schema or file that does not exist is created, or the run stops."
+    deletes: Literal["mark", "remove"] = Field(
+        "mark", description="How mirror treats customers that are missing from the source."
     )
+    evolve: bool = Field(False, description="Add missing columns to an existing table.")
+    create: Literal["auto", "never"] = Field("auto", description="Create a missing table, schema or file, or stop.")
     crosswalk: Path | None = Field(
-        None, description="A crosswalk of an earlier run: which customer at the provider each record is."
+        None, description="Crosswalk of an earlier run: the provider's customer for each record."
     )
     remove_for_good: bool = Field(
-        False, description="Let mirror do at a provider what cannot be undone: archive at Metronome, delete licences."
+        False,
+        description="Allow mirror to make irreversible changes at a provider: archive at Metronome, delete licences.",
     )
     overwrite: bool = Field(False, description="Replace a file that Tranship did not write.")
-    raw: bool = Field(False, description="Write CSV cells as they are, also those a spreadsheet would run.")
+    raw: bool = Field(
+        False, description="Write CSV cells unchanged, including those that a spreadsheet would run as formulas."
+    )
 
-    max_rejects: Limit | None = Field(None, description="Stop before the first write if more are rejected: N or N%.")
+    max_rejects: Limit | None = Field(
+        None, description="Stop before the first write if more records are rejected: N or N%."
+    )
     max_conflicts: Limit = Field(
         "1%",
-        description="Stop before the first write if more records share an id with somebody else's: N or N%.",
+        description="Stop before the first write if more records share an id with another customer: N or N%.",
     )
-    max_deletes: Limit | None = Field(None, description="Stop before the first write if mirror would delete more.")
+    max_deletes: Limit | None = Field(
+        None, description="Stop before the first write if mirror would delete more customers."
+    )
     max_changes: Limit | None = Field(
-        None, description="Stop before the first write if more of the customers already there would change."
+        None, description="Stop before the first write if more existing customers would change."
     )
-    allow_empty: bool = Field(False, description="Let an empty source pass.")
-    limit: int | None = Field(None, ge=1, description="Write so many records to a provider and stop; resume goes on.")
+    allow_empty: bool = Field(False, description="Accept an empty source.")
+    limit: int | None = Field(
+        None, ge=1, description="Write at most N records to a provider, then stop; resume continues."
+    )
     dry_run: bool = Field(False, description="Stop after the plan; write nothing.")
 
-    state_dir: Path = Field(Path(".tranship"), description="Where runs keep their files.")
+    state_dir: Path = Field(Path(".tranship"), description="Folder for the files of runs.")
     workers: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8),
         ge=1,
         le=64,
-        description="Batches worked on side by side.",
+        description="Number of batches processed in parallel.",
     )
     memory: str = Field(
         "600MB",
         pattern=r"^\d+(MB|GB)$",
-        description="What the destination database may use before it spills to disk, as 600MB or 2GB.",
+        description="Memory limit of the destination database before it spills to disk, e.g. 600MB or 2GB.",
     )
     overlap: Literal["wait", "skip", "fail"] = Field(
         "wait", description="If another run is writing to the destination: wait for it, skip this run, or fail."
     )
     lock_timeout: Duration = Field(
         "10min",
-        description="How long to wait for another process that holds the destination, e.g. 30s or 10min; 0: no limit.",
+        description="How long to wait for another process that has locked the destination, e.g. 30s or 10min; 0: "
+        "no limit.",
     )
     locks: bool = Field(
-        True, description="Lock out a second process; no-locks is for file systems that cannot, at your own risk."
+        True,
+        description="Lock the destination against other processes; use no-locks, at your own risk, on file "
+        "systems without locks.",
     )
     pace: str | None = Field(
-        None, pattern=r"^\d+(/s|/min)$", description="Calls to a provider at most, as 50/s or 100/min."
+        None, pattern=r"^\d+(/s|/min)$", description="Maximum rate of calls to a provider, e.g. 50/s or 100/min."
     )
     statement_timeout: Duration = Field(
-        "0", description="How long a statement of the write may take at a server, as 30min or 2h; 0 is for ever."
+        "0", description="Time limit for each SQL statement of the write, e.g. 30min or 2h; 0: no limit."
     )
 
     @model_validator(mode="after")

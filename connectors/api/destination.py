@@ -98,8 +98,8 @@ class ProviderDestination:
                 plan = self._compare(run, load, notes)
             except duckdb.OutOfMemoryException as error:
                 raise ConfigError(
-                    f"{shown(self._spec)}: {self._memory} of memory are too little to compare it with what is to be "
-                    "written. Allow more: --memory 2GB"
+                    f"{shown(self._spec)}: {self._memory} is not enough memory to compare it with the new "
+                    f"records. Allow more: --memory 2GB"
                 ) from error
         requests = sorted((load.workspace / "requests").glob("*.parquet"))
         names = [f"requests/{file.name}" for file in requests]
@@ -374,7 +374,7 @@ class ProviderDestination:
             yield f"{writes + reads:,} calls are needed{took}"
         spilled = [name for name in load.survivors.columns if name in SPILLED and name not in wire.native]
         if spilled and creates + updates:
-            yield f"kept in {wire.bag.name}, for want of a place of their own: {', '.join(spilled)}"
+            yield f"kept in {wire.bag.name} (no native field): {', '.join(spilled)}"
 
     @property
     def _merged(self) -> frozenset[str]:

@@ -272,7 +272,7 @@ class HttpClient:
 
         `path` is put behind the service's base URL as it stands: encode what goes into it (`urllib.parse.quote`).
         `body` is JSON. A GET is repeated where that may help; anything else only if `repeatable`, which an
-        idempotency key makes it in the eyes of the provider, not here: a stored 500 is played back for ever.
+        idempotency key makes it in the eyes of the provider, not here: a stored 500 is returned every time.
         `label` stands for the path in messages where the path holds a customer's data.
 
         Raises Refused (3xx, 4xx), Unreachable (no answer, 429, 5xx) or Malformed (an answer that breaks off).
@@ -569,7 +569,7 @@ class HttpClient:
             return Refused(f"{service.place}: this is no address of a web server. Check the host.")
         if isinstance(error, aiohttp.ClientResponseError | aiohttp.http_exceptions.HttpProcessingError):
             return _Again(
-                Malformed(f"{what}: what came back is no HTTP. Check host and port, and whether it speaks https.")
+                Malformed(f"{what}: the response is not valid HTTP. Check host and port, and whether it speaks https.")
             )
         return _Again(Unreachable(f"{what}: the connection was lost. Try again later."))
 

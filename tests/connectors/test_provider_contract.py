@@ -59,7 +59,7 @@ def landed(warehouse: Warehouse) -> list[str]:
 
 
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for nobody: where the other side is not there, the sentence counts and not the patience."""
+    """Do not wait for an unreachable provider: the message counts, not the patience."""
     from tranship.connectors.api import source as api
     from tranship.connectors.api.http_client import Patience
 
@@ -200,7 +200,7 @@ def test_a_field_of_tomorrow_is_kept_and_told(account: Open, provider: str, ware
     assert json.loads(row["metadata"])[f"{provider}.loyaltyTier"] == {"level": 3}
 
 
-# Bad weather -----------------------------------------------------------------------------------------------------
+# Simulated failures -----------------------------------------------------------------------------------------------------
 
 
 ROUGH: dict[str, dict[str, Any]] = {
@@ -269,7 +269,7 @@ def test_a_key_that_stops_to_be_good(account: Open, warehouse: Warehouse) -> Non
 
     said = refused(warehouse, there, Refused)
     assert "401" in said
-    assert "What has come is kept" in said
+    assert "Downloaded pages are kept" in said
 
 
 def test_no_key(account: Open, provider: str, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:

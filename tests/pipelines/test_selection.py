@@ -144,7 +144,7 @@ def test_a_file_that_lacks_the_column_is_named() -> None:
 def test_another_condition_is_another_reading(warehouse: Warehouse) -> None:
     def reused(**options: str) -> bool:
         report = warehouse.load(ROWS, columns={"Status": ""}, **options)
-        return any("as run" in note for note in report.notes)
+        return any("Input unchanged since run" in note for note in report.notes)
 
     assert not reused(where="id = '1'")
     assert reused(where="id = '1'")

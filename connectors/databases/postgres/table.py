@@ -451,7 +451,7 @@ def _known_as(address: Address) -> tuple[Any, ...] | None:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long is waited: for locks, and for a single statement; 0 is for ever."""
+    """How long is waited: for locks, and for a single statement; 0: no limit."""
 
     lock_seconds: float
     statement_seconds: float
