@@ -873,7 +873,7 @@ def test_doctor_says_what_is_wrong(command: Command, sandbox: Start, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("nobody",), "there is no such sandbox. There are: blackwalnut,"),
+        (("nobody",), "there is no such sandbox. Use one of: blackwalnut,"),
         (("metronome", "--latency", "soon"), "'soon' is not a duration such as 50ms or 2s"),
         (("metronome", "--shift", "200%"), "'200%' is not a share such as 5%"),
         (("metronome", "--error", "500"), "give it as STATUS=SHARE"),
