@@ -18,10 +18,6 @@ _NUMBER: Final = r"^[+-]?[0-9][0-9 .,]*$"
 _TO_GUARD: Final = rf"^(?:{_RUNS}|')"
 GUARD: Final = rf"^'({_RUNS}|')"
 """A guarded cell, in the syntax of RE2; the first group is what follows the guard."""
-GUARD_ANYWHERE: Final = rf"'(?:{_RUNS}|')"
-"""A guard and what follows it, anywhere in a text: nearly always there is none."""
-FORMULA_ANYWHERE: Final = '="'
-"""How text as a formula begins, in a quoted cell, too."""
 WRAPPED: Final = r'(?s)^="((?:[^"]|"")*)"$'
 """Text as a formula, as spreadsheets export it; the first group is the text, its quotes doubled."""
 
