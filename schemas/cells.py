@@ -18,10 +18,6 @@ _NUMBER: Final = r"^[+-]?[0-9][0-9 .,]*$"
 _TO_GUARD: Final = rf"^(?:{_RUNS}|')"
 GUARD: Final = rf"^'({_RUNS}|')"
 """A guarded cell, in the syntax of RE2; the first group is what follows the guard."""
-GUARD_ANYWHERE: Final = rf"'(?:{_RUNS}|')"
-"""A guard and the character after it, anywhere in a text: most files have none."""
-FORMULA_ANYWHERE: Final = '="'
-"""The start of text written as a formula, also in a quoted cell."""
 WRAPPED: Final = r'(?s)^="((?:[^"]|"")*)"$'
 """Text written as a formula, as spreadsheets export it; the first group is the text with doubled quotes."""
 
