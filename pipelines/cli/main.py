@@ -42,7 +42,7 @@ from tranship.pipelines.cli.options import SettingsCommand, given, run_command, 
 if TYPE_CHECKING:
     from tranship.pipelines.cli.progress import Display
     from tranship.pipelines.report import Report
-    from tranship.pipelines.stage import RunDirectory
+    from tranship.pipelines.run_list import RunSummary
 
 EXIT_CODES: Final = {
     0: "done; every record loaded, merged, unchanged or older than what is there, or rejects within --max-rejects",
@@ -499,64 +499,41 @@ def _carried_out(work: Callable[[Display | None], Report], as_json: bool, log: s
 @click.pass_obj
 def _runs(place: _Place, /, remove_older_than: int | None, state_dir: Path, as_json: bool) -> None:
     """List runs, newest first."""
-    from tranship.pipelines import stage
+    from tranship.pipelines import run_list
     from tranship.pipelines.cli import render
 
     place.state_dir = state_dir
-    found, damaged = stage.all_runs(state_dir), stage.damaged_runs(state_dir)
-    removed = []
-    if remove_older_than is not None:
-        limit = datetime.now(UTC) - timedelta(days=remove_older_than)
-        old = [run for run in found if _is_over(run) and datetime.fromisoformat(run.manifest["started_at"]) < limit]
-        removed = [run for run in old if run.remove()]
-    kept = [_facts(run) for run in found if run not in removed]
+    days = None if remove_older_than is None else timedelta(days=remove_older_than)
+    found = run_list.list_runs(state_dir, days)
+    for run in found:
+        if run.problem:
+            click.echo(f"damaged: {run.problem}", err=True)
+    kept = [_facts(run) for run in found]
     if as_json:
-        listed = {"runs": kept, "removed": [run.run_id for run in removed], "damaged": damaged}
+        listed = {"runs": kept, "removed": found.removed, "damaged": found.damaged}
         _print_json(json.dumps(listed, indent=1))
         return
-    if removed:
-        click.echo(f"Removed {len(removed)} runs.", err=True)
-    for text in damaged.values():
+    if found.removed:
+        click.echo(f"Removed {len(found.removed)} runs.", err=True)
+    for text in found.damaged.values():
         click.echo(f"damaged: {text}", err=True)
-    if not kept and not damaged:
+    if not kept and not found.damaged:
         click.echo(f"No runs in {state_dir}.", err=True)
         return
     if kept:
         click.echo(render.of_runs(kept))
 
 
-def _is_over(run: RunDirectory) -> bool:
-    return run.manifest["status"] != "running" or run.is_abandoned()
-
-
-def _facts(run: RunDirectory) -> dict[str, Any]:
-    from tranship.pipelines import settings
-
-    try:
-        report = _report_of(run)
-    except ConfigError as error:
-        report = None
-        click.echo(f"damaged: {error}", err=True)
+def _facts(run: RunSummary) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
-        "started_at": run.manifest["started_at"],
-        "status": "died" if run.is_abandoned() else run.manifest["status"],
-        "source": settings.named(run.manifest["settings"]["source"]),
-        "destination": run.manifest["settings"]["destination"],
-        "counts": vars(report.counts) if report else None,
-        "run_dir": str(run.path),
+        "started_at": run.started_at.isoformat(),
+        "status": run.status,
+        "source": run.source,
+        "destination": run.destination,
+        "counts": vars(run.counts) if run.counts else None,
+        "run_dir": str(run.run_dir),
     }
-
-
-def _report_of(run: RunDirectory) -> Report | None:
-    """Null if it has none. Raises ConfigError if the report is damaged."""
-    from tranship.pipelines.report import Report
-
-    values = run.report()
-    try:
-        return Report.of(values) if values is not None else None
-    except ValueError as error:
-        raise ConfigError(f"{run.path / 'report.json'}: is not as Tranship wrote it.") from error
 
 
 @cli.command("report", short_help="Print the report of an earlier run.")
@@ -566,13 +543,14 @@ def _report_of(run: RunDirectory) -> Report | None:
 @click.pass_obj
 def _report(place: _Place, /, run_id: str, state_dir: Path, as_json: bool) -> None:
     """Print the summary of an earlier run again, with all its reasons: its id, or `last`."""
+    from tranship.pipelines import run_list
     from tranship.pipelines.stage import RunDirectory
 
     place.state_dir = state_dir
     run = RunDirectory.open(state_dir, run_id)
-    report = _report_of(run)
+    report = run_list.report_of(run)
     if report is None:
-        what = f"It can be continued: {run.go_on}" if _is_over(run) else "It is still running."
+        what = f"It can be continued: {run.go_on}" if run_list.is_over(run) else "It is still running."
         raise ConfigError(f"{run.run_id}: has no report yet. {what}")
     if as_json:
         _print_json(report.to_json())
