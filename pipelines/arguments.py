@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, timedelta, tzinfo
 from difflib import get_close_matches
@@ -15,10 +15,10 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from tranship.connectors.errors import ConfigError
 
-Address: TypeAlias = "str | os.PathLike[str]"
+Address: TypeAlias = str | os.PathLike[str]
 """A path or a URL."""
 
-Sources: TypeAlias = "Address | list[str] | list[Path] | list[str | Path] | tuple[Address, ...]"
+Sources: TypeAlias = Address | Sequence[Address]
 """One path, glob, folder or URL, or several."""
 
 Limit: TypeAlias = int | float | str
@@ -34,8 +34,8 @@ Texts: TypeAlias = str | list[str] | tuple[str, ...] | AbstractSet[str]
 class SourceOptions(TypedDict, total=False):
     """Settings about a source: how its files are written, and what its columns and values mean."""
 
-    columns: Mapping[str, str] | Mapping[str, list[str]] | Mapping[str, str | list[str]]
-    defaults: Mapping[str, str] | Mapping[str, str | int | date]
+    columns: Mapping[str, str | list[str] | tuple[str, ...]]
+    defaults: Mapping[str, str | int | date]
     extra: Literal["keep", "drop", "error"]
     encoding: str | None
     delimiter: str | None

@@ -39,7 +39,7 @@ def _limit(value: Any) -> Any:
         return str(value)
     if not 0 <= value <= 1:
         raise ValueError(f"{value} is not a share. Give a count (20) or a share from 0 to 1 (0.02)")
-    return f"{Decimal(repr(float(value))) * 100:f}%"
+    return f"{(Decimal(repr(float(value))) * 100).normalize():f}%"
 
 
 def _duration(value: Any) -> Any:
