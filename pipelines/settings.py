@@ -28,7 +28,7 @@ from pydantic import (
 from tranship.connectors.errors import ConfigError, shown
 
 ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
-_NAMED: Final = 5
+_SOURCES_NAMED: Final = 5
 
 
 def _limit(value: Any) -> Any:
@@ -102,7 +102,7 @@ def _kind(value: Any) -> str:
     return {type(None): "None"}.get(type(value), type(value).__name__)
 
 
-def _one_or_several(value: Any) -> Any:
+def _source_or_sources(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if not isinstance(value, list | tuple):
@@ -120,7 +120,7 @@ class Reading(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: Annotated[str | tuple[str, ...], BeforeValidator(_one_or_several)] = Field(
+    source: Annotated[str | tuple[str, ...], BeforeValidator(_source_or_sources)] = Field(
         description="Path, glob, folder, - or URL to read from; also several."
     )
 
@@ -261,8 +261,8 @@ class Settings(Reading):
 def named(source: str | Sequence[str]) -> str:
     """One source or several, for people: without secrets, and of many the first ones."""
     sources = [source] if isinstance(source, str) else source
-    more = len(sources) - _NAMED
-    return ", ".join(map(shown, sources[:_NAMED])) + (f" and {more} more" if more > 0 else "")
+    more = len(sources) - _SOURCES_NAMED
+    return ", ".join(map(shown, sources[:_SOURCES_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def load(
@@ -271,10 +271,10 @@ def load(
     file: Path | None = None,
 ) -> Settings:
     """Put the three together. Raises ConfigError naming the setting and where it was given."""
-    return _settled(Settings, flags, environment, file)
+    return _validated(Settings, flags, environment, file)
 
 
-def of_command(
+def from_command(
     source: object,
     destination: object,
     options: Mapping[str, Any],
@@ -286,16 +286,16 @@ def of_command(
     Raises ConfigError, naming the `place` where the options were given.
     """
     addresses = _addresses(source, destination, options)
-    return _settled(Settings, {**options, **addresses}, environment, _settings_file(source), place)
+    return _validated(Settings, {**options, **addresses}, environment, _settings_file(source), place)
 
 
-def reading_of_command(
+def reading_from_command(
     source: object, options: Mapping[str, Any], environment: Mapping[str, str], place: str = "command"
 ) -> Reading:
     """What `inspect SOURCE...` or `inspect pipeline.toml` says about the source. Raises ConfigError."""
     addresses = _addresses(source, None, options)
     file = _settings_file(source)
-    return _settled(Settings if file else Reading, {**options, **addresses}, environment, file, place)
+    return _validated(Settings if file else Reading, {**options, **addresses}, environment, file, place)
 
 
 def _settings_file(source: object) -> Path | None:
@@ -323,7 +323,7 @@ def _addresses(source: object, destination: object, options: Mapping[str, Any]) 
 _S = TypeVar("_S", bound=Reading)
 
 
-def _settled(
+def _validated(
     kind: type[_S],
     flags: Mapping[str, Any],
     environment: Mapping[str, str],

@@ -157,7 +157,7 @@ def test_type_checkers_see_the_types_of_the_installed_wheel(
     ],
 )
 def test_types_of_python_are_accepted(name: str, given: Any, setting: Any) -> None:
-    made = settings.of_command("a.csv", "b.csv", {name: given}, {})
+    made = settings.from_command("a.csv", "b.csv", {name: given}, {})
     assert getattr(made, name) == setting
     assert settings.load(made.model_dump(), {}) == made  # as a run directory keeps it
 

@@ -133,7 +133,7 @@ def run(
     from tranship.pipelines import events, settings
     from tranship.pipelines import run as flow
 
-    made = settings.of_command(source, destination, options, os.environ, _CALL)
+    made = settings.from_command(source, destination, options, os.environ, _CALL)
     return flow.run(made, events.events(observer))
 
 
@@ -155,7 +155,7 @@ def plan(
     from tranship.pipelines import run as flow
 
     folder = Path(arguments.path("out", out))
-    made = settings.of_command(source, destination, options, os.environ, _CALL)
+    made = settings.from_command(source, destination, options, os.environ, _CALL)
     return flow.plan(made, folder, events.events(observer))
 
 
@@ -201,7 +201,7 @@ def verify(
 
     told = events.events(observer)
     if run is None:
-        return flow.verify(settings.of_command(source, destination, options, os.environ, _CALL), told)
+        return flow.verify(settings.from_command(source, destination, options, os.environ, _CALL), told)
     beside = [name for name, value in (("source", source), ("destination", destination)) if value is not None]
     if beside or (beside := [name for name in options if name != "state_dir"]):
         raise ConfigError(f"{beside[0]}: cannot be given beside run, which says it itself. Leave one of them out.")
@@ -250,7 +250,7 @@ def inspect(source: Sources | None = None, *, rows: int = 10_000, **options: Unp
     from tranship.pipelines import arguments, settings
     from tranship.pipelines import run as flow
 
-    reading = settings.reading_of_command(source, options, os.environ, _CALL)
+    reading = settings.reading_from_command(source, options, os.environ, _CALL)
     return flow.inspect(reading, arguments.count("rows", rows))
 
 
