@@ -23,17 +23,20 @@ A message says what happened, where (system, file, line), and what to try. It ne
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tranship.pipelines.report import Report
 
 
 class TranshipError(Exception):
     """Root of all errors that are answered in words; `exit_code` is what the process ends with.
 
-    `report` is the run's report (`pipelines.report.Report`) where there was a run to report on.
+    `report` is the run's report where there was a run to report on.
     """
 
     exit_code = 1
-    report: Any = None
+    report: Report | None = None
 
 
 class ConfigError(TranshipError):

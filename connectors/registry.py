@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tranship.connectors.api.source import Api, Finding
     from tranship.connectors.databases.duckdb_table import Address as DuckDbAddress
     from tranship.connectors.files.csv import CsvOptions
+    from tranship.connectors.sandbox.session import Sandbox
+    from tranship.connectors.sandbox.weather import Weather
     from tranship.schemas.provider import Passage
 
 
@@ -340,13 +343,34 @@ def serve_sandbox(
     log: bool,
 ) -> None:
     """Run a provider's sandbox until it is interrupted. Raises ConfigError for what cannot be used."""
+    from tranship.connectors.sandbox.server import serve
+
+    serve(provider, port, seeding, state, _weather(weather), switches, log=log)
+
+
+def open_sandbox(
+    provider: str,
+    *,
+    port: int,
+    seeding: int | Path | None,
+    state: Path | None,
+    weather: Mapping[str, Any],
+    switches: Mapping[str, str],
+) -> AbstractContextManager[Sandbox]:
+    """A provider's sandbox in a thread of this process. Raises ConfigError for what cannot be used."""
+    from tranship.connectors.sandbox.session import session
+
+    return session(
+        provider, port=port, seeding=seeding, state=state, weather=_weather(weather), switches=dict(switches)
+    )
+
+
+def _weather(options: Mapping[str, Any]) -> Weather:
     import msgspec
 
-    from tranship.connectors.sandbox.server import serve
     from tranship.connectors.sandbox.weather import Weather
 
     try:
-        made = msgspec.convert(dict(weather), Weather)
+        return msgspec.convert(dict(options), Weather)
     except msgspec.ValidationError as error:
         raise ConfigError(f"the weather cannot be so: {error}") from None
-    serve(provider, port, seeding, state, made, switches, log=log)

@@ -15,7 +15,7 @@ import polars as pl
 
 from tranship.connectors.contract import Batch, Layout, Part
 from tranship.connectors.errors import ConfigError, shown
-from tranship.pipelines import mapping, rivals, selection, validate
+from tranship.pipelines import mapping, notebook, rivals, selection, validate
 from tranship.pipelines.mapping import ColumnMap, Match
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
@@ -40,7 +40,7 @@ class Column:
     type: str
     filled: float
     distinct: int
-    samples: tuple[str, ...]
+    samples: tuple[str, ...] = dataclasses.field(repr=False)
     field: str | list[str] | None
     becomes: Literal["field", "metadata", "nothing", "undecided"]
 
@@ -53,7 +53,7 @@ class Finding:
     count: int
     says: str
     example: str
-    value: str | None
+    value: str | None = dataclasses.field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,33 @@ class Inspection:
     rejects: tuple[Finding, ...] = ()
     warnings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        mapped = sum(column.becomes == "field" for column in self.columns)
+        some = "" if self.whole else "first "
+        rejected = f", {self.rejected:,} would be rejected" if self.rejected is not None else ""
+        problem = ", a run would stop: see .problem" if self.problem else ""
+        return (
+            f"<Inspection of {self.source}: {some}{self.records:,} records, {len(self.columns)} columns, "
+            f"{mapped} of them mapped{rejected}{problem}>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                *(column.name, column.type, f"{column.filled:.0%}", column.distinct),
+                column.becomes if column.becomes != "field" else _names(column.field),
+            )
+            for column in self.columns
+        ]
+        expected = [
+            f"{finding.count:,} × {finding.code}: {finding.says}" for finding in (*self.rejects, *self.warnings)
+        ]
+        problem = [self.problem] if self.problem else []
+        title = f"{self.source}: {self.records:,} records"
+        return notebook.table(
+            title, ("column", "type", "filled", "distinct", "becomes"), rows, [*problem, *expected, *self.notes]
+        )
 
     def to_json(self) -> str:
         """One JSON object."""
@@ -125,6 +152,10 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
             *(columns.notes if columns else ()),
         ),
     )
+
+
+def _names(field: str | list[str] | None) -> str:
+    return field if isinstance(field, str) else ", ".join(field or ())
 
 
 def pipeline_toml(inspection: Inspection, reading: Reading) -> str:

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from tranship.pipelines import notebook
+
 Status = Literal["done", "done_with_rejects", "partly_done", "stopped", "failed"]
 """partly_done: as many records as --limit allows were written to a provider; more are left."""
 
@@ -84,6 +86,21 @@ class Report:
     def to_json(self) -> str:
         """One JSON object."""
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
+
+    def __repr__(self) -> str:
+        counts = dataclasses.asdict(self.counts)
+        read = counts.pop("read")
+        ledger = ", ".join([f"{read:,} read", *(f"{count:,} {name}" for name, count in counts.items() if count)])
+        dry = ", dry run" if self.dry_run else ""
+        return f"<Report {self.run_id}: {self.status}{dry}; {ledger}; {self.source} → {self.destination}>"
+
+    def _repr_html_(self) -> str:
+        counts = dataclasses.asdict(self.counts)
+        rows = [(name, count) for name, count in counts.items() if count or name in ("read", "rejected", "created")]
+        reasons = {**self.rejects_by_code, **self.refused_by_reason}
+        below = [f"{count:,} × {reason}" for reason, count in reasons.items()]
+        title = f"{self.source} → {self.destination}: {self.status.replace('_', ' ')}"
+        return notebook.table(title, (), rows, [*below, *([self.error] if self.error else [])])
 
     @classmethod
     def from_json(cls, text: str) -> Report:

@@ -16,7 +16,7 @@ import polars as pl
 
 from tranship.connectors.contract import Batch, Layout, Part
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import mapping
+from tranship.pipelines import mapping, notebook
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
@@ -54,6 +54,16 @@ class Verification:
     def equal(self) -> bool:
         """Whether source and destination hold the same customers, field by field."""
         return not any(count for name, count in self.counts.items() if name != "equal")
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{count:,} {name}" for name, count in self.counts.items() if count or name == "equal")
+        return f"<Verification {self.run_id}: {found}; {self.source} → {self.destination}>"
+
+    def _repr_html_(self) -> str:
+        fields = [f"{name} differs in {count:,}" for name, count in self.different_fields.items()]
+        title = f"{self.source} → {self.destination}: {'equal' if self.equal else 'not equal'}"
+        rows = [(name.replace("_", " "), count) for name, count in self.counts.items()]
+        return notebook.table(title, (), rows, [*fields, *self.notes])
 
     def to_json(self) -> str:
         """One JSON object."""

@@ -36,8 +36,8 @@ FLOOR = (*EVERYBODY, "connectors.durable", "connectors.existing")
 RULES = (
     Rule(
         "tranship",
-        ("pipelines.*", "connectors.errors"),
-        "tranship/ is the one door: it hands on what pipelines offers. What it does belongs in pipelines/.",
+        ("pipelines.*", "connectors.errors", "connectors.registry", "connectors.sandbox.session"),
+        "tranship/ is the one door: it hands on what pipelines offers, and sandboxes, which are no part of a run. What it does belongs in pipelines/.",
     ),
     Rule("tranship.__main__", ("tranship",), "Calling the command is all that it does."),
     Rule("schemas.data.build", (), "The script that writes the tables stands alone."),
@@ -125,6 +125,7 @@ RULES = (
 EXCEPTIONS = {
     ("connectors.databases.duckdb_table", "connectors.files.storage"): "it reads the path of its file as files do; "
     "what a path means moves to the root of connectors/",
+    ("connectors.errors", "pipelines.report"): "for type checkers only: an error carries the report of its run",
     ("connectors.registry", "connectors.files.storage"): "at its top, because it asks which files a source and a "
     "destination share; files will say so when they are opened",
     ("pipelines.run", "connectors.files.csv"): "CsvOptions, how the user says what a file is, travels through it; a "

@@ -95,7 +95,7 @@ def run_command(
     """
     from tranship.pipelines import run, settings
 
-    configured = settings.of_command(*_split_ends(ends), given(options), os.environ)
+    configured = settings.from_command(*_split_ends(ends), given(options), os.environ)
     context.state_dir = configured.state_dir
     return _execute(lambda display: run.run(configured, display), as_json, log, quiet)
 
@@ -134,7 +134,7 @@ def plan_command(
     """
     from tranship.pipelines import run, settings
 
-    configured = settings.of_command(*_split_ends(ends), given(options), os.environ)
+    configured = settings.from_command(*_split_ends(ends), given(options), os.environ)
     context.state_dir = configured.state_dir
     return _execute(lambda display: run.plan(configured, out, display), as_json, log, quiet)
 
@@ -186,7 +186,7 @@ def verify_command(
             state_dir = Path(options.get("state_dir") or ".tranship")
             found = run.verify_run(state_dir, ends[0], display)
         else:
-            configured = settings.of_command(*_split_ends(ends), given(options), os.environ)
+            configured = settings.from_command(*_split_ends(ends), given(options), os.environ)
             context.state_dir = configured.state_dir
             found = run.verify(configured, display)
     if as_json:
@@ -234,7 +234,7 @@ def inspect_command(sources: tuple[str, ...], rows: int, write: Path | None, as_
     from tranship.pipelines import inspection, run, settings
     from tranship.pipelines.cli import render
 
-    reading = settings.reading_of_command(sources, given(options), os.environ)
+    reading = settings.reading_from_command(sources, given(options), os.environ)
     found = run.inspect(reading, rows)
     if as_json:
         print_json(found.to_json())

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tranship.connectors.errors import (
-    ConfigError,
-)
+from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli.crash import CrashContext
-from tranship.pipelines.cli.options import (
-    json_option,
-    state_dir_option,
-)
+from tranship.pipelines.cli.options import json_option, state_dir_option
 from tranship.pipelines.cli.output import print_json, summary
 from tranship.schemas.counted import counted
 
 if TYPE_CHECKING:
-    from tranship.pipelines.report import Report
-    from tranship.pipelines.stage import RunDirectory
+    from tranship.pipelines.run_list import RunSummary
 
 
 @click.command("runs")
@@ -38,64 +32,41 @@ if TYPE_CHECKING:
 @click.pass_obj
 def runs_command(context: CrashContext, /, remove_older_than: int | None, state_dir: Path, as_json: bool) -> None:
     """List runs, newest first."""
-    from tranship.pipelines import stage
+    from tranship.pipelines import run_list
     from tranship.pipelines.cli import render
 
     context.state_dir = state_dir
-    found, damaged = stage.all_runs(state_dir), stage.damaged_runs(state_dir)
-    removed = []
-    if remove_older_than is not None:
-        limit = datetime.now(UTC) - timedelta(days=remove_older_than)
-        old = [run for run in found if _has_ended(run) and datetime.fromisoformat(run.manifest["started_at"]) < limit]
-        removed = [run for run in old if run.remove()]
-    kept = [_entry(run) for run in found if run not in removed]
+    days = None if remove_older_than is None else timedelta(days=remove_older_than)
+    found = run_list.list_runs(state_dir, days)
+    for run in found:
+        if run.problem:
+            click.echo(f"damaged: {run.problem}", err=True)
+    kept = [_entry(run) for run in found]
     if as_json:
-        listed = {"runs": kept, "removed": [run.run_id for run in removed], "damaged": damaged}
+        listed = {"runs": kept, "removed": found.removed, "damaged": found.damaged}
         print_json(json.dumps(listed, indent=1))
         return
-    if removed:
-        click.echo(f"Removed {counted(len(removed), 'run')}.", err=True)
-    for text in damaged.values():
+    if found.removed:
+        click.echo(f"Removed {counted(len(found.removed), 'run')}.", err=True)
+    for text in found.damaged.values():
         click.echo(f"damaged: {text}", err=True)
-    if not kept and not damaged:
+    if not kept and not found.damaged:
         click.echo(f"No runs in {state_dir}.", err=True)
         return
     if kept:
         click.echo(render.of_runs(kept))
 
 
-def _has_ended(run: RunDirectory) -> bool:
-    return run.manifest["status"] != "running" or run.is_abandoned()
-
-
-def _entry(run: RunDirectory) -> dict[str, Any]:
-    from tranship.pipelines import settings
-
-    try:
-        report = _load_report(run)
-    except ConfigError as error:
-        report = None
-        click.echo(f"damaged: {error}", err=True)
+def _entry(run: RunSummary) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
-        "started_at": run.manifest["started_at"],
-        "status": "died" if run.is_abandoned() else run.manifest["status"],
-        "source": settings.named(run.manifest["settings"]["source"]),
-        "destination": run.manifest["settings"]["destination"],
-        "counts": vars(report.counts) if report else None,
-        "run_dir": str(run.path),
+        "started_at": run.started_at.isoformat(),
+        "status": run.status,
+        "source": run.source,
+        "destination": run.destination,
+        "counts": vars(run.counts) if run.counts else None,
+        "run_dir": str(run.run_dir),
     }
-
-
-def _load_report(run: RunDirectory) -> Report | None:
-    """Return the report of a run, null if it has none. Raises ConfigError if the report is damaged."""
-    from tranship.pipelines.report import Report
-
-    values = run.report()
-    try:
-        return Report.of(values) if values is not None else None
-    except ValueError as error:
-        raise ConfigError(f"{run.path / 'report.json'}: is not as Tranship wrote it.") from error
 
 
 @click.command("report", short_help="Print the report of an earlier run.")
@@ -105,13 +76,14 @@ def _load_report(run: RunDirectory) -> Report | None:
 @click.pass_obj
 def report_command(context: CrashContext, /, run_id: str, state_dir: Path, as_json: bool) -> None:
     """Print the summary of an earlier run with all reasons. RUN is its id, or `last`."""
+    from tranship.pipelines import run_list
     from tranship.pipelines.stage import RunDirectory
 
     context.state_dir = state_dir
     run = RunDirectory.open(state_dir, run_id)
-    report = _load_report(run)
+    report = run_list.report_of(run)
     if report is None:
-        advice = f"Continue it: {run.go_on}" if _has_ended(run) else "It is still running."
+        advice = f"Continue it: {run.go_on}" if run_list.is_over(run) else "It is still running."
         raise ConfigError(f"{run.run_id}: has no report yet. {advice}")
     if as_json:
         print_json(report.to_json())
