@@ -22,7 +22,6 @@ A message says what happened, where (system, file, line), and what to try. It ne
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 
@@ -99,19 +98,3 @@ class Interrupted(TranshipError):
     """The run was stopped by hand; state is saved."""
 
     exit_code = 130
-
-
-def shown(address: str) -> str:
-    """An address without its secrets: the password in front of the host (of a provider, whatever stands there: it can
-    only be a key), and query values that are keys or tokens.
-
-    Every message, log, report and manifest shows addresses this way. Bytes of a file name that are no text become
-    `\\udcXX`.
-    """
-    sayable = address.encode("utf-8", "backslashreplace").decode()
-    hidden = re.sub(r"(://[^:/?@]*):[^?]*@", r"\1:***@", sayable)
-    hidden = re.sub(r"^((?!postgres)\w+://)[^/?]*@", r"\1***@", hidden, flags=re.IGNORECASE)
-    return re.sub(_SECRET, r"\1***", hidden)
-
-
-_SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token|key|sig|credential)[^=&]*=)[^&]*", re.IGNORECASE)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tranship.connectors.addresses import is_same_file, redacted, resolved_path
 from tranship.connectors.chain import Chain
 from tranship.connectors.contract import Abilities, Destination, Source, Waiting
-from tranship.connectors.errors import ConfigError, TranshipError, shown
-from tranship.connectors.files.storage import Seen, Written, is_among, same, takes_in, whole_path
+from tranship.connectors.errors import ConfigError, TranshipError
+from tranship.connectors.files.storage import Seen, Written, is_among, takes_in
 
 if TYPE_CHECKING:
     from tranship.connectors.api.source import Api, Finding
@@ -78,7 +79,7 @@ def kind_of(spec: str) -> str:
     if path.endswith((".parquet", ".pq")):
         return "parquet"
     if path.endswith((".duckdb", ".db")) and not scheme:
-        raise ConfigError(f"{shown(spec)}: for a DuckDB table write duckdb:///{spec}")
+        raise ConfigError(f"{redacted(spec)}: for a DuckDB table write duckdb:///{spec}")
     folder = Path(spec).expanduser()
     if not scheme and folder.is_dir():
         suffixes = {file.suffix.lower() for file in folder.iterdir() if file.is_file()}
@@ -86,7 +87,7 @@ def kind_of(spec: str) -> str:
             others = suffixes & {".csv", ".tsv", ".txt", ".gz", ".zst"}
             if others:
                 raise ConfigError(
-                    f"{shown(spec)}: holds Parquet and CSV files; name one kind with a glob: {spec}/*.parquet"
+                    f"{redacted(spec)}: holds Parquet and CSV files; name one kind with a glob: {spec}/*.parquet"
                 )
             return "parquet"
     return "csv"
@@ -110,7 +111,7 @@ def identity(spec: str) -> str:
         from tranship.connectors.databases.duckdb_table import identity as of_duckdb
 
         return of_duckdb(spec)
-    return f"file {whole_path(Path(spec))}"
+    return f"file {resolved_path(Path(spec))}"
 
 
 def open_sources(
@@ -123,7 +124,7 @@ def open_sources(
     for place, spec in enumerate(specs):
         twice = next((before for before in specs[:place] if _one_place(before, spec)), None)
         if twice is not None:
-            raise ConfigError(f"{shown(spec)}: is given twice (as {shown(twice)}); its records would be doubled.")
+            raise ConfigError(f"{redacted(spec)}: is given twice (as {redacted(twice)}); its records would be doubled.")
     kinds = [kind_of(spec) for spec in specs]
     seen: Seen = {}
     opened: list[Source] = []
@@ -161,7 +162,7 @@ def open_source(
 
         return ApiSource(_api(kind), spec, include_archived=include_archived)
     if include_archived:
-        raise ConfigError(f"{shown(spec)}: only providers have archived customers; leave --include-archived out.")
+        raise ConfigError(f"{redacted(spec)}: only providers have archived customers; leave --include-archived out.")
     if kind == "duckdb":
         from tranship.connectors.databases.duckdb_table import DuckDbSource
 
@@ -185,8 +186,8 @@ def must_be_apart(specs: Sequence[str], destination: str) -> None:
         why = _why_not_apart(spec, destination)
         if why:
             raise ConfigError(
-                f"{shown(destination)}: cannot be the destination, as it {why} ({shown(spec)}). Nothing was read or "
-                "written. Name another destination, behind all sources; a pattern of sources stands in quotes."
+                f"{redacted(destination)}: cannot be the destination, as it {why} ({redacted(spec)}). Nothing was read "
+                "or written. Name another destination, behind all sources; a pattern of sources stands in quotes."
             )
 
 
@@ -196,7 +197,9 @@ def _why_not_apart(spec: str, destination: str) -> str | None:
         path = Path(destination).expanduser()
         if _is_file(source):
             return takes_in(spec, _suffixes(source), path)
-        return "lies in the file that is read" if source == "duckdb" and same(_duckdb(spec).path, path) else None
+        return (
+            "lies in the file that is read" if source == "duckdb" and is_same_file(_duckdb(spec).path, path) else None
+        )
     if end == "duckdb" and _is_file(source):
         return "is read by this run" if is_among(spec, _suffixes(source), _duckdb(destination).path) else None
     return "is read by this run" if _one_place(spec, destination) else None
@@ -210,7 +213,7 @@ def _one_place(one: str, other: str) -> bool:
     if kind == "duckdb":
         a, b = _duckdb(one), _duckdb(other)
         names = [(at.schema.lower(), at.table.lower(), at.query) for at in (a, b)]
-        return names[0] == names[1] and (same(a.path, b.path) or a.path.resolve() == b.path.resolve())
+        return names[0] == names[1] and (is_same_file(a.path, b.path) or a.path.resolve() == b.path.resolve())
     if kind == "postgresql":
         from tranship.connectors.databases.postgres.table import one_table
 
@@ -242,7 +245,7 @@ def must_take(spec: str, mode: str, *, for_good: bool) -> None:
     """Raises ConfigError where such a destination does not do what the mode asks: known before anything is read."""
     kind = kind_of(spec)
     if _is_file(kind) and mode != "upsert":
-        raise ConfigError(f"{shown(spec)}: a file is written whole; --mode {mode} needs a table.")
+        raise ConfigError(f"{redacted(spec)}: a file is written whole; --mode {mode} needs a table.")
     if _is_provider(kind):
         from tranship.connectors.api.destination import must_be_meant
 
@@ -272,7 +275,7 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
         return DuckDbTable(spec, memory=options["memory"], create=options["create"], waiting=options.get("waiting"))
     if "://" in spec:
         raise ConfigError(
-            f"{shown(spec)}: cloud storage can be read, not written yet. Write to a local file and copy it."
+            f"{redacted(spec)}: cloud storage can be read, not written yet. Write to a local file and copy it."
         )
     if not options["create"]:
         from tranship.connectors.existing import must_exist
@@ -284,7 +287,7 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
         return parquet_file.destination(spec, Written(options["written"]), overwrite=options["overwrite"])
     if not spec.lower().endswith((".csv", ".txt")):
         raise ConfigError(
-            f"{shown(spec)}: what should be written? Use duckdb:///file.duckdb, file.csv or file.parquet."
+            f"{redacted(spec)}: what should be written? Use duckdb:///file.duckdb, file.csv or file.parquet."
         )
     from tranship.connectors.files import csv as csv_file
 
@@ -325,7 +328,7 @@ def _provider(spec: str) -> str:
     name = re.split(r":|$", spec, maxsplit=1)[0].lower()
     providers = [connector.name for connector in CONNECTORS.values() if connector.key_variable]
     if name not in providers:
-        raise ConfigError(f"{shown(spec)}: is no provider. There are: {', '.join(providers)}")
+        raise ConfigError(f"{redacted(spec)}: is no provider. There are: {', '.join(providers)}")
     return name
 
 

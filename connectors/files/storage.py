@@ -6,14 +6,12 @@ gzip and zstd are recognised by their first bytes, whatever the name says.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import glob
 import hashlib
 import io
 import json
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,8 +25,10 @@ from urllib.parse import urlsplit
 import polars as pl
 import pyarrow as pa
 
+from tranship.connectors.addresses import is_same_file, redacted, scheme_of
 from tranship.connectors.contract import Plan, WriteRequest, all_created
-from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable, shown
+from tranship.connectors.durable import replacing
+from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable
 
 CLOUD = ("s3", "gs", "az")
 _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
@@ -85,11 +85,6 @@ class File:
         return {"name": self.name, "size": self.size, "changed": self.changed}
 
 
-def scheme_of(spec: str) -> str:
-    """`s3` of `s3://bucket/key`, empty for a path."""
-    return urlsplit(spec).scheme if "://" in spec else ""
-
-
 Seen = dict[tuple[Any, ...], File]
 """The files that a run reads, by their places."""
 
@@ -121,14 +116,14 @@ def _expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.name.lower().endswith(suffixes) and _is_meant(p))
         if not found:
-            raise ConfigError(f"{shown(spec)}: no file ending in {', '.join(suffixes)} in this folder.")
+            raise ConfigError(f"{redacted(spec)}: no file ending in {', '.join(suffixes)} in this folder.")
     elif path.is_file() or not glob.has_magic(spec):
         found = [path]
     else:
         names = glob.iglob(str(path), recursive=True)  # noqa: PTH207  (a pattern may be absolute)
         found = sorted(p for name in names if _is_meant(p := Path(name)))
         if not found:
-            raise ConfigError(f"{shown(spec)}: no file fits this pattern. Quote the pattern and check the folder.")
+            raise ConfigError(f"{redacted(spec)}: no file fits this pattern. Quote the pattern and check the folder.")
     return [_local(p) for p in found]
 
 
@@ -151,7 +146,7 @@ def _local(path: Path) -> File:
         stat = path.stat()
     except OSError as error:
         if path.is_symlink():
-            led = shown(str(path.readlink()))
+            led = redacted(str(path.readlink()))
             raise ConfigError(f"{path}: is a link that leads nowhere ({led}). Correct it, or remove it.") from error
         raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}. Check the path.") from error
     if S_ISSOCK(stat.st_mode):
@@ -159,7 +154,7 @@ def _local(path: Path) -> File:
     regular = S_ISREG(stat.st_mode)
     changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat() if regular else None
     size, place = stat.st_size if regular else None, (stat.st_dev, stat.st_ino)
-    return File(shown(str(path)), size, changed, lambda: path.open("rb"), place)
+    return File(redacted(str(path)), size, changed, lambda: path.open("rb"), place)
 
 
 def _place_of_stdin() -> tuple[Any, ...]:
@@ -178,7 +173,7 @@ def _expand_cloud(spec: str, suffixes: tuple[str, ...]) -> list[File]:
         from obstore.store import from_url
     except ImportError as error:
         raise MissingDriver(
-            f"{shown(spec)}: reading cloud storage needs an extra: pip install 'tranship[cloud]'"
+            f"{redacted(spec)}: reading cloud storage needs an extra: pip install 'tranship[cloud]'"
         ) from error
     parts = urlsplit(spec)
     root, pattern = f"{parts.scheme}://{parts.netloc}", parts.path.lstrip("/")
@@ -189,18 +184,18 @@ def _expand_cloud(spec: str, suffixes: tuple[str, ...]) -> list[File]:
         listed = [obstore.head(store, pattern)] if whole else [m for page in store.list(fixed) for m in page]
     except Exception as error:  # obstore's errors share no base that says where they come from
         raise Unreachable(
-            f"{shown(root)}: cannot be read ({type(error).__name__}). Check the name, the credentials in the "
+            f"{redacted(root)}: cannot be read ({type(error).__name__}). Check the name, the credentials in the "
             "environment, and the network."
         ) from error
     kept = [m for m in listed if whole or (_fits(m["path"], pattern) and m["path"].lower().endswith(suffixes))]
     if not kept:
-        raise ConfigError(f"{shown(spec)}: no object fits. Check bucket and pattern.")
+        raise ConfigError(f"{redacted(spec)}: no object fits. Check bucket and pattern.")
 
     def opener(meta: Any) -> Callable[[], BinaryIO]:
         return lambda: io.BufferedReader(_ObjectReader(obstore.open_reader(store, meta["path"])), 8 << 20)
 
     return [
-        File(f"{shown(root)}/{m['path']}", m["size"], m["last_modified"].isoformat(), opener(m), (root, m["path"]))
+        File(f"{redacted(root)}/{m['path']}", m["size"], m["last_modified"].isoformat(), opener(m), (root, m["path"]))
         for m in sorted(kept, key=lambda m: str(m["path"]))
     ]
 
@@ -309,14 +304,6 @@ class _Prefixed(io.RawIOBase):
 # Source and destination apart ------------------------------------------------------------------------------------
 
 
-def same(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one file, by links, hard links, or other letters where the file system says so."""
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
-
-
 def is_among(spec: str, suffixes: tuple[str, ...], path: Path) -> bool:
     """Whether what is read by `spec` includes this file, as things are."""
     try:
@@ -344,7 +331,7 @@ def takes_in(spec: str, suffixes: tuple[str, ...], path: Path) -> str | None:
 
 
 def _lies_in(path: Path, folder: Path) -> bool:
-    return any(same(parent, folder) for place in _places(path) for parent in place.parents)
+    return any(is_same_file(parent, folder) for place in _places(path) for parent in place.parents)
 
 
 def _fits_pattern(path: Path, pattern: str) -> bool:
@@ -355,7 +342,7 @@ def _fits_pattern(path: Path, pattern: str) -> bool:
     return any(
         fnmatchcase(place.name, tail)
         and (tail.startswith(".") or not place.name.startswith("."))
-        and any(same(place.parent, folder) for folder in folders)
+        and any(is_same_file(place.parent, folder) for folder in folders)
         for place in _places(path)
     )
 
@@ -366,41 +353,6 @@ def _places(path: Path) -> tuple[Path, Path]:
 
 
 # Writing ---------------------------------------------------------------------------------------------------------
-
-
-def whole_path(path: Path) -> Path:
-    """The same for all spellings of a path: absolute, without links, whether or not there is a file."""
-    try:
-        return path.expanduser().resolve()
-    except (OSError, RuntimeError, ValueError):
-        # A circle of links, or no such home directory: whoever opens it says so.
-        return path.absolute()
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`; at the end it is synced and takes its place in one step, or is removed."""
-    # By chance: the process id of another container, or host, may be the same.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def replacing_nothing(path: Path) -> Iterator[Path]:
-    """The same, but a file that has come to be there meanwhile stays, and the new one is removed."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        yield temporary
-        with contextlib.suppress(OSError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class Written:
@@ -472,7 +424,7 @@ class WholeFile:
         look: Callable[[pl.LazyFrame], tuple[str, ...]] | None = None,
     ) -> None:
         """`look` gives the notes on what the file cannot hold."""
-        self._spec = shown(spec)
+        self._spec = redacted(spec)
         self._path = Path(spec).expanduser()
         self._sink = sink
         self._look = look

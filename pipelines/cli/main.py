@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
+from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import (
     ConfigError,
     ConnectorError,
@@ -35,7 +36,6 @@ from tranship.connectors.errors import (
     Skipped,
     TranshipError,
     Undecided,
-    shown,
 )
 from tranship.pipelines.cli.options import SettingsCommand, given, run_command, shell
 
@@ -681,7 +681,7 @@ def _doctor(address: str, as_json: bool) -> int:
     failed = any(finding.state == "fail" for finding in findings)
     if as_json:
         listed = [dataclasses.asdict(finding) for finding in findings]
-        _print_json(json.dumps({"address": shown(address), "ok": not failed, "findings": listed}, indent=1))
+        _print_json(json.dumps({"address": redacted(address), "ok": not failed, "findings": listed}, indent=1))
     else:
         click.echo("\n".join(render.table([(it.state, it.what, it.sentence) for it in findings])))
     return ConnectorError.exit_code if failed else 0

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateSchema, CreateTable, SetColumnComment, SetTableComment
 
+from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import ArrowPart, Layout, Plan, WriteRequest
 from tranship.connectors.databases.diff import Classifier, Packed, plan_fresh, see_survivors, see_wrote
 from tranship.connectors.databases.postgres.adbc import connect
@@ -60,7 +61,6 @@ from tranship.connectors.errors import (
     Refused,
     TranshipError,
     Unreachable,
-    shown,
 )
 from tranship.connectors.existing import hint, not_created, similar, similar_tables, will_be_created
 from tranship.schemas.customer import COLUMNS, KEY
@@ -463,7 +463,7 @@ class PostgresTable:
     def __init__(self, spec: str, *, memory: str, patience: Patience, create: bool = True) -> None:
         self._address = parse(spec)
         if self._address.query:
-            raise ConfigError(f"{shown(spec)}: a query can be read, not written; name a table.")
+            raise ConfigError(f"{redacted(spec)}: a query can be read, not written; name a table.")
         self._memory, self._patience = memory, patience
         self._open: Wire | None = connect(self._address)
         self._bench: duckdb.DuckDBPyConnection | None = None
