@@ -14,12 +14,13 @@ from tranship.connectors.addresses import is_same_file, redacted, resolved_path
 from tranship.connectors.chain import Chain
 from tranship.connectors.contract import Abilities, Destination, Source, Waiting
 from tranship.connectors.errors import ConfigError, TranshipError
-from tranship.connectors.files.storage import Seen, Written, is_among, takes_in
+from tranship.connectors.files.storage import Seen, is_among, takes_in
+from tranship.connectors.files.whole_file import Written
 
 if TYPE_CHECKING:
     from tranship.connectors.api.source import Api, Finding
     from tranship.connectors.databases.duckdb_table import Address as DuckDbAddress
-    from tranship.connectors.files.csv import CsvOptions
+    from tranship.connectors.files.csv_dialect import CsvOptions
     from tranship.schemas.provider import Passage
 
 

@@ -53,7 +53,7 @@ from tranship.connectors.errors import (
     Interrupted,
     TranshipError,
 )
-from tranship.connectors.files.csv import CsvOptions
+from tranship.connectors.files.csv_dialect import CsvOptions
 from tranship.pipelines import identify, inspection, locks, mapping, report, rivals, selection, stage, validate
 from tranship.pipelines import verify as verification
 from tranship.pipelines.inspection import Inspection

@@ -18,7 +18,7 @@ from support.postgres_server import Database
 from support.warehouse import Warehouse, fates, rejects
 from tranship.connectors import registry
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.files.csv import CsvOptions
+from tranship.connectors.files.csv_dialect import CsvOptions
 
 ODD = ("=1+1", "-7A", "'-7A", "''x", "＝1", "\ufeff=1", "@a", "'s-Hertogenbosch", "+1 415")
 COLUMNS = ("external_id", "email", "name")

@@ -16,7 +16,7 @@ from tranship.connectors import registry
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.databases.table_mapping import RUN
 from tranship.connectors.errors import ConfigError, GateClosed
-from tranship.connectors.files.csv import CsvOptions
+from tranship.connectors.files.csv_dialect import CsvOptions
 from tranship.connectors.registry import CONNECTORS
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings

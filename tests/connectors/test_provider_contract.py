@@ -20,7 +20,7 @@ from support.served import nobody
 from support.warehouse import Warehouse
 from tranship.connectors import registry
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
-from tranship.connectors.files.csv import CsvOptions
+from tranship.connectors.files.csv_dialect import CsvOptions
 from tranship.connectors.registry import CONNECTORS
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings

@@ -30,7 +30,7 @@ from tranship.connectors.errors import (
     TranshipError,
     Unreachable,
 )
-from tranship.connectors.files.csv import CsvOptions
+from tranship.connectors.files.csv_dialect import CsvOptions
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
 from tranship.schemas.customer import COLUMNS, KEY
