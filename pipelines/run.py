@@ -53,7 +53,6 @@ from tranship.connectors.errors import (
     Interrupted,
     TranshipError,
 )
-from tranship.connectors.files.csv_dialect import CsvOptions
 from tranship.pipelines import identify, inspection, locks, mapping, report, rivals, selection, stage, validate
 from tranship.pipelines import verify as verification
 from tranship.pipelines.inspection import Inspection
@@ -488,9 +487,9 @@ def _columns_of(directory: RunDirectory) -> ColumnMap | None:
 
 
 def _open_source(settings: Reading, observer: Observer | None = None) -> Source:
-    csv = CsvOptions(settings.encoding, settings.delimiter, settings.quote, settings.header)
+    options = {name: getattr(settings, name) for name in ("encoding", "delimiter", "quote", "header")}
     waiting = _waiting(settings, observer) if isinstance(settings, Settings) and observer else None
-    return registry.open_sources(settings.sources, csv, include_archived=settings.include_archived, waiting=waiting)
+    return registry.open_sources(settings.sources, options, include_archived=settings.include_archived, waiting=waiting)
 
 
 def _must_know_forms(reading: Reading) -> None:
@@ -524,7 +523,7 @@ def _open_destination(settings: Settings, observer: Observer) -> Destination:
 
 def _open_compared(settings: Settings, observer: Observer) -> Destination:
     """The destination, to be compared with and not to be written."""
-    if registry.CONNECTORS[registry.kind_of(settings.destination)].abilities.keeps_state:
+    if registry.connector_of(settings.destination).abilities.keeps_state:
         return _open_destination(settings, observer)
     return _FileAsTable(settings)
 
@@ -552,7 +551,7 @@ class _FileAsTable:
     def _compare(self, load: WriteRequest, place: Path) -> Plan:
         settings = self._settings
         spelling = normalise.Spelling(settings.timezone, settings.date_format, frozenset(settings.blocked))
-        source = registry.open_sources([settings.destination], CsvOptions())
+        source = registry.open_sources([settings.destination])
         try:
             columns = verification.columns_of(self._name, source.layouts())
             staged, unread = verification.staged(source.parts(place), columns, spelling, place)
@@ -585,7 +584,7 @@ class _FileAsTable:
 
 def _must_lie_outside(settings: Settings, out: Path | None) -> None:
     """Raises ConfigError for a file to be written among the files of runs."""
-    if registry.CONNECTORS[registry.kind_of(settings.destination)].abilities.keeps_state:
+    if registry.connector_of(settings.destination).abilities.keeps_state:
         return
     place = Path(settings.destination).expanduser().resolve()
     for folder in (settings.state_dir / "runs", settings.state_dir / "written", *([out] if out else [])):
@@ -638,7 +637,7 @@ def _reading(settings: Settings, columns: ColumnMap, where: Condition | None) ->
 
 
 def _continues(settings: Reading) -> bool:
-    return all(registry.CONNECTORS[registry.kind_of(source)].abilities.continues for source in settings.sources)
+    return all(registry.connector_of(source).abilities.continues for source in settings.sources)
 
 
 def _continued(settings: Settings, work: str) -> RunDirectory | None:

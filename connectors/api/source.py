@@ -61,6 +61,10 @@ class Api:
     """Body of an error, as JSON → the provider's own words."""
     base_url: str | None = None
     """Of the provider itself; null where each customer has a host of their own."""
+    summary: str = ""
+    """What is read and written, for people; by default the provider's title."""
+    example: str = ""
+    """An address, by default the scheme alone."""
     path: str = ""
     """What stands between a host that the address names and the provider's paths: `/v1`."""
     base_url_variable: str | None = None

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Layout, notes_on
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
@@ -157,6 +158,11 @@ class _Replayed(storage.Bytes):
 
 def destination(spec: str, written: Written, *, overwrite: bool, raw: bool) -> WholeFile:
     """A CSV file to be written whole: UTF-8, commas, ISO 8601 instants with Z, lists as JSON."""
+
+    if not spec.lower().endswith((".csv", ".txt")):
+        raise ConfigError(
+            f"{redacted(spec)}: what should be written? Use duckdb:///file.duckdb, file.csv or file.parquet."
+        )
 
     def write(frame: pl.LazyFrame, path: Path) -> None:
         frame.with_columns(cells.written(frame.collect_schema(), raw=raw)).sink_csv(path)

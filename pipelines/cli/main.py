@@ -617,7 +617,7 @@ def _next(report: Report) -> list[str]:
         return [f"to do it: {run_command(made, made.sources, names)}"]
     if not report.counts.rejected:
         return []
-    adds = registry.CONNECTORS[registry.kind_of(made.destination)].abilities.keeps_state and made.mode != "mirror"
+    adds = registry.connector_of(made.destination).abilities.keeps_state and made.mode != "mirror"
     if not adds:  # the few records of the rejects file would take the place of all others
         return ["correct them at the source, then give the same command again"]
     return [f"correct them there, then: {run_command(made, [report.files['rejects']], _SAID_OF_REJECTS)}"]
@@ -654,15 +654,23 @@ def _connectors(losses: tuple[str, str] | None, as_json: bool) -> None:
         else:
             click.echo("\n".join(render.of_passage(*losses, passage)))
         return
+    plug_ins = registry.plug_ins()
+    known = [*registry.CONNECTORS.values(), *plug_ins.connectors.values()]
     if as_json:
-        listed = [dataclasses.asdict(connector) for connector in registry.CONNECTORS.values()]
-        _print_json(json.dumps({"connectors": listed}, indent=1))
+        names = ("name", "summary", "example", "abilities", "key_variable")
+        listed = [{name: value for name, value in dataclasses.asdict(it).items() if name in names} for it in known]
+        # The order of keys that this output has always had.
+        listed = [{name: values[name] for name in names} for values in listed]
+        broken = {"broken": dict(plug_ins.broken)} if plug_ins.broken else {}
+        _print_json(json.dumps({"connectors": listed, **broken}, indent=1))
         return
     rows: list[tuple[str, ...]] = [("connector", "reads", "writes", "modes", "example", "key from", "")]
-    for it in registry.CONNECTORS.values():
+    for it in known:
         can = ["yes" if ability else "no" for ability in (it.abilities.reads, it.abilities.writes)]
         rows.append((it.name, *can, " ".join(it.abilities.modes), it.example, it.key_variable or "", it.summary))
     click.echo("\n".join(render.table(rows)))
+    for name, problem in plug_ins.broken.items():
+        click.echo(f"{name}: {problem}")
 
 
 @cli.command("doctor", short_help="Look whether a provider can be read, changing nothing.")

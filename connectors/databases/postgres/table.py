@@ -460,11 +460,13 @@ class Patience:
 class PostgresTable:
     """One table as a destination; plan and apply share one transaction."""
 
-    def __init__(self, spec: str, *, memory: str, patience: Patience, create: bool = True) -> None:
+    def __init__(
+        self, spec: str, *, memory: str, lock_timeout: float, statement_timeout: float, create: bool = True
+    ) -> None:
         self._address = parse(spec)
         if self._address.query:
             raise ConfigError(f"{redacted(spec)}: a query can be read, not written; name a table.")
-        self._memory, self._patience = memory, patience
+        self._memory, self._patience = memory, Patience(lock_timeout, statement_timeout)
         self._open: Wire | None = connect(self._address)
         self._bench: duckdb.DuckDBPyConnection | None = None
         self._work: _Work | None = None
