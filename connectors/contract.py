@@ -138,7 +138,10 @@ class Source(Protocol):
         ...
 
     def fingerprint(self) -> list[dict[str, Any]]:
-        """What identifies the input, to know it again on resume: names, sizes, times; no contents."""
+        """What identifies the input, to know it again on resume: names, sizes, times; no contents.
+
+        Each has at least `name` and `size` (null if it cannot be known before reading).
+        """
         ...
 
     def parts(self, keep: Path, /) -> Iterator[Part]:

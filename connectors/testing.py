@@ -88,6 +88,7 @@ class SourceContract:
         finally:
             source.close()
         assert json.loads(json.dumps(found)) == found
+        assert all({"name", "size"} <= set(one) for one in found)
 
 
 class DestinationContract:
