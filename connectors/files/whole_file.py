@@ -18,7 +18,7 @@ from tranship.connectors.errors import ConfigError, Unreachable
 
 
 class Written:
-    """What Tranship has written, as a state directory remembers it: a file that was changed since is somebody else's.
+    """The files that Tranship has written, as recorded in a state directory. A file changed since then is not ours.
 
     For each file there is a record: its path, and the size and time of change of what may be there: what the last run
     wrote and, while a run replaces that, also what it is about to put there. So a run that dies in between is
@@ -29,21 +29,21 @@ class Written:
         self._folder = folder
 
     def knows(self, path: Path) -> bool:
-        """Whether what is at this path was written by Tranship, and not changed since."""
+        """Whether the file at this path was written by Tranship and not changed since."""
         return _mark(path) in self._marks(path)
 
     def expect(self, path: Path, coming: Path) -> None:
-        """`coming` is about to take the place of `path`."""
+        """Record that `coming` is about to replace `path`."""
         self._keep(path, [*self._marks(path), _mark(coming)])
 
     def confirm(self, path: Path) -> None:
-        """What is at this path was written by Tranship, and nothing else counts any more."""
+        """Record that the file at this path was written by Tranship, in place of earlier records."""
         self._keep(path, [_mark(path)])
 
     def _marks(self, path: Path) -> list[list[int]]:
         try:
             found = json.loads(self._record(path).read_text(encoding="utf-8"))
-            return [list(mark) for mark in found["marks"]] if found["path"] == _sayable(path) else []
+            return [list(mark) for mark in found["marks"]] if found["path"] == _as_text(path) else []
         except (OSError, ValueError, KeyError, TypeError):
             return []  # damaged is unknown: then a person is asked
 
@@ -52,7 +52,7 @@ class Written:
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = record.with_name(f".{record.name}.{os.getpid()}.partial")
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            json.dump({"path": _sayable(path), "marks": marks}, out)
+            json.dump({"path": _as_text(path), "marks": marks}, out)
             out.flush()
             os.fsync(out.fileno())
         temporary.replace(record)
@@ -66,7 +66,7 @@ def _mark(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _sayable(path: Path) -> str:
+def _as_text(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -85,7 +85,7 @@ class WholeFile:
         overwrite: bool,
         look: Callable[[pl.LazyFrame], tuple[str, ...]] | None = None,
     ) -> None:
-        """`look` gives the notes on what the file cannot hold."""
+        """`look` returns notes on values that the file cannot hold."""
         self._spec = redacted(spec)
         self._path = Path(spec).expanduser()
         self._sink = sink
