@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import polars as pl
 
+from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Batch, Layout, Part
-from tranship.connectors.errors import ConfigError, shown
+from tranship.connectors.errors import ConfigError
 from tranship.pipelines import mapping, notebook, rivals, selection, validate
 from tranship.pipelines.mapping import ColumnMap, Match
 from tranship.pipelines.normalise import batch as normalise
@@ -161,7 +162,7 @@ def _names(field: str | list[str] | None) -> str:
 def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
     """A settings file to start from: runs as it is, and names every column."""
     said = reading.model_dump(mode="json", include=set(Reading.model_fields), exclude={"source", "columns", "defaults"})
-    sources = [shown(source) for source in reading.sources]
+    sources = [redacted(source) for source in reading.sources]
     options = {
         name: value for name, value in said.items() if value != Reading.model_fields[name].get_default() and value != []
     }

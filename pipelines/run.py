@@ -30,6 +30,7 @@ import polars as pl
 import pyarrow as pa
 
 from tranship.connectors import durable, registry
+from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import (
     Destination,
     Layout,
@@ -51,9 +52,7 @@ from tranship.connectors.errors import (
     Interfered,
     Interrupted,
     TranshipError,
-    shown,
 )
-from tranship.connectors.files.csv import CsvOptions
 from tranship.pipelines import identify, inspection, locks, mapping, report, rivals, selection, stage, validate
 from tranship.pipelines import verify as verification
 from tranship.pipelines.inspection import Inspection
@@ -428,7 +427,7 @@ def _turn(
             lock = locks.of_destination(settings.state_dir, registry.identity(settings.destination))
             held.callback(lock.release)
             waiting = _waiting(settings, observer)
-            locks.wait_for(lock, shown(settings.destination), settings.overlap, waiting, look)
+            locks.wait_for(lock, redacted(settings.destination), settings.overlap, waiting, look)
         if directory is not None:
             held.callback(directory.let_go)
             last = directory.last_holder
@@ -492,9 +491,9 @@ def _columns_of(directory: RunDirectory) -> ColumnMap | None:
 
 
 def _open_source(settings: Reading, observer: Observer | None = None) -> Source:
-    csv = CsvOptions(settings.encoding, settings.delimiter, settings.quote, settings.header)
+    options = {name: getattr(settings, name) for name in ("encoding", "delimiter", "quote", "header")}
     waiting = _waiting(settings, observer) if isinstance(settings, Settings) and observer else None
-    return registry.open_sources(settings.sources, csv, include_archived=settings.include_archived, waiting=waiting)
+    return registry.open_sources(settings.sources, options, include_archived=settings.include_archived, waiting=waiting)
 
 
 def _must_know_forms(reading: Reading) -> None:
@@ -528,7 +527,7 @@ def _open_destination(settings: Settings, observer: Observer) -> Destination:
 
 def _open_compared(settings: Settings, observer: Observer) -> Destination:
     """The destination, to be compared with and not to be written."""
-    if registry.CONNECTORS[registry.kind_of(settings.destination)].abilities.keeps_state:
+    if registry.connector_of(settings.destination).abilities.keeps_state:
         return _open_destination(settings, observer)
     return _FileAsTable(settings)
 
@@ -538,7 +537,7 @@ class _FileAsTable:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._name = shown(settings.destination)
+        self._name = redacted(settings.destination)
         if not Path(settings.destination).expanduser().exists():
             raise ConfigError(f"{self._name}: does not exist; there is nothing to compare with. Check the path.")
 
@@ -556,7 +555,7 @@ class _FileAsTable:
     def _compare(self, load: WriteRequest, place: Path) -> Plan:
         settings = self._settings
         spelling = Spelling(settings.timezone, settings.date_format, frozenset(settings.blocked))
-        source = registry.open_sources([settings.destination], CsvOptions())
+        source = registry.open_sources([settings.destination])
         try:
             columns = verification.columns_of(self._name, source.layouts())
             staged, unread = verification.staged(source.parts(place), columns, spelling, place)
@@ -589,7 +588,7 @@ class _FileAsTable:
 
 def _must_lie_outside(settings: Settings, out: Path | None) -> None:
     """Raises ConfigError for a file to be written among the files of runs."""
-    if registry.CONNECTORS[registry.kind_of(settings.destination)].abilities.keeps_state:
+    if registry.connector_of(settings.destination).abilities.keeps_state:
         return
     place = Path(settings.destination).expanduser().resolve()
     for folder in (settings.state_dir / "runs", settings.state_dir / "written", *([out] if out else [])):
@@ -601,8 +600,11 @@ def _must_lie_outside(settings: Settings, out: Path | None) -> None:
 
 def _public(settings: Settings) -> dict[str, Any]:
     public = settings.model_dump(mode="json")
-    sources = [shown(source) for source in settings.sources]
-    return public | {"source": sources if len(sources) > 1 else sources[0], "destination": shown(settings.destination)}
+    sources = [redacted(source) for source in settings.sources]
+    return public | {
+        "source": sources if len(sources) > 1 else sources[0],
+        "destination": redacted(settings.destination),
+    }
 
 
 def _work(settings: Settings, source: Source) -> str:
@@ -639,7 +641,7 @@ def _reading(settings: Settings, columns: ColumnMap, where: Condition | None) ->
 
 
 def _continues(settings: Reading) -> bool:
-    return all(registry.CONNECTORS[registry.kind_of(source)].abilities.continues for source in settings.sources)
+    return all(registry.connector_of(source).abilities.continues for source in settings.sources)
 
 
 def _continued(settings: Settings, work: str) -> RunDirectory | None:
@@ -890,7 +892,7 @@ class _Run:
         merged = sum(self._merges.values())
         survivors = self._directory.survivors(columns.targets, self._tally.staged - merged - done["ambiguous"])
         settings = self._settings
-        history, lost = stage.crosswalks(settings.state_dir, shown(settings.destination), self._directory.run_id)
+        history, lost = stage.crosswalks(settings.state_dir, redacted(settings.destination), self._directory.run_id)
         if lost:
             what = f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are left out: customers that"
             self._tell([f"{what} those runs wrote count as written by others. The first is {lost[0]}"])
@@ -1035,13 +1037,14 @@ class _Run:
         moved = agreed.join(now, on=agreed.columns, how="anti", nulls_equal=True).height
         if moved or now.height != agreed.height:
             raise GateClosed(
-                f"{shown(self._settings.destination)}: has changed since the plan was made: {moved:,} records would be "
-                "treated in another way now. Nothing was written. Make a new plan."
+                f"{redacted(self._settings.destination)}: has changed since the plan was made: {moved:,} records would "
+                "be treated in another way now. Nothing was written. Make a new plan."
             )
         if plan.counts["delete"] != deletes:
             raise GateClosed(
-                f"{shown(self._settings.destination)}: has changed since the plan was made: {plan.counts['delete']:,} "
-                f"customers would be deleted, not {deletes:,}. Nothing was written. Make a new plan."
+                f"{redacted(self._settings.destination)}: has changed since the plan was made: "
+                f"{plan.counts['delete']:,} customers would be deleted, not {deletes:,}. Nothing was written. "
+                "Make a new plan."
             )
 
     def _planned(self, plan: Plan) -> dict[str, Any]:
@@ -1079,7 +1082,7 @@ class _Run:
             source, line = first.row(0)
             raise GateClosed(
                 f"{stale:,} of the {stale + updates:,} records that would change a customer are older (updated_at) "
-                f"than what {shown(settings.destination)} holds; the first is {source}, line {line}. Nothing was "
+                f"than what {redacted(settings.destination)} holds; the first is {source}, line {line}. Nothing was "
                 "written. If this is the right input, leave these customers as they are with --older skip, or let the "
                 f"older records win with --older write. All of them: {self._files['stale']}"
             )
@@ -1161,7 +1164,7 @@ class _Run:
             exit_code=exit_code,
             dry_run=settings.dry_run,
             source=settings.source_name,
-            destination=shown(settings.destination),
+            destination=redacted(settings.destination),
             run_dir=str(directory.path),
             counts=counts,
             rejects_by_code=dict(tally.by_code.most_common()),

@@ -25,7 +25,8 @@ from pydantic import (
     model_validator,
 )
 
-from tranship.connectors.errors import ConfigError, shown
+from tranship.connectors.addresses import redacted
+from tranship.connectors.errors import ConfigError
 
 ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
 _SOURCES_NAMED: Final = 5
@@ -274,7 +275,7 @@ def named(source: str | Sequence[str]) -> str:
     """One source or several, for people: without secrets, and of many the first ones."""
     sources = [source] if isinstance(source, str) else source
     more = len(sources) - _SOURCES_NAMED
-    return ", ".join(map(shown, sources[:_SOURCES_NAMED])) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(redacted, sources[:_SOURCES_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def load(

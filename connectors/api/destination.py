@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tranship.connectors import durable
+from tranship.connectors.addresses import redacted
 from tranship.connectors.api import json_codec as wires
 from tranship.connectors.api.executor import REQUESTS, Sent, carry_out
 from tranship.connectors.api.operations import Verbs
@@ -34,7 +35,7 @@ from tranship.connectors.api.source import Address, Api, ApiPart, ApiSource, par
 from tranship.connectors.contract import Outcomes, Plan, WriteRequest
 from tranship.connectors.databases.diff import Classifier, see_survivors
 from tranship.connectors.databases.table_mapping import DELETED, RUN, TYPE_OF, Column, Stored, Target, literal, quoted
-from tranship.connectors.errors import ConfigError, Damaged, shown
+from tranship.connectors.errors import ConfigError, Damaged
 from tranship.schemas import cells
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.provider import ORIGIN, OWN, SPILLED
@@ -59,7 +60,7 @@ def must_be_meant(api: Api, spec: str, mode: str, *, for_good: bool) -> None:
     """Raises ConfigError where mirror would do what cannot be undone, and nobody has said that it may."""
     if mode == "mirror" and api.removal_is_final and not for_good:
         raise ConfigError(
-            f"{shown(spec)}: mirror removes customers there, and {api.removal_is_final}. If that is wanted: "
+            f"{redacted(spec)}: mirror removes customers there, and {api.removal_is_final}. If that is wanted: "
             "--remove-for-good"
         )
 
@@ -98,7 +99,7 @@ class ProviderDestination:
                 plan = self._compare(run, load, notes)
             except duckdb.OutOfMemoryException as error:
                 raise ConfigError(
-                    f"{shown(self._spec)}: {self._memory} is not enough memory to compare it with the new "
+                    f"{redacted(self._spec)}: {self._memory} is not enough memory to compare it with the new "
                     f"records. Allow more: --memory 2GB"
                 ) from error
         requests = sorted((load.workspace / "requests").glob("*.parquet"))

@@ -20,12 +20,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import polars as pl
 
+from tranship.connectors.addresses import redacted
 from tranship.connectors.api import json_codec as wires
 from tranship.connectors.api.full_scan import Group, ListRead
 from tranship.connectors.api.http_client import Answer, Background, HttpClient, Patience, Service, is_loopback
 from tranship.connectors.api.pagination import Cursor, Listing, Numbered, Whole, take_apart
 from tranship.connectors.contract import Batch, Layout
-from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, shown
+from tranship.connectors.errors import ConfigError, ConnectorError, Malformed
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import BROKEN
 from tranship.schemas.provider import Wire
@@ -60,6 +61,10 @@ class Api:
     """Body of an error, as JSON → the provider's own words."""
     base_url: str | None = None
     """Of the provider itself; null where each customer has a host of their own."""
+    summary: str = ""
+    """What is read and written, for people; by default the provider's title."""
+    example: str = ""
+    """An address, by default the scheme alone."""
     path: str = ""
     """What stands between a host that the address names and the provider's paths: `/v1`."""
     base_url_variable: str | None = None
@@ -112,10 +117,10 @@ def parse(api: Api, spec: str, environment: Mapping[str, str]) -> Address:
         if parts.port == 0:
             raise ValueError(parts.port)
     except ValueError:
-        raise ConfigError(f"{shown(spec)}: is no address of a host and port such as 127.0.0.1:8701.") from None
+        raise ConfigError(f"{redacted(spec)}: is no address of a host and port such as 127.0.0.1:8701.") from None
     if parts.username is not None or parts.password is not None:
         raise ConfigError(
-            f"{shown(spec)}: a key has no place in an address, where logs and histories keep it. Put it into "
+            f"{redacted(spec)}: a key has no place in an address, where logs and histories keep it. Put it into "
             f"{api.key_variables[0]}."
         )
     options = _options(api, spec, parts.query)
@@ -124,15 +129,15 @@ def parse(api: Api, spec: str, environment: Mapping[str, str]) -> Address:
         app = path or environment.get(api.app_variable, "").strip()
         if not re.fullmatch(r"[a-z0-9-]{1,63}", app):
             raise ConfigError(
-                f"{shown(spec)}: name the app behind the host: {api.name}://host/my-app. It is its slug: lower-case "
+                f"{redacted(spec)}: name the app behind the host: {api.name}://host/my-app. It is its slug: lower-case "
                 f"letters, digits and hyphens. (Or set {api.app_variable}.)"
             )
         options["app"] = app
     elif path:
-        raise ConfigError(f"{shown(spec)}: there is nothing behind the host: {api.name}://{parts.netloc}")
+        raise ConfigError(f"{redacted(spec)}: there is nothing behind the host: {api.name}://{parts.netloc}")
     for name in api.required:
         if name not in options:
-            raise ConfigError(f"{shown(spec)}: needs {name}, {api.options[name]}: {api.name}://?{name}=…")
+            raise ConfigError(f"{redacted(spec)}: needs {name}, {api.options[name]}: {api.name}://?{name}=…")
     if parts.netloc:
         # Plain http within this machine only: elsewhere anybody on the way could read the key.
         return Address(f"{'http' if local else 'https'}://{parts.netloc}{api.path}", options)
@@ -155,11 +160,11 @@ def _options(api: Api, spec: str, query: str) -> dict[str, str]:
         if name not in api.options:
             known = f"there is {', '.join(api.options)}" if api.options else "there are none"
             raise ConfigError(
-                f"{shown(spec)}: does not know the option {name!r}; {known}. A key is read from "
+                f"{redacted(spec)}: does not know the option {name!r}; {known}. A key is read from "
                 f"{api.key_variables[0]} and from nowhere else."
             )
         if name in options or not value.strip():
-            raise ConfigError(f"{shown(spec)}: {name} is given {'twice' if name in options else 'no value'}.")
+            raise ConfigError(f"{redacted(spec)}: {name} is given {'twice' if name in options else 'no value'}.")
         options[name] = value.strip()
     return options
 
@@ -170,7 +175,7 @@ def _base_url(api: Api, spec: str, environment: Mapping[str, str]) -> str:
     given = environment.get(variable, "").strip() if variable else ""
     if not given:
         if api.base_url is None:
-            raise ConfigError(f"{shown(spec)}: name the host: {api.name}://host (or set {variable}).")
+            raise ConfigError(f"{redacted(spec)}: name the host: {api.name}://host (or set {variable}).")
         return api.base_url
     parts = urlsplit(given)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
@@ -292,7 +297,7 @@ class ApiSource:
     ) -> None:
         environment = os.environ if environment is None else environment
         if include_archived and not api.archives:
-            raise ConfigError(f"{shown(spec)}: {api.wire.title} has no archived customers to include.")
+            raise ConfigError(f"{redacted(spec)}: {api.wire.title} has no archived customers to include.")
         self._api = api
         self._spec = spec
         self._address = parse(api, spec, environment)
@@ -313,7 +318,7 @@ class ApiSource:
 
     def layouts(self) -> list[Layout]:
         """The canonical columns; what was noticed while reading, as notes."""
-        return [Layout(shown(self._spec), tuple(COLUMNS), tuple(self._notes()))]
+        return [Layout(redacted(self._spec), tuple(COLUMNS), tuple(self._notes()))]
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Provider, host, and what of it is read. How much that is, is not known beforehand."""
@@ -333,7 +338,7 @@ class ApiSource:
         for group in self._read.groups():
             unwanted = None if self._include_archived else self._api.archived
             yield ApiPart(
-                shown(self._spec),
+                redacted(self._spec),
                 self._api.wire,
                 group,
                 self._surprises.update,

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import duckdb
 
+from tranship.connectors.addresses import percent_decoded, redacted, resolved_path, schema_and_table
 from tranship.connectors.contract import ArrowPart, Layout, Plan, Waiting, WriteRequest
 from tranship.connectors.databases.diff import Classifier, plan_fresh, see_survivors, see_wrote
 from tranship.connectors.databases.table_mapping import (
@@ -31,7 +32,6 @@ from tranship.connectors.databases.table_mapping import (
     Column,
     Stored,
     Target,
-    decoded,
     first_line,
     kept_for_ourselves,
     lacking,
@@ -41,12 +41,11 @@ from tranship.connectors.databases.table_mapping import (
     new_key,
     on_deleted,
     quoted,
-    schema_and_table,
     understood,
 )
-from tranship.connectors.errors import Busy, ConfigError, ConnectorError, Interfered, Refused, shown
+from tranship.connectors.durable import replacing_nothing
+from tranship.connectors.errors import Busy, ConfigError, ConnectorError, Interfered, Refused
 from tranship.connectors.existing import hint, not_created, similar, similar_files, similar_tables, will_be_created
-from tranship.connectors.files.storage import replacing_nothing, whole_path
 from tranship.schemas.customer import COLUMNS, KEY
 
 BATCH_ROWS: Final = 61_440
@@ -93,25 +92,27 @@ def parse(spec: str) -> Address:
     """
     scheme = re.match("duckdb://", spec, re.IGNORECASE)
     place, mark, options = spec[scheme.end() :].partition("?") if scheme else ("", "", "")
-    path = decoded(spec, place.removeprefix("/"))
+    path = percent_decoded(spec, place.removeprefix("/"))
     if not place.startswith("/") or not path.strip("/") or path == ":memory:":
-        raise ConfigError(f"{shown(spec)}: a DuckDB address has three slashes and a path: duckdb:///warehouse.duckdb")
+        raise ConfigError(
+            f"{redacted(spec)}: a DuckDB address has three slashes and a path: duckdb:///warehouse.duckdb"
+        )
     given: dict[str, str] = {}
     for option in options.split("&") if mark else ():
         key, _, value = option.partition("=")
         if key not in ("table", "query"):
             raise ConfigError(
-                f"{shown(spec)}: does not know {key!r}; there are table and query. Inside these write %26 for &."
+                f"{redacted(spec)}: does not know {key!r}; there are table and query. Inside these write %26 for &."
             )
         if key in given or not value:
-            raise ConfigError(f"{shown(spec)}: {key} is given {'twice' if value else 'no value'}.")
-        given[key] = decoded(spec, value)
+            raise ConfigError(f"{redacted(spec)}: {key} is given {'twice' if value else 'no value'}.")
+        given[key] = percent_decoded(spec, value)
     if len(given) == 2:
-        raise ConfigError(f"{shown(spec)}: either a table or a query is read, not both.")
+        raise ConfigError(f"{redacted(spec)}: either a table or a query is read, not both.")
     try:
         file = Path(path).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"{shown(spec)}: nobody knows the home directory of {path.split('/')[0]}.") from error
+        raise ConfigError(f"{redacted(spec)}: nobody knows the home directory of {path.split('/')[0]}.") from error
     schema, table = schema_and_table(spec, given.get("table", "customers"))
     return Address(file, schema or "main", table, given.get("query"))
 
@@ -119,7 +120,7 @@ def parse(spec: str) -> Address:
 def identity(spec: str) -> str:
     """One text for all spellings of a table's address. Raises ConfigError."""
     address = parse(spec)
-    return f"duckdb {whole_path(address.path)} {address.schema.lower()}.{address.table.lower()}"
+    return f"duckdb {resolved_path(address.path)} {address.schema.lower()}.{address.table.lower()}"
 
 
 def _connect(
@@ -306,9 +307,9 @@ class DuckDbTable:
     def __init__(self, spec: str, *, memory: str, create: bool = True, waiting: Waiting | None = None) -> None:
         self._address = parse(spec)
         if self._address.query:
-            raise ConfigError(f"{shown(spec)}: a query can be read, not written; name a table.")
+            raise ConfigError(f"{redacted(spec)}: a query can be read, not written; name a table.")
         if not self._address.path.parent.is_dir():
-            raise ConfigError(f"{shown(spec)}: the folder {self._address.path.parent} does not exist.")
+            raise ConfigError(f"{redacted(spec)}: the folder {self._address.path.parent} does not exist.")
         self._memory, self._waiting = memory, waiting
         self._open: duckdb.DuckDBPyConnection | None = None
         self._target: Target | None = None

@@ -90,6 +90,8 @@ API = Api(
     header=lambda key: {"Authorization": f"Bearer {key}"},
     listings=_listings,
     said=_said,
+    summary="GrowPanel, a data source",
+    example="growpanel://?source=ds_main",
     base_url="https://api.growpanel.io",
     base_url_variable="GROWPANEL_API_URL",
     options={"source": "the id of the data source"},

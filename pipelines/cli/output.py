@@ -59,9 +59,7 @@ def _next_step(report: Report) -> list[str]:
         return [f"to apply this, run: {format_run_command(loaded, loaded.sources, names)}"]
     if not report.counts.rejected:
         return []
-    can_add = (
-        registry.CONNECTORS[registry.kind_of(loaded.destination)].abilities.keeps_state and loaded.mode != "mirror"
-    )
+    can_add = registry.connector_of(loaded.destination).abilities.keeps_state and loaded.mode != "mirror"
     if not can_add:  # the records of the rejects file would replace all others
         return ["correct the rejected records at the source, then run the same command again"]
     command = format_run_command(loaded, [report.files["rejects"]], _SETTINGS_FOR_REJECTS)

@@ -5,20 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
-from tranship.connectors.errors import (
-    ConfigError,
-    ConnectorError,
-    shown,
-)
+from tranship.connectors.addresses import redacted
+from tranship.connectors.errors import ConfigError, ConnectorError
 from tranship.pipelines.cli.options import Decorated, given, json_option
 from tranship.pipelines.cli.output import print_json
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command("connectors", short_help="List connectors, or fields lost between two providers.")
@@ -45,12 +39,18 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
         else:
             click.echo("\n".join(render.of_passage(*losses, passage)))
         return
+    plug_ins = registry.plug_ins()
+    connectors = [*registry.CONNECTORS.values(), *plug_ins.connectors.values()]
     if as_json:
-        listed = [dataclasses.asdict(connector) for connector in registry.CONNECTORS.values()]
-        print_json(json.dumps({"connectors": listed}, indent=1))
+        # In the order that this output has always had.
+        names = ("name", "summary", "example", "abilities", "key_variable")
+        values = [dataclasses.asdict(connector) for connector in connectors]
+        listed = [{name: row[name] for name in names} for row in values]
+        broken = {"broken": dict(plug_ins.broken)} if plug_ins.broken else {}
+        print_json(json.dumps({"connectors": listed, **broken}, indent=1))
         return
     rows: list[tuple[str, ...]] = [("connector", "reads", "writes", "modes", "example", "key from", "")]
-    for connector in registry.CONNECTORS.values():
+    for connector in connectors:
         yes_or_no = ["yes" if ability else "no" for ability in (connector.abilities.reads, connector.abilities.writes)]
         rows.append(
             (
@@ -63,6 +63,8 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
             )
         )
     click.echo("\n".join(render.table(rows)))
+    for name, problem in plug_ins.broken.items():
+        click.echo(f"{name}: {problem}")
 
 
 @click.command("doctor", short_help="Check access to a provider without changing anything.")
@@ -81,7 +83,7 @@ def doctor_command(address: str, as_json: bool) -> int:
     failed = any(finding.state == "fail" for finding in findings)
     if as_json:
         listed = [dataclasses.asdict(finding) for finding in findings]
-        print_json(json.dumps({"address": shown(address), "ok": not failed, "findings": listed}, indent=1))
+        print_json(json.dumps({"address": redacted(address), "ok": not failed, "findings": listed}, indent=1))
     else:
         click.echo("\n".join(render.table([(finding.state, finding.what, finding.sentence) for finding in findings])))
     return ConnectorError.exit_code if failed else 0

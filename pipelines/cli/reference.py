@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from tranship.pipelines.cli.options import json_option
 from tranship.pipelines.cli.output import print_json
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command("fields")

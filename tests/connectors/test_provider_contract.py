@@ -20,7 +20,6 @@ from support.served import nobody
 from support.warehouse import Warehouse
 from tranship.connectors import registry
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
-from tranship.connectors.files.csv import CsvOptions
 from tranship.connectors.registry import CONNECTORS
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
@@ -132,7 +131,7 @@ def test_an_account_is_not_written_to_itself(account: Open, warehouse: Warehouse
     with pytest.raises(ConfigError, match="cannot be the destination"):
         warehouse.load(there.address, destination=there.address)
     with pytest.raises(ConfigError, match="is given twice"):
-        registry.open_sources([there.address, there.address], CsvOptions())
+        registry.open_sources([there.address, there.address])
     assert not there.sandbox.calls()
 
 
@@ -158,7 +157,7 @@ def test_reading_only_reads(account: Open, warehouse: Warehouse) -> None:
 
 def test_a_source_says_what_it_gives(account: Open, tmp_path: Path) -> None:
     there = account(seed=250)
-    source = registry.open_source(there.address, CsvOptions())
+    source = registry.open_source(there.address)
     try:
         [layout] = source.layouts()
         batches = [part.read() for part in source.parts(tmp_path / "pages")]

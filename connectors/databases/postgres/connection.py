@@ -18,7 +18,7 @@ import pyarrow as pa
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from tranship.connectors.databases.table_mapping import decoded, schema_and_table
+from tranship.connectors.addresses import percent_decoded, redacted, schema_and_table
 from tranship.connectors.errors import (
     Busy,
     ConfigError,
@@ -27,7 +27,6 @@ from tranship.connectors.errors import (
     Refused,
     TranshipError,
     Unreachable,
-    shown,
 )
 
 _OWN: Final = ("table", "query")
@@ -69,16 +68,16 @@ def parse(spec: str) -> Address:
             others += [option] if value != _HIDDEN else []
             continue
         if key in given or not value:
-            raise ConfigError(f"{shown(spec)}: {key} is given {'twice' if value else 'no value'}.")
-        given[key] = decoded(spec, value)
+            raise ConfigError(f"{redacted(spec)}: {key} is given {'twice' if value else 'no value'}.")
+        given[key] = percent_decoded(spec, value)
     if len(given) == 2:
-        raise ConfigError(f"{shown(spec)}: either a table or a query is read, not both.")
-    decoded(spec, "&".join([place, *others]))
-    named = {option.partition("=")[0]: decoded(spec, option.partition("=")[2]) for option in others}
+        raise ConfigError(f"{redacted(spec)}: either a table or a query is read, not both.")
+    percent_decoded(spec, "&".join([place, *others]))
+    named = {option.partition("=")[0]: percent_decoded(spec, option.partition("=")[2]) for option in others}
     schema, table = schema_and_table(spec, given.get("table", "customers"))
     for name in (schema, table):
         if name and len(name.encode()) > _LONGEST_NAME:
-            raise ConfigError(f"{shown(spec)}: Postgres cuts names off after 63 bytes; {name!r} is longer.")
+            raise ConfigError(f"{redacted(spec)}: Postgres cuts names off after 63 bytes; {name!r} is longer.")
     server = f"{place}?{'&'.join(others)}" if others else place
     return Address(server, schema, table, given.get("query"), _shown(spec, place, named))
 
@@ -108,7 +107,7 @@ def _shown(spec: str, place: str, named: dict[str, str]) -> str:
     authority = place.removeprefix("postgresql://")
     if "@" in authority.rpartition("@")[0] or "/" in authority.rpartition("@")[0]:
         raise ConfigError(
-            f"{shown(spec)}: holds @ or / in the user's name or password; write %40 for @ and %2F for /, "
+            f"{redacted(spec)}: holds @ or / in the user's name or password; write %40 for @ and %2F for /, "
             "or leave the password to PGPASSWORD or ~/.pgpass."
         )
     # Several hosts are libpq's own way, and no URL to others.
@@ -116,7 +115,7 @@ def _shown(spec: str, place: str, named: dict[str, str]) -> str:
     try:
         url = make_url(f"postgresql://{several}")
     except (ArgumentError, ValueError) as error:
-        raise ConfigError(f"{shown(spec)}: is no address of a database. Write {hint}") from error
+        raise ConfigError(f"{redacted(spec)}: is no address of a database. Write {hint}") from error
     host = named.get("host") or named.get("hostaddr") or url.host or named.get("service") or "localhost"
     return f"{host}/{named.get('dbname') or url.database or ''}".rstrip("/")
 

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateSchema, CreateTable, SetColumnComment, SetTableComment
 
+from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import ArrowPart, Layout, Plan, WriteRequest
 from tranship.connectors.databases.diff import Classifier, Packed, plan_fresh, see_survivors, see_wrote
 from tranship.connectors.databases.postgres.adbc import connect
@@ -60,7 +61,6 @@ from tranship.connectors.errors import (
     Refused,
     TranshipError,
     Unreachable,
-    shown,
 )
 from tranship.connectors.existing import hint, not_created, similar, similar_tables, will_be_created
 from tranship.schemas.customer import COLUMNS, KEY
@@ -460,11 +460,13 @@ class Patience:
 class PostgresTable:
     """One table as a destination; plan and apply share one transaction."""
 
-    def __init__(self, spec: str, *, memory: str, patience: Patience, create: bool = True) -> None:
+    def __init__(
+        self, spec: str, *, memory: str, lock_timeout: float, statement_timeout: float, create: bool = True
+    ) -> None:
         self._address = parse(spec)
         if self._address.query:
-            raise ConfigError(f"{shown(spec)}: a query can be read, not written; name a table.")
-        self._memory, self._patience = memory, patience
+            raise ConfigError(f"{redacted(spec)}: a query can be read, not written; name a table.")
+        self._memory, self._patience = memory, Patience(lock_timeout, statement_timeout)
         self._open: Wire | None = connect(self._address)
         self._bench: duckdb.DuckDBPyConnection | None = None
         self._work: _Work | None = None

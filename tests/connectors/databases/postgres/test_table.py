@@ -30,7 +30,6 @@ from tranship.connectors.errors import (
     TranshipError,
     Unreachable,
 )
-from tranship.connectors.files.csv import CsvOptions
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
 from tranship.schemas.customer import COLUMNS, KEY
@@ -1076,5 +1075,5 @@ def test_a_table_is_not_written_to_itself_however_it_is_spelled(tmp_path: Path, 
     with pytest.raises(ConfigError, match="cannot be the destination"):
         warehouse.load(spelled)
     with pytest.raises(ConfigError, match="is given twice"):
-        registry.open_sources([spelled, warehouse.address()], CsvOptions())
+        registry.open_sources([spelled, warehouse.address()])
     assert fates(warehouse.load(spelled, table="copy")) == {"created": 1}
