@@ -16,10 +16,10 @@ from tranship.connectors.errors import ConfigError, TranshipError, shown
 from tranship.connectors.files.storage import Seen, Written, is_among, same, takes_in, whole_path
 
 if TYPE_CHECKING:
-    from tranship.connectors.api.source import Api, Finding
+    from tranship.connectors.api.spec import Api, Finding
     from tranship.connectors.databases.duckdb_table import Address as DuckDbAddress
     from tranship.connectors.files.csv import CsvOptions
-    from tranship.schemas.provider import Passage
+    from tranship.schemas.compatibility import Passage
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def identity(spec: str) -> str:
     """
     kind = kind_of(spec)
     if CONNECTORS[kind].key_variable:
-        from tranship.connectors.api.source import identity
+        from tranship.connectors.api.spec import identity
 
         return identity(_api(kind), spec, os.environ)
     if kind == "postgresql":
@@ -306,7 +306,7 @@ def _api(provider: str) -> Api:
 
 def check(spec: str) -> list[Finding]:
     """Look whether a provider can be read, without changing anything. Raises ConfigError if it is none."""
-    from tranship.connectors.api.source import check
+    from tranship.connectors.api.health import check
 
     return check(_api(_provider(spec)), spec)
 
@@ -316,7 +316,7 @@ def passage(here: str, there: str) -> Passage:
 
     Raises ConfigError if there is no such provider.
     """
-    from tranship.schemas.provider import passage
+    from tranship.schemas.compatibility import passage
 
     return passage(_api(_provider(here)).wire, _api(_provider(there)).wire)
 

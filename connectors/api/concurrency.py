@@ -9,7 +9,8 @@ import time
 from collections import deque
 from typing import Final
 
-from tranship.connectors.api.http_client import Patience, Unanswered
+from tranship.connectors.api.http_client import Unanswered
+from tranship.connectors.api.retry import Patience, longest_pause
 from tranship.connectors.errors import ConnectorError, Unreachable
 
 TRIES: Final = 8
@@ -134,8 +135,3 @@ class Gate:
 def _let(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-def longest_pause(patience: Patience, turn: int) -> float:
-    """Seconds that a pause may have, after so many tries."""
-    return min(patience.longest_pause, patience.first_pause * 2.0 ** min(turn, 30))

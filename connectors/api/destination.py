@@ -28,9 +28,11 @@ import pyarrow.parquet as pq
 
 from tranship.connectors import durable
 from tranship.connectors.api import json_codec as wires
-from tranship.connectors.api.executor import REQUESTS, Sent, carry_out
+from tranship.connectors.api.executor import Sent, carry_out
 from tranship.connectors.api.operations import Verbs
-from tranship.connectors.api.source import Address, Api, ApiPart, ApiSource, parse, service
+from tranship.connectors.api.request_files import REQUESTS
+from tranship.connectors.api.source import ApiPart, ApiSource
+from tranship.connectors.api.spec import Address, Api, parse, service
 from tranship.connectors.contract import Outcomes, Plan, WriteRequest
 from tranship.connectors.databases.diff import Classifier, see_survivors
 from tranship.connectors.databases.table_mapping import DELETED, RUN, TYPE_OF, Column, Stored, Target, literal, quoted

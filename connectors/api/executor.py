@@ -15,7 +15,6 @@ import hashlib
 import math
 import random
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as NotYetError
 from dataclasses import dataclass, replace
@@ -24,11 +23,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tranship.connectors.api.concurrency import TRIES, Gate, Stopped, longest_pause
-from tranship.connectors.api.http_client import ANY, Background, HttpClient, Patience, Service, Traffic, Unanswered
+from tranship.connectors.api.background_loop import Background
+from tranship.connectors.api.concurrency import TRIES, Gate, Stopped
+from tranship.connectors.api.http_client import ANY, HttpClient, Service, Traffic, Unanswered
 from tranship.connectors.api.journal import Intent, Journal, Past, Result, digest
 from tranship.connectors.api.operations import (
     Blind,
@@ -42,41 +41,13 @@ from tranship.connectors.api.operations import (
     Several,
     Verbs,
     Who,
-    blank,
-    same,
 )
+from tranship.connectors.api.reconcile import lies_between, may_derive_from, same
+from tranship.connectors.api.request_files import REQUESTS, read_batches, write_outcomes
+from tranship.connectors.api.retry import Patience, longest_pause
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused
 
 T = TypeVar("T")
-
-# The whole -----------------------------------------------------------------------------------------------------------
-
-REQUESTS: Final = pa.schema(
-    {
-        "row": pa.uint64(),
-        "action": pa.string(),
-        "target": pa.string(),
-        "external_id": pa.string(),
-        "email": pa.string(),
-        "wanted": pa.string(),
-        "found": pa.string(),
-    }
-)
-"""What a plan hands over. `row` is a customer; `action` create, update or delete; `target` the provider's own id, null
-for a create; `wanted` the whole record as it should stand and `found` as it was read, JSON (null for a delete, and for
-a create).
-"""
-
-OUTCOMES: Final = pa.schema(
-    {
-        "row": pa.uint64(),
-        "action": pa.string(),
-        "outcome": pa.string(),
-        "reason": pa.string(),
-        "provider_id": pa.string(),
-    }
-)
-"""What came of each row, in the order of the requests: see `connectors.api.journal.Outcome`."""
 
 
 @dataclass(frozen=True)
@@ -154,26 +125,6 @@ def _wait_for(sender: Sender, requests: Sequence[Path], total: int, advanced: Ca
         background.close()
 
 
-def write_outcomes(requests: Sequence[Path], journal: Journal, file: Path) -> Mapping[tuple[str, str], int]:
-    """What the journal knows of each row → Parquet (columns of `OUTCOMES`) and (action, outcome) → rows."""
-    counts: Counter[tuple[str, str]] = Counter()
-    with pq.ParquetWriter(file, OUTCOMES, compression="zstd") as writer:
-        for batch in _batches(requests, 65_536, ["row", "action"]):
-            rows, actions = batch.column("row").to_pylist(), batch.column("action").to_pylist()
-            known, reasons, ids = zip(*journal.results(rows), strict=True)
-            counts.update(zip(actions, known, strict=True))
-            columns = (rows, actions, known, reasons, ids)
-            arrays = [pa.array(values, kind.type) for values, kind in zip(columns, OUTCOMES, strict=True)]
-            writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=OUTCOMES))
-    return counts
-
-
-def _batches(files: Sequence[Path], rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    for file in files:
-        with pq.ParquetFile(file) as opened:
-            yield from opened.iter_batches(rows, columns=columns)
-
-
 # Rows ----------------------------------------------------------------------------------------------------------------
 
 
@@ -217,7 +168,7 @@ class _Row:
 
 def _rows(requests: Sequence[Path], total: int) -> Iterator[_Row]:
     left = total
-    for batch in _batches(requests, 1024, REQUESTS.names):
+    for batch in read_batches(requests, 1024, REQUESTS.names):
         for one in batch.to_pylist():
             if left == 0:
                 return
@@ -237,18 +188,31 @@ def _rows(requests: Sequence[Path], total: int) -> Iterator[_Row]:
 
 # Carrying out --------------------------------------------------------------------------------------------------------
 
+
 _FIRST_TRIES: Final = 3
 """To reach a host that has not answered once."""
+
+
 _AHEAD: Final = 64
 """Rows that wait for a worker, at least."""
+
+
 _WORKERS: Final = 4
 """Rows on their way for each request that may be in flight: some of them wait to look what came of a lost answer."""
+
+
 _READ: Final = 128
 """Rows that are read at once, and whose intents are written at once, at least."""
+
+
 _HIDDEN: Final = 2
 """Tries after which somebody who has the key, and whom no look shows, is taken for one that is kept out of sight."""
+
+
 _ANSWERS: Final = frozenset(range(400, 500)) - {401, 403, 408, 425, 429}
 """Statuses that say something of one record."""
+
+
 _SHAPE: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError)
 """What reading an answer of another shape raises."""
 
@@ -514,7 +478,7 @@ class Sender:
     async def _there(self, row: _Row, now: Record) -> Result:
         """A customer that was to be created is there."""
         there, wanted = self._verbs.compared(now), self._verbs.compared(row.wanted)
-        if not row.maybe or not all(_alike(there.get(name), wanted.get(name)) for name in self._foreseen):
+        if not row.maybe or not all(may_derive_from(there.get(name), wanted.get(name)) for name in self._foreseen):
             return Result(row.row, "stale", "created", self._id(now))
         row.looked, row.now, row.found, row.target = True, now, now, self._id(now)
         return await self._walk(row)
@@ -566,7 +530,7 @@ class Sender:
         now, found, wanted = (self._verbs.compared(one) for one in (now, row.found, row.wanted))
 
         def may_be_ours(name: str) -> bool:
-            return name not in self._foreseen or _between(now.get(name), found.get(name), wanted.get(name))
+            return name not in self._foreseen or lies_between(now.get(name), found.get(name), wanted.get(name))
 
         return [
             name
@@ -795,26 +759,3 @@ def _reply(status: int, body: bytes) -> Reply:
         return Reply(status, msgspec.json.decode(body))
     except msgspec.DecodeError:
         return Reply(status, None)
-
-
-def _alike(there: Any, wanted: Any) -> bool:
-    """Whether a value may be what a provider made of the one it was sent: filled in, cut, in another case."""
-    if blank(wanted) or blank(there) or same(there, wanted):
-        return True
-    if isinstance(there, str) and isinstance(wanted, str):
-        return wanted.strip().casefold().startswith(there.strip().casefold())
-    if isinstance(there, Mapping) and isinstance(wanted, Mapping):
-        return all(_alike(there.get(key), value) for key, value in wanted.items())
-    return False
-
-
-def _between(now: Any, found: Any, wanted: Any) -> bool:
-    """Whether a value is on its way from one to the other: an object may have come there key by key."""
-    if same(now, wanted) or same(now, found):
-        return True
-    if not all(isinstance(one, Mapping | None) for one in (now, found, wanted)):
-        return False
-    now, found, wanted = now or {}, found or {}, wanted or {}
-    return all(
-        same(now.get(key), found.get(key)) or same(now.get(key), wanted.get(key)) for key in {**now, **found, **wanted}
-    )

@@ -26,9 +26,11 @@ import numpy.typing as npt
 import polars as pl
 
 from tranship.connectors import durable
-from tranship.connectors.api.http_client import Background, HttpClient
+from tranship.connectors.api.background_loop import Background
+from tranship.connectors.api.http_client import HttpClient
 from tranship.connectors.api.json_scanner import names
-from tranship.connectors.api.pagination import Listing, Page, Pass, Shelf, Whole, broken
+from tranship.connectors.api.page_store import Page, Shelf
+from tranship.connectors.api.pagination import Listing, Pass, Whole, broken
 from tranship.connectors.errors import ConfigError, Damaged, Malformed
 
 GROUP_RECORDS: Final = 16_384

@@ -16,63 +16,44 @@ import contextlib
 import ipaddress
 import random
 import ssl
-import threading
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import tenacity
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDictProxy
 from yarl import URL
 
+from tranship.connectors.api.rate_limit import Pace
+from tranship.connectors.api.retry import Patience, retry_after
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
 
 T = TypeVar("T")
 
+
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 """The header by which a provider knows a request it has already carried out."""
+
 
 ANY: Final = "*"
 """Among the limits of methods: of all calls together."""
 
-_OF_LIMIT: Final = 0.98
-"""What is used of a limit: the other side counts calls as they arrive, some of them late and close together."""
-_MADE_UP: Final = 0.1
-"""Seconds of lateness for which a pace makes up. A loop that wakes late would stay behind its rate otherwise."""
+
 _PASSING: Final = (408, 425, 429)
 """Statuses below 500 that say: later."""
+
+
 _IDLE_SECONDS: Final = 4.0
 """How long an idle connection is kept: Node's servers close theirs after 5 s, and a request must not meet that."""
+
+
 _FIRST_TRIES: Final = 3
 """Tries to reach a host that has not answered once: it is rather named wrongly than down for a moment."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long the other side is waited for. Times in seconds."""
-
-    tries: int = 8
-    """Of one request, the 429s not counted."""
-    total: float = 600.0
-    """For one request, with all its tries and pauses."""
-    first_pause: float = 0.25
-    longest_pause: float = 30.0
-    longest_wait: float = 120.0
-    """Of a `Retry-After` that is obeyed; a longer one ends the run in words."""
-    connect: float = 15.0
-    silence: float = 60.0
-    """Without a byte of an answer."""
-    settles: float = 2.0
-    """After a write whose answer was lost, before it is looked what came of it: the other side may be at it still."""
 
 
 @dataclass(frozen=True)
@@ -192,41 +173,12 @@ class _Call:
     """Its turn was waited for before."""
 
 
-class Pace:
-    """So many turns a second and no more, evenly spread. On one event loop.
-
-    A bucket that leaks (aiolimiter's) does not do: a full one goes out on top of the rate, which the other side
-    answers 429, and a small one stays 5 % behind the rate on a machine that has other work.
-    """
-
-    def __init__(self, rate: float) -> None:
-        turns = max(1, int(rate))
-        self._gap = 1 / (rate * _OF_LIMIT)
-        self._window = turns * self._gap
-        self._given: deque[float] = deque(maxlen=turns)
-        """When the last turns were given, as many as there may be in a window."""
-        self._next = 0.0
-        self._one_by_one = asyncio.Lock()
-
-    async def turn(self) -> None:
-        """Returns when it is this caller's turn, in the order in which they asked."""
-        loop = asyncio.get_running_loop()
-        async with self._one_by_one:
-            at = max(self._next, loop.time() - _MADE_UP) if self._given else loop.time()
-            if len(self._given) == self._given.maxlen:
-                at = max(at, self._given[0] + self._window)
-            while (left := at - loop.time()) > 0:
-                await asyncio.sleep(left)
-            self._next = at + self._gap
-            self._given.append(loop.time())
-
-
 class HttpClient:
     """Talks to one service with one key. Lives on one event loop: `async with HttpClient(...) as client`."""
 
-    def __init__(self, service: Service, patience: Patience = Patience(), in_flight: int = 8) -> None:
+    def __init__(self, service: Service, patience: Patience | None = None, in_flight: int = 8) -> None:
         self.service = service
-        self.patience = patience
+        self.patience = patience or Patience()
         self.in_flight = in_flight
         self.traffic = Traffic()
         self._session: aiohttp.ClientSession
@@ -627,20 +579,6 @@ def _may_be_json(headers: CIMultiDictProxy[str], file: Path) -> bool:
         return Answer(200, headers, opened.read(64)).is_json
 
 
-def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or `Retry-After` as seconds or as a date; null if neither can be read."""
-    given = CIMultiDict(headers)
-    for name, unit in (("retry-after-ms", 1000), ("Retry-After", 1)):
-        with contextlib.suppress(KeyError, ValueError):
-            seconds = float(given[name]) / unit
-            return seconds if 0 <= seconds < float("inf") else None
-    with contextlib.suppress(KeyError, ValueError, TypeError):
-        at = parsedate_to_datetime(given["Retry-After"])
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
-        return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
-    return None
-
-
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine, as it is named: `localhost`, 127.0.0.0/8, ::1."""
     if host.lower() == "localhost":
@@ -656,35 +594,3 @@ def _proxy_for(service: Service) -> str | None:
     if service.is_local or proxy_bypass(parts.hostname or ""):
         return None
     return getproxies().get(parts.scheme)
-
-
-class Background:
-    """An event loop in a thread of its own, for a caller that has none."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="tranship-http", daemon=True)
-        self._thread.start()
-
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin something; its result can be waited for, or cancelled, from any thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def close(self) -> None:
-        """Cancel what is going on, wait for it to end, and end the thread."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            tasks = asyncio.all_tasks(self._loop)
-            for task in tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()

@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import msgspec
-
 from tranship.schemas.provider import Wire
 
 Record = Mapping[str, Any]
@@ -163,23 +161,3 @@ class Verbs:
     rest or spells in its own way. That of a delete, which should be nothing, is empty."""
     prepare: Callable[[Ask, Sequence[Record]], Awaitable[None]] = _nothing
     """Called with the wanted records of some hundred rows before any of them is sent (Metronome registers keys)."""
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two JSON values say the same: null, absent, [] and {} do, and the order of keys says nothing."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return all(same(one.get(key), other.get(key)) for key in {**one, **other})
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    # In Python True is 1.
-    return bool(one == other and isinstance(one, bool) == isinstance(other, bool)) or (blank(one) and blank(other))
-
-
-def exactly(one: Any, other: Any) -> bool:
-    """Whether two bags hold the same: in there a null is something else than nothing. Absent and empty are equal."""
-    return bool(msgspec.json.encode(one or {}, order="sorted") == msgspec.json.encode(other or {}, order="sorted"))
-
-
-def blank(value: Any) -> bool:
-    """Whether a JSON value says nothing: null, [] and {}."""
-    return value is None or (isinstance(value, list | dict) and not value)

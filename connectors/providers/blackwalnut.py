@@ -14,22 +14,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from tranship.connectors.api.operations import (
-    Ask,
-    Blind,
-    Fault,
-    Locked,
-    Record,
-    Reply,
-    Send,
-    Several,
-    Verbs,
-    Who,
-    exactly,
-    same,
-)
+from tranship.connectors.api.operations import Ask, Blind, Fault, Locked, Record, Reply, Send, Several, Verbs, Who
 from tranship.connectors.api.pagination import Envelope, Listing, Numbered
-from tranship.connectors.api.source import Address, Api
+from tranship.connectors.api.reconcile import exactly, same
+from tranship.connectors.api.spec import Address, Api
 from tranship.schemas.providers.blackwalnut import WIRE
 
 _PAGE: Final = 100

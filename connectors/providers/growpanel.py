@@ -19,9 +19,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from tranship.connectors.api.operations import Ask, Bulk, Fault, Looks, Made, Record, Reply, Send, Verbs, Who, same
+from tranship.connectors.api.operations import Ask, Bulk, Fault, Looks, Made, Record, Reply, Send, Verbs, Who
 from tranship.connectors.api.pagination import Envelope, Listing, Whole
-from tranship.connectors.api.source import Address, Api, Finding
+from tranship.connectors.api.reconcile import same
+from tranship.connectors.api.spec import Address, Api, Finding
 from tranship.schemas.providers.growpanel import WIRE
 
 _CUSTOMERS: Final = "/data/customers"

@@ -13,21 +13,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from tranship.connectors.api.operations import (
-    Ask,
-    Blind,
-    Fault,
-    Record,
-    Reply,
-    Send,
-    Several,
-    Verbs,
-    Who,
-    exactly,
-    same,
-)
+from tranship.connectors.api.operations import Ask, Blind, Fault, Record, Reply, Send, Several, Verbs, Who
 from tranship.connectors.api.pagination import Envelope, Listing, Numbered
-from tranship.connectors.api.source import Address, Api, page_size
+from tranship.connectors.api.reconcile import exactly, same
+from tranship.connectors.api.spec import Address, Api, page_size
 from tranship.schemas.providers.marginfront import WIRE
 
 _PAGE: Final = 100

@@ -28,10 +28,10 @@ from tranship.connectors.api.operations import (
     Several,
     Verbs,
     Who,
-    same,
 )
 from tranship.connectors.api.pagination import Envelope, Listing, Numbered
-from tranship.connectors.api.source import Address, Api, page_size
+from tranship.connectors.api.reconcile import same
+from tranship.connectors.api.spec import Address, Api, page_size
 from tranship.schemas.providers.metrifox import WIRE
 
 _PAGE: Final = 100

@@ -33,7 +33,7 @@ from tranship.connectors.api.operations import (
     Who,
 )
 from tranship.connectors.api.pagination import Cursor, Envelope, Listing
-from tranship.connectors.api.source import Address, Api, page_size
+from tranship.connectors.api.spec import Address, Api, page_size
 from tranship.connectors.errors import Malformed
 from tranship.schemas.providers.metronome import ALIAS_LENGTH, WIRE
 

@@ -61,7 +61,7 @@ def landed(warehouse: Warehouse) -> list[str]:
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for nobody: where the other side is not there, the sentence counts and not the patience."""
     from tranship.connectors.api import source as api
-    from tranship.connectors.api.http_client import Patience
+    from tranship.connectors.api.retry import Patience
 
     monkeypatch.setattr(api, "Patience", lambda: Patience(tries=2, first_pause=0.01, connect=2, silence=2))
 

@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from support.wires import PROVIDERS, STRINGS, WIRES
+from tranship.schemas.compatibility import losses, passage
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.provider import SPILLED, Bag, Field, Kind, Wire, losses, passage, quoted, texts
+from tranship.schemas.provider import SPILLED, Bag, Field, Kind, Wire, quoted, texts
 from tranship.schemas.providers.blackwalnut import WIRE as BLACKWALNUT
 from tranship.schemas.providers.marginfront import WIRE as MARGINFRONT
 

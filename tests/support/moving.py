@@ -15,9 +15,10 @@ import polars as pl
 from support.accounts import Account
 from tranship.connectors import registry
 from tranship.connectors.api import destination as account
-from tranship.connectors.api import executor, json_codec
+from tranship.connectors.api import executor, json_codec, spec
 from tranship.connectors.api import source as api
-from tranship.connectors.api.http_client import Patience, Service
+from tranship.connectors.api.http_client import Service
+from tranship.connectors.api.retry import Patience
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
 from tranship.pipelines.report import Report
@@ -107,7 +108,7 @@ def hurry(put: Callable[[Any, str, Any], None] = setattr) -> None:
     """From now on pauses are as they are right for a provider on this machine, and no pace is declared."""
 
     def unpaced(*given: Any) -> Service:
-        return replace(api.service(*given), per_second={})
+        return replace(spec.service(*given), per_second={})
 
     put(account, "carry_out", partial(executor.carry_out, patience=QUICK))
     put(account, "ApiSource", partial(api.ApiSource, patience=QUICK))

@@ -18,8 +18,9 @@ from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise.batch import Spelling, customers
 from tranship.pipelines.validate import faults
 from tranship.schemas import providers
+from tranship.schemas.compatibility import losses
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.provider import Bag, Field, Wire, losses, quoted, texts
+from tranship.schemas.provider import Bag, Field, Wire, quoted, texts
 
 PROVIDERS: list[Wire] = [
     module.WIRE

@@ -20,11 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tranship.connectors.api import executor
-from tranship.connectors.api.executor import REQUESTS, Sent, carry_out
-from tranship.connectors.api.http_client import Answer, HttpClient, Patience, Service
+from tranship.connectors.api.executor import Sent, carry_out
+from tranship.connectors.api.http_client import Answer, HttpClient, Service
 from tranship.connectors.api.journal import Intent, Journal, Past, Result
 from tranship.connectors.api.operations import Record
-from tranship.connectors.api.source import Address
+from tranship.connectors.api.request_files import REQUESTS
+from tranship.connectors.api.retry import Patience
+from tranship.connectors.api.spec import Address
 from tranship.connectors.providers import marginfront
 
 QUICK = Patience(first_pause=0.01, longest_pause=0.2, silence=60, total=120, settles=0.05)

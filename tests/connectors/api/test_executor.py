@@ -21,7 +21,7 @@ import pytest
 from support.sandboxes import Sandbox
 from support.served import nobody, served
 from support.writing import QUICK, VERBS, create, customer, delete, outcomes, send, update, write
-from tranship.connectors.api.http_client import Patience
+from tranship.connectors.api.retry import Patience
 from tranship.connectors.errors import ConfigError, Refused, Unreachable
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent

@@ -25,9 +25,11 @@ from hypothesis import strategies as st
 
 from support.served import Served, as_json, served
 from tranship.connectors.api import full_scan, pagination
+from tranship.connectors.api.background_loop import Background
 from tranship.connectors.api.full_scan import ListRead
-from tranship.connectors.api.http_client import Background, HttpClient, Patience, Service
+from tranship.connectors.api.http_client import HttpClient, Service
 from tranship.connectors.api.pagination import Cursor, Envelope, Listing, Numbered, Whole
+from tranship.connectors.api.retry import Patience
 from tranship.connectors.errors import ConfigError, Malformed, Refused
 
 QUICK = Patience(tries=6, first_pause=0.002, longest_pause=0.02, silence=2)

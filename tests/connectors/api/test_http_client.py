@@ -18,15 +18,9 @@ import pytest
 from aiohttp import web
 
 from support.served import Served, as_json, complete, nobody, raw, served
-from tranship.connectors.api.http_client import (
-    Answer,
-    Background,
-    HttpClient,
-    Patience,
-    Service,
-    is_loopback,
-    retry_after,
-)
+from tranship.connectors.api.background_loop import Background
+from tranship.connectors.api.http_client import Answer, HttpClient, Service, is_loopback
+from tranship.connectors.api.retry import Patience, retry_after
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
 
 T = TypeVar("T")

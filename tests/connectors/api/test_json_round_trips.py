@@ -32,7 +32,8 @@ from support.wires import (
     typed,
 )
 from tranship.connectors.api.json_codec import _quickly, decode, encode
-from tranship.schemas.provider import Wire, losses, passage
+from tranship.schemas.compatibility import losses, passage
+from tranship.schemas.provider import Wire
 
 LONG = "TRANSHIP_LONG_TESTS" in os.environ
 pytestmark = pytest.mark.filterwarnings("error")

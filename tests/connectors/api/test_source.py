@@ -18,8 +18,10 @@ from aiohttp import web
 from support.accounts import opened
 from support.sandboxes import Start
 from support.served import Served, as_json, nobody, served
-from tranship.connectors.api.http_client import Patience
-from tranship.connectors.api.source import Api, ApiSource, check, parse
+from tranship.connectors.api.health import check
+from tranship.connectors.api.retry import Patience
+from tranship.connectors.api.source import ApiSource
+from tranship.connectors.api.spec import Api, parse
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, TranshipError, Unreachable
 from tranship.connectors.providers import blackwalnut, growpanel, marginfront, metrifox, metronome

@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from support.sandboxes import Sandbox, Start
-from tranship.connectors.api.http_client import Patience
-from tranship.connectors.api.source import ApiSource, check
+from tranship.connectors.api.health import check
+from tranship.connectors.api.retry import Patience
+from tranship.connectors.api.source import ApiSource
 from tranship.connectors.errors import Refused
 from tranship.connectors.providers.blackwalnut import API
 

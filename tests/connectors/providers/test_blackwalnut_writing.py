@@ -15,7 +15,7 @@ import pytest
 from support.sandboxes import Sandbox, Start
 from support.writing import outcomes, send, write
 from tranship.connectors.api.operations import Blind, Locked, Record, Reply, Send, Several, Verbs, Who
-from tranship.connectors.api.source import parse, service
+from tranship.connectors.api.spec import parse, service
 from tranship.connectors.errors import Refused
 from tranship.connectors.providers.blackwalnut import API, writes
 

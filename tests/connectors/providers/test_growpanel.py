@@ -16,9 +16,10 @@ from polars.testing import assert_frame_equal
 from support.sandboxes import Sandbox, Start
 from support.served import served
 from support.warehouse import Warehouse
-from tranship.connectors.api.http_client import Patience
+from tranship.connectors.api.health import check
 from tranship.connectors.api.json_codec import decode, encode
-from tranship.connectors.api.source import ApiSource, check
+from tranship.connectors.api.retry import Patience
+from tranship.connectors.api.source import ApiSource
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused
 from tranship.connectors.providers.growpanel import API
 from tranship.connectors.sandbox import seed

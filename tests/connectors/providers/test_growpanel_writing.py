@@ -17,8 +17,9 @@ from support.sandboxes import Sandbox
 from support.writing import BAD
 from tranship.connectors.api import json_codec
 from tranship.connectors.api.http_client import Service
-from tranship.connectors.api.operations import Fault, Made, Record, Reply, Send, Verbs, Who, same
-from tranship.connectors.api.source import parse, service
+from tranship.connectors.api.operations import Fault, Made, Record, Reply, Send, Verbs, Who
+from tranship.connectors.api.reconcile import same
+from tranship.connectors.api.spec import parse, service
 from tranship.connectors.errors import Refused
 from tranship.connectors.providers import growpanel
 from tranship.connectors.providers.growpanel import API, writes

@@ -13,8 +13,9 @@ import pytest
 from support.sandboxes import Sandbox, Start
 from support.writing import create, customer, delete, outcomes, send, update, write
 from tranship.connectors.api.json_codec import encode
-from tranship.connectors.api.operations import Blind, Record, Reply, Send, Several, Verbs, Who, same
-from tranship.connectors.api.source import parse, service
+from tranship.connectors.api.operations import Blind, Record, Reply, Send, Several, Verbs, Who
+from tranship.connectors.api.reconcile import same
+from tranship.connectors.api.spec import parse, service
 from tranship.connectors.providers.marginfront import API, writes
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.providers.marginfront import WIRE

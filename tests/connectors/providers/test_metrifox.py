@@ -17,9 +17,11 @@ from aiohttp import web
 from support.sandboxes import Sandbox, Start
 from support.served import as_json, served
 from support.warehouse import Warehouse, rejects
-from tranship.connectors.api.http_client import Patience
+from tranship.connectors.api.health import check
 from tranship.connectors.api.json_codec import encode
-from tranship.connectors.api.source import ApiSource, Finding, check
+from tranship.connectors.api.retry import Patience
+from tranship.connectors.api.source import ApiSource
+from tranship.connectors.api.spec import Finding
 from tranship.connectors.errors import ConfigError, Malformed, Refused
 from tranship.connectors.providers.metrifox import API
 from tranship.connectors.sandbox import seed

@@ -16,8 +16,9 @@ from support import writing
 from support.sandboxes import Sandbox
 from support.writing import BAD
 from tranship.connectors.api import json_codec
-from tranship.connectors.api.operations import Blind, Fault, Record, Reply, Send, Several, Verbs, Who, same
-from tranship.connectors.api.source import parse, service
+from tranship.connectors.api.operations import Blind, Fault, Record, Reply, Send, Several, Verbs, Who
+from tranship.connectors.api.reconcile import same
+from tranship.connectors.api.spec import parse, service
 from tranship.connectors.providers.metrifox import API, writes
 from tranship.connectors.sandbox.seed import customers
 from tranship.schemas.customer import COLUMNS

@@ -16,9 +16,10 @@ import pytest
 
 from support.sandboxes import Sandbox, Start
 from support.warehouse import Warehouse
-from tranship.connectors.api.http_client import Patience
+from tranship.connectors.api.health import check
 from tranship.connectors.api.json_codec import encode
-from tranship.connectors.api.source import ApiSource, check
+from tranship.connectors.api.retry import Patience
+from tranship.connectors.api.source import ApiSource
 from tranship.connectors.errors import ConfigError, Refused
 from tranship.connectors.providers.metronome import API
 from tranship.connectors.sandbox.seed import customers

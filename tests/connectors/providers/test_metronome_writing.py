@@ -16,8 +16,9 @@ from support.sandboxes import Sandbox, Start
 from support.writing import outcomes, send, write
 from tranship.connectors.api.executor import Sent
 from tranship.connectors.api.journal import Intent, Journal, digest
-from tranship.connectors.api.operations import Blind, Locked, Record, Reply, Send, Several, Verbs, Who, same
-from tranship.connectors.api.source import parse, service
+from tranship.connectors.api.operations import Blind, Locked, Record, Reply, Send, Several, Verbs, Who
+from tranship.connectors.api.reconcile import same
+from tranship.connectors.api.spec import parse, service
 from tranship.connectors.errors import Malformed, Refused
 from tranship.connectors.providers.metronome import API, writes
 from tranship.schemas.providers.metronome import WIRE

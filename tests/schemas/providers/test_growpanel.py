@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from tranship.connectors.api.json_codec import Decoded, decode, encode
+from tranship.schemas.compatibility import losses
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.provider import losses
 from tranship.schemas.providers.growpanel import WIRE
 
 SPECIFIED = {

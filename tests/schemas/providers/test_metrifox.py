@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tranship.connectors.api.json_codec import Decoded, decode, encode
+from tranship.schemas.compatibility import losses, passage
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
-from tranship.schemas.provider import losses, passage
 from tranship.schemas.providers.metrifox import WIRE
 
 ID = "0d7b1f0a-6f0e-4f5c-8a55-2f6e0f7d9c01"

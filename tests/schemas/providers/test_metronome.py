@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from tranship.connectors.api.json_codec import Decoded, decode, encode
+from tranship.schemas.compatibility import losses, passage
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.provider import losses, passage
 from tranship.schemas.providers.metronome import ALIAS_LENGTH, ALIASES, KEY_LENGTH, NAME_LENGTH, VALUE_LENGTH, WIRE
 
 ID = "5b1f6a0e-70c8-4a0f-9f0e-6d2c7f6f3a11"

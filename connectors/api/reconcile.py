@@ -1,0 +1,51 @@
+"""Equality and difference of a provider's records. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two JSON values say the same: null, absent, [] and {} do, and the order of keys says nothing."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return all(same(one.get(key), other.get(key)) for key in {**one, **other})
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    # In Python True is 1.
+    return bool(one == other and isinstance(one, bool) == isinstance(other, bool)) or (blank(one) and blank(other))
+
+
+def exactly(one: Any, other: Any) -> bool:
+    """Whether two bags hold the same: in there a null is something else than nothing. Absent and empty are equal."""
+    return bool(msgspec.json.encode(one or {}, order="sorted") == msgspec.json.encode(other or {}, order="sorted"))
+
+
+def blank(value: Any) -> bool:
+    """Whether a JSON value says nothing: null, [] and {}."""
+    return value is None or (isinstance(value, list | dict) and not value)
+
+
+def may_derive_from(there: Any, wanted: Any) -> bool:
+    """Whether a value may be what a provider made of the one it was sent: filled in, cut, in another case."""
+    if blank(wanted) or blank(there) or same(there, wanted):
+        return True
+    if isinstance(there, str) and isinstance(wanted, str):
+        return wanted.strip().casefold().startswith(there.strip().casefold())
+    if isinstance(there, Mapping) and isinstance(wanted, Mapping):
+        return all(may_derive_from(there.get(key), value) for key, value in wanted.items())
+    return False
+
+
+def lies_between(now: Any, found: Any, wanted: Any) -> bool:
+    """Whether a value is on its way from one to the other: an object may have come there key by key."""
+    if same(now, wanted) or same(now, found):
+        return True
+    if not all(isinstance(one, Mapping | None) for one in (now, found, wanted)):
+        return False
+    now, found, wanted = now or {}, found or {}, wanted or {}
+    return all(
+        same(now.get(key), found.get(key)) or same(now.get(key), wanted.get(key)) for key in {**now, **found, **wanted}
+    )
