@@ -49,3 +49,23 @@ def lies_between(now: Any, found: Any, wanted: Any) -> bool:
     return all(
         same(now.get(key), found.get(key)) or same(now.get(key), wanted.get(key)) for key in {**now, **found, **wanted}
     )
+
+
+def merge_metadata(here: str | None, there: str) -> str:
+    """Metadata of the source over that of the destination, both JSON objects; the destination's own text where nothing
+    of it differs, whatever the order of its keys.
+    """
+    if here is None:
+        return there
+    ours = msgspec.json.decode(here, type=dict[str, msgspec.Raw])
+    theirs = msgspec.json.decode(there, type=dict[str, msgspec.Raw])
+    changed = {key: value for key, value in ours.items() if key not in theirs or not _same_json(value, theirs[key])}
+    return msgspec.json.encode({**theirs, **changed}).decode() if changed else there
+
+
+def _same_json(one: msgspec.Raw, other: msgspec.Raw) -> bool:
+    """Equal as JSON: the order of keys does not count, true is not 1."""
+    if bytes(one) == bytes(other):
+        return True
+    sorted_ = [msgspec.json.encode(msgspec.json.decode(value), order="sorted") for value in (one, other)]
+    return sorted_[0] == sorted_[1]

@@ -47,12 +47,16 @@ class ApiPart:
         """Customers that have come so far."""
         return self.group.position
 
-    def read(self) -> Batch:
-        """JSON → canonical columns as text. A record that breaks the provider's schema is among `broken`."""
+    def decode(self, *, raw: bool = False) -> wires.Decoded:
+        """JSON → customers in canonical columns as text; with `raw` each record's JSON, too. Raises Malformed."""
         try:
-            decoded = wires.decode(self.wire, self.group.lists(), self.group.dropped)
+            return wires.decode(self.wire, self.group.lists(), self.group.dropped, raw=raw)
         except Malformed as error:
             raise Malformed(f"{self.source}: {error}") from error
+
+    def read(self) -> Batch:
+        """JSON → canonical columns as text. A record that breaks the provider's schema is among `broken`."""
+        decoded = self.decode()
         self.surprised(decoded.surprises)
         first = self.group.first
         broken = decoded.broken.select(line=pl.col("position") + first, code="code", detail="detail", text="text")
