@@ -16,7 +16,7 @@ from tranship.connectors.errors import ConfigError, TranshipError, shown
 from tranship.connectors.files.storage import Seen, Written, is_among, same, takes_in, whole_path
 
 if TYPE_CHECKING:
-    from tranship.connectors.api.spec import Api, Finding
+    from tranship.connectors.api.spec import HealthFinding, ProviderSpec
     from tranship.connectors.databases.duckdb_table import Address as DuckDbAddress
     from tranship.connectors.files.csv import CsvOptions
     from tranship.schemas.compatibility import Passage
@@ -244,9 +244,9 @@ def must_take(spec: str, mode: str, *, for_good: bool) -> None:
     if _is_file(kind) and mode != "upsert":
         raise ConfigError(f"{shown(spec)}: a file is written whole; --mode {mode} needs a table.")
     if _is_provider(kind):
-        from tranship.connectors.api.destination import must_be_meant
+        from tranship.connectors.api.destination import refuse_unconfirmed_removal
 
-        must_be_meant(_api(kind), spec, mode, for_good=for_good)
+        refuse_unconfirmed_removal(_api(kind), spec, mode, for_good=for_good)
 
 
 def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
@@ -260,7 +260,9 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
         from tranship.connectors.api.destination import ProviderDestination
 
         module = importlib.import_module(f"tranship.connectors.providers.{kind}")
-        return ProviderDestination(module.API, spec, module.writes, memory=options["memory"], pace=options["pace"])
+        return ProviderDestination(
+            module.SPEC, spec, module.build_operations, memory=options["memory"], pace=options["pace"]
+        )
     if kind == "postgresql":
         from tranship.connectors.databases.postgres.table import Patience, PostgresTable
 
@@ -298,13 +300,13 @@ def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: s
     return held(files, fields, database, memory)
 
 
-def _api(provider: str) -> Api:
+def _api(provider: str) -> ProviderSpec:
     """What is special to a provider."""
-    api: Api = importlib.import_module(f"tranship.connectors.providers.{provider}").API
+    api: ProviderSpec = importlib.import_module(f"tranship.connectors.providers.{provider}").SPEC
     return api
 
 
-def check(spec: str) -> list[Finding]:
+def check(spec: str) -> list[HealthFinding]:
     """Look whether a provider can be read, without changing anything. Raises ConfigError if it is none."""
     from tranship.connectors.api.health import check
 
@@ -318,7 +320,7 @@ def passage(here: str, there: str) -> Passage:
     """
     from tranship.schemas.compatibility import passage
 
-    return passage(_api(_provider(here)).wire, _api(_provider(there)).wire)
+    return passage(_api(_provider(here)).schema, _api(_provider(there)).schema)
 
 
 def _provider(spec: str) -> str:

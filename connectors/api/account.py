@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from tranship.connectors.api.reconcile import merge_metadata
 from tranship.connectors.api.source import ApiPart, ApiSource
-from tranship.connectors.api.spec import Api
+from tranship.connectors.api.spec import ProviderSpec
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.diff import see_survivors
 from tranship.connectors.databases.table_mapping import DELETED, RUN, TYPE_OF, literal, quoted
@@ -30,7 +30,9 @@ BATCH: Final = 20_000
 TYPES: Final = {**TYPE_OF, "metadata": "VARCHAR"}
 
 
-def read_account(run: duckdb.DuckDBPyConnection, load: WriteRequest, api: Api, source: ApiSource) -> tuple[str, ...]:
+def read_account(
+    run: duckdb.DuckDBPyConnection, load: WriteRequest, api: ProviderSpec, source: ApiSource
+) -> tuple[str, ...]:
     """Make `there`, and `held`, those of them that can be written to; what is to be told about it."""
     columns = ", ".join(f"{quoted(name)} {TYPES[name]}" for name in COLUMNS)
     run.execute(

@@ -11,7 +11,7 @@ from typing import Any
 from tranship.connectors.api.http_client import T
 
 
-class Background:
+class BackgroundLoop:
     """An event loop in a thread of its own, for a caller that has none."""
 
     def __init__(self) -> None:

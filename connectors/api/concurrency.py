@@ -10,7 +10,7 @@ from collections import deque
 from typing import Final
 
 from tranship.connectors.api.http_client import Unanswered
-from tranship.connectors.api.retry import Patience, longest_pause
+from tranship.connectors.api.retry import RetryPolicy, longest_pause
 from tranship.connectors.errors import ConnectorError, Unreachable
 
 TRIES: Final = 8
@@ -21,7 +21,7 @@ class Stopped(Exception):
     """Nothing more is sent."""
 
 
-class Gate:
+class ConcurrencyLimit:
     """Lets requests out: as many at the same time as the other side bears, none when it is down, none after `stop`.
 
     The level rises by one for as many good answers as it is high, and is halved by a 429 or a time-out. After
@@ -29,10 +29,10 @@ class Gate:
     grows, until one is answered; after `patience.total` seconds of that it raises Unreachable.
     """
 
-    def __init__(self, in_flight: int, patience: Patience) -> None:
+    def __init__(self, in_flight: int, retry_policy: RetryPolicy) -> None:
         self.stopped: asyncio.Event
         self.level = float(min(2, in_flight))
-        self._in_flight, self._patience = in_flight, patience
+        self._in_flight, self._retry_policy = in_flight, retry_policy
         self._busy = 0
         self._cut_at = 0.0
         self.failures = 0
@@ -85,7 +85,7 @@ class Gate:
         now = time.monotonic()
         if self._busy:
             return None
-        if now - self._down_since > self._patience.total and self._last:
+        if now - self._down_since > self._retry_policy.total and self._last:
             raise Unreachable(
                 f"{self._last} Nothing was answered for {now - self._down_since:,.0f} seconds. What was sent until "
                 "then is kept; run the same command later to continue."
@@ -122,7 +122,7 @@ class Gate:
         self.failures += 1
         if self.is_down:
             turn = self.failures - TRIES
-            self._probe_at = now + random.uniform(0.5, 1) * longest_pause(self._patience, turn)  # noqa: S311  no secret
+            self._probe_at = now + random.uniform(0.5, 1) * longest_pause(self._retry_policy, turn)  # noqa: S311  no secret
 
     def _wake(self, count: int) -> None:
         while self._waiting and count > 0:

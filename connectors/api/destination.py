@@ -19,17 +19,17 @@ import polars as pl
 from tranship.connectors import durable
 from tranship.connectors.api.account import BATCH, read_account
 from tranship.connectors.api.crosswalk import recognise, write_crosswalk
-from tranship.connectors.api.executor import Sent, carry_out
-from tranship.connectors.api.operations import Verbs
+from tranship.connectors.api.executor import ExecutionResult, carry_out
+from tranship.connectors.api.operations import Operations
 from tranship.connectors.api.request_plan import RequestPlanner, SavedPlan, save_plan
 from tranship.connectors.api.source import ApiSource
-from tranship.connectors.api.spec import Address, Api, parse, service
+from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_address, service
 from tranship.connectors.contract import Outcomes, Plan, WriteRequest
 from tranship.connectors.databases.table_mapping import literal
 from tranship.connectors.errors import ConfigError, Damaged, shown
 
 
-def must_be_meant(api: Api, spec: str, mode: str, *, for_good: bool) -> None:
+def refuse_unconfirmed_removal(api: ProviderSpec, spec: str, mode: str, *, for_good: bool) -> None:
     """Raises ConfigError where mirror would do what cannot be undone, and nobody has said that it may."""
     if mode == "mirror" and api.removal_is_final and not for_good:
         raise ConfigError(
@@ -43,17 +43,17 @@ class ProviderDestination:
 
     def __init__(
         self,
-        api: Api,
+        api: ProviderSpec,
         spec: str,
-        verbs: Callable[[Address], Verbs],
+        operations: Callable[[ProviderAddress], Operations],
         *,
         memory: str = "600MB",
         pace: float | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._api, self._spec, self._verbs, self._memory, self._pace = api, spec, verbs, memory, pace
+        self._api, self._spec, self._operations, self._memory, self._pace = api, spec, operations, memory, pace
         self._environment = os.environ if environment is None else environment
-        self._address = parse(api, spec, self._environment)
+        self._address = parse_address(api, spec, self._environment)
         self._service = service(api, self._address, self._environment)
 
     def plan(self, load: WriteRequest) -> Plan:
@@ -62,13 +62,13 @@ class ProviderDestination:
         if saved is not None:
             durable.check(load.workspace, saved.files)
             return saved.as_plan(load.workspace)
-        must_be_meant(self._api, self._spec, load.mode, for_good=load.remove_for_good)
+        refuse_unconfirmed_removal(self._api, self._spec, load.mode, for_good=load.remove_for_good)
         database = load.workspace / "destination.duckdb"
         database.unlink(missing_ok=True)
         shutil.rmtree(load.workspace / "requests", ignore_errors=True)
         source = ApiSource(self._api, self._spec, include_archived=self._api.archives, environment=self._environment)
         planner = RequestPlanner(
-            self._api, self._address, self._verbs(self._address), self._service.per_second, self._pace
+            self._api, self._address, self._operations(self._address), self._service.per_second, self._pace
         )
         with closing(duckdb.connect(str(database))) as run:
             self._set_up(run, load)
@@ -108,7 +108,7 @@ class ProviderDestination:
         try:
             sent = carry_out(
                 requests,
-                self._verbs(self._address),
+                self._operations(self._address),
                 self._service,
                 run_id=load.run_id,
                 journal=load.workspace / "journal.sqlite",
@@ -124,7 +124,7 @@ class ProviderDestination:
             raise
         return self._outcomes(load, plan, told, sent)
 
-    def _outcomes(self, load: WriteRequest, plan: Plan, told: Path, sent: Sent | None) -> Outcomes:
+    def _outcomes(self, load: WriteRequest, plan: Plan, told: Path, sent: ExecutionResult | None) -> Outcomes:
         files = self._write_outcomes(load, plan)
         found = _count_outcomes(told)
         return Outcomes(_counts(found, plan), self._reasons(load), files, tuple(_notes(sent, found)))
@@ -188,7 +188,7 @@ def _counts(came: Counter[tuple[str, str]], plan: Plan) -> dict[str, int]:
     }
 
 
-def _notes(sent: Sent | None, came: Counter[tuple[str, str]]) -> Iterator[str]:
+def _notes(sent: ExecutionResult | None, came: Counter[tuple[str, str]]) -> Iterator[str]:
     for outcome in ("refused", "stale", "unknown", "left"):
         if count := came["delete", outcome]:
             yield f"{count:,} customers that were to be removed are {outcome}"

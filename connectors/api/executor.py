@@ -25,33 +25,33 @@ from typing import Any, Final, TypeVar
 import msgspec
 import pyarrow.parquet as pq
 
-from tranship.connectors.api.background_loop import Background
-from tranship.connectors.api.concurrency import TRIES, Gate, Stopped
+from tranship.connectors.api.background_loop import BackgroundLoop
+from tranship.connectors.api.concurrency import TRIES, ConcurrencyLimit, Stopped
 from tranship.connectors.api.http_client import ANY, HttpClient, Service, Traffic, Unanswered
 from tranship.connectors.api.journal import Intent, Journal, Past, Result, digest
 from tranship.connectors.api.operations import (
-    Blind,
+    AmbiguousMatch,
     Bulk,
-    Fault,
-    Locked,
-    Made,
+    Created,
+    Failure,
+    KeyUnavailable,
+    LookupKey,
+    NotSearchable,
+    Operations,
     Record,
     Reply,
-    Send,
-    Several,
-    Verbs,
-    Who,
+    Request,
 )
 from tranship.connectors.api.reconcile import lies_between, may_derive_from, same
 from tranship.connectors.api.request_files import REQUESTS, read_batches, write_outcomes
-from tranship.connectors.api.retry import Patience, longest_pause
+from tranship.connectors.api.retry import RetryPolicy, longest_pause
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Sent:
+class ExecutionResult:
     """What came of it all: (action, outcome) → rows; what went over the wire, and how long it took in seconds."""
 
     counts: Mapping[tuple[str, str], int]
@@ -63,7 +63,7 @@ class Sent:
 
 def carry_out(
     requests: Sequence[Path],
-    verbs: Verbs,
+    operations: Operations,
     service: Service,
     *,
     run_id: str,
@@ -71,10 +71,10 @@ def carry_out(
     outcomes: Path,
     limit: int | None = None,
     pace: float | None = None,
-    patience: Patience | None = None,
+    retry_policy: RetryPolicy | None = None,
     begun: bool = False,
     advanced: Callable[[int, int], None] = lambda *_: None,
-) -> Sent:
+) -> ExecutionResult:
     """Send what the Parquet files `requests` (columns of `REQUESTS`) say, unless `journal` knows that it was done.
 
     `begun` if an earlier process may have sent something, whatever the journal knows. The first `limit` rows only. At
@@ -85,27 +85,27 @@ def carry_out(
     and KeyboardInterrupt. What was in flight is finished then, and calling it again continues.
     """
     began = time.monotonic()
-    patience = patience or Patience()
+    retry_policy = retry_policy or RetryPolicy()
     known = Journal(journal, run_id, begun=begun)
     try:
         service = replace(service, per_second={**service.per_second, **({ANY: pace} if pace else {})})
-        sender = Sender(verbs, HttpClient(service, patience, verbs.in_flight), known, run_id)
+        executor = Executor(operations, HttpClient(service, retry_policy, operations.in_flight), known, run_id)
         total = sum(pq.read_metadata(file).num_rows for file in requests)
         total = total if limit is None else min(limit, total)
         try:
-            _wait_for(sender, requests, total, advanced)
+            _wait_for(executor, requests, total, advanced)
         finally:
             known.flush()
             counts = write_outcomes(requests, known, outcomes)
-        return Sent(counts, sender.traffic, time.monotonic() - began, tuple(known.notes))
+        return ExecutionResult(counts, executor.traffic, time.monotonic() - began, tuple(known.notes))
     finally:
         known.close()
 
 
-def _wait_for(sender: Sender, requests: Sequence[Path], total: int, advanced: Callable[[int, int], None]) -> None:
-    background = Background()
+def _wait_for(executor: Executor, requests: Sequence[Path], total: int, advanced: Callable[[int, int], None]) -> None:
+    background = BackgroundLoop()
     try:
-        running = background.submit(sender.run(_rows(requests, total)))
+        running = background.submit(executor.run(_rows(requests, total)))
         try:
             while True:
                 try:
@@ -114,13 +114,13 @@ def _wait_for(sender: Sender, requests: Sequence[Path], total: int, advanced: Ca
                 except NotYetError:
                     if running.done():
                         raise
-                    advanced(sender.done, total)
+                    advanced(executor.done, total)
         except KeyboardInterrupt:
-            sender.stop()
+            executor.stop()
             running.result()
             raise
         finally:
-            advanced(sender.done, total)
+            advanced(executor.done, total)
     finally:
         background.close()
 
@@ -145,25 +145,25 @@ class _Row:
     """The try whose intent is in the journal, from 1 over all runs."""
     spent: bool = False
     """That try was sent."""
-    maybe: bool = False
+    possibly_applied: bool = False
     """Some of it may be there already: it was sent, and what came of it is not known."""
     at: float = 0.0
     """When it was sent last, in seconds since 1970."""
-    taken: bool = False
+    key_taken: bool = False
     """It was refused since another customer has what it wants."""
-    looked: bool = False
+    looked_up: bool = False
     now: Record | None = None
     """As the provider has it, if `looked`."""
 
-    def who(self) -> Who:
+    def who(self) -> LookupKey:
         """By what it is looked for. Raises Blind."""
         if self.target is not None:
-            return Who(id=self.target, record=self.found, maybe=self.maybe)
+            return LookupKey(id=self.target, record=self.found, possibly_applied=self.possibly_applied)
         if self.external_id is not None:
-            return Who(external_id=self.external_id, record=self.wanted, maybe=self.maybe)
+            return LookupKey(external_id=self.external_id, record=self.wanted, possibly_applied=self.possibly_applied)
         if self.email is not None:
-            return Who(email=self.email, record=self.wanted, maybe=self.maybe)
-        raise Blind
+            return LookupKey(email=self.email, record=self.wanted, possibly_applied=self.possibly_applied)
+        raise NotSearchable
 
 
 def _rows(requests: Sequence[Path], total: int) -> Iterator[_Row]:
@@ -225,15 +225,15 @@ class _Lost(Exception):
         self.error = error
 
 
-class Sender:
+class Executor:
     """Sends the rows of one plan. Lives on the event loop that runs `run`; `stop` and `done` are for any thread."""
 
-    def __init__(self, verbs: Verbs, client: HttpClient, journal: Journal, run_id: str) -> None:
+    def __init__(self, operations: Operations, client: HttpClient, journal: Journal, run_id: str) -> None:
         self.done = 0
         """Rows of which it is known what came of them."""
         self.traffic = client.traffic
-        self._verbs, self._client, self._journal, self._run_id = verbs, client, journal, run_id
-        self._gate = Gate(verbs.in_flight, client.patience)
+        self._operations, self._client, self._journal, self._run_id = operations, client, journal, run_id
+        self._gate = ConcurrencyLimit(operations.in_flight, client.retry_policy)
         self._began = time.time()
         self._error: BaseException | None = None
         self._reached = 0
@@ -243,14 +243,14 @@ class Sender:
         self._deferred: list[_Row] = []
         """Refused since another customer has what they want, who may give it up later in the same plan."""
         self._final = False
-        self._settable = [one.name for one in verbs.wire.fields if one.settable and not one.told]
-        self._settable.append(verbs.wire.bag.name)
-        self._external = [one.name for one in verbs.wire.fields if one.home == "external_id"]
+        self._settable = [one.name for one in operations.schema.fields if one.settable and not one.from_address]
+        self._settable.append(operations.schema.overflow.name)
+        self._external = [one.name for one in operations.schema.fields if one.canonical == "external_id"]
         self._foreseen = [name for name in self._settable if not self._is_made(name)]
 
     def _is_made(self, name: str) -> bool:
-        known = self._verbs.wire.by_name.get(name)
-        return known is not None and known.made
+        known = self._operations.schema.by_name.get(name)
+        return known is not None and known.server_generated
 
     def stop(self) -> None:
         """Send nothing more; `run` ends when what is in flight has been answered."""
@@ -261,7 +261,7 @@ class Sender:
         jobs: asyncio.Queue[list[_Row] | None] = asyncio.Queue(_AHEAD)
         async with self._client:
             self._gate.begin()
-            workers = [asyncio.create_task(self._work(jobs)) for _ in range(_WORKERS * self._verbs.in_flight)]
+            workers = [asyncio.create_task(self._work(jobs)) for _ in range(_WORKERS * self._operations.in_flight)]
             feeder = asyncio.create_task(self._guarded(self._feed(rows, jobs)))
             stopped = asyncio.create_task(self._stopping())
             # A feeder that waits for room in the queue hears nothing of an end.
@@ -287,8 +287,8 @@ class Sender:
     # Feeding
 
     async def _feed(self, rows: Iterator[_Row], jobs: asyncio.Queue[list[_Row] | None]) -> None:
-        bulk, looks = self._verbs.bulk, self._verbs.looks
-        size = max(_AHEAD, bulk.size if bulk else 1, looks.size if looks else 1)
+        bulk, bulk_lookup = self._operations.bulk, self._operations.bulk_lookup
+        size = max(_AHEAD, bulk.size if bulk else 1, bulk_lookup.size if bulk_lookup else 1)
         count = math.ceil(_READ / size) * size
         # While some are sent, the intents of the next ones come to the disk.
         following = asyncio.create_task(self._next(rows, count))
@@ -297,7 +297,9 @@ class Sender:
                 following = asyncio.create_task(self._next(rows, count))
                 for at in range(0, len(batch), size):
                     some = batch[at : at + size]
-                    await self._look_many([row for row in some if row.action != "create" or self._verbs.overwrites])
+                    await self._look_many(
+                        [row for row in some if row.action != "create" or self._operations.create_overwrites]
+                    )
                     for job in self._jobs(some):
                         await jobs.put(job)
         finally:
@@ -319,7 +321,7 @@ class Sender:
         some = [row for row in some if not self._is_done(row)]
         wanted = [row.wanted for row in some if row.action != "delete"]
         if wanted:
-            await self._read(self._verbs.prepare(self._ask, wanted))
+            await self._read(self._operations.prepare(self._ask, wanted))
         self._intended.update((row.row, row) for row in some)
         await self._journal.intend([self._intent(row) for row in some], self._reached)
         return some
@@ -344,26 +346,26 @@ class Sender:
         if known.result and known.result.outcome != "unknown":
             self.done += 1
             return True
-        row.attempt, row.maybe, row.at = known.attempts + 1, True, self._began
+        row.attempt, row.possibly_applied, row.at = known.attempts + 1, True, self._began
         return False
 
     async def _look_many(self, rows: Sequence[_Row]) -> None:
-        looks = self._verbs.looks
-        if not looks:
+        bulk_lookup = self._operations.bulk_lookup
+        if not bulk_lookup:
             return
         groups = [[row for row in rows if row.target is not None]]
-        if looks.by_external_id:
+        if bulk_lookup.by_external_id:
             groups.append([row for row in rows if row.target is None and row.external_id is not None])
         for group in groups:
-            for at in range(0, len(group), looks.size):
-                some = group[at : at + looks.size]
+            for at in range(0, len(group), bulk_lookup.size):
+                some = group[at : at + bulk_lookup.size]
                 await self._settled(some)
-                found = await self._read(looks.look(self._ask, [row.who() for row in some]))
+                found = await self._read(bulk_lookup.look(self._ask, [row.who() for row in some]))
                 for row, now in zip(some, found, strict=True):
-                    row.looked, row.now = True, now
+                    row.looked_up, row.now = True, now
 
     def _jobs(self, rows: Sequence[_Row]) -> Iterator[list[_Row]]:
-        bulk = self._verbs.bulk
+        bulk = self._operations.bulk
         together = [row for row in rows if bulk and self._goes_in_bulk(row, bulk)]
         apart = {row.row for row in together}
         for row in rows:
@@ -383,7 +385,7 @@ class Sender:
             jobs.task_done()
 
     def _goes_together(self, job: Sequence[_Row]) -> bool:
-        return self._verbs.bulk is not None and self._goes_in_bulk(job[0], self._verbs.bulk)
+        return self._operations.bulk is not None and self._goes_in_bulk(job[0], self._operations.bulk)
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         """An error ends everything, and the first one is what is told."""
@@ -397,20 +399,20 @@ class Sender:
             self._error = self._error or error
             self._gate.stop()
 
-    async def _alone(self, row: _Row, fault: Fault | None = None) -> None:
+    async def _alone(self, row: _Row, fault: Failure | None = None) -> None:
         """Carry a row to its outcome; `fault` is what its create was answered among others."""
         try:
             result = await self._refused(row, fault) if fault else None
             result = result or await self._carried(row)
-        except Several:
+        except AmbiguousMatch:
             result = Result(row.row, "refused", "matches_several")
-        except Locked as locked:
+        except KeyUnavailable as locked:
             result = Result(row.row, "refused", str(locked) or "locked")
-            row.taken = str(locked).startswith("taken: ")
-        except Blind:
+            row.key_taken = str(locked).startswith("taken: ")
+        except NotSearchable:
             result = Result(row.row, "unknown", "sent, and there is nothing to look it up by")
-        if row.taken and result.outcome in ("refused", "stale") and not self._final:
-            row.taken = row.looked = False
+        if row.key_taken and result.outcome in ("refused", "stale") and not self._final:
+            row.key_taken = row.looked_up = False
             self._deferred.append(row)
         else:
             self._settle(result)
@@ -429,36 +431,36 @@ class Sender:
     # Creating
 
     async def _create(self, row: _Row) -> Result:
-        verbs, tries, why = self._verbs, 0, ""
+        operations, tries, why = self._operations, 0, ""
         while tries < TRIES:
-            if row.maybe or verbs.overwrites:
+            if row.possibly_applied or operations.create_overwrites:
                 now = await self._look(row)
                 if now is not None:
                     return await self._there(row, now)
             try:
-                reply = await self._once(row, verbs.create(row.wanted))
+                reply = await self._once(row, operations.create(row.wanted))
                 if reply.ok:
-                    return Result(row.row, "done", None, verbs.made(reply.body, row.wanted))
-                result = await self._refused(row, fault := verbs.fault(reply))
+                    return Result(row.row, "done", None, operations.created_id(reply.body, row.wanted))
+                result = await self._refused(row, fault := operations.fault(reply))
                 if result:
                     return result
                 why = fault.reason or fault.kind
-                if fault.kind == "taken" and tries >= _HIDDEN and not row.maybe:
+                if fault.kind == "taken" and tries >= _HIDDEN and not row.possibly_applied:
                     return Result(row.row, "refused", why)
             except _Lost as lost:
                 why = str(lost.error)
             except _SHAPE:
-                row.maybe, why = True, "answered without an id"
+                row.possibly_applied, why = True, "answered without an id"
             tries = await self._again(tries)
         return Result(row.row, "refused", f"unresolved: {why}")
 
-    async def _refused(self, row: _Row, fault: Fault) -> Result | None:
+    async def _refused(self, row: _Row, fault: Failure) -> Result | None:
         """What a create came to that was not taken; None: try again."""
         if fault.kind == "refused":
             return Result(row.row, "refused", fault.reason or "refused")
         if fault.kind == "taken":
             return await self._taken(row)
-        row.maybe = row.maybe or fault.kind == "again"
+        row.possibly_applied = row.possibly_applied or fault.kind == "again"
         return None
 
     async def _taken(self, row: _Row) -> Result | None:
@@ -466,21 +468,23 @@ class Sender:
         now = await self._look(row, fresh=True)
         if now is not None:
             # Found by its e-mail, it is another one, which may be about to give that up.
-            row.taken = row.external_id is None and any(now.get(name) for name in self._external)
+            row.key_taken = row.external_id is None and any(now.get(name) for name in self._external)
             return await self._there(row, now)
         if row.external_id is not None and row.email is not None:
-            owner = await self._read(self._verbs.look(self._ask, Who(email=row.email, record=row.wanted)))
+            owner = await self._read(self._operations.look(self._ask, LookupKey(email=row.email, record=row.wanted)))
             if owner is not None:
-                row.taken = True
+                row.key_taken = True
                 return Result(row.row, "refused", "taken: email")
         return None
 
     async def _there(self, row: _Row, now: Record) -> Result:
         """A customer that was to be created is there."""
-        there, wanted = self._verbs.compared(now), self._verbs.compared(row.wanted)
-        if not row.maybe or not all(may_derive_from(there.get(name), wanted.get(name)) for name in self._foreseen):
+        there, wanted = self._operations.comparable(now), self._operations.comparable(row.wanted)
+        if not row.possibly_applied or not all(
+            may_derive_from(there.get(name), wanted.get(name)) for name in self._foreseen
+        ):
             return Result(row.row, "stale", "created", self._id(now))
-        row.looked, row.now, row.found, row.target = True, now, now, self._id(now)
+        row.looked_up, row.now, row.found, row.target = True, now, now, self._id(now)
         return await self._walk(row)
 
     # From what is there to what is wanted
@@ -491,7 +495,7 @@ class Sender:
         while tries < TRIES:
             now = await self._look(row)
             if now is None:
-                gone = row.action == "delete" and row.maybe
+                gone = row.action == "delete" and row.possibly_applied
                 return Result(row.row, "done" if gone else "stale", "gone", row.target)
             moved = self._moved(row, now)
             if moved:
@@ -501,33 +505,33 @@ class Sender:
                 if fault is None:
                     return Result(row.row, "done", None, row.target)
                 if fault.kind in ("refused", "taken"):
-                    row.taken = fault.kind == "taken"
+                    row.key_taken = fault.kind == "taken"
                     return Result(row.row, "refused", fault.reason or fault.kind, row.target)
                 why = fault.reason or fault.kind
             except _Lost as lost:
                 why = str(lost.error)
-            row.maybe, row.looked = True, False
+            row.possibly_applied, row.looked_up = True, False
             tries = await self._again(tries)
         return Result(row.row, "unknown", f"unresolved: {why}", row.target)
 
-    def _wanted_steps(self, row: _Row, now: Record) -> Sequence[Send]:
+    def _wanted_steps(self, row: _Row, now: Record) -> Sequence[Request]:
         if row.action != "delete":
-            return self._verbs.change(now, row.wanted)
-        if self._verbs.remove is None:
-            raise TypeError(f"{self._verbs.wire.title} removes no customers, and the plan has one to remove")
-        return self._verbs.remove(now)
+            return self._operations.change(now, row.wanted)
+        if self._operations.remove is None:
+            raise TypeError(f"{self._operations.schema.title} removes no customers, and the plan has one to remove")
+        return self._operations.remove(now)
 
-    async def _steps(self, row: _Row, steps: Sequence[Send]) -> Fault | None:
+    async def _steps(self, row: _Row, steps: Sequence[Request]) -> Failure | None:
         for place, send in enumerate(steps):
             reply = await self._once(row, send, following=place > 0)
-            row.maybe = True
+            row.possibly_applied = True
             if not reply.ok:
-                return self._verbs.fault(reply)
+                return self._operations.fault(reply)
         return None
 
     def _moved(self, row: _Row, now: Record) -> list[str]:
         """Fields that are neither what the plan found nor, if it may have been sent, what it wants."""
-        now, found, wanted = (self._verbs.compared(one) for one in (now, row.found, row.wanted))
+        now, found, wanted = (self._operations.comparable(one) for one in (now, row.found, row.wanted))
 
         def may_be_ours(name: str) -> bool:
             return name not in self._foreseen or lies_between(now.get(name), found.get(name), wanted.get(name))
@@ -535,18 +539,18 @@ class Sender:
         return [
             name
             for name in self._settable
-            if not same(now.get(name), found.get(name)) and not (row.maybe and may_be_ours(name))
+            if not same(now.get(name), found.get(name)) and not (row.possibly_applied and may_be_ours(name))
         ]
 
     def _id(self, record: Record) -> str:
-        return str(record[self._verbs.wire.id])
+        return str(record[self._operations.schema.id])
 
     # Many at once
 
     async def _bulk(self, rows: list[_Row]) -> None:
-        bulk = self._verbs.bulk
+        bulk = self._operations.bulk
         if bulk is None:
-            raise TypeError(f"{self._verbs.wire.title} takes nothing in bulk")
+            raise TypeError(f"{self._operations.schema.title} takes nothing in bulk")
         tries = 0
         while tries < TRIES:
             rows = await self._unsent(rows)
@@ -564,21 +568,21 @@ class Sender:
             tries = await self._again(tries) if rows else tries
         await self._all(self._alone(row) for row in rows)
 
-    async def _outcomes(self, rows: Sequence[_Row], found: Sequence[Made | Fault | None]) -> list[_Row]:
+    async def _outcomes(self, rows: Sequence[_Row], found: Sequence[Created | Failure | None]) -> list[_Row]:
         """What came of rows that were sent together; those that may be sent again, after a look."""
         again, apart = [], []
         for row, outcome in zip(rows, found, strict=True):
-            if isinstance(outcome, Made):
+            if isinstance(outcome, Created):
                 self._settle(Result(row.row, "done", None, outcome.id))
             elif outcome is None or outcome.kind in ("again", "gone"):
-                row.maybe = True
+                row.possibly_applied = True
                 again.append(row)
             else:
                 apart.append(self._apart(row, outcome))
         await self._all(apart)
         return again
 
-    async def _apart(self, row: _Row, fault: Fault) -> None:
+    async def _apart(self, row: _Row, fault: Failure) -> None:
         """A row that was refused among many."""
         if fault.kind == "refused":
             self._settle(Result(row.row, "refused", fault.reason or "refused", row.target))
@@ -587,26 +591,28 @@ class Sender:
 
     async def _unsent(self, rows: list[_Row]) -> list[_Row]:
         """Those that may go out in bulk; those of which something is there, or moved, are seen to one by one."""
-        looked_for = [row for row in rows if row.maybe or row.action != "create" or self._verbs.overwrites]
+        looked_for = [
+            row for row in rows if row.possibly_applied or row.action != "create" or self._operations.create_overwrites
+        ]
         if not looked_for:
             return rows
-        await self._look_many([row for row in looked_for if not row.looked])
+        await self._look_many([row for row in looked_for if not row.looked_up])
         alone = {row.row for row in looked_for if not self._is_free(row)}
         await self._all(self._alone(row) for row in rows if row.row in alone)
         return [row for row in rows if row.row not in alone]
 
     def _is_free(self, row: _Row) -> bool:
-        if not row.looked:
+        if not row.looked_up:
             return False
         if row.action == "create":
             return row.now is None
-        return row.now is not None and not self._moved(row, row.now) and bool(self._in_bulk(row, self._verbs.bulk))
+        return row.now is not None and not self._moved(row, row.now) and bool(self._in_bulk(row, self._operations.bulk))
 
     def _in_bulk(self, row: _Row, bulk: Bulk | None) -> Record | None:
         """What is sent of a row among others; None: it does not go in bulk, or there is nothing to do."""
         if row.action == "create":
             return row.wanted
-        if bulk is None or bulk.changes is None or row.now is None or not self._verbs.change(row.now, row.wanted):
+        if bulk is None or bulk.changes is None or row.now is None or not self._operations.change(row.now, row.wanted):
             return None
         return bulk.changes(row.now, row.wanted)
 
@@ -619,11 +625,11 @@ class Sender:
     # One request
 
     async def _look(self, row: _Row, fresh: bool = False) -> Record | None:
-        if row.looked and not fresh:
+        if row.looked_up and not fresh:
             return row.now
         await self._settled([row])
-        row.now = await self._read(self._verbs.look(self._ask, row.who()))
-        row.looked = True
+        row.now = await self._read(self._operations.look(self._ask, row.who()))
+        row.looked_up = True
         return row.now
 
     async def _read(self, work: Awaitable[T]) -> T:
@@ -637,13 +643,13 @@ class Sender:
             ) from error
 
     async def _settled(self, rows: Sequence[_Row]) -> None:
-        last = max((row.at for row in rows if row.maybe), default=0.0)
-        settles = self._client.patience.settles
+        last = max((row.at for row in rows if row.possibly_applied), default=0.0)
+        settles = self._client.retry_policy.settles
         left = last + settles - time.time()
         if left > 0:
             await asyncio.sleep(min(left, settles))
 
-    async def _ask(self, send: Send) -> Reply:
+    async def _ask(self, send: Request) -> Reply:
         tries = 0
         while True:
             try:
@@ -653,18 +659,18 @@ class Sender:
                 if tries == TRIES:
                     raise lost.error from lost
 
-    async def _once(self, row: _Row, send: Send, following: bool = False) -> Reply:
+    async def _once(self, row: _Row, send: Request, following: bool = False) -> Reply:
         """Send something of a row, its intent on disk. Raises _Lost."""
-        return self._verbs.heard(send, await self._once_for([row], send, following))
+        return self._operations.interpret(send, await self._once_for([row], send, following))
 
-    async def _once_for(self, rows: Sequence[_Row], send: Send, following: bool = False) -> Reply:
+    async def _once_for(self, rows: Sequence[_Row], send: Request, following: bool = False) -> Reply:
         spent = [row for row in rows if row.spent and not following]
         for row in spent:
             row.attempt += 1
         if spent:
             await self._journal.intend([self._intent(row) for row in spent])
         for row in rows:
-            row.spent, row.looked, row.at = True, False, time.time()
+            row.spent, row.looked_up, row.at = True, False, time.time()
         try:
             return await self._try(send, rows[0])
         except (Stopped, Refused):
@@ -673,10 +679,10 @@ class Sender:
             raise
         except _Lost:
             for row in rows:
-                row.maybe, row.at = True, time.time()
+                row.possibly_applied, row.at = True, time.time()
             raise
 
-    async def _try(self, send: Send, row: _Row | None = None) -> Reply:
+    async def _try(self, send: Request, row: _Row | None = None) -> Reply:
         """One request that does its work at most once; if it did nothing it is sent again. Raises _Lost, Stopped."""
         body = None if send.body is None else msgspec.json.encode(send.body)
         turns = 0
@@ -730,7 +736,7 @@ class Sender:
 
     async def _again(self, tries: int) -> int:
         """Pause before another try; how many there were. While the other side is down they are not counted."""
-        longest = longest_pause(self._client.patience, tries)
+        longest = longest_pause(self._client.retry_policy, tries)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._gate.stopped.wait(), random.uniform(0, longest))  # noqa: S311  no secret
         return tries if self._gate.is_down else tries + 1
@@ -738,13 +744,13 @@ class Sender:
     def _intent(self, row: _Row) -> Intent:
         return Intent(row.row, row.attempt, row.action, row.digest)
 
-    def _key(self, row: _Row, send: Send, turn: int) -> str:
+    def _key(self, row: _Row, send: Request, turn: int) -> str:
         """Of one try of one request: never that of another one, whose answer may be kept for it."""
         content = msgspec.json.encode((self._run_id, row.row, row.attempt, turn, send.path, send.body))
         return hashlib.blake2b(content, digest_size=20).hexdigest()
 
 
-def _of_bulk(bulk: Bulk, reply: Reply, wanted: Sequence[Record]) -> Sequence[Made | Fault | None]:
+def _of_bulk(bulk: Bulk, reply: Reply, wanted: Sequence[Record]) -> Sequence[Created | Failure | None]:
     try:
         found = bulk.outcomes(reply.body, wanted)
     except _SHAPE:

@@ -26,11 +26,11 @@ import numpy.typing as npt
 import polars as pl
 
 from tranship.connectors import durable
-from tranship.connectors.api.background_loop import Background
+from tranship.connectors.api.background_loop import BackgroundLoop
 from tranship.connectors.api.http_client import HttpClient
 from tranship.connectors.api.json_scanner import names
-from tranship.connectors.api.page_store import Page, Shelf
-from tranship.connectors.api.pagination import Listing, Pass, Whole, broken
+from tranship.connectors.api.page_store import Page, PageStore
+from tranship.connectors.api.pagination import ListDownload, Listing, SinglePage, broken
 from tranship.connectors.errors import ConfigError, Damaged, Malformed
 
 GROUP_RECORDS: Final = 16_384
@@ -44,7 +44,7 @@ Flags = npt.NDArray[np.bool_]
 Hashes = npt.NDArray[np.uint64]
 
 
-class _Seen:
+class _IdSet:
     """The ids that have come, as 128-bit hashes: sorted runs of doubling size, so that memory is 16 bytes an id."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class _Seen:
 class Group:
     """Some pages of a list, side by side: what one part of a source is made from."""
 
-    shelf: Shelf
+    shelf: PageStore
     pages: tuple[Page, ...]
     first: int
     """Where the first record stands in the read, from 1."""
@@ -119,14 +119,14 @@ class Group:
 
 
 @dataclass
-class _Book:
+class _ListProgress:
     """What is known of one list, over all passes, and of the pass that goes on."""
 
-    seen: _Seen = field(default_factory=_Seen)
+    seen: _IdSet = field(default_factory=_IdSet)
     totals: list[int] = field(default_factory=list)
     """As they came."""
     passes: int = 0
-    inside: _Seen = field(default_factory=_Seen)
+    inside: _IdSet = field(default_factory=_IdSet)
     doubled: int = 0
     """Records of the pass that had come in the same pass."""
     late: int = 0
@@ -140,7 +140,7 @@ class _Book:
     def begin_pass(self) -> None:
         """Forget what was of the last pass."""
         self.passes += 1
-        self.inside = self.seen if self.passes == 1 else _Seen()
+        self.inside = self.seen if self.passes == 1 else _IdSet()
         self.doubled, self.late, self.nameless = 0, 0, Counter()
 
     def enter(self, ids: pl.Series) -> Flags:
@@ -163,7 +163,7 @@ class _Book:
 _Arrivals = SimpleQueue[Page | Future[int]]
 
 
-class ListRead:
+class FullScan:
     """All records of some lists, each once. Pages lie in `keep`, a folder of this read alone.
 
     `identity` is what identifies the lists: pages of another identity are not gone on with.
@@ -171,7 +171,7 @@ class ListRead:
 
     def __init__(
         self,
-        background: Background,
+        background: BackgroundLoop,
         client: HttpClient,
         listings: Sequence[Listing],
         keep: Path,
@@ -183,9 +183,9 @@ class ListRead:
         self._folders = [keep / listing.name.replace(" ", "-") for listing in listings]
         self._mark = keep / "read.json"
         self._began = self._begin([identity, [repr(listing) for listing in listings]])
-        self._shelves: list[Shelf] = []
+        self._shelves: list[PageStore] = []
         self._going: list[Future[int]] = []
-        self._books = [_Book() for _ in listings]
+        self._books = [_ListProgress() for _ in listings]
         self._place = 1
         self._position = 0
         self.total: int | None = None
@@ -237,16 +237,16 @@ class ListRead:
             raise ConfigError(f"{self._mark}: cannot be written ({error.strerror}). Make room there.") from error
         return now
 
-    def _start(self, listing: Listing, nth: int) -> tuple[Shelf, _Arrivals]:
-        shelf = Shelf(self._folders[self._listings.index(listing)] / str(nth))
+    def _start(self, listing: Listing, nth: int) -> tuple[PageStore, _Arrivals]:
+        shelf = PageStore(self._folders[self._listings.index(listing)] / str(nth))
         self._shelves.append(shelf)
         arrivals: _Arrivals = SimpleQueue()
-        future = self._background.submit(Pass(self._client, listing, shelf, arrivals.put).whole())
+        future = self._background.submit(ListDownload(self._client, listing, shelf, arrivals.put).whole())
         self._going.append(future)
         future.add_done_callback(arrivals.put)
         return shelf, arrivals
 
-    def _collect(self, listing: Listing, book: _Book, shelf: Shelf, arrivals: _Arrivals) -> Iterator[Group]:
+    def _collect(self, listing: Listing, book: _ListProgress, shelf: PageStore, arrivals: _Arrivals) -> Iterator[Group]:
         """The pages of one pass as they come, in their order, in groups."""
         waiting: dict[int, Page] = {}
         ready: list[Page] = []
@@ -278,14 +278,14 @@ class ListRead:
                         raise broken(self._client, listing, f"{stale} pages in a row hold nothing new: it does not end")
         yield from self._group(listing, book, shelf, ready)
 
-    def _group(self, listing: Listing, book: _Book, shelf: Shelf, pages: Sequence[Page]) -> list[Group]:
+    def _group(self, listing: Listing, book: _ListProgress, shelf: PageStore, pages: Sequence[Page]) -> list[Group]:
         """These pages as a group, none if they hold nothing new."""
         pages = [page for page in pages if page.count]
         if not pages:
             return []
         read = [names(shelf.read(page), page.count, listing.id, listing.created, book.nameless) for page in pages]
         ids = pl.concat([found for found, _ in read])
-        if isinstance(listing.turn, Whole):
+        if isinstance(listing.turn, SinglePage):
             # Nothing moves within one answer: what stands there twice is given twice, and told apart by identity.
             fresh = np.ones(len(ids), np.bool_)
             book.seen.add(ids)
@@ -311,9 +311,9 @@ class ListRead:
 
     # A list that moves -----------------------------------------------------------------------------------------
 
-    def _settle(self, listing: Listing, book: _Book, shelf: Shelf) -> Iterator[Group]:
+    def _settle(self, listing: Listing, book: _ListProgress, shelf: PageStore) -> Iterator[Group]:
         """Read again what moved until it fits; what is new comes as further groups."""
-        if isinstance(listing.turn, Whole) or book.fits(listing):
+        if isinstance(listing.turn, SinglePage) or book.fits(listing):
             return
         if not book.totals and not book.doubled and not listing.twice:
             return
@@ -338,7 +338,7 @@ class ListRead:
                 f"{len(shelf.pages):,}, which brought {book.seen.count - before:,} more records"
             )
 
-    def _unsettled(self, listing: Listing, book: _Book) -> Malformed:
+    def _unsettled(self, listing: Listing, book: _ListProgress) -> Malformed:
         said = f"says that it holds {book.totals[-1]:,}" if book.totals else "says no total"
         return broken(
             self._client,

@@ -29,8 +29,8 @@ import tenacity
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from tranship.connectors.api.rate_limit import Pace
-from tranship.connectors.api.retry import Patience, retry_after
+from tranship.connectors.api.rate_limit import RateLimiter
+from tranship.connectors.api.retry import RetryPolicy, retry_after
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class Service:
     """Sent with every request; the key stands here."""
     advice: Mapping[int, str] = field(default_factory=dict)
     """Status → what to try, where the provider has something of its own to say."""
-    said: Callable[[bytes], str | None] = lambda _: None
+    error_message: Callable[[bytes], str | None] = lambda _: None
     """The provider's own words in the body of an error."""
     per_second: Mapping[str, float] = field(default_factory=dict)
     """Method (or `ANY`) → calls a second, where the provider declares a limit or the user sets one."""
@@ -93,7 +93,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """What came back, read to its end."""
 
     status: int
@@ -176,26 +176,26 @@ class _Call:
 class HttpClient:
     """Talks to one service with one key. Lives on one event loop: `async with HttpClient(...) as client`."""
 
-    def __init__(self, service: Service, patience: Patience | None = None, in_flight: int = 8) -> None:
+    def __init__(self, service: Service, retry_policy: RetryPolicy | None = None, in_flight: int = 8) -> None:
         self.service = service
-        self.patience = patience or Patience()
+        self.retry_policy = retry_policy or RetryPolicy()
         self.in_flight = in_flight
         self.traffic = Traffic()
         self._session: aiohttp.ClientSession
         self._proxy = _proxy_for(service)
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[str, RateLimiter] = {}
         self._open_at = 0.0
         self._paused_at = 0.0
         self._streak = 0
 
     async def __aenter__(self) -> HttpClient:
-        self._paces = {name: Pace(rate) for name, rate in self.service.per_second.items()}
+        self._paces = {name: RateLimiter(rate) for name, rate in self.service.per_second.items()}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=self.in_flight, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=300, use_dns_cache=True
             ),
             timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=self.patience.connect, sock_read=self.patience.silence
+                total=None, sock_connect=self.retry_policy.connect, sock_read=self.retry_policy.silence
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
@@ -219,7 +219,7 @@ class HttpClient:
         repeatable: bool | None = None,
         expected: Collection[int] = (),
         label: str | None = None,
-    ) -> Answer:
+    ) -> HttpResponse:
         """One request and its answer: any 2xx, or one of the statuses `expected`.
 
         `path` is put behind the service's base URL as it stands: encode what goes into it (`urllib.parse.quote`).
@@ -232,7 +232,7 @@ class HttpClient:
         headers = {IDEMPOTENCY_KEY: idempotency_key} if idempotency_key else {}
         call = self._call(method, path, params, body, headers, label, repeatable, expected)
 
-        async def once() -> Answer:
+        async def once() -> HttpResponse:
             return await self._once(call)
 
         return await self._persist(call, once)
@@ -247,7 +247,7 @@ class HttpClient:
         idempotency_key: str | None = None,
         expected: Collection[int] = (),
         label: str | None = None,
-    ) -> Answer:
+    ) -> HttpResponse:
         """One request, sent once and at once: see `turn`. Else as `request`.
 
         Raises Unanswered where another try may go well, otherwise Refused or Unreachable (asked to wait for too long).
@@ -267,7 +267,7 @@ class HttpClient:
     async def fetch(
         self,
         path: str,
-        read: Callable[[Answer], T],
+        read: Callable[[HttpResponse], T],
         *,
         params: Sequence[tuple[str, str]] = (),
         expected: Collection[int] = (),
@@ -333,11 +333,11 @@ class HttpClient:
         again = method in ("GET", "HEAD") if repeatable is None else repeatable
         return _Call(method, path, params, body, headers, label or path, again, frozenset(expected))
 
-    async def _once(self, call: _Call) -> Answer:
+    async def _once(self, call: _Call) -> HttpResponse:
         async with self._sent(call) as response:
             body = await response.read()
             self.traffic.received += len(body)
-            answer = Answer(response.status, response.headers, body)
+            answer = HttpResponse(response.status, response.headers, body)
             if body and not answer.is_json:
                 raise _Again(self._not_json(call, response.headers))
             return answer
@@ -402,8 +402,10 @@ class HttpClient:
             nonlocal counted
             fault = _fault(state)
             counted += not fault.throttled
-            allowed = min(self.patience.tries, _FIRST_TRIES) if self._never_answered(fault) else self.patience.tries
-            return counted >= allowed or loop.time() - began + (fault.after or 0) > self.patience.total
+            allowed = (
+                min(self.retry_policy.tries, _FIRST_TRIES) if self._never_answered(fault) else self.retry_policy.tries
+            )
+            return counted >= allowed or loop.time() - began + (fault.after or 0) > self.retry_policy.total
 
         def pause(state: tenacity.RetryCallState) -> float:
             fault = _fault(state)
@@ -433,7 +435,7 @@ class HttpClient:
         return fault.unseen and not self.traffic.answered
 
     def _jitter(self, nth: int) -> float:
-        longest = min(self.patience.longest_pause, self.patience.first_pause * 2 ** min(nth, 30))
+        longest = min(self.retry_policy.longest_pause, self.retry_policy.first_pause * 2 ** min(nth, 30))
         return random.uniform(0, longest)  # noqa: S311  (a pause is no secret)
 
     # What went wrong -------------------------------------------------------------------------------------------
@@ -454,7 +456,7 @@ class HttpClient:
         if status == 401:
             default = f"The key in {service.key_variable} is not accepted: set one that is valid for this host."
             return f"{what}. {service.advice.get(status, default)}"
-        told = service.said(body)
+        told = service.error_message(body)
         what += f" ({service.clean(told)})" if told else ""
         defaults = {
             403: f"The key in {service.key_variable} has not the right for this: set one that has.",
@@ -475,9 +477,9 @@ class HttpClient:
         throttled = status == 429
         after = retry_after(response.headers)
         said = f"{self.service.place}: {call.method} {call.label} was answered {_named(status)}"
-        if after is not None and after > self.patience.longest_wait:
+        if after is not None and after > self.retry_policy.longest_wait:
             return Unreachable(
-                f"{said}, and asks to wait {after:,.0f} seconds; at most {self.patience.longest_wait:,.0f} are "
+                f"{said}, and asks to wait {after:,.0f} seconds; at most {self.retry_policy.longest_wait:,.0f} are "
                 "waited here. Run the same command after that time."
             )
         if throttled:
@@ -511,7 +513,7 @@ class HttpClient:
         what = f"{service.place}: {call.method} {call.label}"
         if isinstance(error, TimeoutError):
             unseen = isinstance(error, aiohttp.ConnectionTimeoutError)
-            limit = self.patience.connect if unseen else self.patience.silence
+            limit = self.retry_policy.connect if unseen else self.retry_policy.silence
             return _Again(
                 Unreachable(f"{what} was not answered within {limit:g} seconds. Try again later."), unseen=unseen
             )
@@ -576,7 +578,7 @@ def _written(file: Path) -> Iterator[Callable[[bytes], None]]:
 
 def _may_be_json(headers: CIMultiDictProxy[str], file: Path) -> bool:
     with file.open("rb") as opened:
-        return Answer(200, headers, opened.read(64)).is_json
+        return HttpResponse(200, headers, opened.read(64)).is_json
 
 
 def is_loopback(host: str) -> bool:

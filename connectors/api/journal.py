@@ -352,14 +352,14 @@ class Journal:
         while not ended:
             intents: list[Intent] = []
             reach = 0
-            told: list[Future[None]] = []
+            waiters: list[Future[None]] = []
             for one in self._taken():
                 if one is None:
                     ended = True
                 else:
                     intents.extend(one[0])
                     reach = max(reach, one[1])
-                    told.append(one[2])
+                    waiters.append(one[2])
             results = [self._settled.popleft() for _ in range(len(self._settled))]
             try:
                 if not self._broken:
@@ -370,7 +370,7 @@ class Journal:
                     self._begun = max(self._begun, reach)
             except ConfigError as error:
                 self._broken = error
-            for future in told:
+            for future in waiters:
                 if not future.set_running_or_notify_cancel():
                     continue  # who waited for it has gone
                 if self._broken:

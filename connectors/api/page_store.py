@@ -39,7 +39,7 @@ class _End(msgspec.Struct, frozen=True, tag_field="is", tag="end"):
 _Entry: TypeAlias = Page | _End
 
 
-class Shelf:
+class PageStore:
     """The pages of one pass: `data` holds their records as they came (commas between them, no brackets), `index` a
     line for each. A page counts when its line is whole and its bytes are those it was written with.
     """
@@ -123,13 +123,13 @@ class Shelf:
 
 def _line(entry: _Entry) -> bytes:
     """An entry as JSON, with a check sum in front: half a line, or one that was spoilt, is none."""
-    told = msgspec.json.encode(entry)
-    return b"%08x %b\n" % (zlib.crc32(told), told)
+    content = msgspec.json.encode(entry)
+    return b"%08x %b\n" % (zlib.crc32(content), content)
 
 
 def _of_line(line: bytes) -> _Entry | None:
-    check, _, told = line[:-1].partition(b" ")
-    if line[-1:] != b"\n" or check != b"%08x" % zlib.crc32(told):
+    check, _, content = line[:-1].partition(b" ")
+    if line[-1:] != b"\n" or check != b"%08x" % zlib.crc32(content):
         return None
-    entry: _Entry = msgspec.json.decode(told, type=_Entry)
+    entry: _Entry = msgspec.json.decode(content, type=_Entry)
     return entry

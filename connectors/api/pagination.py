@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from tranship.connectors.api.http_client import Answer, HttpClient
+from tranship.connectors.api.http_client import HttpClient, HttpResponse
 from tranship.connectors.api.json_scanner import Keys, Slice, cut, listed, values
-from tranship.connectors.api.page_store import Page, Shelf
+from tranship.connectors.api.page_store import Page, PageStore
 from tranship.connectors.errors import Malformed
 
 CUT_RECORDS: Final = 8_192
@@ -73,7 +73,7 @@ class Cursor:
 
 
 @dataclass(frozen=True)
-class Whole:
+class SinglePage:
     """One answer holds all, however many."""
 
 
@@ -84,7 +84,7 @@ class Listing:
     name: str
     """Names its folder on disk, and the list to people: `customers`, `archived customers`."""
     path: str
-    turn: Numbered | Cursor | Whole
+    turn: Numbered | Cursor | SinglePage
     envelope: Envelope
     params: Mapping[str, str] = field(default_factory=dict)
     id: str = "id"
@@ -100,7 +100,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Found:
+class ParsedPage:
     """What a page holds: its records as bytes, and what it says of the list. Null is what it does not say."""
 
     records: bytes
@@ -111,7 +111,7 @@ class Found:
     date: str | None = None
 
 
-def take_apart(body: bytes, envelope: Envelope) -> Found:
+def parse_page(body: bytes, envelope: Envelope) -> ParsedPage:
     """What a page holds. Raises Malformed."""
     found = listed(body, envelope.records, _beside(envelope))
     return _understood(envelope, found.records, found.count, found.beside)
@@ -121,7 +121,7 @@ def _beside(envelope: Envelope) -> tuple[Keys, ...]:
     return envelope.total, envelope.next, envelope.more, envelope.next[:-1]
 
 
-def _understood(envelope: Envelope, records: bytes, count: int, beside: tuple[Any, ...]) -> Found:
+def _understood(envelope: Envelope, records: bytes, count: int, beside: tuple[Any, ...]) -> ParsedPage:
     total, following, more, around = beside
     if total is not None and not (isinstance(total, int) or str(total).isdecimal()):
         raise Malformed("the answer's total is no number")
@@ -129,16 +129,18 @@ def _understood(envelope: Envelope, records: bytes, count: int, beside: tuple[An
     named = isinstance(around, dict) and envelope.next[-1] in around
     if envelope.next and more is None and (named or following is not None):
         more = following is not None
-    return Found(records, count, None if total is None else int(total), following, None if more is None else bool(more))
+    return ParsedPage(
+        records, count, None if total is None else int(total), following, None if more is None else bool(more)
+    )
 
 
 # One pass through a list -------------------------------------------------------------------------------------------
 
 
-class Pass:
+class ListDownload:
     """One way through a list, onto a shelf. Lives on the client's event loop."""
 
-    def __init__(self, client: HttpClient, listing: Listing, shelf: Shelf, tell: Callable[[Page], None]) -> None:
+    def __init__(self, client: HttpClient, listing: Listing, shelf: PageStore, tell: Callable[[Page], None]) -> None:
         self._client = client
         self._listing = listing
         self._shelf = shelf
@@ -161,7 +163,7 @@ class Pass:
                 pages = await self._numbered(turn)
             case Cursor():
                 pages = await self._by_cursor()
-            case Whole():
+            case SinglePage():
                 pages = await self._at_once()
         self._shelf.end(pages)
         return pages
@@ -293,7 +295,7 @@ class Pass:
             raise TypeError("only a status that was expected has no page")
         return self._put_away(number, asked, found)
 
-    async def _fetch(self, number: int, asked: str, expected: Collection[int] = ()) -> Found | None:
+    async def _fetch(self, number: int, asked: str, expected: Collection[int] = ()) -> ParsedPage | None:
         """What a page holds; null for one of the statuses `expected`."""
         return await self._client.fetch(
             self._listing.path,
@@ -303,7 +305,7 @@ class Pass:
             label=f"{self._listing.path} (page {number})",
         )
 
-    def _put_away(self, number: int, asked: str, found: Found) -> Page:
+    def _put_away(self, number: int, asked: str, found: ParsedPage) -> Page:
         date = found.date if number == 1 else None
         page = Page(number, asked, 0, 0, found.count, 0, found.total, found.next, found.more, date)
         return self._take(self._shelf.add(page, found.records))
@@ -317,9 +319,9 @@ class Pass:
                 params += [(name, asked)] * bool(asked) + [(size, str(per_page))]
         return params
 
-    def _read(self, answer: Answer) -> Found:
+    def _read(self, answer: HttpResponse) -> ParsedPage:
         try:
-            return replace(take_apart(answer.body, self._listing.envelope), date=answer.headers.get("Date"))
+            return replace(parse_page(answer.body, self._listing.envelope), date=answer.headers.get("Date"))
         except Malformed as error:
             raise self._broken(str(error)) from error
 

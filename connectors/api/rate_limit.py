@@ -14,7 +14,7 @@ _MADE_UP: Final = 0.1
 """Seconds of lateness for which a pace makes up. A loop that wakes late would stay behind its rate otherwise."""
 
 
-class Pace:
+class RateLimiter:
     """So many turns a second and no more, evenly spread. On one event loop.
 
     A bucket that leaks (aiolimiter's) does not do: a full one goes out on top of the rate, which the other side

@@ -20,31 +20,36 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from tranship.connectors import durable
-from tranship.connectors.api import json_codec as wires
+from tranship.connectors.api import json_codec
 from tranship.connectors.api.account import TYPES, HeldCustomers, batched_rows, batched_survivors, see_merged_survivors
-from tranship.connectors.api.operations import Verbs
+from tranship.connectors.api.operations import Operations
 from tranship.connectors.api.request_files import REQUESTS
-from tranship.connectors.api.spec import Address, Api
+from tranship.connectors.api.spec import ProviderAddress, ProviderSpec
 from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.diff import Classifier
 from tranship.connectors.databases.table_mapping import Column, Stored, Target, literal, quoted
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.provider import ORIGIN, OWN, SPILLED
+from tranship.schemas.provider import ORIGIN, OVERFLOW_FIELDS, PROVIDER_OWNED
 
 _DELETE: Final = 1 << 61
 """The bit of the rows that are deletes. The one above it has a use at the stage, and SQLite knows none above that."""
 
 
-_NOT_COMPARED: Final = (*OWN, *ORIGIN)
+_NOT_COMPARED: Final = (*PROVIDER_OWNED, *ORIGIN)
 
 
 class RequestPlanner:
     """Compares the survivors with `held` (see `account.py`) and writes what is to be done."""
 
     def __init__(
-        self, api: Api, address: Address, verbs: Verbs, paces: Mapping[str, float], pace: float | None
+        self,
+        api: ProviderSpec,
+        address: ProviderAddress,
+        operations: Operations,
+        paces: Mapping[str, float],
+        pace: float | None,
     ) -> None:
-        self._api, self._address, self._verbs, self._paces, self._pace = api, address, verbs, paces, pace
+        self._api, self._address, self._operations, self._paces, self._pace = api, address, operations, paces, pace
 
     def plan(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, notes: tuple[str, ...]) -> Plan:
         """Compare, write `plan.parquet` and the requests. Raises what DuckDB raises."""
@@ -70,13 +75,13 @@ class RequestPlanner:
 
     def _told(self, load: WriteRequest, counts: Mapping[str, int]) -> Iterator[str]:
         """What a person should know of the plan: how much there is to do, and what has no place of its own."""
-        wire, verbs = self._api.wire, self._verbs
-        bulk, looks = verbs.bulk, verbs.looks
+        schema, operations = self._api.schema, self._operations
+        bulk, bulk_lookup = operations.bulk, operations.bulk_lookup
         creates, updates, deletes = counts["create"], counts["update"], counts["delete"]
         together = bulk.size if bulk else 1
         writes = math.ceil(creates / together) + deletes
         writes += math.ceil(updates / together) if bulk and bulk.changes else updates
-        reads = math.ceil((updates + deletes) / (looks.size if looks else 1))
+        reads = math.ceil((updates + deletes) / (bulk_lookup.size if bulk_lookup else 1))
         if writes:
             sent = {"POST", "PUT", "PATCH", *(["DELETE"] if deletes else [])}
             paces = [pace for method, pace in self._paces.items() if method in sent]
@@ -84,16 +89,16 @@ class RequestPlanner:
             slowest = min(paces, default=None)
             took = f", {_duration(writes / slowest)} at {slowest:,.2g} a second" if slowest else ""
             yield f"{writes + reads:,} calls are needed{took}"
-        spilled = [name for name in load.survivors.columns if name in SPILLED and name not in wire.native]
+        spilled = [name for name in load.survivors.columns if name in OVERFLOW_FIELDS and name not in schema.native]
         if spilled and creates + updates:
-            yield f"kept in {wire.bag.name}, for want of a place of their own: {', '.join(spilled)}"
+            yield f"kept in {schema.overflow.name}, for want of a place of their own: {', '.join(spilled)}"
 
     @property
     def _merged(self) -> frozenset[str]:
         """Fields in which what others have put there stays. Where other ids are the provider's own, usage comes in
         under each of them.
         """
-        return frozenset(("metadata", "aliases") if "aliases" in self._api.wire.native else ("metadata",))
+        return frozenset(("metadata", "aliases") if "aliases" in self._api.schema.native else ("metadata",))
 
     def _target(self) -> Target:
         stored = [
@@ -157,12 +162,14 @@ class RequestPlanner:
 
     def _write_requests(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, numbers: Iterator[int]) -> None:
         """The customers to create and to change, as the provider's JSON; what it would refuse goes back to the plan."""
-        told = {one.name: self._address.options.get("source", "") for one in self._api.wire.fields if one.told}
+        told = {
+            one.name: self._address.options.get("source", "") for one in self._api.schema.fields if one.from_address
+        }
         refused: list[pl.DataFrame] = []
         for some in batched_survivors(run, load, see_merged_survivors):
             batch = run.sql(_wanted(load, some)).pl()
             customers = batch.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
-            encoded = wires.encode(self._api.wire, customers, told)
+            encoded = json_codec.encode(self._api.schema, customers, told)
             refused.append(_refusals(batch["row"], encoded.refused))
             requests = batch.select(
                 "row",
@@ -209,7 +216,7 @@ def _wanted(load: WriteRequest, some: str) -> str:
 
     def value(name: str) -> str:
         ours, theirs = f"s.{quoted(name)}", f"h.{quoted(name)}"
-        if name in OWN:
+        if name in PROVIDER_OWNED:
             return "NULL"
         if name in ORIGIN:
             return ours

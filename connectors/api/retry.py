@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long the other side is waited for. Times in seconds."""
 
     tries: int = 8
@@ -44,6 +44,6 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     return None
 
 
-def longest_pause(patience: Patience, turn: int) -> float:
+def longest_pause(retry_policy: RetryPolicy, turn: int) -> float:
     """Seconds that a pause may have, after so many tries."""
-    return min(patience.longest_pause, patience.first_pause * 2.0 ** min(turn, 30))
+    return min(retry_policy.longest_pause, retry_policy.first_pause * 2.0 ** min(turn, 30))

@@ -12,17 +12,17 @@ from typing import Any
 
 import polars as pl
 
-from tranship.connectors.api import json_codec as wires
-from tranship.connectors.api.background_loop import Background
-from tranship.connectors.api.full_scan import Group, ListRead
+from tranship.connectors.api import json_codec
+from tranship.connectors.api.background_loop import BackgroundLoop
+from tranship.connectors.api.full_scan import FullScan, Group
 from tranship.connectors.api.http_client import HttpClient
-from tranship.connectors.api.retry import Patience
-from tranship.connectors.api.spec import Api, parse, service
+from tranship.connectors.api.retry import RetryPolicy
+from tranship.connectors.api.spec import ProviderSpec, parse_address, service
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.errors import ConfigError, Malformed, shown
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import BROKEN
-from tranship.schemas.provider import Wire
+from tranship.schemas.provider import ProviderSchema
 
 # Reading -------------------------------------------------------------------------------------------------------------
 
@@ -32,7 +32,7 @@ class ApiPart:
     """Some pages of a provider's list."""
 
     source: str
-    wire: Wire
+    schema: ProviderSchema
     group: Group
     surprised: Callable[[Mapping[str, int]], None]
     nameless: Callable[[int], None]
@@ -47,10 +47,10 @@ class ApiPart:
         """Customers that have come so far."""
         return self.group.position
 
-    def decode(self, *, raw: bool = False) -> wires.Decoded:
+    def decode(self, *, raw: bool = False) -> json_codec.Decoded:
         """JSON → customers in canonical columns as text; with `raw` each record's JSON, too. Raises Malformed."""
         try:
-            return wires.decode(self.wire, self.group.lists(), self.group.dropped, raw=raw)
+            return json_codec.decode(self.schema, self.group.lists(), self.group.dropped, raw=raw)
         except Malformed as error:
             raise Malformed(f"{self.source}: {error}") from error
 
@@ -79,24 +79,24 @@ class ApiSource:
 
     def __init__(
         self,
-        api: Api,
+        api: ProviderSpec,
         spec: str,
         *,
         include_archived: bool = False,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         environment = os.environ if environment is None else environment
         if include_archived and not api.archives:
-            raise ConfigError(f"{shown(spec)}: {api.wire.title} has no archived customers to include.")
+            raise ConfigError(f"{shown(spec)}: {api.schema.title} has no archived customers to include.")
         self._api = api
         self._spec = spec
-        self._address = parse(api, spec, environment)
+        self._address = parse_address(api, spec, environment)
         self._service = service(api, self._address, environment)
         self._include_archived = include_archived
-        self._patience = patience or Patience()
-        self._background: Background | None = None
-        self._read: ListRead | None = None
+        self._retry_policy = retry_policy or RetryPolicy()
+        self._background: BackgroundLoop | None = None
+        self._read: FullScan | None = None
         self._client: HttpClient | None = None
         self._surprises: Counter[str] = Counter()
         self._left_out: list[int] = []
@@ -121,16 +121,16 @@ class ApiSource:
         Raises ConnectorError.
         """
         self.close()
-        background = self._background = Background()
-        client = self._client = HttpClient(self._service, self._patience)
+        background = self._background = BackgroundLoop()
+        client = self._client = HttpClient(self._service, self._retry_policy)
         background.submit(client.__aenter__()).result()
         listings = self._api.listings(self._address, self._include_archived)
-        self._read = ListRead(background, client, listings, keep, self._identity())
+        self._read = FullScan(background, client, listings, keep, self._identity())
         for group in self._read.groups():
             unwanted = None if self._include_archived else self._api.archived
             yield ApiPart(
                 shown(self._spec),
-                self._api.wire,
+                self._api.schema,
                 group,
                 self._surprises.update,
                 self._nameless.append,
@@ -168,4 +168,4 @@ class ApiSource:
             yield f"{nameless:,} customers have no name; their e-mail stands in for it"
         if self._surprises:
             named = ", ".join(f"{name} ({count:,} customers)" for name, count in sorted(self._surprises.items()))
-            yield f"fields that {self._api.wire.title} does not document are kept in metadata: {named}"
+            yield f"fields that {self._api.schema.title} does not document are kept in metadata: {named}"

@@ -13,11 +13,11 @@ import polars as pl
 from tranship.connectors.api.http_client import Service, is_loopback
 from tranship.connectors.api.pagination import Listing
 from tranship.connectors.errors import ConfigError, shown
-from tranship.schemas.provider import Wire
+from tranship.schemas.provider import ProviderSchema
 
 
 @dataclass(frozen=True)
-class Address:
+class ProviderAddress:
     """Where a provider is and what of it is meant: an address such as `growpanel://127.0.0.1:8704?source=ds_main`."""
 
     base_url: str
@@ -27,17 +27,17 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Api:
+class ProviderSpec:
     """What is special to one provider."""
 
-    wire: Wire
+    schema: ProviderSchema
     key_variables: tuple[str, ...]
     """Environment variables that may hold the key, the first one found counts; the first one is named to people."""
     header: Callable[[str], Mapping[str, str]]
     """Key → the header it is sent in."""
-    listings: Callable[[Address, bool], Sequence[Listing]]
+    listings: Callable[[ProviderAddress, bool], Sequence[Listing]]
     """The lists that make up all customers; whether archived ones are wanted."""
-    said: Callable[[Any], str | None]
+    error_message: Callable[[Any], str | None]
     """Body of an error, as JSON → the provider's own words."""
     base_url: str | None = None
     """Of the provider itself; null where each customer has a host of their own."""
@@ -62,9 +62,9 @@ class Api:
     """Key → what it may do, as far as it can be told by looking at it."""
     per_second: Mapping[str, float] = field(default_factory=dict)
     """Method → calls a second, where the provider declares a limit."""
-    probe: Callable[[Address], tuple[str, Sequence[tuple[str, str]]]] | None = None
+    probe: Callable[[ProviderAddress], tuple[str, Sequence[tuple[str, str]]]] | None = None
     """A cheap GET that shows whether the key is good, where it is not a page of one customer."""
-    seen: Callable[[Address, bytes], Sequence[Finding]] = lambda *_: ()
+    seen: Callable[[ProviderAddress, bytes], Sequence[HealthFinding]] = lambda *_: ()
     """What the body of that answer shows beyond that."""
     unique: tuple[str, ...] = ()
     """Canonical fields that no two customers may share, beside the external id."""
@@ -76,10 +76,10 @@ class Api:
     @property
     def name(self) -> str:
         """The scheme of its addresses."""
-        return self.wire.provider
+        return self.schema.provider
 
 
-def parse(api: Api, spec: str, environment: Mapping[str, str]) -> Address:
+def parse_address(api: ProviderSpec, spec: str, environment: Mapping[str, str]) -> ProviderAddress:
     """The address behind a spec: `metronome://`, `metronome://host:port`, `blackwalnut://host/my-app`, and options.
 
     Raises ConfigError: an unknown option, no host, a key within the address, plain http to another machine.
@@ -113,13 +113,13 @@ def parse(api: Api, spec: str, environment: Mapping[str, str]) -> Address:
             raise ConfigError(f"{shown(spec)}: needs {name}, {api.options[name]}: {api.name}://?{name}=…")
     if parts.netloc:
         # Plain http within this machine only: elsewhere anybody on the way could read the key.
-        return Address(f"{'http' if local else 'https'}://{parts.netloc}{api.path}", options)
-    return Address(_base_url(api, spec, environment), options)
+        return ProviderAddress(f"{'http' if local else 'https'}://{parts.netloc}{api.path}", options)
+    return ProviderAddress(_base_url(api, spec, environment), options)
 
 
-def identity(api: Api, spec: str, environment: Mapping[str, str]) -> str:
+def identity(api: ProviderSpec, spec: str, environment: Mapping[str, str]) -> str:
     """One text for all spellings of an account's address. Raises ConfigError."""
-    address = parse(api, spec, environment)
+    address = parse_address(api, spec, environment)
     parts = urlsplit(address.base_url)
     host = "localhost" if is_loopback(parts.hostname or "") else parts.hostname
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
@@ -127,7 +127,7 @@ def identity(api: Api, spec: str, environment: Mapping[str, str]) -> str:
     return f"{api.name} {host}:{port}{parts.path.rstrip('/')} {options}"
 
 
-def _options(api: Api, spec: str, query: str) -> dict[str, str]:
+def _options(api: ProviderSpec, spec: str, query: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in api.options:
@@ -142,7 +142,7 @@ def _options(api: Api, spec: str, query: str) -> dict[str, str]:
     return options
 
 
-def _base_url(api: Api, spec: str, environment: Mapping[str, str]) -> str:
+def _base_url(api: ProviderSpec, spec: str, environment: Mapping[str, str]) -> str:
     """Where an address that names no host leads to."""
     variable = api.base_url_variable
     given = environment.get(variable, "").strip() if variable else ""
@@ -162,7 +162,7 @@ def _base_url(api: Api, spec: str, environment: Mapping[str, str]) -> str:
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
-def page_size(address: Address, usual: int) -> int:
+def page_size(address: ProviderAddress, usual: int) -> int:
     """The option `page_size`, else the usual size. Raises ConfigError if it is no number of records."""
     given = address.options.get("page_size", str(usual))
     if not re.fullmatch(r"[1-9][0-9]{0,5}", given):
@@ -170,48 +170,48 @@ def page_size(address: Address, usual: int) -> int:
     return int(given)
 
 
-def service(api: Api, address: Address, environment: Mapping[str, str]) -> Service:
+def service(api: ProviderSpec, address: ProviderAddress, environment: Mapping[str, str]) -> Service:
     """Who is talked to, with the key. Raises ConfigError that names the variable if there is none."""
     key, variable = _key(api, environment)
     return Service(
-        title=api.wire.title,
+        title=api.schema.title,
         base_url=address.base_url,
         key_variable=variable,
         key=key,
         headers=api.header(key),
         advice=api.advice(key),
-        said=lambda body: _said(api, body),
+        error_message=lambda body: _said(api, body),
         per_second=api.per_second,
     )
 
 
-def _key(api: Api, environment: Mapping[str, str]) -> tuple[str, str]:
+def _key(api: ProviderSpec, environment: Mapping[str, str]) -> tuple[str, str]:
     for variable in api.key_variables:
         key = environment.get(variable, "").strip()
         if not key:
             continue
         if not re.fullmatch(r"[\x21-\x7e]+", key):
             raise ConfigError(
-                f"{variable}: holds blanks or signs that no {api.wire.title} key has. Was it copied whole?"
+                f"{variable}: holds blanks or signs that no {api.schema.title} key has. Was it copied whole?"
             )
         return key, variable
     raise ConfigError(
-        f"{api.wire.title}: no key. Set {' or '.join(api.key_variables)} in the environment to one that may read "
+        f"{api.schema.title}: no key. Set {' or '.join(api.key_variables)} in the environment to one that may read "
         "customers."
     )
 
 
-def _said(api: Api, body: bytes) -> str | None:
+def _said(api: ProviderSpec, body: bytes) -> str | None:
     import msgspec
 
     try:
-        return api.said(msgspec.json.decode(body))
+        return api.error_message(msgspec.json.decode(body))
     except (msgspec.DecodeError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
         return None  # not the provider's form: there is nothing to quote
 
 
 @dataclass(frozen=True)
-class Finding:
+class HealthFinding:
     """One thing that was looked at."""
 
     what: str

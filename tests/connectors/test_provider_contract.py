@@ -61,9 +61,9 @@ def landed(warehouse: Warehouse) -> list[str]:
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for nobody: where the other side is not there, the sentence counts and not the patience."""
     from tranship.connectors.api import source as api
-    from tranship.connectors.api.retry import Patience
+    from tranship.connectors.api.retry import RetryPolicy
 
-    monkeypatch.setattr(api, "Patience", lambda: Patience(tries=2, first_pause=0.01, connect=2, silence=2))
+    monkeypatch.setattr(api, "Patience", lambda: RetryPolicy(tries=2, first_pause=0.01, connect=2, silence=2))
 
 
 # Each customer once ----------------------------------------------------------------------------------------------

@@ -25,14 +25,14 @@ from hypothesis import strategies as st
 
 from support.served import Served, as_json, served
 from tranship.connectors.api import full_scan, pagination
-from tranship.connectors.api.background_loop import Background
-from tranship.connectors.api.full_scan import ListRead
+from tranship.connectors.api.background_loop import BackgroundLoop
+from tranship.connectors.api.full_scan import FullScan
 from tranship.connectors.api.http_client import HttpClient, Service
-from tranship.connectors.api.pagination import Cursor, Envelope, Listing, Numbered, Whole
-from tranship.connectors.api.retry import Patience
+from tranship.connectors.api.pagination import Cursor, Envelope, Listing, Numbered, SinglePage
+from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.errors import ConfigError, Malformed, Refused
 
-QUICK = Patience(tries=6, first_pause=0.002, longest_pause=0.02, silence=2)
+QUICK = RetryPolicy(tries=6, first_pause=0.002, longest_pause=0.02, silence=2)
 SIZE = 3
 KEY = "sk_very-secret"
 
@@ -55,7 +55,7 @@ BY_NEXT = Listing(
 )
 BARE = Listing("things", "/bare", Numbered("page", "size", SIZE), Envelope(("data",)))
 BY_CURSOR = Listing("things", "/cursor", Cursor("next", "size", SIZE), Envelope(("data",), next=("next",)))
-AT_ONCE = Listing("things", "/whole", Whole(), Envelope(("result", "list"), total=("result", "count")))
+AT_ONCE = Listing("things", "/whole", SinglePage(), Envelope(("result", "list"), total=("result", "count")))
 LISTINGS = {"total": BY_TOTAL, "more": BY_MORE, "next": BY_NEXT, "bare": BARE, "cursor": BY_CURSOR, "whole": AT_ONCE}
 
 
@@ -103,7 +103,7 @@ class Account:
 
 
 @dataclass
-class Found:
+class ParsedPage:
     ids: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -113,12 +113,12 @@ class Found:
 @contextmanager
 def reading(
     url: str, listings: list[Listing], keep: Path, identity: str = "me"
-) -> Iterator[tuple[ListRead, HttpClient]]:
+) -> Iterator[tuple[FullScan, HttpClient]]:
     service = Service("Acme", url, "ACME_KEY", KEY, {"x-api-key": KEY})
-    background = Background()
+    background = BackgroundLoop()
     client = HttpClient(service, QUICK)
     background.submit(client.__aenter__()).result()
-    read = ListRead(background, client, listings, keep, {"identity": identity})
+    read = FullScan(background, client, listings, keep, {"identity": identity})
     try:
         yield read, client
     finally:
@@ -127,9 +127,9 @@ def reading(
         background.close()
 
 
-def read(url: str, listings: Listing | list[Listing], keep: Path, stop: int | None = None, **given: Any) -> Found:
+def read(url: str, listings: Listing | list[Listing], keep: Path, stop: int | None = None, **given: Any) -> ParsedPage:
     """All groups, or the first few."""
-    found = Found()
+    found = ParsedPage()
     with reading(url, listings if isinstance(listings, list) else [listings], keep, **given) as (going, _):
         for number, group in enumerate(going.groups(), 1):
             records = [record for page in group.lists() for record in json.loads(page)]
@@ -620,7 +620,7 @@ def test_a_read_that_was_killed_goes_on_from_there(kind: str, kills: tuple[int, 
 @settings(max_examples=50)
 @given(st.lists(st.lists(st.integers(0, 60), max_size=40), max_size=12))
 def test_what_has_been_seen(batches: list[list[int]]) -> None:
-    seen = full_scan._Seen()
+    seen = full_scan._IdSet()
     known: set[str] = set()
     for batch in batches:
         ids = [str(n) for n in batch]
@@ -635,7 +635,7 @@ def test_what_has_been_seen(batches: list[list[int]]) -> None:
 
 
 def test_a_million_ids_take_little_room() -> None:
-    seen = full_scan._Seen()
+    seen = full_scan._IdSet()
     for start in range(0, 1_000_000, 16_384):
         ids = pl.int_range(start, min(start + 16_384, 1_000_000), eager=True).cast(pl.String)
         assert seen.add(ids).all()

@@ -19,9 +19,9 @@ from support.accounts import opened
 from support.sandboxes import Start
 from support.served import Served, as_json, nobody, served
 from tranship.connectors.api.health import check
-from tranship.connectors.api.retry import Patience
+from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.source import ApiSource
-from tranship.connectors.api.spec import Api, parse
+from tranship.connectors.api.spec import ProviderSpec, parse_address
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, TranshipError, Unreachable
 from tranship.connectors.providers import blackwalnut, growpanel, marginfront, metrifox, metronome
@@ -30,9 +30,9 @@ from tranship.schemas.faults import BROKEN
 
 KEY = "mf_sk_test_very-secret"
 ENVIRONMENT = {"MF_API_SECRET_KEY": KEY}
-QUICK = Patience(tries=3, first_pause=0.002, longest_pause=0.02, connect=2, silence=1)
-APIS: dict[str, Api] = {
-    module.API.name: module.API for module in (blackwalnut, growpanel, marginfront, metrifox, metronome)
+QUICK = RetryPolicy(tries=3, first_pause=0.002, longest_pause=0.02, connect=2, silence=1)
+APIS: dict[str, ProviderSpec] = {
+    module.SPEC.name: module.SPEC for module in (blackwalnut, growpanel, marginfront, metrifox, metronome)
 }
 
 
@@ -45,10 +45,10 @@ def customer(n: int, **changes: Any) -> dict[str, Any]:
     }
 
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+HttpResponse = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def listing(customers: list[dict[str, Any]], before: Answer | None = None) -> Answer:
+def listing(customers: list[dict[str, Any]], before: HttpResponse | None = None) -> HttpResponse:
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.headers.get("x-api-key") != KEY:
             return as_json({"statusCode": 401, "message": "Unauthorized", "error": "Unauthorized"}, 401)
@@ -64,7 +64,7 @@ def listing(customers: list[dict[str, Any]], before: Answer | None = None) -> An
 @contextmanager
 def source(url: str, environment: Mapping[str, str] = ENVIRONMENT, **given: Any) -> Iterator[ApiSource]:
     spec = f"marginfront://{url.removeprefix('http://')}?page_size=10"
-    opened = ApiSource(marginfront.API, spec, patience=QUICK, environment=environment, **given)
+    opened = ApiSource(marginfront.SPEC, spec, retry_policy=QUICK, environment=environment, **given)
     try:
         yield opened
     finally:
@@ -121,7 +121,7 @@ ADDRESSES = [
 
 @pytest.mark.parametrize(("name", "spec", "environment", "base_url", "options"), ADDRESSES)
 def test_addresses(name: str, spec: str, environment: dict[str, str], base_url: str, options: dict[str, str]) -> None:
-    address = parse(APIS[name], spec, environment)
+    address = parse_address(APIS[name], spec, environment)
     assert (address.base_url, dict(address.options)) == (base_url, options)
 
 
@@ -148,7 +148,7 @@ def test_addresses(name: str, spec: str, environment: dict[str, str], base_url: 
 )
 def test_addresses_that_cannot_be_used(name: str, spec: str, environment: dict[str, str], words: str) -> None:
     with pytest.raises(ConfigError, match=words) as refused:
-        parse(APIS[name], spec, environment)
+        parse_address(APIS[name], spec, environment)
     assert KEY not in str(refused.value)
 
 
@@ -165,12 +165,12 @@ def test_a_missing_key_is_named(name: str) -> None:
 
 def test_archived_customers_where_there_are_none() -> None:
     with pytest.raises(ConfigError, match="MarginFront has no archived customers to include"):
-        ApiSource(marginfront.API, "marginfront://", include_archived=True, environment=ENVIRONMENT)
+        ApiSource(marginfront.SPEC, "marginfront://", include_archived=True, environment=ENVIRONMENT)
 
 
 def test_a_page_size_that_is_no_number(tmp_path: Path) -> None:
     for given in ("0", "-1", "many", "1.5", "9999999"):
-        opened = ApiSource(marginfront.API, f"marginfront://127.0.0.1:1?page_size={given}", environment=ENVIRONMENT)
+        opened = ApiSource(marginfront.SPEC, f"marginfront://127.0.0.1:1?page_size={given}", environment=ENVIRONMENT)
         with pytest.raises(ConfigError, match="is no number of customers a page"):
             list(opened.parts(tmp_path))
         opened.close()
@@ -388,7 +388,7 @@ def test_closing_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def findings(url: str, environment: Mapping[str, str] = ENVIRONMENT) -> list[Any]:
     spec = f"marginfront://{url.removeprefix('http://')}"
-    return check(marginfront.API, spec, patience=QUICK, environment=environment)
+    return check(marginfront.SPEC, spec, retry_policy=QUICK, environment=environment)
 
 
 def told(url: str, environment: Mapping[str, str] = ENVIRONMENT) -> dict[str, tuple[str, str]]:
