@@ -31,7 +31,7 @@ TYPES: Final = {**TYPE_OF, "metadata": "VARCHAR"}
 
 
 def read_account(
-    run: duckdb.DuckDBPyConnection, load: WriteRequest, api: ProviderSpec, source: ApiSource
+    run: duckdb.DuckDBPyConnection, write: WriteRequest, spec: ProviderSpec, source: ApiSource
 ) -> tuple[str, ...]:
     """Make `there`, and `held`, those of them that can be written to; what is to be told about it."""
     columns = ", ".join(f"{quoted(name)} {TYPES[name]}" for name in COLUMNS)
@@ -40,12 +40,12 @@ def read_account(
         f"{columns}, known BOOLEAN, _known_id VARCHAR, _known_email VARCHAR, {quoted(RUN)} VARCHAR, "
         f"{quoted(DELETED)} TIMESTAMPTZ)"
     ).fetchall()
-    final = "archived" if api.removal_is_final and api.archives else "false"
+    final = "archived" if spec.removal_is_final and spec.archives else "false"
     run.execute(f"CREATE VIEW held AS FROM there WHERE NOT {final}").fetchall()
     broken = 0
     with closing(source):
-        for part in source.parts(load.workspace / "destination"):
-            broken += _put_in(run, part)
+        for part in source.parts(write.workspace / "destination"):
+            broken += _insert(run, part)
         notes = [note for layout in source.layouts() for note in layout.notes]
     if broken:
         notes.append(
@@ -55,15 +55,15 @@ def read_account(
     return tuple(notes)
 
 
-def _put_in(run: duckdb.DuckDBPyConnection, part: ApiPart) -> int:
+def _insert(run: duckdb.DuckDBPyConnection, part: ApiPart) -> int:
     decoded = part.decode(raw=True)
     assert decoded.raw is not None  # noqa: S101  (asked for)
     frame = decoded.records.with_columns(own_id="provider_id", raw=decoded.raw)
     known = run.execute("SELECT count(*) FROM there").fetchall()[0][0]
     run.register("read", frame.with_row_index("place").to_arrow())
-    values = ", ".join(_read_as(name) for name in COLUMNS)
+    values = ", ".join(_typed(name) for name in COLUMNS)
     unread = ", ".join(
-        f"CASE WHEN {quoted(name)} IS NOT NULL AND {_read_as(name)} IS NULL THEN {literal(name)} END"
+        f"CASE WHEN {quoted(name)} IS NOT NULL AND {_typed(name)} IS NULL THEN {literal(name)} END"
         for name in COLUMNS
         if TYPES[name] != "VARCHAR"
     )
@@ -71,13 +71,13 @@ def _put_in(run: duckdb.DuckDBPyConnection, part: ApiPart) -> int:
         f"INSERT INTO there SELECT place + {known}, own_id, raw, "
         "coalesce(json_extract_string(raw, '$.archived_at') IS NOT NULL, false), "
         f"list_filter([{unread}], lambda f: f IS NOT NULL), {values}, "
-        f"false, {_read_as('external_id')}, {_read_as('email')}, NULL, NULL FROM read"
+        f"false, {_typed('external_id')}, {_typed('email')}, NULL, NULL FROM read"
     ).fetchall()
     run.unregister("read")
     return decoded.broken.height
 
 
-def _read_as(name: str) -> str:
+def _typed(name: str) -> str:
     """A canonical column as text → typed, as SQL; null if it cannot be read."""
     column, dtype = quoted(name), TYPES[name]
     if dtype.endswith("[]"):
@@ -94,14 +94,14 @@ class HeldCustomers:
 
     place = "t.target"
 
-    def __init__(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, merged: frozenset[str]) -> None:
-        self._run, self._load, self._merged = run, load, merged
+    def __init__(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, merged: frozenset[str]) -> None:
+        self._run, self._write, self._merged = run, write, merged
         run.execute("CREATE OR REPLACE TEMP TABLE _merged (row UBIGINT, text VARCHAR)").fetchall()
         run.execute("CREATE OR REPLACE TEMP TABLE _all_ids (row UBIGINT, ids VARCHAR[])").fetchall()
 
     def see_survivors(self) -> None:
         """See `databases.diff.Held`."""
-        see_merged_survivors(self._run, self._load)
+        see_merged_survivors(self._run, self._write)
 
     def see_table(self, select: str, joined: str) -> None:
         """See `databases.diff.Held`."""
@@ -114,7 +114,7 @@ class HeldCustomers:
             "JOIN _survivors s ON s._row = p.row JOIN held t ON t.target = p.target "
             "WHERE p.action IS NULL AND t.metadata IS NOT NULL AND s.metadata::VARCHAR IS DISTINCT FROM t.metadata"
         )
-        for batch in batched_rows(self._run, query, self._load.workspace):
+        for batch in batched_rows(self._run, query, self._write.workspace):
             merged = [merge_metadata(here, there) for here, there in batch.select("here", "there").iter_rows()]
             frame = batch.select("row", text=pl.Series(merged, dtype=pl.String))
             self._run.register("merged", frame.to_arrow())
@@ -139,23 +139,23 @@ class HeldCustomers:
         return []
 
 
-def see_merged_survivors(run: duckdb.DuckDBPyConnection, load: WriteRequest) -> None:
+def see_merged_survivors(run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
     """Survivors, with their metadata and aliases laid over those of the customer that is there."""
     also = (
         ", coalesce(m.text, s.metadata) AS _as_metadata, false AS _unfit_metadata"
         ", coalesce(a.ids, s.aliases) AS _as_aliases, false AS _unfit_aliases"
     )
-    see_survivors(run, load, also, " LEFT JOIN _merged m ON m.row = s._row LEFT JOIN _all_ids a ON a.row = s._row")
+    see_survivors(run, write, also, " LEFT JOIN _merged m ON m.row = s._row LEFT JOIN _all_ids a ON a.row = s._row")
 
 
 def batched_survivors(
-    run: duckdb.DuckDBPyConnection, load: WriteRequest, see: Callable[[duckdb.DuckDBPyConnection, WriteRequest], None]
+    run: duckdb.DuckDBPyConnection, write: WriteRequest, see: Callable[[duckdb.DuckDBPyConnection, WriteRequest], None]
 ) -> Iterator[str]:
     """Conditions on `s`, a row of `_survivors`: under each of them come some, under all of them all, in the order of
     their rows. All together would not fit into memory, and so the view is of one file after the other.
     """
-    for file in load.survivors.files:
-        see(run, dataclasses.replace(load, survivors=dataclasses.replace(load.survivors, files=(file,))))
+    for file in write.survivors.files:
+        see(run, dataclasses.replace(write, survivors=dataclasses.replace(write.survivors, files=(file,))))
         rows = run.sql("SELECT _row FROM _survivors ORDER BY _row").fetchnumpy()["_row"]
         for at in range(0, len(rows), BATCH):
             some = rows[at : at + BATCH]

@@ -70,7 +70,7 @@ class ConcurrencyLimit:
                 return
             waiter = self._loop.create_future()
             self._waiting.append(waiter)
-            timer = self._loop.call_later(wait, _let, waiter) if wait is not None else None
+            timer = self._loop.call_later(wait, _release, waiter) if wait is not None else None
             try:
                 await waiter
             finally:
@@ -121,8 +121,8 @@ class ConcurrencyLimit:
         self._down_since = self._down_since if self.failures else now
         self.failures += 1
         if self.is_down:
-            turn = self.failures - TRIES
-            self._probe_at = now + random.uniform(0.5, 1) * longest_pause(self._retry_policy, turn)  # noqa: S311  no secret
+            tries = self.failures - TRIES
+            self._probe_at = now + random.uniform(0.5, 1) * longest_pause(self._retry_policy, tries)  # noqa: S311  no secret
 
     def _wake(self, count: int) -> None:
         while self._waiting and count > 0:
@@ -132,6 +132,6 @@ class ConcurrencyLimit:
                 count -= 1
 
 
-def _let(waiter: asyncio.Future[None]) -> None:
+def _release(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)

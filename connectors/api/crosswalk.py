@@ -29,20 +29,20 @@ CROSSWALK: Final = pa.schema(
 `updated_at` (ISO 8601). Those of earlier versions lack that."""
 
 
-def recognise(run: duckdb.DuckDBPyConnection, load: WriteRequest) -> None:
+def recognise(run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
     """Say of whom this tool once wrote (`_run_id`), and under which external id and e-mail the run knows those who
     are in the crosswalk.
     """
-    history = [file for file in load.history if file.exists()]
+    history = [file for file in write.history if file.exists()]
     if history:
         run.execute(
             f"UPDATE there SET {quoted(RUN)} = 'earlier' WHERE own_id IN (SELECT destination_id "
             f"FROM read_parquet([{listed_files(history)}], union_by_name = true) WHERE action IN ('create', 'update'))"
         ).fetchall()
-    _see_written(run, history)
-    if load.crosswalk is not None:
-        _see_crosswalk(run, load.crosswalk)
-        see_survivors(run, load)
+    _load_written(run, history)
+    if write.crosswalk is not None:
+        _load_crosswalk(run, write.crosswalk)
+        see_survivors(run, write)
         run.execute(
             "CREATE TEMP TABLE by_source AS SELECT c.destination_id, s.external_id, s.email FROM crosswalk c "
             "JOIN _survivors s ON c.source_id = s.provider_id AND c.source_provider = s.provider"
@@ -55,9 +55,9 @@ def recognise(run: duckdb.DuckDBPyConnection, load: WriteRequest) -> None:
             "WHERE c.destination_id NOT IN (SELECT destination_id FROM by_source)"
             ") GROUP BY 1 HAVING count(*) = 1) k WHERE k.destination_id = own_id"
         ).fetchall()
-        if load.present:
+        if write.present:
             # Whom a rejected record means is not gone, whatever they are called there.
-            present = f"read_parquet([{listed_files(load.present)}]) p"
+            present = f"read_parquet([{listed_files(write.present)}]) p"
             run.execute(
                 f"UPDATE there SET {quoted(RUN)} = NULL WHERE own_id IN ("
                 f"SELECT destination_id FROM crosswalk c JOIN {present} ON c.external_id = p.external_id UNION ALL "
@@ -65,7 +65,7 @@ def recognise(run: duckdb.DuckDBPyConnection, load: WriteRequest) -> None:
             ).fetchall()
 
 
-def _see_written(run: duckdb.DuckDBPyConnection, history: Sequence[Path]) -> None:
+def _load_written(run: duckdb.DuckDBPyConnection, history: Sequence[Path]) -> None:
     """Make `_written`: the source's `updated_at` of what was last written to each customer. A later run that found
     the customer unchanged has shown that this is also how it was then: a later time of such a run counts.
     """
@@ -86,7 +86,7 @@ def _see_written(run: duckdb.DuckDBPyConnection, history: Sequence[Path]) -> Non
     run.unregister("runs")
 
 
-def _see_crosswalk(run: duckdb.DuckDBPyConnection, file: Path) -> None:
+def _load_crosswalk(run: duckdb.DuckDBPyConnection, file: Path) -> None:
     columns = ("source_provider", "source_id", "external_id", "email", "destination_id")
     if file.suffix == ".parquet":
         select = f"SELECT {', '.join(columns)} FROM read_parquet({literal(file)})"
@@ -103,15 +103,15 @@ def _see_crosswalk(run: duckdb.DuckDBPyConnection, file: Path) -> None:
         ) from error
 
 
-def write_crosswalk(run: duckdb.DuckDBPyConnection, load: WriteRequest, provider: str, outcomes: Path) -> Path:
+def write_crosswalk(run: duckdb.DuckDBPyConnection, write: WriteRequest, provider: str, outcomes: Path) -> Path:
     """Write `crosswalk.parquet` and `crosswalk.csv` from the outcomes of a run; return the latter."""
-    whole = load.workspace / "crosswalk.parquet"
+    whole = write.workspace / "crosswalk.parquet"
     with pq.ParquetWriter(whole, CROSSWALK) as crosswalk:
-        for some in batched_survivors(run, load, see_survivors):
+        for some in batched_survivors(run, write, see_survivors):
             found = run.sql(
                 "SELECT s.provider AS source_provider, s.provider_id AS source_id, s.external_id, s.email, "
                 f"{literal(provider)} AS destination_provider, o.provider_id AS destination_id, "
-                f"o.action, {literal(load.run_id)} AS run, "
+                f"o.action, {literal(write.run_id)} AS run, "
                 "strftime(s.updated_at, '%Y-%m-%dT%H:%M:%S.%fZ') AS updated_at "
                 f"FROM read_parquet({literal(outcomes)}) o JOIN _survivors s ON s._row = o.row "
                 "WHERE o.outcome IN ('done', 'unchanged', 'older') AND o.provider_id IS NOT NULL "
@@ -119,6 +119,6 @@ def write_crosswalk(run: duckdb.DuckDBPyConnection, load: WriteRequest, provider
             )
             crosswalk.write_table(found.to_arrow_table().cast(CROSSWALK))
     known = pl.scan_parquet(whole)
-    file = load.workspace / "crosswalk.csv"
+    file = write.workspace / "crosswalk.csv"
     known.with_columns(cells.written(known.collect_schema())).sink_csv(file)
     return file

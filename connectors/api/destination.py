@@ -29,11 +29,11 @@ from tranship.connectors.databases.table_mapping import literal
 from tranship.connectors.errors import ConfigError, Damaged, shown
 
 
-def refuse_unconfirmed_removal(api: ProviderSpec, spec: str, mode: str, *, for_good: bool) -> None:
+def refuse_unconfirmed_removal(spec: ProviderSpec, url: str, mode: str, *, for_good: bool) -> None:
     """Raises ConfigError where mirror would do what cannot be undone, and nobody has said that it may."""
-    if mode == "mirror" and api.removal_is_final and not for_good:
+    if mode == "mirror" and spec.removal_is_final and not for_good:
         raise ConfigError(
-            f"{shown(spec)}: mirror removes customers there, and {api.removal_is_final}. If that is wanted: "
+            f"{shown(url)}: mirror removes customers there, and {spec.removal_is_final}. If that is wanted: "
             "--remove-for-good"
         )
 
@@ -43,91 +43,91 @@ class ProviderDestination:
 
     def __init__(
         self,
-        api: ProviderSpec,
-        spec: str,
+        spec: ProviderSpec,
+        url: str,
         operations: Callable[[ProviderAddress], Operations],
         *,
         memory: str = "600MB",
         pace: float | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._api, self._spec, self._operations, self._memory, self._pace = api, spec, operations, memory, pace
+        self._spec, self._url, self._operations, self._memory, self._pace = spec, url, operations, memory, pace
         self._environment = os.environ if environment is None else environment
-        self._address = parse_address(api, spec, self._environment)
-        self._service = service(api, self._address, self._environment)
+        self._address = parse_address(spec, url, self._environment)
+        self._service = service(spec, self._address, self._environment)
 
-    def plan(self, load: WriteRequest) -> Plan:
+    def plan(self, write: WriteRequest) -> Plan:
         """The plan that is there, or a new one. Reads everything that the provider holds; changes nothing there."""
-        saved = self._saved(load)
+        saved = self._saved(write)
         if saved is not None:
-            durable.check(load.workspace, saved.files)
-            return saved.as_plan(load.workspace)
-        refuse_unconfirmed_removal(self._api, self._spec, load.mode, for_good=load.remove_for_good)
-        database = load.workspace / "destination.duckdb"
+            durable.check(write.workspace, saved.files)
+            return saved.as_plan(write.workspace)
+        refuse_unconfirmed_removal(self._spec, self._url, write.mode, for_good=write.remove_for_good)
+        database = write.workspace / "destination.duckdb"
         database.unlink(missing_ok=True)
-        shutil.rmtree(load.workspace / "requests", ignore_errors=True)
-        source = ApiSource(self._api, self._spec, include_archived=self._api.archives, environment=self._environment)
+        shutil.rmtree(write.workspace / "requests", ignore_errors=True)
+        source = ApiSource(self._spec, self._url, include_archived=self._spec.archives, environment=self._environment)
         planner = RequestPlanner(
-            self._api, self._address, self._operations(self._address), self._service.per_second, self._pace
+            self._spec, self._address, self._operations(self._address), self._service.per_second, self._pace
         )
         with closing(duckdb.connect(str(database))) as run:
-            self._set_up(run, load)
+            self._set_up(run, write)
             try:
-                notes = read_account(run, load, self._api, source)
-                recognise(run, load)
-                plan = planner.plan(run, load, notes)
+                notes = read_account(run, write, self._spec, source)
+                recognise(run, write)
+                plan = planner.plan(run, write, notes)
             except duckdb.OutOfMemoryException as error:
                 raise ConfigError(
-                    f"{shown(self._spec)}: {self._memory} of memory are too little to compare it with what is to be "
+                    f"{shown(self._url)}: {self._memory} of memory are too little to compare it with what is to be "
                     "written. Allow more: --memory 2GB"
                 ) from error
-        save_plan(plan, load.run_id, load.workspace)
+        save_plan(plan, write.run_id, write.workspace)
         return plan
 
-    def _saved(self, load: WriteRequest) -> SavedPlan | None:
+    def _saved(self, write: WriteRequest) -> SavedPlan | None:
         """The plan that is there. Raises Damaged if it is not what was written, or is gone when it was begun."""
-        file = load.workspace / "plan.json"
+        file = write.workspace / "plan.json"
         try:
-            saved = SavedPlan.load(load.workspace)
+            saved = SavedPlan.read(write.workspace)
         except FileNotFoundError:
-            if load.write_began:
+            if write.write_began:
                 raise durable.damaged(file) from None
             return None
-        if saved.run_id != load.run_id:
+        if saved.run_id != write.run_id:
             raise Damaged(f"{file}: belongs to another run ({saved.run_id}).")
         return saved
 
-    def apply(self, load: WriteRequest, plan: Plan) -> Outcomes:
+    def apply(self, write: WriteRequest, plan: Plan) -> Outcomes:
         """Send what is left of the plan and return the outcomes of all its records.
 
         Raises Refused and Unreachable, which carry the outcomes so far. A second call continues.
         """
-        requests = SavedPlan.load(load.workspace).requests(load.workspace)
-        told = load.workspace / "sent.parquet"
-        told.unlink(missing_ok=True)
+        requests = SavedPlan.read(write.workspace).requests(write.workspace)
+        sent_file = write.workspace / "sent.parquet"
+        sent_file.unlink(missing_ok=True)
         try:
             sent = carry_out(
                 requests,
                 self._operations(self._address),
                 self._service,
-                run_id=load.run_id,
-                journal=load.workspace / "journal.sqlite",
-                outcomes=told,
-                limit=load.limit,
-                begun=load.write_began,
+                run_id=write.run_id,
+                journal=write.workspace / "journal.sqlite",
+                outcomes=sent_file,
+                limit=write.limit,
+                begun=write.write_began,
                 pace=self._pace,
-                advanced=load.advanced,
+                advanced=write.advanced,
             )
         except BaseException as error:
-            if told.exists():
-                error.outcomes = self._outcomes(load, plan, told, None)  # type: ignore[attr-defined]
+            if sent_file.exists():
+                error.outcomes = self._outcomes(write, plan, sent_file, None)  # type: ignore[attr-defined]
             raise
-        return self._outcomes(load, plan, told, sent)
+        return self._outcomes(write, plan, sent_file, sent)
 
-    def _outcomes(self, load: WriteRequest, plan: Plan, told: Path, sent: ExecutionResult | None) -> Outcomes:
-        files = self._write_outcomes(load, plan)
-        found = _count_outcomes(told)
-        return Outcomes(_counts(found, plan), self._reasons(load), files, tuple(_notes(sent, found)))
+    def _outcomes(self, write: WriteRequest, plan: Plan, sent_file: Path, sent: ExecutionResult | None) -> Outcomes:
+        files = self._write_outcomes(write, plan)
+        counted = _count_outcomes(sent_file)
+        return Outcomes(_counts(counted, plan), self._reasons(write), files, tuple(_notes(sent, counted)))
 
     def applied(self, run_id: str) -> bool:  # noqa: ARG002
         """Never known beforehand: the journal knows of each record."""
@@ -136,12 +136,12 @@ class ProviderDestination:
     def close(self) -> None:
         """Nothing is held open between steps."""
 
-    def _write_outcomes(self, load: WriteRequest, plan: Plan) -> dict[str, Path]:
+    def _write_outcomes(self, write: WriteRequest, plan: Plan) -> dict[str, Path]:
         """What became of each survivor, and who is who: `outcomes.parquet`, `crosswalk.parquet` and `.csv`."""
-        outcomes = load.workspace / "outcomes.parquet"
+        outcomes = write.workspace / "outcomes.parquet"
         with closing(duckdb.connect()) as run:
-            self._set_up(run, load)
-            sent, targets = (literal(load.workspace / f"{name}.parquet") for name in ("sent", "targets"))
+            self._set_up(run, write)
+            sent, targets = (literal(write.workspace / f"{name}.parquet") for name in ("sent", "targets"))
             run.execute(
                 "COPY ("
                 f"SELECT row, action, outcome, reason, provider_id FROM read_parquet({sent}) UNION ALL "
@@ -151,46 +151,46 @@ class ProviderDestination:
                 "WHERE p.action IN ('unchanged', 'stale', 'refused') "
                 f") TO {literal(outcomes)} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
             ).fetchall()
-            crosswalk = write_crosswalk(run, load, self._api.name, outcomes)
+            crosswalk = write_crosswalk(run, write, self._spec.name, outcomes)
         return {"outcomes": outcomes, "crosswalk": crosswalk}
 
-    def _reasons(self, load: WriteRequest) -> dict[str, int]:
-        refused = pl.scan_parquet(load.workspace / "outcomes.parquet").filter(pl.col("outcome") == "refused")
+    def _reasons(self, write: WriteRequest) -> dict[str, int]:
+        refused = pl.scan_parquet(write.workspace / "outcomes.parquet").filter(pl.col("outcome") == "refused")
         counted = refused.group_by("reason").len().sort("len", descending=True).collect()
         return dict(counted.iter_rows())
 
-    def _set_up(self, run: duckdb.DuckDBPyConnection, load: WriteRequest) -> None:
+    def _set_up(self, run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
         run.execute(f"SET memory_limit = {literal(self._memory)}").fetchall()
-        run.execute(f"SET temp_directory = {literal(load.workspace / 'spill')}").fetchall()
+        run.execute(f"SET temp_directory = {literal(write.workspace / 'spill')}").fetchall()
         run.execute("SET TimeZone = 'UTC'").fetchall()
 
 
-def _count_outcomes(told: Path) -> Counter[tuple[str, str]]:
+def _count_outcomes(sent_file: Path) -> Counter[tuple[str, str]]:
     """(action, outcome) → records, of those that were to be written."""
-    counted = pl.scan_parquet(told).group_by("action", "outcome").len().collect()
+    counted = pl.scan_parquet(sent_file).group_by("action", "outcome").len().collect()
     return Counter({(action, outcome): count for action, outcome, count in counted.iter_rows()})
 
 
-def _counts(came: Counter[tuple[str, str]], plan: Plan) -> dict[str, int]:
+def _counts(counted: Counter[tuple[str, str]], plan: Plan) -> dict[str, int]:
     """The ledger's counts. A delete that was not carried out is no record of the source's."""
     fates = {
-        outcome: came["create", outcome] + came["update", outcome]
+        outcome: counted["create", outcome] + counted["update", outcome]
         for outcome in ("refused", "stale", "unknown", "left")
     }
     return {
         **plan.counts,
-        **{action: came[action, "done"] for action in ("create", "update", "delete")},
+        **{action: counted[action, "done"] for action in ("create", "update", "delete")},
         **fates,
         "refused": plan.counts["refused"] + fates["refused"],
         "stale": plan.counts.get("stale", 0) + fates["stale"],
         "moved": fates["stale"],
-        "deletes_left": came["delete", "left"],
+        "deletes_left": counted["delete", "left"],
     }
 
 
-def _notes(sent: ExecutionResult | None, came: Counter[tuple[str, str]]) -> Iterator[str]:
+def _notes(sent: ExecutionResult | None, counted: Counter[tuple[str, str]]) -> Iterator[str]:
     for outcome in ("refused", "stale", "unknown", "left"):
-        if count := came["delete", outcome]:
+        if count := counted["delete", outcome]:
             yield f"{count:,} customers that were to be removed are {outcome}"
     if sent is None:
         return

@@ -24,8 +24,8 @@ _CLOCK_SECONDS: Final = 60
 
 
 def check(
-    api: ProviderSpec,
-    spec: str,
+    spec: ProviderSpec,
+    url: str,
     *,
     retry_policy: RetryPolicy | None = None,
     environment: Mapping[str, str] | None = None,
@@ -34,28 +34,28 @@ def check(
     environment = os.environ if environment is None else environment
     findings: list[HealthFinding] = []
     try:
-        address = parse_address(api, spec, environment)
+        address = parse_address(spec, url, environment)
         findings.append(HealthFinding("address", "ok", f"{address.base_url}"))
-        known = service(api, address, environment)
+        known = service(spec, address, environment)
     except ConfigError as error:
         what = "key" if findings else "address"
         return [*findings, HealthFinding(what, "fail", str(error))]
     findings.append(HealthFinding("key", "ok", f"is set in {known.key_variable}"))
     background = BackgroundLoop()
     try:
-        return findings + background.submit(_look(api, address, known, retry_policy or RetryPolicy(tries=3))).result()
+        return findings + background.submit(_look(spec, address, known, retry_policy or RetryPolicy(tries=3))).result()
     finally:
         background.close()
 
 
 async def _look(
-    api: ProviderSpec, address: ProviderAddress, known: Service, retry_policy: RetryPolicy
+    spec: ProviderSpec, address: ProviderAddress, known: Service, retry_policy: RetryPolicy
 ) -> list[HealthFinding]:
     findings = []
     async with HttpClient(known, retry_policy) as client:
         try:
-            listing = api.listings(address, False)[0]
-            path, params = api.probe(address) if api.probe else (listing.path, _one(listing))
+            listing = spec.listings(address, False)[0]
+            path, params = spec.probe(address) if spec.probe else (listing.path, _one(listing))
             sent = datetime.now(UTC)
             answer = await client.request("GET", path, params=params, expected=_NO)
             took = (datetime.now(UTC) - sent).total_seconds()
@@ -71,9 +71,9 @@ async def _look(
             refusal = client.refusal(answer.status, answer.body, "GET", path)
             return [*findings, HealthFinding("key accepted", "fail", refusal)]
         findings.append(HealthFinding("key accepted", "ok", f"GET {path} was answered {answer.status}"))
-        findings.append(_rights(api, known))
+        findings.append(_rights(spec, known))
         findings.extend([_clock(answer, sent), _limits(answer)])
-        findings.extend(api.seen(address, answer.body))
+        findings.extend(spec.seen(address, answer.body))
         if path == listing.path:
             findings.append(_number(answer, listing, known))
     return findings
@@ -84,13 +84,13 @@ def _number(answer: HttpResponse, listing: Listing, known: Service) -> HealthFin
         total = parse_page(answer.body, listing.envelope).total
     except Malformed as error:
         return HealthFinding("answer", "fail", f"{known.place}: GET {listing.path}: {error}")
-    if isinstance(listing.turn, SinglePage):
+    if isinstance(listing.paging, SinglePage):
         return HealthFinding("customers", "ok", "how many there are is known when all have been read")
     return HealthFinding("customers", "ok", f"{total:,}" if total is not None else "the provider does not say how many")
 
 
 def _one(listing: Listing) -> list[tuple[str, str]]:
-    match listing.turn:
+    match listing.paging:
         case Numbered(page=page, size=size):
             return [*listing.params.items(), (page, "1"), (size, "1")]
         case Cursor(size=size):
@@ -102,8 +102,8 @@ def _secured(known: Service) -> str:
     return ", on this machine" if known.is_local else ", over TLS with a certificate that is trusted here"
 
 
-def _rights(api: ProviderSpec, known: Service) -> HealthFinding:
-    told = api.rights(known.key)
+def _rights(spec: ProviderSpec, known: Service) -> HealthFinding:
+    told = spec.rights(known.key)
     if told is None:
         return HealthFinding("rights", "ok", "may read; whether it may write cannot be told without writing")
     return HealthFinding("rights", "ok", told)

@@ -132,7 +132,7 @@ class Traffic:
         ]
 
 
-class _Again(Exception):
+class _Retryable(Exception):
     """A request failed in a way that may pass; `error` is what is raised when it does not."""
 
     def __init__(
@@ -169,7 +169,7 @@ class _Call:
     label: str
     repeatable: bool
     expected: frozenset[int]
-    in_turn: bool = False
+    has_turn: bool = False
     """Its turn was waited for before."""
 
 
@@ -233,9 +233,9 @@ class HttpClient:
         call = self._call(method, path, params, body, headers, label, repeatable, expected)
 
         async def once() -> HttpResponse:
-            return await self._once(call)
+            return await self._try_once(call)
 
-        return await self._persist(call, once)
+        return await self._with_retries(call, once)
 
     async def attempt(
         self,
@@ -255,14 +255,14 @@ class HttpClient:
         headers = {IDEMPOTENCY_KEY: idempotency_key} if idempotency_key else {}
         call = self._call(method, path, params, body, headers, label, False, expected)
         try:
-            return await self._once(replace(call, in_turn=True))
-        except _Again as fault:
+            return await self._try_once(replace(call, has_turn=True))
+        except _Retryable as retryable:
             raise Unanswered(
-                fault.error,
-                nothing_done=fault.throttled or fault.unseen,
-                throttled=fault.throttled,
-                timed_out=isinstance(fault.__cause__, TimeoutError),
-            ) from fault.__cause__
+                retryable.error,
+                nothing_done=retryable.throttled or retryable.unseen,
+                throttled=retryable.throttled,
+                timed_out=isinstance(retryable.__cause__, TimeoutError),
+            ) from retryable.__cause__
 
     async def fetch(
         self,
@@ -277,13 +277,13 @@ class HttpClient:
         call = self._call("GET", path, params, None, {}, label, True, expected)
 
         async def once() -> T:
-            answer = await self._once(call)
+            answer = await self._try_once(call)
             try:
                 return read(answer)
             except Malformed as error:
-                raise _Again(error) from error
+                raise _Retryable(error) from error
 
-        return await self._persist(call, once)
+        return await self._with_retries(call, once)
 
     async def download(
         self,
@@ -301,19 +301,19 @@ class HttpClient:
         call = self._call("GET", path, params, None, {}, label, True, ())
 
         async def once() -> T:
-            async with self._sent(call) as response:
-                with _written(file) as write:
+            async with self._open_response(call) as response:
+                with _open_for_writing(file) as write:
                     async for chunk in response.content.iter_chunked(1 << 20):
                         self.traffic.received += len(chunk)
                         write(chunk)
                 if not _may_be_json(response.headers, file):
-                    raise _Again(self._not_json(call, response.headers))
+                    raise _Retryable(self._not_json(call, response.headers))
             try:
                 return await asyncio.to_thread(check, file)
             except Malformed as error:
-                raise _Again(error) from error
+                raise _Retryable(error) from error
 
-        return await self._persist(call, once)
+        return await self._with_retries(call, once)
 
     # One try ---------------------------------------------------------------------------------------------------
 
@@ -333,20 +333,20 @@ class HttpClient:
         again = method in ("GET", "HEAD") if repeatable is None else repeatable
         return _Call(method, path, params, body, headers, label or path, again, frozenset(expected))
 
-    async def _once(self, call: _Call) -> HttpResponse:
-        async with self._sent(call) as response:
+    async def _try_once(self, call: _Call) -> HttpResponse:
+        async with self._open_response(call) as response:
             body = await response.read()
             self.traffic.received += len(body)
             answer = HttpResponse(response.status, response.headers, body)
             if body and not answer.is_json:
-                raise _Again(self._not_json(call, response.headers))
+                raise _Retryable(self._not_json(call, response.headers))
             return answer
 
     @contextlib.asynccontextmanager
-    async def _sent(self, call: _Call) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _open_response(self, call: _Call) -> AsyncIterator[aiohttp.ClientResponse]:
         """A response with a status that is wanted, its body unread. Raises `_Again` or a ConnectorError."""
-        if not call.in_turn:
-            await self.turn(call.method)
+        if not call.has_turn:
+            await self.wait_turn(call.method)
         sent_at = asyncio.get_running_loop().time()
         self.traffic.requests += 1
         url = URL(self.service.base_url + call.path, encoded=True).extend_query(call.params)
@@ -367,13 +367,13 @@ class HttpClient:
             ) as response:
                 self.traffic.answered = True
                 if not (200 <= response.status < 300 or response.status in call.expected):
-                    raise await self._trouble(call, response, sent_at)
+                    raise await self._error_for(call, response, sent_at)
                 self._streak = 0
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._lost(call, error) from error
+            raise self._connection_error(call, error) from error
 
-    async def turn(self, method: str) -> None:
+    async def wait_turn(self, method: str) -> None:
         """Wait until a request may go out: the pause of all, then the pace."""
         loop = asyncio.get_running_loop()
         while True:
@@ -381,7 +381,7 @@ class HttpClient:
                 await asyncio.sleep(left)
             for name in (method, ANY):
                 if pace := self._paces.get(name):
-                    await pace.turn()
+                    await pace.acquire()
             if self._open_at <= loop.time():
                 return
 
@@ -393,32 +393,34 @@ class HttpClient:
 
     # Several tries ---------------------------------------------------------------------------------------------
 
-    async def _persist(self, call: _Call, once: Callable[[], Awaitable[T]]) -> T:
+    async def _with_retries(self, call: _Call, once: Callable[[], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
         began = loop.time()
         counted = 0
 
         def enough(state: tenacity.RetryCallState) -> bool:
             nonlocal counted
-            fault = _fault(state)
-            counted += not fault.throttled
+            retryable = _retryable_of(state)
+            counted += not retryable.throttled
             allowed = (
-                min(self.retry_policy.tries, _FIRST_TRIES) if self._never_answered(fault) else self.retry_policy.tries
+                min(self.retry_policy.tries, _FIRST_TRIES)
+                if self._never_answered(retryable)
+                else self.retry_policy.tries
             )
-            return counted >= allowed or loop.time() - began + (fault.after or 0) > self.retry_policy.total
+            return counted >= allowed or loop.time() - began + (retryable.after or 0) > self.retry_policy.total
 
         def pause(state: tenacity.RetryCallState) -> float:
-            fault = _fault(state)
+            retryable = _retryable_of(state)
             self.traffic.repeated += 1
             # The pause of all requests is waited for before the next one goes out.
-            if fault.throttled or fault.after is not None:
+            if retryable.throttled or retryable.after is not None:
                 return 0.0
             return self._jitter(counted - 1)
 
         retrying = tenacity.AsyncRetrying(
             # A 429, or a host that was not reached, has done nothing: that is safe to repeat whatever it was.
             retry=tenacity.retry_if_exception(
-                lambda error: isinstance(error, _Again) and (call.repeatable or error.throttled or error.unseen)
+                lambda error: isinstance(error, _Retryable) and (call.repeatable or error.throttled or error.unseen)
             ),
             stop=enough,
             wait=pause,
@@ -426,13 +428,13 @@ class HttpClient:
         )
         try:
             return await retrying(once)
-        except _Again as fault:
+        except _Retryable as retryable:
             if counted > 1:
-                raise _said_after(fault.error, counted, loop.time() - began) from fault.__cause__
-            raise fault.error from fault.__cause__
+                raise _with_tries(retryable.error, counted, loop.time() - began) from retryable.__cause__
+            raise retryable.error from retryable.__cause__
 
-    def _never_answered(self, fault: _Again) -> bool:
-        return fault.unseen and not self.traffic.answered
+    def _never_answered(self, retryable: _Retryable) -> bool:
+        return retryable.unseen and not self.traffic.answered
 
     def _jitter(self, nth: int) -> float:
         longest = min(self.retry_policy.longest_pause, self.retry_policy.first_pause * 2 ** min(nth, 30))
@@ -440,19 +442,19 @@ class HttpClient:
 
     # What went wrong -------------------------------------------------------------------------------------------
 
-    async def _trouble(self, call: _Call, response: aiohttp.ClientResponse, sent_at: float) -> Exception:
+    async def _error_for(self, call: _Call, response: aiohttp.ClientResponse, sent_at: float) -> Exception:
         status = response.status
         if 300 <= status < 400:
             return Refused(self._redirected(call, response))
         body = await response.read()
         if status in _PASSING or status >= 500:
-            return self._later(call, response, sent_at)
+            return self._retry_later(call, response, sent_at)
         return Refused(self.refusal(status, body, call.method, call.label))
 
     def refusal(self, status: int, body: bytes, method: str, label: str) -> str:
         """What a 4xx means, in words."""
         service = self.service
-        what = f"{service.place}: {method} {label} was answered {_named(status)}"
+        what = f"{service.place}: {method} {label} was answered {_status_name(status)}"
         if status == 401:
             default = f"The key in {service.key_variable} is not accepted: set one that is valid for this host."
             return f"{what}. {service.advice.get(status, default)}"
@@ -472,11 +474,11 @@ class HttpClient:
             "redirects are not followed: the key would go there. Name the host that answers itself."
         )
 
-    def _later(self, call: _Call, response: aiohttp.ClientResponse, sent_at: float) -> Exception:
+    def _retry_later(self, call: _Call, response: aiohttp.ClientResponse, sent_at: float) -> Exception:
         status = response.status
         throttled = status == 429
         after = retry_after(response.headers)
-        said = f"{self.service.place}: {call.method} {call.label} was answered {_named(status)}"
+        said = f"{self.service.place}: {call.method} {call.label} was answered {_status_name(status)}"
         if after is not None and after > self.retry_policy.longest_wait:
             return Unreachable(
                 f"{said}, and asks to wait {after:,.0f} seconds; at most {self.retry_policy.longest_wait:,.0f} are "
@@ -490,9 +492,9 @@ class HttpClient:
                 self._pause_all(self._jitter(self._streak - 1))
         if after is not None:
             self._pause_all(after)
-        return _Again(Unreachable(f"{said}. Try again later."), after=after, throttled=throttled)
+        return _Retryable(Unreachable(f"{said}. Try again later."), after=after, throttled=throttled)
 
-    def _lost(self, call: _Call, error: Exception) -> Exception:
+    def _connection_error(self, call: _Call, error: Exception) -> Exception:
         service, host = self.service, urlsplit(self.service.base_url).netloc
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
             return Unreachable(
@@ -500,13 +502,13 @@ class HttpClient:
                 "host; behind a company's proxy, set SSL_CERT_FILE to its certificate."
             )
         if isinstance(error, aiohttp.ClientConnectorDNSError):
-            return _Again(
+            return _Retryable(
                 Unreachable(f"{service.place}: no such host is known here. Check its name and the network."),
                 unseen=True,
             )
         if isinstance(error, aiohttp.ClientConnectorError):
             why = error.os_error.strerror or "no answer"
-            return _Again(
+            return _Retryable(
                 Unreachable(f"{service.place}: cannot be reached ({why.lower()}). Check host, port and network."),
                 unseen=True,
             )
@@ -514,18 +516,18 @@ class HttpClient:
         if isinstance(error, TimeoutError):
             unseen = isinstance(error, aiohttp.ConnectionTimeoutError)
             limit = self.retry_policy.connect if unseen else self.retry_policy.silence
-            return _Again(
+            return _Retryable(
                 Unreachable(f"{what} was not answered within {limit:g} seconds. Try again later."), unseen=unseen
             )
         if isinstance(error, aiohttp.ClientPayloadError):
-            return _Again(Unreachable(f"{what}: the answer broke off in the middle. Try again later."))
+            return _Retryable(Unreachable(f"{what}: the answer broke off in the middle. Try again later."))
         if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
             return Refused(f"{service.place}: this is no address of a web server. Check the host.")
         if isinstance(error, aiohttp.ClientResponseError | aiohttp.http_exceptions.HttpProcessingError):
-            return _Again(
+            return _Retryable(
                 Malformed(f"{what}: what came back is no HTTP. Check host and port, and whether it speaks https.")
             )
-        return _Again(Unreachable(f"{what}: the connection was lost. Try again later."))
+        return _Retryable(Unreachable(f"{what}: the connection was lost. Try again later."))
 
     def _not_json(self, call: _Call, headers: Mapping[str, str]) -> Malformed:
         kind = headers.get("Content-Type", "").partition(";")[0].strip() or "no type"
@@ -535,25 +537,25 @@ class HttpClient:
         )
 
 
-def _fault(state: tenacity.RetryCallState) -> _Again:
+def _retryable_of(state: tenacity.RetryCallState) -> _Retryable:
     error = state.outcome.exception() if state.outcome else None
-    if not isinstance(error, _Again):
+    if not isinstance(error, _Retryable):
         raise TypeError("only a fault that may pass is tried again")
     return error
 
 
-def _said_after(error: ConnectorError, tries: int, seconds: float) -> ConnectorError:
+def _with_tries(error: ConnectorError, tries: int, seconds: float) -> ConnectorError:
     return type(error)(f"{error} (Tried {tries} times in {seconds:,.0f} seconds.)")
 
 
-def _named(status: int) -> str:
+def _status_name(status: int) -> str:
     with contextlib.suppress(ValueError):
         return f"{status} {HTTPStatus(status).phrase}"
     return str(status)
 
 
 @contextlib.contextmanager
-def _written(file: Path) -> Iterator[Callable[[bytes], None]]:
+def _open_for_writing(file: Path) -> Iterator[Callable[[bytes], None]]:
     """A file to write to; a disk that is full is no lost connection. Raises ConfigError."""
 
     def unwritable(error: OSError) -> ConfigError:

@@ -158,13 +158,13 @@ def _carefully(
     faults = _faults(schema, records, _kinds(schema))
     if _has_twice(patterns):
         query = f"select len(list_distinct(json_keys(r))) < len(json_keys(r)) as twice from {_EACH_RECORD}"
-        twice = jsons.asked(query, pages=texts)["twice"]
+        twice = jsons.query_columns(query, pages=texts)["twice"]
         faults.append(jsons.evaluated(pl.when(twice).then(pl.lit("a field stands in it twice"))))
     unknown = _undeclared(schema, records["position"], patterns, texts)
     if faults:
         fault = jsons.evaluated(pl.concat_str(faults, separator="; ", ignore_nulls=True))
         bad = fault != ""
-        whole = jsons.asked(f"select r::varchar as r from {_EACH_RECORD}", pages=texts)["r"].filter(bad)
+        whole = jsons.query_columns(f"select r::varchar as r from {_EACH_RECORD}", pages=texts)["r"].filter(bad)
         broken = _broken(schema, records.filter(bad), fault.filter(bad), whole)
         spoilt = pl.concat([broken, spoilt]).sort("position")
         records = records.filter(~bad)
@@ -211,11 +211,11 @@ def _shredded(query: str, texts: pl.Series, *, raw: bool) -> tuple[pl.DataFrame,
     # Some pages at a time: what DuckDB holds meanwhile is several times as much.
     turn = texts.str.len_bytes().cum_sum() // _AT_ONCE
     slices = texts.to_frame("t").with_columns(turn=turn).partition_by("turn", maintain_order=True)
-    found = pl.concat([jsons.asked(query, pages=some["t"]) for some in slices or [texts.to_frame("t")]])
+    found = pl.concat([jsons.query_columns(query, pages=some["t"]) for some in slices or [texts.to_frame("t")]])
     records = found.select(pl.col("records").explode(empty_as_null=False)).unnest("records")
     records = records.with_columns(position=pl.int_range(pl.len(), dtype=pl.UInt64))
     if raw:
-        whole = jsons.asked(f"select r::varchar as r from {_EACH_RECORD}", pages=texts)["r"]
+        whole = jsons.query_columns(f"select r::varchar as r from {_EACH_RECORD}", pages=texts)["r"]
         records = records.with_columns(whole.alias(_RAW))
     return records, found["keys"].explode(empty_as_null=False).unique()
 
@@ -268,7 +268,7 @@ def _undeclared(schema: ProviderSchema, positions: pl.Series, patterns: pl.Serie
         select keys as key, list_transform(keys, lambda k: json_extract(r, {pointer})::varchar) as value
         from (select r, list_filter(json_keys(r), lambda k: not list_contains({declared}, k)) as keys
             from {_EACH_RECORD})"""
-    lists = jsons.asked(query, pages=pages).with_columns(positions.alias("position"))
+    lists = jsons.query_columns(query, pages=pages).with_columns(positions.alias("position"))
     found = lists.filter(pl.col("key").list.len() > 0).explode("key", "value", empty_as_null=False)
     return found.filter(pl.col("value") != "null").select("position", "key", "value")
 
@@ -283,7 +283,7 @@ def _sifted(schema: ProviderSchema, pages: Sequence[bytes]) -> tuple[pl.Series, 
     """The records whose JSON can be read as one page, their positions, and those that cannot (`BROKEN`)."""
     pieces = [piece for at, page in enumerate(pages) for piece in _split(page, at)]
     texts = pl.Series([_decoded(piece) for piece in pieces], dtype=pl.String)
-    valid = jsons.asked("select json_valid(t) as valid from texts", texts=texts)["valid"].fill_null(value=False)
+    valid = jsons.query_columns("select json_valid(t) as valid from texts", texts=texts)["valid"].fill_null(value=False)
     positions = pl.int_range(len(pieces), dtype=pl.UInt64, eager=True)
     shown = [pieces[at].decode("utf-8", "backslashreplace") for at in (~valid).arg_true()]
     broken = pl.DataFrame({"position": positions.filter(~valid), "text": pl.Series(shown, dtype=pl.String)}).select(
@@ -333,23 +333,23 @@ def _no_array(page: int) -> Malformed:
 
 def _customers(schema: ProviderSchema, columns: pl.DataFrame, unknown: pl.DataFrame) -> pl.DataFrame:
     """Wire columns, the bag and undeclared fields (at, key, value) → the canonical columns as text."""
-    bagged = overflow.opened(schema, columns[schema.overflow.name])
+    given = overflow.read_overflow(schema, columns[schema.overflow.name])
     fields = {name: pl.col(name) for name in COLUMNS if name != "metadata"}
-    for name, (places, values) in bagged.spilled.items():
+    for name, (places, values) in given.spilled.items():
         there = pl.repeat(False, columns.height, dtype=pl.Boolean, eager=True).scatter(places, True)
         whole = jsons.placed(places, values, columns.height)
         fields[name] = pl.when(pl.lit(there)).then(pl.lit(whole)).otherwise(name).alias(name)
     for name, word in columns.select(**schema.overrides).to_dict().items():
         fields[name] = pl.coalesce(pl.lit(word), fields[name]).alias(name)
-    parts = [bagged.inner]
+    parts = [given.inner]
     for key, value in _kept(schema, columns).items():
         if value.null_count() < len(value):
-            held = bagged.own.filter(pl.col("key") == key)["at"]
+            held = given.own.filter(pl.col("key") == key)["at"]
             parts.append(jsons.evaluated(jsons.pair(key, pl.lit(value.scatter(held, None)))))
     if not unknown.is_empty():
         named = unknown.with_columns(key=pl.lit(f"{schema.provider}.") + pl.col("key"))
         parts.append(
-            jsons.joined(named.join(bagged.own, on=["at", "key"], how="anti", maintain_order="left"), columns.height)
+            jsons.joined(named.join(given.own, on=["at", "key"], how="anti", maintain_order="left"), columns.height)
         )
     return (
         _canonical(schema, columns).select(**fields).with_columns(metadata=jsons.of_pairs(parts)).select(list(COLUMNS))
@@ -407,7 +407,7 @@ def encode(schema: ProviderSchema, customers: pl.DataFrame, told: Mapping[str, s
     record lacks is a refusal; nothing is filled in. A null is not sent.
     """
     canonical = _as_text(customers)
-    split = overflow.apart(schema, overflow.with_origin(schema, canonical))
+    split = overflow.split_metadata(schema, overflow.with_origin(schema, canonical))
     seen = canonical.drop("metadata").with_columns(**split.native)
     nothing = pl.lit(None, dtype=pl.String)
     columns = seen.with_columns(
@@ -424,8 +424,10 @@ def encode(schema: ProviderSchema, customers: pl.DataFrame, told: Mapping[str, s
         for one in schema.fields
         if one.server_generated or one.default is not None
     )
-    filled = overflow.filled(schema, split, canonical, _canonical(schema, answered), _kept(schema, answered))
-    body.append(jsons.evaluated(jsons.pair(schema.overflow.name, pl.lit(filled))))
+    overflow_json = overflow.write_overflow(
+        schema, split, canonical, _canonical(schema, answered), _kept(schema, answered)
+    )
+    body.append(jsons.evaluated(jsons.pair(schema.overflow.name, pl.lit(overflow_json))))
     bodies = jsons.of_pairs(body).scatter(refused["position"].unique(), None)
     return Encoded(bodies.alias("body"), refused)
 

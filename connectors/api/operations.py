@@ -105,7 +105,7 @@ class Bulk:
     """Many creates in one call."""
 
     size: int
-    send: Callable[[Sequence[Record]], Request]
+    request: Callable[[Sequence[Record]], Request]
     outcomes: Callable[[Any, Sequence[Record]], Sequence[Created | Failure | None]]
     """(Body of the 2xx, records) → one outcome for each, in their order; None: the answer says nothing of it, it is
     looked up."""
@@ -119,7 +119,7 @@ class BulkLookup:
     """Many looks in one call (or in few)."""
 
     size: int
-    look: Callable[[Ask, Sequence[LookupKey]], Awaitable[Sequence[Record | None]]]
+    look_up: Callable[[Ask, Sequence[LookupKey]], Awaitable[Sequence[Record | None]]]
     """All of them by own id, or all by external id; one record or None for each, in their order."""
     by_external_id: bool = False
     """It can be asked by external id, too; else only by own id."""
@@ -133,7 +133,7 @@ class Operations:
     """How one provider is written to. Each is a plain function; only those that take `Ask` call the provider."""
 
     schema: ProviderSchema
-    look: Callable[[Ask, LookupKey], Awaitable[Record | None]]
+    look_up: Callable[[Ask, LookupKey], Awaitable[Record | None]]
     """The customer with that id, external id or e-mail as it is now (whole), None if there is none. Compares exactly
     (e-mails as the provider does), goes through all pages of a search. Raises Several, Locked, Blind."""
     create: Callable[[Record], Request]
@@ -144,7 +144,7 @@ class Operations:
     change: Callable[[Record, Record], Sequence[Request]]
     """(As it is now, as it should be) → the requests that lead from one to the other, in order; none if nothing is to
     do. Each of them may find itself done already: after a lost answer it is called again with what is there then."""
-    fault: Callable[[Reply], Failure]
+    failure: Callable[[Reply], Failure]
     """What a 4xx of create, change or remove means."""
     remove: Callable[[Record], Sequence[Request]] | None = None
     """As it is now → the requests that delete or archive it. None: the provider cannot."""

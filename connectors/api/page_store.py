@@ -110,7 +110,7 @@ class PageStore:
         good = 0
         self._index.seek(0)
         for line in self._index.read().splitlines(keepends=True):
-            found = _of_line(line)
+            found = _parse_line(line)
             if isinstance(found, Page) and zlib.crc32(self.read(found)) == found.check:
                 self.pages.append(found)
             elif isinstance(found, _End):
@@ -127,7 +127,7 @@ def _line(entry: _Entry) -> bytes:
     return b"%08x %b\n" % (zlib.crc32(content), content)
 
 
-def _of_line(line: bytes) -> _Entry | None:
+def _parse_line(line: bytes) -> _Entry | None:
     check, _, content = line[:-1].partition(b" ")
     if line[-1:] != b"\n" or check != b"%08x" % zlib.crc32(content):
         return None

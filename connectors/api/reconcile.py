@@ -39,15 +39,16 @@ def may_derive_from(there: Any, wanted: Any) -> bool:
     return False
 
 
-def lies_between(now: Any, found: Any, wanted: Any) -> bool:
+def lies_between(current: Any, found: Any, wanted: Any) -> bool:
     """Whether a value is on its way from one to the other: an object may have come there key by key."""
-    if same(now, wanted) or same(now, found):
+    if same(current, wanted) or same(current, found):
         return True
-    if not all(isinstance(one, Mapping | None) for one in (now, found, wanted)):
+    if not all(isinstance(one, Mapping | None) for one in (current, found, wanted)):
         return False
-    now, found, wanted = now or {}, found or {}, wanted or {}
+    current, found, wanted = current or {}, found or {}, wanted or {}
     return all(
-        same(now.get(key), found.get(key)) or same(now.get(key), wanted.get(key)) for key in {**now, **found, **wanted}
+        same(current.get(key), found.get(key)) or same(current.get(key), wanted.get(key))
+        for key in {**current, **found, **wanted}
     )
 
 

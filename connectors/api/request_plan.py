@@ -31,7 +31,7 @@ from tranship.connectors.databases.table_mapping import Column, Stored, Target, 
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.provider import ORIGIN, OVERFLOW_FIELDS, PROVIDER_OWNED
 
-_DELETE: Final = 1 << 61
+_DELETE_BIT: Final = 1 << 61
 """The bit of the rows that are deletes. The one above it has a use at the stage, and SQLite knows none above that."""
 
 
@@ -43,39 +43,45 @@ class RequestPlanner:
 
     def __init__(
         self,
-        api: ProviderSpec,
+        spec: ProviderSpec,
         address: ProviderAddress,
         operations: Operations,
-        paces: Mapping[str, float],
+        per_second: Mapping[str, float],
         pace: float | None,
     ) -> None:
-        self._api, self._address, self._operations, self._paces, self._pace = api, address, operations, paces, pace
+        self._spec, self._address, self._operations, self._per_second, self._pace = (
+            spec,
+            address,
+            operations,
+            per_second,
+            pace,
+        )
 
-    def plan(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, notes: tuple[str, ...]) -> Plan:
+    def plan(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, notes: tuple[str, ...]) -> Plan:
         """Compare, write `plan.parquet` and the requests. Raises what DuckDB raises."""
-        rows = load.workspace / "plan.parquet"
+        rows = write.workspace / "plan.parquet"
         target = self._target()
-        classifier = Classifier(run, HeldCustomers(run, load, self._merged), target, load)
+        classifier = Classifier(run, HeldCustomers(run, write, self._merged), target, write)
         classifier.compare()
         self._refuse_locked(run)
         self._refuse_immutable(run)
         self._refuse_unread(run)
         self._refuse_exchanges(run)
-        (load.workspace / "requests").mkdir(mode=0o700, exist_ok=True)
+        (write.workspace / "requests").mkdir(mode=0o700, exist_ok=True)
         numbers = counter()
-        self._write_requests(run, load, numbers)
+        self._write_requests(run, write, numbers)
         plan = classifier.settle(rows, notes, "ORDER BY row")
-        self._write_removals(run, load, numbers)
+        self._write_removals(run, write, numbers)
         run.execute(
             "COPY (SELECT p.row, h.own_id FROM _plan p JOIN held h ON h.target = p.target "
             "WHERE p.action IN ('update', 'unchanged', 'stale')) "
-            f"TO {literal(load.workspace / 'targets.parquet')} (FORMAT parquet)"
+            f"TO {literal(write.workspace / 'targets.parquet')} (FORMAT parquet)"
         ).fetchall()
-        return dataclasses.replace(plan, notes=(*notes, *self._told(load, plan.counts)))
+        return dataclasses.replace(plan, notes=(*notes, *self._notes(write, plan.counts)))
 
-    def _told(self, load: WriteRequest, counts: Mapping[str, int]) -> Iterator[str]:
+    def _notes(self, write: WriteRequest, counts: Mapping[str, int]) -> Iterator[str]:
         """What a person should know of the plan: how much there is to do, and what has no place of its own."""
-        schema, operations = self._api.schema, self._operations
+        schema, operations = self._spec.schema, self._operations
         bulk, bulk_lookup = operations.bulk, operations.bulk_lookup
         creates, updates, deletes = counts["create"], counts["update"], counts["delete"]
         together = bulk.size if bulk else 1
@@ -84,12 +90,12 @@ class RequestPlanner:
         reads = math.ceil((updates + deletes) / (bulk_lookup.size if bulk_lookup else 1))
         if writes:
             sent = {"POST", "PUT", "PATCH", *(["DELETE"] if deletes else [])}
-            paces = [pace for method, pace in self._paces.items() if method in sent]
-            paces += [self._pace] if self._pace else []
-            slowest = min(paces, default=None)
+            per_second = [pace for method, pace in self._per_second.items() if method in sent]
+            per_second += [self._pace] if self._pace else []
+            slowest = min(per_second, default=None)
             took = f", {_duration(writes / slowest)} at {slowest:,.2g} a second" if slowest else ""
             yield f"{writes + reads:,} calls are needed{took}"
-        spilled = [name for name in load.survivors.columns if name in OVERFLOW_FIELDS and name not in schema.native]
+        spilled = [name for name in write.survivors.columns if name in OVERFLOW_FIELDS and name not in schema.native]
         if spilled and creates + updates:
             yield f"kept in {schema.overflow.name}, for want of a place of their own: {', '.join(spilled)}"
 
@@ -98,7 +104,7 @@ class RequestPlanner:
         """Fields in which what others have put there stays. Where other ids are the provider's own, usage comes in
         under each of them.
         """
-        return frozenset(("metadata", "aliases") if "aliases" in self._api.schema.native else ("metadata",))
+        return frozenset(("metadata", "aliases") if "aliases" in self._spec.schema.native else ("metadata",))
 
     def _target(self) -> Target:
         stored = [
@@ -111,14 +117,14 @@ class RequestPlanner:
             key=None,
             bookkeeping=True,
             required=(),
-            unique=("external_id", *self._api.unique),
+            unique=("external_id", *self._spec.unique),
             found_by=("_known_id", "_known_email"),
             written="t.own_id",
         )
 
     def _refuse_locked(self, run: duckdb.DuckDBPyConnection) -> None:
         """What an archived customer has cannot be had by another one, and it cannot be changed itself."""
-        if not (self._api.removal_is_final and self._api.archives):
+        if not (self._spec.removal_is_final and self._spec.archives):
             return
         run.execute(
             "UPDATE _plan SET action = 'refused', reason = 'locked: external_id' WHERE action = 'create' AND row IN ("
@@ -127,7 +133,7 @@ class RequestPlanner:
 
     def _refuse_immutable(self, run: duckdb.DuckDBPyConnection) -> None:
         """What the provider never changes of a customer."""
-        for name in self._api.immutable:
+        for name in self._spec.immutable:
             run.execute(
                 f"UPDATE _plan SET action = 'refused', reason = {literal(f'immutable: {name}')}, changed = NULL "
                 f"WHERE action = 'update' AND list_contains(changed, {literal(name)})"
@@ -137,7 +143,7 @@ class RequestPlanner:
         """Customers that would hand on a value in a circle (or wait for such): there is no request to begin with. Who
         waits for somebody that gives the value up is written after that one (`connectors/api/executor.py`).
         """
-        for name in ("external_id", *self._api.unique):
+        for name in ("external_id", *self._spec.unique):
             waits = run.execute(
                 "SELECT p.row, q.row FROM _plan p JOIN _survivors s ON s._row = p.row "
                 f"JOIN held h ON h.{name} = s.{name} JOIN _plan q ON q.target = h.target "
@@ -160,16 +166,16 @@ class RequestPlanner:
             "AND NOT list_has_all(changed, h.unread)"
         ).fetchall()
 
-    def _write_requests(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, numbers: Iterator[int]) -> None:
+    def _write_requests(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, numbers: Iterator[int]) -> None:
         """The customers to create and to change, as the provider's JSON; what it would refuse goes back to the plan."""
-        told = {
-            one.name: self._address.options.get("source", "") for one in self._api.schema.fields if one.from_address
+        from_address = {
+            one.name: self._address.options.get("source", "") for one in self._spec.schema.fields if one.from_address
         }
         refused: list[pl.DataFrame] = []
-        for some in batched_survivors(run, load, see_merged_survivors):
-            batch = run.sql(_wanted(load, some)).pl()
+        for some in batched_survivors(run, write, see_merged_survivors):
+            batch = run.sql(_wanted_customers(write, some)).pl()
             customers = batch.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
-            encoded = json_codec.encode(self._api.schema, customers, told)
+            encoded = json_codec.encode(self._spec.schema, customers, from_address)
             refused.append(_refusals(batch["row"], encoded.refused))
             requests = batch.select(
                 "row",
@@ -180,7 +186,7 @@ class RequestPlanner:
                 wanted=encoded.bodies,
                 found="raw",
             ).filter(pl.col("wanted").is_not_null())
-            _write(requests, load.workspace, next(numbers))
+            _write(requests, write.workspace, next(numbers))
         if any(frame.height for frame in refused):
             run.register("refused", pl.concat(refused).to_arrow())
             run.execute(
@@ -189,14 +195,14 @@ class RequestPlanner:
             ).fetchall()
             run.unregister("refused")
 
-    def _write_removals(self, run: duckdb.DuckDBPyConnection, load: WriteRequest, numbers: Iterator[int]) -> None:
+    def _write_removals(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, numbers: Iterator[int]) -> None:
         """The customers that mirror removes."""
         gone = (
             "SELECT h.target, h.own_id, h.external_id, h.email, h.raw FROM held h JOIN _gone g ON g.target = h.target"
         )
-        for batch in batched_rows(run, gone, load.workspace):
+        for batch in batched_rows(run, gone, write.workspace):
             requests = batch.select(
-                row=pl.col("target").cast(pl.UInt64) + _DELETE,
+                row=pl.col("target").cast(pl.UInt64) + _DELETE_BIT,
                 action=pl.lit("delete"),
                 target="own_id",
                 external_id="external_id",
@@ -204,14 +210,14 @@ class RequestPlanner:
                 wanted=pl.lit(None),
                 found="raw",
             )
-            _write(requests, load.workspace, next(numbers))
+            _write(requests, write.workspace, next(numbers))
 
 
 def _duration(seconds: float) -> str:
     return f"{seconds:,.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
 
 
-def _wanted(load: WriteRequest, some: str) -> str:
+def _wanted_customers(write: WriteRequest, some: str) -> str:
     """Each customer to create or to change as it should stand: what is there, and over it what the source says."""
 
     def value(name: str) -> str:
@@ -226,7 +232,7 @@ def _wanted(load: WriteRequest, some: str) -> str:
             )
         if name == "aliases":
             ours = "s._as_aliases"
-        if load.overwrite_nulls and name in load.survivors.columns and name != "external_id":
+        if write.overwrite_nulls and name in write.survivors.columns and name != "external_id":
             return ours
         return f"coalesce({ours}, {theirs})"
 
@@ -269,7 +275,7 @@ class SavedPlan(msgspec.Struct, frozen=True):
     plan: _Facts
 
     @classmethod
-    def load(cls, workspace: Path) -> SavedPlan:
+    def read(cls, workspace: Path) -> SavedPlan:
         """Read plan.json. Raises FileNotFoundError, and Damaged if it is not what was written."""
         file = workspace / "plan.json"
         try:

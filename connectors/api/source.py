@@ -14,7 +14,7 @@ import polars as pl
 
 from tranship.connectors.api import json_codec
 from tranship.connectors.api.background_loop import BackgroundLoop
-from tranship.connectors.api.full_scan import FullScan, Group
+from tranship.connectors.api.full_scan import FullScan, PageGroup
 from tranship.connectors.api.http_client import HttpClient
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.spec import ProviderSpec, parse_address, service
@@ -33,7 +33,7 @@ class ApiPart:
 
     source: str
     schema: ProviderSchema
-    group: Group
+    group: PageGroup
     surprised: Callable[[Mapping[str, int]], None]
     nameless: Callable[[int], None]
     """Told how many customers the e-mail stands in for the name of."""
@@ -79,20 +79,20 @@ class ApiSource:
 
     def __init__(
         self,
-        api: ProviderSpec,
-        spec: str,
+        spec: ProviderSpec,
+        url: str,
         *,
         include_archived: bool = False,
         retry_policy: RetryPolicy | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         environment = os.environ if environment is None else environment
-        if include_archived and not api.archives:
-            raise ConfigError(f"{shown(spec)}: {api.schema.title} has no archived customers to include.")
-        self._api = api
+        if include_archived and not spec.archives:
+            raise ConfigError(f"{shown(url)}: {spec.schema.title} has no archived customers to include.")
         self._spec = spec
-        self._address = parse_address(api, spec, environment)
-        self._service = service(api, self._address, environment)
+        self._url = url
+        self._address = parse_address(spec, url, environment)
+        self._service = service(spec, self._address, environment)
         self._include_archived = include_archived
         self._retry_policy = retry_policy or RetryPolicy()
         self._background: BackgroundLoop | None = None
@@ -109,7 +109,7 @@ class ApiSource:
 
     def layouts(self) -> list[Layout]:
         """The canonical columns; what was noticed while reading, as notes."""
-        return [Layout(shown(self._spec), tuple(COLUMNS), tuple(self._notes()))]
+        return [Layout(shown(self._url), tuple(COLUMNS), tuple(self._notes()))]
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Provider, host, and what of it is read. How much that is, is not known beforehand."""
@@ -124,13 +124,13 @@ class ApiSource:
         background = self._background = BackgroundLoop()
         client = self._client = HttpClient(self._service, self._retry_policy)
         background.submit(client.__aenter__()).result()
-        listings = self._api.listings(self._address, self._include_archived)
+        listings = self._spec.listings(self._address, self._include_archived)
         self._read = FullScan(background, client, listings, keep, self._identity())
         for group in self._read.groups():
-            unwanted = None if self._include_archived else self._api.archived
+            unwanted = None if self._include_archived else self._spec.archived
             yield ApiPart(
-                shown(self._spec),
-                self._api.schema,
+                shown(self._url),
+                self._spec.schema,
                 group,
                 self._surprises.update,
                 self._nameless.append,
@@ -151,7 +151,7 @@ class ApiSource:
 
     def _identity(self) -> dict[str, Any]:
         return {
-            "provider": self._api.name,
+            "provider": self._spec.name,
             "base_url": self._address.base_url,
             "options": dict(self._address.options),
             "include_archived": self._include_archived,
@@ -168,4 +168,4 @@ class ApiSource:
             yield f"{nameless:,} customers have no name; their e-mail stands in for it"
         if self._surprises:
             named = ", ".join(f"{name} ({count:,} customers)" for name, count in sorted(self._surprises.items()))
-            yield f"fields that {self._api.schema.title} does not document are kept in metadata: {named}"
+            yield f"fields that {self._spec.schema.title} does not document are kept in metadata: {named}"

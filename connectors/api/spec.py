@@ -79,86 +79,86 @@ class ProviderSpec:
         return self.schema.provider
 
 
-def parse_address(api: ProviderSpec, spec: str, environment: Mapping[str, str]) -> ProviderAddress:
+def parse_address(spec: ProviderSpec, url: str, environment: Mapping[str, str]) -> ProviderAddress:
     """The address behind a spec: `metronome://`, `metronome://host:port`, `blackwalnut://host/my-app`, and options.
 
     Raises ConfigError: an unknown option, no host, a key within the address, plain http to another machine.
     """
     try:
-        parts = urlsplit(spec)
+        parts = urlsplit(url)
         local = is_loopback(parts.hostname or "")
         if parts.port == 0:
             raise ValueError(parts.port)
     except ValueError:
-        raise ConfigError(f"{shown(spec)}: is no address of a host and port such as 127.0.0.1:8701.") from None
+        raise ConfigError(f"{shown(url)}: is no address of a host and port such as 127.0.0.1:8701.") from None
     if parts.username is not None or parts.password is not None:
         raise ConfigError(
-            f"{shown(spec)}: a key has no place in an address, where logs and histories keep it. Put it into "
-            f"{api.key_variables[0]}."
+            f"{shown(url)}: a key has no place in an address, where logs and histories keep it. Put it into "
+            f"{spec.key_variables[0]}."
         )
-    options = _options(api, spec, parts.query)
+    options = _options(spec, url, parts.query)
     path = parts.path.strip("/")
-    if api.app_variable:
-        app = path or environment.get(api.app_variable, "").strip()
+    if spec.app_variable:
+        app = path or environment.get(spec.app_variable, "").strip()
         if not re.fullmatch(r"[a-z0-9-]{1,63}", app):
             raise ConfigError(
-                f"{shown(spec)}: name the app behind the host: {api.name}://host/my-app. It is its slug: lower-case "
-                f"letters, digits and hyphens. (Or set {api.app_variable}.)"
+                f"{shown(url)}: name the app behind the host: {spec.name}://host/my-app. It is its slug: lower-case "
+                f"letters, digits and hyphens. (Or set {spec.app_variable}.)"
             )
         options["app"] = app
     elif path:
-        raise ConfigError(f"{shown(spec)}: there is nothing behind the host: {api.name}://{parts.netloc}")
-    for name in api.required:
+        raise ConfigError(f"{shown(url)}: there is nothing behind the host: {spec.name}://{parts.netloc}")
+    for name in spec.required:
         if name not in options:
-            raise ConfigError(f"{shown(spec)}: needs {name}, {api.options[name]}: {api.name}://?{name}=…")
+            raise ConfigError(f"{shown(url)}: needs {name}, {spec.options[name]}: {spec.name}://?{name}=…")
     if parts.netloc:
         # Plain http within this machine only: elsewhere anybody on the way could read the key.
-        return ProviderAddress(f"{'http' if local else 'https'}://{parts.netloc}{api.path}", options)
-    return ProviderAddress(_base_url(api, spec, environment), options)
+        return ProviderAddress(f"{'http' if local else 'https'}://{parts.netloc}{spec.path}", options)
+    return ProviderAddress(_base_url(spec, url, environment), options)
 
 
-def identity(api: ProviderSpec, spec: str, environment: Mapping[str, str]) -> str:
+def identity(spec: ProviderSpec, url: str, environment: Mapping[str, str]) -> str:
     """One text for all spellings of an account's address. Raises ConfigError."""
-    address = parse_address(api, spec, environment)
+    address = parse_address(spec, url, environment)
     parts = urlsplit(address.base_url)
     host = "localhost" if is_loopback(parts.hostname or "") else parts.hostname
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     options = sorted((name, value) for name, value in address.options.items() if name != "page_size")
-    return f"{api.name} {host}:{port}{parts.path.rstrip('/')} {options}"
+    return f"{spec.name} {host}:{port}{parts.path.rstrip('/')} {options}"
 
 
-def _options(api: ProviderSpec, spec: str, query: str) -> dict[str, str]:
+def _options(spec: ProviderSpec, url: str, query: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
-        if name not in api.options:
-            known = f"there is {', '.join(api.options)}" if api.options else "there are none"
+        if name not in spec.options:
+            known = f"there is {', '.join(spec.options)}" if spec.options else "there are none"
             raise ConfigError(
-                f"{shown(spec)}: does not know the option {name!r}; {known}. A key is read from "
-                f"{api.key_variables[0]} and from nowhere else."
+                f"{shown(url)}: does not know the option {name!r}; {known}. A key is read from "
+                f"{spec.key_variables[0]} and from nowhere else."
             )
         if name in options or not value.strip():
-            raise ConfigError(f"{shown(spec)}: {name} is given {'twice' if name in options else 'no value'}.")
+            raise ConfigError(f"{shown(url)}: {name} is given {'twice' if name in options else 'no value'}.")
         options[name] = value.strip()
     return options
 
 
-def _base_url(api: ProviderSpec, spec: str, environment: Mapping[str, str]) -> str:
+def _base_url(spec: ProviderSpec, url: str, environment: Mapping[str, str]) -> str:
     """Where an address that names no host leads to."""
-    variable = api.base_url_variable
+    variable = spec.base_url_variable
     given = environment.get(variable, "").strip() if variable else ""
     if not given:
-        if api.base_url is None:
-            raise ConfigError(f"{shown(spec)}: name the host: {api.name}://host (or set {variable}).")
-        return api.base_url
+        if spec.base_url is None:
+            raise ConfigError(f"{shown(url)}: name the host: {spec.name}://host (or set {variable}).")
+        return spec.base_url
     parts = urlsplit(given)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-        raise ConfigError(f"{variable}: is no base URL such as https://host{api.path}")
+        raise ConfigError(f"{variable}: is no base URL such as https://host{spec.path}")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ConfigError(
             f"{variable}: names {parts.hostname} over plain http, where anybody on the way could read the key. "
             "Use https."
         )
-    path = parts.path.rstrip("/") or api.path
+    path = parts.path.rstrip("/") or spec.path
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
@@ -170,42 +170,42 @@ def page_size(address: ProviderAddress, usual: int) -> int:
     return int(given)
 
 
-def service(api: ProviderSpec, address: ProviderAddress, environment: Mapping[str, str]) -> Service:
+def service(spec: ProviderSpec, address: ProviderAddress, environment: Mapping[str, str]) -> Service:
     """Who is talked to, with the key. Raises ConfigError that names the variable if there is none."""
-    key, variable = _key(api, environment)
+    key, variable = _key(spec, environment)
     return Service(
-        title=api.schema.title,
+        title=spec.schema.title,
         base_url=address.base_url,
         key_variable=variable,
         key=key,
-        headers=api.header(key),
-        advice=api.advice(key),
-        error_message=lambda body: _said(api, body),
-        per_second=api.per_second,
+        headers=spec.header(key),
+        advice=spec.advice(key),
+        error_message=lambda body: _said(spec, body),
+        per_second=spec.per_second,
     )
 
 
-def _key(api: ProviderSpec, environment: Mapping[str, str]) -> tuple[str, str]:
-    for variable in api.key_variables:
+def _key(spec: ProviderSpec, environment: Mapping[str, str]) -> tuple[str, str]:
+    for variable in spec.key_variables:
         key = environment.get(variable, "").strip()
         if not key:
             continue
         if not re.fullmatch(r"[\x21-\x7e]+", key):
             raise ConfigError(
-                f"{variable}: holds blanks or signs that no {api.schema.title} key has. Was it copied whole?"
+                f"{variable}: holds blanks or signs that no {spec.schema.title} key has. Was it copied whole?"
             )
         return key, variable
     raise ConfigError(
-        f"{api.schema.title}: no key. Set {' or '.join(api.key_variables)} in the environment to one that may read "
+        f"{spec.schema.title}: no key. Set {' or '.join(spec.key_variables)} in the environment to one that may read "
         "customers."
     )
 
 
-def _said(api: ProviderSpec, body: bytes) -> str | None:
+def _said(spec: ProviderSpec, body: bytes) -> str | None:
     import msgspec
 
     try:
-        return api.error_message(msgspec.json.decode(body))
+        return spec.error_message(msgspec.json.decode(body))
     except (msgspec.DecodeError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
         return None  # not the provider's form: there is nothing to quote
 

@@ -88,12 +88,12 @@ def build_operations(address: ProviderAddress) -> Operations:
     app = _App(f"/apps/{address.options['app']}/customers")
     return Operations(
         schema=SCHEMA,
-        look=app.look,
+        look_up=app.look_up,
         create=app.create,
         created_id=_created_id,
         change=app.change,
         remove=app.remove,
-        fault=_fault,
+        failure=_failure,
     )
 
 
@@ -103,33 +103,33 @@ class _App:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    async def look(self, ask: Ask, who: LookupKey) -> Record | None:
-        if who.external_id is not None:
-            return await self._look_by_external_id(ask, who.external_id)
-        if who.id is not None:
-            reply = await ask(Request("GET", self._one(who.id), f"{self._path}/{{id}}"))
+    async def look_up(self, ask: Ask, lookup_key: LookupKey) -> Record | None:
+        if lookup_key.external_id is not None:
+            return await self._look_up_by_external_id(ask, lookup_key.external_id)
+        if lookup_key.id is not None:
+            reply = await ask(Request("GET", self._one(lookup_key.id), f"{self._path}/{{id}}"))
         else:
             # The filter of the list finds parts of e-mails, too.
             path = f"{self._path}/by-email"
-            reply = await ask(Request("GET", path, f"{path}?email=…", params=[("email", str(who.email))]))
+            reply = await ask(Request("GET", path, f"{path}?email=…", params=[("email", str(lookup_key.email))]))
         if reply.status == 404:
             return None
         if not reply.ok:
             raise NotSearchable
         customer = _customer(reply.body)
-        if who.email is not None and str(customer["email"]).lower() != who.email.lower():
+        if lookup_key.email is not None and str(customer["email"]).lower() != lookup_key.email.lower():
             return None
         if (
-            who.possibly_applied
+            lookup_key.possibly_applied
             and customer.get("external_id")
-            and who.id is None
-            and not who.record.get("external_id")
+            and lookup_key.id is None
+            and not lookup_key.record.get("external_id")
         ):
             # What was sent has none: somebody else was quicker.
             raise KeyUnavailable("taken: email")
         return customer
 
-    async def _look_by_external_id(self, ask: Ask, external_id: str) -> Record | None:
+    async def _look_up_by_external_id(self, ask: Ask, external_id: str) -> Record | None:
         """By the list and not by `by-external-id`: that external ids are unique is not documented, and a list shows it
         if one has been given to two.
         """
@@ -145,20 +145,20 @@ class _App:
     def create(self, wanted: Record) -> Request:
         return Request("POST", self._path, self._path, dict(wanted))
 
-    def change(self, now: Record, wanted: Record) -> list[Request]:
+    def change(self, current: Record, wanted: Record) -> list[Request]:
         """With all fields: whether a PUT keeps those that it does not name is not documented."""
         fields, overflow = [one.name for one in SCHEMA.fields if one.settable], SCHEMA.overflow.name
-        if all(same(now.get(name), wanted.get(name)) for name in fields) and exactly(
-            now.get(overflow), wanted.get(overflow)
+        if all(same(current.get(name), wanted.get(name)) for name in fields) and exactly(
+            current.get(overflow), wanted.get(overflow)
         ):
             return []
         # An object is what it takes.
         filled = {**wanted, overflow: wanted.get(overflow) or {}}
-        body = {name: filled.get(name) for name in (*fields, overflow) if now.get(name) or filled.get(name)}
-        return [Request("PUT", self._one(now["id"]), f"{self._path}/{{id}}", body)]
+        body = {name: filled.get(name) for name in (*fields, overflow) if current.get(name) or filled.get(name)}
+        return [Request("PUT", self._one(current["id"]), f"{self._path}/{{id}}", body)]
 
-    def remove(self, now: Record) -> list[Request]:
-        return [Request("DELETE", self._one(now["id"]), f"{self._path}/{{id}}")]
+    def remove(self, current: Record) -> list[Request]:
+        return [Request("DELETE", self._one(current["id"]), f"{self._path}/{{id}}")]
 
     def _one(self, its_id: str) -> str:
         return f"{self._path}/{quote(its_id, safe='')}"
@@ -179,7 +179,7 @@ def _customer(body: Any) -> Record:
 _IS_TAKEN: Final = re.compile(r"taken|already|duplicate|unique", re.IGNORECASE)
 
 
-def _fault(reply: Reply) -> Failure:
+def _failure(reply: Reply) -> Failure:
     # A duplicate is a 422 or a 409: neither is documented.
     try:
         said = _said(reply.body) or ""
@@ -188,7 +188,7 @@ def _fault(reply: Reply) -> Failure:
         said, faults = f"answered {reply.status}", []
     if reply.status == 404:
         return Failure("gone", f"gone: {said}")
-    taken = [name for name, fault in faults if _IS_TAKEN.search(fault)]
+    taken = [name for name, failure in faults if _IS_TAKEN.search(failure)]
     if faults and len(taken) == len(faults):
         return Failure("taken", f"taken: {', '.join(taken)}")
     if reply.status == 409 or (not faults and _IS_TAKEN.search(said)):
@@ -199,5 +199,5 @@ def _fault(reply: Reply) -> Failure:
 def _faults(details: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Field and what is wrong with it, each."""
     for name, faults in details.items():
-        for fault in faults if isinstance(faults, list) else [faults]:
-            yield name, str(fault)
+        for failure in faults if isinstance(faults, list) else [faults]:
+            yield name, str(failure)

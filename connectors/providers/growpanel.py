@@ -140,18 +140,18 @@ def build_operations(address: ProviderAddress) -> Operations:
     source = _DataSource(address)
     return Operations(
         schema=SCHEMA,
-        look=source.look,
+        look_up=source.look_up,
         create=lambda wanted: Request("POST", _CUSTOMERS, _CUSTOMERS, dict(wanted)),
         created_id=_created_id,
         change=source.change,
         remove=source.remove,
-        fault=_fault,
+        failure=_failure,
         interpret=source.interpret,
         comparable=_compared,
         bulk=Bulk(
             _BULK, lambda rows: Request("POST", _CUSTOMERS, _CUSTOMERS, list(rows)), source.outcomes, source.upserted
         ),
-        bulk_lookup=BulkLookup(_BULK, source.look_many, by_external_id=True),
+        bulk_lookup=BulkLookup(_BULK, source.look_up_many, by_external_id=True),
         create_overwrites=True,
     )
 
@@ -165,9 +165,9 @@ class _DataSource:
         self._only_inserts = False
         """A POST does not change what is there, as in the older reference: a PUT does."""
 
-    async def look(self, ask: Ask, who: LookupKey) -> Record | None:
+    async def look_up(self, ask: Ask, lookup_key: LookupKey) -> Record | None:
         """By id. E-mails are not unique, so nobody who has one stands in the way."""
-        customer = who.external_id if who.id is None else who.id
+        customer = lookup_key.external_id if lookup_key.id is None else lookup_key.id
         if customer is None:
             return None
         reply = await ask(Request("GET", _one(customer), f"{_CUSTOMERS}/{{id}}", params=self._named))
@@ -176,15 +176,15 @@ class _DataSource:
         found: Record = reply.body
         return found
 
-    async def look_many(self, ask: Ask, them: Sequence[LookupKey]) -> list[Record | None]:
+    async def look_up_many(self, ask: Ask, them: Sequence[LookupKey]) -> list[Record | None]:
         listed = await self._listed(ask)
 
-        async def one(who: LookupKey) -> Record | None:
-            found = listed and listed.get(str(who.external_id if who.id is None else who.id))
+        async def one(lookup_key: LookupKey) -> Record | None:
+            found = listed and listed.get(str(lookup_key.external_id if lookup_key.id is None else lookup_key.id))
             # Asked for by itself: one that should be there, in case a list is cut, and where there is no list one that
             # may be there.
-            if not found and (who.id is not None or (listed is None and who.possibly_applied)):
-                return await self.look(ask, who)
+            if not found and (lookup_key.id is not None or (listed is None and lookup_key.possibly_applied)):
+                return await self.look_up(ask, lookup_key)
             return found or None
 
         answers = await asyncio.gather(*map(one, them), return_exceptions=True)
@@ -208,19 +208,19 @@ class _DataSource:
     def _is_ours(self, customer: Record) -> bool:
         return customer.get("data_source") in (None, self._source)
 
-    def change(self, now: Record, wanted: Record) -> list[Request]:
-        if all(same(there, new) for there, new in _pairs(now, wanted, _FORESEEN)):
+    def change(self, current: Record, wanted: Record) -> list[Request]:
+        if all(same(there, new) for there, new in _pairs(current, wanted, _FORESEEN)):
             return []
-        row = _row(now, wanted)
+        row = _row(current, wanted)
         if not self._only_inserts:
             return [Request("POST", _CUSTOMERS, _CUSTOMERS, [row])]
-        changed = [name for name in _SETTABLE if not same(now.get(name), row.get(name))]
+        changed = [name for name in _SETTABLE if not same(current.get(name), row.get(name))]
         body = {name: row.get(name) for name in changed if name not in ("id", "data_source")}
-        return [Request("PUT", _one(now["id"]), f"{_CUSTOMERS}/{{id}}", body, self._named)]
+        return [Request("PUT", _one(current["id"]), f"{_CUSTOMERS}/{{id}}", body, self._named)]
 
-    def upserted(self, now: Record, wanted: Record) -> Record | None:
+    def upserted(self, current: Record, wanted: Record) -> Record | None:
         """The row that changes a customer by a POST of many."""
-        return None if self._only_inserts else _row(now, wanted)
+        return None if self._only_inserts else _row(current, wanted)
 
     def outcomes(self, body: Any, rows: Sequence[Record]) -> list[Created | Failure | None]:
         """What became of each row of a POST of many."""
@@ -228,23 +228,25 @@ class _DataSource:
         self._only_inserts |= any(isinstance(one, Failure) and one.kind == "taken" for one in found)
         return found
 
-    def remove(self, now: Record) -> list[Request]:
-        return [Request("DELETE", _one(now["id"]), f"{_CUSTOMERS}/{{id}}", params=self._named)]
+    def remove(self, current: Record) -> list[Request]:
+        return [Request("DELETE", _one(current["id"]), f"{_CUSTOMERS}/{{id}}", params=self._named)]
 
-    def interpret(self, send: Request, reply: Reply) -> Reply:
+    def interpret(self, request: Request, reply: Reply) -> Reply:
         """What became of a row that was sent alone, an object to create and a list to change. A 405 where a POST
         changes nothing that is there: it goes by PUT then, and from then on.
         """
-        if send.method != "POST":
+        if request.method != "POST":
             return reply
-        is_change = isinstance(send.body, list)
-        fault = _fault_of_row(reply, send.body[0] if is_change else send.body) if reply.ok else _fault(reply)
-        if is_change and fault and fault.kind == "taken":
+        is_change = isinstance(request.body, list)
+        failure = (
+            _failure_of_row(reply, request.body[0] if is_change else request.body) if reply.ok else _failure(reply)
+        )
+        if is_change and failure and failure.kind == "taken":
             self._only_inserts = True
             return Reply(405, reply.body)
-        if not reply.ok or fault is None or (fault.kind == "again" and not is_change):
+        if not reply.ok or failure is None or (failure.kind == "again" and not is_change):
             return reply  # that of a create which says nothing is found out by who looks for the id in it
-        return Reply(_STATUSES[fault.kind], {"error": fault.reason.removeprefix("refused: ")})
+        return Reply(_STATUSES[failure.kind], {"error": failure.reason.removeprefix("refused: ")})
 
 
 _STATUSES: Final = {"taken": 409, "refused": 422, "gone": 404, "again": 404}
@@ -260,17 +262,17 @@ def _one(customer: str) -> str:
 # Comparing
 
 
-def _pairs(now: Record, wanted: Record, names: Sequence[str]) -> list[tuple[Any, Any]]:
-    there, new = _compared(now), _compared(wanted)
+def _pairs(current: Record, wanted: Record, names: Sequence[str]) -> list[tuple[Any, Any]]:
+    there, new = _compared(current), _compared(wanted)
     return [(there.get(name), new.get(name)) for name in names]
 
 
-def _row(now: Record, wanted: Record) -> Record:
+def _row(current: Record, wanted: Record) -> Record:
     """The whole row. Whether what is not sent stays is not documented: null is what clears it."""
-    cleared = {name: None for name in _SETTABLE if now.get(name) not in (None, {}) and name not in wanted}
-    bag = SCHEMA.overflow.name
-    variables = {**dict.fromkeys(now.get(bag) or {}), **(wanted.get(bag) or {})}
-    return {**cleared, **wanted, **({bag: variables} if variables else {})}
+    cleared = {name: None for name in _SETTABLE if current.get(name) not in (None, {}) and name not in wanted}
+    overflow = SCHEMA.overflow.name
+    variables = {**dict.fromkeys(current.get(overflow) or {}), **(wanted.get(overflow) or {})}
+    return {**cleared, **wanted, **({overflow: variables} if variables else {})}
 
 
 def _compared(record: Record) -> Record:
@@ -321,11 +323,11 @@ def _outcome(told: Record | None, row: Record) -> Created | Failure | None:
         case {"export_status": "success"}:
             return Created(row["id"])
         case {"export_status": "error", **said}:
-            return _fault_of(str(said.get("export_error") or "no reason is given"))
+            return _failure_from(str(said.get("export_error") or "no reason is given"))
     return None
 
 
-def _fault_of_row(reply: Reply, row: Record) -> Failure | None:
+def _failure_of_row(reply: Reply, row: Record) -> Failure | None:
     """What is wrong with the one row of a 2xx; None: nothing is."""
     try:
         outcome = _outcomes(reply.body, [row])[0]
@@ -337,16 +339,16 @@ def _fault_of_row(reply: Reply, row: Record) -> Failure | None:
 _IS_TAKEN: Final = re.compile(r"already|duplicate|taken|(?<!not )\bexists\b", re.IGNORECASE)
 
 
-def _fault_of(said: str) -> Failure:
+def _failure_from(said: str) -> Failure:
     if _IS_TAKEN.search(said):
         return Failure("taken", "taken: external_id")
     return Failure("refused", f"refused: {said}")
 
 
-def _fault(reply: Reply) -> Failure:
+def _failure(reply: Reply) -> Failure:
     if reply.status in (404, 405):
         return Failure("gone", f"answered {reply.status}")
     if reply.status == 409:
         return Failure("taken", "taken: external_id")
     said = _said(reply.body) if isinstance(reply.body, dict) else None
-    return _fault_of(said or f"answered {reply.status}")
+    return _failure_from(said or f"answered {reply.status}")

@@ -38,8 +38,8 @@ _READINGS: Final = 5
 def _listings(address: ProviderAddress, _: bool) -> list[Listing]:
     # `hasMore` is documented, a bare list is what the SDK's type also allows; the reader takes both.
     envelope = Envelope(("data",), total=("totalResults",), more=("hasMore",))
-    turn = Numbered("page", "limit", page_size(address, _PAGE))
-    return [Listing("customers", "/customers", turn, envelope, created="createdAt")]
+    paging = Numbered("page", "limit", page_size(address, _PAGE))
+    return [Listing("customers", "/customers", paging, envelope, created="createdAt")]
 
 
 def _said(body: Any) -> str | None:
@@ -87,33 +87,33 @@ def build_operations(_: ProviderAddress) -> Operations:
     changes = _Changes()
     return Operations(
         schema=SCHEMA,
-        look=_look,
+        look_up=_look_up,
         create=_create,
         created_id=_created_id,
         change=changes.change,
         remove=_remove,
-        fault=changes.fault,
+        failure=changes.failure,
     )
 
 
-async def _look(ask: Ask, who: LookupKey) -> Record | None:
-    if who.id is not None:
-        reply = await ask(Request("GET", _path(who.id), _ONE))
+async def _look_up(ask: Ask, lookup_key: LookupKey) -> Record | None:
+    if lookup_key.id is not None:
+        reply = await ask(Request("GET", _path(lookup_key.id), _ONE))
         if reply.status == 404:
             return None
         if not reply.ok:
             raise NotSearchable
         return _customer(reply.body)
-    if who.external_id is None:
-        return await _look_by_email(ask, who)
-    found = await _search(ask, who.external_id, lambda one: one.get("externalId") == who.external_id)
+    if lookup_key.external_id is None:
+        return await _look_up_by_email(ask, lookup_key)
+    found = await _search(ask, lookup_key.external_id, lambda one: one.get("externalId") == lookup_key.external_id)
     return found[0] if found else None
 
 
-async def _look_by_email(ask: Ask, who: LookupKey) -> Record | None:
+async def _look_up_by_email(ask: Ask, lookup_key: LookupKey) -> Record | None:
     """E-mails are neither unique nor searched for: the name is. A customer with an external id is another one."""
-    name, email = who.record.get("name"), str(who.email).strip().lower()
-    if who.record.get("externalId"):
+    name, email = lookup_key.record.get("name"), str(lookup_key.email).strip().lower()
+    if lookup_key.record.get("externalId"):
         return None
     if not name:
         raise NotSearchable
@@ -177,8 +177,8 @@ def _customer(body: Any) -> Record:
     return one
 
 
-def _remove(now: Record) -> list[Request]:
-    return [Request("DELETE", _path(now["id"]), _ONE)]
+def _remove(current: Record) -> list[Request]:
+    return [Request("DELETE", _path(current["id"]), _ONE)]
 
 
 _ONE: Final = "/customers/{id}"
@@ -213,18 +213,18 @@ class _Changes:
     def __init__(self) -> None:
         self._method = "PATCH"
 
-    def change(self, now: Record, wanted: Record) -> list[Request]:
+    def change(self, current: Record, wanted: Record) -> list[Request]:
         whole = _whole(wanted)
         different = {
             name: value
             for name, value in whole.items()
-            if not (exactly if name == SCHEMA.overflow.name else same)(now.get(name), value)
+            if not (exactly if name == SCHEMA.overflow.name else same)(current.get(name), value)
         }
         if not different:
             return []
-        return [Request(self._method, _path(now["id"]), _ONE, different if self._method == "PATCH" else whole)]
+        return [Request(self._method, _path(current["id"]), _ONE, different if self._method == "PATCH" else whole)]
 
-    def fault(self, reply: Reply) -> Failure:
+    def failure(self, reply: Reply) -> Failure:
         said = _words(reply)
         if reply.status == 405 or said.startswith("Cannot PATCH"):
             self._method = "PUT"

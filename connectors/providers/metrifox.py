@@ -43,8 +43,8 @@ _ARCHIVED: Final = "metrifox.archived_at"
 def _listings(address: ProviderAddress, _include_archived: bool) -> list[Listing]:
     # One list holds all. The newest come first: each customer that is created meanwhile shifts all pages by one.
     envelope = Envelope(("data",), total=("meta", "total_count"), next=("meta", "next_page"))
-    turn = Numbered("page", "per_page", page_size(address, _PAGE))
-    return [Listing("customers", "/customers", turn, envelope, created="created_at")]
+    paging = Numbered("page", "per_page", page_size(address, _PAGE))
+    return [Listing("customers", "/customers", paging, envelope, created="created_at")]
 
 
 def _said(body: Any) -> str | None:
@@ -94,12 +94,12 @@ def build_operations(_: ProviderAddress) -> Operations:
     spelling = _Spelling()
     return Operations(
         schema=SCHEMA,
-        look=_look,
+        look_up=_look_up,
         create=spelling.create,
         created_id=_created_id,
         change=spelling.change,
-        remove=lambda now: [Request("DELETE", _one(now["customer_key"]), "/customers/{key}")],
-        fault=_fault,
+        remove=lambda current: [Request("DELETE", _one(current["customer_key"]), "/customers/{key}")],
+        failure=_failure,
         interpret=spelling.interpret,
         comparable=_compared,
         bulk=Bulk(_BULK, _together, _outcomes),
@@ -115,18 +115,18 @@ class _Spelling:
     def create(self, wanted: Record) -> Request:
         return Request("POST", self._create, self._create, dict(wanted))
 
-    def change(self, now: Record, wanted: Record) -> list[Request]:
+    def change(self, current: Record, wanted: Record) -> list[Request]:
         """The fields that differ, arrays and metadata whole: that is how they are replaced."""
-        body = _differences(now, wanted)
-        return [Request(self._change, _one(now["customer_key"]), "/customers/{key}", body)] if body else []
+        body = _differences(current, wanted)
+        return [Request(self._change, _one(current["customer_key"]), "/customers/{key}", body)] if body else []
 
-    def interpret(self, send: Request, reply: Reply) -> Reply:
+    def interpret(self, request: Request, reply: Reply) -> Reply:
         """Spell it the other way from now on, if there is no such path or verb."""
         if reply.status == 405 or (reply.status == 404 and not _is_of_customer(reply)):
             # One that was on its way when the spelling changed says nothing of the new one.
-            if send.path == self._create:
+            if request.path == self._create:
                 self._create = _other(_CREATES, self._create)
-            elif send.method == self._change:
+            elif request.method == self._change:
                 self._change = _other(_CHANGES, self._change)
         return reply
 
@@ -149,11 +149,11 @@ def _one(key: str) -> str:
 # Looking
 
 
-async def _look(ask: Ask, who: LookupKey) -> Record | None:
+async def _look_up(ask: Ask, lookup_key: LookupKey) -> Record | None:
     """By the key, which never changes; by e-mail where there is none."""
-    if who.email is not None:
-        return await _look_by_email(ask, who.email)
-    key = who.record["customer_key"] if who.external_id is None else who.external_id
+    if lookup_key.email is not None:
+        return await _look_up_by_email(ask, lookup_key.email)
+    key = lookup_key.record["customer_key"] if lookup_key.external_id is None else lookup_key.external_id
     reply = await ask(Request("GET", _one(key), "/customers/{key}"))
     if reply.status == 404:
         return None
@@ -161,15 +161,15 @@ async def _look(ask: Ask, who: LookupKey) -> Record | None:
         raise NotSearchable
     customer: Record = reply.body["data"]
     # A key that nobody has is taken for an id; and who was deleted and made anew is another one.
-    if customer["customer_key"] != key or who.id not in (None, customer["id"]):
+    if customer["customer_key"] != key or lookup_key.id not in (None, customer["id"]):
         return None
-    if who.id is None and not who.possibly_applied and customer.get("archived_at"):
+    if lookup_key.id is None and not lookup_key.possibly_applied and customer.get("archived_at"):
         # Whether lists hold those that are archived is not documented: the plan has not seen this one.
         raise KeyUnavailable("locked: external_id")
     return customer
 
 
-async def _look_by_email(ask: Ask, email: str) -> Record | None:
+async def _look_up_by_email(ask: Ask, email: str) -> Record | None:
     """The search finds parts of e-mails and of names, too."""
     seen: dict[str, Record] = {}
     for page in range(1, 1_000_000):
@@ -209,8 +209,8 @@ def _further(record: Record) -> Iterator[Record]:
             yield {name: value for name, value in one.items() if name != "is_primary"}
 
 
-def _differences(now: Record, wanted: Record) -> Record:
-    there, new = _compared(now), _compared(wanted)
+def _differences(current: Record, wanted: Record) -> Record:
+    there, new = _compared(current), _compared(wanted)
     if not wanted.get("email_addresses"):
         new = {**new, "email_addresses": there["email_addresses"]}
     body = {
@@ -221,7 +221,7 @@ def _differences(now: Record, wanted: Record) -> Record:
     if "primary_email" in body and not wanted.get("email_addresses"):
         # Whether the former one would stay among them is not documented.
         primary = {"email": wanted["primary_email"], "is_primary": True}
-        body["email_addresses"] = [primary, *({**one, "is_primary": False} for one in _further(now))]
+        body["email_addresses"] = [primary, *({**one, "is_primary": False} for one in _further(current))]
     return body
 
 
@@ -252,7 +252,7 @@ def _outcomes(body: Any, wanted: Sequence[Record]) -> list[Created | Failure | N
     def outcome(record: Record) -> Created | Failure | None:
         key = record["customer_key"]
         if key in failed:
-            return _row_fault(failed[key])
+            return _row_failure(failed[key])
         return Created(_id(created[key], key, record)) if key in created else None
 
     return [outcome(record) for record in wanted]
@@ -261,7 +261,7 @@ def _outcomes(body: Any, wanted: Sequence[Record]) -> list[Created | Failure | N
 _IS_TAKEN: Final = re.compile(r"unique|taken|duplicate|already|(?<!not )\bexist", re.IGNORECASE)
 
 
-def _row_fault(said: str) -> Failure:
+def _row_failure(said: str) -> Failure:
     """Of a row of a bulk create. One that speaks of other things, too, is told what they are by a create of its own."""
     if not _IS_TAKEN.search(said):
         return Failure("refused", f"refused: {said}")
@@ -272,7 +272,7 @@ def _taken(said: str) -> str:
     return "taken: email" if "email" in said.lower() and "key" not in said.lower() else "taken: external_id"
 
 
-def _fault(reply: Reply) -> Failure:
+def _failure(reply: Reply) -> Failure:
     if reply.status in (404, 405):
         return Failure("gone", f"answered {reply.status}")
     faults = [f"{name} {word}" for name, word in _faults(reply.body)]

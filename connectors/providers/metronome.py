@@ -43,14 +43,14 @@ page has to wait for the one before it."""
 
 
 def _listings(address: ProviderAddress, include_archived: bool) -> list[Listing]:
-    turn = Cursor("next_page", "limit", page_size(address, _PAGE))
+    paging = Cursor("next_page", "limit", page_size(address, _PAGE))
     envelope = Envelope(("data",), next=("next_page",))
 
     def listing(name: str, archived: str) -> Listing:
         # There is no list of both, and none says how many there are: a customer that moves from the pages to come to
         # those that were read shows only when the list is read again.
         params = {"only_archived": archived}
-        return Listing(name, "/v1/customers", turn, envelope, params, created="created_at", twice=True)
+        return Listing(name, "/v1/customers", paging, envelope, params, created="created_at", twice=True)
 
     active = listing("active customers", "false")
     return [active, listing("archived customers", "true")] if include_archived else [active]
@@ -87,14 +87,14 @@ def build_operations(_: ProviderAddress) -> Operations:
     search = _Search()
     return Operations(
         schema=SCHEMA,
-        look=search.look,
+        look_up=search.look_up,
         create=_create,
         created_id=_created_id,
         change=_change,
         remove=_remove,
-        fault=_fault,
+        failure=_failure,
         comparable=_compared,
-        bulk_lookup=BulkLookup(_PAGE, _look_many),
+        bulk_lookup=BulkLookup(_PAGE, _look_up_many),
         prepare=_Keys().register,
     )
 
@@ -119,20 +119,20 @@ class _Search:
         self._wanted: set[_Marks] = set()
         self._found: Mapping[_Marks, Mapping[str, Record]] = {}
 
-    async def look(self, ask: Ask, who: LookupKey) -> Record | None:
-        if who.id is not None:
-            reply = await ask(Request("GET", f"{_CUSTOMERS}/{quote(who.id, safe='')}", _ONE))
+    async def look_up(self, ask: Ask, lookup_key: LookupKey) -> Record | None:
+        if lookup_key.id is not None:
+            reply = await ask(Request("GET", f"{_CUSTOMERS}/{quote(lookup_key.id, safe='')}", _ONE))
             if not reply.ok and reply.status != 404:
                 raise NotSearchable
             # An archived one can be read, and never be written to again.
             return _unless_archived(reply.body["data"]) if reply.ok else None
-        if who.external_id is not None and len(who.external_id) <= ALIAS_LENGTH:
-            return await _look_by_alias(ask, who.external_id, who.record)
-        if who.record.get("ingest_aliases"):
+        if lookup_key.external_id is not None and len(lookup_key.external_id) <= ALIAS_LENGTH:
+            return await _look_up_by_alias(ask, lookup_key.external_id, lookup_key.record)
+        if lookup_key.record.get("ingest_aliases"):
             return None  # it has an id, and e-mails are no keys here
-        return await self._look_in_all(ask, _marks(who.record))
+        return await self._look_up_in_all(ask, _marks(lookup_key.record))
 
-    async def _look_in_all(self, ask: Ask, marks: _Marks) -> Record | None:
+    async def _look_up_in_all(self, ask: Ask, marks: _Marks) -> Record | None:
         if not marks:
             raise NotSearchable
         before = self._readings
@@ -148,7 +148,7 @@ class _Search:
         return found[0] if found else None
 
 
-async def _look_by_alias(ask: Ask, external_id: str, wanted: Record) -> Record | None:
+async def _look_up_by_alias(ask: Ask, external_id: str, wanted: Record) -> Record | None:
     """Raises Locked if an alias of the customer is another one's: none can be given to two, nor taken away from one
     that is archived.
     """
@@ -173,8 +173,8 @@ async def _owner(ask: Ask, alias: str, *, archived: bool = False) -> Record | No
     return found[0] if found else None
 
 
-async def _look_many(ask: Ask, several: Sequence[LookupKey]) -> list[Record | None]:
-    ids = [str(who.id) for who in several]
+async def _look_up_many(ask: Ask, several: Sequence[LookupKey]) -> list[Record | None]:
+    ids = [str(lookup_key.id) for lookup_key in several]
     # Joined as the vendor's clients do it. Archived ones are not in the list.
     params = [("customer_ids", ",".join(ids)), ("only_archived", "false"), ("limit", str(_PAGE))]
     try:
@@ -234,20 +234,20 @@ def _created_id(body: Any, _: Record) -> str:
     return str(body["data"]["id"])
 
 
-def _change(now: Record, wanted: Record) -> list[Request]:
+def _change(current: Record, wanted: Record) -> list[Request]:
     """Each of these comes to the same however often it is sent."""
-    its_id, steps = now["id"], []
+    its_id, steps = current["id"], []
 
     def step(name: str, body: Record) -> Request:
         return Request("POST", f"{_CUSTOMERS}/{quote(its_id, safe='')}/{name}", f"{_ONE}/{name}", body, keyed=True)
 
     # The set is replaced. An alias carries the usage that is sent under it: what the plan does not know of stays.
-    aliases = list(dict.fromkeys([*_aliases(wanted), *_aliases(now)]))
-    if aliases != _aliases(now):
+    aliases = list(dict.fromkeys([*_aliases(wanted), *_aliases(current)]))
+    if aliases != _aliases(current):
         steps.append(step("setIngestAliases", {"ingest_aliases": aliases}))
-    if wanted["name"] != now["name"]:
+    if wanted["name"] != current["name"]:
         steps.append(step("setName", {"name": wanted["name"]}))
-    there, values = _values(now), _values(wanted)
+    there, values = _values(current), _values(wanted)
     different = {key: value for key, value in values.items() if there.get(key) != value}
     if different:
         body = {**_CUSTOMER, "entity_id": its_id, "custom_fields": different}
@@ -257,14 +257,14 @@ def _change(now: Record, wanted: Record) -> list[Request]:
         body = {**_CUSTOMER, "entity_id": its_id, "keys": gone}
         steps.append(Request("POST", f"{_FIELDS}/deleteValues", f"{_FIELDS}/deleteValues", body, keyed=True))
     account = _account(wanted)
-    if account is not None and account != _account(now):
+    if account is not None and account != _account(current):
         steps.append(step("updateConfig", {"salesforce_account_id": account}))
     return steps
 
 
-def _remove(now: Record) -> list[Request]:
+def _remove(current: Record) -> list[Request]:
     path = f"{_CUSTOMERS}/archive"
-    return [Request("POST", path, path, {"id": now["id"]}, keyed=True)]
+    return [Request("POST", path, path, {"id": current["id"]}, keyed=True)]
 
 
 def _compared(record: Record) -> Record:
@@ -335,7 +335,7 @@ async def _registered(ask: Ask) -> AsyncIterator[str]:
         cursors.append(reply.body["next_page"])
 
 
-def _fault(reply: Reply) -> Failure:
+def _failure(reply: Reply) -> Failure:
     try:
         said = str(_said(reply.body))
     except (KeyError, TypeError):

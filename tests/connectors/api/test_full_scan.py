@@ -210,7 +210,7 @@ def test_a_page_size_that_is_cut_by_the_provider(tmp_path: Path) -> None:
 
     for kind in ("total", "more", "next", "bare"):
         with served(at_most_seven) as server:
-            listing = Listing("things", f"/{kind}", asked.turn, LISTINGS[kind].envelope)
+            listing = Listing("things", f"/{kind}", asked.paging, LISTINGS[kind].envelope)
             assert read(server.url, listing, tmp_path / kind).ids == [f"t{n}" for n in range(20)]
 
 
@@ -237,7 +237,7 @@ def test_a_page_size_that_is_not_heeded_at_all(tmp_path: Path) -> None:
 
 
 def test_several_lists_go_side_by_side_and_hold_each_record_once(tmp_path: Path) -> None:
-    archived = Listing("archived things", "/cursor", BY_CURSOR.turn, BY_CURSOR.envelope, {"archived": "true"})
+    archived = Listing("archived things", "/cursor", BY_CURSOR.paging, BY_CURSOR.envelope, {"archived": "true"})
     held = {"true": Account([thing(n) for n in range(25, 60)]), None: Account([thing(n) for n in range(30)])}
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -283,7 +283,7 @@ def test_records_that_jump_come_once_each(kind: str, seed: int, tmp_path: Path) 
 @pytest.mark.parametrize("seed", range(3))
 def test_records_that_jump_where_no_total_is_said(kind: str, seed: int, tmp_path: Path) -> None:
     listing = LISTINGS[kind]
-    twice = Listing("things", listing.path, listing.turn, listing.envelope, twice=True)
+    twice = Listing("things", listing.path, listing.paging, listing.envelope, twice=True)
     with account(120, jump(seed, 0.1)) as (_, server):
         assert sorted(read(server.url, twice, tmp_path).ids) == sorted(f"t{n}" for n in range(120))
 

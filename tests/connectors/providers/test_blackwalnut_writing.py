@@ -74,11 +74,11 @@ def asked(sandbox: Sandbox, send: Request) -> Reply:
     return Reply(reply.status, reply.json if reply.body else None)
 
 
-def look(sandbox: Sandbox, operations: Operations, **who: Any) -> Record | None:
+def look(sandbox: Sandbox, operations: Operations, **lookup_key: Any) -> Record | None:
     async def ask(send: Request) -> Reply:
         return asked(sandbox, send)
 
-    return asyncio.run(operations.look(ask, LookupKey(**who)))
+    return asyncio.run(operations.look_up(ask, LookupKey(**lookup_key)))
 
 
 def made(sandbox: Sandbox, operations: Operations, wanted: Record) -> str:
@@ -112,12 +112,12 @@ def test_found_by_each_of_its_keys(sandbox: Start, operations: Operations, exter
     there = sandbox("blackwalnut")
     made(there, operations, {"email": "x" + email, "external_id": external_id + "0"})
     one = made(there, operations, {**FULL, "email": email, "external_id": external_id})
-    for who in ({"id": one}, {"external_id": external_id}, {"email": email}, {"email": email.upper()}):
-        found = look(there, operations, **who)
+    for lookup_key in ({"id": one}, {"external_id": external_id}, {"email": email}, {"email": email.upper()}):
+        found = look(there, operations, **lookup_key)
         assert found is not None
         assert found["id"] == one
-    for who in ({"id": "cus_none/../x"}, {"external_id": external_id[:-1] or "x"}, {"email": email[1:]}):
-        assert look(there, operations, **who) is None
+    for lookup_key in ({"id": "cus_none/../x"}, {"external_id": external_id[:-1] or "x"}, {"email": email[1:]}):
+        assert look(there, operations, **lookup_key) is None
 
 
 def test_an_external_id_that_two_have(sandbox: Start, operations: Operations) -> None:
@@ -135,7 +135,7 @@ def test_a_filter_that_is_not_obeyed_finds_nobody_else(sandbox: Start, operation
     async def ask(send: Request) -> Reply:
         return asked(there, replace(send, params=[]))
 
-    assert asyncio.run(operations.look(ask, LookupKey(external_id="another"))) is None
+    assert asyncio.run(operations.look_up(ask, LookupKey(external_id="another"))) is None
 
 
 def test_an_app_is_an_account_of_its_own(sandbox: Start, operations: Operations) -> None:
@@ -153,7 +153,7 @@ def test_an_app_that_is_not_there(sandbox: Start) -> None:
     there = sandbox("blackwalnut")
     with pytest.raises(NotSearchable):
         look(there, none, external_id="x")
-    assert none.fault(asked(there, none.create(FULL))).reason == "gone: not_found: App not found"
+    assert none.failure(asked(there, none.create(FULL))).reason == "gone: not_found: App not found"
 
 
 def test_somebody_else_who_has_the_e_mail_of_what_was_sent(sandbox: Start, operations: Operations) -> None:
@@ -259,14 +259,14 @@ def test_nothing_is_sent_of_a_field_that_is_on_neither_side(operations: Operatio
 )
 def test_what_an_error_means(operations: Operations, reply: Reply, kind: str, reason: str) -> None:
     error = {"code": "validation_error", "message": "Email is invalid", "details": reply.body}
-    fault = operations.fault(Reply(reply.status, {"error": error}))
+    fault = operations.failure(Reply(reply.status, {"error": error}))
     assert (fault.kind, fault.reason) == (kind, reason)
 
 
 @pytest.mark.parametrize("body", [None, [], {"error": "no"}, {"error": None}, {"message": "taken"}])
 def test_an_error_of_another_form(operations: Operations, body: Any) -> None:
-    assert operations.fault(Reply(422, body)).reason == "refused: answered 422"
-    assert operations.fault(Reply(409, body)).reason == "taken: answered 409"
+    assert operations.failure(Reply(422, body)).reason == "refused: answered 422"
+    assert operations.failure(Reply(409, body)).reason == "taken: answered 409"
 
 
 # Plans -----------------------------------------------------------------------------------------------------------

@@ -59,11 +59,11 @@ def asked(there: Sandbox, send: Request) -> Reply:
     return Reply(answer.status, answer.json if answer.body else None)
 
 
-def looked(there: Sandbox, **who: Any) -> Record | None:
+def looked(there: Sandbox, **lookup_key: Any) -> Record | None:
     async def ask(send: Request) -> Reply:
         return asked(there, send)
 
-    return asyncio.run(verbs_for(there).look(ask, LookupKey(**who)))
+    return asyncio.run(verbs_for(there).look_up(ask, LookupKey(**lookup_key)))
 
 
 def looked_many(
@@ -79,7 +79,7 @@ def looked_many(
 
     bulk_lookup = (operations or verbs_for(there)).bulk_lookup
     assert bulk_lookup
-    return list(asyncio.run(bulk_lookup.look(ask, them))), sent
+    return list(asyncio.run(bulk_lookup.look_up(ask, them))), sent
 
 
 def made(there: Sandbox, *bodies: Record) -> list[dict[str, Any]]:
@@ -265,7 +265,7 @@ def test_one_change_that_a_post_does_not_do_goes_by_put(sandbox: Start, reply: R
     operations = verbs_for(sandbox("growpanel"))
     now, wanted = body("a", email="a@x.example"), body("a", name="New")
     [post] = operations.change(now, wanted)
-    assert operations.fault(operations.interpret(post, reply)).kind == "gone"  # and looked up
+    assert operations.failure(operations.interpret(post, reply)).kind == "gone"  # and looked up
     assert operations.change(now, wanted) == [
         Request("PUT", "/data/customers/a", "/data/customers/{id}", {"name": "New", "email": None}, NAMED)
     ]
@@ -372,7 +372,7 @@ def test_who_is_in_another_source_is_another_customer(sandbox: Start) -> None:
     async def ask(_: Request) -> Reply:
         return Reply(200, body("a", data_source="ds_other"))  # as if the source in the query said nothing
 
-    assert asyncio.run(verbs_for(sandbox("growpanel")).look(ask, LookupKey(external_id="a"))) is None
+    assert asyncio.run(verbs_for(sandbox("growpanel")).look_up(ask, LookupKey(external_id="a"))) is None
 
 
 def test_an_id_of_dots_is_no_place_in_the_path(sandbox: Start) -> None:
@@ -448,14 +448,14 @@ def test_what_the_rows_of_an_answer_mean(sandbox: Start) -> None:
     ],
 )
 def test_what_an_error_means(sandbox: Start, reply: Reply, fault: Failure) -> None:
-    assert verbs_for(sandbox("growpanel")).fault(reply) == fault
+    assert verbs_for(sandbox("growpanel")).failure(reply) == fault
 
 
 def test_an_answer_that_does_not_speak_of_the_row_is_no_success(sandbox: Start) -> None:
     operations = verbs_for(sandbox("growpanel"))
     create, [change] = operations.create(body("a")), operations.change(body("a"), body("a", name="B"))
     for answer in (None, {"result": []}, {"result": [{"id": "b", "export_status": "success"}]}, {"ok": True}):
-        assert operations.fault(operations.interpret(change, Reply(200, answer))).kind == "gone"  # and looked up
+        assert operations.failure(operations.interpret(change, Reply(200, answer))).kind == "gone"  # and looked up
         assert operations.interpret(create, Reply(200, answer)).ok
         with pytest.raises((ValueError, KeyError, TypeError)):
             operations.created_id(answer, body("a"))

@@ -59,11 +59,11 @@ def asked(sandbox: Sandbox, send: Request) -> Reply:
     return Reply(reply.status, reply.json if reply.body else None)
 
 
-def look(sandbox: Sandbox, operations: Operations, **who: Any) -> Record | None:
+def look(sandbox: Sandbox, operations: Operations, **lookup_key: Any) -> Record | None:
     async def ask(send: Request) -> Reply:
         return asked(sandbox, send)
 
-    return asyncio.run(operations.look(ask, LookupKey(**who)))
+    return asyncio.run(operations.look_up(ask, LookupKey(**lookup_key)))
 
 
 def made(sandbox: Sandbox, operations: Operations, wanted: Record) -> str:
@@ -157,7 +157,7 @@ def test_found_though_it_moves_to_a_page_that_was_read(sandbox: Start, operation
         pages.append(send.params[-1])
         return reply
 
-    found = asyncio.run(operations.look(ask, LookupKey(email=wanted["email"], record=wanted)))
+    found = asyncio.run(operations.look_up(ask, LookupKey(email=wanted["email"], record=wanted)))
     assert len(pages) > 2
     assert found is not None
     assert found["id"] == one
@@ -174,7 +174,7 @@ def test_what_never_rests_is_not_known(sandbox: Start, operations: Operations) -
 
     wanted = {"name": "Nordlys", "email": "ap@nordlys.example"}
     with pytest.raises(NotSearchable):
-        asyncio.run(operations.look(ask, LookupKey(email=wanted["email"], record=wanted)))
+        asyncio.run(operations.look_up(ask, LookupKey(email=wanted["email"], record=wanted)))
 
 
 # Creating and changing -------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_where_there_is_no_patch_a_put_has_all_fields(sandbox: Start, operations
     made(there, operations, FULL)
     for reply in (Reply(405, None), Reply(404, {"statusCode": 404, "message": "Cannot PATCH /v1/customers/x"})):
         fresh = build_operations(parse_address(SPEC, "marginfront://", KEY))
-        assert fresh.fault(reply).kind == "again"
+        assert fresh.failure(reply).kind == "again"
         [step] = fresh.change(there.state()[0], {**FULL, "city": "Luleå"})
         assert step.method == "PUT"
         assert step.body == {**FULL, "city": "Luleå"}
@@ -270,7 +270,7 @@ def test_it_is_never_subscribed_to_an_agent() -> None:
     ],
 )
 def test_what_an_error_means(operations: Operations, reply: Reply, kind: str, reason: str) -> None:
-    fault = operations.fault(reply)
+    fault = operations.failure(reply)
     assert (fault.kind, fault.reason) == (kind, reason)
 
 

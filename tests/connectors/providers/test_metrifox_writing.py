@@ -56,11 +56,11 @@ def asked(there: Sandbox, send: Request) -> Reply:
     return Reply(answer.status, answer.json if answer.body else None)
 
 
-def looked(there: Sandbox, **who: Any) -> Record | None:
+def looked(there: Sandbox, **lookup_key: Any) -> Record | None:
     async def ask(send: Request) -> Reply:
         return asked(there, send)
 
-    return asyncio.run(verbs_for(there).look(ask, LookupKey(**who)))
+    return asyncio.run(verbs_for(there).look_up(ask, LookupKey(**lookup_key)))
 
 
 def made(there: Sandbox, *bodies: Record) -> list[dict[str, Any]]:
@@ -171,7 +171,7 @@ def test_a_create_whose_key_or_email_is_taken(sandbox: Start, status: str) -> No
     def fault(**fields: Any) -> Failure:
         reply = asked(there, operations.create(body("new", **fields)))
         assert reply.status in (int(status), 400)
-        return operations.fault(reply)
+        return operations.failure(reply)
 
     assert fault(customer_key="a") == Failure("taken", "taken: external_id")
     assert fault(primary_email="A@x.example") == Failure("taken", "taken: email")
@@ -202,7 +202,7 @@ def test_a_create_whose_key_or_email_is_taken(sandbox: Start, status: str) -> No
     ],
 )
 def test_what_an_error_means(sandbox: Start, status: int, said: Any, fault: Failure) -> None:
-    assert verbs_for(sandbox("metrifox")).fault(Reply(status, said)) == fault
+    assert verbs_for(sandbox("metrifox")).failure(Reply(status, said)) == fault
 
 
 def test_the_answer_to_a_create_that_is_of_another_customer_is_none(sandbox: Start) -> None:
@@ -414,23 +414,23 @@ def test_an_email_that_two_have_is_nobodys(sandbox: Start) -> None:
         return Reply(200, {"data": pages[int(dict(send.params)["page"]) - 1], "meta": {"next_page": 9}})
 
     with pytest.raises(AmbiguousMatch):
-        asyncio.run(verbs_for(sandbox("metrifox")).look(ask, LookupKey(email="a@x.example")))
+        asyncio.run(verbs_for(sandbox("metrifox")).look_up(ask, LookupKey(email="a@x.example")))
 
 
 def test_a_list_that_never_ends_is_left(sandbox: Start) -> None:
     async def ask(_: Request) -> Reply:
         return Reply(200, {"data": [{"id": "1", "primary_email": "b@x.example"}], "meta": {"next_page": 2}})
 
-    assert asyncio.run(verbs_for(sandbox("metrifox")).look(ask, LookupKey(email="a@x.example"))) is None
+    assert asyncio.run(verbs_for(sandbox("metrifox")).look_up(ask, LookupKey(email="a@x.example"))) is None
 
 
 def test_a_look_that_is_refused_says_nothing(sandbox: Start) -> None:
     async def ask(_: Request) -> Reply:
         return Reply(400, {"message": "Bad Request"})
 
-    for who in (LookupKey(email="a@x.example"), LookupKey(external_id="a")):
+    for lookup_key in (LookupKey(email="a@x.example"), LookupKey(external_id="a")):
         with pytest.raises(NotSearchable):
-            asyncio.run(verbs_for(sandbox("metrifox")).look(ask, who))
+            asyncio.run(verbs_for(sandbox("metrifox")).look_up(ask, lookup_key))
 
 
 # The weather

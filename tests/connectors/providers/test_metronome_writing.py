@@ -76,8 +76,8 @@ async def answered(sandbox: Sandbox, one: Request) -> Reply:
     return await asyncio.to_thread(asked, sandbox, one)
 
 
-def look(sandbox: Sandbox, operations: Operations, **who: Any) -> Record | None:
-    return asyncio.run(operations.look(lambda one: answered(sandbox, one), LookupKey(**who)))
+def look(sandbox: Sandbox, operations: Operations, **lookup_key: Any) -> Record | None:
+    return asyncio.run(operations.look_up(lambda one: answered(sandbox, one), LookupKey(**lookup_key)))
 
 
 def register(sandbox: Sandbox, key: str, unique: bool = False) -> None:
@@ -131,7 +131,7 @@ def test_many_are_found_by_their_own_ids_in_one_call(there: Sandbox, operations:
     there.record()
     assert operations.bulk_lookup
     found = asyncio.run(
-        operations.bulk_lookup.look(lambda one: answered(there, one), [LookupKey(id=one) for one in asked_for])
+        operations.bulk_lookup.look_up(lambda one: answered(there, one), [LookupKey(id=one) for one in asked_for])
     )
     state = {record["id"]: record for record in there.state() if record["archived_at"] is None}
     assert found == [state.get(one) for one in asked_for]
@@ -147,7 +147,7 @@ def test_many_that_cannot_be_looked_at_end_the_run_in_words(operations: Operatio
 
     assert operations.bulk_lookup
     with pytest.raises(Malformed, match="Metronome: GET /v1/customers"):
-        asyncio.run(operations.bulk_lookup.look(ask, [LookupKey(id=NOBODY)]))
+        asyncio.run(operations.bulk_lookup.look_up(ask, [LookupKey(id=NOBODY)]))
 
 
 @pytest.mark.parametrize("external_id", ["cus_1", "a+b&c=d/é ü?#%25", "100%", ' "quoted" ', "名前", "a,b", "x" * 128])
@@ -190,10 +190,10 @@ def test_of_a_list_that_is_not_sifted_only_what_has_the_alias_counts(there: Sand
         params = [("only_archived", value) for name, value in one.params if name == "only_archived"]
         return await answered(there, replace(one, params=params))
 
-    found = asyncio.run(operations.look(ask, LookupKey(external_id="cus_1")))
+    found = asyncio.run(operations.look_up(ask, LookupKey(external_id="cus_1")))
     assert found is not None
     assert found["id"] == one
-    assert asyncio.run(operations.look(ask, LookupKey(external_id="cus"))) is None
+    assert asyncio.run(operations.look_up(ask, LookupKey(external_id="cus"))) is None
 
 
 def test_an_alias_of_two_is_nobodys(operations: Operations) -> None:
@@ -201,7 +201,7 @@ def test_an_alias_of_two_is_nobodys(operations: Operations) -> None:
         return Reply(200, {"data": [{**FULL, "id": "1"}, {**FULL, "id": "2"}], "next_page": None})
 
     with pytest.raises(AmbiguousMatch):
-        asyncio.run(operations.look(ask, LookupKey(external_id="cus_1")))
+        asyncio.run(operations.look_up(ask, LookupKey(external_id="cus_1")))
 
 
 def test_without_an_external_id_it_is_found_by_its_e_mail_in_the_whole_list(
@@ -210,15 +210,15 @@ def test_without_an_external_id_it_is_found_by_its_e_mail_in_the_whole_list(
     for number in range(130):
         made(there, operations, {"name": "x", "custom_fields": {"canon_email": f"{number}@x.example"}})
     made(there, operations, {**BARE, "ingest_aliases": ["of somebody else"]})
-    who = {"email": "ap@nordlys.example", "record": BARE}
-    assert look(there, operations, **who) is None
+    lookup_key = {"email": "ap@nordlys.example", "record": BARE}
+    assert look(there, operations, **lookup_key) is None
     one = made(there, operations, BARE)
-    found = look(there, operations, **who)
+    found = look(there, operations, **lookup_key)
     assert found is not None
     assert found["id"] == one
     made(there, operations, BARE)
     with pytest.raises(AmbiguousMatch):
-        look(there, operations, **who)
+        look(there, operations, **lookup_key)
 
 
 def test_an_e_mail_says_nothing_of_one_that_has_an_external_id(there: Sandbox, operations: Operations) -> None:
@@ -253,7 +253,7 @@ def test_one_reading_of_the_list_serves_all_that_wait_for_it(there: Sandbox, ope
 
     async def bulk_lookup() -> Sequence[Record | None]:
         return await asyncio.gather(
-            *(operations.look(lambda one: answered(there, one), LookupKey(email="…", record=one)) for one in wanted)
+            *(operations.look_up(lambda one: answered(there, one), LookupKey(email="…", record=one)) for one in wanted)
         )
 
     assert [one and one["id"] for one in asyncio.run(bulk_lookup())] == ids
@@ -272,11 +272,13 @@ def test_who_comes_while_the_list_is_read_waits_for_the_next_reading(there: Sand
         if not looked_up:
             # The first page has been read: who is made now stands on a page that was read, as far as that is known.
             await asyncio.to_thread(made, there, operations, late)
-            looked_up.append(asyncio.create_task(operations.look(ask, LookupKey(email="late@x.example", record=late))))
+            looked_up.append(
+                asyncio.create_task(operations.look_up(ask, LookupKey(email="late@x.example", record=late)))
+            )
         return reply
 
     async def first() -> Record | None:
-        assert await operations.look(ask, LookupKey(email="ap@nordlys.example", record=BARE)) is None
+        assert await operations.look_up(ask, LookupKey(email="ap@nordlys.example", record=BARE)) is None
         return await looked_up[0]
 
     found = asyncio.run(first())
@@ -296,7 +298,7 @@ def test_found_though_it_moved_to_a_page_that_was_read_before(there: Sandbox, op
         pages += 1
         return Reply(200, {**reply.body, "data": [] if pages == 2 else reply.body["data"]})
 
-    found = asyncio.run(operations.look(ask, LookupKey(email="ap@nordlys.example", record=BARE)))
+    found = asyncio.run(operations.look_up(ask, LookupKey(email="ap@nordlys.example", record=BARE)))
     assert found is not None
     assert found["id"] == one
     assert pages == 4
@@ -472,7 +474,7 @@ def test_without_a_list_of_keys_all_are_registered(sandbox: Start, operations: O
     ],
 )
 def test_what_an_error_means(operations: Operations, status: int, body: Any, kind: str, reason: str) -> None:
-    fault = operations.fault(Reply(status, body))
+    fault = operations.failure(Reply(status, body))
     assert (fault.kind, fault.reason) == (kind, reason)
 
 
