@@ -63,7 +63,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     from tranship.connectors.api import source as api
     from tranship.connectors.api.retry import RetryPolicy
 
-    monkeypatch.setattr(api, "Patience", lambda: RetryPolicy(tries=2, first_pause=0.01, connect=2, silence=2))
+    monkeypatch.setattr(api, "RetryPolicy", lambda: RetryPolicy(tries=2, first_pause=0.01, connect=2, silence=2))
 
 
 # Each customer once ----------------------------------------------------------------------------------------------

@@ -82,11 +82,11 @@ def _known(row: int, action: str, found: Record) -> dict[str, Any]:
     return {"row": row, "action": action, "target": found["id"], **known}
 
 
-def write(folder: Path, rows: Sequence[Mapping[str, Any]], verbs_files: int = 2) -> list[Path]:
+def write(folder: Path, rows: Sequence[Mapping[str, Any]], count: int = 2) -> list[Path]:
     """The plan of these rows, in several files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    size = -(-len(rows) // verbs_files)
+    size = -(-len(rows) // count)
     for at in range(0, len(rows), size):
         files.append(folder / f"{at:06}.parquet")
         pq.write_table(pa.Table.from_pylist(list(rows[at : at + size]), schema=REQUESTS), files[-1])
@@ -95,10 +95,10 @@ def write(folder: Path, rows: Sequence[Mapping[str, Any]], verbs_files: int = 2)
 
 def send(url: str, folder: Path, **options: Any) -> ExecutionResult:
     """Carry out the plan in a folder."""
-    given = {"verbs": VERBS, "service": service(url), "run_id": "run", "patience": QUICK, **options}
+    given = {"operations": VERBS, "service": service(url), "run_id": "run", "retry_policy": QUICK, **options}
     files = sorted(folder.glob("*.parquet"))
     places = {"journal": folder / "journal.sqlite", "outcomes": folder / "outcomes"}
-    return carry_out(files, given.pop("verbs"), given.pop("service"), **places, **given)
+    return carry_out(files, given.pop("operations"), given.pop("service"), **places, **given)
 
 
 def outcomes(folder: Path) -> dict[int, tuple[str, str, str | None]]:

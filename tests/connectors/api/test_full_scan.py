@@ -155,7 +155,7 @@ def account(things: int | list[dict[str, Any]], before: Any = None) -> Iterator[
 @pytest.fixture(autouse=True)
 def _small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(full_scan, "GROUP_RECORDS", 10)
-    monkeypatch.setattr(pagination, "CUT_RECORDS", 3)
+    monkeypatch.setattr(pagination, "PAGE_RECORDS", 3)
 
 
 # Lists at rest ---------------------------------------------------------------------------------------------------

@@ -246,7 +246,7 @@ NAMELESS = {
 
 
 @pytest.mark.parametrize(
-    "wire", [schema for schema in PROVIDERS if schema.provider in NAMELESS], ids=lambda schema: schema.provider
+    "schema", [schema for schema in PROVIDERS if schema.provider in NAMELESS], ids=lambda schema: schema.provider
 )
 def test_the_email_stands_in_for_a_name_where_a_customer_may_have_none(schema: ProviderSchema) -> None:
     record = NAMELESS[schema.provider]
@@ -260,7 +260,7 @@ def test_the_email_stands_in_for_a_name_where_a_customer_may_have_none(schema: P
     assert set(body) - {"data_source", schema.overflow.name, schema.id} == set(record) - {"id"}
 
 
-@pytest.mark.parametrize("wire", [BLACKWALNUT, PROVIDERS[1]], ids=lambda schema: schema.provider)
+@pytest.mark.parametrize("schema", [BLACKWALNUT, PROVIDERS[1]], ids=lambda schema: schema.provider)
 def test_a_blank_name_is_none(schema: ProviderSchema) -> None:
     assert decode(schema, [json.dumps([{**NAMELESS[schema.provider], "name": " "}])]).records["name"].to_list() == [
         "a@b.co"

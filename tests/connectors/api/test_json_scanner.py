@@ -75,8 +75,8 @@ def test_slices_hold_every_record_in_order(records_a_slice: int, tmp_path: Path)
 @example([None, [[]], {}])
 def test_quick_and_slow_agree(records: list[Any]) -> None:
     for body in bodies(records):
-        quick = json_scanner._listed_quickly(body, WITHIN, [("result", "count")])
-        slow = json_scanner._listed_slowly(body, WITHIN, [("result", "count")])
+        quick = json_scanner._split_quickly(body, WITHIN, [("result", "count")])
+        slow = json_scanner._split_slowly(body, WITHIN, [("result", "count")])
         assert json.loads(b"[%b]" % quick.records) == json.loads(b"[%b]" % slow.records) == records
         assert (quick.count, quick.beside, quick.is_bare) == (slow.count, slow.beside, slow.is_bare)
         assert quick.count == len(records)

@@ -164,7 +164,7 @@ def test_what_is_no_object_is_told_apart(record: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wire", "canonical"),
+    ("schema", "canonical"),
     [
         ("lead", "inactive"),
         ("trialing", "trial"),
@@ -183,7 +183,7 @@ def test_a_status_is_read(schema: str | None, canonical: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("canonical", "cancelled", "wire"),
+    ("canonical", "cancelled", "schema"),
     [
         ("active", None, "active"),
         ("trial", None, "trialing"),
@@ -260,7 +260,7 @@ def test_custom_variables_keep_to_their_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("country", "canonical", "wire"),
+    ("country", "canonical", "schema"),
     [
         ("US", "CA", "ca"),
         ("US", "ca", "ca"),
@@ -277,7 +277,9 @@ def test_states_of_two_countries_have_a_place(country: str, canonical: str, sche
     assert back(country=country, state=canonical)["state"] == canonical
 
 
-@pytest.mark.parametrize(("country", "wire", "canonical"), [("us", "ny", "NY"), ("US", "NY", "NY"), ("DE", "by", "by")])
+@pytest.mark.parametrize(
+    ("country", "schema", "canonical"), [("us", "ny", "NY"), ("US", "NY", "NY"), ("DE", "by", "by")]
+)
 def test_a_state_is_read(country: str, schema: str, canonical: str) -> None:
     assert customer({**BODY, "country": country, "state": schema})["state"] == canonical
 
