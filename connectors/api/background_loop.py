@@ -12,7 +12,7 @@ from tranship.connectors.api.http_client import T
 
 
 class BackgroundLoop:
-    """An event loop in a thread of its own, for a caller that has none."""
+    """An event loop in a thread of its own."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -20,11 +20,11 @@ class BackgroundLoop:
         self._thread.start()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin something; its result can be waited for, or cancelled, from any thread."""
+        """Start a coroutine; its result can be awaited or cancelled from any thread."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
-        """Cancel what is going on, wait for it to end, and end the thread."""
+        """Cancel running tasks, wait for them, and end the thread."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()

@@ -1,12 +1,12 @@
-"""One HTTP client for every provider: connections reused, time-outs, retry, one pace for all workers, errors in words.
+"""The HTTP client of all providers: connection reuse, time-outs, retries, rate limits, readable errors.
 
-A request that is safe to repeat (reading; writing where the caller says so) is repeated after a lost connection, a
-time-out, 408, 425, 429, 5xx and a body that is cut or no JSON, after a pause of random length (full jitter) that
-doubles from try to try. `Retry-After` is obeyed in its forms: seconds, date, and milliseconds in
-`retry-after-ms`. After a 429 all requests of a client wait together: the limit is the key's and not the request's.
+A request that is safe to repeat (a read, or a write where the caller allows it) is retried after a lost connection, a
+time-out, 408, 425, 429, 5xx, and a body that is truncated or not JSON. The pause has a random length (full jitter) and
+its maximum doubles with each try. `Retry-After` is honoured as seconds, as a date, and in milliseconds
+(`retry-after-ms`). After a 429 all requests of a client wait: the limit belongs to the key, not to the request.
 
-A key stands in a header and nowhere else: redirects are not followed, so it never reaches another host, and what is
-said in messages is searched for it.
+The key is sent in a header and nowhere else. Redirects are not followed, so it never reaches another host, and it is
+removed from messages.
 """
 
 from __future__ import annotations
@@ -37,64 +37,64 @@ T = TypeVar("T")
 
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
-"""The header by which a provider knows a request it has already carried out."""
+"""The header by which a provider recognises a request that it has already processed."""
 
 
 ANY: Final = "*"
-"""Among the limits of methods: of all calls together."""
+"""The key of a limit on all methods together."""
 
 
 _PASSING: Final = (408, 425, 429)
-"""Statuses below 500 that say: later."""
+"""Statuses below 500 that are temporary."""
 
 
 _IDLE_SECONDS: Final = 4.0
-"""How long an idle connection is kept: Node's servers close theirs after 5 s, and a request must not meet that."""
+"""How long an idle connection is kept. Node servers close theirs after 5 s; a request must not run into that."""
 
 
 _FIRST_TRIES: Final = 3
-"""Tries to reach a host that has not answered once: it is rather named wrongly than down for a moment."""
+"""Tries to reach a host that has never answered: its name is more likely wrong than the host briefly down."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """Who is talked to, and in whose name."""
+    """A provider's API and the key to it."""
 
     title: str
-    """The provider, for people."""
+    """The provider's name in messages."""
     base_url: str
-    """What every path is put behind, without a slash at its end."""
+    """The prefix of every path, without a trailing slash."""
     key_variable: str
-    """The environment variable the key is from."""
+    """The environment variable that the key was read from."""
     key: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    """Sent with every request; the key stands here."""
+    """Sent with every request; contains the key."""
     advice: Mapping[int, str] = field(default_factory=dict)
-    """Status → what to try, where the provider has something of its own to say."""
+    """Status → advice specific to this provider."""
     error_message: Callable[[bytes], str | None] = lambda _: None
-    """The provider's own words in the body of an error."""
+    """Body of an error → the provider's own message."""
     per_second: Mapping[str, float] = field(default_factory=dict)
-    """Method (or `ANY`) → calls a second, where the provider declares a limit or the user sets one."""
+    """Method (or `ANY`) → calls per second, where the provider declares a limit or the user sets one."""
 
     @property
     def place(self) -> str:
-        """Who and where, as messages begin: `MarginFront (api.marginfront.com)`."""
+        """Name and host, the beginning of each message: `MarginFront (api.marginfront.com)`."""
         return f"{self.title} ({urlsplit(self.base_url).netloc})"
 
     @property
     def is_local(self) -> bool:
-        """Whether it is this machine's loopback."""
+        """Whether the API runs on this machine."""
         return is_loopback(urlsplit(self.base_url).hostname or "")
 
     def clean(self, text: str) -> str:
-        """A text of theirs as a message may quote it: without the key, on one line, not long."""
+        """Make a text of the provider fit to quote: without the key, on one line, at most 200 characters."""
         line = " ".join(text.replace(self.key, "***").split())
         return line if len(line) <= 200 else f"{line[:199]}…"
 
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """What came back, read to its end."""
+    """A complete response."""
 
     status: int
     headers: CIMultiDictProxy[str]
@@ -102,7 +102,7 @@ class HttpResponse:
 
     @property
     def is_json(self) -> bool:
-        """Whether it says that it is JSON, or says nothing and looks like it."""
+        """Whether the content type is JSON, or is missing or generic and the body looks like JSON."""
         kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind in ("", "text/plain", "application/octet-stream", "binary/octet-stream"):
             return self.body.lstrip()[:1] in (b"{", b"[")
@@ -111,29 +111,29 @@ class HttpResponse:
 
 @dataclass
 class Traffic:
-    """What a client has seen so far."""
+    """Counters of a client."""
 
     requests: int = 0
     repeated: int = 0
     throttled: int = 0
-    """Answers 429."""
+    """Responses with status 429."""
     waited: float = 0.0
-    """Seconds that all requests waited together."""
+    """Seconds during which all requests were paused."""
     received: int = 0
-    """Bytes of bodies."""
+    """Bytes of response bodies."""
     answered: bool = False
 
     def notes(self) -> list[str]:
-        """What a person may want to know of it."""
+        """Describe the traffic in the summary, if anything is unusual."""
         if not self.throttled:
             return []
         return [
-            f"{self.throttled:,} requests were answered 429 (too many); {self.waited:,.0f} seconds were waited for that"
+            f"{self.throttled:,} requests were refused with 429 (too many requests), which cost {self.waited:,.0f} s"
         ]
 
 
 class _Retryable(Exception):
-    """A request failed in a way that may pass; `error` is what is raised when it does not."""
+    """A request failed, perhaps temporarily; `error` is raised when the retries are used up."""
 
     def __init__(
         self, error: ConnectorError, *, after: float | None = None, throttled: bool = False, unseen: bool = False
@@ -143,18 +143,18 @@ class _Retryable(Exception):
         self.after = after
         self.throttled = throttled
         self.unseen = unseen
-        """Nothing was reached that could answer."""
+        """No server was reached."""
 
 
 class Unanswered(Exception):
-    """One try of a request came to nothing that says what became of it; it may go well another time."""
+    """A request got no usable answer; another try may succeed."""
 
     def __init__(self, error: ConnectorError, *, nothing_done: bool, throttled: bool, timed_out: bool) -> None:
         super().__init__()
         self.error = error
-        """What to tell people if it is given up."""
+        """Raised if the caller gives up."""
         self.nothing_done = nothing_done
-        """It was turned away (429), or reached nobody. Otherwise it may have done its work."""
+        """It was turned away (429) or reached no server. Otherwise it may have taken effect."""
         self.throttled = throttled
         self.timed_out = timed_out
 
@@ -170,11 +170,11 @@ class _Call:
     repeatable: bool
     expected: frozenset[int]
     has_turn: bool = False
-    """Its turn was waited for before."""
+    """The caller has already waited for its turn."""
 
 
 class HttpClient:
-    """Talks to one service with one key. Lives on one event loop: `async with HttpClient(...) as client`."""
+    """A client of one service with one key, on one event loop: `async with HttpClient(...) as client`."""
 
     def __init__(self, service: Service, retry_policy: RetryPolicy | None = None, in_flight: int = 8) -> None:
         self.service = service
@@ -200,8 +200,8 @@ class HttpClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
         )
-        # aiohttp sends a PUT or DELETE again by itself if a connection that was kept is cut; there is no option for it.
-        # Whether something may be sent again is decided here, or by whoever looks first what came of it.
+        # aiohttp resends a PUT or DELETE by itself if a kept connection is cut, and has no option against it. Whether
+        # a request may be resent is decided here, or by the caller after looking up its effect.
         self._session._retry_connection = False
         return self
 
@@ -220,14 +220,14 @@ class HttpClient:
         expected: Collection[int] = (),
         label: str | None = None,
     ) -> HttpResponse:
-        """One request and its answer: any 2xx, or one of the statuses `expected`.
+        """Send a request, with retries, and return a response whose status is 2xx or one of `expected`.
 
-        `path` is put behind the service's base URL as it stands: encode what goes into it (`urllib.parse.quote`).
-        `body` is JSON. A GET is repeated where that may help; anything else only if `repeatable`, which an
-        idempotency key makes it in the eyes of the provider, not here: a stored 500 is played back for ever.
-        `label` stands for the path in messages where the path holds a customer's data.
+        `path` is appended to the base URL unchanged: encode its parts (`urllib.parse.quote`). `body` is JSON. A GET is
+        retried where that may help, any other method only if `repeatable`. An idempotency key does not make a request
+        repeatable: a provider that has stored a 500 for the key replays it every time. `label` replaces the path in
+        messages where the path contains personal data.
 
-        Raises Refused (3xx, 4xx), Unreachable (no answer, 429, 5xx) or Malformed (an answer that breaks off).
+        Raises Refused (3xx, 4xx), Unreachable (no answer, 429, 5xx) or Malformed (a truncated response).
         """
         headers = {IDEMPOTENCY_KEY: idempotency_key} if idempotency_key else {}
         call = self._call(method, path, params, body, headers, label, repeatable, expected)
@@ -248,9 +248,9 @@ class HttpClient:
         expected: Collection[int] = (),
         label: str | None = None,
     ) -> HttpResponse:
-        """One request, sent once and at once: see `turn`. Else as `request`.
+        """Send a request once, without waiting (see `wait_turn`). Otherwise like `request`.
 
-        Raises Unanswered where another try may go well, otherwise Refused or Unreachable (asked to wait for too long).
+        Raises Unanswered where another try may succeed, otherwise Refused or Unreachable (asked to wait too long).
         """
         headers = {IDEMPOTENCY_KEY: idempotency_key} if idempotency_key else {}
         call = self._call(method, path, params, body, headers, label, False, expected)
@@ -273,7 +273,7 @@ class HttpClient:
         expected: Collection[int] = (),
         label: str | None = None,
     ) -> T:
-        """GET, and what `read` makes of the answer. Where `read` raises Malformed the request is repeated."""
+        """GET and return the result of `read`. The request is repeated where `read` raises Malformed."""
         call = self._call("GET", path, params, None, {}, label, True, expected)
 
         async def once() -> T:
@@ -294,9 +294,9 @@ class HttpClient:
         params: Sequence[tuple[str, str]] = (),
         label: str | None = None,
     ) -> T:
-        """GET a body of any size into `file`, and what `check` makes of it, in a thread of its own.
+        """GET a body of any size into `file` and return the result of `check`, which runs in a thread.
 
-        What was there is written over; after a cut, or where `check` raises Malformed, it begins anew.
+        The file is overwritten. The download starts again if it is cut off or `check` raises Malformed.
         """
         call = self._call("GET", path, params, None, {}, label, True, ())
 
@@ -344,7 +344,7 @@ class HttpClient:
 
     @contextlib.asynccontextmanager
     async def _open_response(self, call: _Call) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A response with a status that is wanted, its body unread. Raises `_Again` or a ConnectorError."""
+        """Yield a response with an accepted status, its body unread. Raises `_Retryable` or a ConnectorError."""
         if not call.has_turn:
             await self.wait_turn(call.method)
         sent_at = asyncio.get_running_loop().time()
@@ -355,7 +355,7 @@ class HttpClient:
                 call.method,
                 url,
                 data=call.body,
-                # Not the session's: aiohttp sends those to a proxy, too.
+                # Not as headers of the session: aiohttp sends those to a proxy, too.
                 headers={
                     "Accept": "application/json",
                     "User-Agent": "tranship",
@@ -374,7 +374,7 @@ class HttpClient:
             raise self._connection_error(call, error) from error
 
     async def wait_turn(self, method: str) -> None:
-        """Wait until a request may go out: the pause of all, then the pace."""
+        """Wait until a request may be sent: first for the common pause, then for the rate limit."""
         loop = asyncio.get_running_loop()
         while True:
             while (left := self._open_at - loop.time()) > 0:
@@ -412,13 +412,13 @@ class HttpClient:
         def pause(state: tenacity.RetryCallState) -> float:
             retryable = _retryable_of(state)
             self.traffic.repeated += 1
-            # The pause of all requests is waited for before the next one goes out.
+            # The common pause is waited for before the next request is sent.
             if retryable.throttled or retryable.after is not None:
                 return 0.0
             return self._jitter(counted - 1)
 
         retrying = tenacity.AsyncRetrying(
-            # A 429, or a host that was not reached, has done nothing: that is safe to repeat whatever it was.
+            # After a 429, or if no host was reached, nothing was done: any request is safe to repeat.
             retry=tenacity.retry_if_exception(
                 lambda error: isinstance(error, _Retryable) and (call.repeatable or error.throttled or error.unseen)
             ),
@@ -452,17 +452,17 @@ class HttpClient:
         return Refused(self.refusal(status, body, call.method, call.label))
 
     def refusal(self, status: int, body: bytes, method: str, label: str) -> str:
-        """What a 4xx means, in words."""
+        """Return the message for a 4xx."""
         service = self.service
-        what = f"{service.place}: {method} {label} was answered {_status_name(status)}"
+        what = f"{service.place}: {method} {label} returned {_status_name(status)}"
         if status == 401:
             default = f"The key in {service.key_variable} is not accepted: set one that is valid for this host."
             return f"{what}. {service.advice.get(status, default)}"
         told = service.error_message(body)
         what += f" ({service.clean(told)})" if told else ""
         defaults = {
-            403: f"The key in {service.key_variable} has not the right for this: set one that has.",
-            404: "Check host and address: what is asked for is not there.",
+            403: f"The key in {service.key_variable} lacks the permission for this: use one that has it.",
+            404: "Check the host and the address: nothing was found there.",
         }
         return f"{what}. {service.advice.get(status, defaults.get(status, 'Check the address and its options.'))}"
 
@@ -470,23 +470,23 @@ class HttpClient:
         target = urlsplit(response.headers.get("Location", ""))
         to = f"{target.scheme}://{target.netloc}" if target.netloc else "another path"
         return (
-            f"{self.service.place}: {call.method} {call.label} is redirected to {self.service.clean(to)}, and "
-            "redirects are not followed: the key would go there. Name the host that answers itself."
+            f"{self.service.place}: {call.method} {call.label} redirects to {self.service.clean(to)}. Redirects "
+            "are not followed, as the key would be sent there. Give the final host."
         )
 
     def _retry_later(self, call: _Call, response: aiohttp.ClientResponse, sent_at: float) -> Exception:
         status = response.status
         throttled = status == 429
         after = retry_after(response.headers)
-        said = f"{self.service.place}: {call.method} {call.label} was answered {_status_name(status)}"
+        said = f"{self.service.place}: {call.method} {call.label} returned {_status_name(status)}"
         if after is not None and after > self.retry_policy.longest_wait:
             return Unreachable(
-                f"{said}, and asks to wait {after:,.0f} seconds; at most {self.retry_policy.longest_wait:,.0f} are "
-                "waited here. Run the same command after that time."
+                f"{said} and asks to wait {after:,.0f} s; the limit is {self.retry_policy.longest_wait:,.0f} s. Run "
+                "the same command again after that time."
             )
         if throttled:
             self.traffic.throttled += 1
-            # Of several requests that met the same closed gate only the first makes the next pause longer.
+            # Of several requests refused at the same time only the first makes the next pause longer.
             if sent_at >= self._paused_at:
                 self._streak += 1
                 self._pause_all(self._jitter(self._streak - 1))
@@ -498,12 +498,12 @@ class HttpClient:
         service, host = self.service, urlsplit(self.service.base_url).netloc
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
             return Unreachable(
-                f"{service.place}: {host} shows no certificate that is trusted here, so nothing was sent. Check the "
-                "host; behind a company's proxy, set SSL_CERT_FILE to its certificate."
+                f"{service.place}: the certificate of {host} is not trusted, so nothing was sent. Check the host; "
+                "behind a company proxy, set SSL_CERT_FILE to the proxy's certificate."
             )
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             return _Retryable(
-                Unreachable(f"{service.place}: no such host is known here. Check its name and the network."),
+                Unreachable(f"{service.place}: unknown host. Check its name and the network."),
                 unseen=True,
             )
         if isinstance(error, aiohttp.ClientConnectorError):
@@ -516,31 +516,31 @@ class HttpClient:
         if isinstance(error, TimeoutError):
             unseen = isinstance(error, aiohttp.ConnectionTimeoutError)
             limit = self.retry_policy.connect if unseen else self.retry_policy.silence
-            return _Retryable(
-                Unreachable(f"{what} was not answered within {limit:g} seconds. Try again later."), unseen=unseen
-            )
+            return _Retryable(Unreachable(f"{what} got no answer within {limit:g} s. Try again later."), unseen=unseen)
         if isinstance(error, aiohttp.ClientPayloadError):
-            return _Retryable(Unreachable(f"{what}: the answer broke off in the middle. Try again later."))
+            return _Retryable(Unreachable(f"{what}: the response was cut off. Try again later."))
         if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-            return Refused(f"{service.place}: this is no address of a web server. Check the host.")
+            return Refused(f"{service.place}: not a valid web address. Check the host.")
         if isinstance(error, aiohttp.ClientResponseError | aiohttp.http_exceptions.HttpProcessingError):
             return _Retryable(
-                Malformed(f"{what}: what came back is no HTTP. Check host and port, and whether it speaks https.")
+                Malformed(
+                    f"{what}: the response is not valid HTTP. Check host and port, and whether the server uses https."
+                )
             )
         return _Retryable(Unreachable(f"{what}: the connection was lost. Try again later."))
 
     def _not_json(self, call: _Call, headers: Mapping[str, str]) -> Malformed:
-        kind = headers.get("Content-Type", "").partition(";")[0].strip() or "no type"
+        kind = headers.get("Content-Type", "").partition(";")[0].strip() or "an untyped body"
         return Malformed(
-            f"{self.service.place}: {call.method} {call.label} was answered with {self.service.clean(kind)} where JSON "
-            "was to come. Check that the host is the provider's API and not a web page or a login in front of it."
+            f"{self.service.place}: {call.method} {call.label} returned {self.service.clean(kind)} instead of JSON. "
+            "Check that the host is the provider's API, not a web page or a login page in front of it."
         )
 
 
 def _retryable_of(state: tenacity.RetryCallState) -> _Retryable:
     error = state.outcome.exception() if state.outcome else None
     if not isinstance(error, _Retryable):
-        raise TypeError("only a fault that may pass is tried again")
+        raise TypeError("only retryable errors are retried")
     return error
 
 
@@ -556,10 +556,10 @@ def _status_name(status: int) -> str:
 
 @contextlib.contextmanager
 def _open_for_writing(file: Path) -> Iterator[Callable[[bytes], None]]:
-    """A file to write to; a disk that is full is no lost connection. Raises ConfigError."""
+    """Open a file for writing. Raises ConfigError, so that a full disk is not taken for a lost connection."""
 
     def unwritable(error: OSError) -> ConfigError:
-        return ConfigError(f"{file}: cannot be written ({error.strerror}). Make room there.")
+        return ConfigError(f"{file}: cannot be written ({error.strerror}). Free some space.")
 
     def write(chunk: bytes) -> None:
         left = memoryview(chunk)
@@ -570,7 +570,7 @@ def _open_for_writing(file: Path) -> Iterator[Callable[[bytes], None]]:
             raise unwritable(error) from error
 
     try:
-        # Unbuffered: what cannot be written shows where it is written, and not when the file is closed.
+        # Unbuffered: an error shows when writing, not when closing.
         sink = file.open("wb", buffering=0)
     except OSError as error:
         raise unwritable(error) from error
@@ -584,7 +584,7 @@ def _may_be_json(headers: CIMultiDictProxy[str], file: Path) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, as it is named: `localhost`, 127.0.0.0/8, ::1."""
+    """Whether a host name is this machine: `localhost`, 127.0.0.0/8, ::1."""
     if host.lower() == "localhost":
         return True
     with contextlib.suppress(ValueError):
@@ -593,7 +593,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _proxy_for(service: Service) -> str | None:
-    """The proxy that the environment names for this host, as other programs find it. None for this machine."""
+    """Return the proxy that the environment sets for this host; null for this machine."""
     parts = urlsplit(service.base_url)
     if service.is_local or proxy_bypass(parts.hostname or ""):
         return None

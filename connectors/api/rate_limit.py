@@ -7,18 +7,18 @@ from collections import deque
 from typing import Final
 
 _USED_SHARE: Final = 0.98
-"""What is used of a limit: the other side counts calls as they arrive, some of them late and close together."""
+"""The share of a limit that is used: providers count calls as they arrive, some late and close together."""
 
 
 _CATCH_UP_SECONDS: Final = 0.1
-"""Seconds of lateness for which a pace makes up. A loop that wakes late would stay behind its rate otherwise."""
+"""How far a late start is caught up. A loop that wakes late would otherwise stay below its rate."""
 
 
 class RateLimiter:
-    """So many turns a second and no more, evenly spread. On one event loop.
+    """At most so many calls per second, evenly spread. For one event loop.
 
-    A bucket that leaks (aiolimiter's) does not do: a full one goes out on top of the rate, which the other side
-    answers 429, and a small one stays 5 % behind the rate on a machine that has other work.
+    A leaky bucket (aiolimiter's) does not fit: a full bucket is sent on top of the rate, which providers refuse with
+    429, and a small one stays 5 % below the rate on a busy machine.
     """
 
     def __init__(self, rate: float) -> None:
@@ -26,12 +26,12 @@ class RateLimiter:
         self._gap = 1 / (rate * _USED_SHARE)
         self._window = turns * self._gap
         self._granted: deque[float] = deque(maxlen=turns)
-        """When the last turns were given, as many as there may be in a window."""
+        """Times of the latest calls, as many as one window may hold."""
         self._next = 0.0
         self._lock = asyncio.Lock()
 
     async def acquire(self) -> None:
-        """Returns when it is this caller's turn, in the order in which they asked."""
+        """Return when this caller may go, in the order of the requests."""
         loop = asyncio.get_running_loop()
         async with self._lock:
             at = max(self._next, loop.time() - _CATCH_UP_SECONDS) if self._granted else loop.time()

@@ -13,25 +13,25 @@ from multidict import CIMultiDict
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long the other side is waited for. Times in seconds."""
+    """How often a request is retried and how long an answer is waited for. Times in seconds."""
 
     tries: int = 8
-    """Of one request, the 429s not counted."""
+    """Tries of one request, those answered 429 not counted."""
     total: float = 600.0
-    """For one request, with all its tries and pauses."""
+    """Limit for one request with all its tries and pauses."""
     first_pause: float = 0.25
     longest_pause: float = 30.0
     longest_wait: float = 120.0
-    """Of a `Retry-After` that is obeyed; a longer one ends the run in words."""
+    """The longest `Retry-After` that is honoured; a longer one ends the run with a message."""
     connect: float = 15.0
     silence: float = 60.0
-    """Without a byte of an answer."""
+    """Time without receiving a byte."""
     settles: float = 2.0
-    """After a write whose answer was lost, before it is looked what came of it: the other side may be at it still."""
+    """Pause between a write whose answer was lost and the look-up of its effect: it may still be in progress."""
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or `Retry-After` as seconds or as a date; null if neither can be read."""
+    """Return the seconds to wait, from `retry-after-ms` or `Retry-After` (seconds or a date); null if unreadable."""
     given = CIMultiDict(headers)
     for name, unit in (("retry-after-ms", 1000), ("Retry-After", 1)):
         with contextlib.suppress(KeyError, ValueError):
@@ -45,5 +45,5 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 
 
 def longest_pause(retry_policy: RetryPolicy, turn: int) -> float:
-    """Seconds that a pause may have, after so many tries."""
+    """Return the longest pause in seconds after so many tries."""
     return min(retry_policy.longest_pause, retry_policy.first_pause * 2.0 ** min(turn, 30))

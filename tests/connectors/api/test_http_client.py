@@ -33,7 +33,7 @@ GOOD = {"good": True}
 def service(url: str, **changes: Any) -> Service:
     given: dict[str, Any] = {
         **{"title": "Acme", "base_url": url, "key_variable": "ACME_KEY", "key": KEY},
-        **{"headers": {"Authorization": f"Bearer {KEY}"}, "said": lambda body: json.loads(body)["message"]},
+        **{"headers": {"Authorization": f"Bearer {KEY}"}, "error_message": lambda body: json.loads(body)["message"]},
     }
     return Service(**{**given, **changes})
 
@@ -151,7 +151,7 @@ def test_what_is_refused_is_not_asked_again(status: int) -> None:
         with pytest.raises(Refused) as refused:
             fetch(server.url)
         assert len(server.calls) == 1
-    assert f"Acme ({server.host}): GET /things was answered {status}" in str(refused.value)
+    assert f"Acme ({server.host}): GET /things returned {status}" in str(refused.value)
 
 
 def test_the_words_of_a_refusal() -> None:
@@ -161,12 +161,12 @@ def test_the_words_of_a_refusal() -> None:
         return str(refused.value).replace(server.host, "api.acme.com")
 
     assert words(401) == (
-        "Acme (api.acme.com): GET /things was answered 401 Unauthorized. The key in ACME_KEY is not accepted: set one "
+        "Acme (api.acme.com): GET /things returned 401 Unauthorized. The key in ACME_KEY is not accepted: set one "
         "that is valid for this host."
     )
     assert words(403) == (
-        "Acme (api.acme.com): GET /things was answered 403 Forbidden (it is 403). The key in ACME_KEY has not the "
-        "right for this: set one that has."
+        "Acme (api.acme.com): GET /things returned 403 Forbidden (it is 403). The key in ACME_KEY lacks the "
+        "permission for this: use one that has it."
     )
     assert words(403, advice={403: "Ask Bea."}).endswith("403 Forbidden (it is 403). Ask Bea.")
     assert words(418).endswith("418 I'm a Teapot (it is 418). Check the address and its options.")
@@ -190,19 +190,19 @@ def test_a_fault_that_stays_is_said_with_the_tries() -> None:
     assert len(server.calls) == QUICK.tries
     said, seconds, end = re.split(r"(\d+)(?= seconds)", str(stopped.value))
     assert said == (
-        f"Acme ({server.host}): GET /things was answered 503 Service Unavailable. Try again later. (Tried 4 times in "
+        f"Acme ({server.host}): GET /things returned 503 Service Unavailable. Try again later. (Tried 4 times in "
     )
     assert int(seconds) >= 0
     assert end == " seconds.)"
 
 
 def test_a_web_page_in_place_of_an_answer_is_said() -> None:
-    with scripted(page) as server, pytest.raises(Malformed, match="was answered with text/html where JSON was to come"):
+    with scripted(page) as server, pytest.raises(Malformed, match="returned text/html instead of JSON"):
         fetch(server.url)
 
 
 def test_silence_ends() -> None:
-    with scripted(silent) as server, pytest.raises(Unreachable, match=r"was not answered within 0\.3 seconds"):
+    with scripted(silent) as server, pytest.raises(Unreachable, match=r"got no answer within 0\.3 s"):
         fetch(server.url, patience_for(silent))
 
 
@@ -257,7 +257,7 @@ def test_a_wait_that_is_too_long_is_said_and_not_waited() -> None:
     with scripted(told(429, Retry_After="3600")) as server, pytest.raises(Unreachable) as stopped:
         fetch(server.url)
     assert len(server.calls) == 1
-    assert "asks to wait 3,600 seconds; at most 2 are waited here" in str(stopped.value)
+    assert "asks to wait 3,600 s; the limit is 2 s" in str(stopped.value)
 
 
 def test_after_a_429_all_wait_together() -> None:
@@ -385,7 +385,7 @@ def test_a_redirect_is_not_followed_and_the_key_stays_here() -> None:
         with scripted(away) as server, pytest.raises(Refused) as refused:
             fetch(server.url)
         assert not elsewhere.calls
-    assert f"is redirected to {elsewhere.url}, and redirects are not followed" in str(refused.value)
+    assert f"redirects to {elsewhere.url}. Redirects are not followed" in str(refused.value)
     assert KEY not in str(refused.value)
 
 
@@ -399,7 +399,7 @@ def test_nobody_there() -> None:
 
 
 def test_no_such_host() -> None:
-    with pytest.raises(Unreachable, match="no such host is known here"):
+    with pytest.raises(Unreachable, match="unknown host"):
         fetch("https://api.acme.invalid")
 
 

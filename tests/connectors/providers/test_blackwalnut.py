@@ -78,7 +78,7 @@ def test_an_app_that_is_not_there(sandbox: Start, tmp_path: Path) -> None:
     with pytest.raises(Refused) as refused:
         read(server, tmp_path, "no-app")
     assert str(refused.value).startswith(
-        f"BlackWalnut (127.0.0.1:{server.port}): GET /apps/no-app/customers (page 1) was answered 404 Not Found "
+        f"BlackWalnut (127.0.0.1:{server.port}): GET /apps/no-app/customers (page 1) returned 404 Not Found "
         "(not_found: "
     )
     assert str(refused.value).endswith(
