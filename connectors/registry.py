@@ -22,12 +22,12 @@ from tranship.connectors.contract import Abilities, Connector, Destination, Sour
 from tranship.connectors.errors import ConfigError, TranshipError
 
 if TYPE_CHECKING:
-    from tranship.connectors.api.source import Api, Finding
+    from tranship.connectors.api.spec import HealthFinding, ProviderSpec
     from tranship.connectors.databases.duckdb_table import Address as DuckDbAddress
     from tranship.connectors.files.storage import Seen
     from tranship.connectors.sandbox.session import Sandbox
     from tranship.connectors.sandbox.weather import Weather
-    from tranship.schemas.provider import Passage
+    from tranship.schemas.compatibility import Passage
 
 
 GROUP: Final = "tranship.connectors"
@@ -105,14 +105,14 @@ class _BuiltIn(Mapping[str, Connector]):
 
 
 def _provider_connector(module: ModuleType) -> Connector:
-    api: Api = module.API
+    spec: ProviderSpec = module.SPEC
     return Connector(
-        api.name,
-        api.summary or api.wire.title,
-        api.example or f"{api.name}://",
-        Abilities(continues=True, archives=api.archives),
-        schemes=(api.name,),
-        key_variable=api.key_variables[0],
+        spec.name,
+        spec.summary or spec.schema.title,
+        spec.example or f"{spec.name}://",
+        Abilities(continues=True, archives=spec.archives),
+        schemes=(spec.name,),
+        key_variable=spec.key_variables[0],
     )
 
 
@@ -225,9 +225,9 @@ def identity(spec: str) -> str:
     """
     kind = kind_of(spec)
     if _is_provider(kind):
-        from tranship.connectors.api.source import identity
+        from tranship.connectors.api.spec import identity
 
-        return identity(_api(kind), spec, os.environ)
+        return identity(_provider_spec(kind), spec, os.environ)
     if kind == "postgresql":
         from tranship.connectors.databases.postgres.connection import identity as of_postgres
 
@@ -291,7 +291,7 @@ def open_source(
     if _is_provider(connector.name):
         from tranship.connectors.api.source import ApiSource
 
-        return ApiSource(_api(connector.name), spec, include_archived=include_archived)
+        return ApiSource(_provider_spec(connector.name), spec, include_archived=include_archived)
     if include_archived:
         raise ConfigError(f"{redacted(spec)}: only providers have archived customers; leave --include-archived out.")
     if connector.source is None:
@@ -406,9 +406,9 @@ def must_take(spec: str, mode: str, *, for_good: bool) -> None:
     if _is_file(kind) and mode != "upsert":
         raise ConfigError(f"{redacted(spec)}: a file is written whole; --mode {mode} needs a table.")
     if _is_provider(kind):
-        from tranship.connectors.api.destination import must_be_meant
+        from tranship.connectors.api.destination import refuse_unconfirmed_removal
 
-        must_be_meant(_api(kind), spec, mode, for_good=for_good)
+        refuse_unconfirmed_removal(_provider_spec(kind), spec, mode, for_good=for_good)
 
 
 def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
@@ -422,7 +422,9 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
         from tranship.connectors.api.destination import ProviderDestination
 
         module = _provider_module(connector.name)
-        return ProviderDestination(module.API, spec, module.writes, memory=options["memory"], pace=options["pace"])
+        return ProviderDestination(
+            module.SPEC, spec, module.build_operations, memory=options["memory"], pace=options["pace"]
+        )
     if connector.suffixes and "://" in spec:
         raise ConfigError(
             f"{redacted(spec)}: cloud storage can be read, not written yet. Write to a local file and copy it."
@@ -453,17 +455,16 @@ def _provider_module(provider: str) -> ModuleType:
     return plug_ins().modules[provider]
 
 
-def _api(provider: str) -> Api:
-    """What is special to a provider."""
-    api: Api = _provider_module(provider).API
-    return api
+def _provider_spec(provider: str) -> ProviderSpec:
+    spec: ProviderSpec = _provider_module(provider).SPEC
+    return spec
 
 
-def check(spec: str) -> list[Finding]:
+def check(spec: str) -> list[HealthFinding]:
     """Look whether a provider can be read, without changing anything. Raises ConfigError if it is none."""
-    from tranship.connectors.api.source import check
+    from tranship.connectors.api.health import check
 
-    return check(_api(_provider(spec)), spec)
+    return check(_provider_spec(_provider(spec)), spec)
 
 
 def passage(here: str, there: str) -> Passage:
@@ -471,9 +472,9 @@ def passage(here: str, there: str) -> Passage:
 
     Raises ConfigError if there is no such provider.
     """
-    from tranship.schemas.provider import passage
+    from tranship.schemas.compatibility import passage
 
-    return passage(_api(_provider(here)).wire, _api(_provider(there)).wire)
+    return passage(_provider_spec(_provider(here)).schema, _provider_spec(_provider(there)).schema)
 
 
 def _provider(spec: str) -> str:

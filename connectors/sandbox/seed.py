@@ -17,7 +17,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.connectors.sandbox.store import Record, Store, decode
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, INSTANT, INSTANTS, LISTS
-from tranship.schemas.provider import Wire
+from tranship.schemas.provider import ProviderSchema
 
 _AT_ONCE: Final = 50_000
 _BEGINNING: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -122,10 +122,10 @@ def plant(
     moments = count()
     clock, store.clock = store.clock, lambda: _BEGINNING + timedelta(seconds=next(moments))
     refused: Counter[str] = Counter()
-    wire = _wire(provider)
+    schema = _schema_of(provider)
     try:
         for frame in _generated(seeding) if isinstance(seeding, int) else _from_file(seeding):
-            encoded = encode(wire, frame, from_address)
+            encoded = encode(schema, frame, from_address)
             reasons = encoded.refused.unique("position", keep="first")
             refused.update(reasons.select(pl.format("{}: {}", "code", "demand")).to_series())
             for body in encoded.bodies.drop_nulls():
@@ -139,12 +139,12 @@ def plant(
 def spare(provider: str, from_address: Mapping[str, str]) -> Iterator[Record]:
     """Yield bodies of customers that no seed has, without end."""
     for first in count(900_000_000, 100):
-        yield from map(decode, encode(_wire(provider), customers(100, first), from_address).bodies)
+        yield from map(decode, encode(_schema_of(provider), customers(100, first), from_address).bodies)
 
 
-def _wire(provider: str) -> Wire:
-    wire: Wire = importlib.import_module(f"tranship.schemas.providers.{provider}").WIRE
-    return wire
+def _schema_of(provider: str) -> ProviderSchema:
+    schema: ProviderSchema = importlib.import_module(f"tranship.schemas.providers.{provider}").SCHEMA
+    return schema
 
 
 def _generated(number: int) -> Iterator[pl.DataFrame]:

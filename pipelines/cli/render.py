@@ -12,10 +12,10 @@ from typing import Any
 from tranship.pipelines.inspection import Finding, Inspection
 from tranship.pipelines.report import Report, withheld
 from tranship.pipelines.verify import Verification
+from tranship.schemas.compatibility import Passage
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, Customer
 from tranship.schemas.faults import RULES, sentence
-from tranship.schemas.provider import Passage
 
 _ALWAYS = ("read", "rejected", "merged", "created", "updated", "unchanged")
 _CELL = 44

@@ -60,9 +60,9 @@ def landed(warehouse: Warehouse) -> list[str]:
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait for an unreachable provider: the message counts, not the patience."""
     from tranship.connectors.api import source as api
-    from tranship.connectors.api.http_client import Patience
+    from tranship.connectors.api.retry import RetryPolicy
 
-    monkeypatch.setattr(api, "Patience", lambda: Patience(tries=2, first_pause=0.01, connect=2, silence=2))
+    monkeypatch.setattr(api, "RetryPolicy", lambda: RetryPolicy(tries=2, first_pause=0.01, connect=2, silence=2))
 
 
 # Each customer once ----------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.connectors.sandbox import seed
 from tranship.connectors.sandbox.server import Server, running, serve
 from tranship.schemas.customer import COLUMNS, Customer
-from tranship.schemas.providers.marginfront import WIRE
+from tranship.schemas.providers.marginfront import SCHEMA
 
 KEY = {"x-api-key": "mf_sk_test_1"}
 
@@ -56,7 +56,7 @@ def test_generated_customers_are_canonical_and_the_same_each_time() -> None:
 
 def test_a_seed_comes_back_as_it_was(sandbox: Start) -> None:
     front = sandbox("marginfront", seed=600)
-    back = decode(WIRE, [json.dumps(front.state())])
+    back = decode(SCHEMA, [json.dumps(front.state())])
     assert back.broken.is_empty()
     wanted = seed.customers(600)
     for name in ("external_id", "email", "name", "country", "city", "status", "tax_id", "legal_name", "currency"):
