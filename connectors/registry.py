@@ -23,7 +23,7 @@ from tranship.connectors.errors import ConfigError, TranshipError
 
 if TYPE_CHECKING:
     from tranship.connectors.api.spec import HealthFinding, ProviderSpec
-    from tranship.connectors.databases.duckdb_table import Address as DuckDbAddress
+    from tranship.connectors.databases.duckdb.address import DuckDbAddress
     from tranship.connectors.files.storage import Seen
     from tranship.connectors.sandbox.session import Sandbox
     from tranship.connectors.sandbox.weather import Weather
@@ -55,8 +55,8 @@ _DECLARED: Final = (
         "duckdb:///warehouse.duckdb?table=customers",
         Abilities(),
         schemes=("duckdb",),
-        source=f"{_DATABASES}.duckdb_table:DuckDbSource",
-        destination=f"{_DATABASES}.duckdb_table:DuckDbTable",
+        source=f"{_DATABASES}.duckdb.source:DuckDbSource",
+        destination=f"{_DATABASES}.duckdb.table:DuckDbTable",
     ),
     Connector(
         "parquet",
@@ -73,7 +73,7 @@ _DECLARED: Final = (
         "postgresql://user@host/db?table=billing.customers",
         Abilities(),
         schemes=("postgresql", "postgres"),
-        source=f"{_DATABASES}.postgres.table:PostgresSource",
+        source=f"{_DATABASES}.postgres.source:PostgresSource",
         destination=f"{_DATABASES}.postgres.table:PostgresTable",
     ),
 )
@@ -229,11 +229,11 @@ def identity(spec: str) -> str:
 
         return identity(_provider_spec(kind), spec, os.environ)
     if kind == "postgresql":
-        from tranship.connectors.databases.postgres.connection import identity as of_postgres
+        from tranship.connectors.databases.postgres.address import identity as of_postgres
 
         return of_postgres(spec, os.environ)
     if kind == "duckdb":
-        from tranship.connectors.databases.duckdb_table import identity as of_duckdb
+        from tranship.connectors.databases.duckdb.address import identity as of_duckdb
 
         return of_duckdb(spec)
     if connector_of(spec).schemes:
@@ -371,16 +371,16 @@ def _one_place(one: str, other: str) -> bool:
         names = [(at.schema.lower(), at.table.lower(), at.query) for at in (a, b)]
         return names[0] == names[1] and (is_same_file(a.path, b.path) or a.path.resolve() == b.path.resolve())
     if kind == "postgresql":
-        from tranship.connectors.databases.postgres.table import one_table
+        from tranship.connectors.databases.postgres.catalog import same_table
 
-        return one_table(one, other)
+        return same_table(one, other)
     return identity(one) == identity(other)
 
 
 def _duckdb(spec: str) -> DuckDbAddress:
-    from tranship.connectors.databases.duckdb_table import parse
+    from tranship.connectors.databases.duckdb.address import parse_address
 
-    return parse(spec)
+    return parse_address(spec)
 
 
 def _is_file(kind: str) -> bool:
@@ -444,9 +444,9 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
 
 def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> Destination:
     """A table of canonical records (Parquet files with these fields) in a new database, to be compared with."""
-    from tranship.connectors.databases.duckdb_table import held
+    from tranship.connectors.databases.duckdb.table import table_of_records
 
-    return held(files, fields, database, memory)
+    return table_of_records(files, fields, database, memory)
 
 
 def _provider_module(provider: str) -> ModuleType:

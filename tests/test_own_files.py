@@ -64,7 +64,7 @@ def test_a_query_names_each_column_once(tmp_path: Path, postgres_database: Datab
         connection.execute("CREATE TABLE t (a VARCHAR, b VARCHAR)").fetchall()
     postgres_database.do("CREATE TABLE t (a text, b text)")
     for address in (f"duckdb:///{tmp_path}/x.duckdb", postgres_database.url):
-        with pytest.raises(ConfigError, match="gives column email twice; name each once, with AS"):
+        with pytest.raises(ConfigError, match="returns column email twice; give each its own name with AS"):
             registry.open_source(f"{address}?query=SELECT a AS email, b AS email FROM t")
 
 

@@ -309,11 +309,11 @@ def test_a_database_that_is_read_is_waited_for(warehouse: Warehouse) -> None:
             "destination": str(warehouse.folder / "out.csv"),
             "state_dir": warehouse.folder / "state",
         }
-        with pytest.raises(Busy, match=rf"held by process {holder.pid} .* within 0.2 s.*--lock-timeout"):
+        with pytest.raises(Busy, match=rf"locked by process {holder.pid} .* within 0.2 s.*--lock-timeout"):
             flow.run(load({**given, "lock_timeout": "200ms"}, {}))
         heard = Heard(holder.kill)
         assert fates(flow.run(load(given, {}), heard)) == {"created": 1}
-    assert heard.notes[0].startswith(f"{warehouse.file}: is held by process {holder.pid} (python")
+    assert heard.notes[0].startswith(f"{warehouse.file}: is locked by process {holder.pid} (python")
     assert heard.notes[0].endswith("; waiting for it to end")
 
 

@@ -157,8 +157,8 @@ def test_3_where_the_other_side_is_held(command: Command) -> None:
 
     assert said.code == said.object["exit_code"] == 3
     assert said.object["status"] == "failed"
-    assert re.search(r"note: w.duckdb: is held by process \d+ \(python.*waiting", said.err)
-    assert re.search(r"Error: w.duckdb: is held by process \d+ .* within 0.2 s.*--lock-timeout", said.err)
+    assert re.search(r"note: w.duckdb: is locked by process \d+ \(python.*waiting", said.err)
+    assert re.search(r"Error: w.duckdb: is locked by process \d+ .* within 0.2 s.*--lock-timeout", said.err)
 
 
 @contextlib.contextmanager
