@@ -49,7 +49,7 @@ class Identity:
 
 def rows_to_look_at(keys: Iterable[pl.DataFrame]) -> pl.Series:
     """Rows whose external id or e-mail occurs more than once, or whose external id looks like that of another row, by
-    hash. `keys` are `RunDirectory.keys`.
+    hash. `keys` are `Stage.keys`.
     """
     rows, ids, mails = [], [], []
     for frame in keys:
@@ -111,7 +111,7 @@ def _repeated(parts: list[Hashes]) -> npt.NDArray[np.bool_]:
 
 
 def decide(candidates: pl.DataFrame, survivor: SurvivorRule) -> Identity:
-    """Group the candidates into customers (`RunDirectory.candidates`), by the rules of identity:
+    """Group the candidates into customers (`Stage.candidates`), by the rules of identity:
 
     1. The same external id is the same customer; its e-mail is that of its newest record.
     2. A record without one belongs to the customer with its e-mail, if there is exactly one; with several it is

@@ -54,24 +54,31 @@ from tranship.connectors.errors import (
     shown,
 )
 from tranship.connectors.files.csv import CsvOptions
-from tranship.pipelines import identify, inspection, locks, mapping, report, rivals, selection, stage, validate
+from tranship.pipelines import (
+    crosswalks,
+    identify,
+    inspection,
+    locks,
+    mapping,
+    present,
+    report,
+    rivals,
+    run_directory,
+    selection,
+    stage,
+    validate,
+)
 from tranship.pipelines import verify as verification
+from tranship.pipelines.findings import Findings
 from tranship.pipelines.inspection import Inspection
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise import batch as normalise
+from tranship.pipelines.parts import BatchCounts
 from tranship.pipelines.report import Counts, Report
+from tranship.pipelines.run_directory import APPLY_STEP, IDENTIFY_STEP, PAGES, PLAN_STEP, STAGE_STEP, RunDirectory
 from tranship.pipelines.selection import Condition
 from tranship.pipelines.settings import Reading, Settings, a_second, limit, load, named, seconds
-from tranship.pipelines.stage import (
-    APPLY_STEP,
-    IDENTIFY_STEP,
-    PAGES,
-    PLAN_STEP,
-    STAGE_STEP,
-    BatchCounts,
-    EarlierStage,
-    RunDirectory,
-)
+from tranship.pipelines.stage import EarlierStage, Stage
 from tranship.pipelines.verify import Verification
 from tranship.schemas import cells, faults
 from tranship.schemas.customer import COLUMNS
@@ -642,7 +649,7 @@ def _continued(settings: Settings, work: str) -> RunDirectory | None:
     """An earlier run of the same work whose process died when the stage was complete. Of a provider, whose customers
     change all the time, also one that had only begun to read, and both only if that is not long ago.
     """
-    for directory in stage.all_runs(settings.state_dir) if work and settings.locks else ():
+    for directory in run_directory.all_runs(settings.state_dir) if work and settings.locks else ():
         if directory.manifest.get("work") == work:
             try:
                 directory.own()
@@ -690,6 +697,8 @@ class _Run:
         self._settings = settings
         self._where = where
         self._directory = directory
+        self._staged = Stage(directory.path)
+        self._findings = Findings(directory.path)
         self._observer = observer
         self._notes = notes
         self._seconds: dict[str, float] = {}
@@ -807,7 +816,7 @@ class _Run:
         # Arrow keeps what it has read with; identity needs the room.
         pa.default_memory_pool().release_unused()
         tally = self._tally
-        self._directory.complete(parts)
+        self._staged.complete(self._directory.run_id, parts)
         self._directory.manifest["wire"] = wire
         self._directory.finish(
             STAGE_STEP,
@@ -848,7 +857,7 @@ class _Run:
         self, number: int, part: Part, columns: ColumnMap, spelling: normalise.Spelling, earlier: EarlierStage
     ) -> BatchCounts:
         digest = part.digest()
-        known = self._directory.adopt(number, digest, earlier)
+        known = self._staged.adopt(number, digest, earlier)
         if known is not None:
             return known
         batch, skipped = part.read(), None
@@ -856,13 +865,13 @@ class _Run:
             batch, left = selection.split(batch, self._where)
             keys = normalise.customers(left.records, columns.of_keys.within(left.records.columns), spelling)
             every = pl.int_range(left.records.height, dtype=pl.UInt32, eager=True)
-            skipped = stage.keys_of(left, keys, validate.faults(keys), every)
+            skipped = present.keys_of(left, keys, validate.faults(keys), every)
         if batch.records.is_empty():
-            return self._directory.add(number, batch, None, faults.no_reasons(), digest, skipped=skipped)
+            return self._staged.add(number, batch, None, faults.no_reasons(), digest, skipped=skipped)
         rivals.must_agree(batch, columns)
         normalised = normalise.customers(batch.records, columns.within(batch.records.columns), spelling)
         filled = rivals.filled(batch, columns, normalised.records)
-        return self._directory.add(number, batch, normalised, validate.faults(normalised), digest, filled, skipped)
+        return self._staged.add(number, batch, normalised, validate.faults(normalised), digest, filled, skipped)
 
     def _identify(self, columns: ColumnMap) -> WriteRequest:
         with self._timed("identify", None):
@@ -886,9 +895,9 @@ class _Run:
                     self._tally.first.setdefault(code, tuple(done[first]))
             self._tally.warnings -= Counter(done["retracted"])
         merged = sum(self._merges.values())
-        survivors = self._directory.survivors(columns.targets, self._tally.staged - merged - done["ambiguous"])
+        survivors = self._staged.survivors(columns.targets, self._tally.staged - merged - done["ambiguous"])
         settings = self._settings
-        history, lost = stage.crosswalks(settings.state_dir, shown(settings.destination), self._directory.run_id)
+        history, lost = crosswalks.found(settings.state_dir, shown(settings.destination), self._directory.run_id)
         if lost:
             what = f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are left out: customers that"
             self._tell([f"{what} those runs wrote count as written by others. The first is {lost[0]}"])
@@ -914,7 +923,7 @@ class _Run:
             crosswalk=settings.crosswalk,
             history=tuple(history),
             older=settings.older or "skip",
-            present=self._directory.present_files(),
+            present=self._staged.present_files(),
             remove_for_good=settings.remove_for_good,
             compare=self._directory.stands_alone,
             write_began=self._directory.has_begun_to_write,
@@ -926,12 +935,10 @@ class _Run:
         self._observer.advanced(done, done)
 
     def _decide(self) -> dict[str, Any]:
-        directory, settings = self._directory, self._settings
-        candidates = directory.candidates(identify.rows_to_look_at(directory.keys())) if self._tally.staged else None
+        staged, findings, settings = self._staged, self._findings, self._settings
+        candidates = staged.candidates(identify.rows_to_look_at(staged.keys())) if self._tally.staged else None
         if candidates is None or candidates.is_empty():
-            directory.keep_identity(
-                pl.Series([], dtype=pl.UInt64), pl.DataFrame(), pl.DataFrame(schema=identify.MERGES)
-            )
+            staged.keep_identity(pl.Series([], dtype=pl.UInt64), pl.DataFrame(), pl.DataFrame(schema=identify.MERGES))
             return {
                 "merges": {"external_id": 0, "email": 0},
                 **{"ambiguous": 0, "shared": 0, "conflicts": 0},
@@ -940,17 +947,15 @@ class _Run:
             }
         decided = identify.decide(candidates, settings.survivor)
         rows = identify.rows_to_patch(decided, candidates, fill=settings.fill)
-        patched = (
-            identify.patched(directory.records(rows), decided, fill=settings.fill) if len(rows) else pl.DataFrame()
-        )
-        directory.keep_identity(pl.concat([decided.losers, decided.ambiguous]), patched, decided.merges)
-        first = directory.reject_identity("run", decided.ambiguous, _AMBIGUOUS)
+        patched = identify.patched(staged.records(rows), decided, fill=settings.fill) if len(rows) else pl.DataFrame()
+        staged.keep_identity(pl.concat([decided.losers, decided.ambiguous]), patched, decided.merges)
+        first = findings.reject_identity("run", decided.ambiguous, _AMBIGUOUS)
         ambiguous = candidates.filter(pl.col("row").is_in(decided.ambiguous.implode()))
-        directory.keep_present("identity-run.parquet", ambiguous.with_columns(id_unusable=False, email_unusable=False))
-        retracted = directory.retract_warnings("run", decided.ambiguous)
-        directory.warn("shared", decided.shared)
-        directory.warn("alike", decided.alike)
-        directory.warn("conflicts", decided.conflicts)
+        staged.keep_present("identity-run.parquet", ambiguous.with_columns(id_unusable=False, email_unusable=False))
+        retracted = findings.retract_warnings("run", decided.ambiguous)
+        findings.warn("shared", decided.shared)
+        findings.warn("alike", decided.alike)
+        findings.warn("conflicts", decided.conflicts)
         return {
             "merges": {"external_id": 0, "email": 0} | dict(decided.merges["rule"].value_counts().iter_rows()),
             "ambiguous": len(decided.ambiguous),
@@ -1045,12 +1050,12 @@ class _Run:
     def _planned(self, plan: Plan) -> dict[str, Any]:
         """The plan as the manifest keeps it. Records whose identity failed at the destination go to the rejects."""
         ambiguous = pl.scan_parquet(plan.rows).filter(pl.col("action") == "ambiguous").select("row").collect()["row"]
-        first = self._directory.reject_identity("destination", ambiguous, _AMBIGUOUS)
+        first = self._findings.reject_identity("destination", ambiguous, _AMBIGUOUS)
         return {
             **{"counts": dict(plan.counts), "changed_fields": dict(plan.changed_fields)},
             **{"existing": plan.existing, "notes": list(plan.notes)},
             **{"withheld": plan.withheld, "unidentified": list(plan.unidentified)},
-            "retracted": self._directory.retract_warnings("destination", ambiguous),
+            "retracted": self._findings.retract_warnings("destination", ambiguous),
             "first_ambiguous": first,
         }
 
@@ -1116,10 +1121,10 @@ class _Run:
         """Write the outcomes of a write, complete or broken off, to the run directory."""
         if outcomes is None:
             return
-        results = self._directory.keep_results(outcomes.files["outcomes"])
+        results = self._findings.keep_results(outcomes.files["outcomes"], self._staged.batched())
         self._outcomes = dataclasses.replace(outcomes, files={**outcomes.files, **results})
         self._directory.keep_seals_of([*self._outcomes.files.values(), self._directory.path / "crosswalk.parquet"])
-        self._directory.share_crosswalk(self._settings.state_dir)
+        crosswalks.share(self._directory, self._settings.state_dir)
         self._tell(list(outcomes.notes))
 
     @contextmanager
@@ -1138,7 +1143,7 @@ class _Run:
 
     def _end(self, started: float, status: report.Status | None, error: TranshipError | None) -> Report:
         settings, tally, directory = self._settings, self._tally, self._directory
-        files = self._files | (directory.collect_findings(self._wire) if status != "failed" else {})
+        files = self._files | (self._findings.collect(self._wire) if status != "failed" else {})
         counts = self._counts()
         if status is None:
             if counts.balance():

@@ -333,7 +333,7 @@ def test_pure_steps_stay_pure(module: str) -> None:
     where = _path(module).relative_to(ROOT)
     advice = (
         "Files, sockets, databases, clocks and the environment stay at the two ends: connectors/ reads and "
-        "writes, pipelines/stage.py keeps the run directory, pipelines/run.py hands in time and run id."
+        "writes, pipelines/run_directory.py and stage.py keep the run directory, pipelines/run.py hands in time and run id."
     )
     tree = _tree(_path(module))
     for target, line in imports(tree):

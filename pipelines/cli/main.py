@@ -42,7 +42,7 @@ from tranship.pipelines.cli.options import SettingsCommand, given, run_command, 
 if TYPE_CHECKING:
     from tranship.pipelines.cli.progress import Display
     from tranship.pipelines.report import Report
-    from tranship.pipelines.stage import RunDirectory
+    from tranship.pipelines.run_directory import RunDirectory
 
 EXIT_CODES: Final = {
     0: "done; every record loaded, merged, unchanged or older than what is there, or rejects within --max-rejects",
@@ -97,7 +97,7 @@ def _told(error: TranshipError, as_json: bool) -> int:
     if report is None:
         return _failed(str(error), error.exit_code, as_json)
     if not isinstance(error, GateClosed | Undecided):
-        from tranship.pipelines.stage import RunDirectory
+        from tranship.pipelines.run_directory import RunDirectory
 
         click.echo(f"When that is solved: {RunDirectory.at(Path(report.run_dir)).go_on}", err=True)
     if as_json:
@@ -499,11 +499,11 @@ def _carried_out(work: Callable[[Display | None], Report], as_json: bool, log: s
 @click.pass_obj
 def _runs(place: _Place, /, remove_older_than: int | None, state_dir: Path, as_json: bool) -> None:
     """List runs, newest first."""
-    from tranship.pipelines import stage
+    from tranship.pipelines import run_directory
     from tranship.pipelines.cli import render
 
     place.state_dir = state_dir
-    found, damaged = stage.all_runs(state_dir), stage.damaged_runs(state_dir)
+    found, damaged = run_directory.all_runs(state_dir), run_directory.damaged_runs(state_dir)
     removed = []
     if remove_older_than is not None:
         limit = datetime.now(UTC) - timedelta(days=remove_older_than)
@@ -566,7 +566,7 @@ def _report_of(run: RunDirectory) -> Report | None:
 @click.pass_obj
 def _report(place: _Place, /, run_id: str, state_dir: Path, as_json: bool) -> None:
     """Print the summary of an earlier run again, with all its reasons: its id, or `last`."""
-    from tranship.pipelines.stage import RunDirectory
+    from tranship.pipelines.run_directory import RunDirectory
 
     place.state_dir = state_dir
     run = RunDirectory.open(state_dir, run_id)
@@ -600,7 +600,7 @@ def _next(report: Report) -> list[str]:
     from tranship.connectors import registry
     from tranship.pipelines import settings
     from tranship.pipelines.report import MOVED
-    from tranship.pipelines.stage import RunDirectory
+    from tranship.pipelines.run_directory import RunDirectory
 
     run = RunDirectory.at(Path(report.run_dir))
     made = settings.load(run.manifest["settings"], {})

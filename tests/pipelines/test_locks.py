@@ -25,8 +25,8 @@ from tranship.pipelines import locks
 from tranship.pipelines import run as flow
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.locks import Lock
+from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings import load
-from tranship.pipelines.stage import RunDirectory
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}

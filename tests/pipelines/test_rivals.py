@@ -13,6 +13,7 @@ from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError, Undecided
 from tranship.pipelines import run, settings
 from tranship.pipelines.mapping import propose
+from tranship.pipelines.run_directory import RunDirectory
 
 
 @pytest.fixture
@@ -206,7 +207,7 @@ def test_a_column_cannot_be_mapped_and_left_out() -> None:
 
 def test_a_run_of_an_earlier_version_is_still_understood(warehouse: Warehouse) -> None:
     report = warehouse.load([{"id": "1", "name": "A"}], dry_run=True)
-    directory = run.RunDirectory.open(warehouse.folder / "state", report.run_id)
+    directory = RunDirectory.open(warehouse.folder / "state", report.run_id)
     facts = directory.manifest["steps"]["stage"]
     facts["fields"] = {column: field for field, column in facts.pop("mapped").items()}
     del facts["skipped"]

@@ -24,7 +24,7 @@ from tranship.connectors import durable
 from tranship.connectors.errors import Busy, ConfigError, GateClosed, Interrupted, TranshipError
 from tranship.pipelines import run as flow
 from tranship.pipelines.report import Report
-from tranship.pipelines.stage import RunDirectory
+from tranship.pipelines.run_directory import RunDirectory
 
 EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "6"))
 """Of each property over whole runs, which take about 0.1 s each."""

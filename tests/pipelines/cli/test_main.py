@@ -29,7 +29,7 @@ import tranship
 from support.sandboxes import Start
 from tranship.connectors import durable
 from tranship.connectors.registry import CONNECTORS
-from tranship.pipelines import run, stage
+from tranship.pipelines import run, run_directory
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.cli import options
 from tranship.pipelines.settings import Reading, Settings, load
@@ -454,7 +454,7 @@ def test_a_run_that_is_under_way_is_neither_removed_nor_resumed(command: Command
     run_dir = ran("clean.csv", days_ago=10)
     manifest = durable.read_json(run_dir / "manifest.json")
     durable.write_json(run_dir / "manifest.json", manifest | {"status": "running"})
-    owned = stage.RunDirectory.at(run_dir)
+    owned = run_directory.RunDirectory.at(run_dir)
     owned.own()
 
     listed = command("runs", "--remove-older-than", "7", "--json").object
