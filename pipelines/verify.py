@@ -1,25 +1,22 @@
 """Whether a destination holds what the source says: the plan of a second look, put into words.
 
-What would be created is missing there, what would be updated differs, what would stay as it is is equal. A file cannot
-be compared where it lies: its records are normalised as those of a source are, and compared as a table.
+What would be created is missing there, what would be updated differs, what would stay as it is is equal.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
-from tranship.connectors.contract import Batch, Layout, Part
-from tranship.connectors.errors import ConfigError
-from tranship.pipelines import mapping
-from tranship.pipelines.mapping import ColumnMap
-from tranship.pipelines.normalise import batch as normalise
-from tranship.schemas.customer import COLUMNS
+from tranship.connectors.contract import Plan, Survivors
+from tranship.pipelines.run_directory import RunDirectory
+from tranship.pipelines.settings import named
+from tranship.schemas import cells
 
 DIFFERENCES = {
     "what": pl.String,
@@ -107,46 +104,46 @@ def _text(survivors: pl.LazyFrame, name: str) -> pl.Expr:
     return pl.col(name).cast(pl.String)
 
 
-# A file as a table -------------------------------------------------------------------------------------------------
+def write_differences(workspace: Path, plan: Plan, survivors: Survivors, file: Path) -> None:
+    """Where source and destination differ, from what the plan has left in its workspace, as CSV."""
+    found, extra = (
+        pl.scan_parquet(file) if file.exists() else None
+        for file in (workspace / f"{name}.parquet" for name in ("found", "extra"))
+    )
+    differing = differences(pl.scan_parquet(plan.rows), survivors.scan(), found, extra)
+    differing.with_columns(cells.written(differing.collect_schema())).sink_csv(file)
+    file.chmod(0o600)
 
 
-def columns_of(name: str, layouts: Sequence[Layout]) -> ColumnMap:
-    """What the columns of a written file are, by their names; what no field fits, or several columns fit, is no part of
-    it. Raises ConfigError where customers cannot be recognised.
-    """
-    fields = mapping.match(layouts, {}, {}).fields
-    columns = mapping.columns_of(layouts)
-    if columns and not {"external_id", "email"} & set(fields):
-        raise ConfigError(
-            f"{name}: has no column for the external id or the e-mail ({', '.join(map(repr, columns[:12]))}); without "
-            "one there is nothing to compare by."
-        )
-    return ColumnMap(fields, (), {})
+def verification(directory: RunDirectory, workspace: Path, plan: Plan, survivors: Survivors) -> Verification:
+    """Write the differences that this plan shows, and return them in counts."""
+    file = directory.path / "differences.csv"
+    write_differences(workspace, plan, survivors, file)
+    counted = pl.scan_csv(file, infer_schema=False).group_by("what").len().collect()
+    differing = dict(counted.iter_rows())
+    if not differing:
+        file.unlink()
+    return Verification(
+        run_id=directory.run_id,
+        source=named(directory.manifest["settings"]["source"]),
+        destination=directory.manifest["settings"]["destination"],
+        counts={
+            "equal": plan.counts["unchanged"],
+            "different": plan.counts["update"],
+            "only_in_source": plan.counts["create"],
+            "only_at_destination": differing.get("only_at_destination", 0),
+            "refused": plan.counts["refused"] + plan.counts["ambiguous"],
+        },
+        different_fields=dict(plan.changed_fields),
+        refused_by_reason=refused_by_reason(plan),
+        files={"differences": str(file)} if differing else {},
+        notes=plan.notes,
+    )
 
 
-def staged(
-    parts: Iterable[Part], columns: ColumnMap, spelling: normalise.Spelling, folder: Path
-) -> tuple[list[Path], pl.DataFrame]:
-    """Write the records of a file to `folder`, normalised, in the fields that it has; and the lines that are no records
-    (`found`). Nothing is rejected: a value that could not be read stays as it is, and differs.
-    """
-    files, broken = [], [pl.DataFrame(schema={"found": pl.String})]
-    for number, part in enumerate(parts):
-        batch = part.read()
-        lines = batch.broken.select(found=pl.format("{}, line {}: {}", pl.lit(batch.source), "line", "code"))
-        broken.append(lines)
-        if batch.records.height:
-            files.append(folder / f"{number:06}.parquet")
-            _normalised(batch, columns, spelling).write_parquet(files[-1])
-    return files, pl.concat(broken)
-
-
-def _normalised(batch: Batch, columns: ColumnMap, spelling: normalise.Spelling) -> pl.DataFrame:
-    records = normalise.customers(batch.records, columns, spelling).records
-    kept = []
-    for at, column in columns.fields.items():
-        if COLUMNS[at] == pl.String and at not in ("external_id", "email", "metadata"):
-            text = normalise.as_text(batch.records[column])
-            unread = records[at].is_null() & (text.str.strip_chars() != "")
-            kept.append(records[at].zip_with(~unread.fill_null(value=False), text).alias(at))
-    return records.with_columns(kept).select(columns.targets)
+def refused_by_reason(plan: Plan | None) -> dict[str, int]:
+    """Return why records were refused, by reason, most frequent first."""
+    if plan is None or not plan.counts["refused"]:
+        return {}
+    refused = pl.scan_parquet(plan.rows).filter(pl.col("action") == "refused")
+    return dict(refused.group_by("reason").len().sort("len", descending=True).collect().iter_rows())

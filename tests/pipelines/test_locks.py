@@ -25,6 +25,7 @@ from tranship.pipelines import locks
 from tranship.pipelines import run as flow
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.locks import Lock
+from tranship.pipelines.observer import Quiet
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings import load
 
@@ -173,7 +174,7 @@ def test_a_run_with_a_damaged_lock_stops_no_other_run(warehouse: Warehouse) -> N
 # Waiting ----------------------------------------------------------------------------------------------------------
 
 
-class Heard(flow.Quiet):
+class Heard(Quiet):
     """Keeps the notes, and does something at the first."""
 
     def __init__(self, then: Callable[[], None]) -> None:
@@ -266,7 +267,7 @@ def test_two_threads_of_one_program_take_turns(warehouse: Warehouse) -> None:
 # DuckDB -----------------------------------------------------------------------------------------------------------
 
 
-class AtStep(flow.Quiet):
+class AtStep(Quiet):
     """Does something as a step begins, once."""
 
     def __init__(self, step: str, then: Callable[[], None]) -> None:

@@ -23,6 +23,7 @@ from support.warehouse import Record, Warehouse, fates, rejects, write_csv
 from tranship.connectors import durable
 from tranship.connectors.errors import Busy, ConfigError, GateClosed, Interrupted, TranshipError
 from tranship.pipelines import run as flow
+from tranship.pipelines.observer import Quiet
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_directory import RunDirectory
 
@@ -507,7 +508,7 @@ def test_an_unknown_run_is_answered_in_words(warehouse: Warehouse) -> None:
         flow.resume(warehouse.folder / "state", "20200101T000000-000000")
 
 
-class _StopAt(flow.Quiet):
+class _StopAt(Quiet):
     """Somebody presses Ctrl-C when a step begins, or advances."""
 
     def __init__(self, step: str, *, begins: bool) -> None:
