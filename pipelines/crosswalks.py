@@ -12,11 +12,11 @@ from tranship.connectors.errors import Damaged
 from tranship.pipelines.run_directory import RunDirectory, all_runs
 
 APPLIED = "applied"
-"""The folder of a state directory with the crosswalks of plans that were carried out."""
+"""The folder of the state directory with the crosswalks of applied plans."""
 
 
 class _AppliedPlan(msgspec.Struct, frozen=True):
-    """What the state directory keeps of a plan that was carried out from a folder elsewhere."""
+    """The record of an applied plan whose folder lies outside the state directory."""
 
     run_id: str
     started_at: str
@@ -31,8 +31,8 @@ def share(directory: RunDirectory, state_dir: Path) -> None:
     if not directory.stands_alone or not file.exists():
         return
     folder = state_dir / APPLIED / directory.run_id
-    for at in (state_dir, folder.parent, folder):
-        at.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for parent in (state_dir, folder.parent, folder):
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     copy = folder / file.name
     temporary = copy.with_suffix(".partial")
     shutil.copyfile(file, temporary)
@@ -43,16 +43,16 @@ def share(directory: RunDirectory, state_dir: Path) -> None:
     durable.write_json(folder / "plan.json", msgspec.structs.asdict(kept))
 
 
-def found(state_dir: Path, destination: str, but: str) -> tuple[list[Path], list[Path]]:
-    """The crosswalks of earlier runs and plans into a destination, newest first, without that of the run `but`; beside
-    them those that are damaged.
+def found(state_dir: Path, destination: str, except_run: str) -> tuple[list[Path], list[Path]]:
+    """Return the crosswalks of earlier runs and plans into a destination, without that of `except_run`: the intact
+    ones, newest first, and the damaged ones.
     """
     found = []
     for run in all_runs(state_dir):
         file = run.path / "crosswalk.parquet"
         sealed = (run.manifest.get("results") or {}).get(file.name)
         if run.manifest["settings"].get("destination") == destination and (file.exists() or sealed):
-            # Versions of Tranship that sealed nothing have left crosswalks, too.
+            # Earlier versions of Tranship left crosswalks without seals.
             whole = durable.is_whole(file, sealed) if sealed else not run.has_begun_to_write
             found.append((run.manifest["started_at"], run.run_id, file, whole))
     for folder in sorted((state_dir / APPLIED).glob("*")):
@@ -64,5 +64,5 @@ def found(state_dir: Path, destination: str, but: str) -> tuple[list[Path], list
             continue
         if kept.destination == destination:
             found.append((kept.started_at, kept.run_id, file, durable.is_whole(file, kept.crosswalk)))
-    found = sorted((one for one in found if one[1] != but), key=lambda one: one[:2], reverse=True)
+    found = sorted((entry for entry in found if entry[1] != except_run), key=lambda entry: entry[:2], reverse=True)
     return [file for *_, file, whole in found if whole], [file for *_, file, whole in found if not whole]

@@ -11,7 +11,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.csv import CsvOptions
 from tranship.pipelines.compared_file import ComparedFile
 from tranship.pipelines.observer import Observer
-from tranship.pipelines.settings import Reading, Settings, a_second, seconds
+from tranship.pipelines.settings import Reading, Settings, per_second, seconds
 
 log = logging.getLogger("tranship")
 
@@ -46,7 +46,7 @@ def open_destination(settings: Settings, observer: Observer) -> Destination:
     options = {
         **{"raw": settings.raw, "create": settings.create == "auto", "overwrite": settings.overwrite},
         "written": settings.state_dir / "written",
-        **{"memory": settings.memory, "pace": a_second(settings.pace) if settings.pace else None},
+        **{"memory": settings.memory, "pace": per_second(settings.pace) if settings.pace else None},
         **{name: seconds(getattr(settings, name)) for name in ("lock_timeout", "statement_timeout")},
         "waiting": waiting_of(settings, observer),
     }

@@ -117,7 +117,7 @@ class Findings:
         can be read as a source.
         """
         # Who is older than what is there is listed in stale.csv, and nothing of it is left to do.
-        told = (
+        fates = (
             pl.scan_parquet(outcomes)
             .filter(pl.col("outcome") != "older")
             .select(
@@ -135,13 +135,13 @@ class Findings:
             file.parent.mkdir(mode=0o700, exist_ok=True)
             file.unlink(missing_ok=True)
         for records in staged:
-            rows = records["_row"]
-            came = told.filter(pl.col("_row").is_between(rows.min(), rows.max())).collect()
-            joined = records.join(came, on="_row", maintain_order="left")
-            for (result,), some in joined.partition_by("_result", as_dict=True).items():
+            numbers = records["_row"]
+            of_batch = fates.filter(pl.col("_row").is_between(numbers.min(), numbers.max())).collect()
+            joined = records.join(of_batch, on="_row", maintain_order="left")
+            for (result,), part in joined.partition_by("_result", as_dict=True).items():
                 with files[str(result)].open("ab") as out:
-                    told_of = some.select(*COLUMNS, "_source", "_line", "_outcome", "_reason")
-                    told_of.with_columns(cells.written(told_of.schema)).write_csv(out, include_header=out.tell() == 0)
+                    rows = part.select(*COLUMNS, "_source", "_line", "_outcome", "_reason")
+                    rows.with_columns(cells.written(rows.schema)).write_csv(out, include_header=out.tell() == 0)
         return {result: file for result, file in files.items() if file.exists()}
 
 
@@ -165,16 +165,16 @@ def first_of_each(batch: Batch, reasons: pl.DataFrame, warnings: pl.DataFrame) -
 def rejects(batch: Batch, reasons: pl.DataFrame) -> pl.DataFrame:
     """Rejected records and broken lines in the source's own columns and spelling, with place and reasons."""
     kinds = pl.concat([reasons["code"], batch.broken["code"]]).unique()
-    said = pl.Series([sentence(code) for code in kinds], dtype=pl.String)
+    sentences = pl.Series([sentence(code) for code in kinds], dtype=pl.String)
     shown = pl.col("value").str.head(_VALUE_SHOWN)
     each = reasons.with_columns(
-        said=pl.concat_str(
-            pl.col("code").replace_strict(kinds, said, return_dtype=pl.String),
+        reason=pl.concat_str(
+            pl.col("code").replace_strict(kinds, sentences, return_dtype=pl.String),
             pl.when(shown.is_not_null()).then(pl.format(' (found "{}")', shown)).otherwise(pl.lit("")),
         )
     )
     by_record = each.group_by("at", maintain_order=True).agg(
-        _codes=pl.col("code").str.join(" "), _reasons=pl.col("said").str.join("; ")
+        _codes=pl.col("code").str.join(" "), _reasons=pl.col("reason").str.join("; ")
     )
     at = by_record["at"]
     records = pl.concat(
@@ -185,7 +185,7 @@ def rejects(batch: Batch, reasons: pl.DataFrame) -> pl.DataFrame:
         _line="line",
         _codes="code",
         _reasons=pl.concat_str(
-            pl.col("code").replace_strict(kinds, said, return_dtype=pl.String),
+            pl.col("code").replace_strict(kinds, sentences, return_dtype=pl.String),
             pl.when(pl.col("detail") != "").then(pl.format(" ({})", "detail")).otherwise(pl.lit("")),
         ),
         _text="text",

@@ -127,10 +127,14 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
 
 def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
     """A settings file to start from: runs as it is, and names every column."""
-    said = reading.model_dump(mode="json", include=set(Reading.model_fields), exclude={"source", "columns", "defaults"})
+    given = reading.model_dump(
+        mode="json", include=set(Reading.model_fields), exclude={"source", "columns", "defaults"}
+    )
     sources = [shown(source) for source in reading.sources]
     options = {
-        name: value for name, value in said.items() if value != Reading.model_fields[name].get_default() and value != []
+        name: value
+        for name, value in given.items()
+        if value != Reading.model_fields[name].get_default() and value != []
     }
     lines = [
         "# A tranship pipeline. Try it: tranship run THIS_FILE --dry-run",
@@ -173,10 +177,10 @@ def _first(parts: Iterator[Part], rows: int) -> tuple[list[Batch], bool]:
     left = rows
     for part in parts:
         batch = part.read()
-        stood = pl.concat([batch.lines, batch.broken["line"]]).sort()
-        if len(stood) > left:
-            return [*batches, _before(batch, stood[left])], False
-        left -= len(stood)
+        lines = pl.concat([batch.lines, batch.broken["line"]]).sort()
+        if len(lines) > left:
+            return [*batches, _before(batch, lines[left])], False
+        left -= len(lines)
         batches.append(batch)
     return batches, True
 
@@ -194,7 +198,10 @@ def _before(batch: Batch, line: int) -> Batch:
 def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match, extra: str) -> Iterator[Column]:
     records = sum(batch.records.height for batch in batches)
     undecided = {column for fitting in matched.conflicts.values() for column in fitting}
-    fields: dict[str, str | list[str]] = {**dict.fromkeys(matched.dropped, ""), **mapping.told_of(matched.fields)}
+    fields: dict[str, str | list[str]] = {
+        **dict.fromkeys(matched.dropped, ""),
+        **mapping.fields_by_column(matched.fields),
+    }
     for name in mapping.columns_of(layouts):
         given = [batch.records[name] for batch in batches if name in batch.records.columns]
         text = (
@@ -218,11 +225,11 @@ def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match
 
 def _questioned(matched: Match, columns: ColumnMap, batches: Sequence[Batch]) -> Match:
     """The match without the fields between whose columns a person must choose, because they hold different values."""
-    open_ = {name for batch in batches for name in rivals.disagreements(batch, columns)}
+    disputed = {name for batch in batches for name in rivals.disagreements(batch, columns)}
     return dataclasses.replace(
         matched,
-        fields={name: column for name, column in matched.fields.items() if name not in open_},
-        conflicts={**matched.conflicts, **{name: (columns.fields[name], *columns.rivals[name]) for name in open_}},
+        fields={name: column for name, column in matched.fields.items() if name not in disputed},
+        conflicts={**matched.conflicts, **{name: (columns.fields[name], *columns.rivals[name]) for name in disputed}},
     )
 
 
@@ -236,7 +243,7 @@ def _fate(
 
 def _type_of(given: Sequence[pl.Series]) -> str:
     dtype = given[0].dtype if given else pl.String()
-    for kind, is_it in (
+    for kind, matches in (
         ("text", dtype == pl.String),
         ("integer", dtype.is_integer()),
         ("number", dtype.is_numeric()),
@@ -246,7 +253,7 @@ def _type_of(given: Sequence[pl.Series]) -> str:
         ("list", isinstance(dtype, pl.List)),
         ("object", isinstance(dtype, pl.Struct)),
     ):
-        if is_it:
+        if matches:
             return kind
     return str(dtype).lower()
 

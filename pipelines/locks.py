@@ -209,15 +209,15 @@ def of_destination(state_dir: Path, identity: str) -> Lock:
     return Lock(folder / f"{hashlib.sha256(identity.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.lock")
 
 
-def wait_for(lock: Lock, destination: str, overlap: str, waiting: Waiting, look: Callable[[], None]) -> None:
-    """Take the lock of a destination, when its holder is done if need be. `look` is called before each try, and raises
+def wait_for(lock: Lock, destination: str, overlap: str, waiting: Waiting, check: Callable[[], None]) -> None:
+    """Take the lock of a destination, when its holder is done if need be. `check` is called before each try, and raises
     what makes waiting useless.
 
     Raises Skipped or Busy, as `overlap` has it.
     """
-    started, pause, told = time.monotonic(), _FIRST_PAUSE, False
+    started, pause, announced = time.monotonic(), _FIRST_PAUSE, False
     while True:
-        look()
+        check()
         if lock.take():
             return
         held = f"{destination}: another run is writing to it ({lock.last_holder()})"
@@ -230,9 +230,9 @@ def wait_for(lock: Lock, destination: str, overlap: str, waiting: Waiting, look:
                 f"{held}, and has not ended within {waiting.seconds:g} s. Nothing was done. Wait for it or end it, or "
                 "allow more with --lock-timeout."
             )
-        if not told:
+        if not announced:
             waiting.say(f"{held}; waiting for it to end")
-            told = True
+            announced = True
         time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 

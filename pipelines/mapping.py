@@ -17,7 +17,7 @@ OURS = ("_source", "_line", "_codes", "_reasons", "_text")
 """Columns that a rejects file has beside the input's own; they say nothing about the customer."""
 
 
-Told = Mapping[str, str | Sequence[str]]
+ColumnSettings = Mapping[str, str | Sequence[str]]
 """Column → its field, or its fields; an empty one leaves the column out."""
 
 
@@ -46,7 +46,7 @@ class ColumnMap:
     @property
     def by_column(self) -> dict[str, str | list[str]]:
         """Column → its field, or its fields, as settings say it."""
-        return told_of(self.fields)
+        return fields_by_column(self.fields)
 
     @property
     def of_keys(self) -> ColumnMap:
@@ -78,7 +78,7 @@ class Match:
         return tuple(c for c in of if c not in self.dropped and c not in self.fields.values())
 
 
-def told_of(fields: Mapping[str, str]) -> dict[str, str | list[str]]:
+def fields_by_column(fields: Mapping[str, str]) -> dict[str, str | list[str]]:
     """Field → column, turned around."""
     found: dict[str, list[str]] = {}
     for name, column in fields.items():
@@ -86,22 +86,22 @@ def told_of(fields: Mapping[str, str]) -> dict[str, str | list[str]]:
     return {column: names[0] if len(names) == 1 else names for column, names in found.items()}
 
 
-def match(layouts: Sequence[Layout], told: Told, defaults: Mapping[str, str]) -> Match:
+def match(layouts: Sequence[Layout], column_settings: ColumnSettings, defaults: Mapping[str, str]) -> Match:
     """Match the columns of all files of a run to fields: what was told first, then by name.
 
     Raises ConfigError where a told name does not exist, or what was told contradicts itself.
     """
     columns = columns_of(layouts)
-    for left, right in _pairs(told):
+    for left, right in _pairs(column_settings):
         if left in COLUMNS and right not in COLUMNS and right in columns:
             raise ConfigError(f'--map: the column comes first: --map "{right}={left}"')
-    for option, fields in (("--map", [name for _, name in _pairs(told)]), ("--default", list(defaults))):
+    for option, fields in (("--map", [name for _, name in _pairs(column_settings)]), ("--default", list(defaults))):
         for name in fields:
             if name and name not in COLUMNS:
                 raise ConfigError(f"{option}: there is no field {name!r}{_nearest(name, COLUMNS)}")
     found: dict[str, str] = {}
     dropped = set()
-    for given, name in _pairs(told):
+    for given, name in _pairs(column_settings):
         column = _column(given, columns, layouts)
         if name and found.setdefault(name, column) != column:
             raise ConfigError(f"--map: {name} is given two columns; one field holds one column.")
@@ -114,10 +114,10 @@ def match(layouts: Sequence[Layout], told: Told, defaults: Mapping[str, str]) ->
             )
     repeats = {made: given for layout in layouts for made, given in layout.repeated.items()}
     fits = names.match(columns, repeats)
-    told_columns = {*found.values(), *dropped}
+    decided_columns = {*found.values(), *dropped}
     conflicts = {}
     for name, fit in fits.items():
-        free = [column for column in fit.columns if column not in told_columns]
+        free = [column for column in fit.columns if column not in decided_columns]
         if name in found or not free:
             continue
         # What a person has put elsewhere is no longer in question.
@@ -129,10 +129,10 @@ def match(layouts: Sequence[Layout], told: Told, defaults: Mapping[str, str]) ->
     return Match(found, frozenset(dropped), conflicts, fits)
 
 
-def _pairs(told: Told) -> list[tuple[str, str]]:
+def _pairs(column_settings: ColumnSettings) -> list[tuple[str, str]]:
     return [
         (column, name)
-        for column, given in told.items()
+        for column, given in column_settings.items()
         for name in ([given] if isinstance(given, str) else given or [""])
     ]
 
@@ -142,14 +142,16 @@ def columns_of(layouts: Sequence[Layout]) -> list[str]:
     return list(dict.fromkeys(c for layout in layouts for c in layout.columns if c not in OURS))
 
 
-def propose(layouts: Sequence[Layout], told: Told, defaults: Mapping[str, str], extra: str = "keep") -> ColumnMap:
+def propose(
+    layouts: Sequence[Layout], column_settings: ColumnSettings, defaults: Mapping[str, str], extra: str = "keep"
+) -> ColumnMap:
     """The map of a run, by `match`.
 
     Raises ConfigError where a told name does not exist, where two columns would fit one field, where a file lacks
     a mapped column, or where nothing fits at all.
     """
     columns = columns_of(layouts)
-    matched = match(layouts, told, defaults)
+    matched = match(layouts, column_settings, defaults)
     if matched.conflicts:
         raise ConfigError("\n".join(_choice(layouts[0], *conflict) for conflict in matched.conflicts.items()))
     mapped = matched.fields
@@ -169,7 +171,7 @@ def propose(layouts: Sequence[Layout], told: Told, defaults: Mapping[str, str], 
     left = tuple(c for c in columns if c not in mapped.values() and c not in matched.dropped)
     if left and extra == "error":
         raise ConfigError(f"{layouts[0].name}: columns nobody mapped: {', '.join(map(repr, left))} (--extra error).")
-    given = {name for _, name in _pairs(told)}
+    given = {name for _, name in _pairs(column_settings)}
     open_ = {name: fit for name, fit in matched.fits.items() if name in mapped and name not in given}
     return ColumnMap(
         mapped,
@@ -185,30 +187,30 @@ def _filled(columns: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
     return {name: of_field for name, of_field in columns.items() if of_field}
 
 
-def _notes(matched: Match, told: Collection[str], extra: str) -> Iterator[str]:
+def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str) -> Iterator[str]:
     """Which columns were left aside though their names fit a field."""
     for name, fit in matched.fits.items():
         left = matched.undecided(fit.columns)
         if name not in matched.fields:
-            for taken in [one for one in fit.columns if one not in matched.dropped][:1]:
-                now = " and ".join(field for field, column in matched.fields.items() if column == taken)
-                yield f'"{taken}" is {now}, and {name} has no column. For both, add: --map "{taken}={name}"'
+            for taken in [column for column in fit.columns if column not in matched.dropped][:1]:
+                fields = " and ".join(field for field, column in matched.fields.items() if column == taken)
+                yield f'"{taken}" is {fields}, and {name} has no column. For both, add: --map "{taken}={name}"'
             continue
         if not left:
             continue
-        column, quoted = matched.fields[name], " and ".join(f'"{one}"' for one in left)
-        now = ("stays" if len(left) == 1 else "stay") + " in metadata"
+        column, quoted = matched.fields[name], " and ".join(f'"{other}"' for other in left)
+        fate = ("stays" if len(left) == 1 else "stay") + " in metadata"
         if extra == "drop":
-            now = "is dropped" if len(left) == 1 else "are dropped"
-        if name in told:
+            fate = "is dropped" if len(left) == 1 else "are dropped"
+        if name in mapped_by_hand:
             replaces = fit.column in left
             yield (
-                f'--map "{column}={name}" replaces {quoted}, which now {now}'
+                f'--map "{column}={name}" replaces {quoted}, which now {fate}'
                 if replaces
-                else f'{name} is "{column}"; {quoted} would fit, too, and {now}'
+                else f'{name} is "{column}"; {quoted} would fit, too, and {fate}'
             )
         else:
-            yield f'{name} is "{column}"; {quoted} would fit, too, and {now}. To choose: --map "{left[0]}={name}"'
+            yield f'{name} is "{column}"; {quoted} would fit, too, and {fate}. To choose: --map "{left[0]}={name}"'
 
 
 def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:
@@ -219,14 +221,14 @@ def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:
     )
 
 
-def _column(told: str, columns: Sequence[str], layouts: Sequence[Layout]) -> str:
+def _column(name: str, columns: Sequence[str], layouts: Sequence[Layout]) -> str:
     """The source's own spelling of a column that was named, exactly or but for case and blanks."""
-    if told in columns:
-        return told
-    alike = [column for column in columns if names.fold(column) == names.fold(told)]
+    if name in columns:
+        return name
+    alike = [column for column in columns if names.fold(column) == names.fold(name)]
     if len(alike) == 1:
         return alike[0]
-    raise ConfigError(f"--map: {layouts[0].name} has no column {told!r}{_nearest(told, columns)}")
+    raise ConfigError(f"--map: {layouts[0].name} has no column {name!r}{_nearest(name, columns)}")
 
 
 def _nearest(name: str, known: Sequence[str] | Mapping[str, object]) -> str:

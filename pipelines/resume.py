@@ -31,34 +31,34 @@ def public_settings(settings: Settings) -> dict[str, Any]:
 def work_id(settings: Settings, source: Source) -> str:
     """What makes two runs the same work: settings and input. Empty for an input that cannot be known again."""
     prints = source.fingerprint()
-    if any(print_["size"] is None for print_ in prints) and not endpoints.continues(settings):
+    if any(print["size"] is None for print in prints) and not endpoints.continues(settings):
         return ""
-    said = settings.model_dump(
+    given = settings.model_dump(
         mode="json",
         exclude={
             *("state_dir", "workers", "memory", "lock_timeout", "statement_timeout", "overlap", "locks", "overwrite"),
         },
     )
-    return hashlib.sha256(json.dumps([said, prints], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([given, prints], sort_keys=True).encode()).hexdigest()
 
 
 def reading_id(settings: Settings, columns: ColumnMap, where: Condition | None) -> str:
     """All that decides what records become, but for the records: two runs in which it is equal read alike."""
-    here = Path(__file__).parent.parent
+    root = Path(__file__).parent.parent
     program = [
         (file.name, file.stat().st_size, file.stat().st_mtime_ns)
         for package in ("connectors", "pipelines", "schemas")
-        for file in sorted((here / package).rglob("*"))
+        for file in sorted((root / package).rglob("*"))
         if file.suffix in (".py", ".csv")
     ]
-    said = settings.model_dump(mode="json", include={"timezone", "date_format", "blocked"})
+    given = settings.model_dump(mode="json", include={"timezone", "date_format", "blocked"})
     mapped = [
         *(list(part.items()) for part in (columns.fields, columns.defaults, columns.rivals, columns.others)),
         columns.extra,
     ]
     libraries = [metadata.version(name) for name in ("polars", "pyarrow", "duckdb", "pandera", "idna", "tzdata")]
-    asked = where.meaning if where else None
-    return hashlib.sha256(json.dumps([program, libraries, said, mapped, asked]).encode()).hexdigest()
+    condition = where.meaning if where else None
+    return hashlib.sha256(json.dumps([program, libraries, given, mapped, condition]).encode()).hexdigest()
 
 
 def continued_run(settings: Settings, work: str) -> RunDirectory | None:

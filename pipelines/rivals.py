@@ -59,13 +59,13 @@ def must_not_hide(found: Iterable[tuple[str, Iterable[str]]], columns: ColumnMap
     `found` are the `filled` of all batches, each behind its source.
     """
     by_source: dict[str, set[str]] = {}
-    for source, some in found:
-        by_source.setdefault(source, set()).update(some)
-    for source, some in by_source.items():
+    for source, columns_filled in found:
+        by_source.setdefault(source, set()).update(columns_filled)
+    for source, columns_filled in by_source.items():
         for field, others in columns.others.items():
             column = columns.fields[field]
-            hidden = [other for other in others if other in some]
-            if column not in some and hidden:
+            hidden = [other for other in others if other in columns_filled]
+            if column not in columns_filled and hidden:
                 raise Undecided(
                     f'{source}: "{column}" has no value in any record, but {_quoted(hidden)} would fit {field}, too, '
                     f"and has. Nothing was written. Say which one it is:\n{_options(field, [*hidden, column])}"

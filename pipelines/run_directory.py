@@ -69,7 +69,8 @@ class RunDirectory:
         if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise ConfigError(f"--out {out}: is there already. Name a new folder, or remove it.")
         try:
-            for folder in (*(() if out else (state_dir, state_dir / "runs")), path, *(path / at for at in _FOLDERS)):
+            parents = () if out else (state_dir, state_dir / "runs")
+            for folder in (*parents, path, *(path / name for name in _FOLDERS)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(
@@ -192,7 +193,7 @@ class RunDirectory:
         results = self.manifest.get("results")
         if results is None and self.has_begun_to_write and self.done(APPLY_STEP) is None:
             raise ConfigError(f"{self.run_id}: was stopped before its results were written. Continue it: {self.go_on}")
-        durable.check(self.path, {name: one for name, one in (results or {}).items() if name.startswith("again/")})
+        durable.check(self.path, {name: seal for name, seal in (results or {}).items() if name.startswith("again/")})
 
     @property
     def has_begun_to_write(self) -> bool:

@@ -26,7 +26,7 @@ from pydantic import (
 from tranship.connectors.errors import ConfigError, shown
 
 ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
-_NAMED: Final = 5
+_SOURCES_NAMED: Final = 5
 
 Limit = Annotated[
     str,
@@ -43,7 +43,7 @@ Duration = Annotated[
 """A number with its unit (`30s`, `10min`), or 0."""
 
 
-def _one_or_several(value: Any) -> Any:
+def _source_or_sources(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if not isinstance(value, list | tuple):
@@ -52,8 +52,8 @@ def _one_or_several(value: Any) -> Any:
         return value
     if not value:
         raise ValueError("the list is empty: name at least one source")
-    several = tuple(os.fspath(one) if isinstance(one, os.PathLike) else one for one in value)
-    return several[0] if len(several) == 1 else several
+    sources = tuple(os.fspath(source) if isinstance(source, os.PathLike) else source for source in value)
+    return sources[0] if len(sources) == 1 else sources
 
 
 class Reading(BaseModel):
@@ -61,7 +61,7 @@ class Reading(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: Annotated[str | tuple[str, ...], BeforeValidator(_one_or_several)] = Field(
+    source: Annotated[str | tuple[str, ...], BeforeValidator(_source_or_sources)] = Field(
         description="Path, glob, folder, - or URL to read from; also several."
     )
 
@@ -198,8 +198,8 @@ class Settings(Reading):
 def named(source: str | Sequence[str]) -> str:
     """One source or several, for people: without secrets, and of many the first ones."""
     sources = [source] if isinstance(source, str) else source
-    more = len(sources) - _NAMED
-    return ", ".join(map(shown, sources[:_NAMED])) + (f" and {more} more" if more > 0 else "")
+    more = len(sources) - _SOURCES_NAMED
+    return ", ".join(map(shown, sources[:_SOURCES_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def load(
@@ -208,10 +208,10 @@ def load(
     file: Path | None = None,
 ) -> Settings:
     """Put the three together. Raises ConfigError naming the setting and where it was given."""
-    return _settled(Settings, flags, environment, file)
+    return _validated(Settings, flags, environment, file)
 
 
-def of_command(
+def from_command(
     source: str | Sequence[str] | None,
     destination: str | None,
     options: Mapping[str, Any],
@@ -225,19 +225,19 @@ def of_command(
     return load({**options, **addresses}, environment, _settings_file(source))
 
 
-def reading_of_command(
+def reading_from_command(
     source: str | Sequence[str], options: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Reading:
     """What `inspect SOURCE...` or `inspect pipeline.toml` says about the source. Raises ConfigError."""
     addresses = _addresses(source, None, options)
     file = _settings_file(source)
-    return _settled(Settings if file else Reading, {**options, **addresses}, environment, file)
+    return _validated(Settings if file else Reading, {**options, **addresses}, environment, file)
 
 
 def _settings_file(source: str | Sequence[str] | None) -> Path | None:
     """The settings file that stands for the source, if there is one. Raises ConfigError where it is one of several."""
     given = [source] if isinstance(source, str) else list(source or ())
-    files = [one for one in given if str(one).lower().endswith(".toml")]
+    files = [source for source in given if str(source).lower().endswith(".toml")]
     if files and len(given) > 1:
         raise ConfigError(
             f"{files[0]}: is a settings file; it says itself what is read. Give no other source beside it."
@@ -259,7 +259,9 @@ def _addresses(
 _S = TypeVar("_S", bound=Reading)
 
 
-def _settled(kind: type[_S], flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> _S:
+def _validated(
+    kind: type[_S], flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None
+) -> _S:
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     from_file = _read(file) if file else {}
@@ -291,7 +293,7 @@ def seconds(value: str) -> float:
     return float(number) * {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "": 1}[value[len(number) :]]
 
 
-def a_second(value: str) -> float:
+def per_second(value: str) -> float:
     """A pace in calls a second: `100/min` is 1.67."""
     number, _, unit = value.partition("/")
     return float(number) / {"s": 1, "min": 60}[unit]

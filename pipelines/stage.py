@@ -36,7 +36,7 @@ class Stage:
         self,
         number: int,
         batch: Batch,
-        good: Normalised | None,
+        normalised: Normalised | None,
         reasons: pl.DataFrame,
         digest: str,
         filled: Sequence[str] = (),
@@ -44,38 +44,38 @@ class Stage:
     ) -> BatchCounts:
         """Put one batch away: good records to the stage, bad ones and broken lines to the rejects, warnings beside.
 
-        `reasons` are `schemas.faults.REASONS`; `good` is the whole normalised batch; `digest` is that of its part,
+        `reasons` are `schemas.faults.REASONS`; `normalised` is the whole batch; `digest` is that of its part,
         `filled` are `rivals.filled`, `skipped` are the keys (`PRESENT`) of those that `--where` left out.
         """
         name = f"{number:06}.parquet"
-        wire = batch.records
+        raw = batch.records
         bad = reasons["at"].unique()
-        kept = pl.repeat(True, wire.height, dtype=pl.Boolean, eager=True)
+        good_rows = pl.repeat(True, raw.height, dtype=pl.Boolean, eager=True)
         if not bad.is_empty():
-            kept = kept.scatter(bad, False)
+            good_rows = good_rows.scatter(bad, False)
         warnings = pl.DataFrame(schema=findings.WARNINGS)
         staged = 0
-        if good is not None:
-            stood = pl.DataFrame(
+        if normalised is not None:
+            places = pl.DataFrame(
                 {
-                    "_row": pl.int_range(wire.height, dtype=pl.UInt64, eager=True) + (number << PART_BITS),
-                    "_source": pl.repeat(batch.source, wire.height, dtype=pl.String, eager=True),
+                    "_row": pl.int_range(raw.height, dtype=pl.UInt64, eager=True) + (number << PART_BITS),
+                    "_source": pl.repeat(batch.source, raw.height, dtype=pl.String, eager=True),
                     "_line": batch.lines,
-                    "_email_blocked": good.email_blocked,
+                    "_email_blocked": normalised.email_blocked,
                 }
             )
-            records = pl.concat([stood, good.records], how="horizontal")
-            records = records if bad.is_empty() else records.filter(kept)
+            records = pl.concat([places, normalised.records], how="horizontal")
+            records = records if bad.is_empty() else records.filter(good_rows)
             staged = records.height
             write_stage(records, self.path / "stage" / name)
-            alone = kept & good.records["external_id"].is_null()
+            alone = good_rows & normalised.records["external_id"].is_null()
             if alone.any():
-                places = stood.select("_row", "_source", "_line").filter(alone)
+                alone_places = places.select("_row", "_source", "_line").filter(alone)
                 write(
-                    pl.concat([places, findings.as_texts(wire.filter(alone))], how="horizontal"),
+                    pl.concat([alone_places, findings.as_texts(raw.filter(alone))], how="horizontal"),
                     self.path / "raw" / name,
                 )
-            warned = good.warnings.filter(~pl.col("at").is_in(bad.implode()))
+            warned = normalised.warnings.filter(~pl.col("at").is_in(bad.implode()))
             warnings = warned.select(
                 source=pl.lit(batch.source), line=batch.lines.gather(warned["at"]), code="code", value="value"
             )
@@ -85,15 +85,15 @@ class Stage:
         if rejects.height:
             write(rejects, self.path / "rejected" / name)
         left_out = 0 if skipped is None else skipped.height
-        keys = present.keys_of_rejects(batch, good, reasons)
+        keys = present.keys_of_rejects(batch, normalised, reasons)
         self.keep_present(name, keys if skipped is None else pl.concat([keys, skipped]))
-        made = {folder: self.path / folder / name for folder in PART_FOLDERS}
+        written = {folder: self.path / folder / name for folder in PART_FOLDERS}
         return BatchCounts(
             digest=digest,
             source=batch.source,
             filled=list(filled),
-            files={folder: self._sealed.seal(file) for folder, file in made.items() if file.exists()},
-            read=wire.height + batch.broken.height + left_out,
+            files={folder: self._sealed.seal(file) for folder, file in written.items() if file.exists()},
+            read=raw.height + batch.broken.height + left_out,
             skipped=left_out,
             staged=staged,
             rejected=rejects.height,

@@ -62,10 +62,10 @@ def differences(
     columns), what was found of those that differ (row, fields as text) and who is there beside them (external_id,
     email); the last two are null where there was no table.
     """
-    who = survivors.select("_row", "external_id", "email")
+    keys = survivors.select("_row", "external_id", "email")
     nothing = pl.lit(None, pl.String)
     unlike = plan.filter(pl.col("action").is_in(["create", "refused", "ambiguous"])).drop("changed")
-    missing = unlike.join(who, left_on="row", right_on="_row").select(
+    missing = unlike.join(keys, left_on="row", right_on="_row").select(
         what=pl.when(action="create").then(pl.lit("only_in_source")).otherwise(pl.lit("refused")),
         external_id="external_id",
         email="email",
@@ -77,7 +77,7 @@ def differences(
     if found is not None:
         names = [name for name in found.collect_schema().names() if name != "row"]
         rows = plan.filter(action="update").select("row", "changed")
-        changed = rows.join(who, left_on="row", right_on="_row")
+        changed = rows.join(keys, left_on="row", right_on="_row")
         texts = survivors.select(pl.col("_row").alias("row"), *(_text(survivors, name) for name in names))
         expected = texts.join(rows, on="row", how="semi")
         each = changed.explode("changed").rename({"changed": "field"})

@@ -75,7 +75,7 @@ def run(source: str | Path | Sequence[str | Path], destination: str | Path | Non
     from tranship.pipelines import settings
 
     to = None if destination is None else os.fspath(destination)
-    return flow.run(settings.of_command(_texts(source), to, options, os.environ))
+    return flow.run(settings.from_command(_texts(source), to, options, os.environ))
 
 
 def resume(run_id: str, *, state_dir: str | Path = ".tranship", **options: Any) -> Report:
@@ -97,7 +97,7 @@ def inspect(source: str | Path | Sequence[str | Path], *, rows: int = 10_000, **
     from tranship.pipelines import run as flow
     from tranship.pipelines import settings
 
-    return flow.inspect(settings.reading_of_command(_texts(source), options, os.environ), rows)
+    return flow.inspect(settings.reading_from_command(_texts(source), options, os.environ), rows)
 
 
 def _texts(source: str | Path | Sequence[str | Path]) -> str | list[str]:

@@ -306,7 +306,7 @@ def _run(
     """
     from tranship.pipelines import run, settings
 
-    made = settings.of_command(*_told_apart(ends), given(options), os.environ)
+    made = settings.from_command(*_told_apart(ends), given(options), os.environ)
     place.state_dir = made.state_dir
     return _carried_out(lambda display: run.run(made, display), as_json, log, quiet)
 
@@ -344,7 +344,7 @@ def _plan(
     """
     from tranship.pipelines import run, settings
 
-    made = settings.of_command(*_told_apart(ends), given(options), os.environ)
+    made = settings.from_command(*_told_apart(ends), given(options), os.environ)
     place.state_dir = made.state_dir
     return _carried_out(lambda display: run.plan(made, out, display), as_json, log, quiet)
 
@@ -392,7 +392,7 @@ def _verify(
             state_dir = Path(options.get("state_dir") or ".tranship")
             found = run.verify_run(state_dir, ends[0], display)
         else:
-            made = settings.of_command(*_told_apart(ends), given(options), os.environ)
+            made = settings.from_command(*_told_apart(ends), given(options), os.environ)
             place.state_dir = made.state_dir
             found = run.verify(made, display)
     if as_json:
@@ -436,7 +436,7 @@ def _inspect(sources: tuple[str, ...], rows: int, write: Path | None, as_json: b
     from tranship.pipelines import inspection, run, settings
     from tranship.pipelines.cli import render
 
-    reading = settings.reading_of_command(sources, given(options), os.environ)
+    reading = settings.reading_from_command(sources, given(options), os.environ)
     found = run.inspect(reading, rows)
     if as_json:
         _print_json(found.to_json())

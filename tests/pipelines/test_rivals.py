@@ -170,7 +170,7 @@ def test_what_an_earlier_run_has_read_is_asked_again(warehouse: Warehouse) -> No
 
 def test_inspect_shows_what_would_stop_a_run(tmp_path: Path) -> None:
     path = text(tmp_path, "external_id,id,Email,E-mail Address,name\n,7,a@b.co,c@b.co,A\n")
-    found = run.inspect(settings.reading_of_command(str(path), {}, {}), 10)
+    found = run.inspect(settings.reading_from_command(str(path), {}, {}), 10)
 
     assert found.conflicts == {"email": ("Email", "E-mail Address")}
     assert found.problem is not None

@@ -174,5 +174,5 @@ def test_it_is_told_in_every_place(
 def test_inspect_leaves_them_out_too(warehouse: Warehouse) -> None:
     path = warehouse.folder / "in.csv"
     path.write_text("id,name,country,gone\n1,A,Narnia,true\n2,B,DE,false\n")
-    found = run.inspect(settings.reading_of_command(str(path), {"where": "not gone"}, {}), 10)
+    found = run.inspect(settings.reading_from_command(str(path), {"where": "not gone"}, {}), 10)
     assert (found.records, found.skipped, found.rejected) == (2, 1, 0)
