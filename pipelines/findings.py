@@ -1,4 +1,4 @@
-"""What a run has found out about its records: rejects, warnings, and what became of each at a provider."""
+"""The findings of a run about its records: rejects, warnings, and the result of each at a provider."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Findings:
         self.path = path
 
     def reject_identity(self, name: str, rows: pl.Series, code: str) -> tuple[str, int] | None:
-        """Records whose identity failed go from the stage to the rejects, as the source spelled them. The place of the
-        first of them, if there are any.
+        """Add staged records whose identity failed to the rejects, in the source's spelling. Return the place of the
+        first one, null if there is none.
 
-        `name` says who found it; the same finder's earlier finding is replaced.
+        `name` is the step that found them; its earlier rejects are replaced.
         """
         target = self.path / "rejected" / f"identity-{name}.parquet"
         target.unlink(missing_ok=True)
@@ -60,8 +60,8 @@ class Findings:
         return source, line
 
     def retract_warnings(self, name: str, rows: pl.Series) -> dict[str, int]:
-        """Take back the warnings of records that were rejected after all; code → how many. `name` says who found it;
-        what the same finder took back earlier counts again.
+        """Retract the warnings of records that were rejected later; return code → count. `name` is the step that
+        rejected them; its earlier retractions are replaced.
         """
         target = self.path / "identity" / f"retracted-{name}.parquet"
         target.unlink(missing_ok=True)
@@ -82,14 +82,14 @@ class Findings:
         return counted(warned.join(gone.lazy(), on=["source", "line"], how="semi").collect()["code"])
 
     def warn(self, name: str, warnings: pl.DataFrame) -> None:
-        """Warnings found after the batches: source, line, code, value."""
+        """Add warnings found after the batches: source, line, code, value."""
         target = self.path / "warned" / f"{name}.parquet"
         target.unlink(missing_ok=True)
         if warnings.height:
             write(warnings.select(WARNINGS.keys()), target)
 
     def collect(self, columns: list[str]) -> dict[str, Path]:
-        """Put rejects and warnings together. `columns` is the source's own order."""
+        """Write rejects.csv, rejects.parquet and warnings.parquet. `columns` is the order of the source."""
         files = {}
         rejects = [pl.scan_parquet(file) for file in sorted((self.path / "rejected").glob("*.parquet"))]
         if rejects:
@@ -110,13 +110,13 @@ class Findings:
         return files | {"warnings": self.path / "warnings.parquet", "merges": self.path / "merges.parquet"}
 
     def keep_results(self, outcomes: Path, staged: Iterable[pl.DataFrame]) -> dict[str, Path]:
-        """What became of each record at a provider, as CSV for people: successful, failed and unprocessed, each with
-        the customer's fields, `_source`, `_line`, `_outcome` and `_reason`. Those that are empty are not written.
+        """Write the result of each record at a provider as CSV: successful, failed and unprocessed, each with the
+        customer's fields, `_source`, `_line`, `_outcome` and `_reason`. Empty files are not written.
 
-        `outcomes` is Parquet: row, action, outcome, reason, provider_id. Failed and unprocessed lie in `again/`, which
+        `outcomes` is Parquet: row, action, outcome, reason, provider_id. Failed and unprocessed are in `again/`, which
         can be read as a source.
         """
-        # Who is older than what is there is listed in stale.csv, and nothing of it is left to do.
+        # Records older than the destination's are listed in stale.csv; nothing is left to do for them.
         fates = (
             pl.scan_parquet(outcomes)
             .filter(pl.col("outcome") != "older")
@@ -163,7 +163,7 @@ def first_of_each(batch: Batch, reasons: pl.DataFrame, warnings: pl.DataFrame) -
 
 
 def rejects(batch: Batch, reasons: pl.DataFrame) -> pl.DataFrame:
-    """Rejected records and broken lines in the source's own columns and spelling, with place and reasons."""
+    """Return rejected records and broken lines in the source's columns and spelling, with place and reasons."""
     kinds = pl.concat([reasons["code"], batch.broken["code"]]).unique()
     sentences = pl.Series([sentence(code) for code in kinds], dtype=pl.String)
     shown = pl.col("value").str.head(_VALUE_SHOWN)

@@ -67,9 +67,9 @@ class Flow:
             raise self._interrupted() from None
         except TranshipError as error:
             if self._run.directory.done(STAGE_STEP) is None and self._run.directory.keeps_pages():
-                error.args = (f"{error} What has come is kept.",)
+                error.args = (f"{error} Downloaded pages are kept.",)
             elif self._outcomes is not None:
-                error.args = (f"{error} What was sent is written down.",)
+                error.args = (f"{error} Completed writes are in the journal.",)
             error.report = self._end(started, "failed", error)
             raise
         finally:
@@ -82,7 +82,7 @@ class Flow:
         workspace = run.directory.path / "verify"
         shutil.rmtree(workspace, ignore_errors=True)
         workspace.mkdir(mode=0o700)
-        # Beside the run: what was written for it has nothing to do with this plan.
+        # This plan is separate from the run and from what was written for it.
         request = dataclasses.replace(self._identify(), workspace=workspace, compare=True, write_began=False)
         with run.timed("compare", None):
             plan = destination.plan(request)
@@ -106,10 +106,10 @@ class Flow:
                 # The destination has undone everything; another time it may go better.
                 if pause is None:
                     raise Interfered(
-                        f"{error} Tried {len(_PAUSES) + 1} times. If it was cut off while committing, this finds out: "
+                        f"{error} Tried {len(_PAUSES) + 1} times. If it was interrupted while committing, find out: "
                         f"{self._run.directory.go_on}"
                     ) from error
-                self._run.observer.note(f"{error} Once more in {pause:g} s.")
+                self._run.observer.note(f"{error} Trying again in {pause:g} s.")
                 time.sleep(pause)
                 self._total = before
 
@@ -161,13 +161,13 @@ class Flow:
         directory.manifest["status"] = "interrupted"
         directory.save()
         if directory.done(APPLY_STEP) is not None:
-            state = "the write is done, only its report is missing"
+            state = "the write is complete, only its report is missing"
         elif self._outcomes is not None:
-            state = "what was sent is written down"
+            state = "completed writes are in the journal"
         elif directory.done(PLAN_STEP) is not None and not self._run.settings.dry_run:
-            state = "the destination has all of the write or nothing of it"
+            state = "the destination has either all of the write or none of it"
         else:
-            state = "the destination is as it was"
+            state = "the destination is unchanged"
         return Interrupted(f"Stopped; {state}. Continue with: {directory.go_on}")
 
     def _end(self, started: float, status: Status | None, error: TranshipError | None) -> Report:

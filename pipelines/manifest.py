@@ -1,4 +1,4 @@
-"""manifest.json of a run: what is relied on of it."""
+"""The schema of manifest.json."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Staged(TypedDict):
     warnings: dict[str, int]
     first: _Places
     mapped: NotRequired[dict[str, str]]
-    """Field → column; earlier versions wrote `fields`, and their runs are not continued."""
+    """Field → column. Earlier versions wrote `fields`; their runs cannot be continued."""
     extra: list[str]
     defaults: dict[str, Any]
 
@@ -71,7 +71,7 @@ class _Settings(TypedDict):
 
 
 class Manifest(TypedDict):
-    """What is relied on of a manifest; there may be more in it."""
+    """The keys of a manifest that later processes rely on; it may have more."""
 
     run_id: _RunId
     started_at: Annotated[datetime, msgspec.Meta(tz=True)]

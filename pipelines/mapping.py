@@ -1,4 +1,4 @@
-"""Which column of the source is which field of the customer."""
+"""The mapping of source columns to fields of the customer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tranship.schemas.customer import COLUMNS
 from tranship.schemas.headers import Fit
 
 OURS = ("_source", "_line", "_codes", "_reasons", "_text")
-"""Columns that a rejects file has beside the input's own; they say nothing about the customer."""
+"""Columns that a rejects file adds to those of the input; they are not data of the customer."""
 
 
 ColumnSettings = Mapping[str, str | Sequence[str]]
@@ -23,11 +23,11 @@ ColumnSettings = Mapping[str, str | Sequence[str]]
 
 @dataclass(frozen=True)
 class ColumnMap:
-    """Canonical field → column of the source, the columns nobody mapped, and values for what is missing.
+    """Canonical field → column of the source, the unmapped columns, and default values.
 
     One column may feed several fields. `rivals` are field → columns that have the same name as the mapped one in
-    another spelling, `others` are field → synonyms of another meaning; nobody has decided between those and the
-    mapped column but their names. `notes` say so, for people.
+    another spelling, `others` are field → synonyms of another meaning; only their names
+    decided between those and the mapped column. `notes` say so, for people.
     """
 
     fields: Mapping[str, str]
@@ -39,32 +39,32 @@ class ColumnMap:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The canonical fields this source says something about, in order."""
+        """The canonical fields that this source has, in order."""
         said = {*self.fields, *self.defaults, *(["metadata"] if self.extra else [])}
         return tuple(name for name in COLUMNS if name in said)
 
     @property
     def by_column(self) -> dict[str, str | list[str]]:
-        """Column → its field, or its fields, as settings say it."""
+        """Column → its field, or its fields, as in the settings."""
         return fields_by_column(self.fields)
 
     @property
     def of_keys(self) -> ColumnMap:
-        """The map of what a customer is known by alone."""
+        """The map of the keys only: external id and e-mail."""
         keys = {name: column for name, column in self.fields.items() if name in ("external_id", "email")}
         return ColumnMap(keys, (), {})
 
     def within(self, columns: Collection[str]) -> ColumnMap:
-        """The map for records that have only these columns (a file without any has none)."""
+        """Return the map for records that have only these columns."""
         fields = {field: column for field, column in self.fields.items() if column in columns}
         return dataclasses.replace(self, fields=fields)
 
 
 @dataclass(frozen=True)
 class Match:
-    """What the names of the columns say.
+    """The mapping that follows from the names of the columns.
 
-    `fields` is field → column; `dropped` are the columns that were told to be left out; `conflicts` is field → the
+    `fields` is field → column; `dropped` are the columns that the settings leave out; `conflicts` is field → the
     columns that would all fit it, between which a person must choose; `fits` has, by field, all that fit by name.
     """
 
@@ -74,12 +74,12 @@ class Match:
     fits: Mapping[str, Fit]
 
     def undecided(self, of: Sequence[str]) -> tuple[str, ...]:
-        """Those of the columns that nobody put anywhere."""
+        """Return those of the columns that are neither mapped nor dropped."""
         return tuple(c for c in of if c not in self.dropped and c not in self.fields.values())
 
 
 def fields_by_column(fields: Mapping[str, str]) -> dict[str, str | list[str]]:
-    """Field → column, turned around."""
+    """Return column → its field, or its fields, from field → column."""
     found: dict[str, list[str]] = {}
     for name, column in fields.items():
         found.setdefault(column, []).append(name)
@@ -87,9 +87,9 @@ def fields_by_column(fields: Mapping[str, str]) -> dict[str, str | list[str]]:
 
 
 def match(layouts: Sequence[Layout], column_settings: ColumnSettings, defaults: Mapping[str, str]) -> Match:
-    """Match the columns of all files of a run to fields: what was told first, then by name.
+    """Match the columns of all files of a run to fields, first by the settings, then by name.
 
-    Raises ConfigError where a told name does not exist, or what was told contradicts itself.
+    Raises ConfigError if a name in the settings does not exist, or the settings contradict themselves.
     """
     columns = columns_of(layouts)
     for left, right in _pairs(column_settings):
@@ -98,19 +98,19 @@ def match(layouts: Sequence[Layout], column_settings: ColumnSettings, defaults: 
     for option, fields in (("--map", [name for _, name in _pairs(column_settings)]), ("--default", list(defaults))):
         for name in fields:
             if name and name not in COLUMNS:
-                raise ConfigError(f"{option}: there is no field {name!r}{_nearest(name, COLUMNS)}")
+                raise ConfigError(f"{option}: unknown field {name!r}{_nearest(name, COLUMNS)}")
     found: dict[str, str] = {}
     dropped = set()
     for given, name in _pairs(column_settings):
         column = _column(given, columns, layouts)
         if name and found.setdefault(name, column) != column:
-            raise ConfigError(f"--map: {name} is given two columns; one field holds one column.")
+            raise ConfigError(f"--map: {name} has two columns. Map one column to each field.")
         if not name:
             dropped.add(column)
     for name, column in found.items():
         if column in dropped:
             raise ConfigError(
-                f'--map: "{column}=" leaves the column out and "{column}={name}" maps it. Say one of the two.'
+                f'--map: "{column}=" leaves the column out and "{column}={name}" maps it. Give one of the two.'
             )
     repeats = {made: given for layout in layouts for made, given in layout.repeated.items()}
     fits = names.match(columns, repeats)
@@ -120,7 +120,7 @@ def match(layouts: Sequence[Layout], column_settings: ColumnSettings, defaults: 
         free = [column for column in fit.columns if column not in decided_columns]
         if name in found or not free:
             continue
-        # What a person has put elsewhere is no longer in question.
+        # Columns that the settings map elsewhere are no longer in question.
         among = names.match(free, repeats)[name]
         if among.column is None:
             conflicts[name] = among.others
@@ -138,17 +138,17 @@ def _pairs(column_settings: ColumnSettings) -> list[tuple[str, str]]:
 
 
 def columns_of(layouts: Sequence[Layout]) -> list[str]:
-    """The columns of all files, each once; without those that a rejects file adds."""
+    """Return the columns of all files, each once, without those that a rejects file adds."""
     return list(dict.fromkeys(c for layout in layouts for c in layout.columns if c not in OURS))
 
 
 def propose(
     layouts: Sequence[Layout], column_settings: ColumnSettings, defaults: Mapping[str, str], extra: str = "keep"
 ) -> ColumnMap:
-    """The map of a run, by `match`.
+    """Return the map of a run, by `match`.
 
-    Raises ConfigError where a told name does not exist, where two columns would fit one field, where a file lacks
-    a mapped column, or where nothing fits at all.
+    Raises ConfigError if a name in the settings does not exist, two columns fit one field, a file lacks a mapped
+    column, or no column fits any field.
     """
     columns = columns_of(layouts)
     matched = match(layouts, column_settings, defaults)
@@ -158,8 +158,8 @@ def propose(
     if not mapped and any(layout.columns for layout in layouts):
         first = columns[0] if columns else "column"
         raise ConfigError(
-            f"{layouts[0].name}: no column name is known ({', '.join(map(repr, columns[:12]))}). "
-            f'Say what they are: --map "{first}=external_id"'
+            f"{layouts[0].name}: no known column name ({', '.join(map(repr, columns[:12]))}). "
+            f'Map them: --map "{first}=external_id"'
         )
     for layout in layouts:
         for name, column in mapped.items():
@@ -170,7 +170,7 @@ def propose(
                 )
     left = tuple(c for c in columns if c not in mapped.values() and c not in matched.dropped)
     if left and extra == "error":
-        raise ConfigError(f"{layouts[0].name}: columns nobody mapped: {', '.join(map(repr, left))} (--extra error).")
+        raise ConfigError(f"{layouts[0].name}: unmapped columns: {', '.join(map(repr, left))} (--extra error).")
     given = {name for _, name in _pairs(column_settings)}
     open_ = {name: fit for name, fit in matched.fits.items() if name in mapped and name not in given}
     return ColumnMap(
@@ -188,7 +188,7 @@ def _filled(columns: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
 
 
 def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str) -> Iterator[str]:
-    """Which columns were left aside though their names fit a field."""
+    """Yield a note on each column that fits a field by name and was not mapped to it."""
     for name, fit in matched.fits.items():
         left = matched.undecided(fit.columns)
         if name not in matched.fields:
@@ -215,14 +215,11 @@ def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str) -> Itera
 
 def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:
     lines = "\n".join(f'  --map "{column}={field}"' for column in fitting)
-    return (
-        f"{layout.name}: {len(fitting)} columns fit {field}: {', '.join(map(repr, fitting))}. "
-        f"Say which one it is:\n{lines}"
-    )
+    return f"{layout.name}: {len(fitting)} columns fit {field}: {', '.join(map(repr, fitting))}. Choose one:\n{lines}"
 
 
 def _column(name: str, columns: Sequence[str], layouts: Sequence[Layout]) -> str:
-    """The source's own spelling of a column that was named, exactly or but for case and blanks."""
+    """Return the source's spelling of a column named in the settings, exactly or up to case and blanks."""
     if name in columns:
         return name
     alike = [column for column in columns if names.fold(column) == names.fold(name)]

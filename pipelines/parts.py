@@ -1,4 +1,4 @@
-"""parts.json of a run: what became of each part of its source."""
+"""parts.json of a run: the counts, digest and seals of each part of its source."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tranship.pipelines.stage_files import PART_FOLDERS
 
 @dataclass(frozen=True)
 class BatchCounts:
-    """What became of one batch; `first` is code → (source, line) of its first record, warnings too. `digest` is that of
-    its part, `files` are folder → seal of what was made of it; `filled` are `rivals.filled` of its `source`.
+    """The counts of one batch. `first` is code → (source, line) of its first record, also of warnings. `digest` is
+    that of its part, `files` is folder → seal of its file there; `filled` are `rivals.filled` of its `source`.
     """
 
     digest: str
@@ -40,7 +40,7 @@ class Parts(msgspec.Struct, frozen=True):
     empty: dict[str, str]
 
     def seals(self) -> dict[str, str]:
-        """File → seal, of all that was made of the parts."""
+        """Return file → seal, of all files of the parts."""
         made = (
             (f"{folder}/{number:06}.parquet", sealed)
             for number, part in enumerate(self.parts)
@@ -51,7 +51,7 @@ class Parts(msgspec.Struct, frozen=True):
 
 
 def read(path: Path, run_id: str) -> Parts:
-    """What this run has read, part by part. Raises Damaged."""
+    """Return the parts that this run has read. Raises Damaged."""
     file = path / "parts.json"
     try:
         parts = msgspec.convert(durable.read_json(file), Parts)

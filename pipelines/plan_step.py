@@ -65,8 +65,8 @@ def _check_agreement(run: RunContext, request: WriteRequest, plan: Plan, agreed_
     changed = agreed.join(current, on=agreed.columns, how="anti", nulls_equal=True).height
     if changed or current.height != agreed.height:
         raise GateClosed(
-            f"{destination}: has moved since the plan was made: {changed:,} records would be "
-            "treated in another way now. Nothing was written. Make a new plan."
+            f"{destination}: has changed since the plan was made: {changed:,} records would be "
+            "treated differently now. Nothing was written. Make a new plan."
         )
     if plan.counts["delete"] != agreed_deletes:
         raise GateClosed(

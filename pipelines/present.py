@@ -11,12 +11,12 @@ PRESENT = {
     **{"source": pl.String, "line": pl.UInt64, "external_id": pl.String, "email": pl.String},
     **{"id_unusable": pl.Boolean, "email_unusable": pl.Boolean},
 }
-"""The keys of a record as normalised, null where there is none that identifies a customer; and whether there was one
-that cannot be used. Without any key the record could be any customer."""
+"""The normalised keys of a record, null where there is none that identifies a customer, and whether it had one that
+cannot be used. A record without any key could be any customer."""
 
 
 def keys_of(batch: Batch, normalised: Normalised, reasons: pl.DataFrame, at: pl.Series) -> pl.DataFrame:
-    """The keys (`PRESENT`) of the records at these positions of a batch; `reasons` are those against them."""
+    """Return the keys (`PRESENT`) of the records at these positions of a batch; `reasons` are those against them."""
     id_unusable, email_unusable = (
         at.is_in(reasons.filter(pl.col("code").str.starts_with(f"{field}."))["at"].implode())
         for field in ("external_id", "email")
@@ -34,8 +34,9 @@ def keys_of(batch: Batch, normalised: Normalised, reasons: pl.DataFrame, at: pl.
     )
 
 
-def keys_of_rejects(batch: Batch, good: Normalised | None, reasons: pl.DataFrame) -> pl.DataFrame:
-    """The keys (`PRESENT`) of rejected records and of broken lines, which have none. A repeated header is nobody."""
+def keys_of_rejects(batch: Batch, normalised: Normalised | None, reasons: pl.DataFrame) -> pl.DataFrame:
+    """Return the keys (`PRESENT`) of rejected records and broken lines, which have none. A repeated header line is no
+    record."""
     lines = batch.broken.filter(pl.col("code") != "line.header")
     broken = lines.select(
         pl.lit(batch.source).alias("source"),
@@ -43,7 +44,7 @@ def keys_of_rejects(batch: Batch, good: Normalised | None, reasons: pl.DataFrame
         *(pl.lit(None, pl.String).alias(name) for name in ("external_id", "email")),
         *(pl.lit(value=False).alias(name) for name in ("id_unusable", "email_unusable")),
     )
-    if good is None or reasons.is_empty():
+    if normalised is None or reasons.is_empty():
         return broken
-    keys = keys_of(batch, good, reasons, reasons["at"].unique(maintain_order=True))
+    keys = keys_of(batch, normalised, reasons, reasons["at"].unique(maintain_order=True))
     return pl.concat([keys, broken.select(PRESENT.keys())])

@@ -74,7 +74,8 @@ def stage_source(
     notes = [f"{layout.name}: {note}" for layout in source.layouts() for note in layout.notes]
     reused = sum(part.read for number, part in enumerate(parts) if part is earlier.parts.get(number))
     if reused:
-        notes.append(f"{reused:,} records are as run {earlier.run_id} has read them")
+        part = "" if reused == total.read else "partly "
+        notes.append(f"Input {part}unchanged since run {earlier.run_id}: reused its {reused:,} parsed records")
     yield StepResult(notes=tuple(notes))
     rivals.must_not_hide(((part.source, part.filled) for part in parts), columns)
     # Arrow keeps the memory it has read with; identity needs the room.

@@ -18,7 +18,7 @@ from tranship.pipelines.selection import Condition
 from tranship.pipelines.settings import Settings, load
 
 _STILL_FRESH = timedelta(hours=1)
-"""So long may what came from a provider lie before the same command reads anew; `resume` goes on at any time."""
+"""How long the same command reuses what was read from a provider; `resume` does at any time."""
 
 
 def public_settings(settings: Settings) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def public_settings(settings: Settings) -> dict[str, Any]:
 
 
 def work_id(settings: Settings, source: Source) -> str:
-    """What makes two runs the same work: settings and input. Empty for an input that cannot be known again."""
+    """Return a digest of settings and input, equal for the same work; empty for an input that cannot be recognised."""
     prints = source.fingerprint()
     if any(print["size"] is None for print in prints) and not endpoints.continues(settings):
         return ""
@@ -43,7 +43,7 @@ def work_id(settings: Settings, source: Source) -> str:
 
 
 def reading_id(settings: Settings, columns: ColumnMap, where: Condition | None) -> str:
-    """All that decides what records become, but for the records: two runs in which it is equal read alike."""
+    """Return a digest of all that decides how records are read, except the records themselves."""
     root = Path(__file__).parent.parent
     program = [
         (file.name, file.stat().st_size, file.stat().st_mtime_ns)
@@ -62,8 +62,8 @@ def reading_id(settings: Settings, columns: ColumnMap, where: Condition | None) 
 
 
 def continued_run(settings: Settings, work: str) -> RunDirectory | None:
-    """An earlier run of the same work whose process died when the stage was complete. Of a provider, whose customers
-    change all the time, also one that had only begun to read, and both only if that is not long ago.
+    """Return an earlier run of the same work whose process died after its stage was complete. From a provider, whose
+    customers change, only a recent run is continued, and also one that had only begun to read.
     """
     for directory in all_runs(settings.state_dir) if work and settings.locks else ():
         if directory.manifest.get("work") == work:
@@ -85,7 +85,7 @@ def continued_run(settings: Settings, work: str) -> RunDirectory | None:
 
 
 def _can_be_continued(settings: Settings, directory: RunDirectory) -> bool:
-    """Whether a run of the same work, which this process owns, has died where it can go on."""
+    """Whether a run of the same work, which this process owns, died where it can be continued."""
     staged = directory.done(STAGE_STEP) is not None
     died = directory.manifest["status"] == "running"
     if endpoints.continues(settings):
@@ -100,13 +100,13 @@ def _can_be_continued(settings: Settings, directory: RunDirectory) -> bool:
 
 
 def find_run(state_dir: Path, run_id: str) -> RunDirectory:
-    """A run by its id, `last`, or the folder of a plan."""
+    """Return a run by its id, `last`, or the folder of a plan."""
     folder = Path(run_id)
     return RunDirectory.at(folder) if (folder / "manifest.json").exists() else RunDirectory.open(state_dir, run_id)
 
 
 def settings_of(directory: RunDirectory, **changes: Any) -> Settings:
-    """The settings of an earlier run. Raises ConfigError."""
+    """Return the settings of an earlier run, with these changes. Raises ConfigError."""
     return load(directory.manifest["settings"] | changes, {})
 
 
@@ -116,9 +116,7 @@ def columns_of(directory: RunDirectory) -> ColumnMap | None:
     if facts is None:
         return None
     if "mapped" not in facts:
-        raise Damaged(
-            f"{directory.path}: was made by an earlier version of Tranship, which this one does not continue."
-        )
+        raise Damaged(f"{directory.path}: was created by an earlier version of Tranship and cannot be continued.")
     return ColumnMap(facts["mapped"], tuple(facts["extra"]), facts["defaults"])
 
 
@@ -139,13 +137,13 @@ def check_left_to_apply(directory: RunDirectory) -> None:
     """Raises ConfigError if there is no complete plan, or it has been carried out."""
     folder = directory.path
     if directory.done(STAGE_STEP) is None or directory.done(PLAN_STEP) is None:
-        raise ConfigError(f"{folder}: the plan is not complete. Make it again: tranship plan")
+        raise ConfigError(f"{folder}: the plan is incomplete. Make it again: tranship plan")
     if directory.done(APPLY_STEP) is not None:
-        raise ConfigError(f"{folder}: the plan is carried out; nothing is left to do. See {folder / 'report.html'}")
+        raise ConfigError(f"{folder}: the plan has been applied; nothing is left to do. See {folder / 'report.html'}")
 
 
 def check_left_to_retry(directory: RunDirectory) -> None:
     """Raises ConfigError if no record failed or was left out."""
     again = directory.path / "again"
     if not again.is_dir() or not any(again.iterdir()):
-        raise ConfigError(f"{directory.run_id}: nothing failed and nothing was left out; there is nothing to do again.")
+        raise ConfigError(f"{directory.run_id}: nothing failed and nothing was left out. There is nothing to retry.")

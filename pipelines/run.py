@@ -54,10 +54,10 @@ class _Job:
 def run(
     settings: Settings, observer: Observer | None = None, *, now: datetime | None = None, out: Path | None = None
 ) -> Report:
-    """Do everything the settings say, continuing an earlier run of the same work that died. With `out` the run lies in
-    that folder, and nothing is continued.
+    """Move records as the settings say, continuing an earlier run of the same work that died. With `out` the run has
+    that folder, and none is continued.
 
-    Raises the errors of `connectors.errors`; those that come when the run directory exists carry the report.
+    Raises the errors of `connectors.errors`, with the report if the run directory exists.
     """
     job = _Job(settings, observer or Quiet(), now, out)
     check_date_formats(settings)
@@ -67,18 +67,18 @@ def run(
 
 
 def plan(settings: Settings, out: Path, observer: Observer | None = None) -> Report:
-    """Do everything up to the plan, in a folder that `apply` carries out. Nothing is written to the destination.
+    """Do all steps up to the plan, in a folder for `apply`. Nothing is written to the destination.
 
-    Raises what `run` raises, and ConfigError if the folder is there already.
+    Raises what `run` raises, and ConfigError if the folder exists already.
     """
     return run(settings.model_copy(update={"dry_run": True}), observer, out=out)
 
 
 def apply(folder: Path, observer: Observer | None = None, *, limit: int | None = None, **options: Any) -> Report:
-    """Carry out the plan in this folder, or go on with it; of a provider's, the first `limit` records that are left.
-    `options` are the settings `overlap`, `lock_timeout` and `locks`, else they are those of the plan.
+    """Apply the plan in this folder, or continue it; with `limit`, only that many records, if it is for a provider.
+    `options` override the settings `overlap`, `lock_timeout` and `locks` of the plan.
 
-    Raises ConfigError if there is no plan, GateClosed if a table has moved since it was made, and what `run` raises.
+    Raises ConfigError if there is no plan, GateClosed if a table has changed since it was made, and what `run` raises.
     """
     directory = RunDirectory.at(folder)
     settings = resuming.settings_of(directory, **{"dry_run": False, "limit": limit, **options})
@@ -94,15 +94,15 @@ def apply(folder: Path, observer: Observer | None = None, *, limit: int | None =
                 return _flow(settings, directory, observer, columns).execute(destination)
         except Damaged as error:
             unusable = Damaged(
-                f"{error} The plan in {folder} cannot be carried out. Make a new one: tranship plan. It reads anew "
-                "what the destination holds, also what was written already."
+                f"{error} The plan in {folder} cannot be applied. Make a new one: tranship plan. It reads the "
+                "destination again, including what was written already."
             )
             unusable.report = error.report
             raise unusable from error
 
 
 def verify(settings: Settings, observer: Observer | None = None) -> Verification:
-    """Read source and destination and compare them, customer by customer, field by field. Writes to neither.
+    """Read source and destination and compare them, customer by customer and field by field. Writes to neither.
 
     Raises what `run` raises.
     """
@@ -115,11 +115,11 @@ def verify(settings: Settings, observer: Observer | None = None) -> Verification
 
 
 def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -> Verification:
-    """The same for what an earlier run has read: its destination is read again. `run_id` may be a plan's folder."""
+    """Compare what an earlier run has read with its destination, read again. `run_id` may be a plan's folder."""
     directory = resuming.find_run(state_dir, run_id)
     columns = resuming.columns_of(directory)
     if columns is None or directory.done(IDENTIFY_STEP) is None:
-        raise ConfigError(f"{directory.run_id}: had not read its source to the end; there is nothing to compare with.")
+        raise ConfigError(f"{directory.run_id}: did not read its source to the end. There is nothing to compare with.")
     settings = resuming.settings_of(directory).model_copy(update=_COMPARISON)
     observer = observer or Quiet()
     with owned(settings, observer, directory):
@@ -129,8 +129,8 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
 
 
 def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **options: Any) -> Report:
-    """Do once more what failed at a provider or was not begun, as a run of its own. Raises ConfigError if there is
-    nothing, and what `run` raises. `run_id` may be a plan's folder, `options` are as for `apply`.
+    """Retry the records that failed at a provider or were not begun, as a new run. Raises ConfigError if there are
+    none, and what `run` raises. `run_id` may be a plan's folder; `options` are as for `apply`.
     """
     directory = resuming.find_run(state_dir, run_id)
     directory.check_results()
@@ -161,11 +161,11 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
         staged = directory.done(STAGE_STEP) is not None
         if not staged and len(settings.sources) > 1 and "-" in settings.sources:
             raise ConfigError(
-                f"{directory.run_id}: had not read its sources to the end, and standard input, one of them, is gone. "
-                "Give the command again, with its input."
+                f"{directory.run_id}: did not read its sources to the end, and standard input, one of them, is gone. "
+                "Run the command again, with its input."
             )
         if not staged and not directory.keeps_pages():
-            # It died before its stage was complete: there is nothing to continue from, the same work starts anew.
+            # It died before its stage was complete: there is nothing to continue from, so it starts again.
             return _run(job)
         try:
             return _continue(job, directory)
@@ -175,14 +175,14 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
 
 
 def inspect(reading: Reading, rows: int) -> Inspection:
-    """Look at the first rows of a source without running anything. Raises ConfigError or ConnectorError."""
+    """Inspect the first rows of a source without running anything. Raises ConfigError or ConnectorError."""
     check_date_formats(reading)
     with closing(open_source(reading)) as source, tempfile.TemporaryDirectory(prefix="tranship-") as keep:
         return inspection.inspect(source.layouts(), source.parts(Path(keep)), reading, rows)
 
 
 def _run(job: _Job) -> Report:
-    """`run`, with the lock of the destination. Nothing of either end was read before this process had it."""
+    """Do a run, holding the lock of the destination. Neither end is read before this process has it."""
     if job.out is not None:
         return _begin(job, continuing=False)
     try:
@@ -193,7 +193,7 @@ def _run(job: _Job) -> Report:
 
 
 def _anew(error: Damaged) -> str:
-    return f"{error} That run is left as it is, and everything is read anew."
+    return f"{error} That run is left unchanged, and everything is read again."
 
 
 def _begin(job: _Job, *, continuing: bool) -> Report:
@@ -237,15 +237,15 @@ def _continue(job: _Job, directory: RunDirectory) -> Report:
 
 
 def _read_on(job: _Job, directory: RunDirectory, destination: Destination) -> Report:
-    """Go on with a read from a provider; pages that were downloaded are not asked for again."""
+    """Continue a read from a provider; downloaded pages are not requested again."""
     settings, observer = job.settings, job.observer
     with closing(open_source(settings, waiting_of(settings, observer))) as source:
         layouts = source.layouts()
         columns = mapping.propose(layouts, settings.columns, settings.defaults, settings.extra)
         if directory.manifest["source"] != source.fingerprint():
             raise ConfigError(
-                f"{directory.run_id}: read from another place than {settings.source_name} is now. "
-                "Set the environment as it was, or begin a new run."
+                f"{directory.run_id}: read from a different account than {settings.source_name} is now. "
+                "Restore the environment variables, or start a new run."
             )
         where = _where(settings, layouts)
         directory.manifest["reading"] = resuming.reading_id(settings, columns, where)

@@ -1,7 +1,7 @@
-"""`--where`: which records of a source are read at all, by a condition in SQL over its own columns.
+"""`--where`: a filter on the records of a source, as an SQL condition on its columns.
 
-The condition looks at each record by itself. Polars reads the SQL; here its tree is checked, and text that stands where
-a truth value is wanted (`not is_deleted` over a CSV file) is read as one.
+The condition applies to each record by itself. Polars parses the SQL; this module checks the tree, and converts text
+used as a truth value (`not is_deleted` on a CSV file).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tranship.connectors.errors import ConfigError, Undecided
 from tranship.schemas.headers import fold
 
 _FLAG: Final = "\0flag"
-"""Behind the name of a column that is read as true or false."""
+"""Suffix of the name of a column that is read as true or false."""
 _TRUE: Final = ("true", "t", "yes", "y", "1")
 _FALSE: Final = ("false", "f", "no", "n", "0")
 _TRUTHS: Final = [{"Literal": {"Scalar": {"Boolean": truth}}} for truth in (True, False)]
@@ -36,8 +36,8 @@ _FUNCTIONS_OF_ONE_RECORD: Final = frozenset(
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition as it was given and as polars has it. `columns` are the source's it names, `flags` those of them that
-    it takes as true or false; `meaning` is equal for equal conditions.
+    """A condition as text and as a polars expression. `columns` are the source columns it names, `flags` those of them
+    used as true or false; `meaning` is equal for equal conditions.
     """
 
     text: str
@@ -48,21 +48,21 @@ class Condition:
 
 
 def condition(text: str, layouts: Sequence[Layout]) -> Condition:
-    """Understand a condition over a source with these layouts.
+    """Parse a condition on a source with these layouts.
 
-    Raises ConfigError where it is not SQL, looks at more than one record, or names a column that a file lacks.
+    Raises ConfigError if it is not SQL, involves more than one record, or names a column that a file lacks.
     """
     try:
         tree = json.loads(pl.sql_expr(text).meta.serialize(format="json"))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
         raise ConfigError(
-            f"--where {text!r}: is no condition in SQL ({_first_line(error)}). Names of columns with blanks stand in "
-            "double quotes, text in single ones."
+            f"--where {text!r}: is not an SQL condition ({_first_line(error)}). Put column names with blanks in "
+            "double quotes, text in single quotes."
         ) from error
     reader = _Reader(text)
     meaning = json.dumps(reader.node(tree, truth=True))
     if not reader.columns:
-        raise ConfigError(f"--where {text!r}: names no column of the source.")
+        raise ConfigError(f"--where {text!r}: names no column of the source. Compare a column with a value.")
     for layout in layouts:
         for column in reader.columns:
             if layout.columns and column not in layout.columns:
@@ -72,7 +72,7 @@ def condition(text: str, layouts: Sequence[Layout]) -> Condition:
 
 
 class _Reader:
-    """Walks the tree of an expression, and notes its columns."""
+    """Walks the tree of an expression and collects its columns."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -80,7 +80,7 @@ class _Reader:
         self.flags: dict[str, None] = {}
 
     def node(self, node: Any, *, truth: bool = False) -> Any:
-        """The same node, in which columns that are wanted as a truth value are named with `_FLAG`."""
+        """Return the same node, with `_FLAG` added to columns used as a truth value."""
         kind, inner = _kind_of(node)
         if kind == "Literal":
             return node
@@ -110,8 +110,8 @@ class _Reader:
                 truth = function == {"Boolean": "Not"}
                 return {kind: inner | {"input": [self.node(argument, truth=truth) for argument in inner["input"]]}}
         raise ConfigError(
-            f"--where {self._text!r}: looks at more than one record, or at another table; a condition is asked of each "
-            "record by itself."
+            f"--where {self._text!r}: involves more than one record, or another table. Use the columns of a single "
+            "record."
         )
 
 
@@ -120,9 +120,9 @@ def _kind_of(node: Any) -> tuple[str, Any]:
 
 
 def split(batch: Batch, condition: Condition) -> tuple[Batch, Batch]:
-    """The records for which the condition is true, with the broken lines; and the others.
+    """Return the records for which the condition is true, with the broken lines; and the others.
 
-    Raises Undecided where the columns do not hold what the condition asks of them.
+    Raises Undecided if the condition cannot be applied to the values of its columns.
     """
     records = batch.records
     if records.is_empty():
@@ -132,11 +132,11 @@ def split(batch: Batch, condition: Condition) -> tuple[Batch, Batch]:
         true = records.select(condition.columns).with_columns(flags).select(condition.expression).to_series()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise Undecided(
-            f"--where {condition.text!r}: cannot be asked of {batch.source} ({_reason(error)}). Text becomes a number "
-            "with try_cast(COLUMN as double), a date with try_cast(COLUMN as date)."
+            f"--where {condition.text!r}: cannot be applied to {batch.source} ({_reason(error)}). Convert text to a "
+            "number with try_cast(COLUMN as double), to a date with try_cast(COLUMN as date)."
         ) from error
     if true.dtype != pl.Boolean:
-        raise Undecided(f"--where {condition.text!r}: is a value, no condition. Compare it with something.")
+        raise Undecided(f"--where {condition.text!r}: is a value, not a condition. Compare it with a value.")
     true = true.fill_null(value=False)
     if len(true) == 1:
         true = true.new_from_index(0, records.height)
@@ -167,7 +167,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    # What comes behind "values:" are values of customers.
+    # The text after "values:" quotes values of customers.
     return _first_line(error).partition(" values:")[0]
 
 
@@ -175,4 +175,4 @@ def _nearest(column: str, columns: Sequence[str]) -> str:
     alike = [name for name in columns if fold(name) == fold(column)] or get_close_matches(column, columns, n=1)
     if alike:
         return f"; did you mean {alike[0]!r}?"
-    return f". Text stands in single quotes; columns are: {', '.join(columns)}."
+    return f". Put text in single quotes; the columns are: {', '.join(columns)}."

@@ -1,6 +1,6 @@
-"""One run's settings as one frozen value, from file, environment and flags.
+"""The settings of a run as one frozen value, from file, environment and flags.
 
-Flags win over the environment, and that over the file.
+Flags override the environment, and the environment overrides the file.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ def _source_or_sources(value: Any) -> Any:
 
 
 class Reading(BaseModel):
-    """What can be said about a source: how its files are written and what its columns and values mean."""
+    """The settings of a source: the format of its files, and the meaning of its columns and values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Annotated[str | tuple[str, ...], BeforeValidator(_source_or_sources)] = Field(
-        description="Path, glob, folder, - or URL to read from; also several."
+        description="Path, glob, folder, - or URL to read from; or several."
     )
 
     columns: dict[str, str | list[str]] = Field(
@@ -71,34 +71,36 @@ class Reading(BaseModel):
     )
     defaults: dict[str, str] = Field(default_factory=dict, description="Field = value where the source has none.")
     extra: Literal["keep", "drop", "error"] = Field(
-        "keep", description="Columns nobody mapped: keep them in metadata, drop them, or stop."
+        "keep", description="Unmapped columns: keep them in metadata, drop them, or stop."
     )
 
-    encoding: str | None = Field(None, description="Encoding of CSV files; found out if not given.")
-    delimiter: str | None = Field(None, description="Delimiter of CSV files, one character; found out if not given.")
-    quote: str | None = Field(None, description="Quote of CSV files, one character; found out if not given.")
-    header: bool | None = Field(None, description="Whether CSV files have a header line; found out if not given.")
+    encoding: str | None = Field(None, description="Encoding of CSV files; detected by default.")
+    delimiter: str | None = Field(None, description="Delimiter of CSV files, one character; detected by default.")
+    quote: str | None = Field(None, description="Quote of CSV files, one character; detected by default.")
+    header: bool | None = Field(None, description="Whether CSV files have a header line; detected by default.")
 
     include_archived: bool = Field(
-        False, description="Read archived and deleted customers, too, where a provider offers them."
+        False, description="Also read archived and deleted customers, where a provider offers them."
     )
 
     where: str | None = Field(
-        None, description="Read only records for which this SQL condition over the source's columns is true."
+        None, description="Read only records for which this SQL condition on the source's columns is true."
     )
 
-    timezone: str = Field("UTC", description="Zone of dates and times that name none (IANA).")
-    date_format: tuple[str, ...] = Field((), description="A further form of dates (strftime), as %d/%m/%Y. Repeatable.")
-    blocked: tuple[str, ...] = Field((), description="An e-mail or id that identifies nobody. Repeatable.")
+    timezone: str = Field("UTC", description="Time zone (IANA) of dates and times without one.")
+    date_format: tuple[str, ...] = Field(
+        (), description="A further format of dates (strftime), e.g. %d/%m/%Y. Repeatable."
+    )
+    blocked: tuple[str, ...] = Field((), description="An e-mail or id that does not identify a customer. Repeatable.")
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """All that is read, in order."""
+        """All sources, in order."""
         return (self.source,) if isinstance(self.source, str) else self.source
 
     @property
     def source_name(self) -> str:
-        """What is read, for people."""
+        """The sources as text, without secrets."""
         return named(self.source)
 
     @field_validator("timezone")
@@ -107,85 +109,92 @@ class Reading(BaseModel):
         try:
             ZoneInfo(value)
         except (ValueError, OSError, KeyError) as error:
-            raise ValueError(f"{value!r} is no IANA time zone such as Europe/Berlin") from error
+            raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin") from error
         return value
 
 
 class Settings(Reading):
-    """Everything a run can be told. The names are those of the options, with `_` for `-`."""
+    """All settings of a run. The names are those of the options, with `_` for `-`."""
 
     model_config = ConfigDict(title="tranship pipeline")
 
     destination: str = Field(description="Path or URL to write to.")
 
     survivor: Literal["newest", "first", "last"] = Field(
-        "newest", description="Which record of a customer stays: by updated_at, or by its place in the input."
+        "newest", description="Which record of a customer is kept: by updated_at, or by its place in the input."
     )
     fill: bool = Field(False, description="Fill the survivor's empty fields from the records merged into it.")
 
-    mode: Literal["upsert", "insert", "update", "mirror"] = Field("upsert", description="What may happen to customers.")
+    mode: Literal["upsert", "insert", "update", "mirror"] = Field(
+        "upsert", description="Which changes to customers are allowed."
+    )
     nulls: Literal["keep", "overwrite"] = Field(
         "keep", description="Whether an empty value in the source erases the destination's."
     )
     older: Literal["skip", "write", "refuse"] | None = Field(
         None,
-        description="What becomes of records that are older (updated_at) than the destination's: skip (default), "
-        "write, refuse. If given, mostly older records do not stop the run.",
+        description="How to treat records that are older (updated_at) than the destination's: skip (default), "
+        "write, refuse. If set, a majority of older records does not stop the run.",
     )
-    deletes: Literal["mark", "remove"] = Field("mark", description="What mirror does with customers the source lacks.")
-    evolve: bool = Field(False, description="Add columns that an existing table lacks.")
+    deletes: Literal["mark", "remove"] = Field(
+        "mark", description="What mirror does with customers missing from the source."
+    )
+    evolve: bool = Field(False, description="Add columns missing from an existing table.")
     create: Literal["auto", "never"] = Field(
         "auto", description="Whether a table, schema or file that does not exist is created, or the run stops."
     )
     crosswalk: Path | None = Field(
-        None, description="A crosswalk of an earlier run: which customer at the provider each record is."
+        None, description="The crosswalk of an earlier run: which customer at the provider each record is."
     )
     remove_for_good: bool = Field(
-        False, description="Let mirror do at a provider what cannot be undone: archive at Metronome, delete licences."
+        False,
+        description="Allow mirror to do what cannot be undone at a provider: archive at Metronome, delete licences.",
     )
     overwrite: bool = Field(False, description="Replace a file that Tranship did not write.")
-    raw: bool = Field(False, description="Write CSV cells as they are, also those a spreadsheet would run.")
+    raw: bool = Field(False, description="Write CSV cells unchanged, even if a spreadsheet would execute them.")
 
     max_rejects: Limit | None = Field(None, description="Stop before the first write if more are rejected: N or N%.")
     max_conflicts: Limit = Field(
         "1%",
-        description="Stop before the first write if more records share an id with somebody else's: N or N%.",
+        description="Stop before the first write if more records share an id with a different customer: N or N%.",
     )
     max_deletes: Limit | None = Field(None, description="Stop before the first write if mirror would delete more.")
     max_changes: Limit | None = Field(
         None, description="Stop before the first write if more of the customers already there would change."
     )
-    allow_empty: bool = Field(False, description="Let an empty source pass.")
-    limit: int | None = Field(None, ge=1, description="Write so many records to a provider and stop; resume goes on.")
-    dry_run: bool = Field(False, description="Stop after the plan; write nothing.")
+    allow_empty: bool = Field(False, description="Accept an empty source.")
+    limit: int | None = Field(
+        None, ge=1, description="Write this many records to a provider, then stop; resume continues."
+    )
+    dry_run: bool = Field(False, description="Stop after the plan and write nothing.")
 
     state_dir: Path = Field(Path(".tranship"), description="Where runs keep their files.")
     workers: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8),
         ge=1,
         le=64,
-        description="Batches worked on side by side.",
+        description="Batches processed in parallel.",
     )
     memory: str = Field(
         "600MB",
         pattern=r"^\d+(MB|GB)$",
-        description="What the destination database may use before it spills to disk, as 600MB or 2GB.",
+        description="What the destination database may use before it spills to disk, e.g. 600MB or 2GB.",
     )
     overlap: Literal["wait", "skip", "fail"] = Field(
         "wait", description="If another run is writing to the destination: wait for it, skip this run, or fail."
     )
     lock_timeout: Duration = Field(
         "10min",
-        description="How long to wait for another process that holds the destination, e.g. 30s or 10min; 0: no limit.",
+        description="How long to wait for another process that uses the destination, e.g. 30s or 10min; 0: no limit.",
     )
     locks: bool = Field(
-        True, description="Lock out a second process; no-locks is for file systems that cannot, at your own risk."
+        True, description="Lock out a second process; no-locks is for file systems without locks, at your own risk."
     )
     pace: str | None = Field(
-        None, pattern=r"^\d+(/s|/min)$", description="Calls to a provider at most, as 50/s or 100/min."
+        None, pattern=r"^\d+(/s|/min)$", description="Maximum rate of calls to a provider, e.g. 50/s or 100/min."
     )
     statement_timeout: Duration = Field(
-        "0", description="How long a statement of the write may take at a server, as 30min or 2h; 0 is for ever."
+        "0", description="How long a statement of the write may run on a server, e.g. 30min or 2h; 0: no limit."
     )
 
     @model_validator(mode="after")
@@ -196,7 +205,7 @@ class Settings(Reading):
 
 
 def named(source: str | Sequence[str]) -> str:
-    """One source or several, for people: without secrets, and of many the first ones."""
+    """Return the sources as text, without secrets; of many, only the first."""
     sources = [source] if isinstance(source, str) else source
     more = len(sources) - _SOURCES_NAMED
     return ", ".join(map(shown, sources[:_SOURCES_NAMED])) + (f" and {more} more" if more > 0 else "")
@@ -207,7 +216,7 @@ def load(
     environment: Mapping[str, str],
     file: Path | None = None,
 ) -> Settings:
-    """Put the three together. Raises ConfigError naming the setting and where it was given."""
+    """Merge flags, environment and file. Raises ConfigError that names the setting and where it was set."""
     return _validated(Settings, flags, environment, file)
 
 
@@ -217,7 +226,7 @@ def from_command(
     options: Mapping[str, Any],
     environment: Mapping[str, str],
 ) -> Settings:
-    """Settings of `run SOURCE... DESTINATION`, or of `run pipeline.toml`; options replace what the file says.
+    """Return the settings of `run SOURCE... DESTINATION`, or of `run pipeline.toml`; options override the file.
 
     Raises ConfigError.
     """
@@ -228,20 +237,18 @@ def from_command(
 def reading_from_command(
     source: str | Sequence[str], options: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Reading:
-    """What `inspect SOURCE...` or `inspect pipeline.toml` says about the source. Raises ConfigError."""
+    """Return the settings of `inspect SOURCE...` or `inspect pipeline.toml`. Raises ConfigError."""
     addresses = _addresses(source, None, options)
     file = _settings_file(source)
     return _validated(Settings if file else Reading, {**options, **addresses}, environment, file)
 
 
 def _settings_file(source: str | Sequence[str] | None) -> Path | None:
-    """The settings file that stands for the source, if there is one. Raises ConfigError where it is one of several."""
+    """Return the settings file given in place of a source, if any. Raises ConfigError if there are other sources."""
     given = [source] if isinstance(source, str) else list(source or ())
     files = [source for source in given if str(source).lower().endswith(".toml")]
     if files and len(given) > 1:
-        raise ConfigError(
-            f"{files[0]}: is a settings file; it says itself what is read. Give no other source beside it."
-        )
+        raise ConfigError(f"{files[0]}: is a settings file and names its own sources. Remove the other sources.")
     return Path(files[0]) if files else None
 
 
@@ -252,7 +259,7 @@ def _addresses(
     addresses = {name: address for name, address in given.items() if address is not None}
     for name in addresses:
         if name in options:
-            raise ConfigError(f"{name}: is given twice, as an argument and as an option.")
+            raise ConfigError(f"{name}: is given twice, as an argument and as an option. Give it once.")
     return addresses
 
 
@@ -283,18 +290,18 @@ def _validated(
 
 
 def limit(value: str, of: int) -> float:
-    """A limit as a number of records: `2%` of these, or `20`."""
+    """Return a limit (`2%` or `20`) as a number of records."""
     return float(value[:-1]) / 100 * of if value.endswith("%") else float(value)
 
 
 def seconds(value: str) -> float:
-    """A duration in seconds: `10min` is 600."""
+    """Return a duration in seconds: `10min` is 600."""
     number = value.rstrip("himsn")
     return float(number) * {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "": 1}[value[len(number) :]]
 
 
 def per_second(value: str) -> float:
-    """A pace in calls a second: `100/min` is 1.67."""
+    """Return a pace in calls per second: `100/min` is 1.67."""
     number, _, unit = value.partition("/")
     return float(number) / {"s": 1, "min": 60}[unit]
 
@@ -305,14 +312,14 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: is no valid TOML: {error}") from error
+        raise ConfigError(f"{file}: is not valid TOML: {error}") from error
 
 
 def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]:
-    """`TRANSHIP_MAX_REJECTS=2%` is max_rejects; lists are separated by commas, tables are `a=b,c=d`. Several sources
-    stand on a line each: paths and addresses hold commas.
+    """`TRANSHIP_MAX_REJECTS=2%` is max_rejects; lists are separated by commas, tables are `a=b,c=d`. Sources are
+    separated by line breaks, since paths and addresses contain commas.
 
-    An empty variable is not given.
+    An empty variable counts as not set.
     """
     found: dict[str, Any] = {}
     for variable, text in environment.items():
@@ -321,9 +328,9 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
             continue
         if name in kind.model_fields:
             found[name] = _value(name, text)
-        # Kubernetes sets names with our prefix for a service called tranship; only a slip is told.
+        # Kubernetes sets variables with our prefix for a service called tranship; only likely typos are reported.
         elif name not in Settings.model_fields and (near := _nearest(name, cutoff=0.85)):
-            raise ConfigError(f"{variable}: there is no such setting; did you mean {_variable(near)}?")
+            raise ConfigError(f"{variable}: unknown setting. Did you mean {_variable(near)}?")
     return found
 
 
@@ -339,7 +346,7 @@ def _value(name: str, text: str) -> Any:
 
 
 def table(name: str, pairs: Sequence[tuple[str, str]], where: str) -> dict[str, Any]:
-    """The value of `columns` or `defaults` from pairs: a column that occurs more than once feeds several fields.
+    """Return the value of `columns` or `defaults` from pairs; a column that occurs more than once feeds several fields.
 
     Raises ConfigError, naming `where` they were given, if a field has two defaults.
     """
@@ -348,7 +355,7 @@ def table(name: str, pairs: Sequence[tuple[str, str]], where: str) -> dict[str, 
         if name == "columns" and key in found:
             found[key] = [*([found[key]] if isinstance(found[key], str) else found[key]), value]
         elif found.setdefault(key, value) != value:
-            raise ConfigError(f"{where}: {key} is given two values, {found[key]!r} and {value!r}. Give it one.")
+            raise ConfigError(f"{where}: {key} has two values, {found[key]!r} and {value!r}. Give one.")
     return found
 
 
@@ -371,12 +378,12 @@ def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
         where = f" ({given})" if given else ""
         if problem["type"] == "extra_forbidden":
             near = _nearest(name)
-            known = f"Did you mean {near}?" if near else f"There are: {', '.join(Settings.model_fields)}."
-            lines.append(f"{name}{where}: there is no such setting. {known}")
+            known = f"Did you mean {near}?" if near else f"The settings are: {', '.join(Settings.model_fields)}."
+            lines.append(f"{name}{where}: unknown setting. {known}")
         elif problem["type"] == "missing":
-            lines.append(f"{name}: is not given. {Settings.model_fields[name].description}")
+            lines.append(f"{name}: is missing. {Settings.model_fields[name].description}")
         elif problem["type"] == "string_pattern_mismatch":
-            lines.append(f"{name}{where}: is not understood. {Settings.model_fields[name].description}")
+            lines.append(f"{name}{where}: is not valid. {Settings.model_fields[name].description}")
         else:
             lines.append(f"{name}{where}: {problem['msg'].removeprefix('Value error, ')}.")
     return "\n".join(lines)

@@ -42,7 +42,7 @@ class Stage:
         filled: Sequence[str] = (),
         skipped: pl.DataFrame | None = None,
     ) -> BatchCounts:
-        """Put one batch away: good records to the stage, bad ones and broken lines to the rejects, warnings beside.
+        """Write one batch: good records to the stage, bad ones and broken lines to the rejects, and the warnings.
 
         `reasons` are `schemas.faults.REASONS`; `normalised` is the whole batch; `digest` is that of its part,
         `filled` are `rivals.filled`, `skipped` are the keys (`PRESENT`) of those that `--where` left out.
@@ -103,8 +103,8 @@ class Stage:
         )
 
     def adopt(self, number: int, digest: str, earlier: EarlierStage) -> BatchCounts | None:
-        """What an earlier run made of the same part, taken over: without a copy where the file system can do that.
-        Null if it was another part, or is no longer whole.
+        """Reuse the files of the same part of an earlier run, as hard links where possible, and return its counts; null
+        if the part differs or its files are damaged.
         """
         counts = earlier.parts.get(number)
         if counts is None or counts.digest != digest:
@@ -119,14 +119,14 @@ class Stage:
             whole = all(durable.is_whole(self.path / folder / name, sealed) for folder, sealed in counts.files.items())
         if whole:
             return counts
-        # What is linked is the earlier run's own file: it must not be written to.
+        # A linked file belongs to the earlier run, too: it must not be written to.
         for folder in counts.files:
             (self.path / folder / name).unlink(missing_ok=True)
         return None
 
     def keep_present(self, name: str, keys: pl.DataFrame) -> None:
-        """Write down the keys (`PRESENT`) of records that were read and are not among the survivors. The same name's
-        earlier keys are replaced.
+        """Write the keys (`PRESENT`) of records that were read and are not among the survivors, in place of earlier
+        ones of this name.
         """
         target = self.path / "present" / name
         target.unlink(missing_ok=True)
@@ -135,13 +135,11 @@ class Stage:
             write(keys.select(pl.col(column).cast(dtype) for column, dtype in present.PRESENT.items()), target)
 
     def present_files(self) -> tuple[Path, ...]:
-        """What `keep_present` has written."""
+        """Return the files that `keep_present` has written."""
         return tuple(sorted((self.path / "present").glob("*.parquet")))
 
     def complete(self, run_id: str, parts: Sequence[BatchCounts]) -> None:
-        """Nothing more will be staged, and all of it is on disk; a stage without records is an empty table, not no
-        table.
-        """
+        """End the stage, with all files on disk. A stage without records has one empty file."""
         self._sealed.wait()
         empty: dict[str, str] = {}
         if not self.staged_files():
@@ -158,18 +156,18 @@ class Stage:
         parts_file.write(self.path, run_id, parts, empty)
 
     def staged_files(self) -> list[Path]:
-        """The stage, in the order of reading."""
+        """Return the files of the stage, in the order of reading."""
         return sorted((self.path / "stage").glob("*.parquet"))
 
     def keys(self) -> Iterator[pl.DataFrame]:
-        """What identity is decided on, file by file: _row, external_id, email (null if blocked)."""
+        """Yield the keys that identity is decided on, file by file: _row, external_id, email (null if blocked)."""
         for file in self.staged_files():
             yield pl.read_parquet(file, columns=["_row", "external_id", "email", "_email_blocked"]).select(
                 "_row", "external_id", _matching_email()
             )
 
     def candidates(self, rows: pl.Series) -> pl.DataFrame:
-        """The keys, times, names and places of these rows: row, source, line, external_id, email, name, updated_at."""
+        """Return the keys and places of these rows: row, source, line, external_id, email, name, updated_at."""
         return (
             self._rows(rows)
             .select("_row", "_source", "_line", "external_id", _matching_email(), "name", "updated_at")
@@ -178,7 +176,7 @@ class Stage:
         )
 
     def records(self, rows: pl.Series) -> pl.DataFrame:
-        """Whole staged records."""
+        """Return these rows with all columns."""
         return self._rows(rows).collect(engine="streaming")
 
     def _rows(self, rows: pl.Series) -> pl.LazyFrame:
@@ -186,7 +184,7 @@ class Stage:
         return pl.scan_parquet(self.staged_files()).filter(pl.col("_row").is_in(rows.implode()))
 
     def keep_identity(self, dropped: pl.Series, patched: pl.DataFrame, merges: pl.DataFrame) -> None:
-        """Write down who is no survivor, which survivors took something over, and every merge."""
+        """Write the rows that are not survivors, the survivors that took over values, and every merge."""
         both = pl.concat([dropped, patched["_row"]]).cast(pl.UInt64) if patched.height else dropped.cast(pl.UInt64)
         write(both.alias("row").to_frame(), self.path / "identity" / "dropped.parquet")
         target = self.path / "identity" / "patched.parquet"
@@ -196,13 +194,13 @@ class Stage:
         write(merges, self.path / "merges.parquet")
 
     def survivors(self, columns: tuple[str, ...], count: int) -> Survivors:
-        """What a destination is given."""
+        """Return the survivors, as a destination is given them."""
         patched = self.path / "identity" / "patched.parquet"
         files = (*self.staged_files(), *([patched] if patched.exists() else []))
         return Survivors(files, self.path / "identity" / "dropped.parquet", columns, count)
 
     def batched(self) -> Iterator[pl.DataFrame]:
-        """All staged records, patched ones too, some at a time: all of them together would not fit."""
+        """Yield all staged records, patched ones included, in batches that fit in memory."""
         for file in (*self.staged_files(), *(self.path / "identity").glob("patched.parquet")):
             with pq.ParquetFile(file) as staged:
                 for batch in staged.iter_batches(_AT_A_TIME, use_threads=False):
@@ -211,7 +209,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class EarlierStage:
-    """What an earlier run made of each of its parts, by their numbers, and where that lies."""
+    """The stage of an earlier run: its directory, and its parts by number."""
 
     run_id: str
     path: Path
@@ -222,7 +220,7 @@ NOTHING_EARLIER = EarlierStage("", Path(), {})
 
 
 def earlier_stage(state_dir: Path, reading: str) -> EarlierStage:
-    """The stage of the newest run that read in the same way (`reading` in its manifest), or nothing."""
+    """Return the stage of the newest run with the same `reading` in its manifest, or NOTHING_EARLIER."""
     for run in all_runs(state_dir):
         if run.manifest.get("reading") != reading or run.done(STAGE_STEP) is None:
             continue

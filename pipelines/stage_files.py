@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 PART_FOLDERS = ("stage", "raw", "rejected", "warned", "present")
 PART_BITS = 24
 PATCHED = 1 << 62
-"""A survivor that took something over has its row number with this bit, the original is dropped."""
+"""Set in the row number of a survivor that took over values; the original row is dropped."""
 _CODED = ["_source", "customer_type", "country", "currency", "timezone", "language", "status", "state"]
 
 
@@ -20,8 +20,8 @@ def write(frame: pl.DataFrame, path: Path) -> None:
 
 
 def write_stage(records: pl.DataFrame, path: Path) -> None:
-    """Arrow's writer with dictionaries where few values repeat: a fifth less work, here and in whoever reads it, than
-    dictionaries tried on every column.
+    """Write with Arrow, with dictionaries for columns of few values: a fifth less work, here and for readers, than
+    trying dictionaries on every column.
     """
     table = records.to_arrow(compat_level=pl.CompatLevel.newest())
     pq.write_table(table, path, compression="lz4", use_dictionary=_CODED, write_statistics=False)

@@ -1,6 +1,6 @@
-"""Whether a destination holds what the source says: the plan of a second look, put into words.
+"""Verification: whether a destination has the customers of the source, derived from the plan of a second comparison.
 
-What would be created is missing there, what would be updated differs, what would stay as it is is equal.
+Records the plan would create are missing there, those it would update differ, and unchanged ones are equal.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ DIFFERENCES = {
     "expected": pl.String,
     "found": pl.String,
 }
-"""A row for each difference: `only_in_source`, `only_at_destination` (of a line that cannot be read: which as `found`),
-`different` (with the field, what the source says and what is there) or `refused` (with the reason as `expected`)."""
+"""A row for each difference: `only_in_source`, `only_at_destination` (for an unreadable line: its place as `found`),
+`different` (with the field and both values) or `refused` (with the reason as `expected`)."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What a second look has found. `counts` are customers: equal, different, only_in_source, only_at_destination,
-    refused (the destination cannot take them).
+    """The result of a verification. `counts` are customers: equal, different, only_in_source, only_at_destination,
+    refused (the destination cannot store them).
     """
 
     run_id: str
@@ -47,20 +47,20 @@ class Verification:
 
     @property
     def equal(self) -> bool:
-        """Whether source and destination hold the same customers, field by field."""
+        """Whether source and destination have the same customers, field by field."""
         return not any(count for name, count in self.counts.items() if name != "equal")
 
     def to_json(self) -> str:
-        """One JSON object."""
+        """Return one JSON object."""
         return json.dumps({**dataclasses.asdict(self), "all_equal": self.equal}, indent=1, ensure_ascii=False)
 
 
 def differences(
     plan: pl.LazyFrame, survivors: pl.LazyFrame, found: pl.LazyFrame | None, extra: pl.LazyFrame | None
 ) -> pl.LazyFrame:
-    """The differences (`DIFFERENCES`), from a plan (row, action, reason, changed), the survivors (`_row` and canonical
-    columns), what was found of those that differ (row, fields as text) and who is there beside them (external_id,
-    email); the last two are null where there was no table.
+    """Return the differences (`DIFFERENCES`), from a plan (row, action, reason, changed), the survivors (`_row` and
+    canonical columns), the destination's values of those that differ (row, fields as text) and its other customers
+    (external_id, email); the last two are null where there was no table.
     """
     keys = survivors.select("_row", "external_id", "email")
     nothing = pl.lit(None, pl.String)
@@ -105,7 +105,7 @@ def _text(survivors: pl.LazyFrame, name: str) -> pl.Expr:
 
 
 def write_differences(workspace: Path, plan: Plan, survivors: Survivors, file: Path) -> None:
-    """Where source and destination differ, from what the plan has left in its workspace, as CSV."""
+    """Write the differences between source and destination as CSV, from the files of a plan in its workspace."""
     found, extra = (
         pl.scan_parquet(file) if file.exists() else None
         for file in (workspace / f"{name}.parquet" for name in ("found", "extra"))

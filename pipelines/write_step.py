@@ -24,7 +24,7 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
     history, lost = crosswalks.found(settings.state_dir, shown(settings.destination), directory.run_id)
     notes: tuple[str, ...] = ()
     if lost:
-        what = f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are left out: customers that"
+        what = f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are ignored: customers that"
         notes = (f"{what} those runs wrote count as written by others. The first is {lost[0]}",)
 
     def advanced(written: int, of: int) -> None:

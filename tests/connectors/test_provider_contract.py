@@ -269,7 +269,7 @@ def test_a_key_that_stops_to_be_good(account: Open, warehouse: Warehouse) -> Non
 
     said = refused(warehouse, there, Refused)
     assert "401" in said
-    assert "What has come is kept" in said
+    assert "Downloaded pages are kept" in said
 
 
 def test_no_key(account: Open, provider: str, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -470,7 +470,7 @@ def test_a_run_that_is_alive_is_left_alone(warehouse: Warehouse) -> None:
     owned.own()
 
     assert warehouse.load(warehouse.folder / "in.csv").run_id != report.run_id
-    with pytest.raises(Busy, match=f"{report.run_id}: is worked on by process {os.getpid()} on host"):
+    with pytest.raises(Busy, match=f"{report.run_id}: is in use by process {os.getpid()} on host"):
         flow.resume(warehouse.folder / "state", report.run_id)
     owned.let_go()
 

@@ -139,7 +139,7 @@ def test_several_sources_are_known_again(tmp_path: Path) -> None:
     report = run(["a.csv", "b.csv"], warehouse.address())
 
     assert fates(report) == {"unchanged": 2}
-    assert any("2 records are as run" in note for note in report.notes)
+    assert any("reused its 2 parsed records" in note for note in report.notes)
 
 
 def test_a_run_of_several_sources_is_resumed_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
