@@ -1,6 +1,6 @@
-"""A look at a source before anything is run: its columns, what they would become, and what would be rejected.
+"""Inspection of a source before a run: its columns, their mapping, and the rejects to expect.
 
-It sees the source through the same mapping, normalising and rules as a run does, and writes nothing.
+It applies the same mapping, normalising and rules as a run, and writes nothing.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _VALUE_SHOWN = 80
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the source, as its first records show it.
+    """One column of the source, judged by its first records.
 
     `filled` is the share (0 to 1) of records that have a value, `distinct` the number of different values. `field` is
-    the canonical field it is mapped to, or a list of them: empty if it was told to be left out, null if nothing maps
-    it.
+    the canonical field it is mapped to, or a list of them: empty if the settings leave it out, null if it is
+    not mapped.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Finding:
-    """One code of rejects or warnings: how many records, what it says, and the first place and value."""
+    """One code of rejects or warnings: number of records, explanation, and the first place and value."""
 
     code: str
     count: int
@@ -59,11 +59,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the first records of a source show.
+    """The result of inspecting the first records of a source.
 
-    `records` were looked at, broken lines among them, of which `--where` leaves out `skipped`; `whole` says whether
-    that is all there is. `problem` is why a run with these settings would stop; then nothing is known of rejects and
-    `rejected` is null.
+    `records` were inspected, broken lines included, of which `--where` leaves out `skipped`; `whole` is whether these
+    are all. `problem` is why a run with these settings would stop; then rejects are unknown and `rejected` is null.
     """
 
     source: str
@@ -72,7 +71,7 @@ class Inspection:
     whole: bool
     columns: tuple[Column, ...]
     conflicts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Field → the columns that would all fit it; `--map` says which it is."""
+    """Field → the columns that all fit it; `--map` chooses one."""
     problem: str | None = None
     skipped: int = 0
     rejected: int | None = None
@@ -108,15 +107,15 @@ class Inspection:
         )
 
     def to_json(self) -> str:
-        """One JSON object."""
+        """Return one JSON object."""
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
 
 
 def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, rows: int = 10_000) -> Inspection:
-    """Look at the first `rows` records and broken lines of a source with these layouts and parts.
+    """Inspect the first `rows` records and broken lines of a source with these layouts and parts.
 
-    Raises ConfigError where the source cannot be used or a told name does not exist; where a column's meaning is
-    open or nothing fits, that is part of the answer.
+    Raises ConfigError if the source cannot be used or a name in the settings does not exist. An ambiguous or missing
+    mapping is part of the result.
     """
     matched = mapping.match(layouts, reading.columns, reading.defaults)
     columns, problem, where = None, None, None
@@ -127,7 +126,7 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
         problem = str(error)
     batches, whole = _first(parts, rows)
     records = sum(batch.records.height + batch.broken.height for batch in batches)
-    # What the columns hold may call the choice among them into question.
+    # The values of columns may contradict the choice made by their names.
     expected: tuple[int | None, tuple[Finding, ...], tuple[Finding, ...]] = (None, (), ())
     if columns and not problem:
         try:
@@ -160,11 +159,15 @@ def _names(field: str | list[str] | None) -> str:
 
 
 def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
-    """A settings file to start from: runs as it is, and names every column."""
-    said = reading.model_dump(mode="json", include=set(Reading.model_fields), exclude={"source", "columns", "defaults"})
+    """Return a settings file to start from, which runs as it is and names every column."""
+    given = reading.model_dump(
+        mode="json", include=set(Reading.model_fields), exclude={"source", "columns", "defaults"}
+    )
     sources = [redacted(source) for source in reading.sources]
     options = {
-        name: value for name, value in said.items() if value != Reading.model_fields[name].get_default() and value != []
+        name: value
+        for name, value in given.items()
+        if value != Reading.model_fields[name].get_default() and value != []
     }
     lines = [
         "# A tranship pipeline. Try it: tranship run THIS_FILE --dry-run",
@@ -197,20 +200,20 @@ def _toml_line(column: Column, conflicts: Mapping[str, tuple[str, ...]]) -> str:
 
 
 def _toml(value: Any) -> str:
-    # JSON's strings, lists and booleans are TOML's, but for DEL, which TOML wants escaped.
+    # JSON's strings, lists and booleans are valid TOML, except for DEL, which TOML requires escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _first(parts: Iterator[Part], rows: int) -> tuple[list[Batch], bool]:
-    """The batches of the first records and broken lines, and whether they are all there are."""
+    """Return the batches of the first records and broken lines, and whether these are all."""
     batches: list[Batch] = []
     left = rows
     for part in parts:
         batch = part.read()
-        stood = pl.concat([batch.lines, batch.broken["line"]]).sort()
-        if len(stood) > left:
-            return [*batches, _before(batch, stood[left])], False
-        left -= len(stood)
+        lines = pl.concat([batch.lines, batch.broken["line"]]).sort()
+        if len(lines) > left:
+            return [*batches, _before(batch, lines[left])], False
+        left -= len(lines)
         batches.append(batch)
     return batches, True
 
@@ -228,7 +231,10 @@ def _before(batch: Batch, line: int) -> Batch:
 def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match, extra: str) -> Iterator[Column]:
     records = sum(batch.records.height for batch in batches)
     undecided = {column for fitting in matched.conflicts.values() for column in fitting}
-    fields: dict[str, str | list[str]] = {**dict.fromkeys(matched.dropped, ""), **mapping.told_of(matched.fields)}
+    fields: dict[str, str | list[str]] = {
+        **dict.fromkeys(matched.dropped, ""),
+        **mapping.fields_by_column(matched.fields),
+    }
     for name in mapping.columns_of(layouts):
         given = [batch.records[name] for batch in batches if name in batch.records.columns]
         text = pl.concat([as_text(values).alias(name) for values in given]) if given else pl.Series(dtype=pl.String)
@@ -247,12 +253,12 @@ def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match
 
 
 def _questioned(matched: Match, columns: ColumnMap, batches: Sequence[Batch]) -> Match:
-    """The match without the fields between whose columns a person must choose, because they hold different values."""
-    open_ = {name for batch in batches for name in rivals.disagreements(batch, columns)}
+    """Return the match without the fields whose columns have different values, so that a person must choose."""
+    disputed = {name for batch in batches for name in rivals.disagreements(batch, columns)}
     return dataclasses.replace(
         matched,
-        fields={name: column for name, column in matched.fields.items() if name not in open_},
-        conflicts={**matched.conflicts, **{name: (columns.fields[name], *columns.rivals[name]) for name in open_}},
+        fields={name: column for name, column in matched.fields.items() if name not in disputed},
+        conflicts={**matched.conflicts, **{name: (columns.fields[name], *columns.rivals[name]) for name in disputed}},
     )
 
 
@@ -266,7 +272,7 @@ def _fate(
 
 def _type_of(given: Sequence[pl.Series]) -> str:
     dtype = given[0].dtype if given else pl.String()
-    for kind, is_it in (
+    for kind, matches in (
         ("text", dtype == pl.String),
         ("integer", dtype.is_integer()),
         ("number", dtype.is_numeric()),
@@ -276,7 +282,7 @@ def _type_of(given: Sequence[pl.Series]) -> str:
         ("list", isinstance(dtype, pl.List)),
         ("object", isinstance(dtype, pl.Struct)),
     ):
-        if is_it:
+        if matches:
             return kind
     return str(dtype).lower()
 
@@ -284,8 +290,8 @@ def _type_of(given: Sequence[pl.Series]) -> str:
 def _expected(
     batches: Sequence[Batch], columns: ColumnMap, reading: Reading
 ) -> tuple[int, tuple[Finding, ...], tuple[Finding, ...]]:
-    """How many would be rejected, why, and what would be warned of; identity is only known to a whole run. Raises
-    ConfigError where the columns hold what would stop a run.
+    """Return the number of rejects to expect, their reasons, and the warnings; identity is only known to a whole run.
+    Raises ConfigError if the values would stop a run.
     """
     spelling = Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
     rejected = 0
@@ -317,7 +323,7 @@ def _placed(found: pl.DataFrame, batch: Batch | None = None) -> pl.DataFrame:
 
 
 def _findings(found: pl.DataFrame) -> tuple[Finding, ...]:
-    """Most frequent first; the example is the first in order of reading."""
+    """Return findings, most frequent first; the example is the first in order of reading."""
     counted = found.group_by("code", maintain_order=True).agg(pl.len().alias("count"), pl.all().first())
     return tuple(
         Finding(code, count, sentence(code), f"{source}, line {line}", value[:_VALUE_SHOWN] if value else None)

@@ -11,8 +11,8 @@ from typing import overload
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import notebook
 from tranship.pipelines.report import Counts, Report
+from tranship.pipelines.run_directory import RunDirectory, all_runs, damaged_runs
 from tranship.pipelines.settings import named
-from tranship.pipelines.stage import RunDirectory, all_runs, damaged_runs
 
 
 @dataclass(frozen=True)

@@ -374,7 +374,7 @@ def seconds(value: str) -> float:
     return float(number) * {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "": 1}[value[len(number) :]]
 
 
-def a_second(value: str) -> float:
+def per_second(value: str) -> float:
     """A pace in calls a second: `100/min` is 1.67."""
     number, _, unit = value.partition("/")
     return float(number) / {"s": 1, "min": 60}[unit]

@@ -52,7 +52,7 @@ def test_columns_with_one_name_stop_the_run(header: str, tmp_path: Path) -> None
     names = header.split(",")
     pq.write_table(pa.table([pa.array([value]) for value in ("1", "a@x.example", "b@x.example", "A")], names=names), tmp_path / "in.parquet")  # fmt: skip
     for file in ("in.csv", "in.parquet"):
-        with pytest.raises(ConfigError, match="both mean email and hold different values") as raised:
+        with pytest.raises(ConfigError, match="both mean email and have different values") as raised:
             Warehouse(tmp_path).load(tmp_path / file)
         second = str(raised.value).splitlines()[-1].split('"')[1]
         assert fates(Warehouse(tmp_path).load(tmp_path / file, table=file[3:], columns=dict([second.split("=")])))

@@ -58,7 +58,7 @@ def _report_error(error: TranshipError, as_json: bool) -> int:
     if report is None:
         return _print_failure(str(error), error.exit_code, as_json)
     if not isinstance(error, GateClosed | Undecided):
-        from tranship.pipelines.stage import RunDirectory
+        from tranship.pipelines.run_directory import RunDirectory
 
         click.echo(f"Once this is solved, continue with: {RunDirectory.at(Path(report.run_dir)).go_on}", err=True)
     if as_json:

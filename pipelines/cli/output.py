@@ -42,7 +42,7 @@ def _next_step(report: Report) -> list[str]:
     from tranship.connectors import registry
     from tranship.pipelines import settings
     from tranship.pipelines.report import MOVED
-    from tranship.pipelines.stage import RunDirectory
+    from tranship.pipelines.run_directory import RunDirectory
 
     run = RunDirectory.at(Path(report.run_dir))
     loaded = settings.load(run.manifest["settings"], {})

@@ -27,7 +27,7 @@ _LONG_STEP_SECONDS = 5.0
 
 
 class Display(Protocol):
-    """An observer of a run (`pipelines.run.Observer`) that holds the terminal while it is open."""
+    """An observer of a run (`pipelines.observer.Observer`) that holds the terminal while it is open."""
 
     def step(self, name: str, total: int | None) -> None:
         """Start a step; the previous one has ended."""

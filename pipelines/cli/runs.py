@@ -77,7 +77,7 @@ def _entry(run: RunSummary) -> dict[str, Any]:
 def report_command(context: CrashContext, /, run_id: str, state_dir: Path, as_json: bool) -> None:
     """Print the summary of an earlier run with all reasons. RUN is its id, or `last`."""
     from tranship.pipelines import run_list
-    from tranship.pipelines.stage import RunDirectory
+    from tranship.pipelines.run_directory import RunDirectory
 
     context.state_dir = state_dir
     run = RunDirectory.open(state_dir, run_id)

@@ -124,19 +124,19 @@ def test_every_conflict_is_told_at_once(tmp_path: Path) -> None:
     found = inspected(written(tmp_path, "id,name,mail,E-mail address,phone no,tel\n1,A,a@b.com,c@d.com,1,2\n"))
 
     assert found.problem is not None
-    assert found.problem.count("Say which one it is") == 2
+    assert found.problem.count("Choose one") == 2
 
 
 def test_columns_nobody_knows_are_part_of_the_answer(tmp_path: Path) -> None:
     found = inspected(written(tmp_path, "x1,x2\n1,2\n"))
 
     assert found.problem is not None
-    assert "no column name is known" in found.problem
+    assert "no known column name" in found.problem
     assert [column.becomes for column in found.columns] == ["metadata", "metadata"]
 
 
 @pytest.mark.parametrize(
-    ("columns", "message"), [({"Nme": "name"}, "no column 'Nme'"), ({"name": "nme"}, "there is no field 'nme'")]
+    ("columns", "message"), [({"Nme": "name"}, "no column 'Nme'"), ({"name": "nme"}, "unknown field 'nme'")]
 )
 def test_what_was_told_wrongly_is_an_error(columns: dict[str, str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):

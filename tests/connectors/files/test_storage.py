@@ -24,6 +24,7 @@ from tranship.connectors.files.whole_file import Written
 from tranship.connectors.registry import CONNECTORS
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
+from tranship.pipelines.observer import Quiet
 from tranship.pipelines.report import Report
 
 ANN: Record = {"external_id": "1", "email": "ann@acme.com", "name": "Ann", "country": "SE"}
@@ -383,7 +384,7 @@ def test_a_file_that_comes_while_a_run_reads_is_left_as_it_is(ending: str) -> No
     made("in.csv", ANN)
     theirs = Path(f"out{ending}")
 
-    class Meanwhile(flow.Quiet):
+    class Meanwhile(Quiet):
         def step(self, name: str, total: int | None) -> None:
             if name == "write":
                 made(str(theirs), BEA)

@@ -29,7 +29,7 @@ import tranship
 from support.sandboxes import Start
 from tranship.connectors import durable
 from tranship.connectors.registry import CONNECTORS
-from tranship.pipelines import run, stage
+from tranship.pipelines import run, run_directory
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.cli import options
 from tranship.pipelines.cli.run import EXIT_CODES
@@ -458,14 +458,14 @@ def test_a_run_that_is_under_way_is_neither_removed_nor_resumed(command: Command
     run_dir = ran("clean.csv", days_ago=10)
     manifest = durable.read_json(run_dir / "manifest.json")
     durable.write_json(run_dir / "manifest.json", manifest | {"status": "running"})
-    owned = stage.RunDirectory.at(run_dir)
+    owned = run_directory.RunDirectory.at(run_dir)
     owned.own()
 
     listed = command("runs", "--remove-older-than", "7", "--json").object
     assert (listed["removed"], listed["runs"][0]["status"]) == ([], "running")
     said = command("resume", run_dir.name)
     assert said.code == 3
-    assert f"{run_dir.name}: is worked on by process {os.getpid()} on host {socket.gethostname()}, since 2" in said.err
+    assert f"{run_dir.name}: is in use by process {os.getpid()} on host {socket.gethostname()}, since 2" in said.err
     owned.let_go()
     assert command("runs", "--json").object["runs"][0]["status"] == "died"
     assert command("runs", "--remove-older-than", "7", "--json").object["removed"] == [run_dir.name]
@@ -578,7 +578,7 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(command: Command)
     said = command("run", "p.toml")
 
     assert said.code == 2
-    assert "max_reject (p.toml): there is no such setting. Did you mean max_rejects?" in said.err
+    assert "max_reject (p.toml): unknown setting. Did you mean max_rejects?" in said.err
 
 
 def test_the_schema_is_that_of_the_settings(command: Command) -> None:
@@ -797,7 +797,7 @@ def test_a_plan_is_looked_at_and_carried_out(command: Command) -> None:
 
     assert command("apply", "plan", "--json").object["counts"]["created"] == 2
     assert command("verify", "plan").code == 0
-    assert "is carried out" in command("apply", "plan").err
+    assert "has been applied" in command("apply", "plan").err
 
 
 def test_a_plan_for_a_table_that_has_moved_is_not_carried_out(command: Command) -> None:
@@ -818,7 +818,7 @@ def test_a_plan_does_not_take_anybody_s_folder(command: Command) -> None:
 
     said = command("plan", "clean.csv", "duckdb:///w.duckdb", "--out", "plan")
     assert (said.code, Path("plan/mine.txt").read_text()) == (2, "mine")
-    assert "--out plan: is there already" in said.err
+    assert "--out plan: exists already" in said.err
 
 
 def test_apply_and_retry_say_what_is_missing(command: Command) -> None:
