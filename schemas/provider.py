@@ -17,7 +17,7 @@ canonical value that would come back otherwise goes to the provider's bag as wel
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal
@@ -30,14 +30,17 @@ Kind = Literal["text", "integer", "number", "boolean", "texts", "array", "object
 """What a field holds in JSON: `texts` is an array of text, `json` an array or an object, `number` a whole or broken
 number."""
 
-OWN: Final = ("updated_at",)
+
+PROVIDER_OWNED: Final = ("updated_at",)
 """Canonical fields that are the provider's own: neither kept in a bag nor put back."""
+
 
 ORIGIN: Final = ("provider", "provider_id")
 """Where a record was read, and its id there. Of a customer that is written elsewhere they stay as the metadata entry
 `<provider>.id`, and reading says where it is now."""
 
-SPILLED: Final = tuple(name for name in COLUMNS if name not in (*OWN, *ORIGIN, "metadata"))
+
+OVERFLOW_FIELDS: Final = tuple(name for name in COLUMNS if name not in (*PROVIDER_OWNED, *ORIGIN, "metadata"))
 """Canonical fields that may stand in a bag as `canon_<field>`."""
 
 
@@ -58,25 +61,25 @@ class Field:
 
     name: str
     kind: Kind = "text"
-    home: str | None = None
+    canonical: str | None = None
     """The canonical field that holds it; without one its JSON value is kept as metadata entry `<provider>.<name>`."""
     settable: bool = True
     why: str = ""
     """Why it is not settable, where the reason is not that the provider sets it."""
     required: bool = False
     """A record without it is refused by the provider."""
-    always: bool = False
+    always_present: bool = False
     """Every answer has it; one without breaks the provider's schema."""
-    made: bool = False
+    server_generated: bool = False
     """What the provider gives back cannot be foreseen: it makes the value itself, or may change what it was sent. All
     that such a field holds of a customer goes to the bag as well."""
     default: str | None = None
     """What the provider fills in where it is absent, as the wire column holds it."""
-    longest: int | None = None
+    max_length: int | None = None
     """Characters that fit; more are refused."""
-    words: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
     """The only values there are; others are refused."""
-    told: bool = False
+    from_address: bool = False
     """The address says it (a data source); it is not kept."""
     derived: str = ""
     """Not kept, since it says again what other fields say; here stands which."""
@@ -87,7 +90,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Bag:
+class Overflow:
     """Where the provider holds what has no field: an object of its own.
 
     json: any JSON, ours as `canon_<field>` · nested: any JSON, ours within one object `canon` · texts: text only, ours
@@ -96,8 +99,8 @@ class Bag:
 
     name: str
     style: Literal["json", "nested", "texts"] = "json"
-    longest_key: int | None = None
-    longest_value: int | None = None
+    max_key_length: int | None = None
+    max_value_length: int | None = None
     """Characters; longer values of ours are split over `canon_<field>_1`, `_2` and so on."""
 
 
@@ -110,7 +113,7 @@ class Loss:
 
 
 @dataclass(frozen=True, eq=False)
-class Demand:
+class Rule:
     """A rule of the provider over more than the presence, length and words of one field.
 
     `holds` is an expression over wire columns, true (or null) where the rule is kept. `field` is what people call it,
@@ -124,24 +127,24 @@ class Demand:
 
 
 @dataclass(frozen=True, eq=False)
-class Wire:
+class ProviderSchema:
     """A provider's customer: all documented fields, the bag, what is made of several fields, the losses."""
 
     provider: str
     title: str
     """As people write it: MarginFront."""
     fields: tuple[Field, ...]
-    bag: Bag
+    overflow: Overflow
     id: str = "id"
     """The field that holds the provider's own id."""
     reads: Mapping[str, pl.Expr] = field(default_factory=dict)
     """Canonical fields that are read from several fields, or from one in another way: wire columns → canonical."""
-    overrules: Mapping[str, pl.Expr] = field(default_factory=dict)
+    overrides: Mapping[str, pl.Expr] = field(default_factory=dict)
     """Canonical fields where the provider's word, if it has one, stands above what the bag says: wire columns →
     canonical, null where it has none."""
-    demands: tuple[Demand, ...] = ()
+    rules: tuple[Rule, ...] = ()
     losses: tuple[Loss, ...] = ()
-    narrowed: Mapping[str, str] = field(default_factory=dict)
+    partial: Mapping[str, str] = field(default_factory=dict)
     """Canonical fields of which the native place holds only a part, and which: the whole is in the bag as well."""
 
     @cached_property
@@ -152,12 +155,14 @@ class Wire:
     @cached_property
     def kept(self) -> tuple[Field, ...]:
         """Fields without a canonical home, which live in metadata."""
-        return tuple(one for one in self.fields if one.home is None and not one.derived and not one.told)
+        return tuple(one for one in self.fields if one.canonical is None and not one.derived and not one.from_address)
 
     @cached_property
     def sources(self) -> Mapping[str, pl.Expr]:
         """Canonical field → how it is read from wire columns."""
-        found = {one.home: pl.col(one.name) if one.read is None else one.read for one in self.fields if one.home}
+        found = {
+            one.canonical: pl.col(one.name) if one.read is None else one.read for one in self.fields if one.canonical
+        }
         return {**found, **self.reads}
 
     def key(self, name: str) -> str:
@@ -166,12 +171,16 @@ class Wire:
 
     def spill(self, name: str) -> str:
         """Where a canonical field stands in the bag, as people write it."""
-        return f"{self.bag.name}.canon.{name}" if self.bag.style == "nested" else f"{self.bag.name}.canon_{name}"
+        return (
+            f"{self.overflow.name}.canon.{name}"
+            if self.overflow.style == "nested"
+            else f"{self.overflow.name}.canon_{name}"
+        )
 
     @cached_property
     def native(self) -> frozenset[str]:
         """Canonical fields that have a native place to be written to."""
-        written = {one.home for one in self.fields if one.home and one.settable}
+        written = {one.canonical for one in self.fields if one.canonical and one.settable}
         written |= {
             root
             for one in self.fields
@@ -180,87 +189,3 @@ class Wire:
             if root in COLUMNS
         }
         return frozenset(written)
-
-
-# Between two providers -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Passage:
-    """What happens to a customer of one provider that is written to another and comes back."""
-
-    lost: tuple[Loss, ...]
-    kept: tuple[Loss, ...]
-    """Not in a native place, but kept; `why` says where."""
-    demanded: tuple[Loss, ...]
-    """What the other refuses a record without, or with."""
-
-
-def losses(wire: Wire) -> tuple[Loss, ...]:
-    """Everything that canonical → provider → canonical does not give back: declared, and what follows from fields."""
-    has_its_own = "updated_at" in wire.sources
-    ids = "the external id" if wire.by_name[wire.id].settable else "its own"
-    return (
-        Loss("updated_at", f"{wire.title} keeps its own" if has_its_own else "says nothing of a copy"),
-        Loss("provider", f"becomes {wire.provider}"),
-        Loss("provider_id", f"at {wire.title} it is {ids}; one at another provider is kept as metadata <provider>.id"),
-        *(
-            Loss(f"metadata.{wire.key(one.name)}", one.why or f"{wire.title} sets {one.name} by itself")
-            for one in wire.kept
-            if not one.settable
-        ),
-        *wire.losses,
-    )
-
-
-def passage(here: Wire, there: Wire) -> Passage:
-    """What is lost, kept elsewhere and demanded on the way of `here`'s customers → `there` → `here`."""
-    given = {*here.sources, "metadata"} - {"provider"}
-    # An id that is the external id comes back as that; any other one stays as metadata.
-    if here is not there or here.by_name[here.id].settable:
-        given -= {"provider_id"}
-    given |= {f"metadata.{wire.key(one.name)}" for wire in (here, there) for one in wire.kept}
-    lost = {loss.field: loss for wire in (there, here) for loss in losses(wire) if loss.field in given}
-    unsure = {one.home for one in there.fields if one.made and one.settable}
-    kept = [
-        Loss(name, f"{there.spill(name)}; natively {_natively(there, name, unsure)}")
-        for name in COLUMNS
-        if name in given and (name in there.narrowed or name in unsure)
-    ]
-    kept += [
-        Loss(name, there.spill(name))
-        for name in SPILLED
-        if name in given and name not in {*there.native, *there.narrowed}
-    ]
-    if here is not there:
-        kept.append(Loss("provider_id", f"{there.bag.name}, as {here.key(here.id)}"))
-        kept += [Loss(f"metadata.{here.key(one.name)}", _foreign(there, one)) for one in here.kept if one.settable]
-    if there.bag.style == "texts":
-        kept.append(Loss("metadata", f"{there.bag.name}; all but short text as JSON in {there.spill('metadata')}"))
-    demanded = [
-        Loss(one.home or f"metadata.{there.key(one.name)}", ", ".join(rules))
-        for one in there.fields
-        if one.settable and not one.told and (rules := _rules(one))
-    ]
-    demanded += [Loss(demand.field, demand.says) for demand in there.demands]
-    return Passage(tuple(lost.values()), tuple(kept), tuple(demanded))
-
-
-def _natively(there: Wire, name: str, unsure: Set[str | None]) -> str:
-    """What a native place does with a canonical field that stands in the bag as well."""
-    said = [f"only {there.narrowed[name]}"] if name in there.narrowed else []
-    if name in unsure:
-        said.append(f"as {there.title} sees fit")
-    return ", ".join(said)
-
-
-def _foreign(there: Wire, one: Field) -> str:
-    """Where another provider keeps a field that has no canonical home."""
-    if there.bag.style == "texts" and one.kind != "text":
-        return f"{there.spill('metadata')}, as JSON"
-    return f"{there.bag.name}, under its own key"
-
-
-def _rules(one: Field) -> list[str]:
-    required = ["must be there"] if one.required else []
-    return [*required, f"at most {one.longest} characters"] if one.longest else required

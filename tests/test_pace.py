@@ -57,7 +57,7 @@ def test_what_the_provider_declares_is_kept_without_a_word(
     there = opened(sandbox, "growpanel", process=True)
     for name, value in there.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(destination, "carry_out", partial(executor.carry_out, patience=moving.QUICK))
+    monkeypatch.setattr(destination, "carry_out", partial(executor.carry_out, retry_policy=moving.QUICK))
     moved(tmp_path, written(tmp_path / "ours.csv", map(customer, range(4))), there)
     there.sandbox.record()
     report = moved(tmp_path, written(tmp_path / "ours.csv", [customer(0)]), there, mode="mirror", max_deletes="100%")

@@ -1,4 +1,4 @@
-"""How many requests go to a provider at the same time, and when none does."""
+"""Adaptive limit on concurrent requests, with a circuit breaker."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ import time
 from collections import deque
 from typing import Final
 
-from tranship.connectors.api.http_client import Patience, Unanswered
+from tranship.connectors.api.http_client import Unanswered
+from tranship.connectors.api.retry import RetryPolicy, longest_pause
 from tranship.connectors.errors import ConnectorError, Unreachable
 
 TRIES: Final = 8
-"""Of one request that is not answered while others are."""
+"""Tries of one request that fails while others succeed."""
 
 
 class Stopped(Exception):
-    """Nothing more is sent."""
+    """Sending was stopped."""
 
 
-class Gate:
-    """Lets requests out: as many at the same time as the other side bears, none when it is down, none after `stop`.
+class ConcurrencyLimit:
+    """Admits as many concurrent requests as the provider sustains: none while it is down, none after `stop`.
 
-    The level rises by one for as many good answers as it is high, and is halved by a 429 or a time-out. After
-    several failures in a row with nothing between them only one request at a time is let out, after a pause that
-    grows, until one is answered; after `patience.total` seconds of that it raises Unreachable.
+    The level rises by one for as many successes as it is high, and is halved by a 429 or a time-out. After several
+    consecutive failures only one request at a time is admitted, after a growing pause, until one succeeds; after
+    `RetryPolicy.total` seconds without success Unreachable is raised.
     """
 
-    def __init__(self, in_flight: int, patience: Patience) -> None:
+    def __init__(self, in_flight: int, retry_policy: RetryPolicy) -> None:
         self.stopped: asyncio.Event
         self.level = float(min(2, in_flight))
-        self._in_flight, self._patience = in_flight, patience
+        self._in_flight, self._retry_policy = in_flight, retry_policy
         self._busy = 0
         self._cut_at = 0.0
         self.failures = 0
-        """In a row, with nothing answered between them."""
+        """Consecutive failures."""
         self._down_since = 0.0
         self._probe_at = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -44,14 +45,14 @@ class Gate:
         self._loop: asyncio.AbstractEventLoop
 
     def begin(self) -> None:
-        """On the event loop, before the first request."""
+        """Bind to the running event loop. Call before the first request."""
         self._loop = asyncio.get_running_loop()
         self.stopped = asyncio.Event()
         if self._stopping.is_set():
             self.stopped.set()
 
     def stop(self) -> None:
-        """Let nobody out any more. From any thread, at any time."""
+        """Admit no more requests. Callable from any thread, at any time."""
         self._stopping.set()
         if hasattr(self, "_loop"):
             self._loop.call_soon_threadsafe(self._stop)
@@ -61,7 +62,7 @@ class Gate:
         self._wake(len(self._waiting))
 
     async def enter(self) -> None:
-        """Returns when a request may go out; `leave` follows. Raises Stopped, Unreachable."""
+        """Return when a request may be sent; call `leave` after it. Raises Stopped, Unreachable."""
         while not self._stopping.is_set():
             wait = self._wait()
             if wait == 0:
@@ -69,7 +70,7 @@ class Gate:
                 return
             waiter = self._loop.create_future()
             self._waiting.append(waiter)
-            timer = self._loop.call_later(wait, _let, waiter) if wait is not None else None
+            timer = self._loop.call_later(wait, _release, waiter) if wait is not None else None
             try:
                 await waiter
             finally:
@@ -78,26 +79,26 @@ class Gate:
         raise Stopped
 
     def _wait(self) -> float | None:
-        """Seconds to wait, None: until somebody leaves."""
+        """Return the seconds to wait; null: until another request ends."""
         if not self.is_down:
             return 0 if self._busy < int(self.level) else None
         now = time.monotonic()
         if self._busy:
             return None
-        if now - self._down_since > self._patience.total and self._last:
+        if now - self._down_since > self._retry_policy.total and self._last:
             raise Unreachable(
-                f"{self._last} Nothing was answered for {now - self._down_since:,.0f} seconds. What was sent until "
-                "then is kept; run the same command later to continue."
+                f"{self._last} There was no answer for {now - self._down_since:,.0f} s. Completed writes are in the "
+                "journal; run the same command later to continue."
             )
         return max(0.0, self._probe_at - now)
 
     @property
     def is_down(self) -> bool:
-        """Whether it seems that nobody answers any more."""
+        """Whether the provider seems to be down."""
         return self.failures >= TRIES
 
     def leave(self, began: float, fault: Unanswered | None) -> None:
-        """A request that began at that time (`time.monotonic`) has ended, with a fault or without."""
+        """Record the end of a request that began at that time (`time.monotonic`)."""
         self._busy -= 1
         now, was_down = time.monotonic(), self.is_down
         if fault is None:
@@ -120,22 +121,17 @@ class Gate:
         self._down_since = self._down_since if self.failures else now
         self.failures += 1
         if self.is_down:
-            turn = self.failures - TRIES
-            self._probe_at = now + random.uniform(0.5, 1) * longest_pause(self._patience, turn)  # noqa: S311  no secret
+            tries = self.failures - TRIES
+            self._probe_at = now + random.uniform(0.5, 1) * longest_pause(self._retry_policy, tries)  # noqa: S311  no secret
 
     def _wake(self, count: int) -> None:
         while self._waiting and count > 0:
             waiter = self._waiting.popleft()
-            if not waiter.done():  # else its time had come before
+            if not waiter.done():  # otherwise it was released before
                 waiter.set_result(None)
                 count -= 1
 
 
-def _let(waiter: asyncio.Future[None]) -> None:
+def _release(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-def longest_pause(patience: Patience, turn: int) -> float:
-    """Seconds that a pause may have, after so many tries."""
-    return min(patience.longest_pause, patience.first_pause * 2.0 ** min(turn, 30))

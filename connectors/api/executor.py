@@ -15,7 +15,6 @@ import hashlib
 import math
 import random
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as NotYetError
 from dataclasses import dataclass, replace
@@ -24,63 +23,35 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tranship.connectors.api.concurrency import TRIES, Gate, Stopped, longest_pause
-from tranship.connectors.api.http_client import ANY, Background, HttpClient, Patience, Service, Traffic, Unanswered
+from tranship.connectors.api.background_loop import BackgroundLoop
+from tranship.connectors.api.concurrency import TRIES, ConcurrencyLimit, Stopped
+from tranship.connectors.api.http_client import ANY, HttpClient, Service, Traffic, Unanswered
 from tranship.connectors.api.journal import Intent, Journal, Past, Result, digest
 from tranship.connectors.api.operations import (
-    Blind,
+    AmbiguousMatch,
     Bulk,
-    Fault,
-    Locked,
-    Made,
+    Created,
+    Failure,
+    KeyUnavailable,
+    LookupKey,
+    NotSearchable,
+    Operations,
     Record,
     Reply,
-    Send,
-    Several,
-    Verbs,
-    Who,
-    blank,
-    same,
+    Request,
 )
+from tranship.connectors.api.reconcile import lies_between, may_derive_from, same
+from tranship.connectors.api.request_files import REQUESTS, read_batches, write_outcomes
+from tranship.connectors.api.retry import RetryPolicy, longest_pause
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused
 
 T = TypeVar("T")
 
-# The whole -----------------------------------------------------------------------------------------------------------
-
-REQUESTS: Final = pa.schema(
-    {
-        "row": pa.uint64(),
-        "action": pa.string(),
-        "target": pa.string(),
-        "external_id": pa.string(),
-        "email": pa.string(),
-        "wanted": pa.string(),
-        "found": pa.string(),
-    }
-)
-"""What a plan hands over. `row` is a customer; `action` create, update or delete; `target` the provider's own id, null
-for a create; `wanted` the whole record as it should stand and `found` as it was read, JSON (null for a delete, and for
-a create).
-"""
-
-OUTCOMES: Final = pa.schema(
-    {
-        "row": pa.uint64(),
-        "action": pa.string(),
-        "outcome": pa.string(),
-        "reason": pa.string(),
-        "provider_id": pa.string(),
-    }
-)
-"""What came of each row, in the order of the requests: see `connectors.api.journal.Outcome`."""
-
 
 @dataclass(frozen=True)
-class Sent:
+class ExecutionResult:
     """What came of it all: (action, outcome) → rows; what went over the wire, and how long it took in seconds."""
 
     counts: Mapping[tuple[str, str], int]
@@ -92,7 +63,7 @@ class Sent:
 
 def carry_out(
     requests: Sequence[Path],
-    verbs: Verbs,
+    operations: Operations,
     service: Service,
     *,
     run_id: str,
@@ -100,10 +71,10 @@ def carry_out(
     outcomes: Path,
     limit: int | None = None,
     pace: float | None = None,
-    patience: Patience | None = None,
+    retry_policy: RetryPolicy | None = None,
     begun: bool = False,
     advanced: Callable[[int, int], None] = lambda *_: None,
-) -> Sent:
+) -> ExecutionResult:
     """Send what the Parquet files `requests` (columns of `REQUESTS`) say, unless `journal` knows that it was done.
 
     `begun` if an earlier process may have sent something, whatever the journal knows. The first `limit` rows only. At
@@ -114,27 +85,27 @@ def carry_out(
     and KeyboardInterrupt. What was in flight is finished then, and calling it again continues.
     """
     began = time.monotonic()
-    patience = patience or Patience()
+    retry_policy = retry_policy or RetryPolicy()
     known = Journal(journal, run_id, begun=begun)
     try:
         service = replace(service, per_second={**service.per_second, **({ANY: pace} if pace else {})})
-        sender = Sender(verbs, HttpClient(service, patience, verbs.in_flight), known, run_id)
+        executor = Executor(operations, HttpClient(service, retry_policy, operations.in_flight), known, run_id)
         total = sum(pq.read_metadata(file).num_rows for file in requests)
         total = total if limit is None else min(limit, total)
         try:
-            _wait_for(sender, requests, total, advanced)
+            _run_to_end(executor, requests, total, advanced)
         finally:
             known.flush()
             counts = write_outcomes(requests, known, outcomes)
-        return Sent(counts, sender.traffic, time.monotonic() - began, tuple(known.notes))
+        return ExecutionResult(counts, executor.traffic, time.monotonic() - began, tuple(known.notes))
     finally:
         known.close()
 
 
-def _wait_for(sender: Sender, requests: Sequence[Path], total: int, advanced: Callable[[int, int], None]) -> None:
-    background = Background()
+def _run_to_end(executor: Executor, requests: Sequence[Path], total: int, advanced: Callable[[int, int], None]) -> None:
+    background = BackgroundLoop()
     try:
-        running = background.submit(sender.run(_rows(requests, total)))
+        running = background.submit(executor.run(_rows(requests, total)))
         try:
             while True:
                 try:
@@ -143,35 +114,15 @@ def _wait_for(sender: Sender, requests: Sequence[Path], total: int, advanced: Ca
                 except NotYetError:
                     if running.done():
                         raise
-                    advanced(sender.done, total)
+                    advanced(executor.done, total)
         except KeyboardInterrupt:
-            sender.stop()
+            executor.stop()
             running.result()
             raise
         finally:
-            advanced(sender.done, total)
+            advanced(executor.done, total)
     finally:
         background.close()
-
-
-def write_outcomes(requests: Sequence[Path], journal: Journal, file: Path) -> Mapping[tuple[str, str], int]:
-    """What the journal knows of each row → Parquet (columns of `OUTCOMES`) and (action, outcome) → rows."""
-    counts: Counter[tuple[str, str]] = Counter()
-    with pq.ParquetWriter(file, OUTCOMES, compression="zstd") as writer:
-        for batch in _batches(requests, 65_536, ["row", "action"]):
-            rows, actions = batch.column("row").to_pylist(), batch.column("action").to_pylist()
-            known, reasons, ids = zip(*journal.results(rows), strict=True)
-            counts.update(zip(actions, known, strict=True))
-            columns = (rows, actions, known, reasons, ids)
-            arrays = [pa.array(values, kind.type) for values, kind in zip(columns, OUTCOMES, strict=True)]
-            writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=OUTCOMES))
-    return counts
-
-
-def _batches(files: Sequence[Path], rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    for file in files:
-        with pq.ParquetFile(file) as opened:
-            yield from opened.iter_batches(rows, columns=columns)
 
 
 # Rows ----------------------------------------------------------------------------------------------------------------
@@ -194,30 +145,30 @@ class _Row:
     """The try whose intent is in the journal, from 1 over all runs."""
     spent: bool = False
     """That try was sent."""
-    maybe: bool = False
+    possibly_applied: bool = False
     """Some of it may be there already: it was sent, and what came of it is not known."""
-    at: float = 0.0
+    sent_at: float = 0.0
     """When it was sent last, in seconds since 1970."""
-    taken: bool = False
+    key_taken: bool = False
     """It was refused since another customer has what it wants."""
-    looked: bool = False
-    now: Record | None = None
+    looked_up: bool = False
+    current: Record | None = None
     """As the provider has it, if `looked`."""
 
-    def who(self) -> Who:
+    def lookup_key(self) -> LookupKey:
         """By what it is looked for. Raises Blind."""
         if self.target is not None:
-            return Who(id=self.target, record=self.found, maybe=self.maybe)
+            return LookupKey(id=self.target, record=self.found, possibly_applied=self.possibly_applied)
         if self.external_id is not None:
-            return Who(external_id=self.external_id, record=self.wanted, maybe=self.maybe)
+            return LookupKey(external_id=self.external_id, record=self.wanted, possibly_applied=self.possibly_applied)
         if self.email is not None:
-            return Who(email=self.email, record=self.wanted, maybe=self.maybe)
-        raise Blind
+            return LookupKey(email=self.email, record=self.wanted, possibly_applied=self.possibly_applied)
+        raise NotSearchable
 
 
 def _rows(requests: Sequence[Path], total: int) -> Iterator[_Row]:
     left = total
-    for batch in _batches(requests, 1024, REQUESTS.names):
+    for batch in read_batches(requests, 1024, REQUESTS.names):
         for one in batch.to_pylist():
             if left == 0:
                 return
@@ -237,23 +188,36 @@ def _rows(requests: Sequence[Path], total: int) -> Iterator[_Row]:
 
 # Carrying out --------------------------------------------------------------------------------------------------------
 
+
 _FIRST_TRIES: Final = 3
 """To reach a host that has not answered once."""
-_AHEAD: Final = 64
+
+
+_QUEUED_ROWS: Final = 64
 """Rows that wait for a worker, at least."""
-_WORKERS: Final = 4
+
+
+_WORKERS_PER_REQUEST: Final = 4
 """Rows on their way for each request that may be in flight: some of them wait to look what came of a lost answer."""
-_READ: Final = 128
+
+
+_BATCH_ROWS: Final = 128
 """Rows that are read at once, and whose intents are written at once, at least."""
-_HIDDEN: Final = 2
+
+
+_HIDDEN_TRIES: Final = 2
 """Tries after which somebody who has the key, and whom no look shows, is taken for one that is kept out of sight."""
-_ANSWERS: Final = frozenset(range(400, 500)) - {401, 403, 408, 425, 429}
+
+
+_RECORD_STATUSES: Final = frozenset(range(400, 500)) - {401, 403, 408, 425, 429}
 """Statuses that say something of one record."""
-_SHAPE: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError)
+
+
+_SHAPE_ERRORS: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError)
 """What reading an answer of another shape raises."""
 
 
-class _Lost(Exception):
+class _OutcomeUnknown(Exception):
     """A request went out and what came of it is not known."""
 
     def __init__(self, error: ConnectorError) -> None:
@@ -261,43 +225,45 @@ class _Lost(Exception):
         self.error = error
 
 
-class Sender:
+class Executor:
     """Sends the rows of one plan. Lives on the event loop that runs `run`; `stop` and `done` are for any thread."""
 
-    def __init__(self, verbs: Verbs, client: HttpClient, journal: Journal, run_id: str) -> None:
+    def __init__(self, operations: Operations, client: HttpClient, journal: Journal, run_id: str) -> None:
         self.done = 0
         """Rows of which it is known what came of them."""
         self.traffic = client.traffic
-        self._verbs, self._client, self._journal, self._run_id = verbs, client, journal, run_id
-        self._gate = Gate(verbs.in_flight, client.patience)
+        self._operations, self._client, self._journal, self._run_id = operations, client, journal, run_id
+        self._limit = ConcurrencyLimit(operations.in_flight, client.retry_policy)
         self._began = time.time()
         self._error: BaseException | None = None
         self._reached = 0
         """Rows of the plan that were read until now."""
         self._intended: dict[int, _Row] = {}
-        self._turning: set[asyncio.Task[Any]] = set()
+        self._waiting: set[asyncio.Task[Any]] = set()
         self._deferred: list[_Row] = []
         """Refused since another customer has what they want, who may give it up later in the same plan."""
         self._final = False
-        self._settable = [one.name for one in verbs.wire.fields if one.settable and not one.told]
-        self._settable.append(verbs.wire.bag.name)
-        self._external = [one.name for one in verbs.wire.fields if one.home == "external_id"]
-        self._foreseen = [name for name in self._settable if not self._is_made(name)]
+        self._settable = [one.name for one in operations.schema.fields if one.settable and not one.from_address]
+        self._settable.append(operations.schema.overflow.name)
+        self._external = [one.name for one in operations.schema.fields if one.canonical == "external_id"]
+        self._foreseen = [name for name in self._settable if not self._is_server_generated(name)]
 
-    def _is_made(self, name: str) -> bool:
-        known = self._verbs.wire.by_name.get(name)
-        return known is not None and known.made
+    def _is_server_generated(self, name: str) -> bool:
+        known = self._operations.schema.by_name.get(name)
+        return known is not None and known.server_generated
 
     def stop(self) -> None:
         """Send nothing more; `run` ends when what is in flight has been answered."""
-        self._gate.stop()
+        self._limit.stop()
 
     async def run(self, rows: Iterator[_Row]) -> None:
         """Send them all. When it raises (ConnectorError, ConfigError of the journal), nothing is in flight any more."""
-        jobs: asyncio.Queue[list[_Row] | None] = asyncio.Queue(_AHEAD)
+        jobs: asyncio.Queue[list[_Row] | None] = asyncio.Queue(_QUEUED_ROWS)
         async with self._client:
-            self._gate.begin()
-            workers = [asyncio.create_task(self._work(jobs)) for _ in range(_WORKERS * self._verbs.in_flight)]
+            self._limit.begin()
+            workers = [
+                asyncio.create_task(self._work(jobs)) for _ in range(_WORKERS_PER_REQUEST * self._operations.in_flight)
+            ]
             feeder = asyncio.create_task(self._guarded(self._feed(rows, jobs)))
             stopped = asyncio.create_task(self._stopping())
             # A feeder that waits for room in the queue hears nothing of an end.
@@ -316,24 +282,26 @@ class Sender:
 
     async def _stopping(self) -> None:
         """At the end of all sending, those that wait for their turn have not sent anything."""
-        await self._gate.stopped.wait()
-        for task in self._turning:
+        await self._limit.stopped.wait()
+        for task in self._waiting:
             task.cancel()
 
     # Feeding
 
     async def _feed(self, rows: Iterator[_Row], jobs: asyncio.Queue[list[_Row] | None]) -> None:
-        bulk, looks = self._verbs.bulk, self._verbs.looks
-        size = max(_AHEAD, bulk.size if bulk else 1, looks.size if looks else 1)
-        count = math.ceil(_READ / size) * size
+        bulk, bulk_lookup = self._operations.bulk, self._operations.bulk_lookup
+        size = max(_QUEUED_ROWS, bulk.size if bulk else 1, bulk_lookup.size if bulk_lookup else 1)
+        count = math.ceil(_BATCH_ROWS / size) * size
         # While some are sent, the intents of the next ones come to the disk.
-        following = asyncio.create_task(self._next(rows, count))
+        following = asyncio.create_task(self._next_batch(rows, count))
         try:
             while (batch := await following) is not None:
-                following = asyncio.create_task(self._next(rows, count))
+                following = asyncio.create_task(self._next_batch(rows, count))
                 for at in range(0, len(batch), size):
                     some = batch[at : at + size]
-                    await self._look_many([row for row in some if row.action != "create" or self._verbs.overwrites])
+                    await self._look_up_many(
+                        [row for row in some if row.action != "create" or self._operations.create_overwrites]
+                    )
                     for job in self._jobs(some):
                         await jobs.put(job)
         finally:
@@ -347,20 +315,20 @@ class Sender:
             await jobs.join()
             self._final = self.done == done
 
-    async def _next(self, rows: Iterator[_Row], count: int) -> list[_Row] | None:
+    async def _next_batch(self, rows: Iterator[_Row], count: int) -> list[_Row] | None:
         """Of the next rows those that are not done, their intents on disk; None after the last ones."""
-        some = await asyncio.to_thread(self._some, rows, count)
+        some = await asyncio.to_thread(self._read_rows, rows, count)
         if not some:
             return None
         some = [row for row in some if not self._is_done(row)]
         wanted = [row.wanted for row in some if row.action != "delete"]
         if wanted:
-            await self._read(self._verbs.prepare(self._ask, wanted))
+            await self._checked(self._operations.prepare(self._ask, wanted))
         self._intended.update((row.row, row) for row in some)
         await self._journal.intend([self._intent(row) for row in some], self._reached)
         return some
 
-    def _some(self, rows: Iterator[_Row], count: int) -> list[_Row]:
+    def _read_rows(self, rows: Iterator[_Row], count: int) -> list[_Row]:
         """The next rows, with what is known of them. In any thread."""
         some = list(islice(rows, count))
         past = self._journal.past([row.row for row in some])
@@ -380,27 +348,27 @@ class Sender:
         if known.result and known.result.outcome != "unknown":
             self.done += 1
             return True
-        row.attempt, row.maybe, row.at = known.attempts + 1, True, self._began
+        row.attempt, row.possibly_applied, row.sent_at = known.attempts + 1, True, self._began
         return False
 
-    async def _look_many(self, rows: Sequence[_Row]) -> None:
-        looks = self._verbs.looks
-        if not looks:
+    async def _look_up_many(self, rows: Sequence[_Row]) -> None:
+        bulk_lookup = self._operations.bulk_lookup
+        if not bulk_lookup:
             return
         groups = [[row for row in rows if row.target is not None]]
-        if looks.by_external_id:
+        if bulk_lookup.by_external_id:
             groups.append([row for row in rows if row.target is None and row.external_id is not None])
         for group in groups:
-            for at in range(0, len(group), looks.size):
-                some = group[at : at + looks.size]
-                await self._settled(some)
-                found = await self._read(looks.look(self._ask, [row.who() for row in some]))
-                for row, now in zip(some, found, strict=True):
-                    row.looked, row.now = True, now
+            for at in range(0, len(group), bulk_lookup.size):
+                some = group[at : at + bulk_lookup.size]
+                await self._wait_to_settle(some)
+                found = await self._checked(bulk_lookup.look_up(self._ask, [row.lookup_key() for row in some]))
+                for row, current in zip(some, found, strict=True):
+                    row.looked_up, row.current = True, current
 
     def _jobs(self, rows: Sequence[_Row]) -> Iterator[list[_Row]]:
-        bulk = self._verbs.bulk
-        together = [row for row in rows if bulk and self._goes_in_bulk(row, bulk)]
+        bulk = self._operations.bulk
+        together = [row for row in rows if bulk and self._fits_bulk(row, bulk)]
         apart = {row.row for row in together}
         for row in rows:
             if row.row not in apart:
@@ -408,18 +376,18 @@ class Sender:
         for at in range(0, len(together), bulk.size if bulk else 1):
             yield together[at : at + bulk.size] if bulk else []
 
-    def _goes_in_bulk(self, row: _Row, bulk: Bulk) -> bool:
+    def _fits_bulk(self, row: _Row, bulk: Bulk) -> bool:
         return row.action == "create" or (row.action == "update" and bulk.changes is not None)
 
     # Working
 
     async def _work(self, jobs: asyncio.Queue[list[_Row] | None]) -> None:
         while job := await jobs.get():
-            await self._guarded(self._bulk(job) if self._goes_together(job) else self._alone(job[0]))
+            await self._guarded(self._carry_out_bulk(job) if self._is_bulk(job) else self._carry_out_one(job[0]))
             jobs.task_done()
 
-    def _goes_together(self, job: Sequence[_Row]) -> bool:
-        return self._verbs.bulk is not None and self._goes_in_bulk(job[0], self._verbs.bulk)
+    def _is_bulk(self, job: Sequence[_Row]) -> bool:
+        return self._operations.bulk is not None and self._fits_bulk(job[0], self._operations.bulk)
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         """An error ends everything, and the first one is what is told."""
@@ -431,22 +399,22 @@ class Sender:
             raise
         except BaseException as error:
             self._error = self._error or error
-            self._gate.stop()
+            self._limit.stop()
 
-    async def _alone(self, row: _Row, fault: Fault | None = None) -> None:
+    async def _carry_out_one(self, row: _Row, failure: Failure | None = None) -> None:
         """Carry a row to its outcome; `fault` is what its create was answered among others."""
         try:
-            result = await self._refused(row, fault) if fault else None
-            result = result or await self._carried(row)
-        except Several:
+            result = await self._after_failure(row, failure) if failure else None
+            result = result or await self._carry_out(row)
+        except AmbiguousMatch:
             result = Result(row.row, "refused", "matches_several")
-        except Locked as locked:
+        except KeyUnavailable as locked:
             result = Result(row.row, "refused", str(locked) or "locked")
-            row.taken = str(locked).startswith("taken: ")
-        except Blind:
+            row.key_taken = str(locked).startswith("taken: ")
+        except NotSearchable:
             result = Result(row.row, "unknown", "sent, and there is nothing to look it up by")
-        if row.taken and result.outcome in ("refused", "stale") and not self._final:
-            row.taken = row.looked = False
+        if row.key_taken and result.outcome in ("refused", "stale") and not self._final:
+            row.key_taken = row.looked_up = False
             self._deferred.append(row)
         else:
             self._settle(result)
@@ -457,196 +425,211 @@ class Sender:
             self._intended.pop(result.row, None)
         self.done += len(results)
 
-    async def _carried(self, row: _Row) -> Result:
+    async def _carry_out(self, row: _Row) -> Result:
         if row.action == "create":
             return await self._create(row)
-        return await self._walk(row)
+        return await self._apply_difference(row)
 
     # Creating
 
     async def _create(self, row: _Row) -> Result:
-        verbs, tries, why = self._verbs, 0, ""
+        operations, tries, why = self._operations, 0, ""
         while tries < TRIES:
-            if row.maybe or verbs.overwrites:
-                now = await self._look(row)
-                if now is not None:
-                    return await self._there(row, now)
+            if row.possibly_applied or operations.create_overwrites:
+                current = await self._look_up(row)
+                if current is not None:
+                    return await self._already_exists(row, current)
             try:
-                reply = await self._once(row, verbs.create(row.wanted))
+                reply = await self._send(row, operations.create(row.wanted))
                 if reply.ok:
-                    return Result(row.row, "done", None, verbs.made(reply.body, row.wanted))
-                result = await self._refused(row, fault := verbs.fault(reply))
+                    return Result(row.row, "done", None, operations.created_id(reply.body, row.wanted))
+                result = await self._after_failure(row, failure := operations.failure(reply))
                 if result:
                     return result
-                why = fault.reason or fault.kind
-                if fault.kind == "taken" and tries >= _HIDDEN and not row.maybe:
+                why = failure.reason or failure.kind
+                if failure.kind == "taken" and tries >= _HIDDEN_TRIES and not row.possibly_applied:
                     return Result(row.row, "refused", why)
-            except _Lost as lost:
-                why = str(lost.error)
-            except _SHAPE:
-                row.maybe, why = True, "answered without an id"
-            tries = await self._again(tries)
+            except _OutcomeUnknown as unknown:
+                why = str(unknown.error)
+            except _SHAPE_ERRORS:
+                row.possibly_applied, why = True, "answered without an id"
+            tries = await self._pause(tries)
         return Result(row.row, "refused", f"unresolved: {why}")
 
-    async def _refused(self, row: _Row, fault: Fault) -> Result | None:
+    async def _after_failure(self, row: _Row, failure: Failure) -> Result | None:
         """What a create came to that was not taken; None: try again."""
-        if fault.kind == "refused":
-            return Result(row.row, "refused", fault.reason or "refused")
-        if fault.kind == "taken":
-            return await self._taken(row)
-        row.maybe = row.maybe or fault.kind == "again"
+        if failure.kind == "refused":
+            return Result(row.row, "refused", failure.reason or "refused")
+        if failure.kind == "taken":
+            return await self._key_is_taken(row)
+        row.possibly_applied = row.possibly_applied or failure.kind == "again"
         return None
 
-    async def _taken(self, row: _Row) -> Result | None:
+    async def _key_is_taken(self, row: _Row) -> Result | None:
         """Somebody has the key of a customer that was to be created: another one, or this one, sent before."""
-        now = await self._look(row, fresh=True)
-        if now is not None:
+        current = await self._look_up(row, fresh=True)
+        if current is not None:
             # Found by its e-mail, it is another one, which may be about to give that up.
-            row.taken = row.external_id is None and any(now.get(name) for name in self._external)
-            return await self._there(row, now)
+            row.key_taken = row.external_id is None and any(current.get(name) for name in self._external)
+            return await self._already_exists(row, current)
         if row.external_id is not None and row.email is not None:
-            owner = await self._read(self._verbs.look(self._ask, Who(email=row.email, record=row.wanted)))
+            owner = await self._checked(
+                self._operations.look_up(self._ask, LookupKey(email=row.email, record=row.wanted))
+            )
             if owner is not None:
-                row.taken = True
+                row.key_taken = True
                 return Result(row.row, "refused", "taken: email")
         return None
 
-    async def _there(self, row: _Row, now: Record) -> Result:
+    async def _already_exists(self, row: _Row, current: Record) -> Result:
         """A customer that was to be created is there."""
-        there, wanted = self._verbs.compared(now), self._verbs.compared(row.wanted)
-        if not row.maybe or not all(_alike(there.get(name), wanted.get(name)) for name in self._foreseen):
-            return Result(row.row, "stale", "created", self._id(now))
-        row.looked, row.now, row.found, row.target = True, now, now, self._id(now)
-        return await self._walk(row)
+        there, wanted = self._operations.comparable(current), self._operations.comparable(row.wanted)
+        if not row.possibly_applied or not all(
+            may_derive_from(there.get(name), wanted.get(name)) for name in self._foreseen
+        ):
+            return Result(row.row, "stale", "created", self._id(current))
+        row.looked_up, row.current, row.found, row.target = True, current, current, self._id(current)
+        return await self._apply_difference(row)
 
     # From what is there to what is wanted
 
-    async def _walk(self, row: _Row) -> Result:
+    async def _apply_difference(self, row: _Row) -> Result:
         """Change or remove a customer, from whatever it is now."""
         tries, why = 0, ""
         while tries < TRIES:
-            now = await self._look(row)
-            if now is None:
-                gone = row.action == "delete" and row.maybe
+            current = await self._look_up(row)
+            if current is None:
+                gone = row.action == "delete" and row.possibly_applied
                 return Result(row.row, "done" if gone else "stale", "gone", row.target)
-            moved = self._moved(row, now)
-            if moved:
-                return Result(row.row, "stale", f"changed: {', '.join(moved)}", row.target)
+            unexpected = self._unexpected_changes(row, current)
+            if unexpected:
+                return Result(row.row, "stale", f"changed: {', '.join(unexpected)}", row.target)
             try:
-                fault = await self._steps(row, self._wanted_steps(row, now))
-                if fault is None:
+                failure = await self._send_steps(row, self._steps_for(row, current))
+                if failure is None:
                     return Result(row.row, "done", None, row.target)
-                if fault.kind in ("refused", "taken"):
-                    row.taken = fault.kind == "taken"
-                    return Result(row.row, "refused", fault.reason or fault.kind, row.target)
-                why = fault.reason or fault.kind
-            except _Lost as lost:
-                why = str(lost.error)
-            row.maybe, row.looked = True, False
-            tries = await self._again(tries)
+                if failure.kind in ("refused", "taken"):
+                    row.key_taken = failure.kind == "taken"
+                    return Result(row.row, "refused", failure.reason or failure.kind, row.target)
+                why = failure.reason or failure.kind
+            except _OutcomeUnknown as unknown:
+                why = str(unknown.error)
+            row.possibly_applied, row.looked_up = True, False
+            tries = await self._pause(tries)
         return Result(row.row, "unknown", f"unresolved: {why}", row.target)
 
-    def _wanted_steps(self, row: _Row, now: Record) -> Sequence[Send]:
+    def _steps_for(self, row: _Row, current: Record) -> Sequence[Request]:
         if row.action != "delete":
-            return self._verbs.change(now, row.wanted)
-        if self._verbs.remove is None:
-            raise TypeError(f"{self._verbs.wire.title} removes no customers, and the plan has one to remove")
-        return self._verbs.remove(now)
+            return self._operations.change(current, row.wanted)
+        if self._operations.remove is None:
+            raise TypeError(f"{self._operations.schema.title} removes no customers, and the plan has one to remove")
+        return self._operations.remove(current)
 
-    async def _steps(self, row: _Row, steps: Sequence[Send]) -> Fault | None:
-        for place, send in enumerate(steps):
-            reply = await self._once(row, send, following=place > 0)
-            row.maybe = True
+    async def _send_steps(self, row: _Row, steps: Sequence[Request]) -> Failure | None:
+        for place, request in enumerate(steps):
+            reply = await self._send(row, request, following=place > 0)
+            row.possibly_applied = True
             if not reply.ok:
-                return self._verbs.fault(reply)
+                return self._operations.failure(reply)
         return None
 
-    def _moved(self, row: _Row, now: Record) -> list[str]:
+    def _unexpected_changes(self, row: _Row, current: Record) -> list[str]:
         """Fields that are neither what the plan found nor, if it may have been sent, what it wants."""
-        now, found, wanted = (self._verbs.compared(one) for one in (now, row.found, row.wanted))
+        current, found, wanted = (self._operations.comparable(one) for one in (current, row.found, row.wanted))
 
         def may_be_ours(name: str) -> bool:
-            return name not in self._foreseen or _between(now.get(name), found.get(name), wanted.get(name))
+            return name not in self._foreseen or lies_between(current.get(name), found.get(name), wanted.get(name))
 
         return [
             name
             for name in self._settable
-            if not same(now.get(name), found.get(name)) and not (row.maybe and may_be_ours(name))
+            if not same(current.get(name), found.get(name)) and not (row.possibly_applied and may_be_ours(name))
         ]
 
     def _id(self, record: Record) -> str:
-        return str(record[self._verbs.wire.id])
+        return str(record[self._operations.schema.id])
 
     # Many at once
 
-    async def _bulk(self, rows: list[_Row]) -> None:
-        bulk = self._verbs.bulk
+    async def _carry_out_bulk(self, rows: list[_Row]) -> None:
+        bulk = self._operations.bulk
         if bulk is None:
-            raise TypeError(f"{self._verbs.wire.title} takes nothing in bulk")
+            raise TypeError(f"{self._operations.schema.title} takes nothing in bulk")
         tries = 0
         while tries < TRIES:
-            rows = await self._unsent(rows)
+            rows = await self._ready_for_bulk(rows)
             if not rows:
                 return
-            sent = [self._in_bulk(row, bulk) or row.wanted for row in rows]
+            sent = [self._bulk_record(row, bulk) or row.wanted for row in rows]
             try:
-                reply = await self._once_for(rows, bulk.send(sent))
-            except _Lost:
-                tries = await self._again(tries)
+                reply = await self._send_for(rows, bulk.request(sent))
+            except _OutcomeUnknown:
+                tries = await self._pause(tries)
                 continue
             if not reply.ok:
                 break  # something of it cannot be taken at all: one by one it shows what
-            rows = await self._outcomes(rows, _of_bulk(bulk, reply, sent))
-            tries = await self._again(tries) if rows else tries
-        await self._all(self._alone(row) for row in rows)
+            rows = await self._outcomes(rows, _bulk_outcomes(bulk, reply, sent))
+            tries = await self._pause(tries) if rows else tries
+        await self._all_of(self._carry_out_one(row) for row in rows)
 
-    async def _outcomes(self, rows: Sequence[_Row], found: Sequence[Made | Fault | None]) -> list[_Row]:
+    async def _outcomes(self, rows: Sequence[_Row], found: Sequence[Created | Failure | None]) -> list[_Row]:
         """What came of rows that were sent together; those that may be sent again, after a look."""
         again, apart = [], []
         for row, outcome in zip(rows, found, strict=True):
-            if isinstance(outcome, Made):
+            if isinstance(outcome, Created):
                 self._settle(Result(row.row, "done", None, outcome.id))
             elif outcome is None or outcome.kind in ("again", "gone"):
-                row.maybe = True
+                row.possibly_applied = True
                 again.append(row)
             else:
-                apart.append(self._apart(row, outcome))
-        await self._all(apart)
+                apart.append(self._refused_in_bulk(row, outcome))
+        await self._all_of(apart)
         return again
 
-    async def _apart(self, row: _Row, fault: Fault) -> None:
+    async def _refused_in_bulk(self, row: _Row, failure: Failure) -> None:
         """A row that was refused among many."""
-        if fault.kind == "refused":
-            self._settle(Result(row.row, "refused", fault.reason or "refused", row.target))
+        if failure.kind == "refused":
+            self._settle(Result(row.row, "refused", failure.reason or "refused", row.target))
         else:
-            await self._alone(row, fault if row.action == "create" else None)
+            await self._carry_out_one(row, failure if row.action == "create" else None)
 
-    async def _unsent(self, rows: list[_Row]) -> list[_Row]:
+    async def _ready_for_bulk(self, rows: list[_Row]) -> list[_Row]:
         """Those that may go out in bulk; those of which something is there, or moved, are seen to one by one."""
-        looked_for = [row for row in rows if row.maybe or row.action != "create" or self._verbs.overwrites]
+        looked_for = [
+            row for row in rows if row.possibly_applied or row.action != "create" or self._operations.create_overwrites
+        ]
         if not looked_for:
             return rows
-        await self._look_many([row for row in looked_for if not row.looked])
-        alone = {row.row for row in looked_for if not self._is_free(row)}
-        await self._all(self._alone(row) for row in rows if row.row in alone)
+        await self._look_up_many([row for row in looked_for if not row.looked_up])
+        alone = {row.row for row in looked_for if not self._is_ready_for_bulk(row)}
+        await self._all_of(self._carry_out_one(row) for row in rows if row.row in alone)
         return [row for row in rows if row.row not in alone]
 
-    def _is_free(self, row: _Row) -> bool:
-        if not row.looked:
+    def _is_ready_for_bulk(self, row: _Row) -> bool:
+        if not row.looked_up:
             return False
         if row.action == "create":
-            return row.now is None
-        return row.now is not None and not self._moved(row, row.now) and bool(self._in_bulk(row, self._verbs.bulk))
+            return row.current is None
+        return (
+            row.current is not None
+            and not self._unexpected_changes(row, row.current)
+            and bool(self._bulk_record(row, self._operations.bulk))
+        )
 
-    def _in_bulk(self, row: _Row, bulk: Bulk | None) -> Record | None:
+    def _bulk_record(self, row: _Row, bulk: Bulk | None) -> Record | None:
         """What is sent of a row among others; None: it does not go in bulk, or there is nothing to do."""
         if row.action == "create":
             return row.wanted
-        if bulk is None or bulk.changes is None or row.now is None or not self._verbs.change(row.now, row.wanted):
+        if (
+            bulk is None
+            or bulk.changes is None
+            or row.current is None
+            or not self._operations.change(row.current, row.wanted)
+        ):
             return None
-        return bulk.changes(row.now, row.wanted)
+        return bulk.changes(row.current, row.wanted)
 
-    async def _all(self, works: Iterable[Awaitable[None]]) -> None:
+    async def _all_of(self, works: Iterable[Awaitable[None]]) -> None:
         """Side by side, to the end of each; then the first error, if there was one."""
         for result in await asyncio.gather(*works, return_exceptions=True):
             if isinstance(result, BaseException):
@@ -654,167 +637,144 @@ class Sender:
 
     # One request
 
-    async def _look(self, row: _Row, fresh: bool = False) -> Record | None:
-        if row.looked and not fresh:
-            return row.now
-        await self._settled([row])
-        row.now = await self._read(self._verbs.look(self._ask, row.who()))
-        row.looked = True
-        return row.now
+    async def _look_up(self, row: _Row, fresh: bool = False) -> Record | None:
+        if row.looked_up and not fresh:
+            return row.current
+        await self._wait_to_settle([row])
+        row.current = await self._checked(self._operations.look_up(self._ask, row.lookup_key()))
+        row.looked_up = True
+        return row.current
 
-    async def _read(self, work: Awaitable[T]) -> T:
+    async def _checked(self, work: Awaitable[T]) -> T:
         """What a provider's verb makes of answers. Raises Malformed where they have another shape."""
         try:
             return await work
-        except _SHAPE as error:
+        except _SHAPE_ERRORS as error:
             raise Malformed(
                 f"{self._client.service.place}: an answer in which customers were looked up has not the documented "
                 f"shape ({type(error).__name__}). Check the host, and the version of its API."
             ) from error
 
-    async def _settled(self, rows: Sequence[_Row]) -> None:
-        last = max((row.at for row in rows if row.maybe), default=0.0)
-        settles = self._client.patience.settles
+    async def _wait_to_settle(self, rows: Sequence[_Row]) -> None:
+        last = max((row.sent_at for row in rows if row.possibly_applied), default=0.0)
+        settles = self._client.retry_policy.settles
         left = last + settles - time.time()
         if left > 0:
             await asyncio.sleep(min(left, settles))
 
-    async def _ask(self, send: Send) -> Reply:
+    async def _ask(self, request: Request) -> Reply:
         tries = 0
         while True:
             try:
-                return await self._try(send)
-            except _Lost as lost:
-                tries = await self._again(tries)
+                return await self._send_until_answered(request)
+            except _OutcomeUnknown as unknown:
+                tries = await self._pause(tries)
                 if tries == TRIES:
-                    raise lost.error from lost
+                    raise unknown.error from unknown
 
-    async def _once(self, row: _Row, send: Send, following: bool = False) -> Reply:
+    async def _send(self, row: _Row, request: Request, following: bool = False) -> Reply:
         """Send something of a row, its intent on disk. Raises _Lost."""
-        return self._verbs.heard(send, await self._once_for([row], send, following))
+        return self._operations.interpret(request, await self._send_for([row], request, following))
 
-    async def _once_for(self, rows: Sequence[_Row], send: Send, following: bool = False) -> Reply:
+    async def _send_for(self, rows: Sequence[_Row], request: Request, following: bool = False) -> Reply:
         spent = [row for row in rows if row.spent and not following]
         for row in spent:
             row.attempt += 1
         if spent:
             await self._journal.intend([self._intent(row) for row in spent])
         for row in rows:
-            row.spent, row.looked, row.at = True, False, time.time()
+            row.spent, row.looked_up, row.sent_at = True, False, time.time()
         try:
-            return await self._try(send, rows[0])
+            return await self._send_until_answered(request, rows[0])
         except (Stopped, Refused):
             for row in rows:
                 row.spent = following  # it was not sent, or turned away at the door
             raise
-        except _Lost:
+        except _OutcomeUnknown:
             for row in rows:
-                row.maybe, row.at = True, time.time()
+                row.possibly_applied, row.sent_at = True, time.time()
             raise
 
-    async def _try(self, send: Send, row: _Row | None = None) -> Reply:
+    async def _send_until_answered(self, request: Request, row: _Row | None = None) -> Reply:
         """One request that does its work at most once; if it did nothing it is sent again. Raises _Lost, Stopped."""
-        body = None if send.body is None else msgspec.json.encode(send.body)
+        body = None if request.body is None else msgspec.json.encode(request.body)
         turns = 0
         while True:
             # What did nothing goes out under a new key: a provider may keep a 429 for the old one, too.
-            key = self._key(row, send, turns) if row and send.keyed else None
+            key = self._key(row, request, turns) if row and request.keyed else None
             turns += 1
-            await self._gate.enter()
+            await self._limit.enter()
             began = time.monotonic()
             try:
-                await self._turn(send.method)
+                await self._wait_turn(request.method)
                 answer = await self._client.attempt(
-                    send.method,
-                    send.path,
-                    params=send.params,
+                    request.method,
+                    request.path,
+                    params=request.params,
                     body=body,
                     idempotency_key=key,
-                    expected=_ANSWERS,
-                    label=send.label,
+                    expected=_RECORD_STATUSES,
+                    label=request.label,
                 )
-            except Unanswered as fault:
-                self._gate.leave(began, fault)
-                if not fault.nothing_done:
-                    raise _Lost(fault.error) from fault
-                if not fault.throttled:
-                    if not self.traffic.answered and self._gate.failures >= _FIRST_TRIES:
-                        raise fault.error from fault
-                    await self._again(self._gate.failures)
+            except Unanswered as failure:
+                self._limit.leave(began, failure)
+                if not failure.nothing_done:
+                    raise _OutcomeUnknown(failure.error) from failure
+                if not failure.throttled:
+                    if not self.traffic.answered and self._limit.failures >= _FIRST_TRIES:
+                        raise failure.error from failure
+                    await self._pause(self._limit.failures)
                 continue
             except BaseException:
-                self._gate.leave(began, None)
+                self._limit.leave(began, None)
                 raise
-            self._gate.leave(began, None)
-            return _reply(answer.status, answer.body)
+            self._limit.leave(began, None)
+            return _decode_reply(answer.status, answer.body)
 
-    async def _turn(self, method: str) -> None:
+    async def _wait_turn(self, method: str) -> None:
         """Wait for the pace. Raises Stopped if meanwhile all is stopped."""
         task = asyncio.current_task()
         if task is None:
             raise TypeError("runs in a task")
-        self._turning.add(task)
+        self._waiting.add(task)
         try:
-            await self._client.turn(method)
+            await self._client.wait_turn(method)
         except asyncio.CancelledError:
-            if not self._gate.stopped.is_set():
+            if not self._limit.stopped.is_set():
                 raise
             task.uncancel()
             raise Stopped from None
         finally:
-            self._turning.discard(task)
+            self._waiting.discard(task)
 
-    async def _again(self, tries: int) -> int:
+    async def _pause(self, tries: int) -> int:
         """Pause before another try; how many there were. While the other side is down they are not counted."""
-        longest = longest_pause(self._client.patience, tries)
+        longest = longest_pause(self._client.retry_policy, tries)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._gate.stopped.wait(), random.uniform(0, longest))  # noqa: S311  no secret
-        return tries if self._gate.is_down else tries + 1
+            await asyncio.wait_for(self._limit.stopped.wait(), random.uniform(0, longest))  # noqa: S311  no secret
+        return tries if self._limit.is_down else tries + 1
 
     def _intent(self, row: _Row) -> Intent:
         return Intent(row.row, row.attempt, row.action, row.digest)
 
-    def _key(self, row: _Row, send: Send, turn: int) -> str:
+    def _key(self, row: _Row, request: Request, turn: int) -> str:
         """Of one try of one request: never that of another one, whose answer may be kept for it."""
-        content = msgspec.json.encode((self._run_id, row.row, row.attempt, turn, send.path, send.body))
+        content = msgspec.json.encode((self._run_id, row.row, row.attempt, turn, request.path, request.body))
         return hashlib.blake2b(content, digest_size=20).hexdigest()
 
 
-def _of_bulk(bulk: Bulk, reply: Reply, wanted: Sequence[Record]) -> Sequence[Made | Fault | None]:
+def _bulk_outcomes(bulk: Bulk, reply: Reply, wanted: Sequence[Record]) -> Sequence[Created | Failure | None]:
     try:
         found = bulk.outcomes(reply.body, wanted)
-    except _SHAPE:
+    except _SHAPE_ERRORS:
         found = ()
     return found if len(found) == len(wanted) else [None] * len(wanted)
 
 
-def _reply(status: int, body: bytes) -> Reply:
+def _decode_reply(status: int, body: bytes) -> Reply:
     if not body:
         return Reply(status, None)
     try:
         return Reply(status, msgspec.json.decode(body))
     except msgspec.DecodeError:
         return Reply(status, None)
-
-
-def _alike(there: Any, wanted: Any) -> bool:
-    """Whether a value may be what a provider made of the one it was sent: filled in, cut, in another case."""
-    if blank(wanted) or blank(there) or same(there, wanted):
-        return True
-    if isinstance(there, str) and isinstance(wanted, str):
-        return wanted.strip().casefold().startswith(there.strip().casefold())
-    if isinstance(there, Mapping) and isinstance(wanted, Mapping):
-        return all(_alike(there.get(key), value) for key, value in wanted.items())
-    return False
-
-
-def _between(now: Any, found: Any, wanted: Any) -> bool:
-    """Whether a value is on its way from one to the other: an object may have come there key by key."""
-    if same(now, wanted) or same(now, found):
-        return True
-    if not all(isinstance(one, Mapping | None) for one in (now, found, wanted)):
-        return False
-    now, found, wanted = now or {}, found or {}, wanted or {}
-    return all(
-        same(now.get(key), found.get(key)) or same(now.get(key), wanted.get(key)) for key in {**now, **found, **wanted}
-    )

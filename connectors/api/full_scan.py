@@ -26,9 +26,11 @@ import numpy.typing as npt
 import polars as pl
 
 from tranship.connectors import durable
-from tranship.connectors.api.http_client import Background, HttpClient
-from tranship.connectors.api.json_scanner import names
-from tranship.connectors.api.pagination import Listing, Page, Pass, Shelf, Whole, broken
+from tranship.connectors.api.background_loop import BackgroundLoop
+from tranship.connectors.api.http_client import HttpClient
+from tranship.connectors.api.json_scanner import record_ids
+from tranship.connectors.api.page_store import Page, PageStore
+from tranship.connectors.api.pagination import ListDownload, Listing, SinglePage, malformed_list
 from tranship.connectors.errors import ConfigError, Damaged, Malformed
 
 GROUP_RECORDS: Final = 16_384
@@ -42,7 +44,7 @@ Flags = npt.NDArray[np.bool_]
 Hashes = npt.NDArray[np.uint64]
 
 
-class _Seen:
+class _IdSet:
     """The ids that have come, as 128-bit hashes: sorted runs of doubling size, so that memory is 16 bytes an id."""
 
     def __init__(self) -> None:
@@ -91,10 +93,10 @@ class _Seen:
 
 
 @dataclass(frozen=True)
-class Group:
+class PageGroup:
     """Some pages of a list, side by side: what one part of a source is made from."""
 
-    shelf: Shelf
+    store: PageStore
     pages: tuple[Page, ...]
     first: int
     """Where the first record stands in the read, from 1."""
@@ -105,26 +107,26 @@ class Group:
 
     def lists(self) -> list[bytes]:
         """Each page as a JSON list of records."""
-        return [b"[%b]" % self.shelf.read(page) for page in self.pages]
+        return [b"[%b]" % self.store.read(page) for page in self.pages]
 
     def digest(self) -> str:
         """Of all that a group is, as SHA-256."""
         found = hashlib.sha256(repr((self.first, self.dropped)).encode())
         for page in self.pages:
             found.update(b"%d," % page.count)
-            found.update(self.shelf.read(page))
+            found.update(self.store.read(page))
         return found.hexdigest()
 
 
 @dataclass
-class _Book:
+class _ListProgress:
     """What is known of one list, over all passes, and of the pass that goes on."""
 
-    seen: _Seen = field(default_factory=_Seen)
+    seen: _IdSet = field(default_factory=_IdSet)
     totals: list[int] = field(default_factory=list)
     """As they came."""
     passes: int = 0
-    inside: _Seen = field(default_factory=_Seen)
+    inside: _IdSet = field(default_factory=_IdSet)
     doubled: int = 0
     """Records of the pass that had come in the same pass."""
     late: int = 0
@@ -133,13 +135,13 @@ class _Book:
     """Records that were made after the read began."""
     began: datetime | None = None
     """When the first page was given, by the provider's clock."""
-    nameless: Counter[bytes] = field(default_factory=Counter)
+    without_id: Counter[bytes] = field(default_factory=Counter)
 
     def begin_pass(self) -> None:
         """Forget what was of the last pass."""
         self.passes += 1
-        self.inside = self.seen if self.passes == 1 else _Seen()
-        self.doubled, self.late, self.nameless = 0, 0, Counter()
+        self.inside = self.seen if self.passes == 1 else _IdSet()
+        self.doubled, self.late, self.without_id = 0, 0, Counter()
 
     def enter(self, ids: pl.Series) -> Flags:
         """Which ids are new."""
@@ -161,7 +163,7 @@ class _Book:
 _Arrivals = SimpleQueue[Page | Future[int]]
 
 
-class ListRead:
+class FullScan:
     """All records of some lists, each once. Pages lie in `keep`, a folder of this read alone.
 
     `identity` is what identifies the lists: pages of another identity are not gone on with.
@@ -169,7 +171,7 @@ class ListRead:
 
     def __init__(
         self,
-        background: Background,
+        background: BackgroundLoop,
         client: HttpClient,
         listings: Sequence[Listing],
         keep: Path,
@@ -180,26 +182,26 @@ class ListRead:
         self._listings = listings
         self._folders = [keep / listing.name.replace(" ", "-") for listing in listings]
         self._mark = keep / "read.json"
-        self._began = self._begin([identity, [repr(listing) for listing in listings]])
-        self._shelves: list[Shelf] = []
+        self._began = self._begin([identity, [listing.identity for listing in listings]])
+        self._stores: list[PageStore] = []
         self._going: list[Future[int]] = []
-        self._books = [_Book() for _ in listings]
-        self._place = 1
+        self._progress = [_ListProgress() for _ in listings]
+        self._next_place = 1
         self._position = 0
         self.total: int | None = None
         """Records of all lists, as far as the provider has said."""
         self.notes: list[str] = []
 
-    def groups(self) -> Iterator[Group]:
+    def groups(self) -> Iterator[PageGroup]:
         """All pages, in the order of the lists. Raises the ConnectorErrors of `http_client.py`, and Malformed for a
         list that does not end or does not fit.
         """
         try:
             # The lists of a provider are read side by side and handed on one after the other.
             first = [self._start(listing, 1) for listing in self._listings]
-            for listing, book, (shelf, arrivals) in zip(self._listings, self._books, first, strict=True):
-                yield from self._collect(listing, book, shelf, arrivals)
-                yield from self._settle(listing, book, shelf)
+            for listing, progress, (store, arrivals) in zip(self._listings, self._progress, first, strict=True):
+                yield from self._collect_pass(listing, progress, store, arrivals)
+                yield from self._read_until_settled(listing, progress, store)
         except Malformed:
             # What came is no list: nobody goes on from there.
             self._mark.unlink(missing_ok=True)
@@ -210,8 +212,8 @@ class ListRead:
         for future in self._going:
             future.cancel()
         self._background.submit(asyncio.sleep(0)).result()
-        for shelf in self._shelves:
-            shelf.close()
+        for store in self._stores:
+            store.close()
 
     def _begin(self, identity: Any) -> datetime:
         """When the read in this folder began; where it was another one, its pages go and it begins now."""
@@ -235,118 +237,128 @@ class ListRead:
             raise ConfigError(f"{self._mark}: cannot be written ({error.strerror}). Make room there.") from error
         return now
 
-    def _start(self, listing: Listing, nth: int) -> tuple[Shelf, _Arrivals]:
-        shelf = Shelf(self._folders[self._listings.index(listing)] / str(nth))
-        self._shelves.append(shelf)
+    def _start(self, listing: Listing, nth: int) -> tuple[PageStore, _Arrivals]:
+        store = PageStore(self._folders[self._listings.index(listing)] / str(nth))
+        self._stores.append(store)
         arrivals: _Arrivals = SimpleQueue()
-        future = self._background.submit(Pass(self._client, listing, shelf, arrivals.put).whole())
+        future = self._background.submit(ListDownload(self._client, listing, store, arrivals.put).run())
         self._going.append(future)
         future.add_done_callback(arrivals.put)
-        return shelf, arrivals
+        return store, arrivals
 
-    def _collect(self, listing: Listing, book: _Book, shelf: Shelf, arrivals: _Arrivals) -> Iterator[Group]:
+    def _collect_pass(
+        self, listing: Listing, progress: _ListProgress, store: PageStore, arrivals: _Arrivals
+    ) -> Iterator[PageGroup]:
         """The pages of one pass as they come, in their order, in groups."""
         waiting: dict[int, Page] = {}
         ready: list[Page] = []
         held = stale = 0
         number, end = 1, None
-        book.begin_pass()
+        progress.begin_pass()
         while end is None or number <= end:
             arrived = arrivals.get()
             if isinstance(arrived, Future):
                 end = arrived.result()
                 continue
             waiting[arrived.number] = arrived
-            if arrived.date and book.began is None:
-                book.began = _moment(arrived.date)
+            if arrived.date and progress.began is None:
+                progress.began = _parse_date(arrived.date)
             if arrived.total is not None:
-                book.totals.append(arrived.total)
-                self._add_up()
+                progress.totals.append(arrived.total)
+                self._sum_totals()
             while number in waiting:
                 page = waiting.pop(number)
                 number += 1
                 ready.append(page)
                 held += page.count
                 if held >= GROUP_RECORDS:
-                    group = self._group(listing, book, shelf, ready)
+                    group = self._group(listing, progress, store, ready)
                     yield from group
                     stale = 0 if group else stale + len(ready)
                     ready, held = [], 0
-                    if book.passes == 1 and not book.totals and stale > _STALE_PAGES:
-                        raise broken(self._client, listing, f"{stale} pages in a row hold nothing new: it does not end")
-        yield from self._group(listing, book, shelf, ready)
+                    if progress.passes == 1 and not progress.totals and stale > _STALE_PAGES:
+                        raise malformed_list(
+                            self._client, listing, f"{stale} pages in a row hold nothing new: it does not end"
+                        )
+        yield from self._group(listing, progress, store, ready)
 
-    def _group(self, listing: Listing, book: _Book, shelf: Shelf, pages: Sequence[Page]) -> list[Group]:
+    def _group(
+        self, listing: Listing, progress: _ListProgress, store: PageStore, pages: Sequence[Page]
+    ) -> list[PageGroup]:
         """These pages as a group, none if they hold nothing new."""
         pages = [page for page in pages if page.count]
         if not pages:
             return []
-        read = [names(shelf.read(page), page.count, listing.id, listing.created, book.nameless) for page in pages]
+        read = [
+            record_ids(store.read(page), page.count, listing.id, listing.created, progress.without_id) for page in pages
+        ]
         ids = pl.concat([found for found, _ in read])
-        if isinstance(listing.turn, Whole):
+        if isinstance(listing.paging, SinglePage):
             # Nothing moves within one answer: what stands there twice is given twice, and told apart by identity.
             fresh = np.ones(len(ids), np.bool_)
-            book.seen.add(ids)
+            progress.seen.add(ids)
         else:
-            fresh = book.enter(ids)
+            fresh = progress.enter(ids)
             # Without times: none is younger.
             times = [time for _, told in read for time in told]
-            young = _younger([times[at] for at in np.flatnonzero(fresh)] if times else [], book.began or self._began)
-            book.young += young
-            book.late += int(fresh.sum()) - young
-        for other in self._books:
-            if other is not book:
+            young = _count_younger(
+                [times[at] for at in np.flatnonzero(fresh)] if times else [], progress.began or self._began
+            )
+            progress.young += young
+            progress.late += int(fresh.sum()) - young
+        for other in self._progress:
+            if other is not progress:
                 fresh &= ~other.seen.holds(ids)
-        first, self._place = self._place, self._place + len(ids)
+        first, self._next_place = self._next_place, self._next_place + len(ids)
         if not fresh.any():
             return []
         self._position += int(fresh.sum())
-        return [Group(shelf, tuple(pages), first, tuple(np.flatnonzero(~fresh).tolist()), self._position)]
+        return [PageGroup(store, tuple(pages), first, tuple(np.flatnonzero(~fresh).tolist()), self._position)]
 
-    def _add_up(self) -> None:
-        if all(book.totals for book in self._books):
-            self.total = sum(book.totals[-1] for book in self._books)
+    def _sum_totals(self) -> None:
+        if all(progress.totals for progress in self._progress):
+            self.total = sum(progress.totals[-1] for progress in self._progress)
 
     # A list that moves -----------------------------------------------------------------------------------------
 
-    def _settle(self, listing: Listing, book: _Book, shelf: Shelf) -> Iterator[Group]:
+    def _read_until_settled(self, listing: Listing, progress: _ListProgress, store: PageStore) -> Iterator[PageGroup]:
         """Read again what moved until it fits; what is new comes as further groups."""
-        if isinstance(listing.turn, Whole) or book.fits(listing):
+        if isinstance(listing.paging, SinglePage) or progress.fits(listing):
             return
-        if not book.totals and not book.doubled and not listing.twice:
+        if not progress.totals and not progress.doubled and not listing.twice:
             return
-        before, pages = book.seen.count, len(shelf.pages)
+        before, pages = progress.seen.count, len(store.pages)
         quiet = 0
-        while not book.fits(listing):
-            if book.passes == MOST_PASSES:
-                raise self._unsettled(listing, book)
-            again, arrivals = self._start(listing, book.passes + 1)
-            yield from self._collect(listing, book, again, arrivals)
+        while not progress.fits(listing):
+            if progress.passes == MOST_PASSES:
+                raise self._unsettled(listing, progress)
+            again, arrivals = self._start(listing, progress.passes + 1)
+            yield from self._collect_pass(listing, progress, again, arrivals)
             pages += len(again.pages)
-            quiet = 0 if book.late else quiet + 1
-            if quiet == 1 and not book.totals and not book.doubled:
+            quiet = 0 if progress.late else quiet + 1
+            if quiet == 1 and not progress.totals and not progress.doubled:
                 break
             if quiet == 2:
-                if book.totals and not book.moves() and book.seen.count < book.totals[-1]:
-                    raise self._unsettled(listing, book)
+                if progress.totals and not progress.moves() and progress.seen.count < progress.totals[-1]:
+                    raise self._unsettled(listing, progress)
                 break
-        if book.seen.count > before or not listing.twice:
+        if progress.seen.count > before or not listing.twice:
             self.notes.append(
                 f"the list of {listing.name} moved while it was read: {pages:,} pages were read instead of "
-                f"{len(shelf.pages):,}, which brought {book.seen.count - before:,} more records"
+                f"{len(store.pages):,}, which brought {progress.seen.count - before:,} more records"
             )
 
-    def _unsettled(self, listing: Listing, book: _Book) -> Malformed:
-        said = f"says that it holds {book.totals[-1]:,}" if book.totals else "says no total"
-        return broken(
+    def _unsettled(self, listing: Listing, progress: _ListProgress) -> Malformed:
+        said = f"says that it holds {progress.totals[-1]:,}" if progress.totals else "says no total"
+        return malformed_list(
             self._client,
             listing,
-            f"the list was read {book.passes} times and does not come to rest: {book.seen.count:,} different records "
-            f"came, and it {said}",
+            f"the list was read {progress.passes} times and does not come to rest: {progress.seen.count:,} different "
+            f"records came, and it {said}",
         )
 
 
-def _younger(times: Sequence[Any], than: datetime) -> int:
+def _count_younger(times: Sequence[Any], than: datetime) -> int:
     """How many of these times (ISO 8601) are not before that moment; what is no time counts as before."""
     # Most are told by their first letters: a day is more than any time zone is off.
     day = (than - timedelta(days=1)).date().isoformat()
@@ -361,7 +373,7 @@ def _is_after(time: str, moment: datetime) -> bool:
     return (made if made.tzinfo else made.replace(tzinfo=UTC)) >= moment
 
 
-def _moment(date: str) -> datetime | None:
+def _parse_date(date: str) -> datetime | None:
     """What a `Date` header says."""
     try:
         return parsedate_to_datetime(date).astimezone(UTC)

@@ -1,12 +1,12 @@
-"""One HTTP client for every provider: connections reused, time-outs, retry, one pace for all workers, errors in words.
+"""The HTTP client of all providers: connection reuse, time-outs, retries, rate limits, readable errors.
 
-A request that is safe to repeat (reading; writing where the caller says so) is repeated after a lost connection, a
-time-out, 408, 425, 429, 5xx and a body that is cut or no JSON, after a pause of random length (full jitter) that
-doubles from try to try. `Retry-After` is obeyed in its forms: seconds, date, and milliseconds in
-`retry-after-ms`. After a 429 all requests of a client wait together: the limit is the key's and not the request's.
+A request that is safe to repeat (a read, or a write where the caller allows it) is retried after a lost connection, a
+time-out, 408, 425, 429, 5xx, and a body that is truncated or not JSON. The pause has a random length (full jitter) and
+its maximum doubles with each try. `Retry-After` is honoured as seconds, as a date, and in milliseconds
+(`retry-after-ms`). After a 429 all requests of a client wait: the limit belongs to the key, not to the request.
 
-A key stands in a header and nowhere else: redirects are not followed, so it never reaches another host, and what is
-said in messages is searched for it.
+The key is sent in a header and nowhere else. Redirects are not followed, so it never reaches another host, and it is
+removed from messages.
 """
 
 from __future__ import annotations
@@ -16,104 +16,85 @@ import contextlib
 import ipaddress
 import random
 import ssl
-import threading
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import tenacity
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDictProxy
 from yarl import URL
 
+from tranship.connectors.api.rate_limit import RateLimiter
+from tranship.connectors.api.retry import RetryPolicy, retry_after
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
 
 T = TypeVar("T")
 
+
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
-"""The header by which a provider knows a request it has already carried out."""
+"""The header by which a provider recognises a request that it has already processed."""
+
 
 ANY: Final = "*"
-"""Among the limits of methods: of all calls together."""
+"""The key of a limit on all methods together."""
 
-_OF_LIMIT: Final = 0.98
-"""What is used of a limit: the other side counts calls as they arrive, some of them late and close together."""
-_MADE_UP: Final = 0.1
-"""Seconds of lateness for which a pace makes up. A loop that wakes late would stay behind its rate otherwise."""
+
 _PASSING: Final = (408, 425, 429)
-"""Statuses below 500 that say: later."""
+"""Statuses below 500 that are temporary."""
+
+
 _IDLE_SECONDS: Final = 4.0
-"""How long an idle connection is kept: Node's servers close theirs after 5 s, and a request must not meet that."""
+"""How long an idle connection is kept. Node servers close theirs after 5 s; a request must not run into that."""
+
+
 _FIRST_TRIES: Final = 3
-"""Tries to reach a host that has not answered once: it is rather named wrongly than down for a moment."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long the other side is waited for. Times in seconds."""
-
-    tries: int = 8
-    """Of one request, the 429s not counted."""
-    total: float = 600.0
-    """For one request, with all its tries and pauses."""
-    first_pause: float = 0.25
-    longest_pause: float = 30.0
-    longest_wait: float = 120.0
-    """Of a `Retry-After` that is obeyed; a longer one ends the run in words."""
-    connect: float = 15.0
-    silence: float = 60.0
-    """Without a byte of an answer."""
-    settles: float = 2.0
-    """After a write whose answer was lost, before it is looked what came of it: the other side may be at it still."""
+"""Tries to reach a host that has never answered: its name is more likely wrong than the host briefly down."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """Who is talked to, and in whose name."""
+    """A provider's API and the key to it."""
 
     title: str
-    """The provider, for people."""
+    """The provider's name in messages."""
     base_url: str
-    """What every path is put behind, without a slash at its end."""
+    """The prefix of every path, without a trailing slash."""
     key_variable: str
-    """The environment variable the key is from."""
+    """The environment variable that the key was read from."""
     key: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    """Sent with every request; the key stands here."""
+    """Sent with every request; contains the key."""
     advice: Mapping[int, str] = field(default_factory=dict)
-    """Status → what to try, where the provider has something of its own to say."""
-    said: Callable[[bytes], str | None] = lambda _: None
-    """The provider's own words in the body of an error."""
+    """Status → advice specific to this provider."""
+    error_message: Callable[[bytes], str | None] = lambda _: None
+    """Body of an error → the provider's own message."""
     per_second: Mapping[str, float] = field(default_factory=dict)
-    """Method (or `ANY`) → calls a second, where the provider declares a limit or the user sets one."""
+    """Method (or `ANY`) → calls per second, where the provider declares a limit or the user sets one."""
 
     @property
     def place(self) -> str:
-        """Who and where, as messages begin: `MarginFront (api.marginfront.com)`."""
+        """Name and host, the beginning of each message: `MarginFront (api.marginfront.com)`."""
         return f"{self.title} ({urlsplit(self.base_url).netloc})"
 
     @property
     def is_local(self) -> bool:
-        """Whether it is this machine's loopback."""
+        """Whether the API runs on this machine."""
         return is_loopback(urlsplit(self.base_url).hostname or "")
 
     def clean(self, text: str) -> str:
-        """A text of theirs as a message may quote it: without the key, on one line, not long."""
+        """Make a text of the provider fit to quote: without the key, on one line, at most 200 characters."""
         line = " ".join(text.replace(self.key, "***").split())
         return line if len(line) <= 200 else f"{line[:199]}…"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back, read to its end."""
+class HttpResponse:
+    """A complete response."""
 
     status: int
     headers: CIMultiDictProxy[str]
@@ -121,7 +102,7 @@ class Answer:
 
     @property
     def is_json(self) -> bool:
-        """Whether it says that it is JSON, or says nothing and looks like it."""
+        """Whether the content type is JSON, or is missing or generic and the body looks like JSON."""
         kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind in ("", "text/plain", "application/octet-stream", "binary/octet-stream"):
             return self.body.lstrip()[:1] in (b"{", b"[")
@@ -130,29 +111,29 @@ class Answer:
 
 @dataclass
 class Traffic:
-    """What a client has seen so far."""
+    """Counters of a client."""
 
     requests: int = 0
     repeated: int = 0
     throttled: int = 0
-    """Answers 429."""
+    """Responses with status 429."""
     waited: float = 0.0
-    """Seconds that all requests waited together."""
+    """Seconds during which all requests were paused."""
     received: int = 0
-    """Bytes of bodies."""
+    """Bytes of response bodies."""
     answered: bool = False
 
     def notes(self) -> list[str]:
-        """What a person may want to know of it."""
+        """Describe the traffic in the summary, if anything is unusual."""
         if not self.throttled:
             return []
         return [
-            f"{self.throttled:,} requests were answered 429 (too many); {self.waited:,.0f} seconds were waited for that"
+            f"{self.throttled:,} requests were refused with 429 (too many requests), which cost {self.waited:,.0f} s"
         ]
 
 
-class _Again(Exception):
-    """A request failed in a way that may pass; `error` is what is raised when it does not."""
+class _Retryable(Exception):
+    """A request failed, perhaps temporarily; `error` is raised when the retries are used up."""
 
     def __init__(
         self, error: ConnectorError, *, after: float | None = None, throttled: bool = False, unseen: bool = False
@@ -162,18 +143,18 @@ class _Again(Exception):
         self.after = after
         self.throttled = throttled
         self.unseen = unseen
-        """Nothing was reached that could answer."""
+        """No server was reached."""
 
 
 class Unanswered(Exception):
-    """One try of a request came to nothing that says what became of it; it may go well another time."""
+    """A request got no usable answer; another try may succeed."""
 
     def __init__(self, error: ConnectorError, *, nothing_done: bool, throttled: bool, timed_out: bool) -> None:
         super().__init__()
         self.error = error
-        """What to tell people if it is given up."""
+        """Raised if the caller gives up."""
         self.nothing_done = nothing_done
-        """It was turned away (429), or reached nobody. Otherwise it may have done its work."""
+        """It was turned away (429) or reached no server. Otherwise it may have taken effect."""
         self.throttled = throttled
         self.timed_out = timed_out
 
@@ -188,68 +169,39 @@ class _Call:
     label: str
     repeatable: bool
     expected: frozenset[int]
-    in_turn: bool = False
-    """Its turn was waited for before."""
-
-
-class Pace:
-    """So many turns a second and no more, evenly spread. On one event loop.
-
-    A bucket that leaks (aiolimiter's) does not do: a full one goes out on top of the rate, which the other side
-    answers 429, and a small one stays 5 % behind the rate on a machine that has other work.
-    """
-
-    def __init__(self, rate: float) -> None:
-        turns = max(1, int(rate))
-        self._gap = 1 / (rate * _OF_LIMIT)
-        self._window = turns * self._gap
-        self._given: deque[float] = deque(maxlen=turns)
-        """When the last turns were given, as many as there may be in a window."""
-        self._next = 0.0
-        self._one_by_one = asyncio.Lock()
-
-    async def turn(self) -> None:
-        """Returns when it is this caller's turn, in the order in which they asked."""
-        loop = asyncio.get_running_loop()
-        async with self._one_by_one:
-            at = max(self._next, loop.time() - _MADE_UP) if self._given else loop.time()
-            if len(self._given) == self._given.maxlen:
-                at = max(at, self._given[0] + self._window)
-            while (left := at - loop.time()) > 0:
-                await asyncio.sleep(left)
-            self._next = at + self._gap
-            self._given.append(loop.time())
+    has_turn: bool = False
+    """The caller has already waited for its turn."""
 
 
 class HttpClient:
-    """Talks to one service with one key. Lives on one event loop: `async with HttpClient(...) as client`."""
+    """A client of one service with one key, on one event loop: `async with HttpClient(...) as client`."""
 
-    def __init__(self, service: Service, patience: Patience = Patience(), in_flight: int = 8) -> None:
+    def __init__(self, service: Service, retry_policy: RetryPolicy | None = None, in_flight: int = 8) -> None:
         self.service = service
-        self.patience = patience
+        self.retry_policy = retry_policy or RetryPolicy()
         self.in_flight = in_flight
         self.traffic = Traffic()
         self._session: aiohttp.ClientSession
         self._proxy = _proxy_for(service)
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[str, RateLimiter] = {}
         self._open_at = 0.0
         self._paused_at = 0.0
         self._streak = 0
 
     async def __aenter__(self) -> HttpClient:
-        self._paces = {name: Pace(rate) for name, rate in self.service.per_second.items()}
+        self._paces = {name: RateLimiter(rate) for name, rate in self.service.per_second.items()}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=self.in_flight, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=300, use_dns_cache=True
             ),
             timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=self.patience.connect, sock_read=self.patience.silence
+                total=None, sock_connect=self.retry_policy.connect, sock_read=self.retry_policy.silence
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
         )
-        # aiohttp sends a PUT or DELETE again by itself if a connection that was kept is cut; there is no option for it.
-        # Whether something may be sent again is decided here, or by whoever looks first what came of it.
+        # aiohttp resends a PUT or DELETE by itself if a kept connection is cut, and has no option against it. Whether
+        # a request may be resent is decided here, or by the caller after looking up its effect.
         self._session._retry_connection = False
         return self
 
@@ -267,23 +219,23 @@ class HttpClient:
         repeatable: bool | None = None,
         expected: Collection[int] = (),
         label: str | None = None,
-    ) -> Answer:
-        """One request and its answer: any 2xx, or one of the statuses `expected`.
+    ) -> HttpResponse:
+        """Send a request, with retries, and return a response whose status is 2xx or one of `expected`.
 
-        `path` is put behind the service's base URL as it stands: encode what goes into it (`urllib.parse.quote`).
-        `body` is JSON. A GET is repeated where that may help; anything else only if `repeatable`, which an
-        idempotency key makes it in the eyes of the provider, not here: a stored 500 is played back for ever.
-        `label` stands for the path in messages where the path holds a customer's data.
+        `path` is appended to the base URL unchanged: encode its parts (`urllib.parse.quote`). `body` is JSON. A GET is
+        retried where that may help, any other method only if `repeatable`. An idempotency key does not make a request
+        repeatable: a provider that has stored a 500 for the key replays it every time. `label` replaces the path in
+        messages where the path contains personal data.
 
-        Raises Refused (3xx, 4xx), Unreachable (no answer, 429, 5xx) or Malformed (an answer that breaks off).
+        Raises Refused (3xx, 4xx), Unreachable (no answer, 429, 5xx) or Malformed (a truncated response).
         """
         headers = {IDEMPOTENCY_KEY: idempotency_key} if idempotency_key else {}
         call = self._call(method, path, params, body, headers, label, repeatable, expected)
 
-        async def once() -> Answer:
-            return await self._once(call)
+        async def once() -> HttpResponse:
+            return await self._try_once(call)
 
-        return await self._persist(call, once)
+        return await self._with_retries(call, once)
 
     async def attempt(
         self,
@@ -295,43 +247,43 @@ class HttpClient:
         idempotency_key: str | None = None,
         expected: Collection[int] = (),
         label: str | None = None,
-    ) -> Answer:
-        """One request, sent once and at once: see `turn`. Else as `request`.
+    ) -> HttpResponse:
+        """Send a request once, without waiting (see `wait_turn`). Otherwise like `request`.
 
-        Raises Unanswered where another try may go well, otherwise Refused or Unreachable (asked to wait for too long).
+        Raises Unanswered where another try may succeed, otherwise Refused or Unreachable (asked to wait too long).
         """
         headers = {IDEMPOTENCY_KEY: idempotency_key} if idempotency_key else {}
         call = self._call(method, path, params, body, headers, label, False, expected)
         try:
-            return await self._once(replace(call, in_turn=True))
-        except _Again as fault:
+            return await self._try_once(replace(call, has_turn=True))
+        except _Retryable as retryable:
             raise Unanswered(
-                fault.error,
-                nothing_done=fault.throttled or fault.unseen,
-                throttled=fault.throttled,
-                timed_out=isinstance(fault.__cause__, TimeoutError),
-            ) from fault.__cause__
+                retryable.error,
+                nothing_done=retryable.throttled or retryable.unseen,
+                throttled=retryable.throttled,
+                timed_out=isinstance(retryable.__cause__, TimeoutError),
+            ) from retryable.__cause__
 
     async def fetch(
         self,
         path: str,
-        read: Callable[[Answer], T],
+        read: Callable[[HttpResponse], T],
         *,
         params: Sequence[tuple[str, str]] = (),
         expected: Collection[int] = (),
         label: str | None = None,
     ) -> T:
-        """GET, and what `read` makes of the answer. Where `read` raises Malformed the request is repeated."""
+        """GET and return the result of `read`. The request is repeated where `read` raises Malformed."""
         call = self._call("GET", path, params, None, {}, label, True, expected)
 
         async def once() -> T:
-            answer = await self._once(call)
+            answer = await self._try_once(call)
             try:
                 return read(answer)
             except Malformed as error:
-                raise _Again(error) from error
+                raise _Retryable(error) from error
 
-        return await self._persist(call, once)
+        return await self._with_retries(call, once)
 
     async def download(
         self,
@@ -342,26 +294,26 @@ class HttpClient:
         params: Sequence[tuple[str, str]] = (),
         label: str | None = None,
     ) -> T:
-        """GET a body of any size into `file`, and what `check` makes of it, in a thread of its own.
+        """GET a body of any size into `file` and return the result of `check`, which runs in a thread.
 
-        What was there is written over; after a cut, or where `check` raises Malformed, it begins anew.
+        The file is overwritten. The download starts again if it is cut off or `check` raises Malformed.
         """
         call = self._call("GET", path, params, None, {}, label, True, ())
 
         async def once() -> T:
-            async with self._sent(call) as response:
-                with _written(file) as write:
+            async with self._open_response(call) as response:
+                with _open_for_writing(file) as write:
                     async for chunk in response.content.iter_chunked(1 << 20):
                         self.traffic.received += len(chunk)
                         write(chunk)
                 if not _may_be_json(response.headers, file):
-                    raise _Again(self._not_json(call, response.headers))
+                    raise _Retryable(self._not_json(call, response.headers))
             try:
                 return await asyncio.to_thread(check, file)
             except Malformed as error:
-                raise _Again(error) from error
+                raise _Retryable(error) from error
 
-        return await self._persist(call, once)
+        return await self._with_retries(call, once)
 
     # One try ---------------------------------------------------------------------------------------------------
 
@@ -381,20 +333,20 @@ class HttpClient:
         again = method in ("GET", "HEAD") if repeatable is None else repeatable
         return _Call(method, path, params, body, headers, label or path, again, frozenset(expected))
 
-    async def _once(self, call: _Call) -> Answer:
-        async with self._sent(call) as response:
+    async def _try_once(self, call: _Call) -> HttpResponse:
+        async with self._open_response(call) as response:
             body = await response.read()
             self.traffic.received += len(body)
-            answer = Answer(response.status, response.headers, body)
+            answer = HttpResponse(response.status, response.headers, body)
             if body and not answer.is_json:
-                raise _Again(self._not_json(call, response.headers))
+                raise _Retryable(self._not_json(call, response.headers))
             return answer
 
     @contextlib.asynccontextmanager
-    async def _sent(self, call: _Call) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A response with a status that is wanted, its body unread. Raises `_Again` or a ConnectorError."""
-        if not call.in_turn:
-            await self.turn(call.method)
+    async def _open_response(self, call: _Call) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Yield a response with an accepted status, its body unread. Raises `_Retryable` or a ConnectorError."""
+        if not call.has_turn:
+            await self.wait_turn(call.method)
         sent_at = asyncio.get_running_loop().time()
         self.traffic.requests += 1
         url = URL(self.service.base_url + call.path, encoded=True).extend_query(call.params)
@@ -403,7 +355,7 @@ class HttpClient:
                 call.method,
                 url,
                 data=call.body,
-                # Not the session's: aiohttp sends those to a proxy, too.
+                # Not as headers of the session: aiohttp sends those to a proxy, too.
                 headers={
                     "Accept": "application/json",
                     "User-Agent": "tranship",
@@ -415,21 +367,21 @@ class HttpClient:
             ) as response:
                 self.traffic.answered = True
                 if not (200 <= response.status < 300 or response.status in call.expected):
-                    raise await self._trouble(call, response, sent_at)
+                    raise await self._error_for(call, response, sent_at)
                 self._streak = 0
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._lost(call, error) from error
+            raise self._connection_error(call, error) from error
 
-    async def turn(self, method: str) -> None:
-        """Wait until a request may go out: the pause of all, then the pace."""
+    async def wait_turn(self, method: str) -> None:
+        """Wait until a request may be sent: first for the common pause, then for the rate limit."""
         loop = asyncio.get_running_loop()
         while True:
             while (left := self._open_at - loop.time()) > 0:
                 await asyncio.sleep(left)
             for name in (method, ANY):
                 if pace := self._paces.get(name):
-                    await pace.turn()
+                    await pace.acquire()
             if self._open_at <= loop.time():
                 return
 
@@ -441,30 +393,34 @@ class HttpClient:
 
     # Several tries ---------------------------------------------------------------------------------------------
 
-    async def _persist(self, call: _Call, once: Callable[[], Awaitable[T]]) -> T:
+    async def _with_retries(self, call: _Call, once: Callable[[], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
         began = loop.time()
         counted = 0
 
         def enough(state: tenacity.RetryCallState) -> bool:
             nonlocal counted
-            fault = _fault(state)
-            counted += not fault.throttled
-            allowed = min(self.patience.tries, _FIRST_TRIES) if self._never_answered(fault) else self.patience.tries
-            return counted >= allowed or loop.time() - began + (fault.after or 0) > self.patience.total
+            retryable = _retryable_of(state)
+            counted += not retryable.throttled
+            allowed = (
+                min(self.retry_policy.tries, _FIRST_TRIES)
+                if self._never_answered(retryable)
+                else self.retry_policy.tries
+            )
+            return counted >= allowed or loop.time() - began + (retryable.after or 0) > self.retry_policy.total
 
         def pause(state: tenacity.RetryCallState) -> float:
-            fault = _fault(state)
+            retryable = _retryable_of(state)
             self.traffic.repeated += 1
-            # The pause of all requests is waited for before the next one goes out.
-            if fault.throttled or fault.after is not None:
+            # The common pause is waited for before the next request is sent.
+            if retryable.throttled or retryable.after is not None:
                 return 0.0
             return self._jitter(counted - 1)
 
         retrying = tenacity.AsyncRetrying(
-            # A 429, or a host that was not reached, has done nothing: that is safe to repeat whatever it was.
+            # After a 429, or if no host was reached, nothing was done: any request is safe to repeat.
             retry=tenacity.retry_if_exception(
-                lambda error: isinstance(error, _Again) and (call.repeatable or error.throttled or error.unseen)
+                lambda error: isinstance(error, _Retryable) and (call.repeatable or error.throttled or error.unseen)
             ),
             stop=enough,
             wait=pause,
@@ -472,41 +428,41 @@ class HttpClient:
         )
         try:
             return await retrying(once)
-        except _Again as fault:
+        except _Retryable as retryable:
             if counted > 1:
-                raise _said_after(fault.error, counted, loop.time() - began) from fault.__cause__
-            raise fault.error from fault.__cause__
+                raise _with_tries(retryable.error, counted, loop.time() - began) from retryable.__cause__
+            raise retryable.error from retryable.__cause__
 
-    def _never_answered(self, fault: _Again) -> bool:
-        return fault.unseen and not self.traffic.answered
+    def _never_answered(self, retryable: _Retryable) -> bool:
+        return retryable.unseen and not self.traffic.answered
 
     def _jitter(self, nth: int) -> float:
-        longest = min(self.patience.longest_pause, self.patience.first_pause * 2 ** min(nth, 30))
+        longest = min(self.retry_policy.longest_pause, self.retry_policy.first_pause * 2 ** min(nth, 30))
         return random.uniform(0, longest)  # noqa: S311  (a pause is no secret)
 
     # What went wrong -------------------------------------------------------------------------------------------
 
-    async def _trouble(self, call: _Call, response: aiohttp.ClientResponse, sent_at: float) -> Exception:
+    async def _error_for(self, call: _Call, response: aiohttp.ClientResponse, sent_at: float) -> Exception:
         status = response.status
         if 300 <= status < 400:
             return Refused(self._redirected(call, response))
         body = await response.read()
         if status in _PASSING or status >= 500:
-            return self._later(call, response, sent_at)
+            return self._retry_later(call, response, sent_at)
         return Refused(self.refusal(status, body, call.method, call.label))
 
     def refusal(self, status: int, body: bytes, method: str, label: str) -> str:
-        """What a 4xx means, in words."""
+        """Return the message for a 4xx."""
         service = self.service
-        what = f"{service.place}: {method} {label} was answered {_named(status)}"
+        what = f"{service.place}: {method} {label} returned {_status_name(status)}"
         if status == 401:
             default = f"The key in {service.key_variable} is not accepted: set one that is valid for this host."
             return f"{what}. {service.advice.get(status, default)}"
-        told = service.said(body)
+        told = service.error_message(body)
         what += f" ({service.clean(told)})" if told else ""
         defaults = {
-            403: f"The key in {service.key_variable} has not the right for this: set one that has.",
-            404: "Check host and address: what is asked for is not there.",
+            403: f"The key in {service.key_variable} lacks the permission for this: use one that has it.",
+            404: "Check the host and the address: nothing was found there.",
         }
         return f"{what}. {service.advice.get(status, defaults.get(status, 'Check the address and its options.'))}"
 
@@ -514,96 +470,96 @@ class HttpClient:
         target = urlsplit(response.headers.get("Location", ""))
         to = f"{target.scheme}://{target.netloc}" if target.netloc else "another path"
         return (
-            f"{self.service.place}: {call.method} {call.label} is redirected to {self.service.clean(to)}, and "
-            "redirects are not followed: the key would go there. Name the host that answers itself."
+            f"{self.service.place}: {call.method} {call.label} redirects to {self.service.clean(to)}. Redirects "
+            "are not followed, as the key would be sent there. Give the final host."
         )
 
-    def _later(self, call: _Call, response: aiohttp.ClientResponse, sent_at: float) -> Exception:
+    def _retry_later(self, call: _Call, response: aiohttp.ClientResponse, sent_at: float) -> Exception:
         status = response.status
         throttled = status == 429
         after = retry_after(response.headers)
-        said = f"{self.service.place}: {call.method} {call.label} was answered {_named(status)}"
-        if after is not None and after > self.patience.longest_wait:
+        said = f"{self.service.place}: {call.method} {call.label} returned {_status_name(status)}"
+        if after is not None and after > self.retry_policy.longest_wait:
             return Unreachable(
-                f"{said}, and asks to wait {after:,.0f} seconds; at most {self.patience.longest_wait:,.0f} are "
-                "waited here. Run the same command after that time."
+                f"{said} and asks to wait {after:,.0f} s; the limit is {self.retry_policy.longest_wait:,.0f} s. Run "
+                "the same command again after that time."
             )
         if throttled:
             self.traffic.throttled += 1
-            # Of several requests that met the same closed gate only the first makes the next pause longer.
+            # Of several requests refused at the same time only the first makes the next pause longer.
             if sent_at >= self._paused_at:
                 self._streak += 1
                 self._pause_all(self._jitter(self._streak - 1))
         if after is not None:
             self._pause_all(after)
-        return _Again(Unreachable(f"{said}. Try again later."), after=after, throttled=throttled)
+        return _Retryable(Unreachable(f"{said}. Try again later."), after=after, throttled=throttled)
 
-    def _lost(self, call: _Call, error: Exception) -> Exception:
+    def _connection_error(self, call: _Call, error: Exception) -> Exception:
         service, host = self.service, urlsplit(self.service.base_url).netloc
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
             return Unreachable(
-                f"{service.place}: {host} shows no certificate that is trusted here, so nothing was sent. Check the "
-                "host; behind a company's proxy, set SSL_CERT_FILE to its certificate."
+                f"{service.place}: the certificate of {host} is not trusted, so nothing was sent. Check the host; "
+                "behind a company proxy, set SSL_CERT_FILE to the proxy's certificate."
             )
         if isinstance(error, aiohttp.ClientConnectorDNSError):
-            return _Again(
-                Unreachable(f"{service.place}: no such host is known here. Check its name and the network."),
+            return _Retryable(
+                Unreachable(f"{service.place}: unknown host. Check its name and the network."),
                 unseen=True,
             )
         if isinstance(error, aiohttp.ClientConnectorError):
             why = error.os_error.strerror or "no answer"
-            return _Again(
+            return _Retryable(
                 Unreachable(f"{service.place}: cannot be reached ({why.lower()}). Check host, port and network."),
                 unseen=True,
             )
         what = f"{service.place}: {call.method} {call.label}"
         if isinstance(error, TimeoutError):
             unseen = isinstance(error, aiohttp.ConnectionTimeoutError)
-            limit = self.patience.connect if unseen else self.patience.silence
-            return _Again(
-                Unreachable(f"{what} was not answered within {limit:g} seconds. Try again later."), unseen=unseen
-            )
+            limit = self.retry_policy.connect if unseen else self.retry_policy.silence
+            return _Retryable(Unreachable(f"{what} got no answer within {limit:g} s. Try again later."), unseen=unseen)
         if isinstance(error, aiohttp.ClientPayloadError):
-            return _Again(Unreachable(f"{what}: the answer broke off in the middle. Try again later."))
+            return _Retryable(Unreachable(f"{what}: the response was cut off. Try again later."))
         if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-            return Refused(f"{service.place}: this is no address of a web server. Check the host.")
+            return Refused(f"{service.place}: not a valid web address. Check the host.")
         if isinstance(error, aiohttp.ClientResponseError | aiohttp.http_exceptions.HttpProcessingError):
-            return _Again(
-                Malformed(f"{what}: what came back is no HTTP. Check host and port, and whether it speaks https.")
+            return _Retryable(
+                Malformed(
+                    f"{what}: the response is not valid HTTP. Check host and port, and whether the server uses https."
+                )
             )
-        return _Again(Unreachable(f"{what}: the connection was lost. Try again later."))
+        return _Retryable(Unreachable(f"{what}: the connection was lost. Try again later."))
 
     def _not_json(self, call: _Call, headers: Mapping[str, str]) -> Malformed:
-        kind = headers.get("Content-Type", "").partition(";")[0].strip() or "no type"
+        kind = headers.get("Content-Type", "").partition(";")[0].strip() or "an untyped body"
         return Malformed(
-            f"{self.service.place}: {call.method} {call.label} was answered with {self.service.clean(kind)} where JSON "
-            "was to come. Check that the host is the provider's API and not a web page or a login in front of it."
+            f"{self.service.place}: {call.method} {call.label} returned {self.service.clean(kind)} instead of JSON. "
+            "Check that the host is the provider's API, not a web page or a login page in front of it."
         )
 
 
-def _fault(state: tenacity.RetryCallState) -> _Again:
+def _retryable_of(state: tenacity.RetryCallState) -> _Retryable:
     error = state.outcome.exception() if state.outcome else None
-    if not isinstance(error, _Again):
-        raise TypeError("only a fault that may pass is tried again")
+    if not isinstance(error, _Retryable):
+        raise TypeError("only retryable errors are retried")
     return error
 
 
-def _said_after(error: ConnectorError, tries: int, seconds: float) -> ConnectorError:
+def _with_tries(error: ConnectorError, tries: int, seconds: float) -> ConnectorError:
     return type(error)(f"{error} (Tried {tries} times in {seconds:,.0f} seconds.)")
 
 
-def _named(status: int) -> str:
+def _status_name(status: int) -> str:
     with contextlib.suppress(ValueError):
         return f"{status} {HTTPStatus(status).phrase}"
     return str(status)
 
 
 @contextlib.contextmanager
-def _written(file: Path) -> Iterator[Callable[[bytes], None]]:
-    """A file to write to; a disk that is full is no lost connection. Raises ConfigError."""
+def _open_for_writing(file: Path) -> Iterator[Callable[[bytes], None]]:
+    """Open a file for writing. Raises ConfigError, so that a full disk is not taken for a lost connection."""
 
     def unwritable(error: OSError) -> ConfigError:
-        return ConfigError(f"{file}: cannot be written ({error.strerror}). Make room there.")
+        return ConfigError(f"{file}: cannot be written ({error.strerror}). Free some space.")
 
     def write(chunk: bytes) -> None:
         left = memoryview(chunk)
@@ -614,7 +570,7 @@ def _written(file: Path) -> Iterator[Callable[[bytes], None]]:
             raise unwritable(error) from error
 
     try:
-        # Unbuffered: what cannot be written shows where it is written, and not when the file is closed.
+        # Unbuffered: an error shows when writing, not when closing.
         sink = file.open("wb", buffering=0)
     except OSError as error:
         raise unwritable(error) from error
@@ -624,25 +580,11 @@ def _written(file: Path) -> Iterator[Callable[[bytes], None]]:
 
 def _may_be_json(headers: CIMultiDictProxy[str], file: Path) -> bool:
     with file.open("rb") as opened:
-        return Answer(200, headers, opened.read(64)).is_json
-
-
-def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or `Retry-After` as seconds or as a date; null if neither can be read."""
-    given = CIMultiDict(headers)
-    for name, unit in (("retry-after-ms", 1000), ("Retry-After", 1)):
-        with contextlib.suppress(KeyError, ValueError):
-            seconds = float(given[name]) / unit
-            return seconds if 0 <= seconds < float("inf") else None
-    with contextlib.suppress(KeyError, ValueError, TypeError):
-        at = parsedate_to_datetime(given["Retry-After"])
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
-        return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
-    return None
+        return HttpResponse(200, headers, opened.read(64)).is_json
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, as it is named: `localhost`, 127.0.0.0/8, ::1."""
+    """Whether a host name is this machine: `localhost`, 127.0.0.0/8, ::1."""
     if host.lower() == "localhost":
         return True
     with contextlib.suppress(ValueError):
@@ -651,40 +593,8 @@ def is_loopback(host: str) -> bool:
 
 
 def _proxy_for(service: Service) -> str | None:
-    """The proxy that the environment names for this host, as other programs find it. None for this machine."""
+    """Return the proxy that the environment sets for this host; null for this machine."""
     parts = urlsplit(service.base_url)
     if service.is_local or proxy_bypass(parts.hostname or ""):
         return None
     return getproxies().get(parts.scheme)
-
-
-class Background:
-    """An event loop in a thread of its own, for a caller that has none."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="tranship-http", daemon=True)
-        self._thread.start()
-
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin something; its result can be waited for, or cancelled, from any thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def close(self) -> None:
-        """Cancel what is going on, wait for it to end, and end the thread."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            tasks = asyncio.all_tasks(self._loop)
-            for task in tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()

@@ -36,8 +36,9 @@ from tranship.connectors import durable
 from tranship.connectors.errors import ConfigError
 
 Outcome = Literal["done", "refused", "stale", "unknown", "left"]
-"""done · refused (by the provider, with its reason) · stale (moved since the plan; not touched) · unknown (may have
-been sent, and cannot be looked up) · left (not sent)."""
+"""done · refused (by the provider, with its reason) · stale (changed since the plan was made; not written) · unknown
+(may have been sent, and cannot be looked up) · left (not sent).
+"""
 
 _SOON: Final = 0.2
 """Seconds after which outcomes are written though no intent is."""
@@ -100,7 +101,7 @@ def digest(action: str, content: str | None) -> str:
     return hashlib.blake2b(f"{action}\n{content or ''}".encode(), digest_size=16).hexdigest()
 
 
-_LOST: Final = Past(0, None, None)
+_UNKNOWN_PAST: Final = Past(0, None, None)
 
 
 class _Damaged(Exception):
@@ -190,7 +191,7 @@ class Journal:
             except _Damaged:
                 self._set_aside()
                 self._open()
-            self._look_back(begun or there)
+            self._find_lost(begun or there)
         except (sqlite3.Error, OSError) as error:
             raise self._unusable(error) from error
         self._queue: SimpleQueue[tuple[Sequence[Intent], int, Future[None]] | None] = SimpleQueue()
@@ -238,7 +239,7 @@ class Journal:
         # Also where nothing is known of what was begun: somebody wrote something here.
         self.notes.append(f"the journal of this run was damaged and is put aside as {aside.name}")
 
-    def _look_back(self, begun: bool) -> None:
+    def _find_lost(self, begun: bool) -> None:
         """Find out which rows may have been sent though the journal has nothing of them."""
         reach = self._reach
         if reach.rows is None or (reach.is_new and begun):
@@ -280,7 +281,7 @@ class Journal:
         """What was known of those rows, the next ones of the plan, when the journal was opened, of which something was.
         A row that may have been begun, and of which there is no entry, has no attempts.
         """
-        known: dict[int, Past] = dict.fromkeys(rows[: max(0, self._lost - self._place)], _LOST)
+        known: dict[int, Past] = dict.fromkeys(rows[: max(0, self._lost - self._place)], _UNKNOWN_PAST)
         self._place += len(rows)
         if not rows or min(rows) // _PLACE > self._last:
             return known
@@ -303,7 +304,7 @@ class Journal:
     def _entries(self, kind: type[Entry], rows: Sequence[int]) -> Iterator[Entry]:
         """Those of the rows, in the order in which they were written."""
         wanted = set(rows)
-        with self._using() as connection:
+        with self._connected() as connection:
             lists = connection.execute(
                 "SELECT list FROM entries WHERE kind = ? AND place BETWEEN ? AND ? ORDER BY number",
                 (_KIND[kind], min(rows, default=0) // _PLACE, max(rows, default=0) // _PLACE),
@@ -315,7 +316,7 @@ class Journal:
         """Forget those of which it is known that nothing was sent. Raises ConfigError."""
         self.flush()
         gone = {(one.row, one.attempt) for one in intents}
-        with self._changing() as connection:
+        with self._transaction() as connection:
             for place in {one.row // _PLACE for one in intents}:
                 lists = connection.execute(
                     "SELECT number, list FROM entries WHERE kind = 'intents' AND place = ?", (place,)
@@ -352,14 +353,14 @@ class Journal:
         while not ended:
             intents: list[Intent] = []
             reach = 0
-            told: list[Future[None]] = []
-            for one in self._taken():
+            waiters: list[Future[None]] = []
+            for one in self._requested():
                 if one is None:
                     ended = True
                 else:
                     intents.extend(one[0])
                     reach = max(reach, one[1])
-                    told.append(one[2])
+                    waiters.append(one[2])
             results = [self._settled.popleft() for _ in range(len(self._settled))]
             try:
                 if not self._broken:
@@ -370,7 +371,7 @@ class Journal:
                     self._begun = max(self._begun, reach)
             except ConfigError as error:
                 self._broken = error
-            for future in told:
+            for future in waiters:
                 if not future.set_running_or_notify_cancel():
                     continue  # who waited for it has gone
                 if self._broken:
@@ -384,7 +385,7 @@ class Journal:
         except OSError as error:
             raise self._unusable(error) from error
 
-    def _taken(self) -> Iterator[tuple[Sequence[Intent], int, Future[None]] | None]:
+    def _requested(self) -> Iterator[tuple[Sequence[Intent], int, Future[None]] | None]:
         """All who wait; nobody after a while."""
         with contextlib.suppress(Empty):
             yield self._queue.get(timeout=_SOON)
@@ -404,7 +405,7 @@ class Journal:
         ]
         # One statement for all: after each one this thread waits for Python's lock, which the event loop wants, too.
         values = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(lines))
-        with self._using() as connection:
+        with self._connected() as connection:
             connection.execute(
                 f"INSERT INTO entries (number, place, kind, at, list, digest) VALUES {values}",
                 [*chain.from_iterable(lines)],
@@ -412,8 +413,8 @@ class Journal:
         self._number += len(lines)
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        with self._using() as connection:
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -424,7 +425,7 @@ class Journal:
                 raise
 
     @contextlib.contextmanager
-    def _using(self) -> Iterator[sqlite3.Connection]:
+    def _connected(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
                 yield self._connection

@@ -30,7 +30,7 @@ def _engine() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config={"threads": 2, "temp_directory": ""})
 
 
-def asked(query: str, **columns: pl.Series) -> pl.DataFrame:
+def query_columns(query: str, **columns: pl.Series) -> pl.DataFrame:
     """The answer to a query over columns of text, each a table `<name>` with a column `t`; in order."""
     with _LOCK:
         cursor = _engine().cursor()
@@ -45,7 +45,7 @@ def entries(objects: pl.Series) -> pl.DataFrame:
     query = (
         "select json_keys(o) as key, json_extract(o, '$.*')::varchar[] as value from (select t::json as o from objects)"
     )
-    lists = asked(query, objects=objects).with_row_index("at")
+    lists = query_columns(query, objects=objects).with_row_index("at")
     return lists.filter(pl.col("key").list.len() > 0).explode("key", "value", empty_as_null=False)
 
 
@@ -97,7 +97,7 @@ def plain(columns: pl.DataFrame) -> pl.DataFrame:
         return bare
     # One question for all columns.
     escaped = pl.concat([columns[name].gather(at).alias("t") for name, at in places.items()])
-    read = asked("select json_extract_string(t, '$') as text from texts", texts=escaped)["text"]
+    read = query_columns("select json_extract_string(t, '$') as text from texts", texts=escaped)["text"]
     first = 0
     for name, at in places.items():
         bare = bare.with_columns(bare[name].scatter(at, read.slice(first, len(at))))

@@ -50,7 +50,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutAnswer:
     """An answer in pieces."""
 
     slices: tuple[Slice, ...]
@@ -63,7 +63,7 @@ class Cut:
         return sum(piece.count for piece in self.slices)
 
 
-def cut(body: bytes | Path, within: Keys, records: int) -> Cut:
+def cut(body: bytes | Path, within: Keys, records: int) -> CutAnswer:
     """Cut the list that stands in `body` (or a file) under the keys `within`, or is all of it, into slices of
     `records` records.
 
@@ -73,7 +73,7 @@ def cut(body: bytes | Path, within: Keys, records: int) -> Cut:
     with _Body.of(body) as text:
         scanner = _Scanner(text, within)
         slices = tuple(_slices(scanner, text, records))
-        return Cut(slices, text.read(0, scanner.began) + text.read(scanner.ended, text.size - scanner.ended))
+        return CutAnswer(slices, text.read(0, scanner.began) + text.read(scanner.ended, text.size - scanner.ended))
 
 
 class _Body:
@@ -209,7 +209,7 @@ def _escaped(chunk: Bytes, carried: bool) -> tuple[Places, bool]:
 
 
 @dataclass(frozen=True)
-class Listed:
+class RecordList:
     """An answer taken apart."""
 
     records: bytes
@@ -224,29 +224,29 @@ class Listed:
 _Fields = dict[str, msgspec.Raw]
 
 
-def listed(body: bytes, within: Keys, beside: Sequence[Keys] = ()) -> Listed:
+def split_list(body: bytes, within: Keys, beside: Sequence[Keys] = ()) -> RecordList:
     """The list under the keys `within`, or a bare list, and what stands under the keys `beside`. Raises Malformed."""
     try:
-        return _listed_quickly(body, within, beside)
+        return _split_quickly(body, within, beside)
     except (msgspec.DecodeError, RecursionError):
         # One record that no reader takes (half a surrogate pair, NaN) is that record's fault and not the answer's.
-        return _listed_slowly(body, within, beside)
+        return _split_slowly(body, within, beside)
 
 
-def _listed_quickly(body: bytes, within: Keys, beside: Sequence[Keys]) -> Listed:
+def _split_quickly(body: bytes, within: Keys, beside: Sequence[Keys]) -> RecordList:
     is_bare = _is_bare(body)
     outer: _Fields = {} if is_bare else _outer(body)
-    records = body.strip() if is_bare else _at(outer, within)
+    records = body.strip() if is_bare else _find(outer, within)
     if records is None:
         raise Malformed("the answer holds no list of records")
     count = len(msgspec.json.decode(records, type=list[msgspec.Raw]))
-    return Listed(bytes(memoryview(records)[1:-1]), count, tuple(_value(outer, keys) for keys in beside), is_bare)
+    return RecordList(bytes(memoryview(records)[1:-1]), count, tuple(_value(outer, keys) for keys in beside), is_bare)
 
 
-def _listed_slowly(body: bytes, within: Keys, beside: Sequence[Keys]) -> Listed:
+def _split_slowly(body: bytes, within: Keys, beside: Sequence[Keys]) -> RecordList:
     pieces = cut(body, within, len(body) + 1)
     records = b"".join(body[piece.offset : piece.offset + piece.size] for piece in pieces.slices)
-    return Listed(records, pieces.count, values(pieces.rest, beside), _is_bare(body))
+    return RecordList(records, pieces.count, values(pieces.rest, beside), _is_bare(body))
 
 
 def values(rest: bytes, beside: Sequence[Keys]) -> tuple[Any, ...]:
@@ -271,11 +271,11 @@ def _outer(body: bytes | msgspec.Raw) -> _Fields:
 
 
 def _value(outer: _Fields, keys: Keys) -> Any:
-    found = _at(outer, keys)
+    found = _find(outer, keys)
     return None if found is None else msgspec.json.decode(found)
 
 
-def _at(outer: _Fields, keys: Keys) -> msgspec.Raw | None:
+def _find(outer: _Fields, keys: Keys) -> msgspec.Raw | None:
     """What stands under the keys, null where it is missing."""
     found = None
     for key in keys:
@@ -297,8 +297,8 @@ def _decoder(id: str, created: str | None) -> Any:
     return msgspec.json.Decoder(list[msgspec.defstruct("Name", fields, gc=False)])  # type: ignore[misc]
 
 
-def names(
-    records: bytes, count: int, id: str, created: str | None, nameless: Counter[bytes]
+def record_ids(
+    records: bytes, count: int, id: str, created: str | None, without_id: Counter[bytes]
 ) -> tuple[pl.Series, list[Any]]:
     """The id of each record of a page, and the time of its creation where that is asked for.
 
@@ -307,12 +307,12 @@ def names(
     try:
         found = _decoder(id, created).decode(b"[%b]" % records)
     except (msgspec.DecodeError, RecursionError):
-        return _names_slowly(records, count, id, created, nameless)
+        return _record_ids_slowly(records, count, id, created, without_id)
     return pl.Series([one.id for one in found], dtype=pl.String), [one.created for one in found] if created else []
 
 
-def _names_slowly(
-    records: bytes, count: int, id: str, created: str | None, nameless: Counter[bytes]
+def _record_ids_slowly(
+    records: bytes, count: int, id: str, created: str | None, without_id: Counter[bytes]
 ) -> tuple[pl.Series, list[Any]]:
     ids, times = [], []
     body = b"[%b]" % records
@@ -323,8 +323,8 @@ def _names_slowly(
             ids.append(one.id)
             times.append(one.created if created else None)
         except (msgspec.DecodeError, RecursionError):
-            nameless[record] += 1
-            ids.append(f"\0{nameless[record]} {record.decode('utf-8', 'replace')}")
+            without_id[record] += 1
+            ids.append(f"\0{without_id[record]} {record.decode('utf-8', 'replace')}")
             times.append(None)
     if len(ids) != count:
         raise Malformed("a page on disk is not what its index says")

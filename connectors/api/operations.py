@@ -8,16 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import msgspec
-
-from tranship.schemas.provider import Wire
+from tranship.schemas.provider import ProviderSchema
 
 Record = Mapping[str, Any]
 """A customer as the provider's JSON has it."""
 
 
 @dataclass(frozen=True)
-class Send:
+class Request:
     """One request."""
 
     method: str
@@ -49,7 +47,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Who:
+class LookupKey:
     """A customer to be found by one thing: exactly one of `id`, `external_id` and `email` is not None."""
 
     id: str | None = None
@@ -58,12 +56,12 @@ class Who:
     email: str | None = None
     record: Record = field(default_factory=dict)
     """What it should be (of one that is to be created), or what it was when it was read."""
-    maybe: bool = False
+    possibly_applied: bool = False
     """Something of it was sent, and what came of that is not known."""
 
 
 @dataclass(frozen=True)
-class Fault:
+class Failure:
     """What an answer that is no 2xx means.
 
     taken: somebody has the external id, the key or the e-mail; it is looked up who. refused: this record will not do.
@@ -77,28 +75,28 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Made:
+class Created:
     """A customer is there, under this id."""
 
     id: str
 
 
-class Several(Exception):
+class AmbiguousMatch(Exception):
     """A look found more than one customer that has the key: nothing is written to any of them."""
 
 
-class Locked(Exception):
+class KeyUnavailable(Exception):
     """A look found that the key belongs to a customer that can neither be changed nor give it back (archived).
 
     Its text is the outcome's reason: `locked: external_id`.
     """
 
 
-class Blind(Exception):
+class NotSearchable(Exception):
     """The provider has no way to look for that."""
 
 
-Ask = Callable[[Send], Awaitable[Reply]]
+Ask = Callable[[Request], Awaitable[Reply]]
 """Sends a request that is repeatable, as often as it takes. Raises ConnectorError, which verbs let through."""
 
 
@@ -107,8 +105,8 @@ class Bulk:
     """Many creates in one call."""
 
     size: int
-    send: Callable[[Sequence[Record]], Send]
-    outcomes: Callable[[Any, Sequence[Record]], Sequence[Made | Fault | None]]
+    request: Callable[[Sequence[Record]], Request]
+    outcomes: Callable[[Any, Sequence[Record]], Sequence[Created | Failure | None]]
     """(Body of the 2xx, records) → one outcome for each, in their order; None: the answer says nothing of it, it is
     looked up."""
     changes: Callable[[Record, Record], Record | None] | None = None
@@ -117,11 +115,11 @@ class Bulk:
 
 
 @dataclass(frozen=True)
-class Looks:
+class BulkLookup:
     """Many looks in one call (or in few)."""
 
     size: int
-    look: Callable[[Ask, Sequence[Who]], Awaitable[Sequence[Record | None]]]
+    look_up: Callable[[Ask, Sequence[LookupKey]], Awaitable[Sequence[Record | None]]]
     """All of them by own id, or all by external id; one record or None for each, in their order."""
     by_external_id: bool = False
     """It can be asked by external id, too; else only by own id."""
@@ -131,55 +129,35 @@ async def _nothing(_: Ask, __: Sequence[Record]) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verbs:
+class Operations:
     """How one provider is written to. Each is a plain function; only those that take `Ask` call the provider."""
 
-    wire: Wire
-    look: Callable[[Ask, Who], Awaitable[Record | None]]
+    schema: ProviderSchema
+    look_up: Callable[[Ask, LookupKey], Awaitable[Record | None]]
     """The customer with that id, external id or e-mail as it is now (whole), None if there is none. Compares exactly
     (e-mails as the provider does), goes through all pages of a search. Raises Several, Locked, Blind."""
-    create: Callable[[Record], Send]
+    create: Callable[[Record], Request]
     """The wanted record → the one request that creates it."""
-    made: Callable[[Any, Record], str]
+    created_id: Callable[[Any, Record], str]
     """(Body of that request's 2xx, wanted) → the provider's own id. Whatever it raises (KeyError, TypeError …) means
     that the answer is broken: the customer is looked up."""
-    change: Callable[[Record, Record], Sequence[Send]]
+    change: Callable[[Record, Record], Sequence[Request]]
     """(As it is now, as it should be) → the requests that lead from one to the other, in order; none if nothing is to
     do. Each of them may find itself done already: after a lost answer it is called again with what is there then."""
-    fault: Callable[[Reply], Fault]
+    failure: Callable[[Reply], Failure]
     """What a 4xx of create, change or remove means."""
-    remove: Callable[[Record], Sequence[Send]] | None = None
+    remove: Callable[[Record], Sequence[Request]] | None = None
     """As it is now → the requests that delete or archive it. None: the provider cannot."""
     in_flight: int = 8
     """Requests at the same time, at most."""
     bulk: Bulk | None = None
-    looks: Looks | None = None
-    overwrites: bool = False
+    bulk_lookup: BulkLookup | None = None
+    create_overwrites: bool = False
     """A create of what is there overwrites it (an upsert): creates are looked for, too, before they are sent."""
-    heard: Callable[[Send, Reply], Reply] = lambda _, reply: reply
+    interpret: Callable[[Request, Reply], Reply] = lambda _, reply: reply
     """(A request of one row, its answer) → what that answer says: a 2xx by which the row is refused is made a 4xx."""
-    compared: Callable[[Record], Record] = lambda record: record
+    comparable: Callable[[Record], Record] = lambda record: record
     """A record as it is compared with what it was and what it should be: without what the provider derives from the
     rest or spells in its own way. That of a delete, which should be nothing, is empty."""
     prepare: Callable[[Ask, Sequence[Record]], Awaitable[None]] = _nothing
     """Called with the wanted records of some hundred rows before any of them is sent (Metronome registers keys)."""
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two JSON values say the same: null, absent, [] and {} do, and the order of keys says nothing."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return all(same(one.get(key), other.get(key)) for key in {**one, **other})
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    # In Python True is 1.
-    return bool(one == other and isinstance(one, bool) == isinstance(other, bool)) or (blank(one) and blank(other))
-
-
-def exactly(one: Any, other: Any) -> bool:
-    """Whether two bags hold the same: in there a null is something else than nothing. Absent and empty are equal."""
-    return bool(msgspec.json.encode(one or {}, order="sorted") == msgspec.json.encode(other or {}, order="sorted"))
-
-
-def blank(value: Any) -> bool:
-    """Whether a JSON value says nothing: null, [] and {}."""
-    return value is None or (isinstance(value, list | dict) and not value)

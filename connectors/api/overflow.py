@@ -15,17 +15,17 @@ import polars as pl
 
 from tranship.connectors.api import json_columns as jsons
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
-from tranship.schemas.provider import SPILLED, Kind, Wire, quoted
+from tranship.schemas.provider import OVERFLOW_FIELDS, Kind, ProviderSchema, quoted
 
-_OURS: Final = "canon"
-_OVERFLOW: Final = "metadata"
+_PREFIX: Final = "canon"
+_METADATA: Final = "metadata"
 """Under this name stand the metadata entries that may not stand in the bag by themselves."""
 _NULLS: Final = "nulls"
 """Under this name a bag of text lists the fields that are null."""
 
 
 @dataclass(frozen=True)
-class Opened:
+class ReadOverflow:
     """Bags taken apart: `spilled` is canonical field → places and values there, `inner` the pairs that are metadata,
     `own` (at, key) the keys of metadata that begin with the provider's name.
     """
@@ -37,7 +37,7 @@ class Opened:
 
 def _kind_of(name: str) -> Kind:
     """What the JSON of a canonical field is, where a bag takes any JSON."""
-    if name == _OVERFLOW:
+    if name == _METADATA:
         return "object"
     if name in LISTS:
         return "texts"
@@ -45,32 +45,32 @@ def _kind_of(name: str) -> Kind:
 
 
 @cache
-def _reserved(wire: Wire) -> Mapping[str, str]:
+def _reserved(schema: ProviderSchema) -> Mapping[str, str]:
     """Key of ours in a bag → canonical field, `metadata`, or `nulls` of a bag of text."""
-    prefix = "" if wire.bag.style == "nested" else f"{_OURS}_"
-    names = (*SPILLED, _OVERFLOW, *([_NULLS] if wire.bag.style == "texts" else []))
+    prefix = "" if schema.overflow.style == "nested" else f"{_PREFIX}_"
+    names = (*OVERFLOW_FIELDS, _METADATA, *([_NULLS] if schema.overflow.style == "texts" else []))
     return {f"{prefix}{name}": name for name in names}
 
 
-def opened(wire: Wire, bags: pl.Series) -> Opened:
+def read_overflow(schema: ProviderSchema, overflows: pl.Series) -> ReadOverflow:
     """Take bags (compact JSON, null where there is none) apart."""
-    inner = jsons.inner_of(bags)
+    inner = jsons.inner_of(overflows)
     nobody = pl.DataFrame(schema={"at": pl.UInt32, "key": pl.String})
     # Compact JSON shows a key as it is: a bag without these holds nothing of ours.
-    touched = bags.str.contains_any([f'"{_OURS}', f'"{wire.provider}.']).fill_null(value=False)
+    touched = overflows.str.contains_any([f'"{_PREFIX}', f'"{schema.provider}.']).fill_null(value=False)
     at = touched.arg_true()
     if at.is_empty():
-        return Opened({}, inner, nobody)
-    ours, free = _sorted_out(wire, jsons.entries(bags.gather(at)))
-    restored = _entries_within(ours.filter(name=_OVERFLOW))
+        return ReadOverflow({}, inner, nobody)
+    ours, free = _sorted_out(schema, jsons.entries(overflows.gather(at)))
+    restored = _entries_within(ours.filter(name=_METADATA))
     if not restored.is_empty():
         free = pl.concat([free, restored]).unique(["at", "key"], keep="last", maintain_order=True)
     spilled = {
         name: (at.gather(some["at"]), some["value"])
-        for (name,), some in ours.filter(pl.col("name") != _OVERFLOW).partition_by("name", as_dict=True).items()
+        for (name,), some in ours.filter(pl.col("name") != _METADATA).partition_by("name", as_dict=True).items()
     }
-    own = free.filter(pl.col("key").str.starts_with(f"{wire.provider}.")).select("at", "key")
-    return Opened(
+    own = free.filter(pl.col("key").str.starts_with(f"{schema.provider}.")).select("at", "key")
+    return ReadOverflow(
         spilled,
         inner.scatter(at, jsons.joined(free, len(at))),
         own.with_columns(at.gather(own["at"]).cast(pl.UInt32).alias("at")),
@@ -83,39 +83,39 @@ def _entries_within(some: pl.DataFrame) -> pl.DataFrame:
     return entries.with_columns(some["at"].gather(entries["at"]))
 
 
-def _sorted_out(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _sorted_out(schema: ProviderSchema, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The entries of bags → ours (at, name, value as canonical text; metadata as JSON) and the customer's own (at,
     key, value).
 
     What has a key of ours and is not what we would have written there is the customer's own.
     """
-    if wire.bag.style == "texts":
-        return _sorted_texts(wire, entries)
-    if wire.bag.style == "nested":
-        nests = (pl.col("key") == _OURS) & pl.col("value").str.starts_with("{")
-        ours, left = _sorted_json(wire, _entries_within(entries.filter(nests)))
+    if schema.overflow.style == "texts":
+        return _sorted_texts(schema, entries)
+    if schema.overflow.style == "nested":
+        nests = (pl.col("key") == _PREFIX) & pl.col("value").str.starts_with("{")
+        ours, left = _sorted_json(schema, _entries_within(entries.filter(nests)))
         # What somebody else put into our object stays, in a place that we never write to.
         objects = left.group_by("at", maintain_order=True).agg(
-            key=pl.lit(wire.key(_OURS)),
+            key=pl.lit(schema.key(_PREFIX)),
             value=pl.concat_str(
                 pl.lit("{"), pl.concat_str(quoted(pl.col("key")), pl.lit(":"), "value").str.join(","), pl.lit("}")
             ),
         )
         return ours, pl.concat([entries.filter(~nests), objects])
-    return _sorted_json(wire, entries)
+    return _sorted_json(schema, entries)
 
 
 _NO_SPILL: Final = pl.DataFrame(schema={"at": pl.UInt32, "name": pl.String, "value": pl.String})
 
 
-def _sorted_json(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    reserved = _reserved(wire)
+def _sorted_json(schema: ProviderSchema, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    reserved = _reserved(schema)
     named = entries["key"].is_in(list(reserved))
     texts, others, free = [_NO_SPILL], [_NO_SPILL], [entries.filter(~named)]
     for (key,), some in entries.filter(named).partition_by("key", as_dict=True).items():
         name, kind = reserved[key], _kind_of(reserved[key])
         is_ours = jsons.fits(kind, pl.col("value"))
-        if name != _OVERFLOW:
+        if name != _METADATA:
             is_ours |= pl.col("value") == "null"
         (texts if kind == "text" else others).append(
             some.filter(is_ours).select("at", name=pl.lit(name), value="value")
@@ -127,11 +127,11 @@ def _sorted_json(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.Da
     return pl.concat([text.with_columns(jsons.text_of(text["value"])), other]), pl.concat(free)
 
 
-def _sorted_texts(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    reserved = _reserved(wire)
+def _sorted_texts(schema: ProviderSchema, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    reserved = _reserved(schema)
     name = pl.col("key").replace_strict(reserved, default=None, return_dtype=pl.String)
     named = entries.with_columns(name=name, is_text=pl.col("value").str.starts_with('"'))
-    is_part = pl.col("name").is_null() & pl.col("is_text") & pl.col("key").str.contains(rf"^{_OURS}_.*_[0-9]+$")
+    is_part = pl.col("name").is_null() & pl.col("is_text") & pl.col("key").str.contains(rf"^{_PREFIX}_.*_[0-9]+$")
     groups = pl.col("key").str.extract_groups(r"^(.*)_([0-9]+)$")
     parts = (
         named.with_row_index("row")
@@ -157,14 +157,16 @@ def _sorted_texts(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.D
         ours = pl.concat([ours, joined.join(rivals, on=["at", "name"], how="anti")])
         is_ours = is_ours.scatter(parts["row"], True)
         named = named.with_columns(named["name"].scatter(parts["row"], parts["name"]))
-    over = ours.filter(name=_OVERFLOW)
+    over = ours.filter(name=_METADATA)
     good = over.filter(_are_objects(over["value"]))
-    fields = ours.filter(~pl.col("name").is_in([_OVERFLOW, _NULLS]))
+    fields = ours.filter(~pl.col("name").is_in([_METADATA, _NULLS]))
     absent = ours.filter(name=_NULLS).select("at", name=pl.col("value").str.split(",")).explode("name")
-    absent = absent.filter(pl.col("name").is_in(SPILLED)).with_columns(value=pl.lit(None, dtype=pl.String)).unique()
+    absent = (
+        absent.filter(pl.col("name").is_in(OVERFLOW_FIELDS)).with_columns(value=pl.lit(None, dtype=pl.String)).unique()
+    )
     said = fields.filter(pl.col("at").is_in(absent["at"].implode()))
     absent = absent.join(said, on=["at", "name"], how="anti")
-    broken = named.filter(is_ours & (named["name"] == _OVERFLOW)).join(good, on="at", how="anti")
+    broken = named.filter(is_ours & (named["name"] == _METADATA)).join(good, on="at", how="anti")
     free = pl.concat([named.filter(~is_ours), broken]).select("at", "key", "value")
     return pl.concat([fields, good, absent]), free
 
@@ -173,7 +175,7 @@ def _sorted_texts(wire: Wire, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.D
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitMetadata:
     """Metadata taken apart: `native` is metadata key → wire column of what fits a field of the provider, `own` the
     same as JSON whether it fits or not, `inner` the pairs that may stand in the bag as they are, `over` those that may
     not; `bad` is true where it is no JSON object.
@@ -186,12 +188,12 @@ class Split:
     bad: pl.Series
 
 
-def with_origin(wire: Wire, canonical: pl.DataFrame) -> pl.Series:
+def with_origin(schema: ProviderSchema, canonical: pl.DataFrame) -> pl.Series:
     """The metadata (JSON objects) of canonical customers, and in it `<provider>.id` of those that were read at another
     provider. An entry of that name that is there already stays.
     """
     metadata = canonical["metadata"]
-    elsewhere = (pl.col("provider") != wire.provider) & pl.col("provider_id").is_not_null()
+    elsewhere = (pl.col("provider") != schema.provider) & pl.col("provider_id").is_not_null()
     at = canonical.select(elsewhere.fill_null(value=False)).to_series().arg_true()
     if at.is_empty():
         return metadata
@@ -212,27 +214,27 @@ def with_origin(wire: Wire, canonical: pl.DataFrame) -> pl.Series:
 
 def _are_objects(texts: pl.Series) -> pl.Series:
     """Where text is a JSON object."""
-    types = jsons.asked("select json_type(try_cast(t as json)) as type from texts", texts=texts)["type"]
+    types = jsons.query_columns("select json_type(try_cast(t as json)) as type from texts", texts=texts)["type"]
     return (types == "OBJECT").fill_null(value=False)
 
 
-def apart(wire: Wire, metadata: pl.Series) -> Split:
+def split_metadata(schema: ProviderSchema, metadata: pl.Series) -> SplitMetadata:
     """Take canonical metadata apart: what goes to fields, what may stand in the bag as it is, and the rest."""
     count = len(metadata)
-    if wire.bag.style == "texts":
+    if schema.overflow.style == "texts":
         touched = metadata.is_not_null()
     else:
         # An escape may hide a letter of a key.
-        hints = [f'"{_OURS}', f'"{wire.provider}.', "\\u"]
+        hints = [f'"{_PREFIX}', f'"{schema.provider}.', "\\u"]
         touched = metadata.str.contains_any(hints).fill_null(value=False)
     at = touched.arg_true()
     given = metadata.gather(at)
     valid = _are_objects(given)
     entries = jsons.entries(given.filter(valid))
     entries = entries.with_columns(at.filter(valid).gather(entries["at"]).alias("at"))
-    kept = {wire.key(one.name): one for one in wire.kept}
+    kept = {schema.key(one.name): one for one in schema.kept}
     foreign = entries.filter(~pl.col("key").is_in(list(kept)))
-    free = foreign.select(_free(wire)).to_series()
+    free = foreign.select(_free(schema)).to_series()
     native, own = {}, {}
     for key, one in kept.items():
         if one.settable:
@@ -242,13 +244,13 @@ def apart(wire: Wire, metadata: pl.Series) -> Split:
             values = jsons.text_of(some["value"]) if one.kind == "text" else some["value"]
             # An entry that the provider would refuse is no reason to refuse the customer.
             refused = pl.lit(value=False)
-            if one.words:
-                refused |= ~pl.lit(values).is_in(list(one.words))
-            if one.longest:
-                refused |= pl.lit(values).str.len_chars() > one.longest
+            if one.choices:
+                refused |= ~pl.lit(values).is_in(list(one.choices))
+            if one.max_length:
+                refused |= pl.lit(values).str.len_chars() > one.max_length
             native[key] = jsons.placed(some["at"], jsons.evaluated(pl.when(~refused).then(values)), count)
     inner = jsons.inner_of(metadata).scatter(at, None)
-    return Split(
+    return SplitMetadata(
         native,
         own,
         jsons.evaluated(pl.coalesce(pl.lit(jsons.joined(foreign.filter(free), count)), pl.lit(inner))),
@@ -257,74 +259,78 @@ def apart(wire: Wire, metadata: pl.Series) -> Split:
     )
 
 
-def _free(wire: Wire) -> pl.Expr:
+def _free(schema: ProviderSchema) -> pl.Expr:
     """Whether an entry (key, value) may stand in the bag under its own key."""
-    key, value, bag = pl.col("key"), pl.col("value"), wire.bag
-    if bag.style == "nested":
-        return key != _OURS
-    if bag.style == "json":
-        return ~key.is_in(list(_reserved(wire)))
+    key, value, overflow = pl.col("key"), pl.col("value"), schema.overflow
+    if overflow.style == "nested":
+        return key != _PREFIX
+    if overflow.style == "json":
+        return ~key.is_in(list(_reserved(schema)))
     text = pl.struct("value").map_batches(
         lambda some: jsons.text_of(some.struct.field("value")), return_dtype=pl.String
     )
-    fits = value.str.starts_with('"') & (value != '""') & (key != "") & ~key.str.starts_with(_OURS)
-    if bag.longest_key:
-        fits &= key.str.len_chars() <= bag.longest_key
-    if bag.longest_value:
-        fits &= text.str.len_chars() <= bag.longest_value
+    fits = value.str.starts_with('"') & (value != '""') & (key != "") & ~key.str.starts_with(_PREFIX)
+    if overflow.max_key_length:
+        fits &= key.str.len_chars() <= overflow.max_key_length
+    if overflow.max_value_length:
+        fits &= text.str.len_chars() <= overflow.max_value_length
     return fits
 
 
-def filled(
-    wire: Wire, split: Split, canonical: pl.DataFrame, native: pl.DataFrame, kept: Mapping[str, pl.Series]
+def write_overflow(
+    schema: ProviderSchema,
+    split: SplitMetadata,
+    canonical: pl.DataFrame,
+    native: pl.DataFrame,
+    kept: Mapping[str, pl.Series],
 ) -> pl.Series:
     """The bag (JSON) of each customer: its metadata, and all of it that the provider's fields would not give back;
     null if empty. `native` is what they would give back of the canonical columns, `kept` of metadata (key → JSON).
     """
     inner, over = [split.inner], [split.over]
     for key, value in split.own.items():
-        apart = value.ne_missing(kept[key]) & value.is_not_null()
-        pair = jsons.evaluated(pl.when(apart).then(jsons.pair(key, pl.lit(value))))
-        (over if wire.bag.style == "texts" else inner).append(pair)
+        differs = value.ne_missing(kept[key]) & value.is_not_null()
+        pair = jsons.evaluated(pl.when(differs).then(jsons.pair(key, pl.lit(value))))
+        (over if schema.overflow.style == "texts" else inner).append(pair)
     values = {}
-    for key, name in _reserved(wire).items():
-        if name in SPILLED and (apart := _comes_apart(name, canonical, native)).any():
-            values[key, name] = (apart, canonical[name])
-    if wire.bag.style == "texts":
-        ours = [_text_pairs(key, value.set(~apart, None), wire) for (key, _), (apart, value) in values.items()]
+    for key, name in _reserved(schema).items():
+        if name in OVERFLOW_FIELDS and (differs := _differs(name, canonical, native)).any():
+            values[key, name] = (differs, canonical[name])
+    if schema.overflow.style == "texts":
+        ours = [_text_pairs(key, value.set(~differs, None), schema) for (key, _), (differs, value) in values.items()]
         absent = [
-            jsons.evaluated(pl.when(apart & value.is_null()).then(pl.lit(name)))
-            for (_, name), (apart, value) in values.items()
+            jsons.evaluated(pl.when(differs & value.is_null()).then(pl.lit(name)))
+            for (_, name), (differs, value) in values.items()
         ]
         if absent:
             names = jsons.evaluated(pl.concat_str(absent, separator=",", ignore_nulls=True))
-            ours.append(_text_pairs(f"{_OURS}_{_NULLS}", names.set(names == "", None), wire))
-        return jsons.of_pairs([*inner, *ours, _text_pairs(f"{_OURS}_{_OVERFLOW}", jsons.of_pairs(over), wire)])
+            ours.append(_text_pairs(f"{_PREFIX}_{_NULLS}", names.set(names == "", None), schema))
+        return jsons.of_pairs([*inner, *ours, _text_pairs(f"{_PREFIX}_{_METADATA}", jsons.of_pairs(over), schema)])
     ours = [
         jsons.evaluated(
-            pl.when(apart).then(jsons.pair(key, jsons.as_json(_kind_of(name), pl.lit(value)).fill_null("null")))
+            pl.when(differs).then(jsons.pair(key, jsons.as_json(_kind_of(name), pl.lit(value)).fill_null("null")))
         )
-        for (key, name), (apart, value) in values.items()
+        for (key, name), (differs, value) in values.items()
     ]
-    if wire.bag.style == "nested":
-        nest = jsons.of_pairs([*ours, jsons.evaluated(jsons.pair(_OVERFLOW, pl.lit(jsons.of_pairs(over))))])
-        return jsons.of_pairs([*inner, jsons.evaluated(jsons.pair(_OURS, pl.lit(nest)))])
+    if schema.overflow.style == "nested":
+        nest = jsons.of_pairs([*ours, jsons.evaluated(jsons.pair(_METADATA, pl.lit(jsons.of_pairs(over))))])
+        return jsons.of_pairs([*inner, jsons.evaluated(jsons.pair(_PREFIX, pl.lit(nest)))])
     return jsons.of_pairs(
-        [*inner, *ours, jsons.evaluated(jsons.pair(f"{_OURS}_{_OVERFLOW}", pl.lit(jsons.of_pairs(over))))]
+        [*inner, *ours, jsons.evaluated(jsons.pair(f"{_PREFIX}_{_METADATA}", pl.lit(jsons.of_pairs(over))))]
     )
 
 
-def _comes_apart(name: str, canonical: pl.DataFrame, native: pl.DataFrame) -> pl.Series:
+def _differs(name: str, canonical: pl.DataFrame, native: pl.DataFrame) -> pl.Series:
     """Where a canonical field would come back as something else."""
     given_back = native[name]
     blank = "[]" if name in LISTS else ""
     return canonical[name].ne_missing(given_back.set(given_back == blank, None))
 
 
-def _text_pairs(key: str, values: pl.Series, wire: Wire) -> pl.Series:
+def _text_pairs(key: str, values: pl.Series, schema: ProviderSchema) -> pl.Series:
     """`"key":"value"`; a value too long for the bag as `"key_1":"…","key_2":"…"`."""
     pairs = jsons.evaluated(jsons.pair(key, quoted(pl.lit(values))))
-    longest = wire.bag.longest_value
+    longest = schema.overflow.max_value_length
     if longest is None:
         return pairs
     at = (values.str.len_chars() > longest).fill_null(value=False).arg_true()

@@ -8,27 +8,28 @@ from there. That every record comes once, also where the list moves, is seen to 
 from __future__ import annotations
 
 import asyncio
-import os
-import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from io import FileIO
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-import msgspec
+from tranship.connectors.api.http_client import HttpClient, HttpResponse
+from tranship.connectors.api.json_scanner import Keys, Slice, cut, split_list, values
+from tranship.connectors.api.page_store import Page, PageStore
+from tranship.connectors.errors import Malformed
 
-from tranship.connectors import durable
-from tranship.connectors.api.http_client import Answer, HttpClient
-from tranship.connectors.api.json_scanner import Keys, Slice, cut, listed, values
-from tranship.connectors.errors import ConfigError, Malformed
-
-CUT_RECORDS: Final = 8_192
+PAGE_RECORDS: Final = 8_192
 """Records of a page that is cut from one answer."""
+
+
 _EMPTY_PAGES: Final = 3
 """Empty pages in a row that each promise another."""
+
+
 _PAGES_BEYOND: Final = 50
 """Pages more than the total makes, before a list is said not to end."""
+
+
 _STALE_CURSOR: Final = (400, 404, 410, 422)
 """How a provider may answer a cursor that it no longer knows."""
 
@@ -72,7 +73,7 @@ class Cursor:
 
 
 @dataclass(frozen=True)
-class Whole:
+class SinglePage:
     """One answer holds all, however many."""
 
 
@@ -83,7 +84,7 @@ class Listing:
     name: str
     """Names its folder on disk, and the list to people: `customers`, `archived customers`."""
     path: str
-    turn: Numbered | Cursor | Whole
+    paging: Numbered | Cursor | SinglePage
     envelope: Envelope
     params: Mapping[str, str] = field(default_factory=dict)
     id: str = "id"
@@ -94,136 +95,21 @@ class Listing:
     twice: bool = False
     """Read again even where nothing shows that it moved: for lists in which nothing would."""
 
-
-# Pages on disk -----------------------------------------------------------------------------------------------------
-
-
-class Page(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="is", tag="page"):
-    """One page on disk: `number` counts from 1 in the order of the list, `asked` is its cursor or number."""
-
-    number: int
-    asked: str
-    offset: int
-    size: int
-    count: int
-    check: int
-    total: int | None = None
-    next: str | None = None
-    more: bool | None = None
-    date: str | None = None
-    """Of the first page: when the provider gave it, by its own clock (RFC 9110)."""
-
-
-class _End(msgspec.Struct, frozen=True, tag_field="is", tag="end"):
-    """The last line of an index: the pass is complete, with so many pages."""
-
-    pages: int
-
-
-_Entry: TypeAlias = Page | _End
-
-
-class Shelf:
-    """The pages of one pass: `data` holds their records as they came (commas between them, no brackets), `index` a
-    line for each. A page counts when its line is whole and its bytes are those it was written with.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        if folder.exists() and not folder.is_dir():
-            durable.put_aside(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.data = folder / "data"
-        for file in (self.data, folder / "index"):
-            if file.is_dir():
-                durable.put_aside(file)
-        # Unbuffered: what cannot be written shows where it is written, and not when the file is closed.
-        self._data = self.data.open("a+b", buffering=0)
-        self._index = (folder / "index").open("a+b", buffering=0)
-        self.pages: list[Page] = []
-        """In the order in which they came."""
-        self.ended: int | None = None
-        """Number of pages, when the pass is complete."""
-        self._recall()
-
-    def add(self, page: Page, records: bytes) -> Page:
-        """Put a page away; its place and check sum are filled in. Raises ConfigError."""
-        offset = self._data.seek(0, os.SEEK_END)
-        self._append(self._data, records)
-        return self._keep(msgspec.structs.replace(page, offset=offset, size=len(records)), records)
-
-    def adopt(self, page: Page) -> Page:
-        """Note a page whose bytes are in `data` already. Raises ConfigError."""
-        return self._keep(page, self.read(page))
-
-    def end(self, pages: int) -> None:
-        """The pass is complete. Raises ConfigError."""
-        self.ended = pages
-        self._append(self._index, _line(_End(pages)))
-
-    def read(self, page: Page) -> bytes:
-        """The records of a page, in any thread."""
-        return os.pread(self._data.fileno(), page.size, page.offset)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._index.truncate(0)
-        self._data.truncate(0)
-        self.pages, self.ended = [], None
-
-    def close(self) -> None:
-        """Close the files."""
-        self._data.close()
-        self._index.close()
-
-    def _keep(self, page: Page, records: bytes) -> Page:
-        kept = msgspec.structs.replace(page, check=zlib.crc32(records))
-        self._append(self._index, _line(kept))
-        self.pages.append(kept)
-        return kept
-
-    def _append(self, file: FileIO, content: bytes) -> None:
-        left = memoryview(content)
-        try:
-            while left:
-                left = left[file.write(left) :]
-        except OSError as error:
-            raise ConfigError(f"{self.folder}: cannot be written ({error.strerror}). Make room there.") from error
-
-    def _recall(self) -> None:
-        good = 0
-        self._index.seek(0)
-        for line in self._index.read().splitlines(keepends=True):
-            found = _of_line(line)
-            if isinstance(found, Page) and zlib.crc32(self.read(found)) == found.check:
-                self.pages.append(found)
-            elif isinstance(found, _End):
-                self.ended = found.pages
-            else:
-                break
-            good += len(line)
-        self._index.truncate(good)
-
-
-def _line(entry: _Entry) -> bytes:
-    """An entry as JSON, with a check sum in front: half a line, or one that was spoilt, is none."""
-    told = msgspec.json.encode(entry)
-    return b"%08x %b\n" % (zlib.crc32(told), told)
-
-
-def _of_line(line: bytes) -> _Entry | None:
-    check, _, told = line[:-1].partition(b" ")
-    if line[-1:] != b"\n" or check != b"%08x" % zlib.crc32(told):
-        return None
-    entry: _Entry = msgspec.json.decode(told, type=_Entry)
-    return entry
+    @property
+    def identity(self) -> str:
+        """The list as `read.json` knows it. Renaming fields must not change this text: pages on disk hang on it."""
+        paging = "Whole()" if isinstance(self.paging, SinglePage) else repr(self.paging)
+        return (
+            f"Listing(name={self.name!r}, path={self.path!r}, turn={paging}, envelope={self.envelope!r}, "
+            f"params={self.params!r}, id={self.id!r}, created={self.created!r}, twice={self.twice!r})"
+        )
 
 
 # What an answer holds ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Found:
+class ParsedPage:
     """What a page holds: its records as bytes, and what it says of the list. Null is what it does not say."""
 
     records: bytes
@@ -234,17 +120,17 @@ class Found:
     date: str | None = None
 
 
-def take_apart(body: bytes, envelope: Envelope) -> Found:
+def parse_page(body: bytes, envelope: Envelope) -> ParsedPage:
     """What a page holds. Raises Malformed."""
-    found = listed(body, envelope.records, _beside(envelope))
-    return _understood(envelope, found.records, found.count, found.beside)
+    found = split_list(body, envelope.records, _keys_beside(envelope))
+    return _read_envelope(envelope, found.records, found.count, found.beside)
 
 
-def _beside(envelope: Envelope) -> tuple[Keys, ...]:
+def _keys_beside(envelope: Envelope) -> tuple[Keys, ...]:
     return envelope.total, envelope.next, envelope.more, envelope.next[:-1]
 
 
-def _understood(envelope: Envelope, records: bytes, count: int, beside: tuple[Any, ...]) -> Found:
+def _read_envelope(envelope: Envelope, records: bytes, count: int, beside: tuple[Any, ...]) -> ParsedPage:
     total, following, more, around = beside
     if total is not None and not (isinstance(total, int) or str(total).isdecimal()):
         raise Malformed("the answer's total is no number")
@@ -252,96 +138,98 @@ def _understood(envelope: Envelope, records: bytes, count: int, beside: tuple[An
     named = isinstance(around, dict) and envelope.next[-1] in around
     if envelope.next and more is None and (named or following is not None):
         more = following is not None
-    return Found(records, count, None if total is None else int(total), following, None if more is None else bool(more))
+    return ParsedPage(
+        records, count, None if total is None else int(total), following, None if more is None else bool(more)
+    )
 
 
 # One pass through a list -------------------------------------------------------------------------------------------
 
 
-class Pass:
+class ListDownload:
     """One way through a list, onto a shelf. Lives on the client's event loop."""
 
-    def __init__(self, client: HttpClient, listing: Listing, shelf: Shelf, tell: Callable[[Page], None]) -> None:
+    def __init__(self, client: HttpClient, listing: Listing, store: PageStore, on_page: Callable[[Page], None]) -> None:
         self._client = client
         self._listing = listing
-        self._shelf = shelf
-        self._tell = tell
+        self._store = store
+        self._on_page = on_page
         self._known: dict[int, Page] = {}
-        self._most = 0
+        self._largest_total = 0
         """The largest total that was said."""
         self._contents: dict[tuple[int, int], int] = {}
         self._repeated = 0
         """Pages that hold what another one held."""
 
-    async def whole(self) -> int:
+    async def run(self) -> int:
         """All pages; how many there are. Pages on the shelf are told of first and not asked for."""
-        if self._shelf.ended is not None:
+        if self._store.ended is not None:
             self._recall()
-            return self._shelf.ended
-        match self._listing.turn:
-            case Numbered() as turn:
+            return self._store.ended
+        match self._listing.paging:
+            case Numbered() as paging:
                 self._recall()
-                pages = await self._numbered(turn)
+                pages = await self._download_numbered(paging)
             case Cursor():
-                pages = await self._by_cursor()
-            case Whole():
-                pages = await self._at_once()
-        self._shelf.end(pages)
+                pages = await self._download_by_cursor()
+            case SinglePage():
+                pages = await self._download_at_once()
+        self._store.end(pages)
         return pages
 
     def _recall(self) -> None:
-        for page in self._shelf.pages:
-            self._take(page)
+        for page in self._store.pages:
+            self._register(page)
 
-    def _take(self, page: Page) -> Page:
+    def _register(self, page: Page) -> Page:
         self._known[page.number] = page
-        self._most = max(self._most, page.total or 0)
+        self._largest_total = max(self._largest_total, page.total or 0)
         if page.count:
             same = self._contents.setdefault((page.check, page.size), page.number)
             self._repeated += same != page.number
             # What is put in front of a list may shift it by whole pages, and then a page comes again, but not it alone.
-            moved = isinstance(self._listing.turn, Numbered) and (len(self._contents) > 1 or self._repeated < 2)
+            moved = isinstance(self._listing.paging, Numbered) and (len(self._contents) > 1 or self._repeated < 2)
             if same != page.number and not moved:
-                raise self._broken(f"page {page.number} is page {same} once more: the list does not move on")
-        self._tell(page)
+                raise self._malformed(f"page {page.number} is page {same} once more: the list does not move on")
+        self._on_page(page)
         return page
 
     # By number -------------------------------------------------------------------------------------------------
 
-    async def _numbered(self, turn: Numbered) -> int:
-        first = self._known.get(1) or await self._ask(1, "1")
-        if first.total is None and first.count > turn.per_page:
+    async def _download_numbered(self, paging: Numbered) -> int:
+        first = self._known.get(1) or await self._request_page(1, "1")
+        if first.total is None and first.count > paging.per_page:
             return 1  # the page size is not heeded, and nothing speaks of pages: it is all there is
         # A provider may give smaller pages than it was asked for.
         goes_on = first.total > first.count if first.total is not None else first.more
-        size = first.count if goes_on and first.count else turn.per_page
+        size = first.count if goes_on and first.count else paging.per_page
 
         def last() -> int:
-            return max(1, -(-self._most // size))
+            return max(1, -(-self._largest_total // size))
 
-        taken = 1
+        requested = 1
 
         async def work() -> None:
-            nonlocal taken
-            while taken < last():
-                taken += 1
-                if taken not in self._known:
-                    await self._ask(taken, str(taken))
+            nonlocal requested
+            while requested < last():
+                requested += 1
+                if requested not in self._known:
+                    await self._request_page(requested, str(requested))
 
-        await _side_by_side(work, turn.in_flight)
+        await _side_by_side(work, paging.in_flight)
         number = last()
         empty = 0
-        while self._goes_on(self._known[number], size):
+        while self._has_next(self._known[number], size):
             number += 1
             if number > last() + _PAGES_BEYOND and first.total is not None:
-                raise self._broken(f"page {number - 1} of {last()} still promises another: it does not end")
-            page = self._known.get(number) or await self._ask(number, str(number))
+                raise self._malformed(f"page {number - 1} of {last()} still promises another: it does not end")
+            page = self._known.get(number) or await self._request_page(number, str(number))
             empty = empty + 1 if not page.count else 0
             if empty == _EMPTY_PAGES:
-                raise self._broken(f"page {number} is the third in a row that is empty and promises another")
+                raise self._malformed(f"page {number} is the third in a row that is empty and promises another")
         return number
 
-    def _goes_on(self, page: Page, size: int) -> bool:
+    def _has_next(self, page: Page, size: int) -> bool:
         if page.more is not None:
             return page.more
         if page.total is not None:
@@ -351,24 +239,24 @@ class Pass:
 
     # By cursor -------------------------------------------------------------------------------------------------
 
-    async def _by_cursor(self) -> int:
+    async def _download_by_cursor(self) -> int:
         page = await self._resumed()
         seen = {self._known[n].asked for n in self._known}
         empty = 0
         while page is None or page.next is not None:
             cursor = page.next if page and page.next else ""
             if page and cursor in seen:
-                raise self._broken(f"page {page.number} names a cursor that was there before: the list does not end")
+                raise self._malformed(f"page {page.number} names a cursor that was there before: the list does not end")
             seen.add(cursor)
-            page = await self._ask(page.number + 1 if page else 1, cursor)
+            page = await self._request_page(page.number + 1 if page else 1, cursor)
             empty = empty + 1 if not page.count else 0
             if empty == _EMPTY_PAGES and page.next is not None:
-                raise self._broken(f"page {page.number} is the third in a row that is empty and promises another")
+                raise self._malformed(f"page {page.number} is the third in a row that is empty and promises another")
         return page.number
 
     async def _resumed(self) -> Page | None:
         """The last page to go on from. A cursor may not outlive the process: then the pass begins anew."""
-        pages = self._shelf.pages
+        pages = self._store.pages
         if not pages:
             return None
         following = pages[-1].next
@@ -377,46 +265,46 @@ class Pass:
             return pages[-1]
         found = await self._fetch(len(pages) + 1, following, _STALE_CURSOR)
         if found is None:
-            self._shelf.clear()
+            self._store.clear()
             return None
         self._recall()
         return self._put_away(len(pages) + 1, following, found)
 
     # At once ---------------------------------------------------------------------------------------------------
 
-    async def _at_once(self) -> int:
+    async def _download_at_once(self) -> int:
         listing = self._listing
-        self._shelf.clear()
+        self._store.clear()
 
         return await self._client.download(
-            listing.path, self._shelf.data, self._cut_up, params=list(listing.params.items())
+            listing.path, self._store.data, self._split_file, params=list(listing.params.items())
         )
 
-    def _cut_up(self, file: Path) -> int:
+    def _split_file(self, file: Path) -> int:
         """Cut a body on disk into pages; how many there are. Raises Malformed."""
         listing = self._listing
         try:
-            pieces = cut(file, listing.envelope.records, CUT_RECORDS)
-            beside = values(pieces.rest, _beside(listing.envelope))
-            told = _understood(listing.envelope, b"", pieces.count, beside)
+            pieces = cut(file, listing.envelope.records, PAGE_RECORDS)
+            beside = values(pieces.rest, _keys_beside(listing.envelope))
+            told = _read_envelope(listing.envelope, b"", pieces.count, beside)
         except Malformed as error:
-            raise self._broken("the answer breaks off, or is not the list that was to come") from error
+            raise self._malformed("the answer breaks off, or is not the list that was to come") from error
         if told.total is not None and told.total != pieces.count:
-            raise self._broken(f"the answer holds {pieces.count:,} records and says that it holds {told.total:,}")
+            raise self._malformed(f"the answer holds {pieces.count:,} records and says that it holds {told.total:,}")
         for number, piece in enumerate(pieces.slices or [Slice(0, 0, 0)], 1):
             page = Page(number, "", piece.offset, piece.size, piece.count, 0, told.total)
-            self._take(self._shelf.adopt(page))
+            self._register(self._store.adopt(page))
         return max(1, len(pieces.slices))
 
     # Asking ----------------------------------------------------------------------------------------------------
 
-    async def _ask(self, number: int, asked: str) -> Page:
+    async def _request_page(self, number: int, asked: str) -> Page:
         found = await self._fetch(number, asked)
         if found is None:
             raise TypeError("only a status that was expected has no page")
         return self._put_away(number, asked, found)
 
-    async def _fetch(self, number: int, asked: str, expected: Collection[int] = ()) -> Found | None:
+    async def _fetch(self, number: int, asked: str, expected: Collection[int] = ()) -> ParsedPage | None:
         """What a page holds; null for one of the statuses `expected`."""
         return await self._client.fetch(
             self._listing.path,
@@ -426,31 +314,31 @@ class Pass:
             label=f"{self._listing.path} (page {number})",
         )
 
-    def _put_away(self, number: int, asked: str, found: Found) -> Page:
+    def _put_away(self, number: int, asked: str, found: ParsedPage) -> Page:
         date = found.date if number == 1 else None
         page = Page(number, asked, 0, 0, found.count, 0, found.total, found.next, found.more, date)
-        return self._take(self._shelf.add(page, found.records))
+        return self._register(self._store.add(page, found.records))
 
     def _params(self, asked: str) -> list[tuple[str, str]]:
         params = list(self._listing.params.items())
-        match self._listing.turn:
+        match self._listing.paging:
             case Numbered(page=name, size=size, per_page=per_page):
                 params += [(name, asked), (size, str(per_page))]
             case Cursor(cursor=name, size=size, per_page=per_page):
                 params += [(name, asked)] * bool(asked) + [(size, str(per_page))]
         return params
 
-    def _read(self, answer: Answer) -> Found:
+    def _read(self, answer: HttpResponse) -> ParsedPage:
         try:
-            return replace(take_apart(answer.body, self._listing.envelope), date=answer.headers.get("Date"))
+            return replace(parse_page(answer.body, self._listing.envelope), date=answer.headers.get("Date"))
         except Malformed as error:
-            raise self._broken(str(error)) from error
+            raise self._malformed(str(error)) from error
 
-    def _broken(self, what: str) -> Malformed:
-        return broken(self._client, self._listing, what)
+    def _malformed(self, what: str) -> Malformed:
+        return malformed_list(self._client, self._listing, what)
 
 
-def broken(client: HttpClient, listing: Listing, what: str) -> Malformed:
+def malformed_list(client: HttpClient, listing: Listing, what: str) -> Malformed:
     """The error for a list that breaks its own format."""
     return Malformed(
         f"{client.service.place}: GET {listing.path}: {what}. Nothing was loaded. Try again; if it stays so, check "

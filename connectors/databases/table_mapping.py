@@ -16,17 +16,15 @@ In it `s` is a survivor and `t` a row of the table.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
 
 import polars as pl
 
 from tranship.connectors.contract import WriteRequest
-from tranship.connectors.errors import ConfigError, shown
+from tranship.connectors.errors import ConfigError
 from tranship.schemas import headers
 from tranship.schemas.customer import COLUMNS, INSTANT, KEY, Customer
 
@@ -69,32 +67,6 @@ def literal(value: str | Path) -> str:
 def first_line(error: Exception) -> str:
     """Return the first line of an error message."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def decoded(spec: str, text: str) -> str:
-    """Decode percent-encoding in part of an address; a `+` and a lone `%` stay as they are. Raises ConfigError."""
-    try:
-        plain = unquote(text, errors="strict")
-        plain.encode()
-    except UnicodeError as error:
-        raise ConfigError(f"{spec!a}: is not UTF-8.") from error
-    if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", plain):
-        raise ConfigError(f"{spec!a}: contains a control character.")
-    return plain
-
-
-def schema_and_table(spec: str, name: str) -> tuple[str | None, str]:
-    """Return schema and table of `table`, `schema.table`, `"odd.schema"."odd.table"`. Raises ConfigError."""
-    part = r'("(?:[^"]|"")+"|[^".][^.]*)'
-    match = re.fullmatch(rf"(?:{part}\.)?{part}", name, re.DOTALL)
-    if not match:
-        raise ConfigError(
-            f'{shown(spec)}: {name!r} is not a table name. Use table or schema.table, and "a.b" for a name with dots.'
-        )
-    schema, table = (
-        part[1:-1].replace('""', '"') if part and part.startswith('"') else part for part in match.groups()
-    )
-    return schema, table or ""
 
 
 # Columns ---------------------------------------------------------------------------------------------------------

@@ -15,28 +15,27 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from tranship.connectors.api.operations import (
+    AmbiguousMatch,
     Ask,
-    Blind,
-    Fault,
-    Locked,
+    Failure,
+    KeyUnavailable,
+    LookupKey,
+    NotSearchable,
+    Operations,
     Record,
     Reply,
-    Send,
-    Several,
-    Verbs,
-    Who,
-    exactly,
-    same,
+    Request,
 )
 from tranship.connectors.api.pagination import Envelope, Listing, Numbered
-from tranship.connectors.api.source import Address, Api
-from tranship.schemas.providers.blackwalnut import WIRE
+from tranship.connectors.api.reconcile import exactly, same
+from tranship.connectors.api.spec import ProviderAddress, ProviderSpec
+from tranship.schemas.providers.blackwalnut import SCHEMA
 
 _PAGE: Final = 100
 """The largest that is allowed: https://blackwalnut.dev/docs/api/customers/"""
 
 
-def _listings(address: Address, _: bool) -> list[Listing]:
+def _listings(address: ProviderAddress, _: bool) -> list[Listing]:
     envelope = Envelope(("data",), total=("meta", "total"))
     path = f"/apps/{address.options['app']}/customers"
     return [Listing("customers", path, Numbered("page", "per_page", _PAGE), envelope, created="created_at")]
@@ -61,12 +60,14 @@ def _rights(key: str) -> str | None:
     return "a public key (pk_…): may read, and not write" if key.startswith("pk_") else None
 
 
-API = Api(
-    wire=WIRE,
+SPEC = ProviderSpec(
+    schema=SCHEMA,
     key_variables=("BLACKWALNUT_API_KEY",),
     header=lambda key: {"Authorization": f"Bearer {key}"},
     listings=_listings,
-    said=_said,
+    error_message=_said,
+    summary="BlackWalnut, an app's customers",
+    example="blackwalnut://host/my-app",
     path="/api/v1",
     base_url_variable="BLACKWALNUT_BASE_URL",
     app_variable="BLACKWALNUT_APP",
@@ -80,15 +81,21 @@ API = Api(
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def writes(address: Address) -> Verbs:
+def build_operations(address: ProviderAddress) -> Operations:
     """Create, change and delete customers of the address's app, one call each: there is nothing in bulk.
 
     The create of `get-or-create` is not used: it gives back whoever has the e-mail, and does not say that it is another
     one.
     """
     app = _App(f"/apps/{address.options['app']}/customers")
-    return Verbs(
-        wire=WIRE, look=app.look, create=app.create, made=_made, change=app.change, remove=app.remove, fault=_fault
+    return Operations(
+        schema=SCHEMA,
+        look_up=app.look_up,
+        create=app.create,
+        created_id=_created_id,
+        change=app.change,
+        remove=app.remove,
+        failure=_failure,
     )
 
 
@@ -98,61 +105,68 @@ class _App:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    async def look(self, ask: Ask, who: Who) -> Record | None:
-        if who.external_id is not None:
-            return await self._look_by_external_id(ask, who.external_id)
-        if who.id is not None:
-            reply = await ask(Send("GET", self._one(who.id), f"{self._path}/{{id}}"))
+    async def look_up(self, ask: Ask, lookup_key: LookupKey) -> Record | None:
+        if lookup_key.external_id is not None:
+            return await self._look_up_by_external_id(ask, lookup_key.external_id)
+        if lookup_key.id is not None:
+            reply = await ask(Request("GET", self._one(lookup_key.id), f"{self._path}/{{id}}"))
         else:
             # The filter of the list finds parts of e-mails, too.
             path = f"{self._path}/by-email"
-            reply = await ask(Send("GET", path, f"{path}?email=…", params=[("email", str(who.email))]))
+            reply = await ask(Request("GET", path, f"{path}?email=…", params=[("email", str(lookup_key.email))]))
         if reply.status == 404:
             return None
         if not reply.ok:
-            raise Blind
+            raise NotSearchable
         customer = _customer(reply.body)
-        if who.email is not None and str(customer["email"]).lower() != who.email.lower():
+        if lookup_key.email is not None and str(customer["email"]).lower() != lookup_key.email.lower():
             return None
-        if who.maybe and customer.get("external_id") and who.id is None and not who.record.get("external_id"):
+        if (
+            lookup_key.possibly_applied
+            and customer.get("external_id")
+            and lookup_key.id is None
+            and not lookup_key.record.get("external_id")
+        ):
             # What was sent has none: somebody else was quicker.
-            raise Locked("taken: email")
+            raise KeyUnavailable("taken: email")
         return customer
 
-    async def _look_by_external_id(self, ask: Ask, external_id: str) -> Record | None:
+    async def _look_up_by_external_id(self, ask: Ask, external_id: str) -> Record | None:
         """By the list and not by `by-external-id`: that external ids are unique is not documented, and a list shows it
         if one has been given to two.
         """
         params = [("external_id", external_id), ("per_page", str(_PAGE))]
-        reply = await ask(Send("GET", self._path, f"{self._path}?external_id=…", params=params))
+        reply = await ask(Request("GET", self._path, f"{self._path}?external_id=…", params=params))
         if not reply.ok:
-            raise Blind
+            raise NotSearchable
         found = [one for one in reply.body["data"] if one.get("external_id") == external_id]
         if len(found) > 1:
-            raise Several
+            raise AmbiguousMatch
         return found[0] if found else None
 
-    def create(self, wanted: Record) -> Send:
-        return Send("POST", self._path, self._path, dict(wanted))
+    def create(self, wanted: Record) -> Request:
+        return Request("POST", self._path, self._path, dict(wanted))
 
-    def change(self, now: Record, wanted: Record) -> list[Send]:
+    def change(self, current: Record, wanted: Record) -> list[Request]:
         """With all fields: whether a PUT keeps those that it does not name is not documented."""
-        fields, bag = [one.name for one in WIRE.fields if one.settable], WIRE.bag.name
-        if all(same(now.get(name), wanted.get(name)) for name in fields) and exactly(now.get(bag), wanted.get(bag)):
+        fields, overflow = [one.name for one in SCHEMA.fields if one.settable], SCHEMA.overflow.name
+        if all(same(current.get(name), wanted.get(name)) for name in fields) and exactly(
+            current.get(overflow), wanted.get(overflow)
+        ):
             return []
         # An object is what it takes.
-        filled = {**wanted, bag: wanted.get(bag) or {}}
-        body = {name: filled.get(name) for name in (*fields, bag) if now.get(name) or filled.get(name)}
-        return [Send("PUT", self._one(now["id"]), f"{self._path}/{{id}}", body)]
+        filled = {**wanted, overflow: wanted.get(overflow) or {}}
+        body = {name: filled.get(name) for name in (*fields, overflow) if current.get(name) or filled.get(name)}
+        return [Request("PUT", self._one(current["id"]), f"{self._path}/{{id}}", body)]
 
-    def remove(self, now: Record) -> list[Send]:
-        return [Send("DELETE", self._one(now["id"]), f"{self._path}/{{id}}")]
+    def remove(self, current: Record) -> list[Request]:
+        return [Request("DELETE", self._one(current["id"]), f"{self._path}/{{id}}")]
 
     def _one(self, its_id: str) -> str:
         return f"{self._path}/{quote(its_id, safe='')}"
 
 
-def _made(body: Any, _: Record) -> str:
+def _created_id(body: Any, _: Record) -> str:
     return str(_customer(body)["id"])
 
 
@@ -167,7 +181,7 @@ def _customer(body: Any) -> Record:
 _IS_TAKEN: Final = re.compile(r"taken|already|duplicate|unique", re.IGNORECASE)
 
 
-def _fault(reply: Reply) -> Fault:
+def _failure(reply: Reply) -> Failure:
     # A duplicate is a 422 or a 409: neither is documented.
     try:
         said = _said(reply.body) or ""
@@ -175,17 +189,17 @@ def _fault(reply: Reply) -> Fault:
     except (KeyError, TypeError, AttributeError):
         said, faults = f"answered {reply.status}", []
     if reply.status == 404:
-        return Fault("gone", f"gone: {said}")
-    taken = [name for name, fault in faults if _IS_TAKEN.search(fault)]
+        return Failure("gone", f"gone: {said}")
+    taken = [name for name, failure in faults if _IS_TAKEN.search(failure)]
     if faults and len(taken) == len(faults):
-        return Fault("taken", f"taken: {', '.join(taken)}")
+        return Failure("taken", f"taken: {', '.join(taken)}")
     if reply.status == 409 or (not faults and _IS_TAKEN.search(said)):
-        return Fault("taken", f"taken: {said}")
-    return Fault("refused", f"refused: {said}")
+        return Failure("taken", f"taken: {said}")
+    return Failure("refused", f"refused: {said}")
 
 
 def _faults(details: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Field and what is wrong with it, each."""
     for name, faults in details.items():
-        for fault in faults if isinstance(faults, list) else [faults]:
-            yield name, str(fault)
+        for failure in faults if isinstance(faults, list) else [faults]:
+            yield name, str(failure)

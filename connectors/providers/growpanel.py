@@ -19,10 +19,22 @@ from urllib.parse import quote
 
 import msgspec
 
-from tranship.connectors.api.operations import Ask, Bulk, Fault, Looks, Made, Record, Reply, Send, Verbs, Who, same
-from tranship.connectors.api.pagination import Envelope, Listing, Whole
-from tranship.connectors.api.source import Address, Api, Finding
-from tranship.schemas.providers.growpanel import WIRE
+from tranship.connectors.api.operations import (
+    Ask,
+    Bulk,
+    BulkLookup,
+    Created,
+    Failure,
+    LookupKey,
+    Operations,
+    Record,
+    Reply,
+    Request,
+)
+from tranship.connectors.api.pagination import Envelope, Listing, SinglePage
+from tranship.connectors.api.reconcile import same
+from tranship.connectors.api.spec import HealthFinding, ProviderAddress, ProviderSpec
+from tranship.schemas.providers.growpanel import SCHEMA
 
 _CUSTOMERS: Final = "/data/customers"
 
@@ -30,14 +42,14 @@ _PER_MINUTE = {"GET": 300, "POST": 100, "PUT": 100, "DELETE": 50}
 """https://growpanel.io/developers/rest-api/rate-limiting"""
 
 
-def _listings(address: Address, _: bool) -> list[Listing]:
+def _listings(address: ProviderAddress, _: bool) -> list[Listing]:
     # `count` are the rows of the answer. Ids are the account's own and creation times can be set: none of both tells
     # when a customer came.
     envelope = Envelope(("result", "list"), total=("result", "count"))
-    return [Listing("customers", _CUSTOMERS, Whole(), envelope, _named(address))]
+    return [Listing("customers", _CUSTOMERS, SinglePage(), envelope, _named(address))]
 
 
-def _named(address: Address) -> dict[str, str]:
+def _named(address: ProviderAddress) -> dict[str, str]:
     """The data source in a query: `source` in the specification, `data_source` in GrowPanel's own command line."""
     source = address.options["source"]
     return {"source": source, "data_source": source}
@@ -45,8 +57,8 @@ def _named(address: Address) -> dict[str, str]:
 
 def _said(body: Any) -> str | None:
     # `error` in the specification, `message` in the older reference.
-    said: str | None = body.get("error") or body.get("message")
-    return said
+    message: str | None = body.get("error") or body.get("message")
+    return message
 
 
 def _advice(_: str) -> Mapping[int, str]:
@@ -66,30 +78,32 @@ class _Sources(msgspec.Struct):
     result: list[_Source]
 
 
-def _probe(_: Address) -> tuple[str, Sequence[tuple[str, str]]]:
+def _probe(_: ProviderAddress) -> tuple[str, Sequence[tuple[str, str]]]:
     # One customer would do as well, but a data source that does not exist may be answered like an empty one.
     return "/data/data-sources", []
 
 
-def _seen(address: Address, body: bytes) -> list[Finding]:
+def _seen(address: ProviderAddress, body: bytes) -> list[HealthFinding]:
     """Whether the data source is there."""
     wanted = address.options["source"]
     try:
         there = [source.id for source in msgspec.json.decode(body, type=_Sources).result]
     except msgspec.DecodeError:
-        return [Finding("data source", "warn", "GrowPanel does not say which data sources there are")]
+        return [HealthFinding("data source", "warn", "GrowPanel does not say which data sources there are")]
     if wanted in there:
-        return [Finding("data source", "ok", f"{wanted} is there")]
+        return [HealthFinding("data source", "ok", f"{wanted} is there")]
     known = f"there are: {', '.join(there)}" if there else "there are none"
-    return [Finding("data source", "fail", f"there is no data source {wanted}; {known}. Name one with ?source=")]
+    return [HealthFinding("data source", "fail", f"there is no data source {wanted}; {known}. Name one with ?source=")]
 
 
-API = Api(
-    wire=WIRE,
+SPEC = ProviderSpec(
+    schema=SCHEMA,
     key_variables=("GROWPANEL_API_KEY", "GROWPANEL_API_TOKEN"),
     header=lambda key: {"Authorization": f"Bearer {key}"},
     listings=_listings,
-    said=_said,
+    error_message=_said,
+    summary="GrowPanel, a data source",
+    example="growpanel://?source=ds_main",
     base_url="https://api.growpanel.io",
     base_url_variable="GROWPANEL_API_URL",
     options={"source": "the id of the data source"},
@@ -110,13 +124,15 @@ _BULK: Final = 500
 _LISTED: Final = 10_000
 """Customers up to which all are read to look some hundred of them up."""
 
-_SETTABLE: Final = (*(one.name for one in WIRE.fields if one.settable), WIRE.bag.name)
-_FORESEEN: Final = tuple(name for name in _SETTABLE if name not in {one.name for one in WIRE.fields if one.made})
+_SETTABLE: Final = (*(one.name for one in SCHEMA.fields if one.settable), SCHEMA.overflow.name)
+_FORESEEN: Final = tuple(
+    name for name in _SETTABLE if name not in {one.name for one in SCHEMA.fields if one.server_generated}
+)
 """What comes back as it was sent. What the others say stands among the custom variables, too."""
 _DATES: Final = ("created_date", "trial_started", "paid_started", "cancel_date")
 
 
-def writes(address: Address) -> Verbs:
+def build_operations(address: ProviderAddress) -> Operations:
     """A POST of many rows creates and changes customers by their id; what is there is looked at before.
 
     To look a row up costs a call, and there are 300 a minute where POSTs carry 50,000 rows. In a data source of more
@@ -124,53 +140,53 @@ def writes(address: Address) -> Verbs:
     lost, and every change, is looked up anywhere.
     """
     source = _DataSource(address)
-    return Verbs(
-        wire=WIRE,
-        look=source.look,
-        create=lambda wanted: Send("POST", _CUSTOMERS, _CUSTOMERS, dict(wanted)),
-        made=_made,
+    return Operations(
+        schema=SCHEMA,
+        look_up=source.look_up,
+        create=lambda wanted: Request("POST", _CUSTOMERS, _CUSTOMERS, dict(wanted)),
+        created_id=_created_id,
         change=source.change,
         remove=source.remove,
-        fault=_fault,
-        heard=source.heard,
-        compared=_compared,
+        failure=_failure,
+        interpret=source.interpret,
+        comparable=_compared,
         bulk=Bulk(
-            _BULK, lambda rows: Send("POST", _CUSTOMERS, _CUSTOMERS, list(rows)), source.outcomes, source.upserted
+            _BULK, lambda rows: Request("POST", _CUSTOMERS, _CUSTOMERS, list(rows)), source.outcomes, source.upserted
         ),
-        looks=Looks(_BULK, source.look_many, by_external_id=True),
-        overwrites=True,
+        bulk_lookup=BulkLookup(_BULK, source.look_up_many, by_external_id=True),
+        create_overwrites=True,
     )
 
 
 class _DataSource:
     """The customers of one data source."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: ProviderAddress) -> None:
         self._source, self._named = address.options["source"], tuple(_named(address).items())
         self._is_large = False
         self._only_inserts = False
         """A POST does not change what is there, as in the older reference: a PUT does."""
 
-    async def look(self, ask: Ask, who: Who) -> Record | None:
+    async def look_up(self, ask: Ask, lookup_key: LookupKey) -> Record | None:
         """By id. E-mails are not unique, so nobody who has one stands in the way."""
-        customer = who.external_id if who.id is None else who.id
+        customer = lookup_key.external_id if lookup_key.id is None else lookup_key.id
         if customer is None:
             return None
-        reply = await ask(Send("GET", _one(customer), f"{_CUSTOMERS}/{{id}}", params=self._named))
+        reply = await ask(Request("GET", _one(customer), f"{_CUSTOMERS}/{{id}}", params=self._named))
         if not reply.ok or reply.body["id"] != customer or not self._is_ours(reply.body):
             return None
         found: Record = reply.body
         return found
 
-    async def look_many(self, ask: Ask, them: Sequence[Who]) -> list[Record | None]:
+    async def look_up_many(self, ask: Ask, them: Sequence[LookupKey]) -> list[Record | None]:
         listed = await self._listed(ask)
 
-        async def one(who: Who) -> Record | None:
-            found = listed and listed.get(str(who.external_id if who.id is None else who.id))
+        async def one(lookup_key: LookupKey) -> Record | None:
+            found = listed and listed.get(str(lookup_key.external_id if lookup_key.id is None else lookup_key.id))
             # Asked for by itself: one that should be there, in case a list is cut, and where there is no list one that
             # may be there.
-            if not found and (who.id is not None or (listed is None and who.maybe)):
-                return await self.look(ask, who)
+            if not found and (lookup_key.id is not None or (listed is None and lookup_key.possibly_applied)):
+                return await self.look_up(ask, lookup_key)
             return found or None
 
         answers = await asyncio.gather(*map(one, them), return_exceptions=True)
@@ -186,7 +202,7 @@ class _DataSource:
         if self._is_large:
             return None
         params = [*self._named, ("limit", str(_LISTED))]
-        reply = await ask(Send("GET", _CUSTOMERS, _CUSTOMERS, params=params))
+        reply = await ask(Request("GET", _CUSTOMERS, _CUSTOMERS, params=params))
         customers = reply.body["result"]["list"] if reply.ok else []
         self._is_large = not reply.ok or len(customers) >= _LISTED
         return None if self._is_large else {one["id"]: one for one in customers if self._is_ours(one)}
@@ -194,43 +210,45 @@ class _DataSource:
     def _is_ours(self, customer: Record) -> bool:
         return customer.get("data_source") in (None, self._source)
 
-    def change(self, now: Record, wanted: Record) -> list[Send]:
-        if all(same(there, new) for there, new in _pairs(now, wanted, _FORESEEN)):
+    def change(self, current: Record, wanted: Record) -> list[Request]:
+        if all(same(there, new) for there, new in _pairs(current, wanted, _FORESEEN)):
             return []
-        row = _row(now, wanted)
+        row = _row(current, wanted)
         if not self._only_inserts:
-            return [Send("POST", _CUSTOMERS, _CUSTOMERS, [row])]
-        changed = [name for name in _SETTABLE if not same(now.get(name), row.get(name))]
+            return [Request("POST", _CUSTOMERS, _CUSTOMERS, [row])]
+        changed = [name for name in _SETTABLE if not same(current.get(name), row.get(name))]
         body = {name: row.get(name) for name in changed if name not in ("id", "data_source")}
-        return [Send("PUT", _one(now["id"]), f"{_CUSTOMERS}/{{id}}", body, self._named)]
+        return [Request("PUT", _one(current["id"]), f"{_CUSTOMERS}/{{id}}", body, self._named)]
 
-    def upserted(self, now: Record, wanted: Record) -> Record | None:
+    def upserted(self, current: Record, wanted: Record) -> Record | None:
         """The row that changes a customer by a POST of many."""
-        return None if self._only_inserts else _row(now, wanted)
+        return None if self._only_inserts else _row(current, wanted)
 
-    def outcomes(self, body: Any, rows: Sequence[Record]) -> list[Made | Fault | None]:
+    def outcomes(self, body: Any, rows: Sequence[Record]) -> list[Created | Failure | None]:
         """What became of each row of a POST of many."""
         found = _outcomes(body, rows)
-        self._only_inserts |= any(isinstance(one, Fault) and one.kind == "taken" for one in found)
+        self._only_inserts |= any(isinstance(one, Failure) and one.kind == "taken" for one in found)
         return found
 
-    def remove(self, now: Record) -> list[Send]:
-        return [Send("DELETE", _one(now["id"]), f"{_CUSTOMERS}/{{id}}", params=self._named)]
+    def remove(self, current: Record) -> list[Request]:
+        return [Request("DELETE", _one(current["id"]), f"{_CUSTOMERS}/{{id}}", params=self._named)]
 
-    def heard(self, send: Send, reply: Reply) -> Reply:
+    def interpret(self, request: Request, reply: Reply) -> Reply:
         """What became of a row that was sent alone, an object to create and a list to change. A 405 where a POST
         changes nothing that is there: it goes by PUT then, and from then on.
         """
-        if send.method != "POST":
+        if request.method != "POST":
             return reply
-        is_change = isinstance(send.body, list)
-        fault = _fault_of_row(reply, send.body[0] if is_change else send.body) if reply.ok else _fault(reply)
-        if is_change and fault and fault.kind == "taken":
+        is_change = isinstance(request.body, list)
+        failure = (
+            _failure_of_row(reply, request.body[0] if is_change else request.body) if reply.ok else _failure(reply)
+        )
+        if is_change and failure and failure.kind == "taken":
             self._only_inserts = True
             return Reply(405, reply.body)
-        if not reply.ok or fault is None or (fault.kind == "again" and not is_change):
+        if not reply.ok or failure is None or (failure.kind == "again" and not is_change):
             return reply  # that of a create which says nothing is found out by who looks for the id in it
-        return Reply(_STATUSES[fault.kind], {"error": fault.reason.removeprefix("refused: ")})
+        return Reply(_STATUSES[failure.kind], {"error": failure.reason.removeprefix("refused: ")})
 
 
 _STATUSES: Final = {"taken": 409, "refused": 422, "gone": 404, "again": 404}
@@ -246,17 +264,17 @@ def _one(customer: str) -> str:
 # Comparing
 
 
-def _pairs(now: Record, wanted: Record, names: Sequence[str]) -> list[tuple[Any, Any]]:
-    there, new = _compared(now), _compared(wanted)
+def _pairs(current: Record, wanted: Record, names: Sequence[str]) -> list[tuple[Any, Any]]:
+    there, new = _compared(current), _compared(wanted)
     return [(there.get(name), new.get(name)) for name in names]
 
 
-def _row(now: Record, wanted: Record) -> Record:
+def _row(current: Record, wanted: Record) -> Record:
     """The whole row. Whether what is not sent stays is not documented: null is what clears it."""
-    cleared = {name: None for name in _SETTABLE if now.get(name) not in (None, {}) and name not in wanted}
-    bag = WIRE.bag.name
-    variables = {**dict.fromkeys(now.get(bag) or {}), **(wanted.get(bag) or {})}
-    return {**cleared, **wanted, **({bag: variables} if variables else {})}
+    cleared = {name: None for name in _SETTABLE if current.get(name) not in (None, {}) and name not in wanted}
+    overflow = SCHEMA.overflow.name
+    variables = {**dict.fromkeys(current.get(overflow) or {}), **(wanted.get(overflow) or {})}
+    return {**cleared, **wanted, **({overflow: variables} if variables else {})}
 
 
 def _compared(record: Record) -> Record:
@@ -268,8 +286,8 @@ def _compared(record: Record) -> Record:
     for name in ("country", "state", "currency"):
         if said.get(name):
             said[name] = str(said[name]).upper()
-    if variables := said.get(WIRE.bag.name):
-        said[WIRE.bag.name] = {name: value for name, value in variables.items() if value is not None}
+    if variables := said.get(SCHEMA.overflow.name):
+        said[SCHEMA.overflow.name] = {name: value for name, value in variables.items() if value is not None}
     return said
 
 
@@ -284,55 +302,55 @@ def _instant(text: str) -> str:
 # Answers
 
 
-def _made(body: Any, wanted: Record) -> str:
+def _created_id(body: Any, wanted: Record) -> str:
     """Raises ValueError if the answer does not say that it is there."""
     outcome = _outcomes(body, [wanted])[0]
-    if not isinstance(outcome, Made):
+    if not isinstance(outcome, Created):
         raise ValueError("not said to be there")
     return outcome.id
 
 
-def _outcomes(body: Any, rows: Sequence[Record]) -> list[Made | Fault | None]:
+def _outcomes(body: Any, rows: Sequence[Record]) -> list[Created | Failure | None]:
     result = body["result"]
     if isinstance(result, list):
         told = {one["id"]: one for one in result}
         return [_outcome(told.get(row["id"]), row) for row in rows]
     # The older reference: those that were saved; of the others nothing is said, so they are sent alone.
     saved = {one["id"] for one in result["list"]}
-    return [Made(row["id"]) if row["id"] in saved else Fault("taken", "taken: external_id") for row in rows]
+    return [Created(row["id"]) if row["id"] in saved else Failure("taken", "taken: external_id") for row in rows]
 
 
-def _outcome(told: Record | None, row: Record) -> Made | Fault | None:
+def _outcome(told: Record | None, row: Record) -> Created | Failure | None:
     match told:
         case {"export_status": "success"}:
-            return Made(row["id"])
+            return Created(row["id"])
         case {"export_status": "error", **said}:
-            return _fault_of(str(said.get("export_error") or "no reason is given"))
+            return _failure_from(str(said.get("export_error") or "no reason is given"))
     return None
 
 
-def _fault_of_row(reply: Reply, row: Record) -> Fault | None:
+def _failure_of_row(reply: Reply, row: Record) -> Failure | None:
     """What is wrong with the one row of a 2xx; None: nothing is."""
     try:
         outcome = _outcomes(reply.body, [row])[0]
     except (KeyError, TypeError, AttributeError):
         outcome = None
-    return None if isinstance(outcome, Made) else outcome or Fault("again", "the answer does not speak of the row")
+    return None if isinstance(outcome, Created) else outcome or Failure("again", "the answer does not speak of the row")
 
 
 _IS_TAKEN: Final = re.compile(r"already|duplicate|taken|(?<!not )\bexists\b", re.IGNORECASE)
 
 
-def _fault_of(said: str) -> Fault:
+def _failure_from(said: str) -> Failure:
     if _IS_TAKEN.search(said):
-        return Fault("taken", "taken: external_id")
-    return Fault("refused", f"refused: {said}")
+        return Failure("taken", "taken: external_id")
+    return Failure("refused", f"refused: {said}")
 
 
-def _fault(reply: Reply) -> Fault:
+def _failure(reply: Reply) -> Failure:
     if reply.status in (404, 405):
-        return Fault("gone", f"answered {reply.status}")
+        return Failure("gone", f"answered {reply.status}")
     if reply.status == 409:
-        return Fault("taken", "taken: external_id")
+        return Failure("taken", "taken: external_id")
     said = _said(reply.body) if isinstance(reply.body, dict) else None
-    return _fault_of(said or f"answered {reply.status}")
+    return _failure_from(said or f"answered {reply.status}")

@@ -14,21 +14,20 @@ from urllib.parse import quote
 import msgspec
 
 from tranship.connectors.api.operations import (
+    AmbiguousMatch,
     Ask,
-    Blind,
-    Fault,
+    Failure,
+    LookupKey,
+    NotSearchable,
+    Operations,
     Record,
     Reply,
-    Send,
-    Several,
-    Verbs,
-    Who,
-    exactly,
-    same,
+    Request,
 )
 from tranship.connectors.api.pagination import Envelope, Listing, Numbered
-from tranship.connectors.api.source import Address, Api, page_size
-from tranship.schemas.providers.marginfront import WIRE
+from tranship.connectors.api.reconcile import exactly, same
+from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, page_size
+from tranship.schemas.providers.marginfront import SCHEMA
 
 _PAGE: Final = 100
 """The largest that is allowed: https://marginfront.mintlify.app/mcp/tools"""
@@ -36,11 +35,11 @@ _READINGS: Final = 5
 """Of a search that moves while it is read."""
 
 
-def _listings(address: Address, _: bool) -> list[Listing]:
+def _listings(address: ProviderAddress, _: bool) -> list[Listing]:
     # `hasMore` is documented, a bare list is what the SDK's type also allows; the reader takes both.
     envelope = Envelope(("data",), total=("totalResults",), more=("hasMore",))
-    turn = Numbered("page", "limit", page_size(address, _PAGE))
-    return [Listing("customers", "/customers", turn, envelope, created="createdAt")]
+    paging = Numbered("page", "limit", page_size(address, _PAGE))
+    return [Listing("customers", "/customers", paging, envelope, created="createdAt")]
 
 
 def _said(body: Any) -> str | None:
@@ -65,12 +64,12 @@ def _rights(key: str) -> str | None:
     return "a secret key (mf_sk_…): may read and write" if key.startswith("mf_sk_") else None
 
 
-API = Api(
-    wire=WIRE,
+SPEC = ProviderSpec(
+    schema=SCHEMA,
     key_variables=("MF_API_SECRET_KEY",),
     header=lambda key: {"x-api-key": key},
     listings=_listings,
-    said=_said,
+    error_message=_said,
     base_url="https://api.marginfront.com/v1",
     path="/v1",
     base_url_variable="MF_API_BASE_URL",
@@ -83,48 +82,48 @@ API = Api(
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def writes(_: Address) -> Verbs:
+def build_operations(_: ProviderAddress) -> Operations:
     """Create, change and delete customers, one call each: there is nothing in bulk."""
     changes = _Changes()
-    return Verbs(
-        wire=WIRE,
-        look=_look,
+    return Operations(
+        schema=SCHEMA,
+        look_up=_look_up,
         create=_create,
-        made=_made,
+        created_id=_created_id,
         change=changes.change,
         remove=_remove,
-        fault=changes.fault,
+        failure=changes.failure,
     )
 
 
-async def _look(ask: Ask, who: Who) -> Record | None:
-    if who.id is not None:
-        reply = await ask(Send("GET", _path(who.id), _ONE))
+async def _look_up(ask: Ask, lookup_key: LookupKey) -> Record | None:
+    if lookup_key.id is not None:
+        reply = await ask(Request("GET", _path(lookup_key.id), _ONE))
         if reply.status == 404:
             return None
         if not reply.ok:
-            raise Blind
+            raise NotSearchable
         return _customer(reply.body)
-    if who.external_id is None:
-        return await _look_by_email(ask, who)
-    found = await _search(ask, who.external_id, lambda one: one.get("externalId") == who.external_id)
+    if lookup_key.external_id is None:
+        return await _look_up_by_email(ask, lookup_key)
+    found = await _search(ask, lookup_key.external_id, lambda one: one.get("externalId") == lookup_key.external_id)
     return found[0] if found else None
 
 
-async def _look_by_email(ask: Ask, who: Who) -> Record | None:
+async def _look_up_by_email(ask: Ask, lookup_key: LookupKey) -> Record | None:
     """E-mails are neither unique nor searched for: the name is. A customer with an external id is another one."""
-    name, email = who.record.get("name"), str(who.email).strip().lower()
-    if who.record.get("externalId"):
+    name, email = lookup_key.record.get("name"), str(lookup_key.email).strip().lower()
+    if lookup_key.record.get("externalId"):
         return None
     if not name:
-        raise Blind
+        raise NotSearchable
 
     def fits(one: Record) -> bool:
         return not one.get("externalId") and str(one.get("email")).strip().lower() == email
 
     found = await _search(ask, name, fits, only=False)
     if len(found) > 1:
-        raise Several
+        raise AmbiguousMatch
     return found[0] if found else None
 
 
@@ -137,9 +136,9 @@ async def _search(ask: Ask, text: str, fits: Callable[[Record], bool], *, only: 
         page, more = 1, True
         while more:
             params = [("search", text), ("limit", str(_PAGE)), ("page", str(page))]
-            reply = await ask(Send("GET", "/customers", "/customers?search=…", params=params))
+            reply = await ask(Request("GET", "/customers", "/customers?search=…", params=params))
             if not reply.ok:
-                raise Blind
+                raise NotSearchable
             customers, more = _page(reply.body)
             fresh = [one for one in customers if one["id"] not in seen]
             seen.update(one["id"] for one in fresh)
@@ -151,7 +150,7 @@ async def _search(ask: Ask, text: str, fits: Callable[[Record], bool], *, only: 
         if page == 2 or seen == before:
             return found
         before = seen
-    raise Blind
+    raise NotSearchable
 
 
 def _page(body: Any) -> tuple[list[Record], bool]:
@@ -162,11 +161,11 @@ def _page(body: Any) -> tuple[list[Record], bool]:
     return customers, bool(body.get("hasMore", len(customers) == _PAGE))
 
 
-def _create(wanted: Record) -> Send:
-    return Send("POST", "/customers", "/customers", dict(wanted))
+def _create(wanted: Record) -> Request:
+    return Request("POST", "/customers", "/customers", dict(wanted))
 
 
-def _made(body: Any, _: Record) -> str:
+def _created_id(body: Any, _: Record) -> str:
     return str(_customer(body)["id"])
 
 
@@ -178,8 +177,8 @@ def _customer(body: Any) -> Record:
     return one
 
 
-def _remove(now: Record) -> list[Send]:
-    return [Send("DELETE", _path(now["id"]), _ONE)]
+def _remove(current: Record) -> list[Request]:
+    return [Request("DELETE", _path(current["id"]), _ONE)]
 
 
 _ONE: Final = "/customers/{id}"
@@ -193,15 +192,15 @@ def _whole(wanted: Record) -> dict[str, Any]:
     """Every field that can be set, as it should stand: null brings nothing back, where MarginFront fills in a value it
     is that one.
     """
-    fields = {one.name: wanted.get(one.name) for one in WIRE.fields if one.settable}
+    fields = {one.name: wanted.get(one.name) for one in SCHEMA.fields if one.settable}
     filled_in = {name: _DEFAULTS.get(name) if value is None else value for name, value in fields.items()}
     # Replaced as a whole, and an object is what it takes.
-    return {**filled_in, WIRE.bag.name: wanted.get(WIRE.bag.name) or {}}
+    return {**filled_in, SCHEMA.overflow.name: wanted.get(SCHEMA.overflow.name) or {}}
 
 
 _DEFAULTS: Final = {
     one.name: msgspec.json.decode(one.default) if one.kind == "number" else one.default
-    for one in WIRE.fields
+    for one in SCHEMA.fields
     if one.default is not None
 }
 
@@ -214,28 +213,28 @@ class _Changes:
     def __init__(self) -> None:
         self._method = "PATCH"
 
-    def change(self, now: Record, wanted: Record) -> list[Send]:
+    def change(self, current: Record, wanted: Record) -> list[Request]:
         whole = _whole(wanted)
         different = {
             name: value
             for name, value in whole.items()
-            if not (exactly if name == WIRE.bag.name else same)(now.get(name), value)
+            if not (exactly if name == SCHEMA.overflow.name else same)(current.get(name), value)
         }
         if not different:
             return []
-        return [Send(self._method, _path(now["id"]), _ONE, different if self._method == "PATCH" else whole)]
+        return [Request(self._method, _path(current["id"]), _ONE, different if self._method == "PATCH" else whole)]
 
-    def fault(self, reply: Reply) -> Fault:
+    def failure(self, reply: Reply) -> Failure:
         said = _words(reply)
         if reply.status == 405 or said.startswith("Cannot PATCH"):
             self._method = "PUT"
-            return Fault("again", f"refused: {said}")
+            return Failure("again", f"refused: {said}")
         if reply.status == 404:
-            return Fault("gone", f"gone: {said}")
+            return Failure("gone", f"gone: {said}")
         # Of a delete: it has active subscriptions.
         if reply.status == 409 and "subscription" not in said.lower():
-            return Fault("taken", "taken: external_id")
-        return Fault("refused", f"refused: {said}")
+            return Failure("taken", "taken: external_id")
+        return Failure("refused", f"refused: {said}")
 
 
 def _words(reply: Reply) -> str:

@@ -16,23 +16,23 @@ from urllib.parse import quote
 import polars as pl
 
 from tranship.connectors.api.operations import (
+    AmbiguousMatch,
     Ask,
-    Blind,
     Bulk,
-    Fault,
-    Locked,
-    Made,
+    Created,
+    Failure,
+    KeyUnavailable,
+    LookupKey,
+    NotSearchable,
+    Operations,
     Record,
     Reply,
-    Send,
-    Several,
-    Verbs,
-    Who,
-    same,
+    Request,
 )
 from tranship.connectors.api.pagination import Envelope, Listing, Numbered
-from tranship.connectors.api.source import Address, Api, page_size
-from tranship.schemas.providers.metrifox import WIRE
+from tranship.connectors.api.reconcile import same
+from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, page_size
+from tranship.schemas.providers.metrifox import SCHEMA
 
 _PAGE: Final = 100
 """The largest page is not documented; where Metrifox gives shorter ones, the reader goes by their length."""
@@ -40,23 +40,23 @@ _PAGE: Final = 100
 _ARCHIVED: Final = "metrifox.archived_at"
 
 
-def _listings(address: Address, _include_archived: bool) -> list[Listing]:
+def _listings(address: ProviderAddress, _include_archived: bool) -> list[Listing]:
     # One list holds all. The newest come first: each customer that is created meanwhile shifts all pages by one.
     envelope = Envelope(("data",), total=("meta", "total_count"), next=("meta", "next_page"))
-    turn = Numbered("page", "per_page", page_size(address, _PAGE))
-    return [Listing("customers", "/customers", turn, envelope, created="created_at")]
+    paging = Numbered("page", "per_page", page_size(address, _PAGE))
+    return [Listing("customers", "/customers", paging, envelope, created="created_at")]
 
 
 def _said(body: Any) -> str | None:
     return str(body["message"])
 
 
-API: Final = Api(
-    wire=WIRE,
+SPEC: Final = ProviderSpec(
+    schema=SCHEMA,
     key_variables=("METRIFOX_API_KEY",),
     header=lambda key: {"x-api-key": key},
     listings=_listings,
-    said=_said,
+    error_message=_said,
     base_url="https://api.metrifox.com/api/v1",
     path="/api/v1",
     options={"page_size": "customers a page"},
@@ -81,27 +81,27 @@ _CHANGES: Final = ("PATCH", "PUT")
 _NOTHING: Final[dict[str, Any]] = {"array": [], "object": {}, "json": {}}
 """What empties a field of a kind; null does for the others."""
 _CHANGEABLE: Final = {
-    **{one.name: one.kind for one in WIRE.fields if one.settable and one.name != "customer_key"},
-    WIRE.bag.name: "object",
+    **{one.name: one.kind for one in SCHEMA.fields if one.settable and one.name != "customer_key"},
+    SCHEMA.overflow.name: "object",
 }
 
 
-def writes(_: Address) -> Verbs:
+def build_operations(_: ProviderAddress) -> Operations:
     """Creates go in bulk, where each row is taken or refused for itself and one whose key is there is never changed.
 
     The other calls are for one customer each. Deleting one hides it at Metrifox, and makes its key and e-mail free.
     """
     spelling = _Spelling()
-    return Verbs(
-        wire=WIRE,
-        look=_look,
+    return Operations(
+        schema=SCHEMA,
+        look_up=_look_up,
         create=spelling.create,
-        made=_made,
+        created_id=_created_id,
         change=spelling.change,
-        remove=lambda now: [Send("DELETE", _one(now["customer_key"]), "/customers/{key}")],
-        fault=_fault,
-        heard=spelling.heard,
-        compared=_compared,
+        remove=lambda current: [Request("DELETE", _one(current["customer_key"]), "/customers/{key}")],
+        failure=_failure,
+        interpret=spelling.interpret,
+        comparable=_compared,
         bulk=Bulk(_BULK, _together, _outcomes),
     )
 
@@ -112,21 +112,21 @@ class _Spelling:
     def __init__(self) -> None:
         self._create, self._change = _CREATES[0], _CHANGES[0]
 
-    def create(self, wanted: Record) -> Send:
-        return Send("POST", self._create, self._create, dict(wanted))
+    def create(self, wanted: Record) -> Request:
+        return Request("POST", self._create, self._create, dict(wanted))
 
-    def change(self, now: Record, wanted: Record) -> list[Send]:
+    def change(self, current: Record, wanted: Record) -> list[Request]:
         """The fields that differ, arrays and metadata whole: that is how they are replaced."""
-        body = _differences(now, wanted)
-        return [Send(self._change, _one(now["customer_key"]), "/customers/{key}", body)] if body else []
+        body = _differences(current, wanted)
+        return [Request(self._change, _one(current["customer_key"]), "/customers/{key}", body)] if body else []
 
-    def heard(self, send: Send, reply: Reply) -> Reply:
+    def interpret(self, request: Request, reply: Reply) -> Reply:
         """Spell it the other way from now on, if there is no such path or verb."""
         if reply.status == 405 or (reply.status == 404 and not _is_of_customer(reply)):
             # One that was on its way when the spelling changed says nothing of the new one.
-            if send.path == self._create:
+            if request.path == self._create:
                 self._create = _other(_CREATES, self._create)
-            elif send.method == self._change:
+            elif request.method == self._change:
                 self._change = _other(_CHANGES, self._change)
         return reply
 
@@ -149,34 +149,34 @@ def _one(key: str) -> str:
 # Looking
 
 
-async def _look(ask: Ask, who: Who) -> Record | None:
+async def _look_up(ask: Ask, lookup_key: LookupKey) -> Record | None:
     """By the key, which never changes; by e-mail where there is none."""
-    if who.email is not None:
-        return await _look_by_email(ask, who.email)
-    key = who.record["customer_key"] if who.external_id is None else who.external_id
-    reply = await ask(Send("GET", _one(key), "/customers/{key}"))
+    if lookup_key.email is not None:
+        return await _look_up_by_email(ask, lookup_key.email)
+    key = lookup_key.record["customer_key"] if lookup_key.external_id is None else lookup_key.external_id
+    reply = await ask(Request("GET", _one(key), "/customers/{key}"))
     if reply.status == 404:
         return None
     if not reply.ok:
-        raise Blind
+        raise NotSearchable
     customer: Record = reply.body["data"]
     # A key that nobody has is taken for an id; and who was deleted and made anew is another one.
-    if customer["customer_key"] != key or who.id not in (None, customer["id"]):
+    if customer["customer_key"] != key or lookup_key.id not in (None, customer["id"]):
         return None
-    if who.id is None and not who.maybe and customer.get("archived_at"):
+    if lookup_key.id is None and not lookup_key.possibly_applied and customer.get("archived_at"):
         # Whether lists hold those that are archived is not documented: the plan has not seen this one.
-        raise Locked("locked: external_id")
+        raise KeyUnavailable("locked: external_id")
     return customer
 
 
-async def _look_by_email(ask: Ask, email: str) -> Record | None:
+async def _look_up_by_email(ask: Ask, email: str) -> Record | None:
     """The search finds parts of e-mails and of names, too."""
     seen: dict[str, Record] = {}
     for page in range(1, 1_000_000):
         params = [("search_term", email), ("page", str(page)), ("per_page", str(_PAGE))]
-        reply = await ask(Send("GET", "/customers", "/customers?search_term=…", params=params))
+        reply = await ask(Request("GET", "/customers", "/customers?search_term=…", params=params))
         if not reply.ok:
-            raise Blind
+            raise NotSearchable
         customers, known = reply.body["data"], len(seen)
         seen |= {one["id"]: one for one in customers}
         goes_on = (reply.body.get("meta") or {}).get("next_page", len(customers) == _PAGE)
@@ -184,7 +184,7 @@ async def _look_by_email(ask: Ask, email: str) -> Record | None:
             break
     found = [one for one in seen.values() if str(one.get("primary_email")).lower() == email.lower()]
     if len(found) > 1:
-        raise Several
+        raise AmbiguousMatch
     return found[0] if found else None
 
 
@@ -209,8 +209,8 @@ def _further(record: Record) -> Iterator[Record]:
             yield {name: value for name, value in one.items() if name != "is_primary"}
 
 
-def _differences(now: Record, wanted: Record) -> Record:
-    there, new = _compared(now), _compared(wanted)
+def _differences(current: Record, wanted: Record) -> Record:
+    there, new = _compared(current), _compared(wanted)
     if not wanted.get("email_addresses"):
         new = {**new, "email_addresses": there["email_addresses"]}
     body = {
@@ -221,14 +221,14 @@ def _differences(now: Record, wanted: Record) -> Record:
     if "primary_email" in body and not wanted.get("email_addresses"):
         # Whether the former one would stay among them is not documented.
         primary = {"email": wanted["primary_email"], "is_primary": True}
-        body["email_addresses"] = [primary, *({**one, "is_primary": False} for one in _further(now))]
+        body["email_addresses"] = [primary, *({**one, "is_primary": False} for one in _further(current))]
     return body
 
 
 # Answers
 
 
-def _made(body: Any, wanted: Record) -> str:
+def _created_id(body: Any, wanted: Record) -> str:
     return _id(body["data"], body["data"]["customer_key"], wanted)
 
 
@@ -239,21 +239,21 @@ def _id(customer: Record, key: str, wanted: Record) -> str:
     return str(customer["id"])
 
 
-def _together(wanted: Sequence[Record]) -> Send:
-    return Send("POST", "/customers/bulk-create", "/customers/bulk-create", {"customers": list(wanted)})
+def _together(wanted: Sequence[Record]) -> Request:
+    return Request("POST", "/customers/bulk-create", "/customers/bulk-create", {"customers": list(wanted)})
 
 
-def _outcomes(body: Any, wanted: Sequence[Record]) -> list[Made | Fault | None]:
+def _outcomes(body: Any, wanted: Sequence[Record]) -> list[Created | Failure | None]:
     """By key: what `index` counts from is shown in one example only."""
     data = body["data"]
     created = {one["customer_key"]: one["data"] for one in data["customers_created"]}
     failed = {one["customer_key"]: str(one["error"]) for one in data["customers_failed"]}
 
-    def outcome(record: Record) -> Made | Fault | None:
+    def outcome(record: Record) -> Created | Failure | None:
         key = record["customer_key"]
         if key in failed:
-            return _row_fault(failed[key])
-        return Made(_id(created[key], key, record)) if key in created else None
+            return _row_failure(failed[key])
+        return Created(_id(created[key], key, record)) if key in created else None
 
     return [outcome(record) for record in wanted]
 
@@ -261,26 +261,26 @@ def _outcomes(body: Any, wanted: Sequence[Record]) -> list[Made | Fault | None]:
 _IS_TAKEN: Final = re.compile(r"unique|taken|duplicate|already|(?<!not )\bexist", re.IGNORECASE)
 
 
-def _row_fault(said: str) -> Fault:
+def _row_failure(said: str) -> Failure:
     """Of a row of a bulk create. One that speaks of other things, too, is told what they are by a create of its own."""
     if not _IS_TAKEN.search(said):
-        return Fault("refused", f"refused: {said}")
-    return Fault("taken", _taken(said))
+        return Failure("refused", f"refused: {said}")
+    return Failure("taken", _taken(said))
 
 
 def _taken(said: str) -> str:
     return "taken: email" if "email" in said.lower() and "key" not in said.lower() else "taken: external_id"
 
 
-def _fault(reply: Reply) -> Fault:
+def _failure(reply: Reply) -> Failure:
     if reply.status in (404, 405):
-        return Fault("gone", f"answered {reply.status}")
+        return Failure("gone", f"answered {reply.status}")
     faults = [f"{name} {word}" for name, word in _faults(reply.body)]
     said = "; ".join(faults) or _message(reply.body) or f"answered {reply.status}"
     # A 400 in the clients' examples, with the fields and what is wrong with each; a 409 or 422 elsewhere.
     if reply.status == 409 or all(_IS_TAKEN.search(one) for one in faults or [said]):
-        return Fault("taken", _taken(said))
-    return Fault("refused", f"refused: {said}")
+        return Failure("taken", _taken(said))
+    return Failure("refused", f"refused: {said}")
 
 
 def _faults(body: Any) -> Iterator[tuple[str, str]]:

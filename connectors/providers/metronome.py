@@ -20,37 +20,37 @@ from urllib.parse import quote
 import msgspec
 
 from tranship.connectors.api.operations import (
+    AmbiguousMatch,
     Ask,
-    Blind,
-    Fault,
-    Locked,
-    Looks,
+    BulkLookup,
+    Failure,
+    KeyUnavailable,
+    LookupKey,
+    NotSearchable,
+    Operations,
     Record,
     Reply,
-    Send,
-    Several,
-    Verbs,
-    Who,
+    Request,
 )
 from tranship.connectors.api.pagination import Cursor, Envelope, Listing
-from tranship.connectors.api.source import Address, Api, page_size
+from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, page_size
 from tranship.connectors.errors import Malformed
-from tranship.schemas.providers.metronome import ALIAS_LENGTH, WIRE
+from tranship.schemas.providers.metronome import ALIAS_LENGTH, SCHEMA
 
 _PAGE: Final = 100
 """The largest that is allowed. The pagination page advises 50 for bulk reads, twice the calls of a list in which each
 page has to wait for the one before it."""
 
 
-def _listings(address: Address, include_archived: bool) -> list[Listing]:
-    turn = Cursor("next_page", "limit", page_size(address, _PAGE))
+def _listings(address: ProviderAddress, include_archived: bool) -> list[Listing]:
+    paging = Cursor("next_page", "limit", page_size(address, _PAGE))
     envelope = Envelope(("data",), next=("next_page",))
 
     def listing(name: str, archived: str) -> Listing:
         # There is no list of both, and none says how many there are: a customer that moves from the pages to come to
         # those that were read shows only when the list is read again.
         params = {"only_archived": archived}
-        return Listing(name, "/v1/customers", turn, envelope, params, created="created_at", twice=True)
+        return Listing(name, "/v1/customers", paging, envelope, params, created="created_at", twice=True)
 
     active = listing("active customers", "false")
     return [active, listing("archived customers", "true")] if include_archived else [active]
@@ -60,12 +60,12 @@ def _said(body: Any) -> str | None:
     return str(body["message"])
 
 
-API: Final = Api(
-    wire=WIRE,
+SPEC: Final = ProviderSpec(
+    schema=SCHEMA,
     key_variables=("METRONOME_BEARER_TOKEN",),
     header=lambda token: {"Authorization": f"Bearer {token}"},
     listings=_listings,
-    said=_said,
+    error_message=_said,
     base_url="https://api.metronome.com",
     base_url_variable="METRONOME_BASE_URL",
     options={"page_size": "customers a page, at most 100"},
@@ -82,19 +82,19 @@ _FIELDS: Final = "/v1/customFields"
 _CUSTOMER: Final = {"entity": "customer"}
 
 
-def writes(_: Address) -> Verbs:
+def build_operations(_: ProviderAddress) -> Operations:
     """Create, change and archive customers: one call a create, up to five a change, nothing in bulk."""
     search = _Search()
-    return Verbs(
-        wire=WIRE,
-        look=search.look,
+    return Operations(
+        schema=SCHEMA,
+        look_up=search.look_up,
         create=_create,
-        made=_made,
+        created_id=_created_id,
         change=_change,
         remove=_remove,
-        fault=_fault,
-        compared=_compared,
-        looks=Looks(_PAGE, _look_many),
+        failure=_failure,
+        comparable=_compared,
+        bulk_lookup=BulkLookup(_PAGE, _look_up_many),
         prepare=_Keys().register,
     )
 
@@ -119,22 +119,22 @@ class _Search:
         self._wanted: set[_Marks] = set()
         self._found: Mapping[_Marks, Mapping[str, Record]] = {}
 
-    async def look(self, ask: Ask, who: Who) -> Record | None:
-        if who.id is not None:
-            reply = await ask(Send("GET", f"{_CUSTOMERS}/{quote(who.id, safe='')}", _ONE))
+    async def look_up(self, ask: Ask, lookup_key: LookupKey) -> Record | None:
+        if lookup_key.id is not None:
+            reply = await ask(Request("GET", f"{_CUSTOMERS}/{quote(lookup_key.id, safe='')}", _ONE))
             if not reply.ok and reply.status != 404:
-                raise Blind
+                raise NotSearchable
             # An archived one can be read, and never be written to again.
             return _unless_archived(reply.body["data"]) if reply.ok else None
-        if who.external_id is not None and len(who.external_id) <= ALIAS_LENGTH:
-            return await _look_by_alias(ask, who.external_id, who.record)
-        if who.record.get("ingest_aliases"):
+        if lookup_key.external_id is not None and len(lookup_key.external_id) <= ALIAS_LENGTH:
+            return await _look_up_by_alias(ask, lookup_key.external_id, lookup_key.record)
+        if lookup_key.record.get("ingest_aliases"):
             return None  # it has an id, and e-mails are no keys here
-        return await self._look_in_all(ask, _marks(who.record))
+        return await self._look_up_in_all(ask, _marks(lookup_key.record))
 
-    async def _look_in_all(self, ask: Ask, marks: _Marks) -> Record | None:
+    async def _look_up_in_all(self, ask: Ask, marks: _Marks) -> Record | None:
         if not marks:
-            raise Blind
+            raise NotSearchable
         before = self._readings
         self._wanted.add(marks)
         async with self._one_reads:
@@ -144,24 +144,24 @@ class _Search:
                 self._found = await _read_all(ask, wanted)
             found = list(self._found.get(marks, {}).values())
         if len(found) > 1:
-            raise Several
+            raise AmbiguousMatch
         return found[0] if found else None
 
 
-async def _look_by_alias(ask: Ask, external_id: str, wanted: Record) -> Record | None:
+async def _look_up_by_alias(ask: Ask, external_id: str, wanted: Record) -> Record | None:
     """Raises Locked if an alias of the customer is another one's: none can be given to two, nor taken away from one
     that is archived.
     """
     owner = await _owner(ask, external_id)
     if owner is not None:
         if owner["ingest_aliases"][0] != external_id:
-            raise Locked("taken: external_id")
+            raise KeyUnavailable("taken: external_id")
         return owner
     if await _owner(ask, external_id, archived=True):
-        raise Locked("locked: external_id")
+        raise KeyUnavailable("locked: external_id")
     for alias in _aliases(wanted):
         if alias != external_id and (await _owner(ask, alias) or await _owner(ask, alias, archived=True)):
-            raise Locked("taken: aliases")
+            raise KeyUnavailable("taken: aliases")
     return None
 
 
@@ -169,17 +169,17 @@ async def _owner(ask: Ask, alias: str, *, archived: bool = False) -> Record | No
     params = [("ingest_alias", alias), ("only_archived", str(archived).lower()), ("limit", "2")]
     found = [one async for one in _listed(ask, params, "ingest_alias") if alias in _aliases(one)]
     if len(found) > 1:
-        raise Several
+        raise AmbiguousMatch
     return found[0] if found else None
 
 
-async def _look_many(ask: Ask, several: Sequence[Who]) -> list[Record | None]:
-    ids = [str(who.id) for who in several]
+async def _look_up_many(ask: Ask, several: Sequence[LookupKey]) -> list[Record | None]:
+    ids = [str(lookup_key.id) for lookup_key in several]
     # Joined as the vendor's clients do it. Archived ones are not in the list.
     params = [("customer_ids", ",".join(ids)), ("only_archived", "false"), ("limit", str(_PAGE))]
     try:
         found = {one["id"]: one async for one in _listed(ask, params, "customer_ids")}
-    except Blind as error:
+    except NotSearchable as error:
         raise Malformed("Metronome: GET /v1/customers?customer_ids=… is not answered as documented.") from error
     return [found.get(one) for one in ids]
 
@@ -188,15 +188,15 @@ async def _listed(ask: Ask, params: Sequence[tuple[str, str]], label: str = "…
     cursors: list[str | None] = [None]
     while len(cursors) == len(set(cursors)):
         more = [("next_page", cursors[-1])] if cursors[-1] else []
-        reply = await ask(Send("GET", _CUSTOMERS, f"{_CUSTOMERS}?{label}=…", params=[*params, *more]))
+        reply = await ask(Request("GET", _CUSTOMERS, f"{_CUSTOMERS}?{label}=…", params=[*params, *more]))
         if not reply.ok:
-            raise Blind
+            raise NotSearchable
         for one in reply.body["data"]:
             yield one
         if not reply.body["next_page"]:
             return
         cursors.append(reply.body["next_page"])
-    raise Blind
+    raise NotSearchable
 
 
 def _unless_archived(customer: Record) -> Record | None:
@@ -224,47 +224,47 @@ async def _read_all(ask: Ask, wanted: set[_Marks]) -> dict[_Marks, dict[str, Rec
 # Changing
 
 
-def _create(wanted: Record) -> Send:
-    return Send("POST", _CUSTOMERS, _CUSTOMERS, dict(wanted), keyed=True)
+def _create(wanted: Record) -> Request:
+    return Request("POST", _CUSTOMERS, _CUSTOMERS, dict(wanted), keyed=True)
 
 
-def _made(body: Any, _: Record) -> str:
+def _created_id(body: Any, _: Record) -> str:
     if not body["data"]["id"]:
         raise ValueError("no id")
     return str(body["data"]["id"])
 
 
-def _change(now: Record, wanted: Record) -> list[Send]:
+def _change(current: Record, wanted: Record) -> list[Request]:
     """Each of these comes to the same however often it is sent."""
-    its_id, steps = now["id"], []
+    its_id, steps = current["id"], []
 
-    def step(name: str, body: Record) -> Send:
-        return Send("POST", f"{_CUSTOMERS}/{quote(its_id, safe='')}/{name}", f"{_ONE}/{name}", body, keyed=True)
+    def step(name: str, body: Record) -> Request:
+        return Request("POST", f"{_CUSTOMERS}/{quote(its_id, safe='')}/{name}", f"{_ONE}/{name}", body, keyed=True)
 
     # The set is replaced. An alias carries the usage that is sent under it: what the plan does not know of stays.
-    aliases = list(dict.fromkeys([*_aliases(wanted), *_aliases(now)]))
-    if aliases != _aliases(now):
+    aliases = list(dict.fromkeys([*_aliases(wanted), *_aliases(current)]))
+    if aliases != _aliases(current):
         steps.append(step("setIngestAliases", {"ingest_aliases": aliases}))
-    if wanted["name"] != now["name"]:
+    if wanted["name"] != current["name"]:
         steps.append(step("setName", {"name": wanted["name"]}))
-    there, values = _values(now), _values(wanted)
+    there, values = _values(current), _values(wanted)
     different = {key: value for key, value in values.items() if there.get(key) != value}
     if different:
         body = {**_CUSTOMER, "entity_id": its_id, "custom_fields": different}
-        steps.append(Send("POST", f"{_FIELDS}/setValues", f"{_FIELDS}/setValues", body, keyed=True))
+        steps.append(Request("POST", f"{_FIELDS}/setValues", f"{_FIELDS}/setValues", body, keyed=True))
     kept = _metadata(values)
     if gone := [key for key in there if key not in values and kept.get(key) != there[key]]:
         body = {**_CUSTOMER, "entity_id": its_id, "keys": gone}
-        steps.append(Send("POST", f"{_FIELDS}/deleteValues", f"{_FIELDS}/deleteValues", body, keyed=True))
+        steps.append(Request("POST", f"{_FIELDS}/deleteValues", f"{_FIELDS}/deleteValues", body, keyed=True))
     account = _account(wanted)
-    if account is not None and account != _account(now):
+    if account is not None and account != _account(current):
         steps.append(step("updateConfig", {"salesforce_account_id": account}))
     return steps
 
 
-def _remove(now: Record) -> list[Send]:
+def _remove(current: Record) -> list[Request]:
     path = f"{_CUSTOMERS}/archive"
-    return [Send("POST", path, path, {"id": now["id"]}, keyed=True)]
+    return [Request("POST", path, path, {"id": current["id"]}, keyed=True)]
 
 
 def _compared(record: Record) -> Record:
@@ -278,7 +278,7 @@ def _aliases(record: Record) -> list[str]:
 
 
 def _values(record: Record) -> Mapping[str, str]:
-    return record.get(WIRE.bag.name) or {}
+    return record.get(SCHEMA.overflow.name) or {}
 
 
 def _account(record: Record) -> str | None:
@@ -316,7 +316,7 @@ class _Keys:
         for key in sorted({key for record in wanted for key in _values(record)} - self._known):
             # That it is registered already is a 409. Without the key the customers that need it are refused, in words.
             body = {**_CUSTOMER, "key": key, "enforce_uniqueness": False}
-            await ask(Send("POST", f"{_FIELDS}/addKey", f"{_FIELDS}/addKey", body, repeatable=True))
+            await ask(Request("POST", f"{_FIELDS}/addKey", f"{_FIELDS}/addKey", body, repeatable=True))
             self._known.add(key)
 
 
@@ -325,7 +325,7 @@ async def _registered(ask: Ask) -> AsyncIterator[str]:
     path, cursors = f"{_FIELDS}/listKeys", [""]
     while len(cursors) == len(set(cursors)):
         params = [("next_page", cursors[-1])] if cursors[-1] else []
-        reply = await ask(Send("POST", path, path, {"entities": ["customer"]}, params, repeatable=True))
+        reply = await ask(Request("POST", path, path, {"entities": ["customer"]}, params, repeatable=True))
         if not reply.ok:
             return
         for one in reply.body["data"]:
@@ -335,17 +335,17 @@ async def _registered(ask: Ask) -> AsyncIterator[str]:
         cursors.append(reply.body["next_page"])
 
 
-def _fault(reply: Reply) -> Fault:
+def _failure(reply: Reply) -> Failure:
     try:
         said = str(_said(reply.body))
     except (KeyError, TypeError):
         said = f"answered {reply.status}"
     # An archived one takes no change; its status is not documented.
     if reply.status == 404 or "is archived" in said.lower():
-        return Fault("gone", f"gone: {said}")
+        return Failure("gone", f"gone: {said}")
     if reply.status == 409:
         # Only the wording tells an alias from a custom field that is unique; it names the alias, so it is not quoted.
         if "custom field" in said.lower():
-            return Fault("refused", "taken: custom_fields")
-        return Fault("taken", "taken: aliases")
-    return Fault("refused", f"refused: {said}")
+            return Failure("refused", "taken: custom_fields")
+        return Failure("taken", "taken: aliases")
+    return Failure("refused", f"refused: {said}")

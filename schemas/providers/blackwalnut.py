@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import polars as pl
 
-from tranship.schemas.provider import Bag, Field, Wire
+from tranship.schemas.provider import Field, Overflow, ProviderSchema
 
-WIRE = Wire(
+SCHEMA = ProviderSchema(
     provider="blackwalnut",
     title="BlackWalnut",
     fields=(
-        Field("id", home="provider_id", settable=False, always=True, made=True),
-        Field("email", home="email", required=True, always=True),
+        Field("id", canonical="provider_id", settable=False, always_present=True, server_generated=True),
+        Field("email", canonical="email", required=True, always_present=True),
         # A customer may have none; every canonical customer has one, and the e-mail stands in for it.
         Field(
             "name",
-            home="name",
+            canonical="name",
             read=pl.when(pl.col("name").str.strip_chars() != "").then("name").otherwise("email"),
             write=pl.when(pl.col("name").ne_missing(pl.col("email"))).then("name"),
         ),
-        Field("external_id", home="external_id"),
-        Field("created_at", home="created_at", settable=False, made=True),
+        Field("external_id", canonical="external_id"),
+        Field("created_at", canonical="created_at", settable=False, server_generated=True),
     ),
-    bag=Bag("metadata", "nested"),
+    overflow=Overflow("metadata", "nested"),
 )

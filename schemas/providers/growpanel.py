@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from tranship.schemas.codes import STATUS_WORDS
-from tranship.schemas.provider import Bag, Demand, Field, Wire
+from tranship.schemas.provider import Field, Overflow, ProviderSchema, Rule
 
 _STATES: Final = {
     "US": (
@@ -34,39 +34,39 @@ def _is_state(country: pl.Expr, state: pl.Expr) -> pl.Expr:
 
 _LOWER_STATE: Final = pl.col("state").str.to_lowercase()
 
-WIRE = Wire(
+SCHEMA = ProviderSchema(
     provider="growpanel",
     title="GrowPanel",
     fields=(
         # Your own id, and the only one there is.
-        Field("id", home="external_id", required=True, always=True),
+        Field("id", canonical="external_id", required=True, always_present=True),
         # One of the two is enough; every canonical customer has a name, and the e-mail stands in for it.
         Field(
             "name",
-            home="name",
+            canonical="name",
             read=pl.when(pl.col("name").str.strip_chars() != "").then("name").otherwise("email"),
             write=pl.when(pl.col("name").ne_missing(pl.col("email"))).then("name"),
         ),
-        Field("email", home="email"),
-        Field("created_date", home="created_at", required=True),
+        Field("email", canonical="email"),
+        Field("created_date", canonical="created_at", required=True),
         # Codes come in both cases.
-        Field("country", home="country", required=True, read=pl.col("country").str.to_uppercase()),
+        Field("country", canonical="country", required=True, read=pl.col("country").str.to_uppercase()),
         Field(
             "state",
-            home="state",
+            canonical="state",
             read=pl.when(_is_state(pl.col("country").str.to_uppercase(), _LOWER_STATE))
             .then(pl.col("state").str.to_uppercase())
             .otherwise("state"),
             write=pl.when(_is_state(pl.col("country"), _LOWER_STATE)).then(_LOWER_STATE),
         ),
-        Field("trial_started", home="trial_started"),
+        Field("trial_started", canonical="trial_started"),
         # These four are derived from invoices where an account has any: what was sent may come back as something else.
-        Field("paid_started", home="paid_started", made=True),
-        Field("cancel_date", home="cancel_date", made=True),
+        Field("paid_started", canonical="paid_started", server_generated=True),
+        Field("cancel_date", canonical="cancel_date", server_generated=True),
         Field(
             "status",
-            home="status",
-            made=True,
+            canonical="status",
+            server_generated=True,
             # The words there are: lead, trialing, active, past_due, canceled, trial_ended, paused; trial in the older
             # reference. An unknown one stays as it is, to be reported.
             read=pl.col("status").replace(STATUS_WORDS),
@@ -80,27 +80,27 @@ WIRE = Wire(
         ),
         Field(
             "currency",
-            home="currency",
-            made=True,
+            canonical="currency",
+            server_generated=True,
             read=pl.col("currency").str.to_uppercase(),
             write=pl.col("currency").str.to_lowercase(),
         ),
         # The address names it, and only customers of that one are read and written.
-        Field("data_source", told=True),
+        Field("data_source", from_address=True),
         Field("trial_end_date", settable=False),
         Field("overdue_date", settable=False),
         Field("cancel_reason", settable=False),
         Field("current_mrr", "object", settable=False),
     ),
-    bag=Bag("custom_variables", "texts", longest_key=255, longest_value=1000),
+    overflow=Overflow("custom_variables", "texts", max_key_length=255, max_value_length=1000),
     reads={"provider_id": pl.col("id")},
-    demands=(
-        Demand(
+    rules=(
+        Rule(
             "name",
             "missing",
             "GrowPanel demands a name or an e-mail",
             pl.col("name").is_not_null() | pl.col("email").is_not_null(),
         ),
     ),
-    narrowed={"state": "codes of the United States and Canada"},
+    partial={"state": "codes of the United States and Canada"},
 )

@@ -9,41 +9,41 @@ from __future__ import annotations
 
 import polars as pl
 
-from tranship.schemas.provider import Bag, Field, Wire
+from tranship.schemas.provider import Field, Overflow, ProviderSchema
 
-WIRE = Wire(
+SCHEMA = ProviderSchema(
     provider="marginfront",
     title="MarginFront",
     fields=(
-        Field("id", home="provider_id", settable=False, always=True, made=True),
-        Field("externalId", home="external_id"),
-        Field("name", home="name", required=True, always=True),
-        Field("email", home="email"),
-        Field("phone", home="phone"),
-        Field("addressLine1", home="address_line1"),
-        Field("addressLine2", home="address_line2"),
-        Field("city", home="city"),
-        Field("state", home="state"),
-        Field("zipCode", home="zip_code"),
-        Field("country", home="country"),
+        Field("id", canonical="provider_id", settable=False, always_present=True, server_generated=True),
+        Field("externalId", canonical="external_id"),
+        Field("name", canonical="name", required=True, always_present=True),
+        Field("email", canonical="email"),
+        Field("phone", canonical="phone"),
+        Field("addressLine1", canonical="address_line1"),
+        Field("addressLine2", canonical="address_line2"),
+        Field("city", canonical="city"),
+        Field("state", canonical="state"),
+        Field("zipCode", canonical="zip_code"),
+        Field("country", canonical="country"),
         # Filled in where absent: it drives billing periods.
-        Field("timezone", home="timezone", default="UTC"),
+        Field("timezone", canonical="timezone", default="UTC"),
         Field(
             "status",
-            home="status",
+            canonical="status",
             default="active",
-            words=("active", "inactive", "suspended"),
+            choices=("active", "inactive", "suspended"),
             write=pl.col("status").replace({"trial": "active", "cancelled": "inactive"}),
         ),
-        Field("billingContactName", home="billing_contact_name"),
-        Field("billingContactEmail", home="billing_contact_email"),
-        Field("netTerms", "number", home="net_terms", default="30"),
-        Field("invoiceEmailRecipients", "texts", home="invoice_cc_emails"),
+        Field("billingContactName", canonical="billing_contact_name"),
+        Field("billingContactEmail", canonical="billing_contact_email"),
+        Field("netTerms", "number", canonical="net_terms", default="30"),
+        Field("invoiceEmailRecipients", "texts", canonical="invoice_cc_emails"),
         Field("agentCode", settable=False, why="it would subscribe the customer to that agent; it is never sent"),
         Field("subscriptions", "array", settable=False),
-        Field("createdAt", home="created_at", settable=False, made=True),
-        Field("updatedAt", home="updated_at", settable=False, made=True),
+        Field("createdAt", canonical="created_at", settable=False, server_generated=True),
+        Field("updatedAt", canonical="updated_at", settable=False, server_generated=True),
     ),
-    bag=Bag("metadata"),
-    narrowed={"status": "active, inactive and suspended"},
+    overflow=Overflow("metadata"),
+    partial={"status": "active, inactive and suspended"},
 )

@@ -14,7 +14,7 @@ from typing import Final
 
 import polars as pl
 
-from tranship.schemas.provider import Bag, Field, Wire, quoted
+from tranship.schemas.provider import Field, Overflow, ProviderSchema, quoted
 
 _PERSON: Final = pl.col("customer_type") == "INDIVIDUAL"
 _LONGEST_TERMS: Final = 3650
@@ -128,16 +128,22 @@ def _unless(follows: pl.Expr, value: pl.Expr) -> pl.Expr:
     return pl.when(~follows.fill_null(value=False)).then(value)
 
 
-WIRE = Wire(
+SCHEMA = ProviderSchema(
     provider="metrifox",
     title="Metrifox",
     fields=(
-        Field("id", home="provider_id", settable=False, always=True, made=True),
+        Field("id", canonical="provider_id", settable=False, always_present=True, server_generated=True),
         # Cannot be changed once the customer is there.
-        Field("customer_key", home="external_id", required=True, always=True, longest=255),
-        Field("customer_type", home="customer_type", required=True, always=True, words=("BUSINESS", "INDIVIDUAL")),
-        Field("primary_email", home="email", required=True),
-        Field("primary_phone", home="phone"),
+        Field("customer_key", canonical="external_id", required=True, always_present=True, max_length=255),
+        Field(
+            "customer_type",
+            canonical="customer_type",
+            required=True,
+            always_present=True,
+            choices=("BUSINESS", "INDIVIDUAL"),
+        ),
+        Field("primary_email", canonical="email", required=True),
+        Field("primary_phone", canonical="phone"),
         Field(
             "legal_name",
             read=pl.when(~_PERSON & _said(pl.col("legal_name")).is_null()).then(pl.lit('""')),
@@ -153,7 +159,7 @@ WIRE = Wire(
             ),
         ),
         Field("legal_number"),
-        Field("tax_identification_number", home="tax_id"),
+        Field("tax_identification_number", canonical="tax_id"),
         Field("logo_url"),
         Field("website_url"),
         Field("account_manager"),
@@ -193,16 +199,16 @@ WIRE = Wire(
                 pl.col("billing_contact_email"),
             ),
         ),
-        Field("timezone", home="timezone"),
-        Field("language", home="language"),
-        Field("currency", home="currency"),
-        Field("tax_status", words=("TAXABLE", "TAX_EXEMPT", "REVERSE_CHARGE")),
-        Field("address_line1", home="address_line1"),
-        Field("address_line2", home="address_line2"),
-        Field("city", home="city"),
-        Field("state", home="state"),
-        Field("country", home="country"),
-        Field("zip_code", home="zip_code"),
+        Field("timezone", canonical="timezone"),
+        Field("language", canonical="language"),
+        Field("currency", canonical="currency"),
+        Field("tax_status", choices=("TAXABLE", "TAX_EXEMPT", "REVERSE_CHARGE")),
+        Field("address_line1", canonical="address_line1"),
+        Field("address_line2", canonical="address_line2"),
+        Field("city", canonical="city"),
+        Field("state", canonical="state"),
+        Field("country", canonical="country"),
+        Field("zip_code", canonical="zip_code"),
         Field("shipping_address_line1"),
         Field("shipping_address_line2"),
         Field("shipping_city"),
@@ -237,11 +243,11 @@ WIRE = Wire(
         # An object in the documentation, an array in one of the clients.
         Field("documents", "json"),
         Field("mid_cycle_invoice_consolidation", "boolean", settable=False),
-        Field("created_at", home="created_at", settable=False, made=True),
-        Field("updated_at", home="updated_at", settable=False, made=True),
+        Field("created_at", canonical="created_at", settable=False, server_generated=True),
+        Field("updated_at", canonical="updated_at", settable=False, server_generated=True),
         Field("archived_at", settable=False),
     ),
-    bag=Bag("metadata"),
+    overflow=Overflow("metadata"),
     reads={
         # No name is demanded; every canonical customer has one, and the e-mail stands in for it.
         "name": pl.coalesce(_NAME, "primary_email"),

@@ -12,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from tranship.schemas.provider import Bag, Field, Wire, quoted, texts
+from tranship.schemas.provider import Field, Overflow, ProviderSchema, quoted, texts
 
 NAME_LENGTH: Final = 160
 """A longer name is cut without a word, so it is cut here and kept whole beside it."""
@@ -50,14 +50,14 @@ def _other_ids() -> pl.Expr:
 
 _ARCHIVED: Final = pl.when(pl.col("archived_at").is_not_null()).then(pl.lit("cancelled"))
 
-WIRE: Final = Wire(
+SCHEMA: Final = ProviderSchema(
     provider="metronome",
     title="Metronome",
     fields=(
-        Field("id", home="provider_id", settable=False, always=True, made=True),
+        Field("id", canonical="provider_id", settable=False, always_present=True, server_generated=True),
         Field("external_id", settable=False, derived="ingest_aliases, or id where there are none"),
-        Field("ingest_aliases", "texts", always=True, derived="external_id and aliases", write=_aliases()),
-        Field("name", home="name", required=True, always=True, write=pl.col("name").str.head(NAME_LENGTH)),
+        Field("ingest_aliases", "texts", always_present=True, derived="external_id and aliases", write=_aliases()),
+        Field("name", canonical="name", required=True, always_present=True, write=pl.col("name").str.head(NAME_LENGTH)),
         Field(
             "customer_config",
             "object",
@@ -65,23 +65,23 @@ WIRE: Final = Wire(
             # Not in the vendor's client, but posted by its own instructions: no other account id than text is taken.
             write=pl.when(pl.col("metronome.customer_config").str.contains(_CONFIG)).then("metronome.customer_config"),
         ),
-        Field("created_at", home="created_at", settable=False, made=True),
-        Field("updated_at", home="updated_at", settable=False, made=True),
+        Field("created_at", canonical="created_at", settable=False, server_generated=True),
+        Field("updated_at", canonical="updated_at", settable=False, server_generated=True),
         Field(
             "archived_at", settable=False, why="a customer is archived by a call of its own, which nothing takes back"
         ),
         # Only some accounts have it.
         Field("current_billable_status", "object", settable=False, why="Metronome derives it"),
     ),
-    bag=Bag("custom_fields", "texts", longest_key=KEY_LENGTH, longest_value=VALUE_LENGTH),
+    overflow=Overflow("custom_fields", "texts", max_key_length=KEY_LENGTH, max_value_length=VALUE_LENGTH),
     reads={
         "external_id": _external_id(),
         "aliases": _other_ids(),
         "status": pl.coalesce(_ARCHIVED, pl.lit("active")),
     },
     # Archiving cannot be undone: whatever was said before, this customer is gone.
-    overrules={"status": _ARCHIVED},
-    narrowed={
+    overrides={"status": _ARCHIVED},
+    partial={
         "external_id": f"ids of at most {ALIAS_LENGTH} characters",
         "aliases": f"beside an external id, {ALIASES:,} in all, of at most {ALIAS_LENGTH} characters",
         "name": f"the first {NAME_LENGTH} characters",

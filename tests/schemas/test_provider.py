@@ -10,75 +10,82 @@ import polars as pl
 import pytest
 
 from support.wires import PROVIDERS, STRINGS, WIRES
+from tranship.schemas.compatibility import losses, passage
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.provider import SPILLED, Bag, Field, Kind, Wire, losses, passage, quoted, texts
-from tranship.schemas.providers.blackwalnut import WIRE as BLACKWALNUT
-from tranship.schemas.providers.marginfront import WIRE as MARGINFRONT
+from tranship.schemas.provider import OVERFLOW_FIELDS, Field, Kind, Overflow, ProviderSchema, quoted, texts
+from tranship.schemas.providers.blackwalnut import SCHEMA as BLACKWALNUT
+from tranship.schemas.providers.marginfront import SCHEMA as MARGINFRONT
 
-TEXTS = Wire(
+TEXTS = ProviderSchema(
     provider="texts",
     title="Texts",
     fields=(
-        Field("id", home="provider_id", settable=False, always=True, made=True),
-        Field("name", home="name", required=True, longest=10),
+        Field("id", canonical="provider_id", settable=False, always_present=True, server_generated=True),
+        Field("name", canonical="name", required=True, max_length=10),
     ),
-    bag=Bag("custom", "texts"),
+    overflow=Overflow("custom", "texts"),
 )
 
-each_wire = pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.provider)
+each_wire = pytest.mark.parametrize("wire", WIRES, ids=lambda schema: schema.provider)
 
 
 def test_all_five_are_declared() -> None:
-    assert [wire.provider for wire in PROVIDERS] == ["blackwalnut", "growpanel", "marginfront", "metrifox", "metronome"]
+    assert [schema.provider for schema in PROVIDERS] == [
+        "blackwalnut",
+        "growpanel",
+        "marginfront",
+        "metrifox",
+        "metronome",
+    ]
 
 
 @each_wire
-def test_a_declaration_makes_sense(wire: Wire) -> None:
-    names = Counter(one.name for one in wire.fields)
+def test_a_declaration_makes_sense(schema: ProviderSchema) -> None:
+    names = Counter(one.name for one in schema.fields)
     assert max(names.values()) == 1
-    assert wire.bag.name not in names
-    assert wire.id in names
-    assert wire.by_name[wire.id].always
-    homes = Counter(one.home for one in wire.fields if one.home)
+    assert schema.overflow.name not in names
+    assert schema.id in names
+    assert schema.by_name[schema.id].always_present
+    homes = Counter(one.canonical for one in schema.fields if one.canonical)
     assert set(homes) <= set(COLUMNS)
     assert max(homes.values()) == 1
-    assert {*wire.reads, *wire.overrules, *wire.narrowed} <= set(COLUMNS)
-    assert "provider_id" in wire.sources
-    for one in wire.fields:
+    assert {*schema.reads, *schema.overrides, *schema.partial} <= set(COLUMNS)
+    assert "provider_id" in schema.sources
+    for one in schema.fields:
         assert not (one.required and not one.settable), one.name
-        assert not (one.derived and one.home), one.name
+        assert not (one.derived and one.canonical), one.name
         assert not (one.why and one.settable), one.name
 
 
 @each_wire
-def test_expressions_know_their_columns(wire: Wire) -> None:
-    on_the_wire = {one.name for one in wire.fields}
+def test_expressions_know_their_columns(schema: ProviderSchema) -> None:
+    on_the_wire = {one.name for one in schema.fields}
     # An element of a list is a column without a name.
-    canonical = {"", *COLUMNS, *(wire.key(one.name) for one in wire.kept if one.settable)}
+    canonical = {"", *COLUMNS, *(schema.key(one.name) for one in schema.kept if one.settable)}
     reading = [
-        *wire.reads.values(),
-        *wire.overrules.values(),
-        *(one.read for one in wire.fields if one.read is not None),
+        *schema.reads.values(),
+        *schema.overrides.values(),
+        *(one.read for one in schema.fields if one.read is not None),
     ]
-    for expression in (*reading, *(demand.holds for demand in wire.demands)):
+    for expression in (*reading, *(demand.holds for demand in schema.rules)):
         assert set(expression.meta.root_names()) <= {"", *on_the_wire}, expression
-    for one in wire.fields:
+    for one in schema.fields:
         if one.write is not None:
             assert set(one.write.meta.root_names()) <= canonical, one.name
 
 
-@pytest.mark.parametrize(("here", "there"), list(product(WIRES, WIRES)), ids=lambda wire: wire.provider)
-def test_a_passage_tells_each_thing_once(here: Wire, there: Wire) -> None:
+@pytest.mark.parametrize(("here", "there"), list(product(WIRES, WIRES)), ids=lambda schema: schema.provider)
+def test_a_passage_tells_each_thing_once(here: ProviderSchema, there: ProviderSchema) -> None:
     told = passage(here, there)
     for part in (told.lost, told.kept):
         assert max(Counter(one.field for one in part).values(), default=1) == 1
     assert all(one.why for one in (*told.lost, *told.kept, *told.demanded))
-    unsure = {one.home for one in there.fields if one.made and one.settable}
-    native = there.native - set(there.narrowed) - unsure
+    unsure = {one.canonical for one in there.fields if one.server_generated and one.settable}
+    native = there.native - set(there.partial) - unsure
     assert not {one.field for one in told.kept} & native
     # Whatever has no native place there is told to be kept or lost.
     told_of = {one.field for one in (*told.lost, *told.kept)}
-    assert {name for name in here.sources if name in SPILLED and name not in native} <= told_of
+    assert {name for name in here.sources if name in OVERFLOW_FIELDS and name not in native} <= told_of
     # An id that the provider made is lost only on the way to another account of it.
     its_own = not here.by_name[here.id].settable
     assert ("provider_id" in {one.field for one in told.lost}) == (here is there and its_own)

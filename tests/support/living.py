@@ -14,7 +14,7 @@ from zlib import crc32
 
 from support.moving import hurry
 from tranship.connectors.api import executor, source
-from tranship.connectors.api.http_client import Answer, HttpClient
+from tranship.connectors.api.http_client import HttpClient, HttpResponse
 from tranship.connectors.api.journal import Intent, Journal, Past, Result
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import run as flow
@@ -51,7 +51,7 @@ def _mortal(clock: Clock, log: Path, journal: type[Journal]) -> None:
     sent = log.open("a", buffering=1)
 
     class Mortal(HttpClient):
-        async def attempt(self, method: str, path: str, **named: Any) -> Answer:
+        async def attempt(self, method: str, path: str, **named: Any) -> HttpResponse:
             body = named.get("body")
             if body is not None:
                 rows = [f"{crc32(row):08x}" for row in _rows_of(body)]

@@ -15,15 +15,16 @@ import polars as pl
 from support.accounts import Account
 from tranship.connectors import registry
 from tranship.connectors.api import destination as account
-from tranship.connectors.api import executor, json_codec
+from tranship.connectors.api import executor, json_codec, spec
 from tranship.connectors.api import source as api
-from tranship.connectors.api.http_client import Patience, Service
+from tranship.connectors.api.http_client import Service
+from tranship.connectors.api.retry import RetryPolicy
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
 from tranship.pipelines.report import Report
-from tranship.schemas.provider import Wire
+from tranship.schemas.provider import ProviderSchema
 
-QUICK = Patience(first_pause=0.01, longest_pause=0.2, silence=60, total=120, settles=0.05)
+QUICK = RetryPolicy(first_pause=0.01, longest_pause=0.2, silence=60, total=120, settles=0.05)
 """Of a provider that is on this machine."""
 
 _READING = ("/v1/customFields/listKeys",)
@@ -81,22 +82,22 @@ def writes(there: Account) -> list[dict[str, Any]]:
     return [call for call in there.sandbox.calls() if call["method"] != "GET" and not call["path"].startswith(_READING)]
 
 
-def wire_of(there: Account) -> Wire:
+def schema_of(there: Account) -> ProviderSchema:
     """How its records look."""
-    return registry._api(there.provider).wire
+    return registry._api(there.provider).schema
 
 
 def settable(there: Account, *without: str) -> list[dict[str, Any]]:
     """What it holds, sorted: what can be set, and not what it makes itself."""
-    declared = wire_of(there)
-    names = [one.name for one in declared.fields if one.settable and not one.told] + [declared.bag.name]
+    declared = schema_of(there)
+    names = [one.name for one in declared.fields if one.settable and not one.from_address] + [declared.overflow.name]
     records = [{name: one.get(name) for name in names if name not in without} for one in there.sandbox.state()]
     return sorted(records, key=lambda one: json.dumps(one, sort_keys=True))
 
 
 def held(there: Account) -> dict[str, dict[str, Any]]:
     """What it holds, as canonical customers by its own ids; text as it came."""
-    declared = wire_of(there)
+    declared = schema_of(there)
     records = there.sandbox.state()
     decoded = json_codec.decode(declared, [json.dumps(records).encode()], [])
     rows = decoded.records.to_dicts()
@@ -107,8 +108,8 @@ def hurry(put: Callable[[Any, str, Any], None] = setattr) -> None:
     """From now on pauses are as they are right for a provider on this machine, and no pace is declared."""
 
     def unpaced(*given: Any) -> Service:
-        return replace(api.service(*given), per_second={})
+        return replace(spec.service(*given), per_second={})
 
-    put(account, "carry_out", partial(executor.carry_out, patience=QUICK))
-    put(account, "ApiSource", partial(api.ApiSource, patience=QUICK))
+    put(account, "carry_out", partial(executor.carry_out, retry_policy=QUICK))
+    put(account, "ApiSource", partial(api.ApiSource, retry_policy=QUICK))
     put(account, "service", unpaced)

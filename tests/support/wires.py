@@ -15,23 +15,25 @@ import polars as pl
 
 from tranship.connectors.api.json_codec import decode, encode
 from tranship.pipelines.mapping import ColumnMap
-from tranship.pipelines.normalise.batch import Spelling, customers
+from tranship.pipelines.normalise.batch import customers
+from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.validate import faults
 from tranship.schemas import providers
+from tranship.schemas.compatibility import losses
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.provider import Bag, Field, Wire, losses, quoted, texts
+from tranship.schemas.provider import Field, Overflow, ProviderSchema, quoted, texts
 
-PROVIDERS: list[Wire] = [
-    module.WIRE
+PROVIDERS: list[ProviderSchema] = [
+    module.SCHEMA
     for found in pkgutil.iter_modules(providers.__path__)
-    if hasattr(module := import_module(f"tranship.schemas.providers.{found.name}"), "WIRE")
+    if hasattr(module := import_module(f"tranship.schemas.providers.{found.name}"), "SCHEMA")
 ]
 
-STRINGS = Wire(
+STRINGS = ProviderSchema(
     provider="strings",
     title="Strings",
     fields=(
-        Field("id", home="provider_id", settable=False, always=True, made=True),
+        Field("id", canonical="provider_id", settable=False, always_present=True, server_generated=True),
         Field(
             "ids",
             "texts",
@@ -42,15 +44,17 @@ STRINGS = Wire(
                 .list.unique(maintain_order=True)
             ),
         ),
-        Field("title", home="name", required=True, write=pl.col("name").str.head(20)),
-        Field("state", home="status", made=True, write=pl.col("status").replace({"trial": "trialing"})),
+        Field("title", canonical="name", required=True, write=pl.col("name").str.head(20)),
+        Field(
+            "state", canonical="status", server_generated=True, write=pl.col("status").replace({"trial": "trialing"})
+        ),
         Field(
             "terms",
             "array",
             write=pl.coalesce("strings.terms", pl.lit('[{"value":') + pl.col("net_terms") + "}]"),
             read=pl.when(~pl.col("terms").str.contains(r'^\[\{"value":[0-9]+\}\]$')).then("terms"),
         ),
-        Field("logo", home=None),
+        Field("logo", canonical=None),
         Field("score", "integer"),
         Field("ratio", "number"),
         Field("vip", "boolean"),
@@ -58,17 +62,17 @@ STRINGS = Wire(
         Field("options", "object", default='{"a":1}'),
         Field("files", "json"),
         Field("closed_at", settable=False),
-        Field("source", told=True, required=True),
+        Field("source", from_address=True, required=True),
     ),
-    bag=Bag("fields", "texts", longest_key=30, longest_value=25),
+    overflow=Overflow("fields", "texts", max_key_length=30, max_value_length=25),
     reads={
         "external_id": texts("ids").list.first(),
         "aliases": quoted(texts("ids").list.slice(1)),
         "status": pl.col("state").replace({"trialing": "trial"}),
         "net_terms": pl.col("terms").str.extract(r'^\[\{"value":([0-9]+)\}'),
     },
-    overrules={"status": pl.when(pl.col("closed_at").is_not_null()).then(pl.lit("cancelled"))},
-    narrowed={"name": "20 characters"},
+    overrides={"status": pl.when(pl.col("closed_at").is_not_null()).then(pl.lit("cancelled"))},
+    partial={"name": "20 characters"},
 )
 """No provider: every means of a declaration in one, with narrow limits."""
 
@@ -89,35 +93,35 @@ _SAMPLES = {
 _IDS = itertools.count()
 
 
-def _overruling(wire: Wire) -> set[str]:
-    return {name for rule in wire.overrules.values() for name in rule.meta.root_names()}
+def _overruling(schema: ProviderSchema) -> set[str]:
+    return {name for rule in schema.overrides.values() for name in rule.meta.root_names()}
 
 
-def told(wire: Wire) -> dict[str, str]:
-    return {one.name: TOLD[one.name] for one in wire.fields if one.told}
+def told(schema: ProviderSchema) -> dict[str, str]:
+    return {one.name: TOLD[one.name] for one in schema.fields if one.from_address}
 
 
-def answered(wire: Wire, bodies: Iterable[str], *, read_only: bool = False) -> list[dict[str, Any]]:
+def answered(schema: ProviderSchema, bodies: Iterable[str], *, read_only: bool = False) -> list[dict[str, Any]]:
     """What a provider gives back after it was sent these bodies; with `read_only` also something in every field that
     it sets by itself.
     """
     found = []
     for at, body in enumerate(bodies):
         record = json.loads(body)
-        for one in wire.fields:
-            if one.name == wire.id and not one.settable:
-                record[one.name] = f"{wire.provider}-{next(_IDS)}"
-            elif one.made and one.settable:
+        for one in schema.fields:
+            if one.name == schema.id and not one.settable:
+                record[one.name] = f"{schema.provider}-{next(_IDS)}"
+            elif one.server_generated and one.settable:
                 record[one.name] = None if at % 2 else record.get(one.name)
-            elif one.made:
+            elif one.server_generated:
                 moment = datetime(2026, 11, 1, tzinfo=UTC) + timedelta(seconds=next(_IDS))
                 record[one.name] = moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
             elif read_only and not one.settable and not one.derived:
-                if at % 4 == 0 or one.name not in _overruling(wire):
+                if at % 4 == 0 or one.name not in _overruling(schema):
                     record[one.name] = _SAMPLES[one.kind]
             elif one.default is not None and record.get(one.name) is None:
                 record[one.name] = one.default if one.kind == "text" else json.loads(one.default)
-            elif one.always and one.kind == "texts":
+            elif one.always_present and one.kind == "texts":
                 record.setdefault(one.name, [])
             elif at % 3 == 0:
                 record.setdefault(one.name, None)
@@ -145,13 +149,13 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 def there_and_back(
-    wire: Wire, customers: pl.DataFrame, *, read_only: bool = False
+    schema: ProviderSchema, customers: pl.DataFrame, *, read_only: bool = False
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Those customers that the provider takes, and what it gives back of them, row by row."""
-    sent = encode(wire, customers, told(wire))
+    sent = encode(schema, customers, told(schema))
     taken = sent.bodies.is_not_null()
-    answers = answered(wire, sent.bodies.drop_nulls(), read_only=read_only)
-    back = decode(wire, [json.dumps(answers[:3]), json.dumps(answers[3:], ensure_ascii=False)])
+    answers = answered(schema, sent.bodies.drop_nulls(), read_only=read_only)
+    back = decode(schema, [json.dumps(answers[:3]), json.dumps(answers[3:], ensure_ascii=False)])
     assert back.broken.is_empty(), back.broken.to_dicts()
     assert not back.surprises
     return customers.filter(taken), typed(back.records)
@@ -169,19 +173,19 @@ def comparable(customers: pl.DataFrame, lost: Iterable[str] = ()) -> list[dict[s
     return rows
 
 
-def carried(customers: pl.DataFrame, wire: Wire) -> pl.DataFrame:
+def carried(customers: pl.DataFrame, schema: ProviderSchema) -> pl.DataFrame:
     """Customers with what is told of where they were when they are written to a provider: `<provider>.id`."""
     metadata = []
     for row in customers.select("provider", "provider_id", "metadata").to_dicts():
         entries = json.loads(row["metadata"] or "{}")
-        if row["provider"] not in (None, wire.provider) and row["provider_id"] is not None:
+        if row["provider"] not in (None, schema.provider) and row["provider_id"] is not None:
             entries.setdefault(f"{row['provider']}.id", row["provider_id"])
         metadata.append(json.dumps(entries) if entries else None)
     return customers.with_columns(metadata=pl.Series(metadata, dtype=pl.String))
 
 
-def always_lost(wire: Wire) -> set[str]:
-    return {loss.field for loss in losses(wire)}
+def always_lost(schema: ProviderSchema) -> set[str]:
+    return {loss.field for loss in losses(schema)}
 
 
 # Customers -------------------------------------------------------------------------------------------------------
@@ -236,9 +240,9 @@ HARD_KEYS = (
         "\t",
     ),
     *(
-        f"{wire.provider}.{name}"
-        for wire in WIRES
-        for name in ("foo", *(one.name for one in wire.fields), wire.bag.name, "canon")
+        f"{schema.provider}.{name}"
+        for schema in WIRES
+        for name in ("foo", *(one.name for one in schema.fields), schema.overflow.name, "canon")
     ),
 )
 HARD_VALUES = (
@@ -306,10 +310,10 @@ def rows(seed: int, count: int, keys: Sequence[str] = ()) -> list[dict[str, str 
     def metadata() -> str:
         # Each at random from what is hard, and entries named after fields with values that may fit them.
         pairs = {pick(HARD_KEYS): pick(HARD_VALUES) for _ in range(chance.randrange(6))}
-        wire = pick(WIRES)
+        schema = pick(WIRES)
         pairs |= {
-            wire.key(one.name): pick((_SAMPLES[one.kind], pick(HARD_VALUES)))
-            for one in wire.fields
+            schema.key(one.name): pick((_SAMPLES[one.kind], pick(HARD_VALUES)))
+            for one in schema.fields
             if chance.random() < 0.2
         }
         pairs |= {key: "x" for key in keys if chance.random() < 0.2}
@@ -346,7 +350,7 @@ def rows(seed: int, count: int, keys: Sequence[str] = ()) -> list[dict[str, str 
         "aliases": lambda at: json.dumps([f'al"{at}-{n}' * pick((1, 1, 30)) for n in range(pick((1, 3)))]),
         "metadata": lambda at: metadata(),
     }
-    demanded = {one.home for wire in WIRES for one in wire.fields if one.required}
+    demanded = {one.canonical for schema in WIRES for one in schema.fields if one.required}
     found = []
     for at in range(count):
         row = {
@@ -355,7 +359,7 @@ def rows(seed: int, count: int, keys: Sequence[str] = ()) -> list[dict[str, str 
         }
         if not row["external_id"] and not row["email"]:
             row["email"] = f"only{at}@example.com"
-        origin = pick((None, None, "elsewhere", *(wire.provider for wire in WIRES)))
+        origin = pick((None, None, "elsewhere", *(schema.provider for schema in WIRES)))
         found.append({**row, "name": pick(HARD_TEXTS), "provider": origin, "provider_id": origin and f"old-{at}"})
     return found
 

@@ -20,14 +20,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tranship.connectors.api import executor
-from tranship.connectors.api.executor import REQUESTS, Sent, carry_out
-from tranship.connectors.api.http_client import Answer, HttpClient, Patience, Service
+from tranship.connectors.api.executor import ExecutionResult, carry_out
+from tranship.connectors.api.http_client import HttpClient, HttpResponse, Service
 from tranship.connectors.api.journal import Intent, Journal, Past, Result
 from tranship.connectors.api.operations import Record
-from tranship.connectors.api.source import Address
+from tranship.connectors.api.request_files import REQUESTS
+from tranship.connectors.api.retry import RetryPolicy
+from tranship.connectors.api.spec import ProviderAddress
 from tranship.connectors.providers import marginfront
 
-QUICK = Patience(first_pause=0.01, longest_pause=0.2, silence=60, total=120, settles=0.05)
+QUICK = RetryPolicy(first_pause=0.01, longest_pause=0.2, silence=60, total=120, settles=0.05)
 
 BAD = {
     "statuses": {"500": 0.05, "503": 0.03, "429": 0.05},
@@ -39,7 +41,7 @@ BAD = {
 }
 """Weather in which answers are lost, late and refused; the pauses it asks for are short."""
 
-VERBS = marginfront.writes(Address(""))
+VERBS = marginfront.build_operations(ProviderAddress(""))
 
 
 def service(url: str, key: str = "mf_sk_test", **options: Any) -> Service:
@@ -80,23 +82,23 @@ def _known(row: int, action: str, found: Record) -> dict[str, Any]:
     return {"row": row, "action": action, "target": found["id"], **known}
 
 
-def write(folder: Path, rows: Sequence[Mapping[str, Any]], verbs_files: int = 2) -> list[Path]:
+def write(folder: Path, rows: Sequence[Mapping[str, Any]], count: int = 2) -> list[Path]:
     """The plan of these rows, in several files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    size = -(-len(rows) // verbs_files)
+    size = -(-len(rows) // count)
     for at in range(0, len(rows), size):
         files.append(folder / f"{at:06}.parquet")
         pq.write_table(pa.Table.from_pylist(list(rows[at : at + size]), schema=REQUESTS), files[-1])
     return files
 
 
-def send(url: str, folder: Path, **options: Any) -> Sent:
+def send(url: str, folder: Path, **options: Any) -> ExecutionResult:
     """Carry out the plan in a folder."""
-    given = {"verbs": VERBS, "service": service(url), "run_id": "run", "patience": QUICK, **options}
+    given = {"operations": VERBS, "service": service(url), "run_id": "run", "retry_policy": QUICK, **options}
     files = sorted(folder.glob("*.parquet"))
     places = {"journal": folder / "journal.sqlite", "outcomes": folder / "outcomes"}
-    return carry_out(files, given.pop("verbs"), given.pop("service"), **places, **given)
+    return carry_out(files, given.pop("operations"), given.pop("service"), **places, **given)
 
 
 def outcomes(folder: Path) -> dict[int, tuple[str, str, str | None]]:
@@ -144,7 +146,7 @@ def _live(url: str, folder: Path, moments: int, journal: type[Journal]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     class Mortal(HttpClient):
-        async def attempt(self, *given: Any, **named: Any) -> Answer:
+        async def attempt(self, *given: Any, **named: Any) -> HttpResponse:
             moment()
             answer = await super().attempt(*given, **named)
             moment()

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tranship.connectors.addresses import percent_decoded, redacted, resolved_path, schema_and_table
 from tranship.connectors.databases.ledger import LEDGER
-from tranship.connectors.databases.table_mapping import WRITTEN, decoded, quoted, schema_and_table
-from tranship.connectors.errors import ConfigError, shown
-from tranship.connectors.files.storage import whole_path
+from tranship.connectors.databases.table_mapping import WRITTEN, quoted
+from tranship.connectors.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -56,25 +56,27 @@ def parse_address(spec: str) -> DuckDbAddress:
     """
     scheme = re.match("duckdb://", spec, re.IGNORECASE)
     place, mark, options = spec[scheme.end() :].partition("?") if scheme else ("", "", "")
-    path = decoded(spec, place.removeprefix("/"))
+    path = percent_decoded(spec, place.removeprefix("/"))
     if not place.startswith("/") or not path.strip("/") or path == ":memory:":
-        raise ConfigError(f"{shown(spec)}: a DuckDB address needs three slashes and a path: duckdb:///warehouse.duckdb")
+        raise ConfigError(
+            f"{redacted(spec)}: a DuckDB address needs three slashes and a path: duckdb:///warehouse.duckdb"
+        )
     given: dict[str, str] = {}
     for option in options.split("&") if mark else ():
         key, _, value = option.partition("=")
         if key not in ("table", "query"):
             raise ConfigError(
-                f"{shown(spec)}: unknown parameter {key!r}. Use table or query; inside them, write & as %26."
+                f"{redacted(spec)}: unknown parameter {key!r}. Use table or query; inside them, write & as %26."
             )
         if key in given or not value:
-            raise ConfigError(f"{shown(spec)}: {key} is given {'twice' if value else 'no value'}.")
-        given[key] = decoded(spec, value)
+            raise ConfigError(f"{redacted(spec)}: {key} is given {'twice' if value else 'no value'}.")
+        given[key] = percent_decoded(spec, value)
     if len(given) == 2:
-        raise ConfigError(f"{shown(spec)}: give either table or query, not both.")
+        raise ConfigError(f"{redacted(spec)}: give either table or query, not both.")
     try:
         file = Path(path).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"{shown(spec)}: the home directory of {path.split('/')[0]} is unknown.") from error
+        raise ConfigError(f"{redacted(spec)}: the home directory of {path.split('/')[0]} is unknown.") from error
     schema, table = schema_and_table(spec, given.get("table", "customers"))
     return DuckDbAddress(file, schema or "main", table, given.get("query"))
 
@@ -82,4 +84,4 @@ def parse_address(spec: str) -> DuckDbAddress:
 def identity(spec: str) -> str:
     """Return one text for all spellings of a table's address. Raises ConfigError."""
     address = parse_address(spec)
-    return f"duckdb {whole_path(address.path)} {address.schema.lower()}.{address.table.lower()}"
+    return f"duckdb {resolved_path(address.path)} {address.schema.lower()}.{address.table.lower()}"

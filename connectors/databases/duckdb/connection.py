@@ -15,8 +15,8 @@ from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.table_mapping import (
     first_line,
 )
+from tranship.connectors.durable import replacing_nothing
 from tranship.connectors.errors import Busy, ConfigError
-from tranship.connectors.files.storage import replacing_nothing
 
 _PAUSE: Final = 0.1
 """Seconds between attempts to open a database that another process has locked."""

@@ -51,7 +51,7 @@ class DuckDbConstraints:
         self._together = list(self._unique())
 
     def refuse_violations(self, *, alone: bool) -> int:
-        """Refuse in `_plan` what violates a constraint, on one row if `alone`, else between rows; return the number."""
+        """Refuse in `_plan` what breaks a constraint, of those about a row alone or of the others; how many."""
         constraints = self._alone if alone else self._together
         if not constraints:
             return 0
@@ -73,7 +73,7 @@ class DuckDbConstraints:
         return look_up(self._connection, self._address, what, of, self._address.table)
 
     def _results(self) -> str:
-        """Return the rows as they would become, in the table's columns, with their row in run and table."""
+        """Return the rows as they would become, in the columns of the table, with their row in run and table."""
         mapping, request = self._mapping, self._request
         brought = {mapped.column_name: mapped for mapped in mapping.fields if mapped.field in request.survivors.columns}
         become = {}
@@ -133,7 +133,7 @@ class DuckDbConstraints:
                 )
 
     def _referenced_rows(self) -> Iterator[Constraint]:
-        """List references to rows: DuckDB replaces a row to change some columns, unless it is referenced."""
+        """List references to rows. DuckDB replaces a row to change some columns, but never a referenced row."""
         referring = references_to(self._connection, self._address)
         heavy = replaced_with(self._connection, self._address) if referring else set()
         fields = [literal(mapped.field) for mapped in self._mapping.fields if mapped.column_name in heavy]

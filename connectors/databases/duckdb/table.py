@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import duckdb
 
+from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Plan, Waiting, WriteRequest
 from tranship.connectors.databases.diff import Classifier, create_survivors_view, plan_new_table
 from tranship.connectors.databases.duckdb.address import parse_address
@@ -39,7 +40,7 @@ from tranship.connectors.databases.table_mapping import (
     missing_columns,
     quoted,
 )
-from tranship.connectors.errors import ConfigError, ConnectorError, Interfered, Refused, shown
+from tranship.connectors.errors import ConfigError, ConnectorError, Interfered, Refused
 from tranship.connectors.existing import hint, not_created, similar_files, will_be_created
 
 
@@ -49,9 +50,9 @@ class DuckDbTable:
     def __init__(self, spec: str, *, memory: str, create: bool = True, waiting: Waiting | None = None) -> None:
         self._address = parse_address(spec)
         if self._address.query:
-            raise ConfigError(f"{shown(spec)}: a query can be read, not written; name a table.")
+            raise ConfigError(f"{redacted(spec)}: a query can be read, not written; name a table.")
         if not self._address.path.parent.is_dir():
-            raise ConfigError(f"{shown(spec)}: the folder {self._address.path.parent} does not exist.")
+            raise ConfigError(f"{redacted(spec)}: the folder {self._address.path.parent} does not exist.")
         self._memory, self._waiting = memory, waiting
         self._open: duckdb.DuckDBPyConnection | None = None
         self._mapping: TableMapping | None = None

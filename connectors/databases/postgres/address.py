@@ -16,10 +16,9 @@ from urllib.parse import parse_qsl, unquote
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from tranship.connectors.databases.table_mapping import decoded, schema_and_table
+from tranship.connectors.addresses import percent_decoded, redacted, schema_and_table
 from tranship.connectors.errors import (
     ConfigError,
-    shown,
 )
 
 _OWN: Final = ("table", "query")
@@ -62,16 +61,16 @@ def parse_address(spec: str) -> PostgresAddress:
             others += [option] if value != _HIDDEN else []
             continue
         if key in given or not value:
-            raise ConfigError(f"{shown(spec)}: {key} is given {'twice' if value else 'no value'}.")
-        given[key] = decoded(spec, value)
+            raise ConfigError(f"{redacted(spec)}: {key} is given {'twice' if value else 'no value'}.")
+        given[key] = percent_decoded(spec, value)
     if len(given) == 2:
-        raise ConfigError(f"{shown(spec)}: give either table or query, not both.")
-    decoded(spec, "&".join([place, *others]))
-    named = {option.partition("=")[0]: decoded(spec, option.partition("=")[2]) for option in others}
+        raise ConfigError(f"{redacted(spec)}: give either table or query, not both.")
+    percent_decoded(spec, "&".join([place, *others]))
+    named = {option.partition("=")[0]: percent_decoded(spec, option.partition("=")[2]) for option in others}
     schema, table = schema_and_table(spec, given.get("table", "customers"))
     for name in (schema, table):
         if name and len(name.encode()) > _LONGEST_NAME:
-            raise ConfigError(f"{shown(spec)}: Postgres truncates names after 63 bytes; {name!r} is longer.")
+            raise ConfigError(f"{redacted(spec)}: Postgres truncates names after 63 bytes; {name!r} is longer.")
     server = f"{place}?{'&'.join(others)}" if others else place
     return PostgresAddress(server, schema, table, given.get("query"), _shown(spec, place, named))
 
@@ -101,7 +100,7 @@ def _shown(spec: str, place: str, named: dict[str, str]) -> str:
     authority = place.removeprefix("postgresql://")
     if "@" in authority.rpartition("@")[0] or "/" in authority.rpartition("@")[0]:
         raise ConfigError(
-            f"{shown(spec)}: the user name or password contains @ or /. Write @ as %40 and / as %2F, "
+            f"{redacted(spec)}: the user name or password contains @ or /. Write @ as %40 and / as %2F, "
             "or keep the password in PGPASSWORD or ~/.pgpass."
         )
     # A list of hosts is a libpq extension and not a valid URL.
@@ -109,6 +108,6 @@ def _shown(spec: str, place: str, named: dict[str, str]) -> str:
     try:
         url = make_url(f"postgresql://{several}")
     except (ArgumentError, ValueError) as error:
-        raise ConfigError(f"{shown(spec)}: is not a database address. Use {hint}") from error
+        raise ConfigError(f"{redacted(spec)}: is not a database address. Use {hint}") from error
     host = named.get("host") or named.get("hostaddr") or url.host or named.get("service") or "localhost"
     return f"{host}/{named.get('dbname') or url.database or ''}".rstrip("/")

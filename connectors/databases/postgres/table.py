@@ -17,6 +17,7 @@ from typing import Final
 
 import duckdb
 
+from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.diff import Classifier, plan_new_table
 from tranship.connectors.databases.ledger import LEDGER
@@ -53,7 +54,6 @@ from tranship.connectors.errors import (
     Interfered,
     Refused,
     Unreachable,
-    shown,
 )
 from tranship.connectors.existing import not_created, will_be_created
 from tranship.schemas.customer import COLUMNS, KEY
@@ -70,11 +70,13 @@ class Timeouts:
 class PostgresTable:
     """One table as a destination; plan and apply share one transaction."""
 
-    def __init__(self, spec: str, *, memory: str, timeouts: Timeouts, create: bool = True) -> None:
+    def __init__(
+        self, spec: str, *, memory: str, lock_timeout: float, statement_timeout: float, create: bool = True
+    ) -> None:
         self._address = parse_address(spec)
         if self._address.query:
-            raise ConfigError(f"{shown(spec)}: a query can be read, not written; name a table.")
-        self._memory, self._timeouts = memory, timeouts
+            raise ConfigError(f"{redacted(spec)}: a query can be read, not written; name a table.")
+        self._memory, self._timeouts = memory, Timeouts(lock_timeout, statement_timeout)
         self._open: Connection | None = connect(self._address)
         self._duck: duckdb.DuckDBPyConnection | None = None
         self._context: WriteContext | None = None

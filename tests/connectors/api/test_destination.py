@@ -18,8 +18,8 @@ import pytest
 from support import moving
 from support.accounts import Account, Open
 from support.moving import customer, given, held, moved, outcomes, planned, settable, writes, written
-from tranship.connectors.api import destination as module
-from tranship.connectors.api.destination import laid_over
+from tranship.connectors.api import request_plan
+from tranship.connectors.api.reconcile import merge_metadata
 from tranship.connectors.errors import ConfigError, GateClosed, Interrupted
 from tranship.pipelines import run as flow
 from tranship.pipelines.cli import main as cli
@@ -168,7 +168,7 @@ def test_a_column_that_the_source_lacks_says_nothing(nulls: str, account: Open, 
     ],
 )
 def test_metadata_is_laid_over_key_by_key(source: str | None, found: str, whole: str) -> None:
-    assert laid_over(source, found) == whole
+    assert merge_metadata(source, found) == whole
 
 
 def test_metadata_of_others_stays(account: Open, tmp_path: Path) -> None:
@@ -397,7 +397,7 @@ def test_the_first_ones_and_then_the_rest(account: Open, tmp_path: Path) -> None
     rest = flow.apply(tmp_path / "plan")
     assert (rest.counts.created, rest.counts.left, rest.status) == (12, 0, "done")
     assert len(there.sandbox.state()) == 12
-    with pytest.raises(ConfigError, match="is carried out"):
+    with pytest.raises(ConfigError, match="has been applied"):
         flow.apply(tmp_path / "plan")
 
 
@@ -426,7 +426,7 @@ def test_a_plan_that_was_cut_off_is_gone_on_with(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.ProviderDestination, "_write_requests", dies)
+        patch.setattr(request_plan.RequestPlanner, "_write_requests", dies)
         with pytest.raises(Interrupted, match="tranship resume"):
             moved(tmp_path, file(tmp_path, *map(customer, range(240, 260))), there)
     pages = len(there.sandbox.calls())

@@ -21,7 +21,7 @@ import pytest
 from support.sandboxes import Sandbox
 from support.served import nobody, served
 from support.writing import QUICK, VERBS, create, customer, delete, outcomes, send, update, write
-from tranship.connectors.api.http_client import Patience
+from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.errors import ConfigError, Refused, Unreachable
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
@@ -101,7 +101,7 @@ def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(
     there.weather(
         **WEATHER, timeout=0.01, half=0.02, html=0.01, seed=seed, retry_seconds=0.02, retry_after="milliseconds"
     )
-    sent = send(there.url, tmp_path, patience=replace(QUICK, silence=2))
+    sent = send(there.url, tmp_path, retry_policy=replace(QUICK, silence=2))
     assert {outcome for _, outcome in sent.counts} == {"done"}
     assert said(there) == quiet
     assert sent_twice(there) == []
@@ -278,7 +278,7 @@ def test_a_request_that_did_nothing_goes_out_under_a_new_key(sandbox: Start, tmp
     keyed = replace(VERBS, create=lambda wanted: replace(VERBS.create(wanted), keyed=True))
     write(tmp_path, [create(row, customer(row)) for row in range(10)])
     there.record()
-    send(there.url, tmp_path, verbs=keyed)
+    send(there.url, tmp_path, operations=keyed)
     keys = [call["idempotency_key"] for call in there.calls()]
     assert len(keys) > 10
     assert len(set(keys)) == len(keys)
@@ -321,7 +321,7 @@ def test_a_provider_that_stays_down_ends_it_and_it_can_be_continued(sandbox: Sta
     write(tmp_path, [create(row, customer(row)) for row in range(60)])
     there.weather(statuses={"503": 1})
     with pytest.raises(Unreachable, match=r"503 Service Unavailable.*continue"):
-        send(there.url, tmp_path, patience=replace(QUICK, total=0.5))
+        send(there.url, tmp_path, retry_policy=replace(QUICK, total=0.5))
     there.weather()
     assert send(there.url, tmp_path).counts == {("create", "done"): 60}
     assert len(there.state()) == 60
@@ -330,7 +330,7 @@ def test_a_provider_that_stays_down_ends_it_and_it_can_be_continued(sandbox: Sta
 def test_a_host_that_never_answered_is_not_waited_for(tmp_path: Path) -> None:
     write(tmp_path, [create(0, customer(0))])
     with nobody() as url, pytest.raises(Unreachable, match="cannot be reached"):
-        send(url, tmp_path, patience=replace(QUICK, total=36_000))
+        send(url, tmp_path, retry_policy=replace(QUICK, total=36_000))
     assert outcomes(tmp_path) == {0: ("create", "unknown", "sent, and not answered")}
 
 
@@ -364,9 +364,14 @@ def test_stopped_by_hand_it_ends_what_is_in_flight_and_goes_on_later(sandbox: St
 def test_stopped_by_hand_it_waits_for_no_pause(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("marginfront", weather={"statuses": {"429": 1}, "retry_seconds": 36_000, "retry_after": "seconds"})
     write(tmp_path, [create(row, customer(row)) for row in range(20)])
-    patience = replace(QUICK, longest_wait=36_000, total=72_000)
+    retry_policy = replace(QUICK, longest_wait=36_000, total=72_000)
     with pytest.raises(KeyboardInterrupt):
-        send(there.url, tmp_path, patience=patience, advanced=stopped_when(lambda _: "429" in there.counts()["calls"]))
+        send(
+            there.url,
+            tmp_path,
+            retry_policy=retry_policy,
+            advanced=stopped_when(lambda _: "429" in there.counts()["calls"]),
+        )
     assert there.state() == []
 
 
@@ -398,7 +403,7 @@ def test_the_pace_is_kept(sandbox: Start, tmp_path: Path) -> None:
     write(tmp_path, [create(row, customer(row)) for row in range(CREATES)])
     there.record()
     began = time.monotonic()
-    sent = send(there.url, tmp_path, pace=RATE, patience=Patience())
+    sent = send(there.url, tmp_path, pace=RATE, retry_policy=RetryPolicy())
     seconds = time.monotonic() - began
     assert sent.counts == {("create", "done"): CREATES}
     at = sorted(datetime.fromisoformat(call["at"]).timestamp() - call["seconds"] for call in there.calls())

@@ -25,12 +25,14 @@ from hypothesis import strategies as st
 
 from support.served import Served, as_json, served
 from tranship.connectors.api import full_scan, pagination
-from tranship.connectors.api.full_scan import ListRead
-from tranship.connectors.api.http_client import Background, HttpClient, Patience, Service
-from tranship.connectors.api.pagination import Cursor, Envelope, Listing, Numbered, Whole
+from tranship.connectors.api.background_loop import BackgroundLoop
+from tranship.connectors.api.full_scan import FullScan
+from tranship.connectors.api.http_client import HttpClient, Service
+from tranship.connectors.api.pagination import Cursor, Envelope, Listing, Numbered, SinglePage
+from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.errors import ConfigError, Malformed, Refused
 
-QUICK = Patience(tries=6, first_pause=0.002, longest_pause=0.02, silence=2)
+QUICK = RetryPolicy(tries=6, first_pause=0.002, longest_pause=0.02, silence=2)
 SIZE = 3
 KEY = "sk_very-secret"
 
@@ -53,7 +55,7 @@ BY_NEXT = Listing(
 )
 BARE = Listing("things", "/bare", Numbered("page", "size", SIZE), Envelope(("data",)))
 BY_CURSOR = Listing("things", "/cursor", Cursor("next", "size", SIZE), Envelope(("data",), next=("next",)))
-AT_ONCE = Listing("things", "/whole", Whole(), Envelope(("result", "list"), total=("result", "count")))
+AT_ONCE = Listing("things", "/whole", SinglePage(), Envelope(("result", "list"), total=("result", "count")))
 LISTINGS = {"total": BY_TOTAL, "more": BY_MORE, "next": BY_NEXT, "bare": BARE, "cursor": BY_CURSOR, "whole": AT_ONCE}
 
 
@@ -101,7 +103,7 @@ class Account:
 
 
 @dataclass
-class Found:
+class ParsedPage:
     ids: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -111,12 +113,12 @@ class Found:
 @contextmanager
 def reading(
     url: str, listings: list[Listing], keep: Path, identity: str = "me"
-) -> Iterator[tuple[ListRead, HttpClient]]:
+) -> Iterator[tuple[FullScan, HttpClient]]:
     service = Service("Acme", url, "ACME_KEY", KEY, {"x-api-key": KEY})
-    background = Background()
+    background = BackgroundLoop()
     client = HttpClient(service, QUICK)
     background.submit(client.__aenter__()).result()
-    read = ListRead(background, client, listings, keep, {"identity": identity})
+    read = FullScan(background, client, listings, keep, {"identity": identity})
     try:
         yield read, client
     finally:
@@ -125,9 +127,9 @@ def reading(
         background.close()
 
 
-def read(url: str, listings: Listing | list[Listing], keep: Path, stop: int | None = None, **given: Any) -> Found:
+def read(url: str, listings: Listing | list[Listing], keep: Path, stop: int | None = None, **given: Any) -> ParsedPage:
     """All groups, or the first few."""
-    found = Found()
+    found = ParsedPage()
     with reading(url, listings if isinstance(listings, list) else [listings], keep, **given) as (going, _):
         for number, group in enumerate(going.groups(), 1):
             records = [record for page in group.lists() for record in json.loads(page)]
@@ -153,7 +155,7 @@ def account(things: int | list[dict[str, Any]], before: Any = None) -> Iterator[
 @pytest.fixture(autouse=True)
 def _small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(full_scan, "GROUP_RECORDS", 10)
-    monkeypatch.setattr(pagination, "CUT_RECORDS", 3)
+    monkeypatch.setattr(pagination, "PAGE_RECORDS", 3)
 
 
 # Lists at rest ---------------------------------------------------------------------------------------------------
@@ -208,7 +210,7 @@ def test_a_page_size_that_is_cut_by_the_provider(tmp_path: Path) -> None:
 
     for kind in ("total", "more", "next", "bare"):
         with served(at_most_seven) as server:
-            listing = Listing("things", f"/{kind}", asked.turn, LISTINGS[kind].envelope)
+            listing = Listing("things", f"/{kind}", asked.paging, LISTINGS[kind].envelope)
             assert read(server.url, listing, tmp_path / kind).ids == [f"t{n}" for n in range(20)]
 
 
@@ -235,7 +237,7 @@ def test_a_page_size_that_is_not_heeded_at_all(tmp_path: Path) -> None:
 
 
 def test_several_lists_go_side_by_side_and_hold_each_record_once(tmp_path: Path) -> None:
-    archived = Listing("archived things", "/cursor", BY_CURSOR.turn, BY_CURSOR.envelope, {"archived": "true"})
+    archived = Listing("archived things", "/cursor", BY_CURSOR.paging, BY_CURSOR.envelope, {"archived": "true"})
     held = {"true": Account([thing(n) for n in range(25, 60)]), None: Account([thing(n) for n in range(30)])}
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -281,7 +283,7 @@ def test_records_that_jump_come_once_each(kind: str, seed: int, tmp_path: Path) 
 @pytest.mark.parametrize("seed", range(3))
 def test_records_that_jump_where_no_total_is_said(kind: str, seed: int, tmp_path: Path) -> None:
     listing = LISTINGS[kind]
-    twice = Listing("things", listing.path, listing.turn, listing.envelope, twice=True)
+    twice = Listing("things", listing.path, listing.paging, listing.envelope, twice=True)
     with account(120, jump(seed, 0.1)) as (_, server):
         assert sorted(read(server.url, twice, tmp_path).ids) == sorted(f"t{n}" for n in range(120))
 
@@ -618,7 +620,7 @@ def test_a_read_that_was_killed_goes_on_from_there(kind: str, kills: tuple[int, 
 @settings(max_examples=50)
 @given(st.lists(st.lists(st.integers(0, 60), max_size=40), max_size=12))
 def test_what_has_been_seen(batches: list[list[int]]) -> None:
-    seen = full_scan._Seen()
+    seen = full_scan._IdSet()
     known: set[str] = set()
     for batch in batches:
         ids = [str(n) for n in batch]
@@ -633,7 +635,7 @@ def test_what_has_been_seen(batches: list[list[int]]) -> None:
 
 
 def test_a_million_ids_take_little_room() -> None:
-    seen = full_scan._Seen()
+    seen = full_scan._IdSet()
     for start in range(0, 1_000_000, 16_384):
         ids = pl.int_range(start, min(start + 16_384, 1_000_000), eager=True).cast(pl.String)
         assert seen.add(ids).all()

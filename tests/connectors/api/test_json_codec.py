@@ -14,16 +14,16 @@ from support.wires import HARD_TEXTS, PROVIDERS, STRINGS, typed
 from tranship.connectors.api.json_codec import BROKEN, REFUSED, decode, encode
 from tranship.connectors.errors import Malformed
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.provider import Bag, Demand, Field, Wire
-from tranship.schemas.providers.blackwalnut import WIRE as BLACKWALNUT
-from tranship.schemas.providers.marginfront import WIRE as MARGINFRONT
+from tranship.schemas.provider import Field, Overflow, ProviderSchema, Rule
+from tranship.schemas.providers.blackwalnut import SCHEMA as BLACKWALNUT
+from tranship.schemas.providers.marginfront import SCHEMA as MARGINFRONT
 
 ACME = {"id": "c1", "name": "Acme"}
 
 
-def read(*records: Any, wire: Wire = MARGINFRONT) -> list[dict[str, Any]]:
+def read(*records: Any, schema: ProviderSchema = MARGINFRONT) -> list[dict[str, Any]]:
     """What becomes of records, without what is null."""
-    decoded = decode(wire, [json.dumps(records)])
+    decoded = decode(schema, [json.dumps(records)])
     assert decoded.broken.is_empty(), decoded.broken.to_dicts()
     return [{name: value for name, value in row.items() if value is not None} for row in decoded.records.to_dicts()]
 
@@ -32,8 +32,8 @@ def customer(**fields: Any) -> pl.DataFrame:
     return pl.DataFrame([{name: {"name": "Acme", **fields}.get(name) for name in COLUMNS}], schema=COLUMNS)
 
 
-def sent(wire: Wire = MARGINFRONT, **fields: Any) -> dict[str, Any]:
-    encoded = encode(wire, customer(**fields), {"source": "s1"})
+def sent(schema: ProviderSchema = MARGINFRONT, **fields: Any) -> dict[str, Any]:
+    encoded = encode(schema, customer(**fields), {"source": "s1"})
     assert encoded.refused.is_empty(), encoded.refused.to_dicts()
     return json.loads(encoded.bodies[0])
 
@@ -136,14 +136,14 @@ def test_the_own_id_is_told_whatever_stands_in_the_bag() -> None:
 
 def test_a_nested_bag() -> None:
     canon = {"city": "Umeå", "net_terms": 4, "foo": 1, "country": 5, "metadata": {"canon": "x"}}
-    row = read({"id": "b1", "email": "a@b.co", "metadata": {"t": None, "canon": canon}}, wire=BLACKWALNUT)[0]
+    row = read({"id": "b1", "email": "a@b.co", "metadata": {"t": None, "canon": canon}}, schema=BLACKWALNUT)[0]
     assert json.loads(row.pop("metadata")) == {"t": None, "canon": "x", "blackwalnut.canon": {"foo": 1, "country": 5}}
     assert (row["city"], row["net_terms"]) == ("Umeå", "4")
 
 
 @pytest.mark.parametrize("canon", ["x", 1, None, [1]])
 def test_something_else_in_the_place_of_ours_is_metadata(canon: Any) -> None:
-    row = read({"id": "b1", "email": "a@b.co", "metadata": {"canon": canon}}, wire=BLACKWALNUT)[0]
+    row = read({"id": "b1", "email": "a@b.co", "metadata": {"canon": canon}}, schema=BLACKWALNUT)[0]
     assert json.loads(row["metadata"]) == {"canon": canon}
 
 
@@ -201,7 +201,7 @@ def test_fields_without_a_home_are_metadata() -> None:
         "options": {},
     }
     record |= {"terms": [{"value": "x"}], "closed_at": "2020-01-01", "source": "s1", "ids": ["e1", "a1"]}
-    row = read(record, wire=STRINGS)[0]
+    row = read(record, schema=STRINGS)[0]
     assert json.loads(row.pop("metadata")) == {
         **{"strings.logo": 'l"', "strings.score": 5, "strings.ratio": 1.5, "strings.vip": False},
         **{"strings.terms": [{"value": "x"}], "strings.closed_at": "2020-01-01"},
@@ -246,23 +246,23 @@ NAMELESS = {
 
 
 @pytest.mark.parametrize(
-    "wire", [wire for wire in PROVIDERS if wire.provider in NAMELESS], ids=lambda wire: wire.provider
+    "schema", [schema for schema in PROVIDERS if schema.provider in NAMELESS], ids=lambda schema: schema.provider
 )
-def test_the_email_stands_in_for_a_name_where_a_customer_may_have_none(wire: Wire) -> None:
-    record = NAMELESS[wire.provider]
-    decoded = decode(wire, [json.dumps([record])]).records
+def test_the_email_stands_in_for_a_name_where_a_customer_may_have_none(schema: ProviderSchema) -> None:
+    record = NAMELESS[schema.provider]
+    decoded = decode(schema, [json.dumps([record])]).records
     assert decoded["name"].to_list() == ["a@b.co"]
     named = [{**record, "name": "Acme"}, record, {**record, "name": "a@b.co"}]
-    if wire.provider == "metrifox":
+    if schema.provider == "metrifox":
         named = [{**record, "display_name": "Acme"}, record, {**record, "display_name": "a@b.co"}]
-    assert decode(wire, [json.dumps(named)]).nameless.to_list() == [False, True, False]
-    body = json.loads(encode(wire, typed(decoded), {"data_source": "ds_main"}).bodies[0])
-    assert set(body) - {"data_source", wire.bag.name, wire.id} == set(record) - {"id"}
+    assert decode(schema, [json.dumps(named)]).nameless.to_list() == [False, True, False]
+    body = json.loads(encode(schema, typed(decoded), {"data_source": "ds_main"}).bodies[0])
+    assert set(body) - {"data_source", schema.overflow.name, schema.id} == set(record) - {"id"}
 
 
-@pytest.mark.parametrize("wire", [BLACKWALNUT, PROVIDERS[1]], ids=lambda wire: wire.provider)
-def test_a_blank_name_is_none(wire: Wire) -> None:
-    assert decode(wire, [json.dumps([{**NAMELESS[wire.provider], "name": " "}])]).records["name"].to_list() == [
+@pytest.mark.parametrize("schema", [BLACKWALNUT, PROVIDERS[1]], ids=lambda schema: schema.provider)
+def test_a_blank_name_is_none(schema: ProviderSchema) -> None:
+    assert decode(schema, [json.dumps([{**NAMELESS[schema.provider], "name": " "}])]).records["name"].to_list() == [
         "a@b.co"
     ]
 
@@ -529,9 +529,9 @@ def test_the_id_at_another_provider_is_an_entry_of_metadata(
 def test_an_id_that_is_told_already_stays(metadata: str, kept: str | None) -> None:
     other = customer(provider="metrifox", provider_id="f1", metadata='{"metronome.id":"m9"}')
     one = customer(provider="metronome", provider_id="m1", metadata=metadata)
-    for wire in (MARGINFRONT, BLACKWALNUT):
+    for schema in (MARGINFRONT, BLACKWALNUT):
         customers = pl.concat([other, one, other]).with_columns(email=pl.lit("a@b.co"))
-        bags = [json.loads(body)["metadata"] for body in encode(wire, customers).bodies]
+        bags = [json.loads(body)["metadata"] for body in encode(schema, customers).bodies]
         assert bags[1]["metronome.id"] == kept
         assert {key: value for key, value in json.loads(metadata).items() if bags[1][key] != value} == {}
         assert [(bag["metronome.id"], bag["metrifox.id"]) for bag in (bags[0], bags[2])] == [("m9", "f1")] * 2
@@ -554,9 +554,9 @@ def test_metadata_that_is_no_text_is_refused_wherever_the_customer_was() -> None
 
 @pytest.mark.parametrize("name", ["Acme", "[]", "{}", "null", '""'])
 def test_what_a_native_place_says_too_much_is_taken_back(name: str) -> None:
-    fields = (Field("id", home="provider_id", settable=False), Field("n", home="name"))
-    legal = Field("legal", home="legal_name", write=pl.coalesce("legal_name", "name"))
-    body = sent(Wire("w", "W", (*fields, legal), Bag("extra")), name=name)
+    fields = (Field("id", canonical="provider_id", settable=False), Field("n", canonical="name"))
+    legal = Field("legal", canonical="legal_name", write=pl.coalesce("legal_name", "name"))
+    body = sent(ProviderSchema("w", "W", (*fields, legal), Overflow("extra")), name=name)
     assert body == {"n": name, "legal": name, "extra": {"canon_legal_name": None}}
 
 
@@ -570,20 +570,20 @@ def test_an_escape_hides_no_key_of_ours(key: str) -> None:
     assert sent(metadata=f'{{"{key}":"x"}}', city=None)["metadata"]["canon_metadata"] == {"canon_city": "x"}
 
 
-DEMANDING = Wire(
+DEMANDING = ProviderSchema(
     provider="strict",
     title="Strict",
     fields=(
-        Field("id", home="provider_id", settable=False, made=True),
-        Field("label", home="name", required=True, longest=5),
-        Field("mail", home="email", required=True),
-        Field("state", home="status", words=("active", "trial")),
-        Field("tax", words=("A", "B"), longest=3),
-        Field("phone", home="phone"),
+        Field("id", canonical="provider_id", settable=False, server_generated=True),
+        Field("label", canonical="name", required=True, max_length=5),
+        Field("mail", canonical="email", required=True),
+        Field("state", canonical="status", choices=("active", "trial")),
+        Field("tax", choices=("A", "B"), max_length=3),
+        Field("phone", canonical="phone"),
     ),
-    bag=Bag("extra"),
-    demands=(
-        Demand(
+    overflow=Overflow("extra"),
+    rules=(
+        Rule(
             "phone",
             "missing",
             "a phone number or a tax group",
@@ -639,11 +639,11 @@ def test_nobody() -> None:
 
 def test_any_number_of_threads() -> None:
     def once(number: int) -> tuple[Any, ...]:
-        wire = (MARGINFRONT, BLACKWALNUT, STRINGS)[number % 3]
-        body = encode(wire, customer(email="a@b.co", city=f"c{number}", external_id="e"), {"source": "s"}).bodies[0]
+        schema = (MARGINFRONT, BLACKWALNUT, STRINGS)[number % 3]
+        body = encode(schema, customer(email="a@b.co", city=f"c{number}", external_id="e"), {"source": "s"}).bodies[0]
         record = {"id": f"i{number}", **json.loads(body)}
         return (
-            decode(wire, [json.dumps([record] * 50)])
+            decode(schema, [json.dumps([record] * 50)])
             .records.select("city", "provider_id", "external_id")
             .unique()
             .row(0)

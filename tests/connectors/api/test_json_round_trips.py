@@ -32,12 +32,13 @@ from support.wires import (
     typed,
 )
 from tranship.connectors.api.json_codec import _quickly, decode, encode
-from tranship.schemas.provider import Wire, losses, passage
+from tranship.schemas.compatibility import losses, passage
+from tranship.schemas.provider import ProviderSchema
 
 LONG = "TRANSHIP_LONG_TESTS" in os.environ
 pytestmark = pytest.mark.filterwarnings("error")
 
-each_wire = pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.provider)
+each_wire = pytest.mark.parametrize("wire", WIRES, ids=lambda schema: schema.provider)
 
 
 def differing(before: pl.DataFrame, after: pl.DataFrame, field: str) -> bool:
@@ -50,17 +51,17 @@ def differing(before: pl.DataFrame, after: pl.DataFrame, field: str) -> bool:
 
 
 @each_wire
-def test_a_customer_comes_back_but_for_declared_losses(wire: Wire) -> None:
-    before, after = there_and_back(wire, plentiful(1, 400))
+def test_a_customer_comes_back_but_for_declared_losses(schema: ProviderSchema) -> None:
+    before, after = there_and_back(schema, plentiful(1, 400))
     assert before.height > 50
-    lost = always_lost(wire)
-    assert comparable(after, lost) == comparable(carried(before, wire), lost)
+    lost = always_lost(schema)
+    assert comparable(after, lost) == comparable(carried(before, schema), lost)
 
 
 @each_wire
-def test_an_id_at_another_provider_is_kept_and_the_own_one_is_told(wire: Wire) -> None:
-    before, after = there_and_back(wire, plentiful(2, 200))
-    assert set(after["provider"]) == {wire.provider}
+def test_an_id_at_another_provider_is_kept_and_the_own_one_is_told(schema: ProviderSchema) -> None:
+    before, after = there_and_back(schema, plentiful(2, 200))
+    assert set(after["provider"]) == {schema.provider}
     assert not {str(one) for one in after["provider_id"]} & {f"old-{at}" for at in range(200)}
     entries = [json.loads(text or "{}") for text in after["metadata"]]
     origins = [
@@ -68,45 +69,45 @@ def test_an_id_at_another_provider_is_kept_and_the_own_one_is_told(wire: Wire) -
         for row in before.select("provider", "provider_id", "metadata").to_dicts()
     ]
     for now, (key, its_id, earlier) in zip(entries, origins, strict=True):
-        if key not in ("None.id", f"{wire.provider}.id"):
+        if key not in ("None.id", f"{schema.provider}.id"):
             assert now[key] == earlier.get(key, its_id)
     assert sum(key in earlier for key, _, earlier in origins)
 
 
-@pytest.mark.parametrize("here", PROVIDERS, ids=lambda wire: wire.provider)
-def test_ids_of_earlier_accounts_do_not_pile_up(here: Wire) -> None:
+@pytest.mark.parametrize("here", PROVIDERS, ids=lambda schema: schema.provider)
+def test_ids_of_earlier_accounts_do_not_pile_up(here: ProviderSchema) -> None:
     """From one to another and back, again and again: one entry for each provider, of its first account."""
     now = there_and_back(here, plentiful(6, 60))[1].with_columns(metadata=pl.lit(None, pl.String))
     laps: list[dict[tuple[str, str], dict[str, str]]] = []
     for _ in range(2):
-        for wire in (*(wire for wire in PROVIDERS if wire is not here), here):
-            now = there_and_back(wire, now)[1]
+        for schema in (*(schema for schema in PROVIDERS if schema is not here), here):
+            now = there_and_back(schema, now)[1]
         rows = now.select("external_id", "email", "metadata").rows()
         laps.append({(external_id, email): json.loads(text) for external_id, email, text in rows})
     assert laps[0]
-    assert all({f"{wire.provider}.id" for wire in PROVIDERS} <= set(entries) for entries in laps[0].values())
+    assert all({f"{schema.provider}.id" for schema in PROVIDERS} <= set(entries) for entries in laps[0].values())
     assert laps[1] == laps[0]
 
 
 @each_wire
-def test_every_declared_loss_really_occurs(wire: Wire) -> None:
-    before, after = there_and_back(wire, plentiful(3, 600))
-    for loss in losses(wire):
+def test_every_declared_loss_really_occurs(schema: ProviderSchema) -> None:
+    before, after = there_and_back(schema, plentiful(3, 600))
+    for loss in losses(schema):
         assert differing(before, after, loss.field), loss
 
 
 @cache
-def customers_of(here: Wire) -> pl.DataFrame:
+def customers_of(here: ProviderSchema) -> pl.DataFrame:
     """Customers as a provider gives them, of all origins."""
-    keys = [wire.key(one.name) for wire in WIRES for one in wire.kept if not one.settable]
+    keys = [schema.key(one.name) for schema in WIRES for one in schema.kept if not one.settable]
     return there_and_back(here, plentiful(4, 120, keys), read_only=True)[1]
 
 
 PAIRS = [*product(PROVIDERS, PROVIDERS), (STRINGS, STRINGS), (STRINGS, PROVIDERS[0]), (PROVIDERS[0], STRINGS)]
 
 
-@pytest.mark.parametrize(("here", "there"), PAIRS, ids=lambda wire: wire.provider)
-def test_there_and_back_again_loses_what_the_declarations_say(here: Wire, there: Wire) -> None:
+@pytest.mark.parametrize(("here", "there"), PAIRS, ids=lambda schema: schema.provider)
+def test_there_and_back_again_loses_what_the_declarations_say(here: ProviderSchema, there: ProviderSchema) -> None:
     declared = passage(here, there)
     given_here = customers_of(here)
     sent = encode(there, given_here, told(there))
@@ -146,20 +147,24 @@ def _stands_in(body: Mapping[str, Any], path: str) -> bool:
 
 
 @each_wire
-def test_what_a_provider_gave_goes_back_as_it_was(wire: Wire) -> None:
+def test_what_a_provider_gave_goes_back_as_it_was(schema: ProviderSchema) -> None:
     """Wire → canonical → wire: what can be set stands as it stood, in fields and bag."""
-    sent = encode(wire, plentiful(5, 250), told(wire))
-    answers = answered(wire, sent.bodies.drop_nulls())
+    sent = encode(schema, plentiful(5, 250), told(schema))
+    answers = answered(schema, sent.bodies.drop_nulls())
     for at, record in enumerate(answers):
-        record[wire.bag.name] = {**(record.get(wire.bag.name) or {}), "since": "2020", "free text": f"{at}"}
-    once = encode(wire, typed(decode(wire, [json.dumps(answers)]).records), told(wire))
+        record[schema.overflow.name] = {
+            **(record.get(schema.overflow.name) or {}),
+            "since": "2020",
+            "free text": f"{at}",
+        }
+    once = encode(schema, typed(decode(schema, [json.dumps(answers)]).records), told(schema))
     assert once.refused.is_empty()
-    again = encode(wire, typed(decode(wire, [json.dumps(answered(wire, once.bodies))]).records), told(wire))
-    sure = [one.name for one in wire.fields if one.settable and not one.made and not one.told]
+    again = encode(schema, typed(decode(schema, [json.dumps(answered(schema, once.bodies))]).records), told(schema))
+    sure = [one.name for one in schema.fields if one.settable and not one.server_generated and not one.from_address]
     differ = 0
     for record, body, last in zip(answers, map(json.loads, once.bodies), map(json.loads, again.bodies), strict=True):
-        assert body[wire.bag.name]["since"] == "2020"
-        assert body[wire.bag.name]["free text"] == record[wire.bag.name]["free text"]
+        assert body[schema.overflow.name]["since"] == "2020"
+        assert body[schema.overflow.name]["free text"] == record[schema.overflow.name]["free text"]
         assert {name: body.get(name) for name in sure} == {name: last.get(name) for name in sure}
         differ += any(body.get(one) not in (record.get(one), None) for one in sure)
     # What was never said is not said by being read: `legal_name` of a customer that only had a name.
@@ -167,11 +172,11 @@ def test_what_a_provider_gave_goes_back_as_it_was(wire: Wire) -> None:
 
 
 @each_wire
-def test_ordinary_records_take_the_quick_way(wire: Wire) -> None:
+def test_ordinary_records_take_the_quick_way(schema: ProviderSchema) -> None:
     customers = plentiful(7, 60).with_columns(metadata=pl.lit('{"tier":"pro","seats":12}'))
-    answers = answered(wire, encode(wire, customers, told(wire)).bodies.drop_nulls())
+    answers = answered(schema, encode(schema, customers, told(schema)).bodies.drop_nulls())
     assert answers
-    assert _quickly(wire, [json.dumps(answers, ensure_ascii=False).encode()], raw=False) is not None
+    assert _quickly(schema, [json.dumps(answers, ensure_ascii=False).encode()], raw=False) is not None
 
 
 # Whatever there may be in a customer -----------------------------------------------------------------------------
@@ -196,7 +201,7 @@ customers = st.fixed_dictionaries(
         ),
         "country": st.sampled_from(["SE", "US"]),
         "customer_type": st.sampled_from(["BUSINESS", "INDIVIDUAL"]),
-        "provider": st.sampled_from([wire.provider for wire in WIRES]) | hard_texts,
+        "provider": st.sampled_from([schema.provider for schema in WIRES]) | hard_texts,
         "provider_id": hard_texts,
         "status": st.sampled_from(["active", "trial", "cancelled"]),
         "aliases": st.lists(st.text(min_size=1, max_size=150), min_size=1, max_size=4).map(json.dumps),
@@ -210,7 +215,9 @@ customers = st.fixed_dictionaries(
 @each_wire
 @settings(max_examples=300 if LONG else 5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(customers, min_size=4, max_size=20))
-def test_whatever_there_may_be_in_a_customer_comes_back(wire: Wire, rows: list[dict[str, str | None]]) -> None:
-    before, after = there_and_back(wire, frame(rows))
-    lost = always_lost(wire)
-    assert comparable(after, lost) == comparable(carried(before, wire), lost)
+def test_whatever_there_may_be_in_a_customer_comes_back(
+    schema: ProviderSchema, rows: list[dict[str, str | None]]
+) -> None:
+    before, after = there_and_back(schema, frame(rows))
+    lost = always_lost(schema)
+    assert comparable(after, lost) == comparable(carried(before, schema), lost)

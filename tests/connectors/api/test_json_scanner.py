@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tranship.connectors.api import json_scanner
-from tranship.connectors.api.json_scanner import cut, listed, names
+from tranship.connectors.api.json_scanner import cut, record_ids, split_list
 from tranship.connectors.errors import Malformed
 
 TEXT = st.text(st.sampled_from('"\\[]{},:alist\n é\u2028🦀'), max_size=12)
@@ -75,8 +75,8 @@ def test_slices_hold_every_record_in_order(records_a_slice: int, tmp_path: Path)
 @example([None, [[]], {}])
 def test_quick_and_slow_agree(records: list[Any]) -> None:
     for body in bodies(records):
-        quick = json_scanner._listed_quickly(body, WITHIN, [("result", "count")])
-        slow = json_scanner._listed_slowly(body, WITHIN, [("result", "count")])
+        quick = json_scanner._split_quickly(body, WITHIN, [("result", "count")])
+        slow = json_scanner._split_slowly(body, WITHIN, [("result", "count")])
         assert json.loads(b"[%b]" % quick.records) == json.loads(b"[%b]" % slow.records) == records
         assert (quick.count, quick.beside, quick.is_bare) == (slow.count, slow.beside, slow.is_bare)
         assert quick.count == len(records)
@@ -89,7 +89,7 @@ def test_half_an_answer_is_none(records: list[Any], data: st.DataObject) -> None
     for body in bodies(records):
         half = body[: data.draw(st.integers(0, len(body.rstrip()) - 1))]
         with pytest.raises(Malformed):
-            listed(half, WITHIN)
+            split_list(half, WITHIN)
         with pytest.raises(Malformed):
             cut(half, WITHIN, 3)
 
@@ -107,9 +107,9 @@ UNREADABLE = {
 @pytest.mark.parametrize("record", UNREADABLE.values(), ids=UNREADABLE)
 def test_one_record_that_no_reader_takes_spoils_no_other(record: bytes) -> None:
     body = b'{"data": [{"id":"1"}, %b, {"id":"2"}], "total": 3, "next": null}' % record
-    found = listed(body, ("data",), [("total",), ("next",), ("nothing",)])
+    found = split_list(body, ("data",), [("total",), ("next",), ("nothing",)])
     assert (found.count, found.beside) == (3, (3, None, None))
-    ids, _ = names(found.records, 3, "id", None, Counter())
+    ids, _ = record_ids(found.records, 3, "id", None, Counter())
     assert ids[0] == "1"
     assert ids[2] == "2"
     assert ids.n_unique() == 3
@@ -145,7 +145,7 @@ NO_LIST = (
 @pytest.mark.parametrize("body", NO_LIST)
 def test_what_holds_no_list(body: bytes) -> None:
     with pytest.raises(Malformed):
-        listed(body, ("data",))
+        split_list(body, ("data",))
 
 
 def test_ids_of_all_kinds() -> None:
@@ -154,17 +154,20 @@ def test_ids_of_all_kinds() -> None:
         {"id": "b", "id2": {"id": "c"}, "made": "2026-01-01"},
     ]
     nameless: Counter[bytes] = Counter()
-    ids, times = names(json.dumps(records)[1:-1].encode(), 10, "id", "made", nameless)
+    ids, times = record_ids(json.dumps(records)[1:-1].encode(), 10, "id", "made", nameless)
     assert ids.to_list()[:2] == ["a", "1"]
     assert ids.to_list()[6] == ""
     assert ids.to_list()[9] == "b"
     # Two records without an id and of the same content are two, and the same two when they come again.
     assert ids.n_unique() == 10
-    assert names(json.dumps(records)[1:-1].encode(), 10, "id", None, Counter())[0].to_list() == ids.to_list()
+    assert record_ids(json.dumps(records)[1:-1].encode(), 10, "id", None, Counter())[0].to_list() == ids.to_list()
     assert times == [None] * 9 + ["2026-01-01"]
 
 
 def test_ids_and_times_at_once() -> None:
     records = b'{"id": "a", "made": 7}, {"made": null, "id": "b"}, {"id": "c"}'
-    assert [list(found) for found in names(records, 3, "id", "made", Counter())] == [["a", "b", "c"], [7, None, None]]
-    assert names(b"", 0, "id", None, Counter())[0].to_list() == []
+    assert [list(found) for found in record_ids(records, 3, "id", "made", Counter())] == [
+        ["a", "b", "c"],
+        [7, None, None],
+    ]
+    assert record_ids(b"", 0, "id", None, Counter())[0].to_list() == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tranship.connectors.api.operations import blank, exactly, same
+from tranship.connectors.api.reconcile import blank, exactly, same
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),

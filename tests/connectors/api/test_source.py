@@ -18,8 +18,10 @@ from aiohttp import web
 from support.accounts import opened
 from support.sandboxes import Start
 from support.served import Served, as_json, nobody, served
-from tranship.connectors.api.http_client import Patience
-from tranship.connectors.api.source import Api, ApiSource, check, parse
+from tranship.connectors.api.health import check
+from tranship.connectors.api.retry import RetryPolicy
+from tranship.connectors.api.source import ApiSource
+from tranship.connectors.api.spec import ProviderSpec, parse_address
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, TranshipError, Unreachable
 from tranship.connectors.providers import blackwalnut, growpanel, marginfront, metrifox, metronome
@@ -28,9 +30,9 @@ from tranship.schemas.faults import BROKEN
 
 KEY = "mf_sk_test_very-secret"
 ENVIRONMENT = {"MF_API_SECRET_KEY": KEY}
-QUICK = Patience(tries=3, first_pause=0.002, longest_pause=0.02, connect=2, silence=1)
-APIS: dict[str, Api] = {
-    module.API.name: module.API for module in (blackwalnut, growpanel, marginfront, metrifox, metronome)
+QUICK = RetryPolicy(tries=3, first_pause=0.002, longest_pause=0.02, connect=2, silence=1)
+APIS: dict[str, ProviderSpec] = {
+    module.SPEC.name: module.SPEC for module in (blackwalnut, growpanel, marginfront, metrifox, metronome)
 }
 
 
@@ -43,10 +45,10 @@ def customer(n: int, **changes: Any) -> dict[str, Any]:
     }
 
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+HttpResponse = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def listing(customers: list[dict[str, Any]], before: Answer | None = None) -> Answer:
+def listing(customers: list[dict[str, Any]], before: HttpResponse | None = None) -> HttpResponse:
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.headers.get("x-api-key") != KEY:
             return as_json({"statusCode": 401, "message": "Unauthorized", "error": "Unauthorized"}, 401)
@@ -62,7 +64,7 @@ def listing(customers: list[dict[str, Any]], before: Answer | None = None) -> An
 @contextmanager
 def source(url: str, environment: Mapping[str, str] = ENVIRONMENT, **given: Any) -> Iterator[ApiSource]:
     spec = f"marginfront://{url.removeprefix('http://')}?page_size=10"
-    opened = ApiSource(marginfront.API, spec, patience=QUICK, environment=environment, **given)
+    opened = ApiSource(marginfront.SPEC, spec, retry_policy=QUICK, environment=environment, **given)
     try:
         yield opened
     finally:
@@ -119,34 +121,34 @@ ADDRESSES = [
 
 @pytest.mark.parametrize(("name", "spec", "environment", "base_url", "options"), ADDRESSES)
 def test_addresses(name: str, spec: str, environment: dict[str, str], base_url: str, options: dict[str, str]) -> None:
-    address = parse(APIS[name], spec, environment)
+    address = parse_address(APIS[name], spec, environment)
     assert (address.base_url, dict(address.options)) == (base_url, options)
 
 
 @pytest.mark.parametrize(
     ("name", "spec", "environment", "words"),
     [
-        ("marginfront", f"marginfront://{KEY}@h.com", {}, "a key has no place in an address"),
-        ("marginfront", f"marginfront://user:{KEY}@h.com", {}, "a key has no place in an address"),
-        ("marginfront", f"marginfront://?api_key={KEY}", {}, "does not know the option 'api_key'"),
-        ("marginfront", "marginfront://?page_size=", {}, "page_size is given no value"),
+        ("marginfront", f"marginfront://{KEY}@h.com", {}, "contains a key, which would end up in logs"),
+        ("marginfront", f"marginfront://user:{KEY}@h.com", {}, "contains a key, which would end up in logs"),
+        ("marginfront", f"marginfront://?api_key={KEY}", {}, "unknown option 'api_key'"),
+        ("marginfront", "marginfront://?page_size=", {}, "page_size is given without a value"),
         ("marginfront", "marginfront://?page_size=1&page_size=2", {}, "page_size is given twice"),
-        ("marginfront", "marginfront://h.com/v1", {}, "there is nothing behind the host: marginfront://h.com"),
-        ("marginfront", "marginfront://h.com:port", {}, "is no address of a host and port"),
-        ("marginfront", "marginfront://[::1", {}, "is no address of a host and port"),
+        ("marginfront", "marginfront://h.com/v1", {}, "remove the path after the host: marginfront://h.com"),
+        ("marginfront", "marginfront://h.com:port", {}, "is not a valid address of a host and port"),
+        ("marginfront", "marginfront://[::1", {}, "is not a valid address of a host and port"),
         ("marginfront", "marginfront://", {"MF_API_BASE_URL": "http://h.com"}, "over plain http"),
-        ("marginfront", "marginfront://", {"MF_API_BASE_URL": "h.com"}, "is no base URL such as"),
-        ("marginfront", "marginfront://", {"MF_API_BASE_URL": f"https://{KEY}@h.com"}, "is no base URL such as"),
+        ("marginfront", "marginfront://", {"MF_API_BASE_URL": "h.com"}, "is not a base URL such as"),
+        ("marginfront", "marginfront://", {"MF_API_BASE_URL": f"https://{KEY}@h.com"}, "is not a base URL such as"),
         ("growpanel", "growpanel://", {}, r"needs source, .*: growpanel://\?source=…"),
-        ("blackwalnut", "blackwalnut://h.com", {}, "name the app behind the host: blackwalnut://host/my-app"),
-        ("blackwalnut", "blackwalnut://h.com/My_App", {}, "name the app behind the host"),
-        ("blackwalnut", "blackwalnut://h.com/a/b", {}, "name the app behind the host"),
+        ("blackwalnut", "blackwalnut://h.com", {}, "add the app's slug after the host: blackwalnut://host/my-app"),
+        ("blackwalnut", "blackwalnut://h.com/My_App", {}, "add the app's slug after the host"),
+        ("blackwalnut", "blackwalnut://h.com/a/b", {}, "add the app's slug after the host"),
         ("blackwalnut", "blackwalnut:///shop", {}, "name the host"),
     ],
 )
 def test_addresses_that_cannot_be_used(name: str, spec: str, environment: dict[str, str], words: str) -> None:
     with pytest.raises(ConfigError, match=words) as refused:
-        parse(APIS[name], spec, environment)
+        parse_address(APIS[name], spec, environment)
     assert KEY not in str(refused.value)
 
 
@@ -156,20 +158,20 @@ def test_a_missing_key_is_named(name: str) -> None:
     for environment in ({}, {APIS[name].key_variables[0]: " "}):
         with pytest.raises(ConfigError, match=rf"no key\. Set {APIS[name].key_variables[0]}"):
             ApiSource(APIS[name], spec, environment=environment)
-    with pytest.raises(ConfigError, match="holds blanks or signs") as refused:
+    with pytest.raises(ConfigError, match="contains characters that no") as refused:
         ApiSource(APIS[name], spec, environment={APIS[name].key_variables[0]: "a\nsecret"})
     assert "secret" not in str(refused.value)
 
 
 def test_archived_customers_where_there_are_none() -> None:
     with pytest.raises(ConfigError, match="MarginFront has no archived customers to include"):
-        ApiSource(marginfront.API, "marginfront://", include_archived=True, environment=ENVIRONMENT)
+        ApiSource(marginfront.SPEC, "marginfront://", include_archived=True, environment=ENVIRONMENT)
 
 
 def test_a_page_size_that_is_no_number(tmp_path: Path) -> None:
     for given in ("0", "-1", "many", "1.5", "9999999"):
-        opened = ApiSource(marginfront.API, f"marginfront://127.0.0.1:1?page_size={given}", environment=ENVIRONMENT)
-        with pytest.raises(ConfigError, match="is no number of customers a page"):
+        opened = ApiSource(marginfront.SPEC, f"marginfront://127.0.0.1:1?page_size={given}", environment=ENVIRONMENT)
+        with pytest.raises(ConfigError, match="is not a number of customers per page"):
             list(opened.parts(tmp_path))
         opened.close()
 
@@ -320,13 +322,13 @@ def test_each_trouble_is_one_sentence(tmp_path: Path) -> None:
     with served(listing([customer(1)])) as server:
         said = words(server.url, Refused, environment={"MF_API_SECRET_KEY": "mf_sk_wrong"})
         assert said.startswith(
-            f"MarginFront ({server.host}): GET /customers (page 1) was answered 401 Unauthorized. The key"
+            f"MarginFront ({server.host}): GET /customers (page 1) returned 401 Unauthorized. The key"
         )
         assert "mf_sk_wrong" not in said
         publishable = words(server.url, Refused, environment={"MF_API_SECRET_KEY": "mf_pk_1"})
         assert "This is a publishable key (mf_pk_…), which reads no customers" in publishable
     with served(html) as server:
-        assert "was answered with text/html where JSON was to come" in words(server.url, Malformed)
+        assert "returned text/html instead of JSON" in words(server.url, Malformed)
     with nobody() as url:
         assert "cannot be reached (connect" in words(url, Unreachable)
 
@@ -386,7 +388,7 @@ def test_closing_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def findings(url: str, environment: Mapping[str, str] = ENVIRONMENT) -> list[Any]:
     spec = f"marginfront://{url.removeprefix('http://')}"
-    return check(marginfront.API, spec, patience=QUICK, environment=environment)
+    return check(marginfront.SPEC, spec, retry_policy=QUICK, environment=environment)
 
 
 def told(url: str, environment: Mapping[str, str] = ENVIRONMENT) -> dict[str, tuple[str, str]]:
@@ -442,7 +444,7 @@ def test_a_check_of_what_is_no_provider() -> None:
     for answer, what, words in (
         (html, "answer", "text/html"),
         (other, "answer", "holds no list"),
-        (missing, "answer", "404 Not Found (no route). Check host and address"),
+        (missing, "answer", "404 Not Found (no route). Check the host and the address"),
     ):
         with served(answer) as server:
             last = findings(server.url)[-1]

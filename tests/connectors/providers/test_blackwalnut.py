@@ -10,18 +10,21 @@ import polars as pl
 import pytest
 
 from support.sandboxes import Sandbox, Start
-from tranship.connectors.api.http_client import Patience
-from tranship.connectors.api.source import ApiSource, check
+from tranship.connectors.api.health import check
+from tranship.connectors.api.retry import RetryPolicy
+from tranship.connectors.api.source import ApiSource
 from tranship.connectors.errors import Refused
-from tranship.connectors.providers.blackwalnut import API
+from tranship.connectors.providers.blackwalnut import SPEC
 
 KEY = {"BLACKWALNUT_API_KEY": "sk_live_1"}
-QUICK = Patience(first_pause=0.005, longest_pause=0.05, silence=0.5)
+QUICK = RetryPolicy(first_pause=0.005, longest_pause=0.05, silence=0.5)
 
 
 def read(server: Sandbox, keep: Path, app: str, environment: Mapping[str, str] = KEY) -> tuple[pl.DataFrame, Any]:
     """Customers and notes."""
-    source = ApiSource(API, f"blackwalnut://127.0.0.1:{server.port}/{app}", patience=QUICK, environment=environment)
+    source = ApiSource(
+        SPEC, f"blackwalnut://127.0.0.1:{server.port}/{app}", retry_policy=QUICK, environment=environment
+    )
     try:
         return pl.concat([part.read().records for part in source.parts(keep)]), source.layouts()[0].notes
     finally:
@@ -37,7 +40,7 @@ def create(server: Sandbox, app: str, **body: Any) -> None:
 def test_every_customer_once(sandbox: Start, seed: int, tmp_path: Path) -> None:
     server = sandbox("blackwalnut", seed=seed)
     if seed == 0:
-        source = ApiSource(API, f"blackwalnut://127.0.0.1:{server.port}/my-app", environment=KEY)
+        source = ApiSource(SPEC, f"blackwalnut://127.0.0.1:{server.port}/my-app", environment=KEY)
         assert list(source.parts(tmp_path)) == []
         source.close()
         return
@@ -75,7 +78,7 @@ def test_an_app_that_is_not_there(sandbox: Start, tmp_path: Path) -> None:
     with pytest.raises(Refused) as refused:
         read(server, tmp_path, "no-app")
     assert str(refused.value).startswith(
-        f"BlackWalnut (127.0.0.1:{server.port}): GET /apps/no-app/customers (page 1) was answered 404 Not Found "
+        f"BlackWalnut (127.0.0.1:{server.port}): GET /apps/no-app/customers (page 1) returned 404 Not Found "
         "(not_found: "
     )
     assert str(refused.value).endswith(
@@ -98,7 +101,7 @@ def test_keys(sandbox: Start, tmp_path: Path) -> None:
 
     def seen(key: str, app: str = "my-app") -> dict[str, str]:
         spec = f"blackwalnut://127.0.0.1:{server.port}/{app}"
-        found = check(API, spec, patience=QUICK, environment={"BLACKWALNUT_API_KEY": key})
+        found = check(SPEC, spec, retry_policy=QUICK, environment={"BLACKWALNUT_API_KEY": key})
         return {one.what: one.sentence for one in found}
 
     assert seen("sk_live_1")["rights"] == "a secret key (sk_…): may read and write"

@@ -14,10 +14,19 @@ import pytest
 
 from support.sandboxes import Sandbox, Start
 from support.writing import outcomes, send, write
-from tranship.connectors.api.operations import Blind, Locked, Record, Reply, Send, Several, Verbs, Who
-from tranship.connectors.api.source import parse, service
+from tranship.connectors.api.operations import (
+    AmbiguousMatch,
+    KeyUnavailable,
+    LookupKey,
+    NotSearchable,
+    Operations,
+    Record,
+    Reply,
+    Request,
+)
+from tranship.connectors.api.spec import parse_address, service
 from tranship.connectors.errors import Refused
-from tranship.connectors.providers.blackwalnut import API, writes
+from tranship.connectors.providers.blackwalnut import SPEC, build_operations
 
 KEY = {"BLACKWALNUT_API_KEY": "sk_live_1"}
 HEADERS = {"Authorization": "Bearer sk_live_1", "Content-Type": "application/json"}
@@ -59,39 +68,39 @@ def _known(row: int, action: str, found: Record) -> dict[str, Any]:
     return {"row": row, "action": action, "target": found["id"], **known}
 
 
-def asked(sandbox: Sandbox, send: Send) -> Reply:
+def asked(sandbox: Sandbox, send: Request) -> Reply:
     path = f"/api/v1{send.path}" + (f"?{urlencode(send.params)}" if send.params else "")
     reply = sandbox.call(send.method, path, send.body, HEADERS)
     return Reply(reply.status, reply.json if reply.body else None)
 
 
-def look(sandbox: Sandbox, verbs: Verbs, **who: Any) -> Record | None:
-    async def ask(send: Send) -> Reply:
+def look(sandbox: Sandbox, operations: Operations, **lookup_key: Any) -> Record | None:
+    async def ask(send: Request) -> Reply:
         return asked(sandbox, send)
 
-    return asyncio.run(verbs.look(ask, Who(**who)))
+    return asyncio.run(operations.look_up(ask, LookupKey(**lookup_key)))
 
 
-def made(sandbox: Sandbox, verbs: Verbs, wanted: Record) -> str:
+def made(sandbox: Sandbox, operations: Operations, wanted: Record) -> str:
     """A customer, created; its id."""
-    reply = asked(sandbox, verbs.create(wanted))
+    reply = asked(sandbox, operations.create(wanted))
     assert reply.ok, reply.body
-    return verbs.made(reply.body, wanted)
+    return operations.created_id(reply.body, wanted)
 
 
 def carry(
     sandbox: Sandbox, folder: Path, *rows: dict[str, Any], key: Mapping[str, str] = KEY
 ) -> dict[int, tuple[str, str | None]]:
     """Row → outcome and reason, of a plan carried out."""
-    address = parse(API, f"blackwalnut://127.0.0.1:{sandbox.port}/my-app", key)
+    address = parse_address(SPEC, f"blackwalnut://127.0.0.1:{sandbox.port}/my-app", key)
     write(folder, rows)
-    send(sandbox.url, folder, verbs=writes(address), service=service(API, address, key))
+    send(sandbox.url, folder, operations=build_operations(address), service=service(SPEC, address, key))
     return {row: (outcome, reason) for row, (_, outcome, reason) in outcomes(folder).items()}
 
 
 @pytest.fixture
-def verbs() -> Verbs:
-    return writes(parse(API, "blackwalnut://walnut.example/my-app", KEY))
+def operations() -> Operations:
+    return build_operations(parse_address(SPEC, "blackwalnut://walnut.example/my-app", KEY))
 
 
 # Looking ---------------------------------------------------------------------------------------------------------
@@ -99,94 +108,94 @@ def verbs() -> Verbs:
 
 @pytest.mark.parametrize("external_id", ["cus_1", "a+b&c=d/é ü?#%25", "名前"])
 @pytest.mark.parametrize("email", ["ap@nordlys.example", "a+p&b=c/d#e@nordlys.example"])
-def test_found_by_each_of_its_keys(sandbox: Start, verbs: Verbs, external_id: str, email: str) -> None:
+def test_found_by_each_of_its_keys(sandbox: Start, operations: Operations, external_id: str, email: str) -> None:
     there = sandbox("blackwalnut")
-    made(there, verbs, {"email": "x" + email, "external_id": external_id + "0"})
-    one = made(there, verbs, {**FULL, "email": email, "external_id": external_id})
-    for who in ({"id": one}, {"external_id": external_id}, {"email": email}, {"email": email.upper()}):
-        found = look(there, verbs, **who)
+    made(there, operations, {"email": "x" + email, "external_id": external_id + "0"})
+    one = made(there, operations, {**FULL, "email": email, "external_id": external_id})
+    for lookup_key in ({"id": one}, {"external_id": external_id}, {"email": email}, {"email": email.upper()}):
+        found = look(there, operations, **lookup_key)
         assert found is not None
         assert found["id"] == one
-    for who in ({"id": "cus_none/../x"}, {"external_id": external_id[:-1] or "x"}, {"email": email[1:]}):
-        assert look(there, verbs, **who) is None
+    for lookup_key in ({"id": "cus_none/../x"}, {"external_id": external_id[:-1] or "x"}, {"email": email[1:]}):
+        assert look(there, operations, **lookup_key) is None
 
 
-def test_an_external_id_that_two_have(sandbox: Start, verbs: Verbs) -> None:
+def test_an_external_id_that_two_have(sandbox: Start, operations: Operations) -> None:
     there = sandbox("blackwalnut", switches={"lenient": "on"})
-    made(there, verbs, FULL)
-    made(there, verbs, {**OTHER, "external_id": FULL["external_id"]})
-    with pytest.raises(Several):
-        look(there, verbs, external_id=FULL["external_id"])
+    made(there, operations, FULL)
+    made(there, operations, {**OTHER, "external_id": FULL["external_id"]})
+    with pytest.raises(AmbiguousMatch):
+        look(there, operations, external_id=FULL["external_id"])
 
 
-def test_a_filter_that_is_not_obeyed_finds_nobody_else(sandbox: Start, verbs: Verbs) -> None:
+def test_a_filter_that_is_not_obeyed_finds_nobody_else(sandbox: Start, operations: Operations) -> None:
     there = sandbox("blackwalnut")
-    made(there, verbs, FULL)
+    made(there, operations, FULL)
 
-    async def ask(send: Send) -> Reply:
+    async def ask(send: Request) -> Reply:
         return asked(there, replace(send, params=[]))
 
-    assert asyncio.run(verbs.look(ask, Who(external_id="another"))) is None
+    assert asyncio.run(operations.look_up(ask, LookupKey(external_id="another"))) is None
 
 
-def test_an_app_is_an_account_of_its_own(sandbox: Start, verbs: Verbs) -> None:
+def test_an_app_is_an_account_of_its_own(sandbox: Start, operations: Operations) -> None:
     there = sandbox("blackwalnut")
-    second = writes(parse(API, "blackwalnut://walnut.example/second-app", KEY))
+    second = build_operations(parse_address(SPEC, "blackwalnut://walnut.example/second-app", KEY))
     one = made(there, second, FULL)
-    assert look(there, verbs, id=one) is None
-    assert look(there, verbs, external_id=FULL["external_id"]) is None
-    assert look(there, verbs, email=FULL["email"]) is None
+    assert look(there, operations, id=one) is None
+    assert look(there, operations, external_id=FULL["external_id"]) is None
+    assert look(there, operations, email=FULL["email"]) is None
     assert look(there, second, id=one) is not None
 
 
 def test_an_app_that_is_not_there(sandbox: Start) -> None:
-    none = writes(parse(API, "blackwalnut://walnut.example/no-app", KEY))
+    none = build_operations(parse_address(SPEC, "blackwalnut://walnut.example/no-app", KEY))
     there = sandbox("blackwalnut")
-    with pytest.raises(Blind):
+    with pytest.raises(NotSearchable):
         look(there, none, external_id="x")
-    assert none.fault(asked(there, none.create(FULL))).reason == "gone: not_found: App not found"
+    assert none.failure(asked(there, none.create(FULL))).reason == "gone: not_found: App not found"
 
 
-def test_somebody_else_who_has_the_e_mail_of_what_was_sent(sandbox: Start, verbs: Verbs) -> None:
+def test_somebody_else_who_has_the_e_mail_of_what_was_sent(sandbox: Start, operations: Operations) -> None:
     there = sandbox("blackwalnut")
-    made(there, verbs, FULL)
+    made(there, operations, FULL)
     without = {"email": FULL["email"]}
-    with pytest.raises(Locked, match="taken: email"):
-        look(there, verbs, email=FULL["email"], record=without, maybe=True)
+    with pytest.raises(KeyUnavailable, match="taken: email"):
+        look(there, operations, email=FULL["email"], record=without, possibly_applied=True)
     # It is not what was sent, but it is there.
-    assert look(there, verbs, email=FULL["email"], record=without) is not None
-    assert look(there, verbs, email=FULL["email"], record=FULL, maybe=True) is not None
+    assert look(there, operations, email=FULL["email"], record=without) is not None
+    assert look(there, operations, email=FULL["email"], record=FULL, possibly_applied=True) is not None
 
 
 # Creating and changing -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("wanted", [FULL, OTHER, {"email": "only@x.example"}])
-def test_a_create_makes_what_is_wanted(sandbox: Start, verbs: Verbs, wanted: Record) -> None:
+def test_a_create_makes_what_is_wanted(sandbox: Start, operations: Operations, wanted: Record) -> None:
     there = sandbox("blackwalnut")
-    one = made(there, verbs, wanted)
+    one = made(there, operations, wanted)
     [stands] = there.state()
     assert stands["id"] == one
     assert {name: stands[name] for name in SETTABLE} == {**dict.fromkeys(SETTABLE), "metadata": {}, **wanted}
-    assert not verbs.change(stands, wanted)
+    assert not operations.change(stands, wanted)
 
 
 @pytest.mark.parametrize("body", [None, {}, {"data": None}, {"data": {"id": None}}, [], {"data": {}}, {"id": "1"}])
-def test_an_answer_without_an_id_is_none(verbs: Verbs, body: Any) -> None:
+def test_an_answer_without_an_id_is_none(operations: Operations, body: Any) -> None:
     with pytest.raises((KeyError, TypeError, AttributeError)):
-        verbs.made(body, FULL)
+        operations.created_id(body, FULL)
 
 
 @pytest.mark.parametrize("name", SETTABLE)
 @pytest.mark.parametrize("replaces", [False, True])
 def test_a_change_leads_to_what_is_wanted_whatever_a_put_does_to_the_rest(
-    sandbox: Start, verbs: Verbs, name: str, replaces: bool
+    sandbox: Start, operations: Operations, name: str, replaces: bool
 ) -> None:
     there = sandbox("blackwalnut")
-    made(there, verbs, FULL)
+    made(there, operations, FULL)
     wanted = {**FULL, name: OTHER[name]}
     [now] = there.state()
-    [step] = verbs.change(now, wanted)
+    [step] = operations.change(now, wanted)
     assert step.method == "PUT"
     if replaces:
         there.clear()
@@ -194,41 +203,41 @@ def test_a_change_leads_to_what_is_wanted_whatever_a_put_does_to_the_rest(
     assert asked(there, step).ok
     [stands] = there.state()
     assert {field: stands[field] for field in SETTABLE} == wanted
-    assert not verbs.change(stands, wanted)
+    assert not operations.change(stands, wanted)
 
 
 @pytest.mark.parametrize("name", [name for name in SETTABLE if name != "email"])
-def test_what_is_not_wanted_any_more_is_taken_away(sandbox: Start, verbs: Verbs, name: str) -> None:
+def test_what_is_not_wanted_any_more_is_taken_away(sandbox: Start, operations: Operations, name: str) -> None:
     there = sandbox("blackwalnut")
-    made(there, verbs, FULL)
+    made(there, operations, FULL)
     wanted = {field: value for field, value in FULL.items() if field != name}
-    [step] = verbs.change(there.state()[0], wanted)
+    [step] = operations.change(there.state()[0], wanted)
     assert step.body == {**wanted, name: {} if name == "metadata" else None}
     assert asked(there, step).ok
     [stands] = there.state()
     assert {field: stands[field] for field in SETTABLE if stands[field]} == wanted
-    assert not verbs.change(stands, wanted)
+    assert not operations.change(stands, wanted)
 
 
-def test_a_null_in_metadata_is_something(sandbox: Start, verbs: Verbs) -> None:
+def test_a_null_in_metadata_is_something(sandbox: Start, operations: Operations) -> None:
     there = sandbox("blackwalnut")
-    made(there, verbs, {"email": "a@x.example", "metadata": {"a": 1}})
+    made(there, operations, {"email": "a@x.example", "metadata": {"a": 1}})
     for metadata in ({"a": True}, {"a": True, "canon": {"city": None}}, {"a": None}, {"a": []}, {}):
-        [step] = verbs.change(there.state()[0], {"email": "a@x.example", "metadata": metadata})
+        [step] = operations.change(there.state()[0], {"email": "a@x.example", "metadata": metadata})
         assert asked(there, step).ok
         assert there.state()[0]["metadata"] == metadata
-        assert not verbs.change(
+        assert not operations.change(
             there.state()[0], {"email": "a@x.example", "metadata": dict(reversed(metadata.items()))}
         )
 
 
-def test_an_id_is_encoded_in_a_path(verbs: Verbs) -> None:
-    assert [step.path for step in verbs.remove({"id": "a/b?c"})] == [f"{APP}/customers/a%2Fb%3Fc"]
+def test_an_id_is_encoded_in_a_path(operations: Operations) -> None:
+    assert [step.path for step in operations.remove({"id": "a/b?c"})] == [f"{APP}/customers/a%2Fb%3Fc"]
 
 
-def test_nothing_is_sent_of_a_field_that_is_on_neither_side(verbs: Verbs) -> None:
+def test_nothing_is_sent_of_a_field_that_is_on_neither_side(operations: Operations) -> None:
     now = {"id": "cus_1", "email": "a@x.example", "name": None, "external_id": None, "metadata": {}}
-    [step] = verbs.change(now, {"email": "b@x.example"})
+    [step] = operations.change(now, {"email": "b@x.example"})
     assert step.body == {"email": "b@x.example"}
 
 
@@ -248,25 +257,27 @@ def test_nothing_is_sent_of_a_field_that_is_on_neither_side(verbs: Verbs) -> Non
         (Reply(404, None), "gone", "gone: validation_error: Email is invalid"),
     ],
 )
-def test_what_an_error_means(verbs: Verbs, reply: Reply, kind: str, reason: str) -> None:
+def test_what_an_error_means(operations: Operations, reply: Reply, kind: str, reason: str) -> None:
     error = {"code": "validation_error", "message": "Email is invalid", "details": reply.body}
-    fault = verbs.fault(Reply(reply.status, {"error": error}))
+    fault = operations.failure(Reply(reply.status, {"error": error}))
     assert (fault.kind, fault.reason) == (kind, reason)
 
 
 @pytest.mark.parametrize("body", [None, [], {"error": "no"}, {"error": None}, {"message": "taken"}])
-def test_an_error_of_another_form(verbs: Verbs, body: Any) -> None:
-    assert verbs.fault(Reply(422, body)).reason == "refused: answered 422"
-    assert verbs.fault(Reply(409, body)).reason == "taken: answered 409"
+def test_an_error_of_another_form(operations: Operations, body: Any) -> None:
+    assert operations.failure(Reply(422, body)).reason == "refused: answered 422"
+    assert operations.failure(Reply(409, body)).reason == "taken: answered 409"
 
 
 # Plans -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_the_provider_will_not_have_spares_the_rest(sandbox: Start, verbs: Verbs, tmp_path: Path) -> None:
+def test_what_the_provider_will_not_have_spares_the_rest(
+    sandbox: Start, operations: Operations, tmp_path: Path
+) -> None:
     there = sandbox("blackwalnut")
-    made(there, verbs, customer(1))
-    made(there, verbs, customer(2))
+    made(there, operations, customer(1))
+    made(there, operations, customer(2))
     one, two = there.state()
     rows = [
         create(0, customer(10)),
@@ -291,10 +302,10 @@ def test_what_the_provider_will_not_have_spares_the_rest(sandbox: Start, verbs: 
     ]
 
 
-def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, verbs: Verbs, tmp_path: Path) -> None:
+def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, operations: Operations, tmp_path: Path) -> None:
     there = sandbox("blackwalnut")
     for number in range(4):
-        made(there, verbs, customer(number))
+        made(there, operations, customer(number))
     zero, one, two, three = there.state()
     rows = [
         update(0, zero, name="ours"),
@@ -305,13 +316,13 @@ def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, verbs: Verbs, t
         create(5, {"email": "c11@x.example"}),
         create(6, customer(12)),
     ]
-    made(there, verbs, customer(10, email="else@x.example"))
-    made(there, verbs, customer(11))
-    made(there, verbs, customer(12, external_id=None))
-    asked(there, Send("PUT", f"{APP}/customers/{zero['id']}", "", {"metadata": {"n": 0}}))
-    asked(there, Send("DELETE", f"{APP}/customers/{one['id']}", ""))
-    asked(there, Send("PUT", f"{APP}/customers/{two['id']}", "", {"name": "theirs"}))
-    asked(there, Send("DELETE", f"{APP}/customers/{three['id']}", ""))
+    made(there, operations, customer(10, email="else@x.example"))
+    made(there, operations, customer(11))
+    made(there, operations, customer(12, external_id=None))
+    asked(there, Request("PUT", f"{APP}/customers/{zero['id']}", "", {"metadata": {"n": 0}}))
+    asked(there, Request("DELETE", f"{APP}/customers/{one['id']}", ""))
+    asked(there, Request("PUT", f"{APP}/customers/{two['id']}", "", {"name": "theirs"}))
+    asked(there, Request("DELETE", f"{APP}/customers/{three['id']}", ""))
     before = there.state()
     assert carry(there, tmp_path, *rows) == {
         0: ("stale", "changed: metadata"),
@@ -346,15 +357,15 @@ def test_made_once_though_the_answer_is_lost(sandbox: Start, tmp_path: Path, ext
     assert sorted(record["email"] for record in there.state()) == sorted(row["email"] for row in rows)
 
 
-def test_a_delete_takes_the_licences_with_it(sandbox: Start, verbs: Verbs, tmp_path: Path) -> None:
+def test_a_delete_takes_the_licences_with_it(sandbox: Start, operations: Operations, tmp_path: Path) -> None:
     there = sandbox("blackwalnut")
-    one = made(there, verbs, FULL)
+    one = made(there, operations, FULL)
     given = {"installation_id": "i", "customer_id": one, "tier_id": "t", "forever": True}
-    asked(there, Send("POST", f"{APP}/licenses", "", given))
+    asked(there, Request("POST", f"{APP}/licenses", "", given))
     assert len(there.state("licenses")) == 1
     assert carry(there, tmp_path, delete(0, there.state()[0])) == {0: ("done", None)}
     assert there.state("licenses") == []
-    assert "licences" in API.removal_is_final
+    assert "licences" in SPEC.removal_is_final
 
 
 WEATHER = {
@@ -365,12 +376,12 @@ WEATHER = {
 
 @pytest.mark.parametrize("lenient", ["off", "on"])
 def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(
-    sandbox: Start, verbs: Verbs, tmp_path: Path, lenient: str
+    sandbox: Start, operations: Operations, tmp_path: Path, lenient: str
 ) -> None:
     def after(name: str, weather: dict[str, Any]) -> list[Record]:
         there = sandbox("blackwalnut", switches={"lenient": lenient})
         for number in range(200):
-            made(there, verbs, customer(number))
+            made(there, operations, customer(number))
         state = there.state()
         changed = [
             update(row, one, name=None if row % 2 else "New", email=f"new{row}@x.example", metadata={"n": row})

@@ -16,22 +16,23 @@ from polars.testing import assert_frame_equal
 from support.sandboxes import Sandbox, Start
 from support.served import served
 from support.warehouse import Warehouse
-from tranship.connectors.api.http_client import Patience
+from tranship.connectors.api.health import check
 from tranship.connectors.api.json_codec import decode, encode
-from tranship.connectors.api.source import ApiSource, check
+from tranship.connectors.api.retry import RetryPolicy
+from tranship.connectors.api.source import ApiSource
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused
-from tranship.connectors.providers.growpanel import API
+from tranship.connectors.providers.growpanel import SPEC
 from tranship.connectors.sandbox import seed
-from tranship.schemas.providers.growpanel import WIRE
+from tranship.schemas.providers.growpanel import SCHEMA
 
 KEY = "account.key.0123456789"
-QUICK = Patience(tries=2, first_pause=0.01, connect=2, silence=2)
+QUICK = RetryPolicy(tries=2, first_pause=0.01, connect=2, silence=2)
 ROW = {"id": "a", "name": "A", "created_date": "2021-01-01", "country": "SE", "data_source": "ds_main"}
 
 
 def read(spec: str, keep: Path, environment: Mapping[str, str] | None = None) -> pl.DataFrame:
     """All customers of an address, in canonical columns as text."""
-    source = ApiSource(API, spec, patience=QUICK, environment=environment or {"GROWPANEL_API_KEY": KEY})
+    source = ApiSource(SPEC, spec, retry_policy=QUICK, environment=environment or {"GROWPANEL_API_KEY": KEY})
     try:
         batches = [part.read() for part in source.parts(keep)]
         assert all(batch.broken.is_empty() for batch in batches)
@@ -96,12 +97,12 @@ def test_the_sandbox_keeps_whatever_is_written(sandbox: Start, tmp_path: Path, d
         pl.Series("metadata", [json.dumps(METADATA[number % len(METADATA)]) for number in range(len(IDS))]),
         pl.Series("name", [f"{number}\u2028 {'n' * 240}" for number in range(len(IDS))]),
     )
-    encoded = encode(WIRE, customers, {"data_source": "ds_main"})
+    encoded = encode(SCHEMA, customers, {"data_source": "ds_main"})
     assert encoded.refused.is_empty()
     save(there, *map(json.loads, encoded.bodies))
 
     found = read(address(there), tmp_path).sort("external_id")
-    sent = decode(WIRE, [f"[{','.join(encoded.bodies)}]"]).records.sort("external_id")
+    sent = decode(SCHEMA, [f"[{','.join(encoded.bodies)}]"]).records.sort("external_id")
     assert_frame_equal(found.drop("metadata"), sent.drop("metadata"))
     # Which of two entries comes first says nothing.
     assert list(map(json.loads, found["metadata"].drop_nulls())) == list(map(json.loads, sent["metadata"].drop_nulls()))
@@ -161,12 +162,12 @@ def refused(kind: type[ConnectorError], spec: str, keep: Path, key: str = KEY) -
 
 def test_a_data_source_must_be_named(sandbox: Start) -> None:
     with pytest.raises(ConfigError, match="needs source, the id of the data source: growpanel://"):
-        ApiSource(API, "growpanel://", environment={"GROWPANEL_API_KEY": KEY})
+        ApiSource(SPEC, "growpanel://", environment={"GROWPANEL_API_KEY": KEY})
 
 
 def test_there_are_no_archived_customers() -> None:
     with pytest.raises(ConfigError, match="GrowPanel has no archived customers to include"):
-        ApiSource(API, "growpanel://?source=ds_main", include_archived=True, environment={"GROWPANEL_API_KEY": KEY})
+        ApiSource(SPEC, "growpanel://?source=ds_main", include_archived=True, environment={"GROWPANEL_API_KEY": KEY})
 
 
 def test_a_blocked_account(sandbox: Start, tmp_path: Path) -> None:
@@ -244,7 +245,7 @@ def test_an_id_that_comes_twice_is_one_customer(tmp_path: Path, monkeypatch: pyt
 
 
 def states(spec: str, key: str = KEY) -> dict[str, tuple[str, str]]:
-    found = check(API, spec, patience=QUICK, environment={"GROWPANEL_API_KEY": key})
+    found = check(SPEC, spec, retry_policy=QUICK, environment={"GROWPANEL_API_KEY": key})
     return {finding.what: (finding.state, finding.sentence) for finding in found}
 
 

@@ -1,4 +1,4 @@
-"""Writing to GrowPanel's sandbox, in both dialects: each verb, each refusal, and plans in good and in bad weather."""
+"""Writing to GrowPanel's sandbox, in both dialects: each verb, each refusal, and plans, with and without simulated failures."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from support.sandboxes import Sandbox
 from support.writing import BAD
 from tranship.connectors.api import json_codec
 from tranship.connectors.api.http_client import Service
-from tranship.connectors.api.operations import Fault, Made, Record, Reply, Send, Verbs, Who, same
-from tranship.connectors.api.source import parse, service
+from tranship.connectors.api.operations import Created, Failure, LookupKey, Operations, Record, Reply, Request
+from tranship.connectors.api.reconcile import same
+from tranship.connectors.api.spec import parse_address, service
 from tranship.connectors.errors import Refused
 from tranship.connectors.providers import growpanel
-from tranship.connectors.providers.growpanel import API, writes
+from tranship.connectors.providers.growpanel import SPEC, build_operations
 from tranship.connectors.sandbox.seed import customers
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.providers.growpanel import WIRE
+from tranship.schemas.providers.growpanel import SCHEMA
 
 Start = Callable[..., Sandbox]
 
@@ -38,18 +39,18 @@ def body(key: str, **fields: Any) -> dict[str, Any]:
     return {**given, "data_source": "ds_main", "status": "active", "custom_variables": {"canon_city": "Umeå"}, **fields}
 
 
-def verbs_for(there: Sandbox) -> Verbs:
-    return writes(parse(API, f"growpanel://127.0.0.1:{there.port}?source=ds_main", KEY))
+def verbs_for(there: Sandbox) -> Operations:
+    return build_operations(parse_address(SPEC, f"growpanel://127.0.0.1:{there.port}?source=ds_main", KEY))
 
 
 def service_of(there: Sandbox) -> Service:
     """Without the pace of a real account: 100 calls a minute."""
-    address = parse(API, f"growpanel://127.0.0.1:{there.port}?source=ds_main", KEY)
-    known = service(API, address, KEY)
+    address = parse_address(SPEC, f"growpanel://127.0.0.1:{there.port}?source=ds_main", KEY)
+    known = service(SPEC, address, KEY)
     return replace(known, per_second={})
 
 
-def asked(there: Sandbox, send: Send) -> Reply:
+def asked(there: Sandbox, send: Request) -> Reply:
     """One request, as it is sent."""
     query = "&".join(f"{name}={value}" for name, value in send.params)
     answer = there.call(
@@ -58,30 +59,32 @@ def asked(there: Sandbox, send: Send) -> Reply:
     return Reply(answer.status, answer.json if answer.body else None)
 
 
-def looked(there: Sandbox, **who: Any) -> Record | None:
-    async def ask(send: Send) -> Reply:
+def looked(there: Sandbox, **lookup_key: Any) -> Record | None:
+    async def ask(send: Request) -> Reply:
         return asked(there, send)
 
-    return asyncio.run(verbs_for(there).look(ask, Who(**who)))
+    return asyncio.run(verbs_for(there).look_up(ask, LookupKey(**lookup_key)))
 
 
-def looked_many(there: Sandbox, *them: Who, verbs: Verbs | None = None) -> tuple[list[Record | None], int]:
+def looked_many(
+    there: Sandbox, *them: LookupKey, operations: Operations | None = None
+) -> tuple[list[Record | None], int]:
     """What was found, and with how many calls."""
     sent = 0
 
-    async def ask(send: Send) -> Reply:
+    async def ask(send: Request) -> Reply:
         nonlocal sent
         sent += 1
         return asked(there, send)
 
-    looks = (verbs or verbs_for(there)).looks
-    assert looks
-    return list(asyncio.run(looks.look(ask, them))), sent
+    bulk_lookup = (operations or verbs_for(there)).bulk_lookup
+    assert bulk_lookup
+    return list(asyncio.run(bulk_lookup.look_up(ask, them))), sent
 
 
 def made(there: Sandbox, *bodies: Record) -> list[dict[str, Any]]:
     """Customers that are there from the beginning."""
-    asked(there, Send("POST", "/data/customers", "", list(bodies)))
+    asked(there, Request("POST", "/data/customers", "", list(bodies)))
     held = {one["id"]: one for one in there.state()}
     return [held[one["id"]] for one in bodies]
 
@@ -112,8 +115,8 @@ def delete(row: int, found: Record) -> dict[str, Any]:
 def carried_out(there: Sandbox, folder: Path, rows: Sequence[Any]) -> dict[int, Any]:
     """Row → action, outcome, reason."""
     writing.write(folder, rows)
-    patience = replace(writing.QUICK, silence=5, total=60)
-    writing.send(there.url, folder, verbs=verbs_for(there), service=service_of(there), patience=patience)
+    retry_policy = replace(writing.QUICK, silence=5, total=60)
+    writing.send(there.url, folder, operations=verbs_for(there), service=service_of(there), retry_policy=retry_policy)
     return writing.outcomes(folder)
 
 
@@ -187,7 +190,7 @@ def test_a_key_that_may_not_write_ends_it_at_once(sandbox: Start, tmp_path: Path
     known = replace(service_of(there), key=key, headers={"Authorization": f"Bearer {key}"})
     writing.write(tmp_path, [create(0, body("a"))])
     with pytest.raises(Refused, match="GrowPanel") as refused:
-        writing.send(there.url, tmp_path, verbs=verbs_for(there), service=known)
+        writing.send(there.url, tmp_path, operations=verbs_for(there), service=known)
     assert key not in str(refused.value)
     assert ("a viewer's, which writes nothing" in str(refused.value)) == (key == "gp_viewer_1")
     assert there.state() == []
@@ -259,12 +262,12 @@ def test_where_a_post_only_inserts_changes_go_by_put(sandbox: Start, tmp_path: P
     ],
 )
 def test_one_change_that_a_post_does_not_do_goes_by_put(sandbox: Start, reply: Reply) -> None:
-    verbs = verbs_for(sandbox("growpanel"))
+    operations = verbs_for(sandbox("growpanel"))
     now, wanted = body("a", email="a@x.example"), body("a", name="New")
-    [post] = verbs.change(now, wanted)
-    assert verbs.fault(verbs.heard(post, reply)).kind == "gone"  # and looked up
-    assert verbs.change(now, wanted) == [
-        Send("PUT", "/data/customers/a", "/data/customers/{id}", {"name": "New", "email": None}, NAMED)
+    [post] = operations.change(now, wanted)
+    assert operations.failure(operations.interpret(post, reply)).kind == "gone"  # and looked up
+    assert operations.change(now, wanted) == [
+        Request("PUT", "/data/customers/a", "/data/customers/{id}", {"name": "New", "email": None}, NAMED)
     ]
 
 
@@ -273,10 +276,10 @@ def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, tmp_path: Path,
     there = sandbox("growpanel", switches={"dialect": dialect})
     found = made(there, *(body(key) for key in "abcd"))
     named = "?source=ds_main"
-    asked(there, Send("PUT", f"/data/customers/a{named}", "", {"email": "new@x.example"}))
-    asked(there, Send("PUT", f"/data/customers/b{named}", "", {"custom_variables": {"x": "y"}}))
-    asked(there, Send("PUT", f"/data/customers/c{named}", "", {"status": "paused"}))
-    asked(there, Send("DELETE", f"/data/customers/d{named}", ""))
+    asked(there, Request("PUT", f"/data/customers/a{named}", "", {"email": "new@x.example"}))
+    asked(there, Request("PUT", f"/data/customers/b{named}", "", {"custom_variables": {"x": "y"}}))
+    asked(there, Request("PUT", f"/data/customers/c{named}", "", {"status": "paused"}))
+    asked(there, Request("DELETE", f"/data/customers/d{named}", ""))
     before = held(there)
     rows = [update(n, one, name="New") for n, one in enumerate(found)]
     assert [reason for _, _, reason in carried_out(there, tmp_path, rows).values()] == [
@@ -305,30 +308,30 @@ def test_how_values_are_spelled_is_no_change(sandbox: Start) -> None:
     given = {"created_date": "2021-04-02", "country": "us", "state": "ca", "currency": "SEK"}
     [found] = made(there, body("a", **given))
     wanted = body("a", created_date="2021-04-02T00:00:00Z", country="US", state="CA", currency="sek")
-    verbs = verbs_for(there)
-    assert verbs.change(found, wanted) == []
-    assert verbs.change(found, {**wanted, "created_date": "2021-04-02T00:00:01Z"}) != []
-    assert all(verbs.compared(found)[name] == verbs.compared(wanted)[name] for name in given)
+    operations = verbs_for(there)
+    assert operations.change(found, wanted) == []
+    assert operations.change(found, {**wanted, "created_date": "2021-04-02T00:00:01Z"}) != []
+    assert all(operations.comparable(found)[name] == operations.comparable(wanted)[name] for name in given)
 
 
 def test_what_an_account_derives_from_invoices_is_no_change(sandbox: Start) -> None:
-    verbs = verbs_for(sandbox("growpanel"))
+    operations = verbs_for(sandbox("growpanel"))
     now = {**body("a"), "status": "past_due", "paid_started": "2020-01-01", "currency": "usd"}
-    assert verbs.change(now, body("a")) == []
+    assert operations.change(now, body("a")) == []
 
 
 def test_nothing_is_to_change_in_what_was_read_and_is_written_as_it_was(sandbox: Start) -> None:
     there = sandbox("growpanel", seed=300)
     records = there.state()
-    read = json_codec.decode(WIRE, [json.dumps(records).encode()]).records
-    again = json_codec.encode(WIRE, typed(read), {"data_source": "ds_main"}).bodies
-    made_of = json_codec.encode(WIRE, customers(300), {"data_source": "ds_main"}).bodies.drop_nulls()
+    read = json_codec.decode(SCHEMA, [json.dumps(records).encode()]).records
+    again = json_codec.encode(SCHEMA, typed(read), {"data_source": "ds_main"}).bodies
+    made_of = json_codec.encode(SCHEMA, customers(300), {"data_source": "ds_main"}).bodies.drop_nulls()
     wanted = {one["id"]: one for one in map(json.loads, made_of)}
-    verbs = verbs_for(there)
+    operations = verbs_for(there)
     assert len(records) > 250
     for record, written in zip(records, again, strict=True):
-        assert verbs.change(record, wanted[record["id"]]) == []
-        assert verbs.change(record, json.loads(written)) == []
+        assert operations.change(record, wanted[record["id"]]) == []
+        assert operations.change(record, json.loads(written)) == []
 
 
 def typed(read: pl.DataFrame) -> pl.DataFrame:
@@ -366,10 +369,10 @@ def test_who_is_not_there_is_not_found(sandbox: Start) -> None:
 
 
 def test_who_is_in_another_source_is_another_customer(sandbox: Start) -> None:
-    async def ask(_: Send) -> Reply:
+    async def ask(_: Request) -> Reply:
         return Reply(200, body("a", data_source="ds_other"))  # as if the source in the query said nothing
 
-    assert asyncio.run(verbs_for(sandbox("growpanel")).look(ask, Who(external_id="a"))) is None
+    assert asyncio.run(verbs_for(sandbox("growpanel")).look_up(ask, LookupKey(external_id="a"))) is None
 
 
 def test_an_id_of_dots_is_no_place_in_the_path(sandbox: Start) -> None:
@@ -387,9 +390,11 @@ def test_a_removal_names_its_data_source(sandbox: Start) -> None:
 def test_many_are_looked_up_in_one_list(sandbox: Start) -> None:
     there = sandbox("growpanel")
     [a, b] = made(there, body("a"), body("b"))
-    found, sent = looked_many(there, Who(id="a"), Who(external_id="b"), Who(external_id="c"), Who(external_id="d"))
+    found, sent = looked_many(
+        there, LookupKey(id="a"), LookupKey(external_id="b"), LookupKey(external_id="c"), LookupKey(external_id="d")
+    )
     assert (found, sent) == ([a, b, None, None], 1)
-    assert looked_many(there, Who(id="gone"), Who(id="a")) == ([None, a], 2)  # in case the list was cut
+    assert looked_many(there, LookupKey(id="gone"), LookupKey(id="a")) == ([None, a], 2)  # in case the list was cut
 
 
 def test_in_a_large_source_those_that_may_be_there_are_looked_up_one_by_one(
@@ -398,10 +403,15 @@ def test_in_a_large_source_those_that_may_be_there_are_looked_up_one_by_one(
     there = sandbox("growpanel")
     monkeypatch.setattr(growpanel, "_LISTED", 2)
     [a, b] = made(there, body("a"), body("b"))
-    verbs = verbs_for(there)
-    them = (Who(id="a"), Who(external_id="b"), Who(external_id="b", maybe=True), Who(id="c"))
-    assert looked_many(there, *them, verbs=verbs) == ([a, None, b, None], 4)
-    assert looked_many(there, *them, verbs=verbs) == ([a, None, b, None], 3)  # it is known to be large
+    operations = verbs_for(there)
+    them = (
+        LookupKey(id="a"),
+        LookupKey(external_id="b"),
+        LookupKey(external_id="b", possibly_applied=True),
+        LookupKey(id="c"),
+    )
+    assert looked_many(there, *them, operations=operations) == ([a, None, b, None], 4)
+    assert looked_many(there, *them, operations=operations) == ([a, None, b, None], 3)  # it is known to be large
 
 
 # Answers
@@ -417,38 +427,38 @@ def test_what_the_rows_of_an_answer_mean(sandbox: Start) -> None:
         {"id": "e", "export_status": "queued"},
     ]
     assert bulk.outcomes({"result": told}, [body(key) for key in "abcde"]) == [
-        Made("a"),
+        Created("a"),
         None,
-        Fault("taken", "taken: external_id"),
-        Fault("refused", "refused: no such country"),
+        Failure("taken", "taken: external_id"),
+        Failure("refused", "refused: no such country"),
         None,
     ]
     older = {"result": {"count": 1, "list": [{"id": "b"}]}}
-    assert bulk.outcomes(older, [body("a"), body("b")]) == [Fault("taken", "taken: external_id"), Made("b")]
+    assert bulk.outcomes(older, [body("a"), body("b")]) == [Failure("taken", "taken: external_id"), Created("b")]
 
 
 @pytest.mark.parametrize(
     ("reply", "fault"),
     [
-        (Reply(409, None), Fault("taken", "taken: external_id")),
-        (Reply(400, {"error": "Customer exists"}), Fault("taken", "taken: external_id")),
-        (Reply(400, {"message": "Country does not exist"}), Fault("refused", "refused: Country does not exist")),
-        (Reply(413, None), Fault("refused", "refused: answered 413")),
-        (Reply(404, {"error": "Not found"}), Fault("gone", "answered 404")),
+        (Reply(409, None), Failure("taken", "taken: external_id")),
+        (Reply(400, {"error": "Customer exists"}), Failure("taken", "taken: external_id")),
+        (Reply(400, {"message": "Country does not exist"}), Failure("refused", "refused: Country does not exist")),
+        (Reply(413, None), Failure("refused", "refused: answered 413")),
+        (Reply(404, {"error": "Not found"}), Failure("gone", "answered 404")),
     ],
 )
-def test_what_an_error_means(sandbox: Start, reply: Reply, fault: Fault) -> None:
-    assert verbs_for(sandbox("growpanel")).fault(reply) == fault
+def test_what_an_error_means(sandbox: Start, reply: Reply, fault: Failure) -> None:
+    assert verbs_for(sandbox("growpanel")).failure(reply) == fault
 
 
 def test_an_answer_that_does_not_speak_of_the_row_is_no_success(sandbox: Start) -> None:
-    verbs = verbs_for(sandbox("growpanel"))
-    create, [change] = verbs.create(body("a")), verbs.change(body("a"), body("a", name="B"))
+    operations = verbs_for(sandbox("growpanel"))
+    create, [change] = operations.create(body("a")), operations.change(body("a"), body("a", name="B"))
     for answer in (None, {"result": []}, {"result": [{"id": "b", "export_status": "success"}]}, {"ok": True}):
-        assert verbs.fault(verbs.heard(change, Reply(200, answer))).kind == "gone"  # and looked up
-        assert verbs.heard(create, Reply(200, answer)).ok
+        assert operations.failure(operations.interpret(change, Reply(200, answer))).kind == "gone"  # and looked up
+        assert operations.interpret(create, Reply(200, answer)).ok
         with pytest.raises((ValueError, KeyError, TypeError)):
-            verbs.made(answer, body("a"))
+            operations.created_id(answer, body("a"))
 
 
 # The weather

@@ -11,18 +11,19 @@ import polars as pl
 import pytest
 
 from support.sandboxes import Sandbox, Start
-from tranship.connectors.api.http_client import Patience
-from tranship.connectors.api.source import ApiSource, check
+from tranship.connectors.api.health import check
+from tranship.connectors.api.retry import RetryPolicy
+from tranship.connectors.api.source import ApiSource
 from tranship.connectors.errors import Refused
-from tranship.connectors.providers.marginfront import API
+from tranship.connectors.providers.marginfront import SPEC
 
 KEY = {"MF_API_SECRET_KEY": "mf_sk_test_1"}
-QUICK = Patience(first_pause=0.005, longest_pause=0.05, silence=0.5)
+QUICK = RetryPolicy(first_pause=0.005, longest_pause=0.05, silence=0.5)
 
 
 def read(server: Sandbox, keep: Path, environment: Mapping[str, str] = KEY) -> tuple[pl.DataFrame, pl.DataFrame, Any]:
     """Customers, records that break the schema, and notes."""
-    source = ApiSource(API, f"marginfront://127.0.0.1:{server.port}", patience=QUICK, environment=environment)
+    source = ApiSource(SPEC, f"marginfront://127.0.0.1:{server.port}", retry_policy=QUICK, environment=environment)
     try:
         batches = [part.read() for part in source.parts(keep)]
         customers = pl.concat([batch.records.with_columns(line=batch.lines) for batch in batches])
@@ -113,7 +114,7 @@ def test_keys(sandbox: Start, tmp_path: Path) -> None:
 
     def rights(key: str) -> str:
         environment = {"MF_API_SECRET_KEY": key}
-        found = check(API, f"marginfront://127.0.0.1:{server.port}", patience=QUICK, environment=environment)
+        found = check(SPEC, f"marginfront://127.0.0.1:{server.port}", retry_policy=QUICK, environment=environment)
         return " ".join(one.sentence for one in found if one.what in ("rights", "key accepted", "customers"))
 
     assert rights("mf_sk_test_1") == "GET /customers was answered 200 a secret key (mf_sk_…): may read and write 5"

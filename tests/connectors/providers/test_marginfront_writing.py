@@ -13,15 +13,24 @@ import pytest
 from support.sandboxes import Sandbox, Start
 from support.writing import create, customer, delete, outcomes, send, update, write
 from tranship.connectors.api.json_codec import encode
-from tranship.connectors.api.operations import Blind, Record, Reply, Send, Several, Verbs, Who, same
-from tranship.connectors.api.source import parse, service
-from tranship.connectors.providers.marginfront import API, writes
+from tranship.connectors.api.operations import (
+    AmbiguousMatch,
+    LookupKey,
+    NotSearchable,
+    Operations,
+    Record,
+    Reply,
+    Request,
+)
+from tranship.connectors.api.reconcile import same
+from tranship.connectors.api.spec import parse_address, service
+from tranship.connectors.providers.marginfront import SPEC, build_operations
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.providers.marginfront import WIRE
+from tranship.schemas.providers.marginfront import SCHEMA
 
 KEY = {"MF_API_SECRET_KEY": "mf_sk_test_1"}
 HEADERS = {"x-api-key": "mf_sk_test_1", "Content-Type": "application/json"}
-SETTABLE = [*(one.name for one in WIRE.fields if one.settable), "metadata"]
+SETTABLE = [*(one.name for one in SCHEMA.fields if one.settable), "metadata"]
 
 FULL: Record = {
     **{"externalId": "cus_1", "name": "Nordlys AB", "email": "ap@nordlys.example", "phone": "+4612345"},
@@ -44,37 +53,37 @@ OTHER: Record = {
 FILLED_IN = {"timezone": "UTC", "status": "active", "netTerms": 30}
 
 
-def asked(sandbox: Sandbox, send: Send) -> Reply:
+def asked(sandbox: Sandbox, send: Request) -> Reply:
     path = f"/v1{send.path}" + (f"?{urlencode(send.params)}" if send.params else "")
     reply = sandbox.call(send.method, path, send.body, HEADERS)
     return Reply(reply.status, reply.json if reply.body else None)
 
 
-def look(sandbox: Sandbox, verbs: Verbs, **who: Any) -> Record | None:
-    async def ask(send: Send) -> Reply:
+def look(sandbox: Sandbox, operations: Operations, **lookup_key: Any) -> Record | None:
+    async def ask(send: Request) -> Reply:
         return asked(sandbox, send)
 
-    return asyncio.run(verbs.look(ask, Who(**who)))
+    return asyncio.run(operations.look_up(ask, LookupKey(**lookup_key)))
 
 
-def made(sandbox: Sandbox, verbs: Verbs, wanted: Record) -> str:
+def made(sandbox: Sandbox, operations: Operations, wanted: Record) -> str:
     """A customer, created; its id."""
-    reply = asked(sandbox, verbs.create(wanted))
+    reply = asked(sandbox, operations.create(wanted))
     assert reply.ok, reply.body
-    return verbs.made(reply.body, wanted)
+    return operations.created_id(reply.body, wanted)
 
 
 def carry(sandbox: Sandbox, folder: Path, *rows: dict[str, Any], **options: Any) -> dict[int, tuple[str, str | None]]:
     """Row → outcome and reason, of a plan carried out."""
-    address = parse(API, f"marginfront://127.0.0.1:{sandbox.port}", KEY)
+    address = parse_address(SPEC, f"marginfront://127.0.0.1:{sandbox.port}", KEY)
     write(folder, rows)
-    send(sandbox.url, folder, verbs=writes(address), service=service(API, address, KEY), **options)
+    send(sandbox.url, folder, operations=build_operations(address), service=service(SPEC, address, KEY), **options)
     return {row: (outcome, reason) for row, (_, outcome, reason) in outcomes(folder).items()}
 
 
 @pytest.fixture
-def verbs() -> Verbs:
-    return writes(parse(API, "marginfront://", KEY))
+def operations() -> Operations:
+    return build_operations(parse_address(SPEC, "marginfront://", KEY))
 
 
 # Looking ---------------------------------------------------------------------------------------------------------
@@ -82,155 +91,155 @@ def verbs() -> Verbs:
 
 @pytest.mark.parametrize("form", ["envelope", "bare"])
 def test_found_by_its_external_id_alone_among_hundreds_that_look_like_it(
-    sandbox: Start, verbs: Verbs, form: str
+    sandbox: Start, operations: Operations, form: str
 ) -> None:
     there = sandbox("marginfront", switches={"list": form})
     for number in range(230):
-        made(there, verbs, {"name": f"Of c-1 {number}", "externalId": f"c-1{number:03}"})
-    made(there, verbs, {"name": "another case", "externalId": "C-1"})
-    wanted = made(there, verbs, {"name": "the one", "externalId": "c-1"})
-    found = look(there, verbs, external_id="c-1")
+        made(there, operations, {"name": f"Of c-1 {number}", "externalId": f"c-1{number:03}"})
+    made(there, operations, {"name": "another case", "externalId": "C-1"})
+    wanted = made(there, operations, {"name": "the one", "externalId": "c-1"})
+    found = look(there, operations, external_id="c-1")
     assert found is not None
     assert found["id"] == wanted
-    assert look(there, verbs, external_id="c-") is None
+    assert look(there, operations, external_id="c-") is None
 
 
 @pytest.mark.parametrize("external_id", ["a+b&c=d/é ü?#%25", "100%", ' "quoted" ', "名前"])
-def test_found_by_an_odd_external_id(sandbox: Start, verbs: Verbs, external_id: str) -> None:
+def test_found_by_an_odd_external_id(sandbox: Start, operations: Operations, external_id: str) -> None:
     there = sandbox("marginfront")
-    wanted = made(there, verbs, {"name": "x", "externalId": external_id})
-    found = look(there, verbs, external_id=external_id)
+    wanted = made(there, operations, {"name": "x", "externalId": external_id})
+    found = look(there, operations, external_id=external_id)
     assert found is not None
     assert found["id"] == wanted
 
 
-def test_found_by_its_own_id(sandbox: Start, verbs: Verbs) -> None:
+def test_found_by_its_own_id(sandbox: Start, operations: Operations) -> None:
     there = sandbox("marginfront")
-    one = made(there, verbs, FULL)
-    found = look(there, verbs, id=one)
+    one = made(there, operations, FULL)
+    found = look(there, operations, id=one)
     assert found is not None
     assert {name: found[name] for name in SETTABLE} == FULL
     there.ask("DELETE", f"/v1/customers/{one}", headers=HEADERS)
-    assert look(there, verbs, id=one) is None
-    with pytest.raises(Blind):
-        look(there, verbs, id="no uuid/../x")
+    assert look(there, operations, id=one) is None
+    with pytest.raises(NotSearchable):
+        look(there, operations, id="no uuid/../x")
 
 
-def test_found_by_its_e_mail_where_it_has_no_external_id(sandbox: Start, verbs: Verbs) -> None:
+def test_found_by_its_e_mail_where_it_has_no_external_id(sandbox: Start, operations: Operations) -> None:
     there = sandbox("marginfront")
     wanted = {"name": "Nordlys AB", "email": "ap@nordlys.example"}
-    made(there, verbs, {**wanted, "externalId": "of somebody else"})
-    made(there, verbs, {"name": "Nordlys AB", "email": "other@nordlys.example"})
-    assert look(there, verbs, email="ap@nordlys.example", record=wanted) is None
-    one = made(there, verbs, {**wanted, "email": "AP@nordlys.example"})
-    found = look(there, verbs, email="ap@nordlys.example", record=wanted)
+    made(there, operations, {**wanted, "externalId": "of somebody else"})
+    made(there, operations, {"name": "Nordlys AB", "email": "other@nordlys.example"})
+    assert look(there, operations, email="ap@nordlys.example", record=wanted) is None
+    one = made(there, operations, {**wanted, "email": "AP@nordlys.example"})
+    found = look(there, operations, email="ap@nordlys.example", record=wanted)
     assert found is not None
     assert found["id"] == one
-    made(there, verbs, wanted)
-    with pytest.raises(Several):
-        look(there, verbs, email="ap@nordlys.example", record=wanted)
+    made(there, operations, wanted)
+    with pytest.raises(AmbiguousMatch):
+        look(there, operations, email="ap@nordlys.example", record=wanted)
 
 
-def test_found_though_it_moves_to_a_page_that_was_read(sandbox: Start, verbs: Verbs) -> None:
+def test_found_though_it_moves_to_a_page_that_was_read(sandbox: Start, operations: Operations) -> None:
     there = sandbox("marginfront")
     for number in range(100):
-        made(there, verbs, {"name": f"Nordlys {number}", "email": f"ap{number}@nordlys.example"})
+        made(there, operations, {"name": f"Nordlys {number}", "email": f"ap{number}@nordlys.example"})
     wanted = {"name": "Nordlys", "email": "ap@nordlys.example"}
-    one = made(there, verbs, wanted)
+    one = made(there, operations, wanted)
     first = there.state()[0]["id"]
     pages = []
 
-    async def ask(send: Send) -> Reply:
+    async def ask(send: Request) -> Reply:
         reply = asked(there, send)
         if not pages:
-            asked(there, Send("DELETE", f"/customers/{first}", ""))
-            made(there, verbs, {"name": "Nordlys too"})
+            asked(there, Request("DELETE", f"/customers/{first}", ""))
+            made(there, operations, {"name": "Nordlys too"})
         pages.append(send.params[-1])
         return reply
 
-    found = asyncio.run(verbs.look(ask, Who(email=wanted["email"], record=wanted)))
+    found = asyncio.run(operations.look_up(ask, LookupKey(email=wanted["email"], record=wanted)))
     assert len(pages) > 2
     assert found is not None
     assert found["id"] == one
 
 
-def test_what_never_rests_is_not_known(sandbox: Start, verbs: Verbs) -> None:
+def test_what_never_rests_is_not_known(sandbox: Start, operations: Operations) -> None:
     there = sandbox("marginfront")
     for number in range(101):
-        made(there, verbs, {"name": f"Nordlys {number}"})
+        made(there, operations, {"name": f"Nordlys {number}"})
 
-    async def ask(send: Send) -> Reply:
-        made(there, verbs, {"name": "Nordlys too"})
+    async def ask(send: Request) -> Reply:
+        made(there, operations, {"name": "Nordlys too"})
         return asked(there, send)
 
     wanted = {"name": "Nordlys", "email": "ap@nordlys.example"}
-    with pytest.raises(Blind):
-        asyncio.run(verbs.look(ask, Who(email=wanted["email"], record=wanted)))
+    with pytest.raises(NotSearchable):
+        asyncio.run(operations.look_up(ask, LookupKey(email=wanted["email"], record=wanted)))
 
 
 # Creating and changing -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("wanted", [FULL, OTHER, {"name": "only"}])
-def test_a_create_makes_what_is_wanted(sandbox: Start, verbs: Verbs, wanted: Record) -> None:
+def test_a_create_makes_what_is_wanted(sandbox: Start, operations: Operations, wanted: Record) -> None:
     there = sandbox("marginfront")
-    one = made(there, verbs, wanted)
+    one = made(there, operations, wanted)
     [stands] = there.state()
     assert stands["id"] == one
     assert all(same(stands[name], {**FILLED_IN, **wanted}.get(name)) for name in SETTABLE)
-    assert not verbs.change(stands, wanted)
+    assert not operations.change(stands, wanted)
 
 
 @pytest.mark.parametrize("body", [None, {}, {"id": None}, [], {"data": {}}, "created"])
-def test_an_answer_without_an_id_is_none(verbs: Verbs, body: Any) -> None:
+def test_an_answer_without_an_id_is_none(operations: Operations, body: Any) -> None:
     with pytest.raises((KeyError, TypeError, AttributeError)):
-        verbs.made(body, FULL)
-    assert verbs.made({"data": {"id": "1"}}, FULL) == "1"
+        operations.created_id(body, FULL)
+    assert operations.created_id({"data": {"id": "1"}}, FULL) == "1"
 
 
 @pytest.mark.parametrize("name", SETTABLE)
-def test_a_change_names_the_field_that_differs_and_no_other(sandbox: Start, verbs: Verbs, name: str) -> None:
+def test_a_change_names_the_field_that_differs_and_no_other(sandbox: Start, operations: Operations, name: str) -> None:
     there = sandbox("marginfront")
-    made(there, verbs, FULL)
+    made(there, operations, FULL)
     wanted = {**FULL, name: OTHER[name]}
     [now] = there.state()
-    [step] = verbs.change(now, wanted)
+    [step] = operations.change(now, wanted)
     assert step.body == {name: OTHER[name]}
     assert asked(there, step).ok
     [stands] = there.state()
     assert {field: stands[field] for field in SETTABLE} == wanted
-    assert not verbs.change(stands, wanted)
+    assert not operations.change(stands, wanted)
 
 
 @pytest.mark.parametrize("name", [name for name in SETTABLE if name != "name"])
-def test_what_is_not_wanted_any_more_is_taken_away(sandbox: Start, verbs: Verbs, name: str) -> None:
+def test_what_is_not_wanted_any_more_is_taken_away(sandbox: Start, operations: Operations, name: str) -> None:
     there = sandbox("marginfront")
-    made(there, verbs, FULL)
+    made(there, operations, FULL)
     wanted = {field: value for field, value in FULL.items() if field != name}
-    [step] = verbs.change(there.state()[0], wanted)
+    [step] = operations.change(there.state()[0], wanted)
     assert list(step.body) == [name]
     assert asked(there, step).ok
     [stands] = there.state()
     assert same(stands[name], FILLED_IN.get(name))
-    assert not verbs.change(stands, wanted)
+    assert not operations.change(stands, wanted)
 
 
-def test_a_null_in_metadata_is_something(sandbox: Start, verbs: Verbs) -> None:
+def test_a_null_in_metadata_is_something(sandbox: Start, operations: Operations) -> None:
     there = sandbox("marginfront")
-    made(there, verbs, {"name": "x", "metadata": {"a": 1}})
+    made(there, operations, {"name": "x", "metadata": {"a": 1}})
     for metadata in ({"a": True}, {"a": True, "canon_timezone": None}, {"a": None}, {"a": []}, {}):
-        [step] = verbs.change(there.state()[0], {"name": "x", "metadata": metadata})
+        [step] = operations.change(there.state()[0], {"name": "x", "metadata": metadata})
         assert asked(there, step).ok
         assert there.state()[0]["metadata"] == metadata
-        assert not verbs.change(there.state()[0], {"name": "x", "metadata": dict(reversed(metadata.items()))})
+        assert not operations.change(there.state()[0], {"name": "x", "metadata": dict(reversed(metadata.items()))})
 
 
-def test_where_there_is_no_patch_a_put_has_all_fields(sandbox: Start, verbs: Verbs) -> None:
+def test_where_there_is_no_patch_a_put_has_all_fields(sandbox: Start, operations: Operations) -> None:
     there = sandbox("marginfront")
-    made(there, verbs, FULL)
+    made(there, operations, FULL)
     for reply in (Reply(405, None), Reply(404, {"statusCode": 404, "message": "Cannot PATCH /v1/customers/x"})):
-        fresh = writes(parse(API, "marginfront://", KEY))
-        assert fresh.fault(reply).kind == "again"
+        fresh = build_operations(parse_address(SPEC, "marginfront://", KEY))
+        assert fresh.failure(reply).kind == "again"
         [step] = fresh.change(there.state()[0], {**FULL, "city": "Luleå"})
         assert step.method == "PUT"
         assert step.body == {**FULL, "city": "Luleå"}
@@ -238,13 +247,13 @@ def test_where_there_is_no_patch_a_put_has_all_fields(sandbox: Start, verbs: Ver
     assert {name: there.state()[0][name] for name in SETTABLE} == {**FULL, "city": "Luleå"}
 
 
-def test_an_id_is_encoded_in_a_path(verbs: Verbs) -> None:
-    assert [step.path for step in verbs.remove({"id": "a/b?c"})] == ["/customers/a%2Fb%3Fc"]
+def test_an_id_is_encoded_in_a_path(operations: Operations) -> None:
+    assert [step.path for step in operations.remove({"id": "a/b?c"})] == ["/customers/a%2Fb%3Fc"]
 
 
 def test_it_is_never_subscribed_to_an_agent() -> None:
     row = dict.fromkeys(COLUMNS) | {"name": "x", "metadata": '{"marginfront.agentCode":"agent"}'}
-    [body] = encode(WIRE, pl.DataFrame([row], schema=COLUMNS)).bodies
+    [body] = encode(SCHEMA, pl.DataFrame([row], schema=COLUMNS)).bodies
     assert '"agentCode":' not in body.partition('"metadata"')[0]
 
 
@@ -260,20 +269,22 @@ def test_it_is_never_subscribed_to_an_agent() -> None:
         (Reply(404, {"message": "Customer not found"}), "gone", "gone: Customer not found"),
     ],
 )
-def test_what_an_error_means(verbs: Verbs, reply: Reply, kind: str, reason: str) -> None:
-    fault = verbs.fault(reply)
+def test_what_an_error_means(operations: Operations, reply: Reply, kind: str, reason: str) -> None:
+    fault = operations.failure(reply)
     assert (fault.kind, fault.reason) == (kind, reason)
 
 
 # Plans -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_the_provider_will_not_have_spares_the_rest(sandbox: Start, verbs: Verbs, tmp_path: Path) -> None:
+def test_what_the_provider_will_not_have_spares_the_rest(
+    sandbox: Start, operations: Operations, tmp_path: Path
+) -> None:
     there = sandbox("marginfront", switches={"long": "refused"})
-    made(there, verbs, customer(1))
-    made(there, verbs, customer(2))
+    made(there, operations, customer(1))
+    made(there, operations, customer(2))
     one, two = there.state()
-    made(there, verbs, {"name": "subscribed", "externalId": "sub", "agentCode": "agent"})
+    made(there, operations, {"name": "subscribed", "externalId": "sub", "agentCode": "agent"})
     subscribed = there.state()[2]
     rows = [
         create(0, customer(10)),
@@ -296,10 +307,10 @@ def test_what_the_provider_will_not_have_spares_the_rest(sandbox: Start, verbs: 
     assert sorted(record["externalId"] for record in there.state()) == ["cus_00001", "cus_00002", "cus_00010", "sub"]
 
 
-def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, verbs: Verbs, tmp_path: Path) -> None:
+def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, operations: Operations, tmp_path: Path) -> None:
     there = sandbox("marginfront")
     for number in range(4):
-        made(there, verbs, customer(number))
+        made(there, operations, customer(number))
     zero, one, two, three = there.state()
     rows = [
         update(0, zero, name="ours"),
@@ -310,11 +321,11 @@ def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, verbs: Verbs, t
         create(5, {"name": "no id", "email": "none@x.example"}),
     ]
     # A usage event that names an unknown external id makes a bare customer of it.
-    made(there, verbs, {"name": "cus_00010", "externalId": "cus_00010"})
-    asked(there, Send("PATCH", f"/customers/{zero['id']}", "", {"phone": "5"}))
-    asked(there, Send("DELETE", f"/customers/{one['id']}", ""))
-    asked(there, Send("PATCH", f"/customers/{two['id']}", "", {"metadata": {"n": 5}}))
-    asked(there, Send("DELETE", f"/customers/{three['id']}", ""))
+    made(there, operations, {"name": "cus_00010", "externalId": "cus_00010"})
+    asked(there, Request("PATCH", f"/customers/{zero['id']}", "", {"phone": "5"}))
+    asked(there, Request("DELETE", f"/customers/{one['id']}", ""))
+    asked(there, Request("PATCH", f"/customers/{two['id']}", "", {"metadata": {"n": 5}}))
+    asked(there, Request("DELETE", f"/customers/{three['id']}", ""))
     assert carry(there, tmp_path, *rows) == {
         0: ("stale", "changed: phone"),
         1: ("stale", "gone"),
@@ -345,11 +356,13 @@ WEATHER = {
 }
 
 
-def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(sandbox: Start, verbs: Verbs, tmp_path: Path) -> None:
+def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(
+    sandbox: Start, operations: Operations, tmp_path: Path
+) -> None:
     def after(name: str, weather: dict[str, Any]) -> list[Record]:
         there = sandbox("marginfront")
         for number in range(200):
-            made(there, verbs, customer(number, city="Umeå"))
+            made(there, operations, customer(number, city="Umeå"))
         state = there.state()
         changed = [
             update(row, one, name=f"New {row}", city=None, netTerms=45, metadata={"n": row})

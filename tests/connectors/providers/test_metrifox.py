@@ -17,17 +17,19 @@ from aiohttp import web
 from support.sandboxes import Sandbox, Start
 from support.served import as_json, served
 from support.warehouse import Warehouse, rejects
-from tranship.connectors.api.http_client import Patience
+from tranship.connectors.api.health import check
 from tranship.connectors.api.json_codec import encode
-from tranship.connectors.api.source import ApiSource, Finding, check
+from tranship.connectors.api.retry import RetryPolicy
+from tranship.connectors.api.source import ApiSource
+from tranship.connectors.api.spec import HealthFinding
 from tranship.connectors.errors import ConfigError, Malformed, Refused
-from tranship.connectors.providers.metrifox import API
+from tranship.connectors.providers.metrifox import SPEC
 from tranship.connectors.sandbox import seed
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
-from tranship.schemas.providers.metrifox import WIRE
+from tranship.schemas.providers.metrifox import SCHEMA
 
 KEY = "sk_test_0123456789"
-QUICK = Patience(tries=6, first_pause=0.01, silence=5)
+QUICK = RetryPolicy(tries=6, first_pause=0.01, silence=5)
 CUSTOMERS = "/api/v1/customers"
 
 Open = Callable[..., ApiSource]
@@ -47,7 +49,7 @@ def opened() -> Iterator[Open]:
     def source(there: Sandbox | str, options: str = "", **settings: Any) -> ApiSource:
         host = there if isinstance(there, str) else f"127.0.0.1:{there.port}"
         made = ApiSource(
-            API, f"metrifox://{host}{options}", environment={"METRIFOX_API_KEY": KEY}, patience=QUICK, **settings
+            SPEC, f"metrifox://{host}{options}", environment={"METRIFOX_API_KEY": KEY}, retry_policy=QUICK, **settings
         )
         sources.append(made)
         return made
@@ -284,7 +286,7 @@ def test_a_customer_moves_to_another_account(sandbox: Start, read: Read) -> None
         else pl.lit(None, dtype=dtype).alias(name)
         for name, dtype in COLUMNS.items()
     )
-    encoded = encode(WIRE, frame)
+    encoded = encode(SCHEMA, frame)
     assert encoded.refused.is_empty()
     for body in reversed(encoded.bodies.to_list()):
         call(there, "POST", "/new", json.loads(body))
@@ -399,20 +401,20 @@ def test_an_answer_without_customers(opened: Open, tmp_path: Path, body: Any) ->
 
 @pytest.mark.parametrize("option", ["?source=x", "?key=secret", "?search_term=x"])
 def test_an_option_it_does_not_have(option: str) -> None:
-    with pytest.raises(ConfigError, match="does not know the option") as error:
-        ApiSource(API, f"metrifox://{option}", environment={"METRIFOX_API_KEY": KEY})
+    with pytest.raises(ConfigError, match="unknown option") as error:
+        ApiSource(SPEC, f"metrifox://{option}", environment={"METRIFOX_API_KEY": KEY})
     assert "secret" not in str(error.value)
 
 
 def test_without_a_host_it_is_metrifox_itself() -> None:
-    source = ApiSource(API, "metrifox://", environment={"METRIFOX_API_KEY": KEY})
+    source = ApiSource(SPEC, "metrifox://", environment={"METRIFOX_API_KEY": KEY})
     assert source.fingerprint()[0]["base_url"] == "https://api.metrifox.com/api/v1"
 
 
 def test_the_doctor_looks_without_changing_anything(sandbox: Start) -> None:
     metrifox = sandbox("metrifox", seed=7)
     metrifox.record()
-    findings = check(API, f"metrifox://127.0.0.1:{metrifox.port}", environment={"METRIFOX_API_KEY": KEY})
+    findings = check(SPEC, f"metrifox://127.0.0.1:{metrifox.port}", environment={"METRIFOX_API_KEY": KEY})
     assert [finding.state for finding in findings] == ["ok"] * len(findings)
-    assert Finding("customers", "ok", "7") in findings
+    assert HealthFinding("customers", "ok", "7") in findings
     assert [noted["method"] for noted in metrifox.calls()] == ["GET"]

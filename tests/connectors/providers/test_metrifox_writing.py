@@ -1,4 +1,4 @@
-"""Writing to Metrifox's sandbox: each verb, each refusal, and plans carried out in good and in bad weather."""
+"""Writing to Metrifox's sandbox: each verb, each refusal, and plans, with and without simulated failures."""
 
 from __future__ import annotations
 
@@ -16,12 +16,22 @@ from support import writing
 from support.sandboxes import Sandbox
 from support.writing import BAD
 from tranship.connectors.api import json_codec
-from tranship.connectors.api.operations import Blind, Fault, Record, Reply, Send, Several, Verbs, Who, same
-from tranship.connectors.api.source import parse, service
-from tranship.connectors.providers.metrifox import API, writes
+from tranship.connectors.api.operations import (
+    AmbiguousMatch,
+    Failure,
+    LookupKey,
+    NotSearchable,
+    Operations,
+    Record,
+    Reply,
+    Request,
+)
+from tranship.connectors.api.reconcile import same
+from tranship.connectors.api.spec import parse_address, service
+from tranship.connectors.providers.metrifox import SPEC, build_operations
 from tranship.connectors.sandbox.seed import customers
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.providers.metrifox import WIRE
+from tranship.schemas.providers.metrifox import SCHEMA
 
 Start = Callable[..., Sandbox]
 
@@ -34,11 +44,11 @@ def body(key: str, **fields: Any) -> dict[str, Any]:
     return {**given, "legal_name": f"Firm {key}", "metadata": {"n": key, "deep": {"a": [1, None]}}, **fields}
 
 
-def verbs_for(there: Sandbox) -> Verbs:
-    return writes(parse(API, f"metrifox://127.0.0.1:{there.port}", KEY))
+def verbs_for(there: Sandbox) -> Operations:
+    return build_operations(parse_address(SPEC, f"metrifox://127.0.0.1:{there.port}", KEY))
 
 
-def asked(there: Sandbox, send: Send) -> Reply:
+def asked(there: Sandbox, send: Request) -> Reply:
     """One request, as it is sent."""
     query = "&".join(f"{name}={value}" for name, value in send.params)
     path = f"/api/v1{send.path}{'?' if query else ''}{query}"
@@ -46,16 +56,16 @@ def asked(there: Sandbox, send: Send) -> Reply:
     return Reply(answer.status, answer.json if answer.body else None)
 
 
-def looked(there: Sandbox, **who: Any) -> Record | None:
-    async def ask(send: Send) -> Reply:
+def looked(there: Sandbox, **lookup_key: Any) -> Record | None:
+    async def ask(send: Request) -> Reply:
         return asked(there, send)
 
-    return asyncio.run(verbs_for(there).look(ask, Who(**who)))
+    return asyncio.run(verbs_for(there).look_up(ask, LookupKey(**lookup_key)))
 
 
 def made(there: Sandbox, *bodies: Record) -> list[dict[str, Any]]:
     """Customers that are there from the beginning."""
-    answers = [asked(there, Send("POST", "/customers/new", "", one)) for one in bodies]
+    answers = [asked(there, Request("POST", "/customers/new", "", one)) for one in bodies]
     return [answer.body["data"] for answer in answers]
 
 
@@ -74,7 +84,7 @@ def create(row: int, wanted: Record) -> dict[str, Any]:
 
 
 def update(row: int, found: Record, **changes: Any) -> dict[str, Any]:
-    settable = {name: found.get(name) for name in (*(one.name for one in WIRE.fields if one.settable), "metadata")}
+    settable = {name: found.get(name) for name in (*(one.name for one in SCHEMA.fields if one.settable), "metadata")}
     settable.pop("email_addresses")
     return {**delete(row, found), "action": "update", "wanted": json.dumps({**settable, **changes})}
 
@@ -84,12 +94,14 @@ def delete(row: int, found: Record) -> dict[str, Any]:
     return {"row": row, "action": "delete", **named, "wanted": None, "found": json.dumps(found)}
 
 
-def carried_out(there: Sandbox, folder: Path, rows: Sequence[Any], verbs: Verbs | None = None) -> dict[int, Any]:
+def carried_out(
+    there: Sandbox, folder: Path, rows: Sequence[Any], operations: Operations | None = None
+) -> dict[int, Any]:
     """Row → action, outcome, reason."""
     writing.write(folder, rows)
-    known = service(API, parse(API, f"metrifox://127.0.0.1:{there.port}", KEY), KEY)
-    patience = replace(writing.QUICK, silence=5, total=60)
-    writing.send(there.url, folder, verbs=verbs or verbs_for(there), service=known, patience=patience)
+    known = service(SPEC, parse_address(SPEC, f"metrifox://127.0.0.1:{there.port}", KEY), KEY)
+    retry_policy = replace(writing.QUICK, silence=5, total=60)
+    writing.send(there.url, folder, operations=operations or verbs_for(there), service=known, retry_policy=retry_policy)
     return writing.outcomes(folder)
 
 
@@ -132,7 +144,7 @@ def test_rows_of_a_bulk_create_are_refused_each_for_itself(sandbox: Start, tmp_p
 def test_who_is_archived_and_in_no_list_keeps_key_and_email(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("metrifox", switches={"archived": "hidden"})
     made(there, body("old"))
-    asked(there, Send("POST", "/customers/old/archive", ""))
+    asked(there, Request("POST", "/customers/old/archive", ""))
     rows = [create(0, body("old")), create(1, body("new", primary_email="old@x.example"))]
     assert carried_out(there, tmp_path, rows) == {
         0: ("create", "refused", "locked: external_id"),
@@ -143,7 +155,7 @@ def test_who_is_archived_and_in_no_list_keeps_key_and_email(sandbox: Start, tmp_
 def test_who_is_archived_can_be_changed(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("metrifox")
     made(there, body("a"))
-    asked(there, Send("POST", "/customers/a/archive", ""))
+    asked(there, Request("POST", "/customers/a/archive", ""))
     [found] = there.state()
     assert carried_out(there, tmp_path, [update(0, found, city="Rome")]) == {0: ("update", "done", None)}
     [now] = there.state()
@@ -154,17 +166,17 @@ def test_who_is_archived_can_be_changed(sandbox: Start, tmp_path: Path) -> None:
 def test_a_create_whose_key_or_email_is_taken(sandbox: Start, status: str) -> None:
     there = sandbox("metrifox", switches={"duplicate": status})
     made(there, body("a"), body("b"))
-    verbs = verbs_for(there)
+    operations = verbs_for(there)
 
-    def fault(**fields: Any) -> Fault:
-        reply = asked(there, verbs.create(body("new", **fields)))
+    def fault(**fields: Any) -> Failure:
+        reply = asked(there, operations.create(body("new", **fields)))
         assert reply.status in (int(status), 400)
-        return verbs.fault(reply)
+        return operations.failure(reply)
 
-    assert fault(customer_key="a") == Fault("taken", "taken: external_id")
-    assert fault(primary_email="A@x.example") == Fault("taken", "taken: email")
-    assert fault(customer_key="a", primary_email="b@x.example") == Fault("taken", "taken: external_id")
-    assert fault(customer_key="a", tax_status="ODD") == Fault(
+    assert fault(customer_key="a") == Failure("taken", "taken: external_id")
+    assert fault(primary_email="A@x.example") == Failure("taken", "taken: email")
+    assert fault(customer_key="a", primary_email="b@x.example") == Failure("taken", "taken: external_id")
+    assert fault(customer_key="a", tax_status="ODD") == Failure(
         "refused", "refused: customer_key must be unique; tax_status is not included in the list"
     )
 
@@ -172,26 +184,34 @@ def test_a_create_whose_key_or_email_is_taken(sandbox: Start, status: str) -> No
 @pytest.mark.parametrize(
     ("status", "said", "fault"),
     [
-        (409, {"message": "Conflict"}, Fault("taken", "taken: external_id")),
-        (409, None, Fault("taken", "taken: external_id")),
-        (400, {"message": "Customer with this key already exists"}, Fault("taken", "taken: external_id")),
-        (422, {"message": "x", "errors": {"primary_email": "has already been taken"}}, Fault("taken", "taken: email")),
-        (422, {"message": "Country does not exist", "errors": []}, Fault("refused", "refused: Country does not exist")),
-        (413, None, Fault("refused", "refused: answered 413")),
-        (404, {"message": "Customer not found"}, Fault("gone", "answered 404")),
+        (409, {"message": "Conflict"}, Failure("taken", "taken: external_id")),
+        (409, None, Failure("taken", "taken: external_id")),
+        (400, {"message": "Customer with this key already exists"}, Failure("taken", "taken: external_id")),
+        (
+            422,
+            {"message": "x", "errors": {"primary_email": "has already been taken"}},
+            Failure("taken", "taken: email"),
+        ),
+        (
+            422,
+            {"message": "Country does not exist", "errors": []},
+            Failure("refused", "refused: Country does not exist"),
+        ),
+        (413, None, Failure("refused", "refused: answered 413")),
+        (404, {"message": "Customer not found"}, Failure("gone", "answered 404")),
     ],
 )
-def test_what_an_error_means(sandbox: Start, status: int, said: Any, fault: Fault) -> None:
-    assert verbs_for(sandbox("metrifox")).fault(Reply(status, said)) == fault
+def test_what_an_error_means(sandbox: Start, status: int, said: Any, fault: Failure) -> None:
+    assert verbs_for(sandbox("metrifox")).failure(Reply(status, said)) == fault
 
 
 def test_the_answer_to_a_create_that_is_of_another_customer_is_none(sandbox: Start) -> None:
-    verbs = verbs_for(sandbox("metrifox"))
-    assert verbs.made({"data": {"id": "7", "customer_key": "a"}}, body("a")) == "7"
+    operations = verbs_for(sandbox("metrifox"))
+    assert operations.created_id({"data": {"id": "7", "customer_key": "a"}}, body("a")) == "7"
     with pytest.raises(ValueError, match="another customer"):
-        verbs.made({"data": {"id": "7", "customer_key": "b"}}, body("a"))
+        operations.created_id({"data": {"id": "7", "customer_key": "b"}}, body("a"))
     with pytest.raises(ValueError, match="another customer"):
-        verbs.made({"data": {"id": None, "customer_key": "a"}}, body("a"))
+        operations.created_id({"data": {"id": None, "customer_key": "a"}}, body("a"))
 
 
 def test_rows_that_a_bulk_answer_does_not_speak_of_are_not_known(sandbox: Start) -> None:
@@ -219,13 +239,13 @@ def test_both_spellings_of_create_and_change(sandbox: Start, tmp_path: Path, spe
 
 def test_a_customer_that_is_not_found_says_nothing_of_the_spelling(sandbox: Start) -> None:
     there = sandbox("metrifox")
-    verbs = verbs_for(there)
-    [change] = verbs.change(body("a"), body("a", city="Oslo"))
-    verbs.heard(change, asked(there, change))
-    assert verbs.change(body("a"), body("a", city="Oslo"))[0].method == "PATCH"
-    verbs.heard(change, Reply(404, {"message": "No route matches"}))
-    verbs.heard(change, Reply(404, {"message": "No route matches"}))  # one that was on its way
-    assert verbs.change(body("a"), body("a", city="Oslo"))[0].method == "PUT"
+    operations = verbs_for(there)
+    [change] = operations.change(body("a"), body("a", city="Oslo"))
+    operations.interpret(change, asked(there, change))
+    assert operations.change(body("a"), body("a", city="Oslo"))[0].method == "PATCH"
+    operations.interpret(change, Reply(404, {"message": "No route matches"}))
+    operations.interpret(change, Reply(404, {"message": "No route matches"}))  # one that was on its way
+    assert operations.change(body("a"), body("a", city="Oslo"))[0].method == "PUT"
 
 
 # Changing
@@ -267,7 +287,7 @@ def test_a_change_sends_what_differs_and_then_nothing_is_left(
     assert carried_out(there, tmp_path, [update(0, found, **changes)]) == {0: ("update", "done", None)}
     now, untouched = sorted(there.state(), key=lambda one: str(one["customer_key"]))
     assert all(same(now[name], value) for name, value in changes.items())
-    same_as_before = WIRE.by_name.keys() - changes.keys() - {"updated_at", "full_name", "email_addresses"}
+    same_as_before = SCHEMA.by_name.keys() - changes.keys() - {"updated_at", "full_name", "email_addresses"}
     assert {name: now[name] for name in same_as_before} == {name: found[name] for name in same_as_before}
     assert untouched == other
     assert verbs_for(there).change(now, wanted) == []
@@ -293,17 +313,17 @@ def test_how_an_email_is_cased_is_no_change(sandbox: Start) -> None:
 def test_nothing_is_to_change_in_what_was_read_and_is_written_as_it_was(sandbox: Start) -> None:
     there = sandbox("metrifox")
     frame = customers(300).with_columns(provider=pl.lit("elsewhere"), provider_id=pl.col("external_id"))
-    bodies = [json.loads(one) for one in json_codec.encode(WIRE, frame).bodies.drop_nulls()]
+    bodies = [json.loads(one) for one in json_codec.encode(SCHEMA, frame).bodies.drop_nulls()]
     for at in range(0, len(bodies), 100):
-        asked(there, Send("POST", "/customers/bulk-create", "", {"customers": bodies[at : at + 100]}))
+        asked(there, Request("POST", "/customers/bulk-create", "", {"customers": bodies[at : at + 100]}))
     records = sorted(there.state(), key=lambda one: str(one["customer_key"]))
-    read = json_codec.decode(WIRE, [json.dumps(records).encode()]).records
-    again = map(json.loads, json_codec.encode(WIRE, typed(read)).bodies)
-    verbs = verbs_for(there)
+    read = json_codec.decode(SCHEMA, [json.dumps(records).encode()]).records
+    again = map(json.loads, json_codec.encode(SCHEMA, typed(read)).bodies)
+    operations = verbs_for(there)
     assert len(records) > 250
     for record, made_of, wanted in zip(records, bodies, again, strict=True):
-        assert verbs.change(record, made_of) == []
-        assert verbs.change(record, wanted) == []
+        assert operations.change(record, made_of) == []
+        assert operations.change(record, wanted) == []
 
 
 def typed(read: pl.DataFrame) -> pl.DataFrame:
@@ -334,10 +354,10 @@ def test_a_change_that_is_not_valid_is_refused_in_the_providers_words(sandbox: S
 def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("metrifox")
     found = made(there, *(body(key) for key in "abcd"))
-    asked(there, Send("PATCH", "/customers/a", "", {"city": "Oslo"}))
-    asked(there, Send("PATCH", "/customers/b", "", {"email_addresses": [{"email": "more@x.example"}]}))
+    asked(there, Request("PATCH", "/customers/a", "", {"city": "Oslo"}))
+    asked(there, Request("PATCH", "/customers/b", "", {"email_addresses": [{"email": "more@x.example"}]}))
     for key in "cd":
-        asked(there, Send("DELETE", f"/customers/{key}", ""))
+        asked(there, Request("DELETE", f"/customers/{key}", ""))
     made(there, body("d"))  # made anew: another one
     before = held(there)
     rows = [update(n, one, city="Rome") for n, one in enumerate(found)]
@@ -382,7 +402,7 @@ def test_an_email_is_found_among_many_that_hold_it(sandbox: Start) -> None:
     [found] = made(there, body("a", primary_email="Ada@x.example"))
     many = [body(f"b{n}", primary_email=f"ada@x.example.n{n}") for n in range(140)]
     for at in (0, 100):
-        asked(there, Send("POST", "/customers/bulk-create", "", {"customers": many[at : at + 100]}))
+        asked(there, Request("POST", "/customers/bulk-create", "", {"customers": many[at : at + 100]}))
     assert looked(there, email="ada@x.example") == found
     assert looked(there, email="da@x.example") is None
 
@@ -390,27 +410,27 @@ def test_an_email_is_found_among_many_that_hold_it(sandbox: Start) -> None:
 def test_an_email_that_two_have_is_nobodys(sandbox: Start) -> None:
     pages = [[{"id": "1", "primary_email": "a@x.example"}], [{"id": "2", "primary_email": "A@x.example"}], []]
 
-    async def ask(send: Send) -> Reply:
+    async def ask(send: Request) -> Reply:
         return Reply(200, {"data": pages[int(dict(send.params)["page"]) - 1], "meta": {"next_page": 9}})
 
-    with pytest.raises(Several):
-        asyncio.run(verbs_for(sandbox("metrifox")).look(ask, Who(email="a@x.example")))
+    with pytest.raises(AmbiguousMatch):
+        asyncio.run(verbs_for(sandbox("metrifox")).look_up(ask, LookupKey(email="a@x.example")))
 
 
 def test_a_list_that_never_ends_is_left(sandbox: Start) -> None:
-    async def ask(_: Send) -> Reply:
+    async def ask(_: Request) -> Reply:
         return Reply(200, {"data": [{"id": "1", "primary_email": "b@x.example"}], "meta": {"next_page": 2}})
 
-    assert asyncio.run(verbs_for(sandbox("metrifox")).look(ask, Who(email="a@x.example"))) is None
+    assert asyncio.run(verbs_for(sandbox("metrifox")).look_up(ask, LookupKey(email="a@x.example"))) is None
 
 
 def test_a_look_that_is_refused_says_nothing(sandbox: Start) -> None:
-    async def ask(_: Send) -> Reply:
+    async def ask(_: Request) -> Reply:
         return Reply(400, {"message": "Bad Request"})
 
-    for who in (Who(email="a@x.example"), Who(external_id="a")):
-        with pytest.raises(Blind):
-            asyncio.run(verbs_for(sandbox("metrifox")).look(ask, who))
+    for lookup_key in (LookupKey(email="a@x.example"), LookupKey(external_id="a")):
+        with pytest.raises(NotSearchable):
+            asyncio.run(verbs_for(sandbox("metrifox")).look_up(ask, lookup_key))
 
 
 # The weather
@@ -419,7 +439,7 @@ def test_a_look_that_is_refused_says_nothing(sandbox: Start) -> None:
 def mixed(there: Sandbox, wanted: int = 300) -> list[dict[str, Any]]:
     """Creates, changes of every kind and removals."""
     old = [body(f"old{n:03}", city="Oslo", payment_terms=[{"type": "Net", "value": 30}]) for n in range(100)]
-    asked(there, Send("POST", "/customers/bulk-create", "", {"customers": old}))
+    asked(there, Request("POST", "/customers/bulk-create", "", {"customers": old}))
     found = sorted(there.state(), key=lambda one: str(one["customer_key"]))
     rows = [create(n, body(f"new{n:03}", contact_people=[{"first_name": f"N{n}"}])) for n in range(wanted)]
     kinds: list[dict[str, Any]] = [

@@ -16,17 +16,18 @@ import pytest
 
 from support.sandboxes import Sandbox, Start
 from support.warehouse import Warehouse
-from tranship.connectors.api.http_client import Patience
+from tranship.connectors.api.health import check
 from tranship.connectors.api.json_codec import encode
-from tranship.connectors.api.source import ApiSource, check
+from tranship.connectors.api.retry import RetryPolicy
+from tranship.connectors.api.source import ApiSource
 from tranship.connectors.errors import ConfigError, Refused
-from tranship.connectors.providers.metronome import API
+from tranship.connectors.providers.metronome import SPEC
 from tranship.connectors.sandbox.seed import customers
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
-from tranship.schemas.providers.metronome import WIRE
+from tranship.schemas.providers.metronome import SCHEMA
 
 TOKEN = "token-0123456789"
-QUICK = Patience(tries=6, first_pause=0.01, silence=5)
+QUICK = RetryPolicy(tries=6, first_pause=0.01, silence=5)
 
 Read = Callable[..., list[dict[str, Any]]]
 
@@ -44,7 +45,7 @@ def opened(metronome: Sandbox) -> Iterator[Callable[..., ApiSource]]:
     def source(options: str = "", **settings: Any) -> ApiSource:
         environment = {"METRONOME_BEARER_TOKEN": TOKEN, **settings.pop("environment", {})}
         spec = settings.pop("spec", f"metronome://127.0.0.1:{metronome.port}{options}")
-        made = ApiSource(API, spec, environment=environment, patience=QUICK, **settings)
+        made = ApiSource(SPEC, spec, environment=environment, retry_policy=QUICK, **settings)
         sources.append(made)
         return made
 
@@ -122,7 +123,7 @@ def test_the_vendors_base_url_counts_where_no_host_is_named(metronome: Sandbox, 
 
 @pytest.mark.parametrize("option", ["?source=x", "?token=secret", "?only_archived=true"])
 def test_an_option_it_does_not_have(opened: Callable[..., ApiSource], option: str) -> None:
-    with pytest.raises(ConfigError, match="does not know the option") as error:
+    with pytest.raises(ConfigError, match="unknown option") as error:
         opened(option)
     assert "secret" not in str(error.value)
 
@@ -183,7 +184,7 @@ def test_what_was_written_is_read_back(metronome: Sandbox, read: Read) -> None:
         ],
         schema=COLUMNS,
     )
-    encoded = encode(WIRE, customers)
+    encoded = encode(SCHEMA, customers)
     assert encoded.refused.is_empty()
     bodies = [json.loads(body) for body in encoded.bodies]
     for key in {key for body in bodies for key in body.get("custom_fields", {})}:
@@ -249,11 +250,11 @@ def test_both_lists_come_whole_while_they_shift(sandbox: Start, tmp_path: Path) 
         shift=0.5, seed=5, statuses={"500": 0.05, "429": 0.05}, retry_after="milliseconds", retry_seconds=0.02
     )
     source = ApiSource(
-        API,
+        SPEC,
         f"metronome://127.0.0.1:{metronome.port}?page_size=20",
         include_archived=True,
         environment={"METRONOME_BEARER_TOKEN": TOKEN},
-        patience=QUICK,
+        retry_policy=QUICK,
     )
     ids = [id for part in source.parts(tmp_path / "pages") for id in part.read().records["provider_id"]]
     source.close()
@@ -288,7 +289,7 @@ def test_a_token_that_is_not_good(metronome: Sandbox, read: Read) -> None:
 def test_doctor(metronome: Sandbox) -> None:
     create(metronome, "A")
     metronome.record()
-    findings = check(API, f"metronome://127.0.0.1:{metronome.port}", environment={"METRONOME_BEARER_TOKEN": TOKEN})
+    findings = check(SPEC, f"metronome://127.0.0.1:{metronome.port}", environment={"METRONOME_BEARER_TOKEN": TOKEN})
     assert {finding.state for finding in findings} == {"ok"}
     assert [noted["method"] for noted in metronome.calls()] == ["GET"]
     assert lists(metronome) == [{"only_archived": "false", "limit": "1"}]
@@ -297,7 +298,10 @@ def test_doctor(metronome: Sandbox) -> None:
 def test_a_seeded_account_is_read_as_it_was_meant(sandbox: Start, tmp_path: Path) -> None:
     metronome = sandbox("metronome", seed=1000)
     source = ApiSource(
-        API, f"metronome://127.0.0.1:{metronome.port}", environment={"METRONOME_BEARER_TOKEN": TOKEN}, patience=QUICK
+        SPEC,
+        f"metronome://127.0.0.1:{metronome.port}",
+        environment={"METRONOME_BEARER_TOKEN": TOKEN},
+        retry_policy=QUICK,
     )
     rows = [row for part in source.parts(tmp_path / "pages") for row in part.read().records.to_dicts()]
     source.close()

@@ -14,17 +14,27 @@ import pytest
 
 from support.sandboxes import Sandbox, Start
 from support.writing import outcomes, send, write
-from tranship.connectors.api.executor import Sent
+from tranship.connectors.api.executor import ExecutionResult
 from tranship.connectors.api.journal import Intent, Journal, digest
-from tranship.connectors.api.operations import Blind, Locked, Record, Reply, Send, Several, Verbs, Who, same
-from tranship.connectors.api.source import parse, service
+from tranship.connectors.api.operations import (
+    AmbiguousMatch,
+    KeyUnavailable,
+    LookupKey,
+    NotSearchable,
+    Operations,
+    Record,
+    Reply,
+    Request,
+)
+from tranship.connectors.api.reconcile import same
+from tranship.connectors.api.spec import parse_address, service
 from tranship.connectors.errors import Malformed, Refused
-from tranship.connectors.providers.metronome import API, writes
-from tranship.schemas.providers.metronome import WIRE
+from tranship.connectors.providers.metronome import SPEC, build_operations
+from tranship.schemas.providers.metronome import SCHEMA
 
 KEY = {"METRONOME_BEARER_TOKEN": "token-0123456789"}
 HEADERS = {"Authorization": "Bearer token-0123456789", "Content-Type": "application/json"}
-SETTABLE = [*(one.name for one in WIRE.fields if one.settable), "custom_fields"]
+SETTABLE = [*(one.name for one in SCHEMA.fields if one.settable), "custom_fields"]
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 FULL: Record = {
@@ -52,45 +62,45 @@ def there(sandbox: Start) -> Sandbox:
 
 
 @pytest.fixture
-def verbs() -> Verbs:
-    return writes(parse(API, "metronome://", KEY))
+def operations() -> Operations:
+    return build_operations(parse_address(SPEC, "metronome://", KEY))
 
 
-def asked(sandbox: Sandbox, one: Send) -> Reply:
+def asked(sandbox: Sandbox, one: Request) -> Reply:
     path = one.path + (f"?{urlencode(one.params)}" if one.params else "")
     reply = sandbox.call(one.method, path, one.body, HEADERS)
     return Reply(reply.status, reply.json if reply.body else None)
 
 
-async def answered(sandbox: Sandbox, one: Send) -> Reply:
+async def answered(sandbox: Sandbox, one: Request) -> Reply:
     return await asyncio.to_thread(asked, sandbox, one)
 
 
-def look(sandbox: Sandbox, verbs: Verbs, **who: Any) -> Record | None:
-    return asyncio.run(verbs.look(lambda one: answered(sandbox, one), Who(**who)))
+def look(sandbox: Sandbox, operations: Operations, **lookup_key: Any) -> Record | None:
+    return asyncio.run(operations.look_up(lambda one: answered(sandbox, one), LookupKey(**lookup_key)))
 
 
 def register(sandbox: Sandbox, key: str, unique: bool = False) -> None:
     body = {"entity": "customer", "key": key, "enforce_uniqueness": unique}
-    assert asked(sandbox, Send("POST", "/v1/customFields/addKey", "", body)).ok
+    assert asked(sandbox, Request("POST", "/v1/customFields/addKey", "", body)).ok
 
 
-def made(sandbox: Sandbox, verbs: Verbs, wanted: Record) -> str:
+def made(sandbox: Sandbox, operations: Operations, wanted: Record) -> str:
     """A customer, created; its id."""
-    reply = asked(sandbox, verbs.create(wanted))
+    reply = asked(sandbox, operations.create(wanted))
     assert reply.ok, reply.body
-    return verbs.made(reply.body, wanted)
+    return operations.created_id(reply.body, wanted)
 
 
-def archived(sandbox: Sandbox, verbs: Verbs, wanted: Record) -> str:
-    one = made(sandbox, verbs, wanted)
-    assert asked(sandbox, Send("POST", "/v1/customers/archive", "", {"id": one})).ok
+def archived(sandbox: Sandbox, operations: Operations, wanted: Record) -> str:
+    one = made(sandbox, operations, wanted)
+    assert asked(sandbox, Request("POST", "/v1/customers/archive", "", {"id": one})).ok
     return one
 
 
-def changed(sandbox: Sandbox, verbs: Verbs, now: Record, wanted: Record) -> list[str]:
+def changed(sandbox: Sandbox, operations: Operations, now: Record, wanted: Record) -> list[str]:
     """A customer, changed; the last words of the paths that this took."""
-    steps = verbs.change(now, wanted)
+    steps = operations.change(now, wanted)
     for step in steps:
         assert asked(sandbox, step) == Reply(200, None) or step.path.endswith("setName")
     return [step.path.rpartition("/")[2] for step in steps]
@@ -103,24 +113,26 @@ def lists(sandbox: Sandbox) -> int:
 # Looking ---------------------------------------------------------------------------------------------------------
 
 
-def test_found_by_its_own_id(there: Sandbox, verbs: Verbs) -> None:
-    one = made(there, verbs, FULL)
-    assert look(there, verbs, id=one) == there.state()[0]
-    assert look(there, verbs, id=NOBODY) is None
-    with pytest.raises(Blind):
-        look(there, verbs, id="no uuid/../x")
+def test_found_by_its_own_id(there: Sandbox, operations: Operations) -> None:
+    one = made(there, operations, FULL)
+    assert look(there, operations, id=one) == there.state()[0]
+    assert look(there, operations, id=NOBODY) is None
+    with pytest.raises(NotSearchable):
+        look(there, operations, id="no uuid/../x")
 
 
-def test_an_archived_one_is_gone(there: Sandbox, verbs: Verbs) -> None:
-    assert look(there, verbs, id=archived(there, verbs, FULL)) is None
+def test_an_archived_one_is_gone(there: Sandbox, operations: Operations) -> None:
+    assert look(there, operations, id=archived(there, operations, FULL)) is None
 
 
-def test_many_are_found_by_their_own_ids_in_one_call(there: Sandbox, verbs: Verbs) -> None:
-    ids = [made(there, verbs, {"name": str(number)}) for number in range(98)]
-    asked_for = [ids[5], NOBODY, *ids[:5], archived(there, verbs, FULL), *ids[6:]]
+def test_many_are_found_by_their_own_ids_in_one_call(there: Sandbox, operations: Operations) -> None:
+    ids = [made(there, operations, {"name": str(number)}) for number in range(98)]
+    asked_for = [ids[5], NOBODY, *ids[:5], archived(there, operations, FULL), *ids[6:]]
     there.record()
-    assert verbs.looks
-    found = asyncio.run(verbs.looks.look(lambda one: answered(there, one), [Who(id=one) for one in asked_for]))
+    assert operations.bulk_lookup
+    found = asyncio.run(
+        operations.bulk_lookup.look_up(lambda one: answered(there, one), [LookupKey(id=one) for one in asked_for])
+    )
     state = {record["id"]: record for record in there.state() if record["archived_at"] is None}
     assert found == [state.get(one) for one in asked_for]
     assert len(there.calls()) == 1
@@ -129,158 +141,164 @@ def test_many_are_found_by_their_own_ids_in_one_call(there: Sandbox, verbs: Verb
 @pytest.mark.parametrize(
     "answer", [Reply(400, {"message": "customer_ids?"}), Reply(200, {"data": [], "next_page": "the same"})]
 )
-def test_many_that_cannot_be_looked_at_end_the_run_in_words(verbs: Verbs, answer: Reply) -> None:
-    async def ask(_: Send) -> Reply:
+def test_many_that_cannot_be_looked_at_end_the_run_in_words(operations: Operations, answer: Reply) -> None:
+    async def ask(_: Request) -> Reply:
         return answer
 
-    assert verbs.looks
+    assert operations.bulk_lookup
     with pytest.raises(Malformed, match="Metronome: GET /v1/customers"):
-        asyncio.run(verbs.looks.look(ask, [Who(id=NOBODY)]))
+        asyncio.run(operations.bulk_lookup.look_up(ask, [LookupKey(id=NOBODY)]))
 
 
 @pytest.mark.parametrize("external_id", ["cus_1", "a+b&c=d/é ü?#%25", "100%", ' "quoted" ', "名前", "a,b", "x" * 128])
-def test_found_by_its_external_id(there: Sandbox, verbs: Verbs, external_id: str) -> None:
-    made(there, verbs, {"name": "another case", "ingest_aliases": [f"{external_id.swapcase()}!"[-128:]]})
-    assert look(there, verbs, external_id=external_id) is None
-    made(there, verbs, {"name": "x", "ingest_aliases": [external_id, "second"]})
-    assert look(there, verbs, external_id=external_id) == there.state()[1]
+def test_found_by_its_external_id(there: Sandbox, operations: Operations, external_id: str) -> None:
+    made(there, operations, {"name": "another case", "ingest_aliases": [f"{external_id.swapcase()}!"[-128:]]})
+    assert look(there, operations, external_id=external_id) is None
+    made(there, operations, {"name": "x", "ingest_aliases": [external_id, "second"]})
+    assert look(there, operations, external_id=external_id) == there.state()[1]
 
 
-def test_an_external_id_that_another_one_has_among_its_aliases_is_taken(there: Sandbox, verbs: Verbs) -> None:
-    made(there, verbs, FULL)
-    with pytest.raises(Locked, match=r"^taken: external_id$"):
-        look(there, verbs, external_id="old-1")
+def test_an_external_id_that_another_one_has_among_its_aliases_is_taken(there: Sandbox, operations: Operations) -> None:
+    made(there, operations, FULL)
+    with pytest.raises(KeyUnavailable, match=r"^taken: external_id$"):
+        look(there, operations, external_id="old-1")
 
 
-def test_an_external_id_of_an_archived_one_is_locked(there: Sandbox, verbs: Verbs) -> None:
-    archived(there, verbs, FULL)
+def test_an_external_id_of_an_archived_one_is_locked(there: Sandbox, operations: Operations) -> None:
+    archived(there, operations, FULL)
     for alias in FULL["ingest_aliases"]:
-        with pytest.raises(Locked, match=r"^locked: external_id$"):
-            look(there, verbs, external_id=alias)
+        with pytest.raises(KeyUnavailable, match=r"^locked: external_id$"):
+            look(there, operations, external_id=alias)
 
 
 @pytest.mark.parametrize("make", [made, archived])
-def test_a_further_alias_that_another_one_has_is_taken(there: Sandbox, verbs: Verbs, make: Any) -> None:
-    make(there, verbs, FULL)
+def test_a_further_alias_that_another_one_has_is_taken(there: Sandbox, operations: Operations, make: Any) -> None:
+    make(there, operations, FULL)
     wanted = {**OTHER, "ingest_aliases": ["cus_2", "free", "old-1"]}
-    with pytest.raises(Locked, match=r"^taken: aliases$"):
-        look(there, verbs, external_id="cus_2", record=wanted)
+    with pytest.raises(KeyUnavailable, match=r"^taken: aliases$"):
+        look(there, operations, external_id="cus_2", record=wanted)
     there.record()
-    assert look(there, verbs, external_id="cus_2", record=OTHER) is None
+    assert look(there, operations, external_id="cus_2", record=OTHER) is None
     assert lists(there) == 2
 
 
-def test_of_a_list_that_is_not_sifted_only_what_has_the_alias_counts(there: Sandbox, verbs: Verbs) -> None:
-    one = made(there, verbs, FULL)
-    made(there, verbs, OTHER)
+def test_of_a_list_that_is_not_sifted_only_what_has_the_alias_counts(there: Sandbox, operations: Operations) -> None:
+    one = made(there, operations, FULL)
+    made(there, operations, OTHER)
 
-    async def ask(one: Send) -> Reply:
+    async def ask(one: Request) -> Reply:
         params = [("only_archived", value) for name, value in one.params if name == "only_archived"]
         return await answered(there, replace(one, params=params))
 
-    found = asyncio.run(verbs.look(ask, Who(external_id="cus_1")))
+    found = asyncio.run(operations.look_up(ask, LookupKey(external_id="cus_1")))
     assert found is not None
     assert found["id"] == one
-    assert asyncio.run(verbs.look(ask, Who(external_id="cus"))) is None
+    assert asyncio.run(operations.look_up(ask, LookupKey(external_id="cus"))) is None
 
 
-def test_an_alias_of_two_is_nobodys(verbs: Verbs) -> None:
-    async def ask(_: Send) -> Reply:
+def test_an_alias_of_two_is_nobodys(operations: Operations) -> None:
+    async def ask(_: Request) -> Reply:
         return Reply(200, {"data": [{**FULL, "id": "1"}, {**FULL, "id": "2"}], "next_page": None})
 
-    with pytest.raises(Several):
-        asyncio.run(verbs.look(ask, Who(external_id="cus_1")))
+    with pytest.raises(AmbiguousMatch):
+        asyncio.run(operations.look_up(ask, LookupKey(external_id="cus_1")))
 
 
-def test_without_an_external_id_it_is_found_by_its_e_mail_in_the_whole_list(there: Sandbox, verbs: Verbs) -> None:
+def test_without_an_external_id_it_is_found_by_its_e_mail_in_the_whole_list(
+    there: Sandbox, operations: Operations
+) -> None:
     for number in range(130):
-        made(there, verbs, {"name": "x", "custom_fields": {"canon_email": f"{number}@x.example"}})
-    made(there, verbs, {**BARE, "ingest_aliases": ["of somebody else"]})
-    who = {"email": "ap@nordlys.example", "record": BARE}
-    assert look(there, verbs, **who) is None
-    one = made(there, verbs, BARE)
-    found = look(there, verbs, **who)
+        made(there, operations, {"name": "x", "custom_fields": {"canon_email": f"{number}@x.example"}})
+    made(there, operations, {**BARE, "ingest_aliases": ["of somebody else"]})
+    lookup_key = {"email": "ap@nordlys.example", "record": BARE}
+    assert look(there, operations, **lookup_key) is None
+    one = made(there, operations, BARE)
+    found = look(there, operations, **lookup_key)
     assert found is not None
     assert found["id"] == one
-    made(there, verbs, BARE)
-    with pytest.raises(Several):
-        look(there, verbs, **who)
+    made(there, operations, BARE)
+    with pytest.raises(AmbiguousMatch):
+        look(there, operations, **lookup_key)
 
 
-def test_an_e_mail_says_nothing_of_one_that_has_an_external_id(there: Sandbox, verbs: Verbs) -> None:
-    made(there, verbs, BARE)
+def test_an_e_mail_says_nothing_of_one_that_has_an_external_id(there: Sandbox, operations: Operations) -> None:
+    made(there, operations, BARE)
     there.record()
-    assert look(there, verbs, email="ap@nordlys.example", record=FULL) is None
+    assert look(there, operations, email="ap@nordlys.example", record=FULL) is None
     assert not there.calls()
 
 
-def test_an_external_id_too_long_for_an_alias_is_found_in_the_whole_list(there: Sandbox, verbs: Verbs) -> None:
+def test_an_external_id_too_long_for_an_alias_is_found_in_the_whole_list(
+    there: Sandbox, operations: Operations
+) -> None:
     long = "x" * 250
     wanted = {"name": "x", "custom_fields": {"canon_external_id_1": long[:200], "canon_external_id_2": long[200:]}}
-    assert look(there, verbs, external_id=long, record=wanted) is None
-    made(there, verbs, {"name": "y", "custom_fields": {"canon_external_id_1": long[:200]}})
-    one = made(there, verbs, wanted)
-    found = look(there, verbs, external_id=long, record=wanted)
+    assert look(there, operations, external_id=long, record=wanted) is None
+    made(there, operations, {"name": "y", "custom_fields": {"canon_external_id_1": long[:200]}})
+    one = made(there, operations, wanted)
+    found = look(there, operations, external_id=long, record=wanted)
     assert found is not None
     assert found["id"] == one
 
 
-def test_what_nothing_marks_cannot_be_looked_for(there: Sandbox, verbs: Verbs) -> None:
-    with pytest.raises(Blind):
-        look(there, verbs, email="ap@nordlys.example", record={"name": "x"})
+def test_what_nothing_marks_cannot_be_looked_for(there: Sandbox, operations: Operations) -> None:
+    with pytest.raises(NotSearchable):
+        look(there, operations, email="ap@nordlys.example", record={"name": "x"})
 
 
-def test_one_reading_of_the_list_serves_all_that_wait_for_it(there: Sandbox, verbs: Verbs) -> None:
+def test_one_reading_of_the_list_serves_all_that_wait_for_it(there: Sandbox, operations: Operations) -> None:
     wanted = [{"name": "x", "custom_fields": {"canon_email": f"{number}@x.example"}} for number in range(40)]
-    ids = [made(there, verbs, one) for one in wanted]
+    ids = [made(there, operations, one) for one in wanted]
     there.record()
 
-    async def looks() -> Sequence[Record | None]:
+    async def bulk_lookup() -> Sequence[Record | None]:
         return await asyncio.gather(
-            *(verbs.look(lambda one: answered(there, one), Who(email="…", record=one)) for one in wanted)
+            *(operations.look_up(lambda one: answered(there, one), LookupKey(email="…", record=one)) for one in wanted)
         )
 
-    assert [one and one["id"] for one in asyncio.run(looks())] == ids
+    assert [one and one["id"] for one in asyncio.run(bulk_lookup())] == ids
     # One for the first that came, and one for all others.
     assert lists(there) == 2
 
 
-def test_who_comes_while_the_list_is_read_waits_for_the_next_reading(there: Sandbox, verbs: Verbs) -> None:
+def test_who_comes_while_the_list_is_read_waits_for_the_next_reading(there: Sandbox, operations: Operations) -> None:
     late = {"name": "late", "custom_fields": {"canon_email": "late@x.example"}}
     for number in range(150):
-        made(there, verbs, {"name": str(number)})
-    looked: list[asyncio.Task[Record | None]] = []
+        made(there, operations, {"name": str(number)})
+    looked_up: list[asyncio.Task[Record | None]] = []
 
-    async def ask(one: Send) -> Reply:
+    async def ask(one: Request) -> Reply:
         reply = await answered(there, one)
-        if not looked:
+        if not looked_up:
             # The first page has been read: who is made now stands on a page that was read, as far as that is known.
-            await asyncio.to_thread(made, there, verbs, late)
-            looked.append(asyncio.create_task(verbs.look(ask, Who(email="late@x.example", record=late))))
+            await asyncio.to_thread(made, there, operations, late)
+            looked_up.append(
+                asyncio.create_task(operations.look_up(ask, LookupKey(email="late@x.example", record=late)))
+            )
         return reply
 
     async def first() -> Record | None:
-        assert await verbs.look(ask, Who(email="ap@nordlys.example", record=BARE)) is None
-        return await looked[0]
+        assert await operations.look_up(ask, LookupKey(email="ap@nordlys.example", record=BARE)) is None
+        return await looked_up[0]
 
     found = asyncio.run(first())
     assert found is not None
     assert found["name"] == "late"
 
 
-def test_found_though_it_moved_to_a_page_that_was_read_before(there: Sandbox, verbs: Verbs) -> None:
+def test_found_though_it_moved_to_a_page_that_was_read_before(there: Sandbox, operations: Operations) -> None:
     for number in range(150):
-        made(there, verbs, {"name": f"Nordlys {number}"})
-    one = made(there, verbs, BARE)
+        made(there, operations, {"name": f"Nordlys {number}"})
+    one = made(there, operations, BARE)
     pages = 0
 
-    async def ask(send: Send) -> Reply:
+    async def ask(send: Request) -> Reply:
         nonlocal pages
         reply = await answered(there, send)
         pages += 1
         return Reply(200, {**reply.body, "data": [] if pages == 2 else reply.body["data"]})
 
-    found = asyncio.run(verbs.look(ask, Who(email="ap@nordlys.example", record=BARE)))
+    found = asyncio.run(operations.look_up(ask, LookupKey(email="ap@nordlys.example", record=BARE)))
     assert found is not None
     assert found["id"] == one
     assert pages == 4
@@ -290,19 +308,19 @@ def test_found_though_it_moved_to_a_page_that_was_read_before(there: Sandbox, ve
 
 
 @pytest.mark.parametrize("wanted", [FULL, OTHER, BARE, {"name": "only"}])
-def test_a_create_makes_what_is_wanted(there: Sandbox, verbs: Verbs, wanted: Record) -> None:
-    one = made(there, verbs, wanted)
+def test_a_create_makes_what_is_wanted(there: Sandbox, operations: Operations, wanted: Record) -> None:
+    one = made(there, operations, wanted)
     [stands] = there.state()
     assert stands["id"] == one
     given = {"customer_config": {"salesforce_account_id": None}, **wanted}
     assert all(same(stands[name], given.get(name)) for name in SETTABLE)
-    assert not verbs.change(stands, wanted)
+    assert not operations.change(stands, wanted)
 
 
 @pytest.mark.parametrize("body", [None, {}, {"data": {"id": None}}, [], {"data": {}}, {"id": "1"}, "created"])
-def test_an_answer_without_an_id_is_none(verbs: Verbs, body: Any) -> None:
+def test_an_answer_without_an_id_is_none(operations: Operations, body: Any) -> None:
     with pytest.raises((KeyError, TypeError, AttributeError, ValueError)):
-        verbs.made(body, FULL)
+        operations.created_id(body, FULL)
 
 
 @pytest.mark.parametrize(
@@ -319,20 +337,20 @@ def test_an_answer_without_an_id_is_none(verbs: Verbs, body: Any) -> None:
     ],
 )
 def test_a_change_sends_what_differs_and_nothing_else(
-    there: Sandbox, verbs: Verbs, name: str, value: Any, calls: list[str]
+    there: Sandbox, operations: Operations, name: str, value: Any, calls: list[str]
 ) -> None:
-    made(there, verbs, FULL)
+    made(there, operations, FULL)
     wanted = {**FULL, name: value}
-    assert changed(there, verbs, there.state()[0], wanted) == calls
+    assert changed(there, operations, there.state()[0], wanted) == calls
     [stands] = there.state()
     assert {field: stands[field] for field in SETTABLE} == wanted
-    assert not verbs.change(stands, wanted)
+    assert not operations.change(stands, wanted)
 
 
-def test_all_of_it_is_sent_in_order_and_only_the_keys_that_differ(there: Sandbox, verbs: Verbs) -> None:
-    made(there, verbs, FULL)
+def test_all_of_it_is_sent_in_order_and_only_the_keys_that_differ(there: Sandbox, operations: Operations) -> None:
+    made(there, operations, FULL)
     [now] = there.state()
-    steps = verbs.change(now, {**OTHER, "ingest_aliases": ["cus_1", "new"]})
+    steps = operations.change(now, {**OTHER, "ingest_aliases": ["cus_1", "new"]})
     assert [(step.path.rpartition("/")[2], step.body, step.keyed) for step in steps] == [
         ("setIngestAliases", {"ingest_aliases": ["cus_1", "new", "old-1", "ap@nordlys.example"]}, True),
         ("setName", {"name": "Südwind"}, True),
@@ -358,36 +376,36 @@ def test_all_of_it_is_sent_in_order_and_only_the_keys_that_differ(there: Sandbox
     ],
 )
 def test_no_alias_is_dropped_and_the_external_id_is_the_first(
-    there: Sandbox, verbs: Verbs, wanted: list[str] | None, stands: list[str]
+    there: Sandbox, operations: Operations, wanted: list[str] | None, stands: list[str]
 ) -> None:
-    made(there, verbs, FULL)
-    changed(there, verbs, there.state()[0], {**FULL, "ingest_aliases": wanted})
+    made(there, operations, FULL)
+    changed(there, operations, there.state()[0], {**FULL, "ingest_aliases": wanted})
     assert there.state()[0]["ingest_aliases"] == stands
 
 
-def test_an_account_id_that_the_plan_does_not_name_stays(there: Sandbox, verbs: Verbs) -> None:
-    made(there, verbs, FULL)
+def test_an_account_id_that_the_plan_does_not_name_stays(there: Sandbox, operations: Operations) -> None:
+    made(there, operations, FULL)
     wanted = {name: value for name, value in FULL.items() if name != "customer_config"}
-    assert not verbs.change(there.state()[0], wanted)
+    assert not operations.change(there.state()[0], wanted)
 
 
-def test_fields_of_others_that_could_be_taken_for_ours_stay(there: Sandbox, verbs: Verbs) -> None:
+def test_fields_of_others_that_could_be_taken_for_ours_stay(there: Sandbox, operations: Operations) -> None:
     for key in ("canonical_url", "canon_metadata", "canon_metadata_1", "canon_metadata_2", "empty"):
         register(there, key)
-    made(there, verbs, {"name": "x", "custom_fields": {"canonical_url": "u", "empty": "", "tier": "pro"}})
+    made(there, operations, {"name": "x", "custom_fields": {"canonical_url": "u", "empty": "", "tier": "pro"}})
     ours = json.dumps({"canonical_url": "u", "empty": "", "tier": {"of": "another kind"}})
     parts = {"canon_metadata_1": ours[:20], "canon_metadata_2": ours[20:]}
     for fields in ({"canon_metadata": ours}, parts):
-        steps = verbs.change(there.state()[0], {"name": "x", "custom_fields": fields})
+        steps = operations.change(there.state()[0], {"name": "x", "custom_fields": fields})
         assert [step.body.get("keys") for step in steps] == [None, ["tier"]]
-    [_, gone] = verbs.change(there.state()[0], {"name": "x", "custom_fields": {"canon_metadata": "no JSON"}})
+    [_, gone] = operations.change(there.state()[0], {"name": "x", "custom_fields": {"canon_metadata": "no JSON"}})
     assert gone.body["keys"] == ["canonical_url", "empty", "tier"]
 
 
-def test_archiving_is_the_only_way_to_remove(there: Sandbox, verbs: Verbs) -> None:
-    made(there, verbs, FULL)
-    assert verbs.remove
-    [step] = verbs.remove(there.state()[0])
+def test_archiving_is_the_only_way_to_remove(there: Sandbox, operations: Operations) -> None:
+    made(there, operations, FULL)
+    assert operations.remove
+    [step] = operations.remove(there.state()[0])
     assert step.keyed
     assert asked(there, step).ok
     [stands] = there.state()
@@ -399,42 +417,42 @@ def test_archiving_is_the_only_way_to_remove(there: Sandbox, verbs: Verbs) -> No
 # Keys of custom fields -------------------------------------------------------------------------------------------
 
 
-def prepared(sandbox: Sandbox, verbs: Verbs, *keys: str) -> list[str]:
+def prepared(sandbox: Sandbox, operations: Operations, *keys: str) -> list[str]:
     """What was called to have customers with these fields."""
     sandbox.record()
     wanted = [{"name": "x", "custom_fields": {key: "x"}} for key in keys]
-    asyncio.run(verbs.prepare(lambda one: answered(sandbox, one), wanted))
+    asyncio.run(operations.prepare(lambda one: answered(sandbox, one), wanted))
     return [call["path"].rpartition("/")[2].partition("?")[0] for call in sandbox.calls()]
 
 
-def test_keys_are_registered_once(sandbox: Start, verbs: Verbs) -> None:
+def test_keys_are_registered_once(sandbox: Start, operations: Operations) -> None:
     there = sandbox("metronome")
     for number in range(230):
         register(there, f"key {number}")
-    assert prepared(there, verbs, "key 0", "a", "key 229", "a") == ["listKeys"] * 3 + ["addKey"]
-    assert prepared(there, verbs, "a", "b") == ["addKey"]
-    assert prepared(there, verbs, "a", "b", "key 99") == []
+    assert prepared(there, operations, "key 0", "a", "key 229", "a") == ["listKeys"] * 3 + ["addKey"]
+    assert prepared(there, operations, "a", "b") == ["addKey"]
+    assert prepared(there, operations, "a", "b", "key 99") == []
     keys = there.state("custom_field_keys")
     assert [(one["key"], one["enforce_uniqueness"]) for one in keys[230:]] == [("a", False), ("b", False)]
 
 
-def test_a_key_that_somebody_has_registered_meanwhile_will_do(sandbox: Start, verbs: Verbs) -> None:
+def test_a_key_that_somebody_has_registered_meanwhile_will_do(sandbox: Start, operations: Operations) -> None:
     there = sandbox("metronome")
-    prepared(there, verbs, "a")
+    prepared(there, operations, "a")
     register(there, "b")
-    assert prepared(there, verbs, "b") == ["addKey"]
-    made(there, verbs, {"name": "x", "custom_fields": {"b": "1"}})
+    assert prepared(there, operations, "b") == ["addKey"]
+    made(there, operations, {"name": "x", "custom_fields": {"b": "1"}})
 
 
 @pytest.mark.parametrize("answer", [Reply(404, None), Reply(200, {"data": [], "next_page": "the same"})])
-def test_without_a_list_of_keys_all_are_registered(sandbox: Start, verbs: Verbs, answer: Reply) -> None:
+def test_without_a_list_of_keys_all_are_registered(sandbox: Start, operations: Operations, answer: Reply) -> None:
     there = sandbox("metronome")
     register(there, "a")
 
-    async def ask(one: Send) -> Reply:
+    async def ask(one: Request) -> Reply:
         return answer if one.path.endswith("listKeys") else await answered(there, one)
 
-    asyncio.run(verbs.prepare(ask, [{"custom_fields": {"a": "1", "b": "2"}}]))
+    asyncio.run(operations.prepare(ask, [{"custom_fields": {"a": "1", "b": "2"}}]))
     assert [one["key"] for one in there.state("custom_field_keys")] == ["a", "b"]
 
 
@@ -455,8 +473,8 @@ def test_without_a_list_of_keys_all_are_registered(sandbox: Start, verbs: Verbs,
         (413, None, "refused", "refused: answered 413"),
     ],
 )
-def test_what_an_error_means(verbs: Verbs, status: int, body: Any, kind: str, reason: str) -> None:
-    fault = verbs.fault(Reply(status, body))
+def test_what_an_error_means(operations: Operations, status: int, body: Any, kind: str, reason: str) -> None:
+    fault = operations.failure(Reply(status, body))
     assert (fault.kind, fault.reason) == (kind, reason)
 
 
@@ -483,10 +501,14 @@ def delete(row: int, found: Record) -> dict[str, Any]:
     return {"row": row, "action": "delete", **known, "wanted": None, "found": json.dumps(found)}
 
 
-def sent(sandbox: Sandbox, folder: Path, *rows: dict[str, Any], key: dict[str, str] = KEY, **options: Any) -> Sent:
-    address = parse(API, f"metronome://127.0.0.1:{sandbox.port}", key)
+def sent(
+    sandbox: Sandbox, folder: Path, *rows: dict[str, Any], key: dict[str, str] = KEY, **options: Any
+) -> ExecutionResult:
+    address = parse_address(SPEC, f"metronome://127.0.0.1:{sandbox.port}", key)
     write(folder, rows)
-    return send(sandbox.url, folder, verbs=writes(address), service=service(API, address, key), **options)
+    return send(
+        sandbox.url, folder, operations=build_operations(address), service=service(SPEC, address, key), **options
+    )
 
 
 def carry(sandbox: Sandbox, folder: Path, *rows: dict[str, Any], **options: Any) -> dict[int, tuple[str, str | None]]:
@@ -495,14 +517,16 @@ def carry(sandbox: Sandbox, folder: Path, *rows: dict[str, Any], **options: Any)
     return {row: (outcome, reason) for row, (_, outcome, reason) in outcomes(folder).items()}
 
 
-def test_what_the_provider_will_not_have_spares_the_rest(there: Sandbox, verbs: Verbs, tmp_path: Path) -> None:
+def test_what_the_provider_will_not_have_spares_the_rest(
+    there: Sandbox, operations: Operations, tmp_path: Path
+) -> None:
     register(there, "n")
     register(there, "tax", unique=True)
-    made(there, verbs, customer(1, custom_fields={"tax": "SE1"}))
-    made(there, verbs, customer(2))
-    archived(there, verbs, customer(3))
+    made(there, operations, customer(1, custom_fields={"tax": "SE1"}))
+    made(there, operations, customer(2))
+    archived(there, operations, customer(3))
     one, two, _ = there.state()
-    made(there, verbs, customer(4, ingest_aliases=["cus_00004", "shared"]))
+    made(there, operations, customer(4, ingest_aliases=["cus_00004", "shared"]))
     rows = [
         create(0, customer(10)),
         create(1, customer(11, ingest_aliases=["x" * 129])),
@@ -534,11 +558,11 @@ def test_what_the_provider_will_not_have_spares_the_rest(there: Sandbox, verbs: 
     ]
 
 
-def test_what_moved_since_the_plan_is_left_alone(there: Sandbox, verbs: Verbs, tmp_path: Path) -> None:
+def test_what_moved_since_the_plan_is_left_alone(there: Sandbox, operations: Operations, tmp_path: Path) -> None:
     register(there, "n")
     for number in range(6):
-        made(there, verbs, customer(number))
-    made(there, verbs, customer(6, ingest_aliases=["cus_00006", "six"]))
+        made(there, operations, customer(number))
+    made(there, operations, customer(6, ingest_aliases=["cus_00006", "six"]))
     zero, one, two, three, four, five, six = there.state()
     rows = [
         update(0, zero, name="ours"),
@@ -550,13 +574,13 @@ def test_what_moved_since_the_plan_is_left_alone(there: Sandbox, verbs: Verbs, t
         create(6, customer(10)),
         update(7, six, name="ours"),
     ]
-    changed(there, verbs, six, {**six, "ingest_aliases": ["six", "cus_00006"]})
-    changed(there, verbs, zero, {**zero, "ingest_aliases": ["cus_00000", "theirs"]})
-    changed(there, verbs, one, {**one, "custom_fields": {"n": "theirs"}})
+    changed(there, operations, six, {**six, "ingest_aliases": ["six", "cus_00006"]})
+    changed(there, operations, zero, {**zero, "ingest_aliases": ["cus_00000", "theirs"]})
+    changed(there, operations, one, {**one, "custom_fields": {"n": "theirs"}})
     for record in (two, four):
-        asked(there, Send("POST", "/v1/customers/archive", "", {"id": record["id"]}))
-    changed(there, verbs, three, {**three, "name": "theirs"})
-    made(there, verbs, customer(10, name="theirs"))
+        asked(there, Request("POST", "/v1/customers/archive", "", {"id": record["id"]}))
+    changed(there, operations, three, {**three, "name": "theirs"})
+    made(there, operations, customer(10, name="theirs"))
     before = there.state()
     assert carry(there, tmp_path, *rows) == {
         0: ("stale", "changed: ingest_aliases"),
@@ -575,12 +599,12 @@ def test_what_moved_since_the_plan_is_left_alone(there: Sandbox, verbs: Verbs, t
 
 
 @pytest.mark.parametrize("steps", range(6))
-def test_a_change_that_broke_off_goes_on(there: Sandbox, verbs: Verbs, tmp_path: Path, steps: int) -> None:
-    made(there, verbs, FULL)
+def test_a_change_that_broke_off_goes_on(there: Sandbox, operations: Operations, tmp_path: Path, steps: int) -> None:
+    made(there, operations, FULL)
     [found] = there.state()
     row = update(0, found, **{**OTHER, "ingest_aliases": ["new", "cus_1", "further"]})
     wanted = json.loads(row["wanted"])
-    for one in verbs.change(found, wanted)[:steps]:
+    for one in operations.change(found, wanted)[:steps]:
         assert asked(there, one).ok
     if steps:
         # Nobody knows of these steps: somebody else may have been at it.
@@ -598,13 +622,13 @@ def test_a_change_that_broke_off_goes_on(there: Sandbox, verbs: Verbs, tmp_path:
 
 @pytest.mark.parametrize("action", ["archive", "create"])
 def test_what_was_done_before_the_end_came_is_not_done_again(
-    there: Sandbox, verbs: Verbs, tmp_path: Path, action: str
+    there: Sandbox, operations: Operations, tmp_path: Path, action: str
 ) -> None:
-    made(there, verbs, FULL)
+    made(there, operations, FULL)
     [found] = there.state()
     row = delete(0, found) if action == "archive" else create(0, FULL)
     if action == "archive":
-        asked(there, Send("POST", "/v1/customers/archive", "", {"id": found["id"]}))
+        asked(there, Request("POST", "/v1/customers/archive", "", {"id": found["id"]}))
     asyncio.run(_intended(tmp_path, row))
     there.record()
     assert carry(there, tmp_path, row)[0][0] == "done"
@@ -653,13 +677,15 @@ WEATHER = {
 }
 
 
-def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(sandbox: Start, verbs: Verbs, tmp_path: Path) -> None:
+def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(
+    sandbox: Start, operations: Operations, tmp_path: Path
+) -> None:
     def after(name: str, weather: dict[str, Any]) -> list[Record]:
         there = sandbox("metronome")
         for key in ("canon_email", "canon_country", "n"):
             register(there, key)
         for number in range(200):
-            made(there, verbs, customer(number, ingest_aliases=[f"cus_{number:05}", f"known to others {number}"]))
+            made(there, operations, customer(number, ingest_aliases=[f"cus_{number:05}", f"known to others {number}"]))
         state = there.state()
         rows = [
             update(

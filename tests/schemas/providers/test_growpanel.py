@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from tranship.connectors.api.json_codec import Decoded, decode, encode
+from tranship.schemas.compatibility import losses
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.provider import losses
-from tranship.schemas.providers.growpanel import WIRE
+from tranship.schemas.providers.growpanel import SCHEMA
 
 SPECIFIED = {
     *("id", "name", "email", "created_date", "trial_started", "country", "state", "custom_variables", "data_source"),
@@ -44,7 +44,7 @@ ABSENT = "status,paid_started,cancel_date,currency"
 
 
 def read(*records: Any) -> Decoded:
-    return decode(WIRE, [json.dumps(records)])
+    return decode(SCHEMA, [json.dumps(records)])
 
 
 def customer(record: dict[str, Any]) -> dict[str, Any]:
@@ -61,24 +61,24 @@ def frame(*customers: dict[str, Any]) -> pl.DataFrame:
 
 def body(**changes: Any) -> dict[str, Any]:
     """What is sent for a customer; the custom variables that only say what is absent are left out."""
-    [sent] = encode(WIRE, frame({**CUSTOMER, **changes}), {"data_source": "ds_main"}).bodies
+    [sent] = encode(SCHEMA, frame({**CUSTOMER, **changes}), {"data_source": "ds_main"}).bodies
     return dict(json.loads(sent))
 
 
 def refusals(**changes: Any) -> list[tuple[str, str]]:
-    encoded = encode(WIRE, frame({**CUSTOMER, **changes}), {"data_source": "ds_main"})
+    encoded = encode(SCHEMA, frame({**CUSTOMER, **changes}), {"data_source": "ds_main"})
     assert (encoded.bodies[0] is None) == (encoded.refused.height > 0)
     return list(encoded.refused.select("field", "code").iter_rows())
 
 
 def back(**changes: Any) -> dict[str, Any]:
     """A customer that was sent, stored and read."""
-    [found] = decode(WIRE, [json.dumps([body(**changes)])]).records.to_dicts()
+    [found] = decode(SCHEMA, [json.dumps([body(**changes)])]).records.to_dicts()
     return dict(found)
 
 
 def test_every_documented_field_is_declared() -> None:
-    assert {*WIRE.by_name, WIRE.bag.name} == SPECIFIED | OLDER
+    assert {*SCHEMA.by_name, SCHEMA.overflow.name} == SPECIFIED | OLDER
 
 
 def test_a_customer_as_grow_panel_gives_it() -> None:
@@ -164,7 +164,7 @@ def test_what_is_no_object_is_told_apart(record: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wire", "canonical"),
+    ("schema", "canonical"),
     [
         ("lead", "inactive"),
         ("trialing", "trial"),
@@ -178,12 +178,12 @@ def test_what_is_no_object_is_told_apart(record: Any) -> None:
         (None, None),
     ],
 )
-def test_a_status_is_read(wire: str | None, canonical: str | None) -> None:
-    assert customer({**BODY, "status": wire}).get("status") == canonical
+def test_a_status_is_read(schema: str | None, canonical: str | None) -> None:
+    assert customer({**BODY, "status": schema}).get("status") == canonical
 
 
 @pytest.mark.parametrize(
-    ("canonical", "cancelled", "wire"),
+    ("canonical", "cancelled", "schema"),
     [
         ("active", None, "active"),
         ("trial", None, "trialing"),
@@ -193,9 +193,9 @@ def test_a_status_is_read(wire: str | None, canonical: str | None) -> None:
         ("cancelled", None, "canceled"),
     ],
 )
-def test_a_status_is_written_and_mirrored(canonical: str, cancelled: datetime | None, wire: str) -> None:
+def test_a_status_is_written_and_mirrored(canonical: str, cancelled: datetime | None, schema: str) -> None:
     sent = body(status=canonical, cancel_date=cancelled)
-    assert (sent["status"], sent["custom_variables"]["canon_status"]) == (wire, canonical)
+    assert (sent["status"], sent["custom_variables"]["canon_status"]) == (schema, canonical)
 
 
 def test_what_invoices_decide_is_sent_and_mirrored() -> None:
@@ -260,7 +260,7 @@ def test_custom_variables_keep_to_their_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("country", "canonical", "wire"),
+    ("country", "canonical", "schema"),
     [
         ("US", "CA", "ca"),
         ("US", "ca", "ca"),
@@ -272,14 +272,16 @@ def test_custom_variables_keep_to_their_limits() -> None:
         ("CA", "CA", None),
     ],
 )
-def test_states_of_two_countries_have_a_place(country: str, canonical: str, wire: str | None) -> None:
-    assert body(country=country, state=canonical).get("state") == wire
+def test_states_of_two_countries_have_a_place(country: str, canonical: str, schema: str | None) -> None:
+    assert body(country=country, state=canonical).get("state") == schema
     assert back(country=country, state=canonical)["state"] == canonical
 
 
-@pytest.mark.parametrize(("country", "wire", "canonical"), [("us", "ny", "NY"), ("US", "NY", "NY"), ("DE", "by", "by")])
-def test_a_state_is_read(country: str, wire: str, canonical: str) -> None:
-    assert customer({**BODY, "country": country, "state": wire})["state"] == canonical
+@pytest.mark.parametrize(
+    ("country", "schema", "canonical"), [("us", "ny", "NY"), ("US", "NY", "NY"), ("DE", "by", "by")]
+)
+def test_a_state_is_read(country: str, schema: str, canonical: str) -> None:
+    assert customer({**BODY, "country": country, "state": schema})["state"] == canonical
 
 
 def test_what_grow_panel_demands() -> None:
@@ -295,13 +297,13 @@ def test_what_grow_panel_demands() -> None:
 
 def test_one_refusal_spares_the_rest() -> None:
     three = frame(CUSTOMER, {**CUSTOMER, "country": None}, {**CUSTOMER, "external_id": "cus_43"})
-    encoded = encode(WIRE, three, {"data_source": "ds_main"})
+    encoded = encode(SCHEMA, three, {"data_source": "ds_main"})
     assert [sent is not None for sent in encoded.bodies] == [True, False, True]
     assert encoded.refused["position"].to_list() == [1]
 
 
 def test_what_only_the_provider_sets_is_a_declared_loss() -> None:
-    lost = {loss.field for loss in losses(WIRE)}
+    lost = {loss.field for loss in losses(SCHEMA)}
     for field in ("trial_end_date", "overdue_date", "cancel_reason", "current_mrr"):
         assert f"metadata.growpanel.{field}" in lost
         assert field not in body(metadata=json.dumps({f"growpanel.{field}": "x"}))

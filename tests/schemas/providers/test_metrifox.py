@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tranship.connectors.api.json_codec import Decoded, decode, encode
+from tranship.schemas.compatibility import losses, passage
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
-from tranship.schemas.provider import losses, passage
-from tranship.schemas.providers.metrifox import WIRE
+from tranship.schemas.providers.metrifox import SCHEMA
 
 ID = "0d7b1f0a-6f0e-4f5c-8a55-2f6e0f7d9c01"
 ANSWER: dict[str, Any] = {
-    **dict.fromkeys(one.name for one in WIRE.fields),
+    **dict.fromkeys(one.name for one in SCHEMA.fields),
     "id": ID,
     "customer_key": "cus_000000042",
     "customer_type": "BUSINESS",
@@ -72,7 +72,7 @@ WRITTEN: dict[str, Any] = {
 
 
 def decoded(*answers: Any) -> Decoded:
-    return decode(WIRE, [json.dumps(answers)])
+    return decode(SCHEMA, [json.dumps(answers)])
 
 
 def read(**fields: Any) -> dict[str, Any]:
@@ -105,14 +105,14 @@ def written(**fields: Any) -> dict[str, Any]:
     """What is sent to create a customer with these fields."""
     if isinstance(fields.get("metadata"), dict):
         fields["metadata"] = json.dumps(fields["metadata"])
-    encoded = encode(WIRE, customers({**CUSTOMER, **fields}))
+    encoded = encode(SCHEMA, customers({**CUSTOMER, **fields}))
     assert encoded.refused.is_empty(), encoded.refused
     return json.loads(encoded.bodies[0])
 
 
 def settable(answer: dict[str, Any]) -> dict[str, Any]:
     """What of an answer can be set, but for what Metrifox does by itself and what it means by nothing."""
-    fields = [one.name for one in WIRE.fields if one.settable]
+    fields = [one.name for one in SCHEMA.fields if one.settable]
     mirror = [{"email": answer["primary_email"], "is_primary": True}]
     said = {name: answer[name] for name in fields if answer.get(name) not in (None, "", [], {})}
     return {name: value for name, value in said.items() if name != "email_addresses" or value != mirror}
@@ -124,21 +124,21 @@ def settable(answer: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", ["CustomerResponse", "CustomerCreateRequest", "CustomerUpdateRequest"])
 def test_every_field_the_vendor_has_a_type_for_is_declared(kind: str) -> None:
     theirs = set(getattr(metrifox_sdk, kind).__annotations__)
-    assert theirs - {one.name for one in WIRE.fields} == {WIRE.bag.name} & theirs
+    assert theirs - {one.name for one in SCHEMA.fields} == {SCHEMA.overflow.name} & theirs
 
 
 def test_what_cannot_be_set() -> None:
-    assert [one.name for one in WIRE.fields if not one.settable] == [
+    assert [one.name for one in SCHEMA.fields if not one.settable] == [
         *("id", "full_name", "mid_cycle_invoice_consolidation", "created_at", "updated_at", "archived_at")
     ]
 
 
 def test_what_is_lost_on_the_way() -> None:
-    assert sorted(loss.field for loss in losses(WIRE)) == [
+    assert sorted(loss.field for loss in losses(SCHEMA)) == [
         *("metadata.metrifox.archived_at", "metadata.metrifox.full_name"),
         *("metadata.metrifox.mid_cycle_invoice_consolidation", "provider", "provider_id", "updated_at"),
     ]
-    demanded = {loss.field for loss in passage(WIRE, WIRE).demanded}
+    demanded = {loss.field for loss in passage(SCHEMA, SCHEMA).demanded}
     assert {"external_id", "email", "customer_type"} <= demanded
 
 
@@ -454,7 +454,7 @@ def test_a_customer_is_written(fields: dict[str, Any], body: dict[str, Any], met
     ],
 )  # fmt: skip
 def test_what_metrifox_demands_is_never_filled_in(fields: dict[str, Any], code: str, demand: str) -> None:
-    encoded = encode(WIRE, customers(CUSTOMER, {**CUSTOMER, **fields}))
+    encoded = encode(SCHEMA, customers(CUSTOMER, {**CUSTOMER, **fields}))
     assert encoded.bodies.is_null().to_list() == [False, True]
     refused = encoded.refused.select("position", "code", "demand").rows()
     assert refused == [(1, code, demand)]
@@ -501,7 +501,7 @@ def test_a_customer_comes_back_to_metrifox_as_it_was(changes: list[dict[str, Any
         if one["primary_email"] not in [address["email"] for address in one["email_addresses"]]:
             one["email_addresses"].insert(0, {"email": one["primary_email"], "is_primary": True})
     canonical = typed(decoded(*there).records)
-    encoded = encode(WIRE, canonical)
+    encoded = encode(SCHEMA, canonical)
     assert encoded.refused.is_empty()
     bodies = [json.loads(body) for body in encoded.bodies]
     assert [settable(body | {"metadata": None}) for body in bodies] == [settable(one) for one in there]

@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 
 from tranship.connectors.api.json_codec import Decoded, decode, encode
+from tranship.schemas.compatibility import losses, passage
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.provider import losses, passage
-from tranship.schemas.providers.metronome import ALIAS_LENGTH, ALIASES, KEY_LENGTH, NAME_LENGTH, VALUE_LENGTH, WIRE
+from tranship.schemas.providers.metronome import ALIAS_LENGTH, ALIASES, KEY_LENGTH, NAME_LENGTH, SCHEMA, VALUE_LENGTH
 
 ID = "5b1f6a0e-70c8-4a0f-9f0e-6d2c7f6f3a11"
 ANSWER: dict[str, Any] = {
@@ -38,7 +38,7 @@ READ: dict[str, Any] = {
 
 
 def _decoded(*answers: Any) -> Decoded:
-    return decode(WIRE, [json.dumps(answers)])
+    return decode(SCHEMA, [json.dumps(answers)])
 
 
 def _read(**fields: Any) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def _written(**fields: Any) -> dict[str, Any]:
     """What is sent to create a customer with these fields."""
     if isinstance(fields.get("metadata"), dict):
         fields["metadata"] = json.dumps(fields["metadata"])
-    encoded = encode(WIRE, _customers({"name": "A", "status": "active", "created_at": _then(), **fields}))
+    encoded = encode(SCHEMA, _customers({"name": "A", "status": "active", "created_at": _then(), **fields}))
     assert encoded.refused.is_empty()
     body = json.loads(encoded.bodies[0])
     # What the time of creation makes of itself is said in one test.
@@ -272,13 +272,13 @@ def test_more_aliases_than_there_may_be() -> None:
 
 
 def test_the_time_of_creation_is_the_providers_and_ours_is_beside_it() -> None:
-    encoded = encode(WIRE, _customers({"name": "A", "status": "active"}))
+    encoded = encode(SCHEMA, _customers({"name": "A", "status": "active"}))
     # Absent before, it would be there afterwards: that it was absent is said.
     assert json.loads(encoded.bodies[0]) == {"name": "A", "custom_fields": {"canon_nulls": "created_at"}}
 
 
 def test_a_customer_without_a_name_is_refused() -> None:
-    encoded = encode(WIRE, _customers({"external_id": "x"}, {"name": "B"}))
+    encoded = encode(SCHEMA, _customers({"external_id": "x"}, {"name": "B"}))
     assert encoded.bodies.is_null().to_list() == [True, False]
     (refused,) = encoded.refused.to_dicts()
     assert (refused["position"], refused["field"], refused["code"]) == (0, "name", "name.missing")
@@ -288,13 +288,13 @@ def test_a_customer_without_a_name_is_refused() -> None:
 
 
 def test_what_does_not_come_back_is_declared() -> None:
-    assert {loss.field for loss in losses(WIRE)} == {
+    assert {loss.field for loss in losses(SCHEMA)} == {
         *("updated_at", "provider", "provider_id"),
         *("metadata.metronome.archived_at", "metadata.metronome.current_billable_status"),
     }
 
 
 def test_what_is_kept_beside_its_native_place() -> None:
-    kept = {loss.field: loss.why for loss in passage(WIRE, WIRE).kept}
+    kept = {loss.field: loss.why for loss in passage(SCHEMA, SCHEMA).kept}
     assert kept["name"] == "custom_fields.canon_name; natively only the first 160 characters"
     assert kept["status"] == "custom_fields.canon_status"

@@ -1,0 +1,124 @@
+"""The crosswalk: which customer at a provider each record of a source is, as runs write it and later runs use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tranship.connectors.api.account import batched_survivors, listed_files
+from tranship.connectors.contract import WriteRequest
+from tranship.connectors.databases.diff import create_survivors_view
+from tranship.connectors.databases.table_mapping import RUN, literal, quoted
+from tranship.connectors.errors import ConfigError
+from tranship.schemas import cells
+
+CROSSWALK: Final = pa.schema(
+    (name, pa.string())
+    for name in (
+        *("source_provider", "source_id", "external_id", "email"),
+        *("destination_provider", "destination_id", "action", "run", "updated_at"),
+    )
+)
+"""Who is who: one row for each customer that a run has created, updated or found unchanged or newer, with the source's
+`updated_at` (ISO 8601). Those of earlier versions lack that."""
+
+
+def recognise(run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
+    """Say of whom this tool once wrote (`_run_id`), and under which external id and e-mail the run knows those who
+    are in the crosswalk.
+    """
+    history = [file for file in write.history if file.exists()]
+    if history:
+        run.execute(
+            f"UPDATE there SET {quoted(RUN)} = 'earlier' WHERE own_id IN (SELECT destination_id "
+            f"FROM read_parquet([{listed_files(history)}], union_by_name = true) WHERE action IN ('create', 'update'))"
+        ).fetchall()
+    _load_written(run, history)
+    if write.crosswalk is not None:
+        _load_crosswalk(run, write.crosswalk)
+        create_survivors_view(run, write)
+        run.execute(
+            "CREATE TEMP TABLE by_source AS SELECT c.destination_id, s.external_id, s.email FROM crosswalk c "
+            "JOIN _survivors s ON c.source_id = s.provider_id AND c.source_provider = s.provider"
+        ).fetchall()
+        run.execute(
+            "UPDATE there SET known = true, _known_id = k.external_id, _known_email = k.email FROM ("
+            "SELECT destination_id, any_value(external_id) AS external_id, any_value(email) AS email FROM ("
+            "FROM by_source UNION ALL SELECT c.destination_id, s.external_id, s.email FROM crosswalk c "
+            "JOIN _survivors s ON c.external_id = s.external_id "
+            "WHERE c.destination_id NOT IN (SELECT destination_id FROM by_source)"
+            ") GROUP BY 1 HAVING count(*) = 1) k WHERE k.destination_id = own_id"
+        ).fetchall()
+        if write.present:
+            # Whom a rejected record means is not gone, whatever they are called there.
+            present = f"read_parquet([{listed_files(write.present)}]) p"
+            run.execute(
+                f"UPDATE there SET {quoted(RUN)} = NULL WHERE own_id IN ("
+                f"SELECT destination_id FROM crosswalk c JOIN {present} ON c.external_id = p.external_id UNION ALL "
+                f"SELECT destination_id FROM crosswalk c JOIN {present} ON c.email = p.email)"
+            ).fetchall()
+
+
+def _load_written(run: duckdb.DuckDBPyConnection, history: Sequence[Path]) -> None:
+    """Make `_written`: the source's `updated_at` of what was last written to each customer. A later run that found
+    the customer unchanged has shown that this is also how it was then: a later time of such a run counts.
+    """
+    run.execute("CREATE TEMP TABLE _written (customer VARCHAR, updated_at TIMESTAMPTZ)").fetchall()
+    timed = [file for file in history if "updated_at" in pq.read_schema(file).names]
+    if not timed:
+        return
+    run.register("runs", pl.DataFrame({"file": map(str, timed)}).with_row_index("age").to_arrow())
+    run.execute(
+        "INSERT INTO _written WITH known AS (SELECT destination_id, action, r.age, "
+        "TRY_CAST(c.updated_at AS TIMESTAMPTZ) AS time "
+        f"FROM read_parquet([{listed_files(timed)}], filename = true) c JOIN runs r ON r.file = c.filename "
+        "WHERE action IN ('create', 'update', 'unchanged') AND time IS NOT NULL), "
+        "last AS (SELECT destination_id, min(age) AS age FROM known WHERE action <> 'unchanged' GROUP BY 1) "
+        "SELECT k.destination_id, max(k.time) FROM known k LEFT JOIN last l ON l.destination_id = k.destination_id "
+        "WHERE l.age IS NULL OR k.age <= l.age GROUP BY 1"
+    ).fetchall()
+    run.unregister("runs")
+
+
+def _load_crosswalk(run: duckdb.DuckDBPyConnection, file: Path) -> None:
+    columns = ("source_provider", "source_id", "external_id", "email", "destination_id")
+    if file.suffix == ".parquet":
+        select = f"SELECT {', '.join(columns)} FROM read_parquet({literal(file)})"
+    else:
+        bare = (f"regexp_replace({name}, {literal(cells.GUARD)}, '\\1') AS {name}" for name in columns)
+        select = f"SELECT {', '.join(bare)} FROM read_csv({literal(file)}, all_varchar = true)"
+    try:
+        run.execute(f"CREATE TEMP VIEW crosswalk AS {select}").fetchall()
+        run.execute("FROM crosswalk LIMIT 0").fetchall()
+    except duckdb.Error as error:
+        raise ConfigError(
+            f"--crosswalk {file}: cannot be read, or lacks a column. It is crosswalk.csv or crosswalk.parquet of "
+            "an earlier run."
+        ) from error
+
+
+def write_crosswalk(run: duckdb.DuckDBPyConnection, write: WriteRequest, provider: str, outcomes: Path) -> Path:
+    """Write `crosswalk.parquet` and `crosswalk.csv` from the outcomes of a run; return the latter."""
+    whole = write.workspace / "crosswalk.parquet"
+    with pq.ParquetWriter(whole, CROSSWALK) as crosswalk:
+        for some in batched_survivors(run, write, create_survivors_view):
+            found = run.sql(
+                "SELECT s.provider AS source_provider, s.provider_id AS source_id, s.external_id, s.email, "
+                f"{literal(provider)} AS destination_provider, o.provider_id AS destination_id, "
+                f"o.action, {literal(write.run_id)} AS run, "
+                "strftime(s.updated_at, '%Y-%m-%dT%H:%M:%S.%fZ') AS updated_at "
+                f"FROM read_parquet({literal(outcomes)}) o JOIN _survivors s ON s._row = o.row "
+                "WHERE o.outcome IN ('done', 'unchanged', 'older') AND o.provider_id IS NOT NULL "
+                f"AND {some} ORDER BY o.row"
+            )
+            crosswalk.write_table(found.to_arrow_table().cast(CROSSWALK))
+    known = pl.scan_parquet(whole)
+    file = write.workspace / "crosswalk.csv"
+    known.with_columns(cells.written(known.collect_schema())).sink_csv(file)
+    return file

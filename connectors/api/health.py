@@ -1,0 +1,128 @@
+"""What `tranship doctor` looks at: whether a provider can be reached and read, without changing anything."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from tranship.connectors.api.background_loop import BackgroundLoop
+from tranship.connectors.api.http_client import HttpClient, HttpResponse, Service
+from tranship.connectors.api.pagination import Cursor, Listing, Numbered, SinglePage, parse_page
+from tranship.connectors.api.retry import RetryPolicy
+from tranship.connectors.api.spec import HealthFinding, ProviderAddress, ProviderSpec, parse_address, service
+from tranship.connectors.errors import ConfigError, ConnectorError, Malformed
+
+_NO: Final = (401, 403)
+
+
+_CLOCK_SECONDS: Final = 60
+"""How far two clocks may be apart before a person is told."""
+
+
+def check(
+    spec: ProviderSpec,
+    url: str,
+    *,
+    retry_policy: RetryPolicy | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> list[HealthFinding]:
+    """Look whether a provider can be read, without changing anything. Ends at the first thing that fails."""
+    environment = os.environ if environment is None else environment
+    findings: list[HealthFinding] = []
+    try:
+        address = parse_address(spec, url, environment)
+        findings.append(HealthFinding("address", "ok", f"{address.base_url}"))
+        known = service(spec, address, environment)
+    except ConfigError as error:
+        what = "key" if findings else "address"
+        return [*findings, HealthFinding(what, "fail", str(error))]
+    findings.append(HealthFinding("key", "ok", f"is set in {known.key_variable}"))
+    background = BackgroundLoop()
+    try:
+        return findings + background.submit(_look(spec, address, known, retry_policy or RetryPolicy(tries=3))).result()
+    finally:
+        background.close()
+
+
+async def _look(
+    spec: ProviderSpec, address: ProviderAddress, known: Service, retry_policy: RetryPolicy
+) -> list[HealthFinding]:
+    findings = []
+    async with HttpClient(known, retry_policy) as client:
+        try:
+            listing = spec.listings(address, False)[0]
+            path, params = spec.probe(address) if spec.probe else (listing.path, _one(listing))
+            sent = datetime.now(UTC)
+            answer = await client.request("GET", path, params=params, expected=_NO)
+            took = (datetime.now(UTC) - sent).total_seconds()
+        except ConnectorError as error:
+            if client.traffic.answered:
+                return [
+                    HealthFinding("reachable", "ok", f"{known.place} answers"),
+                    HealthFinding("answer", "fail", str(error)),
+                ]
+            return [HealthFinding("reachable", "fail", str(error))]
+        findings.append(HealthFinding("reachable", "ok", f"answered in {took * 1000:,.0f} ms{_secured(known)}"))
+        if answer.status in _NO:
+            refusal = client.refusal(answer.status, answer.body, "GET", path)
+            return [*findings, HealthFinding("key accepted", "fail", refusal)]
+        findings.append(HealthFinding("key accepted", "ok", f"GET {path} was answered {answer.status}"))
+        findings.append(_rights(spec, known))
+        findings.extend([_clock(answer, sent), _limits(answer)])
+        findings.extend(spec.seen(address, answer.body))
+        if path == listing.path:
+            findings.append(_number(answer, listing, known))
+    return findings
+
+
+def _number(answer: HttpResponse, listing: Listing, known: Service) -> HealthFinding:
+    try:
+        total = parse_page(answer.body, listing.envelope).total
+    except Malformed as error:
+        return HealthFinding("answer", "fail", f"{known.place}: GET {listing.path}: {error}")
+    if isinstance(listing.paging, SinglePage):
+        return HealthFinding("customers", "ok", "how many there are is known when all have been read")
+    return HealthFinding("customers", "ok", f"{total:,}" if total is not None else "the provider does not say how many")
+
+
+def _one(listing: Listing) -> list[tuple[str, str]]:
+    match listing.paging:
+        case Numbered(page=page, size=size):
+            return [*listing.params.items(), (page, "1"), (size, "1")]
+        case Cursor(size=size):
+            return [*listing.params.items(), (size, "1")]
+    return list(listing.params.items())
+
+
+def _secured(known: Service) -> str:
+    return ", on this machine" if known.is_local else ", over TLS with a certificate that is trusted here"
+
+
+def _rights(spec: ProviderSpec, known: Service) -> HealthFinding:
+    told = spec.rights(known.key)
+    if told is None:
+        return HealthFinding("rights", "ok", "may read; whether it may write cannot be told without writing")
+    return HealthFinding("rights", "ok", told)
+
+
+def _clock(answer: HttpResponse, sent: datetime) -> HealthFinding:
+    try:
+        theirs = parsedate_to_datetime(answer.headers["Date"])
+        apart = abs((theirs.astimezone(UTC) - sent).total_seconds())
+    except (KeyError, ValueError, TypeError):
+        return HealthFinding("clock", "ok", "the provider does not say what time it is")
+    if apart > _CLOCK_SECONDS:
+        return HealthFinding(
+            "clock", "warn", f"this machine's clock and the provider's are {apart:,.0f} seconds apart: set this one"
+        )
+    return HealthFinding("clock", "ok", f"within {_CLOCK_SECONDS} seconds of the provider's")
+
+
+def _limits(answer: HttpResponse) -> HealthFinding:
+    seen = sorted({name for name in answer.headers if re.search(r"rate-?limit|retry-after", name, re.IGNORECASE)})
+    said = "; ".join(f"{name}: {answer.headers[name]}" for name in seen)
+    return HealthFinding("rate limits", "ok", said or "no header speaks of one")

@@ -1,0 +1,62 @@
+"""The requests of a plan and their outcomes, as Parquet files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tranship.connectors.api.journal import Journal
+
+REQUESTS: Final = pa.schema(
+    {
+        "row": pa.uint64(),
+        "action": pa.string(),
+        "target": pa.string(),
+        "external_id": pa.string(),
+        "email": pa.string(),
+        "wanted": pa.string(),
+        "found": pa.string(),
+    }
+)
+"""What a plan hands over. `row` is a customer; `action` create, update or delete; `target` the provider's own id, null
+for a create; `wanted` the whole record as it should stand and `found` as it was read, JSON (null for a delete, and for
+a create).
+"""
+
+
+OUTCOMES: Final = pa.schema(
+    {
+        "row": pa.uint64(),
+        "action": pa.string(),
+        "outcome": pa.string(),
+        "reason": pa.string(),
+        "provider_id": pa.string(),
+    }
+)
+"""What came of each row, in the order of the requests: see `connectors.api.journal.Outcome`."""
+
+
+def write_outcomes(requests: Sequence[Path], journal: Journal, file: Path) -> Mapping[tuple[str, str], int]:
+    """What the journal knows of each row → Parquet (columns of `OUTCOMES`) and (action, outcome) → rows."""
+    counts: Counter[tuple[str, str]] = Counter()
+    with pq.ParquetWriter(file, OUTCOMES, compression="zstd") as writer:
+        for batch in read_batches(requests, 65_536, ["row", "action"]):
+            rows, actions = batch.column("row").to_pylist(), batch.column("action").to_pylist()
+            known, reasons, ids = zip(*journal.results(rows), strict=True)
+            counts.update(zip(actions, known, strict=True))
+            columns = (rows, actions, known, reasons, ids)
+            arrays = [pa.array(values, kind.type) for values, kind in zip(columns, OUTCOMES, strict=True)]
+            writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=OUTCOMES))
+    return counts
+
+
+def read_batches(files: Sequence[Path], rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Read these columns of Parquet files, so many rows at a time."""
+    for file in files:
+        with pq.ParquetFile(file) as opened:
+            yield from opened.iter_batches(rows, columns=columns)

@@ -1,0 +1,307 @@
+"""The plan of a provider's destination: the difference between survivors and account, as requests on disk.
+
+What is to be done stands in `plan.parquet` and, as the provider's JSON, in `requests/*.parquet`; `plan.json` is written
+last, with the seals of these files: a plan that is there, and whole, is carried out as it stands, by whoever continues
+the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from itertools import count as counter
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import msgspec
+import polars as pl
+import pyarrow.parquet as pq
+
+from tranship.connectors import durable
+from tranship.connectors.api import json_codec
+from tranship.connectors.api.account import TYPES, HeldCustomers, batched_rows, batched_survivors, see_merged_survivors
+from tranship.connectors.api.operations import Operations
+from tranship.connectors.api.request_files import REQUESTS
+from tranship.connectors.api.spec import ProviderAddress, ProviderSpec
+from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.databases.diff import Classifier
+from tranship.connectors.databases.table_mapping import Column, MappedField, TableMapping, literal, quoted
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.provider import ORIGIN, OVERFLOW_FIELDS, PROVIDER_OWNED
+
+_DELETE_BIT: Final = 1 << 61
+"""The bit of the rows that are deletes. The one above it has a use at the stage, and SQLite knows none above that."""
+
+
+_NOT_COMPARED: Final = (*PROVIDER_OWNED, *ORIGIN)
+
+
+class RequestPlanner:
+    """Compares the survivors with `held` (see `account.py`) and writes what is to be done."""
+
+    def __init__(
+        self,
+        spec: ProviderSpec,
+        address: ProviderAddress,
+        operations: Operations,
+        per_second: Mapping[str, float],
+        pace: float | None,
+    ) -> None:
+        self._spec, self._address, self._operations, self._per_second, self._pace = (
+            spec,
+            address,
+            operations,
+            per_second,
+            pace,
+        )
+
+    def plan(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, notes: tuple[str, ...]) -> Plan:
+        """Compare, write `plan.parquet` and the requests. Raises what DuckDB raises."""
+        rows = write.workspace / "plan.parquet"
+        target = self._target()
+        classifier = Classifier(run, HeldCustomers(run, write, self._merged), target, write)
+        classifier.compare()
+        self._refuse_locked(run)
+        self._refuse_immutable(run)
+        self._refuse_unread(run)
+        self._refuse_exchanges(run)
+        (write.workspace / "requests").mkdir(mode=0o700, exist_ok=True)
+        numbers = counter()
+        self._write_requests(run, write, numbers)
+        plan = classifier.finish(rows, notes, "ORDER BY row")
+        self._write_removals(run, write, numbers)
+        run.execute(
+            "COPY (SELECT p.row, h.own_id FROM _plan p JOIN held h ON h.target = p.target "
+            "WHERE p.action IN ('update', 'unchanged', 'stale')) "
+            f"TO {literal(write.workspace / 'targets.parquet')} (FORMAT parquet)"
+        ).fetchall()
+        return dataclasses.replace(plan, notes=(*notes, *self._notes(write, plan.counts)))
+
+    def _notes(self, write: WriteRequest, counts: Mapping[str, int]) -> Iterator[str]:
+        """What a person should know of the plan: how much there is to do, and what has no place of its own."""
+        schema, operations = self._spec.schema, self._operations
+        bulk, bulk_lookup = operations.bulk, operations.bulk_lookup
+        creates, updates, deletes = counts["create"], counts["update"], counts["delete"]
+        together = bulk.size if bulk else 1
+        writes = math.ceil(creates / together) + deletes
+        writes += math.ceil(updates / together) if bulk and bulk.changes else updates
+        reads = math.ceil((updates + deletes) / (bulk_lookup.size if bulk_lookup else 1))
+        if writes:
+            sent = {"POST", "PUT", "PATCH", *(["DELETE"] if deletes else [])}
+            per_second = [pace for method, pace in self._per_second.items() if method in sent]
+            per_second += [self._pace] if self._pace else []
+            slowest = min(per_second, default=None)
+            took = f", {_duration(writes / slowest)} at {slowest:,.2g} a second" if slowest else ""
+            yield f"{writes + reads:,} calls are needed{took}"
+        spilled = [name for name in write.survivors.columns if name in OVERFLOW_FIELDS and name not in schema.native]
+        if spilled and creates + updates:
+            yield f"kept in {schema.overflow.name} (no native field): {', '.join(spilled)}"
+
+    @property
+    def _merged(self) -> frozenset[str]:
+        """Fields in which what others have put there stays. Where other ids are the provider's own, usage comes in
+        under each of them.
+        """
+        return frozenset(("metadata", "aliases") if "aliases" in self._spec.schema.native else ("metadata",))
+
+    def _target(self) -> TableMapping:
+        stored = [
+            MappedField(name, Column(name, TYPES[name], cast_by_server=name in self._merged))
+            for name in COLUMNS
+            if name not in _NOT_COMPARED
+        ]
+        return TableMapping(
+            tuple(stored),
+            key=None,
+            bookkeeping=True,
+            required=(),
+            unique=("external_id", *self._spec.unique),
+            lookup_columns=("_known_id", "_known_email"),
+            written_key="t.own_id",
+        )
+
+    def _refuse_locked(self, run: duckdb.DuckDBPyConnection) -> None:
+        """What an archived customer has cannot be had by another one, and it cannot be changed itself."""
+        if not (self._spec.removal_is_final and self._spec.archives):
+            return
+        run.execute(
+            "UPDATE _plan SET action = 'refused', reason = 'locked: external_id' WHERE action = 'create' AND row IN ("
+            "SELECT s._row FROM _survivors s JOIN there t ON t.archived AND t.external_id = s.external_id)"
+        ).fetchall()
+
+    def _refuse_immutable(self, run: duckdb.DuckDBPyConnection) -> None:
+        """What the provider never changes of a customer."""
+        for name in self._spec.immutable:
+            run.execute(
+                f"UPDATE _plan SET action = 'refused', reason = {literal(f'immutable: {name}')}, changed = NULL "
+                f"WHERE action = 'update' AND list_contains(changed, {literal(name)})"
+            ).fetchall()
+
+    def _refuse_exchanges(self, run: duckdb.DuckDBPyConnection) -> None:
+        """Customers that would hand on a value in a circle (or wait for such): there is no request to begin with. Who
+        waits for somebody that gives the value up is written after that one (`connectors/api/executor.py`).
+        """
+        for name in ("external_id", *self._spec.unique):
+            waits = run.execute(
+                "SELECT p.row, q.row FROM _plan p JOIN _survivors s ON s._row = p.row "
+                f"JOIN held h ON h.{name} = s.{name} JOIN _plan q ON q.target = h.target "
+                "WHERE p.action IN ('create', 'update') AND h.target IS DISTINCT FROM p.target"
+            ).fetchall()
+            stuck = {row for row, _ in waits}
+            while free := stuck - {row for row, holder in waits if holder in stuck}:
+                stuck -= free
+            run.execute(
+                f"UPDATE _plan SET action = 'refused', reason = {literal(f'taken: {name}')}, changed = NULL "
+                "WHERE list_contains(?, row)",
+                [sorted(stuck)],
+            ).fetchall()
+
+    def _refuse_unread(self, run: duckdb.DuckDBPyConnection) -> None:
+        """A value there that no field of ours can hold would be erased by the update of another one."""
+        run.execute(
+            "UPDATE _plan SET action = 'refused', reason = 'unreadable: ' || array_to_string(h.unread, ', '), "
+            "changed = NULL FROM held h WHERE h.target = _plan.target AND action = 'update' "
+            "AND NOT list_has_all(changed, h.unread)"
+        ).fetchall()
+
+    def _write_requests(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, numbers: Iterator[int]) -> None:
+        """The customers to create and to change, as the provider's JSON; what it would refuse goes back to the plan."""
+        from_address = {
+            one.name: self._address.options.get("source", "") for one in self._spec.schema.fields if one.from_address
+        }
+        refused: list[pl.DataFrame] = []
+        for some in batched_survivors(run, write, see_merged_survivors):
+            batch = run.sql(_wanted_customers(write, some)).pl()
+            customers = batch.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
+            encoded = json_codec.encode(self._spec.schema, customers, from_address)
+            refused.append(_refusals(batch["row"], encoded.refused))
+            requests = batch.select(
+                "row",
+                "action",
+                target="own_id",
+                external_id="external_id",
+                email="email",
+                wanted=encoded.bodies,
+                found="raw",
+            ).filter(pl.col("wanted").is_not_null())
+            _write(requests, write.workspace, next(numbers))
+        if any(frame.height for frame in refused):
+            run.register("refused", pl.concat(refused).to_arrow())
+            run.execute(
+                "UPDATE _plan SET action = 'refused', reason = r.reason, changed = NULL FROM refused r "
+                "WHERE _plan.row = r.row"
+            ).fetchall()
+            run.unregister("refused")
+
+    def _write_removals(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, numbers: Iterator[int]) -> None:
+        """The customers that mirror removes."""
+        gone = (
+            "SELECT h.target, h.own_id, h.external_id, h.email, h.raw FROM held h JOIN _gone g ON g.target = h.target"
+        )
+        for batch in batched_rows(run, gone, write.workspace):
+            requests = batch.select(
+                row=pl.col("target").cast(pl.UInt64) + _DELETE_BIT,
+                action=pl.lit("delete"),
+                target="own_id",
+                external_id="external_id",
+                email="email",
+                wanted=pl.lit(None),
+                found="raw",
+            )
+            _write(requests, write.workspace, next(numbers))
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
+
+
+def _wanted_customers(write: WriteRequest, some: str) -> str:
+    """Each customer to create or to change as it should stand: what is there, and over it what the source says."""
+
+    def value(name: str) -> str:
+        ours, theirs = f"s.{quoted(name)}", f"h.{quoted(name)}"
+        if name in PROVIDER_OWNED:
+            return "NULL"
+        if name in ORIGIN:
+            return ours
+        if name == "metadata":
+            return (
+                f"CASE WHEN h.target IS NULL THEN {ours}::VARCHAR ELSE coalesce(s._as_metadata::VARCHAR, {theirs}) END"
+            )
+        if name == "aliases":
+            ours = "s._as_aliases"
+        if write.overwrite_nulls and name in write.survivors.columns and name != "external_id":
+            return ours
+        return f"coalesce({ours}, {theirs})"
+
+    values = ", ".join(f"{value(name)} AS {quoted(name)}" for name in COLUMNS)
+    return (
+        f"SELECT p.row, p.action, h.own_id, h.raw, {values} FROM _plan p JOIN _survivors s ON s._row = p.row "
+        f"LEFT JOIN held h ON h.target = p.target WHERE p.action IN ('create', 'update') AND {some} ORDER BY p.row"
+    )
+
+
+def _refusals(rows: pl.Series, refused: pl.DataFrame) -> pl.DataFrame:
+    """Row and reason, the first reason of each."""
+    first = refused.group_by("position", maintain_order=True).first()
+    return first.select(row=rows.gather(first["position"]), reason=pl.format("{}: {}", "code", "demand"))
+
+
+def _write(requests: pl.DataFrame, workspace: Path, number: int) -> None:
+    if requests.height:
+        pq.write_table(
+            requests.select(REQUESTS.names).to_arrow().cast(REQUESTS),
+            workspace / "requests" / f"{number:06}.parquet",
+            compression="lz4",
+        )
+
+
+class _Facts(msgspec.Struct, frozen=True):
+    counts: dict[str, int]
+    changed_fields: dict[str, int]
+    existing: int
+    notes: list[str]
+    withheld: int = 0
+    unidentified: list[str] = []
+
+
+class SavedPlan(msgspec.Struct, frozen=True):
+    """plan.json: the plan, and the seals of the files that belong to it."""
+
+    run_id: str
+    files: dict[str, str]
+    plan: _Facts
+
+    @classmethod
+    def read(cls, workspace: Path) -> SavedPlan:
+        """Read plan.json. Raises FileNotFoundError, and Damaged if it is not what was written."""
+        file = workspace / "plan.json"
+        try:
+            return msgspec.convert(durable.read_json(file), cls)
+        except msgspec.ValidationError as error:
+            raise durable.damaged(file) from error
+
+    def as_plan(self, workspace: Path) -> Plan:
+        """The plan as the pipeline has it."""
+        facts = self.plan
+        return Plan(
+            workspace / "plan.parquet",
+            *(facts.counts, facts.changed_fields, facts.existing, tuple(facts.notes)),
+            *(facts.withheld, tuple(facts.unidentified)),
+        )
+
+    def requests(self, workspace: Path) -> list[Path]:
+        """The files of its requests, in order."""
+        return [workspace / name for name in sorted(self.files) if name.startswith("requests/")]
+
+
+def save_plan(plan: Plan, run_id: str, workspace: Path) -> None:
+    """Seal the files of a plan and write plan.json."""
+    requests = sorted((workspace / "requests").glob("*.parquet"))
+    names = [f"requests/{file.name}" for file in requests]
+    sealed = durable.seals(workspace, [plan.rows.name, "targets.parquet", *names])
+    facts = dataclasses.asdict(plan)
+    del facts["rows"]
+    durable.write_json(workspace / "plan.json", {"run_id": run_id, "files": sealed, "plan": facts})

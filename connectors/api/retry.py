@@ -1,0 +1,49 @@
+"""How often and how long a request is repeated, and what a provider says about that in its headers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from multidict import CIMultiDict
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often a request is retried and how long an answer is waited for. Times in seconds."""
+
+    tries: int = 8
+    """Tries of one request, those answered 429 not counted."""
+    total: float = 600.0
+    """Limit for one request with all its tries and pauses."""
+    first_pause: float = 0.25
+    longest_pause: float = 30.0
+    longest_wait: float = 120.0
+    """The longest `Retry-After` that is honoured; a longer one ends the run with a message."""
+    connect: float = 15.0
+    silence: float = 60.0
+    """Time without receiving a byte."""
+    settles: float = 2.0
+    """Pause between a write whose answer was lost and the look-up of its effect: it may still be in progress."""
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Return the seconds to wait, from `retry-after-ms` or `Retry-After` (seconds or a date); null if unreadable."""
+    given = CIMultiDict(headers)
+    for name, unit in (("retry-after-ms", 1000), ("Retry-After", 1)):
+        with contextlib.suppress(KeyError, ValueError):
+            seconds = float(given[name]) / unit
+            return seconds if 0 <= seconds < float("inf") else None
+    with contextlib.suppress(KeyError, ValueError, TypeError):
+        at = parsedate_to_datetime(given["Retry-After"])
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
+    return None
+
+
+def longest_pause(retry_policy: RetryPolicy, turn: int) -> float:
+    """Return the longest pause in seconds after so many tries."""
+    return min(retry_policy.longest_pause, retry_policy.first_pause * 2.0 ** min(turn, 30))
