@@ -1,4 +1,4 @@
-"""Several sources of one run, read one behind the other as if they were one."""
+"""Several sources of one run, read one after the other as one source."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from tranship.connectors.contract import Batch, Layout, Part, Source
 
 
 @dataclass(frozen=True)
-class _Behind:
-    """A part of a source that stands behind others."""
+class _LaterPart:
+    """A part of a source that is read after others."""
 
     part: Part
     before: int
 
     @property
     def position(self) -> int:
-        """How far all sources have been read when it ends."""
+        """How much of all sources has been read when the part ends."""
         return self.before + self.part.position
 
     def read(self) -> Batch:
-        """Its records; the batch names its own source."""
+        """Return its records; the batch names its own source."""
         return self.part.read()
 
     def digest(self) -> str:
-        """That of the part, whatever stands before it."""
+        """Return the digest of the part, whatever is read before it."""
         return self.part.digest()
 
 
 class Chain:
-    """Sources in the order in which they were given. It closes them."""
+    """Sources in the order in which they were given, closed together."""
 
     def __init__(self, sources: Sequence[Source], *, alike: bool) -> None:
         """`alike`: their sizes are in one unit, so that they can be added."""
@@ -41,25 +41,25 @@ class Chain:
 
     @property
     def size(self) -> int | None:
-        """What there is to read in all, null if that cannot be known or added."""
+        """Size of all sources, null if it is unknown or cannot be added."""
         sizes = [source.size for source in self._sources]
         return sum(size or 0 for size in sizes) if self._alike and None not in sizes else None
 
     def layouts(self) -> list[Layout]:
-        """Those of all sources."""
+        """Return the layouts of all sources."""
         return [layout for source in self._sources for layout in source.layouts()]
 
     def fingerprint(self) -> list[dict[str, Any]]:
-        """Those of all sources."""
+        """Return the fingerprints of all sources."""
         return [found for source in self._sources for found in source.fingerprint()]
 
-    def parts(self, keep: Path, /) -> Iterator[_Behind]:
-        """The parts of each source; each has a folder of its own in `keep`."""
+    def parts(self, keep: Path, /) -> Iterator[_LaterPart]:
+        """Yield the parts of each source; each source has its own folder in `keep`."""
         before = 0
         for number, source in enumerate(self._sources):
             position = 0
             for part in source.parts(keep / str(number)):
-                yield _Behind(part, before)
+                yield _LaterPart(part, before)
                 position = part.position
             before += position if source.size is None else source.size
 

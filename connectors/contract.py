@@ -138,7 +138,10 @@ class Source(Protocol):
         ...
 
     def fingerprint(self) -> list[dict[str, Any]]:
-        """What identifies the input, to know it again on resume: names, sizes, times; no contents."""
+        """What identifies the input, to know it again on resume: names, sizes, times; no contents.
+
+        Each has at least `name` and `size` (null if it cannot be known before reading).
+        """
         ...
 
     def parts(self, keep: Path, /) -> Iterator[Part]:
@@ -183,8 +186,9 @@ class Outcomes:
     """What a write came to, where that may be other than the plan: at a provider, which is written record by record."""
 
     counts: Mapping[str, int]
-    """As `Plan.counts`, and moved (changed at the provider since the plan; stale has these, too), unknown (nobody knows
-    what became of it), left (not yet)."""
+    """As `Plan.counts`, and moved (changed at the provider since the plan; stale has these, too), unknown (sent,
+    outcome unknown), left (not yet processed).
+    """
     reasons: Mapping[str, int] = field(default_factory=dict)
     """Why records were refused, by the plan and by the provider."""
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -324,3 +328,28 @@ class Abilities:
     """A read that died goes on where it stood, from what it has kept: a provider's."""
     archives: bool = False
     """Archived customers can be read, too."""
+
+
+@dataclass(frozen=True)
+class Connector:
+    """The declaration of a kind of source or destination: how its addresses look, what it can do, where its code is.
+
+    `source` and `destination` name a class or function, `module:name`, imported on first use. It is called with the
+    address, and with those of these keyword arguments that it names: `options`; for a source also `seen`,
+    `include_archived` and `waiting`; for a destination all that `registry.open_destination` describes.
+    """
+
+    name: str
+    summary: str
+    example: str
+    abilities: Abilities
+    schemes: tuple[str, ...] = ()
+    """Schemes of its addresses: `postgresql` of `postgresql://`."""
+    suffixes: tuple[str, ...] = ()
+    """Ends of the names of its files, in lower case: a connector with suffixes is a file format."""
+    source: str | None = None
+    destination: str | None = None
+    options: str | None = None
+    """A dataclass, `module:name`, of the options that it takes."""
+    key_variable: str | None = None
+    """The environment variable that a provider's key is read from."""

@@ -6,11 +6,13 @@ its own digest, and is written under another name, synced and renamed. A file th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +23,7 @@ _DIGEST: Final = "digest"
 
 
 def seal(file: Path, *, sync: bool = True) -> str:
-    """Size and digest of a file that is complete. Returns when its bytes are on disk, if `sync`."""
+    """Return size and digest of a complete file; with `sync`, only once its bytes are on disk."""
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
         if sync:
@@ -30,22 +32,22 @@ def seal(file: Path, *, sync: bool = True) -> str:
 
 
 class Sealed:
-    """Seals of many files, whose bytes go to the disk while others are still being made."""
+    """Seals of many files, synced in the background while further files are made."""
 
     def __init__(self) -> None:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="sync")
-        self._on_their_way: list[Future[None]] = []
+        self._pending: list[Future[None]] = []
 
     def seal(self, file: Path) -> str:
-        """Size and digest of a file that is complete. It may not be on disk yet."""
+        """Return size and digest of a complete file, which may not be on disk yet."""
         sealed = seal(file, sync=False)
-        self._on_their_way.append(self._disk.submit(_sync, file))
+        self._pending.append(self._disk.submit(_sync, file))
         return sealed
 
     def wait(self) -> None:
-        """Returns when all of them are on disk."""
-        while self._on_their_way:
-            self._on_their_way.pop().result()
+        """Return when all of them are on disk."""
+        while self._pending:
+            self._pending.pop().result()
 
 
 def _sync(file: Path) -> None:
@@ -54,10 +56,10 @@ def _sync(file: Path) -> None:
 
 
 def seals(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Name → seal of those of the files that exist; the folders that hold them are synced, too."""
+    """Return name → seal of the files that exist; their folders are synced, too."""
     found = {name: seal(folder / name) for name in names if (folder / name).exists()}
-    for at in {(folder / name).parent for name in found}:
-        sync_folder(at)
+    for parent in {(folder / name).parent for name in found}:
+        sync_folder(parent)
     return found
 
 
@@ -71,7 +73,7 @@ def is_whole(file: Path, sealed: Any) -> bool:
 
 
 def check(folder: Path, sealed: Mapping[str, Any]) -> None:
-    """Raises Damaged for the first of these files that is not as it was sealed."""
+    """Raise Damaged for the first of these files that does not match its seal."""
     files = [folder / name for name in sealed]
     with ThreadPoolExecutor() as pool:
         for file, whole in zip(files, pool.map(is_whole, files, sealed.values()), strict=True):
@@ -80,13 +82,13 @@ def check(folder: Path, sealed: Mapping[str, Any]) -> None:
 
 
 def damaged(file: Path) -> Damaged:
-    """The error for a file that cannot be trusted."""
-    what = "is not as Tranship wrote it" if file.exists() else "is gone"
-    return Damaged(f"{file}: {what}.")
+    """Return the error for a file that cannot be trusted."""
+    problem = "is not as Tranship wrote it" if file.exists() else "is gone"
+    return Damaged(f"{file}: {problem}.")
 
 
 def put_aside(path: Path) -> Path:
-    """Rename what is in the way, whatever it is; its new name. What was put aside before goes."""
+    """Rename a damaged file or folder and return its new name; one renamed earlier is removed."""
     aside = path.with_name(f"{path.name}-damaged")
     if aside.is_dir():
         shutil.rmtree(aside)
@@ -96,7 +98,7 @@ def put_aside(path: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Returns when the names in the folder are on disk, where the file system can do that."""
+    """Return when the names in the folder are on disk, where the file system supports that."""
     if os.name != "posix":
         return
     opened = os.open(folder, os.O_RDONLY)
@@ -106,8 +108,34 @@ def sync_folder(folder: Path) -> None:
         os.close(opened)
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; at the end that file is synced and replaces `path`, or is removed."""
+    # Random, because another container or host may have the same process id.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_nothing(path: Path) -> Iterator[Path]:
+    """The same, but a file that another process has made at `path` in the meantime stays, and ours is removed."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        yield temporary
+        with contextlib.suppress(OSError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write(file: Path, text: str) -> None:
-    """A small file, whole or not at all, readable for its owner only; on disk when this returns."""
+    """Write a small file atomically, readable for its owner only; it is on disk when this returns."""
     temporary = file.with_name(f".{file.name}.partial")
     with os.fdopen(
         os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
@@ -123,12 +151,12 @@ def write(file: Path, text: str) -> None:
 
 
 def write_json(file: Path, values: Mapping[str, Any], *, indent: int | None = None) -> None:
-    """One JSON object with its digest, written as `write` does."""
+    """Write one JSON object with its digest, as `write` does."""
     write(file, json.dumps({**values, _DIGEST: _digest(values)}, indent=indent))
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """What `write_json` wrote. Raises FileNotFoundError, and Damaged if it is anything else.
+    """Read what `write_json` wrote. Raises FileNotFoundError, and Damaged if it is anything else.
 
     An object without a digest is returned as it is: earlier versions of Tranship wrote none.
     """

@@ -3,17 +3,17 @@
 TranshipError
 ├── ConfigError            fix the command, the settings or the file          exit 2
 │   ├── MissingDriver      install what is named
-│   ├── Undecided          say in the settings what the message asks; the same run would stop again
-│   └── Damaged            begin the work anew, or make the plan again
-├── ConnectorError         the other side                                      exit 3
-│   ├── Unreachable        try later, or free what holds it
-│   │   ├── Busy           wait for whoever holds a lock, or allow more time
-│   │   └── Interfered     nothing: the same work is done anew, and told if it fails again
-│   ├── Refused            ask for the right, or change what is asked
-│   └── Malformed          the other side broke its own format
+│   ├── Undecided          set what the message asks for; the same run would stop again
+│   └── Damaged            start over, or make the plan again
+├── ConnectorError         remote error                                        exit 3
+│   ├── Unreachable        try later, or release the lock
+│   │   ├── Busy           wait for the process that holds the lock, or allow more time
+│   │   └── Interfered     nothing: it is retried, and reported if it fails again
+│   ├── Refused            get the permission, or change the request
+│   └── Malformed          the response is invalid
 ├── GateClosed             read completely, nothing written                    exit 5
 ├── Skipped                nothing: another run does the work                  exit 6
-└── Interrupted            stopped by hand; the command that continues is said exit 130
+└── Interrupted            stopped by the user; the message has the command that continues   exit 130
 
 Anything else that reaches the top is a bug of ours: exit 1.
 
@@ -22,22 +22,24 @@ A message says what happened, where (system, file, line), and what to try. It ne
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tranship.pipelines.report import Report
 
 
 class TranshipError(Exception):
-    """Root of all errors that are answered in words; `exit_code` is what the process ends with.
+    """Root of all errors with a message for the user; `exit_code` is the exit code of the process.
 
-    `report` is the run's report (`pipelines.report.Report`) where there was a run to report on.
+    `report` is the run's report where there was a run to report on.
     """
 
     exit_code = 1
-    report: Any = None
+    report: Report | None = None
 
 
 class ConfigError(TranshipError):
-    """The command, the settings, or a file cannot be used as given."""
+    """The command, the settings or a file cannot be used as given."""
 
     exit_code = 2
 
@@ -47,40 +49,40 @@ class MissingDriver(ConfigError):
 
 
 class Undecided(ConfigError):
-    """What was read shows that the settings leave something open; going on with them would stop again."""
+    """The input needs a decision that the settings do not make; the same run would stop again."""
 
 
 class Damaged(ConfigError):
-    """A file of a run directory is not what was written there; the run cannot be continued with it."""
+    """A file of a run directory was changed or is missing; the run cannot be continued with it."""
 
 
 class ConnectorError(TranshipError):
-    """The other side is at fault."""
+    """Remote error: the source or destination, not the command, is at fault."""
 
     exit_code = 3
 
 
 class Unreachable(ConnectorError):
-    """The other side does not answer, or is held by somebody else; later may be better."""
+    """The source or destination is unreachable or locked. Trying again later may succeed."""
 
 
 class Busy(Unreachable):
-    """Somebody else holds a lock for longer than this run may wait."""
+    """Another process holds a lock for longer than this run may wait."""
 
 
 class Interfered(Unreachable):
-    """The other side undid what was not committed (a lost connection, a deadlock, a restart): safe to do anew.
+    """The server rolled back what was not committed (a lost connection, a deadlock, a restart): safe to retry.
 
     If the answer to a commit was lost, `Destination.applied` knows whether it took place.
     """
 
 
 class Refused(ConnectorError):
-    """The other side understood and said no."""
+    """The server understood the request and denied it."""
 
 
 class Malformed(ConnectorError):
-    """The other side's answer breaks its own format."""
+    """The response is invalid."""
 
 
 class GateClosed(TranshipError):
@@ -90,28 +92,12 @@ class GateClosed(TranshipError):
 
 
 class Skipped(TranshipError):
-    """Another run holds the destination, and this one was to be skipped then (`--overlap skip`)."""
+    """Another run holds the destination, and `--overlap skip` skips this one."""
 
     exit_code = 6
 
 
 class Interrupted(TranshipError):
-    """The run was stopped by hand; state is saved."""
+    """The user stopped the run; its state is saved."""
 
     exit_code = 130
-
-
-def shown(address: str) -> str:
-    """An address without its secrets: the password in front of the host (of a provider, whatever stands there: it can
-    only be a key), and query values that are keys or tokens.
-
-    Every message, log, report and manifest shows addresses this way. Bytes of a file name that are no text become
-    `\\udcXX`.
-    """
-    sayable = address.encode("utf-8", "backslashreplace").decode()
-    hidden = re.sub(r"(://[^:/?@]*):[^?]*@", r"\1:***@", sayable)
-    hidden = re.sub(r"^((?!postgres)\w+://)[^/?]*@", r"\1***@", hidden, flags=re.IGNORECASE)
-    return re.sub(_SECRET, r"\1***", hidden)
-
-
-_SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token|key|sig|credential)[^=&]*=)[^&]*", re.IGNORECASE)

@@ -1,7 +1,7 @@
-"""Which records are one customer, which of them survives, and the log of every merge.
+"""Identity: which records are the same customer, which of them survives, and the log of every merge.
 
-Decided on keys alone. Hashes of external id and e-mail find the rows that may belong together, in memory that grows by
-bytes a record; only those are then looked at with their real values.
+Only keys decide. Hashes of external id and e-mail find the rows that may belong together, with a few bytes of memory
+per record; only those rows are then compared by their real values.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ MERGES = {
     "survivor_line": pl.UInt64,
     "rule": pl.String,
 }
-"""A merge: where the loser stood, where the survivor stood, what showed that they are one (external_id, email)."""
+"""A merge: the places of loser and survivor, and the key they share (external_id, email)."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What was decided about rows that share something.
+    """The decisions about rows that share a key.
 
     `members` has row, customer (a name), rank (the survivor's is the highest) and owner (the customer's external id,
     null if it has none). `ambiguous` are rows whose e-mail fits several customers. `shared` are surviving rows of
     customers that share an e-mail, `alike` those of customers whose ids look alike, `conflicts` all rows that share an
-    id with somebody else's: source, line, code, value.
+    id with a different customer: source, line, code, value.
     """
 
     losers: pl.Series
@@ -48,8 +48,8 @@ class Identity:
 
 
 def rows_to_look_at(keys: Iterable[pl.DataFrame]) -> pl.Series:
-    """Rows whose external id or e-mail occurs more than once, or whose external id looks like that of another row, by
-    hash. `keys` are `RunDirectory.keys`.
+    """Return the rows whose external id or e-mail occurs more than once, or whose external id looks like another one,
+    by hash. `keys` are `Stage.keys`.
     """
     rows, ids, mails = [], [], []
     for frame in keys:
@@ -67,7 +67,7 @@ _FOLDS: Final = r"[A-Z]|[^\x00-\x7f]"
 
 
 def _looks(ids: pl.Series) -> Hashes:
-    """Hashes of what ids look like: equal where the ids are, too."""
+    """Return hashes of the looks of ids: equal for equal ids, too."""
     looks = _hashes(ids)
     at = ids.str.contains(_FOLDS).arg_true()
     looks[at.to_numpy()] = _hashes(look(ids.gather(at)))
@@ -75,13 +75,13 @@ def _looks(ids: pl.Series) -> Hashes:
 
 
 def look(ids: pl.Series) -> pl.Series:
-    """What ids have in common that a person may take for one: the same after NFKC and case folding."""
+    """Return ids after NFKC and case folding: a person may take ids that are equal then for the same."""
     lower = ids.str.to_lowercase()
     at = ids.str.contains(r"[^\x00-\x7f]").arg_true()
     if at.is_empty():
         return lower
     plain = ids.gather(at).str.normalize("NFKC").str.to_lowercase()
-    # What case folding does beyond lower case.
+    # Case folding differs from lower case in these characters.
     plain = plain.str.replace_all("ß", "ss", literal=True).str.replace_all("ς", "σ", literal=True).str.normalize("NFKC")
     return lower.scatter(at, plain)
 
@@ -90,19 +90,19 @@ Hashes = npt.NDArray[np.uint64]
 
 
 def _hashes(values: pl.Series) -> Hashes:
-    """64-bit hashes, 0 for null."""
+    """Return 64-bit hashes, 0 for null."""
     hashed = values.hash(seed=0x7261).to_numpy().copy()
     hashed[values.is_null().to_numpy()] = 0
     return hashed
 
 
 def _repeated(parts: list[Hashes]) -> npt.NDArray[np.bool_]:
-    """Where a hash other than 0 occurs more than once. The parts are let go of on the way."""
+    """Return where a hash other than 0 occurs more than once. Empties `parts`, to free their memory."""
     whole = np.concatenate(parts)
     parts.clear()
     order = np.argsort(whole)
     ordered = whole[order]
-    del whole  # of ten million records, each such array is 80 MB
+    del whole  # 80 MB for ten million records
     same = (ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)
     mask = np.zeros(len(order), bool)
     mask[order[1:]] = same
@@ -111,7 +111,7 @@ def _repeated(parts: list[Hashes]) -> npt.NDArray[np.bool_]:
 
 
 def decide(candidates: pl.DataFrame, survivor: SurvivorRule) -> Identity:
-    """Group the candidates into customers (`RunDirectory.candidates`), by the rules of identity:
+    """Group the candidates into customers (`Stage.candidates`), by the rules of identity:
 
     1. The same external id is the same customer; its e-mail is that of its newest record.
     2. A record without one belongs to the customer with its e-mail, if there is exactly one; with several it is
@@ -135,7 +135,7 @@ def decide(candidates: pl.DataFrame, survivor: SurvivorRule) -> Identity:
     is_ambiguous = alone & (pl.col("customers") > 1).fill_null(value=False)
     ambiguous = joined.filter(is_ambiguous)["row"]
     owner = pl.when(alone).then("only").otherwise("external_id")
-    # Of a customer with an id, rows hang together by it; of the others, by the e-mail.
+    # Rows of a customer with an id are grouped by it, those of the others by e-mail.
     name = pl.coalesce(pl.concat_str(pl.lit("id:"), "owner"), pl.concat_str(pl.lit("email:"), "email"))
     members = joined.filter(~is_ambiguous).with_columns(owner=owner).with_columns(customer=name)
     best = members.group_by("customer").agg(pl.all().sort_by("rank").last())
@@ -173,18 +173,18 @@ _ALIKE: Final[tuple[tuple[str, ...], ...]] = ((), ("mail",), ("name",), ("mail",
 
 
 def _conflicts(ranked: pl.DataFrame) -> pl.DataFrame:
-    """Records of one external id that differ from another one of it in both e-mail and name, where no time says which
-    of the two is newer: one of them has none, or both have the same. A missing e-mail differs from none.
+    """Return records that differ from another record of the same external id in both e-mail and name, if no time shows
+    which of the two is newer: one has no time, or both have the same. A missing e-mail does not differ.
     """
     keyed = ranked.filter(pl.col("external_id").is_not_null() & pl.col("email").is_not_null())
-    # Few ids have records with two e-mails; only those are looked at one by one. Hashes compare faster than text.
+    # Few ids have records with two e-mails; only those are compared in detail. Hashes compare faster than text.
     several = (
         keyed.select("external_id", mail=pl.col("email").hash())
         .group_by("external_id")
         .agg(pl.col("mail").min().alias("least"), pl.col("mail").max().alias("most"))
         .filter(pl.col("least") != pl.col("most"))
     )
-    some = keyed.join(several, on="external_id", how="semi").select(
+    contested = keyed.join(several, on="external_id", how="semi").select(
         *("row", "source", "line", "updated_at"),
         id="external_id",
         mail="email",
@@ -192,7 +192,7 @@ def _conflicts(ranked: pl.DataFrame) -> pl.DataFrame:
     )
 
     def strangers(count: pl.Expr, *within: str) -> pl.Expr:
-        """How many records of the same id have another e-mail and another name: all but those that have one of them."""
+        """Count the records of the same id with another e-mail and another name: all except those that share either."""
         whole, mail, name, both = (count.over("id", *within, *alike) for alike in _ALIKE)
         return whole.cast(pl.Int64) - mail - name + both
 
@@ -203,21 +203,21 @@ def _conflicts(ranked: pl.DataFrame) -> pl.DataFrame:
         .otherwise(strangers(timeless.sum()) + strangers(pl.len(), "updated_at"))
     )
     return (
-        some.filter(undecided > 0)
+        contested.filter(undecided > 0)
         .sort("row")
         .select("source", "line", pl.lit("external_id.conflict").alias("code"), value="id")
     )
 
 
 def _order(survivor: SurvivorRule) -> list[pl.Expr]:
-    """The order whose last record survives."""
+    """Return the sort order whose last record survives."""
     if survivor == "newest":
         return [pl.col("updated_at"), pl.col("row")]
     return [pl.col("row")] if survivor == "last" else [-pl.col("row").cast(pl.Int64)]
 
 
 def rows_to_patch(identity: Identity, candidates: pl.DataFrame, *, fill: bool) -> pl.Series:
-    """Rows whose whole records are needed: survivors that take over an external id, and with `fill` all that merge."""
+    """Return the rows needed as whole records: survivors that take over an external id, with `fill` all merged."""
     grouped = identity.members.filter(pl.col("customer").is_duplicated())
     if fill:
         return grouped["row"]
@@ -229,8 +229,8 @@ def rows_to_patch(identity: Identity, candidates: pl.DataFrame, *, fill: bool) -
 
 
 def patched(records: pl.DataFrame, identity: Identity, *, fill: bool) -> pl.DataFrame:
-    """Survivors as they stand after taking over their customer's external id and, with `fill`, what they lack from the
-    next newest record. Address fields are filled together: all of one record, where the survivor has none; so are the
+    """Return survivors after taking over their customer's external id and, with `fill`, missing values from the next
+    newest record. Address fields are filled together, from one record, if the survivor has none of them; so are the
     e-mail and whether it is blocked.
     """
     joined = records.join(identity.members, left_on="_row", right_on="row").sort("rank")

@@ -1,6 +1,6 @@
-"""A look at a source before anything is run: its columns, what they would become, and what would be rejected.
+"""Inspection of a source before a run: its columns, their mapping, and the rejects to expect.
 
-It sees the source through the same mapping, normalising and rules as a run does, and writes nothing.
+It applies the same mapping, normalising and rules as a run, and writes nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from typing import Any, Literal
 
 import polars as pl
 
+from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Batch, Layout, Part
-from tranship.connectors.errors import ConfigError, shown
-from tranship.pipelines import mapping, rivals, selection, validate
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines import mapping, notebook, rivals, selection, validate
 from tranship.pipelines.mapping import ColumnMap, Match
 from tranship.pipelines.normalise import batch as normalise
+from tranship.pipelines.normalise.raw_text import as_text
+from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.settings import Reading
 from tranship.schemas.faults import no_reasons, sentence
 
@@ -27,40 +30,39 @@ _VALUE_SHOWN = 80
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the source, as its first records show it.
+    """One column of the source, judged by its first records.
 
     `filled` is the share (0 to 1) of records that have a value, `distinct` the number of different values. `field` is
-    the canonical field it is mapped to, or a list of them: empty if it was told to be left out, null if nothing maps
-    it.
+    the canonical field it is mapped to, or a list of them: empty if the settings leave it out, null if it is
+    not mapped.
     """
 
     name: str
     type: str
     filled: float
     distinct: int
-    samples: tuple[str, ...]
+    samples: tuple[str, ...] = dataclasses.field(repr=False)
     field: str | list[str] | None
     becomes: Literal["field", "metadata", "nothing", "undecided"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One code of rejects or warnings: how many records, what it says, and the first place and value."""
+    """One code of rejects or warnings: number of records, explanation, and the first place and value."""
 
     code: str
     count: int
     says: str
     example: str
-    value: str | None
+    value: str | None = dataclasses.field(repr=False)
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the first records of a source show.
+    """The result of inspecting the first records of a source.
 
-    `records` were looked at, broken lines among them, of which `--where` leaves out `skipped`; `whole` says whether
-    that is all there is. `problem` is why a run with these settings would stop; then nothing is known of rejects and
-    `rejected` is null.
+    `records` were inspected, broken lines included, of which `--where` leaves out `skipped`; `whole` is whether these
+    are all. `problem` is why a run with these settings would stop; then rejects are unknown and `rejected` is null.
     """
 
     source: str
@@ -69,7 +71,7 @@ class Inspection:
     whole: bool
     columns: tuple[Column, ...]
     conflicts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Field → the columns that would all fit it; `--map` says which it is."""
+    """Field → the columns that all fit it; `--map` chooses one."""
     problem: str | None = None
     skipped: int = 0
     rejected: int | None = None
@@ -77,16 +79,43 @@ class Inspection:
     warnings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        mapped = sum(column.becomes == "field" for column in self.columns)
+        some = "" if self.whole else "first "
+        rejected = f", {self.rejected:,} would be rejected" if self.rejected is not None else ""
+        problem = ", a run would stop: see .problem" if self.problem else ""
+        return (
+            f"<Inspection of {self.source}: {some}{self.records:,} records, {len(self.columns)} columns, "
+            f"{mapped} of them mapped{rejected}{problem}>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                *(column.name, column.type, f"{column.filled:.0%}", column.distinct),
+                column.becomes if column.becomes != "field" else _names(column.field),
+            )
+            for column in self.columns
+        ]
+        expected = [
+            f"{finding.count:,} × {finding.code}: {finding.says}" for finding in (*self.rejects, *self.warnings)
+        ]
+        problem = [self.problem] if self.problem else []
+        title = f"{self.source}: {self.records:,} records"
+        return notebook.table(
+            title, ("column", "type", "filled", "distinct", "becomes"), rows, [*problem, *expected, *self.notes]
+        )
+
     def to_json(self) -> str:
-        """One JSON object."""
+        """Return one JSON object."""
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
 
 
 def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, rows: int = 10_000) -> Inspection:
-    """Look at the first `rows` records and broken lines of a source with these layouts and parts.
+    """Inspect the first `rows` records and broken lines of a source with these layouts and parts.
 
-    Raises ConfigError where the source cannot be used or a told name does not exist; where a column's meaning is
-    open or nothing fits, that is part of the answer.
+    Raises ConfigError if the source cannot be used or a name in the settings does not exist. An ambiguous or missing
+    mapping is part of the result.
     """
     matched = mapping.match(layouts, reading.columns, reading.defaults)
     columns, problem, where = None, None, None
@@ -97,7 +126,7 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
         problem = str(error)
     batches, whole = _first(parts, rows)
     records = sum(batch.records.height + batch.broken.height for batch in batches)
-    # What the columns hold may call the choice among them into question.
+    # The values of columns may contradict the choice made by their names.
     expected: tuple[int | None, tuple[Finding, ...], tuple[Finding, ...]] = (None, (), ())
     if columns and not problem:
         try:
@@ -125,12 +154,20 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
     )
 
 
+def _names(field: str | list[str] | None) -> str:
+    return field if isinstance(field, str) else ", ".join(field or ())
+
+
 def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
-    """A settings file to start from: runs as it is, and names every column."""
-    said = reading.model_dump(mode="json", include=set(Reading.model_fields), exclude={"source", "columns", "defaults"})
-    sources = [shown(source) for source in reading.sources]
+    """Return a settings file to start from, which runs as it is and names every column."""
+    given = reading.model_dump(
+        mode="json", include=set(Reading.model_fields), exclude={"source", "columns", "defaults"}
+    )
+    sources = [redacted(source) for source in reading.sources]
     options = {
-        name: value for name, value in said.items() if value != Reading.model_fields[name].get_default() and value != []
+        name: value
+        for name, value in given.items()
+        if value != Reading.model_fields[name].get_default() and value != []
     }
     lines = [
         "# A tranship pipeline. Try it: tranship run THIS_FILE --dry-run",
@@ -163,20 +200,20 @@ def _toml_line(column: Column, conflicts: Mapping[str, tuple[str, ...]]) -> str:
 
 
 def _toml(value: Any) -> str:
-    # JSON's strings, lists and booleans are TOML's, but for DEL, which TOML wants escaped.
+    # JSON's strings, lists and booleans are valid TOML, except for DEL, which TOML requires escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _first(parts: Iterator[Part], rows: int) -> tuple[list[Batch], bool]:
-    """The batches of the first records and broken lines, and whether they are all there are."""
+    """Return the batches of the first records and broken lines, and whether these are all."""
     batches: list[Batch] = []
     left = rows
     for part in parts:
         batch = part.read()
-        stood = pl.concat([batch.lines, batch.broken["line"]]).sort()
-        if len(stood) > left:
-            return [*batches, _before(batch, stood[left])], False
-        left -= len(stood)
+        lines = pl.concat([batch.lines, batch.broken["line"]]).sort()
+        if len(lines) > left:
+            return [*batches, _before(batch, lines[left])], False
+        left -= len(lines)
         batches.append(batch)
     return batches, True
 
@@ -194,14 +231,13 @@ def _before(batch: Batch, line: int) -> Batch:
 def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match, extra: str) -> Iterator[Column]:
     records = sum(batch.records.height for batch in batches)
     undecided = {column for fitting in matched.conflicts.values() for column in fitting}
-    fields: dict[str, str | list[str]] = {**dict.fromkeys(matched.dropped, ""), **mapping.told_of(matched.fields)}
+    fields: dict[str, str | list[str]] = {
+        **dict.fromkeys(matched.dropped, ""),
+        **mapping.fields_by_column(matched.fields),
+    }
     for name in mapping.columns_of(layouts):
         given = [batch.records[name] for batch in batches if name in batch.records.columns]
-        text = (
-            pl.concat([normalise.as_text(values).alias(name) for values in given])
-            if given
-            else pl.Series(dtype=pl.String)
-        )
+        text = pl.concat([as_text(values).alias(name) for values in given]) if given else pl.Series(dtype=pl.String)
         values = text.filter(text.str.strip_chars() != "")
         distinct = values.unique(maintain_order=True)
         field = fields.get(name)
@@ -217,12 +253,12 @@ def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match
 
 
 def _questioned(matched: Match, columns: ColumnMap, batches: Sequence[Batch]) -> Match:
-    """The match without the fields between whose columns a person must choose, because they hold different values."""
-    open_ = {name for batch in batches for name in rivals.disagreements(batch, columns)}
+    """Return the match without the fields whose columns have different values, so that a person must choose."""
+    disputed = {name for batch in batches for name in rivals.disagreements(batch, columns)}
     return dataclasses.replace(
         matched,
-        fields={name: column for name, column in matched.fields.items() if name not in open_},
-        conflicts={**matched.conflicts, **{name: (columns.fields[name], *columns.rivals[name]) for name in open_}},
+        fields={name: column for name, column in matched.fields.items() if name not in disputed},
+        conflicts={**matched.conflicts, **{name: (columns.fields[name], *columns.rivals[name]) for name in disputed}},
     )
 
 
@@ -236,7 +272,7 @@ def _fate(
 
 def _type_of(given: Sequence[pl.Series]) -> str:
     dtype = given[0].dtype if given else pl.String()
-    for kind, is_it in (
+    for kind, matches in (
         ("text", dtype == pl.String),
         ("integer", dtype.is_integer()),
         ("number", dtype.is_numeric()),
@@ -246,7 +282,7 @@ def _type_of(given: Sequence[pl.Series]) -> str:
         ("list", isinstance(dtype, pl.List)),
         ("object", isinstance(dtype, pl.Struct)),
     ):
-        if is_it:
+        if matches:
             return kind
     return str(dtype).lower()
 
@@ -254,10 +290,10 @@ def _type_of(given: Sequence[pl.Series]) -> str:
 def _expected(
     batches: Sequence[Batch], columns: ColumnMap, reading: Reading
 ) -> tuple[int, tuple[Finding, ...], tuple[Finding, ...]]:
-    """How many would be rejected, why, and what would be warned of; identity is only known to a whole run. Raises
-    ConfigError where the columns hold what would stop a run.
+    """Return the number of rejects to expect, their reasons, and the warnings; identity is only known to a whole run.
+    Raises ConfigError if the values would stop a run.
     """
-    spelling = normalise.Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
+    spelling = Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
     rejected = 0
     filled: list[tuple[str, list[str]]] = []
     reasons, warnings = [_placed(no_reasons())], [_placed(no_reasons())]
@@ -287,7 +323,7 @@ def _placed(found: pl.DataFrame, batch: Batch | None = None) -> pl.DataFrame:
 
 
 def _findings(found: pl.DataFrame) -> tuple[Finding, ...]:
-    """Most frequent first; the example is the first in order of reading."""
+    """Return findings, most frequent first; the example is the first in order of reading."""
     counted = found.group_by("code", maintain_order=True).agg(pl.len().alias("count"), pl.all().first())
     return tuple(
         Finding(code, count, sentence(code), f"{source}, line {line}", value[:_VALUE_SHOWN] if value else None)

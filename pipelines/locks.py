@@ -1,7 +1,7 @@
 """Locks that keep a second process from doing the same work: one file for each run, one for each destination.
 
 The operating system releases such a lock (`flock`) when its process ends, however it ends. The process id, host and
-time in the file are for people: a container's next process has the same id, another host has the same file system.
+time in the file are informational: process ids repeat in containers, and hosts may share a file system.
 
 A command that needs both kinds takes the destination's first, so that no two commands wait for each other.
 """
@@ -41,15 +41,15 @@ else:
 FOLDER: Final = "locks"
 """In the state directory, with one file for each destination."""
 _WIDTH: Final = 512
-"""Bytes of a lock file. All are written at once, so that nobody reads half a holder."""
+"""Bytes of a lock file. All are written at once, so that a holder is never read in part."""
 GLANCE: Final = 1.0
-"""Seconds in which a lock that somebody only looks at becomes free again."""
+"""Seconds within which a lock that another process only inspects becomes free again."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that holds a lock, as it has written itself down; all empty if that cannot be read."""
+    """The process that holds a lock, as written in the lock file; all empty if that cannot be read."""
 
     pid: int = 0
     host: str = ""
@@ -62,7 +62,7 @@ class Holder:
 
 
 class Lock:
-    """The lock of one file, held by this object or by somebody else."""
+    """The lock of one file, held by this object or by another."""
 
     def __init__(self, file: Path, flock: Flock | None = None) -> None:
         self.file = file
@@ -70,9 +70,10 @@ class Lock:
         self._descriptor: int | None = None
 
     def take(self, glance: float = 0) -> bool:
-        """Whether this object now holds it. Never waits, except so many seconds for those that only look at it.
+        """Take the lock, and return whether this object holds it now. Waits `glance` seconds for processes that only
+        inspect it, and never for a holder.
 
-        Raises ConfigError where the file cannot be used or its file system has no locks.
+        Raises ConfigError if the file cannot be used or its file system has no locks.
         """
         started = time.monotonic()
         while self._descriptor is None:
@@ -83,7 +84,7 @@ class Lock:
                         self._must_exclude()
                         _write(descriptor, Holder(os.getpid(), socket.gethostname(), _now()))
                         self._descriptor, descriptor = descriptor, -1
-                    # Else somebody has removed the file meanwhile: what is locked is none that others see.
+                    # Otherwise the file was removed meanwhile, and others do not see the locked one.
                 elif time.monotonic() - started >= glance:
                     return False
                 else:
@@ -96,14 +97,14 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Let it go; nothing if it is not held by this object."""
+        """Release the lock, if this object holds it."""
         if self._descriptor is not None:
             self._unlock(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = None
 
     def holder(self) -> Holder | None:
-        """Who holds it, this object included; null if nobody does."""
+        """Return the holder, also if it is this object; null if there is none."""
         try:
             descriptor = self._opened(os.O_RDONLY)
         except FileNotFoundError:
@@ -117,7 +118,7 @@ class Lock:
             os.close(descriptor)
 
     def last_holder(self) -> Holder:
-        """Who holds it or was the last to do so."""
+        """Return the current or last holder."""
         with suppress(OSError, ConfigError):
             descriptor = self._opened(os.O_RDONLY)
             try:
@@ -127,14 +128,16 @@ class Lock:
         return Holder()
 
     def _opened(self, flags: int) -> int:
-        """Raises FileNotFoundError if there is none and `flags` make none, ConfigError if it is no file of ours."""
+        """Raises FileNotFoundError if there is no file and `flags` create none, ConfigError if it is no lock file."""
         try:
-            # Not to be inherited: a lock dies with its process. Not to be blocked: it may be somebody's pipe.
+            # Not inherited: a lock ends with its process. Not blocking: the file may be a pipe.
             extra = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK if os.name == "posix" else 0
             descriptor = os.open(self.file, flags | extra, 0o600)
         except FileNotFoundError:
             if flags & os.O_CREAT:
-                raise ConfigError(f"{self.file}: the folder of this lock is gone. Start the command again.") from None
+                raise ConfigError(
+                    f"{self.file}: the folder of this lock file is gone. Start the command again."
+                ) from None
             raise
         except OSError as error:
             raise self._unusable(error) from error
@@ -150,7 +153,7 @@ class Lock:
         )
 
     def _locked(self, descriptor: int, operation: int) -> bool:
-        """Whether it could be locked. Raises ConfigError where nothing can."""
+        """Lock, and return whether that succeeded. Raises ConfigError if the file system has no locks."""
         if self._flock is None:
             raise self._without_locks("this operating system has no flock")
         try:
@@ -171,7 +174,7 @@ class Lock:
                 self._flock(descriptor, _UNLOCK)
 
     def _must_exclude(self) -> None:
-        """Some file systems say yes to everybody: the file that is locked must not be had a second time."""
+        """Raises ConfigError if the file system grants the same lock twice, as some do."""
         second = self._opened(os.O_RDWR)
         try:
             if self._locked(second, _EXCLUSIVE):
@@ -196,28 +199,28 @@ class Lock:
 
 
 def of_destination(state_dir: Path, identity: str) -> Lock:
-    """The lock of a destination; `identity` is the same for all its spellings. Raises ConfigError."""
+    """Return the lock of a destination. `identity` is the same for all its spellings. Raises ConfigError."""
     folder = state_dir / FOLDER
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            f"{folder}: cannot be made or used ({(error.strerror or str(error)).lower()}). Use another --state-dir, or "
-            "remove what is in the way."
+            f"{folder}: cannot be created or used ({(error.strerror or str(error)).lower()}). Use another --state-dir, "
+            "or remove what is in the way."
         ) from error
     return Lock(folder / f"{hashlib.sha256(identity.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.lock")
 
 
-def wait_for(lock: Lock, destination: str, overlap: str, waiting: Waiting, look: Callable[[], None]) -> None:
-    """Take the lock of a destination, when its holder is done if need be. `look` is called before each try, and raises
-    what makes waiting useless.
+def wait_for(lock: Lock, destination: str, overlap: str, waiting: Waiting, check: Callable[[], None]) -> None:
+    """Take the lock of a destination, waiting for its holder if necessary. `check` is called before each attempt, and
+    raises an error if waiting has become useless.
 
-    Raises Skipped or Busy, as `overlap` has it.
+    Raises Skipped or Busy, depending on `overlap`.
     """
-    started, pause, told = time.monotonic(), _FIRST_PAUSE, False
+    started, pause, announced = time.monotonic(), _FIRST_PAUSE, False
     while True:
-        look()
+        check()
         if lock.take():
             return
         held = f"{destination}: another run is writing to it ({lock.last_holder()})"
@@ -230,9 +233,9 @@ def wait_for(lock: Lock, destination: str, overlap: str, waiting: Waiting, look:
                 f"{held}, and has not ended within {waiting.seconds:g} s. Nothing was done. Wait for it or end it, or "
                 "allow more with --lock-timeout."
             )
-        if not told:
+        if not announced:
             waiting.say(f"{held}; waiting for it to end")
-            told = True
+            announced = True
         time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 

@@ -1,4 +1,4 @@
-"""Which column of the source is which field of the customer."""
+"""The mapping of source columns to fields of the customer."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tranship.schemas.customer import COLUMNS
 from tranship.schemas.headers import Fit
 
 OURS = ("_source", "_line", "_codes", "_reasons", "_text")
-"""Columns that a rejects file has beside the input's own; they say nothing about the customer."""
+"""Columns that a rejects file adds to those of the input; they are not data of the customer."""
 
 
-Told = Mapping[str, str | Sequence[str]]
+ColumnSettings = Mapping[str, str | Sequence[str]]
 """Column → its field, or its fields; an empty one leaves the column out."""
 
 
 @dataclass(frozen=True)
 class ColumnMap:
-    """Canonical field → column of the source, the columns nobody mapped, and values for what is missing.
+    """Canonical field → column of the source, the unmapped columns, and default values.
 
     One column may feed several fields. `rivals` are field → columns that have the same name as the mapped one in
-    another spelling, `others` are field → synonyms of another meaning; nobody has decided between those and the
-    mapped column but their names. `notes` say so, for people.
+    another spelling, `others` are field → synonyms of another meaning; only their names
+    decided between those and the mapped column. `notes` say so, for people.
     """
 
     fields: Mapping[str, str]
@@ -39,32 +39,32 @@ class ColumnMap:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The canonical fields this source says something about, in order."""
+        """The canonical fields that this source has, in order."""
         said = {*self.fields, *self.defaults, *(["metadata"] if self.extra else [])}
         return tuple(name for name in COLUMNS if name in said)
 
     @property
     def by_column(self) -> dict[str, str | list[str]]:
-        """Column → its field, or its fields, as settings say it."""
-        return told_of(self.fields)
+        """Column → its field, or its fields, as in the settings."""
+        return fields_by_column(self.fields)
 
     @property
     def of_keys(self) -> ColumnMap:
-        """The map of what a customer is known by alone."""
+        """The map of the keys only: external id and e-mail."""
         keys = {name: column for name, column in self.fields.items() if name in ("external_id", "email")}
         return ColumnMap(keys, (), {})
 
     def within(self, columns: Collection[str]) -> ColumnMap:
-        """The map for records that have only these columns (a file without any has none)."""
+        """Return the map for records that have only these columns."""
         fields = {field: column for field, column in self.fields.items() if column in columns}
         return dataclasses.replace(self, fields=fields)
 
 
 @dataclass(frozen=True)
 class Match:
-    """What the names of the columns say.
+    """The mapping that follows from the names of the columns.
 
-    `fields` is field → column; `dropped` are the columns that were told to be left out; `conflicts` is field → the
+    `fields` is field → column; `dropped` are the columns that the settings leave out; `conflicts` is field → the
     columns that would all fit it, between which a person must choose; `fits` has, by field, all that fit by name.
     """
 
@@ -74,53 +74,53 @@ class Match:
     fits: Mapping[str, Fit]
 
     def undecided(self, of: Sequence[str]) -> tuple[str, ...]:
-        """Those of the columns that nobody put anywhere."""
+        """Return those of the columns that are neither mapped nor dropped."""
         return tuple(c for c in of if c not in self.dropped and c not in self.fields.values())
 
 
-def told_of(fields: Mapping[str, str]) -> dict[str, str | list[str]]:
-    """Field → column, turned around."""
+def fields_by_column(fields: Mapping[str, str]) -> dict[str, str | list[str]]:
+    """Return column → its field, or its fields, from field → column."""
     found: dict[str, list[str]] = {}
     for name, column in fields.items():
         found.setdefault(column, []).append(name)
     return {column: names[0] if len(names) == 1 else names for column, names in found.items()}
 
 
-def match(layouts: Sequence[Layout], told: Told, defaults: Mapping[str, str]) -> Match:
-    """Match the columns of all files of a run to fields: what was told first, then by name.
+def match(layouts: Sequence[Layout], column_settings: ColumnSettings, defaults: Mapping[str, str]) -> Match:
+    """Match the columns of all files of a run to fields, first by the settings, then by name.
 
-    Raises ConfigError where a told name does not exist, or what was told contradicts itself.
+    Raises ConfigError if a name in the settings does not exist, or the settings contradict themselves.
     """
     columns = columns_of(layouts)
-    for left, right in _pairs(told):
+    for left, right in _pairs(column_settings):
         if left in COLUMNS and right not in COLUMNS and right in columns:
             raise ConfigError(f'--map: the column comes first: --map "{right}={left}"')
-    for option, fields in (("--map", [name for _, name in _pairs(told)]), ("--default", list(defaults))):
+    for option, fields in (("--map", [name for _, name in _pairs(column_settings)]), ("--default", list(defaults))):
         for name in fields:
             if name and name not in COLUMNS:
-                raise ConfigError(f"{option}: there is no field {name!r}{_nearest(name, COLUMNS)}")
+                raise ConfigError(f"{option}: unknown field {name!r}{_nearest(name, COLUMNS)}")
     found: dict[str, str] = {}
     dropped = set()
-    for given, name in _pairs(told):
+    for given, name in _pairs(column_settings):
         column = _column(given, columns, layouts)
         if name and found.setdefault(name, column) != column:
-            raise ConfigError(f"--map: {name} is given two columns; one field holds one column.")
+            raise ConfigError(f"--map: {name} has two columns. Map one column to each field.")
         if not name:
             dropped.add(column)
     for name, column in found.items():
         if column in dropped:
             raise ConfigError(
-                f'--map: "{column}=" leaves the column out and "{column}={name}" maps it. Say one of the two.'
+                f'--map: "{column}=" leaves the column out and "{column}={name}" maps it. Give one of the two.'
             )
     repeats = {made: given for layout in layouts for made, given in layout.repeated.items()}
     fits = names.match(columns, repeats)
-    told_columns = {*found.values(), *dropped}
+    decided_columns = {*found.values(), *dropped}
     conflicts = {}
     for name, fit in fits.items():
-        free = [column for column in fit.columns if column not in told_columns]
+        free = [column for column in fit.columns if column not in decided_columns]
         if name in found or not free:
             continue
-        # What a person has put elsewhere is no longer in question.
+        # Columns that the settings map elsewhere are no longer in question.
         among = names.match(free, repeats)[name]
         if among.column is None:
             conflicts[name] = among.others
@@ -129,35 +129,37 @@ def match(layouts: Sequence[Layout], told: Told, defaults: Mapping[str, str]) ->
     return Match(found, frozenset(dropped), conflicts, fits)
 
 
-def _pairs(told: Told) -> list[tuple[str, str]]:
+def _pairs(column_settings: ColumnSettings) -> list[tuple[str, str]]:
     return [
         (column, name)
-        for column, given in told.items()
+        for column, given in column_settings.items()
         for name in ([given] if isinstance(given, str) else given or [""])
     ]
 
 
 def columns_of(layouts: Sequence[Layout]) -> list[str]:
-    """The columns of all files, each once; without those that a rejects file adds."""
+    """Return the columns of all files, each once, without those that a rejects file adds."""
     return list(dict.fromkeys(c for layout in layouts for c in layout.columns if c not in OURS))
 
 
-def propose(layouts: Sequence[Layout], told: Told, defaults: Mapping[str, str], extra: str = "keep") -> ColumnMap:
-    """The map of a run, by `match`.
+def propose(
+    layouts: Sequence[Layout], column_settings: ColumnSettings, defaults: Mapping[str, str], extra: str = "keep"
+) -> ColumnMap:
+    """Return the map of a run, by `match`.
 
-    Raises ConfigError where a told name does not exist, where two columns would fit one field, where a file lacks
-    a mapped column, or where nothing fits at all.
+    Raises ConfigError if a name in the settings does not exist, two columns fit one field, a file lacks a mapped
+    column, or no column fits any field.
     """
     columns = columns_of(layouts)
-    matched = match(layouts, told, defaults)
+    matched = match(layouts, column_settings, defaults)
     if matched.conflicts:
         raise ConfigError("\n".join(_choice(layouts[0], *conflict) for conflict in matched.conflicts.items()))
     mapped = matched.fields
     if not mapped and any(layout.columns for layout in layouts):
         first = columns[0] if columns else "column"
         raise ConfigError(
-            f"{layouts[0].name}: no column name is known ({', '.join(map(repr, columns[:12]))}). "
-            f'Say what they are: --map "{first}=external_id"'
+            f"{layouts[0].name}: no known column name ({', '.join(map(repr, columns[:12]))}). "
+            f'Map them: --map "{first}=external_id"'
         )
     for layout in layouts:
         for name, column in mapped.items():
@@ -168,8 +170,8 @@ def propose(layouts: Sequence[Layout], told: Told, defaults: Mapping[str, str], 
                 )
     left = tuple(c for c in columns if c not in mapped.values() and c not in matched.dropped)
     if left and extra == "error":
-        raise ConfigError(f"{layouts[0].name}: columns nobody mapped: {', '.join(map(repr, left))} (--extra error).")
-    given = {name for _, name in _pairs(told)}
+        raise ConfigError(f"{layouts[0].name}: unmapped columns: {', '.join(map(repr, left))} (--extra error).")
+    given = {name for _, name in _pairs(column_settings)}
     open_ = {name: fit for name, fit in matched.fits.items() if name in mapped and name not in given}
     return ColumnMap(
         mapped,
@@ -185,48 +187,45 @@ def _filled(columns: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
     return {name: of_field for name, of_field in columns.items() if of_field}
 
 
-def _notes(matched: Match, told: Collection[str], extra: str) -> Iterator[str]:
-    """Which columns were left aside though their names fit a field."""
+def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str) -> Iterator[str]:
+    """Yield a note on each column that fits a field by name and was not mapped to it."""
     for name, fit in matched.fits.items():
         left = matched.undecided(fit.columns)
         if name not in matched.fields:
-            for taken in [one for one in fit.columns if one not in matched.dropped][:1]:
-                now = " and ".join(field for field, column in matched.fields.items() if column == taken)
-                yield f'"{taken}" is {now}, and {name} has no column. For both, add: --map "{taken}={name}"'
+            for taken in [column for column in fit.columns if column not in matched.dropped][:1]:
+                fields = " and ".join(field for field, column in matched.fields.items() if column == taken)
+                yield f'"{taken}" is {fields}, and {name} has no column. For both, add: --map "{taken}={name}"'
             continue
         if not left:
             continue
-        column, quoted = matched.fields[name], " and ".join(f'"{one}"' for one in left)
-        now = ("stays" if len(left) == 1 else "stay") + " in metadata"
+        column, quoted = matched.fields[name], " and ".join(f'"{other}"' for other in left)
+        fate = ("stays" if len(left) == 1 else "stay") + " in metadata"
         if extra == "drop":
-            now = "is dropped" if len(left) == 1 else "are dropped"
-        if name in told:
+            fate = "is dropped" if len(left) == 1 else "are dropped"
+        if name in mapped_by_hand:
             replaces = fit.column in left
             yield (
-                f'--map "{column}={name}" replaces {quoted}, which now {now}'
+                f'--map "{column}={name}" replaces {quoted}, which now {fate}'
                 if replaces
-                else f'{name} is "{column}"; {quoted} would fit, too, and {now}'
+                else f'{name} is "{column}"; {quoted} would fit, too, and {fate}'
             )
         else:
-            yield f'{name} is "{column}"; {quoted} would fit, too, and {now}. To choose: --map "{left[0]}={name}"'
+            yield f'{name} is "{column}"; {quoted} would fit, too, and {fate}. To choose: --map "{left[0]}={name}"'
 
 
 def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:
     lines = "\n".join(f'  --map "{column}={field}"' for column in fitting)
-    return (
-        f"{layout.name}: {len(fitting)} columns fit {field}: {', '.join(map(repr, fitting))}. "
-        f"Say which one it is:\n{lines}"
-    )
+    return f"{layout.name}: {len(fitting)} columns fit {field}: {', '.join(map(repr, fitting))}. Choose one:\n{lines}"
 
 
-def _column(told: str, columns: Sequence[str], layouts: Sequence[Layout]) -> str:
-    """The source's own spelling of a column that was named, exactly or but for case and blanks."""
-    if told in columns:
-        return told
-    alike = [column for column in columns if names.fold(column) == names.fold(told)]
+def _column(name: str, columns: Sequence[str], layouts: Sequence[Layout]) -> str:
+    """Return the source's spelling of a column named in the settings, exactly or up to case and blanks."""
+    if name in columns:
+        return name
+    alike = [column for column in columns if names.fold(column) == names.fold(name)]
     if len(alike) == 1:
         return alike[0]
-    raise ConfigError(f"--map: {layouts[0].name} has no column {told!r}{_nearest(told, columns)}")
+    raise ConfigError(f"--map: {layouts[0].name} has no column {name!r}{_nearest(name, columns)}")
 
 
 def _nearest(name: str, known: Sequence[str] | Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""What a run did, as one frozen value: counts, reasons, timings, files. As JSON for machines, as a page for people."""
+"""The report of a run as one frozen value: counts, reasons, timings, files. Rendered as JSON and as an HTML page."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from typing import Any, Literal
 
 import msgspec
 
+from tranship.pipelines import notebook
+
 Status = Literal["done", "done_with_rejects", "partly_done", "stopped", "failed"]
-"""partly_done: as many records as --limit allows were written to a provider; more are left."""
+"""partly_done: --limit records were written to a provider, and more are left."""
 
 
 OLDER, MOVED = "older", "changed since the plan"
-"""Why a record is stale."""
+"""Reasons why a record is stale."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The ledger: every record and every broken line has one fate. `deleted`, `withheld` (deletes that mirror left
-    undone) and `warnings` stand beside it.
+    """The ledger: every record and every broken line has one fate. `deleted`, `withheld` (deletes that mirror did not
+    carry out) and `warnings` are not part of the balance.
 
     `skipped` were left out by a filter. `stale` are older than what the destination holds, or were changed at the
-    provider after the plan. Of `unknown` nobody knows what became, `left` are still to be done.
+    provider after the plan. `unknown`: sent, outcome unknown. `left`: not yet processed.
     """
 
     read: int = 0
@@ -44,7 +46,7 @@ class Counts:
     warnings: int = 0
 
     def balance(self) -> int:
-        """Records read minus the fates known; 0 where nothing was lost or doubled."""
+        """Return records read minus known fates; 0 if none was lost or doubled."""
         fates = (self.skipped, self.rejected, self.merged, self.created, self.updated, self.unchanged, self.refused)
         return self.read - sum(fates) - self.stale - self.unknown - self.left
 
@@ -55,7 +57,7 @@ class Report:
 
     `stale_by_reason` has OLDER and MOVED; `unidentified` are the first records for which deletes were withheld.
     `columns` is column → its field, or its fields; `seconds` has `total` and one entry a step; `examples` is code →
-    where its first record stands; `files` is name → path.
+    the place of its first record; `files` is name → path.
     """
 
     run_id: str
@@ -82,22 +84,37 @@ class Report:
     error: str | None = None
 
     def to_json(self) -> str:
-        """One JSON object."""
+        """Return one JSON object."""
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
+
+    def __repr__(self) -> str:
+        counts = dataclasses.asdict(self.counts)
+        read = counts.pop("read")
+        ledger = ", ".join([f"{read:,} read", *(f"{count:,} {name}" for name, count in counts.items() if count)])
+        dry = ", dry run" if self.dry_run else ""
+        return f"<Report {self.run_id}: {self.status}{dry}; {ledger}; {self.source} → {self.destination}>"
+
+    def _repr_html_(self) -> str:
+        counts = dataclasses.asdict(self.counts)
+        rows = [(name, count) for name, count in counts.items() if count or name in ("read", "rejected", "created")]
+        reasons = {**self.rejects_by_code, **self.refused_by_reason}
+        below = [f"{count:,} × {reason}" for reason, count in reasons.items()]
+        title = f"{self.source} → {self.destination}: {self.status.replace('_', ' ')}"
+        return notebook.table(title, (), rows, [*below, *([self.error] if self.error else [])])
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """The report that `to_json` wrote. Raises ValueError if it is none."""
+        """Return the report that `to_json` wrote. Raises ValueError if it is not one."""
         return cls.of(json.loads(text))
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Report:
-        """The report of which these are the values, as JSON gives them. Raises ValueError if it is none."""
+        """Return the report with these values, as parsed from JSON. Raises ValueError if it is not one."""
         return msgspec.convert(values, cls)
 
 
 def withheld(report: Report) -> str:
-    """Why mirror has not deleted all who are gone."""
+    """Return why mirror has not deleted all customers missing from the source."""
     count, places = report.counts.withheld, "; ".join(report.unidentified)
     deletes = f"{count:,} delete{'' if count == 1 else 's'}"
     if not places:
@@ -112,7 +129,7 @@ def withheld(report: Report) -> str:
 
 
 def page(report: Report) -> str:
-    """One HTML file without scripts: the ledger as bars, the reasons as tables."""
+    """Return one HTML page without scripts: the ledger as bars, the reasons as tables."""
     counts = dataclasses.asdict(report.counts)
     shown = [(name, count) for name, count in counts.items() if count or name in ("read", "rejected", "created")]
     most = max((count for _, count in shown), default=1) or 1

@@ -1,7 +1,7 @@
-"""Columns that fit one field by their names alone: whether what they hold bears the choice out.
+"""Columns whose names fit the same field: whether their values confirm the choice among them.
 
-`Email` beside `E-mail Address` is no question where both hold the same; an `external_id` without a single value must
-not hide an `id` that has them. Both are known only while reading.
+`Email` beside `E-mail Address` is unambiguous if both have the same values; an `external_id` without any value must not
+hide an `id` that has some. Both are known only while reading.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import polars as pl
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import Undecided
 from tranship.pipelines.mapping import ColumnMap
-from tranship.pipelines.normalise.batch import as_text
+from tranship.pipelines.normalise.raw_text import as_text
 
 
 def disagreements(batch: Batch, columns: ColumnMap) -> dict[str, str]:
-    """Field → what a person is told, where a namesake of its column holds a value that the column has not."""
+    """Return field → message, where a column of the same name has a value that the mapped column lacks."""
     found = {}
     for field, rivals in columns.rivals.items():
         column = columns.fields[field]
@@ -28,7 +28,7 @@ def disagreements(batch: Batch, columns: ColumnMap) -> dict[str, str]:
                 if len(at):
                     found[field] = (
                         f'{batch.source}, line {batch.lines[at[0]]}: "{column}" and "{rival}" both mean {field} and '
-                        f"hold different values. Say which one it is:\n{_options(field, [column, *rivals])}"
+                        f"have different values. Choose one:\n{_options(field, [column, *rivals])}"
                     )
     return found
 
@@ -40,7 +40,7 @@ def must_agree(batch: Batch, columns: ColumnMap) -> None:
 
 
 def filled(batch: Batch, columns: ColumnMap, records: pl.DataFrame) -> list[str]:
-    """Which of the columns in question hold a value. `records` are the batch in canonical columns."""
+    """Return the columns in question that have a value. `records` are the batch in canonical columns."""
     asked = {column: field for field, others in columns.others.items() for column in others}
     asked |= {columns.fields[field]: field for field in columns.others}
     found = []
@@ -54,21 +54,22 @@ def filled(batch: Batch, columns: ColumnMap, records: pl.DataFrame) -> list[str]
 
 
 def must_not_hide(found: Iterable[tuple[str, Iterable[str]]], columns: ColumnMap) -> None:
-    """Raises Undecided where a mapped column is empty in a whole file, and one that was left aside is not.
+    """Raises Undecided if a mapped column is empty in a whole file, and an unmapped one for the same field is not.
 
-    `found` are the `filled` of all batches, each behind its source.
+    `found` are the `filled` of all batches, each with its source.
     """
     by_source: dict[str, set[str]] = {}
-    for source, some in found:
-        by_source.setdefault(source, set()).update(some)
-    for source, some in by_source.items():
+    for source, columns_filled in found:
+        by_source.setdefault(source, set()).update(columns_filled)
+    for source, columns_filled in by_source.items():
         for field, others in columns.others.items():
             column = columns.fields[field]
-            hidden = [other for other in others if other in some]
-            if column not in some and hidden:
+            hidden = [other for other in others if other in columns_filled]
+            if column not in columns_filled and hidden:
+                filled = "is filled" if len(hidden) == 1 else "are filled"
                 raise Undecided(
                     f'{source}: "{column}" has no value in any record, but {_quoted(hidden)} would fit {field}, too, '
-                    f"and has. Nothing was written. Say which one it is:\n{_options(field, [*hidden, column])}"
+                    f"and {filled}. Nothing was written. Choose one:\n{_options(field, [*hidden, column])}"
                 )
 
 

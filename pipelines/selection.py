@@ -1,7 +1,7 @@
-"""`--where`: which records of a source are read at all, by a condition in SQL over its own columns.
+"""`--where`: a filter on the records of a source, as an SQL condition on its columns.
 
-The condition looks at each record by itself. Polars reads the SQL; here its tree is checked, and text that stands where
-a truth value is wanted (`not is_deleted` over a CSV file) is read as one.
+The condition applies to each record by itself. Polars parses the SQL; this module checks the tree, and converts text
+used as a truth value (`not is_deleted` on a CSV file).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tranship.connectors.errors import ConfigError, Undecided
 from tranship.schemas.headers import fold
 
 _FLAG: Final = "\0flag"
-"""Behind the name of a column that is read as true or false."""
+"""Suffix of the name of a column that is read as true or false."""
 _TRUE: Final = ("true", "t", "yes", "y", "1")
 _FALSE: Final = ("false", "f", "no", "n", "0")
 _TRUTHS: Final = [{"Literal": {"Scalar": {"Boolean": truth}}} for truth in (True, False)]
@@ -36,51 +36,51 @@ _FUNCTIONS_OF_ONE_RECORD: Final = frozenset(
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition as it was told and as polars has it. `columns` are the source's it names, `flags` those of them that
-    it takes as true or false; `meaning` is equal for equal conditions.
+    """A condition as text and as a polars expression. `columns` are the source columns it names, `flags` those of them
+    used as true or false; `meaning` is equal for equal conditions.
     """
 
-    told: str
+    text: str
     expression: pl.Expr
     columns: tuple[str, ...]
     flags: tuple[str, ...]
     meaning: str
 
 
-def condition(told: str, layouts: Sequence[Layout]) -> Condition:
-    """Understand a condition over a source with these layouts.
+def condition(text: str, layouts: Sequence[Layout]) -> Condition:
+    """Parse a condition on a source with these layouts.
 
-    Raises ConfigError where it is not SQL, looks at more than one record, or names a column that a file lacks.
+    Raises ConfigError if it is not SQL, involves more than one record, or names a column that a file lacks.
     """
     try:
-        tree = json.loads(pl.sql_expr(told).meta.serialize(format="json"))
+        tree = json.loads(pl.sql_expr(text).meta.serialize(format="json"))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
         raise ConfigError(
-            f"--where {told!r}: is no condition in SQL ({_first_line(error)}). Names of columns with blanks stand in "
-            "double quotes, text in single ones."
+            f"--where {text!r}: is not an SQL condition ({_first_line(error)}). Put column names with blanks in "
+            "double quotes, text in single quotes."
         ) from error
-    reader = _Reader(told)
+    reader = _Reader(text)
     meaning = json.dumps(reader.node(tree, truth=True))
     if not reader.columns:
-        raise ConfigError(f"--where {told!r}: names no column of the source.")
+        raise ConfigError(f"--where {text!r}: names no column of the source. Compare a column with a value.")
     for layout in layouts:
         for column in reader.columns:
             if layout.columns and column not in layout.columns:
                 raise ConfigError(f"--where: {layout.name} has no column {column!r}{_nearest(column, layout.columns)}")
     expression = pl.Expr.deserialize(io.StringIO(meaning), format="json")
-    return Condition(told, expression, tuple(reader.columns), tuple(reader.flags), meaning)
+    return Condition(text, expression, tuple(reader.columns), tuple(reader.flags), meaning)
 
 
 class _Reader:
-    """Walks the tree of an expression, and notes its columns."""
+    """Walks the tree of an expression and collects its columns."""
 
-    def __init__(self, told: str) -> None:
-        self._told = told
+    def __init__(self, text: str) -> None:
+        self._text = text
         self.columns: dict[str, None] = {}
         self.flags: dict[str, None] = {}
 
     def node(self, node: Any, *, truth: bool = False) -> Any:
-        """The same node, in which columns that are wanted as a truth value are named with `_FLAG`."""
+        """Return the same node, with `_FLAG` added to columns used as a truth value."""
         kind, inner = _kind_of(node)
         if kind == "Literal":
             return node
@@ -95,8 +95,8 @@ class _Reader:
         if kind == "BinaryExpr":
             sides = {side: inner[side] for side in ("left", "right")}
             truth = truth and inner["op"] in ("And", "Or", "Xor")
-            truth |= any(one in _TRUTHS for one in sides.values())
-            return {kind: inner | {side: self.node(one, truth=truth) for side, one in sides.items()}}
+            truth |= any(side in _TRUTHS for side in sides.values())
+            return {kind: inner | {side: self.node(node, truth=truth) for side, node in sides.items()}}
         if kind == "Ternary":
             branches = {name: self.node(inner[name], truth=truth) for name in ("truthy", "falsy")}
             return {kind: {**inner, **branches, "predicate": self.node(inner["predicate"], truth=True)}}
@@ -108,10 +108,10 @@ class _Reader:
             over_records = isinstance(function, dict) and isinstance(function[name], dict) and "Any" in function[name]
             if name in _FUNCTIONS_OF_ONE_RECORD and not over_records:
                 truth = function == {"Boolean": "Not"}
-                return {kind: inner | {"input": [self.node(one, truth=truth) for one in inner["input"]]}}
+                return {kind: inner | {"input": [self.node(argument, truth=truth) for argument in inner["input"]]}}
         raise ConfigError(
-            f"--where {self._told!r}: looks at more than one record, or at another table; a condition is asked of each "
-            "record by itself."
+            f"--where {self._text!r}: involves more than one record, or another table. Use the columns of a single "
+            "record."
         )
 
 
@@ -120,23 +120,23 @@ def _kind_of(node: Any) -> tuple[str, Any]:
 
 
 def split(batch: Batch, condition: Condition) -> tuple[Batch, Batch]:
-    """The records for which the condition is true, with the broken lines; and the others.
+    """Return the records for which the condition is true, with the broken lines; and the others.
 
-    Raises Undecided where the columns do not hold what the condition asks of them.
+    Raises Undecided if the condition cannot be applied to the values of its columns.
     """
     records = batch.records
     if records.is_empty():
         return batch, dataclasses.replace(batch, broken=batch.broken.clear())
-    flags = [_flag(batch, column, condition.told).alias(column + _FLAG) for column in condition.flags]
+    flags = [_flag(batch, column, condition.text).alias(column + _FLAG) for column in condition.flags]
     try:
         true = records.select(condition.columns).with_columns(flags).select(condition.expression).to_series()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise Undecided(
-            f"--where {condition.told!r}: cannot be asked of {batch.source} ({_reason(error)}). Text becomes a number "
-            "with try_cast(COLUMN as double), a date with try_cast(COLUMN as date)."
+            f"--where {condition.text!r}: cannot be applied to {batch.source} ({_reason(error)}). Convert text to a "
+            "number with try_cast(COLUMN as double), to a date with try_cast(COLUMN as date)."
         ) from error
     if true.dtype != pl.Boolean:
-        raise Undecided(f"--where {condition.told!r}: is a value, no condition. Compare it with something.")
+        raise Undecided(f"--where {condition.text!r}: is a value, not a condition. Compare it with a value.")
     true = true.fill_null(value=False)
     if len(true) == 1:
         true = true.new_from_index(0, records.height)
@@ -146,7 +146,7 @@ def split(batch: Batch, condition: Condition) -> tuple[Batch, Batch]:
     return dataclasses.replace(batch, records=records.filter(true), lines=batch.lines.filter(true)), left
 
 
-def _flag(batch: Batch, column: str, told: str) -> pl.Series:
+def _flag(batch: Batch, column: str, text: str) -> pl.Series:
     values = batch.records[column]
     if values.dtype == pl.Boolean or values.dtype == pl.Null:
         return values.cast(pl.Boolean)
@@ -156,7 +156,7 @@ def _flag(batch: Batch, column: str, told: str) -> pl.Series:
     odd = (~known).fill_null(value=False).arg_true()
     if len(odd):
         raise Undecided(
-            f"--where {told!r}: column {column!r} is neither true nor false in {batch.source}, line "
+            f"--where {text!r}: column {column!r} is neither true nor false in {batch.source}, line "
             f"{batch.lines[odd[0]]}. Compare it with a value: \"{column}\" = '…'"
         )
     return true
@@ -167,12 +167,12 @@ def _first_line(error: BaseException) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    # What comes behind "values:" are values of customers.
+    # The text after "values:" quotes values of customers.
     return _first_line(error).partition(" values:")[0]
 
 
 def _nearest(column: str, columns: Sequence[str]) -> str:
-    alike = [one for one in columns if fold(one) == fold(column)] or get_close_matches(column, columns, n=1)
+    alike = [name for name in columns if fold(name) == fold(column)] or get_close_matches(column, columns, n=1)
     if alike:
         return f"; did you mean {alike[0]!r}?"
-    return f". Text stands in single quotes; columns are: {', '.join(columns)}."
+    return f". Put text in single quotes; the columns are: {', '.join(columns)}."

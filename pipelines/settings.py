@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from datetime import UTC, date, timedelta
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
@@ -23,27 +25,85 @@ from pydantic import (
     model_validator,
 )
 
-from tranship.connectors.errors import ConfigError, shown
+from tranship.connectors.addresses import redacted
+from tranship.connectors.errors import ConfigError
 
 ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
-_NAMED: Final = 5
+_SOURCES_NAMED: Final = 5
 
-Limit = Annotated[
-    str,
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
-    Field(pattern=r"^\d+(\.\d+)?%$|^\d+$"),
-]
+
+def _limit(value: Any) -> Any:
+    """A count stays one, and a share as Python has it (0.4) becomes one as people write it (40%)."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f'{_kind(value)} is not a limit. Give a count (20) or a share (0.02 or "2%")')
+    if not isinstance(value, float):
+        return str(value)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{value} is not a share. Give a count (20) or a share from 0 to 1 (0.02)")
+    return f"{(Decimal(repr(float(value))) * 100).normalize():f}%"
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str | timedelta):
+        raise ValueError(f'{_kind(value)} is not a duration. Give a number with its unit ("30s") or a timedelta')
+    if not isinstance(value, timedelta):
+        return str(value)
+    if value < timedelta():
+        raise ValueError("a negative timedelta is not a duration")
+    # Rounded up: 0 has a meaning of its own.
+    return f"{-(-value // timedelta(milliseconds=1))}ms" if value else "0"
+
+
+Limit = Annotated[str, BeforeValidator(_limit), Field(pattern=r"^\d+(\.\d+)?%$|^\d+$")]
 """A count (`20`) or a share (`2%`)."""
 
-Duration = Annotated[
-    str,
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
-    Field(pattern=r"^\d+(ms|s|min|h)$|^0$"),
-]
+Duration = Annotated[str, BeforeValidator(_duration), Field(pattern=r"^\d+(ms|s|min|h)$|^0$")]
 """A number with its unit (`30s`, `10min`), or 0."""
 
 
-def _one_or_several(value: Any) -> Any:
+def _path(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _several(value: Any) -> Any:
+    """One text, or any collection of texts."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Set) else value
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_several)]
+
+
+def _targets(value: Any) -> Any:
+    """A column's fields, where there are several, as a list."""
+    if not isinstance(value, Mapping):
+        return value
+    return {column: list(target) if isinstance(target, tuple) else target for column, target in value.items()}
+
+
+def _values(value: Any) -> Any:
+    """Values of fields as text: numbers and dates are written as a source would write them."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _written(given) for name, given in value.items()}
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _zone(value: Any) -> Any:
+    if isinstance(value, ZoneInfo) and value.key:
+        return value.key
+    return "UTC" if value is UTC else value
+
+
+def _kind(value: Any) -> str:
+    return {type(None): "None"}.get(type(value), type(value).__name__)
+
+
+def _source_or_sources(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if not isinstance(value, list | tuple):
@@ -52,7 +112,7 @@ def _one_or_several(value: Any) -> Any:
         return value
     if not value:
         raise ValueError("the list is empty: name at least one source")
-    several = tuple(os.fspath(one) if isinstance(one, os.PathLike) else one for one in value)
+    several = tuple(_path(one) for one in value)
     return several[0] if len(several) == 1 else several
 
 
@@ -61,35 +121,39 @@ class Reading(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: Annotated[str | tuple[str, ...], BeforeValidator(_one_or_several)] = Field(
-        description="Path, glob, folder, - or URL to read from; also several."
+    source: Annotated[str | tuple[str, ...], BeforeValidator(_source_or_sources)] = Field(
+        description="Path, glob, folder, - or URL to read from, or a list of them."
     )
 
-    columns: dict[str, str | list[str]] = Field(
+    columns: Annotated[dict[str, str | list[str]], BeforeValidator(_targets)] = Field(
         default_factory=dict,
-        description="Column = canonical field, or a list of fields; an empty field leaves the column out.",
+        description="Map a column to a field, or to a list of fields; an empty field ignores the column.",
     )
-    defaults: dict[str, str] = Field(default_factory=dict, description="Field = value where the source has none.")
+    defaults: Annotated[dict[str, str], BeforeValidator(_values)] = Field(
+        default_factory=dict, description="Value for a field where the source has none."
+    )
     extra: Literal["keep", "drop", "error"] = Field(
-        "keep", description="Columns nobody mapped: keep them in metadata, drop them, or stop."
+        "keep", description="Unmapped columns: keep them in metadata, drop them, or stop with an error."
     )
 
-    encoding: str | None = Field(None, description="Encoding of CSV files; found out if not given.")
-    delimiter: str | None = Field(None, description="Delimiter of CSV files, one character; found out if not given.")
-    quote: str | None = Field(None, description="Quote of CSV files, one character; found out if not given.")
-    header: bool | None = Field(None, description="Whether CSV files have a header line; found out if not given.")
+    encoding: str | None = Field(None, description="Encoding of CSV files; detected by default.")
+    delimiter: str | None = Field(None, description="Delimiter of CSV files, one character; detected by default.")
+    quote: str | None = Field(None, description="Quote character of CSV files; detected by default.")
+    header: bool | None = Field(None, description="Whether CSV files have a header line; detected by default.")
 
     include_archived: bool = Field(
-        False, description="Read archived and deleted customers, too, where a provider offers them."
+        False, description="Also read archived and deleted customers, if the provider returns them."
     )
 
     where: str | None = Field(
-        None, description="Read only records for which this SQL condition over the source's columns is true."
+        None, description="Read only records that satisfy this SQL condition on the source's columns."
     )
 
-    timezone: str = Field("UTC", description="Zone of dates and times that name none (IANA).")
-    date_format: tuple[str, ...] = Field((), description="A further form of dates (strftime), as %d/%m/%Y. Repeatable.")
-    blocked: tuple[str, ...] = Field((), description="An e-mail or id that identifies nobody. Repeatable.")
+    timezone: Annotated[str, BeforeValidator(_zone)] = Field(
+        "UTC", description="IANA time zone of dates and times without one."
+    )
+    date_format: Texts = Field((), description="Additional date format (strftime), e.g. %d/%m/%Y. Repeatable.")
+    blocked: Texts = Field((), description="E-mail address or id that identifies nobody. Repeatable.")
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -116,76 +180,88 @@ class Settings(Reading):
 
     model_config = ConfigDict(title="tranship pipeline")
 
-    destination: str = Field(description="Path or URL to write to.")
+    destination: Annotated[str, BeforeValidator(_path)] = Field(description="Path or URL to write to.")
 
     survivor: Literal["newest", "first", "last"] = Field(
-        "newest", description="Which record of a customer stays: by updated_at, or by its place in the input."
+        "newest", description="Which record of a customer survives: by updated_at, or by position in the input."
     )
     fill: bool = Field(False, description="Fill the survivor's empty fields from the records merged into it.")
 
-    mode: Literal["upsert", "insert", "update", "mirror"] = Field("upsert", description="What may happen to customers.")
+    mode: Literal["upsert", "insert", "update", "mirror"] = Field("upsert", description="Which writes are allowed.")
     nulls: Literal["keep", "overwrite"] = Field(
-        "keep", description="Whether an empty value in the source erases the destination's."
+        "keep", description="Whether an empty source value keeps or overwrites the destination's value."
     )
     older: Literal["skip", "write", "refuse"] | None = Field(
         None,
-        description="What becomes of records that are older (updated_at) than the destination's: skip (default), "
-        "write, refuse. If given, mostly older records do not stop the run.",
+        description="Records with an older updated_at than the destination's: skip (default), write or refuse. "
+        "If set, a run of mostly older records does not stop.",
     )
-    deletes: Literal["mark", "remove"] = Field("mark", description="What mirror does with customers the source lacks.")
-    evolve: bool = Field(False, description="Add columns that an existing table lacks.")
-    create: Literal["auto", "never"] = Field(
-        "auto", description="Whether a table, schema or file that does not exist is created, or the run stops."
+    deletes: Literal["mark", "remove"] = Field(
+        "mark", description="How mirror treats customers that are missing from the source."
     )
+    evolve: bool = Field(False, description="Add missing columns to an existing table.")
+    create: Literal["auto", "never"] = Field("auto", description="Create a missing table, schema or file, or stop.")
     crosswalk: Path | None = Field(
-        None, description="A crosswalk of an earlier run: which customer at the provider each record is."
+        None, description="Crosswalk of an earlier run: the provider's customer for each record."
     )
     remove_for_good: bool = Field(
-        False, description="Let mirror do at a provider what cannot be undone: archive at Metronome, delete licences."
+        False,
+        description="Allow mirror to make irreversible changes at a provider: archive at Metronome, delete licences.",
     )
     overwrite: bool = Field(False, description="Replace a file that Tranship did not write.")
-    raw: bool = Field(False, description="Write CSV cells as they are, also those a spreadsheet would run.")
+    raw: bool = Field(
+        False, description="Write CSV cells unchanged, including those that a spreadsheet would run as formulas."
+    )
 
-    max_rejects: Limit | None = Field(None, description="Stop before the first write if more are rejected: N or N%.")
+    max_rejects: Limit | None = Field(
+        None, description="Stop before the first write if more records are rejected: N or N%."
+    )
     max_conflicts: Limit = Field(
         "1%",
-        description="Stop before the first write if more records share an id with somebody else's: N or N%.",
+        description="Stop before the first write if more records share an id with another customer: N or N%.",
     )
-    max_deletes: Limit | None = Field(None, description="Stop before the first write if mirror would delete more.")
+    max_deletes: Limit | None = Field(
+        None, description="Stop before the first write if mirror would delete more customers."
+    )
     max_changes: Limit | None = Field(
-        None, description="Stop before the first write if more of the customers already there would change."
+        None, description="Stop before the first write if more existing customers would change."
     )
-    allow_empty: bool = Field(False, description="Let an empty source pass.")
-    limit: int | None = Field(None, ge=1, description="Write so many records to a provider and stop; resume goes on.")
+    allow_empty: bool = Field(False, description="Accept an empty source.")
+    limit: int | None = Field(
+        None, ge=1, description="Write at most N records to a provider, then stop; resume continues."
+    )
     dry_run: bool = Field(False, description="Stop after the plan; write nothing.")
 
-    state_dir: Path = Field(Path(".tranship"), description="Where runs keep their files.")
+    state_dir: Path = Field(Path(".tranship"), description="Folder for the files of runs.")
     workers: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8),
         ge=1,
         le=64,
-        description="Batches worked on side by side.",
+        description="Number of batches processed in parallel.",
     )
     memory: str = Field(
         "600MB",
         pattern=r"^\d+(MB|GB)$",
-        description="What the destination database may use before it spills to disk, as 600MB or 2GB.",
+        description="Memory limit of the destination database before it spills to disk, e.g. 600MB or 2GB.",
     )
     overlap: Literal["wait", "skip", "fail"] = Field(
         "wait", description="If another run is writing to the destination: wait for it, skip this run, or fail."
     )
     lock_timeout: Duration = Field(
         "10min",
-        description="How long to wait for another process that holds the destination, e.g. 30s or 10min; 0: no limit.",
+        description="How long to wait for another process that has locked the destination, e.g. 30s or 10min; 0: "
+        "no limit.",
     )
     locks: bool = Field(
-        True, description="Lock out a second process; no-locks is for file systems that cannot, at your own risk."
+        True,
+        description="Lock the destination against other processes; use no-locks, at your own risk, on file "
+        "systems without locks.",
     )
     pace: str | None = Field(
-        None, pattern=r"^\d+(/s|/min)$", description="Calls to a provider at most, as 50/s or 100/min."
+        None, pattern=r"^\d+(/s|/min)$", description="Maximum rate of calls to a provider, e.g. 50/s or 100/min."
     )
     statement_timeout: Duration = Field(
-        "0", description="How long a statement of the write may take at a server, as 30min or 2h; 0 is for ever."
+        "0", description="Time limit for each SQL statement of the write, e.g. 30min or 2h; 0: no limit."
     )
 
     @model_validator(mode="after")
@@ -198,8 +274,8 @@ class Settings(Reading):
 def named(source: str | Sequence[str]) -> str:
     """One source or several, for people: without secrets, and of many the first ones."""
     sources = [source] if isinstance(source, str) else source
-    more = len(sources) - _NAMED
-    return ", ".join(map(shown, sources[:_NAMED])) + (f" and {more} more" if more > 0 else "")
+    more = len(sources) - _SOURCES_NAMED
+    return ", ".join(map(redacted, sources[:_SOURCES_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def load(
@@ -208,36 +284,38 @@ def load(
     file: Path | None = None,
 ) -> Settings:
     """Put the three together. Raises ConfigError naming the setting and where it was given."""
-    return _settled(Settings, flags, environment, file)
+    return _validated(Settings, flags, environment, file)
 
 
-def of_command(
-    source: str | Sequence[str] | None,
-    destination: str | None,
+def from_command(
+    source: object,
+    destination: object,
     options: Mapping[str, Any],
     environment: Mapping[str, str],
+    place: str = "command",
 ) -> Settings:
     """Settings of `run SOURCE... DESTINATION`, or of `run pipeline.toml`; options replace what the file says.
 
-    Raises ConfigError.
+    Raises ConfigError, naming the `place` where the options were given.
     """
     addresses = _addresses(source, destination, options)
-    return load({**options, **addresses}, environment, _settings_file(source))
+    return _validated(Settings, {**options, **addresses}, environment, _settings_file(source), place)
 
 
-def reading_of_command(
-    source: str | Sequence[str], options: Mapping[str, Any], environment: Mapping[str, str]
+def reading_from_command(
+    source: object, options: Mapping[str, Any], environment: Mapping[str, str], place: str = "command"
 ) -> Reading:
     """What `inspect SOURCE...` or `inspect pipeline.toml` says about the source. Raises ConfigError."""
     addresses = _addresses(source, None, options)
     file = _settings_file(source)
-    return _settled(Settings if file else Reading, {**options, **addresses}, environment, file)
+    return _validated(Settings if file else Reading, {**options, **addresses}, environment, file, place)
 
 
-def _settings_file(source: str | Sequence[str] | None) -> Path | None:
+def _settings_file(source: object) -> Path | None:
     """The settings file that stands for the source, if there is one. Raises ConfigError where it is one of several."""
-    given = [source] if isinstance(source, str) else list(source or ())
-    files = [one for one in given if str(one).lower().endswith(".toml")]
+    given = source if isinstance(source, list | tuple) else [source]
+    addresses = [_path(address) for address in given]
+    files = [address for address in addresses if isinstance(address, str) and address.lower().endswith(".toml")]
     if files and len(given) > 1:
         raise ConfigError(
             f"{files[0]}: is a settings file; it says itself what is read. Give no other source beside it."
@@ -245,10 +323,9 @@ def _settings_file(source: str | Sequence[str] | None) -> Path | None:
     return Path(files[0]) if files else None
 
 
-def _addresses(
-    source: str | Sequence[str] | None, destination: str | None, options: Mapping[str, Any]
-) -> dict[str, Any]:
-    given = {"source": None if _settings_file(source) else source or None, "destination": destination}
+def _addresses(source: object, destination: object, options: Mapping[str, Any]) -> dict[str, Any]:
+    is_told = not isinstance(source, str | list | tuple) or source
+    given = {"source": source if is_told and not _settings_file(source) else None, "destination": destination}
     addresses = {name: address for name, address in given.items() if address is not None}
     for name in addresses:
         if name in options:
@@ -259,14 +336,20 @@ def _addresses(
 _S = TypeVar("_S", bound=Reading)
 
 
-def _settled(kind: type[_S], flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> _S:
+def _validated(
+    kind: type[_S],
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    file: Path | None = None,
+    place: str = "command",
+) -> _S:
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     from_file = _read(file) if file else {}
     for where, given in (
         (str(file), from_file),
         ("environment", _from(environment, kind)),
-        ("command", flags),
+        (place, flags),
     ):
         for name, value in given.items():
             if name in ("columns", "defaults") and isinstance(value, Mapping):
@@ -277,7 +360,7 @@ def _settled(kind: type[_S], flags: Mapping[str, Any], environment: Mapping[str,
     try:
         return kind(**merged)
     except ValidationError as error:
-        raise ConfigError(_sentence(error, origin)) from None
+        raise ConfigError(_sentence(error, origin, kind)) from None
 
 
 def limit(value: str, of: int) -> float:
@@ -291,7 +374,7 @@ def seconds(value: str) -> float:
     return float(number) * {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "": 1}[value[len(number) :]]
 
 
-def a_second(value: str) -> float:
+def per_second(value: str) -> float:
     """A pace in calls a second: `100/min` is 1.67."""
     number, _, unit = value.partition("/")
     return float(number) / {"s": 1, "min": 60}[unit]
@@ -350,31 +433,41 @@ def table(name: str, pairs: Sequence[tuple[str, str]], where: str) -> dict[str, 
     return found
 
 
-def _nearest(name: str, cutoff: float = 0.6) -> str | None:
-    return next(iter(get_close_matches(name, Settings.model_fields, n=1, cutoff=cutoff)), None)
+def _nearest(name: str, cutoff: float = 0.6, kind: type[Reading] | None = None) -> str | None:
+    return next(iter(get_close_matches(name, (kind or Settings).model_fields, n=1, cutoff=cutoff)), None)
 
 
 def _variable(name: str) -> str:
     return ENVIRONMENT_PREFIX + name.upper()
 
 
-def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
-    lines = []
+_PLAINER: Final = {"tuple_type": "Input should be a list of strings", "path_type": "Input should be a path"}
+
+
+def _sentence(error: ValidationError, origin: Mapping[str, str], kind: type[Reading]) -> str:
+    """A line for each setting that cannot be used."""
+    lines: dict[str, str] = {}
     for problem in error.errors(include_url=False, include_input=False):
         if not problem["loc"]:  # about several settings; the message names them
-            lines.append(problem["msg"].removeprefix("Value error, ") + ".")
+            lines[""] = problem["msg"].removeprefix("Value error, ") + "."
             continue
         name = str(problem["loc"][0])
         given = {"environment": _variable(name)}.get(origin.get(name, ""), origin.get(name))
         where = f" ({given})" if given else ""
         if problem["type"] == "extra_forbidden":
-            near = _nearest(name)
-            known = f"Did you mean {near}?" if near else f"There are: {', '.join(Settings.model_fields)}."
-            lines.append(f"{name}{where}: there is no such setting. {known}")
+            near = _nearest(name, kind=kind)
+            known = f"Did you mean {near}?" if near else f"There are: {', '.join(kind.model_fields)}."
+            text = f"{name}{where}: there is no such setting{_of(kind, name)}. {known}"
         elif problem["type"] == "missing":
-            lines.append(f"{name}: is not given. {Settings.model_fields[name].description}")
+            text = f"{name}: is not given. {Settings.model_fields[name].description}"
         elif problem["type"] == "string_pattern_mismatch":
-            lines.append(f"{name}{where}: is not understood. {Settings.model_fields[name].description}")
+            text = f"{name}{where}: is not understood. {Settings.model_fields[name].description}"
         else:
-            lines.append(f"{name}{where}: {problem['msg'].removeprefix('Value error, ')}.")
-    return "\n".join(lines)
+            message = _PLAINER.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+            text = f"{name}{where}: {message}."
+        lines.setdefault(name, text)
+    return "\n".join(lines.values())
+
+
+def _of(kind: type[Reading], name: str) -> str:
+    return " of a source" if name in Settings.model_fields and name not in kind.model_fields else ""

@@ -1,4 +1,4 @@
-"""Which records of a batch are customers: the canonical model, and the rules over more than one field."""
+"""Validation of a batch: the canonical model, and the rules that involve more than one field."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _FAULT_OF_CHECK: Final = {
 
 
 def faults(batch: Normalised) -> pl.DataFrame:
-    """Every reason against the records of a batch (`schemas.faults.REASONS`), in order of position and code.
+    """Return every reason to reject records of a batch (`schemas.faults.REASONS`), in order of position and code.
 
-    A value that could not be read has its one reason from normalising; being null by now, it breaks no other rule.
+    An unreadable value has one reason, from normalising; being null by now, it breaks no other rule.
     """
     found = pl.concat([batch.unreadable, _against_model(batch.records), _without_identity(batch)])
     return found.unique().sort("at", "code")
@@ -37,7 +37,7 @@ def faults(batch: Normalised) -> pl.DataFrame:
 
 @cache
 def _model_of(columns: tuple[str, ...]) -> DataFrameSchema:
-    """The model of these columns: what a source has none of is null throughout and breaks no rule but `missing`."""
+    """Return the model of these columns. Empty columns are left out: they break no rule except `missing`."""
     return Customer.to_schema().select_columns(list(columns))
 
 
@@ -48,7 +48,7 @@ def _against_model(records: pl.DataFrame) -> pl.DataFrame:
     except SchemaErrors as error:
         cases = error.failure_cases
         if cases["index"].has_nulls():
-            # Not about a record: the frame itself is not what it should be. That is our bug.
+            # Not about a record: the frame itself breaks its schema, which is a bug of Tranship.
             raise RuntimeError(f"normalised batch breaks its schema: {cases['check'].unique().to_list()}") from error
         kinds = cases["check"].unique()
         names = pl.Series([_FAULT_OF_CHECK[re.split(r"\W", kind, maxsplit=1)[0]] for kind in kinds], dtype=pl.String)
@@ -62,16 +62,16 @@ def _against_model(records: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without_identity(batch: Normalised) -> pl.DataFrame:
-    """Neither an id nor an e-mail that can identify the customer. A word such as `Total`, at the foot of a report, is
-    no id unless an e-mail stands beside it; it is quoted.
+    """Return records without an id or e-mail that identifies the customer. A word such as `Total`, at the foot of a
+    report, is no id unless the record has an e-mail; it is the value of the reason.
     """
     records = batch.records
     at = (records["email"].is_null() | batch.email_blocked).arg_true()
     if at.is_empty():
         return reasons(at, "identity.missing")
-    some = records.select("external_id", "name")[at]
+    without_email = records.select("external_id", "name")[at]
     label = pl.coalesce("external_id", "name")
-    found = some.select(
+    found = without_email.select(
         nobody=pl.col("external_id").is_null(),
         total=pl.when(label.str.normalize("NFKC").str.contains(_total())).then(label),
     )
@@ -81,6 +81,6 @@ def _without_identity(batch: Normalised) -> pl.DataFrame:
 
 @cache
 def _total() -> str:
-    """A word for a sum, alone or with a figure behind it."""
+    """Return a pattern for a word that means a sum, alone or followed by a number."""
     words = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(TOTAL_WORDS))
     return rf"(?i)^(?:{words})\s*(?:[:=：]\s*[0-9.,\s]*)?$"

@@ -1,25 +1,23 @@
-"""Whether a destination holds what the source says: the plan of a second look, put into words.
+"""Verification: whether a destination has the customers of the source, derived from the plan of a second comparison.
 
-What would be created is missing there, what would be updated differs, what would stay as it is is equal. A file cannot
-be compared where it lies: its records are normalised as those of a source are, and compared as a table.
+Records the plan would create are missing there, those it would update differ, and unchanged ones are equal.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
-from tranship.connectors.contract import Batch, Layout, Part
-from tranship.connectors.errors import ConfigError
-from tranship.pipelines import mapping
-from tranship.pipelines.mapping import ColumnMap
-from tranship.pipelines.normalise import batch as normalise
-from tranship.schemas.customer import COLUMNS
+from tranship.connectors.contract import Plan, Survivors
+from tranship.pipelines import notebook
+from tranship.pipelines.run_directory import RunDirectory
+from tranship.pipelines.settings import named
+from tranship.schemas import cells
 
 DIFFERENCES = {
     "what": pl.String,
@@ -29,14 +27,14 @@ DIFFERENCES = {
     "expected": pl.String,
     "found": pl.String,
 }
-"""A row for each difference: `only_in_source`, `only_at_destination` (of a line that cannot be read: which as `found`),
-`different` (with the field, what the source says and what is there) or `refused` (with the reason as `expected`)."""
+"""A row for each difference: `only_in_source`, `only_at_destination` (for an unreadable line: its place as `found`),
+`different` (with the field and both values) or `refused` (with the reason as `expected`)."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What a second look has found. `counts` are customers: equal, different, only_in_source, only_at_destination,
-    refused (the destination cannot take them).
+    """The result of a verification. `counts` are customers: equal, different, only_in_source, only_at_destination,
+    refused (the destination cannot store them).
     """
 
     run_id: str
@@ -50,25 +48,35 @@ class Verification:
 
     @property
     def equal(self) -> bool:
-        """Whether source and destination hold the same customers, field by field."""
+        """Whether source and destination have the same customers, field by field."""
         return not any(count for name, count in self.counts.items() if name != "equal")
 
+    def __repr__(self) -> str:
+        found = ", ".join(f"{count:,} {name}" for name, count in self.counts.items() if count or name == "equal")
+        return f"<Verification {self.run_id}: {found}; {self.source} → {self.destination}>"
+
+    def _repr_html_(self) -> str:
+        fields = [f"{name} differs in {count:,}" for name, count in self.different_fields.items()]
+        title = f"{self.source} → {self.destination}: {'equal' if self.equal else 'not equal'}"
+        rows = [(name.replace("_", " "), count) for name, count in self.counts.items()]
+        return notebook.table(title, (), rows, [*fields, *self.notes])
+
     def to_json(self) -> str:
-        """One JSON object."""
+        """Return one JSON object."""
         return json.dumps({**dataclasses.asdict(self), "all_equal": self.equal}, indent=1, ensure_ascii=False)
 
 
 def differences(
     plan: pl.LazyFrame, survivors: pl.LazyFrame, found: pl.LazyFrame | None, extra: pl.LazyFrame | None
 ) -> pl.LazyFrame:
-    """The differences (`DIFFERENCES`), from a plan (row, action, reason, changed), the survivors (`_row` and canonical
-    columns), what was found of those that differ (row, fields as text) and who is there beside them (external_id,
-    email); the last two are null where there was no table.
+    """Return the differences (`DIFFERENCES`), from a plan (row, action, reason, changed), the survivors (`_row` and
+    canonical columns), the destination's values of those that differ (row, fields as text) and its other customers
+    (external_id, email); the last two are null where there was no table.
     """
-    who = survivors.select("_row", "external_id", "email")
+    keys = survivors.select("_row", "external_id", "email")
     nothing = pl.lit(None, pl.String)
     unlike = plan.filter(pl.col("action").is_in(["create", "refused", "ambiguous"])).drop("changed")
-    missing = unlike.join(who, left_on="row", right_on="_row").select(
+    missing = unlike.join(keys, left_on="row", right_on="_row").select(
         what=pl.when(action="create").then(pl.lit("only_in_source")).otherwise(pl.lit("refused")),
         external_id="external_id",
         email="email",
@@ -80,7 +88,7 @@ def differences(
     if found is not None:
         names = [name for name in found.collect_schema().names() if name != "row"]
         rows = plan.filter(action="update").select("row", "changed")
-        changed = rows.join(who, left_on="row", right_on="_row")
+        changed = rows.join(keys, left_on="row", right_on="_row")
         texts = survivors.select(pl.col("_row").alias("row"), *(_text(survivors, name) for name in names))
         expected = texts.join(rows, on="row", how="semi")
         each = changed.explode("changed").rename({"changed": "field"})
@@ -107,46 +115,46 @@ def _text(survivors: pl.LazyFrame, name: str) -> pl.Expr:
     return pl.col(name).cast(pl.String)
 
 
-# A file as a table -------------------------------------------------------------------------------------------------
+def write_differences(workspace: Path, plan: Plan, survivors: Survivors, file: Path) -> None:
+    """Write the differences between source and destination as CSV, from the files of a plan in its workspace."""
+    found, extra = (
+        pl.scan_parquet(file) if file.exists() else None
+        for file in (workspace / f"{name}.parquet" for name in ("found", "extra"))
+    )
+    differing = differences(pl.scan_parquet(plan.rows), survivors.scan(), found, extra)
+    differing.with_columns(cells.written(differing.collect_schema())).sink_csv(file)
+    file.chmod(0o600)
 
 
-def columns_of(name: str, layouts: Sequence[Layout]) -> ColumnMap:
-    """What the columns of a written file are, by their names; what no field fits, or several columns fit, is no part of
-    it. Raises ConfigError where customers cannot be recognised.
-    """
-    fields = mapping.match(layouts, {}, {}).fields
-    columns = mapping.columns_of(layouts)
-    if columns and not {"external_id", "email"} & set(fields):
-        raise ConfigError(
-            f"{name}: has no column for the external id or the e-mail ({', '.join(map(repr, columns[:12]))}); without "
-            "one there is nothing to compare by."
-        )
-    return ColumnMap(fields, (), {})
+def verification(directory: RunDirectory, workspace: Path, plan: Plan, survivors: Survivors) -> Verification:
+    """Write the differences that this plan shows, and return them in counts."""
+    file = directory.path / "differences.csv"
+    write_differences(workspace, plan, survivors, file)
+    counted = pl.scan_csv(file, infer_schema=False).group_by("what").len().collect()
+    differing = dict(counted.iter_rows())
+    if not differing:
+        file.unlink()
+    return Verification(
+        run_id=directory.run_id,
+        source=named(directory.manifest["settings"]["source"]),
+        destination=directory.manifest["settings"]["destination"],
+        counts={
+            "equal": plan.counts["unchanged"],
+            "different": plan.counts["update"],
+            "only_in_source": plan.counts["create"],
+            "only_at_destination": differing.get("only_at_destination", 0),
+            "refused": plan.counts["refused"] + plan.counts["ambiguous"],
+        },
+        different_fields=dict(plan.changed_fields),
+        refused_by_reason=refused_by_reason(plan),
+        files={"differences": str(file)} if differing else {},
+        notes=plan.notes,
+    )
 
 
-def staged(
-    parts: Iterable[Part], columns: ColumnMap, spelling: normalise.Spelling, folder: Path
-) -> tuple[list[Path], pl.DataFrame]:
-    """Write the records of a file to `folder`, normalised, in the fields that it has; and the lines that are no records
-    (`found`). Nothing is rejected: a value that could not be read stays as it is, and differs.
-    """
-    files, broken = [], [pl.DataFrame(schema={"found": pl.String})]
-    for number, part in enumerate(parts):
-        batch = part.read()
-        lines = batch.broken.select(found=pl.format("{}, line {}: {}", pl.lit(batch.source), "line", "code"))
-        broken.append(lines)
-        if batch.records.height:
-            files.append(folder / f"{number:06}.parquet")
-            _normalised(batch, columns, spelling).write_parquet(files[-1])
-    return files, pl.concat(broken)
-
-
-def _normalised(batch: Batch, columns: ColumnMap, spelling: normalise.Spelling) -> pl.DataFrame:
-    records = normalise.customers(batch.records, columns, spelling).records
-    kept = []
-    for at, column in columns.fields.items():
-        if COLUMNS[at] == pl.String and at not in ("external_id", "email", "metadata"):
-            text = normalise.as_text(batch.records[column])
-            unread = records[at].is_null() & (text.str.strip_chars() != "")
-            kept.append(records[at].zip_with(~unread.fill_null(value=False), text).alias(at))
-    return records.with_columns(kept).select(columns.targets)
+def refused_by_reason(plan: Plan | None) -> dict[str, int]:
+    """Return why records were refused, by reason, most frequent first."""
+    if plan is None or not plan.counts["refused"]:
+        return {}
+    refused = pl.scan_parquet(plan.rows).filter(pl.col("action") == "refused")
+    return dict(refused.group_by("reason").len().sort("len", descending=True).collect().iter_rows())

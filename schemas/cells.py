@@ -1,8 +1,8 @@
-"""Values of a customer as cells of a CSV file, and back.
+"""Conversion between values of a customer and cells of a CSV file.
 
-A spreadsheet runs a cell that begins with a sign. Such a cell is written with an apostrophe in front, after OWASP, CSV
-Injection; so is a cell that begins with an apostrophe itself, and reading takes exactly one away: what was written
-comes back, whatever it was. A spreadsheet's own guard against losing zeros, `="00123"`, is read as `00123`.
+A spreadsheet runs cells that begin with certain signs as formulas. Such cells are written with an apostrophe in front
+(see OWASP, CSV Injection), and so are cells that begin with an apostrophe. Reading removes exactly one, so that every
+value is read back unchanged. A spreadsheet's own guard for leading zeros, `="00123"`, is read as `00123`.
 """
 
 from __future__ import annotations
@@ -18,24 +18,20 @@ _NUMBER: Final = r"^[+-]?[0-9][0-9 .,]*$"
 _TO_GUARD: Final = rf"^(?:{_RUNS}|')"
 GUARD: Final = rf"^'({_RUNS}|')"
 """A guarded cell, in the syntax of RE2; the first group is what follows the guard."""
-GUARD_ANYWHERE: Final = rf"'(?:{_RUNS}|')"
-"""A guard and what follows it, anywhere in a text: nearly always there is none."""
-FORMULA_ANYWHERE: Final = '="'
-"""How text as a formula begins, in a quoted cell, too."""
 WRAPPED: Final = r'(?s)^="((?:[^"]|"")*)"$'
-"""Text as a formula, as spreadsheets export it; the first group is the text, its quotes doubled."""
+"""Text written as a formula, as spreadsheets export it; the first group is the text with doubled quotes."""
 
 
 def guarded(column: pl.Expr) -> pl.Expr:
-    """Text as a cell that no spreadsheet runs. Numbers and phone numbers do not run."""
+    """Return text as cells that no spreadsheet runs. Numbers and phone numbers need no guard."""
     guard = column.str.contains(_TO_GUARD) & ~column.str.contains(_NUMBER)
     return pl.when(guard).then(pl.lit("'") + column).otherwise(column).name.keep()
 
 
 def unguarded(values: pl.Series) -> pl.Series:
-    """Cells without their guards, each without one."""
+    """Remove one guard from each guarded cell."""
     formula = values.str.starts_with('="').arg_true()
-    # A guard in front of a formula is the one that goes.
+    # Of a guard before a formula, only the guard is removed.
     plain = values.str.replace(GUARD, "${1}") if values.str.starts_with("'").any() else values
     if formula.is_empty():
         return plain
@@ -45,14 +41,14 @@ def unguarded(values: pl.Series) -> pl.Series:
 
 
 def misread(schema: pl.Schema) -> pl.Expr:
-    """How many records hold text that is another one, if it is written as it is and read again."""
+    """Return the number of records with text that would be read back differently if written without guards."""
     texts = [pl.col(name) for name, dtype in schema.items() if dtype == pl.String]
     return pl.any_horizontal(text.str.starts_with("'") | text.str.contains(WRAPPED) for text in texts).sum()
 
 
 def written(schema: pl.Schema, *, raw: bool = False) -> list[pl.Expr]:
-    """The columns of a frame that are written otherwise than they are: text guarded (unless `raw`), instants as
-    ISO 8601 with Z, lists as JSON.
+    """Return expressions for the columns that are converted before writing: text with guards (unless `raw`), instants
+    as ISO 8601 with Z, lists as JSON.
     """
     return [expression for name, dtype in schema.items() for expression in _written(name, dtype, raw=raw)]
 

@@ -1,7 +1,7 @@
-"""The words a customer record may use: countries, currencies, time zones, languages, statuses, phone plans.
+"""Codes and their synonyms: countries, currencies, time zones, languages, statuses, phone numbering plans.
 
-Short lists stand here; long ones are CSV files in data/, read on first use. data/README.md has their sources
-and editions, data/build.py writes them. Frames are shared between callers: none is ever changed in place.
+Short lists are here; long ones are CSV files in data/, read on first use. data/README.md lists their sources and
+editions, and data/build.py writes them. Frames are shared between callers and must not be changed in place.
 """
 
 from collections.abc import Mapping
@@ -33,8 +33,8 @@ STATUS_WORDS: dict[str, str] = {
     "canceled": "cancelled",
 }
 
-# What stands where there is no value: typed by people, or written by spreadsheets, databases and programs. It
-# identifies nobody, so it never matches. All lower case; ours, and defaults only.
+# Words for a missing value, typed by people or written by spreadsheets, databases and programs. They identify nobody
+# and never match. All lower case; our own list.
 NO_VALUE_WORDS = frozenset(
     {
         *("-", "--", "---", ".", "?", "??", "???", "n/a", "n.a.", "na", "none", "null", "<nil>", "unknown"),
@@ -89,31 +89,31 @@ WORLD = "001"
 
 @cache
 def countries() -> pl.DataFrame:
-    """Frame of spelling (upper case, single spaces) and code (ISO 3166-1 alpha-2), one row per spelling.
+    """Return spelling (upper case, single spaces) and code (ISO 3166-1 alpha-2), one row per spelling.
 
-    Spellings are alpha-2, alpha-3, English names and common aliases. What could mean two countries (Korea,
-    America) is not there. Sources: ISO 3166-1 by pycountry 26.2.16, CLDR 47 English names, own aliases.
+    Spellings are alpha-2, alpha-3, English names and common aliases. Ambiguous names (Korea, America) are left out.
+    Sources: ISO 3166-1 by pycountry 26.2.16, CLDR 47 English names, own aliases.
     """
     return _table("countries.csv")
 
 
 @cache
 def country_codes() -> frozenset[str]:
-    """The ISO 3166-1 alpha-2 codes, without user-assigned ones such as XK. Source as countries()."""
+    """Return the ISO 3166-1 alpha-2 codes, without user-assigned ones such as XK. Source as countries()."""
     return frozenset(countries()["code"])
 
 
 @cache
 def currencies() -> frozenset[str]:
-    """The active ISO 4217 codes without XXX (none) and XTS (tests). Source: pycountry 26.2.16."""
+    """Return the active ISO 4217 codes without XXX (none) and XTS (tests). Source: pycountry 26.2.16."""
     return frozenset(_table("currencies.csv")["code"])
 
 
 @cache
 def timezones() -> pl.DataFrame:
-    """Frame of spelling (lower case) and name (as IANA spells it), one row per name.
+    """Return spelling (lower case) and name (official IANA spelling), one row per name.
 
-    Links such as US/Pacific are names too, and stay what they are.
+    Links such as US/Pacific count as names and are not resolved.
     Source: IANA time zone database 2026f by tzdata 2026.6.
     """
     return _table("timezones.csv")
@@ -121,40 +121,39 @@ def timezones() -> pl.DataFrame:
 
 @cache
 def timezone_names() -> frozenset[str]:
-    """The names IANA knows, in its spelling. Source as timezones()."""
+    """Return the IANA names in their official spelling. Source as timezones()."""
     return frozenset(timezones()["name"])
 
 
 @cache
 def languages() -> pl.DataFrame:
-    """Frame of spelling (lower case, single spaces) and code (BCP 47, shortest form), one row per spelling.
+    """Return spelling (lower case, single spaces) and code (BCP 47, shortest form), one row per spelling.
 
-    Spellings are three-letter codes that have a two-letter one (deu and ger -> de) and English names, of
-    which a few carry a region or script (flemish -> nl-BE). Codes in their shortest form are not there.
-    Sources: ISO 639 by pycountry 26.2.16, CLDR 47 English names, own aliases.
+    Spellings are three-letter codes that have a two-letter one (deu and ger -> de) and English names, a few with a
+    region or script (flemish -> nl-BE). Codes in their shortest form are not included. Sources: ISO 639 by pycountry
+    26.2.16, CLDR 47 English names, own aliases.
     """
     return _table("languages.csv")
 
 
 @cache
 def phone_regions() -> pl.DataFrame:
-    """Frame of country, calling_code, trunk, lengths and longest, one row per country.
+    """Return country, calling_code, trunk, lengths and longest, one row per country.
 
-    country is an ISO 3166-1 alpha-2 code, or one of the numbering plans' own AC, TA, XK. trunk is what is
-    dialled before a national number and is no part of it, empty if nothing is. Bit n of lengths (UInt32) is
-    set where a national number of n digits, trunk not counted, is possible; longest (Int64) is how many digits a mobile
-    or fixed line number has at most, as a rule.
-    Source: phonenumbers 9.0.43 (libphonenumber); the trunk of BY is ours.
+    country is an ISO 3166-1 alpha-2 code, or one of the numbering plans' own AC, TA, XK. trunk is the prefix dialled
+    before a national number, without being part of it; it may be empty. Bit n of lengths (UInt32) is set where a
+    national number of n digits, trunk not counted, is possible; longest (Int64) is the usual maximum number of digits
+    of a mobile or fixed line number. Source: phonenumbers 9.0.43 (libphonenumber); the trunk of BY is ours.
     """
     return _phones().filter(pl.col("country") != WORLD)
 
 
 @cache
 def phone_prefixes() -> pl.DataFrame:
-    """Frame of prefix, calling_code and lengths: what the first three digits of an international number tell.
+    """Return prefix, calling_code and lengths for the first three digits of an international number.
 
-    A prefix has one row, or none if no calling code starts it. Bit n of lengths (UInt32) is set where n
-    digits behind the calling code are possible in some country that has it. Source as phone_regions().
+    A prefix has one row, or none if no calling code starts it. Bit n of lengths (UInt32) is set if n digits after the
+    calling code are possible in a country with this code. Source as phone_regions().
     """
     plans = _phones().group_by("calling_code").agg(pl.col("lengths").bitwise_or())
     rows = [
@@ -172,6 +171,6 @@ def _phones() -> pl.DataFrame:
 
 
 def _table(name: str, dtypes: Mapping[str, DataTypeClass] | None = None) -> pl.DataFrame:
-    """A CSV of data/ as text, but for columns with a dtype of their own. Never null: NA is Namibia."""
+    """Read a CSV file of data/ as text, except for the given dtypes. No value becomes null: NA is Namibia."""
     content = files("tranship.schemas").joinpath("data", name).read_bytes()
     return pl.read_csv(content, infer_schema=False, schema_overrides=dtypes, empty_string_is_null=False)

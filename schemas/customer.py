@@ -1,10 +1,10 @@
-"""The canonical customer: what every source is turned into and every destination receives.
+"""The canonical customer: the form into which every source is converted and which every destination receives.
 
-`Customer` is the contract, and it is what runs: each batch of normalised records is validated against it. The
-spelling a value is normalised to is described in `pipelines/normalise/batch.py`; here stands what must hold afterwards.
+`Customer` is an executable contract: each batch of normalised records is validated against it. Normalisation itself is
+described in `pipelines/normalise/batch.py`.
 
-Everything but `name` may be null; null means that the value is absent. A record needs an external id or an e-mail
-that can identify it (`identity.missing`), a rule over two fields that `pipelines/validate.py` adds.
+All fields except `name` may be null, which means that the value is missing. A record needs an external id or an e-mail
+that identifies it (`identity.missing`); `pipelines/validate.py` adds this rule over two fields.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ATEXT = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]"
 _QUOTED = r'"(?:[^"\\\x00-\x1f\x7f-\x{10FFFF}]|\\[\x20-\x7e])*"'
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 MAILBOX: Final = rf"^(?:{_ATEXT}+(?:\.{_ATEXT}+)*|{_QUOTED})@(?:{_LABEL}\.)+{_LABEL}$"
-"""RFC 5321 mailbox in lower case, with a domain of at least two labels. Lengths are checked beside it."""
+"""RFC 5321 mailbox in lower case, with a domain of at least two labels. Lengths are checked separately."""
 
 # RFC 5646, section 2.1, `langtag` and `privateuse`; grandfathered tags are left out, all have a modern form.
 LANGUAGE_TAG: Final = (
@@ -46,17 +46,17 @@ _YEARS = {
 
 
 def is_mailbox(address: pl.Expr) -> pl.Expr:
-    """Whether a lower-case address is a mailbox: at most 64 characters before the `@`, 253 behind it, and a last
+    """Return whether a lower-case address is a mailbox: at most 64 characters before the `@`, 253 after it, and a last
     label that is not a number.
     """
     return address.str.contains(MAILBOX) & ~address.str.contains(r"^.{65,}@|@.{254}|\.[0-9]+$")
 
 
 class Customer(pa.DataFrameModel):
-    """One customer a row. Columns in this order; text unless said otherwise.
+    """One customer per row, with the columns in this order; text unless stated otherwise.
 
-    The kind of a check names the fault of a record that breaks it: `not_nullable` → missing, `str_length` → too_long,
-    `isin` → unknown, `in_range` → range, `str_matches` and `mailbox` → syntax, `no_control` → control.
+    The kind of a check determines the fault of a record that fails it: `not_nullable` → missing, `str_length` →
+    too_long, `isin` → unknown, `in_range` → range, `str_matches` and `mailbox` → syntax, `no_control` → control.
     """
 
     external_id: str = pa.Field(nullable=True, str_length=_LONGEST, description="Your own id of the customer.")
@@ -64,16 +64,16 @@ class Customer(pa.DataFrameModel):
     name: str = pa.Field(nullable=False, str_length=_LONGEST, description="Company or person.")
     legal_name: str = pa.Field(nullable=True, str_length=_LONGEST)
     customer_type: str = pa.Field(nullable=True, isin=CUSTOMER_TYPES)
-    phone: str = pa.Field(nullable=True, description="E.164 where it can be read, else as given.")
+    phone: str = pa.Field(nullable=True, description="E.164 if it can be parsed, else unchanged.")
     address_line1: str = pa.Field(nullable=True, str_length=_LONGEST)
     address_line2: str = pa.Field(nullable=True, str_length=_LONGEST)
     city: str = pa.Field(nullable=True, str_length=_LONGEST)
     state: str = pa.Field(nullable=True, str_length=_LONGEST)
-    zip_code: str = pa.Field(nullable=True, str_length=_LONGEST, description="Text: it keeps its zeros.")
+    zip_code: str = pa.Field(nullable=True, str_length=_LONGEST, description="Text, keeps leading zeros.")
     country: str = pa.Field(nullable=True, isin=sorted(country_codes()), description="ISO 3166-1 alpha-2.")
     currency: str = pa.Field(nullable=True, isin=sorted(currencies()), description="ISO 4217.")
     timezone: str = pa.Field(nullable=True, isin=sorted(timezone_names()), description="IANA name.")
-    language: str = pa.Field(nullable=True, str_matches=LANGUAGE_TAG, description="BCP 47, well formed.")
+    language: str = pa.Field(nullable=True, str_matches=LANGUAGE_TAG, description="BCP 47, well-formed.")
     status: str = pa.Field(nullable=True, isin=STATUSES)
     net_terms: pl.Int32 = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 3650}, description="Days.")
     created_at: INSTANT = pa.Field(nullable=True, in_range=_YEARS)  # type: ignore[valid-type]
@@ -86,14 +86,14 @@ class Customer(pa.DataFrameModel):
     billing_contact_email: str = pa.Field(nullable=True, str_length={"max_value": 254})
     invoice_cc_emails: pl.List(pl.String) = pa.Field(nullable=True)  # type: ignore[valid-type]
     aliases: pl.List(pl.String) = pa.Field(nullable=True, description="Other ids of this customer.")  # type: ignore[valid-type]
-    metadata: str = pa.Field(nullable=True, description="JSON object: whatever has no column here.")
-    provider: str = pa.Field(nullable=True, description="Billing provider the record came from.")
-    provider_id: str = pa.Field(nullable=True, description="Its id there.")
+    metadata: str = pa.Field(nullable=True, description="JSON object with everything that has no field.")
+    provider: str = pa.Field(nullable=True, description="Billing provider from which the record was read.")
+    provider_id: str = pa.Field(nullable=True, description="Id at that provider.")
 
     @pa.check("email", "billing_contact_email", name="mailbox")
     def _mailbox(cls, data: PolarsData) -> pl.LazyFrame:  # noqa: N805
         address = pl.col(data.key)
-        # An address that is too long has its own fault; its syntax is not asked.
+        # An address that is too long has a fault of its own; its syntax is not checked.
         return data.lazyframe.select(is_mailbox(address) | (address.str.len_chars() > 254))
 
     @pa.check("invoice_cc_emails", name="mailbox")
@@ -107,7 +107,7 @@ class Customer(pa.DataFrameModel):
         return data.lazyframe.select(~pl.col(data.key).str.contains(r"\p{Cc}"))
 
     class Config:
-        """The frame holds exactly these columns, in this order."""
+        """Require exactly these columns, in this order."""
 
         strict = True
         ordered = True
@@ -116,7 +116,7 @@ class Customer(pa.DataFrameModel):
 COLUMNS: Final[dict[str, pl.DataType]] = {
     name: column.dtype.type for name, column in Customer.to_schema().columns.items()
 }
-"""Name → polars type of every field, in order."""
+"""Field name → polars type, in order."""
 
 TEXT: Final = (
     *("name", "legal_name", "address_line1", "address_line2", "city", "state", "zip_code"),
@@ -125,7 +125,7 @@ TEXT: Final = (
 INSTANTS: Final = [name for name, dtype in COLUMNS.items() if dtype == INSTANT]
 LISTS: Final = [name for name, dtype in COLUMNS.items() if dtype == pl.List(pl.String)]
 ADDRESS: Final = ("address_line1", "address_line2", "city", "state", "zip_code", "country")
-"""Filled together or not at all: half of one address and half of another is no address."""
+"""Fields that are filled only together: two halves of different addresses are not an address."""
 
 KEY: Final = "customer_key"
-"""The key of a table: given at first insert and never changed; the external id, or `email:` and the e-mail."""
+"""The key of a table, set at the first insert and never changed: the external id, or `email:` and the e-mail."""

@@ -1,6 +1,6 @@
 """Reason codes of rejects and warnings, and the shape of their frames.
 
-A code reads `<field>.<fault>`. Codes are stable: scripts may count on them.
+A code has the form `<field>.<fault>`. Codes are stable: scripts may rely on them.
 """
 
 from __future__ import annotations
@@ -12,97 +12,102 @@ import polars as pl
 from tranship.schemas.customer import COLUMNS, INSTANTS
 
 REASONS: Final = {"at": pl.UInt32, "code": pl.String, "value": pl.String}
-"""Why records of one batch are rejected or warned: position in the batch, code, value at fault (null if none)."""
+"""Reasons for rejects and warnings of one batch: position in the batch, code, offending value (null if none)."""
 
 BROKEN: Final = {"line": pl.UInt64, "code": pl.String, "detail": pl.String, "text": pl.String}
-"""Lines no record could be made of: first line in the file, code, what was seen, the line as it stood."""
+"""Lines that are no records: first line in the file, code, detail, the original text."""
 
-# What each fault means, as a person reads it behind the field's name.
+# The text of each fault, which follows the field's name. "unknown" precedes it, see `sentence`.
 _FAULTS: Final = {
     "missing": "is missing",
-    "syntax": "is not well formed",
-    "unknown": "is not a known value",
-    "unreadable": "could not be read",
-    "ambiguous": "could be read in two ways",
+    "syntax": "is malformed",
+    "unreadable": "cannot be parsed",
+    "ambiguous": "is ambiguous",
     "range": "is out of range",
     "too_long": "is too long",
-    "control": "holds a control character",
+    "control": "contains a control character",
     "spreadsheet": "has lost its last digits in a spreadsheet",
 }
 
-_DATE_FORMS = (
-    "an ISO 8601 date or date-time, epoch seconds or milliseconds, or a form named with --date-format; "
-    "a zone is an offset, or a name that means one only"
+_DATE_FORMATS = (
+    "use ISO 8601, or epoch seconds or milliseconds, or give its format: --date-format %m/%d/%Y; "
+    "a time zone must be an offset or an unambiguous name"
 )
 
 RULES: Final[dict[str, str]] = {
     "external_id.too_long": "at most 255 characters",
     "external_id.control": "no control characters",
-    "external_id.spreadsheet": "1.23457E+12 may be many ids; export the column as text, or as a whole number",
-    "email.syntax": "a mailbox such as jane@acme.com",
+    "external_id.spreadsheet": "1.23457E+12 could be any of many ids; export the column as text or as whole numbers",
+    "email.syntax": "use an address such as jane@acme.com",
     "email.too_long": "at most 254 characters",
-    "name.missing": "every customer has a name",
+    "name.missing": "every customer needs a name",
     "name.too_long": "at most 255 characters",
-    "customer_type.unknown": "BUSINESS or INDIVIDUAL",
-    "country.unknown": "an ISO 3166-1 code or an English country name",
-    "currency.unknown": "an ISO 4217 code",
-    "timezone.unknown": "an IANA time zone such as Europe/Berlin",
-    "language.syntax": "a BCP 47 tag such as en or pt-BR",
-    "status.unknown": "active, trial, inactive, suspended, cancelled, or a synonym the README lists",
-    "net_terms.unreadable": "a whole number of days",
-    "net_terms.range": "0 to 3650 days",
-    **{f"{field}.unreadable": _DATE_FORMS for field in INSTANTS},
-    **{f"{field}.ambiguous": "name the form with --date-format" for field in INSTANTS},
-    **{f"{field}.range": "years 1900 to 2199" for field in INSTANTS},
-    "billing_contact_email.syntax": "a mailbox such as jane@acme.com",
+    "customer_type.unknown": "use BUSINESS or INDIVIDUAL",
+    "country.unknown": "use an ISO 3166-1 code or an English country name",
+    "currency.unknown": "use an ISO 4217 code",
+    "timezone.unknown": "use an IANA time zone such as Europe/Berlin",
+    "language.syntax": "use a BCP 47 tag such as en or pt-BR",
+    "status.unknown": "use active, trial, inactive, suspended or cancelled, or a synonym listed in the README",
+    "net_terms.unreadable": "use a whole number of days",
+    "net_terms.range": "use 0 to 3650 days",
+    **{f"{field}.unreadable": _DATE_FORMATS for field in INSTANTS},
+    **{f"{field}.ambiguous": "give its format: --date-format %d/%m/%Y" for field in INSTANTS},
+    **{f"{field}.range": "use years 1900 to 2199" for field in INSTANTS},
+    "billing_contact_email.syntax": "use an address such as jane@acme.com",
     "billing_contact_email.too_long": "at most 254 characters",
-    "invoice_cc_emails.unreadable": "a JSON array of text, or values separated by ;",
-    "invoice_cc_emails.syntax": "each a mailbox such as jane@acme.com",
-    "aliases.unreadable": "a JSON array of text, or values separated by ;",
-    "aliases.spreadsheet": "1.23457E+12 may be many ids; export the column as text, or as a whole number",
-    "metadata.syntax": "a JSON object",
-    "identity.missing": "neither an external id nor an e-mail that can identify the customer; a line of totals is none",
-    "identity.ambiguous_email": "several customers have this e-mail; give the record its external id",
+    "invoice_cc_emails.unreadable": "use a JSON array of strings, or values separated by ;",
+    "invoice_cc_emails.syntax": "use addresses such as jane@acme.com",
+    "aliases.unreadable": "use a JSON array of strings, or values separated by ;",
+    "aliases.spreadsheet": "1.23457E+12 could be any of many ids; export the column as text or as whole numbers",
+    "metadata.syntax": "use a JSON object",
+    "identity.missing": "no external id and no e-mail that identifies a customer; a line of totals is not a customer",
+    "identity.ambiguous_email": "several customers have this e-mail; set the external id of the record",
     "line.too_few_columns": "the line has fewer columns than the header",
     "line.too_many_columns": "the line has more columns than the header",
-    "line.header": "the line repeats the header, as in files that were joined",
-    "line.quote": "a quote that opens a value is not closed before the next delimiter",
-    "record.shape": "the provider's answer breaks its own schema",
-    "line.encoding": "bytes that are not of the file's encoding; name another with --encoding",
+    "line.header": "the line repeats the header, as in concatenated files",
+    "line.quote": "the closing quote of a value is missing before the next delimiter",
+    "record.shape": "the record violates the provider's own schema",
+    "line.encoding": "bytes that are invalid in the file's encoding; set the encoding: --encoding",
     **{
         f"{field}.too_long": "at most 255 characters"
         for field in ("legal_name", "address_line1", "address_line2", "city", "state", "zip_code")
     },
     "billing_contact_name.too_long": "at most 255 characters",
 }
-"""Every reject code and the rule behind it, as the reasons of a reject quote it."""
+"""Reject code → the rule that was broken, as quoted in the reasons of a reject."""
 
 WARNINGS: Final[dict[str, str]] = {
-    "phone.unreadable": "kept as given: no number could be read from it",
-    "email.blocked": "this e-mail belongs to nobody and matches no customer",
-    "external_id.blocked": "this id is a place-holder; the record has none",
+    "phone.unreadable": "not recognised as a phone number; kept unchanged",
+    "email.blocked": "this e-mail identifies nobody and is not used for matching",
+    "external_id.blocked": "this id is a placeholder and was removed",
     "external_id.lookalike": "another customer's id differs only in case, width or the like; both were loaded",
-    "external_id.conflict": "a record of another e-mail and name has the same id, and no time says which is newer",
-    "email.shared": "customers with different external ids have this e-mail; all were loaded",
+    "external_id.conflict": "a record with another e-mail and name has this id, and no timestamp shows which is newer",
+    "email.shared": "customers with different external ids share this e-mail; all were loaded",
 }
-"""Every warning code: the value loads, and should be looked at."""
+"""Warning code → its text. The record is loaded, but should be reviewed."""
 
 
 def sentence(code: str) -> str:
-    """What a code says, without the value: `country is not a known value: an ISO 3166-1 code …`."""
+    """Return the message for a code, without the value: `unknown country: use an ISO 3166-1 code …`."""
     if code in WARNINGS:
         return WARNINGS[code]
     field, fault = code.split(".", 1)
-    return f"{field} {_FAULTS[fault]}: {RULES[code]}" if field in COLUMNS else RULES[code]
+    if field not in COLUMNS:
+        return RULES[code]
+    if fault == "unknown":
+        return f"unknown {field}: {RULES[code]}"
+    if fault == "unreadable" and field in INSTANTS:
+        return f"{field} is not a recognised date: {RULES[code]}"
+    return f"{field} {_FAULTS[fault]}: {RULES[code]}"
 
 
 def no_reasons() -> pl.DataFrame:
-    """An empty frame of reasons."""
+    """Return an empty frame of reasons."""
     return pl.DataFrame(schema=REASONS)
 
 
 def reasons(at: pl.Series, code: str, value: pl.Series | None = None) -> pl.DataFrame:
-    """Reasons with one code for the records at these positions; `value` runs parallel to `at`."""
+    """Return one reason for each record at these positions; `value`, if given, has the same length as `at`."""
     return pl.DataFrame(
         {
             "at": at.cast(pl.UInt32),

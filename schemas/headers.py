@@ -1,8 +1,8 @@
-"""Which column names mean which canonical field: the synonyms seen in exports of billing and CRM systems.
+"""Column names → canonical fields: synonyms from exports of billing and CRM systems.
 
 Names are compared folded: lower case, without accents on Latin letters, and only letters and digits kept, so that
-`Customer ID`, `customer_id`, `customerId` and `CUSTOMER-ID` are one spelling. What stands in brackets at the end
-(`Created (UTC)`) is tried with and without.
+`Customer ID`, `customer_id`, `customerId` and `CUSTOMER-ID` are equal. A suffix in brackets (`Created (UTC)`) is tried
+with and without.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ _SYNONYMS: Final[dict[str, str]] = {
     "provider_id": "billing_provider_id provider_customer_id",
 }
 
-# Synonyms that are the field's own name in other words. Two columns of one such group are rivals: `Email` and
-# `E-mail Address` say the same twice, `Phone` and `Mobile` do not.
+# Synonyms with exactly the meaning of the field's own name. Two columns of one group are rivals: `Email` and
+# `E-mail Address` mean the same, `Phone` and `Mobile` do not.
 _OWN_NAMES: Final[dict[str, str]] = {
     "email": "email_address e_mail_address mail",
     "phone": "phone_number telephone telephone_number tel phone_no",
@@ -74,7 +74,7 @@ _OWN_NAMES: Final[dict[str, str]] = {
 
 
 def fold(column: str) -> str:
-    """The spelling names are compared in: lower case letters and digits only."""
+    """Return the form in which names are compared: lower-case letters and digits only."""
     plain = unicodedata.normalize("NFKD", column).casefold()
     return "".join(c for c in plain if c.isalnum())
 
@@ -88,18 +88,18 @@ _GROUP_OF: Final[dict[str, str]] = {
 
 
 def _known(column: str) -> str:
-    """The folded name under which a column is known: with or without what stands in brackets at its end."""
+    """Return the folded name of a column, without its suffix in brackets if only that name is known."""
     whole = fold(column)
     return whole if whole in _FIELD_OF else fold(re.sub(r"[\s_-]*[(\[][^)\]]*[)\]]\s*$", "", column))
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The columns whose names fit one field, in the order of the source.
+    """The columns that match one field, in the order of the source.
 
-    `column` is the one that is taken, null where a person must choose. `rivals` have the same name in another
-    spelling: if they hold other values, the choice was a guess. `others` are synonyms of another meaning, such as
-    `id` beside `external_id`.
+    `column` is the one used, null if the user must choose. `rivals` have the same name in another spelling: if their
+    values differ, the choice is ambiguous. `others` are synonyms with another meaning, such as `id` next to
+    `external_id`.
     """
 
     column: str | None
@@ -113,10 +113,10 @@ class Fit:
 
 
 def match(columns: Sequence[str], repeats: Mapping[str, str]) -> dict[str, Fit]:
-    """Field → the columns that fit it.
+    """Return field → matching columns.
 
-    `repeats` are columns whose name stands in the header once more: made-up name → the name that was repeated. The
-    field's own name has precedence over synonyms of another meaning; without it, two meanings need a person.
+    `repeats` are columns whose name occurs more than once in the header: generated name → repeated name. The field's
+    own name takes precedence over synonyms with another meaning; without it, two meanings require a choice by the user.
     """
     groups: dict[str, dict[str, list[str]]] = {}
     for column in columns:
@@ -131,6 +131,6 @@ def _fit(field: str, groups: Mapping[str, Sequence[str]]) -> Fit:
     others = tuple(column for group, fitting in groups.items() if group != own for column in fitting)
     if own is None:
         return Fit(None, (), others)
-    # The very name first, whatever stands before it.
+    # The field's own name first, regardless of the order.
     best, *rivals = sorted(groups[own], key=lambda column: fold(column) != fold(field))
     return Fit(best, tuple(rivals), others)

@@ -240,7 +240,7 @@ def test_mirror_keeps_whom_other_rows_refer_to(either: Either) -> None:
     gone = {"mode": "mirror", "deletes": "remove", "max_deletes": "5"}
     report = either.load([{**ANN, "name": "Anna"}], **gone)
     assert (fates(report), report.exit_code) == ({"updated": 1, "deleted": 1, "withheld": 1}, 4)
-    assert "table orders refers to a customer that the source no longer has; not removed" in report.notes
+    assert "table orders references a customer that the source no longer has; not deleted" in report.notes
     assert "withheld: 1 delete, because rows of other tables refer to these customers" in render.of_report(report)
     assert either.column("name") == ["Anna", "Bob"]
 
@@ -460,7 +460,9 @@ def test_evolve_is_not_recommended_where_two_columns_fit(either: Either) -> None
     either.do("CREATE TABLE customers (external_id text, name text, email text, town text, locality text)")
     for evolve in (False, True):
         report = either.load([{**ANN, "city": "Rome"}], evolve=evolve)
-        assert any("not stored, two columns fit: city (town, locality)" in note for note in report.notes), report.notes
+        assert any("not stored, two columns match: city (town, locality)" in note for note in report.notes), (
+            report.notes
+        )
         assert not any("--evolve" in note or "added" in note for note in report.notes)
 
 
@@ -616,7 +618,7 @@ def test_a_trigger_that_raises_is_named_as_the_reason(postgres: PostgresWarehous
         "$$BEGIN IF new.name = 'Bob' THEN RAISE EXCEPTION 'no more of these'; END IF; RETURN new; END$$",
         "CREATE TRIGGER no_bob BEFORE INSERT ON customers FOR EACH ROW EXECUTE FUNCTION no_bob()",
     )
-    said = r"a trigger or function of the database stopped it \(no more of these\); what was not committed is undone"
+    said = r"a trigger or function of the database raised an error \(no more of these\); uncommitted changes were rolled back"
     with pytest.raises(Refused, match=said):
         postgres.load([ANN, BOB])
     assert postgres.column("name") == []

@@ -83,7 +83,7 @@ def killed(folder: Path, hook: str, count: int, *words: str) -> None:
 import os, sys
 from support import moving
 from tranship.connectors.api import journal
-from tranship.pipelines import stage
+from tranship.pipelines import run_directory, stage
 from tranship.pipelines.cli import main as cli
 moving.hurry()
 left = {count}
@@ -162,10 +162,10 @@ def _scene(folder: Path, name: str, destination: str, look: Callable[[Path], lis
             scene.after = scene.before = _quiet(run, scene)
             scene.report = told("report", "last")[1]
         case "killed":
-            where = ("journal.Journal.settle", 25) if piecemeal else ("stage.RunDirectory.begin_to_write", 1)
+            where = ("journal.Journal.settle", 25) if piecemeal else ("run_directory.RunDirectory.begin_to_write", 1)
             killed(folder, *where, *run)
         case "reading":
-            killed(folder, "stage.RunDirectory.complete", 1, *run)
+            killed(folder, "stage.Stage.complete", 1, *run)
         case "planned":
             assert told(*plan)[0] in DONE
             scene.commands = (("apply", "plan"), ("verify", "plan"), ("retry", "plan"), ("runs",))

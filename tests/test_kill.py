@@ -30,7 +30,7 @@ ROWS, SEED, CHANGED = 20_000, 5, 0.3
 
 RUN = """
 import sys
-import tranship.connectors.databases.duckdb_table
+import tranship.connectors.databases.duckdb.table
 from tranship.pipelines import run, settings
 given = settings.load(dict(zip(("source", "destination", "state_dir"), sys.argv[1:])), {})
 print("ready", flush=True)

@@ -19,7 +19,8 @@ from support.moving import customer, given, held, moved, planned, written
 from support.postgres_server import Database
 from support.warehouse import PostgresWarehouse, Warehouse, fates
 from tranship.connectors import durable
-from tranship.connectors.databases.table_mapping import LATER_COUNTS, LEDGER, WRITTEN
+from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER
+from tranship.connectors.databases.table_mapping import WRITTEN
 from tranship.connectors.errors import GateClosed
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tomllib
@@ -20,6 +22,7 @@ import pytest
 
 from support.postgres_server import Database
 from tranship.connectors import errors
+from tranship.connectors.sandbox.server import sandboxes
 from tranship.pipelines.cli.main import cli
 from tranship.pipelines.run import run
 from tranship.pipelines.settings import ENVIRONMENT_PREFIX, Settings, load
@@ -116,6 +119,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.fixture(scope="module")
+def ports() -> dict[str, str]:
+    """The usual port of each sandbox → one that is free here."""
+    with ExitStack() as stack:
+        free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in sandboxes()]
+        modules = [importlib.import_module(f"tranship.connectors.sandbox.{name}") for name in sandboxes()]
+        return {str(module.PORT): str(port) for module, port in zip(modules, free, strict=True)}
+
+
+def on_free_ports(command: str, ports: dict[str, str]) -> str:
+    """The command with the sandbox on a free port, whether it starts it or calls it."""
+    for usual, free in ports.items():
+        command = command.replace(f"127.0.0.1:{usual}", f"127.0.0.1:{free}")
+    if sandbox := re.match(r"tranship sandbox (\w+)", command):
+        usual = importlib.import_module(f"tranship.connectors.sandbox.{sandbox[1]}").PORT
+        command += f" --port {ports[str(usual)]}"
+    return command
+
+
+def on_usual_ports(lines: list[str], ports: dict[str, str]) -> list[str]:
+    """Output as the README shows it."""
+    for usual, free in ports.items():
+        lines = [line.replace(f"127.0.0.1:{free}", f"127.0.0.1:{usual}") for line in lines]
+    return lines
+
+
 def environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
     path = f"{folder / '.bin'}{os.pathsep}{kept['PATH']}"
@@ -142,7 +171,9 @@ def others() -> Iterator[ExitStack]:
         yield stack
 
 
-def test_commands_do_what_the_readme_shows(folder: Path, postgres_database: Database, others: ExitStack) -> None:
+def test_commands_do_what_the_readme_shows(
+    folder: Path, postgres_database: Database, others: ExitStack, ports: dict[str, str]
+) -> None:
     for block in blocks("toml"):
         name = re.match(r"# (\S+\.toml)$", block.text.splitlines()[0])
         if name:
@@ -156,12 +187,12 @@ def test_commands_do_what_the_readme_shows(folder: Path, postgres_database: Data
             variables |= dict(pair.split("=", 1) for pair in shlex.split(command.text)[1:])
             continue
         if command.text.startswith("tranship sandbox "):
-            last, given = 0, others.enter_context(left_running(command.text, folder, variables))
+            last, given = 0, others.enter_context(left_running(on_free_ports(command.text, ports), folder, variables))
         elif command.text == "echo $?":
             given = [str(last)]
         else:
             ran = subprocess.run(
-                ["bash", "-c", command.text],
+                ["bash", "-c", on_free_ports(command.text, ports)],
                 cwd=folder,
                 env=variables,
                 stdin=subprocess.DEVNULL,
@@ -174,7 +205,7 @@ def test_commands_do_what_the_readme_shows(folder: Path, postgres_database: Data
         assert last in (0, 4, 5) or command.text == "echo $?", f"README.md:{command.line}: exit {last}\n" + "\n".join(
             given
         )
-        shown, given = comparable(command.output), comparable(given)
+        shown, given = comparable(command.output), comparable(on_usual_ports(given, ports))
         if shown:
             assert matches(shown, given), f"README.md:{command.line}: $ {command.text}\ngives\n" + "\n".join(given)
 

@@ -2,77 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
-import sysconfig
 import tomllib
-import venv
 import zipfile
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 import tranship
-
-ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("connectors", "pipelines", "schemas")
-"""They stand at the root of the repository, and below `tranship` when it is imported."""
-
-
-@dataclass(frozen=True)
-class Environment:
-    python: Path
-
-    def run(self, folder: Path, *words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        """What comes of Python with these words, called in `folder`; settings of the tests' own Python do not count."""
-        return self._run(folder, self.python, *words, **variables)
-
-    def command(self, folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        """The same of the command `tranship`."""
-        return self._run(folder, self.python.with_name("tranship"), *words)
-
-    @staticmethod
-    def _run(folder: Path, *words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TRANSHIP"))}
-        return subprocess.run(words, cwd=folder, env=clean | variables, capture_output=True, text=True, check=False)
-
-
-def sources(folder: Path) -> Path:
-    """A copy of what a package is built from, so that nothing is left in the checkout."""
-    folder.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, folder)
-    for name in ("tranship", *FOLDERS):
-        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
-
-
-def built(source: Path, to: Path, *options: str) -> Path:
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", to, *options, source]
-    subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = to.glob("*.whl")
-    return wheel
-
-
-def environment(folder: Path, *install: str | Path) -> Environment:
-    """A new one that holds what is installed by these words, and nothing else; its dependencies are borrowed."""
-    venv.create(folder, symlinks=True)
-    paths = {"base": str(folder), "platbase": str(folder)}
-    own = Path(sysconfig.get_path("purelib", scheme="venv", vars=paths))
-    # A folder named in a .pth comes last, and .pth files within it (an editable install) are not followed.
-    lender = find_spec("polars")
-    assert lender
-    assert lender.origin
-    (own / "borrowed.pth").write_text(f"{Path(lender.origin).parent.parent}\n")
-    python = folder / "bin" / "python"
-    pip = ["-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
-    subprocess.run([sys.executable, *pip, *install], check=True, capture_output=True)
-    return Environment(python)
+from support.wheels import FOLDERS, ROOT, Environment, built, environment, sources
 
 
 @pytest.fixture(scope="module")
@@ -250,3 +189,166 @@ def test_only_tranship_is_imported(installed: Environment, elsewhere: Path) -> N
     """
     ran = installed.run(elsewhere, "-c", dedent(code))
     assert ran.stdout == "True []\n", ran.stderr
+
+
+# With connectors of other packages --------------------------------------------------------------------------------
+
+
+TOY = """
+from pathlib import Path
+
+import polars as pl
+
+from tranship.connectors.contract import Abilities, ArrowPart, Connector, Layout
+from tranship.connectors.files import storage
+from tranship.connectors.files.whole_file import WholeFile
+
+TOY_FORMAT = Connector(
+    "toy", "Toy files", "customers.toy", Abilities(modes=("upsert",), keeps_state=False),
+    suffixes=(".toy",), source="tranship_toy:ToySource", destination="tranship_toy:toy_destination",
+)
+TOY_SHOP = Connector(
+    "toyshop", "The customers of a toy shop", "toyshop://", Abilities(writes=False),
+    schemes=("toyshop",), source="tranship_toy:ShopSource",
+)
+
+
+class ShopSource:
+    size = 3
+
+    def __init__(self, spec):
+        self._spec = spec
+
+    def frames(self):
+        names = ["Ann", "Bob", "Cleo"]
+        yield self._spec, pl.DataFrame({"external_id": ["s1", "s2", "s3"], "name": names})
+
+    def layouts(self):
+        return [Layout(name, tuple(frame.columns)) for name, frame in self.frames()]
+
+    def fingerprint(self):
+        return [{"name": name, "size": frame.height} for name, frame in self.frames()]
+
+    def parts(self, _keep):
+        position = 0
+        for name, frame in self.frames():
+            for batch in frame.rechunk().to_arrow().to_batches():
+                position += batch.num_rows
+                yield ArrowPart(name, batch, 1, position)
+
+    def close(self):
+        pass
+
+
+class ToySource(ShopSource):
+    def __init__(self, spec, seen=None):
+        self._files = storage.expand(spec, (".toy",), seen)
+
+    def frames(self):
+        for file in self._files:
+            with file.open() as opened:
+                yield file.name, pl.read_ndjson(opened.read())
+
+
+def toy_destination(spec, written, *, overwrite):
+    def write(frame: pl.LazyFrame, path: Path) -> None:
+        frame.select("external_id", "email", "name").collect().write_ndjson(path)
+
+    return WholeFile(spec, write, written, overwrite=overwrite)
+"""
+TOY_TESTS = """
+import pytest
+from tranship.connectors.testing import DestinationContract, SourceContract
+
+
+class TestShop(SourceContract):
+    @pytest.fixture
+    def address(self):
+        return "toyshop://"
+
+
+class TestToySource(SourceContract):
+    @pytest.fixture
+    def address(self, tmp_path):
+        (tmp_path / "a.toy").write_text("\\n".join(f'{{"external_id": "{n}", "name": "N"}}' for n in range(1, 4)))
+        return str(tmp_path / "a.toy")
+
+
+class TestToyDestination(DestinationContract):
+    @pytest.fixture
+    def address(self, tmp_path):
+        return str(tmp_path / "b.toy")
+"""
+
+
+def package(folder: Path, entries: dict[str, str], modules: dict[str, str]) -> Path:
+    """The wheel of a package of somebody else, with these entry points."""
+    folder.mkdir()
+    listed = "\n".join(f'{name} = "{value}"' for name, value in entries.items())
+    (folder / "pyproject.toml").write_text(
+        f'[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+        f'[project]\nname = "{folder.name}"\nversion = "1"\n[project.entry-points."tranship.connectors"]\n{listed}\n'
+        f"[tool.setuptools]\npy-modules = {list(modules)}\n"
+    )
+    for name, code in modules.items():
+        (folder / f"{name}.py").write_text(code)
+    return built(folder, folder.parent / f"{folder.name}-built", "--wheel")
+
+
+@pytest.fixture(scope="module")
+def with_toys(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    folder = tmp_path_factory.mktemp("toys")
+    entries = {"toy": "tranship_toy:TOY_FORMAT", "toyshop": "tranship_toy:TOY_SHOP"}
+    broken = {
+        **{"absent": "no_such_module:CONNECTOR", "raises": "tranship_broken", "mine": "tranship_thief:CONNECTOR"},
+        "number": "tranship_thief:NUMBER",
+    }
+    thief = (
+        "from tranship.connectors.contract import Abilities, Connector\nNUMBER = 1\n"
+        "CONNECTOR = Connector('mine', '', 'x.csv', Abilities(), suffixes=('.csv',))\n"
+    )
+    bad = {"tranship_broken": "raise SystemExit('no\\nlicence')", "tranship_thief": thief}
+    wheels = [package(folder / "toys", entries, {"tranship_toy": TOY}), package(folder / "broken", broken, bad)]
+    return environment(folder / "venv", wheel, *wheels)
+
+
+def test_connectors_of_other_packages_are_listed_and_used(with_toys: Environment, tmp_path: Path) -> None:
+    listed = with_toys.command(tmp_path, "connectors")
+    assert listed.returncode == 0, listed.stderr
+    assert "The customers of a toy shop" in listed.stdout
+    assert "Toy files" in listed.stdout
+    for source, destination in (("toyshop://", "a.toy"), ("a.toy", "duckdb:///x.duckdb"), ("a.toy", "b.csv")):
+        ran = with_toys.command(tmp_path, "run", source, destination)
+        assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "b.csv").read_text(encoding="utf-8").count("\n") == 4
+    refused = with_toys.command(tmp_path, "run", "a.toy", "toyshop://")
+    assert (refused.returncode, "can only be read" in refused.stderr) == (2, True)
+
+
+def test_a_broken_plug_in_is_a_line_of_the_list(with_toys: Environment, tmp_path: Path) -> None:
+    listed = with_toys.command(tmp_path, "connectors")
+    lines = {line.partition(":")[0]: line for line in listed.stdout.splitlines()}
+    assert "cannot be loaded (ModuleNotFoundError" in lines["absent"]
+    assert "cannot be loaded (SystemExit: no licence)" in lines["raises"]
+    assert ".csv belongs to the connector csv" in lines["mine"]
+    assert "neither a Connector nor" in lines["number"]
+    assert "Traceback" not in listed.stderr
+    unknown = with_toys.command(tmp_path, "run", "oracle://x", "a.csv")
+    assert (unknown.returncode, "There are:" in unknown.stderr, "toyshop://" in unknown.stderr) == (2, True, True)
+
+
+def test_other_packages_run_the_contract_suites(with_toys: Environment, tmp_path: Path) -> None:
+    (tmp_path / "test_toy.py").write_text(TOY_TESTS)
+    ran = with_toys.run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_toy.py")
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
+
+
+def test_built_in_connectors_need_no_entry_points(installed: Environment, elsewhere: Path) -> None:
+    code = """
+        import importlib.metadata
+        from tranship.connectors import registry
+        registry.entry_points = None
+        print(*map(registry.kind_of, ("a.csv", "a.parquet", "-", "metronome://", "postgres://h/d", "sample_data/nightly")))
+    """
+    ran = installed.run(elsewhere, "-c", dedent(code))
+    assert ran.stdout == "csv parquet csv metronome postgresql csv\n", ran.stderr

@@ -2,11 +2,16 @@
 
     import tranship
 
-    report = tranship.run("customers.csv", "duckdb:///warehouse.duckdb?table=customers", max_rejects="2%")
+    report = tranship.run("customers.csv", "duckdb:///warehouse.duckdb?table=customers", max_rejects=0.02)
     print(report.counts)
 
 This package is the one door: the Python API, `python -m tranship`, and the command `tranship`. What the functions need
 is imported when they are called.
+
+The functions take the settings by name. A setting that is not given is read from the environment
+(`TRANSHIP_MAX_REJECTS`). They raise TranshipError: ConfigError for arguments that cannot be used; ConnectorError,
+GateClosed, Skipped and Interrupted as the command says them. An error has the report of the run, if it came that far,
+as `report`.
 """
 
 from __future__ import annotations
@@ -15,93 +20,291 @@ import gc
 import importlib
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from datetime import timedelta
+    from typing import Unpack
 
     from tranship.connectors.errors import (
+        Busy,
         ConfigError,
         ConnectorError,
+        Damaged,
         GateClosed,
+        Interfered,
         Interrupted,
         Malformed,
         MissingDriver,
         Refused,
         Skipped,
         TranshipError,
+        Undecided,
         Unreachable,
     )
-    from tranship.pipelines.inspection import Inspection
+    from tranship.connectors.sandbox.session import Sandbox, WeatherOptions
+    from tranship.pipelines.arguments import Address, Duration, Limit, LockOptions, RunOptions, SourceOptions, Sources
+    from tranship.pipelines.events import Observer, Progress
+    from tranship.pipelines.inspection import Column, Finding, Inspection
     from tranship.pipelines.report import Counts, Report
+    from tranship.pipelines.run_list import RunList, RunSummary
+    from tranship.pipelines.verify import Verification
+
+    __version__: str
 
 __all__ = [
+    "Address",
+    "Busy",
+    "Column",
     "ConfigError",
     "ConnectorError",
     "Counts",
+    "Damaged",
+    "Duration",
+    "Finding",
     "GateClosed",
     "Inspection",
+    "Interfered",
     "Interrupted",
+    "Limit",
+    "LockOptions",
     "Malformed",
     "MissingDriver",
+    "Observer",
+    "Progress",
     "Refused",
     "Report",
+    "RunList",
+    "RunOptions",
+    "RunSummary",
+    "Sandbox",
     "Skipped",
+    "SourceOptions",
+    "Sources",
     "TranshipError",
+    "Undecided",
     "Unreachable",
+    "Verification",
+    "WeatherOptions",
+    "__version__",
+    "apply",
     "inspect",
     "main",
+    "plan",
     "resume",
+    "retry",
     "run",
+    "runs",
+    "sandbox",
+    "verify",
 ]
 
 _HOME = {
-    "Counts": "tranship.pipelines.report",
-    "Report": "tranship.pipelines.report",
-    "Inspection": "tranship.pipelines.inspection",
+    **dict.fromkeys(
+        ("Address", "Duration", "Limit", "LockOptions", "RunOptions", "SourceOptions", "Sources"), "pipelines.arguments"
+    ),
+    **dict.fromkeys(("Column", "Finding", "Inspection"), "pipelines.inspection"),
+    **dict.fromkeys(("Counts", "Report"), "pipelines.report"),
+    **dict.fromkeys(("Observer", "Progress"), "pipelines.events"),
+    **dict.fromkeys(("RunList", "RunSummary"), "pipelines.run_list"),
+    **dict.fromkeys(("Sandbox", "WeatherOptions"), "connectors.sandbox.session"),
+    "Verification": "pipelines.verify",
 }
+"""Name → the module it is imported from when it is asked for; errors are all in one."""
+
+_CALL = "call"
 
 
-def run(source: str | Path | Sequence[str | Path], destination: str | Path | None = None, /, **options: Any) -> Report:
+def run(
+    source: Sources | None = None,
+    destination: Address | None = None,
+    *,
+    observer: Observer | None = None,
+    **options: Unpack[RunOptions],
+) -> Report:
     """Move the customers of `source` to `destination` and report what was done.
 
-    Both are paths or URLs as on the command line; `source` may be a list of them, and alone a settings file
-    (`pipeline.toml`). `options` are the settings by name (`max_rejects="2%"`, `columns={"Account No": "external_id"}`,
-    `dry_run=True`); the environment (`TRANSHIP_MAX_REJECTS`) is read, too. Raises TranshipError: ConfigError,
-    ConnectorError, GateClosed and Interrupted have the run's report as `report` if it came that far.
+    Both are paths or URLs as on the command line. `source` may be a list of them, and alone a settings file
+    (`pipeline.toml`). An earlier run of the same work that died is continued. `observer` is called with a `Progress`
+    again and again.
     """
-    from tranship.pipelines import run as flow
-    from tranship.pipelines import settings
-
-    to = None if destination is None else os.fspath(destination)
-    return flow.run(settings.of_command(_texts(source), to, options, os.environ))
-
-
-def resume(run_id: str, *, state_dir: str | Path = ".tranship", **options: Any) -> Report:
-    """Continue a run that died or was interrupted, by its id or `last`, from its last finished step. `options` may be
-    the settings `overlap`, `lock_timeout` and `locks`, else they are those of the run.
-
-    Raises ConfigError if there is no such run or nothing is left to do, and what `run` raises.
-    """
+    from tranship.pipelines import events, settings
     from tranship.pipelines import run as flow
 
-    return flow.resume(Path(state_dir), run_id, **options)
+    made = settings.from_command(source, destination, options, os.environ, _CALL)
+    return flow.run(made, events.events(observer))
 
 
-def inspect(source: str | Path | Sequence[str | Path], *, rows: int = 10_000, **options: Any) -> Inspection:
-    """Look at the first `rows` records: columns, proposed mapping, and what would be rejected. Writes nothing.
+def plan(
+    source: Sources | None = None,
+    destination: Address | None = None,
+    *,
+    out: Address,
+    observer: Observer | None = None,
+    **options: Unpack[RunOptions],
+) -> Report:
+    """Do everything up to the plan, in the new folder `out`, for people to look at and for `apply` to carry out.
 
-    `options` are the settings that are about a source. Raises ConfigError or ConnectorError.
+    Nothing is written to the destination. Raises ConfigError if the folder exists.
     """
+    from pathlib import Path
+
+    from tranship.pipelines import arguments, events, settings
     from tranship.pipelines import run as flow
-    from tranship.pipelines import settings
 
-    return flow.inspect(settings.reading_of_command(_texts(source), options, os.environ), rows)
+    folder = Path(arguments.path("out", out))
+    made = settings.from_command(source, destination, options, os.environ, _CALL)
+    return flow.plan(made, folder, events.events(observer))
 
 
-def _texts(source: str | Path | Sequence[str | Path]) -> str | list[str]:
-    return os.fspath(source) if isinstance(source, str | Path) else [os.fspath(one) for one in source]
+def apply(
+    folder: Address,
+    *,
+    limit: int | None = None,
+    observer: Observer | None = None,
+    **options: Unpack[LockOptions],
+) -> Report:
+    """Carry out the plan in this folder, or go on with it; at a provider, the first `limit` records that are left.
+
+    Raises ConfigError if there is no plan or nothing is left to do, and GateClosed if a table has changed since the
+    plan was made.
+    """
+    from pathlib import Path
+
+    from tranship.pipelines import arguments, events
+    from tranship.pipelines import run as flow
+
+    place = Path(arguments.path("folder", folder))
+    most = None if limit is None else arguments.count("limit", limit)
+    given = arguments.lock_options(options, os.environ)
+    return flow.apply(place, events.events(observer), limit=most, **given)
+
+
+def verify(
+    source: Sources | None = None,
+    destination: Address | None = None,
+    *,
+    run: Address | None = None,
+    observer: Observer | None = None,
+    **options: Unpack[RunOptions],
+) -> Verification:
+    """Compare source and destination, customer by customer and field by field. Writes to neither.
+
+    With `run` (an id, `last`, or the folder of a plan) what that run has read is compared with what its destination
+    holds now; of the options only `state_dir` may stand beside it.
+    """
+    from tranship.connectors.errors import ConfigError
+    from tranship.pipelines import arguments, events, settings
+    from tranship.pipelines import run as flow
+
+    told = events.events(observer)
+    if run is None:
+        return flow.verify(settings.from_command(source, destination, options, os.environ, _CALL), told)
+    beside = [name for name, value in (("source", source), ("destination", destination)) if value is not None]
+    if beside or (beside := [name for name in options if name != "state_dir"]):
+        raise ConfigError(f"{beside[0]}: cannot be given beside run, which says it itself. Leave one of them out.")
+    state_dir = arguments.state_dir(options.get("state_dir"), os.environ)
+    return flow.verify_run(state_dir, arguments.path("run", run), told)
+
+
+def retry(
+    run: Address = "last",
+    *,
+    state_dir: Address | None = None,
+    observer: Observer | None = None,
+    **options: Unpack[LockOptions],
+) -> Report:
+    """Send once more what failed at a provider or was not begun, as a run of its own.
+
+    `run` is an id, `last`, or the folder of a plan. Raises ConfigError if nothing failed.
+    """
+    from tranship.pipelines import arguments, events
+    from tranship.pipelines import run as flow
+
+    place, run_id = arguments.state_dir(state_dir, os.environ), arguments.path("run", run)
+    return flow.retry(place, run_id, events.events(observer), **arguments.lock_options(options, os.environ))
+
+
+def resume(
+    run: Address = "last",
+    *,
+    state_dir: Address | None = None,
+    observer: Observer | None = None,
+    **options: Unpack[LockOptions],
+) -> Report:
+    """Continue a run that died or was interrupted, by its id or `last`, from its last finished step.
+
+    Raises ConfigError if there is no such run or nothing is left to do.
+    """
+    from tranship.pipelines import arguments, events
+    from tranship.pipelines import run as flow
+
+    place, run_id = arguments.state_dir(state_dir, os.environ), arguments.path("run", run)
+    return flow.resume(place, run_id, events.events(observer), **arguments.lock_options(options, os.environ))
+
+
+def inspect(source: Sources | None = None, *, rows: int = 10_000, **options: Unpack[SourceOptions]) -> Inspection:
+    """Look at the first `rows` records: columns, proposed mapping, and what would be rejected. Writes nothing."""
+    from tranship.pipelines import arguments, settings
+    from tranship.pipelines import run as flow
+
+    reading = settings.reading_from_command(source, options, os.environ, _CALL)
+    return flow.inspect(reading, arguments.count("rows", rows))
+
+
+def runs(*, state_dir: Address | None = None, remove_older_than: timedelta | None = None) -> RunList:
+    """List the runs of a state directory, newest first.
+
+    With `remove_older_than` runs that are over and began longer ago are removed.
+    """
+    from datetime import timedelta
+
+    from tranship.connectors.errors import ConfigError
+    from tranship.pipelines import arguments, run_list
+
+    if remove_older_than is not None and not isinstance(remove_older_than, timedelta):
+        kind = type(remove_older_than).__name__
+        raise ConfigError(f"remove_older_than: {kind} is not accepted. Give a timedelta, such as timedelta(days=30).")
+    return run_list.list_runs(arguments.state_dir(state_dir, os.environ), remove_older_than)
+
+
+def sandbox(
+    provider: str,
+    *,
+    port: int = 0,
+    seed: int | Address | None = None,
+    state: Address | None = None,
+    weather: WeatherOptions | None = None,
+    switches: Mapping[str, str] | None = None,
+) -> AbstractContextManager[Sandbox]:
+    """Run a provider's API on this machine for the length of a `with` block, on a free port unless one is given.
+
+        with tranship.sandbox("metronome", seed=100) as there:
+            tranship.run(there.address, "customers.csv")
+
+    Where the environment has no key of the provider, it has one within the block. `seed` is a number of made-up
+    customers or a CSV file, `state` a file that keeps what is written, `weather` are simulated failures.
+    """
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tranship.connectors import registry
+    from tranship.connectors.errors import ConfigError
+    from tranship.pipelines import arguments
+
+    for name, value in (("weather", weather), ("switches", switches)):
+        if value is not None and not isinstance(value, Mapping):
+            raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a dict.")
+    return registry.open_sandbox(
+        arguments.text("provider", provider),
+        port=arguments.count("port", port, least=0),
+        seeding=seed if seed is None or isinstance(seed, int) else Path(arguments.path("seed", seed)),
+        state=None if state is None else Path(arguments.path("state", state)),
+        weather=weather or {},
+        switches=switches or {},
+    )
 
 
 def main() -> None:
@@ -127,7 +330,16 @@ def _end(code: int) -> NoReturn:
     os._exit(code)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME.get(name, "tranship.connectors.errors")), name)
+if not TYPE_CHECKING:  # a type checker that saw it would find any name here
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib import metadata
+
+            return metadata.version("tranship")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"tranship.{_HOME.get(name, 'connectors.errors')}"), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

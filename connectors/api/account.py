@@ -20,7 +20,7 @@ from tranship.connectors.api.reconcile import merge_metadata
 from tranship.connectors.api.source import ApiPart, ApiSource
 from tranship.connectors.api.spec import ProviderSpec
 from tranship.connectors.contract import WriteRequest
-from tranship.connectors.databases.diff import see_survivors
+from tranship.connectors.databases.diff import create_survivors_view
 from tranship.connectors.databases.table_mapping import DELETED, RUN, TYPE_OF, literal, quoted
 from tranship.schemas.customer import COLUMNS
 
@@ -92,22 +92,22 @@ def _typed(name: str) -> str:
 class HeldCustomers:
     """The account as `connectors/databases/diff.py` sees it: the table `held`."""
 
-    place = "t.target"
+    row_id = "t.target"
 
     def __init__(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, merged: frozenset[str]) -> None:
         self._run, self._write, self._merged = run, write, merged
         run.execute("CREATE OR REPLACE TEMP TABLE _merged (row UBIGINT, text VARCHAR)").fetchall()
         run.execute("CREATE OR REPLACE TEMP TABLE _all_ids (row UBIGINT, ids VARCHAR[])").fetchall()
 
-    def see_survivors(self) -> None:
+    def load_survivors(self) -> None:
         """See `databases.diff.Held`."""
         see_merged_survivors(self._run, self._write)
 
-    def see_table(self, select: str, joined: str) -> None:
+    def load_table(self, select: str, joined: str) -> None:
         """See `databases.diff.Held`."""
         self._run.execute(f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM held t {joined}").fetchall()
 
-    def undecided(self) -> str:
+    def undecided_rows(self) -> str:
         """Metadata of the source is laid over what is there, key by key: what others have put there stays."""
         query = (
             "SELECT p.row, s.metadata::VARCHAR AS here, t.metadata AS there FROM _plan p "
@@ -130,11 +130,11 @@ class HeldCustomers:
             ).fetchall()
         return "held"
 
-    def object(self, *, alone: bool) -> int:  # noqa: ARG002
+    def refuse_violations(self, *, alone: bool) -> int:  # noqa: ARG002
         """Refuse nothing: the provider does, row by row."""
         return 0
 
-    def keep(self) -> list[tuple[str, int]]:
+    def keep_referenced_rows(self) -> list[tuple[str, int]]:
         """Keep nothing: no other records refer to customers."""
         return []
 
@@ -145,7 +145,9 @@ def see_merged_survivors(run: duckdb.DuckDBPyConnection, write: WriteRequest) ->
         ", coalesce(m.text, s.metadata) AS _as_metadata, false AS _unfit_metadata"
         ", coalesce(a.ids, s.aliases) AS _as_aliases, false AS _unfit_aliases"
     )
-    see_survivors(run, write, also, " LEFT JOIN _merged m ON m.row = s._row LEFT JOIN _all_ids a ON a.row = s._row")
+    create_survivors_view(
+        run, write, also, " LEFT JOIN _merged m ON m.row = s._row LEFT JOIN _all_ids a ON a.row = s._row"
+    )
 
 
 def batched_survivors(

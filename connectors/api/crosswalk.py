@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from tranship.connectors.api.account import batched_survivors, listed_files
 from tranship.connectors.contract import WriteRequest
-from tranship.connectors.databases.diff import see_survivors
+from tranship.connectors.databases.diff import create_survivors_view
 from tranship.connectors.databases.table_mapping import RUN, literal, quoted
 from tranship.connectors.errors import ConfigError
 from tranship.schemas import cells
@@ -42,7 +42,7 @@ def recognise(run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
     _load_written(run, history)
     if write.crosswalk is not None:
         _load_crosswalk(run, write.crosswalk)
-        see_survivors(run, write)
+        create_survivors_view(run, write)
         run.execute(
             "CREATE TEMP TABLE by_source AS SELECT c.destination_id, s.external_id, s.email FROM crosswalk c "
             "JOIN _survivors s ON c.source_id = s.provider_id AND c.source_provider = s.provider"
@@ -107,7 +107,7 @@ def write_crosswalk(run: duckdb.DuckDBPyConnection, write: WriteRequest, provide
     """Write `crosswalk.parquet` and `crosswalk.csv` from the outcomes of a run; return the latter."""
     whole = write.workspace / "crosswalk.parquet"
     with pq.ParquetWriter(whole, CROSSWALK) as crosswalk:
-        for some in batched_survivors(run, write, see_survivors):
+        for some in batched_survivors(run, write, create_survivors_view):
             found = run.sql(
                 "SELECT s.provider AS source_provider, s.provider_id AS source_id, s.external_id, s.email, "
                 f"{literal(provider)} AS destination_provider, o.provider_id AS destination_id, "

@@ -17,6 +17,7 @@ import duckdb
 import polars as pl
 
 from tranship.connectors import durable
+from tranship.connectors.addresses import redacted
 from tranship.connectors.api.account import BATCH, read_account
 from tranship.connectors.api.crosswalk import recognise, write_crosswalk
 from tranship.connectors.api.executor import ExecutionResult, carry_out
@@ -26,14 +27,14 @@ from tranship.connectors.api.source import ApiSource
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_address, service
 from tranship.connectors.contract import Outcomes, Plan, WriteRequest
 from tranship.connectors.databases.table_mapping import literal
-from tranship.connectors.errors import ConfigError, Damaged, shown
+from tranship.connectors.errors import ConfigError, Damaged
 
 
 def refuse_unconfirmed_removal(spec: ProviderSpec, url: str, mode: str, *, for_good: bool) -> None:
     """Raises ConfigError where mirror would do what cannot be undone, and nobody has said that it may."""
     if mode == "mirror" and spec.removal_is_final and not for_good:
         raise ConfigError(
-            f"{shown(url)}: mirror removes customers there, and {spec.removal_is_final}. If that is wanted: "
+            f"{redacted(url)}: mirror removes customers there, and {spec.removal_is_final}. If that is wanted: "
             "--remove-for-good"
         )
 
@@ -78,8 +79,8 @@ class ProviderDestination:
                 plan = planner.plan(run, write, notes)
             except duckdb.OutOfMemoryException as error:
                 raise ConfigError(
-                    f"{shown(self._url)}: {self._memory} of memory are too little to compare it with what is to be "
-                    "written. Allow more: --memory 2GB"
+                    f"{redacted(self._url)}: {self._memory} is not enough memory to compare it with the new "
+                    "records. Allow more: --memory 2GB"
                 ) from error
         save_plan(plan, write.run_id, write.workspace)
         return plan

@@ -36,8 +36,9 @@ from tranship.connectors import durable
 from tranship.connectors.errors import ConfigError
 
 Outcome = Literal["done", "refused", "stale", "unknown", "left"]
-"""done · refused (by the provider, with its reason) · stale (moved since the plan; not touched) · unknown (may have
-been sent, and cannot be looked up) · left (not sent)."""
+"""done · refused (by the provider, with its reason) · stale (changed since the plan was made; not written) · unknown
+(may have been sent, and cannot be looked up) · left (not sent).
+"""
 
 _SOON: Final = 0.2
 """Seconds after which outcomes are written though no intent is."""

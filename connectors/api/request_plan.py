@@ -27,7 +27,7 @@ from tranship.connectors.api.request_files import REQUESTS
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec
 from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.diff import Classifier
-from tranship.connectors.databases.table_mapping import Column, Stored, Target, literal, quoted
+from tranship.connectors.databases.table_mapping import Column, MappedField, TableMapping, literal, quoted
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.provider import ORIGIN, OVERFLOW_FIELDS, PROVIDER_OWNED
 
@@ -70,7 +70,7 @@ class RequestPlanner:
         (write.workspace / "requests").mkdir(mode=0o700, exist_ok=True)
         numbers = counter()
         self._write_requests(run, write, numbers)
-        plan = classifier.settle(rows, notes, "ORDER BY row")
+        plan = classifier.finish(rows, notes, "ORDER BY row")
         self._write_removals(run, write, numbers)
         run.execute(
             "COPY (SELECT p.row, h.own_id FROM _plan p JOIN held h ON h.target = p.target "
@@ -97,7 +97,7 @@ class RequestPlanner:
             yield f"{writes + reads:,} calls are needed{took}"
         spilled = [name for name in write.survivors.columns if name in OVERFLOW_FIELDS and name not in schema.native]
         if spilled and creates + updates:
-            yield f"kept in {schema.overflow.name}, for want of a place of their own: {', '.join(spilled)}"
+            yield f"kept in {schema.overflow.name} (no native field): {', '.join(spilled)}"
 
     @property
     def _merged(self) -> frozenset[str]:
@@ -106,20 +106,20 @@ class RequestPlanner:
         """
         return frozenset(("metadata", "aliases") if "aliases" in self._spec.schema.native else ("metadata",))
 
-    def _target(self) -> Target:
+    def _target(self) -> TableMapping:
         stored = [
-            Stored(name, Column(name, TYPES[name], by_server=name in self._merged))
+            MappedField(name, Column(name, TYPES[name], cast_by_server=name in self._merged))
             for name in COLUMNS
             if name not in _NOT_COMPARED
         ]
-        return Target(
+        return TableMapping(
             tuple(stored),
             key=None,
             bookkeeping=True,
             required=(),
             unique=("external_id", *self._spec.unique),
-            found_by=("_known_id", "_known_email"),
-            written="t.own_id",
+            lookup_columns=("_known_id", "_known_email"),
+            written_key="t.own_id",
         )
 
     def _refuse_locked(self, run: duckdb.DuckDBPyConnection) -> None:

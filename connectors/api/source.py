@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from tranship.connectors.addresses import redacted
 from tranship.connectors.api import json_codec
 from tranship.connectors.api.background_loop import BackgroundLoop
 from tranship.connectors.api.full_scan import FullScan, PageGroup
@@ -19,7 +20,7 @@ from tranship.connectors.api.http_client import HttpClient
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.spec import ProviderSpec, parse_address, service
 from tranship.connectors.contract import Batch, Layout
-from tranship.connectors.errors import ConfigError, Malformed, shown
+from tranship.connectors.errors import ConfigError, Malformed
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import BROKEN
 from tranship.schemas.provider import ProviderSchema
@@ -88,7 +89,7 @@ class ApiSource:
     ) -> None:
         environment = os.environ if environment is None else environment
         if include_archived and not spec.archives:
-            raise ConfigError(f"{shown(url)}: {spec.schema.title} has no archived customers to include.")
+            raise ConfigError(f"{redacted(url)}: {spec.schema.title} has no archived customers to include.")
         self._spec = spec
         self._url = url
         self._address = parse_address(spec, url, environment)
@@ -109,7 +110,7 @@ class ApiSource:
 
     def layouts(self) -> list[Layout]:
         """Return the canonical columns, with notes on what was noticed while reading."""
-        return [Layout(shown(self._url), tuple(COLUMNS), tuple(self._notes()))]
+        return [Layout(redacted(self._url), tuple(COLUMNS), tuple(self._notes()))]
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Return provider, host and options. The size is not known in advance."""
@@ -129,7 +130,7 @@ class ApiSource:
         for group in self._read.groups():
             unwanted = None if self._include_archived else self._spec.archived
             yield ApiPart(
-                shown(self._url),
+                redacted(self._url),
                 self._spec.schema,
                 group,
                 self._surprises.update,

@@ -10,9 +10,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import polars as pl
 
+from tranship.connectors.addresses import redacted
 from tranship.connectors.api.http_client import Service, is_loopback
 from tranship.connectors.api.pagination import Listing
-from tranship.connectors.errors import ConfigError, shown
+from tranship.connectors.errors import ConfigError
 from tranship.schemas.provider import ProviderSchema
 
 
@@ -56,6 +57,10 @@ class ProviderSpec:
     """Archived customers can be read as well."""
     archived: pl.Expr | None = None
     """Canonical columns as text → whether a customer is archived, where a list contains both kinds."""
+    summary: str = ""
+    """What is read and written, in the list of connectors; by default the provider's title."""
+    example: str = ""
+    """An example address; by default the scheme alone."""
     advice: Callable[[str], Mapping[int, str]] = lambda _: {}
     """Key → status → advice specific to this provider."""
     rights: Callable[[str], str | None] = lambda _: None
@@ -90,10 +95,12 @@ def parse_address(spec: ProviderSpec, url: str, environment: Mapping[str, str]) 
         if parts.port == 0:
             raise ValueError(parts.port)
     except ValueError:
-        raise ConfigError(f"{shown(url)}: is not a valid address of a host and port, such as 127.0.0.1:8701.") from None
+        raise ConfigError(
+            f"{redacted(url)}: is not a valid address of a host and port, such as 127.0.0.1:8701."
+        ) from None
     if parts.username is not None or parts.password is not None:
         raise ConfigError(
-            f"{shown(url)}: contains a key, which would end up in logs and shell histories. Set it in "
+            f"{redacted(url)}: contains a key, which would end up in logs and shell histories. Set it in "
             f"{spec.key_variables[0]} instead."
         )
     options = _options(spec, url, parts.query)
@@ -102,15 +109,15 @@ def parse_address(spec: ProviderSpec, url: str, environment: Mapping[str, str]) 
         app = path or environment.get(spec.app_variable, "").strip()
         if not re.fullmatch(r"[a-z0-9-]{1,63}", app):
             raise ConfigError(
-                f"{shown(url)}: add the app's slug after the host: {spec.name}://host/my-app (lower-case letters, "
+                f"{redacted(url)}: add the app's slug after the host: {spec.name}://host/my-app (lower-case letters, "
                 f"digits and hyphens), or set {spec.app_variable}."
             )
         options["app"] = app
     elif path:
-        raise ConfigError(f"{shown(url)}: remove the path after the host: {spec.name}://{parts.netloc}")
+        raise ConfigError(f"{redacted(url)}: remove the path after the host: {spec.name}://{parts.netloc}")
     for name in spec.required:
         if name not in options:
-            raise ConfigError(f"{shown(url)}: needs {name}, {spec.options[name]}: {spec.name}://?{name}=…")
+            raise ConfigError(f"{redacted(url)}: needs {name}, {spec.options[name]}: {spec.name}://?{name}=…")
     if parts.netloc:
         # Plain http on this machine only: elsewhere the key could be intercepted.
         return ProviderAddress(f"{'http' if local else 'https'}://{parts.netloc}{spec.path}", options)
@@ -133,10 +140,10 @@ def _options(spec: ProviderSpec, url: str, query: str) -> dict[str, str]:
         if name not in spec.options:
             known = f"Known options: {', '.join(spec.options)}" if spec.options else "It has no options"
             raise ConfigError(
-                f"{shown(url)}: unknown option {name!r}. {known}. A key is read only from {spec.key_variables[0]}."
+                f"{redacted(url)}: unknown option {name!r}. {known}. A key is read only from {spec.key_variables[0]}."
             )
         if name in options or not value.strip():
-            raise ConfigError(f"{shown(url)}: {name} is given {'twice' if name in options else 'without a value'}.")
+            raise ConfigError(f"{redacted(url)}: {name} is given {'twice' if name in options else 'without a value'}.")
         options[name] = value.strip()
     return options
 
@@ -147,7 +154,7 @@ def _base_url(spec: ProviderSpec, url: str, environment: Mapping[str, str]) -> s
     given = environment.get(variable, "").strip() if variable else ""
     if not given:
         if spec.base_url is None:
-            raise ConfigError(f"{shown(url)}: name the host: {spec.name}://host (or set {variable}).")
+            raise ConfigError(f"{redacted(url)}: name the host: {spec.name}://host (or set {variable}).")
         return spec.base_url
     parts = urlsplit(given)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from tranship.connectors.contract import ArrowPart, Layout, notes_on, repeated, told_apart
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
+from tranship.connectors.files.whole_file import WholeFile, Written
 
 _DASHED: Final = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 """Where the groups of a UUID begin in its hexadecimal digits, and how long they are."""
@@ -150,6 +151,6 @@ def write(frame: pl.LazyFrame, path: Path) -> None:
     frame.sink_parquet(path, compression="zstd")
 
 
-def destination(spec: str, written: storage.Written, *, overwrite: bool) -> storage.WholeFile:
+def destination(spec: str, written: Written, *, overwrite: bool) -> WholeFile:
     """A Parquet file to be written whole."""
-    return storage.WholeFile(spec, write, written, overwrite=overwrite)
+    return WholeFile(spec, write, written, overwrite=overwrite)

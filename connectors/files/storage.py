@@ -6,14 +6,9 @@ gzip and zstd are recognised by their first bytes, whatever the name says.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import glob
-import hashlib
 import io
-import json
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,11 +19,10 @@ from stat import S_ISREG, S_ISSOCK
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-import polars as pl
 import pyarrow as pa
 
-from tranship.connectors.contract import Plan, WriteRequest, all_created
-from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable, shown
+from tranship.connectors.addresses import is_same_file, redacted, scheme_of
+from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable
 
 CLOUD = ("s3", "gs", "az")
 _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
@@ -85,11 +79,6 @@ class File:
         return {"name": self.name, "size": self.size, "changed": self.changed}
 
 
-def scheme_of(spec: str) -> str:
-    """`s3` of `s3://bucket/key`, empty for a path."""
-    return urlsplit(spec).scheme if "://" in spec else ""
-
-
 Seen = dict[tuple[Any, ...], File]
 """The files that a run reads, by their places."""
 
@@ -121,14 +110,14 @@ def _expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.name.lower().endswith(suffixes) and _is_meant(p))
         if not found:
-            raise ConfigError(f"{shown(spec)}: no file ending in {', '.join(suffixes)} in this folder.")
+            raise ConfigError(f"{redacted(spec)}: no file ending in {', '.join(suffixes)} in this folder.")
     elif path.is_file() or not glob.has_magic(spec):
         found = [path]
     else:
         names = glob.iglob(str(path), recursive=True)  # noqa: PTH207  (a pattern may be absolute)
         found = sorted(p for name in names if _is_meant(p := Path(name)))
         if not found:
-            raise ConfigError(f"{shown(spec)}: no file fits this pattern. Quote the pattern and check the folder.")
+            raise ConfigError(f"{redacted(spec)}: no file fits this pattern. Quote the pattern and check the folder.")
     return [_local(p) for p in found]
 
 
@@ -151,7 +140,7 @@ def _local(path: Path) -> File:
         stat = path.stat()
     except OSError as error:
         if path.is_symlink():
-            led = shown(str(path.readlink()))
+            led = redacted(str(path.readlink()))
             raise ConfigError(f"{path}: is a link that leads nowhere ({led}). Correct it, or remove it.") from error
         raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}. Check the path.") from error
     if S_ISSOCK(stat.st_mode):
@@ -159,7 +148,7 @@ def _local(path: Path) -> File:
     regular = S_ISREG(stat.st_mode)
     changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat() if regular else None
     size, place = stat.st_size if regular else None, (stat.st_dev, stat.st_ino)
-    return File(shown(str(path)), size, changed, lambda: path.open("rb"), place)
+    return File(redacted(str(path)), size, changed, lambda: path.open("rb"), place)
 
 
 def _place_of_stdin() -> tuple[Any, ...]:
@@ -178,7 +167,7 @@ def _expand_cloud(spec: str, suffixes: tuple[str, ...]) -> list[File]:
         from obstore.store import from_url
     except ImportError as error:
         raise MissingDriver(
-            f"{shown(spec)}: reading cloud storage needs an extra: pip install 'tranship[cloud]'"
+            f"{redacted(spec)}: reading cloud storage needs an extra: pip install 'tranship[cloud]'"
         ) from error
     parts = urlsplit(spec)
     root, pattern = f"{parts.scheme}://{parts.netloc}", parts.path.lstrip("/")
@@ -189,18 +178,18 @@ def _expand_cloud(spec: str, suffixes: tuple[str, ...]) -> list[File]:
         listed = [obstore.head(store, pattern)] if whole else [m for page in store.list(fixed) for m in page]
     except Exception as error:  # obstore's errors share no base that says where they come from
         raise Unreachable(
-            f"{shown(root)}: cannot be read ({type(error).__name__}). Check the name, the credentials in the "
+            f"{redacted(root)}: cannot be read ({type(error).__name__}). Check the name, the credentials in the "
             "environment, and the network."
         ) from error
     kept = [m for m in listed if whole or (_fits(m["path"], pattern) and m["path"].lower().endswith(suffixes))]
     if not kept:
-        raise ConfigError(f"{shown(spec)}: no object fits. Check bucket and pattern.")
+        raise ConfigError(f"{redacted(spec)}: no object fits. Check bucket and pattern.")
 
     def opener(meta: Any) -> Callable[[], BinaryIO]:
         return lambda: io.BufferedReader(_ObjectReader(obstore.open_reader(store, meta["path"])), 8 << 20)
 
     return [
-        File(f"{shown(root)}/{m['path']}", m["size"], m["last_modified"].isoformat(), opener(m), (root, m["path"]))
+        File(f"{redacted(root)}/{m['path']}", m["size"], m["last_modified"].isoformat(), opener(m), (root, m["path"]))
         for m in sorted(kept, key=lambda m: str(m["path"]))
     ]
 
@@ -309,14 +298,6 @@ class _Prefixed(io.RawIOBase):
 # Source and destination apart ------------------------------------------------------------------------------------
 
 
-def same(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one file, by links, hard links, or other letters where the file system says so."""
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
-
-
 def is_among(spec: str, suffixes: tuple[str, ...], path: Path) -> bool:
     """Whether what is read by `spec` includes this file, as things are."""
     try:
@@ -344,7 +325,7 @@ def takes_in(spec: str, suffixes: tuple[str, ...], path: Path) -> str | None:
 
 
 def _lies_in(path: Path, folder: Path) -> bool:
-    return any(same(parent, folder) for place in _places(path) for parent in place.parents)
+    return any(is_same_file(parent, folder) for place in _places(path) for parent in place.parents)
 
 
 def _fits_pattern(path: Path, pattern: str) -> bool:
@@ -355,7 +336,7 @@ def _fits_pattern(path: Path, pattern: str) -> bool:
     return any(
         fnmatchcase(place.name, tail)
         and (tail.startswith(".") or not place.name.startswith("."))
-        and any(same(place.parent, folder) for folder in folders)
+        and any(is_same_file(place.parent, folder) for folder in folders)
         for place in _places(path)
     )
 
@@ -363,173 +344,3 @@ def _fits_pattern(path: Path, pattern: str) -> bool:
 def _places(path: Path) -> tuple[Path, Path]:
     """Where a name stands, and where what it leads to stands."""
     return path.parent.resolve() / path.name, path.resolve()
-
-
-# Writing ---------------------------------------------------------------------------------------------------------
-
-
-def whole_path(path: Path) -> Path:
-    """The same for all spellings of a path: absolute, without links, whether or not there is a file."""
-    try:
-        return path.expanduser().resolve()
-    except (OSError, RuntimeError, ValueError):
-        # A circle of links, or no such home directory: whoever opens it says so.
-        return path.absolute()
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`; at the end it is synced and takes its place in one step, or is removed."""
-    # By chance: the process id of another container, or host, may be the same.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def replacing_nothing(path: Path) -> Iterator[Path]:
-    """The same, but a file that has come to be there meanwhile stays, and the new one is removed."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        yield temporary
-        with contextlib.suppress(OSError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-class Written:
-    """What Tranship has written, as a state directory remembers it: a file that was changed since is somebody else's.
-
-    For each file there is a record: its path, and the size and time of change of what may be there: what the last run
-    wrote and, while a run replaces that, also what it is about to put there. So a run that dies in between is
-    recognised, too.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def knows(self, path: Path) -> bool:
-        """Whether what is at this path was written by Tranship, and not changed since."""
-        return _mark(path) in self._marks(path)
-
-    def expect(self, path: Path, coming: Path) -> None:
-        """`coming` is about to take the place of `path`."""
-        self._keep(path, [*self._marks(path), _mark(coming)])
-
-    def confirm(self, path: Path) -> None:
-        """What is at this path was written by Tranship, and nothing else counts any more."""
-        self._keep(path, [_mark(path)])
-
-    def _marks(self, path: Path) -> list[list[int]]:
-        try:
-            found = json.loads(self._record(path).read_text(encoding="utf-8"))
-            return [list(mark) for mark in found["marks"]] if found["path"] == _sayable(path) else []
-        except (OSError, ValueError, KeyError, TypeError):
-            return []  # damaged is unknown: then a person is asked
-
-    def _keep(self, path: Path, marks: list[list[int]]) -> None:
-        record = self._record(path)
-        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = record.with_name(f".{record.name}.{os.getpid()}.partial")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            json.dump({"path": _sayable(path), "marks": marks}, out)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(record)
-
-    def _record(self, path: Path) -> Path:
-        return self._folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
-
-
-def _mark(path: Path) -> list[int]:
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
-
-
-def _sayable(path: Path) -> str:
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-class WholeFile:
-    """A file as a destination: written whole, so that each load replaces what was there.
-
-    What Tranship did not write is replaced only with `overwrite`; `written` knows what it has written.
-    """
-
-    def __init__(
-        self,
-        spec: str,
-        sink: Callable[[pl.LazyFrame, Path], None],
-        written: Written,
-        *,
-        overwrite: bool,
-        look: Callable[[pl.LazyFrame], tuple[str, ...]] | None = None,
-    ) -> None:
-        """`look` gives the notes on what the file cannot hold."""
-        self._spec = shown(spec)
-        self._path = Path(spec).expanduser()
-        self._sink = sink
-        self._look = look
-        self._written = written
-        self._overwrite = overwrite
-        if self._path.is_dir():
-            raise ConfigError(f"{self._spec}: is a folder; name the file to write.")
-        if not self._path.parent.is_dir():
-            raise ConfigError(f"{self._spec}: the folder {self._path.parent} does not exist.")
-        self._path = self._path.resolve()  # a link stays, and what it leads to is replaced
-        if not self._path.parent.is_dir():
-            raise ConfigError(f"{self._spec}: is a link into {self._path.parent}, which does not exist.")
-        self._must_be_free()
-
-    def plan(self, load: WriteRequest) -> Plan:
-        """Every survivor is created: a file holds what the run gave it, nothing else."""
-        if load.mode != "upsert":
-            raise ConfigError(f"{self._spec}: a file is written whole; --mode {load.mode} needs a table.")
-        notes: tuple[str, ...] = (f"{self._spec} exists; this run replaces it",) if self._path.exists() else ()
-        if self._look:
-            notes += self._look(_records_of(load))
-        return dataclasses.replace(all_created(load), notes=notes)
-
-    def apply(self, load: WriteRequest, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
-        """Write beside the file, sync, rename. Raises ConfigError if somebody else's file came there meanwhile."""
-        try:
-            with replacing(self._path) as temporary:
-                self._sink(_records_of(load), temporary)
-                self._must_be_free()
-                self._written.expect(self._path, temporary)
-            self._written.confirm(self._path)
-        except (OSError, pl.exceptions.ComputeError) as error:
-            raise Unreachable(
-                f"{self._path}: cannot be written ({error}). Check rights and room on the disk."
-            ) from error
-
-    def applied(self, run_id: str) -> bool:  # noqa: ARG002
-        """Never known: writing the same file again gives the same file."""
-        return False
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-    def _must_be_free(self) -> None:
-        """Raises ConfigError where something stands that Tranship did not write. An empty file is nobody's loss."""
-        if not self._path.exists():
-            return
-        if not self._path.is_file():
-            raise ConfigError(f"{self._spec}: is no regular file and cannot be replaced by one. Name another file.")
-        if self._overwrite or self._path.stat().st_size == 0 or self._written.knows(self._path):
-            return
-        raise ConfigError(
-            f"{self._spec}: exists, and Tranship did not write it (or it was changed since, or another --state-dir "
-            "knows it); it was left as it is. Should a pattern of sources stand in quotes, so that the shell does not "
-            "make the last file the destination? Are source and destination swapped? To replace it: --overwrite"
-        )
-
-
-def _records_of(load: WriteRequest) -> pl.LazyFrame:
-    return load.survivors.scan().select(pl.exclude("^_.*$"))

@@ -102,6 +102,8 @@ SPEC = ProviderSpec(
     header=lambda key: {"Authorization": f"Bearer {key}"},
     listings=_listings,
     error_message=_said,
+    summary="GrowPanel, a data source",
+    example="growpanel://?source=ds_main",
     base_url="https://api.growpanel.io",
     base_url_variable="GROWPANEL_API_URL",
     options={"source": "the id of the data source"},

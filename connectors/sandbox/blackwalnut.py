@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from tranship.connectors.sandbox.server import Answer, Api, Call, Problem, Route, answer
+from tranship.connectors.sandbox.server import Answer, Call, Problem, Route, SandboxApi, answer
 from tranship.connectors.sandbox.store import Collection, Record, Store, Taken, decode, encode, numbered
 
+PORT: Final = 8705
 SWITCHES: Final = {"lenient": ("off", "on")}
 """`lenient=on`: several customers may have one external id; whether BlackWalnut forbids that is not known."""
 
@@ -35,13 +36,13 @@ _CODES: Final = {
 }
 
 
-def api(store: Store, switches: Mapping[str, str]) -> Api:
+def api(store: Store, switches: Mapping[str, str]) -> SandboxApi:
     """Secret keys (`sk_…`) do everything, public ones (`pk_…`) read."""
     lenient = switches["lenient"] == "on"
     walnut = _BlackWalnut(store, lenient=lenient)
     app = "/api/v1/apps/{slug}"
     customers, one = f"{app}/customers", f"{app}/customers/{{id}}"
-    return Api(
+    return SandboxApi(
         customers=walnut.apps[APPS[0]],
         routes=[
             Route("GET", "/api/health", lambda _: answer(200, {"status": "ok"}), open=True),

@@ -21,12 +21,13 @@ from tranship.connectors.sandbox.growpanel_analytics import (
     analytics_item,
     analytics_record,
 )
-from tranship.connectors.sandbox.server import Answer, Api, Call, Problem, Route, answer
+from tranship.connectors.sandbox.server import Answer, Call, Problem, Route, SandboxApi, answer
 from tranship.connectors.sandbox.store import Collection, Store, decode
 from tranship.schemas.codes import country_codes
 
 Row = dict[str, Any]
 
+PORT: Final = 8704
 SWITCHES: Final = {"dialect": ("spec", "docs"), "limits": ("off", "on"), "account": ("good", "blocked")}
 """`account=blocked`: the trial is over, every call is a 403."""
 
@@ -141,7 +142,7 @@ _PIECE: Final = 2000
 """Customers of a list that are sent in one piece."""
 
 
-def api(store: Store, switches: Mapping[str, str]) -> Api:
+def api(store: Store, switches: Mapping[str, str]) -> SandboxApi:
     """Keys are opaque at GrowPanel. Here those that begin with `gp_viewer_` may read, those of data sources are
     `gp_source_…`, and any other one is an admin's.
     """
@@ -157,7 +158,7 @@ class _GrowPanel:
         self._sorted: dict[str, tuple[tuple[int, int], list[str]]] = {}
         self._filtered: tuple[int, str | None, Mapping[str, str], list[str]] = (-1, None, {}, [])
 
-    def api(self) -> Api:
+    def api(self) -> SandboxApi:
         customers, sources = "/data/customers", ("/data/data-sources", "/data/data_sources")
         routes = [
             Route("GET", "/customers", self._analytics_list, lists=True),
@@ -181,7 +182,7 @@ class _GrowPanel:
                 Route("POST", f"{one}/full-import", self._import),
                 Route("POST", f"{one}/abort", self._import),
             ]
-        return Api(
+        return SandboxApi(
             customers=self._customers,
             routes=[
                 Route(route.method, prefix + route.path, route.handler, route.lists)
@@ -194,7 +195,7 @@ class _GrowPanel:
             admit=self.admit,
             remove=self._customers.delete,
             found=self._found,
-            told={"data_source": MAIN},
+            from_address={"data_source": MAIN},
             rate=RATES,
             retry_after=False,
             words={429: "Rate limit exceeded"},
@@ -285,7 +286,9 @@ class _GrowPanel:
         return answer(200, {"result": results})
 
     def _insert(self, rows: list[Row], bound: str | None, several: bool) -> Answer:
-        """The older dialect: what cannot be inserted is missing in the answer; one alone is told why (assumed)."""
+        """The older dialect: what cannot be inserted is missing in the answer; a single one is answered with the reason
+        (assumed).
+        """
         saved = []
         for sent in rows:
             row = {"data_source": bound or next(iter(self._sources.keys()), None), **sent}

@@ -12,9 +12,10 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from tranship.connectors.sandbox.server import UUID, Answer, Api, Call, Problem, Route, answer
+from tranship.connectors.sandbox.server import UUID, Answer, Call, Problem, Route, SandboxApi, answer
 from tranship.connectors.sandbox.store import Record, Store, Taken, decode, numbered
 
+PORT: Final = 8703
 SWITCHES: Final = {"long": ("kept", "refused"), "list": ("envelope", "bare")}
 """`long=refused`: text of more than 255 characters is a 400; whether MarginFront has a limit is not known.
 `list=bare`: a list is an array without an envelope, which the SDK's types allow."""
@@ -41,11 +42,11 @@ _BLANK: Final[Record] = {
 _SETTABLE: Final = frozenset(_BLANK) - {"id"}
 
 
-def api(store: Store, switches: Mapping[str, str]) -> Api:
+def api(store: Store, switches: Mapping[str, str]) -> SandboxApi:
     """Secret keys (`mf_sk_…`) do everything, publishable ones (`mf_pk_…`) only verify themselves."""
     front = _MarginFront(store, refuse_long=switches["long"] == "refused", bare=switches["list"] == "bare")
     one = "/v1/customers/{id}"
-    return Api(
+    return SandboxApi(
         customers=front.customers,
         routes=[
             Route("GET", "/v1/verify", _verify),

@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
-from tranship.connectors.sandbox.server import Answer, Api, Call, Handler, Problem, Route
+from tranship.connectors.sandbox.server import Answer, Call, Handler, Problem, Route, SandboxApi
 from tranship.connectors.sandbox.store import Ranks, Record, Store, decode, encode, numbered
 
+PORT: Final = 8702
 SWITCHES: Final = {
     "spelling": ("both", "sdk", "docs"),
     "duplicate": ("400", "409", "422"),
@@ -61,7 +62,7 @@ _CSV_TAX: Final = {"1": "TAXABLE", "2": "TAX_EXEMPT", "3": "REVERSE_CHARGE"}
 Faults = dict[str, list[str]]
 
 
-def api(store: Store, switches: Mapping[str, str]) -> Api:
+def api(store: Store, switches: Mapping[str, str]) -> SandboxApi:
     """Every key is good: there is one kind, and it does everything."""
     return _Metrifox(store, switches).api()
 
@@ -85,8 +86,8 @@ class _Metrifox:
             ).lower(),
         )
 
-    def api(self) -> Api:
-        return Api(
+    def api(self) -> SandboxApi:
+        return SandboxApi(
             customers=self._customers,
             routes=[*self._routes()],
             key=lambda call: call.headers.get("x-api-key") or None,
@@ -299,8 +300,8 @@ class _Metrifox:
     def _faults(self, body: Record, key: str | None) -> Faults:
         """What is wrong with a body, field by field; `key` is that of the customer it changes, null for a new one."""
         faults: Faults = {}
-        told = [name for name, value in body.items() if not (name in _FREE and isinstance(value, str))]
-        for name in (*_REQUIRED, *(name for name in told if name not in _REQUIRED)):
+        supplied = [name for name, value in body.items() if not (name in _FREE and isinstance(value, str))]
+        for name in (*_REQUIRED, *(name for name in supplied if name not in _REQUIRED)):
             if (name in body or key is None) and (fault := self._fault(name, body.get(name), key)):
                 faults[name] = [fault]
         return faults

@@ -15,10 +15,11 @@ from typing import Any, Final, TypeGuard
 
 from tranship.connectors.sandbox.metronome_billing import READING, Billing
 from tranship.connectors.sandbox.metronome_values import object_of, one_of, stamp, text_of
-from tranship.connectors.sandbox.server import UUID, Answer, Api, Call, Problem, Route, answer
+from tranship.connectors.sandbox.server import UUID, Answer, Call, Problem, Route, SandboxApi, answer
 from tranship.connectors.sandbox.store import Ranks, Record, Store, Taken, decode, encode, following
 from tranship.schemas.providers.metronome import ALIAS_LENGTH, ALIASES, KEY_LENGTH, NAME_LENGTH, VALUE_LENGTH
 
+PORT: Final = 8701
 SWITCHES: Final = {"billable_status": ("hidden", "shown"), "retry_hint": ("none", "no")}
 """`billable_status=shown`: customers have `current_billable_status`, as those of some accounts do.
 `retry_hint=no`: a 409 carries `x-should-retry: false`, which keeps the vendor's clients from repeating it."""
@@ -46,7 +47,7 @@ _NOT_KEPT: Final = (401, 403, 429)
 """Answers of calls that were not let in: an idempotency key is not used up by them (assumed)."""
 
 
-def api(store: Store, switches: Mapping[str, str]) -> Api:
+def api(store: Store, switches: Mapping[str, str]) -> SandboxApi:
     """Any bearer token does everything; one that begins with `ro_` only reads (assumed)."""
     return _Metronome(store, switches).api()
 
@@ -70,9 +71,9 @@ class _Metronome:
         self._drafts = store.collection("leave_stripe_invoices_in_draft")
         self._answers = store.collection("idempotency_keys", key=lambda record: str(record["key"]))
 
-    def api(self) -> Api:
+    def api(self) -> SandboxApi:
         one = "/v1/customers/{id}"
-        return Api(
+        return SandboxApi(
             customers=self._customers,
             routes=[
                 Route("POST", "/v1/customers", self._create),

@@ -1,4 +1,4 @@
-"""Finding text within many records: one long string is searched, not a million short ones."""
+"""Text search in many records: one long string is searched instead of a million short ones."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 _BETWEEN: Final = b"\xff"
-"""Stands between two texts; no UTF-8 holds this byte."""
+"""Separator between two texts; UTF-8 never contains this byte."""
 
 
 class Haystack:
-    """Key → text, to be searched for what a text contains. Changes are kept apart until there are many of them."""
+    """Key → text, searchable by substring. Changes are kept separately until there are many."""
 
     def __init__(self, texts: Iterable[tuple[str, str]]) -> None:
         self._settle((key, text.encode()) for key, text in texts)
@@ -23,12 +23,12 @@ class Haystack:
         self._tidy()
 
     def drop(self, key: str) -> None:
-        """Take a text out."""
+        """Remove a text."""
         self._changed[key] = None
         self._tidy()
 
     def find(self, needle: str) -> list[str]:
-        """The keys of the texts that contain the needle, which is not empty; in no order."""
+        """Return the keys of the texts that contain the needle (not empty), in no particular order."""
         sought = needle.encode(errors="replace")
         found = [key for key, text in self._changed.items() if text is not None and sought in text]
         at = self._long.find(sought)

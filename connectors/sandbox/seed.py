@@ -1,4 +1,4 @@
-"""Customers to begin with: generated, the same ones at each provider, or out of a CSV file in canonical columns."""
+"""Initial customers: generated, the same ones at each provider, or from a CSV file with canonical columns."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import polars as pl
 from tranship.connectors.api.json_codec import encode
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.sandbox.store import Record, Store, decode
+from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, INSTANT, INSTANTS, LISTS
 from tranship.schemas.provider import ProviderSchema
 
 _AT_ONCE: Final = 50_000
 _BEGINNING: Final = datetime(2026, 1, 1, tzinfo=UTC)
-"""When the first seeded customer was created, by the provider's clock; the others follow, one a second."""
+"""Creation time of the first seeded customer at the provider; the others follow, one per second."""
 
 _NAMES: Final = (
     *("Nordlys AB", "Blue Harbor Ltd", "Müller & Söhne GmbH", "東京物流株式会社", "Ateliê São João", "O'Neill Foods"),
@@ -51,9 +52,9 @@ _METADATA: Final = (
 
 
 def customers(number: int, first: int = 0) -> pl.DataFrame:
-    """So many customers in canonical columns and types, always the same, counted from `first`.
+    """Return customers in canonical columns and types, always the same, numbered from `first`.
 
-    Each has what some provider demands: an external id, an e-mail of its own, a country, a type, a creation date.
+    Each has the fields that providers require: an external id, a unique e-mail, a country, a type, a creation date.
     """
     i = pl.col("i")
     names = ("country", "state", "city", "zip_code", "currency", "timezone", "language", "calling")
@@ -77,7 +78,7 @@ def customers(number: int, first: int = 0) -> pl.DataFrame:
         .with_columns(
             external_id=pl.format("cus_{}", i.cast(pl.String).str.zfill(9)),
             email=pl.format("ap{}@nordlys-{}.example", i, i * 31 % 97),
-            # One in 500 is longer than some provider allows.
+            # One in 500 is longer than some providers allow.
             name=pl.when(i % 500 == 499).then(name + " of the northern islands" * 7).otherwise(name),
             legal_name=mostly(name + " Holding", 3, 0),
             customer_type=mostly(pl.lit("BUSINESS"), 11, 5).fill_null("INDIVIDUAL"),
@@ -111,12 +112,12 @@ def plant(
     seeding: int | Path,
     store: Store,
     admit: Callable[[Record], str | None],
-    told: Mapping[str, str],
+    from_address: Mapping[str, str],
 ) -> list[str]:
-    """Put seeded customers through the provider's own rules of creation: `admit` gives the reason where it refuses.
+    """Create seeded customers by the provider's own rules: `admit` returns the reason for a refusal.
 
-    `told`: wire fields that an address says. Gives what was refused, for people. Raises ConfigError for a file that
-    cannot be used.
+    `from_address`: fields that the address of a sandbox sets. Returns notes about refused customers. Raises ConfigError
+    if the file cannot be used.
     """
     moments = count()
     clock, store.clock = store.clock, lambda: _BEGINNING + timedelta(seconds=next(moments))
@@ -124,7 +125,7 @@ def plant(
     schema = _schema_of(provider)
     try:
         for frame in _generated(seeding) if isinstance(seeding, int) else _from_file(seeding):
-            encoded = encode(schema, frame, told)
+            encoded = encode(schema, frame, from_address)
             reasons = encoded.refused.unique("position", keep="first")
             refused.update(reasons.select(pl.format("{}: {}", "code", "demand")).to_series())
             for body in encoded.bodies.drop_nulls():
@@ -132,13 +133,13 @@ def plant(
                     refused[reason] += 1
     finally:
         store.clock = clock
-    return [f"{number} customers were refused: {reason}" for reason, number in refused.items()]
+    return [f"refused {counted(number, 'customer')}: {reason}" for reason, number in refused.items()]
 
 
-def spare(provider: str, told: Mapping[str, str]) -> Iterator[Record]:
-    """Bodies of customers that no seed has, without end."""
+def spare(provider: str, from_address: Mapping[str, str]) -> Iterator[Record]:
+    """Yield bodies of customers that no seed has, without end."""
     for first in count(900_000_000, 100):
-        yield from map(decode, encode(_schema_of(provider), customers(100, first), told).bodies)
+        yield from map(decode, encode(_schema_of(provider), customers(100, first), from_address).bodies)
 
 
 def _schema_of(provider: str) -> ProviderSchema:
@@ -157,17 +158,17 @@ def _from_file(path: Path) -> Iterator[pl.DataFrame]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or 'no such file'}") from None
     except pl.exceptions.PolarsError:
-        raise ConfigError(f"{path}: is not a CSV file with a heading.") from None
+        raise ConfigError(f"{path}: is not a CSV file with a header.") from None
     if strange := [name for name in frame.columns if name not in COLUMNS]:
         raise ConfigError(
-            f"{path}: a seed has canonical columns only, not {', '.join(strange)}. There are: {', '.join(COLUMNS)}"
+            f"{path}: a seed may only have canonical columns, not {', '.join(strange)}. There are: {', '.join(COLUMNS)}"
         )
     typed = frame.select(_typed(name) if name in frame.columns else _absent(name) for name in COLUMNS)
     for name in frame.columns:
         lost = (typed[name].is_null() & frame[name].is_not_null()).arg_true()
         if len(lost):
             raise ConfigError(
-                f"{path}: {name} of record {lost[0] + 1} is not in canonical spelling: instants as "
+                f"{path}: {name} of record {lost[0] + 1} is not in canonical form: write instants as "
                 "2026-11-21T09:00:00Z, net_terms in days, lists as JSON."
             )
     yield from typed.iter_slices(_AT_ONCE)

@@ -1,21 +1,22 @@
-"""The machinery of all sandboxes: one provider's API on a local port, its weather, and a way to look behind it.
+"""The server of all sandboxes: a provider's API on a local port, simulated failures ("weather"), control endpoints.
 
-What a provider's page says stands in the module of its name, as an `Api`; here is what all five share. Under
-`/_sandbox` tests and people see and change what goes on, never touched by weather or keys:
+The module of each provider defines its `SandboxApi`; this module is shared by all five. The endpoints under `/_sandbox`
+show and change the state, and are not subject to weather or keys:
 
-- `GET`, `PUT weather`: see `connectors/sandbox/weather.py`; what a PUT does not name is back to none
+- `GET`, `PUT weather`: see `connectors/sandbox/weather.py`; a PUT resets everything that it does not set
 - `GET`, `PUT keys`: `{"valid": [..] or null, "stops_after": {key: calls}}`; null means any well-formed key
-- `GET state[?collection=]`: the records as the provider would list them, NDJSON; `POST`: take such records as they are,
-  also broken ones; `DELETE`: forget everything
+- `GET state[?collection=]`: the records as the provider would list them, NDJSON; `POST` adds such records unchecked,
+  even invalid ones; `DELETE` removes everything
 - `GET counts`: records per collection, and calls per status
-- `GET`, `DELETE calls`, `PUT calls {"record": true}`: each call, NDJSON; `worked` is the status of what was done, also
-  where the answer was lost (null: nothing was done), `content` a check sum of the body
+- `GET`, `DELETE calls`, `PUT calls {"record": true}`: each call, NDJSON; `worked` is the status of the work done, also
+  if the response was lost (null: nothing was done), and `content` is a checksum of the body
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import pkgutil
 import random
 import re
 import socket
@@ -42,9 +43,8 @@ from tranship.connectors.errors import ConfigError
 from tranship.connectors.sandbox import seed
 from tranship.connectors.sandbox.store import Collection, Record, Store, decode, encode
 from tranship.connectors.sandbox.weather import Sky, Spell, Weather
-
-PORTS: Final = {"metronome": 8701, "metrifox": 8702, "marginfront": 8703, "growpanel": 8704, "blackwalnut": 8705}
-"""Every provider that has a sandbox, and the port it is on if none is named."""
+from tranship.schemas import providers as provider_schemas
+from tranship.schemas.counted import counted
 
 UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -62,11 +62,11 @@ _WORDS: Final = {
 _PAGE_OF_HTML: Final = b"<!doctype html>\n<title>Maintenance</title>\n<h1>We will be back soon</h1>\n"
 
 
-# What a provider's module is made of -----------------------------------------------------------------------------
+# The parts of a provider's module -----------------------------------------------------------------------------
 
 
 class Problem(Exception):
-    """An answer that is an error. `details` is whatever the provider's `Api.problem` makes of it."""
+    """An error response. `details` is passed to the provider's `SandboxApi.problem`."""
 
     def __init__(self, status: int, message: str, details: Any = None) -> None:
         super().__init__(message)
@@ -74,7 +74,7 @@ class Problem(Exception):
 
 
 class Answer(NamedTuple):
-    """What goes back. `body` is JSON, or pieces of it that are sent as they come; empty for no body."""
+    """A response. `body` is JSON, or pieces of it that are streamed; empty for no body."""
 
     status: int
     body: bytes | Iterable[bytes] = b""
@@ -82,12 +82,12 @@ class Answer(NamedTuple):
 
 
 def answer(status: int, value: Any) -> Answer:
-    """An answer of one JSON value."""
+    """Return a response with one JSON value."""
     return Answer(status, encode(value))
 
 
 class Call:
-    """A request, read completely. `params` are the parts of the path in braces, decoded."""
+    """A request with its complete body. `params` are the decoded parts of the path in braces."""
 
     __slots__ = ("_request", "body", "method", "params", "route", "worked")
 
@@ -96,42 +96,42 @@ class Call:
         self.method = request.method
         self.params: Mapping[str, str] = request.match_info
         self.worked: int | None = None
-        """Status of what the handler did, whatever became of the answer; null if it was not reached."""
+        """Status returned by the handler, even if the response was lost; null if the handler was not called."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Of any case."""
+        """The headers, case-insensitive."""
         return self._request.headers
 
     @property
     def target(self) -> str:
-        """Path and query as they were sent."""
+        """Path and query as sent."""
         return self._request.raw_path
 
     def query(self, name: str) -> str | None:
-        """The first value of a parameter of the query, or null."""
+        """Return the first value of a query parameter, or null."""
         return self._request.query.get(name)
 
     def queries(self, name: str) -> list[str]:
-        """All values of a parameter of the query."""
+        """Return all values of a query parameter."""
         return self._request.query.getall(name, [])
 
     def json(self) -> Any:
-        """The body. Raises Problem 400 if it is not JSON."""
+        """Return the body. Raises Problem 400 if it is not JSON."""
         try:
             return decode(self.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Problem(400, "The body is not valid JSON") from None
 
     def object(self) -> Record:
-        """The body, a JSON object. Raises Problem 400 if it is not."""
+        """Return the body, a JSON object. Raises Problem 400 if it is not."""
         value = self.json()
         if not isinstance(value, dict):
             raise Problem(400, "The body must be a JSON object")
         return value
 
     def form(self) -> dict[str, bytes]:
-        """The fields of a multipart form, empty if the body is none."""
+        """Return the fields of a multipart form, empty for any other body."""
         head = f"Content-Type: {self.headers.get('Content-Type', '')}\r\n\r\n".encode()
         message = BytesParser(policy=HTTP).parsebytes(head + self.body)
         found = {}
@@ -148,76 +148,80 @@ Handler = Callable[[Call], Answer]
 
 @dataclass(frozen=True)
 class Route:
-    """One endpoint. A handler runs to its end before the next one starts, so it needs no locks."""
+    """An endpoint. Handlers run one after the other, so they need no locks."""
 
     method: str
     path: str
     handler: Handler
     lists: bool = False
-    """It lists customers: records may shift under it."""
+    """Whether it lists customers: the weather may move records during the list."""
     open: bool = False
-    """It needs no key."""
+    """Whether it needs no key."""
 
 
 async def straight(_: Call, go: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Nothing around a call."""
+    """Run the call without a wrapper."""
     return await go()
 
 
 @dataclass(frozen=True)
-class Api:
-    """One provider. A module of this package has `SWITCHES`, and `api(store, switches)` that gives this."""
+class SandboxApi:
+    """The API of one provider, returned by `api(store, switches)` of the module of its name."""
 
     customers: Collection
     routes: Sequence[Route]
     key: Callable[[Call], str | None]
-    """The well-formed key of the call, null if there is none: 401."""
+    """Returns the well-formed key of the call, null if there is none (401)."""
     allow: Callable[[str, Call], None]
-    """Raises Problem if this kind of key has no right to this call."""
+    """Raises Problem if this kind of key is not allowed to make the call."""
     problem: Callable[[Problem], Any]
-    """The JSON value that the provider answers for a problem."""
+    """Returns the JSON value of the provider's error response."""
     admit: Callable[[Record], object]
-    """Create a customer out of the body of a POST, by the provider's rules; what the seed goes through."""
+    """Creates a customer from the body of a POST, by the provider's rules; also used for the seed."""
     example: str
-    """A command that reads from it; `{port}` in it is filled in."""
+    """A command that reads from it; `{port}` is replaced."""
     remove: Callable[[str], object]
-    """Delete or archive the customer of this key, whichever the provider has."""
+    """Deletes or archives the customer with this key, depending on the provider."""
     found: Callable[[], None] = lambda: None
-    """Puts what is there from the beginning (a first data source), also after everything was forgotten."""
+    """Creates the initial state (e.g. a first data source), also after everything was removed."""
     around: Callable[[Call, Callable[[], Awaitable[Answer]]], Awaitable[Answer]] = straight
-    """Runs around each call, latency and weather's 5xx included: where idempotency keys are kept."""
-    told: Mapping[str, str] = field(default_factory=dict)
-    """Wire fields that the address of a sandbox says, for the seed."""
+    """Wraps each call, including latency and simulated 5xx: the place for idempotency keys."""
+    from_address: Mapping[str, str] = field(default_factory=dict)
+    """Fields that the address of a sandbox sets, for the seed."""
     rate: Mapping[str, int] = field(default_factory=dict)
-    """Calls a minute by method, as documented; in force where the switch `limits` is `on`, until weather has a rate."""
+    """Documented calls per minute by method; applied if the switch `limits` is `on`, unless the weather sets a rate."""
     retry_after: bool = True
-    """A 429 says when to come back."""
+    """Whether a 429 has a Retry-After header."""
     words: Mapping[int, str] = field(default_factory=dict)
-    """Messages of errors that come from the machinery, where they differ from the usual ones."""
+    """Messages of the server's own errors, if they differ from the usual ones."""
 
 
 class _Module(Protocol):
-    SWITCHES: Mapping[str, tuple[str, ...]]
-    """Name → choices, the usual one first."""
+    """The module of a provider in this package."""
 
-    def api(self, store: Store, switches: Mapping[str, str]) -> Api: ...
+    PORT: int
+    """The port if none is named."""
+    SWITCHES: Mapping[str, tuple[str, ...]]
+    """Name → choices, the default first."""
+
+    def api(self, store: Store, switches: Mapping[str, str]) -> SandboxApi: ...
 
 
 # The server ------------------------------------------------------------------------------------------------------
 
 
 class _Cut(Exception):
-    """The connection ends here."""
+    """The connection is cut."""
 
 
 class _Keys(msgspec.Struct, forbid_unknown_fields=True):
-    """Which keys are good."""
+    """Which keys are accepted."""
 
     valid: list[str] | None = None
     stops_after: dict[str, int] = {}
 
     def good(self, key: str) -> bool:
-        """Count a call with this key."""
+        """Count a call with this key; return whether the key is accepted."""
         if key in self.stops_after:
             self.stops_after[key] -= 1
             if self.stops_after[key] < 0:
@@ -226,11 +230,11 @@ class _Keys(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Server:
-    """A provider's API; `start` and `stop` belong to one event loop.
+    """A provider's API; `start` and `stop` must run in one event loop.
 
-    `seeding`: how many customers to make, or a CSV file in canonical columns; a state file that holds a state is not
-    seeded again. `switches`: the provider's own. `say` is told each call, if given. Raises ConfigError for what cannot
-    be used.
+    `seeding`: number of generated customers, or a CSV file with canonical columns; an existing state file is not seeded
+    again. `switches`: those of the provider. `say`, if given, is called with a line for each call. Raises ConfigError
+    for invalid arguments.
     """
 
     def __init__(
@@ -243,9 +247,7 @@ class Server:
         switches: Mapping[str, str] | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        if provider not in PORTS:
-            raise ConfigError(f"{provider}: there is no such sandbox. There are: {', '.join(sorted(PORTS))}")
-        module: _Module = importlib.import_module(f"tranship.connectors.sandbox.{provider}")
+        module = _module(provider)
         self.provider = provider
         self.store = Store(provider, state)
         chosen = _chosen(provider, module.SWITCHES, switches or {})
@@ -259,15 +261,15 @@ class Server:
         self._spare: Iterator[Record] | None = None
         self._runner: web.AppRunner | None = None
         self.notes: list[str] = []
-        """What became of the seed, for people."""
+        """Notes about the seed."""
         if self.store.open():
             if seeding is not None:
-                self.notes = [f"{state} holds a state already: the seed was left aside"]
+                self.notes = [f"{state} already has a state: the seed was ignored"]
             return
         self.api.found()
         if seeding is not None:
             with self.store.bulk():
-                self.notes = seed.plant(provider, seeding, self.store, self._admitted, self.api.told)
+                self.notes = seed.plant(provider, seeding, self.store, self._admitted, self.api.from_address)
 
     def _admitted(self, body: Record) -> str | None:
         try:
@@ -277,7 +279,7 @@ class Server:
         return None
 
     async def start(self, listener: socket.socket) -> None:
-        """Answer the calls that come in there."""
+        """Serve the calls on this socket."""
         app = web.Application(middlewares=[self._in_words], client_max_size=_MOST_BYTES)
         for route in self.api.routes:
             app.router.add_route(route.method, route.path, self._endpoint(route))
@@ -354,7 +356,7 @@ class Server:
         if view:
             self.api.remove(self.api.customers.keys([chance.choice(view)])[0])
         if self._spare is None:
-            self._spare = seed.spare(self.provider, self.api.told)
+            self._spare = seed.spare(self.provider, self.api.from_address)
         self.api.admit(next(self._spare))
 
     def _refusal(self, status: int, headers: Mapping[str, str] | None = None) -> Answer:
@@ -377,7 +379,7 @@ class Server:
             step = max(1, -(-len(body) // 10))
             body = [body[at : at + step] for at in range(0, len(body), step)]
         elif half:
-            # How long it would be is not known: it ends within its second piece.
+            # Its length is unknown: it is cut within its second piece.
             body = (piece[: len(piece) // (place + 1)] for place, piece in enumerate(islice(body, 2)))
         await response.prepare(request)
         for piece in body:
@@ -418,7 +420,7 @@ class Server:
             }
             self.calls.append(encode(note))
         if self._say:
-            # Figures in the query are paging; anything else may be a customer's.
+            # Numbers in the query are for pagination; anything else may be personal data.
             query = request.raw_path.partition("?")[2]
             shown = "".join(re.sub(r"=(?!\d{1,6}$).*", "=…", f" {part}") for part in query.split("&") if part)
             self._say(f"{request.method} {path}{shown} {status or 'no answer'} {seconds:.3f} s")
@@ -522,12 +524,12 @@ async def _read(request: web.Request, kind: type[_Kind]) -> _Kind:
 
 
 async def _cut(request: web.Request, spell: Spell) -> web.StreamResponse:
-    """End the connection without an answer, or never answer; what is returned goes nowhere."""
+    """Close the connection without a response, or never respond; the returned response is not sent."""
     while spell.timeout and request.transport and not request.transport.is_closing():
         await asyncio.sleep(0.02)
     if request.transport:
         if spell.hard:
-            # Lingering for no time makes the end of the connection a reset.
+            # A linger time of zero makes the close a reset.
             there: socket.socket = request.transport.get_extra_info("socket")
             there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.close()
@@ -537,9 +539,24 @@ async def _cut(request: web.Request, spell: Spell) -> web.StreamResponse:
 def _chosen(provider: str, switches: Mapping[str, tuple[str, ...]], wanted: Mapping[str, str]) -> dict[str, str]:
     for name, choice in wanted.items():
         if choice not in switches.get(name, ()):
-            known = "; ".join(f"{one}: {' or '.join(several)}" for one, several in switches.items()) or "none"
-            raise ConfigError(f"{name}={choice}: the sandbox of {provider} has no such switch. There are: {known}")
+            known = "; ".join(f"{switch}: {' or '.join(choices)}" for switch, choices in switches.items()) or "none"
+            raise ConfigError(f"{name}={choice}: the sandbox of {provider} has no such switch. Use one of: {known}")
     return {name: wanted.get(name, choices[0]) for name, choices in switches.items()}
+
+
+def sandboxes() -> list[str]:
+    """Return the providers that have a sandbox: the modules here that share a name with a provider schema."""
+    schemas = {module.name for module in pkgutil.iter_modules(provider_schemas.__path__)}
+    return sorted(
+        module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.name in schemas
+    )
+
+
+def _module(provider: str) -> _Module:
+    if provider not in sandboxes():
+        raise ConfigError(f"{provider}: there is no such sandbox. Use one of: {', '.join(sandboxes())}")
+    module: _Module = importlib.import_module(f"tranship.connectors.sandbox.{provider}")
+    return module
 
 
 # Starting it -----------------------------------------------------------------------------------------------------
@@ -556,12 +573,13 @@ def serve(
     log: bool = False,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> None:
-    """Run a sandbox until it is interrupted; what is said is where it is and a command to try, with `log` each call.
+    """Run a sandbox until interrupted. `say` is called with its address and a command to try, and with `log` for each
+    call.
 
     Raises ConfigError if the port is taken, or state, seed or switches cannot be used.
     """
     try:
-        with _listening(PORTS.get(provider, 0) if port is None else port) as listener:
+        with _listening(_module(provider).PORT if port is None else port) as listener:
             at = listener.getsockname()[1]
             server = Server(
                 provider, seeding=seeding, state=state, weather=weather, switches=switches, say=say if log else None
@@ -572,7 +590,7 @@ def serve(
                 for note in server.notes:
                     say(note)
                 held = len(server.api.customers)
-                say(f"{provider} sandbox on http://127.0.0.1:{at}, {held} customers. Stop it with Ctrl-C.")
+                say(f"{provider} sandbox on http://127.0.0.1:{at}, {counted(held, 'customer')}. Stop it with Ctrl-C.")
                 say(f"Try: {server.api.example.format(port=at)}")
                 try:
                     await asyncio.Event().wait()
@@ -585,16 +603,16 @@ def serve(
 
 
 def _listening(port: int) -> socket.socket:
-    """The port is taken before a long seed, not found in use after it; calls that come meanwhile wait."""
+    """Bind the port before a long seed, so that a port in use is reported first; early calls wait."""
     try:
         return socket.create_server(("127.0.0.1", port), backlog=1024)
     except OSError:
-        raise ConfigError(f"port {port} is in use. Name another one with --port.") from None
+        raise ConfigError(f"port {port} is in use. Choose another one: --port N") from None
 
 
 @contextmanager
 def running(provider: str, port: int = 0, **options: Any) -> Iterator[tuple[str, Server]]:
-    """A sandbox in a thread of this process: its address, and what is behind it. `options` are those of `Server`."""
+    """Run a sandbox in a thread; yield its URL and its server. `options` are those of `Server`."""
     listener = _listening(port)
     try:
         server = Server(provider, **options)

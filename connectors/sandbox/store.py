@@ -1,9 +1,9 @@
-"""What a sandbox holds: collections of JSON records in memory, and in a file that outlives the process if wanted.
+"""The state of a sandbox: collections of JSON records in memory and, optionally, in a file.
 
-A record lies here as the bytes its provider sends, so that a page of a list is a join. Each has a *rank*: records are
-listed by rising rank, a new record gets the highest one, and a record is moved within the order by giving it another.
-The file is a log: a line for each change, handed to the system before the call is answered, so that it survives the
-death of the process.
+Records are stored as the bytes that the provider sends, so that a page of a list is a join. Each has a *rank*: records
+are listed in rising rank, a new record gets the highest one, and a record is moved by changing its rank. The file is a
+log with one line per change, passed to the operating system before the call is answered, so that it survives the end of
+the process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Record = dict[str, Any]
 Ranks = Sequence[int]
 
 _GAP: Final = 24
-"""Bits between the ranks of two neighbours: room for records that are moved in between."""
+"""Number of bits between the ranks of two neighbours, so that records can be moved between them."""
 
 encode = msgspec.json.Encoder().encode
 decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
@@ -43,9 +43,9 @@ class Taken(Exception):
 
 
 class Store:
-    """All collections of one sandbox, its clock and its ids; `path` is the state file, null for memory only.
+    """The collections of one sandbox, its clock and its ids; `path` is the state file, null for memory only.
 
-    The ids are the same on each run, those of a store that was loaded are new ones. `close` lets go of the file.
+    The ids are the same on each run; after loading a state file, new ids differ. `close` closes the file.
     """
 
     def __init__(self, provider: str, path: Path | None = None) -> None:
@@ -80,29 +80,31 @@ class Store:
         return made
 
     def moment(self) -> datetime:
-        """Now, UTC, in whole milliseconds, and never earlier than a moment given before. It may be the same: a clock
-        that is pushed on by each record would soon be ahead of everybody's.
+        """Return the time in UTC and whole milliseconds, never earlier than before. Equal timestamps are allowed: a
+        clock that advances with each record would run ahead.
         """
         now = self.clock()
         self._last = max(self._last, now.replace(microsecond=now.microsecond // 1000 * 1000))
         return self._last
 
     def uuid(self) -> str:
-        """A new UUID, version 4."""
+        """Return a new UUID, version 4."""
         h = f"{self.chance.getrandbits(128):032x}"
         return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
 
     def token(self, length: int) -> str:
-        """Random lower-case letters and digits."""
+        """Return random lower-case letters and digits."""
         return "".join(self.chance.choices("0123456789abcdefghijklmnopqrstuvwxyz", k=length))
 
     @property
     def serial(self) -> int:
-        """Grows with each record that is new: while it and the length of a list stay, the list has the same records."""
+        """A number that grows with each new record: if it and the length of a list are unchanged, so are its
+        records.
+        """
         return self._serial
 
     def next_rank(self) -> int:
-        """Higher than every rank so far."""
+        """Return a rank higher than all others."""
         self._serial += 1
         return self._serial << _GAP
 
@@ -116,7 +118,7 @@ class Store:
 
     @contextmanager
     def bulk(self) -> Iterator[None]:
-        """While many records come at once, the file may lag behind."""
+        """Write many records at once; the file may lag behind meanwhile."""
         self._bulk = True
         try:
             yield
@@ -126,33 +128,33 @@ class Store:
                 self._log.flush()
 
     def open(self) -> bool:
-        """Load the state file, once all collections are there, and keep it from now on. Whether it held a state.
+        """Load the state file after all collections were added, and keep it up to date. Return whether it had a state.
 
-        A line that the death of the process tore is dropped with it. Raises ConfigError where the file cannot be used.
+        An incomplete last line is dropped. Raises ConfigError if the file cannot be used.
         """
         if not self._path:
             return False
         try:
             lock = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                # The lock is on the file that will be replaced; the new one is locked before it takes the name.
+                # The lock is on the file to be replaced; the new one is locked before it is renamed.
                 _lock(lock, self._path)
                 held, generation = self._load(self._path)
                 self._compact(self._path, generation + 1)
             finally:
                 os.close(lock)
         except OSError as error:
-            raise ConfigError(f"{self._path}: cannot keep the sandbox's state here: {error.strerror}") from None
+            raise ConfigError(f"{self._path}: cannot be used for the sandbox's state: {error.strerror}") from None
         self.chance.seed(generation + 1)
         return held
 
     def clear(self) -> None:
-        """Forget every record."""
+        """Remove every record."""
         for collection in self.collections.values():
             collection.clear()
 
     def close(self) -> None:
-        """Let go of the state file."""
+        """Close the state file."""
         if self._log:
             self._log.close()
             self._log = None
@@ -166,7 +168,7 @@ class Store:
                 head = decode(first)
                 provider, generation, self._serial = head["sandbox"], head["generation"], head["serial"]
             except (msgspec.DecodeError, KeyError, TypeError):
-                raise ConfigError(f"{path}: is not the state of a sandbox. Name another file.") from None
+                raise ConfigError(f"{path}: is not the state of a sandbox. Choose another file.") from None
             if provider != self._provider:
                 raise ConfigError(f"{path}: holds the state of {provider}, not of {self._provider}.")
             for line in file:
@@ -284,18 +286,18 @@ class Collection:
         return True
 
     def clear(self) -> None:
-        """Forget all records."""
+        """Remove all records."""
         self._empty()
         self._store.write(b"C\t%b\t0\t\n" % self.name.encode())
 
     # Lists: a view is a sequence of ranks, to be sliced and handed to `bodies`.
 
     def view(self, within: str = "") -> Ranks:
-        """The ranks of a list, rising. It is the list itself: slice it, do not change or keep it."""
+        """Return the ranks of a list, rising. This is the list itself: slice it, but do not change or keep it."""
         return self._order.get(within, array("q"))
 
     def search(self, needle: str, view: Ranks) -> Ranks:
-        """Those of the view whose `text` contains `needle` in whatever case; all, if it is empty."""
+        """Return the ranks of the view whose `text` contains `needle` in any case; all, if it is empty."""
         needle = needle.lower()
         if not needle:
             return view
@@ -310,23 +312,23 @@ class Collection:
         return ranks
 
     def bodies(self, ranks: Iterable[int]) -> list[bytes]:
-        """The records of these ranks, as JSON."""
+        """Return the records with these ranks, as JSON."""
         return [self._body[self._key_at[rank]] for rank in ranks]
 
     def rank(self, key: str) -> int:
-        """The place of a record that is here."""
+        """Return the rank of an existing record."""
         return self._rank[key]
 
     def keys(self, ranks: Iterable[int] | None = None) -> list[str]:
-        """The keys of these ranks; of all records, in order, if none are given."""
+        """Return the keys of these ranks; by default of all records, in order."""
         return [self._key_at[rank] for rank in (self._order[""] if ranks is None else ranks)]
 
     def ranks(self, keys: Iterable[str]) -> list[int]:
-        """The ranks of those of these keys that are here, rising, each once."""
+        """Return the ranks of the existing ones of these keys, rising, without repeats."""
         return sorted({self._rank[key] for key in keys if key in self._rank})
 
     def move(self, chance: random.Random) -> None:
-        """Some record jumps to another place in the order; the records are the same as before."""
+        """Move a random record to another position; the set of records does not change."""
         order = self._order[""]
         if len(order) < 3:
             return
@@ -334,7 +336,7 @@ class Collection:
         place = chance.randrange(len(order) - 1)
         middle = (order[place] + order[place + 1]) // 2
         if middle in self._key_at:
-            return  # no room left between these two: another call finds another place
+            return  # no rank is left between these two: another call will choose another position
         body, rank = self._body[key], self._rank[key]
         record = decode(body)
         self._unlink(key, rank, record)
@@ -345,12 +347,12 @@ class Collection:
     # The state file
 
     def lines(self) -> Iterator[bytes]:
-        """Every record, as a line of the state file."""
+        """Yield every record as a line of the state file."""
         for rank in self._order[""]:
             yield self._line(rank, self._body[self._key_at[rank]])
 
     def restore(self, rank: int, body: bytes) -> None:
-        """Take a record from a line of the state file."""
+        """Restore a record from a line of the state file."""
         record = decode(body)
         key = self._key(record)
         if key in self._body:
@@ -387,7 +389,7 @@ class Collection:
             self._unlink(key, rank, old)
             self._link(key, rank, record, body, values)
             return
-        # Most changes leave a record in its lists, and lists are long.
+        # Most changes do not affect the lists of a record, and lists are long.
         self._body[key] = body
         for index, of in self._unique.items():
             owners = self._owner[index]
@@ -415,7 +417,7 @@ class Collection:
 
 
 def numbered(view: Ranks, page: int, size: int, *, newest_first: bool = False) -> Ranks:
-    """The ranks of one page, counted from 1; empty past the end."""
+    """Return the ranks of one page, counted from 1; empty after the end."""
     start = (page - 1) * size
     if not newest_first:
         return view[start : start + size]
@@ -424,9 +426,9 @@ def numbered(view: Ranks, page: int, size: int, *, newest_first: bool = False) -
 
 
 def following(view: Ranks, rank: int | None, size: int) -> tuple[Ranks, bool]:
-    """The page after a cursor (null: the first), and whether more follow. The last rank of the page is its cursor.
+    """Return the page after a cursor (null: the first) and whether more follow. The last rank of a page is its cursor.
 
-    A record that was moved or deleted does not confuse a cursor: it is a place, not a record.
+    A cursor is a position, not a record, so moved or deleted records do not affect it.
     """
     start = 0 if rank is None else bisect_right(view, rank)
     return view[start : start + size], start + size < len(view)

@@ -1,7 +1,7 @@
-"""What goes wrong on the way to a provider and back, on demand and repeatable.
+"""Simulated failures between client and provider, on demand and reproducible.
 
-Whether a call is struck depends on the seed, on the call itself and on how often the same call came before: the order
-in which the calls of several workers arrive makes no difference.
+Whether a call fails depends on the seed, the call itself and the number of identical calls before it, but not on the
+order in which the calls of several workers arrive.
 """
 
 from __future__ import annotations
@@ -24,49 +24,50 @@ Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Weather(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """The weather over a sandbox. Shares are of all calls, from 0 to 1; the usual weather is none."""
+    """The simulated failures of a sandbox. Shares are fractions of all calls, from 0 to 1; by default nothing fails."""
 
     seed: int = 0
     methods: tuple[str, ...] = ()
-    """The HTTP methods that are struck; none named: all."""
+    """The HTTP methods affected; all if none are given."""
     latency: Seconds = 0
     jitter: Seconds = 0
-    """Latency is `latency` ± `jitter`, evenly spread, and never below nothing."""
+    """Latency is `latency` ± `jitter`, uniformly distributed, and never negative."""
     statuses: dict[Literal["429", "500", "502", "503", "504"], Share] = {}
     """Share of calls answered with each of these."""
     timeout: Share = 0
-    """Never answered: the connection stays open until the client leaves."""
+    """Never answered: the connection stays open until the client closes it."""
     late: Share = 0
-    """Share of the time-outs and 5xx that come after the call has done its work."""
+    """Share of the time-outs and 5xx that occur after the call was processed."""
     cut_before: Share = 0
-    """Connection cut before the call does its work."""
+    """Connection cut before the call is processed."""
     cut_after: Share = 0
-    """Connection cut after the call has done its work: the lost answer."""
+    """Connection cut after the call was processed: the response is lost."""
     slow: Share = 0
     slow_seconds: Seconds = 1
-    """A slow answer comes in ten pieces over this time."""
+    """A slow response is sent in ten pieces over this time."""
     half: Share = 0
-    """Answers broken off in the middle of their body."""
+    """Share of responses cut off in the middle of the body."""
     html: Share = 0
-    """An HTML page with status 200 in place of the answer of a call that has done its work."""
+    """An HTML page with status 200 instead of the response to a processed call."""
     shift: Share = 0
-    """Share of list calls before which a record jumps to another place; which records there are stays the same."""
+    """Share of list calls before which a record moves to another position; the set of records does not change."""
     churn: Share = 0
     """Share of list calls before which a record is created and another one deleted."""
     rate: dict[str, Annotated[int, msgspec.Meta(ge=1)]] = {}
-    """Calls allowed per window and HTTP method; `*` is for the methods not named, together."""
+    """Calls allowed per window and HTTP method; `*` covers all other methods together."""
     window: Annotated[float, msgspec.Meta(gt=0)] = 60
     """Length of a window of `rate`, in seconds."""
     retry_after: Literal["page", "none", "seconds", "date", "milliseconds"] = "page"
-    """How a 429 says when to come back: as the provider's page says, not at all, `Retry-After` as a number or as a
-    date, or `retry-after-ms`. A 503 says it, too, where this is not left to the page."""
+    """How a 429 announces when to retry: as documented by the provider, not at all, by `Retry-After` as a number or a
+    date, or by `retry-after-ms`. Except for `page`, this also applies to a 503.
+    """
     retry_seconds: Seconds = 1
-    """What a 429 or 503 out of `statuses` says; one of `rate` says the truth."""
+    """The time announced by a 429 or 503 from `statuses`; one from `rate` announces the actual time."""
 
 
 @dataclass(frozen=True)
 class Spell:
-    """What befalls one call."""
+    """The simulated failures of one call."""
 
     delay: float = 0
     status: int = 0
@@ -75,23 +76,23 @@ class Spell:
     cut_before: bool = False
     cut_after: bool = False
     hard: bool = False
-    """A cut is a reset, not a close."""
+    """Whether a cut is a reset instead of a close."""
     slow: bool = False
     half: bool = False
     html: bool = False
     shift: bool = False
     churn: bool = False
     chance: random.Random | None = None
-    """For what the spell still has to choose."""
+    """Random source for further choices."""
 
 
 CALM = Spell()
 
 
 class Sky:
-    """The weather in force; `weather` may be set at any time, and begins anew then.
+    """The current weather; `weather` may be set at any time, which restarts it.
 
-    `usual_rate` is a rate per minute for the time when the weather has none.
+    `usual_rate` is a rate per minute that applies while the weather has none.
     """
 
     def __init__(self, weather: Weather, usual_rate: Mapping[str, int]) -> None:
@@ -100,7 +101,7 @@ class Sky:
 
     @property
     def weather(self) -> Weather:
-        """What was set."""
+        """The weather that was set."""
         return self._weather
 
     @weather.setter
@@ -112,7 +113,7 @@ class Sky:
         self._calls: Counter[str] = Counter()
 
     def spell(self, method: str, target: str, body: bytes) -> Spell:
-        """What befalls this call."""
+        """Return the simulated failures of this call."""
         now = self._weather
         if self._still or (now.methods and method not in now.methods):
             return CALM
@@ -144,7 +145,7 @@ class Sky:
         )
 
     def over_rate(self, method: str) -> float | None:
-        """Count a call; seconds to wait if it is one too many, else null."""
+        """Count a call; return the seconds to wait if the rate is exceeded, else null."""
         rate, window = (self._weather.rate, self._weather.window) if self._weather.rate else (self._usual_rate, 60.0)
         name = method if method in rate else "*"
         if name not in rate:
@@ -157,9 +158,8 @@ class Sky:
         return self._began + window - clock if self._calls[name] > rate[name] else None
 
     def retry_headers(self, status: int, usual: bool, seconds: float | None = None) -> dict[str, str]:
-        """The headers of an error that may be repeated, after so many seconds; `usual`: a 429 of this provider says it.
-
-        Null are the seconds that the weather says.
+        """Return the headers of an error that may be retried after some seconds (null: the weather's). `usual`: a 429
+        of this provider has the header.
         """
         kind = self._weather.retry_after
         usual = usual and status == 429
@@ -170,7 +170,7 @@ class Sky:
         if kind == "seconds" or (kind == "page" and usual):
             return {"Retry-After": str(max(1, -int(-seconds // 1)))}
         if kind == "date":
-            # A date has whole seconds: rounded up, or the client would come too early.
+            # A date has whole seconds: round up, or the client would retry too early.
             when = datetime.now(UTC) + timedelta(seconds=seconds + 1)
             return {"Retry-After": format_datetime(when.replace(microsecond=0), usegmt=True)}
         if kind == "milliseconds":

@@ -1,13 +1,13 @@
-"""Settings as options of a command, and settings as the command that says them.
+"""Options of commands: the settings of a run, and options that several commands share.
 
-Every field of `pipelines.settings` is an option of its name with - for _; `columns` is `--map` and `defaults` is
-`--default`, a pair at a time.
+Every field of `pipelines.settings` is an option of the same name with - for _; `columns` is `--map` and `defaults` is
+`--default`, one pair at a time.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
@@ -48,7 +48,7 @@ GROUPS: Final = {
         "statement_timeout",
     ),
 }
-"""Title → settings, as the help lists them."""
+"""Title → settings, in the order of the help."""
 
 _FLAGS = {"columns": "map", "defaults": "default"}
 _METAVARS = {
@@ -70,16 +70,16 @@ _METAVARS = {
     "statement_timeout": "TIME",
 }
 _HELP = {
-    "source": "Read from here instead of what pipeline.toml says. Repeatable.",
-    "destination": "Write there instead of what pipeline.toml says.",
+    "source": "Source that replaces the one in the settings file. Repeatable.",
+    "destination": "Destination that replaces the one in the settings file.",
 }
 
 
 class SettingsCommand(click.Command):
-    """A command that takes the fields of a settings model as options, listed under the titles of GROUPS.
+    """A command with the fields of a settings model as options, listed under the titles of GROUPS.
 
-    The model is imported when the command is used or asked for help. An argument of the command has precedence over
-    a field of its name.
+    The model is imported when the command or its help is used. An argument of the command replaces the field of the
+    same name.
     """
 
     def __init__(self, *arguments: Any, model: Literal["Settings", "Reading"], **attributes: Any) -> None:
@@ -88,17 +88,20 @@ class SettingsCommand(click.Command):
         self._own = list(self.params)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The command's own, then the settings."""
+        """Return the parameters of the command, followed by the settings."""
         if len(self.params) == len(self._own):
             from tranship.pipelines import settings
 
             fields = getattr(settings, self._model).model_fields
-            taken = {param.name for param in self._own}
-            self.params = [*self._own, *(_option(name, field) for name, field in fields.items() if name not in taken)]
+            own_names = {param.name for param in self._own}
+            self.params = [
+                *self._own,
+                *(_option(name, field) for name, field in fields.items() if name not in own_names),
+            ]
         return super().get_params(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """A section for each group."""
+        """Write one section for each group."""
         shown = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
         records = {option.name: option.get_help_record(ctx) for option in shown}
         sections = {title: [records.pop(name, None) for name in names] for title, names in GROUPS.items()}
@@ -108,13 +111,70 @@ class SettingsCommand(click.Command):
                     formatter.write_dl([row for row in rows if row])
 
 
+Decorated = Callable[..., Any]
+
+
+def json_option(command: Decorated) -> Decorated:
+    """Add --json."""
+    text = "Print exactly one JSON object on standard output."
+    return click.option("--json", "as_json", is_flag=True, help=text)(command)
+
+
+def state_dir_option(command: Decorated) -> Decorated:
+    """Add --state-dir."""
+    return click.option(
+        "--state-dir",
+        type=click.Path(path_type=Path),
+        default=Path(".tranship"),
+        envvar="TRANSHIP_STATE_DIR",
+        show_default=True,
+        metavar="FOLDER",
+        help="Folder for the files of runs.",
+    )(command)
+
+
+def lock_options(command: Decorated) -> Decorated:
+    """Add the options about locks, which may differ each time a run is continued."""
+    options = [
+        click.option(
+            "--overlap",
+            type=click.Choice(["wait", "skip", "fail"]),
+            envvar="TRANSHIP_OVERLAP",
+            help="If another run is writing to the destination: wait for it, skip this run, or fail.",
+        ),
+        click.option(
+            "--lock-timeout",
+            envvar="TRANSHIP_LOCK_TIMEOUT",
+            metavar="TIME",
+            help="How long to wait for another process, e.g. 30s or 10min; 0: no limit.",
+        ),
+        click.option(
+            "--locks/--no-locks",
+            default=None,
+            envvar="TRANSHIP_LOCKS",
+            help="Lock the destination against other processes; use no-locks, at your own risk, on file systems "
+            "without locks.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def output_options(command: Decorated) -> Decorated:
+    """Add --json, --log and --quiet."""
+    log = click.option("--log", metavar="FILE", help="Write a log in JSON lines; - is standard error.")
+    quiet = click.option("--quiet", is_flag=True, help="Print errors only.")
+    return json_option(log(quiet(command)))
+
+
 def given(options: dict[str, Any]) -> dict[str, Any]:
-    """Only the settings that stand on the command line."""
+    """Return only the options given on the command line."""
     return {name: value for name, value in options.items() if value not in (None, (), {})}
 
 
-def run_command(settings: Settings, sources: Iterable[str], names: Iterable[str]) -> str:
-    """The `run` command over `sources` that says the named settings, as far as they are not the default."""
+def format_run_command(settings: Settings, sources: Iterable[str], names: Iterable[str]) -> str:
+    """Return the `run` command over `sources` with the named settings, unless they have their default."""
     words = ["run", *sources, settings.destination]
     for name in names:
         value = getattr(settings, name)
@@ -124,7 +184,7 @@ def run_command(settings: Settings, sources: Iterable[str], names: Iterable[str]
 
 
 def shell(*words: str) -> str:
-    """A command as one types it."""
+    """Return a command, quoted for a shell."""
     return shlex.join(words)
 
 
@@ -133,10 +193,10 @@ def _words(name: str, value: Any) -> Sequence[str]:
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
     if isinstance(value, dict):
-        pairs = ((key, one) for key, given in value.items() for one in ([given] if isinstance(given, str) else given))
+        pairs = ((key, item) for key, given in value.items() for item in ([given] if isinstance(given, str) else given))
         return [word for pair in pairs for word in (f"--{flag}", "=".join(pair))]
     if isinstance(value, tuple):
-        return [word for one in value for word in (f"--{flag}", one)]
+        return [word for item in value for word in (f"--{flag}", item)]
     return [f"--{flag}", str(value)]
 
 
@@ -149,21 +209,21 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     annotation = next((choice for choice in choices if get_origin(choice) is Literal), field.annotation)
     kind = get_origin(annotation) or annotation
     choices = get_args(annotation)
-    help_ = _HELP.get(name, field.description or "")
+    help_text = _HELP.get(name, field.description or "")
     if kind is bool or bool in choices:
-        return click.Option([f"--{_flag(name)}/--no-{_flag(name)}", name], default=None, help=help_)
+        return click.Option([f"--{_flag(name)}/--no-{_flag(name)}", name], default=None, help=help_text)
     return click.Option(
         [f"--{_flag(name)}", name],
         type=click.Choice(choices) if kind is Literal else int if kind is int else str,
         multiple=kind in (dict, tuple) or tuple in [get_origin(choice) for choice in choices],
         callback=_pairs if kind is dict else None,
         metavar=_METAVARS.get(name),
-        help=help_ + (f"  [default: {field.default}]" if isinstance(field.default, str | Path) else ""),
+        help=help_text + (f"  [default: {field.default}]" if isinstance(field.default, str | Path) else ""),
     )
 
 
 def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    """`Account No=external_id`; a column may have = in its name, a field has none."""
+    """Parse pairs such as `Account No=external_id`; the name of a column may contain =, that of a field cannot."""
     from tranship.pipelines.settings import table
 
     pairs = []

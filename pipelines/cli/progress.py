@@ -1,4 +1,4 @@
-"""How a run tells where it is: a live line on a terminal, plain lines where there is none, JSON lines in a log."""
+"""Progress of a run: a live line on a terminal, plain lines elsewhere, JSON lines in a log."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from tranship.connectors.errors import ConfigError
+from tranship.schemas.counted import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress, Task, TaskID
@@ -26,18 +27,18 @@ _LONG_STEP_SECONDS = 5.0
 
 
 class Display(Protocol):
-    """An observer of a run (`pipelines.run.Observer`) that holds the terminal while it is open."""
+    """An observer of a run (`pipelines.observer.Observer`) that holds the terminal while it is open."""
 
     def step(self, name: str, total: int | None) -> None:
-        """A step begins; the one before has ended."""
+        """Start a step; the previous one has ended."""
         ...
 
     def advanced(self, position: int, records: int) -> None:
-        """How far the step is."""
+        """Report how far the step is."""
         ...
 
     def note(self, text: str) -> None:
-        """Something a person may want to know."""
+        """Report something for the user."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -46,13 +47,13 @@ class Display(Protocol):
 
 
 def display(out: TextIO | None = None) -> Display:
-    """The display that fits where a person reads (standard error): live on a terminal, else lines."""
+    """Return the display for standard error: live on a terminal, plain lines elsewhere."""
     out = out or sys.stderr
     return Terminal(out) if out.isatty() else Lines(out)
 
 
 class Lines:
-    """Plain lines: every ten seconds within a step, and at the end of each step that took over five."""
+    """Plain lines: every ten seconds within a step, and at the end of each step that took more than five."""
 
     def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._out = out
@@ -60,37 +61,37 @@ class Lines:
         self._name: str | None = None
         self._total: int | None = None
         self._records = 0
-        self._started = self._told = clock()
+        self._started = self._last_line = clock()
 
     def step(self, name: str, total: int | None) -> None:
-        """Close the step before and begin this one."""
+        """End the previous step and start this one."""
         self._end()
         self._name, self._total, self._records = name, total, 0
-        self._started = self._told = self._clock()
+        self._started = self._last_line = self._clock()
 
     def advanced(self, position: int, records: int) -> None:
         """Write a line if the last one is ten seconds old."""
         self._records = records
-        now = self._clock()
-        if now - self._told < _LINE_EVERY_SECONDS:
+        seconds = self._clock()
+        if seconds - self._last_line < _LINE_EVERY_SECONDS:
             return
-        self._told = now
-        rate = records / (now - self._started)
-        text = f"{self._name}: {records:,} records, {rate:,.0f}/s"
+        self._last_line = seconds
+        rate = records / (seconds - self._started)
+        text = f"{self._name}: {counted(records, 'record')}, {rate:,.0f}/s"
         if self._total and position:
-            left = (self._total - position) * (now - self._started) / position
+            left = (self._total - position) * (seconds - self._started) / position
             text += f", {position / self._total:.0%}, {_duration(left)} left"
         self._write(text)
 
     def note(self, text: str) -> None:
-        """Write it."""
+        """Write the note."""
         self._write(f"note: {text}")
 
     def _end(self) -> None:
         took = self._clock() - self._started
         if self._name and took >= _LONG_STEP_SECONDS:
-            counted = f"{self._records:,} records in " if self._records else ""
-            self._write(f"{self._name}: done, {counted}{_duration(took)}")
+            records = f"{counted(self._records, 'record')} in " if self._records else ""
+            self._write(f"{self._name}: done, {records}{_duration(took)}")
         self._name = None
 
     def _write(self, text: str) -> None:
@@ -105,7 +106,7 @@ class Lines:
 
 
 class Terminal:
-    """A live line with records, rate and time left, once a step has taken a second."""
+    """A live line with records, rate and remaining time, shown once a step has taken a second."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -116,7 +117,7 @@ class Terminal:
         self._state: tuple[int, int] = (0, 0)
 
     def step(self, name: str, total: int | None) -> None:
-        """Take the live line away; bring it back if this step takes its time."""
+        """Remove the live line; show it again if this step takes long."""
         self._end()
         self._state = (0, 0)
         self._timer = threading.Timer(_SHOWN_AFTER_SECONDS, self._show, (name, total, time.monotonic()))
@@ -124,14 +125,14 @@ class Terminal:
         self._timer.start()
 
     def advanced(self, position: int, records: int) -> None:
-        """Move the line."""
+        """Update the line."""
         with self._lock:
             self._state = (position, records)
             if self._progress is not None and self._task is not None:
                 self._progress.update(self._task, completed=position, records=records)
 
     def note(self, text: str) -> None:
-        """Write it above the line."""
+        """Write the note above the line."""
         with self._lock:
             if self._progress is not None:
                 self._progress.console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
@@ -155,7 +156,7 @@ class Terminal:
             def render(self, task: Task) -> Text:
                 records = task.fields["records"]
                 rate = records / max(time.monotonic() - started, 0.001)
-                return Text(f"{records:,} records, {rate:,.0f}/s" if records else "")
+                return Text(f"{counted(records, 'record')}, {rate:,.0f}/s" if records else "")
 
         left = TimeRemainingColumn(compact=True) if total else TimeElapsedColumn()
         progress = Progress(
@@ -164,7 +165,7 @@ class Terminal:
         )  # fmt: skip
         with self._lock:
             if self._timer is None or self._timer is not threading.current_thread():
-                return  # the step has ended meanwhile
+                return  # the step has ended in the meantime
             position, records = self._state
             self._task = progress.add_task(name, total=total, completed=position, records=records)
             self._progress = progress
@@ -199,9 +200,9 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def logged(file: str | None) -> Iterator[None]:
-    """Write what the `tranship` logger says to a file as JSON lines while this is open; `-` is standard error.
+    """Write the messages of the `tranship` logger to a file as JSON lines while this is open; `-` is standard error.
 
-    Raises ConfigError if the file cannot be opened or holds something else. A log that exists is continued.
+    An existing log is continued. Raises ConfigError if the file cannot be opened or is not a log.
     """
     if file is None:
         yield
@@ -227,24 +228,24 @@ def logged(file: str | None) -> Iterator[None]:
 def _private(file: str) -> TextIO:
     path = Path(file)
     if path.is_file() and path.stat().st_size:
-        with path.open("rb") as there:
-            if there.read(len(_FIRST)) != _FIRST:
+        with path.open("rb") as log:
+            if log.read(len(_LINE_START)) != _LINE_START:
                 raise ConfigError(
-                    f"--log {file}: exists and is no log of Tranship; it was left as it is. Name another."
+                    f"--log {file}: exists, is not a Tranship log, and was not changed. Choose another file."
                 )
     return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8")
 
 
-_FIRST = b'{"time": "'
+_LINE_START = b'{"time": "'
 
 
 class JsonLine(logging.Formatter):
-    """A log record as one JSON object: time (UTC), level, message, and whatever was given as `extra`."""
+    """A log record as one JSON object: time (UTC), level, message, and the values passed as `extra`."""
 
     _PLAIN = frozenset(vars(logging.makeLogRecord({})))
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return one line."""
         extra: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in self._PLAIN}
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {"time": when, "level": record.levelname.lower(), "message": record.getMessage(), **extra}

@@ -1,1 +1,1 @@
-"""One spelling for each value."""
+"""Convert raw values to canonical values, one module per kind of value."""

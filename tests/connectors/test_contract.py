@@ -16,8 +16,8 @@ from tranship.connectors import registry
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.databases.table_mapping import RUN
 from tranship.connectors.errors import ConfigError, GateClosed
-from tranship.connectors.files.csv import CsvOptions
 from tranship.connectors.registry import CONNECTORS
+from tranship.connectors.testing import DestinationContract, SourceContract
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
 from tranship.pipelines.verify import Verification
@@ -98,7 +98,7 @@ class End:
         return fates(self.warehouse.load(source, destination=self.address, **options))
 
     def read(self) -> tuple[list[Layout], list[Batch]]:
-        source = registry.open_source(self.address, CsvOptions())
+        source = registry.open_source(self.address)
         try:
             return source.layouts(), [part.read() for part in source.parts(Path("pages"))]
         finally:
@@ -233,7 +233,7 @@ def test_reading_twice_gives_the_same(reader: End) -> None:
 
 def test_progress_ends_at_the_size(reader: End, many: Path) -> None:
     reader.fill(many)
-    source = registry.open_source(reader.address, CsvOptions())
+    source = registry.open_source(reader.address)
     try:
         positions = [part.position for part in source.parts(Path("pages"))]
         assert positions == sorted(positions)
@@ -247,7 +247,7 @@ def test_a_fingerprint_fits_into_a_manifest(reader: End) -> None:
 
     prints = []
     for _ in range(2):
-        source = registry.open_source(reader.address, CsvOptions())
+        source = registry.open_source(reader.address)
         prints.append(source.fingerprint())
         source.close()
     assert prints[0] == prints[1]
@@ -257,7 +257,7 @@ def test_a_fingerprint_fits_into_a_manifest(reader: End) -> None:
 
 def test_what_does_not_exist_is_answered_in_words(reader: End) -> None:
     with pytest.raises(ConfigError, match="people" if reader.kind in SERVED else "end"):
-        registry.open_source(reader.address, CsvOptions()).layouts()
+        registry.open_source(reader.address).layouts()
 
 
 # Destination -----------------------------------------------------------------------------------------------------
@@ -474,7 +474,7 @@ def test_two_sources_are_read_one_behind_the_other(
         if kind in SERVED and at:
             ends[-1].address = ends[-1].address.replace("people", "more_people")
         ends[-1].fill([{**RICH, "external_id": f"{kind} {at}"}, {**POOR, "email": f"cy{at}@acme.com"}])
-    source = registry.open_sources([end.address for end in ends], CsvOptions())
+    source = registry.open_sources([end.address for end in ends])
     try:
         parts = list(source.parts(tmp_path / "pages"))
         batches = [part.read() for part in parts]
@@ -513,3 +513,19 @@ def test_a_csv_of_the_tests_is_read_as_written(tmp_path: Path) -> None:
     file = write_csv(tmp_path / "x.csv", [{"a": 'x"y', "b": None}, {"a": "1,2", "b": "z\nz"}])
 
     assert file.read_text(encoding="utf-8") == 'a,b\n"x""y",\n"1,2","z\nz"\n'
+
+
+# The suites that other packages run, too -------------------------------------------------------------------------
+
+
+class TestSource(SourceContract):
+    @pytest.fixture
+    def address(self, reader: End) -> str:
+        reader.fill([{"external_id": str(number), "name": f"Customer {number}"} for number in range(1, self.count + 1)])
+        return reader.address
+
+
+class TestDestination(DestinationContract):
+    @pytest.fixture
+    def address(self, writer: End) -> str:
+        return writer.address

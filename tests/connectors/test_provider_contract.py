@@ -20,7 +20,6 @@ from support.served import nobody
 from support.warehouse import Warehouse
 from tranship.connectors import registry
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
-from tranship.connectors.files.csv import CsvOptions
 from tranship.connectors.registry import CONNECTORS
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
@@ -59,7 +58,7 @@ def landed(warehouse: Warehouse) -> list[str]:
 
 
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for nobody: where the other side is not there, the sentence counts and not the patience."""
+    """Do not wait for an unreachable provider: the message counts, not the patience."""
     from tranship.connectors.api import source as api
     from tranship.connectors.api.retry import RetryPolicy
 
@@ -132,7 +131,7 @@ def test_an_account_is_not_written_to_itself(account: Open, warehouse: Warehouse
     with pytest.raises(ConfigError, match="cannot be the destination"):
         warehouse.load(there.address, destination=there.address)
     with pytest.raises(ConfigError, match="is given twice"):
-        registry.open_sources([there.address, there.address], CsvOptions())
+        registry.open_sources([there.address, there.address])
     assert not there.sandbox.calls()
 
 
@@ -158,7 +157,7 @@ def test_reading_only_reads(account: Open, warehouse: Warehouse) -> None:
 
 def test_a_source_says_what_it_gives(account: Open, tmp_path: Path) -> None:
     there = account(seed=250)
-    source = registry.open_source(there.address, CsvOptions())
+    source = registry.open_source(there.address)
     try:
         [layout] = source.layouts()
         batches = [part.read() for part in source.parts(tmp_path / "pages")]
@@ -200,7 +199,7 @@ def test_a_field_of_tomorrow_is_kept_and_told(account: Open, provider: str, ware
     assert json.loads(row["metadata"])[f"{provider}.loyaltyTier"] == {"level": 3}
 
 
-# Bad weather -----------------------------------------------------------------------------------------------------
+# Simulated failures -----------------------------------------------------------------------------------------------------
 
 
 ROUGH: dict[str, dict[str, Any]] = {
@@ -269,7 +268,7 @@ def test_a_key_that_stops_to_be_good(account: Open, warehouse: Warehouse) -> Non
 
     said = refused(warehouse, there, Refused)
     assert "401" in said
-    assert "What has come is kept" in said
+    assert "Downloaded pages are kept" in said
 
 
 def test_no_key(account: Open, provider: str, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:

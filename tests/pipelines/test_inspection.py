@@ -12,11 +12,11 @@ import pytest
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import run
 from tranship.pipelines.inspection import Column, Inspection, pipeline_toml
-from tranship.pipelines.settings import Reading, load, reading_of_command
+from tranship.pipelines.settings import Reading, load, reading_from_command
 
 
 def inspected(source: Path | str, rows: int = 10_000, **options: Any) -> Inspection:
-    return run.inspect(reading_of_command(str(source), options, {}), rows)
+    return run.inspect(reading_from_command(str(source), options, {}), rows)
 
 
 def written(folder: Path, text: str, name: str = "in.csv") -> Path:
@@ -124,19 +124,19 @@ def test_every_conflict_is_told_at_once(tmp_path: Path) -> None:
     found = inspected(written(tmp_path, "id,name,mail,E-mail address,phone no,tel\n1,A,a@b.com,c@d.com,1,2\n"))
 
     assert found.problem is not None
-    assert found.problem.count("Say which one it is") == 2
+    assert found.problem.count("Choose one") == 2
 
 
 def test_columns_nobody_knows_are_part_of_the_answer(tmp_path: Path) -> None:
     found = inspected(written(tmp_path, "x1,x2\n1,2\n"))
 
     assert found.problem is not None
-    assert "no column name is known" in found.problem
+    assert "no known column name" in found.problem
     assert [column.becomes for column in found.columns] == ["metadata", "metadata"]
 
 
 @pytest.mark.parametrize(
-    ("columns", "message"), [({"Nme": "name"}, "no column 'Nme'"), ({"name": "nme"}, "there is no field 'nme'")]
+    ("columns", "message"), [({"Nme": "name"}, "no column 'Nme'"), ({"name": "nme"}, "unknown field 'nme'")]
 )
 def test_what_was_told_wrongly_is_an_error(columns: dict[str, str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -173,7 +173,7 @@ def test_the_settings_file_says_what_was_told_and_what_was_found(tmp_path: Path)
         "date_format": ("%d/%m/%Y",),
         "header": True,
     }
-    reading = reading_of_command(str(path), options, {})
+    reading = reading_from_command(str(path), options, {})
     text = pipeline_toml(run.inspect(reading, 10), reading)
     (tmp_path / "p.toml").write_text(text)
 
@@ -187,10 +187,10 @@ def test_the_settings_file_says_what_was_told_and_what_was_found(tmp_path: Path)
 
 def test_the_settings_file_leaves_a_conflict_to_its_reader(tmp_path: Path) -> None:
     path = written(tmp_path, "id,name,mail,E-mail address\n1,A,a@b.com,c@d.com\n")
-    reading = reading_of_command(str(path), {}, {})
+    reading = reading_from_command(str(path), {}, {})
     text = pipeline_toml(run.inspect(reading, 10), reading)
 
     assert tomllib.loads(text)["columns"] == {"id": "external_id", "name": "name"}
     chosen = text.replace('# "mail" = "email"', '"mail" = "email"')
     (tmp_path / "p.toml").write_text(chosen)
-    assert run.inspect(reading_of_command(str(tmp_path / "p.toml"), {}, {}), 10).problem is None
+    assert run.inspect(reading_from_command(str(tmp_path / "p.toml"), {}, {}), 10).problem is None

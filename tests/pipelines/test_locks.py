@@ -25,8 +25,9 @@ from tranship.pipelines import locks
 from tranship.pipelines import run as flow
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.locks import Lock
+from tranship.pipelines.observer import Quiet
+from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings import load
-from tranship.pipelines.stage import RunDirectory
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
@@ -152,7 +153,7 @@ def test_a_file_in_place_of_the_locks_folder_is_answered_in_words(warehouse: War
     (warehouse.folder / "state").mkdir()
     (warehouse.folder / "state" / "locks").write_text("mine")
 
-    with pytest.raises(ConfigError, match=r"locks: cannot be made or used"):
+    with pytest.raises(ConfigError, match=r"locks: cannot be created or used"):
         warehouse.load([ANN])
 
 
@@ -173,7 +174,7 @@ def test_a_run_with_a_damaged_lock_stops_no_other_run(warehouse: Warehouse) -> N
 # Waiting ----------------------------------------------------------------------------------------------------------
 
 
-class Heard(flow.Quiet):
+class Heard(Quiet):
     """Keeps the notes, and does something at the first."""
 
     def __init__(self, then: Callable[[], None]) -> None:
@@ -266,7 +267,7 @@ def test_two_threads_of_one_program_take_turns(warehouse: Warehouse) -> None:
 # DuckDB -----------------------------------------------------------------------------------------------------------
 
 
-class AtStep(flow.Quiet):
+class AtStep(Quiet):
     """Does something as a step begins, once."""
 
     def __init__(self, step: str, then: Callable[[], None]) -> None:
@@ -309,11 +310,11 @@ def test_a_database_that_is_read_is_waited_for(warehouse: Warehouse) -> None:
             "destination": str(warehouse.folder / "out.csv"),
             "state_dir": warehouse.folder / "state",
         }
-        with pytest.raises(Busy, match=rf"held by process {holder.pid} .* within 0.2 s.*--lock-timeout"):
+        with pytest.raises(Busy, match=rf"locked by process {holder.pid} .* within 0.2 s.*--lock-timeout"):
             flow.run(load({**given, "lock_timeout": "200ms"}, {}))
         heard = Heard(holder.kill)
         assert fates(flow.run(load(given, {}), heard)) == {"created": 1}
-    assert heard.notes[0].startswith(f"{warehouse.file}: is held by process {holder.pid} (python")
+    assert heard.notes[0].startswith(f"{warehouse.file}: is locked by process {holder.pid} (python")
     assert heard.notes[0].endswith("; waiting for it to end")
 
 
@@ -418,10 +419,10 @@ def test_a_plan_that_is_being_carried_out_is_not_carried_out_again(warehouse: Wa
 
     with held_by_another(plan / "lock") as pid:
         for again in (flow.apply, lambda folder: flow.verify_run(warehouse.folder / "state", str(folder))):
-            with pytest.raises(Busy, match=f"is worked on by process {pid} on host"):
+            with pytest.raises(Busy, match=f"is in use by process {pid} on host"):
                 again(plan)
     assert fates(flow.apply(plan)) == {"created": 1}
-    with pytest.raises(ConfigError, match="is carried out"):
+    with pytest.raises(ConfigError, match="has been applied"):
         flow.apply(plan)
 
 
@@ -437,7 +438,7 @@ def test_a_plan_that_another_process_has_carried_out_while_this_one_waited_is_bu
         flow.apply(plan, locks=False)
         lock.release()
 
-    with pytest.raises(Busy, match=r"the plan is carried out.*It was done by .*, while this command was starting"):
+    with pytest.raises(Busy, match=r"the plan has been applied.*It was done by .*, while this command was starting"):
         flow.apply(plan, Heard(meanwhile))
     assert warehouse.column("name") == ["Ann"]
 
@@ -459,5 +460,5 @@ def test_two_plans_do_not_get_into_one_folder(warehouse: Warehouse) -> None:
     given = {"source": str(source), "destination": warehouse.address(), "state_dir": warehouse.folder / "state"}
     plan = warehouse.folder / "plan"
     plan.mkdir()
-    with held_by_another(plan / "lock"), pytest.raises(ConfigError, match="is there already"):
+    with held_by_another(plan / "lock"), pytest.raises(ConfigError, match="exists already"):
         flow.plan(load(given, {}), plan)

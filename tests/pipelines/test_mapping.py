@@ -79,10 +79,10 @@ def test_an_empty_field_leaves_a_column_out():
     ("options", "message"),
     [
         ({"told": {"Nmae": "name"}}, "no column 'Nmae'; did you mean 'Name'"),
-        ({"told": {"Name": "nmae"}}, "no field 'nmae'; did you mean 'name'"),
-        ({"told": {"Name": "email", "Plan": "email"}}, "given two columns"),
+        ({"told": {"Name": "nmae"}}, "unknown field 'nmae'; did you mean 'name'"),
+        ({"told": {"Name": "email", "Plan": "email"}}, "has two columns"),
         ({"defaults": {"curency": "EUR"}}, "did you mean 'currency'"),
-        ({"extra": "error"}, "columns nobody mapped: 'Plan'"),
+        ({"extra": "error"}, "unmapped columns: 'Plan'"),
     ],
 )
 def test_what_was_told_wrongly_is_said(options, message):

@@ -15,7 +15,7 @@ from tranship.connectors.files import csv as csv_file
 from tranship.pipelines import stage
 from tranship.pipelines.normalise import batch
 from tranship.pipelines.report import Report
-from tranship.pipelines.stage import RunDirectory
+from tranship.pipelines.run_directory import RunDirectory
 
 RECORDS: list[Record] = [
     {

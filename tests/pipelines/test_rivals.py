@@ -13,6 +13,7 @@ from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError, Undecided
 from tranship.pipelines import run, settings
 from tranship.pipelines.mapping import propose
+from tranship.pipelines.run_directory import RunDirectory
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def text(folder: Path, content: str, name: str = "in.csv") -> Path:
 def test_namesakes_that_differ_stop_the_run_with_the_options(warehouse: Warehouse, header: str) -> None:
     source = text(warehouse.folder, f"external_id,name,{header}\n1,A,a@b.co,a@b.co\n2,B,b@b.co,c@b.co\n")
 
-    with pytest.raises(Undecided, match=r"in\.csv, line 3: .* both mean email and hold different values") as error:
+    with pytest.raises(Undecided, match=r"in\.csv, line 3: .* both mean email and have different values") as error:
         warehouse.load(source)
     assert str(error.value).count("--map") == 2
     assert not warehouse.file.exists() or warehouse.rows("FROM duckdb_tables()") == []
@@ -45,7 +46,7 @@ def test_namesakes_that_differ_stop_the_run_with_the_options(warehouse: Warehous
     "field", ["phone,Phone Number", "zip,Postal Code", "language,lang", "name,name", "street,street"]
 )
 def test_the_kind_is_stopped_in_other_fields(warehouse: Warehouse, field: str) -> None:
-    with pytest.raises(Undecided, match="hold different values"):
+    with pytest.raises(Undecided, match="have different values"):
         warehouse.load(
             text(warehouse.folder, f"external_id,full name,{field}\n1,A,x,y\n".replace("full name,name", "x,name"))
         )
@@ -169,7 +170,7 @@ def test_what_an_earlier_run_has_read_is_asked_again(warehouse: Warehouse) -> No
 
 def test_inspect_shows_what_would_stop_a_run(tmp_path: Path) -> None:
     path = text(tmp_path, "external_id,id,Email,E-mail Address,name\n,7,a@b.co,c@b.co,A\n")
-    found = run.inspect(settings.reading_of_command(str(path), {}, {}), 10)
+    found = run.inspect(settings.reading_from_command(str(path), {}, {}), 10)
 
     assert found.conflicts == {"email": ("Email", "E-mail Address")}
     assert found.problem is not None
@@ -200,13 +201,13 @@ def test_a_column_that_is_taken_from_its_field_is_said(warehouse: Warehouse) -> 
 
 def test_a_column_cannot_be_mapped_and_left_out() -> None:
     for told in ({"Email": ["", "email"]}, {"Email": "email", "email": ""}):
-        with pytest.raises(ConfigError, match="Say one of the two"):
+        with pytest.raises(ConfigError, match="Give one of the two"):
             propose([Layout("in.csv", ("Email", "name"))], told, {})
 
 
 def test_a_run_of_an_earlier_version_is_still_understood(warehouse: Warehouse) -> None:
     report = warehouse.load([{"id": "1", "name": "A"}], dry_run=True)
-    directory = run.RunDirectory.open(warehouse.folder / "state", report.run_id)
+    directory = RunDirectory.open(warehouse.folder / "state", report.run_id)
     facts = directory.manifest["steps"]["stage"]
     facts["fields"] = {column: field for field, column in facts.pop("mapped").items()}
     del facts["skipped"]

@@ -23,8 +23,9 @@ from support.warehouse import Record, Warehouse, fates, rejects, write_csv
 from tranship.connectors import durable
 from tranship.connectors.errors import Busy, ConfigError, GateClosed, Interrupted, TranshipError
 from tranship.pipelines import run as flow
+from tranship.pipelines.observer import Quiet
 from tranship.pipelines.report import Report
-from tranship.pipelines.stage import RunDirectory
+from tranship.pipelines.run_directory import RunDirectory
 
 EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "6"))
 """Of each property over whole runs, which take about 0.1 s each."""
@@ -469,7 +470,7 @@ def test_a_run_that_is_alive_is_left_alone(warehouse: Warehouse) -> None:
     owned.own()
 
     assert warehouse.load(warehouse.folder / "in.csv").run_id != report.run_id
-    with pytest.raises(Busy, match=f"{report.run_id}: is worked on by process {os.getpid()} on host"):
+    with pytest.raises(Busy, match=f"{report.run_id}: is in use by process {os.getpid()} on host"):
         flow.resume(warehouse.folder / "state", report.run_id)
     owned.let_go()
 
@@ -507,7 +508,7 @@ def test_an_unknown_run_is_answered_in_words(warehouse: Warehouse) -> None:
         flow.resume(warehouse.folder / "state", "20200101T000000-000000")
 
 
-class _StopAt(flow.Quiet):
+class _StopAt(Quiet):
     """Somebody presses Ctrl-C when a step begins, or advances."""
 
     def __init__(self, step: str, *, begins: bool) -> None:

@@ -112,9 +112,9 @@ def test_postgres_records_are_left_out(tmp_path: Path, postgres_database: Databa
     [
         ("not is_deletd", "no column 'is_deletd'; did you mean 'is_deleted'"),
         ("status = 'x'", "no column 'status'; did you mean 'Status'"),
-        ('Status = "Lead"', "no column 'Lead'. Text stands in single quotes"),
-        ("Status =", "is no condition in SQL"),
-        ("drop table x", "is no condition in SQL"),
+        ('Status = "Lead"', "no column 'Lead'. Put text in single quotes"),
+        ("Status =", "is not an SQL condition"),
+        ("drop table x", "is not an SQL condition"),
         ("1 = 1", "names no column"),
         ("max(Seats) > '3'", "more than one record"),
         ("count(*) > 1", "more than one record"),
@@ -122,10 +122,10 @@ def test_postgres_records_are_left_out(tmp_path: Path, postgres_database: Databa
         ("lag(id) over (order by id) = '1'", "more than one record"),
         ("id in (select 1)", "SQL|more than one record"),
         ("id > (select 1)", "more than one record"),
-        ("Seats > 3", "cannot be asked of .*cannot compare string with numeric"),
-        ("cast(Status as int) > 3", "cannot be asked of"),
+        ("Seats > 3", "cannot be applied to .*cannot compare string with numeric"),
+        ("cast(Status as int) > 3", "cannot be applied to"),
         ("Status", "column 'Status' is neither true nor false in .*, line 2"),
-        ("lower(Status)", "is a value, no condition"),
+        ("lower(Status)", "is a value, not a condition"),
     ],
 )
 def test_a_bad_condition_is_answered_in_words(warehouse: Warehouse, where: str, message: str) -> None:
@@ -144,7 +144,7 @@ def test_a_file_that_lacks_the_column_is_named() -> None:
 def test_another_condition_is_another_reading(warehouse: Warehouse) -> None:
     def reused(**options: str) -> bool:
         report = warehouse.load(ROWS, columns={"Status": ""}, **options)
-        return any("as run" in note for note in report.notes)
+        return any("Input unchanged since run" in note for note in report.notes)
 
     assert not reused(where="id = '1'")
     assert reused(where="id = '1'")
@@ -174,5 +174,5 @@ def test_it_is_told_in_every_place(
 def test_inspect_leaves_them_out_too(warehouse: Warehouse) -> None:
     path = warehouse.folder / "in.csv"
     path.write_text("id,name,country,gone\n1,A,Narnia,true\n2,B,DE,false\n")
-    found = run.inspect(settings.reading_of_command(str(path), {"where": "not gone"}, {}), 10)
+    found = run.inspect(settings.reading_from_command(str(path), {"where": "not gone"}, {}), 10)
     assert (found.records, found.skipped, found.rejected) == (2, 1, 0)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines.settings import Reading, Settings, limit, load, of_command, reading_of_command
+from tranship.pipelines.settings import Reading, Settings, from_command, limit, load, reading_from_command
 
 ENDS = {"source": "in.csv", "destination": "out.csv"}
 
@@ -63,16 +63,16 @@ def test_variables_of_others_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("flags", "environment", "message"),
     [
-        ({"xyz": 1}, {}, "xyz (command): there is no such setting. There are: source, columns"),
-        ({"max_reject": "1"}, {}, "max_reject (command): there is no such setting. Did you mean max_rejects?"),
-        ({}, {"TRANSHIP_MAX_REJECT": "1"}, "TRANSHIP_MAX_REJECT: there is no such setting; did you mean"),
+        ({"xyz": 1}, {}, "xyz (command): unknown setting. The settings are: source, columns"),
+        ({"max_reject": "1"}, {}, "max_reject (command): unknown setting. Did you mean max_rejects?"),
+        ({}, {"TRANSHIP_MAX_REJECT": "1"}, "TRANSHIP_MAX_REJECT: unknown setting. Did you mean"),
         ({}, {"TRANSHIP_WORKERS": "many"}, "workers (TRANSHIP_WORKERS): Input should be a valid integer"),
         ({"workers": 0}, {}, "workers (command): Input should be greater than or equal to 1"),
         ({"mode": "replace"}, {}, "mode (command): Input should be 'upsert'"),
-        ({"max_rejects": "2 percent"}, {}, "max_rejects (command): is not understood. Stop before the first write"),
-        ({"memory": "lots"}, {}, "memory (command): is not understood"),
-        ({"timezone": "Europe/Atlantis"}, {}, "timezone (command): 'Europe/Atlantis' is no IANA time zone"),
-        ({"timezone": "../../etc/passwd"}, {}, "timezone (command): '../../etc/passwd' is no IANA time zone"),
+        ({"max_rejects": "2 percent"}, {}, "max_rejects (command): is not valid. Stop before the first write"),
+        ({"memory": "lots"}, {}, "memory (command): is not valid"),
+        ({"timezone": "Europe/Atlantis"}, {}, "timezone (command): 'Europe/Atlantis' is not an IANA time zone"),
+        ({"timezone": "../../etc/passwd"}, {}, "timezone (command): '../../etc/passwd' is not an IANA time zone"),
         ({"mode": "mirror"}, {}, "mirror needs max_deletes"),
     ],
 )
@@ -97,10 +97,10 @@ def test_several_slips_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('mode = "insert', "is no valid TOML"),
+        ('mode = "insert', "is not valid TOML"),
         ("mode = 1", "mode (FILE): Input should be"),
         ('[source]\npath = "x"', "source (FILE): Input should be a valid string"),
-        ("colour = 1", "colour (FILE): there is no such setting"),
+        ("colour = 1", "colour (FILE): unknown setting"),
         ("[columns]\nA = 1", "columns (FILE): Input should be a valid string"),
     ],
 )
@@ -123,20 +123,20 @@ def test_a_file_that_cannot_be_read_is_told(content: bytes | None, tmp_path: Pat
 
 
 def test_a_settings_file_may_stand_for_the_source(file: Path) -> None:
-    assert of_command(str(file), None, {}, {}).source == "file.csv"
-    assert of_command(str(file), "other.csv", {"source": "mine.csv"}, {}) == load(
+    assert from_command(str(file), None, {}, {}).source == "file.csv"
+    assert from_command(str(file), "other.csv", {"source": "mine.csv"}, {}) == load(
         {"source": "mine.csv", "destination": "other.csv"}, {}, file
     )
-    assert reading_of_command(str(file), {"columns": {"B": ""}}, {}).columns == {"A": "name", "B": ""}
+    assert reading_from_command(str(file), {"columns": {"B": ""}}, {}).columns == {"A": "name", "B": ""}
 
 
 def test_an_end_that_is_given_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="destination: is given twice"):
-        of_command("in.csv", "out.csv", {"destination": "there.csv"}, {})
+        from_command("in.csv", "out.csv", {"destination": "there.csv"}, {})
 
 
 def test_reading_needs_no_destination() -> None:
-    reading = reading_of_command("in.csv", {}, {"TRANSHIP_TIMEZONE": "Europe/Berlin", "TRANSHIP_MODE": "insert"})
+    reading = reading_from_command("in.csv", {}, {"TRANSHIP_TIMEZONE": "Europe/Berlin", "TRANSHIP_MODE": "insert"})
 
     assert type(reading) is Reading
     assert reading.timezone == "Europe/Berlin"
@@ -163,11 +163,11 @@ def test_a_column_may_feed_several_fields_in_every_place(tmp_path: Path) -> None
         'source = "a.csv"\ndestination = "b.csv"\n[columns]\nEmail = ["email", "billing_contact_email"]\nB = "name"\n'
     )
 
-    assert reading_of_command(str(file), {}, {}).columns == fields
+    assert reading_from_command(str(file), {}, {}).columns == fields
     variable = {"TRANSHIP_COLUMNS": "Email=email,B=name,Email=billing_contact_email"}
-    assert reading_of_command("a.csv", {}, variable).columns == fields
+    assert reading_from_command("a.csv", {}, variable).columns == fields
 
 
 def test_a_field_has_one_default() -> None:
     with pytest.raises(ConfigError, match=r"TRANSHIP_DEFAULTS: currency is given two values, 'EUR' and 'USD'"):
-        reading_of_command("a.csv", {}, {"TRANSHIP_DEFAULTS": "currency=EUR,currency=USD"})
+        reading_from_command("a.csv", {}, {"TRANSHIP_DEFAULTS": "currency=EUR,currency=USD"})

@@ -13,6 +13,7 @@ import pytest
 from support.warehouse import Record, Warehouse
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
+from tranship.pipelines.observer import Quiet
 from tranship.pipelines.verify import DIFFERENCES, Verification, differences
 from tranship.schemas.customer import COLUMNS
 
@@ -137,7 +138,7 @@ def test_a_file_that_was_compressed_after_it_was_written_is_compared(warehouse: 
 def test_a_comparison_is_no_run_that_goes_on(warehouse: Warehouse) -> None:
     heard: list[str] = []
 
-    class Ears(flow.Quiet):
+    class Ears(Quiet):
         def note(self, text: str) -> None:
             heard.append(text)
 

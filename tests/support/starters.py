@@ -33,21 +33,21 @@ def _child(start: dict[str, Any], file: Path, ready: int, go: int) -> int:
     os.dup2(out, 1)
     os.dup2(out, 2)
     from support import living, moving
-    from tranship.pipelines import run, stage  # noqa: F401  (what commands import when they run)
+    from tranship.pipelines import run, run_directory  # noqa: F401  (what commands import when they run)
     from tranship.pipelines.cli import main as cli
 
     moving.hurry()
     if isinstance(start.get("die"), int):
         living._mortal(living.Clock(start["die"]), Path(os.devnull), living.Journal)
     elif start.get("die"):
-        finish = stage.RunDirectory.finish
+        finish = run_directory.RunDirectory.finish
 
-        def last(self: stage.RunDirectory, step: str, facts: Any, *files: Any) -> None:
+        def last(self: run_directory.RunDirectory, step: str, facts: Any, *files: Any) -> None:
             finish(self, step, facts, *files)
             if step == start["die"]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        stage.RunDirectory.finish = last  # type: ignore[method-assign]
+        run_directory.RunDirectory.finish = last  # type: ignore[method-assign]
     os.write(ready, b".")
     os.read(go, 1)
     time.sleep(start["delay"])

@@ -12,14 +12,9 @@ import psycopg
 import pyarrow as pa
 from pyarrow import csv
 
-from tranship.connectors.databases.postgres.connection import (
-    Address,
-    connection_string,
-    lost,
-    not_connected,
-    translated,
-    why_broken,
-)
+from tranship.connectors.databases.postgres.address import PostgresAddress
+from tranship.connectors.databases.postgres.connection import connection_string, stream_error
+from tranship.connectors.databases.postgres.server_errors import connect_error, connection_lost, translate_error
 from tranship.connectors.databases.table_mapping import quoted
 from tranship.connectors.errors import TranshipError
 
@@ -53,34 +48,34 @@ _COLUMN_TYPES: Final = {
 }
 
 
-class CopyWire:
+class CopyConnection:
     """`connectors.databases.postgres.connection.Wire` by COPY."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: PostgresAddress) -> None:
         """Connect. Raises ConfigError, Unreachable or Refused."""
         self._address = address
         try:
             self._connection = psycopg.connect(connection_string(address), autocommit=True)
         except psycopg.Error as error:
-            raise not_connected(address, str(error)) from None
+            raise connect_error(address, str(error)) from None
 
-    def run(self, sql: str) -> int:
+    def execute(self, sql: str) -> int:
         """Run a statement."""
-        with self._answered():
+        with self._translating_errors():
             return self._connection.execute(sql.encode()).rowcount
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
         """What a query gives."""
-        with self._answered():
+        with self._translating_errors():
             return list(self._connection.execute(sql.encode()).fetchall())
 
-    def value(self, sql: str) -> Any:
+    def query_value(self, sql: str) -> Any:
         """The one value that a query gives."""
-        return self.rows(sql)[0][0]
+        return self.query(sql)[0][0]
 
     def stream(self, sql: str) -> pa.RecordBatchReader:
         """What a query gives, batch by batch."""
-        with self._answered():
+        with self._translating_errors():
             described = self._connection.execute(f"SELECT * FROM ({sql}) q LIMIT 0".encode()).description or []
         names = [column.name for column in described]
         types = {column.name: column.type_code for column in described}
@@ -97,8 +92,8 @@ class CopyWire:
 
     def _copied(self, sql: str, names: list[str]) -> Iterator[pl.DataFrame]:
         """Batches of text; a null is nothing, an empty text two quotes."""
-        with self._answered(), self._connection.cursor().copy(sql.encode()) as copy:
-            pieces = _Pieces(copy)
+        with self._translating_errors(), self._connection.cursor().copy(sql.encode()) as copy:
+            pieces = _CopyReader(copy)
             if pieces.is_empty:
                 return
             reader = csv.open_csv(
@@ -115,18 +110,18 @@ class CopyWire:
             for batch in reader:
                 yield pl.DataFrame(batch)
 
-    def load(self, table: str, rows: pa.RecordBatchReader, *, schema: str | None = None) -> int:
+    def copy_rows(self, table: str, rows: pa.RecordBatchReader, *, schema: str | None = None) -> int:
         """Copy rows into a table."""
         fields = pl.DataFrame(_plain(rows.schema.empty_table())).schema
         into = f"{quoted(schema)}.{quoted(table)}" if schema else f"pg_temp.{quoted(table)}"
         columns = ", ".join(map(quoted, fields))
         if not schema:
             typed = ", ".join(f"{quoted(name)} {_COLUMN_TYPES.get(dtype, 'text')}" for name, dtype in fields.items())
-            self.run(f"CREATE TEMPORARY TABLE {quoted(table)} ({typed})")
+            self.execute(f"CREATE TEMPORARY TABLE {quoted(table)} ({typed})")
         texts = [_array(name) if dtype == pl.List(pl.String) else pl.col(name) for name, dtype in fields.items()]
         count = 0
         with (
-            self._answered(),
+            self._translating_errors(),
             self._connection.cursor().copy(f"COPY {into} ({columns}) FROM STDIN (FORMAT csv)".encode()) as copy,
         ):
             for batch in rows:
@@ -135,27 +130,27 @@ class CopyWire:
                 count += frame.height
         return count
 
-    def broken(self, doing: str, error: Exception) -> TranshipError:
+    def stream_error(self, doing: str, error: Exception) -> TranshipError:
         """What a broken stream means."""
-        return why_broken(self, self._address, doing, error)
+        return stream_error(self, self._address, doing, error)
 
     def close(self) -> None:
         """Hang up."""
         self._connection.close()
 
     @contextmanager
-    def _answered(self) -> Iterator[None]:
+    def _translating_errors(self) -> Iterator[None]:
         try:
             yield
         except psycopg.Error as error:
             if error.sqlstate is None or self._connection.closed:
-                raise lost(self._address) from None
+                raise connection_lost(self._address) from None
             said = error.diag
             name = said.constraint_name or said.column_name
-            raise translated(self._address, error.sqlstate, said.message_primary or str(error), name) from None
+            raise translate_error(self._address, error.sqlstate, said.message_primary or str(error), name) from None
 
 
-class _Pieces(io.RawIOBase):
+class _CopyReader(io.RawIOBase):
     """What COPY gives, as a file."""
 
     def __init__(self, copy: psycopg.Copy) -> None:
@@ -163,7 +158,7 @@ class _Pieces(io.RawIOBase):
         self._left = bytes(next(self._pieces, b""))
         self.is_empty = not self._left
 
-    def readable(self) -> bool:
+    def duckdb_type(self) -> bool:
         """Yes."""
         return True
 

@@ -59,7 +59,7 @@ def fetch(url: str, retry_policy: RetryPolicy = QUICK, **changes: Any) -> Any:
 
 @contextmanager
 def scripted(*answers: Any) -> Iterator[Served]:
-    """A server that gives these answers one after the other, the last one for ever: a status, a response, or a
+    """A server that gives these answers one after the other, the last one repeatedly: a status, a response, or a
     function that makes one. None cuts the connection.
     """
     left = list(answers)

@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable
-from tranship.connectors.files.csv import CsvOptions
 from tranship.connectors.registry import open_source
 
 boto3 = pytest.importorskip("boto3")
@@ -47,7 +46,7 @@ def bucket():
 
 
 def ids(spec: str) -> list[str]:
-    source = open_source(spec, CsvOptions())
+    source = open_source(spec)
     try:
         return [str(value) for part in source.parts(Path("pages")) for value in part.read().records["id"]]
     finally:

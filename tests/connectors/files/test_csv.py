@@ -18,7 +18,11 @@ from hypothesis import strategies as st
 
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import csv as csv_file
-from tranship.connectors.files.csv import CsvOptions, CsvPart, CsvSource, Grammar
+from tranship.connectors.files import csv_dialect, csv_records
+from tranship.connectors.files.csv import CsvSource
+from tranship.connectors.files.csv_dialect import CsvOptions, Dialect, Grammar
+from tranship.connectors.files.csv_frames import CsvPart
+from tranship.connectors.files.csv_records import cut_blocks
 from tranship.connectors.files.parquet import ParquetSource
 from tranship.schemas import cells
 
@@ -44,9 +48,9 @@ def everything(source: CsvSource) -> tuple[list[tuple], list[tuple]]:
 def in_pieces(data: bytes, size: int, columns: int = 3) -> tuple[list[tuple], list[tuple]]:
     """The same through pieces of a given size, without a header."""
     names = tuple(f"c{i}" for i in range(columns))
-    dialect = csv_file.Dialect("utf-8", COMMA, names, header=False, notes=())
+    dialect = Dialect("utf-8", COMMA, names, header=False, notes=())
     records, broken = [], []
-    for block, position in csv_file._blocks(Pieces(data, size), dialect, "test"):
+    for block, position in cut_blocks(Pieces(data, size), dialect, "test"):
         batch = CsvPart("test", [block], names, COMMA, position).read()
         records += [(line, *row) for line, row in zip(batch.lines, batch.records.rows(), strict=True)]
         broken += batch.broken.select("line", "code", "text").rows()
@@ -181,7 +185,8 @@ def test_a_first_record_of_any_length_without_a_header(tmp_path):
 
 
 def test_a_first_record_without_end_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_file, "MAX_RECORD_BYTES", 1 << 20)
+    monkeypatch.setattr(csv_dialect, "MAX_RECORD_BYTES", 1 << 20)
+    monkeypatch.setattr(csv_records, "MAX_RECORD_BYTES", 1 << 20)
     with pytest.raises(ConfigError, match=r"in\.csv: the first record does not end within 1 MB"):
         read(b"id," + b"x" * (2 << 20), tmp_path)
 

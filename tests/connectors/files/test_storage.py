@@ -1,4 +1,6 @@
-"""Files as bytes: one that is named twice is read once, one that is read is not written, one of others is left alone."""
+"""Files as bytes: one that is named twice is read once, one that is read is not written, one of others is left
+alone.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,12 @@ from support.warehouse import Record, Warehouse, fates, write_csv
 from tranship.connectors import registry
 from tranship.connectors.contract import Abilities
 from tranship.connectors.errors import ConfigError, Interrupted
-from tranship.connectors.files.storage import Written, takes_in
+from tranship.connectors.files.storage import takes_in
+from tranship.connectors.files.whole_file import Written
 from tranship.connectors.registry import CONNECTORS
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
+from tranship.pipelines.observer import Quiet
 from tranship.pipelines.report import Report
 
 ANN: Record = {"external_id": "1", "email": "ann@acme.com", "name": "Ann", "country": "SE"}
@@ -138,7 +142,7 @@ def test_several_sources_are_known_again(tmp_path: Path) -> None:
     report = run(["a.csv", "b.csv"], warehouse.address())
 
     assert fates(report) == {"unchanged": 2}
-    assert any("2 records are as run" in note for note in report.notes)
+    assert any("reused its 2 parsed records" in note for note in report.notes)
 
 
 def test_a_run_of_several_sources_is_resumed_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,7 +384,7 @@ def test_a_file_that_comes_while_a_run_reads_is_left_as_it_is(ending: str) -> No
     made("in.csv", ANN)
     theirs = Path(f"out{ending}")
 
-    class Meanwhile(flow.Quiet):
+    class Meanwhile(Quiet):
         def step(self, name: str, total: int | None) -> None:
             if name == "write":
                 made(str(theirs), BEA)

@@ -1,4 +1,4 @@
-"""Writing to GrowPanel's sandbox, in both dialects: each verb, each refusal, and plans in good and in bad weather."""
+"""Writing to GrowPanel's sandbox, in both dialects: each verb, each refusal, and plans, with and without simulated failures."""
 
 from __future__ import annotations
 

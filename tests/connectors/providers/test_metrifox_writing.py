@@ -1,4 +1,4 @@
-"""Writing to Metrifox's sandbox: each verb, each refusal, and plans carried out in good and in bad weather."""
+"""Writing to Metrifox's sandbox: each verb, each refusal, and plans, with and without simulated failures."""
 
 from __future__ import annotations
 

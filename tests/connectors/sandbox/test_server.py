@@ -89,7 +89,7 @@ def test_a_seed_out_of_a_file(sandbox: Start, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("external_id,Company\n1,a\n", "canonical columns only, not Company"),
+        ("external_id,Company\n1,a\n", "may only have canonical columns, not Company"),
         ("external_id,name,created_at\n1,a,2020-01-01T00:00:00Z\n2,b,yesterday\n", "created_at of record 2"),
         ("external_id,name,net_terms\n1,a,soon\n", "net_terms of record 1"),
         ("external_id,name,aliases\n1,a,b;c\n", "aliases of record 1"),
@@ -109,9 +109,9 @@ def test_what_the_provider_refuses_of_a_seed_is_counted(tmp_path: Path) -> None:
     file = tmp_path / "customers.csv"
     file.write_text("external_id,name,email\na,A,a@b.example\na,Twice,c@b.example\nb,B,\n,C,d@b.example\n")
     server = Server("marginfront", seeding=file)
-    assert server.notes == ["1 customers were refused: marginfront answers 409 to it"]
+    assert server.notes == ["refused 1 customer: marginfront answers 409 to it"]
     server = Server("blackwalnut", seeding=file)
-    assert [note.partition(": ")[0] for note in server.notes] == ["1 customers were refused"] * 2
+    assert [note.partition(": ")[0] for note in server.notes] == ["refused 1 customer"] * 2
     assert any("email.missing" in note for note in server.notes)
     assert len(server.api.customers) == 2
 
@@ -151,7 +151,7 @@ def test_a_state_is_not_seeded_again(sandbox: Start, tmp_path: Path) -> None:
         pass
     with running("marginfront", seeding=7, state=tmp_path / "state") as (_, server):
         assert len(server.api.customers) == 5
-        assert "was left aside" in server.notes[0]
+        assert "was ignored" in server.notes[0]
 
 
 def test_all_is_forgotten_on_request(sandbox: Start) -> None:
@@ -262,10 +262,10 @@ def test_serve_says_where_it_is_logs_calls_and_stops_on_interrupt() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"provider": "nobody"}, "There are: blackwalnut, growpanel, marginfront, metrifox, metronome"),
+        ({"provider": "nobody"}, "Use one of: blackwalnut, growpanel, marginfront, metrifox, metronome"),
         (
             {"provider": "marginfront", "switches": {"dialect": "docs"}},
-            "dialect=docs: .* There are: long: kept or refused",
+            "dialect=docs: .* Use one of: long: kept or refused",
         ),
         ({"provider": "marginfront", "switches": {"long": "cut"}}, "long=cut"),
     ],

@@ -29,9 +29,10 @@ import tranship
 from support.sandboxes import Start
 from tranship.connectors import durable
 from tranship.connectors.registry import CONNECTORS
-from tranship.pipelines import run, stage
+from tranship.pipelines import run, run_directory
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.cli import options
+from tranship.pipelines.cli.run import EXIT_CODES
 from tranship.pipelines.settings import Reading, Settings, load
 from tranship.schemas.customer import COLUMNS
 
@@ -156,8 +157,8 @@ def test_3_where_the_other_side_is_held(command: Command) -> None:
 
     assert said.code == said.object["exit_code"] == 3
     assert said.object["status"] == "failed"
-    assert re.search(r"note: w.duckdb: is held by process \d+ \(python.*waiting", said.err)
-    assert re.search(r"Error: w.duckdb: is held by process \d+ .* within 0.2 s.*--lock-timeout", said.err)
+    assert re.search(r"note: w.duckdb: is locked by process \d+ \(python.*waiting", said.err)
+    assert re.search(r"Error: w.duckdb: is locked by process \d+ .* within 0.2 s.*--lock-timeout", said.err)
 
 
 @contextlib.contextmanager
@@ -238,8 +239,8 @@ def test_130_before_a_run_has_begun(command: Command, monkeypatch: pytest.Monkey
 def test_the_help_lists_every_exit_code(command: Command) -> None:
     text = command("run", "--help").out
 
-    assert sorted(cli.EXIT_CODES) == [0, 1, 2, 3, 4, 5, 6, 130]
-    assert all(meaning in text for meaning in cli.EXIT_CODES.values())
+    assert sorted(EXIT_CODES) == [0, 1, 2, 3, 4, 5, 6, 130]
+    assert all(meaning in text for meaning in EXIT_CODES.values())
 
 
 # One object on standard output -----------------------------------------------------------------------------------
@@ -324,7 +325,7 @@ def test_a_log_is_not_written_into_a_file_that_is_none(name: str, command: Comma
     said = command("run", "clean.csv", "out.csv", "--log", name)
 
     assert said.code == 2
-    assert f"--log {name}: exists and is no log" in said.err
+    assert f"--log {name}: exists, is not a Tranship log" in said.err
     assert Path(name).read_bytes() == before
 
 
@@ -353,7 +354,10 @@ def test_the_summary_says_what_was_done_and_what_to_do_next(command: Command) ->
     assert ["rejected", "1"] in [line.split() for line in lines]
     assert ["created", "2"] in [line.split() for line in lines]
     assert any("email.syntax" in line and "dirty.csv, line 4" in line for line in lines)
-    assert lines[-1] == f"correct them there, then: tranship run {rejects} duckdb:///w.duckdb --default currency=EUR"
+    assert (
+        lines[-1]
+        == f"correct the rejected records there, then run: tranship run {rejects} duckdb:///w.duckdb --default currency=EUR"
+    )
 
 
 def test_the_command_for_corrected_rejects_runs(command: Command) -> None:
@@ -362,7 +366,7 @@ def test_the_command_for_corrected_rejects_runs(command: Command) -> None:
     (rejects,) = Path().glob(".tranship/runs/*/rejects.csv")
     rejects.write_text(rejects.read_text().replace("no address", "no@address.com", 1))
 
-    words = said.err.splitlines()[-1].removeprefix("correct them there, then: tranship ").split()
+    words = said.err.splitlines()[-1].removeprefix("correct the rejected records there, then run: tranship ").split()
     again = command(*words, "--json")
 
     assert words[3:] == ["--map", "Name=legal_name"]
@@ -374,13 +378,13 @@ def test_the_command_for_corrected_rejects_runs(command: Command) -> None:
 def test_no_command_is_offered_that_would_replace_a_file_by_its_rejects(destination: str, command: Command) -> None:
     said = command("run", "dirty.csv", destination)
 
-    assert said.err.splitlines()[-1] == "correct them at the source, then give the same command again"
+    assert said.err.splitlines()[-1] == "correct the rejected records at the source, then run the same command again"
 
 
 def test_no_command_is_offered_that_would_delete_all_but_the_rejects(command: Command) -> None:
     said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--mode", "mirror", "--max-deletes", "100%")
 
-    assert said.err.splitlines()[-1] == "correct them at the source, then give the same command again"
+    assert said.err.splitlines()[-1] == "correct the rejected records at the source, then run the same command again"
 
 
 def test_a_dry_run_ends_with_the_command_that_does_it(command: Command) -> None:
@@ -388,7 +392,7 @@ def test_a_dry_run_ends_with_the_command_that_does_it(command: Command) -> None:
 
     assert "nothing was written" in said.err
     last = said.err.splitlines()[-1]
-    assert last == "to do it: tranship run dirty.csv duckdb:///w.duckdb --fill --max-rejects 50%"
+    assert last == "to apply this, run: tranship run dirty.csv duckdb:///w.duckdb --fill --max-rejects 50%"
     assert not Path("w.duckdb").exists()
 
 
@@ -454,14 +458,14 @@ def test_a_run_that_is_under_way_is_neither_removed_nor_resumed(command: Command
     run_dir = ran("clean.csv", days_ago=10)
     manifest = durable.read_json(run_dir / "manifest.json")
     durable.write_json(run_dir / "manifest.json", manifest | {"status": "running"})
-    owned = stage.RunDirectory.at(run_dir)
+    owned = run_directory.RunDirectory.at(run_dir)
     owned.own()
 
     listed = command("runs", "--remove-older-than", "7", "--json").object
     assert (listed["removed"], listed["runs"][0]["status"]) == ([], "running")
     said = command("resume", run_dir.name)
     assert said.code == 3
-    assert f"{run_dir.name}: is worked on by process {os.getpid()} on host {socket.gethostname()}, since 2" in said.err
+    assert f"{run_dir.name}: is in use by process {os.getpid()} on host {socket.gethostname()}, since 2" in said.err
     owned.let_go()
     assert command("runs", "--json").object["runs"][0]["status"] == "died"
     assert command("runs", "--remove-older-than", "7", "--json").object["removed"] == [run_dir.name]
@@ -548,7 +552,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)
 
-    words = shlex.split(options.run_command(said, said.sources, others))
+    words = shlex.split(options.format_run_command(said, said.sources, others))
     with cli.cli.commands["run"].make_context("run", words[2:]) as ctx:
         flags = {name: value for name, value in ctx.params.items() if name in Settings.model_fields}
     assert load(options.given(flags) | {"source": words[2], "destination": words[3]}, {}) == said
@@ -574,7 +578,7 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(command: Command)
     said = command("run", "p.toml")
 
     assert said.code == 2
-    assert "max_reject (p.toml): there is no such setting. Did you mean max_rejects?" in said.err
+    assert "max_reject (p.toml): unknown setting. Did you mean max_rejects?" in said.err
 
 
 def test_the_schema_is_that_of_the_settings(command: Command) -> None:
@@ -636,7 +640,7 @@ def test_a_settings_file_stands_alone(more: Command) -> None:
 def test_a_dry_run_of_several_sources_says_the_command_that_does_it(more: Command) -> None:
     said = more("run", "clean.csv", "more.csv", "out.csv", "--dry-run")
 
-    assert "to do it: tranship run clean.csv more.csv out.csv" in said.err
+    assert "to apply this, run: tranship run clean.csv more.csv out.csv" in said.err
 
 
 def test_several_sources_are_inspected_planned_and_verified(more: Command) -> None:
@@ -701,7 +705,7 @@ def test_swapped_arguments_replace_nothing(command: Command) -> None:
 def test_verify_reads_the_file(command: Command) -> None:
     assert command("run", "clean.csv", "out.csv").code == 0
     said = command("verify", "clean.csv", "out.csv")
-    assert (said.code, "all is equal" in said.out, "replace" in said.out + said.err) == (0, True, False)
+    assert (said.code, "no differences" in said.out, "replace" in said.out + said.err) == (0, True, False)
     text = Path("out.csv").read_text()
     Path("out.csv").write_text(text.replace("Acme", "Acne") + text.splitlines()[1].replace("c1", "c9") + "\nbroken\n")
     said = command("verify", "last", "--json")
@@ -793,7 +797,7 @@ def test_a_plan_is_looked_at_and_carried_out(command: Command) -> None:
 
     assert command("apply", "plan", "--json").object["counts"]["created"] == 2
     assert command("verify", "plan").code == 0
-    assert "is carried out" in command("apply", "plan").err
+    assert "has been applied" in command("apply", "plan").err
 
 
 def test_a_plan_for_a_table_that_has_moved_is_not_carried_out(command: Command) -> None:
@@ -805,7 +809,7 @@ def test_a_plan_for_a_table_that_has_moved_is_not_carried_out(command: Command) 
 
     said = command("apply", "plan")
     assert said.code == 5
-    assert "has moved since the plan was made: 1 records" in said.err
+    assert "has changed since the plan was made: 1 records" in said.err
 
 
 def test_a_plan_does_not_take_anybody_s_folder(command: Command) -> None:
@@ -814,7 +818,7 @@ def test_a_plan_does_not_take_anybody_s_folder(command: Command) -> None:
 
     said = command("plan", "clean.csv", "duckdb:///w.duckdb", "--out", "plan")
     assert (said.code, Path("plan/mine.txt").read_text()) == (2, "mine")
-    assert "--out plan: is there already" in said.err
+    assert "--out plan: exists already" in said.err
 
 
 def test_apply_and_retry_say_what_is_missing(command: Command) -> None:
@@ -830,7 +834,7 @@ def test_verify_tells_what_differs(command: Command) -> None:
 
     said = command("verify", "clean.csv", "duckdb:///w.duckdb")
     assert said.code == 4
-    assert "not all is equal" in said.out
+    assert "differences found" in said.out
     assert command("verify", "clean.csv", "duckdb:///w.duckdb", "--json").object["counts"]["different"] == 1
 
 
@@ -869,12 +873,12 @@ def test_doctor_says_what_is_wrong(command: Command, sandbox: Start, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("nobody",), "there is no such sandbox. There are: blackwalnut,"),
-        (("metronome", "--latency", "soon"), "'soon' is no time such as 50ms or 2s"),
-        (("metronome", "--shift", "200%"), "'200%' is no share such as 5%"),
+        (("nobody",), "there is no such sandbox. Use one of: blackwalnut,"),
+        (("metronome", "--latency", "soon"), "'soon' is not a duration such as 50ms or 2s"),
+        (("metronome", "--shift", "200%"), "'200%' is not a share such as 5%"),
         (("metronome", "--error", "500"), "give it as STATUS=SHARE"),
         (("metronome", "--error", "418=5%"), "the weather cannot be so"),
-        (("metronome", "--rate", "GET=many"), "'many' is no number of calls"),
+        (("metronome", "--rate", "GET=many"), "'many' is not a number of calls"),
         (("metronome", "--port", "0", "--seed", "nowhere.csv"), "nowhere.csv"),
         (("metronome", "--switch", "mood=good"), "has no such switch"),
     ],

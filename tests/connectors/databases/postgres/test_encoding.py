@@ -11,7 +11,7 @@ import pytest
 
 from support.postgres_server import Database
 from support.warehouse import PostgresWarehouse, fates
-from tranship.connectors.databases.postgres import adbc
+from tranship.connectors.databases.postgres import connect
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
@@ -37,8 +37,8 @@ def encoded(server: Database, encoding: str) -> Iterator[Database]:
 def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to the server."""
     if request.param == "COPY":
-        found = adbc.find_spec
-        monkeypatch.setattr(adbc, "find_spec", lambda name: None if name.startswith("adbc") else found(name))
+        found = connect.find_spec
+        monkeypatch.setattr(connect, "find_spec", lambda name: None if name.startswith("adbc") else found(name))
     return str(request.param)
 
 

@@ -1,0 +1,72 @@
+"""Addresses of sources and destinations: redacted for people, decoded, and what table or file they mean."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tranship.connectors.errors import ConfigError
+
+_SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token|key|sig|credential)[^=&]*=)[^&]*", re.IGNORECASE)
+
+
+def redacted(address: str) -> str:
+    """Return an address without its secrets: the password before the host (for a provider, everything before the host,
+    which can only be a key), and query values that are keys or tokens.
+
+    Every message, log, report and manifest shows addresses this way. Bytes of a file name that are not valid text
+    become `\\udcXX`.
+    """
+    text = address.encode("utf-8", "backslashreplace").decode()
+    hidden = re.sub(r"(://[^:/?@]*):[^?]*@", r"\1:***@", text)
+    hidden = re.sub(r"^((?!postgres)\w+://)[^/?]*@", r"\1***@", hidden, flags=re.IGNORECASE)
+    return re.sub(_SECRET, r"\1***", hidden)
+
+
+def scheme_of(spec: str) -> str:
+    """Return the scheme of an address: `s3` for `s3://bucket/key`, empty for a path."""
+    return urlsplit(spec).scheme if "://" in spec else ""
+
+
+def percent_decoded(spec: str, text: str) -> str:
+    """Decode a piece of an address; `+` is a plus sign and a lone `%` stays. Raises ConfigError."""
+    try:
+        plain = unquote(text, errors="strict")
+        plain.encode()
+    except UnicodeError as error:
+        raise ConfigError(f"{spec!a}: is not UTF-8.") from error
+    if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", plain):
+        raise ConfigError(f"{spec!a}: holds a control character.")
+    return plain
+
+
+def schema_and_table(spec: str, name: str) -> tuple[str | None, str]:
+    """Split `table`, `schema.table` or `"odd.schema"."odd.table"` into schema and table. Raises ConfigError."""
+    part = r'("(?:[^"]|"")+"|[^".][^.]*)'
+    match = re.fullmatch(rf"(?:{part}\.)?{part}", name, re.DOTALL)
+    if not match:
+        raise ConfigError(
+            f'{redacted(spec)}: {name!r} is no table name. Write table or schema.table, and "a.b" for a name with dots.'
+        )
+    schema, table = (
+        part[1:-1].replace('""', '"') if part and part.startswith('"') else part for part in match.groups()
+    )
+    return schema, table or ""
+
+
+def is_same_file(path: Path, other: Path) -> bool:
+    """Whether two paths are the same file, also by links, or by case where the file system ignores it."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
+def resolved_path(path: Path) -> Path:
+    """Return one path for all spellings of it: absolute and without links, whether or not the file exists."""
+    try:
+        return path.expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):
+        # A circle of links, or no such home directory: opening it fails with a message.
+        return path.absolute()

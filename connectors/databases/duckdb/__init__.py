@@ -1,0 +1,1 @@
+"""DuckDB: a table in a file as source and destination."""

@@ -1,0 +1,87 @@
+"""Addresses of DuckDB tables: `duckdb:///warehouse.duckdb?table=customers`, four slashes for an absolute path."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tranship.connectors.addresses import percent_decoded, redacted, resolved_path, schema_and_table
+from tranship.connectors.databases.ledger import LEDGER
+from tranship.connectors.databases.table_mapping import WRITTEN, quoted
+from tranship.connectors.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DuckDbAddress:
+    """A DuckDB file and a table or query in it."""
+
+    path: Path
+    schema: str
+    table: str
+    query: str | None
+    database: str = ""
+    """DuckDB's name for the file, set once it is open: needed for a schema `billing` in `billing.duckdb`."""
+
+    @property
+    def name(self) -> str:
+        """The table, quoted, in its database and schema."""
+        return f"{self.place}.{quoted(self.table)}"
+
+    @property
+    def title(self) -> str:
+        """File and table, for messages."""
+        return f"{self.path}: table {self.table}"
+
+    @property
+    def ledger(self) -> str:
+        """The ledger beside the table, quoted."""
+        return f"{self.place}.{quoted(LEDGER)}"
+
+    @property
+    def written_table(self) -> str:
+        """The table beside it with the last written values, quoted."""
+        return f"{self.place}.{quoted(WRITTEN)}"
+
+    @property
+    def place(self) -> str:
+        """Database and schema, quoted."""
+        return f"{quoted(self.database)}.{quoted(self.schema)}"
+
+
+def parse_address(spec: str) -> DuckDbAddress:
+    """`duckdb:///path?table=schema.table` or `?query=…`, percent-encoded where need be (`%20`, `%26`, `%3F`).
+
+    Write a name that contains a dot in double quotes. Raises ConfigError.
+    """
+    scheme = re.match("duckdb://", spec, re.IGNORECASE)
+    place, mark, options = spec[scheme.end() :].partition("?") if scheme else ("", "", "")
+    path = percent_decoded(spec, place.removeprefix("/"))
+    if not place.startswith("/") or not path.strip("/") or path == ":memory:":
+        raise ConfigError(
+            f"{redacted(spec)}: a DuckDB address needs three slashes and a path: duckdb:///warehouse.duckdb"
+        )
+    given: dict[str, str] = {}
+    for option in options.split("&") if mark else ():
+        key, _, value = option.partition("=")
+        if key not in ("table", "query"):
+            raise ConfigError(
+                f"{redacted(spec)}: unknown parameter {key!r}. Use table or query; inside them, write & as %26."
+            )
+        if key in given or not value:
+            raise ConfigError(f"{redacted(spec)}: {key} is given {'twice' if value else 'no value'}.")
+        given[key] = percent_decoded(spec, value)
+    if len(given) == 2:
+        raise ConfigError(f"{redacted(spec)}: give either table or query, not both.")
+    try:
+        file = Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{redacted(spec)}: the home directory of {path.split('/')[0]} is unknown.") from error
+    schema, table = schema_and_table(spec, given.get("table", "customers"))
+    return DuckDbAddress(file, schema or "main", table, given.get("query"))
+
+
+def identity(spec: str) -> str:
+    """Return one text for all spellings of a table's address. Raises ConfigError."""
+    address = parse_address(spec)
+    return f"duckdb {resolved_path(address.path)} {address.schema.lower()}.{address.table.lower()}"

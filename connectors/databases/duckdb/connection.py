@@ -1,0 +1,87 @@
+"""Opening a DuckDB file, which one process at a time may have open."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from tranship.connectors.contract import Waiting
+from tranship.connectors.databases.duckdb.address import DuckDbAddress
+from tranship.connectors.databases.table_mapping import (
+    first_line,
+)
+from tranship.connectors.durable import replacing_nothing
+from tranship.connectors.errors import Busy, ConfigError
+
+_PAUSE: Final = 0.1
+"""Seconds between attempts to open a database that another process has locked."""
+
+
+def connect(
+    address: DuckDbAddress, *, read_only: bool, waiting: Waiting | None = None
+) -> tuple[duckdb.DuckDBPyConnection, DuckDbAddress]:
+    """Open a database, waiting for another process that has it open; return it and the address with its name.
+
+    Raises ConfigError, or Busy if the file stays locked for longer than `waiting` allows.
+    """
+    # An absolute path: names such as `md:x` would open something else.
+    file = address.path.resolve()
+    started, told = time.monotonic(), False
+    while True:
+        try:
+            connection = _open(file, read_only=read_only)
+            break
+        except duckdb.Error as error:
+            holder = _holder(error)
+            if holder is None:
+                raise ConfigError(
+                    f"{address.path}: cannot be opened as a DuckDB database ({first_line(error)})."
+                ) from error
+            waited = time.monotonic() - started
+            if waiting is None or (waiting.seconds and waited >= waiting.seconds):
+                for_so_long = f", which did not end within {waiting.seconds:g} s" if waiting else ""
+                raise Busy(
+                    f"{address.path}: is locked by {holder}{for_so_long}. DuckDB allows one process at a time: wait "
+                    "for it or stop it, then run the same command, or increase --lock-timeout."
+                ) from error
+            if not told:
+                waiting.say(f"{address.path}: is locked by {holder}; waiting for it to end")
+                told = True
+        time.sleep(_PAUSE)
+    connection.execute("SET TimeZone = 'UTC'").fetchall()
+    database = connection.execute("SELECT current_database()").fetchall()[0][0]
+    return connection, replace(address, database=database)
+
+
+def _open(file: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    if not read_only and not file.exists():
+        _create_file(file)
+    try:
+        return duckdb.connect(file, read_only=read_only)
+    except duckdb.ConnectionException:
+        # The file is also the source or destination of this run: one process has one instance of it.
+        return duckdb.connect(file)
+
+
+def _create_file(file: Path) -> None:
+    """Create an empty database file atomically. DuckDB checks for a file before it creates one, so that the second of
+    two processes could overwrite the file of the first. DuckDB creates the file itself if hard links are not possible,
+    or if the write-ahead log of a missing database exists, which DuckDB then removes.
+    """
+    if file.with_name(f"{file.name}.wal").exists():
+        return
+    with replacing_nothing(file) as temporary:
+        duckdb.connect(temporary).close()
+
+
+def _holder(error: duckdb.Error) -> str | None:
+    """Return the process that has locked a database, for messages; null if the error is a different one."""
+    if "Could not set lock on file" not in str(error):
+        return None
+    named = re.search(r"held in (.+?) \(PID (\d+)\)", str(error))
+    return f"process {named[2]} ({Path(named[1]).name})" if named else "another process"

@@ -1,0 +1,111 @@
+"""A DuckDB table, view or query as a source: `?query=SELECT …` reads what a query gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from tranship.connectors.contract import ArrowPart, Layout, Waiting
+from tranship.connectors.databases.duckdb.address import DuckDbAddress, parse_address
+from tranship.connectors.databases.duckdb.catalog import describe_missing
+from tranship.connectors.databases.duckdb.connection import connect
+from tranship.connectors.databases.table_mapping import (
+    DELETED,
+    bookkeeping_columns,
+    deleted_rows_note,
+    first_line,
+    quoted,
+)
+from tranship.connectors.errors import ConfigError, ConnectorError
+
+BATCH_ROWS: Final = 61_440
+
+
+class DuckDbSource:
+    """A table, a view or a query. Customers marked as deleted in a table created by Tranship are skipped, also in a
+    query over one.
+    """
+
+    def __init__(self, spec: str, waiting: Waiting | None = None) -> None:
+        self._address = parse_address(spec)
+        address = self._address
+        if not address.path.exists():
+            raise ConfigError(f"{address.path}: there is no such database.")
+        self._connection, address = connect(address, read_only=True, waiting=waiting)
+        relation = f"({address.query.rstrip().rstrip(';')}\n)" if address.query else address.name
+        try:
+            described = self._connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
+            if address.query:
+                self._must_name_once(address, relation)
+            types = {row[0]: row[1] for row in described}
+            ours = bookkeeping_columns(types, of_query=bool(address.query))
+            for hidden in ours:
+                del types[hidden]
+            kept = f" WHERE {quoted(DELETED)} IS NULL" if DELETED in ours else ""
+            endless = [name for name, dtype in types.items() if dtype.startswith(("DATE", "TIMESTAMP"))]
+            counted = self._connection.execute(
+                f"SELECT count(*) {''.join(f', bool_or(isinf({quoted(name)}))' for name in endless)} "
+                f"FROM {relation}{kept}"
+            ).fetchall()[0]
+            deleted = f"SELECT count(*) FROM {relation} WHERE {quoted(DELETED)} IS NOT NULL"
+            left = self._connection.execute(deleted).fetchall()[0][0] if address.query and kept else 0
+        except duckdb.Error as error:
+            said = first_line(error)
+            if isinstance(error, duckdb.CatalogException) and not address.query:
+                what, meant = describe_missing(self._connection, address)
+                said = f"there is no {what}{f'; {meant}' if meant else ''}. Name one with ?table=schema.table."
+            self._connection.close()
+            raise ConfigError(f"{address.path}: {said}") from error
+        # A data frame cannot hold an infinite timestamp; as text it is rejected as unreadable.
+        types |= {name: "INFINITE" for name, found in zip(endless, counted[1:], strict=True) if found}
+        self._columns = tuple(types)
+        shown = ", ".join(_readable(name, dtype) for name, dtype in types.items())
+        self._select = f"SELECT {shown} FROM {relation}{kept}"
+        self.size: int | None = counted[0]
+        self._name = f"{address.path}:{'query' if address.query else address.table}"
+        self._notes = deleted_rows_note(left)
+
+    def _must_name_once(self, address: DuckDbAddress, relation: str) -> None:
+        """Raise ConfigError if a query returns two columns of one name, which an outer query would rename silently."""
+        given = [row[0].lower() for row in self._connection.execute(f"DESCRIBE {relation}").fetchall()]
+        if twice := [name for name in given if given.count(name) > 1]:
+            self._connection.close()
+            raise ConfigError(f"{address.path}:query: returns column {twice[0]} twice; give each its own name with AS.")
+
+    def layouts(self) -> list[Layout]:
+        """Return the columns, without those that Tranship keeps for itself."""
+        return [Layout(self._name, self._columns, self._notes)]
+
+    def fingerprint(self) -> list[dict[str, Any]]:
+        """Return name and number of rows. A table may change without either, so an earlier read is never reused."""
+        return [{"name": self._name, "size": None, "rows": self.size}]
+
+    def parts(self, _keep: Path, /) -> Iterator[ArrowPart]:
+        """Yield rows in the order of the table, in one snapshot."""
+        row = 1
+        try:
+            for table in self._connection.cursor().sql(self._select).to_arrow_reader(BATCH_ROWS):
+                yield ArrowPart(self._name, table, row, row - 1 + table.num_rows)
+                row += table.num_rows
+        except duckdb.Error as error:
+            raise ConnectorError(f"{self._name}: reading failed near row {row} ({first_line(error)}).") from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+_PLAIN: Final = re.compile(r"VARCHAR(\[\])?|BOOLEAN|U?(TINY|SMALL|BIG)?INT(EGER)?|UUID|FLOAT|DOUBLE|DATE|TIMESTAMP.*")
+
+
+def _readable(name: str, dtype: str) -> str:
+    """Return a column in a type that polars reads: nested types as JSON, unknown ones as text."""
+    column = quoted(name)
+    if _PLAIN.fullmatch(dtype):
+        return column
+    nested = dtype.endswith("]") or dtype.startswith(("STRUCT(", "MAP("))
+    return f"{f'to_json({column})' if nested else column}::VARCHAR AS {column}"

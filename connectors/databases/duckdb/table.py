@@ -1,0 +1,179 @@
+"""A DuckDB table as a destination: `duckdb:///warehouse.duckdb?table=customers`.
+
+A table created here (`connectors/databases/table_mapping.py` has its columns) has no primary key: on a big table,
+DuckDB's index doubles the time and the memory of a load. The comparison keeps keys unique.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+
+import duckdb
+
+from tranship.connectors.addresses import redacted
+from tranship.connectors.contract import Plan, Waiting, WriteRequest
+from tranship.connectors.databases.diff import Classifier, create_survivors_view, plan_new_table
+from tranship.connectors.databases.duckdb.address import parse_address
+from tranship.connectors.databases.duckdb.catalog import (
+    computed_columns,
+    describe_missing,
+    existing_columns,
+    map_existing_table,
+    table_exists,
+    type_of,
+)
+from tranship.connectors.databases.duckdb.compare import DuckDbComparedTable
+from tranship.connectors.databases.duckdb.connection import connect
+from tranship.connectors.databases.duckdb.last_written import LastWritten
+from tranship.connectors.databases.duckdb.write import DuckDbWriter
+from tranship.connectors.databases.ledger import LEDGER
+from tranship.connectors.databases.table_mapping import (
+    TYPE_OF,
+    TableMapping,
+    check_mirror_bookkeeping,
+    first_line,
+    literal,
+    missing_columns,
+    quoted,
+)
+from tranship.connectors.errors import ConfigError, ConnectorError, Interfered, Refused
+from tranship.connectors.existing import hint, not_created, similar_files, will_be_created
+
+
+class DuckDbTable:
+    """One table as a destination; plan and apply share one transaction."""
+
+    def __init__(self, spec: str, *, memory: str, create: bool = True, waiting: Waiting | None = None) -> None:
+        self._address = parse_address(spec)
+        if self._address.query:
+            raise ConfigError(f"{redacted(spec)}: a query can be read, not written; name a table.")
+        if not self._address.path.parent.is_dir():
+            raise ConfigError(f"{redacted(spec)}: the folder {self._address.path.parent} does not exist.")
+        self._memory, self._waiting = memory, waiting
+        self._open: duckdb.DuckDBPyConnection | None = None
+        self._mapping: TableMapping | None = None
+        if not self._address.path.exists():
+            if not create:
+                raise not_created(*self._missing_file())
+        elif not table_exists(self._connection(), self._address, self._address.table) and not create:
+            raise not_created(*self._missing(self._connection()))
+
+    def plan(self, request: WriteRequest) -> Plan:
+        """Compare the survivors with the table; the transaction stays open for `apply`."""
+        rows = request.workspace / "plan.parquet"
+        self._mapping = None
+        if self._open is None and not self._address.path.exists():
+            # There is no file, and none is created before the write.
+            with duckdb.connect() as nowhere:
+                create_survivors_view(nowhere, request)
+                return plan_new_table(nowhere, request, rows, notes=(will_be_created(*self._missing_file()),))
+        connection = self._connection()
+        try:
+            self._configure(connection, request)
+            connection.execute("BEGIN").fetchall()
+            if not table_exists(connection, self._address, self._address.table):
+                create_survivors_view(connection, request)
+                return plan_new_table(connection, request, rows, notes=(will_be_created(*self._missing(connection)),))
+            notes: list[str] = []
+            if request.evolve:
+                notes += self._evolve(connection, request)
+            self._mapping = mapping = map_existing_table(connection, self._address)
+            check_mirror_bookkeeping(self._address.title, mapping, request)
+            last_written = LastWritten(connection, self._address)
+            if last_written.is_needed(mapping):
+                self._mapping = mapping = replace(mapping, written_key=mapping.row_key)
+                last_written.load()
+            return Classifier(
+                connection, DuckDbComparedTable(connection, self._address, request, mapping), mapping, request
+            ).plan(rows, (*notes, *mapping.unstored_notes(request)))
+        except duckdb.Error as error:
+            raise ConnectorError(f"{self._address.title}: the comparison failed ({first_line(error)}).") from error
+
+    def apply(self, request: WriteRequest, plan: Plan) -> None:
+        """Insert, update, delete and write the ledger row; commit. If anything fails, the table is unchanged."""
+        if self._open is None:
+            connection = self._connection()
+            self._configure(connection, request)
+            connection.execute("BEGIN").fetchall()
+            if table_exists(connection, self._address, self._address.table):
+                connection.execute("ROLLBACK").fetchall()
+                raise Interfered(f"{self._address.title}: another process has created it since the comparison.")
+        connection = self._connection()
+        try:
+            DuckDbWriter(connection, self._address, request, plan).write(self._mapping)
+        except duckdb.ConstraintException as error:
+            raise Refused(
+                f"{self._address.title}: refused the load; nothing was written ({_without_values(error)}). "
+                "Change the constraint or correct the records."
+            ) from None
+        except duckdb.Error as error:
+            raise ConnectorError(
+                f"{self._address.title}: writing failed and was rolled back ({first_line(error)})."
+            ) from error
+
+    def applied(self, run_id: str) -> bool:
+        """Return whether the ledger has this run."""
+        if self._open is None:
+            return False
+        connection = self._connection()
+        if not table_exists(connection, self._address, LEDGER):
+            return False
+        found = connection.execute(f"SELECT 1 FROM {self._address.ledger} WHERE run_id = ?", [run_id])
+        return bool(found.fetchall())
+
+    def close(self) -> None:
+        """Roll back uncommitted changes and close the file."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        if self._open is None:
+            self._open, self._address = connect(self._address, read_only=False, waiting=self._waiting)
+            # Not as a setting of `connect`, which fails if the same file is open as a source with other settings.
+            self._open.execute(f"SET memory_limit = {literal(self._memory)}").fetchall()
+        return self._open
+
+    def _configure(self, connection: duckdb.DuckDBPyConnection, request: WriteRequest) -> None:
+        connection.execute("SET preserve_insertion_order = false").fetchall()
+        connection.execute(f"SET temp_directory = {literal(request.workspace / 'spill')}").fetchall()
+
+    def _missing_file(self) -> tuple[str, str]:
+        """Return what would be created, and a hint at similar names."""
+        path = self._address.path
+        return f"database file {path}", hint("file", similar_files(path))
+
+    def _missing(self, connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
+        """Return the missing table or schema of an existing file, and a hint at similar names."""
+        return describe_missing(connection, self._address)
+
+    def _evolve(self, connection: duckdb.DuckDBPyConnection, request: WriteRequest) -> list[str]:
+        """Add the columns that the table lacks; return notes about them."""
+        columns = existing_columns(connection, self._address)
+        missing = missing_columns(list(columns), computed_columns(connection, self._address), request)
+        for name in missing:
+            connection.execute(f"ALTER TABLE {self._address.name} ADD COLUMN {quoted(name)} {type_of(name)}").fetchall()
+        return [f"column {name} is added" for name in missing]
+
+
+def table_of_records(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> DuckDbTable:
+    """Create a table of canonical records (Parquet files with these fields) in a new database."""
+    columns = ", ".join(f"{quoted(name)} {TYPE_OF[name]}" for name in fields)
+    with duckdb.connect(database) as connection:
+        connection.execute(f"SET memory_limit = {literal(memory)}").fetchall()
+        connection.execute(f"SET temp_directory = {literal(database.parent / 'spill')}").fetchall()
+        connection.execute(f"CREATE TABLE held ({columns})").fetchall()
+        if files:
+            given = ", ".join(map(quoted, fields))
+            among = ", ".join(map(literal, files))
+            connection.execute(f"INSERT INTO held SELECT {given} FROM read_parquet([{among}])").fetchall()
+    return DuckDbTable(f"duckdb:///{quote(str(database.resolve()))}?table=held", memory=memory)
+
+
+def _without_values(error: Exception) -> str:
+    """Return a constraint's message without customer data."""
+    return re.sub(r'"[^"]*@[^"]*"|duplicate key "[^"]*"', "a repeated value", first_line(error))

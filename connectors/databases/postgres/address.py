@@ -1,0 +1,113 @@
+"""Addresses of Postgres tables: `postgresql://user@host:5432/db?table=billing.customers`, also `postgres://`.
+
+`table` and `query` are ours; every other parameter belongs to libpq, the library all clients of Postgres share, and is
+handed to it as it stands: sslmode, connect_timeout, options, service, host as the folder of a socket. A password comes
+from the address, PGPASSWORD, ~/.pgpass or a service file, as libpq does it, and is never shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl, unquote
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from tranship.connectors.addresses import percent_decoded, redacted, schema_and_table
+from tranship.connectors.errors import (
+    ConfigError,
+)
+
+_OWN: Final = ("table", "query")
+
+_HIDDEN: Final = "***"
+"""What stands for a secret in an address that was shown, or kept for a resume: libpq then looks for it elsewhere."""
+
+_LONGEST_NAME: Final = 63
+
+
+@dataclass(frozen=True)
+class PostgresAddress:
+    """Where a table is; `server` is what libpq is given, and may hold a password."""
+
+    server: str
+    schema: str | None
+    """Null: wherever the server looks first for names without a schema."""
+    table: str
+    query: str | None
+    shown: str
+    """Server and database, for people."""
+
+    def __repr__(self) -> str:
+        return f"Address({self.shown})"
+
+
+def parse_address(spec: str) -> PostgresAddress:
+    """`postgresql://…`, percent-encoded where need be (`%20`, `%26`, `%3F`); a name with a dot in double quotes.
+
+    Raises ConfigError.
+    """
+    place, mark, options = spec.partition("?")
+    place = re.sub("^postgres(ql)?://", "postgresql://", place, flags=re.IGNORECASE)
+    place = place.replace(f":{_HIDDEN}@", "@")
+    given: dict[str, str] = {}
+    others: list[str] = []
+    for option in options.split("&") if mark else ():
+        key, _, value = option.partition("=")
+        if key not in _OWN:
+            others += [option] if value != _HIDDEN else []
+            continue
+        if key in given or not value:
+            raise ConfigError(f"{redacted(spec)}: {key} is given {'twice' if value else 'no value'}.")
+        given[key] = percent_decoded(spec, value)
+    if len(given) == 2:
+        raise ConfigError(f"{redacted(spec)}: give either table or query, not both.")
+    percent_decoded(spec, "&".join([place, *others]))
+    named = {option.partition("=")[0]: percent_decoded(spec, option.partition("=")[2]) for option in others}
+    schema, table = schema_and_table(spec, given.get("table", "customers"))
+    for name in (schema, table):
+        if name and len(name.encode()) > _LONGEST_NAME:
+            raise ConfigError(f"{redacted(spec)}: Postgres truncates names after 63 bytes; {name!r} is longer.")
+    server = f"{place}?{'&'.join(others)}" if others else place
+    return PostgresAddress(server, schema, table, given.get("query"), _shown(spec, place, named))
+
+
+def identity(spec: str, environment: Mapping[str, str]) -> str:
+    """One text for all spellings of a table's address, whoever connects. Raises ConfigError."""
+    address = parse_address(spec)
+    place, _, options = address.server.removeprefix("postgresql://").partition("?")
+    named = dict(parse_qsl(options))
+    user, _, rest = place.rpartition("@")
+    hosts, _, path = (unquote(part) for part in rest.partition("/"))
+    usual = named.get("port") or environment.get("PGPORT") or "5432"
+    servers = []
+    for one in (named.get("host") or named.get("hostaddr") or hosts or environment.get("PGHOST") or "").split(","):
+        found = re.fullmatch(r"(\[.*\]|[^:]*)(?::(\d+))?", one)
+        host, port = found.groups() if found else (one, None)
+        local = host in ("", "localhost", "127.0.0.1", "::1", "[::1]")
+        servers.append(f"{'localhost' if local else host.lower()}:{port or usual}")
+    service = named.get("service") or environment.get("PGSERVICE") or ""
+    database = named.get("dbname") or path or environment.get("PGDATABASE") or user.partition(":")[0]
+    return f"postgresql {service} {','.join(servers)} {database} {address.schema or 'public'}.{address.table}"
+
+
+def _shown(spec: str, place: str, named: dict[str, str]) -> str:
+    """Host and database. Raises ConfigError."""
+    hint = "postgresql://user@host:5432/database?table=customers"
+    authority = place.removeprefix("postgresql://")
+    if "@" in authority.rpartition("@")[0] or "/" in authority.rpartition("@")[0]:
+        raise ConfigError(
+            f"{redacted(spec)}: the user name or password contains @ or /. Write @ as %40 and / as %2F, "
+            "or keep the password in PGPASSWORD or ~/.pgpass."
+        )
+    # Several hosts are libpq's own way, and no URL to others.
+    several = re.sub(r"^((?:[^/@]*@)?)[^/]*,[^/]*", r"\1several", authority)
+    try:
+        url = make_url(f"postgresql://{several}")
+    except (ArgumentError, ValueError) as error:
+        raise ConfigError(f"{redacted(spec)}: is not a database address. Use {hint}") from error
+    host = named.get("host") or named.get("hostaddr") or url.host or named.get("service") or "localhost"
+    return f"{host}/{named.get('dbname') or url.database or ''}".rstrip("/")

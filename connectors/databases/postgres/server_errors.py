@@ -1,0 +1,154 @@
+"""Errors of the server and of libpq as errors of ours, without the customer's data that Postgres likes to quote."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tranship.connectors.databases.postgres.address import PostgresAddress
+from tranship.connectors.errors import (
+    Busy,
+    ConfigError,
+    ConnectorError,
+    Interfered,
+    Refused,
+    TranshipError,
+    Unreachable,
+)
+
+NOT_UTF8: Final = r'"UTF8": (0x[0-9a-f]{2} ?)+'
+"""The end of `invalid byte sequence for encoding "UTF8": 0xe9`, in whichever language the rest is."""
+
+NO_UTF8: Final = "holds text that is not UTF-8"
+
+
+def not_utf8_error(address: PostgresAddress) -> ConfigError:
+    """Return the error for text that is not UTF-8."""
+    return ConfigError(
+        f"{address.shown}: {NO_UTF8}, and its encoding, SQL_ASCII, does not say what it is. Convert "
+        "it at the server (UPDATE … SET name = convert_from(name::bytea, 'LATIN1')), or load into another database."
+    )
+
+
+def connection_lost(address: PostgresAddress) -> Interfered:
+    """The connection is gone."""
+    return Interfered(f"{address.shown}: the connection was lost; uncommitted changes were rolled back.")
+
+
+_UNDONE: Final = {
+    "40001": "another transaction wrote the same rows",
+    "40P01": "it was in a deadlock with another transaction",
+    "57P01": "the server was shut down",
+    "57P02": "the server crashed",
+    "57P03": "the server is starting up or shutting down",
+    "57P05": "the connection was idle for too long",
+}
+"""SQLSTATE → what happened, where the same work may be done anew."""
+
+
+def translate_error(address: PostgresAddress, state: str, message: str, name: str | None) -> TranshipError:
+    """A server's error as one of ours, without the customer's data that Postgres likes to quote. `name` is that of the
+    constraint or column that it is about. Raises KeyboardInterrupt where the user stopped the statement.
+    """
+    where = address.shown
+    primary = primary_message(message)
+    if state in _UNDONE or state.startswith("08"):
+        why = _UNDONE.get(state, "the connection was lost")
+        return Interfered(f"{where}: {why}; uncommitted changes were rolled back.")
+    if state == "55P03":
+        return Busy(f"{where}: is locked by another transaction ({primary}).")
+    if state == "57014" and "timeout" not in primary:
+        # Control-C: the driver catches the signal, cancels the statement and tells only of that.
+        raise KeyboardInterrupt
+    if state == "57014":
+        return Unreachable(
+            f"{where}: a statement was cancelled ({primary}). Increase --statement-timeout, or the limit of this "
+            "user on the server."
+        )
+    if state == "22021" and re.search(NOT_UTF8, message):
+        return not_utf8_error(address)
+    if state == "25006":
+        return Refused(
+            f"{where}: does not accept writes: it is a standby or read-only ({primary}). Connect to the primary, or "
+            "add target_session_attrs=read-write to an address with several hosts."
+        )
+    if state == "42501":
+        return Refused(f"{where}: {primary}. Ask for the privilege, or connect as a user who has it.")
+    if state.startswith("53"):
+        return Unreachable(f"{where}: is out of resources ({primary}). Try again later.")
+    if state.startswith("23"):
+        return Refused(
+            f"{where}: refused the load; nothing was written ({name or primary}). "
+            "Change the constraint or correct the records."
+        )
+    if state.startswith("P0"):
+        return Refused(
+            f"{where}: a trigger or function of the database raised an error ({primary}); uncommitted changes "
+            "were rolled back. Correct the records, or change the trigger."
+        )
+    # The driver keeps no SQLSTATE of an error that comes as a COPY begins.
+    return ConnectorError(f"{where}: {primary}{f' (SQLSTATE {state})' if state else ''}.")
+
+
+def primary_message(text: str) -> str:
+    """The first line of a message without values: what stands quoted behind a colon, and e-mails."""
+    line = re.sub(r"^[A-Z_]+: ", "", text.strip().splitlines()[0] if text.strip() else "no reason given")
+    line = re.sub(r"^.*?(?:ERROR|FATAL): +", "", line)
+    line = re.sub(r': "(?:[^"]|"")*"', "", line)
+    line = re.sub(r"\s*\(?Query was: .*|[. ]*SQLSTATE: .*", "", line)
+    return re.sub(r"[^\s\"'(]+@[^\s\"')]+", "***", line).rstrip(".")
+
+
+class MissingDatabase(ConfigError):
+    """There is no such database at the server."""
+
+    def __init__(self, message: str, name: str) -> None:
+        """Its message, and the name that was asked for."""
+        super().__init__(message)
+        self.name = name
+
+
+def connect_error(address: PostgresAddress, text: str) -> TranshipError:
+    """libpq has no SQLSTATE when it cannot connect; what it says is English or the server's language."""
+    said = re.sub(r"^.*?(Failed to connect|connection failed|connection is bad): ", "", text, flags=re.DOTALL).strip()
+    first = said.splitlines()[0] if said else "no reason given"
+    where = address.shown
+    if "Failed to execute query" in text or "server closed the connection" in text:
+        return Unreachable(f"{where}: closed the new connection. Try again later.")
+    if not first.startswith(("connection to server", "could not translate host name", "could not connect")):
+        # A parameter that libpq does not understand: it quotes what stood there, which may be a secret.
+        harmless = re.match(r"invalid (URI query parameter|sslmode value)|definition of service", first)
+        safe = first if harmless else re.sub(r'"[^"]*"', '"…"', first)
+        return ConfigError(
+            f"{where}: the address cannot be used ({safe}). The parameters table and query belong to "
+            "Tranship; all others are passed to libpq."
+        )
+    fatal = re.search(r"FATAL: +(.*)", said)
+    if "no password supplied" in said:
+        return Refused(
+            f"{where}: a password is required, but none was found. Set PGPASSWORD, or add a line to ~/.pgpass (which "
+            "only you may read)."
+        )
+    if fatal is None and re.search("SSL|certificate", said):
+        return Refused(f"{where}: {_reason(said)} Check sslmode and the certificates that the address names.")
+    if fatal is None:
+        return Unreachable(f"{where}: {_reason(said)} Check host and port, and that the server is running.")
+    words = fatal[1]
+    if re.search(r"password|authentication|no pg_hba\.conf|role|ssl", words, re.IGNORECASE):
+        return Refused(
+            f"{where}: {words}. Check the user, and the password in PGPASSWORD or ~/.pgpass (sslmode may matter)."
+        )
+    if describe_missing := re.search(r'database "(.*)" does not exist', words):
+        return MissingDatabase(f"{where}: {words}. Create it, or name another one.", describe_missing[1])
+    if re.search(r"invalid value for parameter", words):
+        return ConfigError(f"{where}: {words}. Correct it in the address or the environment.")
+    if re.search(r"permission denied", words):
+        return Refused(f"{where}: {words}. Ask for permission to connect.")
+    return Unreachable(f"{where}: {words}. Try again later.")
+
+
+def _reason(said: str) -> str:
+    """`no connection to port 5432: Connection refused.` of `connection to server at …, port 5432 failed: …`."""
+    first = said.splitlines()[0]
+    first = re.sub(r"^connection to server at .*?, port (\d+) failed: ", r"no connection to port \1: ", first)
+    return f"{re.sub(r'^connection to server .*? failed: ', 'no connection: ', first).rstrip('.')}."

@@ -1,0 +1,54 @@
+"""Values of survivors as they are sent to the server, as SQL of the comparison."""
+
+from __future__ import annotations
+
+from tranship.connectors.databases.table_mapping import (
+    TYPE_OF,
+    MappedField,
+    quoted,
+)
+
+
+def is_jsonb(mapped: MappedField) -> bool:
+    """Whether the column is jsonb, which only the server compares."""
+    return mapped.column.cast_by_server and mapped.column.shown == "jsonb"
+
+
+def is_array(mapped: MappedField) -> bool:
+    """A list, stored in an array of which only the server knows what it takes: `citext[]`, `varchar(20)[]`."""
+    return mapped.column.cast_by_server and mapped.column.shown.endswith("[]") and TYPE_OF[mapped.field].endswith("[]")
+
+
+def as_text(mapped: MappedField) -> str:
+    """A survivor's value as text for the server to read; lists as an array's text or as JSON."""
+    value = f"s.{quoted(mapped.field)}"
+    if is_array(mapped):
+        escaped = "replace(replace(x, '\\', '\\\\'), '\"', '\\\"')"
+        return f"'{{' || array_to_string(list_transform({value}, lambda x: '\"' || {escaped} || '\"'), ',') || '}}'"
+    if TYPE_OF[mapped.field].endswith("[]"):
+        return f"CASE WHEN {value} IS NOT NULL THEN to_json({value})::VARCHAR END"
+    return f"{value}::VARCHAR"
+
+
+def is_plain(json: str) -> str:
+    """Whether DuckDB and jsonb write this JSON alike but for blanks and the order of names: no code points by number,
+    no fractions, exponents or numbers of many digits (nor texts that look so).
+    """
+    return rf"json_valid({json}) AND NOT regexp_matches({json}, '\\u|[0-9][.eE]|[0-9]{{16}}')"
+
+
+def without_blanks(jsonb: str) -> str:
+    """What jsonb shows, comparable with a survivor's JSON."""
+    return f"CASE WHEN {is_plain(jsonb)} THEN json({jsonb})::VARCHAR ELSE {jsonb} END"
+
+
+def needs_cast(mapped: MappedField) -> bool:
+    """Whether a value must go through a cast of the server's, and cannot be copied straight into the column."""
+    return mapped.column.dtype in ("UUID", "JSON") or (mapped.column.cast_by_server and not is_jsonb(mapped))
+
+
+def value_sent(mapped: MappedField) -> str:
+    """The survivor's value as it is sent to be stored."""
+    if is_jsonb(mapped):
+        return as_text(mapped)
+    return f"{mapped.value}::VARCHAR" if mapped.column.dtype in ("UUID", "JSON") else mapped.value

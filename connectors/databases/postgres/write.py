@@ -1,0 +1,271 @@
+"""The plan carried out: one statement for each kind of change, the ledger row, the commit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.schema import CreateSchema, CreateTable, SetColumnComment, SetTableComment
+
+from tranship.connectors.contract import Plan
+from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER, ledger_row
+from tranship.connectors.databases.postgres.address import PostgresAddress
+from tranship.connectors.databases.postgres.catalog import Relation, column_types, find_relation
+from tranship.connectors.databases.postgres.connection import arrow_reader
+from tranship.connectors.databases.postgres.context import WriteContext, new_row_values
+from tranship.connectors.databases.postgres.last_written import LastWritten
+from tranship.connectors.databases.postgres.sql import (
+    CREATED_COLUMNS,
+    TABLE_COMMENT,
+    created_type,
+    ddl,
+    ledger_table,
+    sql_name,
+    type_sql,
+)
+from tranship.connectors.databases.postgres.transfer import SENT_ROWS, copy_to_server, rows_by_place
+from tranship.connectors.databases.postgres.values import is_jsonb, needs_cast, value_sent
+from tranship.connectors.databases.table_mapping import COMMENTS, DELETED, RUN, MappedField, literal, quoted
+from tranship.connectors.errors import (
+    ConfigError,
+    Refused,
+)
+from tranship.schemas.customer import KEY
+
+
+class Writer:
+    """The plan, carried out: one statement for each kind of change, the ledger row, the commit."""
+
+    def __init__(self, context: WriteContext, plan: Plan, address: PostgresAddress, where: str) -> None:
+        self._context, self._plan, self._address, self._where = context, plan, address, where
+        self._connection, self._duck, self._request = context.connection, context.duck, context.request
+
+    def write(self) -> None:
+        """Everything, and COMMIT."""
+        connection = self._connection
+        relation = self._context.relation
+        schema = relation.schema if relation else self._schema()
+        ledger = find_relation(connection, PostgresAddress("", schema, LEDGER, None, ""), LEDGER)
+        keeps = self._context.mapping.written_key and "updated_at" in self._request.survivors.columns
+        written = LastWritten(connection, relation) if relation and keeps else None
+        if relation is None or ledger is None or (written and not written.is_there):
+            # Two runs that make the same schema or ledger at once would stumble over each other.
+            connection.query(
+                f"SELECT pg_advisory_xact_lock(hashtextextended({literal(f'tranship ledger:{schema}')}, 0)) IS NULL"
+            )
+            ledger = find_relation(connection, PostgresAddress("", schema, LEDGER, None, ""), LEDGER)
+        if relation is None:
+            self._create(schema)
+        else:
+            for name in self._context.added:
+                kind = type_sql(created_type(name))
+                connection.execute(f"ALTER TABLE {relation.name} ADD COLUMN {quoted(name)} {kind}")
+            if written:
+                written.write(self._duck, self._context.mapping, self._request)
+            self._update(relation)
+            self._delete(relation)
+        self._insert(relation)
+        if relation is None:
+            connection.execute(
+                f"ALTER TABLE {quoted(schema)}.{quoted(self._address.table)} ADD PRIMARY KEY ({quoted(KEY)})"
+            )
+        if ledger is None:
+            connection.execute(ddl(CreateTable(ledger_table(schema))))
+        row = ledger_row(self._request, self._plan, self._address.table)
+        if ledger is not None:
+            self._extend_ledger(ledger, row)
+        lacked = dict.fromkeys(map(ord, self._context.mapping.unwritable), "?")
+        values = ", ".join(literal(str(value).translate(lacked)) for value in row.values())
+        connection.execute(
+            f"INSERT INTO {quoted(schema)}.{quoted(LEDGER)} ({', '.join(map(quoted, row))}, finished_at) "
+            f"VALUES ({values}, clock_timestamp())"
+        )
+        connection.execute("COMMIT")
+
+    def _extend_ledger(self, ledger: Relation, row: dict[str, Any]) -> None:
+        """A ledger of an earlier version gets the counts that it lacks; only its owner can do that."""
+        lacking_counts = [name for name in LATER_COUNTS if name not in column_types(self._connection, ledger)]
+        if not lacking_counts:
+            return
+        owner = f"(SELECT relowner FROM pg_catalog.pg_class WHERE oid = {ledger.oid})"
+        if self._connection.query_value(f"SELECT pg_has_role({owner}, 'USAGE')"):
+            added = ", ".join(f"ADD COLUMN IF NOT EXISTS {name} bigint NOT NULL DEFAULT 0" for name in lacking_counts)
+            self._connection.execute(f"ALTER TABLE {ledger.name} {added}")
+            return
+        self._request.say(
+            f"{ledger.name} was created by an earlier version and lacks {' and '.join(lacking_counts)}, which are not "
+            f"recorded. Ask its owner to run: ALTER TABLE {ledger.name} "
+            + ", ".join(f"ADD COLUMN {name} bigint NOT NULL DEFAULT 0" for name in lacking_counts)
+        )
+        for name in lacking_counts:
+            del row[name]
+
+    def _schema(self) -> str:
+        """The schema of a new table, made if it is missing."""
+        schema = self._address.schema or self._connection.query_value("SELECT current_schema()::text")
+        if schema is None:
+            raise ConfigError(f"{self._where}: the search path has no schema. Name one with ?table=schema.table")
+        if not self._connection.query(f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {literal(schema)}"):
+            self._connection.execute(ddl(CreateSchema(sql_name(schema), if_not_exists=True)))
+        return str(schema)
+
+    def _create(self, schema: str) -> None:
+        columns = [
+            sa.Column(sql_name(name), created_type(name), nullable=name != KEY, comment=COMMENTS.get(name))
+            for name in CREATED_COLUMNS
+        ]
+        table = sa.Table(
+            sql_name(self._address.table), sa.MetaData(), *columns, schema=sql_name(schema), comment=TABLE_COMMENT
+        )
+        self._connection.execute(ddl(CreateTable(table)))
+        self._connection.execute(ddl(SetTableComment(table)))
+        for column in columns:
+            if column.comment:
+                self._connection.execute(ddl(SetColumnComment(column)))
+
+    def _insert(self, relation: Relation | None) -> None:
+        context, plan = self._context, self._plan
+        if not plan.counts["create"]:
+            return
+        values = new_row_values(context)
+        everything = plan.counts["create"] == self._request.survivors.count
+        chosen = f"JOIN read_parquet({literal(plan.rows)}) p ON p.row = s._row AND p.action = 'create'"
+        rows = self._duck.sql(
+            f"SELECT {', '.join(f'{value} AS {quoted(name)}' for name, value in values.items())} "
+            f"FROM _survivors s {'' if everything else chosen}"
+        )
+        casts = {mapped.column_name for mapped in context.written_fields if needs_cast(mapped)}
+        blank = self._blank(chosen if not everything else "")
+        if relation is None or not (casts or blank or relation.needs_insert):
+            batches = rows.to_arrow_reader(SENT_ROWS)
+            json = [mapped.column_name for mapped in context.written_fields if is_jsonb(mapped)]
+            schema = relation.schema if relation else self._schema()
+            table = relation.table if relation else self._address.table
+            done = self._connection.copy_rows(table, arrow_reader(batches.schema, batches, json), schema=schema)
+        else:
+            casts |= {mapped.column_name for mapped in context.written_fields if is_jsonb(mapped)}
+            copy_to_server(self._connection, "_tranship_new", rows)
+            given = {name: f"u.{quoted(name)}" for name in values}
+            kinds = {name: context.types.get(name) for name in casts}
+            given |= {name: kind.cast(given[name]) if kind else f"{given[name]}::jsonb" for name, kind in kinds.items()}
+            given |= {name: f"coalesce({given[name]}, {context.types[name].default})" for name in blank}
+            sources = ", ".join(given.values())
+            done = self._connection.execute(
+                f"INSERT INTO {relation.name} ({', '.join(map(quoted, values))}) "
+                f"SELECT {sources} FROM pg_temp._tranship_new u"
+            )
+            self._connection.execute("DROP TABLE pg_temp._tranship_new")
+        self._as_planned("create", done)
+
+    def _blank(self, chosen: str) -> list[str]:
+        """The columns of which some new rows get the default, for want of a value."""
+        filled = [mapped for mapped in self._context.written_fields if mapped.column.null_becomes_default]
+        if not filled:
+            return []
+        missing = ", ".join(f"count(*) - count({mapped.value})" for mapped in filled)
+        counts = self._duck.execute(f"SELECT {missing} FROM _survivors s {chosen}").fetchall()[0]
+        return [mapped.column_name for mapped, count in zip(filled, counts, strict=True) if count]
+
+    def _update(self, relation: Relation) -> None:
+        context, plan = self._context, self._plan
+        if not plan.counts["update"]:
+            return
+        changed = self._changed()
+        values = "".join(f", {value_sent(mapped)} AS {quoted(mapped.column_name)}" for mapped in changed)
+        rows = self._duck.sql(
+            f"SELECT p.target AS _place{values} FROM _plan p JOIN _survivors s ON s._row = p.row "
+            "WHERE p.action = 'update' ORDER BY p.target"
+        )
+        copy_to_server(self._connection, "_tranship_changed", rows)
+        self._connection.execute("ANALYZE pg_temp._tranship_changed (_place)")
+        self._step_aside(relation)
+        sets = {}
+        for mapped in changed:
+            value = f"u.{quoted(mapped.column_name)}"
+            if is_jsonb(mapped) or needs_cast(mapped):
+                value = (
+                    context.types[mapped.column_name].cast(value)
+                    if mapped.column_name in context.types
+                    else f"{value}::{mapped.column.shown}"
+                )
+            sets[mapped.column_name] = (
+                value if mapped.erasable(self._request) else f"coalesce({value}, t.{quoted(mapped.column_name)})"
+            )
+        if context.mapping.bookkeeping:
+            sets |= {RUN: literal(self._request.run_id), DELETED: "NULL"}
+        assigned = ", ".join(f"{quoted(name)} = {value}" for name, value in sets.items())
+        with rows_by_place(self._connection):
+            done = self._connection.execute(
+                f"UPDATE {relation.name} t SET {assigned} "
+                f"FROM pg_temp._tranship_changed u WHERE {relation.is_at('u._place')}"
+            )
+        self._connection.execute("DROP TABLE pg_temp._tranship_changed")
+        self._as_planned("update", done)
+
+    def _changed(self) -> list[MappedField]:
+        """The columns in which any row changes; the others would be set to what they are."""
+        return [mapped for mapped in self._context.written_fields if mapped.field in self._plan.changed_fields]
+
+    def _step_aside(self, relation: Relation) -> None:
+        """Unique values that move from one row to another are given up first: Postgres looks at each row in turn."""
+        context = self._context
+        for mapped in self._changed():
+            kind = context.types.get(mapped.column_name)
+            if mapped.column_name not in context.mapping.unique or kind is None:
+                continue
+            is_text = kind.base in ("text", "varchar")
+            nothing = (
+                "NULL"
+                if kind.nullable and not self._once_null(relation, mapped.column_name)
+                else "'tranship:' || u._place"
+                if is_text
+                else ""
+            )
+            if not nothing:
+                continue
+            column = quoted(mapped.column_name)
+            gives_up = f"t.{column} IS DISTINCT FROM u.{column}::{kind.shown}"
+            if not mapped.erasable(self._request):
+                gives_up += f" AND u.{column} IS NOT NULL"
+            self._connection.execute(
+                f"WITH aside AS (UPDATE {relation.name} t SET {column} = {nothing} FROM pg_temp._tranship_changed u "
+                f"WHERE {relation.is_at('u._place')} AND {gives_up} AND t.{column} IN "
+                f"(SELECT o.{column}::{kind.shown} FROM pg_temp._tranship_changed o) "
+                f"RETURNING u._place AS was, {relation.row_id} AS now) "
+                "UPDATE pg_temp._tranship_changed u SET _place = aside.now FROM aside WHERE u._place = aside.was"
+            )
+
+    def _once_null(self, relation: Relation, column: str) -> bool:
+        """Whether no two nulls may stand in a column."""
+        return bool(
+            self._connection.query(
+                "SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid "
+                f"AND a.attnum = i.indkey[0] WHERE i.indrelid = {relation.oid} AND a.attname = {literal(column)} "
+                "AND i.indnkeyatts = 1 AND (to_jsonb(i)->>'indnullsnotdistinct')::boolean"
+            )
+        )
+
+    def _delete(self, relation: Relation) -> None:
+        if not self._plan.counts["delete"]:
+            return
+        copy_to_server(self._connection, "_tranship_gone", self._duck.sql("SELECT target FROM _gone ORDER BY 1"))
+        self._connection.execute("ANALYZE pg_temp._tranship_gone")
+        gone = f"pg_temp._tranship_gone u WHERE {relation.is_at('u.target')}"
+        with rows_by_place(self._connection):
+            if self._request.hard_delete:
+                done = self._connection.execute(f"DELETE FROM {relation.name} t USING {gone}")
+            else:
+                done = self._connection.execute(
+                    f"UPDATE {relation.name} t SET {quoted(DELETED)} = now(), "
+                    f"{quoted(RUN)} = {literal(self._request.run_id)} FROM {gone}"
+                )
+        self._connection.execute("DROP TABLE pg_temp._tranship_gone")
+        self._as_planned("delete", done)
+
+    def _as_planned(self, action: str, done: int) -> None:
+        planned = self._plan.counts[action]
+        if done != planned:
+            raise Refused(
+                f"{self._address.shown}: {self._where}: accepted {done:,} rows, but {planned:,} were to be written "
+                f"({action}); a trigger, rule or policy of the table blocks the others. Nothing was written."
+            )

@@ -1,0 +1,346 @@
+"""How a CSV file is written: its encoding, delimiter, quote and header, as the user gave them or as detected."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tranship.connectors.contract import repeated, told_apart
+from tranship.connectors.errors import ConfigError
+
+MAX_RECORD_BYTES = 16 << 20
+"""A quoted value that has not ended by then is taken for a broken quote."""
+_SAMPLE_BYTES = 1 << 17
+_SAMPLE_RECORDS = 200
+_DELIMITERS = (b",", b";", b"\t", b"|")
+
+# Half a surrogate stands before each byte that the encoding of a file does not know: what is written of it is no UTF-8.
+BAD_BYTE = "\udcff"
+BAD_BYTE_UTF8 = BAD_BYTE.encode(errors="surrogatepass")
+SWAPPED_BOM = "\ufffe".encode()
+"""What a byte-order mark of the other order is read as; it is no character."""
+
+
+def _mark_bad_bytes(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)  # noqa: S101  (only decoders use it)
+    shown = "".join(f"\\x{byte:02x}" for byte in error.object[error.start : error.end])
+    return BAD_BYTE + shown, error.end
+
+
+BLANK_LINES = re.compile(rb"(?:\r?\n)*")
+codecs.register_error("tranship-mark", _mark_bad_bytes)
+
+
+@dataclass(frozen=True)
+class CsvOptions:
+    """What the user said about the files; null where it is to be found out."""
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    quote: str | None = None
+    header: bool | None = None
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """Delimiter and quote of a file (one byte each), and what follows from them."""
+
+    delimiter: bytes
+    quote: bytes
+
+    record: re.Pattern[bytes] = field(init=False, repr=False)
+    partial: re.Pattern[bytes] = field(init=False, repr=False)
+    padding: re.Pattern[bytes] = field(init=False, repr=False)
+    """Each quoted value of a record, with the blanks around it."""
+
+    def __post_init__(self) -> None:
+        d, q, blanks, mark = re.escape(self.delimiter), re.escape(self.quote), self._blanks, codecs.BOM_UTF8
+        inner = rb"(?:[^%s]++|%s%s)*+" % (q, q, q)
+        quoted = rb"%s%s%s%s%s" % (blanks, q, inner, q, blanks)
+        value = rb"(?:%s|(?!%s%s)[^%s%s\n][^%s\n]*+|)" % (quoted, blanks, q, d, q, d)
+        head = rb"%s(?:%s%s)*+" % (value, d, value)
+        object.__setattr__(self, "record", re.compile(rb"(?:%s)*+(%s)\r?(?:\n|\Z)" % (mark, head)))
+        partial = rb"(?:%s)*+(?:%s%s)*+%s%s%s\Z" % (mark, value, d, blanks, q, inner)
+        object.__setattr__(self, "partial", re.compile(partial))
+        padding = rb"(?:\A(?:%s)*+|(?<=%s))(%s)%s%s%s(%s)(?=[%s\r\n]|\Z)" % (mark, d, blanks, q, inner, q, blanks, d)
+        object.__setattr__(self, "padding", re.compile(padding))
+
+    @property
+    def pads(self) -> bool:
+        """Whether blanks around a quoted value do not belong to it."""
+        return b" " not in (self.delimiter, self.quote)
+
+    @property
+    def _blanks(self) -> bytes:
+        return rb" *+" if self.pads else b""
+
+    def values(self, record: bytes) -> list[str]:
+        """The values of one record, unquoted."""
+        text = record.rstrip(b"\r\n").decode(errors="replace")
+        d, q = self.delimiter.decode(), self.quote.decode()
+        found, position = [], 0
+        blanks = self._blanks.decode()
+        pattern = re.compile(rf"{blanks}{q}((?:[^{q}]|{q}{q})*){q}{blanks}(?={re.escape(d)}|$)|([^{re.escape(d)}]*)")
+        while True:
+            match = pattern.match(text, position)
+            assert match  # noqa: S101  (the second branch takes anything)
+            found.append(match[2] if match[1] is None else match[1].replace(q + q, q))
+            position = match.end() + 1
+            if position > len(text):
+                return found
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one file is written."""
+
+    encoding: str
+    grammar: Grammar
+    columns: tuple[str, ...]
+    header: bool
+    notes: tuple[str, ...]
+    heading: tuple[str, ...] = ()
+    """The header as it stands in the file, trimmed; empty without one."""
+    repeated: Mapping[str, str] = field(default_factory=dict)
+    """As in `Layout`."""
+
+
+def sniff_encoding(head: bytes) -> str | None:
+    """Encoding of a file by its first bytes: a BOM; the zeros of UTF-16; UTF-8; else Windows-1252. Null if it is none.
+
+    Windows-1252 is only believed where what it makes of the bytes looks like words of western languages. Otherwise the
+    file is UTF-8 if its damaged lines are few.
+    """
+    if head.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    sample = head[: len(head) & ~1]
+    if sample:
+        even, odd = sample[::2].count(0) / (len(sample) / 2), sample[1::2].count(0) / (len(sample) / 2)
+        if odd > 0.3 and even < 0.05:
+            return "utf-16-le"
+        if even > 0.3 and odd < 0.05:
+            return "utf-16-be"
+    if head.isascii():
+        return "utf-8"
+    text = head.decode("utf-8", "surrogateescape")
+    damaged = [ord(c) - 0xDC00 for c in text if "\udc80" <= c <= "\udcff"]
+    # A sequence cut off by the end of the sample is no damage.
+    if len(damaged) <= 3 and all("\udc80" <= c <= "\udcff" for c in text[-len(damaged) :]):
+        return "utf-8"
+    good = sum(c > "\x7f" for c in text) - len(damaged)
+    if good >= len(damaged):
+        return "utf-8"
+    if _is_western(head.decode("cp1252", "replace")):
+        return "cp1252"
+    lines = text.splitlines()
+    broken = sum(not line.isascii() for line in lines)
+    return "utf-8" if broken <= len(lines) * _MOST_DAMAGED else None
+
+
+_MOST_DAMAGED = 0.02
+_MOST_ODD = 0.25
+_CROWDS = re.compile(r"[^\W\d_a-zA-Z]{3,}")
+_CAPITAL_WITHIN = re.compile(r"(?<=[a-zß-öø-ÿ])[À-ÖØ-ÞŠŒŽŸ]")
+_SIGN_WITHIN = re.compile(
+    r"(?<=[^\W\d_])[^\w\s\x00-\x7f’‘·–—­](?=[^\W\d_])|[¹³¿£¥¯¼¾](?=[a-z])|(?<=[^\W\d_]{2})[¹³]|[\ufffdÿ]"
+)
+_NORDIC = frozenset("åäöÅÄÖ")
+_NORDIC_OR_TURKISH = re.compile(r"[þÞðÐýÝ]")
+_ACUTE = re.compile(r"[áéíóúæÁÉÍÓÚÆ]")
+
+
+def _is_western(text: str) -> bool:
+    """Whether text that was read as Windows-1252 looks like western languages.
+
+    In another alphabet nearly all letters are accented ones side by side (`Èâàí`); in one that shares letters with
+    Windows-1252 (Polish, Turkish, DOS, Macintosh), signs and capitals stand within words (`£ukasz`, `MŸller`).
+    """
+    accented = sum(c.isalpha() and c > "\x7f" for c in text)
+    crowded = sum(len(run) for run in _CROWDS.findall(text) if not _NORDIC.issuperset(run))
+    signs = len(_SIGN_WITHIN.findall(text))
+    nordic = max(0, len(_NORDIC_OR_TURKISH.findall(text)) - len(_ACUTE.findall(text)))
+    odd = crowded + signs + len(_CAPITAL_WITHIN.findall(text)) + nordic
+    return odd <= _MOST_ODD * (accented + signs)
+
+
+def _sample_records(sample: bytes, grammar: Grammar, *, whole: bool) -> list[bytes]:
+    """The first records of a sample that are not blank; the last one of a sample that is not `whole` may be cut off."""
+    found: list[bytes] = []
+    at = 0
+    while at < len(sample) and len(found) < _SAMPLE_RECORDS:
+        match = grammar.record.match(sample, at)
+        if match and match.end() > at and (whole or sample[match.end() - 1] == 0x0A):
+            found += [match[1]] if match[1] else []
+            at = match.end()
+        elif not whole and (match or grammar.partial.match(sample, at)):
+            break
+        else:
+            newline = sample.find(b"\n", at)
+            at = newline + 1 if newline >= 0 else len(sample)
+    return found
+
+
+def _first_record(sample: bytes, grammar: Grammar, *, whole: bool) -> tuple[bytes | None, int]:
+    """The first record that is not blank, or null where the rules of quotes are broken; and how many bytes lie in front
+    of what follows it, -1 if it goes on behind the sample.
+    """
+    blank = BLANK_LINES.match(sample)
+    at = blank.end() if blank else 0
+    match = grammar.record.match(sample, at)
+    if match and (whole or (match.end() > at and sample[match.end() - 1] == 0x0A)):
+        return match[1], match.end()
+    goes_on = not whole and (match or b"\n" not in sample[at:] or grammar.partial.match(sample, at))
+    return None, -1 if goes_on else at
+
+
+def _cannot_be_header(name: str, sample: bytes, at: int) -> ConfigError:
+    line = sample.count(b"\n", 0, at) + 1
+    return ConfigError(
+        f"{name}, line {line}: a quote that opens a value is not closed before the next delimiter, so the header "
+        "cannot be read. Correct the line, or say --no-header if it is none."
+    )
+
+
+def _sniff_delimiter(sample: bytes, quote: bytes, *, whole: bool) -> bytes:
+    """The delimiter under which most records have as many values as the first one, and more than one."""
+
+    def fit(delimiter: bytes) -> tuple[float, int]:
+        grammar = Grammar(delimiter, quote)
+        counts = [len(grammar.values(record)) for record in _sample_records(sample, grammar, whole=whole)]
+        if not counts or counts[0] < 2:
+            return (0.0, 0)
+        return (Counter(counts)[counts[0]] / len(counts), counts[0])
+
+    best = max(_DELIMITERS, key=fit)
+    return best if fit(best)[1] else b","
+
+
+def _sniff_quote(sample: bytes) -> bytes:
+    """A double quote, unless values stand between single ones and no double one is to be seen. What begins as a
+    guarded cell does is no value between quotes.
+    """
+    single = re.findall(rb"(?:^|[,;\t|])'(?![=+@'\t-])[^'\n]*'(?=[,;\t|\r\n])", sample, re.MULTILINE)
+    return b"'" if b'"' not in sample and len(single) >= max(1, sample.count(b"\n")) else b'"'
+
+
+_DATA = re.compile(r"[^@\s]+@[^@\s]+\.\w+|[+-]?[\d.,:/ +-]*\d[\d.,:/ TZ+-]*")
+
+
+def _looks_like_header(values: list[str]) -> bool:
+    """No value of a header is blank twice, an address, a number or a date."""
+    stripped = [value.strip() for value in values]
+    return any(stripped) and not any(_DATA.fullmatch(value) for value in stripped)
+
+
+def _column_names(values: list[str]) -> list[str]:
+    """Header names; a blank one is `column_<n>`."""
+    return [value.strip() or f"column_{number}" for number, value in enumerate(values, 1)]
+
+
+_OTHER_FILES = {
+    b"PK\x03\x04": "is a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "is an old Excel workbook; save the sheet as CSV",
+    b"PAR1": "is a Parquet file; give it a name that ends in .parquet (out of a pipe, save it to such a file first)",
+    b"%PDF": "is a PDF; there is no table in it to read",
+    b"SQLite format 3": "is an SQLite database; export the table as CSV",
+}
+
+
+class Beginning:
+    """The beginning of a file, as much of it as is asked for. What was taken is kept."""
+
+    def __init__(self, rest: Iterator[bytes]) -> None:
+        self.taken: list[bytes] = []
+        self._rest = rest
+
+    def first(self, count: int) -> bytes:
+        """So many bytes, or all there are."""
+        while sum(map(len, self.taken)) < count and (piece := next(self._rest, b"")):
+            self.taken.append(piece)
+        return b"".join(self.taken)[:count]
+
+
+def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
+    """Detect what the options do not say of a file. Raises ConfigError if it cannot be read as CSV."""
+    head = beginning.first(1 << 20)
+    _must_be_no_other(name, head)
+    encoding = options.encoding or sniff_encoding(head)
+    if encoding is None:
+        _must_be_text(name, head)
+        raise ConfigError(
+            f"{name}: is not UTF-8, and read as Windows-1252 it does not look like words. Name its encoding, e.g. "
+            "--encoding cp1251 or koi8-r (Cyrillic), iso-8859-7 (Greek), cp1255 (Hebrew), cp1256 (Arabic), cp1254 "
+            "(Turkish), cp1250 (Polish, Czech, Hungarian), cp1257 (Baltic), shift_jis, gb18030, big5, euc-kr, "
+            "mac-roman, cp850 (DOS). If it is Windows-1252 all the same: --encoding cp1252"
+        )
+    try:
+        codecs.getincrementaldecoder(encoding)
+    except LookupError as error:
+        raise ConfigError(f"--encoding {encoding}: is not known. Try utf-8, cp1252 or utf-16.") from error
+    if codecs.lookup(encoding).name == "utf-8" and head.startswith(codecs.BOM_UTF8):
+        encoding = "utf-8-sig"
+    sample, whole = _sample(beginning, encoding, options)
+    _must_be_text(name, sample)
+    quote = options.quote.encode() if options.quote else _sniff_quote(sample)
+    delimiter = options.delimiter.encode() if options.delimiter else _sniff_delimiter(sample, quote, whole=whole)
+    grammar = Grammar(delimiter, quote)
+    first, at = _first_record(sample, grammar, whole=whole)
+    if first is None and at < 0:
+        raise ConfigError(
+            f"{name}: the first record does not end within {MAX_RECORD_BYTES >> 20} MB, which is the longest that is "
+            "read: is it CSV, and are its quotes closed?"
+        )
+    if first is None and options.header is not False:
+        raise _cannot_be_header(name, sample, at)
+    first = first if first is not None else [*_sample_records(sample, grammar, whole=whole), b""][0]
+    values = grammar.values(first) if first else []
+    header = _looks_like_header(values) if options.header is None else options.header
+    columns = told_apart(_column_names(values if header else [""] * len(values)))
+    notes = []
+    if not options.encoding and encoding not in ("utf-8", "utf-8-sig"):
+        notes.append(f"encoding {'Windows-1252' if encoding == 'cp1252' else encoding.upper()}")
+    if not options.delimiter and delimiter != b",":
+        notes.append("delimiter " + ("tab" if delimiter == b"\t" else delimiter.decode()))
+    if options.header is None and not header and values:
+        notes.append("no header line")
+    heading = tuple(value.strip() for value in values) if header else ()
+    return Dialect(encoding, grammar, tuple(columns), header, tuple(notes), heading, repeated(columns))
+
+
+def _sample(beginning: Beginning, encoding: str, options: CsvOptions) -> tuple[bytes, bool]:
+    """The beginning of a file as UTF-8, with the whole of the first record in it, whichever its delimiter is, unless it
+    is too long to be read; and whether that is the whole file.
+    """
+    size = _SAMPLE_BYTES
+    while True:
+        data = beginning.first(size + 1)
+        whole = len(data) <= size
+        decoder = codecs.getincrementaldecoder(encoding)("tranship-mark")
+        sample = unix_line_ends(decoder.decode(data[:size], final=whole).replace(BAD_BYTE, "").encode())
+        quote = options.quote.encode() if options.quote else _sniff_quote(sample)
+        delimiters = (options.delimiter.encode(),) if options.delimiter else _DELIMITERS
+        ends = all(_first_record(sample, Grammar(one, quote), whole=whole)[1] >= 0 for one in delimiters)
+        if ends or size >= MAX_RECORD_BYTES:
+            return sample, whole
+        size = min(4 * size, MAX_RECORD_BYTES)
+
+
+def _must_be_no_other(name: str, head: bytes) -> None:
+    """Raises ConfigError, saying what the file is instead."""
+    if other := next((what for magic, what in _OTHER_FILES.items() if head.startswith(magic)), None):
+        raise ConfigError(f"{name}: {other}.")
+
+
+def _must_be_text(name: str, sample: bytes) -> None:
+    if len(re.findall(rb"[\x00-\x08\x0e-\x1f]", sample[:4096])) > len(sample[:4096]) / 10:
+        raise ConfigError(f"{name}: is no text. If it is, name its encoding with --encoding.")
+
+
+def unix_line_ends(data: bytes) -> bytes:
+    """Lone carriage returns become line ends; `\\r\\n` stays, Arrow reads it."""
+    return re.sub(rb"\r(?!\n)", b"\n", data) if b"\r" in data else data

@@ -1,0 +1,348 @@
+"""Cut the bytes of a CSV file into blocks of whole records, with numpy on the positions of quotes only."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.files import storage
+from tranship.connectors.files.csv_dialect import (
+    BAD_BYTE_UTF8,
+    BLANK_LINES,
+    MAX_RECORD_BYTES,
+    SWAPPED_BOM,
+    Dialect,
+    Grammar,
+    unix_line_ends,
+)
+
+BLANK = 0x20
+MOST_BLANKS = 64
+"""More blanks beside a quote are left to the regular expression, which is slower."""
+
+Positions = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+
+
+def decode_pieces(content: storage.Bytes, encoding: str, name: str) -> Iterator[tuple[bytes, int]]:
+    """UTF-8 pieces, and how far the file has been read. Raises ConfigError where the order of bytes changes."""
+    utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+    recode = None if utf8 else codecs.getincrementaldecoder(encoding)("tranship-mark")
+    pending, bom = b"", codecs.BOM_UTF8 if encoding == "utf-8-sig" else b""
+    for piece in content:
+        data = piece if recode is None else recode.decode(piece).encode(errors="surrogatepass")
+        if recode is not None and SWAPPED_BOM in data:
+            raise ConfigError(
+                f"{name}: files of UTF-16 with different byte orders were joined into this one; give them one by one."
+            )
+        if pending:
+            data = pending + data
+        if bom and len(data) >= len(bom):
+            data, bom = data.removeprefix(bom), b""
+        # A carriage return may be followed by its line feed in the next piece, half a byte-order mark by the rest.
+        pending = data if bom else b"\r" if data.endswith(b"\r") else b""
+        yield unix_line_ends(data.removesuffix(pending)), content.position
+    rest = b"" if recode is None else recode.decode(b"", final=True).encode(errors="surrogatepass")
+    yield unix_line_ends(pending + rest), content.position
+
+
+@dataclass
+class Block:
+    """Whole records, and lines set aside.
+
+    `segments` are (offset in `data`, line in the file) where the text is not contiguous in the file; `lenient` are
+    ranges of `data` that hold one record each whose quotes do not alternate; `newlines` and `quotes` are where those
+    stand in `data`. What is rare is looked for only where it may be: blanks beside quotes (`padded`), a byte-order mark
+    at the start of a line (`marked`).
+    """
+
+    data: bytes
+    segments: list[tuple[int, int]]
+    lenient: list[tuple[int, int]]
+    broken: list[tuple[int, str, str, str]]
+    newlines: Positions
+    quotes: Positions
+    padded: bool
+    marked: bool
+
+
+def cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[Block, int, int]:
+    """The whole records at the start of `buffer`, which starts with a record on `line`; how many bytes they took; and
+    the line behind them.
+
+    Raises ConfigError if there is no line end in sight.
+    """
+    raw = np.frombuffer(buffer, np.uint8)
+    quotes = np.flatnonzero(raw == grammar.quote[0])
+    newlines = np.flatnonzero(raw == 0x0A)
+    alternation = _Alternation(raw, quotes, grammar)
+    marked = _starts_with_mark(raw, newlines)
+
+    def record_end(start: int, first_quote: int, limit: int) -> int:
+        """End of the last record that ends at or before `limit`, quotes alternating since `start`."""
+        while (newline := buffer.rfind(b"\n", start, limit)) >= 0:
+            opened = int(np.searchsorted(quotes, newline)) - first_quote
+            if opened % 2 == 0:
+                return newline + 1
+            limit = int(quotes[first_quote + opened - 1])
+        return start
+
+    kept: list[tuple[int, int, int]] = []  # line, start, end
+    lenient: list[tuple[int, int]] = []
+    broken: list[tuple[int, str, str, str]] = []
+    start = 0
+
+    def line_at(position: int) -> int:
+        return line + int(np.searchsorted(newlines, position))
+
+    while start < len(buffer):
+        first_quote = int(np.searchsorted(quotes, start))
+        ahead = alternation.faults(first_quote)
+        fault = int(np.searchsorted(ahead, first_quote))
+        limit = int(quotes[ahead[fault]]) if fault < len(ahead) else len(buffer)
+        end = record_end(start, first_quote, limit)
+        if limit == len(buffer) and final and (len(quotes) - first_quote) % 2 == 0:
+            end = len(buffer)
+        if end > start:
+            kept.append((line_at(start), start, end))
+            start = end
+        if limit == len(buffer) and (len(quotes) - first_quote) % 2 == 0:
+            break  # nothing is left but the start of a line
+        # What follows starts a record that the plain rule cannot read, or that goes on behind the buffer.
+        if start == len(buffer):
+            break
+        match = grammar.record.match(buffer, start)
+        waits = not final and len(buffer) - start <= MAX_RECORD_BYTES
+        if match and match.end() > start and (final or buffer[match.end() - 1] == 0x0A):
+            lenient.append((start, match.end()))
+            kept.append((line_at(start), start, match.end()))
+            start = match.end()
+        elif waits and (match or buffer.find(b"\n", start) < 0 or grammar.partial.match(buffer, start)):
+            break
+        else:
+            newline = buffer.find(b"\n", start)
+            end = newline + 1 if newline >= 0 else len(buffer)
+            broken.append((line_at(start), "line.quote", "", readable(buffer[start:end])))
+            start = end
+    if not final and start == 0 and len(buffer) > MAX_RECORD_BYTES:
+        raise ConfigError(f"no line end within {MAX_RECORD_BYTES >> 20} MB at line {line}: is it CSV?")
+    block = _assemble(buffer, kept, lenient, broken, newlines, quotes)
+    padded = alternation.padded or bool(lenient)
+    return replace(block, padded=padded, marked=marked), start, line_at(start)
+
+
+def _starts_with_mark(raw: Bytes, newlines: Positions) -> bool:
+    """Whether a line may start with a byte-order mark."""
+    first = codecs.BOM_UTF8[0]
+    return bool(len(raw)) and bool(raw[0] == first or (raw[np.minimum(newlines + 1, len(raw) - 1)] == first).any())
+
+
+class _Alternation:
+    """Which quotes cannot open (or close) a value where they would have to."""
+
+    def __init__(self, raw: Bytes, quotes: Positions, grammar: Grammar) -> None:
+        self._raw, self._quotes, self._grammar = raw, quotes, grammar
+        self._faults: dict[int, Positions] = {}
+        self.padded = False
+        """Whether blanks beside a quote were seen not to belong to the value."""
+
+    def faults(self, first_quote: int) -> Positions:
+        """The faulty quotes if this one opens a value."""
+        parity = first_quote % 2
+        if parity not in self._faults:
+            self._faults[parity] = self._found(parity) if len(self._quotes) else self._quotes
+        return self._faults[parity]
+
+    def _found(self, parity: int) -> Positions:
+        delimiter, quote = self._grammar.delimiter[0], self._grammar.quote[0]
+        opening, closing = self._quotes[parity::2], self._quotes[1 - parity :: 2]
+        before, after = self._raw[opening - 1], self._raw[np.minimum(closing + 1, len(self._raw) - 1)]
+        # The ends of a file are ends of lines.
+        before[:1][opening[:1] == 0] = 0x0A
+        after[-1:][closing[-1:] == len(self._raw) - 1] = 0x0A
+        fits = np.empty(len(self._quotes), bool)
+        fits[parity::2] = (before == delimiter) | (before == 0x0A) | (before == quote)
+        fits[1 - parity :: 2] = (after == delimiter) | (after == 0x0A) | (after == 0x0D) | (after == quote)
+        faults = np.flatnonzero(~fits)
+        if not len(faults) or not self._grammar.pads:
+            return faults
+        excused = np.zeros(len(faults), bool)
+        for of_these, step in ((faults % 2 == parity, -1), (faults % 2 != parity, 1)):
+            at = self._quotes[faults[of_these]] + step
+            blank = (at >= 0) & (at < len(self._raw)) & (self._raw[np.clip(at, 0, len(self._raw) - 1)] == BLANK)
+            if blank.any():
+                beyond = _beyond_blanks(self._raw, at[blank], step)
+                ends = (beyond == self._grammar.delimiter[0]) | (beyond == 0x0A) | ((beyond == 0x0D) & (step > 0))
+                excused[np.flatnonzero(of_these)[blank]] = ends
+        self.padded = self.padded or bool(excused.any())
+        return faults[~excused]
+
+
+def _beyond_blanks(raw: Bytes, at: Positions, step: int) -> Bytes:
+    """What stands behind the blanks at these positions, in one direction; the ends of a file are ends of lines."""
+    for _ in range(MOST_BLANKS):
+        inside = (at >= 0) & (at < len(raw))
+        blank = inside & (raw[np.clip(at, 0, len(raw) - 1)] == BLANK)
+        if not blank.any():
+            return np.where(inside, raw[np.clip(at, 0, len(raw) - 1)], np.uint8(0x0A))
+        at = at + step * blank
+    return np.full(len(at), BLANK, np.uint8)
+
+
+def _assemble(
+    buffer: bytes,
+    kept: list[tuple[int, int, int]],
+    lenient: list[tuple[int, int]],
+    broken: list[tuple[int, str, str, str]],
+    newlines: Positions,
+    quotes: Positions,
+) -> Block:
+    pieces: list[bytes] = []
+    segments: list[tuple[int, int]] = []
+    moved: dict[int, int] = {}
+    length, last_end = 0, -1
+    for line, start, end in kept:
+        if start != last_end:
+            segments.append((length, line))
+        moved[start] = length
+        pieces.append(buffer[start:end])
+        length, last_end = length + end - start, end
+    ranges = [(moved[start], moved[start] + end - start) for start, end in lenient]
+    starts, ends = (np.array([piece[i] for piece in kept], np.int64) for i in (1, 2))
+    shifts = starts - np.array(list(moved.values()), np.int64)
+
+    def follow(positions: Positions) -> Positions:
+        """Positions in the buffer as positions in the data; those set aside are left out."""
+        piece = np.searchsorted(starts, positions, side="right") - 1
+        inside = (piece >= 0) & (positions < ends[np.maximum(piece, 0)])
+        return positions[inside] - shifts[piece[inside]]
+
+    if len(kept) == 1:
+        low, high = starts[0], ends[0]
+        found = [p[np.searchsorted(p, low) : np.searchsorted(p, high)] - low for p in (newlines, quotes)]
+    else:
+        found = [follow(p) if kept else p[:0] for p in (newlines, quotes)]
+    return Block(b"".join(pieces), segments, ranges, broken, found[0], found[1], False, False)
+
+
+def readable(record: bytes) -> str:
+    """Return a record as text for people; bytes that are not valid text are escaped."""
+    return record.rstrip(b"\r\n").replace(BAD_BYTE_UTF8, b"").decode(errors="backslashreplace")
+
+
+@dataclass(frozen=True)
+class RecordPositions:
+    """Where the records of a block lie: start and end (without the line feed) in the data, line in the file."""
+
+    starts: Positions
+    ends: Positions
+    lines: Positions
+
+
+def locate_records(block: Block) -> RecordPositions:
+    """Return the positions of the records of a block, blank lines left out."""
+    raw = np.frombuffer(block.data, np.uint8)
+    ends, quotes = block.newlines, block.quotes
+    if len(quotes):
+        if block.lenient:
+            first, last = (np.array([r[i] for r in block.lenient], np.int64) for i in (0, 1))
+            quotes = quotes[~_within(quotes, first, last)]
+            ends = ends[~_within(ends, first, last - 1)]
+        ends = ends[np.searchsorted(quotes, ends) % 2 == 0]
+    if len(raw) and raw[-1] != 0x0A:
+        ends = np.append(ends, len(raw))
+    starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
+    blank = ends == starts
+    if len(starts):
+        blank |= (ends == starts + 1) & (raw[np.minimum(starts, len(raw) - 1)] == 0x0D)
+    starts, ends = starts[~blank], ends[~blank]
+    offsets = np.array([offset for offset, _ in block.segments], np.int64)
+    lines = np.array([line for _, line in block.segments], np.int64)
+    segment = np.searchsorted(offsets, starts, side="right") - 1
+    within = np.searchsorted(block.newlines, starts) - np.searchsorted(block.newlines, offsets)[segment]
+    return RecordPositions(starts, ends, lines[segment] + within)
+
+
+def _within(positions: Positions, first: Positions, last: Positions) -> npt.NDArray[np.bool_]:
+    index = np.searchsorted(first, positions, side="right") - 1
+    return np.asarray((index >= 0) & (positions < last[np.maximum(index, 0)]))
+
+
+def byte_order_marks(data: bytes, starts: Positions) -> Positions:
+    """Where byte-order marks stand at these starts of records."""
+    first = np.frombuffer(data, np.uint8)[np.minimum(starts, len(data) - 1)] == codecs.BOM_UTF8[0]
+    found, size = [], len(codecs.BOM_UTF8)
+    for start in starts[first].tolist():
+        at = start
+        while data.startswith(codecs.BOM_UTF8, at):
+            found.append(at)
+            at += size
+    return np.array(found, np.int64)
+
+
+def padding_positions(block: Block, grammar: Grammar) -> list[Positions]:
+    """Where the blanks around quoted values stand."""
+    raw = np.frombuffer(block.data, np.uint8)
+    quotes, found = block.quotes, []
+    if block.lenient:
+        quotes = quotes[~_within(quotes, *(np.array([r[i] for r in block.lenient], np.int64) for i in (0, 1)))]
+        for first, last in block.lenient:
+            for match in grammar.padding.finditer(block.data[first:last]):
+                found += [np.arange(first + match.start(i), first + match.end(i)) for i in (1, 2)]
+    # Quotes alternate here: what is no start of a value has text or a quote in front of it.
+    for at, step in ((quotes[::2] - 1, -1), (quotes[1::2] + 1, 1)):
+        while True:
+            at = at[(at >= 0) & (at < len(raw))]
+            at = at[raw[at] == BLANK]
+            if not len(at):
+                break
+            found.append(at)
+            at = at + step
+    return found
+
+
+def without_bytes(gone: Positions, data: bytes, where: RecordPositions) -> tuple[bytes, RecordPositions]:
+    """The data without these bytes. A record of which nothing is left is none."""
+    raw = np.frombuffer(data, np.uint8)
+    kept = np.ones(len(raw), bool)
+    kept[gone] = False
+    starts, ends = (at - np.searchsorted(gone, at) for at in (where.starts, where.ends))
+    left = raw[kept].tobytes()
+    filled = np.array([bool(left[start:end].strip(b"\r")) for start, end in zip(starts, ends, strict=True)])
+    return left, RecordPositions(starts[filled], ends[filled], where.lines[filled])
+
+
+def cut_blocks(content: storage.Bytes, dialect: Dialect, name: str) -> Iterator[tuple[Block, int]]:
+    """Yield the blocks of a file without its header, and how far the file has been read."""
+    carry, line, header = b"", 1, dialect.header
+    pieces = decode_pieces(content, dialect.encoding, name)
+    piece, position = next(pieces)
+    while True:
+        ahead = next(pieces, None)
+        final = ahead is None
+        buffer = carry + piece
+        if header:
+            # The header was read by the same rule when the file was looked at.
+            match = BLANK_LINES.match(buffer)
+            found = dialect.grammar.record.match(buffer, match.end() if match else 0)
+            skipped = found.end() if found else len(buffer)
+            if ahead is not None and not (found and buffer[skipped - 1 : skipped] == b"\n"):
+                carry, (piece, position) = buffer, ahead
+                continue
+            line += buffer.count(b"\n", 0, skipped)
+            buffer, header = buffer[skipped:], False
+        try:
+            block, used, line = cut(buffer, line, dialect.grammar, final=final)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from None
+        if block.data or block.broken:
+            yield block, position
+        carry = buffer[used:]
+        if ahead is None:
+            return
+        piece, position = ahead

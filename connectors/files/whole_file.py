@@ -1,0 +1,149 @@
+"""A file as a destination: written whole under a temporary name, which then takes the place of the old one."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from tranship.connectors.addresses import redacted
+from tranship.connectors.contract import Plan, WriteRequest, all_created
+from tranship.connectors.durable import replacing
+from tranship.connectors.errors import ConfigError, Unreachable
+
+
+class Written:
+    """The files that Tranship has written, as recorded in a state directory. A file changed since then is not ours.
+
+    For each file there is a record: its path, and the size and time of change of what may be there: what the last run
+    wrote and, while a run replaces that, also what it is about to put there. So a run that dies in between is
+    recognised, too.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def knows(self, path: Path) -> bool:
+        """Whether the file at this path was written by Tranship and not changed since."""
+        return _mark(path) in self._marks(path)
+
+    def expect(self, path: Path, coming: Path) -> None:
+        """Record that `coming` is about to replace `path`."""
+        self._keep(path, [*self._marks(path), _mark(coming)])
+
+    def confirm(self, path: Path) -> None:
+        """Record that the file at this path was written by Tranship, in place of earlier records."""
+        self._keep(path, [_mark(path)])
+
+    def _marks(self, path: Path) -> list[list[int]]:
+        try:
+            found = json.loads(self._record(path).read_text(encoding="utf-8"))
+            return [list(mark) for mark in found["marks"]] if found["path"] == _as_text(path) else []
+        except (OSError, ValueError, KeyError, TypeError):
+            return []  # damaged is unknown: then a person is asked
+
+    def _keep(self, path: Path, marks: list[list[int]]) -> None:
+        record = self._record(path)
+        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = record.with_name(f".{record.name}.{os.getpid()}.partial")
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            json.dump({"path": _as_text(path), "marks": marks}, out)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(record)
+
+    def _record(self, path: Path) -> Path:
+        return self._folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
+
+
+def _mark(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _as_text(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+class WholeFile:
+    """A file as a destination: written whole, so that each load replaces what was there.
+
+    What Tranship did not write is replaced only with `overwrite`; `written` knows what it has written.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        sink: Callable[[pl.LazyFrame, Path], None],
+        written: Written,
+        *,
+        overwrite: bool,
+        look: Callable[[pl.LazyFrame], tuple[str, ...]] | None = None,
+    ) -> None:
+        """`look` returns notes on values that the file cannot hold."""
+        self._spec = redacted(spec)
+        self._path = Path(spec).expanduser()
+        self._sink = sink
+        self._look = look
+        self._written = written
+        self._overwrite = overwrite
+        if self._path.is_dir():
+            raise ConfigError(f"{self._spec}: is a folder; name the file to write.")
+        if not self._path.parent.is_dir():
+            raise ConfigError(f"{self._spec}: the folder {self._path.parent} does not exist.")
+        self._path = self._path.resolve()  # a link stays, and what it leads to is replaced
+        if not self._path.parent.is_dir():
+            raise ConfigError(f"{self._spec}: is a link into {self._path.parent}, which does not exist.")
+        self._must_be_free()
+
+    def plan(self, load: WriteRequest) -> Plan:
+        """Every survivor is created: a file holds what the run gave it, nothing else."""
+        if load.mode != "upsert":
+            raise ConfigError(f"{self._spec}: a file is written whole; --mode {load.mode} needs a table.")
+        notes: tuple[str, ...] = (f"{self._spec} exists; this run replaces it",) if self._path.exists() else ()
+        if self._look:
+            notes += self._look(_records_of(load))
+        return dataclasses.replace(all_created(load), notes=notes)
+
+    def apply(self, load: WriteRequest, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
+        """Write beside the file, sync, rename. Raises ConfigError if somebody else's file came there meanwhile."""
+        try:
+            with replacing(self._path) as temporary:
+                self._sink(_records_of(load), temporary)
+                self._must_be_free()
+                self._written.expect(self._path, temporary)
+            self._written.confirm(self._path)
+        except (OSError, pl.exceptions.ComputeError) as error:
+            raise Unreachable(
+                f"{self._path}: cannot be written ({error}). Check rights and room on the disk."
+            ) from error
+
+    def applied(self, run_id: str) -> bool:  # noqa: ARG002
+        """Never known: writing the same file again gives the same file."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _must_be_free(self) -> None:
+        """Raises ConfigError where something stands that Tranship did not write. An empty file is nobody's loss."""
+        if not self._path.exists():
+            return
+        if not self._path.is_file():
+            raise ConfigError(f"{self._spec}: is no regular file and cannot be replaced by one. Name another file.")
+        if self._overwrite or self._path.stat().st_size == 0 or self._written.knows(self._path):
+            return
+        raise ConfigError(
+            f"{self._spec}: exists, and Tranship did not write it (or it was changed since, or another --state-dir "
+            "knows it); it was left as it is. Should a pattern of sources stand in quotes, so that the shell does not "
+            "make the last file the destination? Are source and destination swapped? To replace it: --overwrite"
+        )
+
+
+def _records_of(load: WriteRequest) -> pl.LazyFrame:
+    return load.survivors.scan().select(pl.exclude("^_.*$"))

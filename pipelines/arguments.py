@@ -1,0 +1,132 @@
+"""The settings as keyword arguments of the Python API: their types, for editors and type checkers.
+
+`pipelines/settings.py` has the defaults, and checks the values; a test holds that the two name the same settings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import date, timedelta, tzinfo
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, TypedDict
+
+from tranship.connectors.errors import ConfigError
+
+Address: TypeAlias = str | os.PathLike[str]
+"""A path or a URL."""
+
+Sources: TypeAlias = Address | Sequence[Address]
+"""One path, glob, folder or URL, or several."""
+
+Limit: TypeAlias = int | float | str
+"""A count (`20`) or a share (`0.02` or `"2%"`)."""
+
+Duration: TypeAlias = timedelta | str
+"""`timedelta(seconds=30)` or `"30s"`."""
+
+Texts: TypeAlias = str | list[str] | tuple[str, ...] | AbstractSet[str]
+"""One text, or several."""
+
+
+class SourceOptions(TypedDict, total=False):
+    """Settings about a source: how its files are written, and what its columns and values mean."""
+
+    columns: Mapping[str, str | list[str] | tuple[str, ...]]
+    defaults: Mapping[str, str | int | date]
+    extra: Literal["keep", "drop", "error"]
+    encoding: str | None
+    delimiter: str | None
+    quote: str | None
+    header: bool | None
+    include_archived: bool
+    where: str | None
+    timezone: str | tzinfo
+    date_format: Texts
+    blocked: Texts
+
+
+class RunOptions(SourceOptions, total=False):
+    """Settings of a run."""
+
+    survivor: Literal["newest", "first", "last"]
+    fill: bool
+    mode: Literal["upsert", "insert", "update", "mirror"]
+    nulls: Literal["keep", "overwrite"]
+    older: Literal["skip", "write", "refuse"] | None
+    deletes: Literal["mark", "remove"]
+    evolve: bool
+    create: Literal["auto", "never"]
+    crosswalk: Address | None
+    remove_for_good: bool
+    overwrite: bool
+    raw: bool
+    max_rejects: Limit | None
+    max_conflicts: Limit
+    max_deletes: Limit | None
+    max_changes: Limit | None
+    allow_empty: bool
+    limit: int | None
+    dry_run: bool
+    state_dir: Address
+    workers: int
+    memory: str
+    overlap: Literal["wait", "skip", "fail"]
+    lock_timeout: Duration
+    locks: bool
+    pace: str | None
+    statement_timeout: Duration
+
+
+class LockOptions(TypedDict, total=False):
+    """Settings that may differ when a run is continued; those not given are the ones of that run."""
+
+    overlap: Literal["wait", "skip", "fail"]
+    lock_timeout: Duration
+    locks: bool
+
+
+def lock_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Those of the environment, then those that were given. Raises ConfigError for any other."""
+    known = list(LockOptions.__annotations__)
+    for name in options:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            advice = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+            raise ConfigError(f"{name}: is not an option of a run that is continued. {advice}")
+    variables = {name: environment.get(f"{_PREFIX}{name.upper()}") for name in known}
+    return {name: value for name, value in variables.items() if value} | dict(options)
+
+
+def state_dir(given: object, environment: Mapping[str, str]) -> Path:
+    """Where runs keep their files: as given, else TRANSHIP_STATE_DIR, else `.tranship`. Raises ConfigError."""
+    if given is None:
+        return Path(environment.get(f"{_PREFIX}STATE_DIR") or ".tranship")
+    return Path(path("state_dir", given))
+
+
+def path(name: str, value: object) -> str:
+    """An argument that is a path or the id of a run, as text. Raises ConfigError."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a string or a path.")
+    return text
+
+
+def text(name: str, value: object) -> str:
+    """An argument that is text. Raises ConfigError."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a string.")
+    return value
+
+
+def count(name: str, value: object, least: int = 1) -> int:
+    """An argument that is a whole number. Raises ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name}: {value!r} is not accepted. Give a whole number, {least} or more.")
+    return value
+
+
+_PREFIX: Final = "TRANSHIP_"

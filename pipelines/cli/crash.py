@@ -1,0 +1,63 @@
+"""Reports about bugs of Tranship itself: a file that holds no data of the user."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+
+@dataclass
+class CrashContext:
+    """The folder for crash reports: the state directory; a command whose settings name another one sets it."""
+
+    state_dir: Path
+
+
+def save_crash_report(error: BaseException, state_dir: Path) -> str:
+    """Write a crash report and return the message that names its file.
+
+    Neither has the exception's message, which may quote personal data.
+    """
+    text = "\n".join(_crash_lines(error))
+    name = f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.txt"
+    file = None
+    for folder in (state_dir, Path(tempfile.gettempdir())):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = folder / name
+            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+                out.write(text)
+            break
+        except OSError:
+            continue
+    return (
+        f"This is a bug in Tranship ({type(error).__name__}). Please report it with the file {file}, which shows where "
+        "it happened and contains none of your data."
+    )
+
+
+def _crash_lines(error: BaseException) -> Iterator[str]:
+    packages = ("tranship", "polars", "duckdb", "pyarrow", "pandera", "pydantic", "click")
+    yield f"Python {platform.python_version()} on {platform.platform()}"
+    yield ", ".join(f"{name} {package_version(name)}" for name in packages)
+    shown: BaseException | None = error
+    while shown is not None:
+        kind = type(shown)
+        yield f"\n{kind.__module__}.{kind.__qualname__}, at (innermost last):"
+        yield "".join(traceback.format_tb(shown.__traceback__))
+        shown = shown.__cause__ or shown.__context__
+
+
+def package_version(package: str) -> str:
+    """Return the version of an installed package."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "(not installed)"

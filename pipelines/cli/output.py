@@ -1,0 +1,73 @@
+"""What commands print at their end: JSON, or the summary of a run with the next step."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+import click
+
+from tranship.pipelines.cli.options import format_run_command
+
+if TYPE_CHECKING:
+    from tranship.pipelines.report import Report
+
+
+def print_json(text: str) -> None:
+    """Print JSON on standard output."""
+    # Bytes of file names that are not valid UTF-8 are written as \udcXX, which JSON allows.
+    click.echo(text.encode("utf-8", "backslashreplace"))
+
+
+def summary(report: Report, out: TextIO, *, everything: bool = False) -> str:
+    """Return the summary of a run and the next step; `everything` includes all reasons, notes and the error."""
+    from tranship.pipelines.cli import render
+
+    # During a run, notes are shown when they arise and the error at the end.
+    options: dict[str, Any] = {} if everything else {"reasons": 8, "notes": False}
+    lines = [render.of_report(report, width=terminal_width(out), **options), *_next_step(report)]
+    if everything and report.error:
+        lines.append(report.error)
+    return "\n".join(lines)
+
+
+def terminal_width(out: TextIO) -> int | None:
+    """Return the number of columns of a terminal, null for anything else."""
+    return shutil.get_terminal_size().columns if out.isatty() else None
+
+
+def _next_step(report: Report) -> list[str]:
+    """Return the command to use next."""
+    from tranship.connectors import registry
+    from tranship.pipelines import settings
+    from tranship.pipelines.report import MOVED
+    from tranship.pipelines.run_directory import RunDirectory
+
+    run = RunDirectory.at(Path(report.run_dir))
+    loaded = settings.load(run.manifest["settings"], {})
+    if report.status == "partly_done":
+        return [f"continue with: {run.go_on}"]
+    if report.status not in ("done", "done_with_rejects"):
+        return []
+    if report.dry_run and run.stands_alone:
+        return [f"to apply this, run: {run.go_on}"]
+    if report.stale_by_reason.get(MOVED) or report.counts.unknown or "failed" in report.files:
+        return [f"retry failed records with: {run.command('retry')}"]
+    if report.dry_run:
+        names = [name for name in type(loaded).model_fields if name not in ("source", "destination", "dry_run")]
+        return [f"to apply this, run: {format_run_command(loaded, loaded.sources, names)}"]
+    if not report.counts.rejected:
+        return []
+    can_add = registry.connector_of(loaded.destination).abilities.keeps_state and loaded.mode != "mirror"
+    if not can_add:  # the records of the rejects file would replace all others
+        return ["correct the rejected records at the source, then run the same command again"]
+    command = format_run_command(loaded, [report.files["rejects"]], _SETTINGS_FOR_REJECTS)
+    return [f"correct the rejected records there, then run: {command}"]
+
+
+_SETTINGS_FOR_REJECTS: Final = (
+    *("columns", "defaults", "extra", "timezone", "date_format", "blocked", "survivor", "fill"),
+    *("mode", "nulls", "evolve", "state_dir"),
+)
+"""Settings kept for a run over a rejects file, which has the columns of its source but our CSV format."""

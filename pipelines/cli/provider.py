@@ -1,0 +1,237 @@
+"""The commands about providers: connectors, doctor, sandbox."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from tranship.connectors.addresses import redacted
+from tranship.connectors.errors import ConfigError, ConnectorError
+from tranship.pipelines.cli.options import Decorated, given, json_option
+from tranship.pipelines.cli.output import print_json
+
+
+@click.command("connectors", short_help="List connectors, or fields lost between two providers.")
+@click.option(
+    "--losses",
+    nargs=2,
+    metavar="A B",
+    help="Fields that customers of provider A lose when written to B and read back.",
+)
+@json_option
+def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
+    """List connectors, or show which fields are lost between two providers.
+
+    \b
+      tranship connectors --losses metronome marginfront
+    """
+    from tranship.connectors import registry
+    from tranship.pipelines.cli import render
+
+    if losses:
+        passage = registry.passage(*losses)
+        if as_json:
+            print_json(json.dumps(dataclasses.asdict(passage), indent=1))
+        else:
+            click.echo("\n".join(render.of_passage(*losses, passage)))
+        return
+    plug_ins = registry.plug_ins()
+    connectors = [*registry.CONNECTORS.values(), *plug_ins.connectors.values()]
+    if as_json:
+        # In the order that this output has always had.
+        names = ("name", "summary", "example", "abilities", "key_variable")
+        values = [dataclasses.asdict(connector) for connector in connectors]
+        listed = [{name: row[name] for name in names} for row in values]
+        broken = {"broken": dict(plug_ins.broken)} if plug_ins.broken else {}
+        print_json(json.dumps({"connectors": listed, **broken}, indent=1))
+        return
+    rows: list[tuple[str, ...]] = [("connector", "reads", "writes", "modes", "example", "key from", "")]
+    for connector in connectors:
+        yes_or_no = ["yes" if ability else "no" for ability in (connector.abilities.reads, connector.abilities.writes)]
+        rows.append(
+            (
+                connector.name,
+                *yes_or_no,
+                " ".join(connector.abilities.modes),
+                connector.example,
+                connector.key_variable or "",
+                connector.summary,
+            )
+        )
+    click.echo("\n".join(render.table(rows)))
+    for name, problem in plug_ins.broken.items():
+        click.echo(f"{name}: {problem}")
+
+
+@click.command("doctor", short_help="Check access to a provider without changing anything.")
+@click.argument("address")
+@json_option
+def doctor_command(address: str, as_json: bool) -> int:
+    """Check the provider at ADDRESS: key, connection, permissions, clock, rate limits. Nothing is changed.
+
+    \b
+      tranship doctor metronome://
+    """
+    from tranship.connectors import registry
+    from tranship.pipelines.cli import render
+
+    findings = registry.check(address)
+    failed = any(finding.state == "fail" for finding in findings)
+    if as_json:
+        listed = [dataclasses.asdict(finding) for finding in findings]
+        print_json(json.dumps({"address": redacted(address), "ok": not failed, "findings": listed}, indent=1))
+    else:
+        click.echo("\n".join(render.table([(finding.state, finding.what, finding.sentence) for finding in findings])))
+    return ConnectorError.exit_code if failed else 0
+
+
+class _Share(click.ParamType[float]):
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return `5%` or `0.05` as 0.05."""
+        try:
+            share = float(value[:-1]) / 100 if str(value).endswith("%") else float(value)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            self.fail(f"{value!r} is not a share such as 5%.", param, ctx)
+        return share
+
+
+class _Seconds(click.ParamType[float]):
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return `50ms` or `0.05` as 0.05."""
+        from tranship.pipelines.settings import seconds
+
+        try:
+            found = seconds(str(value))
+        except (KeyError, ValueError):
+            found = -1.0
+        if found < 0:
+            self.fail(f"{value!r} is not a duration such as 50ms or 2s.", param, ctx)
+        return found
+
+
+def _parse_pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = dict(value.partition("=")[::2] for value in values)
+    if not all(pairs.values()):
+        raise click.BadParameter(f"give it as {param.metavar}.", ctx, param)
+    return pairs
+
+
+_FAILURES: Final = {
+    "timeout": "Share of calls that are never answered.",
+    "cut_before": "Share of connections cut before the call is processed.",
+    "cut_after": "Share of connections cut after the call is processed: the write is stored, the response lost.",
+    "half": "Share of responses cut off in the middle of the body.",
+    "slow": "Share of responses sent slowly, over one second.",
+    "html": "Share of responses replaced by an HTML page with status 200.",
+    "shift": "Share of list calls before which a customer moves to another position.",
+    "churn": "Share of list calls before which one customer is created and another deleted.",
+}
+
+
+def _weather_options(command: Decorated) -> Decorated:
+    options = [
+        click.option("--latency", type=_Seconds(), metavar="TIME", help="Response time, e.g. 50ms."),
+        click.option(
+            "--jitter", type=_Seconds(), metavar="TIME", help="Random variation of the response time, plus or minus."
+        ),
+        click.option(
+            "--error",
+            "statuses",
+            multiple=True,
+            callback=_parse_pairs,
+            metavar="STATUS=SHARE",
+            help="Share of calls answered with 429, 500, 502, 503 or 504, e.g. 500=5%. Repeatable.",
+        ),
+        *(
+            click.option(f"--{name.replace('_', '-')}", name, type=_Share(), metavar="SHARE", help=text)
+            for name, text in _FAILURES.items()
+        ),
+        click.option(
+            "--rate",
+            multiple=True,
+            callback=_parse_pairs,
+            metavar="METHOD=N",
+            help="Calls per minute for an HTTP method, e.g. GET=300; * covers all others together. Repeatable.",
+        ),
+        click.option(
+            "--retry-after",
+            type=click.Choice(["page", "none", "seconds", "date", "milliseconds"]),
+            help="How a 429 announces when to retry; `page` follows the provider's documentation.",
+        ),
+        click.option(
+            "--chance", "seed_of_chance", type=int, metavar="N", help="Random seed of the simulated failures."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command("sandbox", short_help="Run a provider's API on a local port, for rehearsals and tests.")
+@click.argument("provider")
+@click.option("--port", type=click.IntRange(0, 65_535), metavar="N", help="Port to listen on; 0 picks a free one.")
+@click.option("--seed", metavar="N|FILE", help="Start with N generated customers, or with those of a CSV file.")
+@click.option(
+    "--state", type=click.Path(path_type=Path), metavar="FILE", help="Keep the state in this file, across restarts."
+)
+@click.option(
+    "--switch",
+    "switches",
+    multiple=True,
+    callback=_parse_pairs,
+    metavar="NAME=CHOICE",
+    help="Variant of the provider's behaviour, e.g. dialect=docs. Repeatable.",
+)
+@click.option("--log", is_flag=True, help="Print each call.")
+@_weather_options
+def sandbox_command(
+    provider: str,
+    port: int | None,
+    seed: str | None,
+    state: Path | None,
+    switches: dict[str, str],
+    log: bool,
+    seed_of_chance: int | None,
+    statuses: dict[str, str],
+    rate: dict[str, str],
+    **weather: Any,
+) -> None:
+    """Run the customer API of PROVIDER on a local port until interrupted.
+
+    \b
+      tranship sandbox growpanel --seed 5000
+      tranship sandbox metronome --seed customers.csv --state metronome.sandbox
+      tranship sandbox metrifox --latency 50ms --error 500=5% --error 429=5% --cut-after 2%
+
+    Any key in the provider's format is accepted. To change the simulated failures (the "weather") while it runs,
+    PUT JSON to /_sandbox/weather. GET /_sandbox/state returns its customers.
+    """
+    from tranship.connectors import registry
+
+    error_shares = {status: _Share().convert(share, None, None) for status, share in statuses.items()}
+    simulated = {**given(weather), **given({"seed": seed_of_chance, "statuses": error_shares})}
+    if rate:
+        simulated["rate"] = {method.upper(): _calls_per_minute(calls, "--rate") for method, calls in rate.items()}
+    seeding = None if seed is None else int(seed) if seed.isdecimal() else Path(seed)
+    registry.serve_sandbox(
+        provider, port=port, seeding=seeding, state=state, weather=simulated, switches=switches, log=log
+    )
+
+
+def _calls_per_minute(text: str, option: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(f"{option}: {text!r} is not a number of calls.")
+    return int(text)
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (connectors_command, doctor_command, sandbox_command)

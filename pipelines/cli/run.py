@@ -1,0 +1,299 @@
+"""The commands that read a source: run, plan, apply, verify, retry, inspect, resume."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from tranship.connectors.errors import (
+    ConfigError,
+    GateClosed,
+)
+from tranship.pipelines.cli.crash import CrashContext
+from tranship.pipelines.cli.options import (
+    Decorated,
+    SettingsCommand,
+    given,
+    json_option,
+    lock_options,
+    output_options,
+    shell,
+    state_dir_option,
+)
+from tranship.pipelines.cli.output import print_json, summary, terminal_width
+
+if TYPE_CHECKING:
+    from tranship.pipelines.cli.progress import Display
+    from tranship.pipelines.report import Report
+
+
+EXIT_CODES: Final = {
+    0: "done: all records loaded, merged, unchanged or older than the destination, or rejects within --max-rejects",
+    1: "bug in Tranship: a crash report was saved, please send it",
+    2: "invalid command, settings or file",
+    3: "remote error: source or destination unreachable, locked, access denied, or invalid response",
+    4: "done, but some records were rejected or refused beyond --max-rejects",
+    5: "stopped by a limit before the first write: nothing was written",
+    6: "skipped: another run is writing to the destination (--overlap skip)",
+    130: "interrupted: the state is saved, the command to continue is printed",
+}
+
+_SOURCE = "Path, glob, folder, - for standard input, or URL to read from"
+
+
+def _source_and_destination(metavar: str, source: str, destination: str) -> Callable[[Decorated], Decorated]:
+    """Add the argument for sources and destination; the destination comes last."""
+    text = f"{source}. The last argument is the {destination}."
+    return click.argument("ends", metavar=metavar, nargs=-1, required=False, help=text)
+
+
+def _split_ends(ends: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
+    """Return sources and destination; a single argument is a source, and the destination is set elsewhere."""
+    return (ends[:-1], ends[-1]) if len(ends) > 1 else (ends, None)
+
+
+_RUN_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+
+
+@click.command(
+    "run",
+    cls=SettingsCommand,
+    model="Settings",
+    epilog=_RUN_EPILOG,
+    short_help="Check, deduplicate and write customers.",
+)
+@_source_and_destination("SOURCE... DESTINATION", _SOURCE + ", or a settings file", "path or URL to write to")
+@output_options
+@click.pass_obj
+def run_command(
+    context: CrashContext,
+    /,
+    ends: tuple[str, ...],
+    as_json: bool,
+    log: str | None,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Read customers from SOURCE, check and deduplicate them, and write them to DESTINATION.
+
+    \b
+      tranship run customers.csv "duckdb:///warehouse.duckdb?table=customers" --dry-run
+      tranship run customers.csv "postgresql://user@host/db?table=billing.customers"
+      tranship run "exports/*.csv.gz" customers.parquet --map "Account No=external_id"
+      tranship run january.csv february.csv "duckdb:///warehouse.duckdb?table=customers"
+      tranship run pipeline.toml --max-rejects 2%
+
+    Everything can be set in a settings file; `tranship inspect SOURCE --write pipeline.toml` creates one. Options
+    override environment variables (TRANSHIP_MAX_REJECTS=2%), which override the file.
+    """
+    from tranship.pipelines import run, settings
+
+    configured = settings.from_command(*_split_ends(ends), given(options), os.environ)
+    context.state_dir = configured.state_dir
+    return _execute(lambda display: run.run(configured, display), as_json, log, quiet)
+
+
+@click.command(
+    "plan",
+    cls=SettingsCommand,
+    model="Settings",
+    short_help="Save what a run would do, to review and apply it.",
+)
+@_source_and_destination("SOURCE... DESTINATION", _SOURCE + ", or a settings file", "path or URL to write to")
+@click.option(
+    "--out", required=True, metavar="FOLDER", type=click.Path(path_type=Path), help="New folder for the plan."
+)
+@output_options
+@click.pass_obj
+def plan_command(
+    context: CrashContext,
+    /,
+    ends: tuple[str, ...],
+    out: Path,
+    as_json: bool,
+    log: str | None,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Read SOURCE and DESTINATION and save what would be done for each customer. DESTINATION is not changed.
+
+    \b
+      tranship plan customers.csv metronome:// --out plan
+      tranship apply plan --limit 10
+      tranship apply plan
+
+    The folder holds report.html to read, plan.parquet with the planned action for each record, and the requests for
+    a provider.
+    """
+    from tranship.pipelines import run, settings
+
+    configured = settings.from_command(*_split_ends(ends), given(options), os.environ)
+    context.state_dir = configured.state_dir
+    return _execute(lambda display: run.plan(configured, out, display), as_json, log, quiet)
+
+
+@click.command("apply", short_help="Apply a plan, or continue it.")
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Apply only the first N records of the plan.")
+@lock_options
+@output_options
+def apply_command(folder: Path, limit: int | None, as_json: bool, log: str | None, quiet: bool, **options: Any) -> int:
+    """Apply the plan in FOLDER exactly, or continue where it stopped.
+
+    A customer that has changed at a provider since the plan was made is not written, and is reported as stale. A
+    table that has changed is not written to at all.
+    """
+    from tranship.pipelines import run
+
+    return _execute(lambda display: run.apply(folder, display, limit=limit, **given(options)), as_json, log, quiet)
+
+
+@click.command(
+    "verify", cls=SettingsCommand, model="Settings", short_help="Compare source and destination, customer by customer."
+)
+@_source_and_destination(
+    "SOURCE... DESTINATION|RUN", _SOURCE + ", or a run or a plan folder", "path or URL to compare with"
+)
+@json_option
+@click.pass_obj
+def verify_command(
+    context: CrashContext,
+    /,
+    ends: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Compare SOURCE with DESTINATION, or the input of a run with its destination as it is now.
+
+    \b
+      tranship verify customers.csv metronome://
+      tranship verify last
+
+    The exit code is 0 only if all customers are equal. Neither side is changed.
+    """
+    from tranship.pipelines import run, settings
+    from tranship.pipelines.cli import progress, render
+
+    with progress.display() as display:
+        if len(ends) == 1 and not ends[0].lower().endswith(".toml"):
+            state_dir = Path(options.get("state_dir") or ".tranship")
+            found = run.verify_run(state_dir, ends[0], display)
+        else:
+            configured = settings.from_command(*_split_ends(ends), given(options), os.environ)
+            context.state_dir = configured.state_dir
+            found = run.verify(configured, display)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        click.echo(render.of_verification(found, terminal_width(sys.stdout)))
+    return 0 if found.equal else 4
+
+
+@click.command("retry", short_help="Retry failed records at a provider.")
+@click.argument("run_id", metavar="RUN")
+@state_dir_option
+@lock_options
+@output_options
+@click.pass_obj
+def retry_command(
+    context: CrashContext, /, run_id: str, state_dir: Path, as_json: bool, log: str | None, quiet: bool, **options: Any
+) -> int:
+    """Retry the records that failed or were not processed in a run to a provider. RUN is its id, or `last`. This is a
+    new run.
+    """
+    from tranship.pipelines import run
+
+    context.state_dir = state_dir
+    return _execute(lambda display: run.retry(state_dir, run_id, display, **given(options)), as_json, log, quiet)
+
+
+@click.command(
+    "inspect", cls=SettingsCommand, model="Reading", short_help="Show columns, mapping and expected rejects."
+)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, help=_SOURCE + ", or a settings file.")
+@click.option(
+    "--rows", default=10_000, show_default=True, type=click.IntRange(min=1), help="Number of records to inspect."
+)
+@click.option(
+    "--write", metavar="FILE", type=click.Path(path_type=Path), help="Write a settings file for `tranship run`."
+)
+@json_option
+def inspect_command(sources: tuple[str, ...], rows: int, write: Path | None, as_json: bool, **options: Any) -> None:
+    """Show the columns of SOURCE, the fields they map to, and the records that would be rejected.
+
+    \b
+      tranship inspect customers.csv --write pipeline.toml
+    """
+    from tranship.pipelines import inspection, run, settings
+    from tranship.pipelines.cli import render
+
+    reading = settings.reading_from_command(sources, given(options), os.environ)
+    found = run.inspect(reading, rows)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        click.echo(render.of_inspection(found, terminal_width(sys.stdout)))
+    if write is not None:
+        try:
+            with write.open("x", encoding="utf-8") as out:
+                out.write(inspection.pipeline_toml(found, reading))
+        except FileExistsError as error:
+            raise ConfigError(f"{write}: already exists and was not changed. Choose another name.") from error
+        except OSError as error:
+            raise ConfigError(f"{write}: cannot be written ({error.strerror}).") from error
+        click.echo(f"Written: {write}. Try it: {shell('tranship', 'run', str(write), '--dry-run')}", err=True)
+
+
+@click.command("resume", short_help="Continue a run that was interrupted or killed.")
+@click.argument("run_id", metavar="RUN")
+@state_dir_option
+@lock_options
+@output_options
+@click.pass_obj
+def resume_command(
+    context: CrashContext, /, run_id: str, state_dir: Path, as_json: bool, log: str | None, quiet: bool, **options: Any
+) -> int:
+    """Continue a run that was interrupted or killed. RUN is its id, or `last`."""
+    from tranship.pipelines import run
+
+    context.state_dir = state_dir
+    return _execute(lambda display: run.resume(state_dir, run_id, display, **given(options)), as_json, log, quiet)
+
+
+def _execute(work: Callable[[Display | None], Report], as_json: bool, log: str | None, quiet: bool) -> int:
+    from tranship.pipelines.cli import progress
+
+    gc.freeze()
+    gc.enable()
+    quiet = quiet or log == "-"  # a log on standard error is for machines
+    with progress.logged(log):
+        try:
+            with nullcontext() if quiet else progress.display() as display:
+                report = work(display)
+        except GateClosed as error:
+            if not quiet and error.report is not None:
+                click.echo(summary(error.report, sys.stderr), err=True)
+            raise
+    if not quiet:
+        click.echo(summary(report, sys.stderr), err=True)
+    if as_json:
+        print_json(report.to_json())
+    return report.exit_code
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (
+    run_command,
+    plan_command,
+    apply_command,
+    verify_command,
+    retry_command,
+    inspect_command,
+    resume_command,
+)

@@ -1,0 +1,118 @@
+"""A file that is compared with: its records are normalised as those of a source are, and held as a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from tranship.connectors import registry
+from tranship.connectors.addresses import redacted
+from tranship.connectors.contract import Batch, Layout, Part, Plan, WriteRequest, all_created
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines import mapping
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.normalise import batch as normalise
+from tranship.pipelines.normalise.raw_text import as_text
+from tranship.pipelines.normalise.spelling import Spelling
+from tranship.pipelines.settings import Settings
+from tranship.schemas.customer import COLUMNS
+
+
+class ComparedFile:
+    """A file as a destination that is compared with and never written."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._name = redacted(settings.destination)
+        if not Path(settings.destination).expanduser().exists():
+            raise ConfigError(f"{self._name}: does not exist; there is nothing to compare with. Check the path.")
+
+    def plan(self, load: WriteRequest) -> Plan:
+        """Read the file and compare it, if the request asks for that."""
+        if not load.compare:
+            return all_created(load)
+        place = load.workspace / "destination"
+        place.mkdir(mode=0o700)
+        try:
+            return self._compare(load, place)
+        finally:
+            shutil.rmtree(place)
+
+    def _compare(self, load: WriteRequest, place: Path) -> Plan:
+        settings = self._settings
+        spelling = Spelling(settings.timezone, settings.date_format, frozenset(settings.blocked))
+        source = registry.open_sources([settings.destination])
+        try:
+            columns = _columns_of(self._name, source.layouts())
+            files, unread = _staged(source.parts(place), columns, spelling, place)
+        finally:
+            source.close()
+        fields = columns.targets or tuple(COLUMNS)  # a file without a byte in it has no columns
+        table = registry.held(files, fields, place / "held.duckdb", settings.memory)
+        try:
+            plan = table.plan(load)
+        finally:
+            table.close()
+        if unread.height:
+            extra = pl.read_parquet(load.workspace / "extra.parquet")
+            pl.concat([extra, unread], how="diagonal").write_parquet(load.workspace / "extra.parquet")
+        missing = [name for name in load.survivors.columns if name not in fields]
+        lost = (f"{self._name} has no column for {', '.join(missing)}: not compared",) if missing else ()
+        return dataclasses.replace(plan, notes=lost)
+
+    def apply(self, load: WriteRequest, plan: Plan) -> None:
+        """Never called: such a run ends with its plan."""
+        raise NotImplementedError
+
+    def applied(self, run_id: str) -> bool:  # noqa: ARG002
+        """Return false: nothing is ever written."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing: no file is open."""
+
+
+def _columns_of(name: str, layouts: Sequence[Layout]) -> ColumnMap:
+    """What the columns of a written file are, by their names; what no field fits, or several columns fit, is no part of
+    it. Raises ConfigError where customers cannot be recognised.
+    """
+    fields = mapping.match(layouts, {}, {}).fields
+    columns = mapping.columns_of(layouts)
+    if columns and not {"external_id", "email"} & set(fields):
+        raise ConfigError(
+            f"{name}: has no column for the external id or the e-mail ({', '.join(map(repr, columns[:12]))}); without "
+            "one there is nothing to compare by."
+        )
+    return ColumnMap(fields, (), {})
+
+
+def _staged(
+    parts: Iterable[Part], columns: ColumnMap, spelling: Spelling, folder: Path
+) -> tuple[list[Path], pl.DataFrame]:
+    """Write the records of a file to `folder`, normalised, in the fields that it has; and the lines that are no records
+    (`found`). Nothing is rejected: a value that could not be read stays as it is, and differs.
+    """
+    files, broken = [], [pl.DataFrame(schema={"found": pl.String})]
+    for number, part in enumerate(parts):
+        batch = part.read()
+        lines = batch.broken.select(found=pl.format("{}, line {}: {}", pl.lit(batch.source), "line", "code"))
+        broken.append(lines)
+        if batch.records.height:
+            files.append(folder / f"{number:06}.parquet")
+            _normalised(batch, columns, spelling).write_parquet(files[-1])
+    return files, pl.concat(broken)
+
+
+def _normalised(batch: Batch, columns: ColumnMap, spelling: Spelling) -> pl.DataFrame:
+    records = normalise.customers(batch.records, columns, spelling).records
+    kept = []
+    for at, column in columns.fields.items():
+        if COLUMNS[at] == pl.String and at not in ("external_id", "email", "metadata"):
+            text = as_text(batch.records[column])
+            unread = records[at].is_null() & (text.str.strip_chars() != "")
+            kept.append(records[at].zip_with(~unread.fill_null(value=False), text).alias(at))
+    return records.with_columns(kept).select(columns.targets)

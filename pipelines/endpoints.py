@@ -1,0 +1,81 @@
+"""The two ends of a run: its source and its destination, opened with the options of its settings."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from tranship.connectors import registry
+from tranship.connectors.contract import Destination, Source, Waiting
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines.compared_file import ComparedFile
+from tranship.pipelines.observer import Observer
+from tranship.pipelines.settings import Reading, Settings, per_second, seconds
+
+log = logging.getLogger("tranship")
+
+
+def check_ends(settings: Settings, out: Path | None) -> None:
+    """Raises ConfigError if the destination cannot be written as the settings say, or is one of the sources."""
+    registry.must_be_apart(settings.sources, settings.destination)
+    registry.must_take(settings.destination, settings.mode, for_good=settings.remove_for_good)
+    _check_place(settings, out)
+
+
+def _check_place(settings: Settings, out: Path | None) -> None:
+    """Raises ConfigError for a file to be written among the files of runs."""
+    if _keeps_state(settings):
+        return
+    place = Path(settings.destination).expanduser().resolve()
+    for folder in (settings.state_dir / "runs", settings.state_dir / "written", *([out] if out else [])):
+        if folder.resolve() in place.parents:
+            raise ConfigError(
+                f"{settings.destination}: lies in {folder}, where runs keep their files. Write it elsewhere."
+            )
+
+
+def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
+    """Open all sources as one. Raises ConfigError or ConnectorError."""
+    options = {name: getattr(reading, name) for name in ("encoding", "delimiter", "quote", "header")}
+    return registry.open_sources(reading.sources, options, include_archived=reading.include_archived, waiting=waiting)
+
+
+def open_destination(settings: Settings, observer: Observer) -> Destination:
+    """Open the destination to be written. Raises ConfigError or ConnectorError."""
+    options = {
+        **{"raw": settings.raw, "create": settings.create == "auto", "overwrite": settings.overwrite},
+        "written": settings.state_dir / "written",
+        **{"memory": settings.memory, "pace": per_second(settings.pace) if settings.pace else None},
+        **{name: seconds(getattr(settings, name)) for name in ("lock_timeout", "statement_timeout")},
+        "waiting": waiting_of(settings, observer),
+    }
+    return registry.open_destination(settings.destination, options)
+
+
+def open_compared(settings: Settings, observer: Observer) -> Destination:
+    """Open the destination to be compared with, which is not written. Raises ConfigError or ConnectorError."""
+    return open_destination(settings, observer) if _keeps_state(settings) else ComparedFile(settings)
+
+
+def waiting_of(settings: Settings, observer: Observer) -> Waiting:
+    """Return how long to wait for another process; the wait is logged and reported to the observer."""
+
+    def say(text: str) -> None:
+        log.info(text)
+        observer.note(text)
+
+    return Waiting(seconds(settings.lock_timeout), say)
+
+
+def continues(reading: Reading) -> bool:
+    """Return whether a read that died can be continued, for every source."""
+    return all(registry.connector_of(source).abilities.continues for source in reading.sources)
+
+
+def destination_identity(settings: Settings) -> str:
+    """Return what is the same for all spellings of the destination."""
+    return registry.identity(settings.destination)
+
+
+def _keeps_state(settings: Settings) -> bool:
+    return registry.connector_of(settings.destination).abilities.keeps_state

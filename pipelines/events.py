@@ -1,0 +1,68 @@
+"""How a run tells a function of the user how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tranship.connectors.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: in which step (`read`, `identify`, `plan`, `write` …), how far in it, and how many records.
+
+    `position` counts up to `total`, which is null where it is not known, in the unit of the step: bytes, records or
+    batches. A `note` is text for people, such as why the run waits.
+    """
+
+    step: str
+    position: int = 0
+    total: int | None = None
+    records: int = 0
+    note: str | None = None
+
+    @property
+    def share(self) -> float | None:
+        """How much of the step is done, from 0 to 1; null if unknown."""
+        return min(self.position / self.total, 1.0) if self.total else None
+
+
+Observer: TypeAlias = Callable[[Progress], object]
+"""A function of one argument. What it returns is ignored; what it raises stops the run, which can be continued. It may
+be called from another thread."""
+
+
+class Events:
+    """Makes a call of every event of a run."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._last = Progress("start")
+
+    def step(self, name: str, total: int | None) -> None:
+        """A step begins."""
+        self._last = Progress(name, total=total)
+        self._observer(self._last)
+
+    def advanced(self, position: int, records: int) -> None:
+        """The step goes on."""
+        self._last = Progress(self._last.step, position, self._last.total, records)
+        self._observer(self._last)
+
+    def note(self, text: str) -> None:
+        """Something a person may want to know."""
+        last = self._last
+        self._observer(Progress(last.step, last.position, last.total, last.records, text))
+
+
+def events(observer: Observer | None) -> Events | None:
+    """What a run is given for this function. Raises ConfigError if it is none."""
+    if observer is None:
+        return None
+    if not callable(observer):
+        raise ConfigError(
+            f"observer: {type(observer).__name__} is not accepted. Give a function that takes a tranship.Progress."
+        )
+    return Events(observer)

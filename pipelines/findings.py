@@ -1,0 +1,193 @@
+"""The findings of a run about its records: rejects, warnings, and the result of each at a provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from tranship.connectors.contract import Batch
+from tranship.pipelines.mapping import OURS
+from tranship.pipelines.normalise.raw_text import as_text
+from tranship.pipelines.stage_files import PATCHED, write
+from tranship.schemas import cells
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.faults import sentence
+
+_VALUE_SHOWN = 80
+_RESULTS = {
+    **{"done": "successful", "unchanged": "successful", "deleted": "successful"},
+    **{"refused": "failed", "stale": "failed", "unknown": "failed", "left": "unprocessed"},
+}
+WARNINGS = {"source": pl.String, "line": pl.UInt64, "code": pl.String, "value": pl.String}
+
+
+class Findings:
+    """The rejects, warnings and results of a run, in its directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def reject_identity(self, name: str, rows: pl.Series, code: str) -> tuple[str, int] | None:
+        """Add staged records whose identity failed to the rejects, in the source's spelling. Return the place of the
+        first one, null if there is none.
+
+        `name` is the step that found them; its earlier rejects are replaced.
+        """
+        target = self.path / "rejected" / f"identity-{name}.parquet"
+        target.unlink(missing_ok=True)
+        if rows.is_empty():
+            return None
+        raw = [pl.scan_parquet(file) for file in sorted((self.path / "raw").glob("*.parquet"))]
+        found = (
+            pl.concat(raw, how="diagonal")
+            .filter(pl.col("_row").is_in((rows & (PATCHED - 1)).implode()))
+            .sort("_row")
+            .collect()
+        )
+        write(
+            found.drop("_row", "_source", "_line").with_columns(
+                found["_source"],
+                found["_line"],
+                _codes=pl.lit(code),
+                _reasons=pl.lit(sentence(code)),
+                _text=pl.lit(None, pl.String),
+            ),
+            target,
+        )
+        source, line = found.select("_source", "_line").row(0)
+        return source, line
+
+    def retract_warnings(self, name: str, rows: pl.Series) -> dict[str, int]:
+        """Retract the warnings of records that were rejected later; return code → count. `name` is the step that
+        rejected them; its earlier retractions are replaced.
+        """
+        target = self.path / "identity" / f"retracted-{name}.parquet"
+        target.unlink(missing_ok=True)
+        if rows.is_empty():
+            return {}
+        places = [
+            pl.read_parquet(file, columns=["_row", "_source", "_line"]).filter(pl.col("_row").is_in(rows.implode()))
+            for file in sorted((self.path / "raw").glob("*.parquet"))
+        ]
+        if not places:
+            return {}
+        gone = pl.concat(places).select(source="_source", line="_line")
+        write(gone, target)
+        files = sorted((self.path / "warned").glob("*.parquet"))
+        if not files:
+            return {}
+        warned = pl.scan_parquet(files).select("source", "line", "code")
+        return counted(warned.join(gone.lazy(), on=["source", "line"], how="semi").collect()["code"])
+
+    def warn(self, name: str, warnings: pl.DataFrame) -> None:
+        """Add warnings found after the batches: source, line, code, value."""
+        target = self.path / "warned" / f"{name}.parquet"
+        target.unlink(missing_ok=True)
+        if warnings.height:
+            write(warnings.select(WARNINGS.keys()), target)
+
+    def collect(self, columns: list[str]) -> dict[str, Path]:
+        """Write rejects.csv, rejects.parquet and warnings.parquet. `columns` is the order of the source."""
+        files = {}
+        rejects = [pl.scan_parquet(file) for file in sorted((self.path / "rejected").glob("*.parquet"))]
+        if rejects:
+            whole = pl.concat(rejects, how="diagonal")
+            present = whole.collect_schema().names()
+            own = (name for name in columns if name in present and name not in OURS)
+            whole = whole.select(*own, *OURS)
+            whole.sink_parquet(self.path / "rejects.parquet")
+            files["rejects_parquet"] = self.path / "rejects.parquet"
+            files["rejects"] = self.path / "rejects.csv"
+            found = pl.scan_parquet(files["rejects_parquet"])
+            found.with_columns(cells.written(found.collect_schema())).sink_csv(files["rejects"])
+        warned = sorted((self.path / "warned").glob("*.parquet"))
+        frame = pl.concat([pl.scan_parquet(file) for file in warned]) if warned else pl.LazyFrame(schema=WARNINGS)
+        for file in sorted((self.path / "identity").glob("retracted-*.parquet")):
+            frame = frame.join(pl.scan_parquet(file), on=["source", "line"], how="anti", maintain_order="left")
+        frame.sink_parquet(self.path / "warnings.parquet")
+        return files | {"warnings": self.path / "warnings.parquet", "merges": self.path / "merges.parquet"}
+
+    def keep_results(self, outcomes: Path, staged: Iterable[pl.DataFrame]) -> dict[str, Path]:
+        """Write the result of each record at a provider as CSV: successful, failed and unprocessed, each with the
+        customer's fields, `_source`, `_line`, `_outcome` and `_reason`. Empty files are not written.
+
+        `outcomes` is Parquet: row, action, outcome, reason, provider_id. Failed and unprocessed are in `again/`, which
+        can be read as a source.
+        """
+        # Records older than the destination's are listed in stale.csv; nothing is left to do for them.
+        fates = (
+            pl.scan_parquet(outcomes)
+            .filter(pl.col("outcome") != "older")
+            .select(
+                pl.col("row").alias("_row"),
+                pl.col("outcome").replace_strict(_RESULTS, default="failed", return_dtype=pl.String).alias("_result"),
+                pl.col("outcome").alias("_outcome"),
+                pl.col("reason").alias("_reason"),
+            )
+        )
+        files = {
+            result: self.path / (f"{result}.csv" if result == "successful" else f"again/{result}.csv")
+            for result in dict.fromkeys(_RESULTS.values())
+        }
+        for file in files.values():
+            file.parent.mkdir(mode=0o700, exist_ok=True)
+            file.unlink(missing_ok=True)
+        for records in staged:
+            numbers = records["_row"]
+            of_batch = fates.filter(pl.col("_row").is_between(numbers.min(), numbers.max())).collect()
+            joined = records.join(of_batch, on="_row", maintain_order="left")
+            for (result,), part in joined.partition_by("_result", as_dict=True).items():
+                with files[str(result)].open("ab") as out:
+                    rows = part.select(*COLUMNS, "_source", "_line", "_outcome", "_reason")
+                    rows.with_columns(cells.written(rows.schema)).write_csv(out, include_header=out.tell() == 0)
+        return {result: file for result, file in files.items() if file.exists()}
+
+
+def as_texts(raw: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of the source as text, without those that a rejects file adds."""
+    return pl.DataFrame([as_text(column).alias(column.name) for column in raw.drop(OURS, strict=False)])
+
+
+def counted(codes: pl.Series) -> dict[str, int]:
+    """Return how often each code occurs."""
+    return dict(codes.value_counts().iter_rows())
+
+
+def first_of_each(batch: Batch, reasons: pl.DataFrame, warnings: pl.DataFrame) -> dict[str, tuple[str, int]]:
+    """Return the place of the first record of each code, as (source, line)."""
+    records = reasons.select("code", line=batch.lines.gather(reasons["at"]))
+    lines = pl.concat([records, batch.broken.select("code", "line"), warnings.select("code", "line")])
+    return {code: (batch.source, line) for code, line in lines.group_by("code").agg(pl.col("line").min()).iter_rows()}
+
+
+def rejects(batch: Batch, reasons: pl.DataFrame) -> pl.DataFrame:
+    """Return rejected records and broken lines in the source's columns and spelling, with place and reasons."""
+    kinds = pl.concat([reasons["code"], batch.broken["code"]]).unique()
+    sentences = pl.Series([sentence(code) for code in kinds], dtype=pl.String)
+    shown = pl.col("value").str.head(_VALUE_SHOWN)
+    each = reasons.with_columns(
+        reason=pl.concat_str(
+            pl.col("code").replace_strict(kinds, sentences, return_dtype=pl.String),
+            pl.when(shown.is_not_null()).then(pl.format(' (found "{}")', shown)).otherwise(pl.lit("")),
+        )
+    )
+    by_record = each.group_by("at", maintain_order=True).agg(
+        _codes=pl.col("code").str.join(" "), _reasons=pl.col("reason").str.join("; ")
+    )
+    at = by_record["at"]
+    records = pl.concat(
+        [as_texts(batch.records[at]), by_record.select("_codes", "_reasons")], how="horizontal"
+    ).with_columns(_source=pl.lit(batch.source), _line=batch.lines.gather(at), _text=pl.lit(None, pl.String))
+    broken = batch.broken.select(
+        _source=pl.lit(batch.source),
+        _line="line",
+        _codes="code",
+        _reasons=pl.concat_str(
+            pl.col("code").replace_strict(kinds, sentences, return_dtype=pl.String),
+            pl.when(pl.col("detail") != "").then(pl.format(" ({})", "detail")).otherwise(pl.lit("")),
+        ),
+        _text="text",
+    )
+    return pl.concat([records, broken], how="diagonal").sort("_line")

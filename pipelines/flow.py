@@ -1,0 +1,185 @@
+"""The whole flow of a run: read → map → normalise → validate → stage → identify → plan → gate → apply → report."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from contextlib import closing
+
+from tranship.connectors.contract import Destination, Outcomes, Plan, Source, WriteRequest, outcomes_so_far
+from tranship.connectors.errors import GateClosed, Interfered, Interrupted, TranshipError
+from tranship.pipelines import reading, verify, write_step
+from tranship.pipelines.gates import check_gates
+from tranship.pipelines.identity_step import identify_customers
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.plan_step import make_plan
+from tranship.pipelines.report import Report, Status
+from tranship.pipelines.report_step import Ending, write_report
+from tranship.pipelines.run_context import RunContext
+from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, STAGE_STEP
+from tranship.pipelines.selection import Condition
+from tranship.pipelines.step_result import StepResult
+from tranship.pipelines.verify import Verification
+
+_PAUSES = (0.2, 1, 3, 8)
+"""Seconds before the destination is tried again."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """What a run reads. `source` is null for a run whose stage is complete; `raw_columns` are the columns of the source
+    in its own order, `notes` those on its columns."""
+
+    source: Source | None
+    columns: ColumnMap
+    raw_columns: list[str]
+    where: Condition | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Flow:
+    """One run, from its directory to its report.
+
+    `_total` is the sum of the steps so far. If the next one breaks off, the report is about these.
+    """
+
+    def __init__(self, run: RunContext, given: Input) -> None:
+        self._run = run
+        self._given = given
+        self._total = StepResult(merges={"external_id": 0, "email": 0})
+        self._plan: Plan | None = None
+        self._outcomes: Outcomes | None = None
+
+    def execute(self, destination: Destination) -> Report:
+        """Do all steps. Raises the errors of `connectors.errors`, with the report."""
+        started = time.perf_counter()
+        try:
+            self._steps(destination)
+            return self._end(started, None, None)
+        except GateClosed as error:
+            error.report = self._end(started, "stopped", error)
+            raise
+        except (KeyboardInterrupt, RuntimeError) as error:
+            # DuckDB answers a signal with this RuntimeError.
+            if not isinstance(error, KeyboardInterrupt) and str(error) != "Query interrupted":
+                raise
+            raise self._interrupted() from None
+        except TranshipError as error:
+            if self._run.directory.done(STAGE_STEP) is None and self._run.directory.keeps_pages():
+                error.args = (f"{error} Downloaded pages are kept.",)
+            elif self._outcomes is not None:
+                error.args = (f"{error} Completed writes are in the journal.",)
+            error.report = self._end(started, "failed", error)
+            raise
+        finally:
+            self._run.directory.let_go()
+
+    def compare_again(self, destination: Destination) -> Verification:
+        """Compare what the run has read with what the destination holds now."""
+        run = self._run
+        self._add(reading.read_already(run))
+        workspace = run.directory.path / "verify"
+        shutil.rmtree(workspace, ignore_errors=True)
+        workspace.mkdir(mode=0o700)
+        # This plan is separate from the run and from what was written for it.
+        request = dataclasses.replace(self._identify(), workspace=workspace, compare=True, write_began=False)
+        with run.timed("compare", None):
+            plan = destination.plan(request)
+        run.directory.secure()
+        return verify.verification(run.directory, workspace, plan, request.survivors)
+
+    def _steps(self, destination: Destination) -> None:
+        self._add(StepResult(notes=self._given.notes))
+        self._read()
+        request = self._identify()
+        before = self._total
+        for pause in (*_PAUSES, None):
+            try:
+                self._plan, result = make_plan(self._run, request, destination)
+                self._add(result)
+                check_gates(self._run, self._total, self._plan)
+                if not self._run.settings.dry_run:
+                    self._write(request, self._plan, destination)
+                return
+            except Interfered as error:
+                # The destination has undone everything; another time it may go better.
+                if pause is None:
+                    raise Interfered(
+                        f"{error} Tried {len(_PAUSES) + 1} times. If it was interrupted while committing, find out: "
+                        f"{self._run.directory.go_on}"
+                    ) from error
+                self._run.observer.note(f"{error} Trying again in {pause:g} s.")
+                time.sleep(pause)
+                self._total = before
+
+    def _add(self, result: StepResult) -> None:
+        for note in result.notes:
+            if note not in self._total.notes:
+                self._run.observer.note(note)
+        self._total += result
+
+    def _read(self) -> None:
+        run, given = self._run, self._given
+        if run.directory.done(STAGE_STEP) is not None:
+            self._add(reading.read_already(run))
+            run.observer.note(f"continuing run {run.directory.run_id}: {self._total.read:,} records are read already")
+            return
+        assert given.source is not None  # noqa: S101  (only a finished stage is continued without one)
+        with closing(reading.stage_source(run, given.source, given.columns, given.where, given.raw_columns)) as results:
+            for result in results:
+                self._add(result)
+
+    def _identify(self) -> WriteRequest:
+        self._add(identify_customers(self._run, self._total.staged))
+        request, result = write_step.write_request(self._run, self._total, self._given.columns)
+        self._add(result)
+        return request
+
+    def _write(self, request: WriteRequest, plan: Plan, destination: Destination) -> None:
+        directory = self._run.directory
+        with self._run.timed("write", None):
+            if (done := directory.done(APPLY_STEP)) is not None:
+                self._outcomes = write_step.outcomes_of(done)
+                return
+            directory.begin_to_write()
+            try:
+                outcomes = destination.apply(request, plan)
+            except BaseException as error:
+                self._keep(outcomes_so_far(error))
+                raise
+            self._keep(outcomes)
+            write_step.finish(self._run, self._outcomes)
+
+    def _keep(self, outcomes: Outcomes | None) -> None:
+        if outcomes is not None:
+            self._outcomes = write_step.keep_outcomes(self._run, outcomes)
+            self._add(StepResult(notes=outcomes.notes))
+
+    def _interrupted(self) -> Interrupted:
+        directory = self._run.directory
+        directory.manifest["status"] = "interrupted"
+        directory.save()
+        if directory.done(APPLY_STEP) is not None:
+            state = "the write is complete, only its report is missing"
+        elif self._outcomes is not None:
+            state = "completed writes are in the journal"
+        elif directory.done(PLAN_STEP) is not None and not self._run.settings.dry_run:
+            state = "the destination has either all of the write or none of it"
+        else:
+            state = "the destination is unchanged"
+        return Interrupted(f"Stopped; {state}. Continue with: {directory.go_on}")
+
+    def _end(self, started: float, status: Status | None, error: TranshipError | None) -> Report:
+        given = self._given
+        ending = Ending(
+            started=started,
+            total=self._total,
+            plan=self._plan,
+            outcomes=self._outcomes,
+            columns=given.columns,
+            raw_columns=given.raw_columns,
+            status=status,
+            error=error,
+        )
+        return write_report(self._run, ending)

@@ -1,0 +1,67 @@
+"""Gates: limits that stop a run before its first write."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from tranship.connectors.addresses import redacted
+from tranship.connectors.contract import Plan
+from tranship.connectors.errors import GateClosed
+from tranship.pipelines.identity_step import CONFLICT
+from tranship.pipelines.run_context import RunContext
+from tranship.pipelines.settings import limit
+from tranship.pipelines.step_result import StepResult
+
+
+def check_gates(run: RunContext, total: StepResult, plan: Plan) -> None:
+    """Raises GateClosed if the run exceeds a limit. `total` is the result of all steps so far."""
+    _check_input(run, total)
+    _check_age(run, total, plan)
+    _check_limits(run, total, plan)
+
+
+def _check_input(run: RunContext, total: StepResult) -> None:
+    settings = run.settings
+    if not total.read and not settings.allow_empty:
+        raise GateClosed(
+            f"{settings.source_name}: holds no record. Nothing was written. If that is right: --allow-empty"
+        )
+    conflicts = total.warnings.get(CONFLICT, 0)
+    if conflicts > limit(settings.max_conflicts, total.read):
+        source, line = total.first[CONFLICT]
+        raise GateClosed(
+            f"{conflicts:,} of {total.read:,} records share their external_id with a record of another e-mail and "
+            f"another name, more than --max-conflicts {settings.max_conflicts}; the first: {source}, line {line}. "
+            "They would be merged. Nothing was written. If another column is the customer's id: "
+            f'--map "COLUMN=external_id"; if they are the same customers: --max-conflicts {conflicts}'
+        )
+
+
+def _check_age(run: RunContext, total: StepResult, plan: Plan) -> None:
+    settings = run.settings
+    updates, stale = plan.counts["update"], plan.counts.get("stale", 0)
+    if settings.older is None and stale > updates:
+        first = pl.scan_parquet(run.directory.path / "stale.parquet").select("source", "line").head(1).collect()
+        source, line = first.row(0)
+        raise GateClosed(
+            f"{stale:,} of the {stale + updates:,} records that would change a customer are older (updated_at) "
+            f"than what {redacted(settings.destination)} holds; the first is {source}, line {line}. Nothing was "
+            "written. If this is the right input, leave these customers as they are with --older skip, or let the "
+            f"older records win with --older write. All of them: {total.files['stale']}"
+        )
+
+
+def _check_limits(run: RunContext, total: StepResult, plan: Plan) -> None:
+    settings = run.settings
+    rejected = total.rejected + plan.counts["ambiguous"]
+    changes, deletes = plan.counts["update"], plan.counts["delete"]
+    for name, value, count, of, what in (
+        ("max-rejects", settings.max_rejects, rejected, total.read, "records were rejected"),
+        ("max-deletes", settings.max_deletes, deletes, plan.existing, "customers would be deleted"),
+        ("max-changes", settings.max_changes, changes, plan.existing, "customers would change"),
+    ):
+        if value is not None and count > limit(value, of):
+            raise GateClosed(
+                f"{count:,} of {of:,} {what}, more than --{name} {value}. Nothing was written. Look at "
+                f"tranship report {run.directory.run_id}, then correct the source or raise the limit."
+            )

@@ -1,0 +1,74 @@
+"""Clean external ids, and find ids and e-mail addresses that identify nobody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Final
+
+import polars as pl
+
+from tranship.pipelines.normalise.series import VALUE, blank_to_null, constant, evaluate, null_text, replace_where
+from tranship.pipelines.normalise.text import INVISIBLE
+from tranship.schemas import codes
+
+ROUNDED: Final = r"^[+-]?[0-9]+(?:[.,][0-9]*[eE][+-]?|[eE][+])[0-9]{1,3}$"
+"""A long number as a spreadsheet writes it, without its last digits. `12E5` and `7E-4` may be ids."""
+
+_TOO_NARROW: Final = "^##+$"
+"""What a spreadsheet saves for a value wider than its column."""
+
+
+def external_id(values: pl.Series, blocked: frozenset[str]) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """Return ids trimmed and without invisible characters or a spreadsheet's guard (`'00123`, `="00123"`); a mask of
+    the place-holders, which become null; and a mask of the numbers that have lost digits (`1.23E+12`).
+    """
+    words = codes.BLOCKED_IDS | {word.strip().lower() for word in blocked}
+    ids, blocked_rows, rounded = values, constant(False, len(values)), constant(False, len(values))
+    # One scan finds the few ids that need work.
+    rows = values.str.contains(odd_id_pattern(words)).arg_true()
+    if rows.is_empty():
+        return ids, blocked_rows, rounded
+    cleaned = _clean_ids(values.gather(rows))
+    placeholder = cleaned.str.to_lowercase().is_in(list(words)) | cleaned.str.contains(_TOO_NARROW)
+    placeholder = placeholder.fill_null(value=False)
+    ids = ids.clone().scatter(rows, replace_where(cleaned, placeholder, lambda part: null_text(len(part))))
+    return (
+        ids,
+        blocked_rows.scatter(rows, placeholder),
+        rounded.scatter(rows, cleaned.str.contains(ROUNDED).fill_null(value=False)),
+    )
+
+
+@cache
+def odd_id_pattern(words: frozenset[str]) -> str:
+    """Return a pattern of the ids that may need cleaning; `words` are place-holders."""
+    plain = "|".join(re.escape(word) for word in sorted(words) if word.isascii())
+    return rf"^(?:$|['=\s]|(?i-u:{plain})$)|\s$|[^ -~]|{_TOO_NARROW}|{ROUNDED}"
+
+
+def _clean_ids(values: pl.Series) -> pl.Series:
+    """Return cleaned ids or aliases. Cleaning is idempotent: a guard within a guard is not touched."""
+    visible = VALUE.str.replace_all(INVISIBLE, "").str.strip_chars()
+    unguarded = visible.str.replace(r"(?s)^'\s*([^'\s].*)$", "${1}").str.replace(
+        r"""(?s)^="\s*([^"'=\s][^"]*)?"$""", "${1}"
+    )
+    return evaluate(values, blank_to_null(unguarded.str.strip_chars()))
+
+
+def blocked_emails(addresses: pl.Series, blocked: frozenset[str]) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """Return addresses in which words for "none" are null, a mask of those words, and a mask of blocked addresses.
+
+    A blocked address (a shared mailbox) is kept, but matches no other record.
+    """
+    emptied = addresses.str.contains(_only_words(codes.EMPTY_WORDS_EMAIL)).fill_null(value=False)
+    kept = replace_where(addresses, emptied, lambda part: null_text(len(part)))
+    local_parts = "|".join(map(re.escape, codes.BLOCKED_EMAIL_LOCALS))
+    whole = _only_words(codes.BLOCKED_EMAILS | {word.strip().lower() for word in blocked})
+    return kept, emptied, kept.str.contains(rf"^(?:{local_parts})@|{whole}").fill_null(value=False)
+
+
+def _only_words(words: Iterable[str]) -> str:
+    """Return a pattern that matches exactly one of these words."""
+    return rf"^(?:{'|'.join(map(re.escape, sorted(words)))})$"

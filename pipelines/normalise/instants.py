@@ -1,0 +1,241 @@
+"""Parse dates, date-times and epoch numbers as UTC instants."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import Final
+
+import polars as pl
+
+from tranship.pipelines.normalise.series import VALUE, constant, evaluate, fill_where, replace_where
+from tranship.pipelines.normalise.spelling import Spelling
+from tranship.pipelines.normalise.text import trimmed
+from tranship.schemas import codes
+from tranship.schemas.customer import INSTANT
+from tranship.schemas.faults import no_reasons, reasons
+
+_ISO: Final = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?"
+    r"(?: ?(?:Z|UTC|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?))?)?$"
+)
+
+# Year, month, day, hour and optional minute without separators: 10 or 12 digits that could also be an epoch number.
+_COMPACT: Final = (
+    r"^(?:19|20|21)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[01][0-9]|2[0-3])(?:[0-5][0-9])?$"
+)
+
+_DAY_OR_MONTH_FIRST: Final = r"^([0-9]{1,2})[/.\-]([0-9]{1,2})[/.\-](?:[0-9]{4}|[0-9]{2})(?:[T ,].*)?$"
+
+
+def instant(values: pl.Series, field: str, spelling: Spelling) -> tuple[pl.Series, pl.DataFrame]:
+    """Return UTC instants in µs, and the reasons for values that could not be parsed (`unreadable`, `ambiguous`).
+
+    Parsed in this order: ISO 8601 dates and date-times; the run's date formats; epoch seconds (9–10 digits) and
+    milliseconds (12–13 digits) that cannot be a date without separators. A value that two date formats parse as
+    different instants is ambiguous.
+    """
+    plain, iso = values, values.str.contains(_ISO)
+    other = (~iso).arg_true()
+    if not other.is_empty():
+        tidy = trimmed(values.gather(other)).str.to_uppercase()
+        plain, iso = plain.clone().scatter(other, tidy), iso.scatter(other, tidy.str.contains(_ISO))
+    read = pl.repeat(None, len(plain), dtype=INSTANT, eager=True)
+    read = fill_where(read, plain, iso, lambda texts: _parse_iso(texts, spelling))
+    ambiguous = constant(False, len(plain))
+    rest = (~iso).arg_true()
+    if not rest.is_empty():
+        named, disputed = _parse_forms(plain.gather(rest), spelling)
+        read, ambiguous = read.scatter(rest, named), ambiguous.scatter(rest, disputed)
+        left = read.is_null() & ~ambiguous & ~plain.str.contains(_COMPACT)
+        read = fill_where(read, plain, left & plain.str.contains(r"^-?[1-9][0-9]{8,12}$"), _parse_epoch)
+    read = _clip_to_calendar(read)
+    lost = (read.is_null() & plain.is_not_null()).arg_true()
+    if lost.is_empty():
+        return read, no_reasons()
+    return read, _unreadable_instants(plain.gather(lost), values.gather(lost), lost, field, ambiguous.gather(lost))
+
+
+def _parse_iso(plain: pl.Series, spelling: Spelling) -> pl.Series:
+    """Parse ISO values in upper case; days that do not exist become null."""
+
+    def local(texts: pl.Series, form: str) -> pl.Series:
+        return _local_to_utc(_parse(texts, form), spelling)
+
+    def zoned(texts: pl.Series, form: str) -> pl.Series:
+        return _parse(texts, form).dt.replace_time_zone("UTC")
+
+    length, separator = plain.str.len_bytes(), plain.str.slice(10, 1)
+    read = pl.repeat(None, len(plain), dtype=INSTANT, eager=True)
+    # The usual formats, each with a specialised parser; whatever that cannot parse is left to the general one below.
+    for where, form, reader in (
+        (length == 10, "%Y-%m-%d", local),
+        ((length == 19) & (separator == "T"), "%Y-%m-%dT%H:%M:%S", local),
+        ((length == 19) & (separator == " "), "%Y-%m-%d %H:%M:%S", local),
+        (length == 20, "%Y-%m-%dT%H:%M:%SZ", zoned),
+        (length > 20, "%+", _parse),
+    ):
+        read = fill_where(read, plain, where, partial(reader, form=form))
+    return fill_where(read, plain, read.is_null() & (length > 10), lambda texts: _parse_iso_parts(texts, spelling))
+
+
+def _parse(texts: pl.Series, form: str) -> pl.Series:
+    """Parse instants of one format (strftime), null where it does not match. Few repeat, so a cache would not pay."""
+    return texts.str.to_datetime(form, strict=False, time_unit="us", cache=False)
+
+
+def _parse_iso_parts(plain: pl.Series, spelling: Spelling) -> pl.Series:
+    """Parse date-times with fractions or offsets, or without seconds."""
+    seconds = VALUE.str.slice(16, 1) == ":"
+    head = pl.when(seconds).then(VALUE.str.slice(0, 19)).otherwise(pl.concat_str(VALUE.str.slice(0, 16), pl.lit(":00")))
+    wall = evaluate(plain, head.str.replace(" ", "T", literal=True)).str.to_datetime(
+        "%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us"
+    )
+    tail = evaluate(plain, pl.when(seconds).then(VALUE.str.slice(19)).otherwise(VALUE.str.slice(16)))
+    micros = tail.str.extract(r"^[.,]([0-9]{1,6})").str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
+    exact = (wall.cast(pl.Int64) + micros).cast(pl.Datetime("us"))
+    exact = fill_where(
+        exact, pl.DataFrame({"wall": exact, "tail": tail}).to_struct(), tail.str.contains("[+-]"), _subtract_offset
+    )
+    if spelling.timezone == "UTC":
+        return exact.dt.replace_time_zone("UTC")
+    zoned = tail.str.contains(r"(?:Z|UTC|[+-][0-9:]+)$")
+    frame = pl.DataFrame(
+        {"exact": exact.dt.replace_time_zone("UTC"), "zoned": zoned, "local": _local_to_utc(exact, spelling)}
+    )
+    return frame.select(pl.when("zoned").then("exact").otherwise("local")).to_series()
+
+
+def _subtract_offset(parts: pl.Series) -> pl.Series:
+    """Convert local times (`wall`) to UTC by the offset at the end of `tail`."""
+    offset = parts.struct.field("tail").str.extract_groups(r"([+-])([0-9]{2}):?([0-9]{2})?$").struct.unnest()
+    sign, hours, minutes = offset.get_columns()
+    shift = (hours.cast(pl.Int64) * 60 + minutes.cast(pl.Int64).fill_null(0)) * (1 - 2 * (sign == "-").cast(pl.Int64))
+    return (parts.struct.field("wall").cast(pl.Int64) - shift * 60_000_000).cast(pl.Datetime("us"))
+
+
+def _local_to_utc(wall: pl.Series, spelling: Spelling) -> pl.Series:
+    """Convert local times of the run's zone to UTC; a local time that occurs twice or never becomes null."""
+    if spelling.timezone == "UTC":
+        return wall.dt.replace_time_zone("UTC")
+    aware = wall.dt.replace_time_zone(spelling.timezone, ambiguous="null", non_existent="null")
+    return aware.dt.convert_time_zone("UTC")
+
+
+def _parse_forms(plain: pl.Series, spelling: Spelling) -> tuple[pl.Series, pl.Series]:
+    """Parse values by the date formats of the run (strftime); the mask is true where two of them disagree."""
+    read = pl.repeat(None, len(plain), dtype=INSTANT, eager=True)
+    disputed = constant(False, len(plain))
+    for form in spelling.date_formats:
+        other = _parse_form(plain, _compile_form(form), spelling)
+        disputed |= (read != other).fill_null(value=False)
+        read = pl.select(pl.coalesce(read, other)).to_series()
+    return replace_where(read, disputed, lambda part: pl.repeat(None, len(part), dtype=INSTANT, eager=True)), disputed
+
+
+@dataclass(frozen=True)
+class _DateForm:
+    """A date format (strftime) for text in upper case, and what it contains."""
+
+    text: str
+    timed: bool
+    zoned: bool
+    names_zone: bool
+    """It may contain a zone as a word."""
+
+
+_DIRECTIVE: Final = re.compile(r"(%[-_0^#:.]*[0-9]*[A-Za-z+%]?)")
+
+_ZONE_WORD: Final = re.compile(r"(?<![A-Z])(?:UTC|GMT|Z)(?![A-Z])")
+
+
+@cache
+def _compile_form(form: str) -> _DateForm:
+    parts = _DIRECTIVE.split(form)
+    parts[::2] = [literal.upper() for literal in parts[::2]]
+    marks = {part[-1] for part in parts[1::2]}
+    if not marks & set("zZ+s"):
+        # A zone written out in the format counts as one in the text.
+        parts[::2] = [_ZONE_WORD.sub("%Z", literal) for literal in parts[::2]]
+    text = "".join(parts)
+    names_zone = bool(re.search("%Z", text))
+    # %Z accepts any word and ignores it, so the word is replaced by an offset.
+    text = re.sub("%:*z|%Z", "%#z", text)
+    return _DateForm(text, bool(marks & set("HIklTRXrcMSfp+s")), "%#z" in text or bool(marks & set("+s")), names_zone)
+
+
+def is_form(form: str) -> bool:
+    """Return whether a date format (strftime) is valid and contains day, month and year."""
+    moment = datetime(2024, 11, 22, 13, 44, 55, tzinfo=UTC)
+    try:
+        text = pl.Series([moment]).dt.strftime(form.replace("%#z", "%z")).str.to_uppercase()
+        read = _parse_form(text, _compile_form(form), Spelling())[0]
+    except pl.exceptions.PolarsError:
+        return False
+    return read is not None and read.date() == moment.date()
+
+
+def _parse_form(plain: pl.Series, form: _DateForm, spelling: Spelling) -> pl.Series:
+    """Parse values in upper case by one date format."""
+    if form.names_zone:
+        plain = _zone_words_to_offsets(plain)
+    if form.zoned:
+        return plain.str.to_datetime(form.text, strict=False, time_unit="us", time_zone="UTC")
+    if form.timed:
+        return _local_to_utc(plain.str.to_datetime(form.text, strict=False, time_unit="us"), spelling)
+    return _local_to_utc(plain.str.to_date(form.text, strict=False).cast(pl.Datetime("us")), spelling)
+
+
+def _zone_words_to_offsets(plain: pl.Series) -> pl.Series:
+    """Replace the last word that names a zone by its offset; an unknown or ambiguous word is kept."""
+    words = "|".join(codes.ZONE_OFFSETS)
+    parts = plain.str.extract_groups(rf"(?s)^(.*[^A-Z]|)({words})([^A-Z].*|)$").struct.unnest()
+    before, word, behind = parts.get_columns()
+    offset = word.replace_strict(codes.ZONE_OFFSETS, default=None, return_dtype=pl.String)
+    return pl.select(pl.coalesce(before + offset + behind, plain)).to_series()
+
+
+def _parse_epoch(plain: pl.Series) -> pl.Series:
+    """Parse 9–10 digits as seconds and 12–13 as milliseconds; 11 could be either and become null."""
+    digits = plain.str.strip_prefix("-").str.len_bytes()
+    number = plain.cast(pl.Int64)
+    micros = pl.select(
+        pl.when(digits <= 10).then(number * 1_000_000).when(digits >= 12).then(number * 1_000)
+    ).to_series()
+    return micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def typed_instants(given: pl.Series, field: str, spelling: Spelling) -> tuple[pl.Series, pl.DataFrame]:
+    """Convert a column that already has a temporal type."""
+    if given.dtype == pl.Date:
+        read = _local_to_utc(given.cast(pl.Datetime("us")), spelling)
+    elif isinstance(given.dtype, pl.Datetime):
+        micros = given.dt.cast_time_unit("us")
+        read = micros.dt.convert_time_zone("UTC") if given.dtype.time_zone else _local_to_utc(micros, spelling)
+    else:
+        read = pl.repeat(None, len(given), dtype=INSTANT, eager=True)
+    lost = (read.is_null() & given.is_not_null()).arg_true()
+    faults = reasons(lost, f"{field}.unreadable", given.gather(lost).cast(pl.String, strict=False))
+    return _clip_to_calendar(read), faults
+
+
+def _clip_to_calendar(read: pl.Series) -> pl.Series:
+    """Clip years to 1–9999, which can be printed; validation rejects both ends as out of range."""
+    return read.clip(datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC))
+
+
+def _unreadable_instants(
+    plain: pl.Series, given: pl.Series, rows: pl.Series, field: str, disputed: pl.Series
+) -> pl.DataFrame:
+    day_month = plain.str.extract_groups(_DAY_OR_MONTH_FIRST).struct.unnest().cast(pl.Int32)
+    first, second = day_month.get_columns()
+    day_or_month_first = (first.is_between(1, 12) & second.is_between(1, 12) & (first != second)).fill_null(value=False)
+    ambiguous = disputed | day_or_month_first | plain.str.contains(r"^[0-9]{8}$") | plain.str.contains(_COMPACT)
+    return pl.concat(
+        [
+            reasons(rows.filter(ambiguous), f"{field}.ambiguous", given.filter(ambiguous)),
+            reasons(rows.filter(~ambiguous), f"{field}.unreadable", given.filter(~ambiguous)),
+        ]
+    )

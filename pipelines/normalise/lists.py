@@ -1,0 +1,57 @@
+"""Parse lists of text: JSON arrays, or values separated by `;`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from tranship.pipelines.normalise.identifiers import external_id, odd_id_pattern
+from tranship.pipelines.normalise.series import VALUE, evaluate
+from tranship.pipelines.normalise.text import email, trimmed
+from tranship.schemas import codes
+from tranship.schemas.faults import reasons
+
+_JSON_TEXT: Final = r'"(?:[^"\\]|\\.)*"'
+
+JSON_NUMBER: Final = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+
+
+def text_list(values: pl.Series, *, lower: bool, numbers: bool) -> pl.Series:
+    """Parse JSON arrays of text, or values separated by `;`: trimmed, without blanks and repeats; empty lists are null.
+
+    Invalid JSON becomes null, too.
+    """
+    plain = trimmed(values)
+    item_pattern = rf"(?:{_JSON_TEXT}|{JSON_NUMBER})" if numbers else _JSON_TEXT
+    is_json = plain.str.starts_with("[").fill_null(value=False)
+    read = plain.str.split(";")
+    if is_json.any():
+        whole = plain.str.contains(rf"^\[\s*(?:{item_pattern}\s*(?:,\s*{item_pattern}\s*)*)?\]$")
+        valid = is_json & whole & plain.str.json_path_match("$").is_not_null()
+        decoded = pl.select(pl.when(valid).then(plain)).to_series().str.json_decode(pl.List(pl.String))
+        read = pl.select(pl.when(is_json).then(decoded).otherwise(read)).to_series()
+    return tidy_items(read, lower=lower)
+
+
+def tidy_items(lists: pl.Series, *, lower: bool) -> pl.Series:
+    """Normalise the items and drop blanks and repeats; an empty list becomes null."""
+    item = pl.element().str.strip_chars()
+    if lower:
+        item = item.str.to_lowercase()
+    spelt = evaluate(lists.explode(), VALUE.str.strip_chars().str.to_lowercase() if lower else VALUE.str.strip_chars())
+    odd = spelt.filter(spelt.str.contains(r"[^\x00-\x7f]" if lower else odd_id_pattern(codes.BLOCKED_IDS))).unique()
+    if not odd.is_empty():
+        # A function passed to `list.eval` would be called for each list.
+        item = item.replace(odd, email(odd) if lower else external_id(odd, frozenset())[0])
+    tidy = lists.list.eval(item).list.eval(pl.element().filter(pl.element() != "")).list.unique(maintain_order=True)
+    return pl.select(pl.when(tidy.list.len() > 0).then(tidy)).to_series()
+
+
+def unreadable_lists(given: pl.Series, read: pl.Series, code: str) -> pl.DataFrame:
+    """Return a reason for each value that is invalid JSON; a list of blanks is merely empty."""
+    plain = given.str.strip_chars()
+    lost = (
+        read.is_null() & plain.str.starts_with("[") & ~plain.str.contains(r"^\[\s*(?:\"\s*\"[\s,]*)*\]$")
+    ).fill_null(value=False)
+    return reasons(lost.arg_true(), code, given.filter(lost))

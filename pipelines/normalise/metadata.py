@@ -1,0 +1,101 @@
+"""Check and build the JSON object of a record's metadata."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Final
+
+import polars as pl
+
+from tranship.pipelines.normalise.lists import JSON_NUMBER
+from tranship.pipelines.normalise.series import VALUE, evaluate, fill_where, replace_where
+from tranship.pipelines.normalise.text import trimmed
+
+_PLAIN_TEXT: Final = r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt])*"'
+
+_PAIR: Final = rf"{_PLAIN_TEXT}\s*:\s*(?:{_PLAIN_TEXT}|{JSON_NUMBER}|true|false|null)"
+
+# Most metadata: one level, no \u escapes. Anything else goes to a parser.
+_FLAT_OBJECT: Final = rf"^\{{\s*{_PAIR}\s*(?:,\s*{_PAIR}\s*)*\}}$"
+
+
+def json_object(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Return JSON objects unchanged (an empty one is null), and a mask of the values that are no JSON object."""
+    plain = trimmed(values)
+    other = ~plain.str.contains(_FLAT_OBJECT)
+    bad = pl.repeat(False, len(plain), dtype=pl.Boolean, eager=True)
+    rows = other.arg_true()
+    if rows.is_empty():
+        return plain, bad
+    unusual = plain.gather(rows)
+    valid = unusual.str.starts_with("{") & unusual.str.json_path_match("$").is_not_null()
+    kept = pl.select(pl.when(valid & ~unusual.str.contains(r"^\{\s*\}$")).then(unusual)).to_series()
+    return plain.clone().scatter(rows, kept), bad.scatter(rows, ~valid)
+
+
+def merge_unmapped(own: pl.Series | None, extra: pl.DataFrame) -> pl.Series:
+    """Merge the record's own metadata and the unmapped columns into one JSON object, without null and blank values.
+
+    A column whose name may already occur in the record's own metadata is added as `column.<name>`.
+    """
+    pairs = [] if own is None else [_between_braces(own).alias("own")]
+    for name in extra.columns:
+        values = _blank_strings_to_null(extra[name])
+        pair = encode_pairs(values, name)
+        if own is not None:
+            taken = own.str.contains(f'"{name}"', literal=True).fill_null(value=False)
+            pair = replace_where(pair, taken, lambda part: part.str.replace('"', '"column.', literal=True))
+        pairs.append(pair.alias(f"p{len(pairs)}"))
+    joined = pl.DataFrame(pairs).select(pl.concat_str(pl.all(), separator=",", ignore_nulls=True)).to_series()
+    return pl.select(pl.when(joined != "").then(pl.concat_str(pl.lit("{"), joined, pl.lit("}")))).to_series()
+
+
+def encode_pairs(values: pl.Series, key: str) -> pl.Series:
+    """Return `"key":value` as JSON, null where the value is null or NaN. Infinite numbers, unknown to JSON, are
+    strings.
+    """
+    if values.dtype.is_float():
+        values = evaluate(values, pl.when(VALUE.is_not_nan()).then(VALUE))
+    whole = values.alias(key).to_frame().select(pl.struct(key).struct.json_encode()).to_series()
+    pairs = pl.select(pl.when(values.is_not_null()).then(_between_braces(whole))).to_series()
+    if not (values.dtype.is_float() or values.dtype.is_nested()):
+        return pairs
+    infinite = evaluate(values, _has_infinity(VALUE, values.dtype)).fill_null(value=False)
+    return fill_where(pairs, values, infinite, lambda part: pl.Series([_json_pair(key, value) for value in part]))
+
+
+def _json_pair(key: str, value: Any) -> str:
+    return json.dumps({key: _json_value(value)}, default=str, separators=(",", ":"), ensure_ascii=False)[1:-1]
+
+
+def _has_infinity(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Return whether a value contains an infinite number at any depth."""
+    if dtype.is_float():
+        return value.is_infinite()
+    if isinstance(dtype, pl.List):
+        return value.list.eval(_has_infinity(pl.element(), dtype.inner)).list.any()  # type: ignore[arg-type]
+    if isinstance(dtype, pl.Struct):
+        return pl.any_horizontal(
+            pl.lit(False),
+            *(_has_infinity(value.struct.field(field.name), field.dtype) for field in dtype.fields),  # type: ignore[arg-type]
+        )
+    return pl.repeat(False, pl.len(), dtype=pl.Boolean)
+
+
+def _json_value(value: Any) -> Any:
+    """Return a Python value that JSON can represent: NaN as null, infinite numbers as strings."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _json_value(item) for key, item in value.items()}
+    return [_json_value(item) for item in value] if isinstance(value, list | pl.Series) else value
+
+
+def _between_braces(objects: pl.Series) -> pl.Series:
+    """Return the text between the braces of JSON objects."""
+    return objects.str.slice(1).str.head(-1)
+
+
+def _blank_strings_to_null(values: pl.Series) -> pl.Series:
+    return evaluate(values, pl.when(VALUE.str.strip_chars() != "").then(VALUE)) if values.dtype == pl.String else values

@@ -1,0 +1,68 @@
+"""Convert raw columns of any type to the text that fields are read from."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from tranship.pipelines.normalise.metadata import encode_pairs
+from tranship.pipelines.normalise.series import VALUE, constant, evaluate, replace_where
+from tranship.schemas.customer import INSTANTS
+
+
+def as_text(values: pl.Series) -> pl.Series:
+    """Return a column of any type as text: whole floats without `.0`, NaN as null, infinite floats as `Infinity` and
+    `-Infinity`, instants and durations as ISO 8601, nested values as JSON.
+    """
+    dtype = values.dtype
+    if dtype == pl.String:
+        return values
+    if dtype.is_float():
+        whole = VALUE.cast(pl.Int64, strict=False)
+        infinite = pl.when(VALUE > 0).then(pl.lit("Infinity")).otherwise(pl.lit("-Infinity"))
+        return evaluate(
+            values,
+            pl.when(VALUE.is_infinite())
+            .then(infinite)
+            .when(whole.cast(dtype) == VALUE)
+            .then(whole.cast(pl.String))
+            .when(VALUE.is_not_nan())
+            .then(VALUE.cast(pl.String)),
+        )
+    if dtype.is_nested():
+        return encode_pairs(values, "v").str.strip_prefix('"v":')
+    if isinstance(dtype, pl.Datetime):
+        aware = values.dt.convert_time_zone("UTC") if dtype.time_zone else values
+        return aware.dt.strftime("%Y-%m-%dT%H:%M:%S%.f" + ("Z" if dtype.time_zone else ""))
+    if isinstance(dtype, pl.Duration):
+        return values.dt.to_string("iso")
+    return values.cast(pl.String, strict=False)
+
+
+def text_of_field(values: pl.Series, field: str) -> pl.Series:
+    """Return the text from which a field is parsed. NaN and infinite floats become the place-holder `NaN` in an id and
+    null in other text fields; in a number or an instant, infinite floats are unreadable.
+    """
+    if not values.dtype.is_float() or field in INSTANTS or field == "net_terms":
+        return as_text(values)
+    text = as_text(evaluate(values, pl.when(VALUE.is_finite()).then(VALUE)))
+    return (
+        replace_where(text, ~values.is_finite(), lambda part: constant("NaN", len(part)))
+        if field == "external_id"
+        else text
+    )
+
+
+def beyond_precision(values: pl.Series) -> pl.Series:
+    """Return a mask of the floats too large to represent every whole number, so that an id has lost digits."""
+    if not values.dtype.is_float():
+        return constant(False, len(values))
+    exact = 2**24 if values.dtype == pl.Float32 else 2**53
+    return (values.is_finite() & (values.abs() >= exact)).fill_null(value=False)
+
+
+def with_default(values: pl.Series, default: str | None) -> pl.Series:
+    """Replace null and blank values by the default, if there is one."""
+    if default is None:
+        return values
+    blank = values.is_null() | (values.str.strip_chars() == "").fill_null(value=True)
+    return pl.select(pl.when(blank).then(pl.lit(default)).otherwise(values)).to_series()

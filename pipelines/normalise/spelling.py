@@ -1,0 +1,14 @@
+"""How a run reads spellings that its sources leave open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """The time zone of instants without one, further date formats, and ids and addresses that identify nobody."""
+
+    timezone: str = "UTC"
+    date_formats: tuple[str, ...] = ()
+    blocked: frozenset[str] = frozenset()

@@ -1,0 +1,23 @@
+"""Results as HTML for notebooks: small tables that need nothing around them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+
+def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], notes: Iterable[str] = ()) -> str:
+    """A heading, a table and lines below it. Everything is escaped; numbers stand on the right."""
+    heads = "".join(f"<th>{html.escape(text)}</th>" for text in head)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    below = "".join(f"<p>{html.escape(text)}</p>" for text in notes)
+    return (
+        f"<div><p><strong>{html.escape(title)}</strong></p><table>"
+        f"{f'<thead><tr>{heads}</tr></thead>' if head else ''}<tbody>{body}</tbody></table>{below}</div>"
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f'<td style="text-align:right">{value:,}</td>'
+    return f'<td style="text-align:left">{html.escape(str(value))}</td>'

@@ -1,0 +1,68 @@
+"""parts.json of a run: the counts, digest and seals of each part of its source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgspec
+
+from tranship.connectors import durable
+from tranship.connectors.errors import Damaged
+from tranship.pipelines.stage_files import PART_FOLDERS
+
+
+@dataclass(frozen=True)
+class BatchCounts:
+    """The counts of one batch. `first` is code → (source, line) of its first record, also of warnings. `digest` is
+    that of its part, `files` is folder → seal of its file there; `filled` are `rivals.filled` of its `source`.
+    """
+
+    digest: str
+    source: str
+    filled: list[str]
+    files: dict[str, str]
+    read: int
+    skipped: int
+    staged: int
+    rejected: int
+    by_code: dict[str, int]
+    first: dict[str, tuple[str, int]]
+    warnings: dict[str, int]
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """parts.json."""
+
+    run_id: str
+    parts: list[BatchCounts]
+    empty: dict[str, str]
+
+    def seals(self) -> dict[str, str]:
+        """Return file → seal, of all files of the parts."""
+        made = (
+            (f"{folder}/{number:06}.parquet", sealed)
+            for number, part in enumerate(self.parts)
+            for folder, sealed in part.files.items()
+            if folder in PART_FOLDERS
+        )
+        return {**dict(made), **self.empty}
+
+
+def read(path: Path, run_id: str) -> Parts:
+    """Return the parts that this run has read. Raises Damaged."""
+    file = path / "parts.json"
+    try:
+        parts = msgspec.convert(durable.read_json(file), Parts)
+    except (FileNotFoundError, msgspec.ValidationError) as error:
+        raise durable.damaged(file) from error
+    if parts.run_id != run_id:
+        raise Damaged(f"{file}: belongs to another run ({parts.run_id}).")
+    return parts
+
+
+def write(path: Path, run_id: str, parts: Sequence[BatchCounts], empty: dict[str, str]) -> None:
+    """Write parts.json, synced. `empty` is the seal of a stage without records."""
+    whole = {"run_id": run_id, "parts": [asdict(part) for part in parts], "empty": empty}
+    durable.write_json(path / "parts.json", whole)

@@ -1,0 +1,110 @@
+"""The plan of a run: made by the destination, checked against a saved plan, kept for a later process."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tranship.connectors.addresses import redacted
+from tranship.connectors.contract import Destination, Plan, WriteRequest
+from tranship.connectors.errors import GateClosed
+from tranship.pipelines.identity_step import AMBIGUOUS
+from tranship.pipelines.run_context import RunContext
+from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP
+from tranship.pipelines.step_result import StepResult
+from tranship.pipelines.verify import write_differences
+
+_ROWS = "plan.parquet"
+_FILES = (
+    *(_ROWS, "agreed.parquet", "plan.json"),
+    *("identity/retracted-destination.parquet", "rejected/identity-destination.parquet"),
+)
+"""The files that this step leaves."""
+
+
+def make_plan(run: RunContext, request: WriteRequest, destination: Destination) -> tuple[Plan, StepResult]:
+    """Let the destination compare, and return its plan.
+
+    A saved plan is compared with the new one: raises GateClosed if the destination has changed since it was made.
+    """
+    directory = run.directory
+    files: dict[str, Path] = {}
+    with run.timed("plan", None):
+        done = directory.done(PLAN_STEP)
+        if done is not None and destination.applied(request.run_id):
+            # The process died between the commit and the report: the plan as it was then is what was done.
+            directory.check_plan()
+            directory.finish(APPLY_STEP, {})
+        else:
+            saved = done if directory.stands_alone else None
+            plan = destination.plan(request)
+            if saved is not None:
+                _check_agreement(run, request, plan, saved["counts"].get("delete"))
+            done = _kept(run, plan)
+            if directory.stands_alone and saved is None:
+                files["changes"] = directory.path / "changes.csv"
+                write_differences(request.workspace, plan, request.survivors, files["changes"])
+                shutil.copyfile(plan.rows, request.workspace / "agreed.parquet")
+            directory.finish(PLAN_STEP, done, _FILES)
+    plan = _plan_of(directory.path, done)
+    ambiguous = plan.counts["ambiguous"]
+    return plan, StepResult(
+        by_code={AMBIGUOUS: ambiguous} if ambiguous else {},
+        first={AMBIGUOUS: tuple(done["first_ambiguous"])} if ambiguous else {},
+        retracted=done["retracted"],
+        notes=plan.notes,
+        files={**files, **_list_stale(request)},
+    )
+
+
+def _check_agreement(run: RunContext, request: WriteRequest, plan: Plan, agreed_deletes: int | None) -> None:
+    destination = redacted(run.settings.destination)
+    agreed, current = (_decisions(rows) for rows in (request.workspace / "agreed.parquet", plan.rows))
+    changed = agreed.join(current, on=agreed.columns, how="anti", nulls_equal=True).height
+    if changed or current.height != agreed.height:
+        raise GateClosed(
+            f"{destination}: has changed since the plan was made: {changed:,} records would be "
+            "treated differently now. Nothing was written. Make a new plan."
+        )
+    if plan.counts["delete"] != agreed_deletes:
+        raise GateClosed(
+            f"{destination}: has changed since the plan was made: {plan.counts['delete']:,} "
+            f"customers would be deleted, not {agreed_deletes:,}. Nothing was written. Make a new plan."
+        )
+
+
+def _decisions(rows: Path) -> pl.DataFrame:
+    return pl.read_parquet(rows).select("row", "action", "reason", changed=pl.col("changed").list.sort().list.join(","))
+
+
+def _kept(run: RunContext, plan: Plan) -> dict[str, Any]:
+    """The plan as the manifest keeps it. Records whose identity failed at the destination go to the rejects."""
+    ambiguous = pl.scan_parquet(plan.rows).filter(pl.col("action") == "ambiguous").select("row").collect()["row"]
+    first = run.findings.reject_identity("destination", ambiguous, AMBIGUOUS)
+    return {
+        **{"counts": dict(plan.counts), "changed_fields": dict(plan.changed_fields)},
+        **{"existing": plan.existing, "notes": list(plan.notes)},
+        **{"withheld": plan.withheld, "unidentified": list(plan.unidentified)},
+        "retracted": run.findings.retract_warnings("destination", ambiguous),
+        "first_ambiguous": first,
+    }
+
+
+def _plan_of(path: Path, done: dict[str, Any]) -> Plan:
+    return Plan(
+        *(path / _ROWS, done["counts"], done["changed_fields"], done["existing"]),
+        *(tuple(done["notes"]), done.get("withheld", 0), tuple(done.get("unidentified", ()))),
+    )
+
+
+def _list_stale(request: WriteRequest) -> dict[str, Path]:
+    """Write stale.csv for people, beside the Parquet file of the comparison."""
+    found, listed = request.workspace / "stale.parquet", request.workspace / "stale.csv"
+    listed.unlink(missing_ok=True)
+    if not found.exists():
+        return {}
+    pl.scan_parquet(found).sink_csv(listed, datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")
+    return {"stale": listed}

@@ -1,0 +1,158 @@
+"""From a source to staged batches: read, map, normalise, validate, stage."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from tranship.connectors.contract import Part, Source
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines import present, rivals, selection, validate
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.normalise import batch as normalise
+from tranship.pipelines.normalise.instants import is_form
+from tranship.pipelines.normalise.spelling import Spelling
+from tranship.pipelines.parts import BatchCounts
+from tranship.pipelines.run_context import RunContext
+from tranship.pipelines.run_directory import PAGES, STAGE_STEP
+from tranship.pipelines.selection import Condition
+from tranship.pipelines.settings import Reading
+from tranship.pipelines.stage import EarlierStage, earlier_stage
+from tranship.pipelines.step_result import StepResult
+from tranship.schemas import faults
+
+
+def check_date_formats(reading: Reading) -> None:
+    """Raises ConfigError if no date can be read in one of the formats that the settings name."""
+    for form in reading.date_format:
+        if not is_form(form):
+            raise ConfigError(
+                f"--date-format {form!r}: no date can be read by it. Write a form of strftime with day, month and "
+                "year, such as %d/%m/%Y or '%m/%d/%Y %H:%M'."
+            )
+
+
+def read_already(run: RunContext) -> StepResult:
+    """Return the result of a stage that an earlier process of this run has completed."""
+    done = run.directory.done(STAGE_STEP)
+    assert done is not None  # noqa: S101  (called for a finished stage only)
+    return StepResult(
+        read=done["read"],
+        skipped=done.get("skipped", 0),
+        staged=done["staged"],
+        rejected=done["rejected"],
+        by_code=done["by_code"],
+        warnings=done["warnings"],
+        first={code: tuple(place) for code, place in done["first"].items()},
+    )
+
+
+def stage_source(
+    run: RunContext, source: Source, columns: ColumnMap, where: Condition | None, raw_columns: list[str]
+) -> Generator[StepResult, None, None]:
+    """Read the whole source into the stage; yield the result of each batch, then the notes.
+
+    Raises Undecided where the values leave open which column a field is.
+    """
+    earlier = earlier_stage(run.settings.state_dir, run.directory.manifest["reading"])
+    parts: list[BatchCounts] = []
+    total = StepResult()
+    with run.timed("read", source.size):
+        size = source.size
+        for position, counts in _batches(run, source, columns, where, earlier):
+            parts.append(counts)
+            result = _of_batch(counts)
+            total += result
+            yield result
+            if source.size != size:
+                size = source.size
+                run.observer.step("read", size)
+            run.observer.advanced(position, total.read)
+    notes = [f"{layout.name}: {note}" for layout in source.layouts() for note in layout.notes]
+    reused = sum(part.read for number, part in enumerate(parts) if part is earlier.parts.get(number))
+    if reused:
+        part = "" if reused == total.read else "partly "
+        notes.append(f"Input {part}unchanged since run {earlier.run_id}: reused its {reused:,} parsed records")
+    yield StepResult(notes=tuple(notes))
+    rivals.must_not_hide(((part.source, part.filled) for part in parts), columns)
+    # Arrow keeps the memory it has read with; identity needs the room.
+    pa.default_memory_pool().release_unused()
+    run.stage.complete(run.directory.run_id, parts)
+    run.directory.manifest["wire"] = raw_columns
+    run.directory.finish(STAGE_STEP, _facts(total, columns))
+
+
+def _of_batch(counts: BatchCounts) -> StepResult:
+    return StepResult(
+        read=counts.read,
+        skipped=counts.skipped,
+        staged=counts.staged,
+        rejected=counts.rejected,
+        by_code=counts.by_code,
+        warnings=counts.warnings,
+        first=counts.first,
+    )
+
+
+def _facts(total: StepResult, columns: ColumnMap) -> dict[str, Any]:
+    """The result of the step as the manifest keeps it."""
+    return {
+        **{"read": total.read, "skipped": total.skipped, "staged": total.staged, "rejected": total.rejected},
+        **{"by_code": dict(total.by_code), "warnings": dict(total.warnings), "first": dict(total.first)},
+        **{"mapped": dict(columns.fields), "extra": columns.extra, "defaults": dict(columns.defaults)},
+    }
+
+
+def _batches(
+    run: RunContext, source: Source, columns: ColumnMap, where: Condition | None, earlier: EarlierStage
+) -> Iterator[tuple[int, BatchCounts]]:
+    """Stage parts in parallel; return the counts in the order of the source, each with the position of its part."""
+    settings = run.settings
+    spelling = Spelling(settings.timezone, settings.date_format, frozenset(settings.blocked))
+    with ThreadPoolExecutor(settings.workers) as pool:
+        ahead: deque[tuple[int, Future[BatchCounts]]] = deque()
+        try:
+            for number, part in enumerate(source.parts(run.directory.path / PAGES)):
+                work = pool.submit(_stage_part, run, number, part, columns, where, spelling, earlier)
+                ahead.append((part.position, work))
+                if len(ahead) > settings.workers + 1:
+                    position, future = ahead.popleft()
+                    yield position, future.result()
+            while ahead:
+                position, future = ahead.popleft()
+                yield position, future.result()
+        finally:
+            for _, future in ahead:
+                future.cancel()
+
+
+def _stage_part(
+    run: RunContext,
+    number: int,
+    part: Part,
+    columns: ColumnMap,
+    where: Condition | None,
+    spelling: Spelling,
+    earlier: EarlierStage,
+) -> BatchCounts:
+    digest = part.digest()
+    reused = run.stage.adopt(number, digest, earlier)
+    if reused is not None:
+        return reused
+    batch, skipped = part.read(), None
+    if where is not None:
+        batch, left_out = selection.split(batch, where)
+        keys = normalise.customers(left_out.records, columns.of_keys.within(left_out.records.columns), spelling)
+        every = pl.int_range(left_out.records.height, dtype=pl.UInt32, eager=True)
+        skipped = present.keys_of(left_out, keys, validate.faults(keys), every)
+    if batch.records.is_empty():
+        return run.stage.add(number, batch, None, faults.no_reasons(), digest, skipped=skipped)
+    rivals.must_agree(batch, columns)
+    normalised = normalise.customers(batch.records, columns.within(batch.records.columns), spelling)
+    filled = rivals.filled(batch, columns, normalised.records)
+    return run.stage.add(number, batch, normalised, validate.faults(normalised), digest, filled, skipped)

@@ -1,0 +1,131 @@
+"""The report of a run: put together from the results of its steps, and written to its directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import resource
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from tranship.connectors import durable
+from tranship.connectors.addresses import redacted
+from tranship.connectors.contract import Outcomes, Plan
+from tranship.connectors.errors import TranshipError
+from tranship.pipelines import report
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.report import Counts, Report, Status
+from tranship.pipelines.run_context import RunContext
+from tranship.pipelines.step_result import StepResult
+from tranship.pipelines.verify import refused_by_reason
+
+log = logging.getLogger("tranship")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A run at its end. `started` is by `time.perf_counter`; `status` is null if no error ended the run."""
+
+    started: float
+    total: StepResult
+    plan: Plan | None
+    outcomes: Outcomes | None
+    columns: ColumnMap
+    raw_columns: list[str]
+    status: Status | None = None
+    error: TranshipError | None = None
+
+
+def write_report(run: RunContext, ending: Ending) -> Report:
+    """Write report.json and report.html, and the status to the manifest."""
+    settings, directory, total, plan = run.settings, run.directory, ending.total, ending.plan
+    findings = run.findings.collect(ending.raw_columns) if ending.status != "failed" else {}
+    counts = _counts(ending)
+    status = ending.status or _status(run, ending, counts)
+    exit_code = ending.error.exit_code if ending.error else 4 if status == "done_with_rejects" else 0
+    changed = _changed_since(ending.outcomes)
+    files = {
+        **total.files,
+        **findings,
+        **({"plan": plan.rows} if plan else {}),
+        **(ending.outcomes.files if ending.outcomes else {}),
+        **{"report": directory.path / "report.json", "page": directory.path / "report.html"},
+    }
+    made = Report(
+        run_id=directory.run_id,
+        status=status,
+        exit_code=exit_code,
+        dry_run=settings.dry_run,
+        source=settings.source_name,
+        destination=redacted(settings.destination),
+        run_dir=str(directory.path),
+        counts=counts,
+        rejects_by_code=dict(Counter(total.by_code).most_common()),
+        warnings_by_code=dict(Counter(total.warnings).most_common()),
+        refused_by_reason=ending.outcomes.reasons if ending.outcomes else refused_by_reason(plan),
+        stale_by_reason={
+            name: count for name, count in ((report.OLDER, counts.stale - changed), (report.MOVED, changed)) if count
+        },
+        unidentified=plan.unidentified if plan else (),
+        merges_by_rule=total.merges,
+        changed_fields=dict(plan.changed_fields) if plan else {},
+        columns=ending.columns.by_column,
+        examples={code: f"{source}, line {line}" for code, (source, line) in total.first.items()},
+        notes=total.notes,
+        seconds={"total": round(time.perf_counter() - ending.started, 3), **run.seconds},
+        peak_memory_bytes=_peak_memory(),
+        files={name: str(path) for name, path in files.items()},
+        error=str(ending.error) if ending.error else None,
+    )
+    durable.write_json(directory.path / "report.json", dataclasses.asdict(made), indent=1)
+    durable.write(directory.path / "report.html", report.page(made))
+    directory.manifest["status"] = status
+    directory.save()
+    directory.secure()
+    log.info("run ends", extra={"run_id": made.run_id, "status": status, "counts": dataclasses.asdict(counts)})
+    return made
+
+
+def _status(run: RunContext, ending: Ending, counts: Counts) -> Status:
+    """The status of a run that no error broke off."""
+    if counts.balance():
+        raise RuntimeError(f"the ledger does not balance by {counts.balance()}: {counts}")
+    if counts.left:
+        return "partly_done"
+    failed = counts.refused + _changed_since(ending.outcomes) + counts.unknown + counts.withheld
+    covered = run.settings.max_rejects is not None and not failed
+    return "done_with_rejects" if (counts.rejected or failed) and not covered else "done"
+
+
+def _changed_since(outcomes: Outcomes | None) -> int:
+    """Records that were left alone since their customer was changed at the provider after the plan."""
+    counts = outcomes.counts if outcomes else {}
+    return counts.get("moved", counts.get("stale", 0))
+
+
+def _counts(ending: Ending) -> Counts:
+    total, plan = ending.total, ending.plan
+    fates = Counter(ending.outcomes.counts if ending.outcomes else plan.counts if plan else {})
+    return Counts(
+        read=total.read,
+        skipped=total.skipped,
+        rejected=total.rejected + fates["ambiguous"],
+        merged=sum(total.merges.values()),
+        created=fates["create"],
+        updated=fates["update"],
+        unchanged=fates["unchanged"],
+        refused=fates["refused"],
+        deleted=fates["delete"],
+        withheld=plan.withheld if plan else 0,
+        stale=fates["stale"],
+        unknown=fates["unknown"],
+        left=fates["left"],
+        warnings=sum(total.warnings.values()),
+    )
+
+
+def _peak_memory() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,153 @@
+"""Which run may be continued, and with what: the settings, the columns and the identity of its work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import timedelta
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tranship.connectors.addresses import redacted
+from tranship.connectors.contract import Source
+from tranship.connectors.errors import ConfigError, Damaged, TranshipError
+from tranship.pipelines import endpoints
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, STAGE_STEP, RunDirectory, all_runs
+from tranship.pipelines.selection import Condition
+from tranship.pipelines.settings import Settings, load
+
+_STILL_FRESH = timedelta(hours=1)
+"""How long the same command reuses what was read from a provider; `resume` does at any time."""
+
+
+def public_settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings without secrets, as the manifest keeps them."""
+    public = settings.model_dump(mode="json")
+    sources = [redacted(source) for source in settings.sources]
+    return public | {
+        "source": sources if len(sources) > 1 else sources[0],
+        "destination": redacted(settings.destination),
+    }
+
+
+def work_id(settings: Settings, source: Source) -> str:
+    """Return a digest of settings and input, equal for the same work; empty for an input that cannot be recognised."""
+    prints = source.fingerprint()
+    if any(print["size"] is None for print in prints) and not endpoints.continues(settings):
+        return ""
+    given = settings.model_dump(
+        mode="json",
+        exclude={
+            *("state_dir", "workers", "memory", "lock_timeout", "statement_timeout", "overlap", "locks", "overwrite"),
+        },
+    )
+    return hashlib.sha256(json.dumps([given, prints], sort_keys=True).encode()).hexdigest()
+
+
+def reading_id(settings: Settings, columns: ColumnMap, where: Condition | None) -> str:
+    """Return a digest of all that decides how records are read, except the records themselves."""
+    root = Path(__file__).parent.parent
+    program = [
+        (file.name, file.stat().st_size, file.stat().st_mtime_ns)
+        for package in ("connectors", "pipelines", "schemas")
+        for file in sorted((root / package).rglob("*"))
+        if file.suffix in (".py", ".csv")
+    ]
+    given = settings.model_dump(mode="json", include={"timezone", "date_format", "blocked"})
+    mapped = [
+        *(list(part.items()) for part in (columns.fields, columns.defaults, columns.rivals, columns.others)),
+        columns.extra,
+    ]
+    libraries = [metadata.version(name) for name in ("polars", "pyarrow", "duckdb", "pandera", "idna", "tzdata")]
+    condition = where.meaning if where else None
+    return hashlib.sha256(json.dumps([program, libraries, given, mapped, condition]).encode()).hexdigest()
+
+
+def continued_run(settings: Settings, work: str) -> RunDirectory | None:
+    """Return an earlier run of the same work whose process died after its stage was complete. From a provider, whose
+    customers change, only a recent run is continued, and also one that had only begun to read.
+    """
+    for directory in all_runs(settings.state_dir) if work and settings.locks else ():
+        if directory.manifest.get("work") == work:
+            try:
+                directory.own()
+            except TranshipError:
+                return None
+            if not directory.has_lock or not _can_be_continued(settings, directory):
+                directory.let_go()
+                return None
+            try:
+                directory.check()
+            except Damaged:
+                directory.let_go()
+                raise
+            directory.take_over()
+            return directory
+    return None
+
+
+def _can_be_continued(settings: Settings, directory: RunDirectory) -> bool:
+    """Whether a run of the same work, which this process owns, died where it can be continued."""
+    staged = directory.done(STAGE_STEP) is not None
+    died = directory.manifest["status"] == "running"
+    if endpoints.continues(settings):
+        ended = died or directory.manifest["status"] in ("failed", "interrupted")
+        if not ended or not directory.was_alive_within(_STILL_FRESH) or not (staged or directory.keeps_pages()):
+            return False
+    elif not died or not staged:
+        return False
+    if not staged:
+        directory.begin_stage_again()
+    return True
+
+
+def find_run(state_dir: Path, run_id: str) -> RunDirectory:
+    """Return a run by its id, `last`, or the folder of a plan."""
+    folder = Path(run_id)
+    return RunDirectory.at(folder) if (folder / "manifest.json").exists() else RunDirectory.open(state_dir, run_id)
+
+
+def settings_of(directory: RunDirectory, **changes: Any) -> Settings:
+    """Return the settings of an earlier run, with these changes. Raises ConfigError."""
+    return load(directory.manifest["settings"] | changes, {})
+
+
+def columns_of(directory: RunDirectory) -> ColumnMap | None:
+    """Return the column map of an earlier run, null if its stage is not complete. Raises Damaged."""
+    facts = directory.done(STAGE_STEP)
+    if facts is None:
+        return None
+    if "mapped" not in facts:
+        raise Damaged(f"{directory.path}: was created by an earlier version of Tranship and cannot be continued.")
+    return ColumnMap(facts["mapped"], tuple(facts["extra"]), facts["defaults"])
+
+
+def raw_columns_of(directory: RunDirectory) -> list[str]:
+    """Return the columns of the source of an earlier run, in its own order."""
+    return list(directory.manifest.get("wire", []))
+
+
+def check_left_to_resume(directory: RunDirectory) -> None:
+    """Raises ConfigError if the run is finished."""
+    if (directory.path / "report.json").exists() and directory.manifest["status"] in ("done", "done_with_rejects"):
+        raise ConfigError(
+            f"{directory.run_id}: is finished; nothing is left to do. See: tranship report {directory.run_id}"
+        )
+
+
+def check_left_to_apply(directory: RunDirectory) -> None:
+    """Raises ConfigError if there is no complete plan, or it has been carried out."""
+    folder = directory.path
+    if directory.done(STAGE_STEP) is None or directory.done(PLAN_STEP) is None:
+        raise ConfigError(f"{folder}: the plan is incomplete. Make it again: tranship plan")
+    if directory.done(APPLY_STEP) is not None:
+        raise ConfigError(f"{folder}: the plan has been applied; nothing is left to do. See {folder / 'report.html'}")
+
+
+def check_left_to_retry(directory: RunDirectory) -> None:
+    """Raises ConfigError if no record failed or was left out."""
+    again = directory.path / "again"
+    if not again.is_dir() or not any(again.iterdir()):
+        raise ConfigError(f"{directory.run_id}: nothing failed and nothing was left out. There is nothing to retry.")

@@ -1,0 +1,336 @@
+"""The run directory: its files, manifest and lock.
+
+`<state dir>/runs/<run id>/`, mode 0700, files 0600:
+
+parts.json         the counts, digest and seals of each part of the source: a later run need not read it again
+manifest.json      settings without secrets, source fingerprints, and the result of each step with seals of its files
+lock               held by the process that works on the run (`pipelines/locks.py`)
+pages/             the answers of a provider as received: a read that died is continued from there
+stage/*.parquet    the canonical records, one file per batch: `_row` u64, `_source`, `_line` u64, `_email_blocked` bool,
+                   and the columns of `schemas.customer.COLUMNS`
+raw/*.parquet      records that have an e-mail only, in the source's spelling: they may still be rejected
+rejected/*.parquet, warned/*.parquet   rejects and warnings, one file per batch, before they are collected
+present/*.parquet  the keys of records that were read and are not staged (`PRESENT`): mirror must not delete them
+identity/          dropped.parquet (rows that are not survivors), patched.parquet (survivors that took over values),
+                   retracted-*.parquet (places of records whose warnings were retracted)
+agreed.parquet     in the folder of a plan: plan.parquet as first made
+rejects.csv, rejects.parquet, warnings.parquet, merges.parquet, plan.parquet, report.json, report.html
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import shutil
+import socket
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tranship.connectors import durable
+from tranship.connectors.errors import Busy, ConfigError, Damaged, TranshipError
+from tranship.pipelines import parts
+from tranship.pipelines.locks import GLANCE, Lock
+from tranship.pipelines.manifest import Manifest
+from tranship.pipelines.stage_files import PART_FOLDERS
+
+STAGE_STEP, IDENTIFY_STEP, PLAN_STEP, APPLY_STEP = "stage", "identify", "plan", "apply"
+PAGES = "pages"
+LOCK = "lock"
+_FOLDERS = (*PART_FOLDERS, "identity")
+_LATER_FOLDERS = (PAGES, "requests", "destination", "again", "verify", "spill")
+_ENDINGS = (".parquet", ".csv", ".json", ".html", ".duckdb", ".sqlite", ".sqlite-shm", ".sqlite-wal")
+
+
+class RunDirectory:
+    """The directory of one run. The manifest is replaced atomically at each change."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.has_lock = bool(manifest["settings"].get("locks", True))
+        """Whether a lock marks the process that works on it."""
+        self._lock = Lock(path / LOCK)
+
+    @classmethod
+    def create(cls, state_dir: Path, facts: Mapping[str, Any], now: datetime, out: Path | None = None) -> RunDirectory:
+        """Create a run with an id that sorts by time, in the state directory or in the folder `out`, which must be
+        empty. This process owns it until `let_go`.
+
+        Raises ConfigError if the directory cannot be created.
+        """
+        run_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        path = out or state_dir / "runs" / run_id
+        if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise ConfigError(f"--out {out}: exists already. Name a new folder, or remove it.")
+        try:
+            parents = () if out else (state_dir, state_dir / "runs")
+            for folder in (*parents, path, *(path / name for name in _FOLDERS)):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"{out or state_dir}: cannot create a run directory here ({error.strerror}). "
+                f"Use {'another --out' if out else '--state-dir'}."
+            ) from error
+        owner = {"pid": os.getpid(), "host": socket.gethostname()}
+        run = cls(
+            path,
+            {
+                "run_id": run_id,
+                "is_plan": out is not None,
+                "started_at": now.isoformat(),
+                "status": "running",
+                **owner,
+                "steps": {},
+                **facts,
+            },
+        )
+        run.own()
+        if out is not None and {file.name for file in out.iterdir()} - {*_FOLDERS, LOCK}:
+            run.let_go()
+            raise ConfigError(f"--out {out}: another process has created a plan there. Name a new folder.")
+        run.save()
+        return run
+
+    @classmethod
+    def open(cls, state_dir: Path, run_id: str) -> RunDirectory:
+        """Return an earlier run by its id or `last`. Raises ConfigError if there is none."""
+        if run_id == "last":
+            good, bad = _all(state_dir)
+            newest = max((run.path.name for run in good), default="")
+            # Run ids sort by time. Stop, rather than take the run before it for the last one.
+            if unusable := [error for name, error in bad.items() if name > newest]:
+                raise Damaged(f"{unusable[-1]} It belongs to the last run. Choose another one: tranship runs")
+            if not good:
+                raise ConfigError(f"{state_dir}: contains no run. Check --state-dir.")
+            return good[0]
+        try:
+            return cls.at(state_dir / "runs" / run_id)
+        except Damaged:
+            raise
+        except ConfigError as error:
+            raise ConfigError(f"{run_id}: there is no such run in {state_dir}. List the runs: tranship runs") from error
+
+    @classmethod
+    def at(cls, path: Path) -> RunDirectory:
+        """Return the run, or plan, in this folder. Raises ConfigError if there is none, or Damaged."""
+        file = path / "manifest.json"
+        try:
+            manifest = durable.read_json(file)
+            msgspec.convert(manifest, Manifest)
+        except FileNotFoundError as error:
+            raise ConfigError(f"{path}: there is no plan in this folder. Create one: tranship plan") from error
+        except msgspec.ValidationError as error:
+            raise durable.damaged(file) from error
+        run = cls(path, manifest)
+        if not run.stands_alone and run.run_id != path.name:
+            raise Damaged(f"{file}: belongs to another run ({run.run_id}).")
+        return run
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return str(self.manifest["run_id"])
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether this is a plan in its own folder."""
+        return bool(self.manifest.get("is_plan", self.path.parent.name != "runs"))
+
+    @property
+    def go_on(self) -> str:
+        """The command that continues the run, or applies the plan."""
+        return self.command("apply" if self.stands_alone else "resume")
+
+    def command(self, verb: str) -> str:
+        """Return a command about this run, as typed in a shell."""
+        if self.stands_alone:
+            return shlex.join(["tranship", verb, str(self.path)])
+        state_dir = self.path.parent.parent
+        elsewhere = [] if state_dir == Path(".tranship") else ["--state-dir", str(state_dir)]
+        return shlex.join(["tranship", verb, self.run_id, *elsewhere])
+
+    def done(self, step: str) -> dict[str, Any] | None:
+        """Return the result of a finished step, null if it is not finished."""
+        facts = self.manifest["steps"].get(step)
+        return dict(facts) if facts is not None else None
+
+    def finish(self, step: str, facts: Mapping[str, Any], files: Iterable[str] = ()) -> None:
+        """Mark a step as finished, so that it is not repeated. `files` are those it leaves, if they exist."""
+        self.manifest["steps"][step] = {**facts, "seals": durable.seals(self.path, files)}
+        self.save()
+
+    def save(self) -> None:
+        """Write the manifest, synced."""
+        durable.write_json(self.path / "manifest.json", self.manifest, indent=1)
+
+    def check(self) -> None:
+        """Raises Damaged if a file needed to continue the run was changed since it was written."""
+        if self.done(STAGE_STEP) is not None:
+            staged = parts.read(self.path, self.run_id)
+            durable.check(self.path, staged.seals())
+            if {f"stage/{file.name}" for file in (self.path / "stage").glob("*.parquet")} - staged.seals().keys():
+                raise Damaged(f"{self.path / 'stage'}: contains a file that this run did not write.")
+        if (identified := self.done(IDENTIFY_STEP)) is not None:
+            durable.check(self.path, identified.get("seals", {}))
+        # The other files of a plan are written again, or checked by the destination.
+        planned = (self.done(PLAN_STEP) or {}).get("seals", {})
+        durable.check(self.path, {name: planned[name] for name in ("agreed.parquet", "plan.json") if name in planned})
+
+    def check_plan(self) -> None:
+        """Raises Damaged if a file of the last plan was changed since it was written."""
+        durable.check(self.path, (self.done(PLAN_STEP) or {}).get("seals", {}))
+
+    def check_results(self) -> None:
+        """Raises Damaged if the results of a write were changed, ConfigError if they are not complete."""
+        results = self.manifest.get("results")
+        if results is None and self.has_begun_to_write and self.done(APPLY_STEP) is None:
+            raise ConfigError(f"{self.run_id}: stopped before its results were written. Continue it: {self.go_on}")
+        durable.check(self.path, {name: seal for name, seal in (results or {}).items() if name.startswith("again/")})
+
+    @property
+    def has_begun_to_write(self) -> bool:
+        """Whether something may have been written to the destination."""
+        return bool(self.manifest.get("write_began", False))
+
+    def begin_to_write(self) -> None:
+        """Record, synced to disk, that the destination may be written to from now on."""
+        self.manifest["write_began"] = True
+        self.save()
+
+    def keep_seals_of(self, files: Iterable[Path]) -> None:
+        """Seal the results of a write, which a later run may read."""
+        names = [str(file.relative_to(self.path)) for file in files if file.is_relative_to(self.path)]
+        self.manifest["results"] = durable.seals(self.path, names)
+        self.save()
+
+    def tidy(self) -> None:
+        """Move aside folders that have the names of files, and files that have the names of folders."""
+        for path in sorted(self.path.glob("*")) + sorted(self.path.glob("*/*")):
+            is_folder = path.is_dir()
+            known = path.parent == self.path and path.name in (*_FOLDERS, *_LATER_FOLDERS)
+            if (is_folder and path.suffix in _ENDINGS) or (known and not is_folder):
+                durable.put_aside(path)
+        for folder in _FOLDERS:
+            (self.path / folder).mkdir(mode=0o700, exist_ok=True)
+
+    def secure(self) -> None:
+        """Make all files readable by the owner only, also those that libraries have written."""
+        for file in self.path.rglob("*"):
+            if file.is_file():
+                file.chmod(0o600)
+
+    def report(self) -> dict[str, Any] | None:
+        """Return the contents of `report.json`, null if there is none yet. Raises Damaged."""
+        file = self.path / "report.json"
+        try:
+            values = durable.read_json(file)
+        except FileNotFoundError as error:
+            if self.manifest["status"] in ("done", "done_with_rejects"):
+                raise durable.damaged(file) from error
+            return None
+        if values.get("run_id") != self.run_id:
+            raise Damaged(f"{file}: belongs to another run.")
+        return values
+
+    def own(self) -> None:
+        """Lock the run for this process, until `let_go`, and read its manifest again.
+
+        Raises Busy that names the holder, ConfigError where files cannot be locked.
+        """
+        self.must_be_free()
+        if self.has_lock and not self._lock.take(GLANCE):
+            raise self._busy()
+        if (self.path / "manifest.json").exists():
+            self.manifest = RunDirectory.at(self.path).manifest
+
+    def let_go(self) -> None:
+        """Release the lock of the run."""
+        self._lock.release()
+
+    def must_be_free(self) -> None:
+        """Raises Busy that names the holder if another process works on this run."""
+        if self.has_lock and self._lock.holder() is not None:
+            raise self._busy()
+
+    def _busy(self) -> Busy:
+        return Busy(
+            f"{self.run_id}: is in use by {self._lock.last_holder()}. Wait for it to end or stop it. Nothing was done."
+        )
+
+    @property
+    def last_holder(self) -> str:
+        """The process that works on this run or was the last to do so, as text."""
+        return str(self._lock.last_holder())
+
+    def take_over(self) -> None:
+        """Continue the run in this process, which owns it."""
+        self.tidy()
+        self.manifest |= {"pid": os.getpid(), "host": socket.gethostname(), "status": "running"}
+        self.save()
+
+    def is_abandoned(self) -> bool:
+        """Return whether it is unfinished and no process works on it; false where that cannot be found out."""
+        if self.manifest["status"] != "running" or not self.has_lock:
+            return False
+        try:
+            return self._lock.holder() is None
+        except ConfigError:
+            return False
+
+    def remove(self) -> bool:
+        """Delete the run, unless a process works on it; return whether it was deleted."""
+        try:
+            self.own()
+        except TranshipError:
+            return False
+        try:
+            shutil.rmtree(self.path)
+        finally:
+            self.let_go()
+        return True
+
+    def keeps_pages(self) -> bool:
+        """Return whether it has pages of a provider."""
+        return any(file.stat().st_size for file in (self.path / PAGES).rglob("data"))
+
+    def was_alive_within(self, span: timedelta) -> bool:
+        """Return whether a file was written within this time; the lock file does not count."""
+        newest = max(path.stat().st_mtime for path in self.path.iterdir() if path.name != LOCK)
+        return datetime.now(UTC) - datetime.fromtimestamp(newest, UTC) < span
+
+    def begin_stage_again(self) -> None:
+        """Continue a run whose stage was not complete. All parts are staged anew, since their boundaries may differ."""
+        for folder in PART_FOLDERS:
+            shutil.rmtree(self.path / folder, ignore_errors=True)
+            (self.path / folder).mkdir(mode=0o700, exist_ok=True)
+        self.take_over()
+
+
+def all_runs(state_dir: Path) -> list[RunDirectory]:
+    """Return every intact run in a state directory, newest first."""
+    return _all(state_dir)[0]
+
+
+def damaged_runs(state_dir: Path) -> dict[str, str]:
+    """Return the damaged ones: name of the directory → what is wrong with it."""
+    return {name: str(error) for name, error in _all(state_dir)[1].items()}
+
+
+def _all(state_dir: Path) -> tuple[list[RunDirectory], dict[str, ConfigError]]:
+    good: list[RunDirectory] = []
+    bad: dict[str, ConfigError] = {}
+    runs = state_dir / "runs"
+    for path in sorted(runs.iterdir()) if runs.is_dir() else ():
+        if path.is_dir():
+            try:
+                good.append(RunDirectory.at(path))
+            except Damaged as error:
+                bad[path.name] = error
+            except ConfigError:
+                bad[path.name] = durable.damaged(path / "manifest.json")
+    return sorted(good, key=lambda run: (run.manifest["started_at"], run.run_id), reverse=True), bad

@@ -1,0 +1,125 @@
+"""The runs of a state directory, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import overload
+
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines import notebook
+from tranship.pipelines.report import Counts, Report
+from tranship.pipelines.run_directory import RunDirectory, all_runs, damaged_runs
+from tranship.pipelines.settings import named
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run. `status` is that of its report, `running`, or `died`; `counts` are null until it has a report.
+
+    `problem` is why the report of a run cannot be read, if that is so.
+    """
+
+    run_id: str
+    started_at: datetime
+    status: str
+    source: str
+    destination: str
+    counts: Counts | None
+    run_dir: Path
+    problem: str | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class RunList(Sequence[RunSummary]):
+    """The runs of a state directory, newest first. `damaged` is name of a folder → what is wrong with it; `removed`
+    are the ids of runs that were removed.
+    """
+
+    runs: tuple[RunSummary, ...]
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+
+    @overload
+    def __getitem__(self, index: int) -> RunSummary: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[RunSummary, ...]: ...
+    def __getitem__(self, index: int | slice) -> RunSummary | tuple[RunSummary, ...]:
+        return self.runs[index]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __iter__(self) -> Iterator[RunSummary]:
+        return iter(self.runs)
+
+    def __repr__(self) -> str:
+        newest = f", newest: {self.runs[0].run_id} ({self.runs[0].status})" if self.runs else ""
+        damaged = f", {len(self.damaged)} damaged" if self.damaged else ""
+        return f"<RunList: {len(self.runs)} {'run' if len(self.runs) == 1 else 'runs'}{newest}{damaged}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                *(run.run_id, f"{run.started_at:%Y-%m-%d %H:%M:%S}", run.status, run.source, run.destination),
+                *((run.counts.read, run.counts.created, run.counts.updated) if run.counts else ("", "", "")),
+            )
+            for run in self.runs
+        ]
+        head = ("run", "started (UTC)", "status", "source", "destination", "read", "created", "updated")
+        problems = [*self.damaged.values(), *(run.problem for run in self.runs if run.problem)]
+        return notebook.table("Runs", head, rows, problems)
+
+
+def list_runs(state_dir: Path, remove_older_than: timedelta | None = None, now: datetime | None = None) -> RunList:
+    """The runs in this directory; those that are over and began longer ago than given are removed.
+
+    Raises ConfigError if one cannot be removed.
+    """
+    found, damaged = all_runs(state_dir), damaged_runs(state_dir)
+    removed: list[RunDirectory] = []
+    if remove_older_than is not None:
+        limit = (now or datetime.now(UTC)) - remove_older_than
+        old = [run for run in found if is_over(run) and started_at(run) < limit]
+        removed = [run for run in old if run.remove()]
+    summaries = tuple(_summary(run) for run in found if run not in removed)
+    return RunList(summaries, damaged, tuple(run.run_id for run in removed))
+
+
+def _summary(run: RunDirectory) -> RunSummary:
+    report, problem = None, None
+    try:
+        report = report_of(run)
+    except ConfigError as error:
+        problem = str(error)
+    return RunSummary(
+        run_id=run.run_id,
+        started_at=started_at(run),
+        status="died" if run.is_abandoned() else run.manifest["status"],
+        source=named(run.manifest["settings"]["source"]),
+        destination=run.manifest["settings"]["destination"],
+        counts=report.counts if report else None,
+        run_dir=run.path,
+        problem=problem,
+    )
+
+
+def is_over(run: RunDirectory) -> bool:
+    """Whether no process works on it."""
+    return run.manifest["status"] != "running" or run.is_abandoned()
+
+
+def started_at(run: RunDirectory) -> datetime:
+    """When it began."""
+    return datetime.fromisoformat(run.manifest["started_at"])
+
+
+def report_of(run: RunDirectory) -> Report | None:
+    """Null if it has none. Raises ConfigError if the report is damaged."""
+    values = run.report()
+    try:
+        return Report.of(values) if values is not None else None
+    except ValueError as error:
+        raise ConfigError(f"{run.path / 'report.json'}: is not as Tranship wrote it.") from error

@@ -1,0 +1,45 @@
+"""The result of a step as one frozen value; a run's result is the sum of those of its steps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step, or one batch within it, has added to the ledger.
+
+    `by_code` and `warnings` count rejects and warnings by code; `retracted` are warnings of earlier steps that no
+    longer hold. `first` is code → (source, line) of its first record, warnings included. `merges` counts by rule.
+    """
+
+    read: int = 0
+    skipped: int = 0
+    staged: int = 0
+    rejected: int = 0
+    by_code: Mapping[str, int] = field(default_factory=dict)
+    warnings: Mapping[str, int] = field(default_factory=dict)
+    retracted: Mapping[str, int] = field(default_factory=dict)
+    first: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    merges: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    def __add__(self, later: StepResult) -> StepResult:
+        return StepResult(
+            read=self.read + later.read,
+            skipped=self.skipped + later.skipped,
+            staged=self.staged + later.staged,
+            rejected=self.rejected + later.rejected,
+            by_code=Counter(self.by_code) + Counter(later.by_code),
+            warnings=Counter(self.warnings) + Counter(later.warnings) - Counter(later.retracted),
+            first={**self.first, **later.first, **self.first},  # in order of finding; the earlier place stays
+            merges={
+                rule: self.merges.get(rule, 0) + later.merges.get(rule, 0) for rule in {**self.merges, **later.merges}
+            },
+            notes=tuple(dict.fromkeys((*self.notes, *later.notes))),
+            files={**self.files, **later.files},
+        )

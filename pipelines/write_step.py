@@ -1,0 +1,94 @@
+"""The write of a run: what a destination is asked for, and the outcomes it returns."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tranship.connectors.addresses import redacted
+from tranship.connectors.contract import Outcomes, WriteRequest
+from tranship.pipelines import crosswalks
+from tranship.pipelines.identity_step import AMBIGUOUS
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.run_context import RunContext
+from tranship.pipelines.run_directory import APPLY_STEP
+from tranship.pipelines.step_result import StepResult
+
+
+def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tuple[WriteRequest, StepResult]:
+    """Return the request for these survivors. `total` is the result of reading and identity."""
+    settings, directory = run.settings, run.directory
+    merged = sum(total.merges.values())
+    history, lost = crosswalks.found(settings.state_dir, redacted(settings.destination), directory.run_id)
+    notes: tuple[str, ...] = ()
+    if lost:
+        what = f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are ignored: customers that"
+        notes = (f"{what} those runs wrote count as written by others. The first is {lost[0]}",)
+
+    def advanced(written: int, of: int) -> None:
+        if written == 0:
+            run.observer.step("write", of)
+        run.observer.advanced(written, written)
+
+    request = WriteRequest(
+        run_id=directory.run_id,
+        survivors=run.stage.survivors(columns.targets, total.staged - merged - total.by_code.get(AMBIGUOUS, 0)),
+        source=settings.source_name,
+        mode=settings.mode,
+        overwrite_nulls=settings.nulls == "overwrite",
+        evolve=settings.evolve,
+        hard_delete=settings.deletes == "remove",
+        workspace=directory.path,
+        started_at=directory.manifest["started_at"],
+        ledger={"read": total.read, "rejected": total.rejected, "merged": merged, "skipped": total.skipped},
+        say=run.observer.note,
+        advanced=advanced,
+        limit=settings.limit,
+        crosswalk=settings.crosswalk,
+        history=tuple(history),
+        older=settings.older or "skip",
+        present=run.stage.present_files(),
+        remove_for_good=settings.remove_for_good,
+        compare=directory.stands_alone,
+        write_began=directory.has_begun_to_write,
+    )
+    return request, StepResult(notes=notes)
+
+
+def keep_outcomes(run: RunContext, outcomes: Outcomes) -> Outcomes:
+    """Write the outcomes of a write, complete or broken off, to the run directory; return them with their files."""
+    directory = run.directory
+    results = run.findings.keep_results(outcomes.files["outcomes"], run.stage.batched())
+    kept = dataclasses.replace(outcomes, files={**outcomes.files, **results})
+    directory.keep_seals_of([*kept.files.values(), directory.path / "crosswalk.parquet"])
+    crosswalks.share(directory, run.settings.state_dir)
+    return kept
+
+
+def finish(run: RunContext, outcomes: Outcomes | None) -> None:
+    """End the step, unless records are left: those are in the journal, for the next process of this run."""
+    if outcomes is None:
+        run.directory.finish(APPLY_STEP, {})
+    elif not outcomes.counts["left"] + outcomes.counts["deletes_left"]:
+        run.directory.finish(APPLY_STEP, _facts(outcomes))
+
+
+def _facts(outcomes: Outcomes) -> dict[str, Any]:
+    """The outcomes as the manifest keeps them."""
+    files = {name: str(path) for name, path in outcomes.files.items()}
+    return {
+        "counts": dict(outcomes.counts),
+        "reasons": dict(outcomes.reasons),
+        "files": files,
+        "notes": list(outcomes.notes),
+    }
+
+
+def outcomes_of(facts: Mapping[str, Any]) -> Outcomes | None:
+    """Return the outcomes of a finished write from the manifest; null for a destination that has none."""
+    if "counts" not in facts:
+        return None
+    files = {name: Path(path) for name, path in facts["files"].items()}
+    return Outcomes(facts["counts"], facts["reasons"], files, tuple(facts["notes"]))

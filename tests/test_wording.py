@@ -1,0 +1,127 @@
+"""The language of the project: replaced sentences do not come back, and counts are singular or plural."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import subprocess
+import tokenize
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+REPLACED = {
+    r"is not a known value\b": 'unknown status "aktiv". Use active, trial, …',
+    r"could not be read: an ISO 8601": "is not a recognised date. Give its format: --date-format %m/%d/%Y",
+    r"records are as run\b": "Input unchanged since run X: reused its 46 parsed records",
+    r"what only the whole input can tell": "Duplicates are checked during a full run.",
+    r"\bbad weather\b": "simulated failures",
+    r"a plan to sign": "review and approve a plan",
+    r"a first ten to look at": "migrate ten customers first",
+    r"whatever dies\b": "each is written exactly once, even if the process dies",
+    r"what a way between two providers loses": "which fields are lost between two providers",
+    r"\bThe same are: ": "A cached result is reused only if all of these match: …",
+    r"\bRather not from the address": "Avoid putting the password in the URL: it is visible in the process list.",
+    r"held by somebody else": "locked",
+    r"\bbroken answer\b": "invalid response",
+    r"\bWhat has come is kept": "Downloaded pages are kept.",
+    r"\bWhat was sent is written down": "Completed writes are in the journal.",
+    r"nobody knows what became of": "sent, outcome unknown",
+    r"\bmoved since the plan\b": "has changed since the plan was made",
+    r"for want of a place of their own": "(no native field)",
+    r"are too little to compare": "is not enough memory to compare",
+    r"\bis no HTTP\b": "is not valid HTTP",
+    r"\bdo once more what failed": "Retry failed records",
+    r"\bSay the version\b": "Show the version",
+    r"\bwait for nobody\b": "are never blocked",
+    r"\bfound out if not given\b": "detected by default",
+    r"\bfor ever\b": "no limit",
+    r"(?<!such )\bas \d+(?:ms|s|min)\b": "e.g. 30s",
+    r"\ba moment may be the same\b": "allow equal timestamps",
+}
+"""Pattern, in any case of letters → what is written instead."""
+
+COUNTED = "records|customers|requests|calls|runs|rows|files|pages|lines|columns|batches|keys|deletes|locations"
+ONE_OF_MANY = re.compile(rf"(?<![\w.,$-])1 (?:{COUNTED})\b")
+"""`1 records`, but not `1, 2 records`."""
+PLURAL = re.compile(rf" (?:{COUNTED})\b")
+
+
+def tracked(*suffixes: str) -> list[Path]:
+    """The files of the repository with these suffixes; this one has all phrases."""
+    command = ("git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.rstrip("\0").split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a checkout")
+    found = [ROOT / name for name in listed if Path(name).suffix in suffixes]
+    return [path for path in found if path.is_file() and not path.is_symlink() and path != Path(__file__).resolve()]
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of each string and comment of a Python file, and of each paragraph of another file."""
+    source = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        line = 1
+        for paragraph in source.split("\n\n"):
+            yield line, " ".join(paragraph.split())
+            line += paragraph.count("\n") + 2
+        return
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, " ".join(node.value.split())
+        elif isinstance(node, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
+            yield node.lineno, " ".join("".join(map(str, parts)).split())
+    comments = [
+        token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT
+    ]
+    yield from ((token.start[0], token.string) for token in comments)
+
+
+FILES = tracked(".py", ".md", ".toml")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_replaced_sentences_do_not_come_back(path: Path) -> None:
+    for line, text in texts(path):
+        for pattern, instead in REPLACED.items():
+            if found := re.search(pattern, text, re.IGNORECASE):
+                pytest.fail(f"{path.relative_to(ROOT)}:{line}: “{found[0]}”. Write instead: {instead}")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_one_of_a_thing_is_singular(path: Path) -> None:
+    for line, text in texts(path):
+        if found := ONE_OF_MANY.search(text):
+            pytest.fail(f"{path.relative_to(ROOT)}:{line}: “{found[0]}”.")
+
+
+OURS = [
+    path
+    for path in FILES
+    if path.suffix == ".py"
+    and path.relative_to(ROOT).parts[0] in ("schemas", "connectors", "pipelines", "tranship")
+    and path.parent.name not in ("sandbox", "data")  # the providers' own messages, and a script
+]
+
+
+def plurals(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of counts in front of a plural, which say `1 records`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for value, text in pairwise(node.values if isinstance(node, ast.JoinedStr) else ()):
+            if isinstance(value, ast.FormattedValue) and isinstance(text, ast.Constant):
+                noun = PLURAL.match(str(text.value))
+                if noun:
+                    yield node.lineno, f"{{{ast.unparse(value.value)}}}{noun[0]}"
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_counts_are_singular_or_plural(path: Path) -> None:
+    for line, text in plurals(path):
+        pytest.fail(f"{path.relative_to(ROOT)}:{line}: “{text}”. Use schemas/counted.py.")
