@@ -1,8 +1,8 @@
-"""A whole list at a provider, every record once, whatever happens to the list, the network or this process.
+"""Consistent read of a list that changes: every record once, whatever happens to list, network or process.
 
-A list whose records move while it is read shows it: a record comes twice, the total changes, or it does not fit what
-came. Then it is read again until all that was there when the read began has come, or until nothing more of that comes.
-The first reading of a record counts.
+A change during the read shows in a repeated record, a changed total, or a total that does not match the records read.
+The list is then read again until every record that existed at the start has been read, or no more of them appear. The
+first version read of a record counts.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from tranship.connectors.api.pagination import ListDownload, Listing, SinglePage
 from tranship.connectors.errors import ConfigError, Damaged, Malformed
 
 GROUP_RECORDS: Final = 16_384
-"""Records that are handed on together, at least: each group costs some 50 ms by itself, whatever its size."""
+"""Minimum records per group: each group costs about 50 ms, whatever its size."""
 MOST_PASSES: Final = 8
-"""Times a list that moves is read as a whole."""
+"""Maximum complete reads of a list that changes."""
 _STALE_PAGES: Final = 50
-"""Pages in a row that hold nothing new, before a list without a total is said not to end."""
+"""Consecutive pages without new records before a list without a total counts as endless."""
 
 Flags = npt.NDArray[np.bool_]
 Hashes = npt.NDArray[np.uint64]
 
 
 class _IdSet:
-    """The ids that have come, as 128-bit hashes: sorted runs of doubling size, so that memory is 16 bytes an id."""
+    """A set of ids as 128-bit hashes: sorted runs of doubling size, so that memory is 16 bytes per id."""
 
     def __init__(self) -> None:
         self._runs: list[tuple[Hashes, Hashes]] = []
         self.count = 0
 
     def add(self, ids: pl.Series) -> Flags:
-        """Which of the ids come for the first time, here and among these."""
+        """Add ids; return which of them are new, also among these."""
         one, two = self._hashes(ids)
         order = np.lexsort((two, one))
         one, two = one[order], two[order]
@@ -65,7 +65,7 @@ class _IdSet:
         return found
 
     def holds(self, ids: pl.Series) -> Flags:
-        """Which of the ids have come."""
+        """Return which of the ids are in the set."""
         return self._held(*self._hashes(ids))
 
     @staticmethod
@@ -94,23 +94,23 @@ class _IdSet:
 
 @dataclass(frozen=True)
 class PageGroup:
-    """Some pages of a list, side by side: what one part of a source is made from."""
+    """Consecutive pages of a list, decoded together as one part of the source."""
 
     store: PageStore
     pages: tuple[Page, ...]
     first: int
-    """Where the first record stands in the read, from 1."""
+    """Number of the first record within the read, from 1."""
     dropped: tuple[int, ...]
-    """Places in the group, from 0, of records that have come before."""
+    """Places in the group, from 0, of records that were read before."""
     position: int
-    """Records that have come so far, this group's among them."""
+    """Records read so far, including this group."""
 
     def lists(self) -> list[bytes]:
         """Each page as a JSON list of records."""
         return [b"[%b]" % self.store.read(page) for page in self.pages]
 
     def digest(self) -> str:
-        """Of all that a group is, as SHA-256."""
+        """Return the SHA-256 of the group."""
         found = hashlib.sha256(repr((self.first, self.dropped)).encode())
         for page in self.pages:
             found.update(b"%d," % page.count)
@@ -120,43 +120,43 @@ class PageGroup:
 
 @dataclass
 class _ListProgress:
-    """What is known of one list, over all passes, and of the pass that goes on."""
+    """State of one list over all passes, and of the current pass."""
 
     seen: _IdSet = field(default_factory=_IdSet)
     totals: list[int] = field(default_factory=list)
-    """As they came."""
+    """In order of arrival."""
     passes: int = 0
     inside: _IdSet = field(default_factory=_IdSet)
     doubled: int = 0
-    """Records of the pass that had come in the same pass."""
+    """Records repeated within the pass."""
     late: int = 0
-    """New records of the pass that are older than the read."""
+    """New records of the pass that were created before the read began."""
     young: int = 0
-    """Records that were made after the read began."""
+    """Records created after the read began."""
     began: datetime | None = None
-    """When the first page was given, by the provider's clock."""
+    """Time of the first page by the provider's clock."""
     without_id: Counter[bytes] = field(default_factory=Counter)
 
     def begin_pass(self) -> None:
-        """Forget what was of the last pass."""
+        """Reset what belongs to one pass."""
         self.passes += 1
         self.inside = self.seen if self.passes == 1 else _IdSet()
         self.doubled, self.late, self.without_id = 0, 0, Counter()
 
     def enter(self, ids: pl.Series) -> Flags:
-        """Which ids are new."""
+        """Add the ids of a group; return which are new."""
         fresh = self.seen.add(ids)
         first = fresh if self.inside is self.seen else self.inside.add(ids)
         self.doubled += int((~first).sum())
         return fresh.copy()
 
     def fits(self, listing: Listing) -> bool:
-        """All that was there when the read began has come: as many records as the first total said are that old."""
+        """Whether every record that existed at the start has been read, judged by the first total."""
         told = bool(self.totals) and (listing.created is not None or not self.moves())
         return told and self.seen.count - self.young == self.totals[0]
 
     def moves(self) -> bool:
-        """Customers come and go: the total stands for another moment than what was seen."""
+        """Whether customers come and go, so that total and records are of different moments."""
         return self.young > 0 or min(self.totals) != max(self.totals)
 
 
@@ -164,9 +164,9 @@ _Arrivals = SimpleQueue[Page | Future[int]]
 
 
 class FullScan:
-    """All records of some lists, each once. Pages lie in `keep`, a folder of this read alone.
+    """Reads all records of some lists, each once. Pages are stored in `keep`, a folder for this read alone.
 
-    `identity` is what identifies the lists: pages of another identity are not gone on with.
+    `identity` identifies the lists: pages of another identity are discarded.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class FullScan:
         self._next_place = 1
         self._position = 0
         self.total: int | None = None
-        """Records of all lists, as far as the provider has said."""
+        """Records of all lists, if the provider states it."""
         self.notes: list[str] = []
 
     def groups(self) -> Iterator[PageGroup]:
@@ -197,18 +197,18 @@ class FullScan:
         list that does not end or does not fit.
         """
         try:
-            # The lists of a provider are read side by side and handed on one after the other.
+            # The lists of a provider are read concurrently and handed on one after the other.
             first = [self._start(listing, 1) for listing in self._listings]
             for listing, progress, (store, arrivals) in zip(self._listings, self._progress, first, strict=True):
                 yield from self._collect_pass(listing, progress, store, arrivals)
                 yield from self._read_until_settled(listing, progress, store)
         except Malformed:
-            # What came is no list: nobody goes on from there.
+            # The response is not a list: do not continue from these pages.
             self._mark.unlink(missing_ok=True)
             raise
 
     def close(self) -> None:
-        """Stop asking, and close the pages; they stay on disk."""
+        """Stop downloading and close the pages, which stay on disk."""
         for future in self._going:
             future.cancel()
         self._background.submit(asyncio.sleep(0)).result()
@@ -216,7 +216,7 @@ class FullScan:
             store.close()
 
     def _begin(self, identity: Any) -> datetime:
-        """When the read in this folder began; where it was another one, its pages go and it begins now."""
+        """Return when the read in this folder began; pages of another read are deleted, and this one begins now."""
         printed = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         try:
             told = durable.read_json(self._mark)
@@ -234,7 +234,7 @@ class FullScan:
             self._mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             durable.write_json(self._mark, {"identity": printed, "began": now.isoformat()})
         except OSError as error:
-            raise ConfigError(f"{self._mark}: cannot be written ({error.strerror}). Make room there.") from error
+            raise ConfigError(f"{self._mark}: cannot be written ({error.strerror}). Free some space.") from error
         return now
 
     def _start(self, listing: Listing, nth: int) -> tuple[PageStore, _Arrivals]:
@@ -249,7 +249,7 @@ class FullScan:
     def _collect_pass(
         self, listing: Listing, progress: _ListProgress, store: PageStore, arrivals: _Arrivals
     ) -> Iterator[PageGroup]:
-        """The pages of one pass as they come, in their order, in groups."""
+        """Yield the pages of one pass in their order, in groups."""
         waiting: dict[int, Page] = {}
         ready: list[Page] = []
         held = stale = 0
@@ -278,14 +278,16 @@ class FullScan:
                     ready, held = [], 0
                     if progress.passes == 1 and not progress.totals and stale > _STALE_PAGES:
                         raise malformed_list(
-                            self._client, listing, f"{stale} pages in a row hold nothing new: it does not end"
+                            self._client,
+                            listing,
+                            f"{stale} consecutive pages have no new records: the list does not end",
                         )
         yield from self._group(listing, progress, store, ready)
 
     def _group(
         self, listing: Listing, progress: _ListProgress, store: PageStore, pages: Sequence[Page]
     ) -> list[PageGroup]:
-        """These pages as a group, none if they hold nothing new."""
+        """Return these pages as a group; none if they have no new records."""
         pages = [page for page in pages if page.count]
         if not pages:
             return []
@@ -294,12 +296,12 @@ class FullScan:
         ]
         ids = pl.concat([found for found, _ in read])
         if isinstance(listing.paging, SinglePage):
-            # Nothing moves within one answer: what stands there twice is given twice, and told apart by identity.
+            # Nothing moves within one response: a repeated record is handed on twice, and resolved by identity.
             fresh = np.ones(len(ids), np.bool_)
             progress.seen.add(ids)
         else:
             fresh = progress.enter(ids)
-            # Without times: none is younger.
+            # Without times no record counts as younger.
             times = [time for _, told in read for time in told]
             young = _count_younger(
                 [times[at] for at in np.flatnonzero(fresh)] if times else [], progress.began or self._began
@@ -322,7 +324,7 @@ class FullScan:
     # A list that moves -----------------------------------------------------------------------------------------
 
     def _read_until_settled(self, listing: Listing, progress: _ListProgress, store: PageStore) -> Iterator[PageGroup]:
-        """Read again what moved until it fits; what is new comes as further groups."""
+        """Read a changing list again until it is complete; yield new records as further groups."""
         if isinstance(listing.paging, SinglePage) or progress.fits(listing):
             return
         if not progress.totals and not progress.doubled and not listing.twice:
@@ -344,23 +346,23 @@ class FullScan:
                 break
         if progress.seen.count > before or not listing.twice:
             self.notes.append(
-                f"the list of {listing.name} moved while it was read: {pages:,} pages were read instead of "
-                f"{len(store.pages):,}, which brought {progress.seen.count - before:,} more records"
+                f"the list of {listing.name} changed while it was read: {pages:,} pages were read instead of "
+                f"{len(store.pages):,}, with {progress.seen.count - before:,} more records"
             )
 
     def _unsettled(self, listing: Listing, progress: _ListProgress) -> Malformed:
-        said = f"says that it holds {progress.totals[-1]:,}" if progress.totals else "says no total"
+        stated = f"states {progress.totals[-1]:,}" if progress.totals else "states no total"
         return malformed_list(
             self._client,
             listing,
-            f"the list was read {progress.passes} times and does not come to rest: {progress.seen.count:,} different "
-            f"records came, and it {said}",
+            f"the list was read {progress.passes} times and keeps changing: it returned {progress.seen.count:,} "
+            f"different records and {stated}",
         )
 
 
 def _count_younger(times: Sequence[Any], than: datetime) -> int:
-    """How many of these times (ISO 8601) are not before that moment; what is no time counts as before."""
-    # Most are told by their first letters: a day is more than any time zone is off.
+    """Count the times (ISO 8601) that are not before that moment; anything else counts as before."""
+    # Most are decided by the date alone: no time zone differs by a whole day.
     day = (than - timedelta(days=1)).date().isoformat()
     return sum(isinstance(time, str) and time >= day and _is_after(time, than) for time in times)
 
@@ -374,7 +376,7 @@ def _is_after(time: str, moment: datetime) -> bool:
 
 
 def _parse_date(date: str) -> datetime | None:
-    """What a `Date` header says."""
+    """Parse a `Date` header."""
     try:
         return parsedate_to_datetime(date).astimezone(UTC)
     except ValueError:

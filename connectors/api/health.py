@@ -1,4 +1,4 @@
-"""What `tranship doctor` looks at: whether a provider can be reached and read, without changing anything."""
+"""The checks of `tranship doctor`: whether a provider can be reached and read. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NO: Final = (401, 403)
 
 
 _CLOCK_SECONDS: Final = 60
-"""How far two clocks may be apart before a person is told."""
+"""How far two clocks may differ before it is reported."""
 
 
 def check(
@@ -30,7 +30,7 @@ def check(
     retry_policy: RetryPolicy | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> list[HealthFinding]:
-    """Look whether a provider can be read, without changing anything. Ends at the first thing that fails."""
+    """Check whether a provider can be read, without changing anything. Stops at the first failure."""
     environment = os.environ if environment is None else environment
     findings: list[HealthFinding] = []
     try:
@@ -70,7 +70,7 @@ async def _look(
         if answer.status in _NO:
             refusal = client.refusal(answer.status, answer.body, "GET", path)
             return [*findings, HealthFinding("key accepted", "fail", refusal)]
-        findings.append(HealthFinding("key accepted", "ok", f"GET {path} was answered {answer.status}"))
+        findings.append(HealthFinding("key accepted", "ok", f"GET {path} returned {answer.status}"))
         findings.append(_rights(spec, known))
         findings.extend([_clock(answer, sent), _limits(answer)])
         findings.extend(spec.seen(address, answer.body))
@@ -85,8 +85,10 @@ def _number(answer: HttpResponse, listing: Listing, known: Service) -> HealthFin
     except Malformed as error:
         return HealthFinding("answer", "fail", f"{known.place}: GET {listing.path}: {error}")
     if isinstance(listing.paging, SinglePage):
-        return HealthFinding("customers", "ok", "how many there are is known when all have been read")
-    return HealthFinding("customers", "ok", f"{total:,}" if total is not None else "the provider does not say how many")
+        return HealthFinding("customers", "ok", "the number is known once all have been read")
+    return HealthFinding(
+        "customers", "ok", f"{total:,}" if total is not None else "the provider does not state the number"
+    )
 
 
 def _one(listing: Listing) -> list[tuple[str, str]]:
@@ -99,13 +101,13 @@ def _one(listing: Listing) -> list[tuple[str, str]]:
 
 
 def _secured(known: Service) -> str:
-    return ", on this machine" if known.is_local else ", over TLS with a certificate that is trusted here"
+    return ", on this machine" if known.is_local else ", over TLS with a trusted certificate"
 
 
 def _rights(spec: ProviderSpec, known: Service) -> HealthFinding:
     told = spec.rights(known.key)
     if told is None:
-        return HealthFinding("rights", "ok", "may read; whether it may write cannot be told without writing")
+        return HealthFinding("rights", "ok", "may read; whether it may write only a write would show")
     return HealthFinding("rights", "ok", told)
 
 
@@ -114,15 +116,15 @@ def _clock(answer: HttpResponse, sent: datetime) -> HealthFinding:
         theirs = parsedate_to_datetime(answer.headers["Date"])
         apart = abs((theirs.astimezone(UTC) - sent).total_seconds())
     except (KeyError, ValueError, TypeError):
-        return HealthFinding("clock", "ok", "the provider does not say what time it is")
+        return HealthFinding("clock", "ok", "the provider sends no time")
     if apart > _CLOCK_SECONDS:
         return HealthFinding(
-            "clock", "warn", f"this machine's clock and the provider's are {apart:,.0f} seconds apart: set this one"
+            "clock", "warn", f"this machine's clock differs from the provider's by {apart:,.0f} s: correct it"
         )
-    return HealthFinding("clock", "ok", f"within {_CLOCK_SECONDS} seconds of the provider's")
+    return HealthFinding("clock", "ok", f"within {_CLOCK_SECONDS} s of the provider's")
 
 
 def _limits(answer: HttpResponse) -> HealthFinding:
     seen = sorted({name for name in answer.headers if re.search(r"rate-?limit|retry-after", name, re.IGNORECASE)})
     said = "; ".join(f"{name}: {answer.headers[name]}" for name in seen)
-    return HealthFinding("rate limits", "ok", said or "no header speaks of one")
+    return HealthFinding("rate limits", "ok", said or "no header states one")

@@ -1,4 +1,4 @@
-"""The downloaded pages of one list on disk, with check sums, so that an interrupted read can go on."""
+"""Downloaded pages of a list on disk, with checksums, so that an interrupted read can continue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tranship.connectors.errors import ConfigError
 
 
 class Page(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="is", tag="page"):
-    """One page on disk: `number` counts from 1 in the order of the list, `asked` is its cursor or number."""
+    """A page on disk: `number` counts from 1 in the order of the list, `asked` is its cursor or number."""
 
     number: int
     asked: str
@@ -27,11 +27,11 @@ class Page(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="is", tag=
     next: str | None = None
     more: bool | None = None
     date: str | None = None
-    """Of the first page: when the provider gave it, by its own clock (RFC 9110)."""
+    """Of the first page: its time by the provider's clock (the `Date` header, RFC 9110)."""
 
 
 class _End(msgspec.Struct, frozen=True, tag_field="is", tag="end"):
-    """The last line of an index: the pass is complete, with so many pages."""
+    """The last line of an index: the download is complete, with so many pages."""
 
     pages: int
 
@@ -40,8 +40,8 @@ _Entry: TypeAlias = Page | _End
 
 
 class PageStore:
-    """The pages of one pass: `data` holds their records as they came (commas between them, no brackets), `index` a
-    line for each. A page counts when its line is whole and its bytes are those it was written with.
+    """The pages of one download: `data` has their records as received (separated by commas, without brackets), `index`
+    a line for each page. A page is valid if its line is complete and its bytes match the checksum.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,36 +53,36 @@ class PageStore:
         for file in (self.data, folder / "index"):
             if file.is_dir():
                 durable.put_aside(file)
-        # Unbuffered: what cannot be written shows where it is written, and not when the file is closed.
+        # Unbuffered: an error shows when writing, not when closing.
         self._data = self.data.open("a+b", buffering=0)
         self._index = (folder / "index").open("a+b", buffering=0)
         self.pages: list[Page] = []
-        """In the order in which they came."""
+        """In order of arrival."""
         self.ended: int | None = None
-        """Number of pages, when the pass is complete."""
+        """The number of pages, once the download is complete."""
         self._recall()
 
     def add(self, page: Page, records: bytes) -> Page:
-        """Put a page away; its place and check sum are filled in. Raises ConfigError."""
+        """Store a page; fill in its place and checksum. Raises ConfigError."""
         offset = self._data.seek(0, os.SEEK_END)
         self._append(self._data, records)
         return self._keep(msgspec.structs.replace(page, offset=offset, size=len(records)), records)
 
     def adopt(self, page: Page) -> Page:
-        """Note a page whose bytes are in `data` already. Raises ConfigError."""
+        """Register a page whose bytes are in `data` already. Raises ConfigError."""
         return self._keep(page, self.read(page))
 
     def end(self, pages: int) -> None:
-        """The pass is complete. Raises ConfigError."""
+        """Mark the download as complete. Raises ConfigError."""
         self.ended = pages
         self._append(self._index, _line(_End(pages)))
 
     def read(self, page: Page) -> bytes:
-        """The records of a page, in any thread."""
+        """Return the records of a page. Callable from any thread."""
         return os.pread(self._data.fileno(), page.size, page.offset)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all pages."""
         self._index.truncate(0)
         self._data.truncate(0)
         self.pages, self.ended = [], None
@@ -104,7 +104,7 @@ class PageStore:
             while left:
                 left = left[file.write(left) :]
         except OSError as error:
-            raise ConfigError(f"{self.folder}: cannot be written ({error.strerror}). Make room there.") from error
+            raise ConfigError(f"{self.folder}: cannot be written ({error.strerror}). Free some space.") from error
 
     def _recall(self) -> None:
         good = 0
@@ -122,7 +122,7 @@ class PageStore:
 
 
 def _line(entry: _Entry) -> bytes:
-    """An entry as JSON, with a check sum in front: half a line, or one that was spoilt, is none."""
+    """Return an entry as JSON after its checksum, so that partial or damaged lines are recognised."""
     content = msgspec.json.encode(entry)
     return b"%08x %b\n" % (zlib.crc32(content), content)
 

@@ -1,8 +1,8 @@
-"""One way through a list that comes in pages, onto disk.
+"""Download a paginated list to disk.
 
-Pages are asked for side by side where they have numbers, one after the other where each names the next; one answer
-that holds everything is cut up. What comes lands on disk as it is, with a line in an index: a read that died goes on
-from there. That every record comes once, also where the list moves, is seen to in `full_scan.py`.
+Numbered pages are requested concurrently, pages with a cursor one after the other; a single response with all records
+is split. Pages are stored as received, each with a line in an index, so that an interrupted download continues there.
+`full_scan.py` makes sure that every record is read once, even if the list changes meanwhile.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from tranship.connectors.api.page_store import Page, PageStore
 from tranship.connectors.errors import Malformed
 
 PAGE_RECORDS: Final = 8_192
-"""Records of a page that is cut from one answer."""
+"""Records per page where a single response is split."""
 
 
 _EMPTY_PAGES: Final = 3
-"""Empty pages in a row that each promise another."""
+"""Consecutive empty pages that each announce another."""
 
 
 _PAGES_BEYOND: Final = 50
-"""Pages more than the total makes, before a list is said not to end."""
+"""Pages beyond the stated total, before a list counts as endless."""
 
 
 _STALE_CURSOR: Final = (400, 404, 410, 422)
-"""How a provider may answer a cursor that it no longer knows."""
+"""How a provider may respond to an expired cursor."""
 
 
 # What a list is ----------------------------------------------------------------------------------------------------
@@ -39,20 +39,20 @@ _STALE_CURSOR: Final = (400, 404, 410, 422)
 
 @dataclass(frozen=True)
 class Envelope:
-    """Where things stand in an answer: keys from the outside in. A bare list is taken, too."""
+    """The paths of values in a response: keys from the outside in. A bare list is accepted as well."""
 
     records: Keys
     total: Keys = ()
-    """Number of records in the whole list."""
+    """The number of records in the whole list."""
     next: Keys = ()
-    """The cursor or page that follows; null at the end."""
+    """The next cursor or page; null at the end."""
     more: Keys = ()
     """Whether there is another page."""
 
 
 @dataclass(frozen=True)
 class Numbered:
-    """Pages have numbers, from 1, and are asked for side by side."""
+    """Pages numbered from 1, requested concurrently."""
 
     page: str
     """Name of the parameter that holds the number."""
@@ -64,7 +64,7 @@ class Numbered:
 
 @dataclass(frozen=True)
 class Cursor:
-    """Each page names the next one."""
+    """Each page contains the cursor of the next."""
 
     cursor: str
     """Name of the parameter that holds the cursor."""
@@ -74,30 +74,30 @@ class Cursor:
 
 @dataclass(frozen=True)
 class SinglePage:
-    """One answer holds all, however many."""
+    """A single response contains all records."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One list of a provider and the way through it."""
+    """A list of a provider, and how it is paginated."""
 
     name: str
-    """Names its folder on disk, and the list to people: `customers`, `archived customers`."""
+    """Name in messages and of the folder on disk: `customers`, `archived customers`."""
     path: str
     paging: Numbered | Cursor | SinglePage
     envelope: Envelope
     params: Mapping[str, str] = field(default_factory=dict)
     id: str = "id"
-    """The field of a record that tells it from all others."""
+    """The field that identifies a record."""
     created: str | None = None
-    """The field with the time of its creation (ISO 8601), which the provider sets. With it a list that only grows while
-    it is read needs no second reading."""
+    """The field with the creation time (ISO 8601) set by the provider. With it, a list that only grows while it is read
+    need not be read again."""
     twice: bool = False
-    """Read again even where nothing shows that it moved: for lists in which nothing would."""
+    """Read again even without a sign of change: for lists that would show none."""
 
     @property
     def identity(self) -> str:
-        """The list as `read.json` knows it. Renaming fields must not change this text: pages on disk hang on it."""
+        """The identity of the list in `read.json`. It must not change, or downloaded pages would be discarded."""
         paging = "Whole()" if isinstance(self.paging, SinglePage) else repr(self.paging)
         return (
             f"Listing(name={self.name!r}, path={self.path!r}, turn={paging}, envelope={self.envelope!r}, "
@@ -110,7 +110,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class ParsedPage:
-    """What a page holds: its records as bytes, and what it says of the list. Null is what it does not say."""
+    """A page: its records as bytes, and what it states about the list; null where it states nothing."""
 
     records: bytes
     count: int
@@ -121,7 +121,7 @@ class ParsedPage:
 
 
 def parse_page(body: bytes, envelope: Envelope) -> ParsedPage:
-    """What a page holds. Raises Malformed."""
+    """Parse a page. Raises Malformed."""
     found = split_list(body, envelope.records, _keys_beside(envelope))
     return _read_envelope(envelope, found.records, found.count, found.beside)
 
@@ -133,7 +133,7 @@ def _keys_beside(envelope: Envelope) -> tuple[Keys, ...]:
 def _read_envelope(envelope: Envelope, records: bytes, count: int, beside: tuple[Any, ...]) -> ParsedPage:
     total, following, more, around = beside
     if total is not None and not (isinstance(total, int) or str(total).isdecimal()):
-        raise Malformed("the answer's total is no number")
+        raise Malformed("the total in the response is not a number")
     following = None if following in (None, "", False) else str(following)
     named = isinstance(around, dict) and envelope.next[-1] in around
     if envelope.next and more is None and (named or following is not None):
@@ -147,7 +147,7 @@ def _read_envelope(envelope: Envelope, records: bytes, count: int, beside: tuple
 
 
 class ListDownload:
-    """One way through a list, onto a shelf. Lives on the client's event loop."""
+    """One download of a list into a page store. Runs on the client's event loop."""
 
     def __init__(self, client: HttpClient, listing: Listing, store: PageStore, on_page: Callable[[Page], None]) -> None:
         self._client = client
@@ -156,13 +156,13 @@ class ListDownload:
         self._on_page = on_page
         self._known: dict[int, Page] = {}
         self._largest_total = 0
-        """The largest total that was said."""
+        """The largest total stated so far."""
         self._contents: dict[tuple[int, int], int] = {}
         self._repeated = 0
-        """Pages that hold what another one held."""
+        """Pages with the content of an earlier one."""
 
     async def run(self) -> int:
-        """All pages; how many there are. Pages on the shelf are told of first and not asked for."""
+        """Download all pages; return their number. Stored pages are reported first and not requested."""
         if self._store.ended is not None:
             self._recall()
             return self._store.ended
@@ -187,10 +187,10 @@ class ListDownload:
         if page.count:
             same = self._contents.setdefault((page.check, page.size), page.number)
             self._repeated += same != page.number
-            # What is put in front of a list may shift it by whole pages, and then a page comes again, but not it alone.
+            # Insertions at the front may shift a list by whole pages; then a page is repeated, but not only one.
             moved = isinstance(self._listing.paging, Numbered) and (len(self._contents) > 1 or self._repeated < 2)
             if same != page.number and not moved:
-                raise self._malformed(f"page {page.number} is page {same} once more: the list does not move on")
+                raise self._malformed(f"page {page.number} repeats page {same}: the list does not advance")
         self._on_page(page)
         return page
 
@@ -199,8 +199,8 @@ class ListDownload:
     async def _download_numbered(self, paging: Numbered) -> int:
         first = self._known.get(1) or await self._request_page(1, "1")
         if first.total is None and first.count > paging.per_page:
-            return 1  # the page size is not heeded, and nothing speaks of pages: it is all there is
-        # A provider may give smaller pages than it was asked for.
+            return 1  # the page size was ignored and no paging is stated: this is everything
+        # A provider may return smaller pages than requested.
         goes_on = first.total > first.count if first.total is not None else first.more
         size = first.count if goes_on and first.count else paging.per_page
 
@@ -222,11 +222,11 @@ class ListDownload:
         while self._has_next(self._known[number], size):
             number += 1
             if number > last() + _PAGES_BEYOND and first.total is not None:
-                raise self._malformed(f"page {number - 1} of {last()} still promises another: it does not end")
+                raise self._malformed(f"page {number - 1} of {last()} still announces another: the list does not end")
             page = self._known.get(number) or await self._request_page(number, str(number))
             empty = empty + 1 if not page.count else 0
             if empty == _EMPTY_PAGES:
-                raise self._malformed(f"page {number} is the third in a row that is empty and promises another")
+                raise self._malformed(f"page {number} is the third consecutive empty page that announces another")
         return number
 
     def _has_next(self, page: Page, size: int) -> bool:
@@ -234,7 +234,7 @@ class ListDownload:
             return page.more
         if page.total is not None:
             return page.count > 0 and page.number * size < page.total
-        # Nothing speaks of pages: one that is as full as the first may be followed by another.
+        # No paging is stated: a page as full as the first may be followed by another.
         return page.count > 0 and (page.number == 1 or page.count >= self._known[1].count)
 
     # By cursor -------------------------------------------------------------------------------------------------
@@ -246,16 +246,16 @@ class ListDownload:
         while page is None or page.next is not None:
             cursor = page.next if page and page.next else ""
             if page and cursor in seen:
-                raise self._malformed(f"page {page.number} names a cursor that was there before: the list does not end")
+                raise self._malformed(f"page {page.number} repeats an earlier cursor: the list does not end")
             seen.add(cursor)
             page = await self._request_page(page.number + 1 if page else 1, cursor)
             empty = empty + 1 if not page.count else 0
             if empty == _EMPTY_PAGES and page.next is not None:
-                raise self._malformed(f"page {page.number} is the third in a row that is empty and promises another")
+                raise self._malformed(f"page {page.number} is the third consecutive empty page that announces another")
         return page.number
 
     async def _resumed(self) -> Page | None:
-        """The last page to go on from. A cursor may not outlive the process: then the pass begins anew."""
+        """Return the page to continue from. If its cursor has expired, the download starts again."""
         pages = self._store.pages
         if not pages:
             return None
@@ -281,16 +281,16 @@ class ListDownload:
         )
 
     def _split_file(self, file: Path) -> int:
-        """Cut a body on disk into pages; how many there are. Raises Malformed."""
+        """Split a body on disk into pages; return their number. Raises Malformed."""
         listing = self._listing
         try:
             pieces = cut(file, listing.envelope.records, PAGE_RECORDS)
             beside = values(pieces.rest, _keys_beside(listing.envelope))
             told = _read_envelope(listing.envelope, b"", pieces.count, beside)
         except Malformed as error:
-            raise self._malformed("the answer breaks off, or is not the list that was to come") from error
+            raise self._malformed("the response is cut off, or is not the expected list") from error
         if told.total is not None and told.total != pieces.count:
-            raise self._malformed(f"the answer holds {pieces.count:,} records and says that it holds {told.total:,}")
+            raise self._malformed(f"the response has {pieces.count:,} records but states {told.total:,}")
         for number, piece in enumerate(pieces.slices or [Slice(0, 0, 0)], 1):
             page = Page(number, "", piece.offset, piece.size, piece.count, 0, told.total)
             self._register(self._store.adopt(page))
@@ -301,11 +301,11 @@ class ListDownload:
     async def _request_page(self, number: int, asked: str) -> Page:
         found = await self._fetch(number, asked)
         if found is None:
-            raise TypeError("only a status that was expected has no page")
+            raise TypeError("only an expected status has no page")
         return self._put_away(number, asked, found)
 
     async def _fetch(self, number: int, asked: str, expected: Collection[int] = ()) -> ParsedPage | None:
-        """What a page holds; null for one of the statuses `expected`."""
+        """Request a page; null for one of the statuses `expected`."""
         return await self._client.fetch(
             self._listing.path,
             lambda answer: None if answer.status in expected else self._read(answer),
@@ -339,15 +339,15 @@ class ListDownload:
 
 
 def malformed_list(client: HttpClient, listing: Listing, what: str) -> Malformed:
-    """The error for a list that breaks its own format."""
+    """Return the error for a list that breaks its own format."""
     return Malformed(
-        f"{client.service.place}: GET {listing.path}: {what}. Nothing was loaded. Try again; if it stays so, check "
-        "that the address is the provider's API."
+        f"{client.service.place}: GET {listing.path}: {what}. Nothing was loaded. Try again; if the error "
+        "persists, check that the address is the provider's API."
     )
 
 
 async def _side_by_side(work: Callable[[], Any], workers: int) -> None:
-    """Run a worker several times over. The first error ends all of them."""
+    """Run several workers. The first error ends all of them."""
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):

@@ -30,33 +30,33 @@ from tranship.schemas.provider import ProviderSchema
 
 @dataclass(frozen=True)
 class ApiPart:
-    """Some pages of a provider's list."""
+    """Some pages of a provider's list, decoded on demand."""
 
     source: str
     schema: ProviderSchema
     group: PageGroup
     surprised: Callable[[Mapping[str, int]], None]
     nameless: Callable[[int], None]
-    """Told how many customers the e-mail stands in for the name of."""
+    """Called with the number of customers that have the e-mail as their name."""
     unwanted: pl.Expr | None = None
     """Canonical columns as text → whether a customer is left out."""
     left_out: Callable[[int], None] = lambda _: None
-    """Told how many were."""
+    """Called with the number of customers left out."""
 
     @property
     def position(self) -> int:
-        """Customers that have come so far."""
+        """Customers read so far."""
         return self.group.position
 
     def decode(self, *, raw: bool = False) -> json_codec.Decoded:
-        """JSON → customers in canonical columns as text; with `raw` each record's JSON, too. Raises Malformed."""
+        """JSON → customers in canonical columns as text, with `raw` also the JSON of each. Raises Malformed."""
         try:
             return json_codec.decode(self.schema, self.group.lists(), self.group.dropped, raw=raw)
         except Malformed as error:
             raise Malformed(f"{self.source}: {error}") from error
 
     def read(self) -> Batch:
-        """JSON → canonical columns as text. A record that breaks the provider's schema is among `broken`."""
+        """JSON → canonical columns as text. Records that break the provider's schema are in `broken`."""
         decoded = self.decode()
         self.surprised(decoded.surprises)
         first = self.group.first
@@ -70,13 +70,13 @@ class ApiPart:
         return Batch(self.source, records, lines, broken.cast(BROKEN))  # type: ignore[arg-type]
 
     def digest(self) -> str:
-        """Of the records and their places, and of which are left out."""
+        """Hash the records, their places, and the fact that archived ones are left out."""
         digest = self.group.digest()
         return digest if self.unwanted is None else hashlib.sha256(f"{digest} without archived".encode()).hexdigest()
 
 
 class ApiSource:
-    """All customers of one account at a provider, each once. Nothing is asked before `parts`."""
+    """All customers of one account, each once. No request is sent before `parts`."""
 
     def __init__(
         self,
@@ -105,19 +105,19 @@ class ApiSource:
 
     @property
     def size(self) -> int | None:
-        """Customers there are, as soon as the provider has said it."""
+        """The number of customers, once the provider has stated it."""
         return self._read.total if self._read else None
 
     def layouts(self) -> list[Layout]:
-        """The canonical columns; what was noticed while reading, as notes."""
+        """Return the canonical columns, with notes on what was noticed while reading."""
         return [Layout(redacted(self._url), tuple(COLUMNS), tuple(self._notes()))]
 
     def fingerprint(self) -> list[dict[str, Any]]:
-        """Provider, host, and what of it is read. How much that is, is not known beforehand."""
+        """Return provider, host and options. The size is not known in advance."""
         return [{**self._identity(), "size": None}]
 
     def parts(self, keep: Path, /) -> Iterator[ApiPart]:
-        """Everything, in the order of the provider's lists. Pages lie in `keep` and are not asked for again.
+        """Read everything, in the order of the provider's lists. Pages in `keep` are not downloaded again.
 
         Raises ConnectorError.
         """
@@ -140,7 +140,7 @@ class ApiSource:
             )
 
     def close(self) -> None:
-        """Stop asking; close connections and pages."""
+        """Stop downloading; close connections and pages."""
         background, self._background = self._background, None
         if background is None:
             return
@@ -164,9 +164,9 @@ class ApiSource:
         yield from self._read.notes
         yield from self._client.traffic.notes()
         if left_out := sum(self._left_out):
-            yield f"{left_out:,} archived customers were left out; --include-archived reads them, too"
+            yield f"{left_out:,} archived customers were skipped; --include-archived reads them"
         if nameless := sum(self._nameless):
-            yield f"{nameless:,} customers have no name; their e-mail stands in for it"
+            yield f"{nameless:,} customers have no name; their e-mail is used instead"
         if self._surprises:
             named = ", ".join(f"{name} ({count:,} customers)" for name, count in sorted(self._surprises.items()))
-            yield f"fields that {self._spec.schema.title} does not document are kept in metadata: {named}"
+            yield f"undocumented fields of {self._spec.schema.title} are kept in metadata: {named}"

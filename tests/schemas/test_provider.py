@@ -9,7 +9,7 @@ from typing import get_args
 import polars as pl
 import pytest
 
-from support.wires import PROVIDERS, STRINGS, WIRES
+from support.wires import PROVIDERS, SCHEMAS, STRINGS
 from tranship.schemas.compatibility import losses, passage
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.provider import OVERFLOW_FIELDS, Field, Kind, Overflow, ProviderSchema, quoted, texts
@@ -26,7 +26,7 @@ TEXTS = ProviderSchema(
     overflow=Overflow("custom", "texts"),
 )
 
-each_wire = pytest.mark.parametrize("wire", WIRES, ids=lambda schema: schema.provider)
+each_schema = pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.provider)
 
 
 def test_all_five_are_declared() -> None:
@@ -39,7 +39,7 @@ def test_all_five_are_declared() -> None:
     ]
 
 
-@each_wire
+@each_schema
 def test_a_declaration_makes_sense(schema: ProviderSchema) -> None:
     names = Counter(one.name for one in schema.fields)
     assert max(names.values()) == 1
@@ -57,7 +57,7 @@ def test_a_declaration_makes_sense(schema: ProviderSchema) -> None:
         assert not (one.why and one.settable), one.name
 
 
-@each_wire
+@each_schema
 def test_expressions_know_their_columns(schema: ProviderSchema) -> None:
     on_the_wire = {one.name for one in schema.fields}
     # An element of a list is a column without a name.
@@ -74,7 +74,7 @@ def test_expressions_know_their_columns(schema: ProviderSchema) -> None:
             assert set(one.write.meta.root_names()) <= canonical, one.name
 
 
-@pytest.mark.parametrize(("here", "there"), list(product(WIRES, WIRES)), ids=lambda schema: schema.provider)
+@pytest.mark.parametrize(("here", "there"), list(product(SCHEMAS, SCHEMAS)), ids=lambda schema: schema.provider)
 def test_a_passage_tells_each_thing_once(here: ProviderSchema, there: ProviderSchema) -> None:
     told = passage(here, there)
     for part in (told.lost, told.kept):

@@ -76,7 +76,7 @@ STRINGS = ProviderSchema(
 )
 """No provider: every means of a declaration in one, with narrow limits."""
 
-WIRES = [*PROVIDERS, STRINGS]
+SCHEMAS = [*PROVIDERS, STRINGS]
 
 TOLD = {"data_source": "ds_main", "source": "s1"}
 
@@ -241,7 +241,7 @@ HARD_KEYS = (
     ),
     *(
         f"{schema.provider}.{name}"
-        for schema in WIRES
+        for schema in SCHEMAS
         for name in ("foo", *(one.name for one in schema.fields), schema.overflow.name, "canon")
     ),
 )
@@ -310,7 +310,7 @@ def rows(seed: int, count: int, keys: Sequence[str] = ()) -> list[dict[str, str 
     def metadata() -> str:
         # Each at random from what is hard, and entries named after fields with values that may fit them.
         pairs = {pick(HARD_KEYS): pick(HARD_VALUES) for _ in range(chance.randrange(6))}
-        schema = pick(WIRES)
+        schema = pick(SCHEMAS)
         pairs |= {
             schema.key(one.name): pick((_SAMPLES[one.kind], pick(HARD_VALUES)))
             for one in schema.fields
@@ -350,7 +350,7 @@ def rows(seed: int, count: int, keys: Sequence[str] = ()) -> list[dict[str, str 
         "aliases": lambda at: json.dumps([f'al"{at}-{n}' * pick((1, 1, 30)) for n in range(pick((1, 3)))]),
         "metadata": lambda at: metadata(),
     }
-    demanded = {one.canonical for schema in WIRES for one in schema.fields if one.required}
+    demanded = {one.canonical for schema in SCHEMAS for one in schema.fields if one.required}
     found = []
     for at in range(count):
         row = {
@@ -359,7 +359,7 @@ def rows(seed: int, count: int, keys: Sequence[str] = ()) -> list[dict[str, str 
         }
         if not row["external_id"] and not row["email"]:
             row["email"] = f"only{at}@example.com"
-        origin = pick((None, None, "elsewhere", *(schema.provider for schema in WIRES)))
+        origin = pick((None, None, "elsewhere", *(schema.provider for schema in SCHEMAS)))
         found.append({**row, "name": pick(HARD_TEXTS), "provider": origin, "provider_id": origin and f"old-{at}"})
     return found
 

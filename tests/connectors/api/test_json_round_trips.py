@@ -19,8 +19,8 @@ from support.wires import (
     HARD_TEXTS,
     HARD_VALUES,
     PROVIDERS,
+    SCHEMAS,
     STRINGS,
-    WIRES,
     always_lost,
     answered,
     carried,
@@ -38,7 +38,7 @@ from tranship.schemas.provider import ProviderSchema
 LONG = "TRANSHIP_LONG_TESTS" in os.environ
 pytestmark = pytest.mark.filterwarnings("error")
 
-each_wire = pytest.mark.parametrize("wire", WIRES, ids=lambda schema: schema.provider)
+each_schema = pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.provider)
 
 
 def differing(before: pl.DataFrame, after: pl.DataFrame, field: str) -> bool:
@@ -50,7 +50,7 @@ def differing(before: pl.DataFrame, after: pl.DataFrame, field: str) -> bool:
     return values[0] != values[1]
 
 
-@each_wire
+@each_schema
 def test_a_customer_comes_back_but_for_declared_losses(schema: ProviderSchema) -> None:
     before, after = there_and_back(schema, plentiful(1, 400))
     assert before.height > 50
@@ -58,7 +58,7 @@ def test_a_customer_comes_back_but_for_declared_losses(schema: ProviderSchema) -
     assert comparable(after, lost) == comparable(carried(before, schema), lost)
 
 
-@each_wire
+@each_schema
 def test_an_id_at_another_provider_is_kept_and_the_own_one_is_told(schema: ProviderSchema) -> None:
     before, after = there_and_back(schema, plentiful(2, 200))
     assert set(after["provider"]) == {schema.provider}
@@ -89,7 +89,7 @@ def test_ids_of_earlier_accounts_do_not_pile_up(here: ProviderSchema) -> None:
     assert laps[1] == laps[0]
 
 
-@each_wire
+@each_schema
 def test_every_declared_loss_really_occurs(schema: ProviderSchema) -> None:
     before, after = there_and_back(schema, plentiful(3, 600))
     for loss in losses(schema):
@@ -99,7 +99,7 @@ def test_every_declared_loss_really_occurs(schema: ProviderSchema) -> None:
 @cache
 def customers_of(here: ProviderSchema) -> pl.DataFrame:
     """Customers as a provider gives them, of all origins."""
-    keys = [schema.key(one.name) for schema in WIRES for one in schema.kept if not one.settable]
+    keys = [schema.key(one.name) for schema in SCHEMAS for one in schema.kept if not one.settable]
     return there_and_back(here, plentiful(4, 120, keys), read_only=True)[1]
 
 
@@ -146,7 +146,7 @@ def _stands_in(body: Mapping[str, Any], path: str) -> bool:
     return found is not None
 
 
-@each_wire
+@each_schema
 def test_what_a_provider_gave_goes_back_as_it_was(schema: ProviderSchema) -> None:
     """Wire → canonical → wire: what can be set stands as it stood, in fields and bag."""
     sent = encode(schema, plentiful(5, 250), told(schema))
@@ -171,7 +171,7 @@ def test_what_a_provider_gave_goes_back_as_it_was(schema: ProviderSchema) -> Non
     assert differ == 0
 
 
-@each_wire
+@each_schema
 def test_ordinary_records_take_the_quick_way(schema: ProviderSchema) -> None:
     customers = plentiful(7, 60).with_columns(metadata=pl.lit('{"tier":"pro","seats":12}'))
     answers = answered(schema, encode(schema, customers, told(schema)).bodies.drop_nulls())
@@ -201,7 +201,7 @@ customers = st.fixed_dictionaries(
         ),
         "country": st.sampled_from(["SE", "US"]),
         "customer_type": st.sampled_from(["BUSINESS", "INDIVIDUAL"]),
-        "provider": st.sampled_from([schema.provider for schema in WIRES]) | hard_texts,
+        "provider": st.sampled_from([schema.provider for schema in SCHEMAS]) | hard_texts,
         "provider_id": hard_texts,
         "status": st.sampled_from(["active", "trial", "cancelled"]),
         "aliases": st.lists(st.text(min_size=1, max_size=150), min_size=1, max_size=4).map(json.dumps),
@@ -212,7 +212,7 @@ customers = st.fixed_dictionaries(
 )
 
 
-@each_wire
+@each_schema
 @settings(max_examples=300 if LONG else 5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(customers, min_size=4, max_size=20))
 def test_whatever_there_may_be_in_a_customer_comes_back(

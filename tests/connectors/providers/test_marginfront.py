@@ -117,7 +117,7 @@ def test_keys(sandbox: Start, tmp_path: Path) -> None:
         found = check(SPEC, f"marginfront://127.0.0.1:{server.port}", retry_policy=QUICK, environment=environment)
         return " ".join(one.sentence for one in found if one.what in ("rights", "key accepted", "customers"))
 
-    assert rights("mf_sk_test_1") == "GET /customers was answered 200 a secret key (mf_sk_…): may read and write 5"
+    assert rights("mf_sk_test_1") == "GET /customers returned 200 a secret key (mf_sk_…): may read and write 5"
     assert "403 Forbidden (A publishable key" in rights("mf_pk_test_1")
     assert "set MF_API_SECRET_KEY to a secret one (mf_sk_…)" in rights("mf_pk_test_1")
     assert "one of a test environment is not valid in the live one" in rights("nonsense")
