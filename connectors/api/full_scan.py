@@ -32,6 +32,7 @@ from tranship.connectors.api.json_scanner import record_ids
 from tranship.connectors.api.page_store import Page, PageStore
 from tranship.connectors.api.pagination import ListDownload, Listing, SinglePage, malformed_list
 from tranship.connectors.errors import ConfigError, Damaged, Malformed
+from tranship.schemas.counted import counted
 
 GROUP_RECORDS: Final = 16_384
 """Records that are handed on together, at least: each group costs some 50 ms by itself, whatever its size."""
@@ -278,7 +279,9 @@ class FullScan:
                     ready, held = [], 0
                     if progress.passes == 1 and not progress.totals and stale > _STALE_PAGES:
                         raise malformed_list(
-                            self._client, listing, f"{stale} pages in a row hold nothing new: it does not end"
+                            self._client,
+                            listing,
+                            f"no new record in {counted(stale, 'page')} in a row: it does not end",
                         )
         yield from self._group(listing, progress, store, ready)
 
@@ -344,8 +347,8 @@ class FullScan:
                 break
         if progress.seen.count > before or not listing.twice:
             self.notes.append(
-                f"the list of {listing.name} moved while it was read: {pages:,} pages were read instead of "
-                f"{len(store.pages):,}, which brought {progress.seen.count - before:,} more records"
+                f"the list of {listing.name} changed while it was read: read {counted(pages, 'page')} instead of "
+                f"{len(store.pages):,} and found {counted(progress.seen.count - before, 'more record')}"
             )
 
     def _unsettled(self, listing: Listing, progress: _ListProgress) -> Malformed:

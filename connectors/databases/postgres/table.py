@@ -62,7 +62,7 @@ from tranship.schemas.customer import COLUMNS, KEY
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long is waited: for locks, and for a single statement; 0 is for ever."""
+    """How long is waited: for locks, and for a single statement; 0 means no limit."""
 
     lock_seconds: float
     statement_seconds: float
