@@ -21,6 +21,7 @@ from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, STAGE_STEP
 from tranship.pipelines.selection import Condition
 from tranship.pipelines.step_result import StepResult
 from tranship.pipelines.verify import Verification
+from tranship.schemas.counted import counted
 
 _PAUSES = (0.2, 1, 3, 8)
 """Seconds before the destination is tried again."""
@@ -123,7 +124,8 @@ class Flow:
         run, given = self._run, self._given
         if run.directory.done(STAGE_STEP) is not None:
             self._add(reading.read_already(run))
-            run.observer.note(f"continuing run {run.directory.run_id}: {self._total.read:,} records are read already")
+            records = counted(self._total.read, "record")
+            run.observer.note(f"continuing run {run.directory.run_id}: {records} already read")
             return
         assert given.source is not None  # noqa: S101  (only a finished stage is continued without one)
         with closing(reading.stage_source(run, given.source, given.columns, given.where, given.raw_columns)) as results:

@@ -11,6 +11,7 @@ from tranship.pipelines.identity_step import CONFLICT
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.settings import limit
 from tranship.pipelines.step_result import StepResult
+from tranship.schemas.counted import counted
 
 
 def check_gates(run: RunContext, total: StepResult, plan: Plan) -> None:
@@ -29,9 +30,10 @@ def _check_input(run: RunContext, total: StepResult) -> None:
     conflicts = total.warnings.get(CONFLICT, 0)
     if conflicts > limit(settings.max_conflicts, total.read):
         source, line = total.first[CONFLICT]
+        allowed = settings.max_conflicts
         raise GateClosed(
-            f"{conflicts:,} of {total.read:,} records share their external_id with a record of another e-mail and "
-            f"another name, more than --max-conflicts {settings.max_conflicts}; the first: {source}, line {line}. "
+            f"{conflicts:,} of {counted(total.read, 'record')} share their external_id with a record of another "
+            f"e-mail and another name, more than --max-conflicts {allowed}; the first: {source}, line {line}. "
             "They would be merged. Nothing was written. If another column is the customer's id: "
             f'--map "COLUMN=external_id"; if they are the same customers: --max-conflicts {conflicts}'
         )
@@ -44,10 +46,10 @@ def _check_age(run: RunContext, total: StepResult, plan: Plan) -> None:
         first = pl.scan_parquet(run.directory.path / "stale.parquet").select("source", "line").head(1).collect()
         source, line = first.row(0)
         raise GateClosed(
-            f"{stale:,} of the {stale + updates:,} records that would change a customer are older (updated_at) "
-            f"than what {redacted(settings.destination)} holds; the first is {source}, line {line}. Nothing was "
-            "written. If this is the right input, leave these customers as they are with --older skip, or let the "
-            f"older records win with --older write. All of them: {total.files['stale']}"
+            f"{stale:,} of {counted(stale + updates, 'changed record')} {'is' if stale == 1 else 'are'} older "
+            f"(updated_at) than the customer in {redacted(settings.destination)}; the first: {source}, line {line}. "
+            "Nothing was written. If this is the right input, leave these customers as they are with --older skip, or "
+            f"let the older records win with --older write. All of them: {total.files['stale']}"
         )
 
 
@@ -55,13 +57,13 @@ def _check_limits(run: RunContext, total: StepResult, plan: Plan) -> None:
     settings = run.settings
     rejected = total.rejected + plan.counts["ambiguous"]
     changes, deletes = plan.counts["update"], plan.counts["delete"]
-    for name, value, count, of, what in (
-        ("max-rejects", settings.max_rejects, rejected, total.read, "records were rejected"),
-        ("max-deletes", settings.max_deletes, deletes, plan.existing, "customers would be deleted"),
-        ("max-changes", settings.max_changes, changes, plan.existing, "customers would change"),
+    for name, value, count, of, noun, fate in (
+        ("max-rejects", settings.max_rejects, rejected, total.read, "record", "rejected"),
+        ("max-deletes", settings.max_deletes, deletes, plan.existing, "customer", "would be deleted"),
+        ("max-changes", settings.max_changes, changes, plan.existing, "customer", "would change"),
     ):
         if value is not None and count > limit(value, of):
             raise GateClosed(
-                f"{count:,} of {of:,} {what}, more than --{name} {value}. Nothing was written. Look at "
+                f"{count:,} of {counted(of, noun)} {fate}, more than --{name} {value}. Nothing was written. Look at "
                 f"tranship report {run.directory.run_id}, then correct the source or raise the limit."
             )

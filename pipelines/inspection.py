@@ -22,6 +22,7 @@ from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.settings import Reading
+from tranship.schemas.counted import counted
 from tranship.schemas.faults import no_reasons, sentence
 
 _SAMPLES = 3
@@ -85,8 +86,8 @@ class Inspection:
         rejected = f", {self.rejected:,} would be rejected" if self.rejected is not None else ""
         problem = ", a run would stop: see .problem" if self.problem else ""
         return (
-            f"<Inspection of {self.source}: {some}{self.records:,} records, {len(self.columns)} columns, "
-            f"{mapped} of them mapped{rejected}{problem}>"
+            f"<Inspection of {self.source}: {some}{counted(self.records, 'record')}, "
+            f"{counted(len(self.columns), 'column')}, {mapped} of them mapped{rejected}{problem}>"
         )
 
     def _repr_html_(self) -> str:
@@ -101,7 +102,7 @@ class Inspection:
             f"{finding.count:,} × {finding.code}: {finding.says}" for finding in (*self.rejects, *self.warnings)
         ]
         problem = [self.problem] if self.problem else []
-        title = f"{self.source}: {self.records:,} records"
+        title = f"{self.source}: {counted(self.records, 'record')}"
         return notebook.table(
             title, ("column", "type", "filled", "distinct", "becomes"), rows, [*problem, *expected, *self.notes]
         )
@@ -194,7 +195,8 @@ def _toml_line(column: Column, conflicts: Mapping[str, tuple[str, ...]]) -> str:
         return f"{name} = {_toml(column.field)}"
     for conflict, fitting in conflicts.items():
         if column.name in fitting:
-            return f"# {name} = {_toml(conflict)}  # {len(fitting)} columns fit {conflict}: uncomment one of them"
+            columns = counted(len(fitting), "column")
+            return f"# {name} = {_toml(conflict)}  # {columns} fit {conflict}: uncomment one of them"
     fate = "is kept in metadata" if column.becomes == "metadata" else "is dropped"
     return f'# {name} = ""  # {fate} as long as nothing maps it'
 
@@ -324,10 +326,10 @@ def _placed(found: pl.DataFrame, batch: Batch | None = None) -> pl.DataFrame:
 
 def _findings(found: pl.DataFrame) -> tuple[Finding, ...]:
     """Return findings, most frequent first; the example is the first in order of reading."""
-    counted = found.group_by("code", maintain_order=True).agg(pl.len().alias("count"), pl.all().first())
+    by_code = found.group_by("code", maintain_order=True).agg(pl.len().alias("count"), pl.all().first())
     return tuple(
         Finding(code, count, sentence(code), f"{source}, line {line}", value[:_VALUE_SHOWN] if value else None)
-        for code, count, source, line, value in counted.sort("count", descending=True, maintain_order=True)
+        for code, count, source, line, value in by_code.sort("count", descending=True, maintain_order=True)
         .select("code", "count", "source", "line", "value")
         .iter_rows()
     )

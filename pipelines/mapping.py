@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
 from tranship.schemas import headers as names
+from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.headers import Fit
 
@@ -215,7 +216,8 @@ def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str) -> Itera
 
 def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:
     lines = "\n".join(f'  --map "{column}={field}"' for column in fitting)
-    return f"{layout.name}: {len(fitting)} columns fit {field}: {', '.join(map(repr, fitting))}. Choose one:\n{lines}"
+    columns = counted(len(fitting), "column")
+    return f"{layout.name}: {columns} fit {field}: {', '.join(map(repr, fitting))}. Choose one:\n{lines}"
 
 
 def _column(name: str, columns: Sequence[str], layouts: Sequence[Layout]) -> str:

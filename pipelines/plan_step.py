@@ -16,6 +16,7 @@ from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP
 from tranship.pipelines.step_result import StepResult
 from tranship.pipelines.verify import write_differences
+from tranship.schemas.counted import counted
 
 _ROWS = "plan.parquet"
 _FILES = (
@@ -66,13 +67,13 @@ def _check_agreement(run: RunContext, request: WriteRequest, plan: Plan, agreed_
     changed = agreed.join(current, on=agreed.columns, how="anti", nulls_equal=True).height
     if changed or current.height != agreed.height:
         raise GateClosed(
-            f"{destination}: has changed since the plan was made: {changed:,} records would be "
-            "treated differently now. Nothing was written. Make a new plan."
+            f"{destination}: has changed since the plan was made: {counted(changed, 'record')} would be treated "
+            "differently now. Nothing was written. Make a new plan."
         )
     if plan.counts["delete"] != agreed_deletes:
         raise GateClosed(
-            f"{destination}: has changed since the plan was made: {plan.counts['delete']:,} "
-            f"customers would be deleted, not {agreed_deletes:,}. Nothing was written. Make a new plan."
+            f"{destination}: has changed since the plan was made: {counted(plan.counts['delete'], 'customer')} "
+            f"would be deleted, not {agreed_deletes:,}. Nothing was written. Make a new plan."
         )
 
 

@@ -66,4 +66,4 @@ def test_what_the_provider_declares_is_kept_without_a_word(
     # From what was answered before the first was sent, since the first, too, may come late.
     before = max(at for call in there.sandbox.calls() if (at := ended(call)) <= deletes[0])
     assert deletes[-1] - before > 2 * 60 / 50 - 0.1
-    assert any("at 0.83 a second" in note for note in report.notes), report.notes
+    assert any("at 0.83 calls/s" in note for note in report.notes), report.notes

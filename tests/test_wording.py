@@ -49,7 +49,8 @@ REPLACED = {
 COUNTED = "records|customers|requests|calls|runs|rows|files|pages|lines|columns|batches|keys|deletes|locations"
 ONE_OF_MANY = re.compile(rf"(?<![\w.,$-])1 (?:{COUNTED})\b")
 """`1 records`, but not `1, 2 records`."""
-PLURAL = re.compile(rf" (?:{COUNTED})\b")
+PLURAL = re.compile(rf" (?:{COUNTED})\b(?!/s)")
+"""`calls` after a count, but not the `calls/s` of a rate."""
 
 
 def tracked(*suffixes: str) -> list[Path]:

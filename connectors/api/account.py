@@ -22,6 +22,7 @@ from tranship.connectors.api.spec import ProviderSpec
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.diff import create_survivors_view
 from tranship.connectors.databases.table_mapping import DELETED, RUN, TYPE_OF, literal, quoted
+from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 
 BATCH: Final = 20_000
@@ -49,8 +50,8 @@ def read_account(
         notes = [note for layout in source.layouts() for note in layout.notes]
     if broken:
         notes.append(
-            f"{broken:,} customers there break the provider's own schema: what they hold is not known, and they "
-            "are left alone"
+            f"left {counted(broken, 'customer')} unchanged: invalid under the provider's own schema, so the current "
+            "values are unknown"
         )
     return tuple(notes)
 

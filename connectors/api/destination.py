@@ -28,6 +28,7 @@ from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_ad
 from tranship.connectors.contract import Outcomes, Plan, WriteRequest
 from tranship.connectors.databases.table_mapping import literal
 from tranship.connectors.errors import ConfigError, Damaged
+from tranship.schemas.counted import counted
 
 
 def refuse_unconfirmed_removal(spec: ProviderSpec, url: str, mode: str, *, for_good: bool) -> None:
@@ -127,8 +128,8 @@ class ProviderDestination:
 
     def _outcomes(self, write: WriteRequest, plan: Plan, sent_file: Path, sent: ExecutionResult | None) -> Outcomes:
         files = self._write_outcomes(write, plan)
-        counted = _count_outcomes(sent_file)
-        return Outcomes(_counts(counted, plan), self._reasons(write), files, tuple(_notes(sent, counted)))
+        outcomes = _count_outcomes(sent_file)
+        return Outcomes(_counts(outcomes, plan), self._reasons(write), files, tuple(_notes(sent, outcomes)))
 
     def applied(self, run_id: str) -> bool:  # noqa: ARG002
         """Never known beforehand: the journal knows of each record."""
@@ -157,8 +158,8 @@ class ProviderDestination:
 
     def _reasons(self, write: WriteRequest) -> dict[str, int]:
         refused = pl.scan_parquet(write.workspace / "outcomes.parquet").filter(pl.col("outcome") == "refused")
-        counted = refused.group_by("reason").len().sort("len", descending=True).collect()
-        return dict(counted.iter_rows())
+        by_reason = refused.group_by("reason").len().sort("len", descending=True).collect()
+        return dict(by_reason.iter_rows())
 
     def _set_up(self, run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
         run.execute(f"SET memory_limit = {literal(self._memory)}").fetchall()
@@ -168,35 +169,36 @@ class ProviderDestination:
 
 def _count_outcomes(sent_file: Path) -> Counter[tuple[str, str]]:
     """(action, outcome) → records, of those that were to be written."""
-    counted = pl.scan_parquet(sent_file).group_by("action", "outcome").len().collect()
-    return Counter({(action, outcome): count for action, outcome, count in counted.iter_rows()})
+    outcomes = pl.scan_parquet(sent_file).group_by("action", "outcome").len().collect()
+    return Counter({(action, outcome): count for action, outcome, count in outcomes.iter_rows()})
 
 
-def _counts(counted: Counter[tuple[str, str]], plan: Plan) -> dict[str, int]:
+def _counts(outcomes: Counter[tuple[str, str]], plan: Plan) -> dict[str, int]:
     """The ledger's counts. A delete that was not carried out is no record of the source's."""
     fates = {
-        outcome: counted["create", outcome] + counted["update", outcome]
+        outcome: outcomes["create", outcome] + outcomes["update", outcome]
         for outcome in ("refused", "stale", "unknown", "left")
     }
     return {
         **plan.counts,
-        **{action: counted[action, "done"] for action in ("create", "update", "delete")},
+        **{action: outcomes[action, "done"] for action in ("create", "update", "delete")},
         **fates,
         "refused": plan.counts["refused"] + fates["refused"],
         "stale": plan.counts.get("stale", 0) + fates["stale"],
         "moved": fates["stale"],
-        "deletes_left": counted["delete", "left"],
+        "deletes_left": outcomes["delete", "left"],
     }
 
 
-def _notes(sent: ExecutionResult | None, counted: Counter[tuple[str, str]]) -> Iterator[str]:
+def _notes(sent: ExecutionResult | None, outcomes: Counter[tuple[str, str]]) -> Iterator[str]:
     for outcome in ("refused", "stale", "unknown", "left"):
-        if count := counted["delete", outcome]:
-            yield f"{count:,} customers that were to be removed are {outcome}"
+        if count := outcomes["delete", outcome]:
+            yield f"{counted(count, 'customer')} to delete: {outcome}"
     if sent is None:
         return
     yield from sent.notes
     traffic = sent.traffic
     if traffic.requests:
-        yield f"{traffic.requests:,} requests in {sent.seconds:,.1f} s, {traffic.requests / sent.seconds:,.0f} a second"
+        pace = f"{traffic.requests / sent.seconds:,.0f}/s"
+        yield f"{counted(traffic.requests, 'request')} in {sent.seconds:,.1f} s, {pace}"
     yield from traffic.notes()

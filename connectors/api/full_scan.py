@@ -32,6 +32,7 @@ from tranship.connectors.api.json_scanner import record_ids
 from tranship.connectors.api.page_store import Page, PageStore
 from tranship.connectors.api.pagination import ListDownload, Listing, SinglePage, malformed_list
 from tranship.connectors.errors import ConfigError, Damaged, Malformed
+from tranship.schemas.counted import counted
 
 GROUP_RECORDS: Final = 16_384
 """Minimum records per group: each group costs about 50 ms, whatever its size."""
@@ -280,7 +281,7 @@ class FullScan:
                         raise malformed_list(
                             self._client,
                             listing,
-                            f"{stale} consecutive pages have no new records: the list does not end",
+                            f"{counted(stale, 'consecutive page')} without new records: the list does not end",
                         )
         yield from self._group(listing, progress, store, ready)
 
@@ -346,8 +347,8 @@ class FullScan:
                 break
         if progress.seen.count > before or not listing.twice:
             self.notes.append(
-                f"the list of {listing.name} changed while it was read: {pages:,} pages were read instead of "
-                f"{len(store.pages):,}, with {progress.seen.count - before:,} more records"
+                f"the list of {listing.name} changed while it was read: read {counted(pages, 'page')} instead of "
+                f"{len(store.pages):,} and found {counted(progress.seen.count - before, 'more record')}"
             )
 
     def _unsettled(self, listing: Listing, progress: _ListProgress) -> Malformed:

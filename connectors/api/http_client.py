@@ -32,6 +32,7 @@ from yarl import URL
 from tranship.connectors.api.rate_limit import RateLimiter
 from tranship.connectors.api.retry import RetryPolicy, retry_after
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
+from tranship.schemas.counted import counted
 
 T = TypeVar("T")
 
@@ -127,9 +128,8 @@ class Traffic:
         """Describe the traffic in the summary, if anything is unusual."""
         if not self.throttled:
             return []
-        return [
-            f"{self.throttled:,} requests were refused with 429 (too many requests), which cost {self.waited:,.0f} s"
-        ]
+        refused = counted(self.throttled, "request")
+        return [f"{refused} refused with 429 (too many requests), which cost {self.waited:,.0f} s"]
 
 
 class _Retryable(Exception):
@@ -396,18 +396,18 @@ class HttpClient:
     async def _with_retries(self, call: _Call, once: Callable[[], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        counted = 0
+        tries = 0
 
         def enough(state: tenacity.RetryCallState) -> bool:
-            nonlocal counted
+            nonlocal tries
             retryable = _retryable_of(state)
-            counted += not retryable.throttled
+            tries += not retryable.throttled
             allowed = (
                 min(self.retry_policy.tries, _FIRST_TRIES)
                 if self._never_answered(retryable)
                 else self.retry_policy.tries
             )
-            return counted >= allowed or loop.time() - began + (retryable.after or 0) > self.retry_policy.total
+            return tries >= allowed or loop.time() - began + (retryable.after or 0) > self.retry_policy.total
 
         def pause(state: tenacity.RetryCallState) -> float:
             retryable = _retryable_of(state)
@@ -415,7 +415,7 @@ class HttpClient:
             # The common pause is waited for before the next request is sent.
             if retryable.throttled or retryable.after is not None:
                 return 0.0
-            return self._jitter(counted - 1)
+            return self._jitter(tries - 1)
 
         retrying = tenacity.AsyncRetrying(
             # After a 429, or if no host was reached, nothing was done: any request is safe to repeat.
@@ -429,8 +429,8 @@ class HttpClient:
         try:
             return await retrying(once)
         except _Retryable as retryable:
-            if counted > 1:
-                raise _with_tries(retryable.error, counted, loop.time() - began) from retryable.__cause__
+            if tries > 1:
+                raise _with_tries(retryable.error, tries, loop.time() - began) from retryable.__cause__
             raise retryable.error from retryable.__cause__
 
     def _never_answered(self, retryable: _Retryable) -> bool:

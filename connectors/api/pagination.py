@@ -17,6 +17,7 @@ from tranship.connectors.api.http_client import HttpClient, HttpResponse
 from tranship.connectors.api.json_scanner import Keys, Slice, cut, split_list, values
 from tranship.connectors.api.page_store import Page, PageStore
 from tranship.connectors.errors import Malformed
+from tranship.schemas.counted import counted
 
 PAGE_RECORDS: Final = 8_192
 """Records per page where a single response is split."""
@@ -290,7 +291,7 @@ class ListDownload:
         except Malformed as error:
             raise self._malformed("the response is cut off, or is not the expected list") from error
         if told.total is not None and told.total != pieces.count:
-            raise self._malformed(f"the response has {pieces.count:,} records but states {told.total:,}")
+            raise self._malformed(f"the response has {counted(pieces.count, 'record')} but states {told.total:,}")
         for number, piece in enumerate(pieces.slices or [Slice(0, 0, 0)], 1):
             page = Page(number, "", piece.offset, piece.size, piece.count, 0, told.total)
             self._register(self._store.adopt(page))

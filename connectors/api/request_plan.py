@@ -28,6 +28,7 @@ from tranship.connectors.api.spec import ProviderAddress, ProviderSpec
 from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.diff import Classifier
 from tranship.connectors.databases.table_mapping import Column, MappedField, TableMapping, literal, quoted
+from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.provider import ORIGIN, OVERFLOW_FIELDS, PROVIDER_OWNED
 
@@ -93,8 +94,8 @@ class RequestPlanner:
             per_second = [pace for method, pace in self._per_second.items() if method in sent]
             per_second += [self._pace] if self._pace else []
             slowest = min(per_second, default=None)
-            took = f", {_duration(writes / slowest)} at {slowest:,.2g} a second" if slowest else ""
-            yield f"{writes + reads:,} calls are needed{took}"
+            took = f", {_duration(writes / slowest)} at {_rate(slowest)}" if slowest else ""
+            yield f"{counted(writes + reads, 'call')} needed{took}"
         spilled = [name for name in write.survivors.columns if name in OVERFLOW_FIELDS and name not in schema.native]
         if spilled and creates + updates:
             yield f"kept in {schema.overflow.name} (no native field): {', '.join(spilled)}"
@@ -215,6 +216,10 @@ class RequestPlanner:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:,.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
+
+
+def _rate(calls: float) -> str:
+    return f"{calls:,.0f} calls/s" if calls >= 10 else f"{calls:,.2g} calls/s"
 
 
 def _wanted_customers(write: WriteRequest, some: str) -> str:

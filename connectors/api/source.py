@@ -21,6 +21,7 @@ from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.spec import ProviderSpec, parse_address, service
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.errors import ConfigError, Malformed
+from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import BROKEN
 from tranship.schemas.provider import ProviderSchema
@@ -164,9 +165,11 @@ class ApiSource:
         yield from self._read.notes
         yield from self._client.traffic.notes()
         if left_out := sum(self._left_out):
-            yield f"{left_out:,} archived customers were skipped; --include-archived reads them"
+            yield f"skipped {counted(left_out, 'archived customer')}; --include-archived reads them"
         if nameless := sum(self._nameless):
-            yield f"{nameless:,} customers have no name; their e-mail is used instead"
+            yield f"{counted(nameless, 'customer')} without a name: the e-mail is used instead"
         if self._surprises:
-            named = ", ".join(f"{name} ({count:,} customers)" for name, count in sorted(self._surprises.items()))
+            named = ", ".join(
+                f"{name} ({counted(count, 'customer')})" for name, count in sorted(self._surprises.items())
+            )
             yield f"undocumented fields of {self._spec.schema.title} are kept in metadata: {named}"

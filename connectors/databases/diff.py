@@ -27,6 +27,7 @@ from tranship.connectors.databases.table_mapping import (
     new_key,
     quoted,
 )
+from tranship.schemas.counted import counted
 from tranship.schemas.customer import KEY
 
 
@@ -199,8 +200,8 @@ class Classifier:
         if self._request.hard_delete and self._value("SELECT count(*) FROM _gone"):
             for table, count in self._table.keep_referenced_rows():
                 withheld += count
-                who = "a customer" if count == 1 else f"{count:,} customers"
-                notes = (*notes, f"table {table} references {who} that the source no longer has; not deleted")
+                referenced = counted(count, "customer")
+                notes = (*notes, f"table {table} references {referenced} that the source no longer has; not deleted")
         if self._request.compare:
             self._write_compared()
         self._write_stale()

@@ -26,6 +26,7 @@ import polars as pl
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.errors import ConfigError
 from tranship.schemas import headers
+from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, INSTANT, KEY, Customer
 
 WRITTEN: Final = "_tranship_written"
@@ -308,8 +309,8 @@ def bookkeeping_columns(columns: Collection[str], *, of_query: bool) -> tuple[st
 
 def deleted_rows_note(count: int) -> tuple[str, ...]:
     """Return the note about rows of a query that were skipped because mirror has marked them as deleted."""
-    said = "1 row is marked as deleted and was" if count == 1 else f"{count:,} rows are marked as deleted and were"
-    return (f"{said} not read; leave {DELETED} out of the query to read all rows",) if count else ()
+    skipped = f"skipped {counted(count, 'row')} marked as deleted; leave {DELETED} out of the query to read all rows"
+    return (skipped,) if count else ()
 
 
 def recognised(columns: Sequence[str]) -> dict[str, str]:

@@ -36,6 +36,7 @@ from tranship.connectors.files.csv_frames import CsvPart
 from tranship.connectors.files.csv_records import Block, byte_order_marks, cut_blocks, locate_records
 from tranship.connectors.files.whole_file import WholeFile, Written
 from tranship.schemas import cells
+from tranship.schemas.counted import counted
 
 SUFFIXES = (
     *(".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz"),
@@ -169,7 +170,8 @@ def destination(spec: str, written: Written, *, overwrite: bool, raw: bool) -> W
 
     def look(frame: pl.LazyFrame) -> tuple[str, ...]:
         count = frame.select(cells.misread(frame.collect_schema())).collect().item()
-        said = f"--raw: in {count:,} records a value begins as a guarded cell does; it may be read back as another one"
-        return (said,) if count else ()
+        records = counted(count, "record")
+        note = f"--raw: {records} with a value that looks like a guarded cell; it may be read back as another value"
+        return (note,) if count else ()
 
     return WholeFile(spec, write, written, overwrite=overwrite, look=look if raw else None)

@@ -30,6 +30,7 @@ from tranship.connectors.files.csv_records import (
     without_bytes,
 )
 from tranship.schemas import cells
+from tranship.schemas.counted import counted
 from tranship.schemas.faults import BROKEN
 
 _RESCUE_BYTES = 1 << 16
@@ -98,7 +99,7 @@ class CsvPart:
                 again = self._rescue(text, line)
                 if again is None:
                     code = "too_few" if row.actual_columns < row.expected_columns else "too_many"
-                    detail = f"{row.actual_columns} of {row.expected_columns} columns"
+                    detail = f"{row.actual_columns} of {counted(row.expected_columns, 'column')}"
                     broken.append((line, f"line.{code}_columns", detail, readable(text)))
                 else:
                     rescued.append(again)
@@ -112,7 +113,7 @@ class CsvPart:
         else:
             lines = pl.Series(where.lines, dtype=pl.UInt64)
         if records.height != len(lines):
-            raise RuntimeError(f"{self.source}: {len(lines)} records were found and {records.height} read")
+            raise RuntimeError(f"{self.source}: {counted(len(lines), 'record')} found, {records.height:,} read")
         if self.heading and self._may_repeat_header(data, where.starts):
             records, lines, headers = self._without_headers(records, lines)
             broken += headers

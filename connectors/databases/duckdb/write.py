@@ -29,6 +29,7 @@ from tranship.connectors.databases.table_mapping import (
     new_key,
     quoted,
 )
+from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, KEY
 
 
@@ -169,4 +170,4 @@ def _updated_value(mapped: MappedField, request: WriteRequest) -> str:
 
 def _as_planned(action: str, done: int, plan: Plan) -> None:
     if done != plan.counts[action]:
-        raise RuntimeError(f"{done} rows were written where the plan had {plan.counts[action]} to {action}")
+        raise RuntimeError(f"{action}: {counted(done, 'row')} written, {plan.counts[action]:,} planned")

@@ -30,6 +30,7 @@ from tranship.connectors.errors import (
     ConfigError,
     Refused,
 )
+from tranship.schemas.counted import counted
 from tranship.schemas.customer import KEY
 
 
@@ -266,6 +267,6 @@ class Writer:
         planned = self._plan.counts[action]
         if done != planned:
             raise Refused(
-                f"{self._address.shown}: {self._where}: accepted {done:,} rows, but {planned:,} were to be written "
-                f"({action}); a trigger, rule or policy of the table blocks the others. Nothing was written."
+                f"{self._address.shown}: {self._where}: accepted {counted(done, 'row')} of the {planned:,} to be "
+                f"written ({action}); a trigger, rule or policy of the table blocks the others. Nothing was written."
             )

@@ -394,7 +394,7 @@ def test_one_answer_whose_count_does_not_fit(tmp_path: Path) -> None:
     async def answer(_: web.Request) -> web.StreamResponse:
         return as_json({"result": {"list": [thing(1)], "count": 2}})
 
-    with served(answer) as server, pytest.raises(Malformed, match="has 1 records but states 2"):
+    with served(answer) as server, pytest.raises(Malformed, match="has 1 record but states 2"):
         read(server.url, AT_ONCE, tmp_path)
 
 
@@ -427,7 +427,7 @@ def endless(kind: str) -> Callable[[web.Request], dict[str, Any]]:
         ("cursors in a ring", BY_CURSOR, "repeats an earlier cursor"),
         ("the same page", BY_CURSOR, "page 2 repeats page 1"),
         ("empty pages", BY_CURSOR, "third consecutive empty page"),
-        ("nothing new", BY_CURSOR, "consecutive pages have no new records"),
+        ("nothing new", BY_CURSOR, "consecutive pages? without new records"),
         ("page ignored", BY_MORE, "repeats page 1"),
         ("always more", BY_MORE, "still announces another: the list does not end"),
         ("empty and more", BY_MORE, "third consecutive empty page"),

@@ -244,7 +244,7 @@ def test_a_field_of_tomorrow_is_kept_and_told(tmp_path: Path) -> None:
     assert json.loads(batch.records["metadata"][0])["marginfront.tier"] == 7
     assert json.loads(batch.records["metadata"][2])["marginfront.colour"] == "red"
     [note] = notes
-    assert note.startswith("undocumented fields of MarginFront are kept in metadata: colour (1 customers), tier")
+    assert note.startswith("undocumented fields of MarginFront are kept in metadata: colour (1 customer), tier")
 
 
 def test_a_record_that_comes_twice_comes_once(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_customers_without_a_name_are_counted(provider: str, sandbox: Start, tmp
     finally:
         api.close()
     assert {f"nameless{at}@example.com" for at in range(12)} <= set(names)
-    assert notes == ("12 customers have no name; their e-mail is used instead",)
+    assert notes == ("12 customers without a name: the e-mail is used instead",)
 
 
 def test_nothing_is_said_of_names_where_all_have_one(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_records_that_break_the_schema_and_fields_of_tomorrow(sandbox: Start, tm
     customers, broken, notes = read(server, tmp_path)
     assert len(customers) == 4
     assert json.loads(customers["metadata"][3])["marginfront.colour"] == 7
-    assert "colour (1 customers)" in notes[0]
+    assert "colour (1 customer)" in notes[0]
     assert broken["line"].to_list() == [4]
     assert json.loads(broken["text"][0])["id"] == "b1"
 

@@ -155,7 +155,7 @@ def test_a_query_over_our_table_is_read_as_the_table_is(warehouse: Warehouse) ->
     report = warehouse.load(query)
     assert fates(report) == {"unchanged": 1}
     assert warehouse.column("metadata") == [None, None]
-    said = "1 row is marked as deleted and was not read; leave _deleted_at out of the query to read all rows"
+    said = "skipped 1 row marked as deleted; leave _deleted_at out of the query to read all rows"
     assert f"{warehouse.file}:query: {said}" in report.notes
 
 

@@ -124,7 +124,7 @@ def test_a_query_over_our_table_is_read_as_the_table_is(warehouse: PostgresWareh
     report = warehouse.load(f"{warehouse.database.url}?query=SELECT * FROM customers")
     assert fates(report) == {"unchanged": 1}
     assert warehouse.column("metadata") == [None, None, None]
-    assert any("2 rows are marked as deleted and were not read" in note for note in report.notes)
+    assert any("skipped 2 rows marked as deleted" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(
