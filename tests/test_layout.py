@@ -69,14 +69,17 @@ RULES = (
         "A file is read and written by what is in connectors/files/. What databases need too stands at the root of "
         "connectors/.",
     ),
-    Rule(
-        "connectors.databases.postgres.*",
-        (*FLOOR, "connectors.databases.*", "!connectors.databases.duckdb_table"),
-        "Postgres knows its own folder, and of connectors/databases/ what all databases share.",
+    *(
+        Rule(
+            f"connectors.databases.{name}.*",
+            (*FLOOR, "connectors.databases.*", f"!connectors.databases.{other}.*"),
+            "A database knows its own folder, and of connectors/databases/ what all databases share.",
+        )
+        for name, other in (("duckdb", "postgres"), ("postgres", "duckdb"))
     ),
     Rule(
         "connectors.databases.*",
-        (*FLOOR, "connectors.databases.*", "!connectors.databases.postgres.*"),
+        (*FLOOR, "connectors.databases.*", "!connectors.databases.postgres.*", "!connectors.databases.duckdb.*"),
         "A database knows no files and no other database. What databases share stands in connectors/databases/, what "
         "files need too at the root of connectors/.",
     ),

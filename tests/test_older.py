@@ -119,7 +119,7 @@ def test_a_run_of_mostly_older_records_is_stopped_unless_it_was_meant(table: Tab
     table.load(NEW)
     old = [record(1, 1), record(2, 1), record(3, 3), record(9, 1)]
     with pytest.raises(
-        GateClosed, match=r"2 of the 3 records .* older .*in.csv, line 2.*--older skip.*--older write"
+        GateClosed, match=r"2 of 3 changed records are older .*in.csv, line 2.*--older skip.*--older write"
     ) as stopped:
         table.load(old)
     assert stopped.value.report.exit_code == 5
