@@ -71,7 +71,7 @@ RULES = (
     ),
     Rule(
         "connectors.databases.postgres.*",
-        (*FLOOR, "connectors.databases.*", "!connectors.databases.duckdb_table"),
+        (*FLOOR, "connectors.databases.*", "!connectors.databases.duckdb.*"),
         "Postgres knows its own folder, and of connectors/databases/ what all databases share.",
     ),
     Rule(

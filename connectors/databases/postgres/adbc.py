@@ -15,7 +15,7 @@ from tranship.connectors.errors import TranshipError
 
 
 class AdbcConnection:
-    """`connectors.databases.postgres.connection.Wire` by ADBC."""
+    """`connectors.databases.postgres.connection.Connection` by ADBC."""
 
     def __init__(self, address: PostgresAddress) -> None:
         """Connect. Raises ConfigError, Unreachable or Refused."""

@@ -49,7 +49,7 @@ _COLUMN_TYPES: Final = {
 
 
 class CopyConnection:
-    """`connectors.databases.postgres.connection.Wire` by COPY."""
+    """`connectors.databases.postgres.connection.Connection` by COPY."""
 
     def __init__(self, address: PostgresAddress) -> None:
         """Connect. Raises ConfigError, Unreachable or Refused."""
