@@ -222,7 +222,7 @@ ANY: Any = tranship
         (lambda: ANY.retry("last", max_rejects=3), "There are: overlap, lock_timeout, locks."),
         (lambda: ANY.retry("last", state_dir=3), "state_dir: int is not accepted."),
         (lambda: ANY.runs(remove_older_than=30), "remove_older_than: int is not accepted. Give a timedelta"),
-        (lambda: ANY.sandbox("metronom").__enter__(), "metronom: there is no such sandbox. There are: blackwalnut"),
+        (lambda: ANY.sandbox("metronom").__enter__(), "metronom: there is no such sandbox. Use one of: blackwalnut"),
         (lambda: ANY.sandbox(3), "provider: int is not accepted. Give a string."),
         (lambda: ANY.sandbox("metronome", weather={"rain": 1}), "unknown field `rain`"),
         (lambda: ANY.sandbox("metronome", weather=3), "weather: int is not accepted. Give a dict."),
