@@ -1,6 +1,6 @@
-"""One run's settings as one frozen value, from file, environment and flags.
+"""The settings of a run as one frozen value, from file, environment and flags.
 
-Flags win over the environment, and that over the file.
+Flags override the environment, and the environment overrides the file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SOURCES_NAMED: Final = 5
 
 
 def _limit(value: Any) -> Any:
-    """A count stays one, and a share as Python has it (0.4) becomes one as people write it (40%)."""
+    """Return a limit as text: a count as it is, a share (0.4) as a percentage (40%)."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f'{_kind(value)} is not a limit. Give a count (20) or a share (0.02 or "2%")')
     if not isinstance(value, float):
@@ -66,7 +66,7 @@ def _path(value: Any) -> Any:
 
 
 def _several(value: Any) -> Any:
-    """One text, or any collection of texts."""
+    """Return one text, or any collection of texts, as a tuple."""
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Set) else value
 
 
@@ -112,12 +112,12 @@ def _source_or_sources(value: Any) -> Any:
         return value
     if not value:
         raise ValueError("the list is empty: name at least one source")
-    several = tuple(_path(one) for one in value)
-    return several[0] if len(several) == 1 else several
+    sources = tuple(map(_path, value))
+    return sources[0] if len(sources) == 1 else sources
 
 
 class Reading(BaseModel):
-    """What can be said about a source: how its files are written and what its columns and values mean."""
+    """The settings of a source: the format of its files, and the meaning of its columns and values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -157,12 +157,12 @@ class Reading(BaseModel):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """All that is read, in order."""
+        """All sources, in order."""
         return (self.source,) if isinstance(self.source, str) else self.source
 
     @property
     def source_name(self) -> str:
-        """What is read, for people."""
+        """The sources as text, without secrets."""
         return named(self.source)
 
     @field_validator("timezone")
@@ -171,12 +171,12 @@ class Reading(BaseModel):
         try:
             ZoneInfo(value)
         except (ValueError, OSError, KeyError) as error:
-            raise ValueError(f"{value!r} is no IANA time zone such as Europe/Berlin") from error
+            raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin") from error
         return value
 
 
 class Settings(Reading):
-    """Everything a run can be told. The names are those of the options, with `_` for `-`."""
+    """All settings of a run. The names are those of the options, with `_` for `-`."""
 
     model_config = ConfigDict(title="tranship pipeline")
 
@@ -272,7 +272,7 @@ class Settings(Reading):
 
 
 def named(source: str | Sequence[str]) -> str:
-    """One source or several, for people: without secrets, and of many the first ones."""
+    """Return the sources as text, without secrets; of many, only the first."""
     sources = [source] if isinstance(source, str) else source
     more = len(sources) - _SOURCES_NAMED
     return ", ".join(map(redacted, sources[:_SOURCES_NAMED])) + (f" and {more} more" if more > 0 else "")
@@ -283,7 +283,7 @@ def load(
     environment: Mapping[str, str],
     file: Path | None = None,
 ) -> Settings:
-    """Put the three together. Raises ConfigError naming the setting and where it was given."""
+    """Merge flags, environment and file. Raises ConfigError that names the setting and where it was set."""
     return _validated(Settings, flags, environment, file)
 
 
@@ -294,7 +294,7 @@ def from_command(
     environment: Mapping[str, str],
     place: str = "command",
 ) -> Settings:
-    """Settings of `run SOURCE... DESTINATION`, or of `run pipeline.toml`; options replace what the file says.
+    """Return the settings of `run SOURCE... DESTINATION`, or of `run pipeline.toml`; options override the file.
 
     Raises ConfigError, naming the `place` where the options were given.
     """
@@ -317,19 +317,17 @@ def _settings_file(source: object) -> Path | None:
     addresses = [_path(address) for address in given]
     files = [address for address in addresses if isinstance(address, str) and address.lower().endswith(".toml")]
     if files and len(given) > 1:
-        raise ConfigError(
-            f"{files[0]}: is a settings file; it says itself what is read. Give no other source beside it."
-        )
+        raise ConfigError(f"{files[0]}: is a settings file and names its own sources. Remove the other sources.")
     return Path(files[0]) if files else None
 
 
 def _addresses(source: object, destination: object, options: Mapping[str, Any]) -> dict[str, Any]:
-    is_told = not isinstance(source, str | list | tuple) or source
-    given = {"source": source if is_told and not _settings_file(source) else None, "destination": destination}
+    is_given = not isinstance(source, str | list | tuple) or source
+    given = {"source": source if is_given and not _settings_file(source) else None, "destination": destination}
     addresses = {name: address for name, address in given.items() if address is not None}
     for name in addresses:
         if name in options:
-            raise ConfigError(f"{name}: is given twice, as an argument and as an option.")
+            raise ConfigError(f"{name}: is given twice, as an argument and as an option. Give it once.")
     return addresses
 
 
@@ -364,18 +362,18 @@ def _validated(
 
 
 def limit(value: str, of: int) -> float:
-    """A limit as a number of records: `2%` of these, or `20`."""
+    """Return a limit (`2%` or `20`) as a number of records."""
     return float(value[:-1]) / 100 * of if value.endswith("%") else float(value)
 
 
 def seconds(value: str) -> float:
-    """A duration in seconds: `10min` is 600."""
+    """Return a duration in seconds: `10min` is 600."""
     number = value.rstrip("himsn")
     return float(number) * {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "": 1}[value[len(number) :]]
 
 
 def per_second(value: str) -> float:
-    """A pace in calls a second: `100/min` is 1.67."""
+    """Return a pace in calls per second: `100/min` is 1.67."""
     number, _, unit = value.partition("/")
     return float(number) / {"s": 1, "min": 60}[unit]
 
@@ -386,14 +384,14 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: is no valid TOML: {error}") from error
+        raise ConfigError(f"{file}: is not valid TOML: {error}") from error
 
 
 def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]:
-    """`TRANSHIP_MAX_REJECTS=2%` is max_rejects; lists are separated by commas, tables are `a=b,c=d`. Several sources
-    stand on a line each: paths and addresses hold commas.
+    """`TRANSHIP_MAX_REJECTS=2%` is max_rejects; lists are separated by commas, tables are `a=b,c=d`. Sources are
+    separated by line breaks, since paths and addresses contain commas.
 
-    An empty variable is not given.
+    An empty variable counts as not set.
     """
     found: dict[str, Any] = {}
     for variable, text in environment.items():
@@ -402,9 +400,9 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
             continue
         if name in kind.model_fields:
             found[name] = _value(name, text)
-        # Kubernetes sets names with our prefix for a service called tranship; only a slip is told.
+        # Kubernetes sets variables with our prefix for a service called tranship; only likely typos are reported.
         elif name not in Settings.model_fields and (near := _nearest(name, cutoff=0.85)):
-            raise ConfigError(f"{variable}: there is no such setting; did you mean {_variable(near)}?")
+            raise ConfigError(f"{variable}: unknown setting. Did you mean {_variable(near)}?")
     return found
 
 
@@ -420,7 +418,7 @@ def _value(name: str, text: str) -> Any:
 
 
 def table(name: str, pairs: Sequence[tuple[str, str]], where: str) -> dict[str, Any]:
-    """The value of `columns` or `defaults` from pairs: a column that occurs more than once feeds several fields.
+    """Return the value of `columns` or `defaults` from pairs; a column that occurs more than once feeds several fields.
 
     Raises ConfigError, naming `where` they were given, if a field has two defaults.
     """
@@ -429,7 +427,7 @@ def table(name: str, pairs: Sequence[tuple[str, str]], where: str) -> dict[str, 
         if name == "columns" and key in found:
             found[key] = [*([found[key]] if isinstance(found[key], str) else found[key]), value]
         elif found.setdefault(key, value) != value:
-            raise ConfigError(f"{where}: {key} is given two values, {found[key]!r} and {value!r}. Give it one.")
+            raise ConfigError(f"{where}: {key} has two values, {found[key]!r} and {value!r}. Give one.")
     return found
 
 
@@ -445,7 +443,7 @@ _PLAINER: Final = {"tuple_type": "Input should be a list of strings", "path_type
 
 
 def _sentence(error: ValidationError, origin: Mapping[str, str], kind: type[Reading]) -> str:
-    """A line for each setting that cannot be used."""
+    """Return a line for each invalid setting."""
     lines: dict[str, str] = {}
     for problem in error.errors(include_url=False, include_input=False):
         if not problem["loc"]:  # about several settings; the message names them
@@ -456,12 +454,12 @@ def _sentence(error: ValidationError, origin: Mapping[str, str], kind: type[Read
         where = f" ({given})" if given else ""
         if problem["type"] == "extra_forbidden":
             near = _nearest(name, kind=kind)
-            known = f"Did you mean {near}?" if near else f"There are: {', '.join(kind.model_fields)}."
-            text = f"{name}{where}: there is no such setting{_of(kind, name)}. {known}"
+            known = f"Did you mean {near}?" if near else f"The settings are: {', '.join(kind.model_fields)}."
+            text = f"{name}{where}: unknown setting{_of(kind, name)}. {known}"
         elif problem["type"] == "missing":
-            text = f"{name}: is not given. {Settings.model_fields[name].description}"
+            text = f"{name}: is missing. {Settings.model_fields[name].description}"
         elif problem["type"] == "string_pattern_mismatch":
-            text = f"{name}{where}: is not understood. {Settings.model_fields[name].description}"
+            text = f"{name}{where}: is not valid. {Settings.model_fields[name].description}"
         else:
             message = _PLAINER.get(problem["type"], problem["msg"].removeprefix("Value error, "))
             text = f"{name}{where}: {message}."

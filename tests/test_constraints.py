@@ -448,7 +448,7 @@ def test_evolve_is_not_recommended_for_what_the_table_computes(either: Either) -
     record = {**ANN, "legal_name": "Ann Ltd"}
     notes = either.load([record]).notes
     assert any("not stored, computed by the table: legal_name" in note for note in notes)
-    assert any("no column of the table fits: email (--evolve adds them)" in note for note in notes)
+    assert any("not stored, no matching column: email (--evolve adds columns)" in note for note in notes)
 
     report = either.load([{**record, "name": "Anna"}], evolve=True)
     assert fates(report) == {"updated": 1}

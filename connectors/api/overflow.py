@@ -1,7 +1,7 @@
 """The bag of a provider's customer: the object that holds what has no field.
 
 It holds the customer's metadata, and beside it what we put there: canonical values that the provider's fields would
-not give back. See `schemas.provider.Overflow` for the three kinds of bags.
+not give back. See `schemas.provider.Overflow` for the three kinds.
 """
 
 from __future__ import annotations

@@ -169,5 +169,5 @@ def test_a_column_may_feed_several_fields_in_every_place(tmp_path: Path) -> None
 
 
 def test_a_field_has_one_default() -> None:
-    with pytest.raises(ConfigError, match=r"TRANSHIP_DEFAULTS: currency is given two values, 'EUR' and 'USD'"):
+    with pytest.raises(ConfigError, match=r"TRANSHIP_DEFAULTS: currency has two values, 'EUR' and 'USD'"):
         reading_from_command("a.csv", {}, {"TRANSHIP_DEFAULTS": "currency=EUR,currency=USD"})
