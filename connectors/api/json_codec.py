@@ -328,7 +328,7 @@ def _split(page: bytes, at: int) -> Iterator[bytes]:
 
 
 def _no_array(page: int) -> Malformed:
-    return Malformed(f"page {page + 1} of the answer is no JSON array of records")
+    return Malformed(f"page {page + 1} of the response is not a JSON array of records")
 
 
 def _customers(schema: ProviderSchema, columns: pl.DataFrame, unknown: pl.DataFrame) -> pl.DataFrame:

@@ -133,7 +133,7 @@ def _keys_beside(envelope: Envelope) -> tuple[Keys, ...]:
 def _read_envelope(envelope: Envelope, records: bytes, count: int, beside: tuple[Any, ...]) -> ParsedPage:
     total, following, more, around = beside
     if total is not None and not (isinstance(total, int) or str(total).isdecimal()):
-        raise Malformed("the total in the response is not a number")
+        raise Malformed("the response has a total that is not a number")
     following = None if following in (None, "", False) else str(following)
     named = isinstance(around, dict) and envelope.next[-1] in around
     if envelope.next and more is None and (named or following is not None):

@@ -439,7 +439,7 @@ def test_a_plan_that_was_cut_off_is_gone_on_with(
 
 def test_too_little_memory_is_one_sentence_and_no_bug(account: Open, tmp_path: Path) -> None:
     there = account("marginfront")
-    with pytest.raises(ConfigError, match=r"1MB of memory are too little .* Allow more: --memory 2GB"):
+    with pytest.raises(ConfigError, match=r"1MB is not enough memory to compare .* Allow more: --memory 2GB"):
         moved(tmp_path, file(tmp_path, *map(customer, range(500))), there, memory="1MB")
     assert held(there) == {}
 
