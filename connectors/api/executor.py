@@ -75,11 +75,11 @@ def carry_out(
     begun: bool = False,
     advanced: Callable[[int, int], None] = lambda *_: None,
 ) -> ExecutionResult:
-    """Send the rows of the files `requests` (columns of `REQUESTS`), except those done according to `journal`.
+    """Send the rows of `requests` (Parquet, columns of `REQUESTS`), except those done according to `journal`.
 
-    `begun` if an earlier process may have sent something, whatever the journal contains. The first `limit` rows only. At
-    most `pace` calls a second, beside what the service declares. `advanced` is told (rows done, rows there are) from
-    the thread that called this. `outcomes` is written, however it ends.
+    `begun` if an earlier process may have sent something, whatever the journal contains. Only the first `limit` rows are
+    sent, at most `pace` calls per second beside the limits of the service. `advanced` is called with (rows done, all
+    rows) in the calling thread. `outcomes` is written however it ends.
 
     Raises Refused (the key, a right) and Unreachable (no answer for as long as `retry_policy` allows; to be continued),
     and KeyboardInterrupt. What was in flight is finished then, and calling it again continues.

@@ -286,13 +286,13 @@ class ListDownload:
         try:
             pieces = cut(file, listing.envelope.records, PAGE_RECORDS)
             beside = values(pieces.rest, _keys_beside(listing.envelope))
-            told = _read_envelope(listing.envelope, b"", pieces.count, beside)
+            stated = _read_envelope(listing.envelope, b"", pieces.count, beside)
         except Malformed as error:
             raise self._malformed("the response is cut off, or is not the expected list") from error
-        if told.total is not None and told.total != pieces.count:
-            raise self._malformed(f"the response has {pieces.count:,} records but states {told.total:,}")
+        if stated.total is not None and stated.total != pieces.count:
+            raise self._malformed(f"the response has {pieces.count:,} records but states {stated.total:,}")
         for number, piece in enumerate(pieces.slices or [Slice(0, 0, 0)], 1):
-            page = Page(number, "", piece.offset, piece.size, piece.count, 0, told.total)
+            page = Page(number, "", piece.offset, piece.size, piece.count, 0, stated.total)
             self._register(self._store.adopt(page))
         return max(1, len(pieces.slices))
 
