@@ -73,7 +73,7 @@ def passage(here: ProviderSchema, there: ProviderSchema) -> Passage:
 
 
 def _natively(there: ProviderSchema, name: str, unsure: Set[str | None]) -> str:
-    """What a native place does with a canonical field that stands in the bag as well."""
+    """Describe what a native field does with a canonical field that is kept in the overflow as well."""
     said = [f"only {there.partial[name]}"] if name in there.partial else []
     if name in unsure:
         said.append(f"as {there.title} sees fit")

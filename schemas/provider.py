@@ -1,18 +1,18 @@
-"""The words in which a provider's customer is declared, and what two such declarations say about a way between them.
+"""The vocabulary in which a provider's customer is declared: fields, overflow, rules, losses.
 
-A provider's schema is one value `WIRE` in `schemas/providers/<provider>.py`. `connectors/api/json_codec.py` reads and
-writes JSON by it.
+A provider's schema is one value `SCHEMA` in `schemas/providers/<provider>.py`. `connectors/api/json_codec.py` reads and
+writes JSON by it; `schemas/compatibility.py` compares two of them.
 
-**Wire columns.** A field of the provider's JSON is a column of text while it is worked on: text and numbers as they
-stand, arrays and objects as compact JSON, null where the field is null or absent. Expressions see these columns
-under the field's own name.
+**Provider columns.** While it is processed, a field of the provider's JSON is a column of text: text and numbers
+unchanged, arrays and objects as compact JSON, null where the field is null or absent. Expressions refer to these
+columns by the field's name.
 
 **Canonical columns** are those of `schemas.customer.COLUMNS`, as text: instants as ISO 8601 with `Z`, lists as JSON.
 A metadata entry `<provider>.<field>` that has a native place is a column of that name.
 
-**Nothing is lost by being forgotten.** What a provider gives back of a record is computed from its declaration; each
-canonical value that would come back otherwise goes to the provider's bag as well, and reading puts it back first:
-`canon_<field>`, in a nested bag `canon.<field>`. Only what a `Loss` names may change.
+**Nothing is lost unless declared.** What a provider returns of a record is computed from its declaration. A canonical
+value that would be returned differently is also written to the provider's overflow, and preferred when reading:
+`canon_<field>`, in a nested overflow `canon.<field>`. Only what a `Loss` names may change.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ import polars as pl
 from tranship.schemas.customer import COLUMNS
 
 Kind = Literal["text", "integer", "number", "boolean", "texts", "array", "object", "json"]
-"""What a field holds in JSON: `texts` is an array of text, `json` an array or an object, `number` a whole or broken
-number."""
+"""The JSON type of a field: `texts` is an array of text, `json` an array or an object, `number` an integer or a
+fraction."""
 
 
 PROVIDER_OWNED: Final = ("updated_at",)
-"""Canonical fields that are the provider's own: neither kept in a bag nor put back."""
+"""Canonical fields that the provider sets: neither kept in the overflow nor restored."""
 
 
 ORIGIN: Final = ("provider", "provider_id")
-"""Where a record was read, and its id there. Of a customer that is written elsewhere they stay as the metadata entry
-`<provider>.id`, and reading says where it is now."""
+"""Where a record was read, and its id there. A customer written elsewhere keeps them as the metadata entry
+`<provider>.id`; reading it there gives its new place."""
 
 
 OVERFLOW_FIELDS: Final = tuple(name for name in COLUMNS if name not in (*PROVIDER_OWNED, *ORIGIN, "metadata"))
-"""Canonical fields that may stand in a bag as `canon_<field>`."""
+"""Canonical fields that may be kept in the overflow as `canon_<field>`."""
 
 
 def quoted(value: pl.Expr) -> pl.Expr:
@@ -51,7 +51,7 @@ def quoted(value: pl.Expr) -> pl.Expr:
 
 
 def texts(column: str) -> pl.Expr:
-    """A column that holds JSON arrays of text, as lists of text."""
+    """Return a column of JSON arrays of text as lists of text."""
     return pl.col(column).str.json_decode(pl.List(pl.String))
 
 
@@ -62,36 +62,36 @@ class Field:
     name: str
     kind: Kind = "text"
     canonical: str | None = None
-    """The canonical field that holds it; without one its JSON value is kept as metadata entry `<provider>.<name>`."""
+    """The canonical field for it; without one its JSON is kept as metadata entry `<provider>.<name>`."""
     settable: bool = True
     why: str = ""
-    """Why it is not settable, where the reason is not that the provider sets it."""
+    """Why it is not settable, unless because the provider sets it."""
     required: bool = False
-    """A record without it is refused by the provider."""
+    """The provider refuses a record without it."""
     always_present: bool = False
-    """Every answer has it; one without breaks the provider's schema."""
+    """Every response has it; a record without it breaks the provider's schema."""
     server_generated: bool = False
-    """What the provider gives back cannot be foreseen: it makes the value itself, or may change what it was sent. All
-    that such a field holds of a customer goes to the bag as well."""
+    """The provider generates the value, or may change the one sent, so that it cannot be predicted. What is sent in
+    such a field is also kept in the overflow."""
     default: str | None = None
-    """What the provider fills in where it is absent, as the wire column holds it."""
+    """The value that the provider fills in where it is absent, as in the provider column."""
     max_length: int | None = None
-    """Characters that fit; more are refused."""
+    """Maximum characters; longer values are refused."""
     choices: tuple[str, ...] = ()
-    """The only values there are; others are refused."""
+    """The allowed values; others are refused."""
     from_address: bool = False
-    """The address says it (a data source); it is not kept."""
+    """Its value is part of the address (a data source) and is not kept."""
     derived: str = ""
-    """Not kept, since it says again what other fields say; here stands which."""
+    """Not kept, because it repeats other fields: which ones."""
     read: pl.Expr | None = None
-    """Wire columns → the canonical field (`home`), or the JSON kept in metadata. Null: as it stands."""
+    """Provider columns → the canonical field (`canonical`), or the JSON kept in metadata. Null: unchanged."""
     write: pl.Expr | None = None
-    """Canonical columns → wire column. Null: the home as it stands, or the metadata entry."""
+    """Canonical columns → provider column. Null: the canonical field unchanged, or the metadata entry."""
 
 
 @dataclass(frozen=True)
 class Overflow:
-    """Where the provider holds what has no field: an object of its own.
+    """The object in which a provider keeps values without a native field.
 
     json: any JSON, ours as `canon_<field>` · nested: any JSON, ours within one object `canon` · texts: text only, ours
     as `canon_<field>` in text; empty text there is an explicit null.
@@ -116,8 +116,8 @@ class Loss:
 class Rule:
     """A rule of the provider over more than the presence, length and words of one field.
 
-    `holds` is an expression over wire columns, true (or null) where the rule is kept. `field` is what people call it,
-    `fault` one of `schemas.faults`, `says` what is demanded.
+    `holds` is an expression over provider columns, true (or null) where the rule is kept. `field` is the canonical
+    field it concerns, `fault` one of `schemas.faults`, `says` what is demanded.
     """
 
     field: str
@@ -128,49 +128,49 @@ class Rule:
 
 @dataclass(frozen=True, eq=False)
 class ProviderSchema:
-    """A provider's customer: all documented fields, the bag, what is made of several fields, the losses."""
+    """A provider's customer: all documented fields, the overflow, values made of several fields, rules and losses."""
 
     provider: str
     title: str
-    """As people write it: MarginFront."""
+    """Its name for people: MarginFront."""
     fields: tuple[Field, ...]
     overflow: Overflow
     id: str = "id"
-    """The field that holds the provider's own id."""
+    """The field with the provider's own id."""
     reads: Mapping[str, pl.Expr] = field(default_factory=dict)
-    """Canonical fields that are read from several fields, or from one in another way: wire columns → canonical."""
+    """Canonical fields read from several fields, or otherwise: provider columns → canonical."""
     overrides: Mapping[str, pl.Expr] = field(default_factory=dict)
-    """Canonical fields where the provider's word, if it has one, stands above what the bag says: wire columns →
-    canonical, null where it has none."""
+    """Canonical fields where the provider's value, if any, takes precedence over the overflow: provider columns →
+    canonical; null where it has none."""
     rules: tuple[Rule, ...] = ()
     losses: tuple[Loss, ...] = ()
     partial: Mapping[str, str] = field(default_factory=dict)
-    """Canonical fields of which the native place holds only a part, and which: the whole is in the bag as well."""
+    """Canonical fields of which the native field keeps only a part → which; the whole is kept in the overflow."""
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
-        """The fields by their name on the wire."""
+        """The fields by name."""
         return {one.name: one for one in self.fields}
 
     @cached_property
     def kept(self) -> tuple[Field, ...]:
-        """Fields without a canonical home, which live in metadata."""
+        """Fields without a canonical field, which are kept in metadata."""
         return tuple(one for one in self.fields if one.canonical is None and not one.derived and not one.from_address)
 
     @cached_property
     def sources(self) -> Mapping[str, pl.Expr]:
-        """Canonical field → how it is read from wire columns."""
+        """Canonical field → the expression that reads it from provider columns."""
         found = {
             one.canonical: pl.col(one.name) if one.read is None else one.read for one in self.fields if one.canonical
         }
         return {**found, **self.reads}
 
     def key(self, name: str) -> str:
-        """The metadata key of a field without a home."""
+        """Return the metadata key of a field without a canonical field."""
         return f"{self.provider}.{name}"
 
     def spill(self, name: str) -> str:
-        """Where a canonical field stands in the bag, as people write it."""
+        """Return the place of a canonical field in the overflow, for people."""
         return (
             f"{self.overflow.name}.canon.{name}"
             if self.overflow.style == "nested"
@@ -179,7 +179,7 @@ class ProviderSchema:
 
     @cached_property
     def native(self) -> frozenset[str]:
-        """Canonical fields that have a native place to be written to."""
+        """Canonical fields that can be written to a native field."""
         written = {one.canonical for one in self.fields if one.canonical and one.settable}
         written |= {
             root

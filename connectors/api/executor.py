@@ -1,10 +1,10 @@
-"""Carrying out what a plan says at a provider, once: requests from disk, a journal beside them, one outcome a row.
+"""Carry out a plan at a provider: requests from disk, a journal beside them, exactly one effect and outcome per row.
 
-A provider's part in this is a `Verbs` value (`connectors/api/operations.py`), which sends nothing by itself.
+The provider's part is an `Operations` value (`connectors/api/operations.py`), which sends nothing by itself.
 
-What is looked at is state and not steps: a row that may have been sent before is looked up, and what is missing of it
-is sent. A request whose answer was lost is never repeated without that look. A record that is not what it was when
-the plan was made is left alone: its row is `stale`.
+Decisions rest on state, not on steps: a row that may have been sent before is looked up, and only what is missing is
+sent. A request whose response was lost is never repeated without that look-up. A record that has changed since the
+plan was made is left alone: its row is `stale`.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ExecutionResult:
-    """What came of it all: (action, outcome) → rows; what went over the wire, and how long it took in seconds."""
+    """The result of a run: (action, outcome) → rows, network traffic, and duration in seconds."""
 
     counts: Mapping[tuple[str, str], int]
     traffic: Traffic
     seconds: float
     notes: tuple[str, ...] = ()
-    """What a person should know of the journal that was found."""
+    """Notes on the journal that was found."""
 
 
 def carry_out(
@@ -75,13 +75,13 @@ def carry_out(
     begun: bool = False,
     advanced: Callable[[int, int], None] = lambda *_: None,
 ) -> ExecutionResult:
-    """Send what the Parquet files `requests` (columns of `REQUESTS`) say, unless `journal` knows that it was done.
+    """Send the rows of `requests` (Parquet, columns of `REQUESTS`), except those done according to `journal`.
 
-    `begun` if an earlier process may have sent something, whatever the journal knows. The first `limit` rows only. At
-    most `pace` calls a second, beside what the service declares. `advanced` is told (rows done, rows there are) from
-    the thread that called this. `outcomes` is written, however it ends.
+    `begun` if an earlier process may have sent something, whatever the journal contains. Only the first `limit` rows are
+    sent, at most `pace` calls per second beside the limits of the service. `advanced` is called with (rows done, all
+    rows) in the calling thread. `outcomes` is written however it ends.
 
-    Raises Refused (the key, a right) and Unreachable (nobody answers for as long as `patience` says; to be continued),
+    Raises Refused (the key, a right) and Unreachable (no answer for as long as `retry_policy` allows; to be continued),
     and KeyboardInterrupt. What was in flight is finished then, and calling it again continues.
     """
     began = time.monotonic()
@@ -130,7 +130,7 @@ def _run_to_end(executor: Executor, requests: Sequence[Path], total: int, advanc
 
 @dataclass(slots=True, eq=False)
 class _Row:
-    """One customer on its way."""
+    """The state of one row."""
 
     row: int
     action: str
@@ -142,21 +142,21 @@ class _Row:
     digest: str
     past: Past | None = None
     attempt: int = 1
-    """The try whose intent is in the journal, from 1 over all runs."""
+    """The number of the try whose intent is in the journal, from 1 over all runs."""
     spent: bool = False
     """That try was sent."""
     possibly_applied: bool = False
-    """Some of it may be there already: it was sent, and what came of it is not known."""
+    """It was sent with an unknown outcome: some of it may be there already."""
     sent_at: float = 0.0
     """When it was sent last, in seconds since 1970."""
     key_taken: bool = False
-    """It was refused since another customer has what it wants."""
+    """It was refused because another customer has its key."""
     looked_up: bool = False
     current: Record | None = None
-    """As the provider has it, if `looked`."""
+    """The record at the provider, if `looked_up`."""
 
     def lookup_key(self) -> LookupKey:
-        """By what it is looked for. Raises Blind."""
+        """Return the key to look it up by. Raises NotSearchable."""
         if self.target is not None:
             return LookupKey(id=self.target, record=self.found, possibly_applied=self.possibly_applied)
         if self.external_id is not None:
@@ -190,35 +190,35 @@ def _rows(requests: Sequence[Path], total: int) -> Iterator[_Row]:
 
 
 _FIRST_TRIES: Final = 3
-"""To reach a host that has not answered once."""
+"""Tries to reach a host that has never answered."""
 
 
 _QUEUED_ROWS: Final = 64
-"""Rows that wait for a worker, at least."""
+"""Minimum rows waiting for a worker."""
 
 
 _WORKERS_PER_REQUEST: Final = 4
-"""Rows on their way for each request that may be in flight: some of them wait to look what came of a lost answer."""
+"""Workers for each concurrent request: some of them wait before they look up the effect of a lost response."""
 
 
 _BATCH_ROWS: Final = 128
-"""Rows that are read at once, and whose intents are written at once, at least."""
+"""Minimum rows that are read, and whose intents are written, together."""
 
 
 _HIDDEN_TRIES: Final = 2
-"""Tries after which somebody who has the key, and whom no look shows, is taken for one that is kept out of sight."""
+"""Tries after which a key that is taken, but by no customer that can be found, counts as taken by a hidden one."""
 
 
 _RECORD_STATUSES: Final = frozenset(range(400, 500)) - {401, 403, 408, 425, 429}
-"""Statuses that say something of one record."""
+"""Statuses that concern one record."""
 
 
 _SHAPE_ERRORS: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError)
-"""What reading an answer of another shape raises."""
+"""Errors raised by reading a response of another shape."""
 
 
 class _OutcomeUnknown(Exception):
-    """A request went out and what came of it is not known."""
+    """A request was sent, and its outcome is unknown."""
 
     def __init__(self, error: ConnectorError) -> None:
         super().__init__()
@@ -226,22 +226,22 @@ class _OutcomeUnknown(Exception):
 
 
 class Executor:
-    """Sends the rows of one plan. Lives on the event loop that runs `run`; `stop` and `done` are for any thread."""
+    """Carries out the rows of one plan on the event loop that runs `run`; `stop` and `done` are for any thread."""
 
     def __init__(self, operations: Operations, client: HttpClient, journal: Journal, run_id: str) -> None:
         self.done = 0
-        """Rows of which it is known what came of them."""
+        """Rows with a known outcome."""
         self.traffic = client.traffic
         self._operations, self._client, self._journal, self._run_id = operations, client, journal, run_id
         self._limit = ConcurrencyLimit(operations.in_flight, client.retry_policy)
         self._began = time.time()
         self._error: BaseException | None = None
         self._reached = 0
-        """Rows of the plan that were read until now."""
+        """Rows of the plan read so far."""
         self._intended: dict[int, _Row] = {}
         self._waiting: set[asyncio.Task[Any]] = set()
         self._deferred: list[_Row] = []
-        """Refused since another customer has what they want, who may give it up later in the same plan."""
+        """Refused because another customer has their key, who may release it later in the same plan."""
         self._final = False
         self._settable = [one.name for one in operations.schema.fields if one.settable and not one.from_address]
         self._settable.append(operations.schema.overflow.name)
@@ -253,11 +253,11 @@ class Executor:
         return known is not None and known.server_generated
 
     def stop(self) -> None:
-        """Send nothing more; `run` ends when what is in flight has been answered."""
+        """Send nothing more; `run` ends when requests in flight have been answered."""
         self._limit.stop()
 
     async def run(self, rows: Iterator[_Row]) -> None:
-        """Send them all. When it raises (ConnectorError, ConfigError of the journal), nothing is in flight any more."""
+        """Send all rows. When it raises (ConnectorError, ConfigError of the journal), no request is in flight."""
         jobs: asyncio.Queue[list[_Row] | None] = asyncio.Queue(_QUEUED_ROWS)
         async with self._client:
             self._limit.begin()
@@ -266,7 +266,7 @@ class Executor:
             ]
             feeder = asyncio.create_task(self._guarded(self._feed(rows, jobs)))
             stopped = asyncio.create_task(self._stopping())
-            # A feeder that waits for room in the queue hears nothing of an end.
+            # A feeder that waits for room in the queue does not notice the end.
             await asyncio.wait({feeder, stopped}, return_when=asyncio.FIRST_COMPLETED)
             feeder.cancel()
             for _ in workers:
@@ -281,7 +281,7 @@ class Executor:
             raise self._error
 
     async def _stopping(self) -> None:
-        """At the end of all sending, those that wait for their turn have not sent anything."""
+        """When sending is stopped, cancel the tasks that wait for their turn; they have sent nothing."""
         await self._limit.stopped.wait()
         for task in self._waiting:
             task.cancel()
@@ -292,7 +292,7 @@ class Executor:
         bulk, bulk_lookup = self._operations.bulk, self._operations.bulk_lookup
         size = max(_QUEUED_ROWS, bulk.size if bulk else 1, bulk_lookup.size if bulk_lookup else 1)
         count = math.ceil(_BATCH_ROWS / size) * size
-        # While some are sent, the intents of the next ones come to the disk.
+        # While rows are sent, the intents of the next ones are written to disk.
         following = asyncio.create_task(self._next_batch(rows, count))
         try:
             while (batch := await following) is not None:
@@ -316,7 +316,7 @@ class Executor:
             self._final = self.done == done
 
     async def _next_batch(self, rows: Iterator[_Row], count: int) -> list[_Row] | None:
-        """Of the next rows those that are not done, their intents on disk; None after the last ones."""
+        """Return those of the next rows that are not done, with intents on disk; None after the last row."""
         some = await asyncio.to_thread(self._read_rows, rows, count)
         if not some:
             return None
@@ -329,7 +329,7 @@ class Executor:
         return some
 
     def _read_rows(self, rows: Iterator[_Row], count: int) -> list[_Row]:
-        """The next rows, with what is known of them. In any thread."""
+        """Read the next rows with their history. Callable from any thread."""
         some = list(islice(rows, count))
         past = self._journal.past([row.row for row in some])
         self._reached += len(some)
@@ -343,7 +343,7 @@ class Executor:
         if known.digest not in (None, row.digest):
             raise ConfigError(
                 f"{self._journal.file}: was begun with another plan (row {row.row} differs). A plan that is being "
-                "carried out cannot be changed: make a new one."
+                "carried out cannot be changed. Make a new plan."
             )
         if known.result and known.result.outcome != "unknown":
             self.done += 1
@@ -390,7 +390,7 @@ class Executor:
         return self._operations.bulk is not None and self._fits_bulk(job[0], self._operations.bulk)
 
     async def _guarded(self, work: Awaitable[None]) -> None:
-        """An error ends everything, and the first one is what is told."""
+        """Run work; an error stops everything, and the first one is raised at the end."""
         try:
             await work
         except Stopped:
@@ -402,7 +402,7 @@ class Executor:
             self._limit.stop()
 
     async def _carry_out_one(self, row: _Row, failure: Failure | None = None) -> None:
-        """Carry a row to its outcome; `fault` is what its create was answered among others."""
+        """Carry a row to its outcome; `failure` is the result of its create in a bulk request."""
         try:
             result = await self._after_failure(row, failure) if failure else None
             result = result or await self._carry_out(row)
@@ -457,7 +457,7 @@ class Executor:
         return Result(row.row, "refused", f"unresolved: {why}")
 
     async def _after_failure(self, row: _Row, failure: Failure) -> Result | None:
-        """What a create came to that was not taken; None: try again."""
+        """Return the result of a create that failed; None: try again."""
         if failure.kind == "refused":
             return Result(row.row, "refused", failure.reason or "refused")
         if failure.kind == "taken":
@@ -466,10 +466,10 @@ class Executor:
         return None
 
     async def _key_is_taken(self, row: _Row) -> Result | None:
-        """Somebody has the key of a customer that was to be created: another one, or this one, sent before."""
+        """Handle a create whose key is taken: by another customer, or by this one, sent before."""
         current = await self._look_up(row, fresh=True)
         if current is not None:
-            # Found by its e-mail, it is another one, which may be about to give that up.
+            # Found by its e-mail it is another one, which may be about to release it.
             row.key_taken = row.external_id is None and any(current.get(name) for name in self._external)
             return await self._already_exists(row, current)
         if row.external_id is not None and row.email is not None:
@@ -482,7 +482,7 @@ class Executor:
         return None
 
     async def _already_exists(self, row: _Row, current: Record) -> Result:
-        """A customer that was to be created is there."""
+        """Handle a customer to create that exists already."""
         there, wanted = self._operations.comparable(current), self._operations.comparable(row.wanted)
         if not row.possibly_applied or not all(
             may_derive_from(there.get(name), wanted.get(name)) for name in self._foreseen
@@ -491,10 +491,10 @@ class Executor:
         row.looked_up, row.current, row.found, row.target = True, current, current, self._id(current)
         return await self._apply_difference(row)
 
-    # From what is there to what is wanted
+    # From the current record to the wanted one
 
     async def _apply_difference(self, row: _Row) -> Result:
-        """Change or remove a customer, from whatever it is now."""
+        """Change or remove a customer, whatever its current state."""
         tries, why = 0, ""
         while tries < TRIES:
             current = await self._look_up(row)
@@ -534,7 +534,7 @@ class Executor:
         return None
 
     def _unexpected_changes(self, row: _Row, current: Record) -> list[str]:
-        """Fields that are neither what the plan found nor, if it may have been sent, what it wants."""
+        """Return the fields that are neither as the plan found them nor, if possibly applied, as it wants them."""
         current, found, wanted = (self._operations.comparable(one) for one in (current, row.found, row.wanted))
 
         def may_be_ours(name: str) -> bool:
@@ -567,13 +567,13 @@ class Executor:
                 tries = await self._pause(tries)
                 continue
             if not reply.ok:
-                break  # something of it cannot be taken at all: one by one it shows what
+                break  # something in it is not accepted; one by one it shows what
             rows = await self._outcomes(rows, _bulk_outcomes(bulk, reply, sent))
             tries = await self._pause(tries) if rows else tries
         await self._all_of(self._carry_out_one(row) for row in rows)
 
     async def _outcomes(self, rows: Sequence[_Row], found: Sequence[Created | Failure | None]) -> list[_Row]:
-        """What came of rows that were sent together; those that may be sent again, after a look."""
+        """Settle rows that were sent together; return those that may be sent again after a look-up."""
         again, apart = [], []
         for row, outcome in zip(rows, found, strict=True):
             if isinstance(outcome, Created):
@@ -587,14 +587,14 @@ class Executor:
         return again
 
     async def _refused_in_bulk(self, row: _Row, failure: Failure) -> None:
-        """A row that was refused among many."""
+        """Handle a row that failed in a bulk request."""
         if failure.kind == "refused":
             self._settle(Result(row.row, "refused", failure.reason or "refused", row.target))
         else:
             await self._carry_out_one(row, failure if row.action == "create" else None)
 
     async def _ready_for_bulk(self, rows: list[_Row]) -> list[_Row]:
-        """Those that may go out in bulk; those of which something is there, or moved, are seen to one by one."""
+        """Return the rows that may be sent in bulk; carry out the others (present or changed) one by one."""
         looked_for = [
             row for row in rows if row.possibly_applied or row.action != "create" or self._operations.create_overwrites
         ]
@@ -617,7 +617,7 @@ class Executor:
         )
 
     def _bulk_record(self, row: _Row, bulk: Bulk | None) -> Record | None:
-        """What is sent of a row among others; None: it does not go in bulk, or there is nothing to do."""
+        """Return the record to send in bulk; None: it cannot be sent in bulk, or nothing is to do."""
         if row.action == "create":
             return row.wanted
         if (
@@ -630,7 +630,7 @@ class Executor:
         return bulk.changes(row.current, row.wanted)
 
     async def _all_of(self, works: Iterable[Awaitable[None]]) -> None:
-        """Side by side, to the end of each; then the first error, if there was one."""
+        """Run all to their end concurrently; then raise the first error, if any."""
         for result in await asyncio.gather(*works, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
@@ -646,13 +646,13 @@ class Executor:
         return row.current
 
     async def _checked(self, work: Awaitable[T]) -> T:
-        """What a provider's verb makes of answers. Raises Malformed where they have another shape."""
+        """Await an operation. Raises Malformed where responses have another shape."""
         try:
             return await work
         except _SHAPE_ERRORS as error:
             raise Malformed(
-                f"{self._client.service.place}: an answer in which customers were looked up has not the documented "
-                f"shape ({type(error).__name__}). Check the host, and the version of its API."
+                f"{self._client.service.place}: the response to a look-up has another shape than documented "
+                f"({type(error).__name__}). Check the host and the version of its API."
             ) from error
 
     async def _wait_to_settle(self, rows: Sequence[_Row]) -> None:
@@ -673,7 +673,7 @@ class Executor:
                     raise unknown.error from unknown
 
     async def _send(self, row: _Row, request: Request, following: bool = False) -> Reply:
-        """Send something of a row, its intent on disk. Raises _Lost."""
+        """Send a request of a row whose intent is on disk. Raises _OutcomeUnknown."""
         return self._operations.interpret(request, await self._send_for([row], request, following))
 
     async def _send_for(self, rows: Sequence[_Row], request: Request, following: bool = False) -> Reply:
@@ -688,7 +688,7 @@ class Executor:
             return await self._send_until_answered(request, rows[0])
         except (Stopped, Refused):
             for row in rows:
-                row.spent = following  # it was not sent, or turned away at the door
+                row.spent = following  # it was not sent, or was turned away
             raise
         except _OutcomeUnknown:
             for row in rows:
@@ -696,11 +696,11 @@ class Executor:
             raise
 
     async def _send_until_answered(self, request: Request, row: _Row | None = None) -> Reply:
-        """One request that does its work at most once; if it did nothing it is sent again. Raises _Lost, Stopped."""
+        """Send a request that takes effect at most once; resend it if it had none. Raises _OutcomeUnknown, Stopped."""
         body = None if request.body is None else msgspec.json.encode(request.body)
         turns = 0
         while True:
-            # What did nothing goes out under a new key: a provider may keep a 429 for the old one, too.
+            # A resent request gets a new key: a provider may have stored a 429 for the old one.
             key = self._key(row, request, turns) if row and request.keyed else None
             turns += 1
             await self._limit.enter()
@@ -732,7 +732,7 @@ class Executor:
             return _decode_reply(answer.status, answer.body)
 
     async def _wait_turn(self, method: str) -> None:
-        """Wait for the pace. Raises Stopped if meanwhile all is stopped."""
+        """Wait for the rate limit. Raises Stopped if sending is stopped meanwhile."""
         task = asyncio.current_task()
         if task is None:
             raise TypeError("runs in a task")
@@ -748,7 +748,7 @@ class Executor:
             self._waiting.discard(task)
 
     async def _pause(self, tries: int) -> int:
-        """Pause before another try; how many there were. While the other side is down they are not counted."""
+        """Pause before another try and return the number of tries; not counted while the provider is down."""
         longest = longest_pause(self._client.retry_policy, tries)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._limit.stopped.wait(), random.uniform(0, longest))  # noqa: S311  no secret
@@ -758,7 +758,7 @@ class Executor:
         return Intent(row.row, row.attempt, row.action, row.digest)
 
     def _key(self, row: _Row, request: Request, turn: int) -> str:
-        """Of one try of one request: never that of another one, whose answer may be kept for it."""
+        """Return the idempotency key of one try of one request, never used for another one."""
         content = msgspec.json.encode((self._run_id, row.row, row.attempt, turn, request.path, request.body))
         return hashlib.blake2b(content, digest_size=20).hexdigest()
 

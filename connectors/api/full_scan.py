@@ -153,8 +153,8 @@ class _ListProgress:
 
     def fits(self, listing: Listing) -> bool:
         """Whether every record that existed at the start has been read, judged by the first total."""
-        told = bool(self.totals) and (listing.created is not None or not self.moves())
-        return told and self.seen.count - self.young == self.totals[0]
+        is_stated = bool(self.totals) and (listing.created is not None or not self.moves())
+        return is_stated and self.seen.count - self.young == self.totals[0]
 
     def moves(self) -> bool:
         """Whether customers come and go, so that total and records are of different moments."""
@@ -220,9 +220,9 @@ class FullScan:
         """Return when the read in this folder began; pages of another read are deleted, and this one begins now."""
         printed = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         try:
-            told = durable.read_json(self._mark)
-            if told["identity"] == printed:
-                return datetime.fromisoformat(told["began"])
+            saved = durable.read_json(self._mark)
+            if saved["identity"] == printed:
+                return datetime.fromisoformat(saved["began"])
         except (Damaged, OSError, ValueError, KeyError, TypeError):
             pass  # none, or damaged
         now = datetime.now(UTC)
@@ -303,7 +303,7 @@ class FullScan:
         else:
             fresh = progress.enter(ids)
             # Without times no record counts as younger.
-            times = [time for _, told in read for time in told]
+            times = [time for _, created in read for time in created]
             young = _count_younger(
                 [times[at] for at in np.flatnonzero(fresh)] if times else [], progress.began or self._began
             )

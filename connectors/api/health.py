@@ -105,10 +105,10 @@ def _secured(known: Service) -> str:
 
 
 def _rights(spec: ProviderSpec, known: Service) -> HealthFinding:
-    told = spec.rights(known.key)
-    if told is None:
+    rights = spec.rights(known.key)
+    if rights is None:
         return HealthFinding("rights", "ok", "may read; whether it may write only a write would show")
-    return HealthFinding("rights", "ok", told)
+    return HealthFinding("rights", "ok", rights)
 
 
 def _clock(answer: HttpResponse, sent: datetime) -> HealthFinding:

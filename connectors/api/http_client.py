@@ -458,8 +458,8 @@ class HttpClient:
         if status == 401:
             default = f"The key in {service.key_variable} is not accepted: set one that is valid for this host."
             return f"{what}. {service.advice.get(status, default)}"
-        told = service.error_message(body)
-        what += f" ({service.clean(told)})" if told else ""
+        quoted = service.error_message(body)
+        what += f" ({service.clean(quoted)})" if quoted else ""
         defaults = {
             403: f"The key in {service.key_variable} lacks the permission for this: use one that has it.",
             404: "Check the host and the address: nothing was found there.",

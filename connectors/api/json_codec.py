@@ -111,8 +111,8 @@ _RAW: Final = "\0raw"
 def _records(
     schema: ProviderSchema, pages: Sequence[bytes | str], *, raw: bool
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Good records (position, fields of text as it is, JSON of the others and the bag; null is null), what they have in
-    fields that nobody declared (position, key, value), and bad records (`BROKEN`).
+    """Return good records (position, text fields as text, the others and the overflow as JSON; null is null), their
+    undeclared fields (position, key, value), and bad records (`BROKEN`).
     """
     given = [page.encode("utf-8", "surrogatepass") if isinstance(page, str) else page for page in pages]
     found = _quickly(schema, given, raw=raw)
@@ -328,11 +328,11 @@ def _split(page: bytes, at: int) -> Iterator[bytes]:
 
 
 def _no_array(page: int) -> Malformed:
-    return Malformed(f"page {page + 1} of the answer is no JSON array of records")
+    return Malformed(f"page {page + 1} of the response is not a JSON array of records")
 
 
 def _customers(schema: ProviderSchema, columns: pl.DataFrame, unknown: pl.DataFrame) -> pl.DataFrame:
-    """Wire columns, the bag and undeclared fields (at, key, value) → the canonical columns as text."""
+    """Provider columns, the overflow and undeclared fields (at, key, value) → the canonical columns as text."""
     given = overflow.read_overflow(schema, columns[schema.overflow.name])
     fields = {name: pl.col(name) for name in COLUMNS if name != "metadata"}
     for name, (places, values) in given.spilled.items():
@@ -398,20 +398,21 @@ def _kept(schema: ProviderSchema, columns: pl.DataFrame) -> dict[str, pl.Series]
 # Writing ---------------------------------------------------------------------------------------------------------
 
 
-def encode(schema: ProviderSchema, customers: pl.DataFrame, told: Mapping[str, str] | None = None) -> Encoded:
+def encode(schema: ProviderSchema, customers: pl.DataFrame, from_address: Mapping[str, str] | None = None) -> Encoded:
     """Canonical customers (`schemas.customer.COLUMNS`, typed as they stand in the stage) → what creates each at the
     provider.
 
-    `told` is wire field → value, of the fields that the address says (`Field.told`). The id of a customer that was
-    read at another provider goes with it as the metadata entry `<provider>.id`. What the provider demands and a
-    record lacks is a refusal; nothing is filled in. A null is not sent.
+    `from_address` is provider field → value, of the fields that are part of the address (`Field.from_address`). The id
+    of a customer read at another provider is kept as the metadata entry `<provider>.id`. A record that lacks what the
+    provider demands is refused; nothing is filled in. A null is not sent.
     """
     canonical = _as_text(customers)
     split = overflow.split_metadata(schema, overflow.with_origin(schema, canonical))
     seen = canonical.drop("metadata").with_columns(**split.native)
     nothing = pl.lit(None, dtype=pl.String)
     columns = seen.with_columns(
-        (_written(schema, one, told or {}) if one.settable else nothing).alias(f"{one.name}\0") for one in schema.fields
+        (_written(schema, one, from_address or {}) if one.settable else nothing).alias(f"{one.name}\0")
+        for one in schema.fields
     ).select(pl.col(f"{one.name}\0").alias(one.name) for one in schema.fields)
     refused = pl.concat([_refusals(schema, columns), _unreadable_metadata(split.bad)]).sort("position", "field", "code")
     body = [
@@ -453,9 +454,9 @@ def _as_text(customers: pl.DataFrame) -> pl.DataFrame:
     return customers.select(text(name).alias(name) for name in COLUMNS)
 
 
-def _written(schema: ProviderSchema, one: Field, told: Mapping[str, str]) -> pl.Expr:
+def _written(schema: ProviderSchema, one: Field, from_address: Mapping[str, str]) -> pl.Expr:
     if one.from_address:
-        return pl.lit(told.get(one.name), dtype=pl.String)
+        return pl.lit(from_address.get(one.name), dtype=pl.String)
     if one.write is not None:
         return one.write
     return pl.col(one.canonical or schema.key(one.name))
@@ -470,7 +471,7 @@ _UNFORESEEN: Final = "\0"
 
 @cache
 def _demands(schema: ProviderSchema) -> tuple[DataFrameSchema, pl.DataFrame]:
-    """The wire columns as the provider takes them; and what its checks (column, check) mean: field, fault, demand."""
+    """Return the checks of the provider columns, and the meaning of each (column, check): field, fault, demand."""
     import pandera.polars as pa
 
     columns: dict[str, Any] = {}
@@ -511,9 +512,9 @@ def _refusals(schema: ProviderSchema, columns: pl.DataFrame) -> pl.DataFrame:
         if cases["index"].has_nulls():
             # Not about a record: the columns are not what they should be. That is our bug.
             failed = cases["check"].unique().to_list()
-            raise RuntimeError(f"{schema.provider}: wire columns break their schema: {failed}") from error
-        told = cases.with_columns(pl.col("check").str.extract(r"^(\w+)")).join(meanings, on=["column", "check"])
-        refused: pl.DataFrame = told.select(
+            raise RuntimeError(f"{schema.provider}: provider columns break their schema: {failed}") from error
+        found = cases.with_columns(pl.col("check").str.extract(r"^(\w+)")).join(meanings, on=["column", "check"])
+        refused: pl.DataFrame = found.select(
             position=pl.col("index").cast(pl.UInt64),
             field="field",
             code=pl.concat_str("field", pl.lit("."), "fault"),

@@ -111,7 +111,7 @@ def text_of(values: pl.Series) -> pl.Series:
 
 
 def as_json(kind: Kind, value: pl.Expr) -> pl.Expr:
-    """A wire column → JSON."""
+    """A provider column → JSON."""
     return quoted(value) if kind == "text" else value
 
 

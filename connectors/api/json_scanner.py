@@ -1,8 +1,8 @@
-"""What a JSON answer with a list of records holds: the records as bytes, their ids, and what stands beside the list.
+"""Scan a JSON response with a list of records: the records as bytes, their ids, and the values beside the list.
 
-Records are not read here, only told apart. An answer that is too large to be read at once, or that no JSON reader
-takes because of one bad record, is cut at the borders of its records: bytes are looked at in chunks and in whole
-columns, for strings, escapes and depth.
+Records are separated, not decoded. A response that is too large to parse at once, or that no JSON parser accepts
+because of one bad record, is cut at the borders of its records: the bytes are scanned in chunks, as arrays, for
+strings, escapes and depth.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _QUOTE, _BACKSLASH, _COMMA = b'"\\,'
 _OPEN_LIST: Final = ord("[")
 
 _STEP: Final = np.zeros(256, np.int8)
-"""What a byte outside strings does to the depth."""
+"""The change in depth by a byte outside strings."""
 for _byte in b"{[":
     _STEP[_byte] = 1
 for _byte in b"}]":
     _STEP[_byte] = -1
 
 Keys = Sequence[str]
-"""Where something stands in an answer: keys from the outside in."""
+"""The path of a value in a response: keys from the outside in."""
 Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A run of whole records: where it stands in the bytes, and how many there are. Commas part them; no brackets."""
+    """A run of complete records: its place in the bytes and their number. Separated by commas, without brackets."""
 
     offset: int
     size: int
@@ -51,24 +51,23 @@ class Slice:
 
 @dataclass(frozen=True)
 class CutAnswer:
-    """An answer in pieces."""
+    """A response in slices."""
 
     slices: tuple[Slice, ...]
     rest: bytes
-    """The answer with its list of records emptied."""
+    """The response with its list of records emptied."""
 
     @property
     def count(self) -> int:
-        """All records."""
+        """The number of records."""
         return sum(piece.count for piece in self.slices)
 
 
 def cut(body: bytes | Path, within: Keys, records: int) -> CutAnswer:
-    """Cut the list that stands in `body` (or a file) under the keys `within`, or is all of it, into slices of
-    `records` records.
+    """Cut the list under the keys `within` of `body` (or a file), or a bare list, into slices of `records` records.
 
-    Raises Malformed where the brackets do not close or there is no such list. What stands inside a record is not
-    looked at: it may be no JSON.
+    Raises Malformed where brackets are not closed or there is no such list. The records themselves are not checked:
+    they need not be valid JSON.
     """
     with _Body.of(body) as text:
         scanner = _Scanner(text, within)
@@ -77,7 +76,7 @@ def cut(body: bytes | Path, within: Keys, records: int) -> CutAnswer:
 
 
 class _Body:
-    """Bytes in memory or in a file, of which only those are held that are looked at."""
+    """Bytes in memory or in a file, read piece by piece."""
 
     def __init__(self, source: BinaryIO, size: int) -> None:
         self._source = source
@@ -118,25 +117,25 @@ def _slices(scanner: _Scanner, body: _Body, records: int) -> Iterator[Slice]:
         left = borders[len(borders) // records * records :]
         waiting, held = [left], len(left)
     if scanner.ended < 0 or body.read(scanner.ended, 1) != b"]":
-        raise Malformed("the answer breaks off, or holds no list of records")
+        raise Malformed("the response is cut off, or has no list of records")
     began = began if began >= 0 else scanner.began
     if held or body.read(began, scanner.ended - began).strip():
         yield Slice(began, scanner.ended - began, held + 1)
 
 
 class _Scanner:
-    """Walks through the bytes once; knows where the list begins and ends when it has passed there."""
+    """Scans the bytes once; knows the bounds of the list once it has passed them."""
 
     def __init__(self, body: _Body, within: Keys) -> None:
         self._body = body
         self._within = () if body.read(0, 64).lstrip()[:1] == b"[" else tuple(within)
         self.began = -1
-        """Where the first record may stand."""
+        """Place of the first byte after the opening bracket of the list."""
         self.ended = -1
-        """Where the bracket that closes the list stands."""
+        """Place of the closing bracket of the list."""
 
     def commas(self) -> Iterator[Places]:
-        """Places of the commas between records, chunk by chunk."""
+        """Yield the places of the commas between records, chunk by chunk."""
         level = len(self._within) + 1
         depth = 0
         for start, chunk, marks, steps in self._marks():
@@ -210,26 +209,26 @@ def _escaped(chunk: Bytes, carried: bool) -> tuple[Places, bool]:
 
 @dataclass(frozen=True)
 class RecordList:
-    """An answer taken apart."""
+    """A list of records, and the values beside it."""
 
     records: bytes
-    """As they came, commas between them, without the brackets of their list."""
+    """As received, separated by commas, without the brackets of their list."""
     count: int
     beside: tuple[Any, ...]
-    """What stands under the other keys that were asked for, null where there is nothing."""
+    """The values under the other requested keys; null where there is none."""
     is_bare: bool
-    """The answer is nothing but the list."""
+    """The response is only the list."""
 
 
 _Fields = dict[str, msgspec.Raw]
 
 
 def split_list(body: bytes, within: Keys, beside: Sequence[Keys] = ()) -> RecordList:
-    """The list under the keys `within`, or a bare list, and what stands under the keys `beside`. Raises Malformed."""
+    """Return the list under the keys `within`, or a bare list, and the values under `beside`. Raises Malformed."""
     try:
         return _split_quickly(body, within, beside)
     except (msgspec.DecodeError, RecursionError):
-        # One record that no reader takes (half a surrogate pair, NaN) is that record's fault and not the answer's.
+        # One invalid record (half a surrogate pair, NaN) does not make the whole response invalid.
         return _split_slowly(body, within, beside)
 
 
@@ -238,7 +237,7 @@ def _split_quickly(body: bytes, within: Keys, beside: Sequence[Keys]) -> RecordL
     outer: _Fields = {} if is_bare else _outer(body)
     records = body.strip() if is_bare else _find(outer, within)
     if records is None:
-        raise Malformed("the answer holds no list of records")
+        raise Malformed("the response has no list of records")
     count = len(msgspec.json.decode(records, type=list[msgspec.Raw]))
     return RecordList(bytes(memoryview(records)[1:-1]), count, tuple(_value(outer, keys) for keys in beside), is_bare)
 
@@ -250,12 +249,12 @@ def _split_slowly(body: bytes, within: Keys, beside: Sequence[Keys]) -> RecordLi
 
 
 def values(rest: bytes, beside: Sequence[Keys]) -> tuple[Any, ...]:
-    """What stands under these keys in an answer, whose list of records may be emptied. Raises Malformed."""
+    """Return the values under these keys; the list of records may be emptied. Raises Malformed."""
     try:
         outer: _Fields = {} if _is_bare(rest) else _outer(rest)
         return tuple(_value(outer, keys) for keys in beside)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Malformed("the answer is no JSON") from error
+        raise Malformed("the response is not JSON") from error
 
 
 def _is_bare(body: bytes) -> bool:
@@ -263,7 +262,7 @@ def _is_bare(body: bytes) -> bool:
 
 
 def _outer(body: bytes | msgspec.Raw) -> _Fields:
-    """The fields of an object; none of anything else."""
+    """Return the fields of an object; none of any other value."""
     try:
         return msgspec.json.decode(body, type=_Fields)
     except msgspec.ValidationError:
@@ -276,7 +275,7 @@ def _value(outer: _Fields, keys: Keys) -> Any:
 
 
 def _find(outer: _Fields, keys: Keys) -> msgspec.Raw | None:
-    """What stands under the keys, null where it is missing."""
+    """Return the value under the keys; null where it is missing."""
     found = None
     for key in keys:
         found = (outer if found is None else _outer(found)).get(key)
@@ -290,7 +289,7 @@ def _find(outer: _Fields, keys: Keys) -> msgspec.Raw | None:
 
 @functools.cache
 def _decoder(id: str, created: str | None) -> Any:
-    """A decoder for nothing but the id of each record, and the time of its creation."""
+    """Return a decoder of only the id and the creation time of each record."""
     fields: list[Any] = [("id", str, msgspec.field(name=id))]
     if created:
         fields.append(("created", Any, msgspec.field(name=created, default=None)))
@@ -300,9 +299,9 @@ def _decoder(id: str, created: str | None) -> Any:
 def record_ids(
     records: bytes, count: int, id: str, created: str | None, without_id: Counter[bytes]
 ) -> tuple[pl.Series, list[Any]]:
-    """The id of each record of a page, and the time of its creation where that is asked for.
+    """Return the id of each record of a page, and its creation time if `created` is given.
 
-    A record without an id that is text is known by its content, and by how many like it have come in this pass.
+    A record without a text id is identified by its content and its count of equal records in this pass.
     """
     try:
         found = _decoder(id, created).decode(b"[%b]" % records)
@@ -327,5 +326,5 @@ def _record_ids_slowly(
             ids.append(f"\0{without_id[record]} {record.decode('utf-8', 'replace')}")
             times.append(None)
     if len(ids) != count:
-        raise Malformed("a page on disk is not what its index says")
+        raise Malformed("a page on disk does not match its index")
     return pl.Series(ids, dtype=pl.String), times

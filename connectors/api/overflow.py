@@ -1,4 +1,4 @@
-"""The bag of a provider's customer: the object that holds what has no field.
+"""The overflow of a provider's customer: the object that holds what has no field.
 
 It holds the customer's metadata, and beside it what we put there: canonical values that the provider's fields would
 not give back. See `schemas.provider.Overflow` for the three kinds.
@@ -19,14 +19,14 @@ from tranship.schemas.provider import OVERFLOW_FIELDS, Kind, ProviderSchema, quo
 
 _PREFIX: Final = "canon"
 _METADATA: Final = "metadata"
-"""Under this name stand the metadata entries that may not stand in the bag by themselves."""
+"""Under this name stand the metadata entries that may not stand in the overflow by themselves."""
 _NULLS: Final = "nulls"
-"""Under this name a bag of text lists the fields that are null."""
+"""Under this name an overflow of text lists the fields that are null."""
 
 
 @dataclass(frozen=True)
 class ReadOverflow:
-    """Bags taken apart: `spilled` is canonical field → places and values there, `inner` the pairs that are metadata,
+    """Overflows, read: `spilled` is canonical field → places and values there, `inner` the pairs that are metadata,
     `own` (at, key) the keys of metadata that begin with the provider's name.
     """
 
@@ -36,7 +36,7 @@ class ReadOverflow:
 
 
 def _kind_of(name: str) -> Kind:
-    """What the JSON of a canonical field is, where a bag takes any JSON."""
+    """What the JSON of a canonical field is, where an overflow takes any JSON."""
     if name == _METADATA:
         return "object"
     if name in LISTS:
@@ -46,17 +46,17 @@ def _kind_of(name: str) -> Kind:
 
 @cache
 def _reserved(schema: ProviderSchema) -> Mapping[str, str]:
-    """Key of ours in a bag → canonical field, `metadata`, or `nulls` of a bag of text."""
+    """Key of ours in an overflow → canonical field, `metadata`, or `nulls` of an overflow of text."""
     prefix = "" if schema.overflow.style == "nested" else f"{_PREFIX}_"
     names = (*OVERFLOW_FIELDS, _METADATA, *([_NULLS] if schema.overflow.style == "texts" else []))
     return {f"{prefix}{name}": name for name in names}
 
 
 def read_overflow(schema: ProviderSchema, overflows: pl.Series) -> ReadOverflow:
-    """Take bags (compact JSON, null where there is none) apart."""
+    """Take overflows (compact JSON, null where there is none) apart."""
     inner = jsons.inner_of(overflows)
     nobody = pl.DataFrame(schema={"at": pl.UInt32, "key": pl.String})
-    # Compact JSON shows a key as it is: a bag without these holds nothing of ours.
+    # Compact JSON shows a key as it is: an overflow without these holds nothing of ours.
     touched = overflows.str.contains_any([f'"{_PREFIX}', f'"{schema.provider}.']).fill_null(value=False)
     at = touched.arg_true()
     if at.is_empty():
@@ -84,7 +84,7 @@ def _entries_within(some: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sorted_out(schema: ProviderSchema, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The entries of bags → ours (at, name, value as canonical text; metadata as JSON) and the customer's own (at,
+    """The entries of overflows → ours (at, name, value as canonical text; metadata as JSON) and the customer's own (at,
     key, value).
 
     What has a key of ours and is not what we would have written there is the customer's own.
@@ -176,9 +176,9 @@ def _sorted_texts(schema: ProviderSchema, entries: pl.DataFrame) -> tuple[pl.Dat
 
 @dataclass(frozen=True)
 class SplitMetadata:
-    """Metadata taken apart: `native` is metadata key → wire column of what fits a field of the provider, `own` the
-    same as JSON whether it fits or not, `inner` the pairs that may stand in the bag as they are, `over` those that may
-    not; `bad` is true where it is no JSON object.
+    """Metadata, split: `native` is metadata key → provider column of what fits a field of the provider, `own` the same
+    as JSON whether it fits or not, `inner` the pairs that can be kept in the overflow unchanged, `over` those that
+    cannot; `bad` is true where it is not a JSON object.
     """
 
     native: Mapping[str, pl.Series]
@@ -219,7 +219,7 @@ def _are_objects(texts: pl.Series) -> pl.Series:
 
 
 def split_metadata(schema: ProviderSchema, metadata: pl.Series) -> SplitMetadata:
-    """Take canonical metadata apart: what goes to fields, what may stand in the bag as it is, and the rest."""
+    """Take canonical metadata apart: what goes to fields, what may stand in the overflow as it is, and the rest."""
     count = len(metadata)
     if schema.overflow.style == "texts":
         touched = metadata.is_not_null()
@@ -260,7 +260,7 @@ def split_metadata(schema: ProviderSchema, metadata: pl.Series) -> SplitMetadata
 
 
 def _free(schema: ProviderSchema) -> pl.Expr:
-    """Whether an entry (key, value) may stand in the bag under its own key."""
+    """Whether an entry (key, value) may stand in the overflow under its own key."""
     key, value, overflow = pl.col("key"), pl.col("value"), schema.overflow
     if overflow.style == "nested":
         return key != _PREFIX
@@ -284,7 +284,7 @@ def write_overflow(
     native: pl.DataFrame,
     kept: Mapping[str, pl.Series],
 ) -> pl.Series:
-    """The bag (JSON) of each customer: its metadata, and all of it that the provider's fields would not give back;
+    """The overflow (JSON) of each customer: its metadata, and all of it that the provider's fields would not give back;
     null if empty. `native` is what they would give back of the canonical columns, `kept` of metadata (key → JSON).
     """
     inner, over = [split.inner], [split.over]
@@ -328,7 +328,7 @@ def _differs(name: str, canonical: pl.DataFrame, native: pl.DataFrame) -> pl.Ser
 
 
 def _text_pairs(key: str, values: pl.Series, schema: ProviderSchema) -> pl.Series:
-    """`"key":"value"`; a value too long for the bag as `"key_1":"…","key_2":"…"`."""
+    """`"key":"value"`; a value too long for the overflow as `"key_1":"…","key_2":"…"`."""
     pairs = jsons.evaluated(jsons.pair(key, quoted(pl.lit(values))))
     longest = schema.overflow.max_value_length
     if longest is None:

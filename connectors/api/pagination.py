@@ -134,7 +134,7 @@ def _keys_beside(envelope: Envelope) -> tuple[Keys, ...]:
 def _read_envelope(envelope: Envelope, records: bytes, count: int, beside: tuple[Any, ...]) -> ParsedPage:
     total, following, more, around = beside
     if total is not None and not (isinstance(total, int) or str(total).isdecimal()):
-        raise Malformed("the total in the response is not a number")
+        raise Malformed("the response has a total that is not a number")
     following = None if following in (None, "", False) else str(following)
     named = isinstance(around, dict) and envelope.next[-1] in around
     if envelope.next and more is None and (named or following is not None):
@@ -287,13 +287,13 @@ class ListDownload:
         try:
             pieces = cut(file, listing.envelope.records, PAGE_RECORDS)
             beside = values(pieces.rest, _keys_beside(listing.envelope))
-            told = _read_envelope(listing.envelope, b"", pieces.count, beside)
+            stated = _read_envelope(listing.envelope, b"", pieces.count, beside)
         except Malformed as error:
             raise self._malformed("the response is cut off, or is not the expected list") from error
-        if told.total is not None and told.total != pieces.count:
-            raise self._malformed(f"the response has {counted(pieces.count, 'record')} but states {told.total:,}")
+        if stated.total is not None and stated.total != pieces.count:
+            raise self._malformed(f"the response has {counted(pieces.count, 'record')} but states {stated.total:,}")
         for number, piece in enumerate(pieces.slices or [Slice(0, 0, 0)], 1):
-            page = Page(number, "", piece.offset, piece.size, piece.count, 0, told.total)
+            page = Page(number, "", piece.offset, piece.size, piece.count, 0, stated.total)
             self._register(self._store.adopt(page))
         return max(1, len(pieces.slices))
 

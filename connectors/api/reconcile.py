@@ -1,4 +1,4 @@
-"""Equality and difference of a provider's records. Pure functions."""
+"""Equality and differences of a provider's records: pure functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two JSON values say the same: null, absent, [] and {} do, and the order of keys says nothing."""
+    """Whether two JSON values are equal; null, absent, [] and {} are, and the order of keys does not matter."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return all(same(one.get(key), other.get(key)) for key in {**one, **other})
     if isinstance(one, list) and isinstance(other, list):
@@ -19,17 +19,17 @@ def same(one: Any, other: Any) -> bool:
 
 
 def exactly(one: Any, other: Any) -> bool:
-    """Whether two bags hold the same: in there a null is something else than nothing. Absent and empty are equal."""
+    """Whether two overflow objects are equal: a null entry differs from none; an absent object equals an empty one."""
     return bool(msgspec.json.encode(one or {}, order="sorted") == msgspec.json.encode(other or {}, order="sorted"))
 
 
 def blank(value: Any) -> bool:
-    """Whether a JSON value says nothing: null, [] and {}."""
+    """Whether a JSON value is null, [] or {}."""
     return value is None or (isinstance(value, list | dict) and not value)
 
 
 def may_derive_from(there: Any, wanted: Any) -> bool:
-    """Whether a value may be what a provider made of the one it was sent: filled in, cut, in another case."""
+    """Whether a value may be what a provider made of the one sent: filled in, truncated, in another case."""
     if blank(wanted) or blank(there) or same(there, wanted):
         return True
     if isinstance(there, str) and isinstance(wanted, str):
@@ -40,7 +40,7 @@ def may_derive_from(there: Any, wanted: Any) -> bool:
 
 
 def lies_between(current: Any, found: Any, wanted: Any) -> bool:
-    """Whether a value is on its way from one to the other: an object may have come there key by key."""
+    """Whether a value is on its way from `found` to `wanted`; an object may get there key by key."""
     if same(current, wanted) or same(current, found):
         return True
     if not all(isinstance(one, Mapping | None) for one in (current, found, wanted)):
@@ -53,8 +53,8 @@ def lies_between(current: Any, found: Any, wanted: Any) -> bool:
 
 
 def merge_metadata(here: str | None, there: str) -> str:
-    """Metadata of the source over that of the destination, both JSON objects; the destination's own text where nothing
-    of it differs, whatever the order of its keys.
+    """Merge metadata of the source over that of the destination, both JSON objects. The destination's text is returned
+    unchanged where nothing differs, whatever the order of keys.
     """
     if here is None:
         return there
@@ -65,7 +65,7 @@ def merge_metadata(here: str | None, there: str) -> str:
 
 
 def _same_json(one: msgspec.Raw, other: msgspec.Raw) -> bool:
-    """Equal as JSON: the order of keys does not count, true is not 1."""
+    """Whether values are equal as JSON: the order of keys does not matter, and true is not 1."""
     if bytes(one) == bytes(other):
         return True
     sorted_ = [msgspec.json.encode(msgspec.json.decode(value), order="sorted") for value in (one, other)]

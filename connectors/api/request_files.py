@@ -38,11 +38,11 @@ OUTCOMES: Final = pa.schema(
         "provider_id": pa.string(),
     }
 )
-"""What came of each row, in the order of the requests: see `connectors.api.journal.Outcome`."""
+"""The outcome of each row, in the order of the requests: see `connectors.api.journal.Outcome`."""
 
 
 def write_outcomes(requests: Sequence[Path], journal: Journal, file: Path) -> Mapping[tuple[str, str], int]:
-    """What the journal knows of each row → Parquet (columns of `OUTCOMES`) and (action, outcome) → rows."""
+    """Write the outcomes in the journal to Parquet (columns of `OUTCOMES`); return (action, outcome) → rows."""
     counts: Counter[tuple[str, str]] = Counter()
     with pq.ParquetWriter(file, OUTCOMES, compression="zstd") as writer:
         for batch in read_batches(requests, 65_536, ["row", "action"]):

@@ -454,7 +454,7 @@ def test_an_answer_of_another_shape(answer: Any, tmp_path: Path) -> None:
 
     with served(give) as server, pytest.raises(Malformed) as stopped:
         read(server.url, BY_TOTAL, tmp_path)
-    assert f"Acme ({server.host}): GET /total: the answer" in str(stopped.value)
+    assert f"Acme ({server.host}): GET /total: the response" in str(stopped.value)
 
 
 # Reads that die --------------------------------------------------------------------------------------------------

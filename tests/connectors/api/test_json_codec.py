@@ -402,7 +402,7 @@ def test_depth_is_no_danger(depth: int) -> None:
 
 @pytest.mark.parametrize("page", ["", "{}", "null", "5", '{"data":[]}', '[{"id":"x"}', "<html>", '"[]"', "[}"])
 def test_a_page_that_is_no_array_is_malformed(page: str) -> None:
-    with pytest.raises(Malformed, match="page 2 of the answer is no JSON array of records"):
+    with pytest.raises(Malformed, match="page 2 of the response is not a JSON array of records"):
         decode(MARGINFRONT, ["[]", page])
 
 
