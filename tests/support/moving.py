@@ -84,7 +84,7 @@ def writes(there: Account) -> list[dict[str, Any]]:
 
 def schema_of(there: Account) -> ProviderSchema:
     """How its records look."""
-    return registry._api(there.provider).schema
+    return registry._provider_spec(there.provider).schema
 
 
 def settable(there: Account, *without: str) -> list[dict[str, Any]]:
