@@ -335,8 +335,8 @@ class Connector:
     """The declaration of a kind of source or destination: how its addresses look, what it can do, where its code is.
 
     `source` and `destination` name a class or function, `module:name`, imported on first use. It is called with the
-    address, and with those of these keyword arguments that it names: `options`; for a source also `seen`,
-    `include_archived` and `waiting`; for a destination all that `registry.open_destination` describes.
+    address, and with those of these keyword arguments that it names: `options`; for a source also `suffixes`,
+    `seen` and `waiting`; for a destination all that `registry.open_destination` describes.
     """
 
     name: str

@@ -195,16 +195,17 @@ def kind_of(spec: str) -> str:
     folder = Path(spec).expanduser()
     if scheme or not folder.is_dir():
         return _format_of(path) or "csv"
-    if path.endswith((".parquet", ".pq")):
+    if path.endswith(_suffixes("parquet")):
         return "parquet"
     suffixes = {file.suffix.lower() for file in folder.iterdir() if file.is_file()}
-    if suffixes & {".parquet", ".pq"}:
-        if suffixes & {".csv", ".tsv", ".txt", ".gz", ".zst"}:
+    has_csv = bool(suffixes & {f".{suffix.rpartition('.')[2]}" for suffix in _suffixes("csv")})
+    if suffixes & {*_suffixes("parquet")}:
+        if has_csv:
             raise ConfigError(
                 f"{redacted(spec)}: holds Parquet and CSV files; name one kind with a glob: {spec}/*.parquet"
             )
         return "parquet"
-    if suffixes & {".csv", ".tsv", ".txt", ".gz", ".zst"}:
+    if has_csv:
         return "csv"
     return next((kind for suffix in sorted(suffixes) if (kind := _format_of(suffix))), "csv")
 
@@ -296,7 +297,8 @@ def open_source(
         raise ConfigError(f"{redacted(spec)}: only providers have archived customers; leave --include-archived out.")
     if connector.source is None:
         raise ConfigError(f"{redacted(spec)}: {connector.name} can only be written.")
-    offered = {"options": _validated(connector, options or {}), "waiting": waiting, "seen": seen}
+    offered: dict[str, Any] = {"options": _validated(connector, options or {}), "waiting": waiting, "seen": seen}
+    offered["suffixes"] = connector.suffixes
     source: Source = _called(connector.source, spec, offered)
     return source
 

@@ -9,21 +9,25 @@ class TestToyDestination(DestinationContract):
     @pytest.fixture
     def address(self, tmp_path):
         return str(tmp_path / "b.toy")
+
+A provider passes `ProviderSourceContract` and `ProviderDestinationContract`, which open `ProviderAccount`s through the
+fixture `accounts`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import polars as pl
 import pytest
 
 from tranship.connectors import registry
 from tranship.connectors.contract import Batch, Mode, Plan, Survivors, WriteRequest
-from tranship.connectors.errors import ConfigError
+from tranship.connectors.errors import ConfigError, Refused
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import BROKEN
 
@@ -151,6 +155,185 @@ class DestinationContract:
             registry.must_take(address, mode, for_good=False)
 
 
+class ProviderAccount(Protocol):
+    """An account at a server that plays the provider."""
+
+    @property
+    def provider(self) -> str:
+        """The scheme of its address."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Its address as a source or destination, on loopback."""
+        ...
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment variable with its key."""
+        ...
+
+    @property
+    def page(self) -> int | None:
+        """Customers per page; null where one answer holds all."""
+        ...
+
+    @property
+    def id_field(self) -> str:
+        """The field of its JSON that holds the provider's own id."""
+        ...
+
+    @property
+    def name_field(self) -> str:
+        """The field of its JSON that holds a customer's name, which must be text."""
+        ...
+
+    def records(self) -> list[dict[str, Any]]:
+        """All customers, as the provider lists them."""
+        ...
+
+    def replace(self, record: dict[str, Any]) -> None:
+        """Replace the customer with the id of this record, without checking the record."""
+        ...
+
+    def accept_only(self, key: str) -> None:
+        """Accept no other key from now on."""
+        ...
+
+    def methods(self) -> list[str]:
+        """The methods of all calls so far."""
+        ...
+
+
+OpenAccount = Callable[[int], ProviderAccount]
+"""Opens an account with so many customers."""
+
+
+class _ProviderContract:
+    @pytest.fixture
+    def accounts(self) -> OpenAccount:
+        """Opens accounts; they are closed when the test ends."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def account(self, accounts: OpenAccount, monkeypatch: pytest.MonkeyPatch) -> OpenAccount:
+        """As `accounts`, with the key in the environment."""
+
+        def opened(count: int) -> ProviderAccount:
+            there = accounts(count)
+            for name, value in there.environment.items():
+                monkeypatch.setenv(name, value)
+            return there
+
+        return opened
+
+
+class ProviderSourceContract(_ProviderContract, SourceContract):
+    """What every provider does as a source."""
+
+    @pytest.fixture
+    def address(self, account: OpenAccount) -> str:
+        """The address of an account with `count` customers."""
+        return account(self.count).address
+
+    @pytest.mark.parametrize(("pages", "more"), [(0, 1), (1, -1), (1, 0), (1, 1), (2, 0)])
+    def test_pages_of_every_length_are_read_whole(
+        self, account: OpenAccount, tmp_path: Path, pages: int, more: int
+    ) -> None:
+        there = account(pages * (account(0).page or 100) + more)
+        batches = self.batches(there.address, tmp_path / "pages")
+        read = [one for batch in batches for one in batch.records["provider_id"].to_list()]
+        assert sorted(read) == sorted(str(record[there.id_field]) for record in there.records())
+
+    def test_its_fingerprint_is_json(self, address: str) -> None:
+        source = registry.open_source(address)
+        try:
+            found = source.fingerprint()
+        finally:
+            source.close()
+        assert json.loads(json.dumps(found)) == found
+        assert all(one["size"] is None for one in found)
+
+    def test_an_empty_account_has_no_records(self, account: OpenAccount, tmp_path: Path) -> None:
+        batches = self.batches(account(0).address, tmp_path / "pages")
+        assert sum(batch.records.height for batch in batches) == 0
+
+    def test_reading_only_reads(self, account: OpenAccount, tmp_path: Path) -> None:
+        there = account(self.count)
+        before = there.records()
+        self.batches(there.address, tmp_path / "pages")
+        assert {*there.methods()} == {"GET"}
+        assert there.records() == before
+
+    def test_columns_are_canonical_text(self, address: str, tmp_path: Path) -> None:
+        for batch in self.batches(address, tmp_path / "pages"):
+            assert {*batch.records.columns} <= {*COLUMNS}
+            assert {*batch.records.dtypes} == {pl.String}
+
+    def test_a_broken_record_is_set_apart(self, account: OpenAccount, tmp_path: Path) -> None:
+        there = account(self.count)
+        there.replace({**there.records()[0], there.name_field: {"not": "text"}})
+        batches = self.batches(there.address, tmp_path / "pages")
+        assert sum(batch.records.height for batch in batches) == self.count - 1
+        assert sum(batch.broken.height for batch in batches) == 1
+
+    def test_an_undocumented_field_is_kept_and_noted(self, account: OpenAccount, tmp_path: Path) -> None:
+        there = account(self.count)
+        there.replace({**there.records()[0], "loyaltyTier": {"level": 3}})
+        source = registry.open_source(there.address)
+        try:
+            records = pl.concat([part.read().records for part in source.parts(tmp_path / "pages")])
+            notes = [note for layout in source.layouts() for note in layout.notes]
+        finally:
+            source.close()
+        found = [json.loads(text).get(f"{there.provider}.loyaltyTier") for text in records["metadata"].drop_nulls()]
+        assert [value for value in found if value] == [{"level": 3}]
+        assert any("loyaltyTier" in note for note in notes)
+
+    def test_a_wrong_key_is_refused_by_the_name_of_its_variable(self, account: OpenAccount, tmp_path: Path) -> None:
+        there = account(self.count)
+        there.accept_only("another")
+        [(variable, key)] = there.environment.items()
+        with pytest.raises(Refused, match=variable) as caught:
+            self.batches(there.address, tmp_path / "pages")
+        assert key not in str(caught.value)
+        assert registry.check(there.address)[-1].state == "fail"
+
+    def test_a_missing_key_is_named(self, accounts: OpenAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+        there = accounts(self.count)
+        [variable] = there.environment
+        monkeypatch.delenv(variable, raising=False)
+        with pytest.raises(ConfigError, match=variable):
+            registry.open_source(there.address)
+
+    def test_a_key_in_the_address_is_refused_and_not_shown(self, account: OpenAccount) -> None:
+        there = account(self.count)
+        [key] = there.environment.values()
+        with pytest.raises(ConfigError) as caught:
+            registry.open_source(there.address.replace("://", f"://{key}@"))
+        assert key not in str(caught.value)
+
+    def test_doctor_finds_nothing_wrong(self, account: OpenAccount) -> None:
+        there = account(self.count)
+        before = there.records()
+        findings = registry.check(there.address)
+        expected = {"address", "key", "reachable", "key accepted", "rights", "clock", "rate limits"}
+        assert {finding.state for finding in findings} == {"ok"}
+        assert expected <= {finding.what for finding in findings}
+        assert there.records() == before
+        [key] = there.environment.values()
+        assert not any(key in finding.sentence for finding in findings)
+
+
+class ProviderDestinationContract(_ProviderContract, DestinationContract):
+    """What every provider does as a destination."""
+
+    @pytest.fixture
+    def address(self, account: OpenAccount) -> str:
+        """The address of an empty account."""
+        return account(0).address
+
+
 def _options(folder: Path) -> dict[str, Any]:
     return {
         **{"raw": False, "create": True, "overwrite": True, "written": folder / "known"},
@@ -160,7 +343,14 @@ def _options(folder: Path) -> dict[str, Any]:
 
 def _request(folder: Path, names: Sequence[str]) -> WriteRequest:
     numbers = [str(number) for number in range(1, len(names) + 1)]
-    given = {"external_id": numbers, "name": list(names), "email": [f"{number}@example.com" for number in numbers]}
+    given: dict[str, list[Any]] = {
+        "external_id": numbers,
+        "name": list(names),
+        "email": [f"{number}@example.com" for number in numbers],
+    }
+    # Some providers refuse a customer without these.
+    given["country"] = ["DE"] * len(names)
+    given |= {"customer_type": ["BUSINESS"] * len(names), "created_at": [datetime(2024, 1, 1, tzinfo=UTC)] * len(names)}
     records = pl.DataFrame(given).select(
         pl.int_range(pl.len(), dtype=pl.UInt64).alias("_row"),
         pl.lit("contract").alias("_source"),

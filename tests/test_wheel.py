@@ -11,6 +11,7 @@ from textwrap import dedent
 import pytest
 
 import tranship
+from support.toys import FORMAT_FILES, PROVIDER_FILES
 from support.wheels import FOLDERS, ROOT, Environment, built, environment, sources
 
 
@@ -194,22 +195,14 @@ def test_only_tranship_is_imported(installed: Environment, elsewhere: Path) -> N
 # With connectors of other packages --------------------------------------------------------------------------------
 
 
-TOY = """
-from pathlib import Path
-
+SHOP = """
 import polars as pl
 
 from tranship.connectors.contract import Abilities, ArrowPart, Connector, Layout
-from tranship.connectors.files import storage
-from tranship.connectors.files.whole_file import WholeFile
 
-TOY_FORMAT = Connector(
-    "toy", "Toy files", "customers.toy", Abilities(modes=("upsert",), keeps_state=False),
-    suffixes=(".toy",), source="tranship_toy:ToySource", destination="tranship_toy:toy_destination",
-)
-TOY_SHOP = Connector(
+CONNECTOR = Connector(
     "toyshop", "The customers of a toy shop", "toyshop://", Abilities(writes=False),
-    schemes=("toyshop",), source="tranship_toy:ShopSource",
+    schemes=("toyshop",), source=f"{__name__}:ShopSource",
 )
 
 
@@ -218,87 +211,59 @@ class ShopSource:
 
     def __init__(self, spec):
         self._spec = spec
-
-    def frames(self):
-        names = ["Ann", "Bob", "Cleo"]
-        yield self._spec, pl.DataFrame({"external_id": ["s1", "s2", "s3"], "name": names})
+        self._frame = pl.DataFrame({"external_id": ["s1", "s2", "s3"], "name": ["Ann", "Bob", "Cleo"]})
 
     def layouts(self):
-        return [Layout(name, tuple(frame.columns)) for name, frame in self.frames()]
+        return [Layout(self._spec, tuple(self._frame.columns))]
 
     def fingerprint(self):
-        return [{"name": name, "size": frame.height} for name, frame in self.frames()]
+        return [{"name": self._spec, "size": self._frame.height}]
 
     def parts(self, _keep):
-        position = 0
-        for name, frame in self.frames():
-            for batch in frame.rechunk().to_arrow().to_batches():
-                position += batch.num_rows
-                yield ArrowPart(name, batch, 1, position)
+        [batch] = self._frame.to_arrow().to_batches()
+        yield ArrowPart(self._spec, batch, 1, batch.num_rows)
 
     def close(self):
         pass
-
-
-class ToySource(ShopSource):
-    def __init__(self, spec, seen=None):
-        self._files = storage.expand(spec, (".toy",), seen)
-
-    def frames(self):
-        for file in self._files:
-            with file.open() as opened:
-                yield file.name, pl.read_ndjson(opened.read())
-
-
-def toy_destination(spec, written, *, overwrite):
-    def write(frame: pl.LazyFrame, path: Path) -> None:
-        frame.select("external_id", "email", "name").collect().write_ndjson(path)
-
-    return WholeFile(spec, write, written, overwrite=overwrite)
 """
-TOY_TESTS = """
+SHOP_TESTS = """
 import pytest
-from tranship.connectors.testing import DestinationContract, SourceContract
+from tranship.connectors.testing import SourceContract
 
 
 class TestShop(SourceContract):
     @pytest.fixture
     def address(self):
         return "toyshop://"
-
-
-class TestToySource(SourceContract):
-    @pytest.fixture
-    def address(self, tmp_path):
-        (tmp_path / "a.toy").write_text("\\n".join(f'{{"external_id": "{n}", "name": "N"}}' for n in range(1, 4)))
-        return str(tmp_path / "a.toy")
-
-
-class TestToyDestination(DestinationContract):
-    @pytest.fixture
-    def address(self, tmp_path):
-        return str(tmp_path / "b.toy")
 """
 
 
 def package(folder: Path, entries: dict[str, str], modules: dict[str, str]) -> Path:
-    """The wheel of a package of somebody else, with these entry points."""
+    """The wheel of a package of somebody else, with these entry points and files."""
     folder.mkdir()
+    packages = sorted({Path(name).parent.as_posix().replace("/", ".") for name in modules} - {"."})
     listed = "\n".join(f'{name} = "{value}"' for name, value in entries.items())
     (folder / "pyproject.toml").write_text(
         f'[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
         f'[project]\nname = "{folder.name}"\nversion = "1"\n[project.entry-points."tranship.connectors"]\n{listed}\n'
-        f"[tool.setuptools]\npy-modules = {list(modules)}\n"
+        f"[tool.setuptools]\npackages = {packages}\n"
+        f"py-modules = {[Path(name).stem for name in modules if '/' not in name]}\n"
     )
     for name, code in modules.items():
-        (folder / f"{name}.py").write_text(code)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(code)
     return built(folder, folder.parent / f"{folder.name}-built", "--wheel")
 
 
 @pytest.fixture(scope="module")
 def with_toys(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     folder = tmp_path_factory.mktemp("toys")
-    entries = {"toy": "tranship_toy:TOY_FORMAT", "toyshop": "tranship_toy:TOY_SHOP"}
+    entries = {
+        "toy": "tranship_toys.connectors.files.toy:CONNECTOR",
+        "toybill": "tranship_toys.connectors.providers.toybill",
+        "toyshop": "tranship_shop:CONNECTOR",
+    }
+    toys = {f"tranship_toys/{name}": code for name, code in (PROVIDER_FILES | FORMAT_FILES).items()}
     broken = {
         **{"absent": "no_such_module:CONNECTOR", "raises": "tranship_broken", "mine": "tranship_thief:CONNECTOR"},
         "number": "tranship_thief:NUMBER",
@@ -307,8 +272,11 @@ def with_toys(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environm
         "from tranship.connectors.contract import Abilities, Connector\nNUMBER = 1\n"
         "CONNECTOR = Connector('mine', '', 'x.csv', Abilities(), suffixes=('.csv',))\n"
     )
-    bad = {"tranship_broken": "raise SystemExit('no\\nlicence')", "tranship_thief": thief}
-    wheels = [package(folder / "toys", entries, {"tranship_toy": TOY}), package(folder / "broken", broken, bad)]
+    bad = {"tranship_broken.py": "raise SystemExit('no\\nlicence')", "tranship_thief.py": thief}
+    wheels = [
+        package(folder / "toys", entries, toys | {"tranship_shop.py": SHOP}),
+        package(folder / "broken", broken, bad),
+    ]
     return environment(folder / "venv", wheel, *wheels)
 
 
@@ -317,12 +285,35 @@ def test_connectors_of_other_packages_are_listed_and_used(with_toys: Environment
     assert listed.returncode == 0, listed.stderr
     assert "The customers of a toy shop" in listed.stdout
     assert "Toy files" in listed.stdout
+    assert "Toybill, a toy provider" in listed.stdout
     for source, destination in (("toyshop://", "a.toy"), ("a.toy", "duckdb:///x.duckdb"), ("a.toy", "b.csv")):
         ran = with_toys.command(tmp_path, "run", source, destination)
         assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "b.csv").read_text(encoding="utf-8").count("\n") == 4
     refused = with_toys.command(tmp_path, "run", "a.toy", "toyshop://")
     assert (refused.returncode, "can only be read" in refused.stderr) == (2, True)
+
+
+def test_a_provider_of_another_package_is_read_from_and_written_to(with_toys: Environment, tmp_path: Path) -> None:
+    code = """
+        import os, subprocess, sys
+        from pathlib import Path
+        from tranship_toys.connectors.sandbox.toybill import running
+
+        def run(source, destination):
+            subprocess.run([Path(sys.executable).with_name("tranship"), "run", source, destination], check=True)
+
+        with running(3) as first, running() as second:
+            os.environ["TOYBILL_API_KEY"] = "toy-key"
+            addresses = [f"toybill://127.0.0.1:{server.server_port}" for server in (first, second)]
+            run(addresses[0], "a.csv")
+            run("a.csv", addresses[1])
+            run("a.csv", addresses[1])
+            print([one["externalId"] for one in second.customers.values()], second.methods.count("POST"))
+    """
+    ran = with_toys.run(tmp_path, "-c", dedent(code))
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.endswith("['c1', 'c2', 'c3'] 3\n"), ran.stdout
 
 
 def test_a_broken_plug_in_is_a_line_of_the_list(with_toys: Environment, tmp_path: Path) -> None:
@@ -338,8 +329,10 @@ def test_a_broken_plug_in_is_a_line_of_the_list(with_toys: Environment, tmp_path
 
 
 def test_other_packages_run_the_contract_suites(with_toys: Environment, tmp_path: Path) -> None:
-    (tmp_path / "test_toy.py").write_text(TOY_TESTS)
-    ran = with_toys.run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_toy.py")
+    tests = {name: code for name, code in (PROVIDER_FILES | FORMAT_FILES).items() if name.startswith("tests/")}
+    for name, code in (tests | {"test_shop.py": SHOP_TESTS}).items():
+        (tmp_path / Path(name).name).write_text(code)
+    ran = with_toys.run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path))
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
 
 

@@ -38,10 +38,6 @@ from tranship.connectors.files.whole_file import WholeFile, Written
 from tranship.schemas import cells
 from tranship.schemas.counted import counted
 
-SUFFIXES = (
-    *(".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz"),
-    *(".csv.zst", ".tsv.zst", ".txt.zst"),
-)
 PIECE_BYTES = 2 << 20
 """Read and cut at a time: small enough to stay in the processor's cache."""
 PART_BYTES = 24 << 20
@@ -51,11 +47,13 @@ PART_BYTES = 24 << 20
 class CsvSource:
     """One CSV file, or several of one run; the dialect of each is found out by itself."""
 
-    def __init__(self, spec: str, options: CsvOptions, seen: storage.Seen | None = None) -> None:
+    def __init__(
+        self, spec: str, options: CsvOptions, suffixes: tuple[str, ...], seen: storage.Seen | None = None
+    ) -> None:
         for name, value in (("--delimiter", options.delimiter), ("--quote", options.quote)):
             if value is not None and (len(value) != 1 or not value.isascii() or value in "\r\n\0"):
                 raise ConfigError(f"{name} {value!r}: must be one ASCII character.")
-        self._files = storage.expand(spec, SUFFIXES, seen)
+        self._files = storage.expand(spec, suffixes, seen)
         self._options = options
         sizes = [file.size for file in self._files]
         self.size: int | None = None if None in sizes else sum(size for size in sizes if size is not None)

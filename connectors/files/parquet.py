@@ -20,15 +20,14 @@ from tranship.connectors.files.whole_file import WholeFile, Written
 _DASHED: Final = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 """Where the groups of a UUID begin in its hexadecimal digits, and how long they are."""
 
-SUFFIXES = (".parquet", ".pq")
 BATCH_ROWS = 61_440
 
 
 class ParquetSource:
     """One Parquet file, or several of one run."""
 
-    def __init__(self, spec: str, seen: storage.Seen | None = None) -> None:
-        self._files = storage.expand(spec, SUFFIXES, seen)
+    def __init__(self, spec: str, suffixes: tuple[str, ...], seen: storage.Seen | None = None) -> None:
+        self._files = storage.expand(spec, suffixes, seen)
         self._opened: list[tuple[str, pq.ParquetFile]] = []
         try:
             for file in self._files:

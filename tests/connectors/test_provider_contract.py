@@ -14,16 +14,16 @@ from typing import Any
 import polars as pl
 import pytest
 
-from support.accounts import PROVIDERS, USUAL, Account, opened
+from support.accounts import PROVIDERS, Account, opened
 from support.sandboxes import Start
 from support.served import nobody
 from support.warehouse import Warehouse
 from tranship.connectors import registry
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
 from tranship.connectors.registry import CONNECTORS
+from tranship.connectors.testing import OpenAccount, ProviderDestinationContract, ProviderSourceContract
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
-from tranship.schemas.customer import COLUMNS
 
 MANY = int(os.environ.get("TRANSHIP_MANY", "3000"))
 
@@ -66,24 +66,6 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Each customer once ----------------------------------------------------------------------------------------------
-
-
-def sizes(provider: str) -> list[int]:
-    page = USUAL[provider].page or 100
-    return [1, page - 1, page, page + 1, 2 * page]
-
-
-@pytest.mark.parametrize("which", range(5))
-def test_pages_of_every_length_come_whole(account: Open, provider: str, warehouse: Warehouse, which: int) -> None:
-    there = account(seed=sizes(provider)[which])
-    report = warehouse.load(there.address)
-
-    assert report.counts.read == report.counts.created == sizes(provider)[which]
-    assert landed(warehouse) == there.ids()
-
-
-def test_an_empty_account_is_an_empty_source(account: Open, warehouse: Warehouse) -> None:
-    assert warehouse.load(account().address, allow_empty=True).counts.read == 0
 
 
 def test_many_customers_come_once_each(account: Open, warehouse: Warehouse) -> None:
@@ -143,34 +125,6 @@ def test_an_account_and_a_file_are_read_as_one(account: Open, warehouse: Warehou
     report = flow.run(settings.load({**given, "destination": warehouse.address()}, {}))
 
     assert (report.counts.read, report.counts.created, report.counts.merged) == (20, 10, 10)
-
-
-def test_reading_only_reads(account: Open, warehouse: Warehouse) -> None:
-    there = account(seed=120)
-    before = there.sandbox.state()
-    there.sandbox.record()
-    warehouse.load(there.address)
-
-    assert {call["method"] for call in there.sandbox.calls()} == {"GET"}
-    assert there.sandbox.state() == before
-
-
-def test_a_source_says_what_it_gives(account: Open, tmp_path: Path) -> None:
-    there = account(seed=250)
-    source = registry.open_source(there.address)
-    try:
-        [layout] = source.layouts()
-        batches = [part.read() for part in source.parts(tmp_path / "pages")]
-        assert set(layout.columns) <= set(COLUMNS)
-        assert all(set(batch.records.columns) <= set(layout.columns) for batch in batches)
-        assert all(dtype == pl.String for batch in batches for dtype in batch.records.dtypes)
-        lines = pl.concat([batch.lines for batch in batches])
-        assert lines.n_unique() == len(lines) == 250
-        prints = source.fingerprint()
-        assert json.loads(json.dumps(prints)) == prints
-        assert prints[0]["size"] is None
-    finally:
-        source.close()
 
 
 def test_a_broken_record_is_rejected_with_its_id(account: Open, warehouse: Warehouse) -> None:
@@ -271,24 +225,6 @@ def test_a_key_that_stops_to_be_good(account: Open, warehouse: Warehouse) -> Non
     assert "Downloaded pages are kept" in said
 
 
-def test_no_key(account: Open, provider: str, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = account(seed=5)
-    [variable] = there.environment
-    monkeypatch.delenv(variable)
-
-    with pytest.raises(ConfigError, match=variable):
-        warehouse.load(there.address)
-
-
-def test_a_key_in_the_address(account: Open, provider: str, warehouse: Warehouse) -> None:
-    there = account(seed=5)
-    spec = there.address.replace("://", f"://{there.usual.key}@")
-
-    with pytest.raises(ConfigError) as caught:
-        warehouse.load(spec)
-    assert there.usual.key not in str(caught.value)
-
-
 def test_nobody_there(account: Open, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     quickly(monkeypatch)
     there = account()
@@ -305,24 +241,23 @@ def test_a_web_page_in_place_of_an_api(account: Open, warehouse: Warehouse, monk
     assert "text/html" in refused(warehouse, there, Malformed)
 
 
-# Doctor ----------------------------------------------------------------------------------------------------------
+# The suites that other packages run, too ---------------------------------------------------------------------------
 
 
-def test_doctor_finds_nothing_wrong(account: Open) -> None:
-    there = account(seed=5)
-    before = there.sandbox.state()
+class Suite:
+    @pytest.fixture
+    def accounts(self, provider: str, sandbox: Start) -> OpenAccount:
+        def start(count: int) -> Account:
+            made = opened(sandbox, provider, seed=count or None)
+            made.sandbox.record()
+            return made
 
-    findings = registry.check(there.address)
-    assert {finding.state for finding in findings} == {"ok"}
-    assert {"address", "key", "reachable", "key accepted", "rights", "clock", "rate limits"} <= {
-        finding.what for finding in findings
-    }
-    assert there.sandbox.state() == before
-    assert not any(there.usual.key in finding.sentence for finding in findings)
+        return start
 
 
-def test_doctor_finds_a_wrong_key(account: Open) -> None:
-    there = account(seed=5)
-    there.sandbox.keys(valid=["another"])
+class TestSource(Suite, ProviderSourceContract):
+    pass
 
-    assert registry.check(there.address)[-1].state == "fail"
+
+class TestDestination(Suite, ProviderDestinationContract):
+    pass

@@ -58,6 +58,30 @@ class Account:
         assert variable
         return {variable: self.usual.key}
 
+    @property
+    def page(self) -> int | None:
+        return self.usual.page
+
+    @property
+    def id_field(self) -> str:
+        return self.usual.id
+
+    @property
+    def name_field(self) -> str:
+        return self.usual.name
+
+    def records(self) -> list[dict[str, Any]]:
+        return self.sandbox.state()
+
+    def replace(self, record: dict[str, Any]) -> None:
+        self.sandbox.add(record)
+
+    def accept_only(self, key: str) -> None:
+        self.sandbox.keys(valid=[key])
+
+    def methods(self) -> list[str]:
+        return [call["method"] for call in self.sandbox.calls()]
+
     def ids(self) -> list[str]:
         """The provider's own ids of all customers it holds, sorted."""
         return sorted(str(record[self.usual.id]) for record in self.sandbox.state())
