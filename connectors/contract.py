@@ -202,9 +202,37 @@ def outcomes_so_far(error: BaseException) -> Outcomes | None:
     return found if isinstance(found, Outcomes) else None
 
 
+class WriteObserver(Protocol):
+    """The receiver of a write's progress. A destination that reports any is given one when it is opened."""
+
+    def note(self, text: str) -> None:
+        """Report something a person may need to know: `waiting for another run`."""
+        ...
+
+    def written(self, records: int, total: int) -> None:
+        """Report how many records of how many are done, where they are written one by one."""
+        ...
+
+
+@dataclass(frozen=True)
+class ProviderOptions:
+    """The part of a request that only a provider's destination uses."""
+
+    limit: int | None = None
+    """Do so many records of the plan and stop."""
+    crosswalk: Path | None = None
+    """Which customer at the provider each record is known to be (a crosswalk of an earlier run)."""
+    history: tuple[Path, ...] = ()
+    """Crosswalks of earlier runs of the same state directory, newest first: what this tool once wrote."""
+    remove_for_good: bool = False
+    """Mirror may do what cannot be undone."""
+    write_began: bool = False
+    """An earlier process may have written something of this request already."""
+
+
 @dataclass(frozen=True)
 class WriteRequest:
-    """One load of survivors into a table or file, and how it is wanted."""
+    """One load of survivors into a destination, and how it is wanted."""
 
     run_id: str
     survivors: Survivors
@@ -221,29 +249,16 @@ class WriteRequest:
     started_at: str
     ledger: Mapping[str, int]
     """What is known of the ledger before the plan: read, rejected, merged."""
-    say: Callable[[str], None]
-    """Tells a person why it takes long: `waiting for another run`."""
-    advanced: Callable[[int, int], None]
-    """Tells how many records of how many are done, where they are written one by one."""
-    limit: int | None = None
-    """At a provider: do so many records of the plan and stop."""
-    crosswalk: Path | None = None
-    """At a provider: which customer there each record is known to be (a crosswalk of an earlier run)."""
-    history: tuple[Path, ...] = ()
-    """Crosswalks of earlier runs of the same state directory, newest first: what this tool once wrote."""
     older: Older = "skip"
     """What becomes of a record whose `updated_at` is earlier than that of what it would change."""
     present: tuple[Path, ...] = ()
     """Keys of records that were read and are not among the survivors, Parquet: source, line, external_id, email (null
     where there is none that identifies a customer), id_unusable, email_unusable (one was given that cannot be used).
     Mirror deletes none of these, and nobody if it cannot tell who one of them is."""
-    remove_for_good: bool = False
-    """Mirror may do at a provider what cannot be undone."""
-    write_began: bool = False
-    """An earlier process may have written something of this load already."""
     compare: bool = False
     """What is there is written down beside the plan, for a person to compare: `found.parquet` (row, and the fields of
     the records that differ, as text) and `extra.parquet` (external_id, email of customers that the source lacks)."""
+    provider: ProviderOptions = ProviderOptions()
 
 
 @dataclass(frozen=True)

@@ -417,16 +417,16 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
     """The table, file or account to write to. `options`: raw (CSV cells as they are), create (what does not exist may
     be created; else ConfigError), overwrite (a file that Tranship did not write may be replaced), written (the folder
     that knows which files it wrote), memory (of a database), lock_timeout and statement_timeout (seconds, 0 is no
-    limit), pace (calls a second at most, null: as declared), waiting (for a file that another process holds).
+    limit), pace (calls a second at most, null: as declared), waiting (for a file that another process holds), observer
+    (a `contract.WriteObserver`).
     """
     connector = connector_of(spec)
     if _is_provider(connector.name):
         from tranship.connectors.api.destination import ProviderDestination
 
         module = _provider_module(connector.name)
-        return ProviderDestination(
-            module.SPEC, spec, module.build_operations, memory=options["memory"], pace=options["pace"]
-        )
+        arguments = {name: options[name] for name in ("observer", "memory", "pace")}
+        return ProviderDestination(module.SPEC, spec, module.build_operations, **arguments)
     if connector.suffixes and "://" in spec:
         raise ConfigError(
             f"{redacted(spec)}: cloud storage can be read, not written yet. Write to a local file and copy it."

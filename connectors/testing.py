@@ -334,10 +334,20 @@ class ProviderDestinationContract(_ProviderContract, DestinationContract):
         return account(0).address
 
 
+class _Silent:
+    """An observer that ignores everything."""
+
+    def note(self, text: str) -> None:
+        """Ignore it."""
+
+    def written(self, records: int, total: int) -> None:
+        """Ignore it."""
+
+
 def _options(folder: Path) -> dict[str, Any]:
     return {
         **{"raw": False, "create": True, "overwrite": True, "written": folder / "known"},
-        **{"memory": "100MB", "lock_timeout": 10.0, "statement_timeout": 0.0, "pace": None},
+        **{"memory": "100MB", "lock_timeout": 10.0, "statement_timeout": 0.0, "pace": None, "observer": _Silent()},
     }
 
 
@@ -373,6 +383,4 @@ def _request(folder: Path, names: Sequence[str]) -> WriteRequest:
         workspace=folder,
         started_at="2024-01-01T00:00:00Z",
         ledger=counts,
-        say=lambda _: None,
-        advanced=lambda _, __: None,
     )

@@ -9,7 +9,7 @@ from tranship.connectors import registry
 from tranship.connectors.contract import Destination, Source, Waiting
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.compared_file import ComparedFile
-from tranship.pipelines.observer import Observer
+from tranship.pipelines.observer import Observer, WriteProgress
 from tranship.pipelines.settings import Reading, Settings, per_second, seconds
 
 log = logging.getLogger("tranship")
@@ -48,6 +48,7 @@ def open_destination(settings: Settings, observer: Observer) -> Destination:
         **{"memory": settings.memory, "pace": per_second(settings.pace) if settings.pace else None},
         **{name: seconds(getattr(settings, name)) for name in ("lock_timeout", "statement_timeout")},
         "waiting": waiting_of(settings, observer),
+        "observer": WriteProgress(observer),
     }
     return registry.open_destination(settings.destination, options)
 

@@ -84,7 +84,9 @@ class Flow:
         shutil.rmtree(workspace, ignore_errors=True)
         workspace.mkdir(mode=0o700)
         # This plan is separate from the run and from what was written for it.
-        request = dataclasses.replace(self._identify(), workspace=workspace, compare=True, write_began=False)
+        request = self._identify()
+        options = dataclasses.replace(request.provider, write_began=False)
+        request = dataclasses.replace(request, workspace=workspace, compare=True, provider=options)
         with run.timed("compare", None):
             plan = destination.plan(request)
         run.directory.secure()

@@ -21,6 +21,23 @@ class Observer(Protocol):
         ...
 
 
+class WriteProgress:
+    """A `connectors.contract.WriteObserver` that reports a write to the observer of its run, as a step."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def note(self, text: str) -> None:
+        """Report the text as it is."""
+        self._observer.note(text)
+
+    def written(self, records: int, total: int) -> None:
+        """Report the records done; begin the step as long as there are none."""
+        if records == 0:
+            self._observer.step("write", total)
+        self._observer.advanced(records, records)
+
+
 class Quiet:
     """An observer that ignores everything."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import Outcomes, WriteRequest
+from tranship.connectors.contract import Outcomes, ProviderOptions, WriteRequest
 from tranship.pipelines import crosswalks
 from tranship.pipelines.identity_step import AMBIGUOUS
 from tranship.pipelines.mapping import ColumnMap
@@ -27,11 +27,6 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
         what = f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are ignored: customers that"
         notes = (f"{what} those runs wrote count as written by others. The first is {lost[0]}",)
 
-    def advanced(written: int, of: int) -> None:
-        if written == 0:
-            run.observer.step("write", of)
-        run.observer.advanced(written, written)
-
     request = WriteRequest(
         run_id=directory.run_id,
         survivors=run.stage.survivors(columns.targets, total.staged - merged - total.by_code.get(AMBIGUOUS, 0)),
@@ -43,16 +38,16 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
         workspace=directory.path,
         started_at=directory.manifest["started_at"],
         ledger={"read": total.read, "rejected": total.rejected, "merged": merged, "skipped": total.skipped},
-        say=run.observer.note,
-        advanced=advanced,
-        limit=settings.limit,
-        crosswalk=settings.crosswalk,
-        history=tuple(history),
         older=settings.older or "skip",
         present=run.stage.present_files(),
-        remove_for_good=settings.remove_for_good,
         compare=directory.stands_alone,
-        write_began=directory.has_begun_to_write,
+        provider=ProviderOptions(
+            limit=settings.limit,
+            crosswalk=settings.crosswalk,
+            history=tuple(history),
+            remove_for_good=settings.remove_for_good,
+            write_began=directory.has_begun_to_write,
+        ),
     )
     return request, StepResult(notes=notes)
 

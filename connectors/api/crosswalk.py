@@ -33,15 +33,15 @@ def recognise(run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
     """Say of whom this tool once wrote (`_run_id`), and under which external id and e-mail the run knows those who
     are in the crosswalk.
     """
-    history = [file for file in write.history if file.exists()]
+    history = [file for file in write.provider.history if file.exists()]
     if history:
         run.execute(
             f"UPDATE there SET {quoted(RUN)} = 'earlier' WHERE own_id IN (SELECT destination_id "
             f"FROM read_parquet([{listed_files(history)}], union_by_name = true) WHERE action IN ('create', 'update'))"
         ).fetchall()
     _load_written(run, history)
-    if write.crosswalk is not None:
-        _load_crosswalk(run, write.crosswalk)
+    if write.provider.crosswalk is not None:
+        _load_crosswalk(run, write.provider.crosswalk)
         create_survivors_view(run, write)
         run.execute(
             "CREATE TEMP TABLE by_source AS SELECT c.destination_id, s.external_id, s.email FROM crosswalk c "

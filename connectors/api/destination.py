@@ -25,7 +25,7 @@ from tranship.connectors.api.operations import Operations
 from tranship.connectors.api.request_plan import RequestPlanner, SavedPlan, save_plan
 from tranship.connectors.api.source import ApiSource
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_address, service
-from tranship.connectors.contract import Outcomes, Plan, WriteRequest
+from tranship.connectors.contract import Outcomes, Plan, WriteObserver, WriteRequest
 from tranship.connectors.databases.table_mapping import literal
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.schemas.counted import counted
@@ -49,11 +49,13 @@ class ProviderDestination:
         url: str,
         operations: Callable[[ProviderAddress], Operations],
         *,
+        observer: WriteObserver,
         memory: str = "600MB",
         pace: float | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._spec, self._url, self._operations, self._memory, self._pace = spec, url, operations, memory, pace
+        self._observer = observer
         self._environment = os.environ if environment is None else environment
         self._address = parse_address(spec, url, self._environment)
         self._service = service(spec, self._address, self._environment)
@@ -64,7 +66,7 @@ class ProviderDestination:
         if saved is not None:
             durable.check(write.workspace, saved.files)
             return saved.as_plan(write.workspace)
-        refuse_unconfirmed_removal(self._spec, self._url, write.mode, for_good=write.remove_for_good)
+        refuse_unconfirmed_removal(self._spec, self._url, write.mode, for_good=write.provider.remove_for_good)
         database = write.workspace / "destination.duckdb"
         database.unlink(missing_ok=True)
         shutil.rmtree(write.workspace / "requests", ignore_errors=True)
@@ -92,7 +94,7 @@ class ProviderDestination:
         try:
             saved = SavedPlan.read(write.workspace)
         except FileNotFoundError:
-            if write.write_began:
+            if write.provider.write_began:
                 raise durable.damaged(file) from None
             return None
         if saved.run_id != write.run_id:
@@ -115,10 +117,10 @@ class ProviderDestination:
                 run_id=write.run_id,
                 journal=write.workspace / "journal.sqlite",
                 outcomes=sent_file,
-                limit=write.limit,
-                begun=write.write_began,
+                limit=write.provider.limit,
+                begun=write.provider.write_began,
                 pace=self._pace,
-                advanced=write.advanced,
+                advanced=self._observer.written,
             )
         except BaseException as error:
             if sent_file.exists():

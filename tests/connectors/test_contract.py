@@ -20,6 +20,7 @@ from tranship.connectors.registry import CONNECTORS
 from tranship.connectors.testing import DestinationContract, SourceContract
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
+from tranship.pipelines.observer import Quiet, WriteProgress
 from tranship.pipelines.verify import Verification
 from tranship.schemas.customer import KEY
 from tranship.schemas.faults import BROKEN
@@ -38,7 +39,13 @@ SERVED = ("postgresql",)
 NOWHERE = "postgresql://127.0.0.1:1/nowhere"
 OPTIONS: dict[str, Any] = {
     **{"raw": False, "create": True, "overwrite": True, "written": Path("written")},
-    **{"memory": "100MB", "lock_timeout": 10.0, "statement_timeout": 0.0, "pace": None},
+    **{
+        "memory": "100MB",
+        "lock_timeout": 10.0,
+        "statement_timeout": 0.0,
+        "pace": None,
+        "observer": WriteProgress(Quiet()),
+    },
 }
 
 READERS = [name for name, one in CONNECTORS.items() if one.abilities.reads and not one.abilities.continues]

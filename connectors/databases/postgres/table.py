@@ -11,14 +11,14 @@ commit. In a table created here (`connectors/databases/table_mapping.py` has its
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 import duckdb
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.contract import Plan, WriteObserver, WriteRequest
 from tranship.connectors.databases.diff import Classifier, plan_new_table
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.postgres.address import parse_address
@@ -71,12 +71,20 @@ class PostgresTable:
     """One table as a destination; plan and apply share one transaction."""
 
     def __init__(
-        self, spec: str, *, memory: str, lock_timeout: float, statement_timeout: float, create: bool = True
+        self,
+        spec: str,
+        *,
+        observer: WriteObserver,
+        memory: str,
+        lock_timeout: float,
+        statement_timeout: float,
+        create: bool = True,
     ) -> None:
         self._address = parse_address(spec)
         if self._address.query:
             raise ConfigError(f"{redacted(spec)}: a query can be read, not written; name a table.")
         self._memory, self._timeouts = memory, Timeouts(lock_timeout, statement_timeout)
+        self._observer = observer
         self._open: Connection | None = connect(self._address)
         self._duck: duckdb.DuckDBPyConnection | None = None
         self._context: WriteContext | None = None
@@ -89,7 +97,7 @@ class PostgresTable:
     def plan(self, request: WriteRequest) -> Plan:
         """Lock the table and compare the survivors with it; the transaction stays open for `apply`."""
         self._start_anew()
-        connection = self._begin(request.say)
+        connection = self._begin(quiet=False)
         self._duck = duck = duckdb.connect(config={"memory_limit": self._memory})
         for setting in ("TimeZone = 'UTC'", "preserve_insertion_order = false"):
             duck.execute(f"SET {setting}").fetchall()
@@ -130,14 +138,15 @@ class PostgresTable:
         """Write the plan and the ledger row; commit. If anything fails, the table is unchanged."""
         assert self._context is not None  # noqa: S101  (the plan is made)
         try:
-            Writer(replace(self._context, request=request), plan, self._address, self._where).write()
+            context = replace(self._context, request=request)
+            Writer(context, plan, self._address, self._where, self._observer).write()
         except (duckdb.Error, OSError) as error:
             raise self._connected().stream_error(f"{self._where}: writing failed and was rolled back", error) from error
 
     def applied(self, run_id: str) -> bool:
         """Return whether the ledger has this run, after waiting for its transaction to end."""
         self._start_anew()
-        connection = self._begin(None)
+        connection = self._begin(quiet=True)
         found = find_relation(connection, self._address, LEDGER)
         there = found and connection.query(f"SELECT 1 FROM {found.name} WHERE run_id = {literal(run_id)}")
         connection.execute("ROLLBACK")
@@ -173,7 +182,7 @@ class PostgresTable:
             self.close()
             self._context, self._begun = None, False
 
-    def _begin(self, say: Callable[[str], None] | None) -> Connection:
+    def _begin(self, *, quiet: bool) -> Connection:
         """Begin the transaction once no other run writes to this table."""
         connection = self._connected()
         self._begun = True
@@ -183,7 +192,7 @@ class PostgresTable:
         name = (
             f"{self._address.schema or connection.query_value('SELECT current_schema()::text')}.{self._address.table}"
         )
-        self._wait_for_turn(connection, name, say)
+        self._wait_for_turn(connection, name, quiet=quiet)
         return connection
 
     def _settings(self, connection: Connection) -> Iterator[tuple[str, str]]:
@@ -196,12 +205,12 @@ class PostgresTable:
         if connection.query_value("SELECT current_setting('server_version_num')::int") >= _TRANSACTION_TIMEOUT_SINCE:
             yield "transaction_timeout", "0"
 
-    def _wait_for_turn(self, connection: Connection, name: str, say: Callable[[str], None] | None) -> None:
+    def _wait_for_turn(self, connection: Connection, name: str, *, quiet: bool) -> None:
         lock = f"hashtextextended({literal(f'tranship:{name}')}, 0)"
         if connection.query_value(f"SELECT pg_try_advisory_xact_lock({lock})"):
             return
-        if say:
-            say(f"{self._where}: another run is writing; waiting for it to end")
+        if not quiet:
+            self._observer.note(f"{self._where}: another run is writing; waiting for it to end")
         try:
             connection.query(f"SELECT pg_advisory_xact_lock({lock}) IS NULL")
         except Busy as error:
@@ -229,7 +238,7 @@ class PostgresTable:
                     "increase --lock-timeout."
                 )
             if not told:
-                request.say(f"{self._where}: another transaction is writing to it; waiting for it to end")
+                self._observer.note(f"{self._where}: another transaction is writing to it; waiting for it to end")
                 told = True
             # Waiting for a lock blocks all later writers: let them through from time to time.
             time.sleep(_PAUSE_SECONDS)

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateSchema, CreateTable, SetColumnComment, SetTableComment
 
-from tranship.connectors.contract import Plan
+from tranship.connectors.contract import Plan, WriteObserver
 from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER, ledger_row
 from tranship.connectors.databases.postgres.address import PostgresAddress
 from tranship.connectors.databases.postgres.catalog import Relation, column_types, find_relation
@@ -37,8 +37,11 @@ from tranship.schemas.customer import KEY
 class Writer:
     """Carries out a plan in the transaction in which it was made."""
 
-    def __init__(self, context: WriteContext, plan: Plan, address: PostgresAddress, where: str) -> None:
+    def __init__(
+        self, context: WriteContext, plan: Plan, address: PostgresAddress, where: str, observer: WriteObserver
+    ) -> None:
         self._context, self._plan, self._address, self._where = context, plan, address, where
+        self._observer = observer
         self._connection, self._duck, self._request = context.connection, context.duck, context.request
 
     def write(self) -> None:
@@ -93,7 +96,7 @@ class Writer:
             added = ", ".join(f"ADD COLUMN IF NOT EXISTS {name} bigint NOT NULL DEFAULT 0" for name in lacking_counts)
             self._connection.execute(f"ALTER TABLE {ledger.name} {added}")
             return
-        self._request.say(
+        self._observer.note(
             f"{ledger.name} was created by an earlier version and lacks {' and '.join(lacking_counts)}, which are not "
             f"recorded. Ask its owner to run: ALTER TABLE {ledger.name} "
             + ", ".join(f"ADD COLUMN {name} bigint NOT NULL DEFAULT 0" for name in lacking_counts)
