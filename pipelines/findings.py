@@ -67,8 +67,10 @@ class Findings:
         target.unlink(missing_ok=True)
         if rows.is_empty():
             return {}
+        # A survivor that took something over has its row number with a bit of its own.
+        known = (rows & (PATCHED - 1)).implode()
         places = [
-            pl.read_parquet(file, columns=["_row", "_source", "_line"]).filter(pl.col("_row").is_in(rows.implode()))
+            pl.read_parquet(file, columns=["_row", "_source", "_line"]).filter(pl.col("_row").is_in(known))
             for file in sorted((self.path / "raw").glob("*.parquet"))
         ]
         if not places:

@@ -305,6 +305,16 @@ def test_warnings_of_a_record_rejected_at_the_destination_are_taken_back(warehou
     assert report.warnings_by_code == {"phone.unreadable": 1}
 
 
+def test_an_ambiguous_survivor_that_was_filled_keeps_no_warning(warehouse: Warehouse) -> None:
+    """Its values of another record give it another row number, under which its warnings are not known."""
+    warehouse.load([ANN, {**BOB, "email": "a@b.co"}, {**ANN, "external_id": "9", "email": "a@b.co"}])
+    records = [{"name": "A", "email": "a@b.co", "city": "Rome"}, {"name": "A", "email": "a@b.co", "phone": "call me"}]
+    report = warehouse.load(records, fill=True)
+
+    assert report.rejects_by_code == {"identity.ambiguous_email": 1}
+    assert report.warnings_by_code == {}
+
+
 def test_only_the_owner_reads_the_run_directory(warehouse: Warehouse) -> None:
     report = warehouse.load([ANN, BAD, CY, CY])
 
