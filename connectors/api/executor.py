@@ -77,7 +77,7 @@ def carry_out(
 ) -> ExecutionResult:
     """Send the rows of `requests` (Parquet, columns of `REQUESTS`), except those done according to `journal`.
 
-    `begun` if an earlier process may have sent something, whatever the journal contains. Only the first `limit` rows are
+    `begun` if an earlier process may have sent something, whatever the journal contains. Only `limit` rows are
     sent, at most `pace` calls per second beside the limits of the service. `advanced` is called with (rows done, all
     rows) in the calling thread. `outcomes` is written however it ends.
 
