@@ -77,9 +77,9 @@ def carry_out(
 ) -> ExecutionResult:
     """Send the rows of `requests` (Parquet, columns of `REQUESTS`), except those done according to `journal`.
 
-    `begun` if an earlier process may have sent something, whatever the journal contains. Only the first `limit` rows
-    are sent, at most `pace` calls per second beside the limits of the service. `advanced` is called with (rows done,
-    all rows) in the calling thread. `outcomes` is written however it ends.
+    `begun` if an earlier process may have sent something, whatever the journal contains. Only the first
+    `limit` rows are sent, at most `pace` calls per second beside the limits of the service. `advanced` is called with
+    (rows done, all rows) in the calling thread. `outcomes` is written however it ends.
 
     Raises Refused (the key, a right) and Unreachable (no answer for as long as `retry_policy` allows; to be continued),
     and KeyboardInterrupt. What was in flight is finished then, and calling it again continues.

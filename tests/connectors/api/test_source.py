@@ -443,7 +443,7 @@ def test_a_check_of_what_is_no_provider() -> None:
 
     for answer, what, words in (
         (html, "answer", "text/html"),
-        (other, "answer", "holds no list"),
+        (other, "answer", "has no list"),
         (missing, "answer", "404 Not Found (no route). Check the host and the address"),
     ):
         with served(answer) as server:
