@@ -34,6 +34,10 @@ what right data is."""
 FLOOR = (*EVERYBODY, "connectors.durable", "connectors.existing")
 """What the connectors stand on."""
 
+SHARED_BY_DATABASES = tuple(
+    f"connectors.databases.{path.stem}" for path in sorted((ROOT / "connectors" / "databases").glob("[!_]*.py"))
+)
+
 RULES = (
     Rule(
         "tranship",
@@ -71,17 +75,18 @@ RULES = (
     ),
     *(
         Rule(
-            f"connectors.databases.{name}.*",
-            (*FLOOR, "connectors.databases.*", f"!connectors.databases.{other}.*"),
-            "A database knows its own folder, and of connectors/databases/ what all databases share.",
+            f"connectors.databases.{database}.*",
+            (*FLOOR, f"connectors.databases.{database}.*", *SHARED_BY_DATABASES),
+            "A database knows its own folder, and of connectors/databases/ what all databases share; no files and no "
+            "other database. What files need too stands at the root of connectors/.",
         )
-        for name, other in (("duckdb", "postgres"), ("postgres", "duckdb"))
+        for database in ("duckdb", "postgres")
     ),
     Rule(
         "connectors.databases.*",
-        (*FLOOR, "connectors.databases.*", "!connectors.databases.postgres.*", "!connectors.databases.duckdb.*"),
-        "A database knows no files and no other database. What databases share stands in connectors/databases/, what "
-        "files need too at the root of connectors/.",
+        (*FLOOR, *SHARED_BY_DATABASES),
+        "What databases share stands in connectors/databases/ and knows none of them, what files need too at the root "
+        "of connectors/.",
     ),
     Rule(
         "connectors.api.*",
@@ -305,8 +310,9 @@ def test_an_exception_is_needed(module: str, target: str) -> None:
         ("schemas.providers.metronome", "schemas.providers.metrifox", "no other provider"),
         ("connectors.contract", "connectors.errors", "types only"),
         ("connectors.files.csv", "connectors.databases.diff", "at the root of connectors/"),
-        ("connectors.databases.diff", "connectors.files.csv", "knows no files"),
-        ("connectors.databases.diff", "connectors.databases.postgres.table", "no other database"),
+        ("connectors.databases.diff", "connectors.files.csv", "knows none of them"),
+        ("connectors.databases.diff", "connectors.databases.postgres.table", "knows none of them"),
+        ("connectors.databases.duckdb.table", "connectors.databases.postgres.sql", "no other database"),
         ("connectors.api.journal", "connectors.providers.metronome", "knows none of them"),
         ("connectors.providers.metronome", "connectors.providers.metrifox", "belongs in connectors/api/"),
         ("connectors.sandbox.store", "connectors.providers.metronome", "plays the provider"),
