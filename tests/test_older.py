@@ -333,7 +333,7 @@ def test_a_nightly_run_never_calls_its_own_customers_stale(provider: str, accoun
     assert "failed" not in report.files
     # Who was left alone is still known to be who they are, and to be newer.
     assert load(second[0], first[1], first[2], older="skip") == {"stale": 3}
-    with pytest.raises(GateClosed, match="2 of the 2 records"):
+    with pytest.raises(GateClosed, match="2 of 2 changed records"):
         load(second[0], first[1])
 
 
