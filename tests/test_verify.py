@@ -11,7 +11,7 @@ import pytest
 
 from support import moving
 from support.accounts import PROVIDERS, Account, Open
-from support.moving import customer, moved, wire_of, written
+from support.moving import customer, moved, schema_of, written
 from tranship.pipelines.cli import main as cli
 
 COUNT = 24
@@ -38,13 +38,13 @@ def forget(there: Account, *external_ids: str) -> None:
 def silently(there: Account, external_id: str, field: str, value: str | None) -> None:
     """Change a canonical field behind everybody's back, wherever the provider keeps it."""
     record = by_id(there)[external_id]
-    native = next((one.name for one in wire_of(there).fields if one.settable and one.home == field), None)
+    native = next((one.name for one in schema_of(there).fields if one.settable and one.home == field), None)
     if field == "name":
         native = there.usual.name
     if native:
         there.sandbox.add({**record, native: value})
         return
-    name = wire_of(there).bag.name
+    name = schema_of(there).overflow.name
     bag = record[name]
     spill, key = (bag["canon"], field) if "canon" in bag else (bag, f"canon_{field}")
     assert key in spill

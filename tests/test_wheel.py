@@ -309,7 +309,7 @@ def test_a_provider_of_another_package_is_read_from_and_written_to(with_toys: En
             run(addresses[0], "a.csv")
             run("a.csv", addresses[1])
             run("a.csv", addresses[1])
-            print([one["externalId"] for one in second.customers.values()], second.methods.count("POST"))
+            print(sorted(one["externalId"] for one in second.customers.values()), second.methods.count("POST"))
     """
     ran = with_toys.run(tmp_path, "-c", dedent(code))
     assert ran.returncode == 0, ran.stderr

@@ -616,7 +616,7 @@ def test_a_line_of_totals_is_no_customer_and_says_so(warehouse: Warehouse) -> No
     report = warehouse.load([ANN, {"external_id": "Total", "name": "2"}])
 
     assert fates(report) == {"created": 1, "rejected": 1}
-    assert rejects(report)[0]["_reasons"].endswith('a line of totals is none (found "Total")')
+    assert rejects(report)[0]["_reasons"].endswith('a line of totals is not a customer (found "Total")')
 
 
 def test_ids_that_look_alike_are_listed(warehouse: Warehouse) -> None:
