@@ -38,7 +38,7 @@ def forget(there: Account, *external_ids: str) -> None:
 def silently(there: Account, external_id: str, field: str, value: str | None) -> None:
     """Change a canonical field behind everybody's back, wherever the provider keeps it."""
     record = by_id(there)[external_id]
-    native = next((one.name for one in schema_of(there).fields if one.settable and one.home == field), None)
+    native = next((one.name for one in schema_of(there).fields if one.settable and one.canonical == field), None)
     if field == "name":
         native = there.usual.name
     if native:
