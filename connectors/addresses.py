@@ -47,7 +47,7 @@ def schema_and_table(spec: str, name: str) -> tuple[str | None, str]:
     match = re.fullmatch(rf"(?:{part}\.)?{part}", name, re.DOTALL)
     if not match:
         raise ConfigError(
-            f'{redacted(spec)}: {name!r} is no table name. Write table or schema.table, and "a.b" for a name with dots.'
+            f'{redacted(spec)}: {name!r} is not a table name. Use table or schema.table, and "a.b" for dots in a name.'
         )
     schema, table = (
         part[1:-1].replace('""', '"') if part and part.startswith('"') else part for part in match.groups()

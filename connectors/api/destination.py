@@ -176,7 +176,7 @@ def _count_outcomes(sent_file: Path) -> Counter[tuple[str, str]]:
 
 
 def _counts(outcomes: Counter[tuple[str, str]], plan: Plan) -> dict[str, int]:
-    """The ledger's counts. A delete that was not carried out is no record of the source's."""
+    """Return the counts of the ledger. Deletes that were not carried out are counted apart from records."""
     fates = {
         outcome: outcomes["create", outcome] + outcomes["update", outcome]
         for outcome in ("refused", "stale", "unknown", "left")

@@ -438,7 +438,7 @@ class HttpClient:
 
     def _jitter(self, nth: int) -> float:
         longest = min(self.retry_policy.longest_pause, self.retry_policy.first_pause * 2 ** min(nth, 30))
-        return random.uniform(0, longest)  # noqa: S311  (a pause is no secret)
+        return random.uniform(0, longest)  # noqa: S311  (not for cryptography)
 
     # What went wrong -------------------------------------------------------------------------------------------
 

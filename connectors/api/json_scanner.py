@@ -66,7 +66,7 @@ class CutAnswer:
 def cut(body: bytes | Path, within: Keys, records: int) -> CutAnswer:
     """Cut the list under the keys `within` of `body` (or a file), or a bare list, into slices of `records` records.
 
-    Raises Malformed where brackets are not closed or there is no such list. The records themselves are not checked:
+    Raises Malformed if a bracket is not closed or the list is missing. The records themselves are not checked:
     they need not be valid JSON.
     """
     with _Body.of(body) as text:

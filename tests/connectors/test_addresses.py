@@ -57,7 +57,7 @@ def test_table_names_are_split(name: str, expected: tuple[str | None, str]) -> N
 
 @pytest.mark.parametrize("name", ["", "a.b.c", ".a", '"a'])
 def test_what_is_no_table_name_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="is no table name"):
+    with pytest.raises(ConfigError, match="is not a table name"):
         schema_and_table("duckdb:///x", name)
 
 
