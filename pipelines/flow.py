@@ -8,7 +8,7 @@ import time
 from contextlib import closing
 
 from tranship.connectors.contract import Destination, Outcomes, Plan, Source, WriteRequest, outcomes_so_far
-from tranship.connectors.errors import GateClosed, Interfered, Interrupted, TranshipError
+from tranship.connectors.errors import GateClosed, Interfered, TranshipError
 from tranship.pipelines import reading, verify, write_step
 from tranship.pipelines.gates import check_gates
 from tranship.pipelines.identity_step import identify_customers
@@ -17,7 +17,7 @@ from tranship.pipelines.plan_step import make_plan
 from tranship.pipelines.report import Report, Status
 from tranship.pipelines.report_step import Ending, write_report
 from tranship.pipelines.run_context import RunContext
-from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, STAGE_STEP
+from tranship.pipelines.run_directory import APPLY_STEP, STAGE_STEP
 from tranship.pipelines.selection import Condition
 from tranship.pipelines.step_result import StepResult
 from tranship.pipelines.verify import Verification
@@ -65,7 +65,7 @@ class Flow:
             # DuckDB answers a signal with this RuntimeError.
             if not isinstance(error, KeyboardInterrupt) and str(error) != "Query interrupted":
                 raise
-            raise self._interrupted() from None
+            raise self._run.directory.interrupted(has_journal=self._outcomes is not None) from None
         except TranshipError as error:
             if self._run.directory.done(STAGE_STEP) is None and self._run.directory.keeps_pages():
                 error.args = (f"{error} Downloaded pages are kept.",)
@@ -73,8 +73,6 @@ class Flow:
                 error.args = (f"{error} Completed writes are in the journal.",)
             error.report = self._end(started, "failed", error)
             raise
-        finally:
-            self._run.directory.let_go()
 
     def compare_again(self, destination: Destination) -> Verification:
         """Compare what the run has read with what the destination holds now."""
@@ -159,20 +157,6 @@ class Flow:
         if outcomes is not None:
             self._outcomes = write_step.keep_outcomes(self._run, outcomes)
             self._add(StepResult(notes=outcomes.notes))
-
-    def _interrupted(self) -> Interrupted:
-        directory = self._run.directory
-        directory.manifest["status"] = "interrupted"
-        directory.save()
-        if directory.done(APPLY_STEP) is not None:
-            state = "the write is complete, only its report is missing"
-        elif self._outcomes is not None:
-            state = "completed writes are in the journal"
-        elif directory.done(PLAN_STEP) is not None and not self._run.settings.dry_run:
-            state = "the destination has either all of the write or none of it"
-        else:
-            state = "the destination is unchanged"
-        return Interrupted(f"Stopped; {state}. Continue with: {directory.go_on}")
 
     def _end(self, started: float, status: Status | None, error: TranshipError | None) -> Report:
         given = self._given

@@ -69,6 +69,11 @@ class Lock:
         self._flock = flock or FLOCK
         self._descriptor: int | None = None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._descriptor is not None
+
     def take(self, glance: float = 0) -> bool:
         """Take the lock, and return whether this object holds it now. Waits `glance` seconds for processes that only
         inspect it, and never for a holder.

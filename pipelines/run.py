@@ -84,7 +84,7 @@ def apply(folder: Path, observer: Observer | None = None, *, limit: int | None =
     settings = resuming.settings_of(directory, **{"dry_run": False, "limit": limit, **options})
     observer = observer or Quiet()
     resuming.check_left_to_apply(directory)
-    with owned(settings, observer, directory, resuming.check_left_to_apply):
+    with owned(settings, observer, directory, resuming.check_left_to_apply), directory.interruptible():
         try:
             columns = resuming.columns_of(directory)
             assert columns is not None  # noqa: S101  (the plan is complete)
@@ -157,7 +157,7 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
     settings = resuming.settings_of(directory, **{"state_dir": state_dir, "limit": None, **options})
     job = _Job(settings, observer or Quiet())
     resuming.check_left_to_resume(directory)
-    with owned(settings, job.observer, directory, resuming.check_left_to_resume):
+    with owned(settings, job.observer, directory, resuming.check_left_to_resume), directory.interruptible():
         staged = directory.done(STAGE_STEP) is not None
         if not staged and len(settings.sources) > 1 and "-" in settings.sources:
             raise ConfigError(
@@ -208,7 +208,8 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
         where = _where(settings, layouts)
         work = resuming.work_id(settings, source)
         directory = resuming.continued_run(settings, work) if continuing else None
-        directory = directory or RunDirectory.create(
+        is_new = directory is None
+        directory = directory or RunDirectory.new(
             settings.state_dir,
             {
                 "settings": resuming.public_settings(settings),
@@ -222,7 +223,10 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
         )
         notes = [f"{layout.name}: {note}" for layout in layouts for note in layout.notes]
         given = Input(source, columns, _raw_columns(layouts), where, (*notes, *columns.notes))
-        return Flow(RunContext(settings, directory, observer), given).execute(destination)
+        with directory.interruptible():
+            if is_new:
+                directory.create()
+            return Flow(RunContext(settings, directory, observer), given).execute(destination)
 
 
 def _continue(job: _Job, directory: RunDirectory) -> Report:

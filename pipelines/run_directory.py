@@ -24,7 +24,8 @@ import secrets
 import shlex
 import shutil
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from typing import Any
 import msgspec
 
 from tranship.connectors import durable
-from tranship.connectors.errors import Busy, ConfigError, Damaged, TranshipError
+from tranship.connectors.errors import Busy, ConfigError, Damaged, Interrupted, TranshipError
 from tranship.pipelines import parts
 from tranship.pipelines.locks import GLANCE, Lock
 from tranship.pipelines.manifest import Manifest
@@ -57,44 +58,48 @@ class RunDirectory:
         self._lock = Lock(path / LOCK)
 
     @classmethod
-    def create(cls, state_dir: Path, facts: Mapping[str, Any], now: datetime, out: Path | None = None) -> RunDirectory:
-        """Create a run with an id that sorts by time, in the state directory or in the folder `out`, which must be
-        empty. This process owns it until `let_go`.
-
-        Raises ConfigError if the directory cannot be created.
+    def new(cls, state_dir: Path, facts: Mapping[str, Any], now: datetime, out: Path | None = None) -> RunDirectory:
+        """Return a run with an id that sorts by time, in the state directory or in the folder `out`. It is on disk
+        after `create`.
         """
         run_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-        path = out or state_dir / "runs" / run_id
-        if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise ConfigError(f"--out {out}: exists already. Name a new folder, or remove it.")
-        try:
-            parents = () if out else (state_dir, state_dir / "runs")
-            for folder in (*parents, path, *(path / name for name in _FOLDERS)):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"{out or state_dir}: cannot create a run directory here ({error.strerror}). "
-                f"Use {'another --out' if out else '--state-dir'}."
-            ) from error
-        owner = {"pid": os.getpid(), "host": socket.gethostname()}
-        run = cls(
-            path,
+        return cls(
+            out or state_dir / "runs" / run_id,
             {
                 "run_id": run_id,
                 "is_plan": out is not None,
                 "started_at": now.isoformat(),
                 "status": "running",
-                **owner,
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
                 "steps": {},
                 **facts,
             },
         )
-        run.own()
-        if out is not None and {file.name for file in out.iterdir()} - {*_FOLDERS, LOCK}:
-            run.let_go()
-            raise ConfigError(f"--out {out}: another process has created a plan there. Name a new folder.")
-        run.save()
-        return run
+
+    def create(self) -> None:
+        """Create the directory of a new run; that of a plan must be empty. This process owns it until `let_go`.
+
+        Raises ConfigError if the directory cannot be created.
+        """
+        path, is_plan = self.path, self.stands_alone
+        if is_plan and path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ConfigError(f"--out {path}: exists already. Name a new folder, or remove it.")
+        state_dir = path.parent.parent
+        try:
+            parents = () if is_plan else (state_dir, state_dir / "runs")
+            for folder in (*parents, path, *(path / name for name in _FOLDERS)):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"{path if is_plan else state_dir}: cannot create a run directory here ({error.strerror}). "
+                f"Use {'another --out' if is_plan else '--state-dir'}."
+            ) from error
+        self.own()
+        if is_plan and {file.name for file in path.iterdir()} - {*_FOLDERS, LOCK}:
+            self.let_go()
+            raise ConfigError(f"--out {path}: another process has created a plan there. Name a new folder.")
+        self.save()
 
     @classmethod
     def open(cls, state_dir: Path, run_id: str) -> RunDirectory:
@@ -130,6 +135,10 @@ class RunDirectory:
         if not run.stands_alone and run.run_id != path.name:
             raise Damaged(f"{file}: belongs to another run ({run.run_id}).")
         return run
+
+    @property
+    def _has_manifest(self) -> bool:
+        return (self.path / "manifest.json").exists()
 
     @property
     def run_id(self) -> str:
@@ -245,12 +254,45 @@ class RunDirectory:
         self.must_be_free()
         if self.has_lock and not self._lock.take(GLANCE):
             raise self._busy()
-        if (self.path / "manifest.json").exists():
+        if self._has_manifest:
             self.manifest = RunDirectory.at(self.path).manifest
 
     def let_go(self) -> None:
         """Release the lock of the run."""
         self._lock.release()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Answer Ctrl-C and SIGTERM in the block with the command that continues the run, if the run is on disk, and
+        release its lock at the end.
+
+        Raises Interrupted.
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not self._has_manifest:
+                raise
+            raise self.interrupted() from None
+        finally:
+            self.let_go()
+
+    def interrupted(self, *, has_journal: bool = False) -> Interrupted:
+        """Mark the run as interrupted, and return the error that says how far it got and how to continue it. With
+        `has_journal`, the destination keeps a journal of what was written.
+        """
+        if self._lock.is_held or not self.has_lock:
+            self.manifest["status"] = "interrupted"
+            self.save()
+        if self.done(APPLY_STEP) is not None:
+            state = "the write is complete, only its report is missing"
+        elif has_journal:
+            state = "completed writes are in the journal"
+        elif self.has_begun_to_write:
+            state = "the destination has either all of the write or none of it"
+        else:
+            state = "the destination is unchanged"
+        return Interrupted(f"Stopped; {state}. Continue with: {self.go_on}")
 
     def must_be_free(self) -> None:
         """Raises Busy that names the holder if another process works on this run."""

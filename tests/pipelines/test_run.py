@@ -555,6 +555,35 @@ def test_a_run_that_is_interrupted_is_continued(warehouse: Warehouse, step: str,
     assert warehouse.rows() != before
 
 
+@pytest.mark.parametrize("saves", range(1, 6))
+def test_a_run_is_continued_whatever_it_was_saving_when_it_was_interrupted(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, saves: int
+) -> None:
+    # The first time, the run has only just been created.
+    file = write_csv(warehouse.folder / "in.csv", RECORDS)
+    state = warehouse.folder / "state"
+    given = flow.Settings(source=str(file), destination=warehouse.address(), state_dir=state, max_conflicts="100%")
+    save, saved = RunDirectory.save, []
+
+    def interrupt(directory: RunDirectory) -> None:
+        save(directory)
+        saved.append(directory)
+        if len(saved) == saves:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunDirectory, "save", interrupt)
+    with pytest.raises(Interrupted, match="tranship resume") as raised:
+        flow.run(given)
+    monkeypatch.undo()
+
+    run_id = str(raised.value).split("tranship resume ")[1].split()[0]
+    assert RunDirectory.open(state, run_id).manifest["status"] == "interrupted"
+    flow.resume(state, run_id)
+    rows = warehouse.rows("SELECT * EXCLUDE (_run_id) FROM customers ORDER BY ALL")
+    warehouse.load(RECORDS, table="once")
+    assert rows == warehouse.rows("SELECT * EXCLUDE (_run_id) FROM once ORDER BY ALL")
+
+
 # What cannot be used ---------------------------------------------------------------------------------------------
 
 
