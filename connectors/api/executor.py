@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 
 from tranship.connectors.api.background_loop import BackgroundLoop
 from tranship.connectors.api.concurrency import TRIES, ConcurrencyLimit, Stopped
-from tranship.connectors.api.http_client import ANY, HttpClient, Service, Traffic, Unanswered
+from tranship.connectors.api.http_client import HttpClient, Traffic
+from tranship.connectors.api.http_errors import Unanswered
 from tranship.connectors.api.journal import Intent, Journal, Past, Result, digest
 from tranship.connectors.api.operations import (
     AmbiguousMatch,
@@ -45,6 +46,7 @@ from tranship.connectors.api.operations import (
 from tranship.connectors.api.reconcile import lies_between, may_derive_from, same
 from tranship.connectors.api.request_files import REQUESTS, read_batches, write_outcomes
 from tranship.connectors.api.retry import RetryPolicy, longest_pause
+from tranship.connectors.api.service import ANY, Service
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 import polars as pl
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.api.http_client import Service, is_loopback
 from tranship.connectors.api.pagination import Listing
+from tranship.connectors.api.service import Service, is_loopback
 from tranship.connectors.errors import ConfigError
 from tranship.schemas.provider import ProviderSchema
 
