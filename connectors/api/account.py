@@ -53,7 +53,7 @@ def read_account(
     broken = 0
     with closing(source):
         for part in source.parts(write.workspace / "destination"):
-            broken += _insert(run, part)
+            broken += _insert(run, part, spec.archived_field)
         notes = [note for layout in source.layouts() for note in layout.notes]
     if broken:
         notes.append(
@@ -63,7 +63,8 @@ def read_account(
     return tuple(notes)
 
 
-def _insert(run: duckdb.DuckDBPyConnection, part: ApiPart) -> int:
+def _insert(run: duckdb.DuckDBPyConnection, part: ApiPart, archived_field: str | None) -> int:
+    """Insert the customers of a part into `there`; return the number of broken records."""
     decoded = part.decode(raw=True)
     assert decoded.raw is not None  # noqa: S101  (asked for)
     frame = decoded.records.with_columns(own_id="provider_id", raw=decoded.raw)
@@ -75,9 +76,13 @@ def _insert(run: duckdb.DuckDBPyConnection, part: ApiPart) -> int:
         for name in COLUMNS
         if TYPES[name] != "VARCHAR"
     )
+    archived = "false"
+    if archived_field is not None:
+        path = literal(f'$."{archived_field}"')
+        archived = f"coalesce(json_extract_string(raw, {path}) IS NOT NULL, false)"
     run.execute(
         f"INSERT INTO there SELECT place + {first}, own_id, raw, "
-        "coalesce(json_extract_string(raw, '$.archived_at') IS NOT NULL, false), "
+        f"{archived}, "
         f"list_filter([{unread}], lambda f: f IS NOT NULL), {values}, "
         f"false, {_typed('external_id')}, {_typed('email')}, NULL, NULL FROM read"
     ).fetchall()

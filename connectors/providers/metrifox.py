@@ -13,8 +13,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-import polars as pl
-
 from tranship.connectors.api.operations import (
     AmbiguousMatch,
     Ask,
@@ -37,8 +35,6 @@ from tranship.schemas.providers.metrifox import SCHEMA
 _PAGE: Final = 100
 """The largest page is not documented; where Metrifox gives shorter ones, the reader goes by their length."""
 
-_ARCHIVED: Final = "metrifox.archived_at"
-
 
 def _listings(address: ProviderAddress, _include_archived: bool) -> list[Listing]:
     # One list holds all. The newest come first: each customer that is created meanwhile shifts all pages by one.
@@ -60,12 +56,10 @@ SPEC: Final = ProviderSpec(
     base_url="https://api.metrifox.com/api/v1",
     path="/api/v1",
     options={"page_size": "customers a page"},
-    archives=True,
+    archived_field="archived_at",
+    lists_archived=True,
     unique=("email",),
     immutable=("external_id",),
-    # The first look is quick, the second one exact.
-    archived=pl.col("metadata").str.contains(f'"{_ARCHIVED}":', literal=True)
-    & pl.col("metadata").str.json_path_match(f'$["{_ARCHIVED}"]').is_not_null(),
 )
 
 

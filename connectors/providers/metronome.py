@@ -69,7 +69,7 @@ SPEC: Final = ProviderSpec(
     base_url="https://api.metronome.com",
     base_url_variable="METRONOME_BASE_URL",
     options={"page_size": "customers a page, at most 100"},
-    archives=True,
+    archived_field="archived_at",
     removal_is_final="archiving cannot be undone: it ends their contracts as of today and voids the invoices",
 )
 
