@@ -103,6 +103,16 @@ class ProviderSpec:
         )
 
 
+def bearer(key: str) -> dict[str, str]:
+    """Return the header of a bearer token (RFC 6750)."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+def api_key(key: str) -> dict[str, str]:
+    """Return the header `x-api-key`."""
+    return {"x-api-key": key}
+
+
 def parse_address(spec: ProviderSpec, url: str, environment: Mapping[str, str]) -> ProviderAddress:
     """Parse an address: `metronome://`, `metronome://host:port`, `blackwalnut://host/my-app`, with options.
 

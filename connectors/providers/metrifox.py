@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
-from urllib.parse import quote
 
 from tranship.connectors.api.operations import (
     AmbiguousMatch,
@@ -26,10 +25,11 @@ from tranship.connectors.api.operations import (
     Record,
     Reply,
     Request,
+    path_part,
 )
 from tranship.connectors.api.pagination import Envelope, Listing, Numbered
 from tranship.connectors.api.reconcile import same
-from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, page_size
+from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, api_key, page_size
 from tranship.schemas.providers.metrifox import SCHEMA
 
 _PAGE: Final = 100
@@ -50,7 +50,7 @@ def _said(body: Any) -> str | None:
 SPEC: Final = ProviderSpec(
     schema=SCHEMA,
     key_variables=("METRIFOX_API_KEY",),
-    header=lambda key: {"x-api-key": key},
+    header=api_key,
     listings=_listings,
     error_message=_said,
     base_url="https://api.metrifox.com/api/v1",
@@ -135,9 +135,7 @@ def _is_of_customer(reply: Reply) -> bool:
 
 
 def _one(key: str) -> str:
-    # A dot alone, or two, would be taken for a place in the path.
-    encoded = quote(key, safe="")
-    return f"/customers/{encoded if encoded.strip('.') else encoded.replace('.', '%2E')}"
+    return f"/customers/{path_part(key)}"
 
 
 # Looking
