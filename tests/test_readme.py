@@ -22,7 +22,7 @@ import pytest
 
 from support.postgres_server import Database
 from tranship.connectors import errors
-from tranship.connectors.sandbox.server import sandboxes
+from tranship.connectors.sandbox.modules import sandboxes
 from tranship.pipelines.cli.main import cli
 from tranship.pipelines.run import run
 from tranship.pipelines.settings import ENVIRONMENT_PREFIX, Settings, load

@@ -1,7 +1,7 @@
-"""A provider's account as tables of DuckDB, so that it is compared as a table is.
+"""A provider's account as tables of DuckDB, so that it can be compared like a database table.
 
-`there` has every customer of the account in canonical columns, each with its own id and its record as it came; `held`
-those of them that can be written to.
+`there` has every customer of the account in canonical columns, with the provider's id (`own_id`) and the record as it
+was read (`raw`, JSON); `held` those of them that can be written to.
 """
 
 from __future__ import annotations
@@ -26,15 +26,22 @@ from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 
 BATCH: Final = 20_000
+"""Rows processed together."""
 
 
 TYPES: Final = {**TYPE_OF, "metadata": "VARCHAR"}
+"""Canonical column → its type in these tables."""
 
 
 def read_account(
     run: duckdb.DuckDBPyConnection, write: WriteRequest, spec: ProviderSpec, source: ApiSource
 ) -> tuple[str, ...]:
-    """Make `there`, and `held`, those of them that can be written to; what is to be told about it."""
+    """Read the account and create `there` and `held`; return notes for the summary.
+
+    `there` has the columns target (the row's number, from 0), own_id, raw, archived, unread (canonical fields whose
+    value is not of their type), the canonical columns, known and _known_* (from the crosswalk) and those of the ledger.
+    Raises ConnectorError, and what DuckDB raises.
+    """
     columns = ", ".join(f"{quoted(name)} {TYPES[name]}" for name in COLUMNS)
     run.execute(
         "CREATE TABLE there (target BIGINT, own_id VARCHAR, raw VARCHAR, archived BOOLEAN, unread VARCHAR[], "
@@ -46,7 +53,7 @@ def read_account(
     broken = 0
     with closing(source):
         for part in source.parts(write.workspace / "destination"):
-            broken += _insert(run, part)
+            broken += _insert(run, part, spec.archived_field)
         notes = [note for layout in source.layouts() for note in layout.notes]
     if broken:
         notes.append(
@@ -56,11 +63,12 @@ def read_account(
     return tuple(notes)
 
 
-def _insert(run: duckdb.DuckDBPyConnection, part: ApiPart) -> int:
+def _insert(run: duckdb.DuckDBPyConnection, part: ApiPart, archived_field: str | None) -> int:
+    """Insert the customers of a part into `there`; return the number of broken records."""
     decoded = part.decode(raw=True)
     assert decoded.raw is not None  # noqa: S101  (asked for)
     frame = decoded.records.with_columns(own_id="provider_id", raw=decoded.raw)
-    known = run.execute("SELECT count(*) FROM there").fetchall()[0][0]
+    first = run.execute("SELECT count(*) FROM there").fetchall()[0][0]
     run.register("read", frame.with_row_index("place").to_arrow())
     values = ", ".join(_typed(name) for name in COLUMNS)
     unread = ", ".join(
@@ -68,9 +76,13 @@ def _insert(run: duckdb.DuckDBPyConnection, part: ApiPart) -> int:
         for name in COLUMNS
         if TYPES[name] != "VARCHAR"
     )
+    archived = "false"
+    if archived_field is not None:
+        path = literal(f'$."{archived_field}"')
+        archived = f"coalesce(json_extract_string(raw, {path}) IS NOT NULL, false)"
     run.execute(
-        f"INSERT INTO there SELECT place + {known}, own_id, raw, "
-        "coalesce(json_extract_string(raw, '$.archived_at') IS NOT NULL, false), "
+        f"INSERT INTO there SELECT place + {first}, own_id, raw, "
+        f"{archived}, "
         f"list_filter([{unread}], lambda f: f IS NOT NULL), {values}, "
         f"false, {_typed('external_id')}, {_typed('email')}, NULL, NULL FROM read"
     ).fetchall()
@@ -79,7 +91,7 @@ def _insert(run: duckdb.DuckDBPyConnection, part: ApiPart) -> int:
 
 
 def _typed(name: str) -> str:
-    """A canonical column as text → typed, as SQL; null if it cannot be read."""
+    """Return the SQL that converts a canonical column from text to its type; null if it cannot be converted."""
     column, dtype = quoted(name), TYPES[name]
     if dtype.endswith("[]"):
         return f"from_json({column}, '[\"VARCHAR\"]')"
@@ -91,7 +103,7 @@ def _typed(name: str) -> str:
 
 
 class HeldCustomers:
-    """The account as `connectors/databases/diff.py` sees it: the table `held`."""
+    """The table `held`, in the form that `connectors/databases/diff.py` compares. `merged`: see `RequestPlanner`."""
 
     row_id = "t.target"
 
@@ -102,14 +114,17 @@ class HeldCustomers:
 
     def load_survivors(self) -> None:
         """See `databases.diff.Held`."""
-        see_merged_survivors(self._run, self._write)
+        create_merged_survivors_view(self._run, self._write)
 
     def load_table(self, select: str, joined: str) -> None:
         """See `databases.diff.Held`."""
         self._run.execute(f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM held t {joined}").fetchall()
 
     def undecided_rows(self) -> str:
-        """Metadata of the source is laid over what is there, key by key: what others have put there stays."""
+        """Merge the source's metadata into the provider's, key by key, and aliases, so that those of others are kept.
+
+        Returns the table that the undecided rows are compared with.
+        """
         query = (
             "SELECT p.row, s.metadata::VARCHAR AS here, t.metadata AS there FROM _plan p "
             "JOIN _survivors s ON s._row = p.row JOIN held t ON t.target = p.target "
@@ -140,33 +155,36 @@ class HeldCustomers:
         return []
 
 
-def see_merged_survivors(run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
-    """Survivors, with their metadata and aliases laid over those of the customer that is there."""
-    also = (
+def create_merged_survivors_view(run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
+    """Create the view of survivors, with their metadata and aliases merged into those of the existing customer."""
+    merged_columns = (
         ", coalesce(m.text, s.metadata) AS _as_metadata, false AS _unfit_metadata"
         ", coalesce(a.ids, s.aliases) AS _as_aliases, false AS _unfit_aliases"
     )
     create_survivors_view(
-        run, write, also, " LEFT JOIN _merged m ON m.row = s._row LEFT JOIN _all_ids a ON a.row = s._row"
+        run, write, merged_columns, " LEFT JOIN _merged m ON m.row = s._row LEFT JOIN _all_ids a ON a.row = s._row"
     )
 
 
 def batched_survivors(
-    run: duckdb.DuckDBPyConnection, write: WriteRequest, see: Callable[[duckdb.DuckDBPyConnection, WriteRequest], None]
+    run: duckdb.DuckDBPyConnection,
+    write: WriteRequest,
+    create_view: Callable[[duckdb.DuckDBPyConnection, WriteRequest], None],
 ) -> Iterator[str]:
-    """Conditions on `s`, a row of `_survivors`: under each of them come some, under all of them all, in the order of
-    their rows. All together would not fit into memory, and so the view is of one file after the other.
+    """Yield SQL conditions on `s`, a row of `_survivors`, that select all survivors, a batch each, in order.
+
+    All survivors together may not fit in memory, so `create_view` is called for one file after the other.
     """
     for file in write.survivors.files:
-        see(run, dataclasses.replace(write, survivors=dataclasses.replace(write.survivors, files=(file,))))
+        create_view(run, dataclasses.replace(write, survivors=dataclasses.replace(write.survivors, files=(file,))))
         rows = run.sql("SELECT _row FROM _survivors ORDER BY _row").fetchnumpy()["_row"]
-        for at in range(0, len(rows), BATCH):
-            some = rows[at : at + BATCH]
-            yield f"s._row BETWEEN {some[0]} AND {some[-1]}"
+        for start in range(0, len(rows), BATCH):
+            batch = rows[start : start + BATCH]
+            yield f"s._row BETWEEN {batch[0]} AND {batch[-1]}"
 
 
 def batched_rows(run: duckdb.DuckDBPyConnection, query: str, workspace: Path) -> Iterator[pl.DataFrame]:
-    """The rows of a query, while the connection is used for something else: by way of the disk."""
+    """Yield the rows of a query in batches. They are written to disk first, so that the connection remains usable."""
     file = workspace / "batches.parquet"
     run.execute(f"COPY ({query}) TO {literal(file)} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})").fetchall()
     try:

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from typing import Final
 
-from tranship.connectors.api.http_client import Unanswered
+from tranship.connectors.api.http_errors import Unanswered
 from tranship.connectors.api.retry import RetryPolicy, longest_pause
 from tranship.connectors.errors import ConnectorError, Unreachable
 

@@ -1,4 +1,4 @@
-"""The crosswalk: which customer at a provider each record of a source is, as runs write it and later runs use it."""
+"""The crosswalk: source id ↔ external id ↔ id at the destination, written by each run and used by later runs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ CROSSWALK: Final = pa.schema(
         *("destination_provider", "destination_id", "action", "run", "updated_at"),
     )
 )
-"""Who is who: one row for each customer that a run has created, updated or found unchanged or newer, with the source's
-`updated_at` (ISO 8601). Those of earlier versions lack that."""
+"""One row for each customer that a run has created, updated, or found unchanged or newer. `updated_at` is the source's
+(ISO 8601, null if it has none); files of earlier versions lack that column."""
 
 
 def recognise(run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
-    """Say of whom this tool once wrote (`_run_id`), and under which external id and e-mail the run knows those who
-    are in the crosswalk.
+    """Mark the customers in `there` that an earlier run has written (`_run_id`), and those in the given crosswalk, with
+    the external id and e-mail of their record in this run (`known`, `_known_id`, `_known_email`).
+
+    Raises ConfigError if the crosswalk cannot be read.
     """
     history = [file for file in write.provider.history if file.exists()]
     if history:
@@ -56,7 +58,7 @@ def recognise(run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
             ") GROUP BY 1 HAVING count(*) = 1) k WHERE k.destination_id = own_id"
         ).fetchall()
         if write.present:
-            # Whom a rejected record means is not gone, whatever they are called there.
+            # A customer with a rejected record still exists, also if the provider has another id or e-mail for it.
             present = f"read_parquet([{listed_files(write.present)}]) p"
             run.execute(
                 f"UPDATE there SET {quoted(RUN)} = NULL WHERE own_id IN ("
@@ -66,8 +68,8 @@ def recognise(run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
 
 
 def _load_written(run: duckdb.DuckDBPyConnection, history: Sequence[Path]) -> None:
-    """Make `_written`: the source's `updated_at` of what was last written to each customer. A later run that found
-    the customer unchanged has shown that this is also how it was then: a later time of such a run counts.
+    """Create `_written`: for each customer the source's `updated_at` of the record last written to it, or the latest
+    one of a later run that found it unchanged.
     """
     run.execute("CREATE TEMP TABLE _written (customer VARCHAR, updated_at TIMESTAMPTZ)").fetchall()
     timed = [file for file in history if "updated_at" in pq.read_schema(file).names]
@@ -98,7 +100,7 @@ def _load_crosswalk(run: duckdb.DuckDBPyConnection, file: Path) -> None:
         run.execute("FROM crosswalk LIMIT 0").fetchall()
     except duckdb.Error as error:
         raise ConfigError(
-            f"--crosswalk {file}: cannot be read, or lacks a column. It is crosswalk.csv or crosswalk.parquet of "
+            f"--crosswalk {file}: cannot be read, or lacks a column. Give crosswalk.csv or crosswalk.parquet of "
             "an earlier run."
         ) from error
 
@@ -107,7 +109,7 @@ def write_crosswalk(run: duckdb.DuckDBPyConnection, write: WriteRequest, provide
     """Write `crosswalk.parquet` and `crosswalk.csv` from the outcomes of a run; return the latter."""
     whole = write.workspace / "crosswalk.parquet"
     with pq.ParquetWriter(whole, CROSSWALK) as crosswalk:
-        for some in batched_survivors(run, write, create_survivors_view):
+        for condition in batched_survivors(run, write, create_survivors_view):
             found = run.sql(
                 "SELECT s.provider AS source_provider, s.provider_id AS source_id, s.external_id, s.email, "
                 f"{literal(provider)} AS destination_provider, o.provider_id AS destination_id, "
@@ -115,7 +117,7 @@ def write_crosswalk(run: duckdb.DuckDBPyConnection, write: WriteRequest, provide
                 "strftime(s.updated_at, '%Y-%m-%dT%H:%M:%S.%fZ') AS updated_at "
                 f"FROM read_parquet({literal(outcomes)}) o JOIN _survivors s ON s._row = o.row "
                 "WHERE o.outcome IN ('done', 'unchanged', 'older') AND o.provider_id IS NOT NULL "
-                f"AND {some} ORDER BY o.row"
+                f"AND {condition} ORDER BY o.row"
             )
             crosswalk.write_table(found.to_arrow_table().cast(CROSSWALK))
     known = pl.scan_parquet(whole)

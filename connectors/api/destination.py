@@ -1,7 +1,7 @@
-"""A provider's account as a destination: what it holds is read once, compared as a table is, and the difference is a
-list of requests on disk, which is carried out with a journal.
+"""A provider's account as a destination: it is read once and compared like a database table; the difference is written
+as requests to disk, which are then sent with a journal.
 
-`destination/` has the provider's answers, `destination.duckdb` what they hold.
+In the workspace, `destination/` has the provider's responses, `destination.duckdb` the customers in them.
 """
 
 from __future__ import annotations
@@ -32,16 +32,20 @@ from tranship.schemas.counted import counted
 
 
 def refuse_unconfirmed_removal(spec: ProviderSpec, url: str, mode: str, *, for_good: bool) -> None:
-    """Raises ConfigError where mirror would do what cannot be undone, and nobody has said that it may."""
+    """Raise ConfigError if mirror would remove customers for good and `for_good` does not permit it."""
     if mode == "mirror" and spec.removal_is_final and not for_good:
         raise ConfigError(
-            f"{redacted(url)}: mirror removes customers there, and {spec.removal_is_final}. If that is wanted: "
+            f"{redacted(url)}: mirror removes customers there, and {spec.removal_is_final}. To permit that, add "
             "--remove-for-good"
         )
 
 
 class ProviderDestination:
-    """A provider's account as a destination. Everything lies in `WriteRequest.workspace`."""
+    """A provider's account as a destination. All files are in `WriteRequest.workspace`.
+
+    `memory` limits DuckDB. `pace` is a number of calls per second that is not exceeded, null for the provider's limits.
+    Raises ConfigError for an invalid address or a missing key.
+    """
 
     def __init__(
         self,
@@ -61,7 +65,10 @@ class ProviderDestination:
         self._service = service(spec, self._address, self._environment)
 
     def plan(self, write: WriteRequest) -> Plan:
-        """The plan that is there, or a new one. Reads everything that the provider holds; changes nothing there."""
+        """Return the saved plan, or make one: read the whole account and compare. Changes nothing at the provider.
+
+        Raises ConnectorError, ConfigError (too little memory, an unconfirmed removal) and Damaged (the saved plan).
+        """
         saved = self._saved(write)
         if saved is not None:
             durable.check(write.workspace, saved.files)
@@ -89,7 +96,7 @@ class ProviderDestination:
         return plan
 
     def _saved(self, write: WriteRequest) -> SavedPlan | None:
-        """The plan that is there. Raises Damaged if it is not what was written, or is gone when it was begun."""
+        """Return the saved plan, if any. Raises Damaged if it was changed, or is missing although sending has begun."""
         file = write.workspace / "plan.json"
         try:
             saved = SavedPlan.read(write.workspace)
@@ -102,9 +109,9 @@ class ProviderDestination:
         return saved
 
     def apply(self, write: WriteRequest, plan: Plan) -> Outcomes:
-        """Send what is left of the plan and return the outcomes of all its records.
+        """Send the remaining requests of the plan and return the outcomes of all its records.
 
-        Raises Refused and Unreachable, which carry the outcomes so far. A second call continues.
+        Raises Refused and Unreachable, with the outcomes so far in `outcomes`. A second call continues.
         """
         requests = SavedPlan.read(write.workspace).requests(write.workspace)
         sent_file = write.workspace / "sent.parquet"
@@ -134,14 +141,14 @@ class ProviderDestination:
         return Outcomes(_counts(outcomes, plan), self._reasons(write), files, tuple(_notes(sent, outcomes)))
 
     def applied(self, run_id: str) -> bool:  # noqa: ARG002
-        """Never known beforehand: the journal knows of each record."""
+        """Return False: a plan may be applied in part, and the journal has the outcome of each record."""
         return False
 
     def close(self) -> None:
-        """Nothing is held open between steps."""
+        """Do nothing: no connection is kept open between steps."""
 
     def _write_outcomes(self, write: WriteRequest, plan: Plan) -> dict[str, Path]:
-        """What became of each survivor, and who is who: `outcomes.parquet`, `crosswalk.parquet` and `.csv`."""
+        """Write the outcome of each survivor and the crosswalk: `outcomes.parquet`, `crosswalk.parquet` and `.csv`."""
         outcomes = write.workspace / "outcomes.parquet"
         with closing(duckdb.connect()) as run:
             self._set_up(run, write)
@@ -170,13 +177,13 @@ class ProviderDestination:
 
 
 def _count_outcomes(sent_file: Path) -> Counter[tuple[str, str]]:
-    """(action, outcome) → records, of those that were to be written."""
+    """Return (action, outcome) → records, of the rows with a request."""
     outcomes = pl.scan_parquet(sent_file).group_by("action", "outcome").len().collect()
     return Counter({(action, outcome): count for action, outcome, count in outcomes.iter_rows()})
 
 
 def _counts(outcomes: Counter[tuple[str, str]], plan: Plan) -> dict[str, int]:
-    """Return the counts of the ledger. Deletes that were not carried out are counted apart from records."""
+    """Return the counts of the ledger. Deletes that were not carried out are counted separately."""
     fates = {
         outcome: outcomes["create", outcome] + outcomes["update", outcome]
         for outcome in ("refused", "stale", "unknown", "left")

@@ -10,9 +10,11 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from tranship.connectors.api.background_loop import BackgroundLoop
-from tranship.connectors.api.http_client import HttpClient, HttpResponse, Service
+from tranship.connectors.api.http_client import HttpClient, HttpResponse
+from tranship.connectors.api.http_errors import refusal
 from tranship.connectors.api.pagination import Cursor, Listing, Numbered, SinglePage, parse_page
 from tranship.connectors.api.retry import RetryPolicy
+from tranship.connectors.api.service import Service
 from tranship.connectors.api.spec import HealthFinding, ProviderAddress, ProviderSpec, parse_address, service
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed
 
@@ -68,8 +70,8 @@ async def _look(
             return [HealthFinding("reachable", "fail", str(error))]
         findings.append(HealthFinding("reachable", "ok", f"answered in {took * 1000:,.0f} ms{_secured(known)}"))
         if answer.status in _NO:
-            refusal = client.refusal(answer.status, answer.body, "GET", path)
-            return [*findings, HealthFinding("key accepted", "fail", refusal)]
+            message = refusal(known, answer.status, answer.body, "GET", path)
+            return [*findings, HealthFinding("key accepted", "fail", message)]
         findings.append(HealthFinding("key accepted", "ok", f"GET {path} returned {answer.status}"))
         findings.append(_rights(spec, known))
         findings.extend([_clock(answer, sent), _limits(answer)])

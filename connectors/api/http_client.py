@@ -13,25 +13,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
-import random
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from http import HTTPStatus
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import tenacity
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from tranship.connectors.api.rate_limit import RateLimiter
-from tranship.connectors.api.retry import RetryPolicy, retry_after
-from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
+from tranship.connectors.api.http_errors import (
+    Retryable,
+    Unanswered,
+    connection_error,
+    not_json,
+    redirect_refusal,
+    refusal,
+    status_name,
+    with_tries,
+)
+from tranship.connectors.api.rate_limit import RequestPacer
+from tranship.connectors.api.retry import RetryPolicy, random_pause, retry_after
+from tranship.connectors.api.service import Service, proxy_for
+from tranship.connectors.errors import ConfigError, Malformed, Refused, Unreachable
 from tranship.schemas.counted import counted
 
 T = TypeVar("T")
@@ -39,10 +44,6 @@ T = TypeVar("T")
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 """The header by which a provider recognises a request that it has already processed."""
-
-
-ANY: Final = "*"
-"""The key of a limit on all methods together."""
 
 
 _PASSING: Final = (408, 425, 429)
@@ -55,42 +56,6 @@ _IDLE_SECONDS: Final = 4.0
 
 _FIRST_TRIES: Final = 3
 """Tries to reach a host that has never answered: its name is more likely wrong than the host briefly down."""
-
-
-@dataclass(frozen=True)
-class Service:
-    """A provider's API and the key to it."""
-
-    title: str
-    """The provider's name in messages."""
-    base_url: str
-    """The prefix of every path, without a trailing slash."""
-    key_variable: str
-    """The environment variable that the key was read from."""
-    key: str = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
-    """Sent with every request; contains the key."""
-    advice: Mapping[int, str] = field(default_factory=dict)
-    """Status → advice specific to this provider."""
-    error_message: Callable[[bytes], str | None] = lambda _: None
-    """Body of an error → the provider's own message."""
-    per_second: Mapping[str, float] = field(default_factory=dict)
-    """Method (or `ANY`) → calls per second, where the provider declares a limit or the user sets one."""
-
-    @property
-    def place(self) -> str:
-        """Name and host, the beginning of each message: `MarginFront (api.marginfront.com)`."""
-        return f"{self.title} ({urlsplit(self.base_url).netloc})"
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the API runs on this machine."""
-        return is_loopback(urlsplit(self.base_url).hostname or "")
-
-    def clean(self, text: str) -> str:
-        """Make a text of the provider fit to quote: without the key, on one line, at most 200 characters."""
-        line = " ".join(text.replace(self.key, "***").split())
-        return line if len(line) <= 200 else f"{line[:199]}…"
 
 
 @dataclass(frozen=True)
@@ -132,33 +97,6 @@ class Traffic:
         return [f"{refused} refused with 429 (too many requests), which cost {self.waited:,.0f} s"]
 
 
-class _Retryable(Exception):
-    """A request failed, perhaps temporarily; `error` is raised when the retries are used up."""
-
-    def __init__(
-        self, error: ConnectorError, *, after: float | None = None, throttled: bool = False, unseen: bool = False
-    ) -> None:
-        super().__init__()
-        self.error = error
-        self.after = after
-        self.throttled = throttled
-        self.unseen = unseen
-        """No server was reached."""
-
-
-class Unanswered(Exception):
-    """A request got no usable answer; another try may succeed."""
-
-    def __init__(self, error: ConnectorError, *, nothing_done: bool, throttled: bool, timed_out: bool) -> None:
-        super().__init__()
-        self.error = error
-        """Raised if the caller gives up."""
-        self.nothing_done = nothing_done
-        """It was turned away (429) or reached no server. Otherwise it may have taken effect."""
-        self.throttled = throttled
-        self.timed_out = timed_out
-
-
 @dataclass(frozen=True)
 class _Call:
     method: str
@@ -182,14 +120,11 @@ class HttpClient:
         self.in_flight = in_flight
         self.traffic = Traffic()
         self._session: aiohttp.ClientSession
-        self._proxy = _proxy_for(service)
-        self._paces: dict[str, RateLimiter] = {}
-        self._open_at = 0.0
-        self._paused_at = 0.0
-        self._streak = 0
+        self._proxy = proxy_for(service)
+        self._pacer: RequestPacer
 
     async def __aenter__(self) -> HttpClient:
-        self._paces = {name: RateLimiter(rate) for name, rate in self.service.per_second.items()}
+        self._pacer = RequestPacer(self.service.per_second, self.retry_policy)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=self.in_flight, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=300, use_dns_cache=True
@@ -256,7 +191,7 @@ class HttpClient:
         call = self._call(method, path, params, body, headers, label, False, expected)
         try:
             return await self._try_once(replace(call, has_turn=True))
-        except _Retryable as retryable:
+        except Retryable as retryable:
             raise Unanswered(
                 retryable.error,
                 nothing_done=retryable.throttled or retryable.unseen,
@@ -281,7 +216,7 @@ class HttpClient:
             try:
                 return read(answer)
             except Malformed as error:
-                raise _Retryable(error) from error
+                raise Retryable(error) from error
 
         return await self._with_retries(call, once)
 
@@ -307,11 +242,13 @@ class HttpClient:
                         self.traffic.received += len(chunk)
                         write(chunk)
                 if not _may_be_json(response.headers, file):
-                    raise _Retryable(self._not_json(call, response.headers))
+                    raise Retryable(
+                        not_json(self.service, response.headers.get("Content-Type", ""), call.method, call.label)
+                    )
             try:
                 return await asyncio.to_thread(check, file)
             except Malformed as error:
-                raise _Retryable(error) from error
+                raise Retryable(error) from error
 
         return await self._with_retries(call, once)
 
@@ -339,12 +276,14 @@ class HttpClient:
             self.traffic.received += len(body)
             answer = HttpResponse(response.status, response.headers, body)
             if body and not answer.is_json:
-                raise _Retryable(self._not_json(call, response.headers))
+                raise Retryable(
+                    not_json(self.service, response.headers.get("Content-Type", ""), call.method, call.label)
+                )
             return answer
 
     @contextlib.asynccontextmanager
     async def _open_response(self, call: _Call) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Yield a response with an accepted status, its body unread. Raises `_Retryable` or a ConnectorError."""
+        """Yield a response with an accepted status, its body unread. Raises `Retryable` or a ConnectorError."""
         if not call.has_turn:
             await self.wait_turn(call.method)
         sent_at = asyncio.get_running_loop().time()
@@ -368,28 +307,14 @@ class HttpClient:
                 self.traffic.answered = True
                 if not (200 <= response.status < 300 or response.status in call.expected):
                     raise await self._error_for(call, response, sent_at)
-                self._streak = 0
+                self._pacer.accepted()
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._connection_error(call, error) from error
+            raise connection_error(self.service, self.retry_policy, error, call.method, call.label) from error
 
     async def wait_turn(self, method: str) -> None:
         """Wait until a request may be sent: first for the common pause, then for the rate limit."""
-        loop = asyncio.get_running_loop()
-        while True:
-            while (left := self._open_at - loop.time()) > 0:
-                await asyncio.sleep(left)
-            for name in (method, ANY):
-                if pace := self._paces.get(name):
-                    await pace.acquire()
-            if self._open_at <= loop.time():
-                return
-
-    def _pause_all(self, seconds: float) -> None:
-        now = asyncio.get_running_loop().time()
-        self._paused_at = now
-        self.traffic.waited += max(0.0, now + seconds - max(self._open_at, now))
-        self._open_at = max(self._open_at, now + seconds)
+        await self._pacer.wait_turn(method)
 
     # Several tries ---------------------------------------------------------------------------------------------
 
@@ -415,12 +340,12 @@ class HttpClient:
             # The common pause is waited for before the next request is sent.
             if retryable.throttled or retryable.after is not None:
                 return 0.0
-            return self._jitter(tries - 1)
+            return random_pause(self.retry_policy, tries - 1)
 
         retrying = tenacity.AsyncRetrying(
             # After a 429, or if no host was reached, nothing was done: any request is safe to repeat.
             retry=tenacity.retry_if_exception(
-                lambda error: isinstance(error, _Retryable) and (call.repeatable or error.throttled or error.unseen)
+                lambda error: isinstance(error, Retryable) and (call.repeatable or error.throttled or error.unseen)
             ),
             stop=enough,
             wait=pause,
@@ -428,57 +353,32 @@ class HttpClient:
         )
         try:
             return await retrying(once)
-        except _Retryable as retryable:
+        except Retryable as retryable:
             if tries > 1:
-                raise _with_tries(retryable.error, tries, loop.time() - began) from retryable.__cause__
+                raise with_tries(retryable.error, tries, loop.time() - began) from retryable.__cause__
             raise retryable.error from retryable.__cause__
 
-    def _never_answered(self, retryable: _Retryable) -> bool:
+    def _never_answered(self, retryable: Retryable) -> bool:
         return retryable.unseen and not self.traffic.answered
-
-    def _jitter(self, nth: int) -> float:
-        longest = min(self.retry_policy.longest_pause, self.retry_policy.first_pause * 2 ** min(nth, 30))
-        return random.uniform(0, longest)  # noqa: S311  (not for cryptography)
 
     # What went wrong -------------------------------------------------------------------------------------------
 
     async def _error_for(self, call: _Call, response: aiohttp.ClientResponse, sent_at: float) -> Exception:
         status = response.status
         if 300 <= status < 400:
-            return Refused(self._redirected(call, response))
+            return Refused(
+                redirect_refusal(self.service, response.headers.get("Location", ""), call.method, call.label)
+            )
         body = await response.read()
         if status in _PASSING or status >= 500:
             return self._retry_later(call, response, sent_at)
-        return Refused(self.refusal(status, body, call.method, call.label))
-
-    def refusal(self, status: int, body: bytes, method: str, label: str) -> str:
-        """Return the message for a 4xx."""
-        service = self.service
-        what = f"{service.place}: {method} {label} returned {_status_name(status)}"
-        if status == 401:
-            default = f"The key in {service.key_variable} is not accepted: set one that is valid for this host."
-            return f"{what}. {service.advice.get(status, default)}"
-        quoted = service.error_message(body)
-        what += f" ({service.clean(quoted)})" if quoted else ""
-        defaults = {
-            403: f"The key in {service.key_variable} lacks the permission for this: use one that has it.",
-            404: "Check the host and the address: nothing was found there.",
-        }
-        return f"{what}. {service.advice.get(status, defaults.get(status, 'Check the address and its options.'))}"
-
-    def _redirected(self, call: _Call, response: aiohttp.ClientResponse) -> str:
-        target = urlsplit(response.headers.get("Location", ""))
-        to = f"{target.scheme}://{target.netloc}" if target.netloc else "another path"
-        return (
-            f"{self.service.place}: {call.method} {call.label} redirects to {self.service.clean(to)}. Redirects "
-            "are not followed, as the key would be sent there. Give the final host."
-        )
+        return Refused(refusal(self.service, status, body, call.method, call.label))
 
     def _retry_later(self, call: _Call, response: aiohttp.ClientResponse, sent_at: float) -> Exception:
         status = response.status
         throttled = status == 429
         after = retry_after(response.headers)
-        said = f"{self.service.place}: {call.method} {call.label} returned {_status_name(status)}"
+        said = f"{self.service.place}: {call.method} {call.label} returned {status_name(status)}"
         if after is not None and after > self.retry_policy.longest_wait:
             return Unreachable(
                 f"{said} and asks to wait {after:,.0f} s; the limit is {self.retry_policy.longest_wait:,.0f} s. Run "
@@ -486,72 +386,17 @@ class HttpClient:
             )
         if throttled:
             self.traffic.throttled += 1
-            # Of several requests refused at the same time only the first makes the next pause longer.
-            if sent_at >= self._paused_at:
-                self._streak += 1
-                self._pause_all(self._jitter(self._streak - 1))
+            self.traffic.waited += self._pacer.throttled(sent_at)
         if after is not None:
-            self._pause_all(after)
-        return _Retryable(Unreachable(f"{said}. Try again later."), after=after, throttled=throttled)
-
-    def _connection_error(self, call: _Call, error: Exception) -> Exception:
-        service, host = self.service, urlsplit(self.service.base_url).netloc
-        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
-            return Unreachable(
-                f"{service.place}: the certificate of {host} is not trusted, so nothing was sent. Check the host; "
-                "behind a company proxy, set SSL_CERT_FILE to the proxy's certificate."
-            )
-        if isinstance(error, aiohttp.ClientConnectorDNSError):
-            return _Retryable(
-                Unreachable(f"{service.place}: unknown host. Check its name and the network."),
-                unseen=True,
-            )
-        if isinstance(error, aiohttp.ClientConnectorError):
-            why = error.os_error.strerror or "no answer"
-            return _Retryable(
-                Unreachable(f"{service.place}: cannot be reached ({why.lower()}). Check host, port and network."),
-                unseen=True,
-            )
-        what = f"{service.place}: {call.method} {call.label}"
-        if isinstance(error, TimeoutError):
-            unseen = isinstance(error, aiohttp.ConnectionTimeoutError)
-            limit = self.retry_policy.connect if unseen else self.retry_policy.silence
-            return _Retryable(Unreachable(f"{what} got no answer within {limit:g} s. Try again later."), unseen=unseen)
-        if isinstance(error, aiohttp.ClientPayloadError):
-            return _Retryable(Unreachable(f"{what}: the response was cut off. Try again later."))
-        if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-            return Refused(f"{service.place}: not a valid web address. Check the host.")
-        if isinstance(error, aiohttp.ClientResponseError | aiohttp.http_exceptions.HttpProcessingError):
-            return _Retryable(
-                Malformed(
-                    f"{what}: the response is not valid HTTP. Check host and port, and whether the server uses https."
-                )
-            )
-        return _Retryable(Unreachable(f"{what}: the connection was lost. Try again later."))
-
-    def _not_json(self, call: _Call, headers: Mapping[str, str]) -> Malformed:
-        kind = headers.get("Content-Type", "").partition(";")[0].strip() or "an untyped body"
-        return Malformed(
-            f"{self.service.place}: {call.method} {call.label} returned {self.service.clean(kind)} instead of JSON. "
-            "Check that the host is the provider's API, not a web page or a login page in front of it."
-        )
+            self.traffic.waited += self._pacer.pause_all(after)
+        return Retryable(Unreachable(f"{said}. Try again later."), after=after, throttled=throttled)
 
 
-def _retryable_of(state: tenacity.RetryCallState) -> _Retryable:
+def _retryable_of(state: tenacity.RetryCallState) -> Retryable:
     error = state.outcome.exception() if state.outcome else None
-    if not isinstance(error, _Retryable):
+    if not isinstance(error, Retryable):
         raise TypeError("only retryable errors are retried")
     return error
-
-
-def _with_tries(error: ConnectorError, tries: int, seconds: float) -> ConnectorError:
-    return type(error)(f"{error} (Tried {tries} times in {seconds:,.0f} seconds.)")
-
-
-def _status_name(status: int) -> str:
-    with contextlib.suppress(ValueError):
-        return f"{status} {HTTPStatus(status).phrase}"
-    return str(status)
 
 
 @contextlib.contextmanager
@@ -581,20 +426,3 @@ def _open_for_writing(file: Path) -> Iterator[Callable[[bytes], None]]:
 def _may_be_json(headers: CIMultiDictProxy[str], file: Path) -> bool:
     with file.open("rb") as opened:
         return HttpResponse(200, headers, opened.read(64)).is_json
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name is this machine: `localhost`, 127.0.0.0/8, ::1."""
-    if host.lower() == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    return False
-
-
-def _proxy_for(service: Service) -> str | None:
-    """Return the proxy that the environment sets for this host; null for this machine."""
-    parts = urlsplit(service.base_url)
-    if service.is_local or proxy_bypass(parts.hostname or ""):
-        return None
-    return getproxies().get(parts.scheme)

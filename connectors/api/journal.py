@@ -1,14 +1,14 @@
-"""What was about to be sent to a provider and what came of it, row by row, on disk before and after.
+"""The write-ahead journal of a plan: an intent for each row before its request, and its outcome afterwards.
 
-SQLite with a write-ahead log, written by one thread: whoever waits meanwhile is written in one transaction, with one
-fsync for all. An intent is on disk (`synchronous=FULL`) before its request goes out, so that neither a killed process
-nor a power cut forgets that something may have been sent. Outcomes are written with the next intents, at the latest
-after 0.2 seconds, and nobody waits for them: one that is lost is looked up at the provider, as every intent without an
-outcome is. So much a kill or a power cut costs: a look for each row of the last moment.
+SQLite with a write-ahead log, written by one thread: all waiting entries are written in one transaction, with one
+fsync. An intent is on disk (`synchronous=FULL`) before its request is sent, so that it survives a killed process and a
+power cut. Outcomes are written with the next intents, at the latest after 0.2 seconds, and are not waited for: an
+intent without an outcome is looked up at the provider. A kill therefore costs one look-up for each row of the last
+moment.
 
-A journal can be lost: removed, emptied, damaged, replaced by an earlier copy or by that of another run. So a second
-file, `journal.reached`, has how many rows of the plan may have been begun, and each entry its digest. A row within that
-reach of which the journal has nothing may have been sent, and is looked up as one of unknown outcome is.
+A journal can be lost: removed, emptied, damaged, replaced by an earlier copy or by that of another run. Each entry
+therefore has a digest, and a second file (`connectors/api/journal_reach.py`) has the number of rows that may have been
+begun. A row within that number without an entry may have been sent, and is looked up as well.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import sqlite3
 import threading
 import time
-import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -33,25 +31,25 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from tranship.connectors import durable
+from tranship.connectors.api.journal_reach import JournalReach
 from tranship.connectors.errors import ConfigError
 
 Outcome = Literal["done", "refused", "stale", "unknown", "left"]
-"""done · refused (by the provider, with its reason) · stale (changed since the plan was made; not written) · unknown
-(may have been sent, and cannot be looked up) · left (not sent).
-"""
+"""done · refused (by the provider, with its reason) · stale (changed since the plan was made, not written) · unknown
+(possibly sent, and cannot be looked up) · left (not sent)."""
 
-_SOON: Final = 0.2
-"""Seconds after which outcomes are written though no intent is."""
-_PLACE: Final = 1024
-"""Rows whose entries are found together."""
-_ALL: Final = 1 << 62
-"""The reach where it is not known."""
+_FLUSH_SECONDS: Final = 0.2
+"""Time after which outcomes are written without waiting for further intents."""
+_PLACE_ROWS: Final = 1024
+"""Rows whose entries have the same `place`, by which they are found."""
+_ALL_ROWS: Final = 1 << 62
+"""The number of rows that may have been begun, where it is unknown."""
 _DAMAGE: Final = frozenset(
     (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY)
 )
-"""What SQLite answers where a file is none of its own, or not one of ours; anything else may pass."""
+"""SQLite errors that mean that the file is not a database, or not a journal; other errors may be temporary."""
 
-# What is written at once of the rows of one place is one JSON list: a line for each of them would cost far more.
+# Entries of one place that are written together are one JSON list: a line for each would be much slower.
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS entries (
     number INTEGER PRIMARY KEY, place INTEGER NOT NULL, kind TEXT NOT NULL, at REAL NOT NULL, list TEXT NOT NULL,
@@ -62,7 +60,9 @@ CREATE INDEX IF NOT EXISTS places ON entries (place);
 
 
 class Intent(msgspec.Struct, frozen=True, array_like=True):
-    """This row's request may go out from now on. `attempt` counts from 1 over all runs, `digest` is of its content."""
+    """The request of a row may be sent from now on. `attempt` counts from 1 over all runs, `digest` is that of its
+    content.
+    """
 
     row: int
     attempt: int
@@ -71,7 +71,7 @@ class Intent(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Result(msgspec.Struct, frozen=True, array_like=True):
-    """What came of a row."""
+    """The outcome of a row. `provider_id` is null where it is unknown."""
 
     row: int
     outcome: Outcome
@@ -87,8 +87,8 @@ _UNANSWERED: Final[tuple[Outcome, str, None]] = ("unknown", "sent, and not answe
 
 @dataclass(frozen=True)
 class Past:
-    """What is known of a row from before: how often it may have been sent, and of what content; what came of it, if
-    that is known. No attempt is known of a row whose entries may be lost.
+    """The history of a row in earlier processes: how often it may have been sent, the digest of its content, and its
+    outcome; null if unknown. A row whose entries may be lost has no attempts.
     """
 
     attempts: int
@@ -97,7 +97,7 @@ class Past:
 
 
 def digest(action: str, content: str | None) -> str:
-    """Of what a request is to bring about."""
+    """Return the digest of a request's effect: its action and the wanted record (JSON, null for a delete)."""
     return hashlib.blake2b(f"{action}\n{content or ''}".encode(), digest_size=16).hexdigest()
 
 
@@ -108,90 +108,34 @@ class _Damaged(Exception):
     """The journal is not what this run wrote."""
 
 
-class _Reach:
-    """How many rows of the plan may have been begun: a line each time that it grows, with a check sum that no other
-    run's line has. A last line `closed` says how many entries the journal had when all was well.
-    """
-
-    def __init__(self, file: Path, run_id: str) -> None:
-        self._run_id = run_id
-        self.rows: int | None = 0
-        """None if that is not known."""
-        self.closed: int | None = None
-        """Entries of the journal, if it was closed and not opened since."""
-        self.is_new = not file.exists()
-        if file.is_dir():
-            durable.put_aside(file)
-        lines = [] if self.is_new or not file.exists() else file.read_bytes().splitlines(keepends=True)
-        if not lines and not self.is_new:
-            self.rows = None
-        for line in lines:
-            kind, count = self._read(line)
-            if self.rows is None or count is None:
-                self.rows, self.closed = None, None
-            elif kind == b"rows":
-                self.rows, self.closed = max(self.rows, count), None
-            else:
-                self.closed = count
-        self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def begin(self, rows: int) -> None:
-        """The journal is open, and so many rows may have been begun. On disk when this returns. Raises OSError."""
-        self.rows = max(rows, self.rows or 0)
-        self._append(b"rows", self.rows)
-
-    def extend(self, rows: int) -> None:
-        """Raises OSError."""
-        if self.rows is None or rows > self.rows:
-            self.begin(rows)
-
-    def close(self, entries: int | None) -> None:
-        """Say that the journal is complete, with so many entries, if it is."""
-        if entries is not None:
-            self._append(b"closed", entries)
-        os.close(self._file)
-
-    def _append(self, kind: bytes, count: int) -> None:
-        os.write(self._file, b"%b %d %08x\n" % (kind, count, self._check(kind, count)))
-        os.fsync(self._file)
-
-    def _read(self, line: bytes) -> tuple[bytes, int | None]:
-        kind, _, rest = line.partition(b" ")
-        count, _, check = rest.partition(b" ")
-        if not count.isdigit() or kind not in (b"rows", b"closed"):
-            return kind, None
-        return kind, int(count) if check == b"%08x\n" % self._check(kind, int(count)) else None
-
-    def _check(self, kind: bytes, count: int) -> int:
-        return zlib.crc32(b"%b %b %d" % (self._run_id.encode(), kind, count))
-
-
 class Journal:
-    """One file of a run. Any thread may use it."""
+    """The journal of one run. Callable from any thread."""
 
     def __init__(self, file: Path, run_id: str, *, begun: bool = False) -> None:
-        """Open or begin it; `begun` if an earlier process may have sent something. Raises ConfigError where it cannot
-        be used.
+        """Open or create it; `begun` if an earlier process may have sent something. A damaged file is put aside.
+
+        Raises ConfigError if it cannot be written.
         """
         self.file = file
         self.notes: list[str] = []
-        """What a person should know of the journal that was found."""
+        """Notes on the journal that was found, for people."""
         self._run_id = run_id
         self._place = 0
-        """Rows of the plan that were asked for until now."""
+        """Rows of the plan read so far."""
         self._begun = 0
-        """Rows of the plan that were begun until now: of each of them there is an entry."""
+        """Rows of the plan begun so far: each of them has an entry."""
         self.groups = 0
+        """Transactions so far."""
         self._lock = threading.Lock()
-        there = file.exists()
+        existed = file.exists()
         try:
-            self._reach = _Reach(file.with_suffix(".reached"), run_id)
+            self._reach = JournalReach(file.with_suffix(".reached"), run_id)
             try:
                 self._open()
             except _Damaged:
                 self._set_aside()
                 self._open()
-            self._find_lost(begun or there)
+            self._find_lost(begun or existed)
         except (sqlite3.Error, OSError) as error:
             raise self._unusable(error) from error
         self._queue: SimpleQueue[tuple[Sequence[Intent], int, Future[None]] | None] = SimpleQueue()
@@ -203,7 +147,7 @@ class Journal:
     # Opening
 
     def _open(self) -> None:
-        """Raises sqlite3.Error, and _Damaged if what is there is not what this run wrote."""
+        """Open the file and check all entries. Raises sqlite3.Error, and _Damaged if this run did not write it."""
         if self.file.is_dir():
             raise _Damaged
         self._connection = sqlite3.connect(self.file, isolation_level=None, check_same_thread=False)
@@ -211,20 +155,20 @@ class Journal:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.executescript(_TABLES)
-            self._connection.execute("PRAGMA user_version = 1")  # whether it can be written
+            self._connection.execute("PRAGMA user_version = 1")  # fails if the file cannot be written
             self._last, self._number = -1, 0
-            for number, place, kind, written, found in self._connection.execute(
+            for number, place, kind, text, found in self._connection.execute(
                 "SELECT number, place, kind, list, digest FROM entries ORDER BY number"
             ):
                 self._number += 1
-                if number != self._number or found != self._digest(number, place, kind, written):
+                if number != self._number or found != self._digest(number, place, kind, text):
                     raise _Damaged
                 self._last = max(self._last, place)
             if self._number and self._connection.execute("PRAGMA integrity_check").fetchone() != ("ok",):
                 raise _Damaged
         except sqlite3.Error as error:
             self._connection.close()
-            # A text that is no UTF-8 has no code.
+            # An error about invalid UTF-8 has no code.
             if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DAMAGE:
                 raise _Damaged from error
             raise
@@ -236,115 +180,118 @@ class Journal:
         for end in ("-wal", "-shm"):
             self.file.with_name(self.file.name + end).unlink(missing_ok=True)
         aside = durable.put_aside(self.file)
-        # Also where nothing is known of what was begun: somebody wrote something here.
         self.notes.append(f"the journal of this run was damaged and is put aside as {aside.name}")
 
     def _find_lost(self, begun: bool) -> None:
-        """Find out which rows may have been sent though the journal has nothing of them."""
+        """Determine how many rows may have been sent without an entry in the journal."""
         reach = self._reach
         if reach.rows is None or (reach.is_new and begun):
-            self._lost = _ALL
+            self._lost = _ALL_ROWS
         elif reach.closed == self._number:
             self._lost = 0
         else:
             self._lost = reach.rows
-        if self.notes or self._lost == _ALL:
+        if self.notes or self._lost == _ALL_ROWS:
             self.notes.append("what may have been sent before is looked up first")
         # On disk before the first request.
         reach.begin(self._lost)
         durable.sync_folder(self.file.parent)
 
-    def _digest(self, number: int, place: int, kind: str, written: str) -> bytes:
-        """Of an entry of this run."""
-        content = f"{self._run_id} {number} {place} {kind} {written}"
+    def _digest(self, number: int, place: int, kind: str, text: str) -> bytes:
+        """Return the digest of an entry of this run."""
+        content = f"{self._run_id} {number} {place} {kind} {text}"
         return hashlib.blake2b(content.encode(), digest_size=16).digest()
 
     # Before and after a request
 
     async def intend(self, intents: Sequence[Intent], reach: int = 0) -> None:
-        """Returns when they are on disk, and that so many rows of the plan are begun. Raises ConfigError if they cannot
-        be.
+        """Write intents, and that the first `reach` rows of the plan are begun; return when both are on disk.
+
+        Raises ConfigError if they cannot be written.
         """
-        written: Future[None] = Future()
-        self._queue.put((intents, reach, written))
-        await asyncio.wrap_future(written)
+        on_disk: Future[None] = Future()
+        self._queue.put((intents, reach, on_disk))
+        await asyncio.wrap_future(on_disk)
 
     def settle(self, results: Sequence[Result]) -> None:
-        """Written with the next intents, or soon. Raises ConfigError if an earlier one could not be."""
+        """Write outcomes with the next intents, or soon. Raises ConfigError if writing has failed before."""
         if self._broken:
             raise self._broken
         self._settled.extend(results)
 
-    # What is known
+    # Reading
 
     def past(self, rows: Sequence[int]) -> Mapping[int, Past]:
-        """What was known of those rows, the next ones of the plan, when the journal was opened, of which something was.
-        A row that may have been begun, and of which there is no entry, has no attempts.
+        """Return the history of the next rows of the plan, as it was when the journal was opened.
+
+        Rows that were never begun are missing. A row that may have been begun, but has no entry, has no attempts.
         """
         known: dict[int, Past] = dict.fromkeys(rows[: max(0, self._lost - self._place)], _UNKNOWN_PAST)
         self._place += len(rows)
-        if not rows or min(rows) // _PLACE > self._last:
+        if not rows or min(rows) // _PLACE_ROWS > self._last:
             return known
-        for one in self._entries(Intent, rows):
-            if one.row not in known or known[one.row].attempts < one.attempt:
-                known[one.row] = Past(one.attempt, one.digest, None)
-        for came in self._entries(Result, rows):
-            if came.row in known:
-                known[came.row] = replace(known[came.row], result=came)
+        for intent in self._entries(Intent, rows):
+            if intent.row not in known or known[intent.row].attempts < intent.attempt:
+                known[intent.row] = Past(intent.attempt, intent.digest, None)
+        for result in self._entries(Result, rows):
+            if result.row in known:
+                known[result.row] = replace(known[result.row], result=result)
         return known
 
     def results(self, rows: Sequence[int]) -> list[tuple[Outcome, str | None, str | None]]:
-        """What came of each of those rows as far as it is known: outcome, reason, the provider's id."""
+        """Return the outcome of each of these rows, with its reason and the provider's id (null if unknown)."""
         known: dict[int, tuple[Outcome, str | None, str | None]] = {
-            one.row: _UNANSWERED for one in self._entries(Intent, rows)
+            intent.row: _UNANSWERED for intent in self._entries(Intent, rows)
         }
-        known |= {one.row: (one.outcome, one.reason, one.provider_id) for one in self._entries(Result, rows)}
+        known |= {
+            result.row: (result.outcome, result.reason, result.provider_id) for result in self._entries(Result, rows)
+        }
         return [known.get(row, _LEFT) for row in rows]
 
     def _entries(self, kind: type[Entry], rows: Sequence[int]) -> Iterator[Entry]:
-        """Those of the rows, in the order in which they were written."""
+        """Yield the entries of these rows, in the order in which they were written."""
         wanted = set(rows)
         with self._connected() as connection:
             lists = connection.execute(
                 "SELECT list FROM entries WHERE kind = ? AND place BETWEEN ? AND ? ORDER BY number",
-                (_KIND[kind], min(rows, default=0) // _PLACE, max(rows, default=0) // _PLACE),
+                (_KIND[kind], min(rows, default=0) // _PLACE_ROWS, max(rows, default=0) // _PLACE_ROWS),
             ).fetchall()
-        for (written,) in lists:
-            yield from (one for one in _read(written, kind) if one.row in wanted)
+        for (text,) in lists:
+            yield from (entry for entry in _decoded(text, kind) if entry.row in wanted)
 
     def withdraw(self, intents: Sequence[Intent]) -> None:
-        """Forget those of which it is known that nothing was sent. Raises ConfigError."""
+        """Remove intents whose requests were not sent. Raises ConfigError."""
         self.flush()
-        gone = {(one.row, one.attempt) for one in intents}
+        gone = {(intent.row, intent.attempt) for intent in intents}
         with self._transaction() as connection:
-            for place in {one.row // _PLACE for one in intents}:
+            for place in {_place(intent) for intent in intents}:
                 lists = connection.execute(
                     "SELECT number, list FROM entries WHERE kind = 'intents' AND place = ?", (place,)
                 ).fetchall()
-                for number, written in lists:
-                    left = [one for one in _read(written, Intent) if (one.row, one.attempt) not in gone]
-                    text = _written(left)
-                    found = self._digest(number, place, "intents", text)
+                for number, text in lists:
+                    left = [entry for entry in _decoded(text, Intent) if (entry.row, entry.attempt) not in gone]
+                    text_left = _encoded(left)
+                    digest_left = self._digest(number, place, "intents", text_left)
                     connection.execute(
-                        "UPDATE entries SET list = ?, digest = ? WHERE number = ?", (text, found, number)
+                        "UPDATE entries SET list = ?, digest = ? WHERE number = ?", (text_left, digest_left, number)
                     )
 
     def flush(self) -> None:
-        """Returns when all that was given is on disk. Raises ConfigError if it cannot be."""
-        written: Future[None] = Future()
-        self._queue.put(((), 0, written))
-        written.result()
+        """Return when all entries are on disk. Raises ConfigError if they cannot be written."""
+        on_disk: Future[None] = Future()
+        self._queue.put(((), 0, on_disk))
+        on_disk.result()
 
     def close(self) -> None:
-        """Write what is waiting and let go of the file."""
+        """Write the waiting entries and close the file."""
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
             self._connection.close()
-            # Rows that may have been sent before, and were not reached this time, are still to be looked up.
-            whole = self._broken is None and self._begun >= self._lost
-            with contextlib.suppress(OSError):  # without that line more is looked up than need be
-                self._reach.close(self._number if whole else None)
+            # Rows that may have been sent before, and were not reached this time, must still be looked up.
+            is_complete = self._broken is None and self._begun >= self._lost
+            with contextlib.suppress(OSError):  # without this line more rows are looked up than necessary
+                self._reach.close(self._number if is_complete else None)
 
     # The writer
 
@@ -354,13 +301,13 @@ class Journal:
             intents: list[Intent] = []
             reach = 0
             waiters: list[Future[None]] = []
-            for one in self._requested():
-                if one is None:
+            for request in self._requested():
+                if request is None:
                     ended = True
                 else:
-                    intents.extend(one[0])
-                    reach = max(reach, one[1])
-                    waiters.append(one[2])
+                    intents.extend(request[0])
+                    reach = max(reach, request[1])
+                    waiters.append(request[2])
             results = [self._settled.popleft() for _ in range(len(self._settled))]
             try:
                 if not self._broken:
@@ -373,7 +320,7 @@ class Journal:
                 self._broken = error
             for future in waiters:
                 if not future.set_running_or_notify_cancel():
-                    continue  # who waited for it has gone
+                    continue  # the waiting task was cancelled
                 if self._broken:
                     future.set_exception(self._broken)
                 else:
@@ -386,24 +333,24 @@ class Journal:
             raise self._unusable(error) from error
 
     def _requested(self) -> Iterator[tuple[Sequence[Intent], int, Future[None]] | None]:
-        """All who wait; nobody after a while."""
+        """Yield all waiting requests, or none after a while; None means the end."""
         with contextlib.suppress(Empty):
-            yield self._queue.get(timeout=_SOON)
+            yield self._queue.get(timeout=_FLUSH_SECONDS)
             while True:
                 yield self._queue.get_nowait()
 
     def _commit(self, intents: Sequence[Intent], results: Sequence[Result]) -> None:
         self.groups += 1
-        now = time.time()
+        written_at = time.time()
         entries = [
-            *((place, "intents", _written([*some])) for place, some in groupby(intents, _place)),
-            *((place, "outcomes", _written([*some])) for place, some in groupby(results, _place)),
+            *((place, "intents", _encoded([*group])) for place, group in groupby(intents, _place)),
+            *((place, "outcomes", _encoded([*group])) for place, group in groupby(results, _place)),
         ]
         lines = [
-            (number, place, kind, now, text, self._digest(number, place, kind, text))
+            (number, place, kind, written_at, text, self._digest(number, place, kind, text))
             for number, (place, kind, text) in enumerate(entries, self._number + 1)
         ]
-        # One statement for all: after each one this thread waits for Python's lock, which the event loop wants, too.
+        # One statement for all: after each, this thread waits for Python's lock, which the event loop needs as well.
         values = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(lines))
         with self._connected() as connection:
             connection.execute(
@@ -434,19 +381,19 @@ class Journal:
 
     def _unusable(self, error: Any) -> ConfigError:
         return ConfigError(
-            f"{self.file}: the journal of this run cannot be written ({error}). Nothing more is sent without it. Make "
-            "room there, or end what else uses the file, and run the same command again."
+            f"{self.file}: the journal of this run cannot be written ({error}). Nothing more is sent without it. Free "
+            "some space there, or end the other program that uses the file, and run the same command again."
         )
 
 
 def _place(entry: Intent | Result) -> int:
-    return entry.row // _PLACE
+    return entry.row // _PLACE_ROWS
 
 
-def _written(entries: Sequence[Intent] | Sequence[Result]) -> str:
+def _encoded(entries: Sequence[Intent] | Sequence[Result]) -> str:
     return msgspec.json.encode(entries).decode()
 
 
-def _read(written: str, kind: type[Entry]) -> list[Entry]:
-    found: list[Entry] = msgspec.json.decode(written, type=list[kind])  # type: ignore[valid-type]
-    return found
+def _decoded(text: str, kind: type[Entry]) -> list[Entry]:
+    entries: list[Entry] = msgspec.json.decode(text, type=list[kind])  # type: ignore[valid-type]
+    return entries

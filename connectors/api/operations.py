@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import quote
 
 from tranship.schemas.provider import ProviderSchema
 
@@ -21,7 +22,7 @@ class Request:
 
     method: str
     path: str
-    """Appended to the base URL unchanged: its parts must be encoded (`urllib.parse.quote(…, safe="")`)."""
+    """Appended to the base URL unchanged: its parts must be encoded (`path_part`)."""
     label: str
     """The path as shown in messages, without personal data: `/customers/{id}`."""
     body: Any = None
@@ -95,6 +96,12 @@ class KeyUnavailable(Exception):
 
 class NotSearchable(Exception):
     """The provider offers no way to search for this key."""
+
+
+def path_part(text: str) -> str:
+    """Encode a text as one part of a path. One or two dots alone would be taken as a relative path (RFC 3986, 3.3)."""
+    encoded = quote(text, safe="")
+    return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
 
 
 Ask = Callable[[Request], Awaitable[Reply]]

@@ -1,7 +1,7 @@
-"""The overflow of a provider's customer: the object that holds what has no field.
+"""The overflow of a provider's customer: the object for values without a native field.
 
-It holds the customer's metadata, and beside it what we put there: canonical values that the provider's fields would
-not give back. See `schemas.provider.Overflow` for the three kinds.
+It contains the customer's metadata, and beside it our own entries: canonical values that the provider's fields would
+not return unchanged. See `schemas.provider.Overflow` for the three styles.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from tranship.schemas.provider import OVERFLOW_FIELDS, Kind, ProviderSchema, quo
 
 _PREFIX: Final = "canon"
 _METADATA: Final = "metadata"
-"""Under this name stand the metadata entries that may not stand in the overflow by themselves."""
+"""The name of the entry with the metadata that cannot be kept in the overflow under its own keys."""
 _NULLS: Final = "nulls"
-"""Under this name an overflow of text lists the fields that are null."""
+"""The name of the entry in which an overflow of text lists the fields that are null."""
 
 
 @dataclass(frozen=True)
 class ReadOverflow:
-    """Overflows, read: `spilled` is canonical field → places and values there, `inner` the pairs that are metadata,
-    `own` (at, key) the keys of metadata that begin with the provider's name.
+    """Parsed overflows: `spilled` is canonical field → rows and their values (text, null for an explicit null), `inner`
+    the metadata as pairs of JSON (null without any), `own` (row, key) the metadata keys that begin with the provider's
+    name.
     """
 
     spilled: Mapping[str, tuple[pl.Series, pl.Series]]
@@ -36,7 +37,7 @@ class ReadOverflow:
 
 
 def _kind_of(name: str) -> Kind:
-    """What the JSON of a canonical field is, where an overflow takes any JSON."""
+    """Return the JSON type of a canonical field in an overflow of any JSON."""
     if name == _METADATA:
         return "object"
     if name in LISTS:
@@ -46,95 +47,95 @@ def _kind_of(name: str) -> Kind:
 
 @cache
 def _reserved(schema: ProviderSchema) -> Mapping[str, str]:
-    """Key of ours in an overflow → canonical field, `metadata`, or `nulls` of an overflow of text."""
+    """Return key of ours in an overflow → canonical field, `metadata`, or `nulls` of an overflow of text."""
     prefix = "" if schema.overflow.style == "nested" else f"{_PREFIX}_"
     names = (*OVERFLOW_FIELDS, _METADATA, *([_NULLS] if schema.overflow.style == "texts" else []))
     return {f"{prefix}{name}": name for name in names}
 
 
 def read_overflow(schema: ProviderSchema, overflows: pl.Series) -> ReadOverflow:
-    """Take overflows (compact JSON, null where there is none) apart."""
+    """Parse overflows (compact JSON, null without one)."""
     inner = jsons.inner_of(overflows)
-    nobody = pl.DataFrame(schema={"at": pl.UInt32, "key": pl.String})
-    # Compact JSON shows a key as it is: an overflow without these holds nothing of ours.
+    no_keys = pl.DataFrame(schema={"row": pl.UInt32, "key": pl.String})
+    # Keys are unescaped in compact JSON: an overflow without these prefixes has no entries of ours.
     touched = overflows.str.contains_any([f'"{_PREFIX}', f'"{schema.provider}.']).fill_null(value=False)
-    at = touched.arg_true()
-    if at.is_empty():
-        return ReadOverflow({}, inner, nobody)
-    ours, free = _sorted_out(schema, jsons.entries(overflows.gather(at)))
+    rows = touched.arg_true()
+    if rows.is_empty():
+        return ReadOverflow({}, inner, no_keys)
+    ours, free = _separated(schema, jsons.entries(overflows.gather(rows)))
     restored = _entries_within(ours.filter(name=_METADATA))
     if not restored.is_empty():
-        free = pl.concat([free, restored]).unique(["at", "key"], keep="last", maintain_order=True)
+        free = pl.concat([free, restored]).unique(["row", "key"], keep="last", maintain_order=True)
     spilled = {
-        name: (at.gather(some["at"]), some["value"])
-        for (name,), some in ours.filter(pl.col("name") != _METADATA).partition_by("name", as_dict=True).items()
+        name: (rows.gather(group["row"]), group["value"])
+        for (name,), group in ours.filter(pl.col("name") != _METADATA).partition_by("name", as_dict=True).items()
     }
-    own = free.filter(pl.col("key").str.starts_with(f"{schema.provider}.")).select("at", "key")
+    own = free.filter(pl.col("key").str.starts_with(f"{schema.provider}.")).select("row", "key")
     return ReadOverflow(
         spilled,
-        inner.scatter(at, jsons.joined(free, len(at))),
-        own.with_columns(at.gather(own["at"]).cast(pl.UInt32).alias("at")),
+        inner.scatter(rows, jsons.joined(free, len(rows))),
+        own.with_columns(rows.gather(own["row"]).cast(pl.UInt32).alias("row")),
     )
 
 
-def _entries_within(some: pl.DataFrame) -> pl.DataFrame:
-    """The entries of the objects in `value`, under the places of those."""
-    entries = jsons.entries(some["value"])
-    return entries.with_columns(some["at"].gather(entries["at"]))
+def _entries_within(objects: pl.DataFrame) -> pl.DataFrame:
+    """Return the entries of the objects in `value`, with the row of each object."""
+    entries = jsons.entries(objects["value"])
+    return entries.with_columns(objects["row"].gather(entries["row"]))
 
 
-def _sorted_out(schema: ProviderSchema, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The entries of overflows → ours (at, name, value as canonical text; metadata as JSON) and the customer's own (at,
-    key, value).
+def _separated(schema: ProviderSchema, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Separate the entries of overflows: ours (row, name, value as canonical text; metadata as JSON) and the customer's
+    own (row, key, value).
 
-    What has a key of ours and is not what we would have written there is the customer's own.
+    An entry with a key of ours whose value we would not have written is the customer's own.
     """
     if schema.overflow.style == "texts":
-        return _sorted_texts(schema, entries)
+        return _separated_texts(schema, entries)
     if schema.overflow.style == "nested":
         nests = (pl.col("key") == _PREFIX) & pl.col("value").str.starts_with("{")
-        ours, left = _sorted_json(schema, _entries_within(entries.filter(nests)))
-        # What somebody else put into our object stays, in a place that we never write to.
-        objects = left.group_by("at", maintain_order=True).agg(
+        ours, left = _separated_json(schema, _entries_within(entries.filter(nests)))
+        # Entries that others put into our object are kept under a key that we never write to.
+        objects = left.group_by("row", maintain_order=True).agg(
             key=pl.lit(schema.key(_PREFIX)),
             value=pl.concat_str(
                 pl.lit("{"), pl.concat_str(quoted(pl.col("key")), pl.lit(":"), "value").str.join(","), pl.lit("}")
             ),
         )
         return ours, pl.concat([entries.filter(~nests), objects])
-    return _sorted_json(schema, entries)
+    return _separated_json(schema, entries)
 
 
-_NO_SPILL: Final = pl.DataFrame(schema={"at": pl.UInt32, "name": pl.String, "value": pl.String})
+_NO_SPILL: Final = pl.DataFrame(schema={"row": pl.UInt32, "name": pl.String, "value": pl.String})
 
 
-def _sorted_json(schema: ProviderSchema, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _separated_json(schema: ProviderSchema, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     reserved = _reserved(schema)
     named = entries["key"].is_in(list(reserved))
     texts, others, free = [_NO_SPILL], [_NO_SPILL], [entries.filter(~named)]
-    for (key,), some in entries.filter(named).partition_by("key", as_dict=True).items():
+    for (key,), group in entries.filter(named).partition_by("key", as_dict=True).items():
         name, kind = reserved[key], _kind_of(reserved[key])
         is_ours = jsons.fits(kind, pl.col("value"))
         if name != _METADATA:
             is_ours |= pl.col("value") == "null"
         (texts if kind == "text" else others).append(
-            some.filter(is_ours).select("at", name=pl.lit(name), value="value")
+            group.filter(is_ours).select("row", name=pl.lit(name), value="value")
         )
-        free.append(some.filter(~is_ours))
+        free.append(group.filter(~is_ours))
     text, other = (
         pl.concat(frames).with_columns(pl.when(pl.col("value") != "null").then("value")) for frames in (texts, others)
     )
     return pl.concat([text.with_columns(jsons.text_of(text["value"])), other]), pl.concat(free)
 
 
-def _sorted_texts(schema: ProviderSchema, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _separated_texts(schema: ProviderSchema, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     reserved = _reserved(schema)
     name = pl.col("key").replace_strict(reserved, default=None, return_dtype=pl.String)
     named = entries.with_columns(name=name, is_text=pl.col("value").str.starts_with('"'))
     is_part = pl.col("name").is_null() & pl.col("is_text") & pl.col("key").str.contains(rf"^{_PREFIX}_.*_[0-9]+$")
     groups = pl.col("key").str.extract_groups(r"^(.*)_([0-9]+)$")
     parts = (
-        named.with_row_index("row")
+        named.with_row_index("index")
         .filter(is_part)
         .with_columns(
             name=groups.struct[0].replace_strict(reserved, default=None, return_dtype=pl.String),
@@ -143,42 +144,42 @@ def _sorted_texts(schema: ProviderSchema, entries: pl.DataFrame) -> tuple[pl.Dat
         .drop_nulls("name")
     )
     is_ours = (named["name"].is_not_null() & named["is_text"]).alias("is_ours")
-    ours = named.filter(is_ours).select("at", "name", jsons.text_of(named["value"].filter(is_ours)))
+    ours = named.filter(is_ours).select("row", "name", jsons.text_of(named["value"].filter(is_ours)))
     if not parts.is_empty():
         joined = (
             parts.with_columns(jsons.text_of(parts["value"]))
-            .sort("at", "name", "number")
-            .group_by("at", "name", maintain_order=True)
+            .sort("row", "name", "number")
+            .group_by("row", "name", maintain_order=True)
             .agg("value")
             .with_columns(pl.col("value").list.join(""))
         )
-        # One value in a whole piece stands before what was left of one in parts.
-        rivals = ours.filter(pl.col("at").is_in(joined["at"].implode()))
-        ours = pl.concat([ours, joined.join(rivals, on=["at", "name"], how="anti")])
-        is_ours = is_ours.scatter(parts["row"], True)
-        named = named.with_columns(named["name"].scatter(parts["row"], parts["name"]))
+        # An unsplit value takes precedence over leftover parts of an earlier one.
+        unsplit = ours.filter(pl.col("row").is_in(joined["row"].implode()))
+        ours = pl.concat([ours, joined.join(unsplit, on=["row", "name"], how="anti")])
+        is_ours = is_ours.scatter(parts["index"], True)
+        named = named.with_columns(named["name"].scatter(parts["index"], parts["name"]))
     over = ours.filter(name=_METADATA)
     good = over.filter(_are_objects(over["value"]))
     fields = ours.filter(~pl.col("name").is_in([_METADATA, _NULLS]))
-    absent = ours.filter(name=_NULLS).select("at", name=pl.col("value").str.split(",")).explode("name")
+    absent = ours.filter(name=_NULLS).select("row", name=pl.col("value").str.split(",")).explode("name")
     absent = (
         absent.filter(pl.col("name").is_in(OVERFLOW_FIELDS)).with_columns(value=pl.lit(None, dtype=pl.String)).unique()
     )
-    said = fields.filter(pl.col("at").is_in(absent["at"].implode()))
-    absent = absent.join(said, on=["at", "name"], how="anti")
-    broken = named.filter(is_ours & (named["name"] == _METADATA)).join(good, on="at", how="anti")
-    free = pl.concat([named.filter(~is_ours), broken]).select("at", "key", "value")
+    present = fields.filter(pl.col("row").is_in(absent["row"].implode()))
+    absent = absent.join(present, on=["row", "name"], how="anti")
+    broken = named.filter(is_ours & (named["name"] == _METADATA)).join(good, on="row", how="anti")
+    free = pl.concat([named.filter(~is_ours), broken]).select("row", "key", "value")
     return pl.concat([fields, good, absent]), free
 
 
-# Filled -------------------------------------------------------------------------------------------------------------
+# Writing ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class SplitMetadata:
-    """Metadata, split: `native` is metadata key → provider column of what fits a field of the provider, `own` the same
-    as JSON whether it fits or not, `inner` the pairs that can be kept in the overflow unchanged, `over` those that
-    cannot; `bad` is true where it is not a JSON object.
+    """Split metadata: `native` is metadata key → provider column of the values that fit a native field (else null),
+    `own` the same as JSON whether they fit or not, `inner` the pairs that can be kept in the overflow unchanged, `over`
+    those that cannot; `bad` is true where metadata is not a JSON object.
     """
 
     native: Mapping[str, pl.Series]
@@ -189,37 +190,39 @@ class SplitMetadata:
 
 
 def with_origin(schema: ProviderSchema, canonical: pl.DataFrame) -> pl.Series:
-    """The metadata (JSON objects) of canonical customers, and in it `<provider>.id` of those that were read at another
-    provider. An entry of that name that is there already stays.
+    """Return the metadata (JSON objects) of canonical customers, with an entry `<provider>.id` for those that were read
+    at another provider. An existing entry of that name is kept.
     """
     metadata = canonical["metadata"]
     elsewhere = (pl.col("provider") != schema.provider) & pl.col("provider_id").is_not_null()
-    at = canonical.select(elsewhere.fill_null(value=False)).to_series().arg_true()
-    if at.is_empty():
+    rows = canonical.select(elsewhere.fill_null(value=False)).to_series().arg_true()
+    if rows.is_empty():
         return metadata
-    customers = canonical.select("provider", "provider_id", "metadata")[at].with_columns(key=pl.col("provider") + ".id")
-    # Only where its text holds the key, or an escape that may hide it, is metadata looked into.
-    may_hold = pl.col("metadata").str.contains(quoted(pl.col("key")), literal=True) | pl.col("metadata").str.contains(
-        "\\", literal=True
+    customers = canonical.select("provider", "provider_id", "metadata")[rows].with_columns(
+        key=pl.col("provider") + ".id"
     )
-    doubtful = customers.select(may_hold.fill_null(value=False)).to_series().arg_true()
+    # Metadata is parsed only if its text contains the key, or an escape that may hide it.
+    may_contain = pl.col("metadata").str.contains(quoted(pl.col("key")), literal=True) | pl.col(
+        "metadata"
+    ).str.contains("\\", literal=True)
+    doubtful = customers.select(may_contain.fill_null(value=False)).to_series().arg_true()
     given = customers["metadata"].gather(doubtful)
-    held = jsons.entries(given.set(~_are_objects(given), None))
-    held = held.with_columns(at=doubtful.gather(held["at"]))
-    has_it = held.filter(held["key"] == customers["key"].gather(held["at"]))["at"].unique()
+    entries = jsons.entries(given.set(~_are_objects(given), None))
+    entries = entries.with_columns(row=doubtful.gather(entries["row"]))
+    has_entry = entries.filter(entries["key"] == customers["key"].gather(entries["row"]))["row"].unique()
     entry = pl.concat_str(quoted(pl.col("key")), pl.lit(":"), quoted(pl.col("provider_id")))
-    pairs = customers.select(entry.alias("entry")).to_series().scatter(has_it, None)
-    return metadata.scatter(at, jsons.of_pairs([jsons.inner_of(customers["metadata"]), pairs]))
+    pairs = customers.select(entry.alias("entry")).to_series().scatter(has_entry, None)
+    return metadata.scatter(rows, jsons.of_pairs([jsons.inner_of(customers["metadata"]), pairs]))
 
 
 def _are_objects(texts: pl.Series) -> pl.Series:
-    """Where text is a JSON object."""
+    """Return where text is a JSON object."""
     types = jsons.query_columns("select json_type(try_cast(t as json)) as type from texts", texts=texts)["type"]
     return (types == "OBJECT").fill_null(value=False)
 
 
 def split_metadata(schema: ProviderSchema, metadata: pl.Series) -> SplitMetadata:
-    """Take canonical metadata apart: what goes to fields, what may stand in the overflow as it is, and the rest."""
+    """Split canonical metadata: values of native fields, entries for the overflow unchanged, and other entries."""
     count = len(metadata)
     if schema.overflow.style == "texts":
         touched = metadata.is_not_null()
@@ -227,47 +230,47 @@ def split_metadata(schema: ProviderSchema, metadata: pl.Series) -> SplitMetadata
         # An escape may hide a letter of a key.
         hints = [f'"{_PREFIX}', f'"{schema.provider}.', "\\u"]
         touched = metadata.str.contains_any(hints).fill_null(value=False)
-    at = touched.arg_true()
-    given = metadata.gather(at)
+    rows = touched.arg_true()
+    given = metadata.gather(rows)
     valid = _are_objects(given)
     entries = jsons.entries(given.filter(valid))
-    entries = entries.with_columns(at.filter(valid).gather(entries["at"]).alias("at"))
-    kept = {schema.key(one.name): one for one in schema.kept}
+    entries = entries.with_columns(rows.filter(valid).gather(entries["row"]).alias("row"))
+    kept = {schema.key(field.name): field for field in schema.kept}
     foreign = entries.filter(~pl.col("key").is_in(list(kept)))
     free = foreign.select(_free(schema)).to_series()
     native, own = {}, {}
-    for key, one in kept.items():
-        if one.settable:
-            some = entries.filter(pl.col("key") == key)
-            own[key] = jsons.placed(some["at"], some["value"], count)
-            some = some.filter(jsons.fits(one.kind, pl.col("value")))
-            values = jsons.text_of(some["value"]) if one.kind == "text" else some["value"]
+    for key, field in kept.items():
+        if field.settable:
+            group = entries.filter(pl.col("key") == key)
+            own[key] = jsons.placed(group["row"], group["value"], count)
+            group = group.filter(jsons.fits(field.kind, pl.col("value")))
+            values = jsons.text_of(group["value"]) if field.kind == "text" else group["value"]
             # An entry that the provider would refuse is no reason to refuse the customer.
             refused = pl.lit(value=False)
-            if one.choices:
-                refused |= ~pl.lit(values).is_in(list(one.choices))
-            if one.max_length:
-                refused |= pl.lit(values).str.len_chars() > one.max_length
-            native[key] = jsons.placed(some["at"], jsons.evaluated(pl.when(~refused).then(values)), count)
-    inner = jsons.inner_of(metadata).scatter(at, None)
+            if field.choices:
+                refused |= ~pl.lit(values).is_in(list(field.choices))
+            if field.max_length:
+                refused |= pl.lit(values).str.len_chars() > field.max_length
+            native[key] = jsons.placed(group["row"], jsons.evaluated(pl.when(~refused).then(values)), count)
+    inner = jsons.inner_of(metadata).scatter(rows, None)
     return SplitMetadata(
         native,
         own,
         jsons.evaluated(pl.coalesce(pl.lit(jsons.joined(foreign.filter(free), count)), pl.lit(inner))),
         jsons.joined(foreign.filter(~free), count),
-        pl.repeat(False, count, dtype=pl.Boolean, eager=True).scatter(at.filter(~valid), True),
+        pl.repeat(False, count, dtype=pl.Boolean, eager=True).scatter(rows.filter(~valid), True),
     )
 
 
 def _free(schema: ProviderSchema) -> pl.Expr:
-    """Whether an entry (key, value) may stand in the overflow under its own key."""
+    """Return whether an entry (key, value) may be kept in the overflow under its own key."""
     key, value, overflow = pl.col("key"), pl.col("value"), schema.overflow
     if overflow.style == "nested":
         return key != _PREFIX
     if overflow.style == "json":
         return ~key.is_in(list(_reserved(schema)))
     text = pl.struct("value").map_batches(
-        lambda some: jsons.text_of(some.struct.field("value")), return_dtype=pl.String
+        lambda entries: jsons.text_of(entries.struct.field("value")), return_dtype=pl.String
     )
     fits = value.str.starts_with('"') & (value != '""') & (key != "") & ~key.str.starts_with(_PREFIX)
     if overflow.max_key_length:
@@ -284,8 +287,9 @@ def write_overflow(
     native: pl.DataFrame,
     kept: Mapping[str, pl.Series],
 ) -> pl.Series:
-    """The overflow (JSON) of each customer: its metadata, and all of it that the provider's fields would not give back;
-    null if empty. `native` is what they would give back of the canonical columns, `kept` of metadata (key → JSON).
+    """Return the overflow (JSON) of each customer: its metadata, and every value that the provider's fields would not
+    return unchanged; null if empty. `native` has the canonical columns as the fields would return them, `kept` the
+    metadata (key → JSON).
     """
     inner, over = [split.inner], [split.over]
     for key, value in split.own.items():
@@ -321,27 +325,27 @@ def write_overflow(
 
 
 def _differs(name: str, canonical: pl.DataFrame, native: pl.DataFrame) -> pl.Series:
-    """Where a canonical field would come back as something else."""
-    given_back = native[name]
+    """Return where the provider would return another value of a canonical field."""
+    returned = native[name]
     blank = "[]" if name in LISTS else ""
-    return canonical[name].ne_missing(given_back.set(given_back == blank, None))
+    return canonical[name].ne_missing(returned.set(returned == blank, None))
 
 
 def _text_pairs(key: str, values: pl.Series, schema: ProviderSchema) -> pl.Series:
-    """`"key":"value"`; a value too long for the overflow as `"key_1":"…","key_2":"…"`."""
+    """Return `"key":"value"`, or `"key_1":"…","key_2":"…"` for a value that is too long for the overflow."""
     pairs = jsons.evaluated(jsons.pair(key, quoted(pl.lit(values))))
     longest = schema.overflow.max_value_length
     if longest is None:
         return pairs
-    at = (values.str.len_chars() > longest).fill_null(value=False).arg_true()
-    if at.is_empty():
+    rows = (values.str.len_chars() > longest).fill_null(value=False).arg_true()
+    if rows.is_empty():
         return pairs
-    long = pl.DataFrame({"at": at, "value": values.gather(at)})
+    long = pl.DataFrame({"row": rows, "value": values.gather(rows)})
     count = (pl.col("value").str.len_chars() + longest - 1) // longest
     pieces = long.with_columns(number=pl.int_ranges(0, count)).explode("number")
     entries = pieces.select(
-        "at",
+        "row",
         key=pl.format(f"{key}_{{}}", pl.col("number") + 1),
         value=quoted(pl.col("value").str.slice(pl.col("number") * longest, longest)),
     )
-    return pairs.scatter(at, jsons.joined(entries, len(values)).gather(at))
+    return pairs.scatter(rows, jsons.joined(entries, len(values)).gather(rows))

@@ -1,10 +1,14 @@
-"""Spreading the calls of a client evenly under a rate limit."""
+"""When a client may send its next request: evenly spread under a rate limit, and not while all requests pause."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from typing import Final
+
+from tranship.connectors.api.retry import RetryPolicy, random_pause
+from tranship.connectors.api.service import ANY
 
 _USED_SHARE: Final = 0.98
 """The share of a limit that is used: providers count calls as they arrive, some late and close together."""
@@ -41,3 +45,54 @@ class RateLimiter:
                 await asyncio.sleep(left)
             self._next = at + self._gap
             self._granted.append(loop.time())
+
+
+class RequestPacer:
+    """Holds back the requests of one client: during pauses that all of them wait for, and by its rate limits.
+
+    `per_second`: method (or `ANY`) → calls per second. For one event loop.
+    """
+
+    def __init__(self, per_second: Mapping[str, float], retry_policy: RetryPolicy) -> None:
+        self._limiters = {method: RateLimiter(rate) for method, rate in per_second.items()}
+        self._retry_policy = retry_policy
+        self._open_at = 0.0
+        """The end of the common pause."""
+        self._paused_at = 0.0
+        """When the last common pause began."""
+        self._streak = 0
+        """Consecutive pauses after a 429."""
+
+    async def wait_turn(self, method: str) -> None:
+        """Wait until a request may be sent: first for the common pause, then for the rate limit."""
+        loop = asyncio.get_running_loop()
+        while True:
+            while (left := self._open_at - loop.time()) > 0:
+                await asyncio.sleep(left)
+            for name in (method, ANY):
+                if limiter := self._limiters.get(name):
+                    await limiter.acquire()
+            if self._open_at <= loop.time():
+                return
+
+    def pause_all(self, seconds: float) -> float:
+        """Pause all requests from now on; return the seconds by which this delays them."""
+        time = asyncio.get_running_loop().time()
+        self._paused_at = time
+        added = max(0.0, time + seconds - max(self._open_at, time))
+        self._open_at = max(self._open_at, time + seconds)
+        return added
+
+    def throttled(self, sent_at: float) -> float:
+        """Pause all requests after a 429 to a request sent at that time; return the seconds by which this delays them.
+
+        Of several requests refused at the same time only the first makes the next pause longer.
+        """
+        if sent_at < self._paused_at:
+            return 0.0
+        self._streak += 1
+        return self.pause_all(random_pause(self._retry_policy, self._streak - 1))
+
+    def accepted(self) -> None:
+        """Note a response with an accepted status: the next pause is a short one again."""
+        self._streak = 0

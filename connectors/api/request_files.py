@@ -23,10 +23,9 @@ REQUESTS: Final = pa.schema(
         "found": pa.string(),
     }
 )
-"""What a plan hands over. `row` is a customer; `action` create, update or delete; `target` the provider's own id, null
-for a create; `wanted` the whole record as it should stand and `found` as it was read, JSON (null for a delete, and for
-a create).
-"""
+"""The requests of a plan. `row` identifies a customer; `action` is create, update or delete; `target` the provider's
+own id, null for a create; `wanted` the complete record to write, JSON, null for a delete; `found` the record as it was
+read, JSON, null for a create."""
 
 
 OUTCOMES: Final = pa.schema(
@@ -56,7 +55,7 @@ def write_outcomes(requests: Sequence[Path], journal: Journal, file: Path) -> Ma
 
 
 def read_batches(files: Sequence[Path], rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Read these columns of Parquet files, so many rows at a time."""
+    """Yield these columns of Parquet files, in batches of at most `rows`."""
     for file in files:
         with pq.ParquetFile(file) as opened:
             yield from opened.iter_batches(rows, columns=columns)

@@ -1,8 +1,7 @@
 """The plan of a provider's destination: the difference between survivors and account, as requests on disk.
 
-What is to be done stands in `plan.parquet` and, as the provider's JSON, in `requests/*.parquet`; `plan.json` is written
-last, with the seals of these files: a plan that is there, and whole, is carried out as it stands, by whoever continues
-the run.
+`plan.parquet` has the action of each record, `requests/*.parquet` the provider's JSON. `plan.json` is written last,
+with the seals of these files, so that every process that continues the run carries out the same plan.
 """
 
 from __future__ import annotations
@@ -21,7 +20,13 @@ import pyarrow.parquet as pq
 
 from tranship.connectors import durable
 from tranship.connectors.api import json_codec
-from tranship.connectors.api.account import TYPES, HeldCustomers, batched_rows, batched_survivors, see_merged_survivors
+from tranship.connectors.api.account import (
+    TYPES,
+    HeldCustomers,
+    batched_rows,
+    batched_survivors,
+    create_merged_survivors_view,
+)
 from tranship.connectors.api.operations import Operations
 from tranship.connectors.api.request_files import REQUESTS
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec
@@ -33,14 +38,17 @@ from tranship.schemas.customer import COLUMNS
 from tranship.schemas.provider import ORIGIN, OVERFLOW_FIELDS, PROVIDER_OWNED
 
 _DELETE_BIT: Final = 1 << 61
-"""The bit of the rows that are deletes. The one above it has a use at the stage, and SQLite knows none above that."""
+"""The bit that marks rows of deletes. The stage uses the next one, and SQLite's integers end above that."""
 
 
 _NOT_COMPARED: Final = (*PROVIDER_OWNED, *ORIGIN)
 
 
 class RequestPlanner:
-    """Compares the survivors with `held` (see `account.py`) and writes what is to be done."""
+    """Compares the survivors with `held` (see `account.py`) and writes the requests.
+
+    `per_second`: the provider's limits by method; `pace`: the user's, in calls per second, or null.
+    """
 
     def __init__(
         self,
@@ -59,7 +67,7 @@ class RequestPlanner:
         )
 
     def plan(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, notes: tuple[str, ...]) -> Plan:
-        """Compare, write `plan.parquet` and the requests. Raises what DuckDB raises."""
+        """Compare; write `plan.parquet`, `targets.parquet` and the requests. Raises the errors of DuckDB."""
         rows = write.workspace / "plan.parquet"
         target = self._target()
         classifier = Classifier(run, HeldCustomers(run, write, self._merged), target, write)
@@ -81,7 +89,7 @@ class RequestPlanner:
         return dataclasses.replace(plan, notes=(*notes, *self._notes(write, plan.counts)))
 
     def _notes(self, write: WriteRequest, counts: Mapping[str, int]) -> Iterator[str]:
-        """What a person should know of the plan: how much there is to do, and what has no place of its own."""
+        """Yield notes for the summary: the number of calls, their duration, and the fields without a native field."""
         schema, operations = self._spec.schema, self._operations
         bulk, bulk_lookup = operations.bulk, operations.bulk_lookup
         creates, updates, deletes = counts["create"], counts["update"], counts["delete"]
@@ -94,17 +102,15 @@ class RequestPlanner:
             per_second = [pace for method, pace in self._per_second.items() if method in sent]
             per_second += [self._pace] if self._pace else []
             slowest = min(per_second, default=None)
-            took = f", {_duration(writes / slowest)} at {_rate(slowest)}" if slowest else ""
-            yield f"{counted(writes + reads, 'call')} needed{took}"
+            duration = f", {_duration(writes / slowest)} at {_rate(slowest)}" if slowest else ""
+            yield f"{counted(writes + reads, 'call')} needed{duration}"
         spilled = [name for name in write.survivors.columns if name in OVERFLOW_FIELDS and name not in schema.native]
         if spilled and creates + updates:
             yield f"kept in {schema.overflow.name} (no native field): {', '.join(spilled)}"
 
     @property
     def _merged(self) -> frozenset[str]:
-        """Fields in which what others have put there stays. Where other ids are the provider's own, usage comes in
-        under each of them.
-        """
+        """Fields in which entries of others are kept: metadata, and native aliases, as usage is reported under each."""
         return frozenset(("metadata", "aliases") if "aliases" in self._spec.schema.native else ("metadata",))
 
     def _target(self) -> TableMapping:
@@ -124,7 +130,7 @@ class RequestPlanner:
         )
 
     def _refuse_locked(self, run: duckdb.DuckDBPyConnection) -> None:
-        """What an archived customer has cannot be had by another one, and it cannot be changed itself."""
+        """Refuse creates whose external id belongs to an archived customer, which cannot be changed or release it."""
         if not (self._spec.removal_is_final and self._spec.archives):
             return
         run.execute(
@@ -133,7 +139,7 @@ class RequestPlanner:
         ).fetchall()
 
     def _refuse_immutable(self, run: duckdb.DuckDBPyConnection) -> None:
-        """What the provider never changes of a customer."""
+        """Refuse updates of fields that the provider does not change after creation."""
         for name in self._spec.immutable:
             run.execute(
                 f"UPDATE _plan SET action = 'refused', reason = {literal(f'immutable: {name}')}, changed = NULL "
@@ -141,8 +147,8 @@ class RequestPlanner:
             ).fetchall()
 
     def _refuse_exchanges(self, run: duckdb.DuckDBPyConnection) -> None:
-        """Customers that would hand on a value in a circle (or wait for such): there is no request to begin with. Who
-        waits for somebody that gives the value up is written after that one (`connectors/api/executor.py`).
+        """Refuse customers that would exchange unique values in a circle, and those that wait for them: no request
+        could be the first. One that waits for a value to be released is written later (`connectors/api/executor.py`).
         """
         for name in ("external_id", *self._spec.unique):
             waits = run.execute(
@@ -160,7 +166,7 @@ class RequestPlanner:
             ).fetchall()
 
     def _refuse_unread(self, run: duckdb.DuckDBPyConnection) -> None:
-        """A value there that no field of ours can hold would be erased by the update of another one."""
+        """Refuse updates that would erase a value of the provider that has no canonical form."""
         run.execute(
             "UPDATE _plan SET action = 'refused', reason = 'unreadable: ' || array_to_string(h.unread, ', '), "
             "changed = NULL FROM held h WHERE h.target = _plan.target AND action = 'update' "
@@ -168,13 +174,15 @@ class RequestPlanner:
         ).fetchall()
 
     def _write_requests(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, numbers: Iterator[int]) -> None:
-        """The customers to create and to change, as the provider's JSON; what it would refuse goes back to the plan."""
+        """Write the customers to create and to change, as the provider's JSON; mark the refused ones in the plan."""
         from_address = {
-            one.name: self._address.options.get("source", "") for one in self._spec.schema.fields if one.from_address
+            field.name: self._address.options.get("source", "")
+            for field in self._spec.schema.fields
+            if field.from_address
         }
         refused: list[pl.DataFrame] = []
-        for some in batched_survivors(run, write, see_merged_survivors):
-            batch = run.sql(_wanted_customers(write, some)).pl()
+        for condition in batched_survivors(run, write, create_merged_survivors_view):
+            batch = run.sql(_wanted_customers(write, condition)).pl()
             customers = batch.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
             encoded = json_codec.encode(self._spec.schema, customers, from_address)
             refused.append(_refusals(batch["row"], encoded.refused))
@@ -197,7 +205,7 @@ class RequestPlanner:
             run.unregister("refused")
 
     def _write_removals(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, numbers: Iterator[int]) -> None:
-        """The customers that mirror removes."""
+        """Write the customers that mirror removes."""
         gone = (
             "SELECT h.target, h.own_id, h.external_id, h.email, h.raw FROM held h JOIN _gone g ON g.target = h.target"
         )
@@ -222,8 +230,8 @@ def _rate(calls: float) -> str:
     return f"{calls:,.0f} calls/s" if calls >= 10 else f"{calls:,.2g} calls/s"
 
 
-def _wanted_customers(write: WriteRequest, some: str) -> str:
-    """Each customer to create or to change as it should stand: what is there, and over it what the source says."""
+def _wanted_customers(write: WriteRequest, condition: str) -> str:
+    """Return the query for the customers to create or change: existing values, overridden by those of the source."""
 
     def value(name: str) -> str:
         ours, theirs = f"s.{quoted(name)}", f"h.{quoted(name)}"
@@ -244,12 +252,12 @@ def _wanted_customers(write: WriteRequest, some: str) -> str:
     values = ", ".join(f"{value(name)} AS {quoted(name)}" for name in COLUMNS)
     return (
         f"SELECT p.row, p.action, h.own_id, h.raw, {values} FROM _plan p JOIN _survivors s ON s._row = p.row "
-        f"LEFT JOIN held h ON h.target = p.target WHERE p.action IN ('create', 'update') AND {some} ORDER BY p.row"
+        f"LEFT JOIN held h ON h.target = p.target WHERE p.action IN ('create', 'update') AND {condition} ORDER BY p.row"
     )
 
 
 def _refusals(rows: pl.Series, refused: pl.DataFrame) -> pl.DataFrame:
-    """Row and reason, the first reason of each."""
+    """Return row and reason of the refused records, the first reason of each."""
     first = refused.group_by("position", maintain_order=True).first()
     return first.select(row=rows.gather(first["position"]), reason=pl.format("{}: {}", "code", "demand"))
 
@@ -263,7 +271,9 @@ def _write(requests: pl.DataFrame, workspace: Path, number: int) -> None:
         )
 
 
-class _Facts(msgspec.Struct, frozen=True):
+class _PlanFacts(msgspec.Struct, frozen=True):
+    """The fields of `contract.Plan` in plan.json."""
+
     counts: dict[str, int]
     changed_fields: dict[str, int]
     existing: int
@@ -273,15 +283,15 @@ class _Facts(msgspec.Struct, frozen=True):
 
 
 class SavedPlan(msgspec.Struct, frozen=True):
-    """plan.json: the plan, and the seals of the files that belong to it."""
+    """plan.json: the plan, and the seals of its files (name → seal)."""
 
     run_id: str
     files: dict[str, str]
-    plan: _Facts
+    plan: _PlanFacts
 
     @classmethod
     def read(cls, workspace: Path) -> SavedPlan:
-        """Read plan.json. Raises FileNotFoundError, and Damaged if it is not what was written."""
+        """Read plan.json. Raises FileNotFoundError, and Damaged if it was changed."""
         file = workspace / "plan.json"
         try:
             return msgspec.convert(durable.read_json(file), cls)
@@ -289,7 +299,7 @@ class SavedPlan(msgspec.Struct, frozen=True):
             raise durable.damaged(file) from error
 
     def as_plan(self, workspace: Path) -> Plan:
-        """The plan as the pipeline has it."""
+        """Return the plan in the form of the contract."""
         facts = self.plan
         return Plan(
             workspace / "plan.parquet",
@@ -298,7 +308,7 @@ class SavedPlan(msgspec.Struct, frozen=True):
         )
 
     def requests(self, workspace: Path) -> list[Path]:
-        """The files of its requests, in order."""
+        """Return the files of its requests, in order."""
         return [workspace / name for name in sorted(self.files) if name.startswith("requests/")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,3 +48,8 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 def longest_pause(retry_policy: RetryPolicy, turn: int) -> float:
     """Return the longest pause in seconds after so many tries."""
     return min(retry_policy.longest_pause, retry_policy.first_pause * 2.0 ** min(turn, 30))
+
+
+def random_pause(retry_policy: RetryPolicy, turn: int) -> float:
+    """Return a pause in seconds after so many tries, of random length: full jitter."""
+    return random.uniform(0, longest_pause(retry_policy, turn))  # noqa: S311  no secret

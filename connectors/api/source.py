@@ -129,14 +129,14 @@ class ApiSource:
         listings = self._spec.listings(self._address, self._include_archived)
         self._read = FullScan(background, client, listings, keep, self._identity())
         for group in self._read.groups():
-            unwanted = None if self._include_archived else self._spec.archived
+            leaves_out = self._spec.lists_archived and not self._include_archived
             yield ApiPart(
                 redacted(self._url),
                 self._spec.schema,
                 group,
                 self._surprises.update,
                 self._nameless.append,
-                unwanted,
+                self._spec.is_archived() if leaves_out else None,
                 self._left_out.append,
             )
 

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 import polars as pl
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.api.http_client import Service, is_loopback
 from tranship.connectors.api.pagination import Listing
+from tranship.connectors.api.service import Service, is_loopback
 from tranship.connectors.errors import ConfigError
 from tranship.schemas.provider import ProviderSchema
 
@@ -53,10 +53,10 @@ class ProviderSpec:
     app_variable: str | None = None
     """The environment variable that replaces the path of the address (`blackwalnut://host/app`), which becomes the
     option `app`."""
-    archives: bool = False
-    """Archived customers can be read as well."""
-    archived: pl.Expr | None = None
-    """Canonical columns as text → whether a customer is archived, where a list contains both kinds."""
+    archived_field: str | None = None
+    """The field of a record that is not null if the customer is archived; null if archived customers cannot be read."""
+    lists_archived: bool = False
+    """The lists contain archived customers as well, whether they are included or not."""
     summary: str = ""
     """What is read and written, in the list of connectors; by default the provider's title."""
     example: str = ""
@@ -82,6 +82,35 @@ class ProviderSpec:
     def name(self) -> str:
         """The scheme of its addresses."""
         return self.schema.provider
+
+    @property
+    def archives(self) -> bool:
+        """Whether archived customers can be read as well."""
+        return self.archived_field is not None
+
+    def is_archived(self) -> pl.Expr:
+        """Canonical columns as text → whether a customer is archived, by the metadata entry of `archived_field`.
+
+        Raises TypeError if the provider has no such field.
+        """
+        if self.archived_field is None:
+            raise TypeError(f"{self.schema.title} has no archived customers")
+        key = self.schema.key(self.archived_field)
+        metadata = pl.col("metadata")
+        # The first test is fast, the second one exact.
+        return (
+            metadata.str.contains(f'"{key}":', literal=True) & metadata.str.json_path_match(f'$["{key}"]').is_not_null()
+        )
+
+
+def bearer(key: str) -> dict[str, str]:
+    """Return the header of a bearer token (RFC 6750)."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+def api_key(key: str) -> dict[str, str]:
+    """Return the header `x-api-key`."""
+    return {"x-api-key": key}
 
 
 def parse_address(spec: ProviderSpec, url: str, environment: Mapping[str, str]) -> ProviderAddress:

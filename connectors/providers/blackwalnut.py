@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 from tranship.connectors.api.operations import (
     AmbiguousMatch,
@@ -25,10 +24,11 @@ from tranship.connectors.api.operations import (
     Record,
     Reply,
     Request,
+    path_part,
 )
 from tranship.connectors.api.pagination import Envelope, Listing, Numbered
 from tranship.connectors.api.reconcile import exactly, same
-from tranship.connectors.api.spec import ProviderAddress, ProviderSpec
+from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, bearer
 from tranship.schemas.providers.blackwalnut import SCHEMA
 
 _PAGE: Final = 100
@@ -63,7 +63,7 @@ def _rights(key: str) -> str | None:
 SPEC = ProviderSpec(
     schema=SCHEMA,
     key_variables=("BLACKWALNUT_API_KEY",),
-    header=lambda key: {"Authorization": f"Bearer {key}"},
+    header=bearer,
     listings=_listings,
     error_message=_said,
     summary="BlackWalnut, an app's customers",
@@ -163,7 +163,7 @@ class _App:
         return [Request("DELETE", self._one(current["id"]), f"{self._path}/{{id}}")]
 
     def _one(self, its_id: str) -> str:
-        return f"{self._path}/{quote(its_id, safe='')}"
+        return f"{self._path}/{path_part(its_id)}"
 
 
 def _created_id(body: Any, _: Record) -> str:

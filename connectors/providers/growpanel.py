@@ -15,7 +15,6 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 
@@ -30,10 +29,11 @@ from tranship.connectors.api.operations import (
     Record,
     Reply,
     Request,
+    path_part,
 )
 from tranship.connectors.api.pagination import Envelope, Listing, SinglePage
 from tranship.connectors.api.reconcile import same
-from tranship.connectors.api.spec import HealthFinding, ProviderAddress, ProviderSpec
+from tranship.connectors.api.spec import HealthFinding, ProviderAddress, ProviderSpec, bearer
 from tranship.schemas.providers.growpanel import SCHEMA
 
 _CUSTOMERS: Final = "/data/customers"
@@ -99,7 +99,7 @@ def _seen(address: ProviderAddress, body: bytes) -> list[HealthFinding]:
 SPEC = ProviderSpec(
     schema=SCHEMA,
     key_variables=("GROWPANEL_API_KEY", "GROWPANEL_API_TOKEN"),
-    header=lambda key: {"Authorization": f"Bearer {key}"},
+    header=bearer,
     listings=_listings,
     error_message=_said,
     summary="GrowPanel, a data source",
@@ -256,9 +256,7 @@ _STATUSES: Final = {"taken": 409, "refused": 422, "gone": 404, "again": 404}
 
 
 def _one(customer: str) -> str:
-    # A dot alone, or two, would be taken for a place in the path.
-    encoded = quote(customer, safe="")
-    return f"{_CUSTOMERS}/{encoded if encoded.strip('.') else encoded.replace('.', '%2E')}"
+    return f"{_CUSTOMERS}/{path_part(customer)}"
 
 
 # Comparing

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 
@@ -23,10 +22,11 @@ from tranship.connectors.api.operations import (
     Record,
     Reply,
     Request,
+    path_part,
 )
 from tranship.connectors.api.pagination import Envelope, Listing, Numbered
 from tranship.connectors.api.reconcile import exactly, same
-from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, page_size
+from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, api_key, page_size
 from tranship.schemas.providers.marginfront import SCHEMA
 
 _PAGE: Final = 100
@@ -67,7 +67,7 @@ def _rights(key: str) -> str | None:
 SPEC = ProviderSpec(
     schema=SCHEMA,
     key_variables=("MF_API_SECRET_KEY",),
-    header=lambda key: {"x-api-key": key},
+    header=api_key,
     listings=_listings,
     error_message=_said,
     base_url="https://api.marginfront.com/v1",
@@ -185,7 +185,7 @@ _ONE: Final = "/customers/{id}"
 
 
 def _path(its_id: str) -> str:
-    return f"/customers/{quote(its_id, safe='')}"
+    return f"/customers/{path_part(its_id)}"
 
 
 def _whole(wanted: Record) -> dict[str, Any]:

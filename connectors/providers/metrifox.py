@@ -11,9 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
-from urllib.parse import quote
-
-import polars as pl
 
 from tranship.connectors.api.operations import (
     AmbiguousMatch,
@@ -28,16 +25,15 @@ from tranship.connectors.api.operations import (
     Record,
     Reply,
     Request,
+    path_part,
 )
 from tranship.connectors.api.pagination import Envelope, Listing, Numbered
 from tranship.connectors.api.reconcile import same
-from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, page_size
+from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, api_key, page_size
 from tranship.schemas.providers.metrifox import SCHEMA
 
 _PAGE: Final = 100
 """The largest page is not documented; where Metrifox gives shorter ones, the reader goes by their length."""
-
-_ARCHIVED: Final = "metrifox.archived_at"
 
 
 def _listings(address: ProviderAddress, _include_archived: bool) -> list[Listing]:
@@ -54,18 +50,16 @@ def _said(body: Any) -> str | None:
 SPEC: Final = ProviderSpec(
     schema=SCHEMA,
     key_variables=("METRIFOX_API_KEY",),
-    header=lambda key: {"x-api-key": key},
+    header=api_key,
     listings=_listings,
     error_message=_said,
     base_url="https://api.metrifox.com/api/v1",
     path="/api/v1",
     options={"page_size": "customers a page"},
-    archives=True,
+    archived_field="archived_at",
+    lists_archived=True,
     unique=("email",),
     immutable=("external_id",),
-    # The first look is quick, the second one exact.
-    archived=pl.col("metadata").str.contains(f'"{_ARCHIVED}":', literal=True)
-    & pl.col("metadata").str.json_path_match(f'$["{_ARCHIVED}"]').is_not_null(),
 )
 
 
@@ -141,9 +135,7 @@ def _is_of_customer(reply: Reply) -> bool:
 
 
 def _one(key: str) -> str:
-    # A dot alone, or two, would be taken for a place in the path.
-    encoded = quote(key, safe="")
-    return f"/customers/{encoded if encoded.strip('.') else encoded.replace('.', '%2E')}"
+    return f"/customers/{path_part(key)}"
 
 
 # Looking

@@ -15,7 +15,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 
@@ -31,9 +30,10 @@ from tranship.connectors.api.operations import (
     Record,
     Reply,
     Request,
+    path_part,
 )
 from tranship.connectors.api.pagination import Cursor, Envelope, Listing
-from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, page_size
+from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, bearer, page_size
 from tranship.connectors.errors import Malformed
 from tranship.schemas.providers.metronome import ALIAS_LENGTH, SCHEMA
 
@@ -63,13 +63,13 @@ def _said(body: Any) -> str | None:
 SPEC: Final = ProviderSpec(
     schema=SCHEMA,
     key_variables=("METRONOME_BEARER_TOKEN",),
-    header=lambda token: {"Authorization": f"Bearer {token}"},
+    header=bearer,
     listings=_listings,
     error_message=_said,
     base_url="https://api.metronome.com",
     base_url_variable="METRONOME_BASE_URL",
     options={"page_size": "customers a page, at most 100"},
-    archives=True,
+    archived_field="archived_at",
     removal_is_final="archiving cannot be undone: it ends their contracts as of today and voids the invoices",
 )
 
@@ -121,7 +121,7 @@ class _Search:
 
     async def look_up(self, ask: Ask, lookup_key: LookupKey) -> Record | None:
         if lookup_key.id is not None:
-            reply = await ask(Request("GET", f"{_CUSTOMERS}/{quote(lookup_key.id, safe='')}", _ONE))
+            reply = await ask(Request("GET", f"{_CUSTOMERS}/{path_part(lookup_key.id)}", _ONE))
             if not reply.ok and reply.status != 404:
                 raise NotSearchable
             # An archived one can be read, and never be written to again.
@@ -239,7 +239,7 @@ def _change(current: Record, wanted: Record) -> list[Request]:
     its_id, steps = current["id"], []
 
     def step(name: str, body: Record) -> Request:
-        return Request("POST", f"{_CUSTOMERS}/{quote(its_id, safe='')}/{name}", f"{_ONE}/{name}", body, keyed=True)
+        return Request("POST", f"{_CUSTOMERS}/{path_part(its_id)}/{name}", f"{_ONE}/{name}", body, keyed=True)
 
     # The set is replaced. An alias carries the usage that is sent under it: what the plan does not know of stays.
     aliases = list(dict.fromkeys([*_aliases(wanted), *_aliases(current)]))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from tranship.connectors.sandbox.server import Answer, Call, Problem, Route, SandboxApi, answer
+from tranship.connectors.sandbox.contract import Answer, Call, Problem, Route, SandboxApi, answer
 from tranship.connectors.sandbox.store import Collection, Record, Store, Taken, decode, encode, numbered
 
 PORT: Final = 8705

@@ -15,13 +15,13 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from tranship.connectors.sandbox.contract import Answer, Call, Problem, Route, SandboxApi, answer
 from tranship.connectors.sandbox.growpanel_analytics import (
     BASE_CURRENCY,
     analytics_filter,
     analytics_item,
     analytics_record,
 )
-from tranship.connectors.sandbox.server import Answer, Call, Problem, Route, SandboxApi, answer
 from tranship.connectors.sandbox.store import Collection, Store, decode
 from tranship.schemas.codes import country_codes
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from tranship.connectors.sandbox.server import UUID, Answer, Call, Problem, Route, SandboxApi, answer
+from tranship.connectors.sandbox.contract import UUID, Answer, Call, Problem, Route, SandboxApi, answer
 from tranship.connectors.sandbox.store import Record, Store, Taken, decode, numbered
 
 PORT: Final = 8703

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
-from tranship.connectors.sandbox.server import Answer, Call, Handler, Problem, Route, SandboxApi
+from tranship.connectors.sandbox.contract import Answer, Call, Handler, Problem, Route, SandboxApi
 from tranship.connectors.sandbox.store import Ranks, Record, Store, decode, encode, numbered
 
 PORT: Final = 8702

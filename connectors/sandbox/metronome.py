@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Se
 from hashlib import blake2b
 from typing import Any, Final, TypeGuard
 
+from tranship.connectors.sandbox.contract import UUID, Answer, Call, Problem, Route, SandboxApi, answer
 from tranship.connectors.sandbox.metronome_billing import READING, Billing
 from tranship.connectors.sandbox.metronome_values import object_of, one_of, stamp, text_of
-from tranship.connectors.sandbox.server import UUID, Answer, Call, Problem, Route, SandboxApi, answer
 from tranship.connectors.sandbox.store import Ranks, Record, Store, Taken, decode, encode, following
 from tranship.schemas.providers.metronome import ALIAS_LENGTH, ALIASES, KEY_LENGTH, NAME_LENGTH, VALUE_LENGTH
 

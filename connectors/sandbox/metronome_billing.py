@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
+from tranship.connectors.sandbox.contract import Answer, Call, Problem, Route, answer
 from tranship.connectors.sandbox.metronome_values import object_of, objects_of, one_of, stamp, text_of
-from tranship.connectors.sandbox.server import Answer, Call, Problem, Route, answer
 from tranship.connectors.sandbox.store import Record, Store
 
 READING: Final = "/v1/getCustomerBillingProviderConfigurations"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from tranship.connectors.sandbox.server import Problem
+from tranship.connectors.sandbox.contract import Problem
 from tranship.connectors.sandbox.store import Record
 
 

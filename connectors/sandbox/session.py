@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from tranship.connectors.sandbox.server import SandboxApi, running
+from tranship.connectors.sandbox.contract import SandboxApi
+from tranship.connectors.sandbox.server import running
 from tranship.connectors.sandbox.weather import Weather
 
 

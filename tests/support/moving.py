@@ -17,8 +17,8 @@ from tranship.connectors import registry
 from tranship.connectors.api import destination as account
 from tranship.connectors.api import executor, json_codec, spec
 from tranship.connectors.api import source as api
-from tranship.connectors.api.http_client import Service
 from tranship.connectors.api.retry import RetryPolicy
+from tranship.connectors.api.service import Service
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
 from tranship.pipelines.report import Report

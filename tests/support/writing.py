@@ -21,11 +21,12 @@ import pyarrow.parquet as pq
 
 from tranship.connectors.api import executor
 from tranship.connectors.api.executor import ExecutionResult, carry_out
-from tranship.connectors.api.http_client import HttpClient, HttpResponse, Service
+from tranship.connectors.api.http_client import HttpClient, HttpResponse
 from tranship.connectors.api.journal import Intent, Journal, Past, Result
 from tranship.connectors.api.operations import Record
 from tranship.connectors.api.request_files import REQUESTS
 from tranship.connectors.api.retry import RetryPolicy
+from tranship.connectors.api.service import Service
 from tranship.connectors.api.spec import ProviderAddress
 from tranship.connectors.providers import marginfront
 

@@ -11,7 +11,9 @@ import polars as pl
 import pytest
 
 from support.wires import HARD_TEXTS, PROVIDERS, STRINGS, typed
-from tranship.connectors.api.json_codec import BROKEN, REFUSED, decode, encode
+from tranship.connectors.api.demands import REFUSED
+from tranship.connectors.api.json_codec import decode, encode
+from tranship.connectors.api.json_records import BROKEN
 from tranship.connectors.errors import Malformed
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.provider import Field, Overflow, ProviderSchema, Rule

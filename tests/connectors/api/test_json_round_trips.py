@@ -31,7 +31,8 @@ from support.wires import (
     told,
     typed,
 )
-from tranship.connectors.api.json_codec import _quickly, decode, encode
+from tranship.connectors.api.json_codec import decode, encode
+from tranship.connectors.api.json_records import read_quickly
 from tranship.schemas.compatibility import losses, passage
 from tranship.schemas.provider import ProviderSchema
 
@@ -176,7 +177,7 @@ def test_ordinary_records_take_the_quick_way(schema: ProviderSchema) -> None:
     customers = plentiful(7, 60).with_columns(metadata=pl.lit('{"tier":"pro","seats":12}'))
     answers = answered(schema, encode(schema, customers, told(schema)).bodies.drop_nulls())
     assert answers
-    assert _quickly(schema, [json.dumps(answers, ensure_ascii=False).encode()], raw=False) is not None
+    assert read_quickly(schema, [json.dumps(answers, ensure_ascii=False).encode()], raw=False) is not None
 
 
 # Whatever there may be in a customer -----------------------------------------------------------------------------

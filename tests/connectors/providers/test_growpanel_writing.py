@@ -16,9 +16,9 @@ from support import writing
 from support.sandboxes import Sandbox
 from support.writing import BAD
 from tranship.connectors.api import json_codec
-from tranship.connectors.api.http_client import Service
 from tranship.connectors.api.operations import Created, Failure, LookupKey, Operations, Record, Reply, Request
 from tranship.connectors.api.reconcile import same
+from tranship.connectors.api.service import Service
 from tranship.connectors.api.spec import parse_address, service
 from tranship.connectors.errors import Refused
 from tranship.connectors.providers import growpanel

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.sandboxes import Reply, Sandbox, Start
-from tranship.connectors.sandbox.server import UUID
+from tranship.connectors.sandbox.contract import UUID
 
 KEY = {"x-api-key": "mf_sk_test_1", "Content-Type": "application/json"}
 NOBODY = "3f0c2f7e-9d1b-4a36-8d0e-0c7b1a52e9aa"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.sandbox.server import UUID
+from tranship.connectors.sandbox.contract import UUID
 from tranship.connectors.sandbox.store import Collection, Store, Taken, decode, following, numbered
 
 

@@ -1,0 +1,67 @@
+"""A provider's API as a service: host, key, declared limits, and the beginning of each message about it."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+ANY: Final = "*"
+"""The key of a limit on all methods together."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A provider's API and the key to it."""
+
+    title: str
+    """The provider's name in messages."""
+    base_url: str
+    """The prefix of every path, without a trailing slash."""
+    key_variable: str
+    """The environment variable that the key was read from."""
+    key: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    """Sent with every request; contains the key."""
+    advice: Mapping[int, str] = field(default_factory=dict)
+    """Status → advice specific to this provider."""
+    error_message: Callable[[bytes], str | None] = lambda _: None
+    """Body of an error → the provider's own message."""
+    per_second: Mapping[str, float] = field(default_factory=dict)
+    """Method (or `ANY`) → calls per second, where the provider declares a limit or the user sets one."""
+
+    @property
+    def place(self) -> str:
+        """Name and host, the beginning of each message: `MarginFront (api.marginfront.com)`."""
+        return f"{self.title} ({urlsplit(self.base_url).netloc})"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the API runs on this machine."""
+        return is_loopback(urlsplit(self.base_url).hostname or "")
+
+    def clean(self, text: str) -> str:
+        """Make a text of the provider fit to quote: without the key, on one line, at most 200 characters."""
+        line = " ".join(text.replace(self.key, "***").split())
+        return line if len(line) <= 200 else f"{line[:199]}…"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name is this machine: `localhost`, 127.0.0.0/8, ::1."""
+    if host.lower() == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    return False
+
+
+def proxy_for(service: Service) -> str | None:
+    """Return the proxy that the environment sets for this host; null for this machine."""
+    parts = urlsplit(service.base_url)
+    if service.is_local or proxy_bypass(parts.hostname or ""):
+        return None
+    return getproxies().get(parts.scheme)
