@@ -191,7 +191,7 @@ def kind_of(spec: str) -> str:
         )
     path = spec.lower().rstrip("/")
     if path.endswith((".duckdb", ".db")) and not scheme:
-        raise ConfigError(f"{redacted(spec)}: for a DuckDB table write duckdb:///{spec}")
+        raise ConfigError(f"{redacted(spec)}: for a DuckDB table write duckdb:///{redacted(spec)}")
     folder = Path(spec).expanduser()
     if scheme or not folder.is_dir():
         return _format_of(path) or "csv"

@@ -176,6 +176,12 @@ def test_an_unknown_connector_is_answered_with_those_there_are(address: str) -> 
     assert all(connector.example in str(raised.value) for connector in CONNECTORS.values())
 
 
+def test_the_advice_for_a_duckdb_file_shows_no_secret() -> None:
+    with pytest.raises(ConfigError, match="duckdb:///") as raised:
+        registry.kind_of("https?token=s3cr3t&file=a.duckdb")
+    assert "s3cr3t" not in str(raised.value)
+
+
 # Source ----------------------------------------------------------------------------------------------------------
 
 
