@@ -509,3 +509,16 @@ def test_a_pipe_in_a_folder_is_read(tmp_path: Path, source: str) -> None:
         finally:
             writer.kill()
     assert (fates(report), report.counts.read) == ({"created": 2}, 2)
+
+
+def test_a_folder_called_like_a_file_is_noted_and_not_read(ending: str) -> None:
+    Path("in", f"old{ending}").mkdir(parents=True)
+    Path("in", "other").mkdir()
+    made(f"in/a{ending}", ANN)
+    made(f"in/b{ending}", BEA)
+
+    report = run("in", "duckdb:///to.duckdb?table=t")
+
+    assert report.counts.created == 2
+    noted = [note for note in report.notes if "folder" in note]
+    assert noted == [f"in/a{ending}: the folder in/old{ending} beside it is not read; give it as a source of its own"]
