@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from support.warehouse import Record, Warehouse, fates, write_csv
-from tranship.connectors import registry
+from tranship.connectors import apart
 from tranship.connectors.contract import Abilities
 from tranship.connectors.errors import ConfigError, Interrupted
 from tranship.connectors.files.storage import takes_in
@@ -465,9 +465,9 @@ def test_a_plan_into_a_file_is_carried_out() -> None:
 
 def test_an_address_that_is_no_file_is_not_asked_for() -> None:
     made("a.csv", ANN)
-    registry.must_be_apart(["a.csv"], "duckdb:///w.duckdb")
+    apart.must_be_apart(["a.csv"], "duckdb:///w.duckdb")
     with pytest.raises(ConfigError, match="cannot be the destination"):
-        registry.must_be_apart(["*.csv"], "duckdb:///a.csv")
+        apart.must_be_apart(["*.csv"], "duckdb:///a.csv")
 
 
 @pytest.mark.parametrize("mode", ["insert", "update", "mirror"])
