@@ -136,7 +136,7 @@ def _format_in(spec: str, folder: Path) -> str:
     if len(formats) > 1:
         suffixes = [CONNECTORS[kind].suffixes[0] for kind in formats]
         raise ConfigError(
-            f"{redacted(spec)}: contains {' and '.join(suffixes)} files. Choose one kind with a glob: "
+            f"{redacted(spec)}: contains files ending in {' and '.join(suffixes)}. Choose one kind with a glob: "
             f"{redacted(spec)}/*{suffixes[-1]}"
         )
     # Connectors of other packages are loaded only if no file belongs to a built-in one.
