@@ -365,7 +365,9 @@ class Connector:
     source: str | None = None
     destination: str | None = None
     options: str | None = None
-    """A dataclass, `module:name`, of the options that it takes."""
+    """A dataclass, `module:name`, of the options that it takes: those named like a setting, and those that users set
+    with `--option NAME=VALUE`. Values are given as text and converted to the types of the dataclass. Options are kept
+    in the files of runs: secrets belong in the environment."""
     size_unit: Literal["bytes", "records"] | None = None
     """The unit of `Source.size`: sizes of several sources are added if they have the same unit. Null: its own."""
     folder_is_data_set: bool = False

@@ -104,6 +104,12 @@ def _validated(connector: Connector, options: Mapping[str, Any]) -> Any:
         raise ConfigError(f"{connector.name}: option {where}: {problem['msg']}.") from None
 
 
+def option_names(spec: str) -> tuple[str, ...]:
+    """Return the names of the options that the connector of an address declares. Raises ConfigError."""
+    declared = connector_of(spec).options
+    return tuple(field.name for field in fields(load(declared))) if declared else ()
+
+
 def must_take(spec: str, mode: str, *, for_good: bool) -> None:
     """Raises ConfigError where such a destination does not do what the mode asks: known before anything is read."""
     connector = connector_of(spec)

@@ -45,7 +45,7 @@ class ComparedFile:
     def _compare(self, load: WriteRequest, place: Path) -> Plan:
         settings = self._settings
         spelling = Spelling(settings.timezone, settings.date_format, frozenset(settings.blocked))
-        source = opening.open_sources([settings.destination])
+        source = opening.open_sources([settings.destination], settings.options)
         try:
             columns = _columns_of(self._name, source.layouts())
             files, unread = _staged(source.parts(place), columns, spelling, place)

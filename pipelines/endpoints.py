@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from difflib import get_close_matches
 from pathlib import Path
 
 from tranship.connectors import apart, lookup, opening
@@ -13,6 +14,24 @@ from tranship.pipelines.observer import Observer, WriteProgress
 from tranship.pipelines.settings import Reading, Settings, per_second, seconds
 
 log = logging.getLogger("tranship")
+
+
+def check_options(reading: Reading) -> None:
+    """Raise ConfigError for an option that no connector of the sources or of the destination declares."""
+    if not reading.options:
+        return
+    addresses = [*reading.sources, *([reading.destination] if isinstance(reading, Settings) else [])]
+    known = {name for address in addresses for name in opening.option_names(address)} - set(Settings.model_fields)
+    for name in reading.options:
+        if name in Settings.model_fields:
+            raise ConfigError(f"option {name}: is a setting of its own. Set {name} instead.")
+        if name not in known:
+            near = get_close_matches(name, sorted(known), n=1)
+            names = f"The options are: {', '.join(sorted(known))}." if known else "Remove it."
+            kinds = " or ".join(dict.fromkeys(lookup.kind_of(address) for address in addresses))
+            raise ConfigError(
+                f"option {name}: is not an option of {kinds}. {f'Did you mean {near[0]}?' if near else names}"
+            )
 
 
 def check_ends(settings: Settings, out: Path | None) -> None:
@@ -36,13 +55,14 @@ def _check_place(settings: Settings, out: Path | None) -> None:
 
 def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
     """Open all sources as one. Raises ConfigError or ConnectorError."""
-    options = {name: getattr(reading, name) for name in ("encoding", "delimiter", "quote", "header")}
+    options = reading.options | {name: getattr(reading, name) for name in ("encoding", "delimiter", "quote", "header")}
     return opening.open_sources(reading.sources, options, include_archived=reading.include_archived, waiting=waiting)
 
 
 def open_destination(settings: Settings, observer: Observer) -> Destination:
     """Open the destination to be written. Raises ConfigError or ConnectorError."""
     options = {
+        **settings.options,
         **{"raw": settings.raw, "create": settings.create == "auto", "overwrite": settings.overwrite},
         "written": settings.state_dir / "written",
         **{"memory": settings.memory, "pace": per_second(settings.pace) if settings.pace else None},

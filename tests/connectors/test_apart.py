@@ -54,7 +54,7 @@ def test_its_file_is_not_read_as_a_file_and_written_as_a_table() -> None:
 
 
 def test_the_path_of_its_file_is_answered_with_its_address() -> None:
-    with pytest.raises(ConfigError, match="toydb:///folder/a.toydb"):
+    with pytest.raises(ConfigError, match=r"toydb:///folder/a\.toydb"):
         lookup.kind_of("folder/a.toydb")
 
 

@@ -48,7 +48,10 @@ class ToySource:
         self._name = address
         names = [f"n{number}" for number in range(1, options.rows + 1)]
         self._frame = pl.DataFrame(
-            {"external_id": [*map(str, range(1, options.rows + 1))], "name": [n.upper() if options.loud else n for n in names]}
+            {
+                "external_id": [*map(str, range(1, options.rows + 1))],
+                "name": [n.upper() if options.loud else n for n in names],
+            }
         )
         self.size = options.rows
 
