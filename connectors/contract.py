@@ -351,7 +351,7 @@ class Connector:
 
     `source` and `destination` name a class or function, `module:name`, imported on first use. It is called with the
     address, and with those of these keyword arguments that it names: `options`; for a source also `suffixes`,
-    `seen` and `waiting`; for a destination all that `registry.open_destination` describes.
+    `seen` and `waiting`; for a destination all that `connectors.opening.open_destination` describes.
     """
 
     name: str
@@ -365,6 +365,26 @@ class Connector:
     source: str | None = None
     destination: str | None = None
     options: str | None = None
-    """A dataclass, `module:name`, of the options that it takes."""
+    """A dataclass, `module:name`, of the options that it takes: those named like a setting, and those that users set
+    with `--option NAME=VALUE`. Values are given as text and converted to the types of the dataclass. Options are kept
+    in the files of runs: secrets belong in the environment."""
+    size_unit: Literal["bytes", "records"] | None = None
+    """The unit of `Source.size`: sizes of several sources are added if they have the same unit. Null: its own."""
+    folder_is_data_set: bool = False
+    """A folder whose name has one of its suffixes is read in this format, whatever lies in it."""
+    identity: str | None = None
+    """A function, `module:name`, of an address: one text for all spellings of a destination, by which runs lock it.
+    Raises ConfigError. Null: the address itself, or the path of a file."""
+    same_place: str | None = None
+    """A function, `module:name`, of two addresses: whether they mean one table, which it may ask the server. Raises
+    ConfigError or ConnectorError. Null: whether `identity` is the same."""
+    file: str | None = None
+    """A function, `module:name`, of an address: the path of the local file in which its tables are. Raises ConfigError.
+    Null: it has none, or is a file format."""
+    table_files: tuple[str, ...] = ()
+    """Ends of the names of such files, in lower case: where one is given instead of an address, the message shows it as
+    `scheme:///path`."""
+    provider: str | None = None
+    """The module of a provider, with `SPEC` and `build_operations`; `source` and `destination` are then null."""
     key_variable: str | None = None
     """The environment variable that a provider's key is read from."""

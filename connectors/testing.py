@@ -25,7 +25,7 @@ from typing import Any, Final, Protocol
 import polars as pl
 import pytest
 
-from tranship.connectors import registry
+from tranship.connectors import lookup, opening, provider_services
 from tranship.connectors.contract import Batch, Mode, Plan, Survivors, WriteRequest
 from tranship.connectors.errors import ConfigError, Refused
 from tranship.schemas.customer import COLUMNS
@@ -51,14 +51,14 @@ class SourceContract:
 
     def batches(self, address: str, folder: Path) -> list[Batch]:
         """Read everything behind an address."""
-        source = registry.open_source(address)
+        source = opening.open_source(address)
         try:
             return [part.read() for part in source.parts(folder)]
         finally:
             source.close()
 
     def test_the_address_leads_to_its_connector(self, address: str) -> None:
-        assert registry.connector_of(address).abilities.reads
+        assert lookup.connector_of(address).abilities.reads
 
     def test_every_record_is_read_once(self, address: str, tmp_path: Path) -> None:
         batches = self.batches(address, tmp_path / "pages")
@@ -74,7 +74,7 @@ class SourceContract:
         assert first == second
 
     def test_columns_are_declared_before_records_are_read(self, address: str, tmp_path: Path) -> None:
-        source = registry.open_source(address)
+        source = opening.open_source(address)
         try:
             declared = {column for layout in source.layouts() for column in layout.columns}
             for part in source.parts(tmp_path / "pages"):
@@ -86,7 +86,7 @@ class SourceContract:
             source.close()
 
     def test_its_fingerprint_is_json(self, address: str) -> None:
-        source = registry.open_source(address)
+        source = opening.open_source(address)
         try:
             found = source.fingerprint()
         finally:
@@ -107,7 +107,7 @@ class DestinationContract:
         """Write customers of these names, numbered from 1."""
         folder.mkdir(parents=True)
         request = _request(folder, names)
-        destination = registry.open_destination(address, _options(folder))
+        destination = opening.open_destination(address, _options(folder))
         try:
             plan = destination.plan(request)
             outcomes = destination.apply(request, plan)
@@ -117,29 +117,29 @@ class DestinationContract:
         return plan
 
     def test_the_address_leads_to_its_connector(self, address: str) -> None:
-        assert registry.connector_of(address).abilities.writes
+        assert lookup.connector_of(address).abilities.writes
 
     def test_every_customer_is_created_once(self, address: str, tmp_path: Path) -> None:
         assert self.write(address, tmp_path / "first", ["Ann", "Bob"]).counts["create"] == 2
         counts = self.write(address, tmp_path / "second", ["Ann", "Bob"]).counts
-        keeps_state = registry.connector_of(address).abilities.keeps_state
+        keeps_state = lookup.connector_of(address).abilities.keeps_state
         assert (counts["create"], counts["unchanged"]) == ((0, 2) if keeps_state else (2, 0))
 
     def test_a_plan_writes_nothing(self, address: str, tmp_path: Path) -> None:
         folder = tmp_path / "plan"
         folder.mkdir()
         for _ in range(2):
-            destination = registry.open_destination(address, _options(folder))
+            destination = opening.open_destination(address, _options(folder))
             try:
                 assert destination.plan(_request(folder, ["Ann"])).counts["create"] == 1
             finally:
                 destination.close()
 
     def test_values_are_read_back_as_they_were_written(self, address: str, tmp_path: Path) -> None:
-        if not registry.connector_of(address).abilities.reads:
+        if not lookup.connector_of(address).abilities.reads:
             return
         self.write(address, tmp_path / "written", HOSTILE)
-        source = registry.open_source(address)
+        source = opening.open_source(address)
         try:
             found = pl.concat([part.read().records for part in source.parts(tmp_path / "pages")])
         finally:
@@ -149,10 +149,10 @@ class DestinationContract:
 
     @pytest.mark.parametrize("mode", ["upsert", "insert", "update", "mirror"])
     def test_modes_beyond_its_abilities_are_refused(self, address: str, mode: Mode) -> None:
-        if mode in registry.connector_of(address).abilities.modes:
+        if mode in lookup.connector_of(address).abilities.modes:
             return
         with pytest.raises(ConfigError, match=f"--mode {mode}"):
-            registry.must_take(address, mode, for_good=False)
+            opening.must_take(address, mode, for_good=False)
 
 
 class ProviderAccount(Protocol):
@@ -246,7 +246,7 @@ class ProviderSourceContract(_ProviderContract, SourceContract):
         assert sorted(read) == sorted(str(record[there.id_field]) for record in there.records())
 
     def test_its_fingerprint_is_json(self, address: str) -> None:
-        source = registry.open_source(address)
+        source = opening.open_source(address)
         try:
             found = source.fingerprint()
         finally:
@@ -280,7 +280,7 @@ class ProviderSourceContract(_ProviderContract, SourceContract):
     def test_an_undocumented_field_is_kept_and_noted(self, account: OpenAccount, tmp_path: Path) -> None:
         there = account(self.count)
         there.replace({**there.records()[0], "loyaltyTier": {"level": 3}})
-        source = registry.open_source(there.address)
+        source = opening.open_source(there.address)
         try:
             records = pl.concat([part.read().records for part in source.parts(tmp_path / "pages")])
             notes = [note for layout in source.layouts() for note in layout.notes]
@@ -297,26 +297,26 @@ class ProviderSourceContract(_ProviderContract, SourceContract):
         with pytest.raises(Refused, match=variable) as caught:
             self.batches(there.address, tmp_path / "pages")
         assert key not in str(caught.value)
-        assert registry.check(there.address)[-1].state == "fail"
+        assert provider_services.check(there.address)[-1].state == "fail"
 
     def test_a_missing_key_is_named(self, accounts: OpenAccount, monkeypatch: pytest.MonkeyPatch) -> None:
         there = accounts(self.count)
         [variable] = there.environment
         monkeypatch.delenv(variable, raising=False)
         with pytest.raises(ConfigError, match=variable):
-            registry.open_source(there.address)
+            opening.open_source(there.address)
 
     def test_a_key_in_the_address_is_refused_and_not_shown(self, account: OpenAccount) -> None:
         there = account(self.count)
         [key] = there.environment.values()
         with pytest.raises(ConfigError) as caught:
-            registry.open_source(there.address.replace("://", f"://{key}@"))
+            opening.open_source(there.address.replace("://", f"://{key}@"))
         assert key not in str(caught.value)
 
     def test_doctor_finds_nothing_wrong(self, account: OpenAccount) -> None:
         there = account(self.count)
         before = there.records()
-        findings = registry.check(there.address)
+        findings = provider_services.check(there.address)
         expected = {"address", "key", "reachable", "key accepted", "rights", "clock", "rate limits"}
         assert {finding.state for finding in findings} == {"ok"}
         assert expected <= {finding.what for finding in findings}

@@ -41,6 +41,7 @@ class SourceOptions(TypedDict, total=False):
     delimiter: str | None
     quote: str | None
     header: bool | None
+    options: Mapping[str, str | int | float | bool]
     include_archived: bool
     where: str | None
     timezone: str | tzinfo

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tranship.connectors import registry
+from tranship.connectors import opening
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Batch, Layout, Part, Plan, WriteRequest, all_created
 from tranship.connectors.errors import ConfigError
@@ -45,14 +45,14 @@ class ComparedFile:
     def _compare(self, load: WriteRequest, place: Path) -> Plan:
         settings = self._settings
         spelling = Spelling(settings.timezone, settings.date_format, frozenset(settings.blocked))
-        source = registry.open_sources([settings.destination])
+        source = opening.open_sources([settings.destination], settings.options)
         try:
             columns = _columns_of(self._name, source.layouts())
             files, unread = _staged(source.parts(place), columns, spelling, place)
         finally:
             source.close()
         fields = columns.targets or tuple(COLUMNS)  # a file without a byte in it has no columns
-        table = registry.held(files, fields, place / "held.duckdb", settings.memory)
+        table = opening.held(files, fields, place / "held.duckdb", settings.memory)
         try:
             plan = table.plan(load)
         finally:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from difflib import get_close_matches
 from pathlib import Path
 
-from tranship.connectors import registry
+from tranship.connectors import apart, lookup, opening
 from tranship.connectors.contract import Destination, Source, Waiting
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.compared_file import ComparedFile
@@ -15,10 +16,28 @@ from tranship.pipelines.settings import Reading, Settings, per_second, seconds
 log = logging.getLogger("tranship")
 
 
+def check_options(reading: Reading) -> None:
+    """Raise ConfigError for an option that no connector of the sources or of the destination declares."""
+    if not reading.options:
+        return
+    addresses = [*reading.sources, *([reading.destination] if isinstance(reading, Settings) else [])]
+    known = {name for address in addresses for name in opening.option_names(address)} - set(Settings.model_fields)
+    for name in reading.options:
+        if name in Settings.model_fields:
+            raise ConfigError(f"option {name}: is a setting of its own. Set {name} instead.")
+        if name not in known:
+            near = get_close_matches(name, sorted(known), n=1)
+            names = f"The options are: {', '.join(sorted(known))}." if known else "Remove it."
+            kinds = " or ".join(dict.fromkeys(lookup.kind_of(address) for address in addresses))
+            raise ConfigError(
+                f"option {name}: is not an option of {kinds}. {f'Did you mean {near[0]}?' if near else names}"
+            )
+
+
 def check_ends(settings: Settings, out: Path | None) -> None:
     """Raises ConfigError if the destination cannot be written as the settings say, or is one of the sources."""
-    registry.must_be_apart(settings.sources, settings.destination)
-    registry.must_take(settings.destination, settings.mode, for_good=settings.remove_for_good)
+    apart.must_be_apart(settings.sources, settings.destination)
+    opening.must_take(settings.destination, settings.mode, for_good=settings.remove_for_good)
     _check_place(settings, out)
 
 
@@ -36,13 +55,14 @@ def _check_place(settings: Settings, out: Path | None) -> None:
 
 def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
     """Open all sources as one. Raises ConfigError or ConnectorError."""
-    options = {name: getattr(reading, name) for name in ("encoding", "delimiter", "quote", "header")}
-    return registry.open_sources(reading.sources, options, include_archived=reading.include_archived, waiting=waiting)
+    options = reading.options | {name: getattr(reading, name) for name in ("encoding", "delimiter", "quote", "header")}
+    return opening.open_sources(reading.sources, options, include_archived=reading.include_archived, waiting=waiting)
 
 
 def open_destination(settings: Settings, observer: Observer) -> Destination:
     """Open the destination to be written. Raises ConfigError or ConnectorError."""
     options = {
+        **settings.options,
         **{"raw": settings.raw, "create": settings.create == "auto", "overwrite": settings.overwrite},
         "written": settings.state_dir / "written",
         **{"memory": settings.memory, "pace": per_second(settings.pace) if settings.pace else None},
@@ -50,7 +70,7 @@ def open_destination(settings: Settings, observer: Observer) -> Destination:
         "waiting": waiting_of(settings, observer),
         "observer": WriteProgress(observer),
     }
-    return registry.open_destination(settings.destination, options)
+    return opening.open_destination(settings.destination, options)
 
 
 def open_compared(settings: Settings, observer: Observer) -> Destination:
@@ -70,13 +90,13 @@ def waiting_of(settings: Settings, observer: Observer) -> Waiting:
 
 def continues(reading: Reading) -> bool:
     """Return whether a read that died can be continued, for every source."""
-    return all(registry.connector_of(source).abilities.continues for source in reading.sources)
+    return all(lookup.connector_of(source).abilities.continues for source in reading.sources)
 
 
 def destination_identity(settings: Settings) -> str:
     """Return what is the same for all spellings of the destination."""
-    return registry.identity(settings.destination)
+    return lookup.identity(settings.destination)
 
 
 def _keeps_state(settings: Settings) -> bool:
-    return registry.connector_of(settings.destination).abilities.keeps_state
+    return lookup.connector_of(settings.destination).abilities.keeps_state

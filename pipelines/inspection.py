@@ -162,7 +162,7 @@ def _names(field: str | list[str] | None) -> str:
 def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
     """Return a settings file to start from, which runs as it is and names every column."""
     given = reading.model_dump(
-        mode="json", include=set(Reading.model_fields), exclude={"source", "columns", "defaults"}
+        mode="json", include=set(Reading.model_fields), exclude={"source", "columns", "defaults", "options"}
     )
     sources = [redacted(source) for source in reading.sources]
     options = {
@@ -177,6 +177,8 @@ def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
         f"source = {_toml(sources[0] if len(sources) == 1 else sources)}",
         'destination = "duckdb:///customers.duckdb?table=customers"',
         *(f"{name} = {_toml(value)}" for name, value in options.items()),
+        *(("", "[options]") if reading.options else ()),
+        *(f"{_toml(name)} = {_toml(value)}" for name, value in reading.options.items()),
         "",
         "# Values where the source has none: field = value.",
         "[defaults]",

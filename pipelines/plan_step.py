@@ -64,8 +64,8 @@ def make_plan(run: RunContext, request: WriteRequest, destination: Destination) 
 def _check_agreement(run: RunContext, request: WriteRequest, plan: Plan, agreed_deletes: int | None) -> None:
     destination = redacted(run.settings.destination)
     agreed, current = (_decisions(rows) for rows in (request.workspace / "agreed.parquet", plan.rows))
-    changed = agreed.join(current, on=agreed.columns, how="anti", nulls_equal=True).height
-    if changed or current.height != agreed.height:
+    changed = differing_records(agreed, current)
+    if changed:
         raise GateClosed(
             f"{destination}: has changed since the plan was made: {counted(changed, 'record')} would be treated "
             "differently now. Nothing was written. Make a new plan."
@@ -75,6 +75,18 @@ def _check_agreement(run: RunContext, request: WriteRequest, plan: Plan, agreed_
             f"{destination}: has changed since the plan was made: {counted(plan.counts['delete'], 'customer')} "
             f"would be deleted, not {agreed_deletes:,}. Nothing was written. Make a new plan."
         )
+
+
+def differing_records(agreed: pl.DataFrame, current: pl.DataFrame) -> int:
+    """Return the number of records on which two plans differ, also where only one of them has the record.
+
+    Both have `row` (u64, one line per record) and the decision on it, in the same columns.
+    """
+    one_sided = (
+        here.join(there, on=agreed.columns, how="anti", nulls_equal=True).select("row")
+        for here, there in ((agreed, current), (current, agreed))
+    )
+    return pl.concat(one_sided).n_unique()
 
 
 def _decisions(rows: Path) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from tranship.pipelines import inspection, mapping, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.endpoints import (
     check_ends,
+    check_options,
     open_compared,
     open_destination,
     open_source,
@@ -61,6 +62,7 @@ def run(
     """
     job = _Job(settings, observer or Quiet(), now, out)
     check_date_formats(settings)
+    check_options(settings)
     check_ends(settings, out)
     with owned(settings, job.observer):
         return _run(job)
@@ -109,6 +111,7 @@ def verify(settings: Settings, observer: Observer | None = None) -> Verification
     compared = settings.model_copy(update={**_COMPARISON, "allow_empty": True, "max_conflicts": "100%"})
     observer = observer or Quiet()
     check_date_formats(compared)
+    check_options(compared)
     with owned(compared, observer):
         report = _run(_Job(compared, observer, open_destination=open_compared))
     return verify_run(settings.state_dir, report.run_id, observer)
@@ -177,6 +180,7 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
 def inspect(reading: Reading, rows: int) -> Inspection:
     """Inspect the first rows of a source without running anything. Raises ConfigError or ConnectorError."""
     check_date_formats(reading)
+    check_options(reading)
     with closing(open_source(reading)) as source, tempfile.TemporaryDirectory(prefix="tranship-") as keep:
         return inspection.inspect(source.layouts(), source.parts(Path(keep)), reading, rows)
 

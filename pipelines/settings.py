@@ -30,6 +30,8 @@ from tranship.connectors.errors import ConfigError
 
 ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
 _SOURCES_NAMED: Final = 5
+_TABLES: Final = ("columns", "defaults", "options")
+"""Settings of several pairs: those of a file, the environment and the command are merged."""
 
 
 def _limit(value: Any) -> Any:
@@ -93,6 +95,16 @@ def _written(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _option_values(value: Any) -> Any:
+    """Options of connectors as text, whether they are from a command or from TOML or Python."""
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        name: str(given).lower() if isinstance(given, bool) else str(given) if isinstance(given, int | float) else given
+        for name, given in value.items()
+    }
+
+
 def _zone(value: Any) -> Any:
     if isinstance(value, ZoneInfo) and value.key:
         return value.key
@@ -140,6 +152,10 @@ class Reading(BaseModel):
     delimiter: str | None = Field(None, description="Delimiter of CSV files, one character; detected by default.")
     quote: str | None = Field(None, description="Quote character of CSV files; detected by default.")
     header: bool | None = Field(None, description="Whether CSV files have a header line; detected by default.")
+
+    options: Annotated[dict[str, str], BeforeValidator(_option_values)] = Field(
+        default_factory=dict, description="Value for an option of a connector of another package."
+    )
 
     include_archived: bool = Field(
         False, description="Also read archived and deleted customers, if the provider returns them."
@@ -350,7 +366,7 @@ def _validated(
         (place, flags),
     ):
         for name, value in given.items():
-            if name in ("columns", "defaults") and isinstance(value, Mapping):
+            if name in _TABLES and isinstance(value, Mapping):
                 merged[name] = {**merged.get(name, {}), **value}
             else:
                 merged[name] = value
@@ -409,7 +425,7 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
 def _value(name: str, text: str) -> Any:
     if name == "source":
         return tuple(line.strip() for line in text.splitlines() if line.strip()) or text
-    if name in ("columns", "defaults"):
+    if name in _TABLES:
         pairs = (pair.partition("=") for pair in text.split(","))
         return table(name, [(key, value) for key, _, value in pairs if key], _variable(name))
     if Settings.model_fields[name].annotation == tuple[str, ...]:
@@ -418,9 +434,9 @@ def _value(name: str, text: str) -> Any:
 
 
 def table(name: str, pairs: Sequence[tuple[str, str]], where: str) -> dict[str, Any]:
-    """Return the value of `columns` or `defaults` from pairs; a column that occurs more than once feeds several fields.
+    """Return the value of one of `_TABLES` from pairs; a column that occurs more than once feeds several fields.
 
-    Raises ConfigError, naming `where` they were given, if a field has two defaults.
+    Raises ConfigError, naming `where` they were given, if a field or option has two values.
     """
     found: dict[str, Any] = {}
     for key, value in pairs:

@@ -16,7 +16,7 @@ import pytest
 
 from support.accounts import PROVIDERS, Account, Open
 from support.moving import moved, writes
-from tranship.connectors import registry
+from tranship.connectors import provider_services
 from tranship.pipelines import run as flow
 
 CUSTOMERS = int(os.environ.get("TRANSHIP_MIGRATION", "60"))
@@ -34,7 +34,7 @@ def customers(folder: Path, account: Account) -> pl.DataFrame:
 
 def without(frame: pl.DataFrame, here: str, there: str) -> pl.DataFrame:
     """Without what is declared to be lost on the way between two providers and back, and without where they were."""
-    lost = {loss.field for loss in registry.passage(here, there).lost}
+    lost = {loss.field for loss in provider_services.passage(here, there).lost}
     keys = [field.removeprefix("metadata.") for field in lost if field.startswith("metadata.")]
     keys += [f"{provider}.id" for provider in (here, there)]
     frame = frame.drop("provider", "provider_id", *(field for field in lost if field in frame.columns), strict=False)

@@ -16,7 +16,7 @@ import pytest
 
 from support.postgres_server import Database
 from support.warehouse import Warehouse, fates, rejects
-from tranship.connectors import registry
+from tranship.connectors import opening
 from tranship.connectors.errors import ConfigError
 
 ODD = ("=1+1", "-7A", "'-7A", "''x", "＝1", "\ufeff=1", "@a", "'s-Hertogenbosch", "+1 415")
@@ -65,7 +65,7 @@ def test_a_query_names_each_column_once(tmp_path: Path, postgres_database: Datab
     postgres_database.do("CREATE TABLE t (a text, b text)")
     for address in (f"duckdb:///{tmp_path}/x.duckdb", postgres_database.url):
         with pytest.raises(ConfigError, match="returns column email twice; give each its own name with AS"):
-            registry.open_source(f"{address}?query=SELECT a AS email, b AS email FROM t")
+            opening.open_source(f"{address}?query=SELECT a AS email, b AS email FROM t")
 
 
 def test_pipes_on_the_command_line(tmp_path: Path) -> None:

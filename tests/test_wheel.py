@@ -196,22 +196,31 @@ def test_only_tranship_is_imported(installed: Environment, elsewhere: Path) -> N
 
 
 SHOP = """
+from dataclasses import dataclass
+
 import polars as pl
 
 from tranship.connectors.contract import Abilities, ArrowPart, Connector, Layout
 
 CONNECTOR = Connector(
     "toyshop", "The customers of a toy shop", "toyshop://", Abilities(writes=False),
-    schemes=("toyshop",), source=f"{__name__}:ShopSource",
+    schemes=("toyshop",), source=f"{__name__}:ShopSource", options=f"{__name__}:ShopOptions",
 )
 
 
-class ShopSource:
-    size = 3
+@dataclass
+class ShopOptions:
+    customers: int = 3
+    shouting: bool = False
 
-    def __init__(self, spec):
+
+class ShopSource:
+    def __init__(self, spec, options):
         self._spec = spec
-        self._frame = pl.DataFrame({"external_id": ["s1", "s2", "s3"], "name": ["Ann", "Bob", "Cleo"]})
+        names = ["Ann", "Bob", "Cleo"][: options.customers]
+        names = [name.upper() for name in names] if options.shouting else names
+        self._frame = pl.DataFrame({"external_id": ["s1", "s2", "s3"][: len(names)], "name": names})
+        self.size = len(names)
 
     def layouts(self):
         return [Layout(self._spec, tuple(self._frame.columns))]
@@ -294,6 +303,31 @@ def test_connectors_of_other_packages_are_listed_and_used(with_toys: Environment
     assert (refused.returncode, "can only be read" in refused.stderr) == (2, True)
 
 
+def test_options_of_a_connector_of_another_package_are_set(with_toys: Environment, tmp_path: Path) -> None:
+    written = []
+    for number, (words, variables) in enumerate(
+        [
+            (["--option", "customers=2", "--option", "shouting=true"], {}),
+            (["--option", "customers=2"], {"TRANSHIP_OPTIONS": "customers=1,shouting=yes"}),
+        ]
+    ):
+        ran = with_toys.command(tmp_path, "run", "toyshop://", f"{number}.csv", *words, **variables)
+        assert ran.returncode == 0, ran.stderr
+        written.append((tmp_path / f"{number}.csv").read_text(encoding="utf-8"))
+    (tmp_path / "p.toml").write_text(
+        'source = "toyshop://"\ndestination = "p.csv"\n[options]\ncustomers = 2\nshouting = true\n'
+    )
+    assert with_toys.command(tmp_path, "run", "p.toml").returncode == 0
+    code = "import tranship; tranship.run('toyshop://', 'q.csv', options={'customers': 2, 'shouting': True})"
+    assert with_toys.run(tmp_path, "-c", code).returncode == 0
+    written += [(tmp_path / name).read_text(encoding="utf-8") for name in ("p.csv", "q.csv")]
+    assert "BOB" in written[0]
+    assert "CLEO" not in written[0]
+    assert len(set(written)) == 1
+    refused = with_toys.command(tmp_path, "run", "toyshop://", "r.csv", "--option", "custmers=2")
+    assert (refused.returncode, "Did you mean customers?" in refused.stderr) == (2, True), refused.stderr
+
+
 def test_a_provider_of_another_package_is_read_from_and_written_to(with_toys: Environment, tmp_path: Path) -> None:
     code = """
         import os, subprocess, sys
@@ -339,9 +373,9 @@ def test_other_packages_run_the_contract_suites(with_toys: Environment, tmp_path
 def test_built_in_connectors_need_no_entry_points(installed: Environment, elsewhere: Path) -> None:
     code = """
         import importlib.metadata
-        from tranship.connectors import registry
-        registry.entry_points = None
-        print(*map(registry.kind_of, ("a.csv", "a.parquet", "-", "metronome://", "postgres://h/d", "sample_data/nightly")))
+        from tranship.connectors import lookup
+        lookup.entry_points = None
+        print(*map(lookup.kind_of, ("a.csv", "a.parquet", "-", "metronome://", "postgres://h/d", "sample_data/nightly")))
     """
     ran = installed.run(elsewhere, "-c", dedent(code))
     assert ran.stdout == "csv parquet csv metronome postgresql csv\n", ran.stderr

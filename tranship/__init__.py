@@ -290,14 +290,14 @@ def sandbox(
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tranship.connectors import registry
+    from tranship.connectors import provider_services
     from tranship.connectors.errors import ConfigError
     from tranship.pipelines import arguments
 
     for name, value in (("weather", weather), ("switches", switches)):
         if value is not None and not isinstance(value, Mapping):
             raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a dict.")
-    return registry.open_sandbox(
+    return provider_services.open_sandbox(
         arguments.text("provider", provider),
         port=arguments.count("port", port, least=0),
         seeding=seed if seed is None or isinstance(seed, int) else Path(arguments.path("seed", seed)),

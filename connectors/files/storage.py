@@ -43,11 +43,15 @@ class File:
     """What tells it from every other file, whatever name leads to it."""
     also: list[str] = field(default_factory=list)
     """Further names under which it was given."""
+    folders: tuple[str, ...] = ()
+    """Folders beside it that are named like files of its format and are not read."""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of how it was given."""
-        return (f"is given more than once (also as {', '.join(self.also)}); it is read once",) if self.also else ()
+        given = f"is given more than once (also as {', '.join(self.also)}); it is read once"
+        beside = (f"the folder {name} beside it is not read; give it as a source of its own" for name in self.folders)
+        return (*((given,) if self.also else ()), *beside)
 
     @property
     def once(self) -> bool:
@@ -107,8 +111,12 @@ def _expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
     if scheme_of(spec) in CLOUD:
         return _expand_cloud(spec, suffixes)
     path = Path(spec).expanduser()
+    folders: tuple[str, ...] = ()
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.name.lower().endswith(suffixes) and _is_meant(p))
+        named = sorted(p for p in path.iterdir() if p.name.lower().endswith(suffixes))
+        found = [p for p in named if _is_meant(p)]
+        passed_over = [p for p in named if p not in found and not p.name.startswith(".")]
+        folders = tuple(redacted(str(p)) for p in passed_over if os.path.isdir(p))  # noqa: PTH112
         if not found:
             raise ConfigError(f"{redacted(spec)}: no file ending in {', '.join(suffixes)} in this folder.")
     elif path.is_file() or not glob.has_magic(spec):
@@ -118,7 +126,7 @@ def _expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
         found = sorted(p for name in names if _is_meant(p := Path(name)))
         if not found:
             raise ConfigError(f"{redacted(spec)}: no file fits this pattern. Quote the pattern and check the folder.")
-    return [_local(p) for p in found]
+    return [_local(p, folders if p is found[0] else ()) for p in found]
 
 
 def _is_meant(path: Path) -> bool:
@@ -135,7 +143,7 @@ def _standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def _local(path: Path) -> File:
+def _local(path: Path, folders: tuple[str, ...]) -> File:
     try:
         stat = path.stat()
     except OSError as error:
@@ -148,7 +156,7 @@ def _local(path: Path) -> File:
     regular = S_ISREG(stat.st_mode)
     changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat() if regular else None
     size, place = stat.st_size if regular else None, (stat.st_dev, stat.st_ino)
-    return File(redacted(str(path)), size, changed, lambda: path.open("rb"), place)
+    return File(redacted(str(path)), size, changed, lambda: path.open("rb"), place, folders=folders)
 
 
 def _place_of_stdin() -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """Options of commands: the settings of a run, and options that several commands share.
 
-Every field of `pipelines.settings` is an option of the same name with - for _; `columns` is `--map` and `defaults` is
-`--default`, one pair at a time.
+Every field of `pipelines.settings` is an option of the same name with - for _; `columns` is `--map`, `defaults` is
+`--default` and `options` is `--option`, one pair at a time.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ GROUPS: Final = {
     "Columns and values": ("columns", "defaults", "extra", "where", "timezone", "date_format", "blocked"),
     "CSV files": ("encoding", "delimiter", "quote", "header", "raw"),
     "Providers": ("include_archived",),
+    "Connectors of other packages": ("options",),
     "Customers that occur more than once": ("survivor", "fill"),
     "Writing": (
         *("mode", "nulls", "older", "deletes", "evolve", "create", "overwrite", "crosswalk", "remove_for_good"),
@@ -50,10 +51,11 @@ GROUPS: Final = {
 }
 """Title → settings, in the order of the help."""
 
-_FLAGS = {"columns": "map", "defaults": "default"}
+_FLAGS = {"columns": "map", "defaults": "default", "options": "option"}
 _METAVARS = {
     "columns": "COLUMN=FIELD",
     "defaults": "FIELD=VALUE",
+    "options": "NAME=VALUE",
     "date_format": "FORMAT",
     "where": "CONDITION",
     "max_rejects": "N|N%",

@@ -39,7 +39,7 @@ def terminal_width(out: TextIO) -> int | None:
 
 def _next_step(report: Report) -> list[str]:
     """Return the command to use next."""
-    from tranship.connectors import registry
+    from tranship.connectors import lookup, opening
     from tranship.pipelines import settings
     from tranship.pipelines.report import MOVED
     from tranship.pipelines.run_directory import RunDirectory
@@ -59,15 +59,20 @@ def _next_step(report: Report) -> list[str]:
         return [f"to apply this, run: {format_run_command(loaded, loaded.sources, names)}"]
     if not report.counts.rejected:
         return []
-    can_add = registry.connector_of(loaded.destination).abilities.keeps_state and loaded.mode != "mirror"
+    can_add = lookup.connector_of(loaded.destination).abilities.keeps_state and loaded.mode != "mirror"
     if not can_add:  # the records of the rejects file would replace all others
         return ["correct the rejected records at the source, then run the same command again"]
+    # The rejects file is CSV: options of the source mean nothing there.
+    own = opening.option_names(loaded.destination)
+    loaded = loaded.model_copy(
+        update={"options": {name: loaded.options[name] for name in own if name in loaded.options}}
+    )
     command = format_run_command(loaded, [report.files["rejects"]], _SETTINGS_FOR_REJECTS)
     return [f"correct the rejected records there, then run: {command}"]
 
 
 _SETTINGS_FOR_REJECTS: Final = (
-    *("columns", "defaults", "extra", "timezone", "date_format", "blocked", "survivor", "fill"),
+    *("columns", "defaults", "options", "extra", "timezone", "date_format", "blocked", "survivor", "fill"),
     *("mode", "nulls", "evolve", "state_dir"),
 )
 """Settings kept for a run over a rejects file, which has the columns of its source but our CSV format."""

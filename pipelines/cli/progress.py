@@ -227,6 +227,9 @@ def logged(file: str | None) -> Iterator[None]:
 
 def _private(file: str) -> TextIO:
     path = Path(file)
+    # Opening a pipe that nobody reads would wait.
+    if path.exists() and not (path.is_file() or path.is_char_device()):
+        raise ConfigError(f"--log {file}: is not a regular file. Name a file, or - for standard error.")
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as log:
             if log.read(len(_LINE_START)) != _LINE_START:

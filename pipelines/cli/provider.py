@@ -29,17 +29,17 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
     \b
       tranship connectors --losses metronome marginfront
     """
-    from tranship.connectors import registry
+    from tranship.connectors import lookup, provider_services, registry
     from tranship.pipelines.cli import render
 
     if losses:
-        passage = registry.passage(*losses)
+        passage = provider_services.passage(*losses)
         if as_json:
             print_json(json.dumps(dataclasses.asdict(passage), indent=1))
         else:
             click.echo("\n".join(render.of_passage(*losses, passage)))
         return
-    plug_ins = registry.plug_ins()
+    plug_ins = lookup.plug_ins()
     connectors = [*registry.CONNECTORS.values(), *plug_ins.connectors.values()]
     if as_json:
         # In the order that this output has always had.
@@ -76,10 +76,10 @@ def doctor_command(address: str, as_json: bool) -> int:
     \b
       tranship doctor metronome://
     """
-    from tranship.connectors import registry
+    from tranship.connectors import provider_services
     from tranship.pipelines.cli import render
 
-    findings = registry.check(address)
+    findings = provider_services.check(address)
     failed = any(finding.state == "fail" for finding in findings)
     if as_json:
         listed = [dataclasses.asdict(finding) for finding in findings]
@@ -216,14 +216,14 @@ def sandbox_command(
     Any key in the provider's format is accepted. To change the simulated failures (the "weather") while it runs,
     PUT JSON to /_sandbox/weather. GET /_sandbox/state returns its customers.
     """
-    from tranship.connectors import registry
+    from tranship.connectors import provider_services
 
     error_shares = {status: _Share().convert(share, None, None) for status, share in statuses.items()}
     simulated = {**given(weather), **given({"seed": seed_of_chance, "statuses": error_shares})}
     if rate:
         simulated["rate"] = {method.upper(): _calls_per_minute(calls, "--rate") for method, calls in rate.items()}
     seeding = None if seed is None else int(seed) if seed.isdecimal() else Path(seed)
-    registry.serve_sandbox(
+    provider_services.serve_sandbox(
         provider, port=port, seeding=seeding, state=state, weather=simulated, switches=switches, log=log
     )
 

@@ -12,7 +12,7 @@ import pytest
 
 from support.accounts import PROVIDERS
 from support.warehouse import Record, Warehouse, fates, write_csv
-from tranship.connectors import registry
+from tranship.connectors import lookup, opening
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.databases.table_mapping import RUN
 from tranship.connectors.errors import ConfigError, GateClosed
@@ -105,7 +105,7 @@ class End:
         return fates(self.warehouse.load(source, destination=self.address, **options))
 
     def read(self) -> tuple[list[Layout], list[Batch]]:
-        source = registry.open_source(self.address)
+        source = opening.open_source(self.address)
         try:
             return source.layouts(), [part.read() for part in source.parts(Path("pages"))]
         finally:
@@ -161,19 +161,25 @@ def test_the_registry_is_sorted_and_named_once() -> None:
 
 @pytest.mark.parametrize("kind", CONNECTORS)
 def test_an_example_leads_to_its_connector(kind: str) -> None:
-    assert registry.kind_of(CONNECTORS[kind].example) == kind
+    assert lookup.kind_of(CONNECTORS[kind].example) == kind
 
 
 @pytest.mark.parametrize("kind", ENDS)
 def test_an_address_leads_to_its_connector(kind: str, tmp_path: Path) -> None:
-    assert registry.kind_of(ENDS[kind](tmp_path, NOWHERE)) == kind
+    assert lookup.kind_of(ENDS[kind](tmp_path, NOWHERE)) == kind
 
 
 @pytest.mark.parametrize("address", ["oracle://host/db", "jdbc:postgresql://host/db"])
 def test_an_unknown_connector_is_answered_with_those_there_are(address: str) -> None:
     with pytest.raises(ConfigError, match="no such connector") as raised:
-        registry.kind_of(address)
+        lookup.kind_of(address)
     assert all(connector.example in str(raised.value) for connector in CONNECTORS.values())
+
+
+def test_the_advice_for_a_duckdb_file_shows_no_secret() -> None:
+    with pytest.raises(ConfigError, match="duckdb:///") as raised:
+        lookup.kind_of("https?token=s3cr3t&file=a.duckdb")
+    assert "s3cr3t" not in str(raised.value)
 
 
 # Source ----------------------------------------------------------------------------------------------------------
@@ -240,7 +246,7 @@ def test_reading_twice_gives_the_same(reader: End) -> None:
 
 def test_progress_ends_at_the_size(reader: End, many: Path) -> None:
     reader.fill(many)
-    source = registry.open_source(reader.address)
+    source = opening.open_source(reader.address)
     try:
         positions = [part.position for part in source.parts(Path("pages"))]
         assert positions == sorted(positions)
@@ -254,7 +260,7 @@ def test_a_fingerprint_fits_into_a_manifest(reader: End) -> None:
 
     prints = []
     for _ in range(2):
-        source = registry.open_source(reader.address)
+        source = opening.open_source(reader.address)
         prints.append(source.fingerprint())
         source.close()
     assert prints[0] == prints[1]
@@ -264,7 +270,7 @@ def test_a_fingerprint_fits_into_a_manifest(reader: End) -> None:
 
 def test_what_does_not_exist_is_answered_in_words(reader: End) -> None:
     with pytest.raises(ConfigError, match="people" if reader.kind in SERVED else "end"):
-        registry.open_source(reader.address).layouts()
+        opening.open_source(reader.address).layouts()
 
 
 # Destination -----------------------------------------------------------------------------------------------------
@@ -354,7 +360,7 @@ def test_the_plan_has_a_row_for_each_survivor(writer: End) -> None:
 
 def test_a_run_that_nobody_made_is_not_applied(writer: End) -> None:
     writer.fill([RICH])
-    table = registry.open_destination(writer.address, OPTIONS)
+    table = opening.open_destination(writer.address, OPTIONS)
     try:
         assert not table.applied("20240101T000000-abcdef")
     finally:
@@ -373,7 +379,7 @@ def test_what_is_half_written_leaves_no_trace(writer: End) -> None:
 
 def test_a_missing_folder_or_database_is_answered_in_words(writer: End, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
-        registry.open_destination(ENDS[writer.kind](tmp_path / "nowhere", f"{writer.database}_nowhere"), OPTIONS)
+        opening.open_destination(ENDS[writer.kind](tmp_path / "nowhere", f"{writer.database}_nowhere"), OPTIONS)
 
 
 # Looking again ---------------------------------------------------------------------------------------------------
@@ -481,7 +487,7 @@ def test_two_sources_are_read_one_behind_the_other(
         if kind in SERVED and at:
             ends[-1].address = ends[-1].address.replace("people", "more_people")
         ends[-1].fill([{**RICH, "external_id": f"{kind} {at}"}, {**POOR, "email": f"cy{at}@acme.com"}])
-    source = registry.open_sources([end.address for end in ends])
+    source = opening.open_sources([end.address for end in ends])
     try:
         parts = list(source.parts(tmp_path / "pages"))
         batches = [part.read() for part in parts]

@@ -18,7 +18,7 @@ from support.accounts import PROVIDERS, Account, opened
 from support.sandboxes import Start
 from support.served import nobody
 from support.warehouse import Warehouse
-from tranship.connectors import registry
+from tranship.connectors import opening
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
 from tranship.connectors.registry import CONNECTORS
 from tranship.connectors.testing import OpenAccount, ProviderDestinationContract, ProviderSourceContract
@@ -113,7 +113,7 @@ def test_an_account_is_not_written_to_itself(account: Open, warehouse: Warehouse
     with pytest.raises(ConfigError, match="cannot be the destination"):
         warehouse.load(there.address, destination=there.address)
     with pytest.raises(ConfigError, match="is given twice"):
-        registry.open_sources([there.address, there.address])
+        opening.open_sources([there.address, there.address])
     assert not there.sandbox.calls()
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from support import lockless
 from support.warehouse import Warehouse, fates, write_csv
-from tranship.connectors import durable, registry
+from tranship.connectors import durable, lookup
 from tranship.connectors.errors import Busy, ConfigError, Skipped
 from tranship.pipelines import locks
 from tranship.pipelines import run as flow
@@ -53,7 +53,7 @@ def held_by_another(lock: Path) -> Iterator[int]:
 
 
 def lock_of(warehouse: Warehouse) -> Path:
-    return locks.of_destination(warehouse.folder / "state", registry.identity(warehouse.address())).file
+    return locks.of_destination(warehouse.folder / "state", lookup.identity(warehouse.address())).file
 
 
 @pytest.fixture
@@ -363,7 +363,7 @@ def test_all_spellings_of_a_destination_are_one(tmp_path: Path, monkeypatch: pyt
     for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGSERVICE"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "link").symlink_to(tmp_path)
-    found = [{registry.identity(spec.format(here=tmp_path)) for spec in specs} for specs in SAME]
+    found = [{lookup.identity(spec.format(here=tmp_path)) for spec in specs} for specs in SAME]
 
     assert [len(one) for one in found] == [1] * len(SAME), found
     assert len(set.union(*found)) == len(SAME)

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from support.accounts import Account
-from tranship.connectors import registry
+from tranship.connectors import lookup
 from tranship.connectors.api import destination as account
 from tranship.connectors.api import executor, json_codec, spec
 from tranship.connectors.api import source as api
@@ -84,7 +84,7 @@ def writes(there: Account) -> list[dict[str, Any]]:
 
 def schema_of(there: Account) -> ProviderSchema:
     """How its records look."""
-    return registry._provider_spec(there.provider).schema
+    return lookup.provider_spec(lookup.connector_of(there.address)).schema
 
 
 def settable(there: Account, *without: str) -> list[dict[str, Any]]:

@@ -25,9 +25,9 @@ class Environment:
         """What comes of Python with these words, called in `folder`; settings of the tests' own Python do not count."""
         return self._run(folder, self.python, *words, **variables)
 
-    def command(self, folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    def command(self, folder: Path, *words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         """The same of the command `tranship`."""
-        return self._run(folder, self.python.with_name("tranship"), *words)
+        return self._run(folder, self.python.with_name("tranship"), *words, **variables)
 
     @staticmethod
     def _run(folder: Path, *words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tranship.connectors.addresses import percent_decoded, redacted, resolved_path, schema_and_table
+from tranship.connectors.addresses import is_same_file, percent_decoded, redacted, resolved_path, schema_and_table
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.table_mapping import WRITTEN, quoted
 from tranship.connectors.errors import ConfigError
@@ -85,3 +85,16 @@ def identity(spec: str) -> str:
     """Return one text for all spellings of a table's address. Raises ConfigError."""
     address = parse_address(spec)
     return f"duckdb {resolved_path(address.path)} {address.schema.lower()}.{address.table.lower()}"
+
+
+def file(spec: str) -> Path:
+    """Return the file in which the tables are. Raises ConfigError."""
+    return parse_address(spec).path
+
+
+def same_place(first: str, second: str) -> bool:
+    """Return whether two addresses mean the same table or query. Raises ConfigError."""
+    one, other = parse_address(first), parse_address(second)
+    if (one.schema.lower(), one.table.lower(), one.query) != (other.schema.lower(), other.table.lower(), other.query):
+        return False
+    return is_same_file(one.path, other.path) or one.path.resolve() == other.path.resolve()

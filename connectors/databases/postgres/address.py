@@ -7,6 +7,7 @@ from the address, PGPASSWORD, ~/.pgpass or a service file, as in libpq, and is n
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def parse_address(spec: str) -> PostgresAddress:
     return PostgresAddress(server, schema, table, given.get("query"), _shown(spec, place, named))
 
 
-def identity(spec: str, environment: Mapping[str, str]) -> str:
+def identity(spec: str, environment: Mapping[str, str] = os.environ) -> str:
     """Return one text for all spellings of a table's address, for any user. Raises ConfigError."""
     address = parse_address(spec)
     place, _, options = address.server.removeprefix("postgresql://").partition("?")

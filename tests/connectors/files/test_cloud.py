@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable
-from tranship.connectors.registry import open_source
+from tranship.connectors.opening import open_source
 
 boto3 = pytest.importorskip("boto3")
 server = pytest.importorskip("moto.server")

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from support.warehouse import Record, Warehouse, fates, write_csv
-from tranship.connectors import registry
+from tranship.connectors import apart
 from tranship.connectors.contract import Abilities
 from tranship.connectors.errors import ConfigError, Interrupted
 from tranship.connectors.files.storage import takes_in
@@ -465,9 +465,9 @@ def test_a_plan_into_a_file_is_carried_out() -> None:
 
 def test_an_address_that_is_no_file_is_not_asked_for() -> None:
     made("a.csv", ANN)
-    registry.must_be_apart(["a.csv"], "duckdb:///w.duckdb")
+    apart.must_be_apart(["a.csv"], "duckdb:///w.duckdb")
     with pytest.raises(ConfigError, match="cannot be the destination"):
-        registry.must_be_apart(["*.csv"], "duckdb:///a.csv")
+        apart.must_be_apart(["*.csv"], "duckdb:///a.csv")
 
 
 @pytest.mark.parametrize("mode", ["insert", "update", "mirror"])
@@ -509,3 +509,16 @@ def test_a_pipe_in_a_folder_is_read(tmp_path: Path, source: str) -> None:
         finally:
             writer.kill()
     assert (fates(report), report.counts.read) == ({"created": 2}, 2)
+
+
+def test_a_folder_called_like_a_file_is_noted_and_not_read(ending: str) -> None:
+    Path("in", f"old{ending}").mkdir(parents=True)
+    Path("in", "other").mkdir()
+    made(f"in/a{ending}", ANN)
+    made(f"in/b{ending}", BEA)
+
+    report = run("in", "duckdb:///to.duckdb?table=t")
+
+    assert report.counts.created == 2
+    noted = [note for note in report.notes if "folder" in note]
+    assert noted == [f"in/a{ending}: the folder in/old{ending} beside it is not read; give it as a source of its own"]

@@ -511,6 +511,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         destination="out.csv",
         columns={"Account No": "external_id", "a=b": "", "Email": ["email", "billing_contact_email"]},
         defaults={"name": "x=y"},
+        options={"sheet": "a=b", "rows": "3"},
         extra="drop",
         where="Status <> 'Lead'",
         encoding="cp1252",

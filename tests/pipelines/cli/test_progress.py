@@ -9,6 +9,9 @@ import logging
 import os
 import pty
 import re
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -148,3 +151,27 @@ def test_the_log_is_json_lines_and_ends_with_its_context(tmp_path: Path) -> None
 def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--log"), logged(str(tmp_path / "no" / "log")):
         pass
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "folder"])
+def test_a_log_that_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "log"
+    with contextlib.ExitStack() as stack:
+        if kind == "pipe":
+            os.mkfifo(place)
+        elif kind == "folder":
+            place.mkdir()
+        else:
+            server = stack.enter_context(socket.socket(socket.AF_UNIX))
+            stack.enter_context(contextlib.chdir(tmp_path))  # the path of a socket has a limit
+            server.bind("log")
+        code = f"from tranship.pipelines.cli.progress import logged\nwith logged({str(place)!r}): pass"
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert ran.stderr.endswith(
+        f"ConfigError: --log {place}: is not a regular file. Name a file, or - for standard error.\n"
+    )
+
+
+def test_a_log_may_be_a_device() -> None:
+    with logged(os.devnull):
+        logging.getLogger("tranship").info("nobody reads this")

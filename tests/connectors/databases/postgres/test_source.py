@@ -9,7 +9,7 @@ import pytest
 
 from support.postgres_server import Database
 from support.warehouse import PostgresWarehouse, Warehouse, fates, plan
-from tranship.connectors import registry
+from tranship.connectors import opening
 from tranship.connectors.errors import (
     ConfigError,
     ConnectorError,
@@ -198,5 +198,5 @@ def test_a_table_is_not_written_to_itself_however_it_is_spelled(tmp_path: Path, 
     with pytest.raises(ConfigError, match="cannot be the destination"):
         warehouse.load(spelled)
     with pytest.raises(ConfigError, match="is given twice"):
-        registry.open_sources([spelled, warehouse.address()], CsvOptions())
+        opening.open_sources([spelled, warehouse.address()], CsvOptions())
     assert fates(warehouse.load(spelled, table="copy")) == {"created": 1}

@@ -1,0 +1,56 @@
+"""The check that a run does not read what it writes, and does not read a table or account twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tranship.connectors.addresses import is_same_file, redacted
+from tranship.connectors.contract import Connector
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.lookup import connector_of, identity, load
+
+
+def must_be_apart(specs: Sequence[str], destination: str) -> None:
+    """Raises ConfigError where a run would read what it writes: one is the other, or holds it."""
+    for spec in specs:
+        why = _why_not_apart(spec, destination)
+        if why:
+            raise ConfigError(
+                f"{redacted(destination)}: cannot be the destination, as it {why} ({redacted(spec)}). Nothing was read "
+                "or written. Name another destination, behind all sources; a pattern of sources stands in quotes."
+            )
+
+
+def _why_not_apart(spec: str, destination: str) -> str | None:
+    from tranship.connectors.files.storage import is_among, takes_in
+
+    source, target = connector_of(spec), connector_of(destination)
+    if target.suffixes and "://" not in destination:
+        path = Path(destination).expanduser()
+        if source.suffixes:
+            return takes_in(spec, source.suffixes, path)
+        file = _file_of(source, spec)
+        return "lies in the file that is read" if file and is_same_file(file, path) else None
+    if source.suffixes:
+        file = _file_of(target, destination)
+        return "is read by this run" if file and is_among(spec, source.suffixes, file) else None
+    return "is read by this run" if same_place(spec, destination) else None
+
+
+def _file_of(connector: Connector, spec: str) -> Path | None:
+    """The local file in which a connector keeps the tables of an address, null if there is none."""
+    return load(connector.file)(spec) if connector.file else None
+
+
+def same_place(first: str, second: str) -> bool:
+    """Return whether two addresses mean one table or account. Files are compared when they are opened.
+
+    Raises ConfigError, and ConnectorError where a server must be asked.
+    """
+    connector = connector_of(first)
+    if connector.suffixes or connector != connector_of(second):
+        return False
+    if connector.same_place:
+        return bool(load(connector.same_place)(first, second))
+    return identity(first) == identity(second)

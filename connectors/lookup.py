@@ -1,0 +1,175 @@
+"""Address → connector: built-in connectors first, then those of other packages."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from tranship.connectors.addresses import redacted, resolved_path
+from tranship.connectors.contract import Connector
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.registry import (
+    CONNECTORS,
+    DEFAULT_FORMAT,
+    SCHEMES,
+    SUFFIXES,
+    TABLE_FILES,
+    provider_connector,
+)
+
+if TYPE_CHECKING:
+    from tranship.connectors.api.spec import ProviderSpec
+
+GROUP: Final = "tranship.connectors"
+"""The entry points of packages that bring connectors: each is a `contract.Connector`, or a module such as those in
+`connectors/providers/`."""
+_CLOUD: Final = ("s3", "gs", "az")
+
+
+@dataclass(frozen=True)
+class PlugIns:
+    """What other packages bring: connectors by name, and why others cannot be used."""
+
+    connectors: Mapping[str, Connector]
+    broken: Mapping[str, str]
+
+
+@cache
+def plug_ins() -> PlugIns:
+    """Load the connectors of other packages. Built-in names, schemes and suffixes are kept for the built-in ones."""
+    connectors: dict[str, Connector] = {}
+    broken: dict[str, str] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            loaded = entry.load()
+            connector = provider_connector(loaded) if isinstance(loaded, ModuleType) else loaded
+            problem = _problem(connector, connectors.values())
+        except (Exception, SystemExit) as error:
+            problem = f"cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        if problem:
+            broken[entry.name] = problem
+            continue
+        connectors[connector.name] = connector
+    return PlugIns(connectors, broken)
+
+
+def _problem(connector: Any, others: Iterable[Connector]) -> str:
+    """Why a connector of another package cannot be used, empty if it can."""
+    if not isinstance(connector, Connector):
+        return "is neither a Connector nor a module with the specification of a provider"
+    taken = {name: name for name in CONNECTORS} | SCHEMES | SUFFIXES
+    for other in others:
+        taken |= dict.fromkeys((other.name, *other.schemes, *other.suffixes), other.name)
+    for name in (connector.name, *connector.schemes, *connector.suffixes):
+        if name in taken:
+            return f"{name} belongs to the connector {taken[name]}"
+    return "" if connector.schemes or connector.suffixes else "has neither schemes nor suffixes"
+
+
+def connector_of(spec: str) -> Connector:
+    """Return the connector for an address. Raises ConfigError, listing those there are."""
+    kind = kind_of(spec)
+    return CONNECTORS[kind] if kind in CONNECTORS else plug_ins().connectors[kind]
+
+
+def kind_of(spec: str) -> str:
+    """Return the name of the connector for an address. Raises ConfigError, listing those there are."""
+    scheme = re.match(r"([a-z][a-z0-9+.:-]*)://", spec, re.IGNORECASE)
+    if scheme and scheme[1].lower() not in _CLOUD:
+        name = scheme[1].lower()
+        if name in SCHEMES:
+            return SCHEMES[name]
+        for connector in plug_ins().connectors.values():
+            if name in connector.schemes:
+                return connector.name
+        everything = [*CONNECTORS.values(), *plug_ins().connectors.values()]
+        raise ConfigError(
+            f"{name}://: there is no such connector. There are: {', '.join(one.example for one in everything)}"
+        )
+    path = spec.lower().rstrip("/")
+    folder = Path(spec).expanduser()
+    if scheme or not folder.is_dir():
+        if not scheme:
+            _refuse_table_file(spec, path)
+        return _format_of(path) or DEFAULT_FORMAT
+    named = _built_in_format(path)
+    return named if named and CONNECTORS[named].folder_is_data_set else _format_in(spec, folder)
+
+
+def _refuse_table_file(spec: str, path: str) -> None:
+    """Raise ConfigError for the path of a file in which a database keeps its tables."""
+    schemes = TABLE_FILES
+    if not _built_in_format(path) and not path.endswith(tuple(schemes)) and Path(path).suffix:
+        found = plug_ins().connectors.values()
+        schemes = {suffix: connector.schemes[0] for connector in found for suffix in connector.table_files}
+    scheme = next((scheme for suffix, scheme in schemes.items() if path.endswith(suffix)), None)
+    if scheme:
+        shown = redacted(spec)
+        raise ConfigError(f"{shown}: is a database file. To use a table in it, write {scheme}:///{shown}?table=NAME")
+
+
+def _built_in_format(path: str) -> str | None:
+    return next((name for suffix, name in SUFFIXES.items() if path.endswith(suffix)), None)
+
+
+def _format_of(path: str) -> str | None:
+    """The file format that a name in lower case belongs to, null if no connector has its suffix."""
+    built_in = _built_in_format(path)
+    if built_in or not Path(path).suffix:
+        return built_in
+    found = plug_ins().connectors.values()
+    return next((connector.name for connector in found if path.endswith(connector.suffixes)), None)
+
+
+def _format_in(spec: str, folder: Path) -> str:
+    """The format of the files in a folder. Raises ConfigError if there are several formats."""
+    names = [file.name.lower() for file in folder.iterdir() if file.is_file()]
+    formats = sorted({kind for name in names if (kind := _built_in_format(name))})
+    if len(formats) > 1:
+        suffixes = [CONNECTORS[kind].suffixes[0] for kind in formats]
+        raise ConfigError(
+            f"{redacted(spec)}: contains files ending in {' and '.join(suffixes)}. Choose one kind with a glob: "
+            f"{redacted(spec)}/*{suffixes[-1]}"
+        )
+    # Connectors of other packages are loaded only if no file belongs to a built-in one.
+    return next(iter(formats), None) or next(filter(None, map(_format_of, sorted(names))), DEFAULT_FORMAT)
+
+
+def identity(spec: str) -> str:
+    """Return one text for all spellings of a destination: that of two runs is equal if they write to the same place.
+
+    Raises ConfigError.
+    """
+    connector = connector_of(spec)
+    if connector.provider:
+        from tranship.connectors.api.spec import identity
+
+        return identity(provider_spec(connector), spec, os.environ)
+    if connector.identity:
+        return str(load(connector.identity)(spec))
+    return spec if connector.schemes else f"file {resolved_path(Path(spec))}"
+
+
+def provider_spec(connector: Connector) -> ProviderSpec:
+    """Return the specification of a provider's API."""
+    spec: ProviderSpec = importlib.import_module(str(connector.provider)).SPEC
+    return spec
+
+
+def load(target: str) -> Any:
+    """Return what a connector declares as `module:name`. Raises ConfigError if another package lacks it."""
+    module, _, name = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        if module.startswith("tranship."):
+            raise
+        raise ConfigError(f"{target}: the connector cannot be loaded ({error}). Reinstall its package.") from error

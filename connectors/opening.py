@@ -1,0 +1,161 @@
+"""Open the source or destination behind an address, with the options that its connector declares."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tranship.connectors.addresses import redacted
+from tranship.connectors.apart import same_place
+from tranship.connectors.chain import Chain
+from tranship.connectors.contract import Connector, Destination, Source, Waiting
+from tranship.connectors.errors import ConfigError, TranshipError
+from tranship.connectors.lookup import connector_of, load, provider_spec
+
+if TYPE_CHECKING:
+    from tranship.connectors.files.storage import Seen
+
+
+def open_sources(
+    specs: Sequence[str],
+    options: Mapping[str, Any] | None = None,
+    *,
+    include_archived: bool = False,
+    waiting: Waiting | None = None,
+) -> Source:
+    """What is behind several addresses, as one source in their order; a file that several of them name is read once.
+
+    As `open_source`. Raises ConfigError for a table or account that is given twice.
+    """
+    for place, spec in enumerate(specs):
+        twice = next((before for before in specs[:place] if same_place(before, spec)), None)
+        if twice is not None:
+            raise ConfigError(f"{redacted(spec)}: is given twice (as {redacted(twice)}); its records would be doubled.")
+    connectors = [connector_of(spec) for spec in specs]
+    seen: Seen = {}
+    opened: list[Source] = []
+    try:
+        for spec, connector in zip(specs, connectors, strict=True):
+            # Where a provider is among the sources, the option is for the providers.
+            archived = include_archived and bool(connector.provider or not any(one.provider for one in connectors))
+            opened.append(open_source(spec, options, include_archived=archived, waiting=waiting, seen=seen))
+    except TranshipError:
+        for source in opened:
+            source.close()
+        raise
+    if len(opened) == 1:
+        return opened[0]
+    return Chain(opened, alike=len({connector.size_unit or connector.name for connector in connectors}) == 1)
+
+
+def open_source(
+    spec: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    include_archived: bool = False,
+    waiting: Waiting | None = None,
+    seen: Seen | None = None,
+) -> Source:
+    """Open the source behind an address. Raises ConfigError or ConnectorError.
+
+    Of the `options` each connector takes those that it declares, such as the encoding of CSV files. `include_archived`
+    also reads archived customers of a provider; `waiting` says how long to wait for a file that another process holds,
+    which otherwise is an error at once; files that are `seen` already are left out.
+    """
+    connector = connector_of(spec)
+    if connector.provider:
+        from tranship.connectors.api.source import ApiSource
+
+        return ApiSource(provider_spec(connector), spec, include_archived=include_archived)
+    if include_archived:
+        raise ConfigError(f"{redacted(spec)}: only providers have archived customers; leave --include-archived out.")
+    if connector.source is None:
+        raise ConfigError(f"{redacted(spec)}: {connector.name} can only be written.")
+    offered: dict[str, Any] = {"options": _validated(connector, options or {}), "waiting": waiting, "seen": seen}
+    offered["suffixes"] = connector.suffixes
+    source: Source = _called(connector.source, spec, offered)
+    return source
+
+
+def _called(target: str, spec: str, offered: Mapping[str, Any]) -> Any:
+    """Call a class or function with an address and those of the keyword arguments that it names."""
+    function = load(target)
+    named = inspect.signature(function).parameters
+    return function(spec, **{name: value for name, value in offered.items() if name in named})
+
+
+def _validated(connector: Connector, options: Mapping[str, Any]) -> Any:
+    """The options that a connector declares, as its own model; null if it declares none. Raises ConfigError."""
+    if connector.options is None:
+        return None
+    from pydantic import TypeAdapter, ValidationError
+
+    model = load(connector.options)
+    own = {field.name: options[field.name] for field in fields(model) if field.name in options}
+    try:
+        return TypeAdapter(model).validate_python(own)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise ConfigError(f"{connector.name}: option {where}: {problem['msg']}.") from None
+
+
+def option_names(spec: str) -> tuple[str, ...]:
+    """Return the names of the options that the connector of an address declares. Raises ConfigError."""
+    declared = connector_of(spec).options
+    return tuple(field.name for field in fields(load(declared))) if declared else ()
+
+
+def must_take(spec: str, mode: str, *, for_good: bool) -> None:
+    """Raises ConfigError where such a destination does not do what the mode asks: known before anything is read."""
+    connector = connector_of(spec)
+    if connector.suffixes and mode != "upsert":
+        raise ConfigError(f"{redacted(spec)}: a file is written whole; --mode {mode} needs a table.")
+    if not connector.suffixes and mode not in connector.abilities.modes:
+        raise ConfigError(f"{redacted(spec)}: {connector.name} cannot do --mode {mode}.")
+    if connector.provider:
+        from tranship.connectors.api.destination import refuse_unconfirmed_removal
+
+        refuse_unconfirmed_removal(provider_spec(connector), spec, mode, for_good=for_good)
+
+
+def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
+    """The table, file or account to write to. `options`: raw (CSV cells as they are), create (what does not exist may
+    be created; else ConfigError), overwrite (a file that Tranship did not write may be replaced), written (the folder
+    that knows which files it wrote), memory (of a database), lock_timeout and statement_timeout (seconds, 0 is no
+    limit), pace (calls a second at most, null: as declared), waiting (for a file that another process holds), observer
+    (a `contract.WriteObserver`).
+    """
+    connector = connector_of(spec)
+    if connector.provider:
+        from tranship.connectors.api.destination import ProviderDestination
+
+        module = importlib.import_module(connector.provider)
+        arguments = {name: options[name] for name in ("observer", "memory", "pace")}
+        return ProviderDestination(module.SPEC, spec, module.build_operations, **arguments)
+    if connector.suffixes and "://" in spec:
+        raise ConfigError(
+            f"{redacted(spec)}: cloud storage can be read, not written yet. Write to a local file and copy it."
+        )
+    if connector.destination is None:
+        raise ConfigError(f"{redacted(spec)}: {connector.name} can only be read.")
+    if connector.suffixes and not options["create"]:
+        from tranship.connectors.existing import must_exist
+
+        must_exist(Path(spec).expanduser())
+    from tranship.connectors.files.whole_file import Written
+
+    offered = {**options, "written": Written(options["written"]), "options": _validated(connector, options)}
+    destination: Destination = _called(connector.destination, spec, offered)
+    return destination
+
+
+def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> Destination:
+    """A table of canonical records (Parquet files with these fields) in a new database, to be compared with."""
+    from tranship.connectors.databases.duckdb.table import table_of_records
+
+    return table_of_records(files, fields, database, memory)

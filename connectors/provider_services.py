@@ -1,0 +1,92 @@
+"""What can be done with a provider besides reading and writing: check an account, compare schemas, run a sandbox."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tranship.connectors.addresses import redacted
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.lookup import plug_ins, provider_spec
+from tranship.connectors.registry import CONNECTORS, PROVIDERS
+
+if TYPE_CHECKING:
+    from tranship.connectors.api.spec import HealthFinding, ProviderSpec
+    from tranship.connectors.sandbox.session import Sandbox
+    from tranship.connectors.sandbox.weather import Weather
+    from tranship.schemas.compatibility import Passage
+
+
+def check(spec: str) -> list[HealthFinding]:
+    """Look whether a provider can be read, without changing anything. Raises ConfigError if it is none."""
+    from tranship.connectors.api.health import check
+
+    return check(_spec_of(spec), spec)
+
+
+def passage(here: str, there: str) -> Passage:
+    """What customers lose on the way from one provider to another and back, by the providers' names or addresses.
+
+    Raises ConfigError if there is no such provider.
+    """
+    from tranship.schemas.compatibility import passage
+
+    return passage(_spec_of(here).schema, _spec_of(there).schema)
+
+
+def _spec_of(name_or_address: str) -> ProviderSpec:
+    name = re.split(r":|$", name_or_address, maxsplit=1)[0].lower()
+    if name in PROVIDERS:
+        return provider_spec(CONNECTORS[name])
+    others = {name: connector for name, connector in plug_ins().connectors.items() if connector.provider}
+    if name not in others:
+        known = ", ".join((*PROVIDERS, *sorted(others)))
+        raise ConfigError(f"{redacted(name_or_address)}: is no provider. There are: {known}")
+    return provider_spec(others[name])
+
+
+def serve_sandbox(
+    provider: str,
+    *,
+    port: int | None,
+    seeding: int | Path | None,
+    state: Path | None,
+    weather: Mapping[str, Any],
+    switches: Mapping[str, str],
+    log: bool,
+) -> None:
+    """Run a provider's sandbox until it is interrupted. Raises ConfigError for what cannot be used."""
+    from tranship.connectors.sandbox.server import serve
+
+    serve(provider, port, seeding, state, _weather(weather), switches, log=log)
+
+
+def open_sandbox(
+    provider: str,
+    *,
+    port: int,
+    seeding: int | Path | None,
+    state: Path | None,
+    weather: Mapping[str, Any],
+    switches: Mapping[str, str],
+) -> AbstractContextManager[Sandbox]:
+    """A provider's sandbox in a thread of this process. Raises ConfigError for what cannot be used."""
+    from tranship.connectors.sandbox.session import session
+
+    return session(
+        provider, port=port, seeding=seeding, state=state, weather=_weather(weather), switches=dict(switches)
+    )
+
+
+def _weather(options: Mapping[str, Any]) -> Weather:
+    import msgspec
+
+    from tranship.connectors.sandbox.weather import Weather
+
+    try:
+        return msgspec.convert(dict(options), Weather)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"the weather cannot be so: {error}") from None

@@ -1,0 +1,66 @@
+"""A database of another package is kept apart from what is read, and known again, as the built-in ones are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from tranship.connectors import apart, lookup, opening
+from tranship.connectors.errors import ConfigError
+
+TABLE, AGAIN, OTHER = (f"toydb:///{rest}" for rest in ("a.toydb?table=t", "./a.toydb?table=T", "a.toydb?table=u"))
+
+
+@pytest.fixture(autouse=True)
+def _with_the_toy_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    entry = EntryPoint("toydb", "support.toy_database:CONNECTOR", lookup.GROUP)
+    monkeypatch.setattr(lookup, "entry_points", lambda group: [entry] if group == lookup.GROUP else [])
+    lookup.plug_ins.cache_clear()
+    yield
+    lookup.plug_ins.cache_clear()
+
+
+def test_all_spellings_of_its_address_have_one_identity() -> None:
+    assert lookup.identity(TABLE) == lookup.identity(AGAIN) != lookup.identity(OTHER)
+
+
+def test_a_table_of_it_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="is given twice"):
+        opening.open_sources([TABLE, OTHER, AGAIN])
+
+
+def test_a_table_of_it_is_not_written_to_itself() -> None:
+    apart.must_be_apart([TABLE], OTHER)
+    with pytest.raises(ConfigError, match="is read by this run"):
+        apart.must_be_apart([TABLE], AGAIN)
+
+
+def test_its_file_is_not_replaced_by_what_is_read_from_it() -> None:
+    Path("a.toydb").touch()
+    Path("link.csv").symlink_to("a.toydb")
+    with pytest.raises(ConfigError, match="lies in the file that is read"):
+        apart.must_be_apart([TABLE], "link.csv")
+
+
+def test_its_file_is_not_read_as_a_file_and_written_as_a_table() -> None:
+    Path("a.toydb").touch()
+    Path("link.csv").symlink_to("a.toydb")
+    with pytest.raises(ConfigError, match="is read by this run"):
+        apart.must_be_apart(["*.csv"], TABLE)
+
+
+def test_the_path_of_its_file_is_answered_with_its_address() -> None:
+    with pytest.raises(ConfigError, match=r"toydb:///folder/a\.toydb"):
+        lookup.kind_of("folder/a.toydb")
+
+
+def test_sizes_of_connectors_that_declare_no_unit_are_not_added_to_others(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("external_id,name\n1,Ann\n")
+    for sources, size in (([TABLE, OTHER], 6), ([TABLE, "a.csv"], None)):
+        source = opening.open_sources(sources)
+        assert source.size == size
+        source.close()

@@ -1,0 +1,83 @@
+"""Options of connectors of other packages: what is known to the connectors of a run, and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tranship
+from tranship.connectors import lookup
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines import inspection, run, settings
+from tranship.pipelines.report import Report
+
+TABLE = "toydb:///a.toydb?table=t"
+
+
+@pytest.fixture(autouse=True)
+def _with_the_toy_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    entry = EntryPoint("toydb", "support.toy_database:CONNECTOR", lookup.GROUP)
+    monkeypatch.setattr(lookup, "entry_points", lambda group: [entry] if group == lookup.GROUP else [])
+    lookup.plug_ins.cache_clear()
+    yield
+    lookup.plug_ins.cache_clear()
+
+
+def load(options: dict[str, Any], source: str = TABLE) -> Report:
+    return tranship.run(source, "duckdb:///to.duckdb?table=t", options=options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"row": 2}, r"option row: is not an option of toydb or duckdb. Did you mean rows\?"),
+        ({"zzz": 2}, r"option zzz: is not an option of toydb or duckdb. The options are: loud, rows."),
+        ({"encoding": "utf-8"}, r"option encoding: is a setting of its own\. Set encoding instead\."),
+        ({"rows": "many"}, "toydb: option rows: Input should be a valid integer"),
+        ({"rows": None}, "options"),
+        (["rows"], "options"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_answered_in_words(options: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(options)
+    assert not list(Path().glob(".tranship/runs/*"))
+
+
+def test_an_option_for_connectors_without_options_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"option rows: is not an option of parquet or duckdb\. Remove it\."):
+        load({"rows": 2}, "a.parquet")
+
+
+def test_an_option_decides_what_is_read() -> None:
+    assert load({"rows": 2}).counts.created == 2
+    report = load({"rows": 3, "loud": True})
+    assert (report.counts.created, report.counts.updated) == (1, 2)
+
+
+def test_an_option_is_text_however_it_is_given() -> None:
+    one, other = (
+        settings.load({"source": TABLE, "destination": "duckdb:///to.duckdb", "options": {"rows": rows}}, {})
+        for rows in (2, "2")
+    )
+    assert one == other
+
+
+def test_inspect_takes_options_and_writes_them_down() -> None:
+    reading = settings.reading_from_command(TABLE, {"options": {"rows": 2, "loud": False}}, {})
+    found = run.inspect(reading, 10)
+    assert found.records == 2
+    Path("pipeline.toml").write_text(inspection.pipeline_toml(found, reading), encoding="utf-8")
+    again = settings.load({}, {}, Path("pipeline.toml"))
+    assert again.options == {"rows": "2", "loud": "false"}
+
+
+def test_options_of_file_environment_and_command_are_merged() -> None:
+    Path("p.toml").write_text(f'source = "{TABLE}"\ndestination = "x.csv"\n[options]\nrows = 1\nloud = true\n')
+    merged = settings.load({"options": {"rows": "3"}}, {"TRANSHIP_OPTIONS": "rows=2"}, Path("p.toml"))
+    assert merged.options == {"rows": "3", "loud": "true"}
