@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from tranship.connectors.api import json_columns as jsons
 from tranship.connectors.api import overflow
 from tranship.connectors.errors import Malformed
+from tranship.connectors.json_text import columns as jsons
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
 from tranship.schemas.provider import Field, Kind, ProviderSchema, Rule, quoted
 
