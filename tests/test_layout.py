@@ -77,8 +77,13 @@ RULES = (
         for name in ("chain", "durable", "existing")
     ),
     Rule(
+        "connectors.json_text.*",
+        ("connectors.json_text.*", "connectors.errors", "schemas.*"),
+        "What files and providers share of JSON knows neither of them.",
+    ),
+    Rule(
         "connectors.files.*",
-        (*FLOOR, "connectors.files.*"),
+        (*FLOOR, "connectors.files.*", "connectors.json_text.*"),
         "A file is read and written by what is in connectors/files/. What databases need too stands at the root of "
         "connectors/.",
     ),
@@ -99,7 +104,10 @@ RULES = (
     ),
     Rule(
         "connectors.api.*",
-        (*FLOOR, "connectors.api.*", "connectors.databases.diff", "connectors.databases.table_mapping"),
+        (
+            *(*FLOOR, "connectors.api.*", "connectors.json_text.*"),
+            *("connectors.databases.diff", "connectors.databases.table_mapping"),
+        ),
         "What the connectors of all providers are made of knows none of them. Of databases it takes how records are "
         "compared (diff.py) and what a table of customers is (table_mapping.py).",
     ),
@@ -322,6 +330,7 @@ def test_an_exception_is_needed(module: str, target: str) -> None:
         ("schemas.providers.metronome", "schemas.providers.metrifox", "no other provider"),
         ("connectors.contract", "connectors.errors", "types only"),
         ("connectors.files.csv", "connectors.databases.diff", "at the root of connectors/"),
+        ("connectors.json_text.columns", "connectors.files.csv", "knows neither of them"),
         ("connectors.databases.diff", "connectors.files.csv", "knows none of them"),
         ("connectors.databases.diff", "connectors.databases.postgres.table", "knows none of them"),
         ("connectors.databases.duckdb.table", "connectors.databases.postgres.sql", "no other database"),

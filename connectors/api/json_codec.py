@@ -13,10 +13,10 @@ from typing import Final
 
 import polars as pl
 
-from tranship.connectors.api import json_columns as jsons
 from tranship.connectors.api import overflow
 from tranship.connectors.api.demands import refusals, unreadable_metadata
 from tranship.connectors.api.json_records import RAW, read_records
+from tranship.connectors.json_text import columns as jsons
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
 from tranship.schemas.provider import Field, ProviderSchema, quoted
 

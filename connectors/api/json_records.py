@@ -14,8 +14,8 @@ from typing import Final
 
 import polars as pl
 
-from tranship.connectors.api import json_columns as jsons
 from tranship.connectors.errors import Malformed
+from tranship.connectors.json_text import columns as jsons
 from tranship.schemas.provider import Kind, ProviderSchema
 
 BROKEN: Final = {

@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from tranship.connectors.api import json_columns as jsons
+from tranship.connectors.json_text import columns as jsons
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
 from tranship.schemas.provider import OVERFLOW_FIELDS, Kind, ProviderSchema, quoted
 

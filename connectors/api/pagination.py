@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tranship.connectors.api.http_client import HttpClient, HttpResponse
-from tranship.connectors.api.json_scanner import Keys, Slice, cut, split_list, values
 from tranship.connectors.api.page_store import Page, PageStore
 from tranship.connectors.errors import Malformed
+from tranship.connectors.json_text.scanner import Keys, Slice, cut, split_list, values
 from tranship.schemas.counted import counted
 
 PAGE_RECORDS: Final = 8_192

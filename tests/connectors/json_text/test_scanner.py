@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tranship.connectors.api import json_scanner
-from tranship.connectors.api.json_scanner import cut, record_ids, split_list
 from tranship.connectors.errors import Malformed
+from tranship.connectors.json_text import scanner as json_scanner
+from tranship.connectors.json_text.scanner import cut, record_ids, split_list
 
 TEXT = st.text(st.sampled_from('"\\[]{},:alist\n é\u2028🦀'), max_size=12)
 JSON = st.recursive(

@@ -1,0 +1,1 @@
+"""JSON as bytes and as columns of text: what files and the connectors of providers share."""
