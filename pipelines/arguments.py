@@ -34,8 +34,12 @@ Texts: TypeAlias = str | list[str] | tuple[str, ...] | AbstractSet[str]
 class SourceOptions(TypedDict, total=False):
     """Settings about a source: how its files are written, and what its columns and values mean."""
 
-    columns: Mapping[str, str | list[str] | tuple[str, ...]]
+    fields: Mapping[str, str]
+    ignore: Texts
+    values: Mapping[str, Mapping[str, str | int | date]]
     defaults: Mapping[str, str | int | date]
+    set: Mapping[str, str]
+    allow_missing: bool
     extra: Literal["keep", "drop", "error"]
     encoding: str | None
     delimiter: str | None

@@ -13,12 +13,12 @@ from tranship.connectors import opening
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Batch, Layout, Part, Plan, WriteRequest, all_created
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import mapping
+from tranship.pipelines import build, mapping
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.normalise.spelling import Spelling
-from tranship.pipelines.settings import Settings
+from tranship.pipelines.settings import Reading, Settings
 from tranship.schemas.customer import COLUMNS
 
 
@@ -80,14 +80,14 @@ def _columns_of(name: str, layouts: Sequence[Layout]) -> ColumnMap:
     """What the columns of a written file are, by their names; what no field fits, or several columns fit, is no part of
     it. Raises ConfigError where customers cannot be recognised.
     """
-    fields = mapping.match(layouts, {}, {}).fields
+    matched = mapping.match(layouts, Reading.model_validate({"source": name}))
     columns = mapping.columns_of(layouts)
-    if columns and not {"external_id", "email"} & set(fields):
+    if columns and not {*mapping.KEYS} & {*matched.fields, *matched.built}:
         raise ConfigError(
             f"{name}: has no column for the external id or the e-mail ({', '.join(map(repr, columns[:12]))}); without "
             "one there is nothing to compare by."
         )
-    return ColumnMap(fields, (), {})
+    return ColumnMap(matched.fields, (), {}, matched.built)
 
 
 def _staged(
@@ -108,11 +108,12 @@ def _staged(
 
 
 def _normalised(batch: Batch, columns: ColumnMap, spelling: Spelling) -> pl.DataFrame:
-    records = normalise.customers(batch.records, columns, spelling).records
+    prepared = build.prepare(batch, columns)
+    records = normalise.customers(prepared.records, prepared.columns, spelling).records
     kept = []
-    for at, column in columns.fields.items():
+    for at, column in prepared.columns.fields.items():
         if COLUMNS[at] == pl.String and at not in ("external_id", "email", "metadata"):
-            text = as_text(batch.records[column])
+            text = as_text(prepared.records[column])
             unread = records[at].is_null() & (text.str.strip_chars() != "")
             kept.append(records[at].zip_with(~unread.fill_null(value=False), text).alias(at))
     return records.with_columns(kept).select(columns.targets)

@@ -10,6 +10,7 @@ from contextlib import closing
 from tranship.connectors.contract import Destination, Outcomes, Plan, Source, WriteRequest, outcomes_so_far
 from tranship.connectors.errors import GateClosed, Interfered, TranshipError
 from tranship.pipelines import reading, verify, write_step
+from tranship.pipelines.expressions import Expression
 from tranship.pipelines.gates import check_gates
 from tranship.pipelines.identity_step import identify_customers
 from tranship.pipelines.mapping import ColumnMap
@@ -18,7 +19,6 @@ from tranship.pipelines.report import Report, Status
 from tranship.pipelines.report_step import Ending, write_report
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import APPLY_STEP, STAGE_STEP
-from tranship.pipelines.selection import Condition
 from tranship.pipelines.step_result import StepResult
 from tranship.pipelines.verify import Verification
 from tranship.schemas.counted import counted
@@ -35,7 +35,7 @@ class Input:
     source: Source | None
     columns: ColumnMap
     raw_columns: list[str]
-    where: Condition | None = None
+    where: Expression | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -35,7 +35,7 @@ def _check_input(run: RunContext, total: StepResult) -> None:
             f"{conflicts:,} of {counted(total.read, 'record')} share their external_id with a record of another "
             f"e-mail and another name, more than --max-conflicts {allowed}; the first: {source}, line {line}. "
             "They would be merged. Nothing was written. If another column is the customer's id: "
-            f'--map "COLUMN=external_id"; if they are the same customers: --max-conflicts {conflicts}'
+            f'--map external_id="COLUMN"; if they are the same customers: --max-conflicts {conflicts}'
         )
 
 

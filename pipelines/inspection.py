@@ -16,7 +16,7 @@ import polars as pl
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Batch, Layout, Part
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import mapping, notebook, rivals, selection, validate
+from tranship.pipelines import build, field_rules, mapping, notebook, rivals, selection, validate
 from tranship.pipelines.mapping import ColumnMap, Match
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
@@ -71,6 +71,8 @@ class Inspection:
     records: int
     whole: bool
     columns: tuple[Column, ...]
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """Field → what it is built from, as `--map` or `--set` would say it."""
     conflicts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Field → the columns that all fit it; `--map` chooses one."""
     problem: str | None = None
@@ -118,11 +120,12 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
     Raises ConfigError if the source cannot be used or a name in the settings does not exist. An ambiguous or missing
     mapping is part of the result.
     """
-    matched = mapping.match(layouts, reading.columns, reading.defaults)
+    matched = mapping.match(layouts, reading)
     columns, problem, where = None, None, None
     try:
-        columns = mapping.propose(layouts, reading.columns, reading.defaults, reading.extra)
-        where = selection.condition(reading.where, layouts) if reading.where else None
+        columns = mapping.propose(layouts, reading)
+        missing = reading.allow_missing
+        where = selection.condition(reading.where, layouts, allow_missing=missing) if reading.where else None
     except ConfigError as error:
         problem = str(error)
     batches, whole = _first(parts, rows)
@@ -143,6 +146,7 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
         skipped=records - sum(batch.records.height + batch.broken.height for batch in batches),
         whole=whole,
         columns=tuple(_columns(layouts, batches, matched, reading.extra)),
+        rules=matched.rules,
         conflicts={name: tuple(fitting) for name, fitting in matched.conflicts.items()},
         problem=problem,
         rejected=expected[0],
@@ -161,15 +165,16 @@ def _names(field: str | list[str] | None) -> str:
 
 def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
     """Return a settings file to start from, which runs as it is and names every column."""
-    given = reading.model_dump(
-        mode="json", include=set(Reading.model_fields), exclude={"source", "columns", "defaults", "options"}
-    )
+    tables = ("fields", "values", "defaults", "set", "options")
+    given = reading.model_dump(mode="json", include=set(Reading.model_fields), exclude={"source", *tables})
     sources = [redacted(source) for source in reading.sources]
     options = {
         name: value
         for name, value in given.items()
         if value != Reading.model_fields[name].get_default() and value != []
     }
+    kept = [column.name for column in inspection.columns if column.becomes == "metadata"]
+    dropped = [column.name for column in inspection.columns if column.becomes == "nothing" and column.field is None]
     lines = [
         "# A tranship pipeline. Try it: tranship run THIS_FILE --dry-run",
         "# Every option of `tranship run --help` can stand here, with _ for -; `tranship schema` is for editors.",
@@ -177,30 +182,34 @@ def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
         f"source = {_toml(sources[0] if len(sources) == 1 else sources)}",
         'destination = "duckdb:///customers.duckdb?table=customers"',
         *(f"{name} = {_toml(value)}" for name, value in options.items()),
-        *(("", "[options]") if reading.options else ()),
-        *(f"{_toml(name)} = {_toml(value)}" for name, value in reading.options.items()),
+        *(
+            f"# {text} by no rule: {_toml(names)}"
+            for text, names in (("kept in metadata,", kept), ("dropped,", dropped))
+            if names
+        ),
         "",
         "# Values where the source has none: field = value.",
         "[defaults]",
         *(f"{name} = {_toml(value)}" for name, value in reading.defaults.items()),
         "",
-        "# Column = field (`tranship fields` lists them). An empty field leaves the column out.",
-        "[columns]",
-        *(_toml_line(column, inspection.conflicts) for column in inspection.columns),
+        '# Field = its column, or "Company | First Name + Last Name": the first that is filled is used, + joins with a',
+        "# blank. `tranship fields` lists the fields.",
+        "[fields]",
+        *(f"{name} = {_toml(rule)}" for name, rule in inspection.rules.items() if name not in reading.set),
+        *(_toml_choice(name, column, fitting) for name, fitting in inspection.conflicts.items() for column in fitting),
+        *(["", "# Options of a connector of another package.", "[options]"] if reading.options else []),
+        *(f"{_toml(name)} = {_toml(value)}" for name, value in reading.options.items()),
+        *(["", "# SQL expressions on the columns of the source.", "[set]"] if reading.set else []),
+        *(f"{name} = {_toml(text)}" for name, text in reading.set.items()),
     ]
+    for name, words in reading.values.items():
+        lines += ["", f"[values.{name}]", *(f"{_toml(word)} = {_toml(value)}" for word, value in words.items())]
     return "\n".join(lines) + "\n"
 
 
-def _toml_line(column: Column, conflicts: Mapping[str, tuple[str, ...]]) -> str:
-    name = _toml(column.name)
-    if column.field is not None:
-        return f"{name} = {_toml(column.field)}"
-    for conflict, fitting in conflicts.items():
-        if column.name in fitting:
-            columns = counted(len(fitting), "column")
-            return f"# {name} = {_toml(conflict)}  # {columns} fit {conflict}: uncomment one of them"
-    fate = "is kept in metadata" if column.becomes == "metadata" else "is dropped"
-    return f'# {name} = ""  # {fate} as long as nothing maps it'
+def _toml_choice(field: str, column: str, fitting: Sequence[str]) -> str:
+    columns = counted(len(fitting), "column")
+    return f"# {field} = {_toml(field_rules.quoted(column))}  # {columns} fit {field}: uncomment one of them"
 
 
 def _toml(value: Any) -> str:
@@ -237,7 +246,7 @@ def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match
     undecided = {column for fitting in matched.conflicts.values() for column in fitting}
     fields: dict[str, str | list[str]] = {
         **dict.fromkeys(matched.dropped, ""),
-        **mapping.fields_by_column(matched.fields),
+        **mapping.fields_by_column(matched.fields, matched.built),
     }
     for name in mapping.columns_of(layouts):
         given = [batch.records[name] for batch in batches if name in batch.records.columns]
@@ -308,7 +317,8 @@ def _expected(
         if batch.records.is_empty():
             continue
         rivals.must_agree(batch, columns)
-        normalised = normalise.customers(batch.records, columns, spelling)
+        prepared = build.prepare(batch, columns)
+        normalised = normalise.customers(prepared.records, prepared.columns, spelling)
         filled.append((batch.source, rivals.filled(batch, columns, normalised.records)))
         found = validate.faults(normalised)
         bad = found["at"].unique()

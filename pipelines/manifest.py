@@ -21,6 +21,8 @@ class _Staged(TypedDict):
     first: _Places
     mapped: NotRequired[dict[str, str]]
     """Field → column. Earlier versions wrote `fields`; their runs cannot be continued."""
+    built: NotRequired[dict[str, str | list[list[str]]]]
+    """Field → its alternatives, or its expression."""
     extra: list[str]
     defaults: dict[str, Any]
 

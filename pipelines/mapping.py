@@ -9,6 +9,9 @@ from difflib import get_close_matches
 
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
+from tranship.pipelines import expressions, field_rules
+from tranship.pipelines.field_rules import FieldRule
+from tranship.pipelines.settings import Reading
 from tranship.schemas import headers as names
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
@@ -17,23 +20,24 @@ from tranship.schemas.headers import Fit
 OURS = ("_source", "_line", "_codes", "_reasons", "_text")
 """Columns that a rejects file adds to those of the input; they are not data of the customer."""
 
-
-ColumnSettings = Mapping[str, str | Sequence[str]]
-"""Column → its field, or its fields; an empty one leaves the column out."""
+KEYS = ("external_id", "email")
 
 
 @dataclass(frozen=True)
 class ColumnMap:
     """Canonical field → column of the source, the unmapped columns, and default values.
 
-    One column may feed several fields. `rivals` are field → columns that have the same name as the mapped one in
-    another spelling, `others` are field → synonyms of another meaning; only their names
-    decided between those and the mapped column. `notes` say so, for people.
+    One column may feed several fields. `built` are the fields that are made of several columns or by an expression;
+    `words` is field → the user's words, folded, → their values. `rivals` are field → columns that have the same name as
+    the mapped one in another spelling, `others` are field → synonyms of another meaning; only their names decided
+    between those and the mapped column. `notes` say so, for people.
     """
 
     fields: Mapping[str, str]
     extra: tuple[str, ...]
     defaults: Mapping[str, str]
+    built: Mapping[str, FieldRule] = field(default_factory=dict)
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     rivals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -41,101 +45,211 @@ class ColumnMap:
     @property
     def targets(self) -> tuple[str, ...]:
         """The canonical fields that this source has, in order."""
-        said = {*self.fields, *self.defaults, *(["metadata"] if self.extra else [])}
-        return tuple(name for name in COLUMNS if name in said)
+        filled = {*self.fields, *self.built, *self.defaults, *(["metadata"] if self.extra else [])}
+        return tuple(name for name in COLUMNS if name in filled)
 
     @property
     def by_column(self) -> dict[str, str | list[str]]:
-        """Column → its field, or its fields, as in the settings."""
-        return fields_by_column(self.fields)
+        """Column → its field, or its fields."""
+        return fields_by_column(self.fields, self.built)
 
     @property
     def of_keys(self) -> ColumnMap:
         """The map of the keys only: external id and e-mail."""
-        keys = {name: column for name, column in self.fields.items() if name in ("external_id", "email")}
-        return ColumnMap(keys, (), {})
+        fields, built, words = (
+            {name: of_field for name, of_field in given.items() if name in KEYS}
+            for given in (self.fields, self.built, self.words)
+        )
+        return ColumnMap(fields, (), {}, built, words)  # type: ignore[arg-type]
 
     def within(self, columns: Collection[str]) -> ColumnMap:
         """Return the map for records that have only these columns."""
         fields = {field: column for field, column in self.fields.items() if column in columns}
-        return dataclasses.replace(self, fields=fields)
+        built = {field: rule for field, rule in self.built.items() if not set(columns).isdisjoint(rule.columns)}
+        return dataclasses.replace(self, fields=fields, built=built)
 
 
 @dataclass(frozen=True)
 class Match:
-    """The mapping that follows from the names of the columns.
+    """The mapping that follows from the settings and the names of the columns.
 
-    `fields` is field → column; `dropped` are the columns that the settings leave out; `conflicts` is field → the
-    columns that would all fit it, between which a person must choose; `fits` has, by field, all that fit by name.
+    `fields` is field → column, `built` as in ColumnMap; `dropped` are the columns that the settings leave out;
+    `conflicts` is field → the columns that would all fit it, between which a person must choose; `fits` has, by field,
+    all that fit by name.
     """
 
     fields: Mapping[str, str]
+    built: Mapping[str, FieldRule]
     dropped: frozenset[str]
     conflicts: Mapping[str, Sequence[str]]
     fits: Mapping[str, Fit]
 
+    @property
+    def used(self) -> frozenset[str]:
+        """The columns that feed a field."""
+        return frozenset((*self.fields.values(), *(c for rule in self.built.values() for c in rule.columns)))
+
+    @property
+    def rules(self) -> dict[str, str]:
+        """Field → its rule as a person writes it, in the order of fields."""
+        rules = {name: field_rules.quoted(column) for name, column in self.fields.items()}
+        rules |= {name: str(rule) for name, rule in self.built.items()}
+        return {name: rules[name] for name in COLUMNS if name in rules}
+
     def undecided(self, of: Sequence[str]) -> tuple[str, ...]:
         """Return those of the columns that are neither mapped nor dropped."""
-        return tuple(c for c in of if c not in self.dropped and c not in self.fields.values())
+        used = self.used
+        return tuple(c for c in of if c not in self.dropped and c not in used)
 
 
-def fields_by_column(fields: Mapping[str, str]) -> dict[str, str | list[str]]:
-    """Return column → its field, or its fields, from field → column."""
+def fields_by_column(fields: Mapping[str, str], built: Mapping[str, FieldRule]) -> dict[str, str | list[str]]:
+    """Return column → its field, or its fields, from field → column and the fields that are built."""
     found: dict[str, list[str]] = {}
     for name, column in fields.items():
         found.setdefault(column, []).append(name)
+    for name, rule in built.items():
+        for column in rule.columns:
+            found.setdefault(column, []).append(name)
     return {column: names[0] if len(names) == 1 else names for column, names in found.items()}
 
 
-def match(layouts: Sequence[Layout], column_settings: ColumnSettings, defaults: Mapping[str, str]) -> Match:
+def match(layouts: Sequence[Layout], reading: Reading) -> Match:
     """Match the columns of all files of a run to fields, first by the settings, then by name.
 
-    Raises ConfigError if a name in the settings does not exist, or the settings contradict themselves.
+    Raises ConfigError if a name in the settings does not exist, or the settings contradict themselves; all that is
+    wrong is in one message.
     """
     columns = columns_of(layouts)
-    for left, right in _pairs(column_settings):
-        if left in COLUMNS and right not in COLUMNS and right in columns:
-            raise ConfigError(f'--map: the column comes first: --map "{right}={left}"')
-    for option, fields in (("--map", [name for _, name in _pairs(column_settings)]), ("--default", list(defaults))):
-        for name in fields:
-            if name and name not in COLUMNS:
-                raise ConfigError(f"{option}: unknown field {name!r}{_nearest(name, COLUMNS)}")
-    found: dict[str, str] = {}
-    dropped = set()
-    for given, name in _pairs(column_settings):
-        column = _column(given, columns, layouts)
-        if name and found.setdefault(name, column) != column:
-            raise ConfigError(f"--map: {name} has two columns. Map one column to each field.")
-        if not name:
-            dropped.add(column)
-    for name, column in found.items():
-        if column in dropped:
-            raise ConfigError(
-                f'--map: "{column}=" leaves the column out and "{column}={name}" maps it. Give one of the two.'
-            )
-    repeats = {made: given for layout in layouts for made, given in layout.repeated.items()}
+    given = _Given(layouts, columns)
+    given.check_fields(reading)
+    for name, text in reading.fields.items():
+        given.add_rule(name, text)
+    for name, text in reading.set.items():
+        given.add_expression(name, text, allow_missing=reading.allow_missing)
+    dropped = frozenset(filter(None, (given.column("--ignore", column) for column in reading.ignore)))
+    given.check_dropped(dropped)
+    if given.problems:
+        raise ConfigError("\n".join(given.problems))
+    found = given.fields
+    repeats = {made: own for layout in layouts for made, own in layout.repeated.items()}
     fits = names.match(columns, repeats)
-    decided_columns = {*found.values(), *dropped}
+    used_by_hand = {*found.values(), *(column for rule in given.built.values() for column in rule.columns)}
     conflicts = {}
     for name, fit in fits.items():
-        free = [column for column in fit.columns if column not in decided_columns]
-        if name in found or not free:
+        kept = [column for column in fit.columns if column not in dropped]
+        if name in found or name in given.built or not kept:
             continue
-        # Columns that the settings map elsewhere are no longer in question.
-        among = names.match(free, repeats)[name]
+        # A column that the settings map to another field is used only if no other column fits.
+        among = names.match([column for column in kept if column not in used_by_hand] or kept, repeats)[name]
         if among.column is None:
             conflicts[name] = among.others
         else:
             found[name] = among.column
-    return Match(found, frozenset(dropped), conflicts, fits)
+    in_order = {name: found[name] for name in COLUMNS if name in found}
+    return Match(in_order, given.built, dropped, conflicts, fits)
 
 
-def _pairs(column_settings: ColumnSettings) -> list[tuple[str, str]]:
-    return [
-        (column, name)
-        for column, given in column_settings.items()
-        for name in ([given] if isinstance(given, str) else given or [""])
-    ]
+class _Given:
+    """The rules of the settings, applied to the columns of the source. `problems` collects what is wrong with them."""
+
+    def __init__(self, layouts: Sequence[Layout], columns: Sequence[str]) -> None:
+        self._layouts, self._columns = layouts, columns
+        self.fields: dict[str, str] = {}
+        self.built: dict[str, FieldRule] = {}
+        self.problems: list[str] = []
+
+    def check_fields(self, reading: Reading) -> None:
+        """Check the names of fields in all settings."""
+        for option, fields in (
+            ("--map", reading.fields),
+            ("--set", reading.set),
+            ("--value", reading.values),
+            ("--default", reading.defaults),
+        ):
+            for name in fields:
+                if name not in COLUMNS:
+                    turned = self._turned(name, reading.fields[name]) if option == "--map" else ""
+                    self.problems.append(turned or f"{option}: unknown field {name!r}{_nearest(name, COLUMNS)}")
+        for name in reading.fields:
+            if name in reading.set:
+                self.problems.append(f"{name}: --map and --set both give a rule. Give one of the two.")
+
+    def add_rule(self, name: str, text: str) -> None:
+        """Add a rule of `--map`."""
+        if name not in COLUMNS:
+            return
+        try:
+            spelled = field_rules.parse(text)
+        except ValueError as error:
+            self.problems.append(f'--map {name}={text!r}: {error}. Write {name}="Column | First + Last".')
+            return
+        before = len(self.problems)
+        alternatives = tuple(
+            tuple(self.column(f"--map {name}", column, text) or "" for column in spelled_columns)
+            for spelled_columns in spelled
+        )
+        if len(self.problems) > before:
+            return
+        rule = FieldRule(alternatives)
+        if rule.column is not None:
+            self.fields[name] = rule.column
+        else:
+            self.built[name] = rule
+
+    def add_expression(self, name: str, text: str, *, allow_missing: bool) -> None:
+        """Add a rule of `--set`."""
+        if name not in COLUMNS:
+            return
+        try:
+            parsed = expressions.parse(f"--set {name}", text, is_condition=False)
+        except ConfigError as error:
+            self.problems.append(str(error))
+            return
+        self.problems += expressions.problems(parsed, self._layouts, allow_missing=allow_missing)
+        self.built[name] = FieldRule(expression=parsed)
+
+    def check_dropped(self, dropped: Collection[str]) -> None:
+        """Check that no column is both used and left out."""
+        for column, fields in fields_by_column(self.fields, self.built).items():
+            if column in dropped:
+                name = fields if isinstance(fields, str) else fields[0]
+                self.problems.append(
+                    f'--ignore leaves "{column}" out, and the rule of {name} uses it. Give one of the two.'
+                )
+
+    def column(self, option: str, name: str, rule: str = "") -> str | None:
+        """Return the source's spelling of a column named in the settings, exactly or up to case and punctuation; null,
+        with a problem, if there is none or more than one.
+        """
+        if name in self._columns:
+            return name
+        alike = [column for column in self._columns if names.fold(column) == names.fold(name)]
+        if len(alike) == 1:
+            return alike[0]
+        if alike:
+            spelled = " and ".join(map(repr, alike))
+            self.problems.append(f"{option}: {name!r} could be {spelled}. Write the name as in the header.")
+            return None
+        problem = f"{option}: {self._layouts[0].name} has no column {name!r}{_nearest(name, self._columns)}"
+        if rule in self._columns:
+            problem = f"{option}: the name of a column that contains | or + is written in double quotes: "
+            problem += field_rules.option(option.removeprefix("--map "), field_rules.quoted(rule))
+        elif rule in COLUMNS and (turned := self._turned(option.removeprefix("--map "), rule)):
+            problem = turned
+        if problem not in self.problems:
+            self.problems.append(problem)
+        return None
+
+    def _turned(self, left: str, right: str) -> str:
+        """Return what to type instead of COLUMN=FIELD, which earlier versions took; empty if it is not that."""
+        column = next((column for column in self._columns if names.fold(column) == names.fold(left)), None)
+        if column is None:
+            return ""
+        if not right:
+            return f"--map: to leave a column out, type: {field_rules.ignore_option(column)}"
+        if right in COLUMNS:
+            return f"--map: the field comes first: {field_rules.option(right, field_rules.quoted(column))}"
+        return ""
 
 
 def columns_of(layouts: Sequence[Layout]) -> list[str]:
@@ -143,45 +257,69 @@ def columns_of(layouts: Sequence[Layout]) -> list[str]:
     return list(dict.fromkeys(c for layout in layouts for c in layout.columns if c not in OURS))
 
 
-def propose(
-    layouts: Sequence[Layout], column_settings: ColumnSettings, defaults: Mapping[str, str], extra: str = "keep"
-) -> ColumnMap:
+def propose(layouts: Sequence[Layout], reading: Reading) -> ColumnMap:
     """Return the map of a run, by `match`.
 
     Raises ConfigError if a name in the settings does not exist, two columns fit one field, a file lacks a mapped
     column, or no column fits any field.
     """
     columns = columns_of(layouts)
-    matched = match(layouts, column_settings, defaults)
+    matched = match(layouts, reading)
     if matched.conflicts:
         raise ConfigError("\n".join(_choice(layouts[0], *conflict) for conflict in matched.conflicts.items()))
     mapped = matched.fields
-    if not mapped and any(layout.columns for layout in layouts):
+    if not mapped and not matched.built and any(layout.columns for layout in layouts):
         first = columns[0] if columns else "column"
         raise ConfigError(
             f"{layouts[0].name}: no known column name ({', '.join(map(repr, columns[:12]))}). "
-            f'Map them: --map "{first}=external_id"'
+            f"Map them: {field_rules.option('external_id', field_rules.quoted(first))}"
         )
-    for layout in layouts:
-        for name, column in mapped.items():
-            if layout.columns and column not in layout.columns:
-                raise ConfigError(
-                    f"{layout.name}: has no column {column!r} ({name}), which other files of this run have. "
-                    "Nothing was written; fix the file or run it by itself."
-                )
-    left = tuple(c for c in columns if c not in mapped.values() and c not in matched.dropped)
-    if left and extra == "error":
+    missing = list(_missing(layouts, matched))
+    if missing and not reading.allow_missing:
+        raise ConfigError(
+            f"{missing[0]} Nothing was written. Fix the file, run it by itself, or use --allow-missing to read its "
+            "records without these columns."
+        )
+    left = matched.undecided(columns)
+    if left and reading.extra == "error":
         raise ConfigError(f"{layouts[0].name}: unmapped columns: {', '.join(map(repr, left))} (--extra error).")
-    given = {name for _, name in _pairs(column_settings)}
-    open_ = {name: fit for name, fit in matched.fits.items() if name in mapped and name not in given}
+    by_hand = {*reading.fields, *reading.set}
+    open_ = {name: fit for name, fit in matched.fits.items() if name in mapped and name not in by_hand}
     return ColumnMap(
         mapped,
-        left if extra == "keep" else (),
-        dict(defaults),
+        left if reading.extra == "keep" else (),
+        dict(reading.defaults),
+        matched.built,
+        {name: {folded_word(word): value for word, value in given.items()} for name, given in reading.values.items()},
         rivals=_filled({name: matched.undecided(fit.rivals) for name, fit in open_.items()}),
         others=_filled({name: matched.undecided(fit.others) for name, fit in open_.items()}),
-        notes=tuple(_notes(matched, given, extra)),
+        notes=(*_notes(matched, by_hand, reading.extra), *missing, *_new(layouts, left, reading.extra)),
     )
+
+
+def _missing(layouts: Sequence[Layout], matched: Match) -> Iterator[str]:
+    """Yield a sentence for each column that feeds a field and that a file lacks."""
+    for layout in layouts:
+        for column, fields in fields_by_column(matched.fields, matched.built).items():
+            if layout.columns and column not in layout.columns:
+                feeds = fields if isinstance(fields, str) else ", ".join(fields)
+                yield f"{layout.name}: has no column {column!r} ({feeds}), which other files of this run have."
+
+
+def _new(layouts: Sequence[Layout], unmapped: Collection[str], extra: str) -> Iterator[str]:
+    """Yield a note on each unmapped column that only some of the files have."""
+    known = [layout for layout in layouts if layout.columns]
+    fate = "it is kept in metadata" if extra == "keep" else "it is dropped"
+    for column in unmapped:
+        having = [layout.name for layout in known if column in layout.columns]
+        if len(having) < len(known):
+            more = f" and {counted(len(having) - 1, 'more file')}" if len(having) > 1 else ""
+            yield f"{having[0]}{more}: column {column!r} is not in the other files; {fate}"
+
+
+def folded_word(word: str) -> str:
+    """Return a user's word in the form in which it is compared with values."""
+    return word.strip().lower()
 
 
 def _filled(columns: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -192,42 +330,29 @@ def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str) -> Itera
     """Yield a note on each column that fits a field by name and was not mapped to it."""
     for name, fit in matched.fits.items():
         left = matched.undecided(fit.columns)
-        if name not in matched.fields:
-            for taken in [column for column in fit.columns if column not in matched.dropped][:1]:
-                fields = " and ".join(field for field, column in matched.fields.items() if column == taken)
-                yield f'"{taken}" is {fields}, and {name} has no column. For both, add: --map "{taken}={name}"'
+        if not left or not (name in matched.fields or name in matched.built):
             continue
-        if not left:
-            continue
-        column, quoted = matched.fields[name], " and ".join(f'"{other}"' for other in left)
+        rule = f'"{matched.fields[name]}"' if name in matched.fields else str(matched.built[name])
+        columns = " and ".join(f'"{other}"' for other in left)
         fate = ("stays" if len(left) == 1 else "stay") + " in metadata"
         if extra == "drop":
             fate = "is dropped" if len(left) == 1 else "are dropped"
         if name in mapped_by_hand:
             replaces = fit.column in left
             yield (
-                f'--map "{column}={name}" replaces {quoted}, which now {fate}'
+                f"--map makes {name} {rule} and replaces {columns}, which now {fate}"
                 if replaces
-                else f'{name} is "{column}"; {quoted} would fit, too, and {fate}'
+                else f"{name} is {rule}; {columns} would fit, too, and {fate}"
             )
         else:
-            yield f'{name} is "{column}"; {quoted} would fit, too, and {fate}. To choose: --map "{left[0]}={name}"'
+            choice = field_rules.option(name, field_rules.quoted(left[0]))
+            yield f"{name} is {rule}; {columns} would fit, too, and {fate}. To choose: {choice}"
 
 
 def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:
-    lines = "\n".join(f'  --map "{column}={field}"' for column in fitting)
+    lines = "\n".join(f"  {field_rules.option(field, field_rules.quoted(column))}" for column in fitting)
     columns = counted(len(fitting), "column")
     return f"{layout.name}: {columns} fit {field}: {', '.join(map(repr, fitting))}. Choose one:\n{lines}"
-
-
-def _column(name: str, columns: Sequence[str], layouts: Sequence[Layout]) -> str:
-    """Return the source's spelling of a column named in the settings, exactly or up to case and blanks."""
-    if name in columns:
-        return name
-    alike = [column for column in columns if names.fold(column) == names.fold(name)]
-    if len(alike) == 1:
-        return alike[0]
-    raise ConfigError(f"--map: {layouts[0].name} has no column {name!r}{_nearest(name, columns)}")
 
 
 def _nearest(name: str, known: Sequence[str] | Mapping[str, object]) -> str:

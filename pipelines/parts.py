@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,7 @@ from tranship.pipelines.stage_files import PART_FOLDERS
 class BatchCounts:
     """The counts of one batch. `first` is code → (source, line) of its first record, also of warnings. `digest` is
     that of its part, `files` is folder → seal of its file there; `filled` are `rivals.filled` of its `source`.
+    `matched` are the words of `--value` that occurred, each with its field.
     """
 
     digest: str
@@ -30,6 +31,7 @@ class BatchCounts:
     by_code: dict[str, int]
     first: dict[str, tuple[str, int]]
     warnings: dict[str, int]
+    matched: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Parts(msgspec.Struct, frozen=True):

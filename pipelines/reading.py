@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from tranship.connectors.contract import Part, Source
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import present, rivals, selection, validate
+from tranship.pipelines import build, field_rules, present, rivals, selection, validate
+from tranship.pipelines.expressions import Expression
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.instants import is_form
@@ -20,7 +21,6 @@ from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.parts import BatchCounts
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import PAGES, STAGE_STEP
-from tranship.pipelines.selection import Condition
 from tranship.pipelines.settings import Reading
 from tranship.pipelines.stage import EarlierStage, earlier_stage
 from tranship.pipelines.step_result import StepResult
@@ -53,7 +53,7 @@ def read_already(run: RunContext) -> StepResult:
 
 
 def stage_source(
-    run: RunContext, source: Source, columns: ColumnMap, where: Condition | None, raw_columns: list[str]
+    run: RunContext, source: Source, columns: ColumnMap, where: Expression | None, raw_columns: list[str]
 ) -> Generator[StepResult, None, None]:
     """Read the whole source into the stage; yield the result of each batch, then the notes.
 
@@ -78,6 +78,7 @@ def stage_source(
     if reused:
         part = "" if reused == total.read else "partly "
         notes.append(f"Input {part}unchanged since run {earlier.run_id}: reused its {reused:,} parsed records")
+    notes += _unmatched(columns, parts)
     yield StepResult(notes=tuple(notes))
     rivals.must_not_hide(((part.source, part.filled) for part in parts), columns)
     # Arrow keeps the memory it has read with; identity needs the room.
@@ -85,6 +86,15 @@ def stage_source(
     run.stage.complete(run.directory.run_id, parts)
     run.directory.manifest["wire"] = raw_columns
     run.directory.finish(STAGE_STEP, _facts(total, columns))
+
+
+def _unmatched(columns: ColumnMap, parts: Sequence[BatchCounts]) -> Iterator[str]:
+    """Yield a note on each word of `--value` that no record has."""
+    matched = {tuple(pair) for part in parts for pair in part.matched}
+    for field, words in columns.words.items():
+        for word in words:
+            if (field, word) not in matched:
+                yield f'--value {field}:"{word}" matched no value. Check its spelling in the source.'
 
 
 def _of_batch(counts: BatchCounts) -> StepResult:
@@ -104,12 +114,13 @@ def _facts(total: StepResult, columns: ColumnMap) -> dict[str, Any]:
     return {
         **{"read": total.read, "skipped": total.skipped, "staged": total.staged, "rejected": total.rejected},
         **{"by_code": dict(total.by_code), "warnings": dict(total.warnings), "first": dict(total.first)},
-        **{"mapped": dict(columns.fields), "extra": columns.extra, "defaults": dict(columns.defaults)},
+        **{"mapped": dict(columns.fields), "built": field_rules.to_json(columns.built)},
+        **{"extra": columns.extra, "defaults": dict(columns.defaults)},
     }
 
 
 def _batches(
-    run: RunContext, source: Source, columns: ColumnMap, where: Condition | None, earlier: EarlierStage
+    run: RunContext, source: Source, columns: ColumnMap, where: Expression | None, earlier: EarlierStage
 ) -> Iterator[tuple[int, BatchCounts]]:
     """Stage parts in parallel; return the counts in the order of the source, each with the position of its part."""
     settings = run.settings
@@ -136,7 +147,7 @@ def _stage_part(
     number: int,
     part: Part,
     columns: ColumnMap,
-    where: Condition | None,
+    where: Expression | None,
     spelling: Spelling,
     earlier: EarlierStage,
 ) -> BatchCounts:
@@ -147,12 +158,15 @@ def _stage_part(
     batch, skipped = part.read(), None
     if where is not None:
         batch, left_out = selection.split(batch, where)
-        keys = normalise.customers(left_out.records, columns.of_keys.within(left_out.records.columns), spelling)
+        of_keys = build.prepare(left_out, columns.of_keys)
+        keys = normalise.customers(of_keys.records, of_keys.columns, spelling)
         every = pl.int_range(left_out.records.height, dtype=pl.UInt32, eager=True)
         skipped = present.keys_of(left_out, keys, validate.faults(keys), every)
     if batch.records.is_empty():
         return run.stage.add(number, batch, None, faults.no_reasons(), digest, skipped=skipped)
     rivals.must_agree(batch, columns)
-    normalised = normalise.customers(batch.records, columns.within(batch.records.columns), spelling)
+    prepared = build.prepare(batch, columns)
+    normalised = normalise.customers(prepared.records, prepared.columns, spelling)
     filled = rivals.filled(batch, columns, normalised.records)
-    return run.stage.add(number, batch, normalised, validate.faults(normalised), digest, filled, skipped)
+    matched = sorted(prepared.matched)
+    return run.stage.add(number, batch, normalised, validate.faults(normalised), digest, filled, skipped, matched)

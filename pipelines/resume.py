@@ -12,11 +12,12 @@ from typing import Any
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Source
 from tranship.connectors.errors import ConfigError, Damaged, TranshipError
-from tranship.pipelines import endpoints
+from tranship.pipelines import endpoints, expressions
+from tranship.pipelines.expressions import Expression
+from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, STAGE_STEP, RunDirectory, all_runs
-from tranship.pipelines.selection import Condition
-from tranship.pipelines.settings import Settings, load
+from tranship.pipelines.settings import Settings, load, without_columns
 
 _STILL_FRESH = timedelta(hours=1)
 """How long the same command reuses what was read from a provider; `resume` does at any time."""
@@ -46,7 +47,7 @@ def work_id(settings: Settings, source: Source) -> str:
     return hashlib.sha256(json.dumps([given, prints], sort_keys=True).encode()).hexdigest()
 
 
-def reading_id(settings: Settings, columns: ColumnMap, where: Condition | None) -> str:
+def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None) -> str:
     """Return a digest of all that decides how records are read, except the records themselves."""
     root = Path(__file__).parent.parent
     program = [
@@ -58,6 +59,11 @@ def reading_id(settings: Settings, columns: ColumnMap, where: Condition | None) 
     given = settings.model_dump(mode="json", include={"timezone", "date_format", "blocked"})
     mapped = [
         *(list(part.items()) for part in (columns.fields, columns.defaults, columns.rivals, columns.others)),
+        [
+            [field, rule.alternatives, rule.expression and rule.expression.meaning]
+            for field, rule in columns.built.items()
+        ],
+        [[field, list(words.items())] for field, words in columns.words.items()],
         columns.extra,
     ]
     libraries = [metadata.version(name) for name in ("polars", "pyarrow", "duckdb", "pandera", "idna", "tzdata")]
@@ -111,7 +117,7 @@ def find_run(state_dir: Path, run_id: str) -> RunDirectory:
 
 def settings_of(directory: RunDirectory, **changes: Any) -> Settings:
     """Return the settings of an earlier run, with these changes. Raises ConfigError."""
-    return load(directory.manifest["settings"] | changes, {})
+    return load(without_columns(directory.manifest["settings"]) | changes, {})
 
 
 def columns_of(directory: RunDirectory) -> ColumnMap | None:
@@ -121,7 +127,13 @@ def columns_of(directory: RunDirectory) -> ColumnMap | None:
         return None
     if "mapped" not in facts:
         raise Damaged(f"{directory.path}: was created by an earlier version of Tranship and cannot be continued.")
-    return ColumnMap(facts["mapped"], tuple(facts["extra"]), facts["defaults"])
+    built = {
+        field: FieldRule(expression=expressions.parse(f"--set {field}", rule, is_condition=False))
+        if isinstance(rule, str)
+        else FieldRule(tuple(map(tuple, rule)))
+        for field, rule in facts.get("built", {}).items()
+    }
+    return ColumnMap(facts["mapped"], tuple(facts["extra"]), facts["defaults"], built)
 
 
 def raw_columns_of(directory: RunDirectory) -> list[str]:

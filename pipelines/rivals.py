@@ -12,6 +12,7 @@ import polars as pl
 
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import Undecided
+from tranship.pipelines import field_rules
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise.raw_text import as_text
 
@@ -83,4 +84,4 @@ def _quoted(columns: Iterable[str]) -> str:
 
 
 def _options(field: str, columns: Iterable[str]) -> str:
-    return "\n".join(f'  --map "{column}={field}"' for column in columns)
+    return "\n".join(f"  {field_rules.option(field, field_rules.quoted(column))}" for column in columns)

@@ -25,6 +25,7 @@ from tranship.pipelines.endpoints import (
     open_source,
     waiting_of,
 )
+from tranship.pipelines.expressions import Expression
 from tranship.pipelines.flow import Flow, Input
 from tranship.pipelines.inspection import Inspection
 from tranship.pipelines.observer import Observer, Quiet
@@ -33,7 +34,6 @@ from tranship.pipelines.reading import check_date_formats
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import IDENTIFY_STEP, STAGE_STEP, RunDirectory
-from tranship.pipelines.selection import Condition
 from tranship.pipelines.settings import Reading, Settings, load
 from tranship.pipelines.verify import Verification
 
@@ -142,10 +142,13 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **opti
     if given["mode"] == "mirror":
         # Customers that are not among the records that failed are not gone.
         given["mode"] = "upsert"
-    for name in ("columns", "defaults", "where", "encoding", "delimiter", "quote", "header", "include_archived"):
+    for name in (
+        *("columns", "fields", "values", "defaults", "set", "where", "allow_missing"),
+        *("encoding", "delimiter", "quote", "header", "include_archived"),
+    ):
         given.pop(name, None)
     # These columns of the results are for people and no data of the customer.
-    given["columns"] = {"_outcome": "", "_reason": ""}
+    given["ignore"] = ("_outcome", "_reason")
     settings, observer = load(given, {}), observer or Quiet()
     resuming.check_left_to_retry(directory)
     with owned(settings, observer, directory, resuming.check_left_to_retry):
@@ -208,7 +211,7 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
         closing(open_source(settings, waiting_of(settings, observer))) as source,
     ):
         layouts = source.layouts()
-        columns = mapping.propose(layouts, settings.columns, settings.defaults, settings.extra)
+        columns = mapping.propose(layouts, settings)
         where = _where(settings, layouts)
         work = resuming.work_id(settings, source)
         directory = resuming.continued_run(settings, work) if continuing else None
@@ -249,7 +252,7 @@ def _read_on(job: _Job, directory: RunDirectory, destination: Destination) -> Re
     settings, observer = job.settings, job.observer
     with closing(open_source(settings, waiting_of(settings, observer))) as source:
         layouts = source.layouts()
-        columns = mapping.propose(layouts, settings.columns, settings.defaults, settings.extra)
+        columns = mapping.propose(layouts, settings)
         if directory.manifest["source"] != source.fingerprint():
             raise ConfigError(
                 f"{directory.run_id}: read from a different account than {settings.source_name} is now. "
@@ -272,5 +275,6 @@ def _raw_columns(layouts: Sequence[Layout]) -> list[str]:
     return list(dict.fromkeys(column for layout in layouts for column in layout.columns))
 
 
-def _where(settings: Reading, layouts: Sequence[Layout]) -> Condition | None:
-    return selection.condition(settings.where, layouts) if settings.where else None
+def _where(settings: Reading, layouts: Sequence[Layout]) -> Expression | None:
+    missing = settings.allow_missing
+    return selection.condition(settings.where, layouts, allow_missing=missing) if settings.where else None

@@ -5,7 +5,9 @@ Flags override the environment, and the environment overrides the file.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, date, timedelta
@@ -27,11 +29,10 @@ from pydantic import (
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError
+from tranship.pipelines import field_rules
 
 ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
 _SOURCES_NAMED: Final = 5
-_TABLES: Final = ("columns", "defaults", "options")
-"""Settings of several pairs: those of a file, the environment and the command are merged."""
 
 
 def _limit(value: Any) -> Any:
@@ -75,18 +76,18 @@ def _several(value: Any) -> Any:
 Texts = Annotated[tuple[str, ...], BeforeValidator(_several)]
 
 
-def _targets(value: Any) -> Any:
-    """A column's fields, where there are several, as a list."""
-    if not isinstance(value, Mapping):
-        return value
-    return {column: list(target) if isinstance(target, tuple) else target for column, target in value.items()}
-
-
 def _values(value: Any) -> Any:
     """Values of fields as text: numbers and dates are written as a source would write them."""
     if not isinstance(value, Mapping):
         return value
     return {name: _written(given) for name, given in value.items()}
+
+
+def _words(value: Any) -> Any:
+    """Words of fields, and their values as text."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _values(words) for name, words in value.items()}
 
 
 def _written(value: Any) -> Any:
@@ -137,12 +138,23 @@ class Reading(BaseModel):
         description="Path, glob, folder, - or URL to read from, or a list of them."
     )
 
-    columns: Annotated[dict[str, str | list[str]], BeforeValidator(_targets)] = Field(
+    fields: dict[str, str] = Field(
         default_factory=dict,
-        description="Map a column to a field, or to a list of fields; an empty field ignores the column.",
+        description='Build a field from columns: "Company | First Name + Last Name". The first that is filled is used; '
+        "+ joins with a blank.",
+    )
+    ignore: Texts = Field((), description="Column to leave out. Repeatable.")
+    values: Annotated[dict[str, dict[str, str]], BeforeValidator(_words)] = Field(
+        default_factory=dict, description="Value of a field for a word of the source; case is ignored."
     )
     defaults: Annotated[dict[str, str], BeforeValidator(_values)] = Field(
         default_factory=dict, description="Value for a field where the source has none."
+    )
+    set: dict[str, str] = Field(
+        default_factory=dict, description="Compute a field with an SQL expression on the source's columns."
+    )
+    allow_missing: bool = Field(
+        False, description="Accept files that lack a mapped column, which other files of the run have."
     )
     extra: Literal["keep", "drop", "error"] = Field(
         "keep", description="Unmapped columns: keep them in metadata, drop them, or stop with an error."
@@ -180,6 +192,14 @@ class Reading(BaseModel):
     def source_name(self) -> str:
         """The sources as text, without secrets."""
         return named(self.source)
+
+    @field_validator("values")
+    @classmethod
+    def _no_blank_words(cls, values: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        for field, words in values.items():
+            if not all(word.strip() for word in words):
+                raise ValueError(f"{field} has a value for a blank. Use defaults for records without a value")
+        return values
 
     @field_validator("timezone")
     @classmethod
@@ -281,6 +301,15 @@ class Settings(Reading):
     )
 
     @model_validator(mode="after")
+    def _missing_columns_erase_nothing(self) -> Self:
+        if self.allow_missing and self.nulls == "overwrite":
+            raise ValueError(
+                "allow_missing cannot be combined with nulls overwrite: a file without a column would empty that field "
+                "at the destination. Leave one of the two out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _mirror_has_a_limit(self) -> Self:
         if self.mode == "mirror" and self.max_deletes is None:
             raise ValueError("mode mirror needs max_deletes: how many customers may be deleted, N or N%")
@@ -366,15 +395,69 @@ def _validated(
         (place, flags),
     ):
         for name, value in given.items():
-            if name in _TABLES and isinstance(value, Mapping):
-                merged[name] = {**merged.get(name, {}), **value}
-            else:
-                merged[name] = value
+            if name == "columns":
+                raise ConfigError(
+                    _now_fields(_variable(name) if where == "environment" else f"{name} ({where})", value)
+                )
+            merged[name] = _merged(merged.get(name), value) if name in TABLES else value
             origin[name] = where
+        # A rule for a field replaces one of the other kind that was given farther away.
+        for name, other in (("fields", "set"), ("set", "fields")):
+            near = given.get(name)
+            if isinstance(near, Mapping) and isinstance(merged.get(other), Mapping):
+                own = given.get(other) or {}
+                merged[other] = {
+                    field: rule for field, rule in merged[other].items() if field not in near or field in own
+                }
     try:
         return kind(**merged)
     except ValidationError as error:
         raise ConfigError(_sentence(error, origin, kind)) from None
+
+
+def _merged(given: Any, nearer: Any) -> Any:
+    """Return two tables as one; in `values`, the words of each field, too."""
+    if not isinstance(given, Mapping) or not isinstance(nearer, Mapping):
+        return nearer
+    return {**given, **{key: _merged(given.get(key), value) for key, value in nearer.items()}}
+
+
+def without_columns(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of an earlier version, whose `columns` were column → field or fields, in today's form."""
+    settings = dict(given)
+    fields, ignored = _of_columns(settings.pop("columns", {}))
+    if fields or ignored:
+        settings["fields"] = fields | settings.get("fields", {})
+        settings["ignore"] = [*ignored, *settings.get("ignore", [])]
+    return settings
+
+
+def _of_columns(columns: Any) -> tuple[dict[str, str], list[str]]:
+    """Return the rules of fields, and the ignored columns, for column → field or fields."""
+    fields, ignored = {}, []
+    for column, targets in columns.items() if isinstance(columns, Mapping) else ():
+        for field in [targets] if isinstance(targets, str) else targets or [""]:
+            if field:
+                fields[str(field)] = field_rules.quoted(str(column))
+            else:
+                ignored.append(str(column))
+    return fields, ignored
+
+
+def _now_fields(where: str, columns: Any) -> str:
+    """Return what to write instead of `columns`, which earlier versions had."""
+    fields, ignored = _of_columns(columns)
+    lines = [f"{field} = {json.dumps(rule, ensure_ascii=False)}" for field, rule in fields.items()]
+    if not lines and not ignored:
+        lines = ['name = "Company | First Name + Last Name"']
+    left_out = [f"ignore = {json.dumps(ignored, ensure_ascii=False)}"] if ignored else []
+    return "\n".join(
+        [
+            f"{where}: was replaced by fields, with the field first. Write:",
+            *left_out,
+            *(["[fields]", *lines] if lines else []),
+        ]
+    )
 
 
 def limit(value: str, of: int) -> float:
@@ -404,8 +487,8 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]:
-    """`TRANSHIP_MAX_REJECTS=2%` is max_rejects; lists are separated by commas, tables are `a=b,c=d`. Sources are
-    separated by line breaks, since paths and addresses contain commas.
+    """`TRANSHIP_MAX_REJECTS=2%` is max_rejects; lists and defaults (`a=b,c=d`) are separated by commas. Sources, rules,
+    words and expressions are separated by line breaks, since they contain commas.
 
     An empty variable counts as not set.
     """
@@ -416,6 +499,9 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
             continue
         if name in kind.model_fields:
             found[name] = _value(name, text)
+        elif name == "columns":
+            pairs = (pair.partition("=") for pair in text.split(","))
+            found[name] = {column: field for column, _, field in pairs if column}
         # Kubernetes sets variables with our prefix for a service called tranship; only likely typos are reported.
         elif name not in Settings.model_fields and (near := _nearest(name, cutoff=0.85)):
             raise ConfigError(f"{variable}: unknown setting. Did you mean {_variable(near)}?")
@@ -425,26 +511,50 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
 def _value(name: str, text: str) -> Any:
     if name == "source":
         return tuple(line.strip() for line in text.splitlines() if line.strip()) or text
-    if name in _TABLES:
-        pairs = (pair.partition("=") for pair in text.split(","))
-        return table(name, [(key, value) for key, _, value in pairs if key], _variable(name))
+    if name in TABLES:
+        # Expressions and names of columns contain commas.
+        pairs = text.splitlines() if name in ("fields", "values", "set") else text.split(",")
+        return table(name, [pair for pair in pairs if pair.strip()], _variable(name))
     if Settings.model_fields[name].annotation == tuple[str, ...]:
         return tuple(part for part in text.split(",") if part)
     return text
 
 
-def table(name: str, pairs: Sequence[tuple[str, str]], where: str) -> dict[str, Any]:
-    """Return the value of one of `_TABLES` from pairs; a column that occurs more than once feeds several fields.
+def table(name: str, pairs: Sequence[str], where: str) -> dict[str, Any]:
+    """Return one of the TABLES from pairs such as `currency=EUR` or, in `values`, `status:on hold=suspended`.
 
-    Raises ConfigError, naming `where` they were given, if a field or option has two values.
+    Raises ConfigError, naming `where` they were given, if a pair has another form, or two give different values.
     """
     found: dict[str, Any] = {}
-    for key, value in pairs:
-        if name == "columns" and key in found:
-            found[key] = [*([found[key]] if isinstance(found[key], str) else found[key]), value]
-        elif found.setdefault(key, value) != value:
-            raise ConfigError(f"{where}: {key} has two values, {found[key]!r} and {value!r}. Give one.")
+    for pair in pairs:
+        form = _PAIRS["values" if name == "values" else ""].match(pair)
+        if form is None:
+            raise ConfigError(f"{where}: {pair!r} is not of the form {TABLES[name]}.")
+        key, value = form["field"], form["value"].strip() if name in ("fields", "values", "set") else form["value"]
+        place, label = found, key
+        if name == "values":
+            word = (form["quoted"] or "").replace('""', '"') or form["word"].strip()
+            place, key, label = found.setdefault(key, {}), word, f"{key}:{word}"
+        if place.setdefault(key, value) != value:
+            raise ConfigError(f"{where}: {label} has two values, {place[key]!r} and {value!r}. Give one.")
     return found
+
+
+TABLES: Final = {
+    "fields": "FIELD=RULE",
+    "values": "FIELD:WORD=VALUE",
+    "defaults": "FIELD=VALUE",
+    "set": "FIELD=EXPRESSION",
+    "options": "NAME=VALUE",
+}
+"""Settings that are tables, with the form of a pair."""
+
+_PAIRS: Final = {
+    "": re.compile(r"\s*(?P<field>[^=]*?)\s*=(?P<value>.*)$", re.DOTALL),
+    "values": re.compile(
+        r'\s*(?P<field>[^=:]*?)\s*:\s*(?:"(?P<quoted>(?:[^"]|"")+)"\s*|(?P<word>[^=]*))=(?P<value>.*)$', re.DOTALL
+    ),
+}
 
 
 def _nearest(name: str, cutoff: float = 0.6, kind: type[Reading] | None = None) -> str | None:

@@ -41,11 +41,13 @@ class Stage:
         digest: str,
         filled: Sequence[str] = (),
         skipped: pl.DataFrame | None = None,
+        matched: Sequence[tuple[str, str]] = (),
     ) -> BatchCounts:
         """Write one batch: good records to the stage, bad ones and broken lines to the rejects, and the warnings.
 
         `reasons` are `schemas.faults.REASONS`; `normalised` is the whole batch; `digest` is that of its part,
-        `filled` are `rivals.filled`, `skipped` are the keys (`PRESENT`) of those that `--where` left out.
+        `filled` are `rivals.filled`, `skipped` are the keys (`PRESENT`) of those that `--where` left out, `matched` the
+        words of `--value` that occurred.
         """
         name = f"{number:06}.parquet"
         raw = batch.records
@@ -100,6 +102,7 @@ class Stage:
             by_code=findings.counted(pl.concat([reasons["code"], batch.broken["code"]])),
             first=findings.first_of_each(batch, reasons, warnings),
             warnings=findings.counted(warnings["code"]),
+            matched=list(matched),
         )
 
     def adopt(self, number: int, digest: str, earlier: EarlierStage) -> BatchCounts | None:

@@ -55,7 +55,7 @@ def test_columns_with_one_name_stop_the_run(header: str, tmp_path: Path) -> None
         with pytest.raises(ConfigError, match="both mean email and have different values") as raised:
             Warehouse(tmp_path).load(tmp_path / file)
         second = str(raised.value).splitlines()[-1].split('"')[1]
-        assert fates(Warehouse(tmp_path).load(tmp_path / file, table=file[3:], columns=dict([second.split("=")])))
+        assert fates(Warehouse(tmp_path).load(tmp_path / file, table=file[3:], fields={"email": second}))
         assert Warehouse(tmp_path).column("email", table=file[3:]) == ["b@x.example"]
 
 

@@ -228,7 +228,7 @@ def own_table(folder: Path) -> None:
         (["duckdb:///w.duckdb", "--dry-run"], 4),
         (["duckdb:///w.duckdb", "--max-rejects", "1"], 5),
         (["duckdb:///w.duckdb", "--extra", "error"], 2),
-        (["duckdb:///w.duckdb", "--map", "Phone=email"], 4),
+        (["duckdb:///w.duckdb", "--map", "email=Phone"], 4),
         (["duckdb:///w.duckdb", "--no-header"], 2),
         (["duckdb:///own.duckdb"], 4),
         (["out.parquet"], 4),

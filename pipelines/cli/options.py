@@ -1,7 +1,7 @@
 """Options of commands: the settings of a run, and options that several commands share.
 
-Every field of `pipelines.settings` is an option of the same name with - for _; `columns` is `--map`, `defaults` is
-`--default` and `options` is `--option`, one pair at a time.
+Every field of `pipelines.settings` is an option of the same name with - for _; `fields` is `--map`, `values` is
+`--value`, `defaults` is `--default` and `options` is `--option`, one pair at a time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from tranship.pipelines.settings import Settings
 
 GROUPS: Final = {
-    "Columns and values": ("columns", "defaults", "extra", "where", "timezone", "date_format", "blocked"),
+    "Columns and values": (
+        *("fields", "ignore", "values", "defaults", "set", "where", "extra", "allow_missing"),
+        *("timezone", "date_format", "blocked"),
+    ),
     "CSV files": ("encoding", "delimiter", "quote", "header", "raw"),
     "Providers": ("include_archived",),
     "Connectors of other packages": ("options",),
@@ -51,11 +54,14 @@ GROUPS: Final = {
 }
 """Title → settings, in the order of the help."""
 
-_FLAGS = {"columns": "map", "defaults": "default", "options": "option"}
+_FLAGS = {"fields": "map", "values": "value", "defaults": "default", "options": "option"}
 _METAVARS = {
-    "columns": "COLUMN=FIELD",
+    "fields": "FIELD=RULE",
+    "ignore": "COLUMN",
+    "values": "FIELD:WORD=VALUE",
     "defaults": "FIELD=VALUE",
     "options": "NAME=VALUE",
+    "set": "FIELD=EXPRESSION",
     "date_format": "FORMAT",
     "where": "CONDITION",
     "max_rejects": "N|N%",
@@ -195,11 +201,21 @@ def _words(name: str, value: Any) -> Sequence[str]:
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
     if isinstance(value, dict):
-        pairs = ((key, item) for key, given in value.items() for item in ([given] if isinstance(given, str) else given))
-        return [word for pair in pairs for word in (f"--{flag}", "=".join(pair))]
+        return [word for pair in _pairs_of(value) for word in (f"--{flag}", pair)]
     if isinstance(value, tuple):
         return [word for item in value for word in (f"--{flag}", item)]
     return [f"--{flag}", str(value)]
+
+
+def _pairs_of(value: dict[str, Any]) -> Iterable[str]:
+    """Yield the pairs of a table as they are typed; a word of `values` is quoted if it contains =."""
+    for key, given in value.items():
+        if isinstance(given, str):
+            yield f"{key}={given}"
+            continue
+        for word, meaning in given.items():
+            plain = "=" not in word and not word.startswith('"')
+            yield f"{key}:{word}={meaning}" if plain else f'{key}:"{word.replace(chr(34), chr(34) * 2)}"={meaning}'
 
 
 def _flag(name: str) -> str:
@@ -224,14 +240,8 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     )
 
 
-def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    """Parse pairs such as `Account No=external_id`; the name of a column may contain =, that of a field cannot."""
+def _pairs(_: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """Parse pairs such as `currency=EUR`."""
     from tranship.pipelines.settings import table
 
-    pairs = []
-    for value in values:
-        if "=" not in value:
-            raise click.BadParameter(f"{value!r} is not of the form {param.metavar}.", ctx, param)
-        left, _, right = value.rpartition("=") if param.name == "columns" else value.partition("=")
-        pairs.append((left, right))
-    return table(str(param.name), pairs, param.opts[0])
+    return table(str(param.name), values, param.opts[0])

@@ -72,7 +72,20 @@ def _next_step(report: Report) -> list[str]:
 
 
 _SETTINGS_FOR_REJECTS: Final = (
-    *("columns", "defaults", "options", "extra", "timezone", "date_format", "blocked", "survivor", "fill"),
+    *(
+        "fields",
+        "ignore",
+        "values",
+        "defaults",
+        "options",
+        "set",
+        "extra",
+        "timezone",
+        "date_format",
+        "blocked",
+        "survivor",
+        "fill",
+    ),
     *("mode", "nulls", "evolve", "state_dir"),
 )
 """Settings kept for a run over a rejects file, which has the columns of its source but our CSV format."""

@@ -86,7 +86,7 @@ def run_command(
     \b
       tranship run customers.csv "duckdb:///warehouse.duckdb?table=customers" --dry-run
       tranship run customers.csv "postgresql://user@host/db?table=billing.customers"
-      tranship run "exports/*.csv.gz" customers.parquet --map "Account No=external_id"
+      tranship run "exports/*.csv.gz" customers.parquet --map external_id="Account No"
       tranship run january.csv february.csv "duckdb:///warehouse.duckdb?table=customers"
       tranship run pipeline.toml --max-rejects 2%
 

@@ -31,7 +31,7 @@ def test_contacts_with_the_id_of_their_account_stop_the_run(warehouse: Warehouse
         warehouse.load(CONTACTS, max_conflicts="1%", survivor=survivor)
 
     said = str(error.value)
-    for part in ("--max-conflicts 1%", "in.csv, line 2", '--map "COLUMN=external_id"', "--max-conflicts 3"):
+    for part in ("--max-conflicts 1%", "in.csv, line 2", '--map external_id="COLUMN"', "--max-conflicts 3"):
         assert part in said
     assert error.value.exit_code == 5
     assert not warehouse.file.exists() or not warehouse.rows("FROM duckdb_tables()")

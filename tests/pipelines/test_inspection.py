@@ -44,7 +44,7 @@ def test_what_nobody_mapped_becomes_what_extra_says(extra: str, becomes: str, tm
 
 def test_what_was_told_is_shown(tmp_path: Path) -> None:
     path = written(tmp_path, "id,name,Plan\n1,Acme,a\n")
-    columns = inspected(path, columns={"ID": "", "plan": "legal_name"}).columns
+    columns = inspected(path, fields={"legal_name": "plan"}, ignore="ID").columns
 
     assert [(column.field, column.becomes) for column in columns] == [
         ("", "nothing"),
@@ -116,7 +116,7 @@ def test_a_conflict_is_part_of_the_answer(tmp_path: Path) -> None:
     assert found.conflicts == {"email": ("mail", "E-mail address")}
     assert [column.becomes for column in found.columns] == ["field", "field", "undecided", "undecided"]
     assert found.problem is not None
-    assert '--map "mail=email"' in found.problem
+    assert '--map email="mail"' in found.problem
     assert (found.rejected, found.rejects) == (None, ())
 
 
@@ -136,11 +136,11 @@ def test_columns_nobody_knows_are_part_of_the_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "message"), [({"Nme": "name"}, "no column 'Nme'"), ({"name": "nme"}, "unknown field 'nme'")]
+    ("fields", "message"), [({"name": "Nme"}, "no column 'Nme'"), ({"nme": "name"}, "unknown field 'nme'")]
 )
-def test_what_was_told_wrongly_is_an_error(columns: dict[str, str], message: str, tmp_path: Path) -> None:
+def test_what_was_told_wrongly_is_an_error(fields: dict[str, str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
-        inspected(written(tmp_path, "id,name\n1,A\n"), columns=columns)
+        inspected(written(tmp_path, "id,name\n1,A\n"), fields=fields)
 
 
 def test_a_file_without_records_is_looked_at(tmp_path: Path) -> None:
@@ -165,9 +165,12 @@ def test_the_answer_is_one_json_object(sample_data: Path) -> None:
 
 
 def test_the_settings_file_says_what_was_told_and_what_was_found(tmp_path: Path) -> None:
-    path = written(tmp_path, 'id;"na""me";Plan;gone;back\\slash\x7f\n1;Acme;a;b;c\n')
+    path = written(tmp_path, 'id;"na""me";Plan;gone;back\\slash\x7f;Notes\n1;Acme;a;b;c;d\n')
     options: dict[str, Any] = {
-        "columns": {'na"me': "name", "gone": "", "back\\slash\x7f": "city"},
+        "fields": {"name": 'na"me', "city": "back\\slash\x7f", "state": 'na"me | Plan'},
+        "ignore": ("gone",),
+        "values": {"status": {"on hold": "suspended"}},
+        "set": {"tax_id": "lower(Plan)"},
         "defaults": {"currency": "EUR"},
         "delimiter": ";",
         "date_format": ("%d/%m/%Y",),
@@ -177,11 +180,11 @@ def test_the_settings_file_says_what_was_told_and_what_was_found(tmp_path: Path)
     text = pipeline_toml(run.inspect(reading, 10), reading)
     (tmp_path / "p.toml").write_text(text)
 
-    assert tomllib.loads(text)["columns"] == {"id": "external_id", **options["columns"]}
-    assert '# "Plan" = ""' in text
+    assert tomllib.loads(text)["fields"] == {"external_id": "id", **options["fields"]}
+    assert '# kept in metadata, by no rule: ["Notes"]' in text
     settings = load({}, {}, tmp_path / "p.toml")
     assert Reading(**settings.model_dump(include=set(Reading.model_fields))) == reading.model_copy(
-        update={"columns": {"id": "external_id", **options["columns"]}}
+        update={"fields": {"external_id": "id", **options["fields"]}}
     )
 
 
@@ -190,7 +193,7 @@ def test_the_settings_file_leaves_a_conflict_to_its_reader(tmp_path: Path) -> No
     reading = reading_from_command(str(path), {}, {})
     text = pipeline_toml(run.inspect(reading, 10), reading)
 
-    assert tomllib.loads(text)["columns"] == {"id": "external_id", "name": "name"}
-    chosen = text.replace('# "mail" = "email"', '"mail" = "email"')
+    assert tomllib.loads(text)["fields"] == {"external_id": "id", "name": "name"}
+    chosen = text.replace('# email = "mail"', 'email = "mail"')
     (tmp_path / "p.toml").write_text(chosen)
     assert run.inspect(reading_from_command(str(tmp_path / "p.toml"), {}, {}), 10).problem is None

@@ -6,13 +6,19 @@ import pytest
 
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
+from tranship.pipelines.field_rules import parse, quoted
 from tranship.pipelines.mapping import propose
+from tranship.pipelines.settings import Reading
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.headers import match
 
 
-def mapped(*columns: str, told=None, defaults=None, extra="keep"):
-    return propose([Layout("in.csv", columns)], told or {}, defaults or {}, extra)
+def reading(**options):
+    return Reading.model_validate({"source": "in.csv", **options})
+
+
+def mapped(*columns: str, **options):
+    return propose([Layout("in.csv", columns)], reading(**options))
 
 
 @pytest.mark.parametrize(
@@ -51,12 +57,12 @@ def test_columns_nobody_maps_are_extra():
 def test_two_that_fit_stop_the_run_with_the_lines_to_write():
     with pytest.raises(ConfigError) as error:
         mapped("Customer ID", "Account No", "Name")
-    assert '--map "Customer ID=external_id"' in str(error.value)
-    assert '--map "Account No=external_id"' in str(error.value)
+    assert '--map external_id="Customer ID"' in str(error.value)
+    assert '--map external_id="Account No"' in str(error.value)
 
 
 def test_a_told_column_settles_it_and_the_other_is_kept():
-    found = mapped("Customer ID", "Account No", "Name", told={"Account No": "external_id"})
+    found = mapped("Customer ID", "Account No", "Name", fields={"external_id": "Account No"})
     assert found.fields["external_id"] == "Account No"
     assert found.extra == ("Customer ID",)
 
@@ -66,11 +72,11 @@ def test_the_fields_own_name_wins_over_synonyms():
 
 
 def test_told_columns_are_found_over_case_and_blanks():
-    assert mapped("Account No", "Name", told={"account_no": "tax_id"}).fields["tax_id"] == "Account No"
+    assert mapped("Account No", "Name", fields={"tax_id": "account_no"}).fields["tax_id"] == "Account No"
 
 
-def test_an_empty_field_leaves_a_column_out():
-    found = mapped("Customer ID", "Secret", told={"Secret": ""})
+def test_an_ignored_column_is_left_out():
+    found = mapped("Customer ID", "Name", "Secret", ignore="secret")
     assert "Secret" not in found.fields.values()
     assert found.extra == ()
 
@@ -78,9 +84,22 @@ def test_an_empty_field_leaves_a_column_out():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"told": {"Nmae": "name"}}, "no column 'Nmae'; did you mean 'Name'"),
-        ({"told": {"Name": "nmae"}}, "unknown field 'nmae'; did you mean 'name'"),
-        ({"told": {"Name": "email", "Plan": "email"}}, "has two columns"),
+        ({"fields": {"name": "Nmae"}}, "no column 'Nmae'; did you mean 'Name'"),
+        ({"fields": {"name": "Plan | Nmae"}}, "no column 'Nmae'; did you mean 'Name'"),
+        ({"fields": {"nmae": "Name"}}, "--map: unknown field 'nmae'; did you mean 'name'"),
+        ({"fields": {"name": "Plan |"}}, "--map name='Plan |': a column name is missing"),
+        ({"fields": {"name": ""}}, "--map name='': a column name is missing"),
+        ({"ignore": "Paln"}, "--ignore: in.csv has no column 'Paln'; did you mean 'Plan'"),
+        ({"ignore": "plan", "fields": {"city": "Plan"}}, '--ignore leaves "Plan" out, and the rule of city uses it'),
+        ({"values": {"stauts": {"x": "y"}}}, "--value: unknown field 'stauts'; did you mean 'status'"),
+        ({"set": {"ctiy": "Plan"}}, "--set: unknown field 'ctiy'; did you mean 'city'"),
+        ({"set": {"city": "upper(plan)"}}, "--set city: in.csv has no column 'plan'; did you mean 'Plan'"),
+        ({"set": {"city": "upper("}}, r"--set city 'upper\(': is not an SQL expression"),
+        ({"set": {"city": "max(Plan)"}}, "involves more than one record"),
+        ({"set": {"city": "first_value(Plan) over (order by Name)"}}, "involves more than one record"),
+        ({"set": {"city": "(select 1)"}}, "involves more than one record"),
+        ({"set": {"city": "'x'"}}, "names no column of the source. For a fixed value, use --default"),
+        ({"set": {"city": "Plan"}, "fields": {"city": "Plan"}}, "city: --map and --set both give a rule"),
         ({"defaults": {"curency": "EUR"}}, "did you mean 'currency'"),
         ({"extra": "error"}, "unmapped columns: 'Plan'"),
     ],
@@ -91,19 +110,19 @@ def test_what_was_told_wrongly_is_said(options, message):
 
 
 def test_nothing_known_stops_with_an_example():
-    with pytest.raises(ConfigError, match=r'--map "Foo=external_id"'):
+    with pytest.raises(ConfigError, match=r'--map external_id="Foo"'):
         mapped("Foo", "Bar")
 
 
 def test_a_file_that_lacks_a_mapped_column_is_named():
     layouts = [Layout("a.csv", ("id", "name", "country")), Layout("b.csv", ("name", "id"))]
     with pytest.raises(ConfigError, match=r"b\.csv: has no column 'country'"):
-        propose(layouts, {}, {})
+        propose(layouts, reading())
 
 
 def test_files_may_order_their_columns_as_they_like():
     layouts = [Layout("a.csv", ("id", "name")), Layout("b.csv", ("name", "id", "Plan"))]
-    assert propose(layouts, {}, {}).fields == {"external_id": "id", "name": "name"}
+    assert propose(layouts, reading()).fields == {"external_id": "id", "name": "name"}
 
 
 def test_columns_of_a_rejects_file_say_nothing():
@@ -112,3 +131,77 @@ def test_columns_of_a_rejects_file_say_nothing():
 
 def test_defaults_are_targets():
     assert "currency" in mapped("id", "name", defaults={"currency": "EUR"}).targets
+
+
+def test_a_field_is_built_from_columns():
+    found = mapped("id", "first name", "Last_Name", "Firma", fields={"name": "firma | First Name + last name"})
+    assert found.built["name"].alternatives == (("Firma",), ("first name", "Last_Name"))
+    assert str(found.built["name"]) == "Firma | first name + Last_Name"
+    assert found.extra == ()
+    assert found.by_column == {"id": "external_id", "Firma": "name", "first name": "name", "Last_Name": "name"}
+
+
+def test_a_column_that_a_rule_uses_still_feeds_its_own_field():
+    found = mapped("id", "Email", "Name", fields={"billing_contact_email": "Email"})
+    assert found.fields == {"external_id": "id", "email": "Email", "name": "Name", "billing_contact_email": "Email"}
+
+
+def test_a_column_that_a_rule_uses_is_out_of_question_where_another_fits():
+    found = mapped("Customer ID", "Account No", "Name", fields={"tax_id": "Account No"})
+    assert found.fields["external_id"] == "Customer ID"
+
+
+def test_an_ambiguous_spelling_is_said():
+    with pytest.raises(ConfigError, match=r"'PLAN' could be 'Plan' and 'plan'\. Write the name as in the header"):
+        mapped("id", "name", "Plan", "plan", fields={"city": "PLAN"})
+    assert mapped("id", "name", "Plan", "plan", fields={"city": "plan"}).fields["city"] == "plan"
+
+
+@pytest.mark.parametrize("column", ["A | B", "C+D", '"x"', ' y"z ', "", "a=b", 'say "hi"'])
+def test_every_column_can_be_named(column):
+    assert mapped("id", "name", column, fields={"city": quoted(column)}).fields["city"] == column
+    assert parse(f"{quoted(column)} | B + {quoted(column)}") == ((column,), ("B", column))
+
+
+def test_a_column_that_needs_quotes_is_named_with_them():
+    with pytest.raises(ConfigError, match="--map 'city=\"C\\+D\"'"):
+        mapped("id", "name", "C+D", fields={"city": "C+D"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"Account No": "external_id"}, '--map: the field comes first: --map external_id="Account No"'),
+        ({"account no": "name"}, '--map: the field comes first: --map name="Account No"'),
+        ({"name": "legal_name"}, '--map: the field comes first: --map legal_name="name"'),
+        ({"Plan": ""}, '--map: to leave a column out, type: --ignore "Plan"'),
+    ],
+)
+def test_the_old_way_round_is_answered_with_the_new(fields, message):
+    with pytest.raises(ConfigError) as error:
+        mapped("Account No", "name", "Plan", fields=fields)
+    assert str(error.value) == message
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    with pytest.raises(ConfigError) as error:
+        mapped("id", "name", fields={"city": "Ctiy", "x": "id"}, ignore=["Plan"], set={"state": "lower("})
+    assert len(str(error.value).splitlines()) == 4
+
+
+def test_a_missing_column_is_accepted_and_said():
+    layouts = [Layout("a.csv", ("id", "name", "country")), Layout("b.csv", ("name", "id")), Layout("empty.csv", ())]
+    found = propose(layouts, reading(allow_missing=True))
+    assert found.fields["country"] == "country"
+    assert found.notes == ("b.csv: has no column 'country' (country), which other files of this run have.",)
+
+
+def test_a_new_column_is_named_with_its_file():
+    columns = ("id", "name")
+    layouts = [Layout("a.csv", columns), *(Layout(f"{n}.csv", (*columns, "Plan")) for n in "bc")]
+    assert propose(layouts, reading()).notes == (
+        "b.csv and 1 more file: column 'Plan' is not in the other files; it is kept in metadata",
+    )
+    assert propose(layouts[:2], reading(extra="drop")).notes == (
+        "b.csv: column 'Plan' is not in the other files; it is dropped",
+    )

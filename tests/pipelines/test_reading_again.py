@@ -134,7 +134,7 @@ def test_a_part_that_has_changed_is_read(warehouse: Warehouse, normalised: list[
         {"timezone": "Europe/Berlin"},
         {"date_format": ("%Y/%m/%d",)},
         {"blocked": ("c5@acme.com",)},
-        {"columns": {"account owner": "city"}},
+        {"fields": {"city": "account owner"}},
         {"defaults": {"currency": "EUR"}},
         {"extra": "drop"},
         {"quote": "'"},

@@ -10,7 +10,7 @@ import pytest
 
 from support.warehouse import PostgresWarehouse, Warehouse, write_csv
 from tranship.connectors.contract import Layout
-from tranship.connectors.errors import ConfigError, Undecided
+from tranship.connectors.errors import Undecided
 from tranship.pipelines import run, settings
 from tranship.pipelines.mapping import propose
 from tranship.pipelines.run_directory import RunDirectory
@@ -19,6 +19,9 @@ from tranship.pipelines.run_directory import RunDirectory
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path)
+
+
+READING = settings.Reading.model_validate({"source": "in.csv"})
 
 
 def text(folder: Path, content: str, name: str = "in.csv") -> Path:
@@ -71,10 +74,10 @@ def test_a_second_address_line_is_no_repeated_header(warehouse: Warehouse) -> No
 
 def test_a_choice_is_taken(warehouse: Warehouse) -> None:
     source = text(warehouse.folder, "id,name,email,email\n1,A,a@b.co,c@b.co\n")
-    report = warehouse.load(source, columns={"email_2": "email"})
+    report = warehouse.load(source, fields={"email": "email_2"})
 
     assert warehouse.column("email") == ["c@b.co"]
-    assert '--map "email_2=email" replaces "email", which now stays in metadata' in report.notes
+    assert '--map makes email "email_2" and replaces "email", which now stays in metadata' in report.notes
 
 
 def test_parquet_and_tables_are_looked_at_too(warehouse: Warehouse) -> None:
@@ -116,7 +119,7 @@ def postgres(tmp_path: Path, postgres_database) -> PostgresWarehouse:  # type: i
     ],
 )
 def test_the_own_name_wins_and_a_note_names_the_other(own: str, other: str) -> None:
-    found = propose([Layout("in.csv", ("email", own, other))], {}, {})
+    found = propose([Layout("in.csv", ("email", own, other))], READING)
 
     assert own in found.fields.values()
     assert found.extra == (other,)
@@ -141,13 +144,13 @@ def test_an_empty_column_hides_no_filled_one(
 
     with pytest.raises(Undecided, match=f'"{column}" has no value in any record, but "{other}" would fit {field}'):
         warehouse.load(source)
-    warehouse.load(source, columns={other: field})
+    warehouse.load(source, fields={field: other})
     assert None not in warehouse.column(field)
 
 
 def test_an_empty_column_that_was_chosen_is_no_question(warehouse: Warehouse) -> None:
     source = text(warehouse.folder, "external_id,id,email,name\n,7,a@b.co,A\n")
-    assert warehouse.load(source, columns={"external_id": "external_id"}).counts.created == 1
+    assert warehouse.load(source, fields={"external_id": "external_id"}).counts.created == 1
 
 
 def test_one_file_of_several_is_named(warehouse: Warehouse) -> None:
@@ -182,27 +185,12 @@ def test_inspect_shows_what_would_stop_a_run(tmp_path: Path) -> None:
 
 def test_one_column_feeds_several_fields(warehouse: Warehouse) -> None:
     source = write_csv(warehouse.folder / "in.csv", [{"id": "1", "name": "A", "Email": "A@b.co"}])
-    report = warehouse.load(source, columns={"Email": ["email", "billing_contact_email"]})
+    report = warehouse.load(source, fields={"billing_contact_email": "Email"})
 
     assert warehouse.rows("SELECT email, billing_contact_email, metadata FROM customers") == [
         {"email": "a@b.co", "billing_contact_email": "a@b.co", "metadata": None}
     ]
     assert report.columns["Email"] == ["email", "billing_contact_email"]
-
-
-def test_a_column_that_is_taken_from_its_field_is_said(warehouse: Warehouse) -> None:
-    source = write_csv(warehouse.folder / "in.csv", [{"id": "1", "name": "A", "Email": "A@b.co"}])
-    report = warehouse.load(source, columns={"Email": "billing_contact_email"})
-
-    assert (
-        '"Email" is billing_contact_email, and email has no column. For both, add: --map "Email=email"' in report.notes
-    )
-
-
-def test_a_column_cannot_be_mapped_and_left_out() -> None:
-    for told in ({"Email": ["", "email"]}, {"Email": "email", "email": ""}):
-        with pytest.raises(ConfigError, match="Give one of the two"):
-            propose([Layout("in.csv", ("Email", "name"))], told, {})
 
 
 def test_a_run_of_an_earlier_version_is_still_understood(warehouse: Warehouse) -> None:

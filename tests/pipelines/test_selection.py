@@ -45,7 +45,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
     ],
 )
 def test_records_for_which_it_is_true_are_read(warehouse: Warehouse, where: str, ids: list[str]) -> None:
-    report = warehouse.load(ROWS, where=where, columns={"Status": ""})
+    report = warehouse.load(ROWS, where=where, ignore="Status")
 
     assert warehouse.column("external_id") == ids
     assert fates(report) == {"skipped": 4 - len(ids), "created": len(ids)}
@@ -130,7 +130,7 @@ def test_postgres_records_are_left_out(tmp_path: Path, postgres_database: Databa
 )
 def test_a_bad_condition_is_answered_in_words(warehouse: Warehouse, where: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as error:
-        warehouse.load(ROWS, where=where, columns={"Status": ""})
+        warehouse.load(ROWS, where=where, ignore="Status")
     assert error.value.exit_code == 2
     assert "\n" not in str(error.value)
     assert "active" not in str(error.value).replace(where, "")
@@ -143,7 +143,7 @@ def test_a_file_that_lacks_the_column_is_named() -> None:
 
 def test_another_condition_is_another_reading(warehouse: Warehouse) -> None:
     def reused(**options: str) -> bool:
-        report = warehouse.load(ROWS, columns={"Status": ""}, **options)
+        report = warehouse.load(ROWS, ignore="Status", **options)
         return any("Input unchanged since run" in note for note in report.notes)
 
     assert not reused(where="id = '1'")

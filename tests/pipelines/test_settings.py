@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines.settings import Reading, Settings, from_command, limit, load, reading_from_command
+from tranship.pipelines.settings import Reading, Settings, from_command, limit, load, reading_from_command, table
 
 ENDS = {"source": "in.csv", "destination": "out.csv"}
 
@@ -18,7 +18,7 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "pipeline.toml"
     path.write_text(
         'source = "file.csv"\ndestination = "out.csv"\nmode = "insert"\nworkers = 2\n'
-        '[columns]\n"A" = "name"\n"B" = "email"\n[defaults]\ncurrency = "EUR"\n'
+        '[fields]\nname = "A"\nemail = "B"\n[defaults]\ncurrency = "EUR"\n'
     )
     return path
 
@@ -37,12 +37,26 @@ def test_the_command_wins_over_the_environment_and_that_over_the_file(file: Path
     assert load({"mode": "upsert"}, environment, file).mode == "upsert"
 
 
-def test_columns_and_defaults_add_up(file: Path) -> None:
-    environment = {"TRANSHIP_COLUMNS": "B=,C=city", "TRANSHIP_DEFAULTS": "country=DE"}
-    settings = load({"columns": {"A": "legal_name"}}, environment, file)
+def test_tables_add_up(file: Path) -> None:
+    environment = {
+        "TRANSHIP_FIELDS": "email=E-mail\ncity=C, D | E",
+        "TRANSHIP_DEFAULTS": "country=DE",
+        "TRANSHIP_VALUES": 'status:on hold=suspended\nstatus:"a=b"=active',
+        "TRANSHIP_SET": "state=coalesce(a, b)",
+    }
+    given = {"fields": {"name": "Z"}, "values": {"status": {"on hold": "inactive"}, "country": {"Holland": "NL"}}}
+    settings = load(given, environment, file)
 
-    assert settings.columns == {"A": "legal_name", "B": "", "C": "city"}
+    assert settings.fields == {"name": "Z", "email": "E-mail", "city": "C, D | E"}
+    assert settings.values == {"status": {"on hold": "inactive", "a=b": "active"}, "country": {"Holland": "NL"}}
+    assert settings.set == {"state": "coalesce(a, b)"}
     assert settings.defaults == {"currency": "EUR", "country": "DE"}
+
+
+def test_a_rule_replaces_one_of_the_other_kind_that_was_given_farther_away(file: Path) -> None:
+    settings = load({"fields": {"city": "Z"}}, {"TRANSHIP_SET": "name=upper(A)\ncity=B"}, file)
+
+    assert (settings.fields, settings.set) == ({"email": "B", "city": "Z"}, {"name": "upper(A)"})
 
 
 def test_the_environment_says_lists_and_truths() -> None:
@@ -63,7 +77,7 @@ def test_variables_of_others_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("flags", "environment", "message"),
     [
-        ({"xyz": 1}, {}, "xyz (command): unknown setting. The settings are: source, columns"),
+        ({"xyz": 1}, {}, "xyz (command): unknown setting. The settings are: source, fields"),
         ({"max_reject": "1"}, {}, "max_reject (command): unknown setting. Did you mean max_rejects?"),
         ({}, {"TRANSHIP_MAX_REJECT": "1"}, "TRANSHIP_MAX_REJECT: unknown setting. Did you mean"),
         ({}, {"TRANSHIP_WORKERS": "many"}, "workers (TRANSHIP_WORKERS): Input should be a valid integer"),
@@ -101,7 +115,7 @@ def test_several_slips_are_told_at_once() -> None:
         ("mode = 1", "mode (FILE): Input should be"),
         ('[source]\npath = "x"', "source (FILE): Input should be a valid string"),
         ("colour = 1", "colour (FILE): unknown setting"),
-        ("[columns]\nA = 1", "columns (FILE): Input should be a valid string"),
+        ("[fields]\nname = 1", "fields (FILE): Input should be a valid string"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told(text: str, message: str, tmp_path: Path) -> None:
@@ -127,7 +141,7 @@ def test_a_settings_file_may_stand_for_the_source(file: Path) -> None:
     assert from_command(str(file), "other.csv", {"source": "mine.csv"}, {}) == load(
         {"source": "mine.csv", "destination": "other.csv"}, {}, file
     )
-    assert reading_from_command(str(file), {"columns": {"B": ""}}, {}).columns == {"A": "name", "B": ""}
+    assert reading_from_command(str(file), {"fields": {"email": "C"}}, {}).fields == {"name": "A", "email": "C"}
 
 
 def test_an_end_that_is_given_twice_is_refused() -> None:
@@ -156,16 +170,58 @@ def test_a_limit_is_a_count_or_a_share(text: str, of: int, number: float) -> Non
     assert limit(text, of) == pytest.approx(number)
 
 
-def test_a_column_may_feed_several_fields_in_every_place(tmp_path: Path) -> None:
-    fields = {"Email": ["email", "billing_contact_email"], "B": "name"}
-    file = tmp_path / "p.toml"
-    file.write_text(
-        'source = "a.csv"\ndestination = "b.csv"\n[columns]\nEmail = ["email", "billing_contact_email"]\nB = "name"\n'
-    )
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [
+        (["status:on hold=suspended"], {"status": {"on hold": "suspended"}}),
+        (['status:"on hold"=suspended'], {"status": {"on hold": "suspended"}}),
+        (['status:"a=""b"""=active', "status:x="], {"status": {'a="b"': "active", "x": ""}}),
+        (["country:a:b=DE", "status:y=trial"], {"country": {"a:b": "DE"}, "status": {"y": "trial"}}),
+    ],
+)
+def test_words_are_given_one_pair_at_a_time(pairs: list[str], words: dict[str, dict[str, str]]) -> None:
+    assert table("values", pairs, "--value") == words
 
-    assert reading_from_command(str(file), {}, {}).columns == fields
-    variable = {"TRANSHIP_COLUMNS": "Email=email,B=name,Email=billing_contact_email"}
-    assert reading_from_command("a.csv", {}, variable).columns == fields
+
+@pytest.mark.parametrize(
+    ("name", "pairs", "message"),
+    [
+        ("values", ["status=suspended"], "--x: 'status=suspended' is not of the form FIELD:WORD=VALUE"),
+        ("values", ["status:on hold"], "is not of the form FIELD:WORD=VALUE"),
+        ("values", ["status:a=active", "status:a=trial"], "--x: status:a has two values, 'active' and 'trial'"),
+        ("fields", ["name"], "--x: 'name' is not of the form FIELD=RULE"),
+        ("fields", ["name=A", "name=B"], "--x: name has two values, 'A' and 'B'. Give one."),
+    ],
+)
+def test_a_pair_that_cannot_be_used_is_told(name: str, pairs: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        table(name, pairs, "--x")
+    assert message in str(caught.value)
+
+
+def test_a_blank_is_no_word() -> None:
+    with pytest.raises(ConfigError, match=r"values \(command\): status has a value for a blank. Use defaults"):
+        load({**ENDS, "values": {"status": {" ": "active"}}}, {})
+
+
+def test_missing_columns_cannot_erase() -> None:
+    with pytest.raises(ConfigError, match="allow_missing cannot be combined with nulls overwrite"):
+        load({**ENDS, "allow_missing": True, "nulls": "overwrite"}, {})
+
+
+def test_columns_of_earlier_versions_are_answered_with_fields(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text('[columns]\n"Account No" = "external_id"\nNotes = ""\n"A|B" = ["city", "state"]\n')
+    with pytest.raises(ConfigError) as caught:
+        load(ENDS, {}, file)
+    assert str(caught.value) == (
+        f"columns ({file}): was replaced by fields, with the field first. Write:\n"
+        'ignore = ["Notes"]\n[fields]\nexternal_id = "Account No"\ncity = "\\"A|B\\""\nstate = "\\"A|B\\""'
+    )
+    with pytest.raises(ConfigError, match=r'TRANSHIP_COLUMNS: was replaced by fields[^"]*\nname = "A"'):
+        load(ENDS, {"TRANSHIP_COLUMNS": "A=name"})
+    with pytest.raises(ConfigError, match=r"columns \(command\): was replaced by fields"):
+        load({**ENDS, "columns": ["A"]}, {})
 
 
 def test_a_field_has_one_default() -> None:

@@ -30,7 +30,10 @@ def main(folder: Path) -> None:
     report = tranship.run(
         folder / "a.csv",
         "duckdb:///w.duckdb?table=customers",
-        columns={"Account No": "external_id", "Contact": ["name", "billing_contact_name"]},
+        fields={"external_id": "Account No", "name": "Company | First Name + Last Name"},
+        ignore=["Notes"],
+        values={"status": {"on hold": "suspended"}, "net_terms": {"monthly": 30}},
+        set={"city": "upper(Town)"},
         defaults={"currency": "EUR", "net_terms": 30, "created_at": date(2024, 1, 1)},
         max_rejects=0.4,
         max_conflicts=3,

@@ -132,8 +132,8 @@ def test_1_where_it_is_our_bug(command: Command, monkeypatch: pytest.MonkeyPatch
         (["run", "clean.csv", "duckdb:///w.duckdb", "--mode", "replace"], "upsert"),
         (["run", "clean.csv", "duckdb:///w.duckdb", "--max-rejects", "some"], "N or N%"),
         (["run", "clean.csv", "duckdb:///w.duckdb", "--mode", "mirror"], "max_deletes"),
-        (["run", "clean.csv", "duckdb:///w.duckdb", "--map", "Name"], "COLUMN=FIELD"),
-        (["run", "clean.csv", "duckdb:///w.duckdb", "--map", "name=Name"], '--map "Name=name"'),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--map", "Name"], "FIELD=RULE"),
+        (["run", "clean.csv", "duckdb:///w.duckdb", "--map", "Name=name"], '--map name="Name"'),
         (["run", "clean.csv", "duckdb:///w.duckdb", "--source", "dirty.csv"], "given twice"),
         (["run", "clean.csv", "duckdb:///w.duckdb", "--log", "no/such/folder.log"], "no/such/folder.log"),
         (["resume", "last"], "no run"),
@@ -362,14 +362,24 @@ def test_the_summary_says_what_was_done_and_what_to_do_next(command: Command) ->
 
 def test_the_command_for_corrected_rejects_runs(command: Command) -> None:
     Path("dirty.csv").write_text("Customer ID,E-mail,Name,Company\nc1,j@acme.com,A,Acme\nc2,no address,B,Beta\n")
-    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--map", "Name=legal_name", "--encoding", "utf-8")
+    said = command(
+        "run",
+        "dirty.csv",
+        "duckdb:///w.duckdb",
+        "--map",
+        "legal_name=Name",
+        "--map",
+        "name=Company",
+        "--encoding",
+        "utf-8",
+    )
     (rejects,) = Path().glob(".tranship/runs/*/rejects.csv")
     rejects.write_text(rejects.read_text().replace("no address", "no@address.com", 1))
 
     words = said.err.splitlines()[-1].removeprefix("correct the rejected records there, then run: tranship ").split()
     again = command(*words, "--json")
 
-    assert words[3:] == ["--map", "Name=legal_name"]
+    assert words[3:] == ["--map", "legal_name=Name", "--map", "name=Company"]
     assert again.code == 0
     assert again.object["counts"]["created"] == 1
 
@@ -509,7 +519,11 @@ def test_every_setting_goes_from_command_to_command() -> None:
     said = Settings(
         source="in.csv",
         destination="out.csv",
-        columns={"Account No": "external_id", "a=b": "", "Email": ["email", "billing_contact_email"]},
+        fields={"external_id": "Account No", "city": '"A|B" | C + D', "email": "a=b"},
+        ignore=("x", "=y"),
+        values={"status": {"on hold": "suspended", "a=b": "x=y", '"q"': ""}, "country": {"a:b": "DE"}},
+        set={"state": "case when a = b then 'x' end"},
+        allow_missing=True,
         defaults={"name": "x=y"},
         options={"sheet": "a=b", "rows": "3"},
         extra="drop",
@@ -767,17 +781,17 @@ def test_inspect_shows_a_conflict_instead_of_failing(command: Command) -> None:
     said = command("inspect", "two.csv")
 
     assert said.code == 0
-    assert '--map "mail=email"' in said.out
-    assert '--map "E-mail address=email"' in said.out
+    assert '--map email="mail"' in said.out
+    assert '--map email="E-mail address"' in said.out
 
 
 def test_inspect_takes_a_settings_file(command: Command) -> None:
     Path("p.toml").write_text(
-        'source = "clean.csv"\ndestination = "duckdb:///w.duckdb"\n[columns]\n"Name" = "legal_name"\n'
+        'source = "clean.csv"\ndestination = "duckdb:///w.duckdb"\n[fields]\nlegal_name = "Name"\n'
     )
     columns = command("inspect", "p.toml", "--json").object["columns"]
 
-    assert [column["field"] for column in columns] == ["external_id", "email", "legal_name"]
+    assert [column["field"] for column in columns] == ["external_id", "email", ["name", "legal_name"]]
 
 
 def test_values_do_not_steer_the_terminal(command: Command) -> None:

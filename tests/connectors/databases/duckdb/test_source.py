@@ -45,7 +45,7 @@ def test_a_table_is_read(warehouse: Warehouse) -> None:
 )
 def test_a_query_is_read(warehouse: Warehouse, query: str) -> None:
     warehouse.do("CREATE TABLE people AS SELECT 1 AS id, 'Ann' AS name UNION ALL SELECT 2, 'Bob'")
-    given = {"columns": {"col0": "external_id", "col1": "name"}} if query.startswith("VALUES") else {}
+    given = {"fields": {"external_id": "col0", "name": "col1"}} if query.startswith("VALUES") else {}
     warehouse.load(f"duckdb:///{warehouse.file}?query={query}", **given)
 
     assert warehouse.column("external_id || name") == ["2Bob"]

@@ -254,7 +254,7 @@ def test_columns_of_hostile_names_are_read_and_mapped(postgres_database: Databas
     )
     warehouse = Warehouse(tmp_path)
 
-    warehouse.load(f"{postgres_database.url}?table=odd", columns={"id": "external_id", 'the "name"': "name"})
+    warehouse.load(f"{postgres_database.url}?table=odd", fields={"external_id": "id", "name": 'the "name"'})
 
     [row] = warehouse.rows("SELECT external_id, name, metadata FROM customers")
     assert (row["external_id"], row["name"]) == ("C-1", "n")

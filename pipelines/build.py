@@ -1,0 +1,98 @@
+"""Build the fields that are not a plain column: from alternatives, joined columns, expressions and the user's words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from tranship.connectors.contract import Batch
+from tranship.pipelines import expressions
+from tranship.pipelines.field_rules import FieldRule
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.normalise.raw_text import beyond_precision, text_of_field
+from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, replace_where
+from tranship.schemas.customer import LISTS
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Records with one more column for each field that was built, and the map in which each field is a plain column.
+
+    `matched` is the user's words that occurred, as (field, folded word).
+    """
+
+    records: pl.DataFrame
+    columns: ColumnMap
+    matched: frozenset[tuple[str, str]] = frozenset()
+
+
+def prepare(batch: Batch, columns: ColumnMap) -> Prepared:
+    """Build the fields of a batch, in the same row order; columns that it lacks are left out of the map.
+
+    A field that is a plain column keeps its type, unless words are given for it. Raises Undecided if an expression
+    cannot be applied to the values of its columns.
+    """
+    columns = columns.within(batch.records.columns)
+    if not columns.built and not columns.words:
+        return Prepared(batch.records, columns)
+    made = {field: _built(batch, field, rule) for field, rule in columns.built.items()}
+    matched: set[tuple[str, str]] = set()
+    for field, words in columns.words.items():
+        if field in made or field in columns.fields:
+            values = made[field] if field in made else batch.records[columns.fields[field]]
+            made[field], found = _replace_words(_text(values, field), words)
+            matched.update((field, word) for word in found)
+    # No column of a source has a name with a null character.
+    names = {field: f"\0{field}" for field in made}
+    records = batch.records.with_columns(values.alias(names[field]) for field, values in made.items())
+    plain = dataclasses.replace(columns, fields={**columns.fields, **names}, built={}, words={})
+    return Prepared(records, plain, frozenset(matched))
+
+
+def _built(batch: Batch, field: str, rule: FieldRule) -> pl.Series:
+    if rule.expression is not None:
+        return expressions.evaluate(batch, rule.expression)
+    result = pl.repeat(None, batch.records.height, dtype=pl.String, eager=True)
+    for alternative in rule.alternatives:
+        parts = [batch.records[column] for column in alternative if column in batch.records.columns]
+        if parts:
+            result = result.zip_with(result.is_not_null(), _joined(parts, field))
+    return result
+
+
+def _joined(parts: Sequence[pl.Series], field: str) -> pl.Series:
+    """Return the columns joined with a blank, or as a list; null where all are blank."""
+    texts = [evaluate(_text(part, field), blank_to_null(VALUE.str.strip_chars())) for part in parts]
+    if len(texts) == 1:
+        return texts[0]
+    separator = ";" if field in LISTS else " "
+    whole = pl.concat_str(
+        [text.alias(str(at)) for at, text in enumerate(texts)], separator=separator, ignore_nulls=True
+    )
+    joined = pl.select(blank_to_null(whole)).to_series()
+    for part, text in zip(parts, texts, strict=True):
+        if field == "external_id":
+            # An id that has lost digits spoils the whole.
+            joined = joined.zip_with(~beyond_precision(part), text)
+    return joined
+
+
+def _text(values: pl.Series, field: str) -> pl.Series:
+    """Return the text of a column. A number that is too large for an id has an exponent, by which it is rejected."""
+    text = text_of_field(values, field)
+    if field != "external_id":
+        return text
+    lossy = beyond_precision(values)
+    return replace_where(text, lossy, lambda _: pl.Series([f"{value:e}" for value in values.filter(lossy)]))
+
+
+def _replace_words(texts: pl.Series, words: Mapping[str, str]) -> tuple[pl.Series, list[str]]:
+    """Replace the words by their values, over case and blanks around them; return the words that occurred, too."""
+    folded = texts.str.strip_chars().str.to_lowercase()
+    known = folded.is_in(list(words)).fill_null(value=False)
+    found = folded.filter(known)
+    replaced = replace_where(texts, known, lambda _: found.replace_strict(words, return_dtype=pl.String))
+    return replaced, found.unique().to_list()

@@ -1,0 +1,180 @@
+"""SQL expressions over the columns of a source, as `--where` and `--set` give them.
+
+An expression applies to each record by itself. Polars parses the SQL; this module checks the tree, and converts text
+used as a truth value (`not is_deleted` on a CSV file).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Final
+
+import polars as pl
+
+from tranship.connectors.contract import Batch, Layout
+from tranship.connectors.errors import ConfigError, Undecided
+from tranship.schemas.headers import fold
+
+_FLAG: Final = "\0flag"
+"""Suffix of the name of a column that is read as true or false."""
+_TRUE: Final = ("true", "t", "yes", "y", "1")
+_FALSE: Final = ("false", "f", "no", "n", "0")
+_TRUTHS: Final = [{"Literal": {"Scalar": {"Boolean": truth}}} for truth in (True, False)]
+_FUNCTIONS_OF_ONE_RECORD: Final = frozenset(
+    {
+        *("Boolean", "StringExpr", "Sql", "TemporalExpr", "ListExpr", "ArrayExpr", "StructExpr"),
+        *("FillNull", "Coalesce", "MaxHorizontal", "MinHorizontal"),
+        *("Abs", "Floor", "Ceil", "Sign", "Pow", "Log", "Exp", "Trigonometry", "Bitwise"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Expression:
+    """An expression as text and for polars. `option` is where it was given, for messages; `columns` are the source
+    columns it names, `flags` those of them used as true or false; `meaning` is equal for equal expressions.
+    """
+
+    option: str
+    text: str
+    columns: tuple[str, ...]
+    flags: tuple[str, ...]
+    meaning: str
+
+    def __str__(self) -> str:
+        return f"{self.option} {self.text!r}"
+
+
+def parse(option: str, text: str, *, is_condition: bool) -> Expression:
+    """Parse an expression; `is_condition` is whether its result is a truth value.
+
+    Raises ConfigError if it is not SQL, involves more than one record, or names no column.
+    """
+    kind = "condition" if is_condition else "expression"
+    try:
+        tree = json.loads(pl.sql_expr(text).meta.serialize(format="json"))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
+        raise ConfigError(
+            f"{option} {text!r}: is not an SQL {kind} ({_first_line(error)}). Put column names with blanks in "
+            "double quotes, text in single quotes."
+        ) from error
+    reader = _Reader(option, text)
+    meaning = json.dumps(reader.node(tree, truth=is_condition))
+    if not reader.columns:
+        advice = "Compare a column with a value." if is_condition else "For a fixed value, use --default."
+        raise ConfigError(f"{option} {text!r}: names no column of the source. {advice}")
+    return Expression(option, text, tuple(reader.columns), tuple(reader.flags), meaning)
+
+
+def problems(expression: Expression, layouts: Sequence[Layout], *, allow_missing: bool) -> list[str]:
+    """Return a sentence for each column of the expression that a file lacks; with `allow_missing`, that all lack."""
+    known = [layout for layout in layouts if layout.columns]
+    return [
+        f"{expression.option}: {layout.name} has no column {column!r}{_nearest(column, layout.columns)}"
+        for column in expression.columns
+        for layout in known
+        if column not in layout.columns and not (allow_missing and any(column in other.columns for other in known))
+    ]
+
+
+def evaluate(batch: Batch, expression: Expression) -> pl.Series:
+    """Return the value of the expression for each record; a column that the batch lacks is null.
+
+    Raises Undecided if it cannot be applied to the values of its columns.
+    """
+    records = batch.records
+    lacking = [pl.lit(None, pl.String).alias(name) for name in expression.columns if name not in records.columns]
+    records = records.with_columns(lacking).select(expression.columns)
+    flags = [_flag(batch, records[column], expression).alias(column + _FLAG) for column in expression.flags]
+    compiled = pl.Expr.deserialize(io.StringIO(expression.meaning), format="json")
+    try:
+        values = records.with_columns(flags).select(compiled).to_series()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise Undecided(
+            f"{expression}: cannot be applied to {batch.source} ({_reason(error)}). Convert text to a number with "
+            "try_cast(COLUMN as double), to a date with try_cast(COLUMN as date)."
+        ) from error
+    return values.new_from_index(0, records.height) if len(values) == 1 else values
+
+
+class _Reader:
+    """Walks the tree of an expression and collects its columns."""
+
+    def __init__(self, option: str, text: str) -> None:
+        self._option, self._text = option, text
+        self.columns: dict[str, None] = {}
+        self.flags: dict[str, None] = {}
+
+    def node(self, node: Any, *, truth: bool = False) -> Any:
+        """Return the same node, with `_FLAG` added to columns used as a truth value."""
+        kind, inner = _kind_of(node)
+        if kind == "Literal":
+            return node
+        if kind == "Column":
+            self.columns[inner] = None
+            if not truth:
+                return node
+            self.flags[inner] = None
+            return {kind: inner + _FLAG}
+        if kind == "Cast":
+            return {kind: inner | {"expr": self.node(inner["expr"], truth=inner["dtype"] == {"Literal": "Boolean"})}}
+        if kind == "BinaryExpr":
+            sides = {side: inner[side] for side in ("left", "right")}
+            truth = truth and inner["op"] in ("And", "Or", "Xor")
+            truth |= any(side in _TRUTHS for side in sides.values())
+            return {kind: inner | {side: self.node(node, truth=truth) for side, node in sides.items()}}
+        if kind == "Ternary":
+            branches = {name: self.node(inner[name], truth=truth) for name in ("truthy", "falsy")}
+            return {kind: {**inner, **branches, "predicate": self.node(inner["predicate"], truth=True)}}
+        if kind == "Alias":
+            return {kind: [self.node(inner[0], truth=truth), *inner[1:]]}
+        if kind == "Function":
+            function = inner["function"]
+            name = next(iter(function)) if isinstance(function, dict) else function
+            over_records = isinstance(function, dict) and isinstance(function[name], dict) and "Any" in function[name]
+            if name in _FUNCTIONS_OF_ONE_RECORD and not over_records:
+                truth = function == {"Boolean": "Not"}
+                return {kind: inner | {"input": [self.node(argument, truth=truth) for argument in inner["input"]]}}
+        raise ConfigError(
+            f"{self._option} {self._text!r}: involves more than one record, or another table. Use the columns of a "
+            "single record."
+        )
+
+
+def _kind_of(node: Any) -> tuple[str, Any]:
+    return next(iter(node.items())) if isinstance(node, dict) else (str(node), None)
+
+
+def _flag(batch: Batch, values: pl.Series, expression: Expression) -> pl.Series:
+    if values.dtype == pl.Boolean or values.dtype == pl.Null:
+        return values.cast(pl.Boolean)
+    words = values.cast(pl.String, strict=False).str.strip_chars().str.to_lowercase()
+    words = words.set(words == "", None)
+    true, known = words.is_in(_TRUE), words.is_in([*_TRUE, *_FALSE])
+    odd = (~known).fill_null(value=False).arg_true()
+    if len(odd):
+        raise Undecided(
+            f"{expression}: column {values.name!r} is neither true nor false in {batch.source}, line "
+            f"{batch.lines[odd[0]]}. Compare it with a value: \"{values.name}\" = '…'"
+        )
+    return true
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _reason(error: BaseException) -> str:
+    # The text after "values:" quotes values of customers.
+    return _first_line(error).partition(" values:")[0]
+
+
+def _nearest(column: str, columns: Sequence[str]) -> str:
+    alike = [name for name in columns if fold(name) == fold(column)] or get_close_matches(column, columns, n=1)
+    if alike:
+        return f"; did you mean {alike[0]!r}?"
+    return f". Put text in single quotes; the columns are: {', '.join(columns)}."
