@@ -90,6 +90,10 @@ class Findings:
         if warnings.height:
             write(warnings.select(WARNINGS.keys()), target)
 
+    def warned_files(self) -> tuple[Path, ...]:
+        """Return the files of all warnings (`WARNINGS`), also of those that were retracted later."""
+        return tuple(sorted((self.path / "warned").glob("*.parquet")))
+
     def collect(self, columns: list[str]) -> dict[str, Path]:
         """Write rejects.csv, rejects.parquet and warnings.parquet. `columns` is the order of the source."""
         files = {}
@@ -104,7 +108,7 @@ class Findings:
             files["rejects"] = self.path / "rejects.csv"
             found = pl.scan_parquet(files["rejects_parquet"])
             found.with_columns(cells.written(found.collect_schema())).sink_csv(files["rejects"])
-        warned = sorted((self.path / "warned").glob("*.parquet"))
+        warned = self.warned_files()
         frame = pl.concat([pl.scan_parquet(file) for file in warned]) if warned else pl.LazyFrame(schema=WARNINGS)
         for file in sorted((self.path / "identity").glob("retracted-*.parquet")):
             frame = frame.join(pl.scan_parquet(file), on=["source", "line"], how="anti", maintain_order="left")

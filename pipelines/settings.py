@@ -30,6 +30,7 @@ from tranship.connectors.errors import ConfigError
 
 ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
 _SOURCES_NAMED: Final = 5
+_TABLES: Final = ("columns", "defaults", "on_invalid")
 
 
 def _limit(value: Any) -> Any:
@@ -154,6 +155,12 @@ class Reading(BaseModel):
     )
     date_format: Texts = Field((), description="Additional date format (strftime), e.g. %d/%m/%Y. Repeatable.")
     blocked: Texts = Field((), description="E-mail address or id that identifies nobody. Repeatable.")
+    on_invalid: dict[str, Literal["reject", "warn"]] = Field(
+        default_factory=dict,
+        description="What an invalid value of this field costs: reject the record, or warn and leave the value out. "
+        "Default: reject for external_id, email and name, warn for the others. Repeatable.",
+    )
+    strict: bool = Field(False, description="Reject a record for any invalid value.")
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -215,6 +222,9 @@ class Settings(Reading):
 
     max_rejects: Limit | None = Field(
         None, description="Stop before the first write if more records are rejected: N or N%."
+    )
+    max_warnings: Limit | None = Field(
+        None, description="Stop before the first write if there are more warnings: N or N% of the records."
     )
     max_conflicts: Limit = Field(
         "1%",
@@ -350,7 +360,7 @@ def _validated(
         (place, flags),
     ):
         for name, value in given.items():
-            if name in ("columns", "defaults") and isinstance(value, Mapping):
+            if name in _TABLES and isinstance(value, Mapping):
                 merged[name] = {**merged.get(name, {}), **value}
             else:
                 merged[name] = value
@@ -409,7 +419,7 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
 def _value(name: str, text: str) -> Any:
     if name == "source":
         return tuple(line.strip() for line in text.splitlines() if line.strip()) or text
-    if name in ("columns", "defaults"):
+    if name in _TABLES:
         pairs = (pair.partition("=") for pair in text.split(","))
         return table(name, [(key, value) for key, _, value in pairs if key], _variable(name))
     if Settings.model_fields[name].annotation == tuple[str, ...]:
@@ -418,9 +428,10 @@ def _value(name: str, text: str) -> Any:
 
 
 def table(name: str, pairs: Sequence[tuple[str, str]], where: str) -> dict[str, Any]:
-    """Return the value of `columns` or `defaults` from pairs; a column that occurs more than once feeds several fields.
+    """Return the value of a setting that is a table, from pairs. A column that occurs more than once feeds several
+    fields.
 
-    Raises ConfigError, naming `where` they were given, if a field has two defaults.
+    Raises ConfigError, naming `where` they were given, if another key has two values.
     """
     found: dict[str, Any] = {}
     for key, value in pairs:

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from tranship.pipelines.settings import Settings
 
 GROUPS: Final = {
-    "Columns and values": ("columns", "defaults", "extra", "where", "timezone", "date_format", "blocked"),
+    "Columns and values": (
+        "columns",
+        "defaults",
+        "extra",
+        "where",
+        "timezone",
+        "date_format",
+        "blocked",
+        "on_invalid",
+        "strict",
+    ),
     "CSV files": ("encoding", "delimiter", "quote", "header", "raw"),
     "Providers": ("include_archived",),
     "Customers that occur more than once": ("survivor", "fill"),
@@ -28,6 +38,7 @@ GROUPS: Final = {
     ),
     "Limits, checked before the first write": (
         "max_rejects",
+        "max_warnings",
         "max_conflicts",
         "max_deletes",
         "max_changes",
@@ -56,7 +67,9 @@ _METAVARS = {
     "defaults": "FIELD=VALUE",
     "date_format": "FORMAT",
     "where": "CONDITION",
+    "on_invalid": "FIELD=reject|warn",
     "max_rejects": "N|N%",
+    "max_warnings": "N|N%",
     "max_conflicts": "N|N%",
     "max_deletes": "N|N%",
     "max_changes": "N|N%",
@@ -206,7 +219,9 @@ def _flag(name: str) -> str:
 
 def _option(name: str, field: FieldInfo) -> click.Option:
     choices = get_args(field.annotation)
-    annotation = next((choice for choice in choices if get_origin(choice) is Literal), field.annotation)
+    is_table = get_origin(field.annotation) is dict
+    literal = None if is_table else next((choice for choice in choices if get_origin(choice) is Literal), None)
+    annotation = literal or field.annotation
     kind = get_origin(annotation) or annotation
     choices = get_args(annotation)
     help_text = _HELP.get(name, field.description or "")

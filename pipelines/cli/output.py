@@ -67,7 +67,7 @@ def _next_step(report: Report) -> list[str]:
 
 
 _SETTINGS_FOR_REJECTS: Final = (
-    *("columns", "defaults", "extra", "timezone", "date_format", "blocked", "survivor", "fill"),
+    *("columns", "defaults", "extra", "timezone", "date_format", "blocked", "on_invalid", "strict", "survivor", "fill"),
     *("mode", "nulls", "evolve", "state_dir"),
 )
 """Settings kept for a run over a rejects file, which has the columns of its source but our CSV format."""
