@@ -31,14 +31,11 @@ from tranship.connectors.databases.table_mapping import Column, MappedField, Tab
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import RULES
-from tranship.schemas.provider import ORIGIN, OVERFLOW_FIELDS, PROVIDER_OWNED
+from tranship.schemas.provider import NEVER_DEFAULTED, ORIGIN, OVERFLOW_FIELDS, PROVIDER_OWNED, UNREADABLE
 
 _DELETE_BIT: Final = 1 << 61
 """The bit of the rows that are deletes. The one above it has a use at the stage, and SQLite knows none above that."""
 
-
-NEVER_DEFAULTED: Final = ("customer_type", "country", "currency", "status")
-"""Fields for which a provider has a default that decides on invoices, and may bill a cancelled customer."""
 
 _NOT_COMPARED: Final = (*PROVIDER_OWNED, *ORIGIN)
 
@@ -183,8 +180,9 @@ class RequestPlanner:
         codes = [code for code in RULES if code.partition(".")[0] in NEVER_DEFAULTED]
         run.execute(
             "UPDATE _plan SET action = 'refused', reason = i.reason, changed = NULL FROM ("
-            "SELECT s._row, 'unreadable: ' || string_agg(format('{} \"{}\"', l.field, l.value[:80]), ', ' "
-            "ORDER BY l.field) AS reason FROM (SELECT source, line, value, split_part(code, '.', 1) AS field FROM read_parquet(?) "
+            f"SELECT s._row, '{UNREADABLE}' || string_agg(format('{{}} \"{{}}\"', l.field, l.value[:80]), ', ' "
+            "ORDER BY l.field) AS reason "
+            "FROM (SELECT source, line, value, split_part(code, '.', 1) AS field FROM read_parquet(?) "
             "WHERE list_contains(?, code)) l JOIN _survivors s ON s._source = l.source AND s._line = l.line "
             f"WHERE {is_null} GROUP BY s._row) i "
             "WHERE _plan.row = i._row AND action IN ('create', 'update', 'unchanged')",
