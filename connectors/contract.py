@@ -173,6 +173,8 @@ class Survivors:
     dropped: Path
     columns: tuple[str, ...]
     count: int
+    sparse: tuple[str, ...] = ()
+    """Those of `columns` in which a null says nothing either: only some records of the run have them."""
 
     def scan(self) -> pl.LazyFrame:
         """The survivors, lazily, in no promised order."""
@@ -255,6 +257,9 @@ class WriteRequest:
     """Keys of records that were read and are not among the survivors, Parquet: source, line, external_id, email (null
     where there is none that identifies a customer), id_unusable, email_unusable (one was given that cannot be used).
     Mirror deletes none of these, and nobody if it cannot tell who one of them is."""
+    left_out: tuple[Path, ...] = ()
+    """Warnings, Parquet: source, line, code, value. Those with the code of an invalid value (`schemas.faults.RULES`)
+    are about a value that the record had and that is null among the survivors."""
     compare: bool = False
     """What is there is written down beside the plan, for a person to compare: `found.parquet` (row, and the fields of
     the records that differ, as text) and `extra.parquet` (external_id, email of customers that the source lacks)."""

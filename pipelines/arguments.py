@@ -51,6 +51,8 @@ class SourceOptions(TypedDict, total=False):
     timezone: str | tzinfo
     date_format: Texts
     blocked: Texts
+    on_invalid: Mapping[str, Literal["reject", "warn"]]
+    strict: bool
 
 
 class RunOptions(SourceOptions, total=False):
@@ -69,6 +71,7 @@ class RunOptions(SourceOptions, total=False):
     overwrite: bool
     raw: bool
     max_rejects: Limit | None
+    max_warnings: Limit | None
     max_conflicts: Limit
     max_deletes: Limit | None
     max_changes: Limit | None

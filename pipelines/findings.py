@@ -13,7 +13,8 @@ from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.stage_files import PATCHED, write
 from tranship.schemas import cells
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.faults import sentence
+from tranship.schemas.faults import CODE_OF_FIELD, RULES, sentence
+from tranship.schemas.provider import NEVER_DEFAULTED, UNREADABLE
 
 _VALUE_SHOWN = 80
 _RESULTS = {
@@ -90,6 +91,10 @@ class Findings:
         if warnings.height:
             write(warnings.select(WARNINGS.keys()), target)
 
+    def warned_files(self) -> tuple[Path, ...]:
+        """Return the files of all warnings (`WARNINGS`), also of those that were retracted later."""
+        return tuple(sorted((self.path / "warned").glob("*.parquet")))
+
     def collect(self, columns: list[str]) -> dict[str, Path]:
         """Write rejects.csv, rejects.parquet and warnings.parquet. `columns` is the order of the source."""
         files = {}
@@ -104,7 +109,7 @@ class Findings:
             files["rejects"] = self.path / "rejects.csv"
             found = pl.scan_parquet(files["rejects_parquet"])
             found.with_columns(cells.written(found.collect_schema())).sink_csv(files["rejects"])
-        warned = sorted((self.path / "warned").glob("*.parquet"))
+        warned = self.warned_files()
         frame = pl.concat([pl.scan_parquet(file) for file in warned]) if warned else pl.LazyFrame(schema=WARNINGS)
         for file in sorted((self.path / "identity").glob("retracted-*.parquet")):
             frame = frame.join(pl.scan_parquet(file), on=["source", "line"], how="anti", maintain_order="left")
@@ -133,6 +138,7 @@ class Findings:
             result: self.path / (f"{result}.csv" if result == "successful" else f"again/{result}.csv")
             for result in dict.fromkeys(_RESULTS.values())
         }
+        left_out = self._left_out()
         for file in files.values():
             file.parent.mkdir(mode=0o700, exist_ok=True)
             file.unlink(missing_ok=True)
@@ -143,8 +149,36 @@ class Findings:
             for (result,), part in joined.partition_by("_result", as_dict=True).items():
                 with files[str(result)].open("ab") as out:
                     rows = part.select(*COLUMNS, "_source", "_line", "_outcome", "_reason")
+                    if result == "failed":
+                        rows = _with_left_out(rows, left_out)
                     rows.with_columns(cells.written(rows.schema)).write_csv(out, include_header=out.tell() == 0)
         return {result: file for result, file in files.items() if file.exists()}
+
+    def _left_out(self) -> pl.DataFrame:
+        """Return the invalid values for which a provider refuses a record: _source, _line, field, value."""
+        files = self.warned_files()
+        warned = pl.scan_parquet(list(files)) if files else pl.LazyFrame(schema=WARNINGS)
+        codes = [code for code in RULES if code.partition(".")[0] in NEVER_DEFAULTED]
+        return (
+            warned.filter(pl.col("code").is_in(codes))
+            .select(_source="source", _line="line", field=pl.col("code").str.extract(CODE_OF_FIELD), value="value")
+            .unique()
+            .collect()
+        )
+
+
+def _with_left_out(rows: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFrame:
+    """Return failed records with the invalid values for which they were refused, so that reading them again does not
+    send them without these.
+    """
+    refused = pl.col("_reason").str.starts_with(UNREADABLE).fill_null(value=False)
+    for field in NEVER_DEFAULTED:
+        values = left_out.filter(pl.col("field") == field).select("_source", "_line", _value="value")
+        if values.height:
+            given = pl.when(refused & pl.col(field).is_null()).then("_value").otherwise(field).alias(field)
+            rows = rows.join(values, on=["_source", "_line"], how="left", maintain_order="left").with_columns(given)
+            rows = rows.drop("_value")
+    return rows
 
 
 def as_texts(raw: pl.DataFrame) -> pl.DataFrame:

@@ -55,6 +55,13 @@ def _check_age(run: RunContext, total: StepResult, plan: Plan) -> None:
 
 def _check_limits(run: RunContext, total: StepResult, plan: Plan) -> None:
     settings = run.settings
+    warnings = sum(total.warnings.values())
+    if settings.max_warnings is not None and warnings > limit(settings.max_warnings, total.read):
+        raise GateClosed(
+            f"{counted(warnings, 'warning')} for {counted(total.read, 'record')}, more than --max-warnings "
+            f"{settings.max_warnings}. Nothing was written. Look at tranship report {run.directory.run_id}, then "
+            "correct the source or raise the limit."
+        )
     rejected = total.rejected + plan.counts["ambiguous"]
     changes, deletes = plan.counts["update"], plan.counts["delete"]
     for name, value, count, of, noun, fate in (

@@ -17,10 +17,11 @@ from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Batch, Layout, Part
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import build, field_rules, mapping, notebook, rivals, selection, validate
+from tranship.pipelines.invalid import InvalidValues
 from tranship.pipelines.mapping import ColumnMap, Match
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
-from tranship.pipelines.normalise.spelling import Spelling
+from tranship.pipelines.reading import spelling_of
 from tranship.pipelines.settings import Reading
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import no_reasons, sentence
@@ -306,7 +307,7 @@ def _expected(
     """Return the number of rejects to expect, their reasons, and the warnings; identity is only known to a whole run.
     Raises ConfigError if the values would stop a run.
     """
-    spelling = Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
+    spelling = spelling_of(reading)
     rejected = 0
     filled: list[tuple[str, list[str]]] = []
     reasons, warnings = [_placed(no_reasons())], [_placed(no_reasons())]
@@ -320,7 +321,8 @@ def _expected(
         prepared = build.prepare(batch, columns)
         normalised = normalise.customers(prepared.records, prepared.columns, spelling)
         filled.append((batch.source, rivals.filled(batch, columns, normalised.records)))
-        found = validate.faults(normalised)
+        invalid = InvalidValues.of(reading.on_invalid, strict=reading.strict)
+        normalised, found = invalid.settle(normalised, validate.faults(normalised), batch.records, columns)
         bad = found["at"].unique()
         rejected += len(bad)
         reasons.append(_placed(found, batch))

@@ -53,6 +53,12 @@ class ColumnMap:
         """Column → its field, or its fields."""
         return fields_by_column(self.fields, self.built)
 
+    def columns_of(self, field: str) -> tuple[str, ...]:
+        """Return the columns that a field is made of; none if it has only a default."""
+        if field in self.built:
+            return self.built[field].columns
+        return (self.fields[field],) if field in self.fields else ()
+
     @property
     def of_keys(self) -> ColumnMap:
         """The map of the keys only: external id and e-mail."""

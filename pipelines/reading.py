@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from difflib import get_close_matches
 from typing import Any
 
 import polars as pl
@@ -14,6 +15,7 @@ from tranship.connectors.contract import Part, Source
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import build, field_rules, present, rivals, selection, validate
 from tranship.pipelines.expressions import Expression
+from tranship.pipelines.invalid import ALWAYS_NEEDED, InvalidValues
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.instants import is_form
@@ -25,16 +27,44 @@ from tranship.pipelines.settings import Reading
 from tranship.pipelines.stage import EarlierStage, earlier_stage
 from tranship.pipelines.step_result import StepResult
 from tranship.schemas import faults
+from tranship.schemas.customer import COLUMNS
 
 
-def check_date_formats(reading: Reading) -> None:
-    """Raises ConfigError if no date can be read in one of the formats that the settings name."""
+def check_values(reading: Reading) -> None:
+    """Raises ConfigError if the settings name a format by which no date can be read, a field that does not exist, or a
+    default that is invalid itself.
+    """
     for form in reading.date_format:
         if not is_form(form):
             raise ConfigError(
                 f"--date-format {form!r}: no date can be read by it. Write a form of strftime with day, month and "
                 "year, such as %d/%m/%Y or '%m/%d/%Y %H:%M'."
             )
+    for name, cost in reading.on_invalid.items():
+        if name not in COLUMNS:
+            near = next(iter(get_close_matches(name, COLUMNS, n=1)), None)
+            advice = f"Did you mean {near}?" if near else f"The fields are: {', '.join(COLUMNS)}."
+            raise ConfigError(f"--on-invalid {name}={cost}: unknown field {name!r}. {advice}")
+        if name == ALWAYS_NEEDED and cost == "warn":
+            raise ConfigError(f"--on-invalid {name}=warn: every customer needs a {name}. Use {name}=reject.")
+    _check_defaults(reading)
+
+
+def _check_defaults(reading: Reading) -> None:
+    """Raises ConfigError if a default would be invalid in every record."""
+    defaults = {field: value for field, value in reading.defaults.items() if field in COLUMNS}
+    if not defaults:
+        return
+    batch = normalise.customers(pl.DataFrame({"": [None]}), ColumnMap({}, (), defaults), spelling_of(reading))
+    for code, value in validate.faults(batch).select("code", "value").iter_rows():
+        field, fault = code.split(".", 1)
+        if field in defaults and fault != "missing":
+            raise ConfigError(f"--default {field}={value or defaults[field]}: {faults.sentence(code)}.")
+
+
+def spelling_of(reading: Reading) -> Spelling:
+    """Return how the settings say that values are spelled."""
+    return Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
 
 
 def read_already(run: RunContext) -> StepResult:
@@ -124,7 +154,7 @@ def _batches(
 ) -> Iterator[tuple[int, BatchCounts]]:
     """Stage parts in parallel; return the counts in the order of the source, each with the position of its part."""
     settings = run.settings
-    spelling = Spelling(settings.timezone, settings.date_format, frozenset(settings.blocked))
+    spelling = spelling_of(settings)
     with ThreadPoolExecutor(settings.workers) as pool:
         ahead: deque[tuple[int, Future[BatchCounts]]] = deque()
         try:
@@ -168,5 +198,7 @@ def _stage_part(
     prepared = build.prepare(batch, columns)
     normalised = normalise.customers(prepared.records, prepared.columns, spelling)
     filled = rivals.filled(batch, columns, normalised.records)
+    invalid = InvalidValues.of(run.settings.on_invalid, strict=run.settings.strict)
+    normalised, reasons = invalid.settle(normalised, validate.faults(normalised), batch.records, columns)
     matched = sorted(prepared.matched)
-    return run.stage.add(number, batch, normalised, validate.faults(normalised), digest, filled, skipped, matched)
+    return run.stage.add(number, batch, normalised, reasons, digest, filled, skipped, matched)

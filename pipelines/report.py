@@ -7,11 +7,16 @@ import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from tranship.pipelines import notebook
+from tranship.schemas.counted import counted
+from tranship.schemas.faults import RULES
+
+LEFT_OUT: Final = "invalid values, left empty and kept in metadata"
+"""The title of the warnings about values that cost only themselves."""
 
 Status = Literal["done", "done_with_rejects", "partly_done", "stopped", "failed"]
 """partly_done: --limit records were written to a provider, and more are left."""
@@ -99,7 +104,7 @@ class Report:
         rows = [(name, count) for name, count in counts.items() if count or name in ("read", "rejected", "created")]
         reasons = {**self.rejects_by_code, **self.refused_by_reason}
         below = [f"{count:,} × {reason}" for reason, count in reasons.items()]
-        title = f"{self.source} → {self.destination}: {self.status.replace('_', ' ')}"
+        title = f"{self.source} → {self.destination}: {status_text(self)}"
         return notebook.table(title, (), rows, [*below, *([self.error] if self.error else [])])
 
     @classmethod
@@ -111,6 +116,21 @@ class Report:
     def of(cls, values: Mapping[str, Any]) -> Report:
         """Return the report with these values, as parsed from JSON. Raises ValueError if it is not one."""
         return msgspec.convert(values, cls)
+
+
+def status_text(report: Report) -> str:
+    """Return how the run ended, in words: `done, with rejects and 3 warnings`."""
+    status = report.status.replace("done_with_rejects", "done, with rejects").replace("_", " ")
+    warnings = report.counts.warnings
+    if not warnings or not status.startswith("done"):
+        return status
+    return f"{status}{' and' if 'with' in status else ', with'} {counted(warnings, 'warning')}"
+
+
+def split_warnings(report: Report) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the counts of warnings about values that were left out, and of all others, by code."""
+    left_out = {code: count for code, count in report.warnings_by_code.items() if code in RULES}
+    return left_out, {code: count for code, count in report.warnings_by_code.items() if code not in RULES}
 
 
 def withheld(report: Report) -> str:
@@ -132,6 +152,7 @@ def page(report: Report) -> str:
     """Return one HTML page without scripts: the ledger as bars, the reasons as tables."""
     counts = dataclasses.asdict(report.counts)
     shown = [(name, count) for name, count in counts.items() if count or name in ("read", "rejected", "created")]
+    left_out, others = split_warnings(report)
     most = max((count for _, count in shown), default=1) or 1
     bars = "".join(
         f'<text x="0" y="{y + 14}">{name}</text>'
@@ -145,7 +166,8 @@ def page(report: Report) -> str:
             ("Rejected, by reason", report.rejects_by_code),
             ("Refused by the destination", report.refused_by_reason),
             ("Stale, by reason", report.stale_by_reason),
-            ("Warnings", report.warnings_by_code),
+            (LEFT_OUT.capitalize(), left_out),
+            ("Warnings", others),
             ("Merged, by rule", report.merges_by_rule),
             ("Changed fields", report.changed_fields),
         )
@@ -154,7 +176,7 @@ def page(report: Report) -> str:
     facts = {
         "From": report.source,
         "To": report.destination,
-        "Status": f"{report.status.replace('_', ' ')} (exit {report.exit_code}{', dry run' if report.dry_run else ''})",
+        "Status": f"{status_text(report)} (exit {report.exit_code}{', dry run' if report.dry_run else ''})",
         "Took": f"{report.seconds.get('total', 0):.1f} s, {report.peak_memory_bytes / 2**20:,.0f} MB at most",
         **({"Withheld": withheld(report)} if report.counts.withheld else {}),
         **({"Error": report.error} if report.error else {}),

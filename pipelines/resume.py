@@ -56,7 +56,7 @@ def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None)
         for file in sorted((root / package).rglob("*"))
         if file.suffix in (".py", ".csv")
     ]
-    given = settings.model_dump(mode="json", include={"timezone", "date_format", "blocked"})
+    given = settings.model_dump(mode="json", include={"timezone", "date_format", "blocked", "on_invalid", "strict"})
     mapped = [
         *(list(part.items()) for part in (columns.fields, columns.defaults, columns.rivals, columns.others)),
         [

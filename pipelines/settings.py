@@ -182,6 +182,12 @@ class Reading(BaseModel):
     )
     date_format: Texts = Field((), description="Additional date format (strftime), e.g. %d/%m/%Y. Repeatable.")
     blocked: Texts = Field((), description="E-mail address or id that identifies nobody. Repeatable.")
+    on_invalid: dict[str, Literal["reject", "warn"]] = Field(
+        default_factory=dict,
+        description="What an invalid value of this field costs: reject the record, or warn and leave the value out. "
+        "Default: reject for external_id, email and name, warn for the others. Repeatable.",
+    )
+    strict: bool = Field(False, description="Reject a record for any invalid value.")
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -251,6 +257,9 @@ class Settings(Reading):
 
     max_rejects: Limit | None = Field(
         None, description="Stop before the first write if more records are rejected: N or N%."
+    )
+    max_warnings: Limit | None = Field(
+        None, description="Stop before the first write if there are more warnings: N or N% of the records."
     )
     max_conflicts: Limit = Field(
         "1%",
@@ -546,6 +555,7 @@ TABLES: Final = {
     "defaults": "FIELD=VALUE",
     "set": "FIELD=EXPRESSION",
     "options": "NAME=VALUE",
+    "on_invalid": "FIELD=reject|warn",
 }
 """Settings that are tables, with the form of a pair."""
 

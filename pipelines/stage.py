@@ -196,11 +196,11 @@ class Stage:
             write(patched.with_columns(pl.col("_row") | PATCHED), target)
         write(merges, self.path / "merges.parquet")
 
-    def survivors(self, columns: tuple[str, ...], count: int) -> Survivors:
-        """Return the survivors, as a destination is given them."""
+    def survivors(self, columns: tuple[str, ...], count: int, sparse: tuple[str, ...] = ()) -> Survivors:
+        """Return the survivors, as a destination is given them; `sparse` are columns that only some of them have."""
         patched = self.path / "identity" / "patched.parquet"
         files = (*self.staged_files(), *([patched] if patched.exists() else []))
-        return Survivors(files, self.path / "identity" / "dropped.parquet", columns, count)
+        return Survivors(files, self.path / "identity" / "dropped.parquet", columns, count, sparse)
 
     def batched(self) -> Iterator[pl.DataFrame]:
         """Yield all staged records, patched ones included, in batches that fit in memory."""

@@ -31,7 +31,7 @@ def faults(batch: Normalised) -> pl.DataFrame:
 
     An unreadable value has one reason, from normalising; being null by now, it breaks no other rule.
     """
-    found = pl.concat([batch.unreadable, _against_model(batch.records), _without_identity(batch)])
+    found = pl.concat([batch.unreadable, _against_model(batch.records), without_identity(batch)])
     return found.unique().sort("at", "code")
 
 
@@ -61,7 +61,7 @@ def _against_model(records: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(schema=REASONS)
 
 
-def _without_identity(batch: Normalised) -> pl.DataFrame:
+def without_identity(batch: Normalised) -> pl.DataFrame:
     """Return records without an id or e-mail that identifies the customer. A word such as `Total`, at the foot of a
     report, is no id unless the record has an e-mail; it is the value of the reason.
     """

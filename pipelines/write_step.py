@@ -15,6 +15,7 @@ from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import APPLY_STEP
 from tranship.pipelines.step_result import StepResult
+from tranship.schemas.faults import RULES
 
 
 def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tuple[WriteRequest, StepResult]:
@@ -27,9 +28,16 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
         what = f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are ignored: customers that"
         notes = (f"{what} those runs wrote count as written by others. The first is {lost[0]}",)
 
+    # Values that were left out are in the metadata of their records, also if the source has no other metadata.
+    left_out = any(code in RULES for code in total.warnings)
+    sparse = ("metadata",) if left_out and "metadata" not in columns.targets else ()
     request = WriteRequest(
         run_id=directory.run_id,
-        survivors=run.stage.survivors(columns.targets, total.staged - merged - total.by_code.get(AMBIGUOUS, 0)),
+        survivors=run.stage.survivors(
+            tuple(dict.fromkeys((*columns.targets, *sparse))),
+            total.staged - merged - total.by_code.get(AMBIGUOUS, 0),
+            sparse,
+        ),
         source=settings.source_name,
         mode=settings.mode,
         overwrite_nulls=settings.nulls == "overwrite",
@@ -40,6 +48,7 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
         ledger={"read": total.read, "rejected": total.rejected, "merged": merged, "skipped": total.skipped},
         older=settings.older or "skip",
         present=run.stage.present_files(),
+        left_out=run.findings.warned_files(),
         compare=directory.stands_alone,
         provider=ProviderOptions(
             limit=settings.limit,

@@ -87,6 +87,11 @@ WARNINGS: Final[dict[str, str]] = {
 """Warning code → its text. The record is loaded, but should be reviewed."""
 
 
+CODE_OF_FIELD: Final = r"^([a-z_0-9]+)\."
+"""A pattern for the field in the code of a reason. The code of a fault that is not in a field begins with another word
+(`line`, `record`, `identity`)."""
+
+
 def sentence(code: str) -> str:
     """Return the message for a code, without the value: `unknown country: use an ISO 3166-1 code …`."""
     if code in WARNINGS:

@@ -40,6 +40,14 @@ ORIGIN: Final = ("provider", "provider_id")
 `<provider>.id`; reading it there gives its new place."""
 
 
+NEVER_DEFAULTED: Final = ("customer_type", "country", "currency", "status")
+"""Canonical fields for which a provider may fill in a default that decides on invoices. A record whose value is invalid
+is refused, not sent without it: a cancelled customer would be billed."""
+
+UNREADABLE: Final = "unreadable: "
+"""The beginning of the reason with which such a record is refused: `unreadable: status "Draft"`."""
+
+
 OVERFLOW_FIELDS: Final = tuple(name for name in COLUMNS if name not in (*PROVIDER_OWNED, *ORIGIN, "metadata"))
 """Canonical fields that may be kept in the overflow as `canon_<field>`."""
 

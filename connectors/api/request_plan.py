@@ -35,7 +35,8 @@ from tranship.connectors.databases.diff import Classifier
 from tranship.connectors.databases.table_mapping import Column, MappedField, TableMapping, literal, quoted
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.provider import ORIGIN, OVERFLOW_FIELDS, PROVIDER_OWNED
+from tranship.schemas.faults import RULES
+from tranship.schemas.provider import NEVER_DEFAULTED, ORIGIN, OVERFLOW_FIELDS, PROVIDER_OWNED, UNREADABLE
 
 _DELETE_BIT: Final = 1 << 61
 """The bit that marks rows of deletes. The stage uses the next one, and SQLite's integers end above that."""
@@ -75,6 +76,7 @@ class RequestPlanner:
         self._refuse_locked(run)
         self._refuse_immutable(run)
         self._refuse_unread(run)
+        self._refuse_invalid(run, write)
         self._refuse_exchanges(run)
         (write.workspace / "requests").mkdir(mode=0o700, exist_ok=True)
         numbers = counter()
@@ -171,6 +173,26 @@ class RequestPlanner:
             "UPDATE _plan SET action = 'refused', reason = 'unreadable: ' || array_to_string(h.unread, ', '), "
             "changed = NULL FROM held h WHERE h.target = _plan.target AND action = 'update' "
             "AND NOT list_has_all(changed, h.unread)"
+        ).fetchall()
+
+    def _refuse_invalid(self, run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
+        """Refuse records without a value that decides on invoices because theirs is invalid: the provider would fill in
+        a default of its own.
+        """
+        files = [str(file) for file in write.left_out]
+        if not files:
+            return
+        is_null = " OR ".join(f"(l.field = {literal(name)} AND s.{quoted(name)} IS NULL)" for name in NEVER_DEFAULTED)
+        codes = [code for code in RULES if code.partition(".")[0] in NEVER_DEFAULTED]
+        run.execute(
+            "UPDATE _plan SET action = 'refused', reason = i.reason, changed = NULL FROM ("
+            f"SELECT s._row, '{UNREADABLE}' || string_agg(format('{{}} \"{{}}\"', l.field, l.value[:80]), ', ' "
+            "ORDER BY l.field) AS reason "
+            "FROM (SELECT source, line, value, split_part(code, '.', 1) AS field FROM read_parquet(?) "
+            "WHERE list_contains(?, code)) l JOIN _survivors s ON s._source = l.source AND s._line = l.line "
+            f"WHERE {is_null} GROUP BY s._row) i "
+            "WHERE _plan.row = i._row AND action IN ('create', 'update', 'unchanged')",
+            [files, codes],
         ).fetchall()
 
     def _write_requests(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, numbers: Iterator[int]) -> None:

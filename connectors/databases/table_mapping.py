@@ -177,7 +177,7 @@ class MappedField:
 
     def erasable(self, request: WriteRequest) -> bool:
         """Return whether a null erases the column's value. It never erases an id, which identifies the customer."""
-        return request.overwrite_nulls and self.field != "external_id"
+        return request.overwrite_nulls and self.field not in ("external_id", *request.survivors.sparse)
 
 
 _LONGEST_TYPE: Final = 40

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GROUPS: Final = {
     "Columns and values": (
         *("fields", "ignore", "values", "defaults", "set", "where", "extra", "allow_missing"),
-        *("timezone", "date_format", "blocked"),
+        *("timezone", "date_format", "blocked", "on_invalid", "strict"),
     ),
     "CSV files": ("encoding", "delimiter", "quote", "header", "raw"),
     "Providers": ("include_archived",),
@@ -32,6 +32,7 @@ GROUPS: Final = {
     ),
     "Limits, checked before the first write": (
         "max_rejects",
+        "max_warnings",
         "max_conflicts",
         "max_deletes",
         "max_changes",
@@ -64,7 +65,9 @@ _METAVARS = {
     "set": "FIELD=EXPRESSION",
     "date_format": "FORMAT",
     "where": "CONDITION",
+    "on_invalid": "FIELD=reject|warn",
     "max_rejects": "N|N%",
+    "max_warnings": "N|N%",
     "max_conflicts": "N|N%",
     "max_deletes": "N|N%",
     "max_changes": "N|N%",
@@ -224,7 +227,9 @@ def _flag(name: str) -> str:
 
 def _option(name: str, field: FieldInfo) -> click.Option:
     choices = get_args(field.annotation)
-    annotation = next((choice for choice in choices if get_origin(choice) is Literal), field.annotation)
+    is_table = get_origin(field.annotation) is dict
+    literal = None if is_table else next((choice for choice in choices if get_origin(choice) is Literal), None)
+    annotation = literal or field.annotation
     kind = get_origin(annotation) or annotation
     choices = get_args(annotation)
     help_text = _HELP.get(name, field.description or "")

@@ -83,6 +83,8 @@ _SETTINGS_FOR_REJECTS: Final = (
         "timezone",
         "date_format",
         "blocked",
+        "on_invalid",
+        "strict",
         "survivor",
         "fill",
     ),

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from tranship.pipelines.inspection import Finding, Inspection
-from tranship.pipelines.report import Report, withheld
+from tranship.pipelines.report import LEFT_OUT, Report, split_warnings, status_text, withheld
 from tranship.pipelines.verify import Verification
 from tranship.schemas.compatibility import Passage
 from tranship.schemas.counted import counted
@@ -27,10 +27,10 @@ def of_report(report: Report, *, reasons: int | None = None, notes: bool = True,
     `reasons` limits how many reasons are listed, null for no limit. Lines of tables are cut at `width`.
     """
     duration = f"{report.seconds.get('total', 0):,.1f} s"
-    status = report.status.replace("done_with_rejects", "done, with rejects")
+    left_out, other_warnings = split_warnings(report)
     lines = [
         f"{report.source} → {report.destination}",
-        f"{status} in {duration}, exit code {report.exit_code}, run {report.run_id}",
+        f"{status_text(report)} in {duration}, exit code {report.exit_code}, run {report.run_id}",
         *(
             ["nothing was written; the counts show what would be done"]
             if report.dry_run or report.status == "stopped"
@@ -43,7 +43,8 @@ def of_report(report: Report, *, reasons: int | None = None, notes: bool = True,
     for title, by_code in (
         ("rejected, by reason", report.rejects_by_code),
         ("refused by the destination", report.refused_by_reason),
-        ("warnings", report.warnings_by_code),
+        (LEFT_OUT, left_out),
+        ("warnings", other_warnings),
     ):
         lines += _by_frequency(title, by_code, report.examples, reasons, width)
     if notes and report.notes:
@@ -84,6 +85,7 @@ def _message(code: str) -> str:
 
 def _files(report: Report) -> list[str]:
     named = {
+        **({"warnings": "warnings, record by record"} if report.counts.warnings else {}),
         **{"rejects": "rejected lines, with reasons", "stale": "older than the destination, with both times"},
         **{"changes": "what would change, field by field"},
         **{
@@ -128,7 +130,11 @@ def _expected(found: Inspection, width: int | None) -> list[str]:
     records = counted(found.records, "record")
     these = "of" if found.records == 1 else "of these" if found.whole else "of the first"
     lines = [f"{found.rejected:,} {these} {records} would be rejected. Duplicates are checked during a full run."]
-    for title, findings in (("rejected, by reason", found.rejects), ("warnings", found.warnings)):
+    for title, findings in (
+        ("rejected, by reason", found.rejects),
+        (LEFT_OUT, [finding for finding in found.warnings if finding.code in RULES]),
+        ("warnings", [finding for finding in found.warnings if finding.code not in RULES]),
+    ):
         if findings:
             lines += ["", title, *table([_row(finding) for finding in findings], (1,), width)]
     return lines
