@@ -1,7 +1,7 @@
-"""What crosses the border between the pipeline and the outside: sources, tables, and their values.
+"""The types that the pipeline and all connectors share: sources, destinations, and the values they exchange.
 
-Frames in, frames out. Failures of single records are returned, failures of the whole are raised
-(`connectors/errors.py`).
+Records are exchanged as frames. A failure of a single record is returned, a failure of the whole source or destination
+is raised (`connectors/errors.py`).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Layout:
     name: str
     columns: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    """What was found out and not told, for people: `Windows-1252, delimiter ;`."""
+    """What was detected, for people: `Windows-1252, delimiter ;`."""
     repeated: Mapping[str, str] = field(default_factory=dict)
-    """Of columns whose name another one has before them: the name here → their own: `email_2` → `email`."""
+    """Columns whose name occurs earlier in the header: unique name → name in the header, `email_2` → `email`."""
 
 
 def told_apart(names: Sequence[str]) -> dict[str, str]:
-    """Each column under a name that no other has, in order → its own name. A repeated one gets `_2`."""
+    """Return unique name → name, in order. A repeated name gets the suffix `_2`, `_3`, …"""
     taken = set(names)
     found: dict[str, str] = {}
     for name in names:
@@ -49,22 +49,22 @@ def told_apart(names: Sequence[str]) -> dict[str, str]:
 
 
 def repeated(columns: Mapping[str, str]) -> dict[str, str]:
-    """Of columns told apart, those that have another name now."""
+    """Return the columns that `told_apart` has renamed."""
     return {unique: name for unique, name in columns.items() if unique != name}
 
 
 def notes_on(repeated: Mapping[str, str]) -> tuple[str, ...]:
-    """What a person is told about columns with the name of another one."""
-    return tuple(f"another column {name!r} is there; it is called {unique!r} here" for unique, name in repeated.items())
+    """Return a note about each renamed column."""
+    return tuple(f"another column is named {name!r}; it is called {unique!r} here" for unique, name in repeated.items())
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Records as the source gave them.
+    """Records as they are in the source.
 
-    `records` has the source's own columns; text as it stood (blank is null), typed columns as they are.
-    `lines` (u64) runs parallel: where each record stands, as an editor counts lines; in a table or Parquet file the
-    row, from 1. `broken` has the columns of `schemas.faults.BROKEN`.
+    `records` has the source's own columns: text unchanged (blank is null), typed columns with their types. `lines`
+    (u64) has the position of each record, in the same order: the line as an editor counts it, or the row of a table or
+    Parquet file, from 1. `broken` has the lines that are not records, with the columns of `schemas.faults.BROKEN`.
     """
 
     source: str
@@ -74,25 +74,25 @@ class Batch:
 
 
 class Part(Protocol):
-    """A piece of a source. Parts come in order and cheaply; `read` does the work, in any thread, and only once."""
+    """A piece of a source. Parts are produced in order and cheaply; `read` does the work, once, in any thread."""
 
     @property
     def position(self) -> int:
-        """How far the source has been read when this part ends, in the unit of `Source.size`."""
+        """How much of the source has been read at the end of this part, in the unit of `Source.size`."""
         ...
 
     def read(self) -> Batch:
-        """Turn the piece into records."""
+        """Return its records."""
         ...
 
     def digest(self) -> str:
-        """What it holds and where that stands, as SHA-256: of equal digests, `read` gives equal batches."""
+        """Return a SHA-256 of its records and their positions. If digests are equal, so are the batches of `read`."""
         ...
 
 
 @dataclass(frozen=True)
 class ArrowPart:
-    """Rows that are typed already, as Parquet files and databases give them."""
+    """Typed rows of a Parquet file or a database."""
 
     source: str
     table: pa.RecordBatch
@@ -100,13 +100,13 @@ class ArrowPart:
     position: int
 
     def read(self) -> Batch:
-        """Arrow → polars; rows are counted from 1."""
+        """Return the rows as polars; they are counted from `first_row`."""
         records = pl.DataFrame(self.table)
         lines = pl.int_range(self.first_row, self.first_row + records.height, dtype=pl.UInt64, eager=True)
         return Batch(self.source, records, lines, pl.DataFrame(schema=BROKEN))
 
     def digest(self) -> str:
-        """Of the Arrow message that these rows make."""
+        """Return a digest of the rows in Arrow's own format, with their source and position."""
         found = hashlib.sha256(repr((self.source, self.first_row)).encode())
         found.update(self.table.schema.serialize())
         found.update(self.table.serialize())
@@ -115,7 +115,7 @@ class ArrowPart:
 
 @dataclass(frozen=True)
 class Waiting:
-    """How long to wait for another process that holds what is to be opened, and who is told of it."""
+    """How long to wait for another process that has locked what is opened, and where the wait is reported."""
 
     seconds: float
     """0: no limit."""
@@ -123,37 +123,38 @@ class Waiting:
 
 
 class Source(Protocol):
-    """Something that gives every record once."""
+    """The records of a file, table or account, each read once."""
 
     @property
     def size(self) -> int | None:
-        """Bytes (files) or records (tables, providers) there are to read, null as long as nobody knows."""
+        """The amount to read, in bytes or records (`Connector.size_unit`); null while it is unknown."""
         ...
 
     def layouts(self) -> list[Layout]:
-        """The columns of each file, before anything is read. Raises ConfigError where a file cannot be used.
+        """Return the columns of each file, before any record is read. Raises ConfigError for an unusable file.
 
-        Asked again when `parts` has ended, the notes say what was noticed meanwhile, too.
+        After `parts` has ended, the notes also report what was found while reading.
         """
         ...
 
     def fingerprint(self) -> list[dict[str, Any]]:
-        """What identifies the input, to know it again on resume: names, sizes, times; no contents.
+        """Return what identifies the input, so that a later run recognises it: one JSON object per file or table.
 
-        Each has at least `name` and `size` (null if it cannot be known before reading).
+        Each has `size` (bytes or records; null if it is unknown before reading), and what else identifies the input: a
+        file or table its `name`, an account its `provider`. No contents and no secrets.
         """
         ...
 
     def parts(self, keep: Path, /) -> Iterator[Part]:
-        """All records, in order. Raises ConfigError (a file) or ConnectorError (the other side).
+        """Yield all records, in order. Raises ConfigError for a file and ConnectorError for a remote source.
 
-        `keep` is a folder of the run, made if it is needed: what comes page by page from a provider lies there, and
-        is not asked for again when the run is continued (`Abilities.continues`).
+        `keep` is a folder of the run, created if needed. A provider's pages are kept there, and are not requested again
+        when the run is continued (`Abilities.continues`).
         """
         ...
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
         ...
 
 
@@ -162,11 +163,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Survivors:
-    """The customers of a run, on disk: what a destination is asked to hold.
+    """The customers of a run, on disk: the records that the destination should have.
 
     `files` are Parquet with `_row` (u64, the record's place in the run), `_source`, `_line`, `_email_blocked` and the
     columns of `schemas.customer.COLUMNS`. Rows listed in `dropped` (Parquet, `row` u64) are not among the survivors.
-    `columns` are the fields that the source has; a field outside them says nothing about the destination.
+    `columns` are the fields that the source has; other fields are left as they are in the destination.
     """
 
     files: tuple[Path, ...]
@@ -177,7 +178,7 @@ class Survivors:
     """Those of `columns` in which a null says nothing either: only some records of the run have them."""
 
     def scan(self) -> pl.LazyFrame:
-        """The survivors, lazily, in no promised order."""
+        """Return the survivors, lazily, in any order."""
         return pl.scan_parquet(list(self.files)).join(
             pl.scan_parquet(self.dropped), left_on="_row", right_on="row", how="anti"
         )
@@ -185,7 +186,7 @@ class Survivors:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What a write came to, where that may be other than the plan: at a provider, which is written record by record."""
+    """The result of a write that may differ from its plan: a provider is written record by record."""
 
     counts: Mapping[str, int]
     """As `Plan.counts`, and moved (changed at the provider since the plan; stale has these, too), unknown (sent,
@@ -194,25 +195,25 @@ class Outcomes:
     reasons: Mapping[str, int] = field(default_factory=dict)
     """Why records were refused, by the plan and by the provider."""
     files: Mapping[str, Path] = field(default_factory=dict)
-    """Name → file, of what is left for people."""
+    """Name → file for people."""
     notes: tuple[str, ...] = ()
 
 
 def outcomes_so_far(error: BaseException) -> Outcomes | None:
-    """Return the outcomes of a write that this exception broke off; null where nothing was written one by one."""
+    """Return the outcomes of a write that this exception stopped; null if records are not written one by one."""
     found = getattr(error, "outcomes", None)
     return found if isinstance(found, Outcomes) else None
 
 
 class WriteObserver(Protocol):
-    """The receiver of a write's progress. A destination that reports any is given one when it is opened."""
+    """The receiver of a write's progress. It is passed to a destination when that is opened."""
 
     def note(self, text: str) -> None:
-        """Report something a person may need to know: `waiting for another run`."""
+        """Report something that people may need to know: `waiting for another run`."""
         ...
 
     def written(self, records: int, total: int) -> None:
-        """Report how many records of how many are done, where they are written one by one."""
+        """Report that `records` of `total` are done, if records are written one by one."""
         ...
 
 
@@ -221,58 +222,59 @@ class ProviderOptions:
     """The part of a request that only a provider's destination uses."""
 
     limit: int | None = None
-    """Do so many records of the plan and stop."""
+    """Stop after this number of records of the plan; null: no limit."""
     crosswalk: Path | None = None
-    """Which customer at the provider each record is known to be (a crosswalk of an earlier run)."""
+    """The crosswalk of an earlier run, which says which customer at the provider each record is."""
     history: tuple[Path, ...] = ()
-    """Crosswalks of earlier runs of the same state directory, newest first: what this tool once wrote."""
+    """Crosswalks of earlier runs of the same state directory, newest first: the customers that Tranship has written."""
     remove_for_good: bool = False
-    """Mirror may do what cannot be undone."""
+    """Mirror may delete or archive irreversibly."""
     write_began: bool = False
-    """An earlier process may have written something of this request already."""
+    """An earlier process may have written a part of this request."""
 
 
 @dataclass(frozen=True)
 class WriteRequest:
-    """One load of survivors into a destination, and how it is wanted."""
+    """The survivors of a run, and how they are written to a destination."""
 
     run_id: str
     survivors: Survivors
     source: str
     mode: Mode
     overwrite_nulls: bool
-    """A null in a column that the source has erases the destination's value."""
+    """Whether a null in a column of the source erases the destination's value."""
     evolve: bool
-    """Columns that an existing table lacks may be added."""
+    """Whether columns that an existing table lacks are added."""
     hard_delete: bool
-    """Mirror deletes what the source no longer has, instead of marking it."""
+    """Whether mirror deletes what the source no longer has, instead of marking it."""
     workspace: Path
-    """A private folder for what must not stay in memory."""
+    """A private folder for intermediate files."""
     started_at: str
+    """ISO 8601, UTC."""
     ledger: Mapping[str, int]
-    """What is known of the ledger before the plan: read, rejected, merged."""
+    """The counts that are known before the plan: read, skipped, rejected, merged."""
     older: Older = "skip"
-    """What becomes of a record whose `updated_at` is earlier than that of what it would change."""
+    """What is done with a record whose `updated_at` is earlier than that of the row it would change."""
     present: tuple[Path, ...] = ()
-    """Keys of records that were read and are not among the survivors, Parquet: source, line, external_id, email (null
-    where there is none that identifies a customer), id_unusable, email_unusable (one was given that cannot be used).
-    Mirror deletes none of these, and nobody if it cannot tell who one of them is."""
+    """Parquet files with the keys of records that were read and are not among the survivors: source, line, external_id,
+    email (null if it does not identify a customer), id_unusable, email_unusable (true for a value that cannot be used).
+    Mirror deletes none of these customers, and no customer at all if one of the records cannot be identified."""
     left_out: tuple[Path, ...] = ()
-    """Warnings, Parquet: source, line, code, value. Those with the code of an invalid value (`schemas.faults.RULES`)
-    are about a value that the record had and that is null among the survivors."""
+    """Parquet files with the warnings: source, line, code, value. Those with the code of an invalid value
+    (`schemas.faults.RULES`) are about a value that the record had and that is null among the survivors."""
     compare: bool = False
-    """What is there is written down beside the plan, for a person to compare: `found.parquet` (row, and the fields of
-    the records that differ, as text) and `extra.parquet` (external_id, email of customers that the source lacks)."""
+    """Whether the existing values are written beside the plan: `found.parquet` (row, and the fields of the records that
+    differ, as text) and `extra.parquet` (external_id and email of customers that the source lacks)."""
     provider: ProviderOptions = ProviderOptions()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be done to each record.
+    """What a write would do with each record.
 
     `rows` is Parquet with `row` (u64), `action` (create, update, unchanged, stale, refused, ambiguous), `reason` (null,
-    or why refused) and `changed` (list of fields, for updates). `existing` is the number of customers the destination
-    held. Beside it lies `stale.parquet` if records are older than what they would change.
+    or why refused) and `changed` (list of fields, for updates). `existing` is the number of customers in the
+    destination. `stale.parquet` in the same folder lists the records that are older than the rows they would change.
     """
 
     rows: Path
@@ -281,54 +283,54 @@ class Plan:
     changed_fields: Mapping[str, int] = field(default_factory=dict)
     existing: int = 0
     notes: tuple[str, ...] = ()
-    """What the destination cannot hold, for people."""
+    """Notes for people, such as fields that the destination does not store."""
     withheld: int = 0
-    """Deletes that mirror leaves undone, since records that could not be identified may be these customers, or since
-    other rows refer to them."""
+    """The number of deletes that mirror withholds, because records that cannot be identified may be these customers, or
+    because other rows refer to them."""
     unidentified: tuple[str, ...] = ()
-    """Where the first of those records are: `b.csv, line 3`."""
+    """The places of the first records that cannot be identified: `b.csv, line 3`."""
 
 
-def all_created(load: WriteRequest) -> Plan:
-    """The plan of a file: each survivor is created, whatever there was before."""
-    rows = load.workspace / "plan.parquet"
-    load.survivors.scan().select(
+def all_created(request: WriteRequest) -> Plan:
+    """Return the plan for a file that is written whole: each survivor is created."""
+    rows = request.workspace / "plan.parquet"
+    request.survivors.scan().select(
         pl.col("_row").alias("row"),
         pl.lit("create").alias("action"),
         pl.lit(None, pl.String).alias("reason"),
         pl.lit(None, pl.List(pl.String)).alias("changed"),
     ).sink_parquet(rows)
     counts = dict.fromkeys(("update", "unchanged", "refused", "ambiguous", "delete"), 0)
-    return Plan(rows, {"create": load.survivors.count, **counts})
+    return Plan(rows, {"create": request.survivors.count, **counts})
 
 
 class Destination(Protocol):
-    """A database table or a file, where the set-based work happens inside it, in one transaction; or a provider's
-    account, which is written record by record, with a journal.
+    """A table or a file, which is written in one transaction, or a provider's account, which is written record by
+    record, with a journal.
     """
 
-    def plan(self, load: WriteRequest) -> Plan:
-        """Compare the survivors with what is there. Writes nothing that outlives the connection.
+    def plan(self, request: WriteRequest) -> Plan:
+        """Compare the survivors with the destination. Nothing is written that outlives the connection.
 
-        May be called again after `errors.Interfered`, whatever was going on then.
+        It may be called again after `errors.Interfered`.
         """
         ...
 
-    def apply(self, load: WriteRequest, plan: Plan) -> Outcomes | None:
-        """Carry out the plan; return the outcomes where they can differ from it. `load.ledger` is complete by now.
+    def apply(self, request: WriteRequest, plan: Plan) -> Outcomes | None:
+        """Carry out the plan; return the outcomes if they can differ from it. `request.ledger` is complete by now.
 
         A table is written as a whole or not at all, and its ledger row with it. A provider continues from its journal
-        where an earlier attempt stopped; an exception that breaks off such a write carries the outcomes so far
+        where an earlier attempt stopped; an exception that stops such a write carries the outcomes so far
         (`outcomes_so_far`).
         """
         ...
 
     def applied(self, run_id: str) -> bool:
-        """Whether this run's write is already there (its process died between the commit and the report)."""
+        """Return whether this run's write is already committed (its process died between the commit and the report)."""
         ...
 
     def close(self) -> None:
-        """Let go of files and connections; what was not committed is undone."""
+        """Close files and connections; uncommitted changes are rolled back."""
         ...
 
 
@@ -337,22 +339,22 @@ class Destination(Protocol):
 
 @dataclass(frozen=True)
 class Abilities:
-    """Declared, not discovered: what a connector can do, shown in plans and used by the contract tests."""
+    """What a connector can do, as it declares; shown by `tranship connectors` and checked by the contract suites."""
 
     reads: bool = True
     writes: bool = True
     modes: tuple[Mode, ...] = ("upsert", "insert", "update", "mirror")
     keeps_state: bool = True
-    """A second load finds what the first one wrote (a file is written whole instead)."""
+    """A second run finds what the first one wrote; false for a file, which is written whole."""
     continues: bool = False
-    """A read that died goes on where it stood, from what it has kept: a provider's."""
+    """An interrupted read can continue with the pages that it has kept: true for providers."""
     archives: bool = False
-    """Archived customers can be read, too."""
+    """Archived customers can be read as well."""
 
 
 @dataclass(frozen=True)
 class Connector:
-    """The declaration of a kind of source or destination: how its addresses look, what it can do, where its code is.
+    """The declaration of a kind of source or destination: its addresses, its abilities, and where its code is.
 
     `source` and `destination` name a class or function, `module:name`, imported on first use. It is called with the
     address, and with those of these keyword arguments that it names: `options`; for a source also `suffixes`,

@@ -92,7 +92,7 @@ def kind_of(spec: str) -> str:
                 return connector.name
         everything = [*CONNECTORS.values(), *plug_ins().connectors.values()]
         raise ConfigError(
-            f"{name}://: there is no such connector. There are: {', '.join(one.example for one in everything)}"
+            f"{name}://: no connector has this scheme. Use one of: {', '.join(known.example for known in everything)}"
         )
     path = spec.lower().rstrip("/")
     folder = Path(spec).expanduser()

@@ -41,7 +41,7 @@ def open_sources(
     try:
         for spec, connector in zip(specs, connectors, strict=True):
             # Where a provider is among the sources, the option is for the providers.
-            archived = include_archived and bool(connector.provider or not any(one.provider for one in connectors))
+            archived = include_archived and bool(connector.provider or not any(other.provider for other in connectors))
             opened.append(open_source(spec, options, include_archived=archived, waiting=waiting, seen=seen))
     except TranshipError:
         for source in opened:

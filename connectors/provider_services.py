@@ -44,7 +44,7 @@ def _spec_of(name_or_address: str) -> ProviderSpec:
     others = {name: connector for name, connector in plug_ins().connectors.items() if connector.provider}
     if name not in others:
         known = ", ".join((*PROVIDERS, *sorted(others)))
-        raise ConfigError(f"{redacted(name_or_address)}: is no provider. There are: {known}")
+        raise ConfigError(f"{redacted(name_or_address)}: not a provider. Use one of: {known}")
     return provider_spec(others[name])
 
 

@@ -92,7 +92,8 @@ class SourceContract:
         finally:
             source.close()
         assert json.loads(json.dumps(found)) == found
-        assert all({"name", "size"} <= set(one) for one in found)
+        assert found
+        assert all("size" in entry and {"name", "provider"} & set(entry) for entry in found)
 
 
 class DestinationContract:
@@ -242,7 +243,7 @@ class ProviderSourceContract(_ProviderContract, SourceContract):
     ) -> None:
         there = account(pages * (account(0).page or 100) + more)
         batches = self.batches(there.address, tmp_path / "pages")
-        read = [one for batch in batches for one in batch.records["provider_id"].to_list()]
+        read = [provider_id for batch in batches for provider_id in batch.records["provider_id"].to_list()]
         assert sorted(read) == sorted(str(record[there.id_field]) for record in there.records())
 
     def test_its_fingerprint_is_json(self, address: str) -> None:
@@ -252,7 +253,7 @@ class ProviderSourceContract(_ProviderContract, SourceContract):
         finally:
             source.close()
         assert json.loads(json.dumps(found)) == found
-        assert all(one["size"] is None for one in found)
+        assert all(entry["size"] is None and entry["provider"] for entry in found)
 
     def test_an_empty_account_has_no_records(self, account: OpenAccount, tmp_path: Path) -> None:
         batches = self.batches(account(0).address, tmp_path / "pages")

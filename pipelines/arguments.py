@@ -102,7 +102,7 @@ def lock_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> 
     for name in options:
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            advice = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+            advice = f"Did you mean {near[0]}?" if near else f"Its options are: {', '.join(known)}."
             raise ConfigError(f"{name}: is not an option of a run that is continued. {advice}")
     variables = {name: environment.get(f"{_PREFIX}{name.upper()}") for name in known}
     return {name: value for name, value in variables.items() if value} | dict(options)

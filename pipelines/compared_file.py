@@ -31,18 +31,18 @@ class ComparedFile:
         if not Path(settings.destination).expanduser().exists():
             raise ConfigError(f"{self._name}: does not exist; there is nothing to compare with. Check the path.")
 
-    def plan(self, load: WriteRequest) -> Plan:
+    def plan(self, request: WriteRequest) -> Plan:
         """Read the file and compare it, if the request asks for that."""
-        if not load.compare:
-            return all_created(load)
-        place = load.workspace / "destination"
+        if not request.compare:
+            return all_created(request)
+        place = request.workspace / "destination"
         place.mkdir(mode=0o700)
         try:
-            return self._compare(load, place)
+            return self._compare(request, place)
         finally:
             shutil.rmtree(place)
 
-    def _compare(self, load: WriteRequest, place: Path) -> Plan:
+    def _compare(self, request: WriteRequest, place: Path) -> Plan:
         settings = self._settings
         spelling = Spelling(settings.timezone, settings.date_format, frozenset(settings.blocked))
         source = opening.open_sources([settings.destination], settings.options)
@@ -54,17 +54,17 @@ class ComparedFile:
         fields = columns.targets or tuple(COLUMNS)  # a file without a byte in it has no columns
         table = opening.held(files, fields, place / "held.duckdb", settings.memory)
         try:
-            plan = table.plan(load)
+            plan = table.plan(request)
         finally:
             table.close()
         if unread.height:
-            extra = pl.read_parquet(load.workspace / "extra.parquet")
-            pl.concat([extra, unread], how="diagonal").write_parquet(load.workspace / "extra.parquet")
-        missing = [name for name in load.survivors.columns if name not in fields]
+            extra = pl.read_parquet(request.workspace / "extra.parquet")
+            pl.concat([extra, unread], how="diagonal").write_parquet(request.workspace / "extra.parquet")
+        missing = [name for name in request.survivors.columns if name not in fields]
         lost = (f"{self._name} has no column for {', '.join(missing)}: not compared",) if missing else ()
         return dataclasses.replace(plan, notes=lost)
 
-    def apply(self, load: WriteRequest, plan: Plan) -> None:
+    def apply(self, request: WriteRequest, plan: Plan) -> None:
         """Never called: such a run ends with its plan."""
         raise NotImplementedError
 

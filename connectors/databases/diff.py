@@ -9,12 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import duckdb
 
 from tranship.connectors.contract import Plan, WriteRequest
-from tranship.connectors.databases.constraints import taken
+from tranship.connectors.databases.comparison import ComparedTable, Comparison, unique_column
+from tranship.connectors.databases.deletes import find_deleted
+from tranship.connectors.databases.matching import match_emails, match_ids
+from tranship.connectors.databases.refusals import (
+    refuse_by_mode,
+    refuse_double_matches,
+    refuse_misfits,
+    refuse_unidentifiable,
+    refuse_violations,
+)
 from tranship.connectors.databases.table_mapping import (
     DELETED,
     RUN,
@@ -24,49 +33,9 @@ from tranship.connectors.databases.table_mapping import (
     customer_key,
     literal,
     lookup_key,
-    new_key,
     quoted,
 )
 from tranship.schemas.counted import counted
-from tranship.schemas.customer import KEY
-
-
-class ComparedTable(Protocol):
-    """The table with which survivors are compared, as relations of the connection that compares."""
-
-    row_id: str
-    """The id of a row `t`: a BIGINT, as SQL."""
-
-    def load_survivors(self) -> None:
-        """Create `_survivors`: the survivors, with values that only the server can convert in `_as_<field>`."""
-        ...
-
-    def load_table(self, select: str, joined: str) -> None:
-        """Create `_table`, a view or table of `SELECT {select} FROM <the table> t {joined}`; packed columns are one
-        column.
-        """
-        ...
-
-    def undecided_rows(self) -> str:
-        """Return a relation with the rows that `_plan` has not decided on, in the table's own columns, with `row_id`.
-
-        After this call, `_as_<field>` is exact for these rows.
-        """
-        ...
-
-    def refuse_violations(self, *, alone: bool) -> int:
-        """Refuse in `_plan` the creates and updates that would violate a constraint; return their number.
-
-        `alone` selects the constraints that concern one row, otherwise those between rows.
-        """
-        ...
-
-    def keep_referenced_rows(self) -> list[tuple[str, int]]:
-        """Remove from `_gone` the rows that cannot be deleted because other rows reference them.
-
-        Return the referencing tables, each with the number of rows removed.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -132,7 +101,6 @@ ACTIONS: Final = ("create", "update", "unchanged", "stale", "refused", "ambiguou
 OLDER: Final = "older"
 """The reason with which a record is stale or refused."""
 _ENDLESS: Final = "TIMESTAMPTZ '9999-12-31'"
-_NAMED: Final = 3
 
 
 def stale_file(request: WriteRequest) -> Path:
@@ -166,8 +134,9 @@ class Classifier:
         request: WriteRequest,
         packed: PackedColumns | None = None,
     ) -> None:
+        self._comparison = Comparison(connection, table, mapping, request)
         self._connection, self._table, self._mapping, self._request = connection, table, mapping, request
-        self._compared = [mapped for mapped in mapping.fields if mapped.field in request.survivors.columns]
+        self._compared = self._comparison.compared
         alone = [mapped for mapped in self._compared if packed is None or mapped not in packed.fields]
         self._compared_pairs = [self._pair(mapped) for mapped in alone]
         self._compared_pairs += [(f"t.{quoted(packed.name)}", packed.value)] if packed else []
@@ -183,21 +152,21 @@ class Classifier:
         """Decide on every survivor, in `_plan`."""
         self._table.load_survivors()
         self._load_table()
-        self._existing = self._value("SELECT count(*) FROM _table")
-        self._match_ids()
-        self._match_emails()
-        self._refuse_by_mode()
-        self._refuse_unidentifiable()
-        self._refuse_misfits()
-        self._refuse_double_matches()
+        self._existing = self._comparison.value("SELECT count(*) FROM _table")
+        match_ids(self._comparison, self._compared_pairs)
+        match_emails(self._comparison)
+        refuse_by_mode(self._comparison)
+        refuse_unidentifiable(self._comparison)
+        refuse_misfits(self._comparison)
+        refuse_double_matches(self._comparison)
         self._compare()
-        self._refuse_violations()
+        refuse_violations(self._comparison)
 
     def finish(self, rows: Path, notes: tuple[str, ...], order: str = "") -> Plan:
         """Decide which customers to delete, once all refusals are known, and write the plan to `rows`."""
         connection = self._connection
-        withheld, unidentified = self._find_deleted()
-        if self._request.hard_delete and self._value("SELECT count(*) FROM _gone"):
+        withheld, unidentified = find_deleted(self._comparison)
+        if self._request.hard_delete and self._comparison.value("SELECT count(*) FROM _gone"):
             for table, count in self._table.keep_referenced_rows():
                 withheld += count
                 referenced = counted(count, "customer")
@@ -210,19 +179,11 @@ class Classifier:
         ).fetchall()
         counts = dict.fromkeys(ACTIONS, 0)
         counts |= dict(connection.execute("SELECT action, count(*) FROM _plan GROUP BY action").fetchall())
-        counts["delete"] = self._value("SELECT count(*) FROM _gone")
+        counts["delete"] = self._comparison.value("SELECT count(*) FROM _gone")
         changed = connection.execute(
             "SELECT f, count(*) FROM (SELECT unnest(changed) AS f FROM _plan) GROUP BY f"
         ).fetchall()
         return Plan(rows, counts, dict(sorted(changed)), self._existing, notes, withheld, unidentified)
-
-    def _value(self, sql: str) -> int:
-        return int(self._connection.execute(sql).fetchall()[0][0])
-
-    def _execute(self, sql: str) -> int:
-        """Run a statement; return the number of rows of an INSERT, UPDATE or DELETE."""
-        found = self._connection.execute(sql).fetchall()
-        return int(found[0][0]) if found else 0
 
     def _load_table(self) -> None:
         mapping = self._mapping
@@ -230,7 +191,7 @@ class Classifier:
         ours = f"t.{quoted(RUN)} IS NOT NULL" if mapping.bookkeeping else "false"
         hashed = ", ".join(table for table, _ in self._compared_pairs) or "0"
         must_differ = "".join(
-            f", t.{quoted(column)} AS {quoted(_unique_column(column))}" for column in self._unique_values()
+            f", t.{quoted(column)} AS {quoted(unique_column(column))}" for column in self._comparison.unique_values()
         )
         self._table.load_table(
             f"{self._table.row_id} AS target, {mapping.row_external_id} AS id, {mapping.row_email} AS mail, "
@@ -261,170 +222,10 @@ class Classifier:
             return "s.updated_at", "w.updated_at"
         return (_instant(mapped.value), _instant(f"t.{quoted(mapped.column_name)}")) if mapped else None
 
-    def _unique_values(self) -> dict[str, str]:
-        """Return unique column → the survivor's value for it."""
-        mapping = self._mapping
-        own = [] if mapping.has_id else ["email"]
-        found = {
-            mapped.column_name: mapped.value
-            for mapped in mapping.fields
-            if mapped.column_name in mapping.unique
-            or mapped.field in own
-            or (mapped.field == "external_id" and mapped.column.dtype != "VARCHAR")
-        }
-        return found | ({mapping.key: f"CASE WHEN p.target IS NULL THEN {new_key('s')} END"} if mapping.key else {})
-
-    def _match_ids(self) -> None:
-        """Match every survivor with the row of its external id or, if neither has one, of its e-mail. A hash of all
-        compared columns finds equal rows without carrying the columns through the join; rows that differ are then
-        compared column by column."""
-        wanted = ", ".join(value for _, value in self._compared_pairs) or "0"
-        self._execute(
-            "CREATE OR REPLACE TEMP TABLE _plan AS SELECT s.row, t.target, NULL::VARCHAR AS action, "
-            "NULL::VARCHAR AS reason, NULL::VARCHAR[] AS changed, "
-            "s.wanted = t.seen AND NOT t.deleted AS same "
-            f"FROM (SELECT s._row AS row, {lookup_key(self._mapping.survivor_external_id, 's.email')} AS known, "
-            f"hash({wanted}) AS wanted FROM _survivors s) s LEFT JOIN _table t ON t.known = s.known"
-        )
-        self._execute("CREATE OR REPLACE TEMP TABLE _unsure (target BIGINT)")
-        if self._value("SELECT count(*) FROM _plan") > self._request.survivors.count:
-            # One external id in several rows: whichever row was written, the others would stay wrong.
-            several = "(SELECT row FROM _plan GROUP BY row HAVING count(*) > 1)"
-            self._execute(f"INSERT INTO _unsure SELECT target FROM _plan WHERE row IN {several}")
-            self._execute(
-                "CREATE OR REPLACE TEMP TABLE _plan AS SELECT row, "
-                "CASE WHEN count(*) = 1 THEN any_value(target) END AS target, "
-                "CASE WHEN count(*) > 1 THEN 'refused' END AS action, "
-                "CASE WHEN count(*) > 1 THEN 'matches_several' END AS reason, "
-                "NULL::VARCHAR[] AS changed, bool_and(same) AS same FROM _plan GROUP BY row"
-            )
-
-    def _match_emails(self) -> None:
-        """Apply rule 2 at the destination, in both directions.
-
-        A survivor without an id matches the only row with its e-mail. Rows of customers that are in the run by their id
-        do not count: their e-mail is the one in the run. A survivor with an id takes over the only row that has its
-        e-mail and no id, if no other customer, in the table or in the run, has that e-mail.
-        """
-        mapping = self._mapping
-        self._execute("CREATE OR REPLACE TEMP TABLE _mail (row UBIGINT, target BIGINT, alone BOOLEAN)")
-        if not mapping.has_email:
-            return
-        ids = f"(SELECT {mapping.survivor_external_id} FROM _survivors s WHERE s.external_id IS NOT NULL)"
-        wanted = "true" if not mapping.has_id else "s.external_id IS NULL"
-        self._execute(
-            "CREATE OR REPLACE TEMP TABLE _found AS SELECT s._row AS row, t.target, t.id, "
-            "s.external_id IS NULL AS alone FROM _survivors s JOIN _table t ON t.mail = s.email "
-            f"WHERE {wanted} AND NOT s._email_blocked"
-        )
-        usable = "true" if not mapping.has_id else f"(id IS NULL OR id NOT IN {ids})"
-        self._execute(f"INSERT INTO _mail SELECT row, target, alone FROM _found WHERE {usable}")
-        if mapping.has_id:
-            self._match_rows_without_id(ids)
-        # same = false: these few are compared column by column.
-        self._execute(
-            "UPDATE _plan SET target = m.target, same = false FROM "
-            "(SELECT row, min(target) AS target FROM _mail GROUP BY row HAVING count(*) = 1) m "
-            "WHERE _plan.row = m.row AND _plan.target IS DISTINCT FROM m.target"
-        )
-        self._execute(
-            "UPDATE _plan SET action = CASE WHEN m.alone THEN 'ambiguous' ELSE 'refused' END, "
-            "reason = CASE WHEN NOT m.alone THEN 'matches_several' END "
-            "FROM (SELECT row, alone FROM _mail GROUP BY ALL HAVING count(*) > 1) m WHERE _plan.row = m.row"
-        )
-        self._execute(
-            "INSERT INTO _unsure SELECT target FROM _mail WHERE row IN (SELECT row FROM _plan WHERE action IS NOT NULL)"
-        )
-
-    def _match_rows_without_id(self, ids: str) -> None:
-        """Match survivors whose id is new with rows that have their e-mail and no id."""
-        if not self._value("SELECT count(*) FROM _plan WHERE target IS NULL AND action IS NULL"):
-            return
-        found = self._execute(
-            "CREATE OR REPLACE TEMP TABLE _nameless AS SELECT s._row AS row, t.target, s.email AS mail "
-            "FROM _survivors s JOIN _plan p ON p.row = s._row AND p.target IS NULL AND p.action IS NULL "
-            "JOIN _table t ON t.mail = s.email "
-            "WHERE s.external_id IS NOT NULL AND NOT s._email_blocked AND t.id IS NULL"
-        )
-        if not found:
-            return
-        in_run = (
-            "SELECT s.email FROM _survivors s WHERE s.external_id IS NOT NULL AND NOT s._email_blocked "
-            "AND s.email IN (SELECT mail FROM _nameless) GROUP BY s.email HAVING count(*) > 1"
-        )
-        in_table = f"SELECT t.mail FROM _table t WHERE t.mail IN (SELECT mail FROM _nameless) AND t.id NOT IN {ids}"
-        self._execute(
-            "INSERT INTO _mail SELECT row, target, false FROM _nameless "
-            f"WHERE mail NOT IN ({in_run}) AND mail NOT IN ({in_table}) "
-            "AND row IN (SELECT row FROM _nameless GROUP BY row HAVING count(*) = 1)"
-        )
-
-    def _refuse_by_mode(self) -> None:
-        if self._request.mode == "insert":
-            self._refuse("target IS NOT NULL", "already_there")
-        elif self._request.mode == "update":
-            self._refuse("target IS NULL", "not_there")
-
-    def _refuse(self, where: str, reason: str) -> None:
-        self._execute(
-            f"UPDATE _plan SET action = 'refused', reason = {literal(reason)} WHERE action IS NULL AND {where}"
-        )
-
-    def _refuse_unidentifiable(self) -> None:
-        """Refuse records whose identifier the table cannot store: every run would create them again."""
-        mapping = self._mapping
-        if not mapping.has_email:
-            nobody, mapped = "s.external_id IS NULL", mapping.mapped("external_id")
-        elif not mapping.has_id:
-            nobody, mapped = "s.email IS NULL OR s._email_blocked", mapping.mapped("email")
-        else:
-            return
-        column = mapped.column_name if mapped else KEY
-        self._refuse(
-            f"target IS NULL AND row IN (SELECT s._row FROM _survivors s WHERE {nobody})",
-            f"identifies_nobody: {column}",
-        )
-
-    def _refuse_misfits(self) -> None:
-        """Refuse values that the column's type cannot hold, and nulls where the table requires a value."""
-        mapping, request = self._mapping, self._request
-        for fault, reason in mapping.encoding_faults(request):
-            self._refuse(f"row IN (SELECT s._row FROM _survivors s WHERE {fault})", reason)
-        for mapped in self._compared:
-            if not mapped.fits_always:
-                self._refuse(
-                    f"row IN (SELECT s._row FROM _survivors s WHERE {mapped.misfit})",
-                    mapped.misfit_reason,
-                )
-        for mapped in mapping.fields:
-            if mapped.column_name in mapping.required:
-                erased = mapped in self._compared and mapped.erasable(request)
-                self._refuse_null(mapped, "true" if erased else "target IS NULL")
-            elif mapped.column.null_becomes_default and mapped in self._compared and mapped.erasable(request):
-                self._refuse_null(mapped, "target IS NOT NULL")
-
-    def _refuse_null(self, mapped: MappedField, where: str) -> None:
-        value = mapped.value if mapped in self._compared else "NULL"
-        self._refuse(
-            f"{where} AND row IN (SELECT s._row FROM _survivors s WHERE {value} IS NULL)",
-            f"must_have_a_value: {mapped.column_name}",
-        )
-
-    def _refuse_double_matches(self) -> None:
-        """Refuse all but the first of survivors that match the same row."""
-        mapped = self._mapping.mapped("external_id" if self._mapping.has_id else "email")
-        text = mapped is None or mapped.column.dtype == "VARCHAR"
-        self._refuse(
-            "row IN (SELECT row FROM _plan WHERE target IS NOT NULL AND action IS NULL "
-            f"{'AND target IN (SELECT target FROM _mail) ' if text else ''}"
-            "QUALIFY row_number() OVER (PARTITION BY target ORDER BY row) > 1)",
-            taken(mapped.column_name if mapped else KEY),
-        )
-
     def _compare(self) -> None:
-        self._execute("UPDATE _plan SET action = 'create' WHERE action IS NULL AND target IS NULL")
-        self._execute("UPDATE _plan SET action = 'unchanged' WHERE action IS NULL AND same")
-        if not self._value("SELECT count(*) FROM _plan WHERE action IS NULL") and not self._request.compare:
+        self._comparison.execute("UPDATE _plan SET action = 'create' WHERE action IS NULL AND target IS NULL")
+        self._comparison.execute("UPDATE _plan SET action = 'unchanged' WHERE action IS NULL AND same")
+        if not self._comparison.value("SELECT count(*) FROM _plan WHERE action IS NULL") and not self._request.compare:
             return
         rows = self._compared_rows = self._table.undecided_rows()
         differs = []
@@ -437,70 +238,35 @@ class Classifier:
         older = f"coalesce({wanted_time} < {held_time} AND {held_time} < {_ENDLESS}, false)" if times else "false"
         if self._mapping.bookkeeping:
             differs.append(f"CASE WHEN t.{quoted(DELETED)} IS NOT NULL THEN {literal(DELETED)} END")
-        self._execute(
+        self._comparison.execute(
             "CREATE OR REPLACE TEMP TABLE _differs AS SELECT p.row, "
             f"list_filter([{', '.join(differs) or 'NULL::VARCHAR'}], lambda f: f IS NOT NULL) AS changed, "
             f"{older} AS older, {held_time} AS held_time "
             "FROM _plan p JOIN _survivors s ON s._row = p.row "
             f"JOIN {rows} t ON {self._table.row_id} = p.target {self._written} WHERE p.action IS NULL"
         )
-        self._execute(
+        self._comparison.execute(
             "UPDATE _plan SET action = CASE WHEN len(d.changed) = 0 THEN 'unchanged' ELSE 'update' END, "
             "changed = CASE WHEN len(d.changed) > 0 THEN d.changed END "
             "FROM _differs d WHERE _plan.row = d.row"
         )
         fate = {"skip": "stale", "refuse": "refused"}.get(self._request.older)
         if fate and times:
-            self._execute(
+            self._comparison.execute(
                 f"UPDATE _plan SET action = {literal(fate)}, reason = {literal(OLDER)}, changed = NULL "
                 "FROM _differs d WHERE _plan.row = d.row AND d.older AND action = 'update'"
             )
-
-    def _refuse_duplicates(self) -> None:
-        """Refuse values that a unique column (or the key) holds already. If two survivors have the same value, the
-        first record of the run keeps it. A value that one customer gives up in this run, another may take."""
-        # A refused record keeps the value that it would have given up: repeat until nothing is refused.
-        while sum(self._refuse_taken(column, value) for column, value in self._unique_values().items()):
-            pass
-
-    def _refuse_taken(self, column: str, value: str) -> int:
-        self._execute(
-            "CREATE OR REPLACE TEMP TABLE _brought AS "
-            f"SELECT p.row, p.target, {value} AS value FROM _plan p JOIN _survivors s ON s._row = p.row "
-            "WHERE p.action IN ('create', 'update')"
-        )
-        existing = f"t.{quoted(_unique_column(column))}"
-        repeated = (
-            "SELECT row FROM _brought WHERE value IS NOT NULL "
-            "QUALIFY row_number() OVER (PARTITION BY value ORDER BY row) > 1"
-        )
-        in_table = (
-            f"SELECT b.row FROM _brought b JOIN _table t ON {existing} = b.value "
-            "LEFT JOIN _brought o ON o.target = t.target "
-            f"WHERE b.target IS DISTINCT FROM t.target AND coalesce(o.value = {existing}, true)"
-        )
-        return self._execute(
-            f"UPDATE _plan SET action = 'refused', reason = {literal(taken(column))}, changed = NULL "
-            f"WHERE row IN ({repeated} UNION ALL {in_table})"
-        )
-
-    def _refuse_violations(self) -> None:
-        # Rows on their own first: a refused record does not take a value from another one.
-        self._table.refuse_violations(alone=True)
-        self._refuse_duplicates()
-        while self._table.refuse_violations(alone=False):
-            self._refuse_duplicates()
 
     def _write_compared(self) -> None:
         """Write the existing values of records that differ, and the customers that the source lacks."""
         fields = "".join(
             f", t.{quoted(mapped.column_name)}::VARCHAR AS {quoted(mapped.field)}" for mapped in self._compared
         )
-        self._execute(
+        self._comparison.execute(
             f"COPY (SELECT p.row{fields} FROM _plan p JOIN {self._compared_rows} t ON {self._table.row_id} = p.target "
             f"WHERE p.changed IS NOT NULL) TO {literal(self._request.workspace / 'found.parquet')} (FORMAT parquet)"
         )
-        self._execute(
+        self._comparison.execute(
             "COPY (SELECT id AS external_id, mail AS email FROM _table WHERE NOT deleted AND target NOT IN "
             "(SELECT target FROM _plan WHERE target IS NOT NULL UNION ALL SELECT target FROM _unsure)) "
             f"TO {literal(self._request.workspace / 'extra.parquet')} (FORMAT parquet)"
@@ -510,75 +276,14 @@ class Classifier:
         """Write the records that are older than the rows they would change, with both times."""
         file = stale_file(self._request)
         file.unlink(missing_ok=True)
-        if self._value(f"SELECT count(*) FROM _plan WHERE reason = {literal(OLDER)}"):
-            self._execute(
+        if self._comparison.value(f"SELECT count(*) FROM _plan WHERE reason = {literal(OLDER)}"):
+            self._comparison.execute(
                 "COPY (SELECT s._source AS source, s._line AS line, s.external_id, s.email, s.updated_at, "
                 "d.held_time AS destination_updated_at FROM _plan p JOIN _differs d ON d.row = p.row "
                 f"JOIN _survivors s ON s._row = p.row WHERE p.reason = {literal(OLDER)} ORDER BY source, line) "
                 f"TO {literal(file)} (FORMAT parquet)"
             )
 
-    def _find_deleted(self) -> tuple[int, tuple[str, ...]]:
-        """Create `_gone`: rows that Tranship wrote and the source no longer has. Rows that a record may refer to stay,
-        and so do rows of rejected or refused records. If such a record cannot be identified, all rows stay: return
-        their number and the places of the first such records.
-        """
-        if self._request.mode != "mirror":
-            self._execute("CREATE OR REPLACE TEMP TABLE _gone (target BIGINT)")
-            return 0, ()
-        self._load_present()
-        # The table may ignore case: in doubt, nothing is deleted.
-        known = (
-            "SELECT target FROM _plan WHERE target IS NOT NULL UNION ALL SELECT target FROM _unsure UNION ALL "
-            "SELECT t.target FROM _table t JOIN _present p ON lower(t.id) = lower(p.id) UNION ALL "
-            "SELECT t.target FROM _table t JOIN _present p ON t.mail = p.mail"
-        )
-        gone = self._execute(
-            "CREATE OR REPLACE TEMP TABLE _gone AS SELECT target FROM _table "
-            f"WHERE ours AND NOT deleted AND target NOT IN ({known})"
-        )
-        if not gone:
-            return 0, ()
-        nobody = (
-            "FROM _present p WHERE NOT matched AND ((p.id IS NULL AND p.mail IS NULL) "
-            "OR (p.id_unusable AND NOT EXISTS (SELECT 1 FROM _table t WHERE t.mail = p.mail)) "
-            "OR (p.email_unusable AND NOT EXISTS (SELECT 1 FROM _table t WHERE lower(t.id) = lower(p.id)) "
-            "AND EXISTS (SELECT 1 FROM _gone g JOIN _table t ON t.target = g.target WHERE t.id IS NULL)))"
-        )
-        count = self._value(f"SELECT count(*) {nobody}")
-        if not count:
-            return 0, ()
-        first = self._connection.execute(
-            f"SELECT source, line {nobody} ORDER BY source, line LIMIT {_NAMED}"
-        ).fetchall()
-        self._execute("DELETE FROM _gone")
-        places = [f"{source}, line {line}" for source, line in first]
-        return gone, (*places, *([f"and {count - len(places):,} more"] if count > len(places) else []))
-
-    def _load_present(self) -> None:
-        """Create `_present`: the keys, as the table spells them, of all records that were read but are not written."""
-        mapping = self._mapping
-        known_id = mapping.survivor_external_id if mapping.has_id else "NULL::VARCHAR"
-        mail = "{}" if mapping.has_email else "NULL::VARCHAR"
-        blocked = mail.format("CASE WHEN NOT s._email_blocked THEN s.email END")
-        refused = (
-            f"SELECT s._source AS source, s._line AS line, {known_id} AS id, {blocked} AS mail, false AS id_unusable, "
-            "false AS email_unusable, p.target IS NOT NULL AS matched FROM _plan p JOIN _survivors s ON s._row = p.row "
-            "WHERE p.action IN ('refused', 'ambiguous')"
-        )
-        self._execute(f"CREATE OR REPLACE TEMP TABLE _present AS {refused}")
-        if self._request.present:
-            files = ", ".join(map(literal, self._request.present))
-            self._execute(
-                f"INSERT INTO _present SELECT source, line, {known_id}, {mail.format('s.email')}, id_unusable, "
-                f"email_unusable, false FROM read_parquet([{files}]) s"
-            )
-
 
 def _instant(value: str) -> str:
     return f"TRY_CAST({value} AS TIMESTAMP WITH TIME ZONE)"
-
-
-def _unique_column(column: str) -> str:
-    """Return the column of `_table` with the values of a unique column."""
-    return f"_at_{column}"

@@ -322,7 +322,10 @@ def recognised(columns: Sequence[str]) -> dict[str, str]:
 def _matching_columns(columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return field → matching columns: the one with exactly its name, else all that match."""
     fits = headers.match([column for column in columns if column != KEY], {})
-    own = {name: [one for one in fit.columns if headers.fold(one) == headers.fold(name)] for name, fit in fits.items()}
+    own = {
+        name: [column for column in fit.columns if headers.fold(column) == headers.fold(name)]
+        for name, fit in fits.items()
+    }
     return {name: tuple(own[name]) or fit.columns for name, fit in fits.items()}
 
 

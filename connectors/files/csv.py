@@ -39,13 +39,13 @@ from tranship.schemas import cells
 from tranship.schemas.counted import counted
 
 PIECE_BYTES = 2 << 20
-"""Read and cut at a time: small enough to stay in the processor's cache."""
+"""The bytes read and cut at once: few enough for the processor's cache."""
 PART_BYTES = 24 << 20
-"""Handed on at a time: large enough for what each batch costs by itself."""
+"""The bytes of one part: enough to outweigh the fixed cost of a batch."""
 
 
 class CsvSource:
-    """One CSV file, or several of one run; the dialect of each is found out by itself."""
+    """One or several CSV files; the dialect of each is detected separately."""
 
     def __init__(
         self, spec: str, options: CsvOptions, suffixes: tuple[str, ...], seen: storage.Seen | None = None
@@ -62,7 +62,7 @@ class CsvSource:
         self._marked: dict[str, int] = {}
 
     def layouts(self) -> list[Layout]:
-        """Header names, or column_1, column_2, … where there is no header."""
+        """Return the names of the header, or column_1, column_2, … without a header."""
         return [
             Layout(
                 file.name,
@@ -78,11 +78,11 @@ class CsvSource:
         return [f"files were joined: removed the byte-order mark on line {line:,}"] if line else []
 
     def fingerprint(self) -> list[dict[str, Any]]:
-        """Names, sizes and times of the files."""
+        """Return name, size and modification time of each file."""
         return [file.fingerprint() for file in self._files]
 
     def parts(self, _keep: Path, /) -> Iterator[CsvPart]:
-        """Blocks in file order."""
+        """Yield blocks in file order. Raises ConfigError for a file that cannot be read as CSV or changes meanwhile."""
         done = 0
         for number, (file, dialect) in enumerate(zip(self._files, self._dialects, strict=True)):
             content = self._content(number, file)
@@ -108,7 +108,7 @@ class CsvSource:
             done += content.position
 
     def close(self) -> None:
-        """Nothing is held open between parts but what can be opened only once."""
+        """Close the files that can be opened only once; no other file is open between parts."""
         for content, _, _ in self._opened.values():
             content.close()
 
@@ -136,7 +136,7 @@ class CsvSource:
 
 
 class _Replayed(storage.Bytes):
-    """What can be opened only once, and whose first pieces have been looked at already."""
+    """A file that can be opened only once and whose first pieces have been read for detection."""
 
     def __init__(self, content: storage.Bytes, taken: list[bytes], rest: Iterator[bytes]) -> None:
         self._content, self._taken, self._rest = content, taken, rest
@@ -151,12 +151,12 @@ class _Replayed(storage.Bytes):
         yield from self._rest
 
     def close(self) -> None:
-        """Close it, but for standard input."""
+        """Close the file, except standard input."""
         self._content.close()
 
 
 def destination(spec: str, written: Written, *, overwrite: bool, raw: bool) -> WholeFile:
-    """A CSV file to be written whole: UTF-8, commas, ISO 8601 instants with Z, lists as JSON."""
+    """Return a CSV file as destination: UTF-8, commas, instants in ISO 8601 with Z, lists as JSON."""
 
     if not spec.lower().endswith((".csv", ".txt")):
         raise ConfigError(

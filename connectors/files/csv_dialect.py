@@ -1,4 +1,4 @@
-"""How a CSV file is written: its encoding, delimiter, quote and header, as the user gave them or as detected."""
+"""The dialect of a CSV file: encoding, delimiter, quote and header, as given by the user or detected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tranship.connectors.contract import repeated, told_apart
 from tranship.connectors.errors import ConfigError
 
 MAX_RECORD_BYTES = 16 << 20
-"""A quoted value that has not ended by then is taken for a broken quote."""
+"""A quoted value longer than this counts as a missing closing quote."""
 _SAMPLE_BYTES = 1 << 17
 _SAMPLE_RECORDS = 200
 _DELIMITERS = (b",", b";", b"\t", b"|")
@@ -21,7 +21,7 @@ _DELIMITERS = (b",", b";", b"\t", b"|")
 BAD_BYTE = "\udcff"
 BAD_BYTE_UTF8 = BAD_BYTE.encode(errors="surrogatepass")
 SWAPPED_BOM = "\ufffe".encode()
-"""What a byte-order mark of the other order is read as; it is no character."""
+"""A byte-order mark read in the wrong byte order; it is not a character."""
 
 
 def _mark_bad_bytes(error: UnicodeError) -> tuple[str, int]:
@@ -36,7 +36,7 @@ codecs.register_error("tranship-mark", _mark_bad_bytes)
 
 @dataclass(frozen=True)
 class CsvOptions:
-    """What the user said about the files; null where it is to be found out."""
+    """The dialect as the user gave it; null is detected."""
 
     encoding: str | None = None
     delimiter: str | None = None
@@ -46,7 +46,7 @@ class CsvOptions:
 
 @dataclass(frozen=True)
 class Grammar:
-    """Delimiter and quote of a file (one byte each), and what follows from them."""
+    """Delimiter and quote of a file (one byte each), and the patterns that result from them."""
 
     delimiter: bytes
     quote: bytes
@@ -70,7 +70,7 @@ class Grammar:
 
     @property
     def pads(self) -> bool:
-        """Whether blanks around a quoted value do not belong to it."""
+        """Whether blanks around a quoted value are ignored."""
         return b" " not in (self.delimiter, self.quote)
 
     @property
@@ -78,7 +78,7 @@ class Grammar:
         return rb" *+" if self.pads else b""
 
     def values(self, record: bytes) -> list[str]:
-        """The values of one record, unquoted."""
+        """Return the values of one record, unquoted."""
         text = record.rstrip(b"\r\n").decode(errors="replace")
         d, q = self.delimiter.decode(), self.quote.decode()
         found, position = [], 0
@@ -95,7 +95,7 @@ class Grammar:
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one file is written."""
+    """The dialect of one file."""
 
     encoding: str
     grammar: Grammar
@@ -103,13 +103,13 @@ class Dialect:
     header: bool
     notes: tuple[str, ...]
     heading: tuple[str, ...] = ()
-    """The header as it stands in the file, trimmed; empty without one."""
+    """The header as in the file, trimmed; empty if there is none."""
     repeated: Mapping[str, str] = field(default_factory=dict)
     """As in `Layout`."""
 
 
 def sniff_encoding(head: bytes) -> str | None:
-    """Encoding of a file by its first bytes: a BOM; the zeros of UTF-16; UTF-8; else Windows-1252. Null if it is none.
+    """Return the encoding by the first bytes: a BOM, the zeros of UTF-16, UTF-8, else Windows-1252; null if none fits.
 
     Windows-1252 is only believed where what it makes of the bytes looks like words of western languages. Otherwise the
     file is UTF-8 if its damaged lines are few.
@@ -155,7 +155,7 @@ _ACUTE = re.compile(r"[áéíóúæÁÉÍÓÚÆ]")
 
 
 def _is_western(text: str) -> bool:
-    """Whether text that was read as Windows-1252 looks like western languages.
+    """Return whether text that was read as Windows-1252 looks like a western language.
 
     In another alphabet nearly all letters are accented ones side by side (`Èâàí`); in one that shares letters with
     Windows-1252 (Polish, Turkish, DOS, Macintosh), signs and capitals stand within words (`£ukasz`, `MŸller`).
@@ -169,7 +169,7 @@ def _is_western(text: str) -> bool:
 
 
 def _sample_records(sample: bytes, grammar: Grammar, *, whole: bool) -> list[bytes]:
-    """The first records of a sample that are not blank; the last one of a sample that is not `whole` may be cut off."""
+    """Return the first records that are not blank. Unless the sample is `whole`, its last record may be incomplete."""
     found: list[bytes] = []
     at = 0
     while at < len(sample) and len(found) < _SAMPLE_RECORDS:
@@ -207,7 +207,7 @@ def _cannot_be_header(name: str, sample: bytes, at: int) -> ConfigError:
 
 
 def _sniff_delimiter(sample: bytes, quote: bytes, *, whole: bool) -> bytes:
-    """The delimiter under which most records have as many values as the first one, and more than one."""
+    """Return the delimiter with which most records have as many values as the first one, and at least two."""
 
     def fit(delimiter: bytes) -> tuple[float, int]:
         grammar = Grammar(delimiter, quote)
@@ -232,13 +232,13 @@ _DATA = re.compile(r"[^@\s]+@[^@\s]+\.\w+|[+-]?[\d.,:/ +-]*\d[\d.,:/ TZ+-]*")
 
 
 def _looks_like_header(values: list[str]) -> bool:
-    """No value of a header is blank twice, an address, a number or a date."""
+    """Return whether a record may be a header: it has a name, and no e-mail address, number or date."""
     stripped = [value.strip() for value in values]
     return any(stripped) and not any(_DATA.fullmatch(value) for value in stripped)
 
 
 def _column_names(values: list[str]) -> list[str]:
-    """Header names; a blank one is `column_<n>`."""
+    """Return the names of a header; a blank one becomes `column_<n>`."""
     return [value.strip() or f"column_{number}" for number, value in enumerate(values, 1)]
 
 
@@ -252,21 +252,21 @@ _OTHER_FILES = {
 
 
 class Beginning:
-    """The beginning of a file, as much of it as is asked for. What was taken is kept."""
+    """The beginning of a file, read as far as needed; its pieces are kept."""
 
     def __init__(self, rest: Iterator[bytes]) -> None:
         self.taken: list[bytes] = []
         self._rest = rest
 
     def first(self, count: int) -> bytes:
-        """So many bytes, or all there are."""
+        """Return this number of bytes, or all if there are fewer."""
         while sum(map(len, self.taken)) < count and (piece := next(self._rest, b"")):
             self.taken.append(piece)
         return b"".join(self.taken)[:count]
 
 
 def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
-    """Detect what the options do not say of a file. Raises ConfigError if it cannot be read as CSV."""
+    """Detect the parts of the dialect that are not given. Raises ConfigError if the file cannot be read as CSV."""
     head = beginning.first(1 << 20)
     _must_be_no_other(name, head)
     encoding = options.encoding or sniff_encoding(head)
@@ -331,7 +331,7 @@ def _sample(beginning: Beginning, encoding: str, options: CsvOptions) -> tuple[b
 
 
 def _must_be_no_other(name: str, head: bytes) -> None:
-    """Raises ConfigError, saying what the file is instead."""
+    """Raise ConfigError that names the format of a file that is not CSV."""
     if other := next((what for magic, what in _OTHER_FILES.items() if head.startswith(magic)), None):
         raise ConfigError(f"{name}: {other}.")
 
@@ -342,5 +342,5 @@ def _must_be_text(name: str, sample: bytes) -> None:
 
 
 def unix_line_ends(data: bytes) -> bytes:
-    """Lone carriage returns become line ends; `\\r\\n` stays, Arrow reads it."""
+    """Replace single carriage returns by line feeds; `\\r\\n` is kept, Arrow reads it."""
     return re.sub(rb"\r(?!\n)", b"\n", data) if b"\r" in data else data

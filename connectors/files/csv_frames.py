@@ -45,7 +45,7 @@ _HEADER_BYTES = 4
 
 @dataclass
 class CsvPart:
-    """Blocks of one file that lie one behind the other."""
+    """Consecutive blocks of one file."""
 
     source: str
     blocks: list[Block]
@@ -55,7 +55,7 @@ class CsvPart:
     heading: tuple[str, ...] = ()
 
     def read(self) -> Batch:
-        """Arrow's reader over each block; records that do not fit are set aside."""
+        """Return the records of all blocks, read by Arrow; records that do not fit the header are in `broken`."""
         batches = [self._read(block) for block in self.blocks]
         if len(batches) == 1:
             return batches[0]
@@ -67,7 +67,7 @@ class CsvPart:
         )
 
     def digest(self) -> str:
-        """Of the bytes, the lines they stand on, and how they are read."""
+        """Return a digest of the bytes, their lines, and the way in which they are read."""
         layout = [(block.segments, block.lenient, block.broken) for block in self.blocks]
         grammar = (self.grammar.delimiter, self.grammar.quote)
         read_as = (self.source, self.columns, self.heading, grammar, layout)
@@ -167,41 +167,41 @@ class CsvPart:
         if not all(name[:size].isascii() for name in names):
             return True
         raw, last = np.frombuffer(data, np.uint8), len(data) - 1
-        at = starts + (raw[starts] == quote[0])
+        places = starts + (raw[starts] == quote[0])
         for _ in range(MOST_BLANKS):
-            blank = raw[np.minimum(at, last)] == BLANK
+            blank = raw[np.minimum(places, last)] == BLANK
             if not blank.any():
                 break
-            at = at + blank
+            places = places + blank
         # Bit 5 is that of the case; other characters that differ in it only cost a second look.
         first = np.isin(np.arange(256) | 0x20, [name[0] | 0x20 for name in names])
-        at = at[first[raw[np.minimum(at, last)]]]
-        begins = np.zeros(len(at), np.int64)
-        for place in range(size):
-            begins = begins << 8 | raw[np.minimum(at + place, last)] | 0x20
+        places = places[first[raw[np.minimum(places, last)]]]
+        begins = np.zeros(len(places), np.int64)
+        for offset in range(size):
+            begins = begins << 8 | raw[np.minimum(places + offset, last)] | 0x20
         wanted = [int.from_bytes(bytes(letter | 0x20 for letter in name[:size])) for name in names]
         return bool(np.isin(begins, wanted).any())
 
     def _without_headers(
         self, records: pl.DataFrame, lines: pl.Series
     ) -> tuple[pl.DataFrame, pl.Series, list[tuple[int, str, str, str]]]:
-        """Take out the records that repeat the header."""
-        at = pl.int_range(records.height, dtype=pl.UInt32, eager=True)
+        """Remove the records that repeat the header; return the rest, their lines, and the removed ones as broken."""
+        rows = pl.int_range(records.height, dtype=pl.UInt32, eager=True)
         for column, name in zip(records.iter_columns(), self.heading, strict=True):
-            some = column.gather(at).fill_null("").str.strip_chars().str.to_lowercase()
-            at = at.filter(some == name.lower())
-            if at.is_empty():
+            cells = column.gather(rows).fill_null("").str.strip_chars().str.to_lowercase()
+            rows = rows.filter(cells == name.lower())
+            if rows.is_empty():
                 return records, lines, []
         text = self.grammar.delimiter.decode().join
         found = [
             (line, "line.header", "", text(value or "" for value in row))
-            for line, row in zip(lines.gather(at), records[at].rows(), strict=True)
+            for line, row in zip(lines.gather(rows), records[rows].rows(), strict=True)
         ]
-        kept = pl.repeat(True, len(lines), dtype=pl.Boolean, eager=True).scatter(at, False)
+        kept = pl.repeat(True, len(lines), dtype=pl.Boolean, eager=True).scatter(rows, False)
         return records.filter(kept), lines.filter(kept), found
 
     def _must_keep_the_order(self, records: pl.DataFrame, lines: pl.Series) -> None:
-        """Raises ConfigError if a record is the header in another order: those behind it would be misread."""
+        """Raise ConfigError if a record is the header in another order: the records after it would be misread."""
         own, *others = self.heading
         # Of names in another order, the first two columns alone nearly always say that there is none.
         moved = records.to_series(0).is_in(others).fill_null(value=False)
@@ -219,7 +219,7 @@ class CsvPart:
                 )
 
     def _may_hold_guards(self, data: bytes) -> bool:
-        """Whether a cell may begin with a guard."""
+        """Return whether a cell may begin with a guard."""
         if not _may_hold(data, b"'", _BEHIND_GUARD):
             return False
         raw = np.frombuffer(data, np.uint8)
@@ -260,7 +260,7 @@ def _may_hold(data: bytes, first: bytes, behind: frozenset[int]) -> bool:
 
 
 def _is_utf8(data: bytes) -> bool:
-    """Whether it is valid UTF-8. Arrow looks without building a text: five times as fast, and beside other threads."""
+    """Return whether the data is valid UTF-8. Arrow builds no text: five times as fast, and without holding the GIL."""
     text = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, len(data)], np.int32)), pa.py_buffer(data))
     try:
         text.validate(full=True)
@@ -272,7 +272,7 @@ def _is_utf8(data: bytes) -> bool:
 def _without_damaged(
     data: bytes, where: RecordPositions
 ) -> tuple[bytes, RecordPositions, list[tuple[int, str, str, str]]]:
-    """Take out the records that hold bytes outside the encoding."""
+    """Remove the records with bytes that are invalid in the encoding."""
     foreign = (m for m in re.finditer(rb"[\x80-\xff]+", data))
     marks = np.array([m.start() for m in foreign if not _is_text(m[0])], np.int64)
     bad = np.unique(np.searchsorted(where.ends, marks))
@@ -302,7 +302,7 @@ def _without_damaged(
 
 
 def _is_text(some: bytes) -> bool:
-    """`_is_utf8` of a few bytes, for which Arrow's preparations would take longer than the look."""
+    """Return what `_is_utf8` returns, faster for a few bytes."""
     try:
         some.decode()
     except UnicodeDecodeError:

@@ -23,14 +23,14 @@ from tranship.connectors.files.csv_dialect import (
 
 BLANK = 0x20
 MOST_BLANKS = 64
-"""More blanks beside a quote are left to the regular expression, which is slower."""
+"""With more blanks beside a quote, the slower regular expression decides."""
 
 Positions = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 
 
 def decode_pieces(content: storage.Bytes, encoding: str, name: str) -> Iterator[tuple[bytes, int]]:
-    """UTF-8 pieces, and how far the file has been read. Raises ConfigError where the order of bytes changes."""
+    """Yield pieces in UTF-8 and the position in the file. Raises ConfigError where the byte order changes."""
     utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
     recode = None if utf8 else codecs.getincrementaldecoder(encoding)("tranship-mark")
     pending, bom = b"", codecs.BOM_UTF8 if encoding == "utf-8-sig" else b""
@@ -53,7 +53,7 @@ def decode_pieces(content: storage.Bytes, encoding: str, name: str) -> Iterator[
 
 @dataclass
 class Block:
-    """Whole records, and lines set aside.
+    """Whole records, and the lines that are not records.
 
     `segments` are (offset in `data`, line in the file) where the text is not contiguous in the file; `lenient` are
     ranges of `data` that hold one record each whose quotes do not alternate; `newlines` and `quotes` are where those
@@ -84,7 +84,7 @@ def cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[Blo
     marked = _starts_with_mark(raw, newlines)
 
     def record_end(start: int, first_quote: int, limit: int) -> int:
-        """End of the last record that ends at or before `limit`, quotes alternating since `start`."""
+        """Return the end of the last record up to `limit`; quotes alternate from `start`."""
         while (newline := buffer.rfind(b"\n", start, limit)) >= 0:
             opened = int(np.searchsorted(quotes, newline)) - first_quote
             if opened % 2 == 0:
@@ -137,13 +137,13 @@ def cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[Blo
 
 
 def _starts_with_mark(raw: Bytes, newlines: Positions) -> bool:
-    """Whether a line may start with a byte-order mark."""
+    """Return whether a line may start with a byte-order mark."""
     first = codecs.BOM_UTF8[0]
     return bool(len(raw)) and bool(raw[0] == first or (raw[np.minimum(newlines + 1, len(raw) - 1)] == first).any())
 
 
 class _Alternation:
-    """Which quotes cannot open (or close) a value where they would have to."""
+    """The quotes that cannot open (or close) a value although they would have to."""
 
     def __init__(self, raw: Bytes, quotes: Positions, grammar: Grammar) -> None:
         self._raw, self._quotes, self._grammar = raw, quotes, grammar
@@ -152,7 +152,7 @@ class _Alternation:
         """Whether blanks beside a quote were seen not to belong to the value."""
 
     def faults(self, first_quote: int) -> Positions:
-        """The faulty quotes if this one opens a value."""
+        """Return the faulty quotes, assuming that this one opens a value."""
         parity = first_quote % 2
         if parity not in self._faults:
             self._faults[parity] = self._found(parity) if len(self._quotes) else self._quotes
@@ -217,7 +217,7 @@ def _assemble(
     shifts = starts - np.array(list(moved.values()), np.int64)
 
     def follow(positions: Positions) -> Positions:
-        """Positions in the buffer as positions in the data; those set aside are left out."""
+        """Return positions in the buffer as positions in the data, without those of removed lines."""
         piece = np.searchsorted(starts, positions, side="right") - 1
         inside = (piece >= 0) & (positions < ends[np.maximum(piece, 0)])
         return positions[inside] - shifts[piece[inside]]
@@ -237,7 +237,7 @@ def readable(record: bytes) -> str:
 
 @dataclass(frozen=True)
 class RecordPositions:
-    """Where the records of a block lie: start and end (without the line feed) in the data, line in the file."""
+    """Positions of the records of a block: start and end (without the line feed) in the data, line in the file."""
 
     starts: Positions
     ends: Positions
@@ -274,7 +274,7 @@ def _within(positions: Positions, first: Positions, last: Positions) -> npt.NDAr
 
 
 def byte_order_marks(data: bytes, starts: Positions) -> Positions:
-    """Where byte-order marks stand at these starts of records."""
+    """Return the starts of records at which there is a byte-order mark."""
     first = np.frombuffer(data, np.uint8)[np.minimum(starts, len(data) - 1)] == codecs.BOM_UTF8[0]
     found, size = [], len(codecs.BOM_UTF8)
     for start in starts[first].tolist():
@@ -286,7 +286,7 @@ def byte_order_marks(data: bytes, starts: Positions) -> Positions:
 
 
 def padding_positions(block: Block, grammar: Grammar) -> list[Positions]:
-    """Where the blanks around quoted values stand."""
+    """Return the positions of the blanks around quoted values."""
     raw = np.frombuffer(block.data, np.uint8)
     quotes, found = block.quotes, []
     if block.lenient:
@@ -307,7 +307,7 @@ def padding_positions(block: Block, grammar: Grammar) -> list[Positions]:
 
 
 def without_bytes(gone: Positions, data: bytes, where: RecordPositions) -> tuple[bytes, RecordPositions]:
-    """The data without these bytes. A record of which nothing is left is none."""
+    """Return the data without these bytes; a record of which nothing is left is dropped."""
     raw = np.frombuffer(data, np.uint8)
     kept = np.ones(len(raw), bool)
     kept[gone] = False
@@ -318,7 +318,7 @@ def without_bytes(gone: Positions, data: bytes, where: RecordPositions) -> tuple
 
 
 def cut_blocks(content: storage.Bytes, dialect: Dialect, name: str) -> Iterator[tuple[Block, int]]:
-    """Yield the blocks of a file without its header, and how far the file has been read."""
+    """Yield the blocks of a file without its header, and the position in the file."""
     carry, line, header = b"", 1, dialect.header
     pieces = decode_pieces(content, dialect.encoding, name)
     piece, position = next(pieces)

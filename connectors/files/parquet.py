@@ -1,4 +1,4 @@
-"""Parquet files as source and destination. Typed columns are taken as they are; UUIDs, JSON and bytes become text."""
+"""Parquet files as source and destination. Columns keep their types; UUIDs, JSON and bytes become text."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tranship.connectors.files import storage
 from tranship.connectors.files.whole_file import WholeFile, Written
 
 _DASHED: Final = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
-"""Where the groups of a UUID begin in its hexadecimal digits, and how long they are."""
+"""Start and length of each group of a UUID in its hexadecimal digits."""
 
 BATCH_ROWS = 61_440
 
 
 class ParquetSource:
-    """One Parquet file, or several of one run."""
+    """One or several Parquet files."""
 
     def __init__(self, spec: str, suffixes: tuple[str, ...], seen: storage.Seen | None = None) -> None:
         self._files = storage.expand(spec, suffixes, seen)
@@ -38,7 +38,7 @@ class ParquetSource:
         self.size: int | None = sum(parquet.metadata.num_rows for _, parquet in self._opened)
 
     def layouts(self) -> list[Layout]:
-        """Column names as the files have them."""
+        """Return the column names of each file."""
         layouts = []
         for file, (name, parquet) in zip(self._files, self._opened, strict=True):
             columns = told_apart(parquet.schema_arrow.names)
@@ -47,11 +47,11 @@ class ParquetSource:
         return layouts
 
     def fingerprint(self) -> list[dict[str, Any]]:
-        """Names, sizes and times of the files."""
+        """Return name, size and modification time of each file."""
         return [file.fingerprint() for file in self._files]
 
     def parts(self, _keep: Path, /) -> Iterator[ArrowPart]:
-        """Batches in file order. Raises ConfigError if a file breaks in the middle."""
+        """Yield batches in file order. Raises ConfigError for a damaged file."""
         done = 0
         for name, parquet in self._opened:
             row, columns = 1, list(told_apart(parquet.schema_arrow.names))
@@ -134,7 +134,7 @@ def _plain_value(value: Any, dtype: pa.DataType) -> Any:
 
 
 def _spooled(file: storage.File) -> BinaryIO:
-    """A copy of what comes through a pipe, on disk as long as it is open: Parquet is read from its end."""
+    """Return a temporary copy of a pipe on disk: Parquet is read from its end."""
     try:
         with file.open() as pipe:
             copy = tempfile.TemporaryFile()  # noqa: SIM115  (Parquet's reader closes it)
@@ -151,5 +151,5 @@ def write(frame: pl.LazyFrame, path: Path) -> None:
 
 
 def destination(spec: str, written: Written, *, overwrite: bool) -> WholeFile:
-    """A Parquet file to be written whole."""
+    """Return a Parquet file as destination."""
     return WholeFile(spec, write, written, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""Files as bytes: where they are, how they are opened, and how a new one takes the place of an old one.
+"""Files as bytes: how they are found, opened and decompressed.
 
 Local paths, globs, folders, standard input (`-`), and, with the extra `cloud`, `s3://`, `gs://` and `az://` objects.
 gzip and zstd are recognised by their first bytes, whatever the name says.
@@ -40,7 +40,7 @@ class File:
     changed: str | None
     opener: Callable[[], BinaryIO]
     place: tuple[Any, ...] = ()
-    """What tells it from every other file, whatever name leads to it."""
+    """Identifies the file, whatever its name: device and inode, or bucket and key."""
     also: list[str] = field(default_factory=list)
     """Further names under which it was given."""
     folders: tuple[str, ...] = ()
@@ -48,18 +48,18 @@ class File:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of how it was given."""
+        """Notes for people on how the file was given."""
         given = f"is given more than once (also as {', '.join(self.also)}); it is read once"
         beside = (f"the folder {name} beside it is not read; give it as a source of its own" for name in self.folders)
         return (*((given,) if self.also else ()), *beside)
 
     @property
     def once(self) -> bool:
-        """Whether it can be opened and read once only: a pipe, a device, standard input."""
+        """Whether it can be read only once: a pipe, a device, standard input."""
         return self.size is None
 
     def open(self) -> BinaryIO:
-        """The file's own bytes, compressed or not. Raises ConfigError if it cannot be opened."""
+        """Return the file's bytes, compressed or not. Raises ConfigError if it cannot be opened."""
         try:
             return self.opener()
         except OSError as error:
@@ -68,7 +68,7 @@ class File:
             ) from error
 
     def must_be_as_it_was(self, content: Bytes) -> None:
-        """Raises ConfigError if a file that was read to its end has another size than when the run began."""
+        """Raise ConfigError if the size of a file that was read to its end has changed since the run began."""
         if self.once:
             return
         size = content.size_now
@@ -79,20 +79,20 @@ class File:
             )
 
     def fingerprint(self) -> dict[str, Any]:
-        """Name, size and time of change: enough to know the file again."""
+        """Return `name`, `size` (bytes, null if unknown) and `changed` (ISO 8601, UTC, null if unknown)."""
         return {"name": self.name, "size": self.size, "changed": self.changed}
 
 
 Seen = dict[tuple[Any, ...], File]
-"""The files that a run reads, by their places."""
+"""Place → file, of the files that a run reads."""
 
 
 def expand(spec: str, suffixes: tuple[str, ...], seen: Seen | None = None) -> list[File]:
-    """The files a path, glob, folder, cloud address or `-` stands for, sorted by name.
+    """Return the files of a path, glob, folder, cloud address or `-`, sorted by name.
 
-    In a folder only names ending in one of `suffixes` count. Each file comes once, also where links lead to it: its
-    records would be doubled. `seen` are those that other specs of the run stand for; what is new is added to it.
-    Raises ConfigError if there is none.
+    In a folder, only names that end in one of `suffixes` count. Each file is returned once, even if links lead to it:
+    its records would be doubled. `seen` are the files of other sources of the run; new ones are added to it. Raises
+    ConfigError if there is none.
     """
     seen = {} if seen is None else seen
     new = []
@@ -130,8 +130,8 @@ def _expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
 
 
 def _is_meant(path: Path) -> bool:
-    """Whether what was found in a folder, or by a pattern, is to be read: all but folders, and the hidden links and
-    sockets of other programs. A pipe is read, and a link that leads nowhere stops the run: customers would be missing.
+    """Return whether an entry of a folder, or a match of a pattern, is read: not folders, and not hidden links and
+    sockets of other programs. A pipe is read, and a broken link stops the run: customers would be missing.
     """
     hidden = path.name.startswith(".")
     return os.path.isfile(path) if hidden else not os.path.isdir(path)  # noqa: PTH112, PTH113  (these never raise)
@@ -165,7 +165,7 @@ def _place_of_stdin() -> tuple[Any, ...]:
     try:
         stat = os.fstat(sys.stdin.buffer.fileno())
     except (OSError, ValueError):
-        return (STDIN_NAME,)  # closed since, or no file of the system
+        return (STDIN_NAME,)  # closed since, or not a file of the operating system
     return (stat.st_dev, stat.st_ino)
 
 
@@ -209,7 +209,7 @@ def _fits(key: str, pattern: str) -> bool:
 
 
 class _ObjectReader(io.RawIOBase):
-    """obstore's reader as a seekable raw stream, which pyarrow and BufferedReader know how to use."""
+    """obstore's reader as a seekable raw stream, as pyarrow and BufferedReader need it."""
 
     def __init__(self, reader: Any) -> None:
         self._reader = reader
@@ -233,7 +233,7 @@ class _ObjectReader(io.RawIOBase):
 
 
 class Bytes:
-    """A file's contents in big pieces, decompressed, and how far the file itself has been read."""
+    """The contents of a file in large pieces, decompressed, and the position in the file itself."""
 
     def __init__(self, file: File, piece: int = 8 << 20) -> None:
         self._file = file
@@ -243,12 +243,12 @@ class Bytes:
 
     @property
     def position(self) -> int:
-        """Bytes of the file itself consumed so far."""
+        """The number of bytes read from the file itself, before decompression."""
         return self._position
 
     @property
     def size_now(self) -> int | None:
-        """How many bytes the file has now, null where only its end could say."""
+        """The current size of the file in bytes, null if only reading to its end could tell."""
         try:
             return os.fstat(self._raw.fileno()).st_size
         except OSError:
@@ -281,13 +281,13 @@ class Bytes:
         return data
 
     def close(self) -> None:
-        """Close the file (standard input stays open)."""
+        """Close the file, except standard input."""
         if self._file.name != STDIN_NAME:
             self._raw.close()
 
 
 class _Prefixed(io.RawIOBase):
-    """The bytes already taken, then the rest."""
+    """A stream of the bytes that were read already, then the rest."""
 
     def __init__(self, head: bytes, rest: Callable[[int], bytes]) -> None:
         self._head = head
@@ -307,7 +307,7 @@ class _Prefixed(io.RawIOBase):
 
 
 def is_among(spec: str, suffixes: tuple[str, ...], path: Path) -> bool:
-    """Whether what is read by `spec` includes this file, as things are."""
+    """Return whether the source `spec` currently includes this file."""
     try:
         stat = path.stat()
     except OSError:
@@ -316,9 +316,9 @@ def is_among(spec: str, suffixes: tuple[str, ...], path: Path) -> bool:
 
 
 def takes_in(spec: str, suffixes: tuple[str, ...], path: Path) -> str | None:
-    """Why what is read by `spec` would include this file, now or once it is written; null if it would not.
+    """Return why the source `spec` would include this file, now or once it is written; null if it would not.
 
-    A folder takes in all that lies in it, however deep.
+    A folder includes everything in it, at any depth.
     """
     if scheme_of(spec):
         return None
@@ -350,5 +350,5 @@ def _fits_pattern(path: Path, pattern: str) -> bool:
 
 
 def _places(path: Path) -> tuple[Path, Path]:
-    """Where a name stands, and where what it leads to stands."""
+    """Return the absolute path of a name, and that of the file it leads to."""
     return path.parent.resolve() / path.name, path.resolve()

@@ -1,4 +1,4 @@
-"""A file as a destination: written whole under a temporary name, which then takes the place of the old one."""
+"""A file as a destination: written whole under a temporary name, which is then renamed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from tranship.connectors.errors import ConfigError, Unreachable
 
 
 class Written:
-    """The files that Tranship has written, as recorded in a state directory. A file changed since then is not ours.
+    """The files that Tranship has written, as recorded in a state directory. A file changed since then is not known.
 
-    For each file there is a record: its path, and the size and time of change of what may be there: what the last run
-    wrote and, while a run replaces that, also what it is about to put there. So a run that dies in between is
-    recognised, too.
+    There is one record per file: its path, and the size and modification time of what the last run wrote and, while a
+    run replaces it, also of the file that it is about to rename. A run that dies in between is therefore recognised.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def knows(self, path: Path) -> bool:
-        """Whether the file at this path was written by Tranship and not changed since."""
+        """Return whether Tranship wrote the file at this path and nobody has changed it since."""
         return _mark(path) in self._marks(path)
 
     def expect(self, path: Path, coming: Path) -> None:
@@ -45,7 +44,7 @@ class Written:
             found = json.loads(self._record(path).read_text(encoding="utf-8"))
             return [list(mark) for mark in found["marks"]] if found["path"] == _as_text(path) else []
         except (OSError, ValueError, KeyError, TypeError):
-            return []  # damaged is unknown: then a person is asked
+            return []  # a damaged record counts as none: --overwrite is then needed
 
     def _keep(self, path: Path, marks: list[list[int]]) -> None:
         record = self._record(path)
@@ -71,9 +70,9 @@ def _as_text(path: Path) -> str:
 
 
 class WholeFile:
-    """A file as a destination: written whole, so that each load replaces what was there.
+    """A file as a destination: each run replaces it as a whole.
 
-    What Tranship did not write is replaced only with `overwrite`; `written` knows what it has written.
+    A file that Tranship did not write, according to `written`, is replaced only with `overwrite`.
     """
 
     def __init__(
@@ -96,25 +95,27 @@ class WholeFile:
             raise ConfigError(f"{self._spec}: is a folder; name the file to write.")
         if not self._path.parent.is_dir():
             raise ConfigError(f"{self._spec}: the folder {self._path.parent} does not exist.")
-        self._path = self._path.resolve()  # a link stays, and what it leads to is replaced
+        self._path = self._path.resolve()  # a link is kept, and its target is replaced
         if not self._path.parent.is_dir():
             raise ConfigError(f"{self._spec}: is a link into {self._path.parent}, which does not exist.")
         self._must_be_free()
 
-    def plan(self, load: WriteRequest) -> Plan:
-        """Every survivor is created: a file holds what the run gave it, nothing else."""
-        if load.mode != "upsert":
-            raise ConfigError(f"{self._spec}: a file is written whole; --mode {load.mode} needs a table.")
+    def plan(self, request: WriteRequest) -> Plan:
+        """Return a plan in which every survivor is created. Raises ConfigError for other modes than upsert."""
+        if request.mode != "upsert":
+            raise ConfigError(f"{self._spec}: a file is written whole; --mode {request.mode} needs a table.")
         notes: tuple[str, ...] = (f"{self._spec} exists; this run replaces it",) if self._path.exists() else ()
         if self._look:
-            notes += self._look(_records_of(load))
-        return dataclasses.replace(all_created(load), notes=notes)
+            notes += self._look(_records_of(request))
+        return dataclasses.replace(all_created(request), notes=notes)
 
-    def apply(self, load: WriteRequest, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
-        """Write beside the file, sync, rename. Raises ConfigError if somebody else's file came there meanwhile."""
+    def apply(self, request: WriteRequest, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
+        """Write beside the file, sync, rename. Raises ConfigError if another file has appeared there meanwhile, and
+        Unreachable if it cannot be written.
+        """
         try:
             with replacing(self._path) as temporary:
-                self._sink(_records_of(load), temporary)
+                self._sink(_records_of(request), temporary)
                 self._must_be_free()
                 self._written.expect(self._path, temporary)
             self._written.confirm(self._path)
@@ -124,14 +125,14 @@ class WholeFile:
             ) from error
 
     def applied(self, run_id: str) -> bool:  # noqa: ARG002
-        """Never known: writing the same file again gives the same file."""
+        """Return false: it is not recorded, and writing again gives the same file."""
         return False
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is open."""
 
     def _must_be_free(self) -> None:
-        """Raises ConfigError where something stands that Tranship did not write. An empty file is nobody's loss."""
+        """Raise ConfigError if there is a file that Tranship did not write. An empty file may be replaced."""
         if not self._path.exists():
             return
         if not self._path.is_file():
@@ -145,5 +146,5 @@ class WholeFile:
         )
 
 
-def _records_of(load: WriteRequest) -> pl.LazyFrame:
-    return load.survivors.scan().select(pl.exclude("^_.*$"))
+def _records_of(request: WriteRequest) -> pl.LazyFrame:
+    return request.survivors.scan().select(pl.exclude("^_.*$"))

@@ -94,7 +94,7 @@ def file(spec: str) -> Path:
 
 def same_place(first: str, second: str) -> bool:
     """Return whether two addresses mean the same table or query. Raises ConfigError."""
-    one, other = parse_address(first), parse_address(second)
-    if (one.schema.lower(), one.table.lower(), one.query) != (other.schema.lower(), other.table.lower(), other.query):
+    a, b = parse_address(first), parse_address(second)
+    if (a.schema.lower(), a.table.lower(), a.query) != (b.schema.lower(), b.table.lower(), b.query):
         return False
-    return is_same_file(one.path, other.path) or one.path.resolve() == other.path.resolve()
+    return is_same_file(a.path, b.path) or a.path.resolve() == b.path.resolve()

@@ -31,7 +31,7 @@ def connect(
     """
     # An absolute path: names such as `md:x` would open something else.
     file = address.path.resolve()
-    started, told = time.monotonic(), False
+    started, reported = time.monotonic(), False
     while True:
         try:
             connection = _open(file, read_only=read_only)
@@ -49,9 +49,9 @@ def connect(
                     f"{address.path}: is locked by {holder}{for_so_long}. DuckDB allows one process at a time: wait "
                     "for it or stop it, then run the same command, or increase --lock-timeout."
                 ) from error
-            if not told:
+            if not reported:
                 waiting.say(f"{address.path}: is locked by {holder}; waiting for it to end")
-                told = True
+                reported = True
         time.sleep(_PAUSE)
     connection.execute("SET TimeZone = 'UTC'").fetchall()
     database = connection.execute("SELECT current_database()").fetchall()[0][0]

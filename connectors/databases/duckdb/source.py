@@ -54,12 +54,12 @@ class DuckDbSource:
             deleted = f"SELECT count(*) FROM {relation} WHERE {quoted(DELETED)} IS NOT NULL"
             left = self._connection.execute(deleted).fetchall()[0][0] if address.query and kept else 0
         except duckdb.Error as error:
-            said = first_line(error)
+            reason = first_line(error)
             if isinstance(error, duckdb.CatalogException) and not address.query:
                 what, meant = describe_missing(self._connection, address)
-                said = f"there is no {what}{f'; {meant}' if meant else ''}. Name one with ?table=schema.table."
+                reason = f"there is no {what}{f'; {meant}' if meant else ''}. Name one with ?table=schema.table."
             self._connection.close()
-            raise ConfigError(f"{address.path}: {said}") from error
+            raise ConfigError(f"{address.path}: {reason}") from error
         # A data frame cannot hold an infinite timestamp; as text it is rejected as unreadable.
         types |= {name: "INFINITE" for name, found in zip(endless, counted[1:], strict=True) if found}
         self._columns = tuple(types)

@@ -75,9 +75,9 @@ class AdbcConnection:
         except Error as error:
             if error.sqlstate is None and error.status_code in (AdbcStatusCode.IO, AdbcStatusCode.UNKNOWN):
                 raise connection_lost(self._address) from None
-            said = {_text(key): _text(value) for key, value in error.details}
-            primary = said.get("PG_DIAG_MESSAGE_PRIMARY") or str(error)
-            name = said.get("PG_DIAG_CONSTRAINT_NAME") or said.get("PG_DIAG_COLUMN_NAME")
+            diagnosis = {_text(key): _text(value) for key, value in error.details}
+            primary = diagnosis.get("PG_DIAG_MESSAGE_PRIMARY") or str(error)
+            name = diagnosis.get("PG_DIAG_CONSTRAINT_NAME") or diagnosis.get("PG_DIAG_COLUMN_NAME")
             raise translate_error(self._address, error.sqlstate or "", primary, name) from None
 
 

@@ -85,9 +85,9 @@ def identity(spec: str, environment: Mapping[str, str] = os.environ) -> str:
     hosts, _, path = (unquote(part) for part in rest.partition("/"))
     usual = named.get("port") or environment.get("PGPORT") or "5432"
     servers = []
-    for one in (named.get("host") or named.get("hostaddr") or hosts or environment.get("PGHOST") or "").split(","):
-        found = re.fullmatch(r"(\[.*\]|[^:]*)(?::(\d+))?", one)
-        host, port = found.groups() if found else (one, None)
+    for server in (named.get("host") or named.get("hostaddr") or hosts or environment.get("PGHOST") or "").split(","):
+        found = re.fullmatch(r"(\[.*\]|[^:]*)(?::(\d+))?", server)
+        host, port = found.groups() if found else (server, None)
         local = host in ("", "localhost", "127.0.0.1", "::1", "[::1]")
         servers.append(f"{'localhost' if local else host.lower()}:{port or usual}")
     service = named.get("service") or environment.get("PGSERVICE") or ""

@@ -217,12 +217,12 @@ def unique_columns(connection: Connection, relation: Relation) -> tuple[str, ...
     return tuple(name for (name,) in rows)
 
 
-def same_table(one: str, other: str) -> bool:
+def same_table(first: str, second: str) -> bool:
     """Return whether two addresses, however spelled, mean the same table or query, by asking the server.
 
     Raises ConfigError or ConnectorError.
     """
-    a, b = parse_address(one), parse_address(other)
+    a, b = parse_address(first), parse_address(second)
     if a.query or b.query:
         return a == b
     found = [_table_identity(address) for address in (a, b)]

@@ -96,12 +96,12 @@ class PostgresComparedTable:
                 f"$tranship$ BEGIN RETURN value::{mapped.column.shown}::text; "
                 "EXCEPTION WHEN OTHERS THEN RETURN NULL; END $tranship$"
             )
-            told = connection.stream(
+            streamed = connection.stream(
                 f"SELECT value, CASE WHEN stored IS NOT NULL{whole} THEN stored END AS stored FROM "
                 "(SELECT value, pg_temp.tranship_stored(value) AS stored FROM pg_temp._tranship_values OFFSET 0) v"
             )
             stored = without_blanks("stored") if is_jsonb(mapped) else "stored"
-            stream_into(duck, f"INSERT INTO _cast_{number} SELECT value, {stored} FROM _stream", told)
+            stream_into(duck, f"INSERT INTO _cast_{number} SELECT value, {stored} FROM _stream", streamed)
         connection.execute("DROP TABLE pg_temp._tranship_values")
 
     def load_table(self, select: str, joined: str) -> None:
@@ -157,23 +157,23 @@ class PostgresComparedTable:
     def keep_referenced_rows(self) -> list[tuple[str, int]]:
         """Remove from `_gone` the rows that other rows reference."""
         connection, duck, relation = self._context.connection, self._context.duck, self._existing
-        referring = [one for one in references_to(connection, relation) if one.holds_deletes]
+        referring = [reference for reference in references_to(connection, relation) if reference.holds_deletes]
         if not referring:
             return []
         copy_to_server(connection, "_tranship_gone", duck.sql("SELECT target FROM _gone ORDER BY 1"))
         connection.execute("ANALYZE pg_temp._tranship_gone")
         kept = []
-        for one in referring:
+        for reference in referring:
             with rows_by_place(connection):
                 rows = try_query(
                     connection,
                     f"SELECT u.target FROM pg_temp._tranship_gone u JOIN {relation.name} t "
-                    f"ON {relation.is_at('u.target')} WHERE {one.exists}",
+                    f"ON {relation.is_at('u.target')} WHERE {reference.exists}",
                 )
             if rows:
                 places = ", ".join(str(place) for (place,) in rows)
                 [(count,)] = duck.execute(f"DELETE FROM _gone WHERE target IN ({places})").fetchall()
-                kept += [(one.table, int(count))] if count else []
+                kept += [(reference.table, int(count))] if count else []
         connection.execute("DROP TABLE pg_temp._tranship_gone")
         return kept
 
@@ -225,12 +225,13 @@ def _sent_type(column: Column) -> str:
 
 def _sent(column: Column) -> str:
     """Return a column as it is sent for comparison; values that a frame cannot hold become values no customer has."""
-    at = f"t.{quoted(column.name)}"
+    value = f"t.{quoted(column.name)}"
     if column.dtype.startswith("TIMESTAMP") or column.dtype == "DATE":
-        return f"CASE WHEN {at} BETWEEN '{EARLIEST}' AND '{LATEST}' THEN {at} WHEN {at} IS NOT NULL THEN '{LATEST}' END"
+        in_range = f"{value} BETWEEN '{EARLIEST}' AND '{LATEST}'"
+        return f"CASE WHEN {in_range} THEN {value} WHEN {value} IS NOT NULL THEN '{LATEST}' END"
     if column.dtype == "VARCHAR[]":
-        return f"CASE WHEN array_ndims({at}) > 1 THEN ARRAY['several dimensions'] ELSE {at} END"
-    return f"{at}::text" if column.cast_by_server or column.dtype in ("UUID", "JSON") else at
+        return f"CASE WHEN array_ndims({value}) > 1 THEN ARRAY['several dimensions'] ELSE {value} END"
+    return f"{value}::text" if column.cast_by_server or column.dtype in ("UUID", "JSON") else value
 
 
 _PACK: Final = "tranship texts"

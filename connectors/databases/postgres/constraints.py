@@ -214,14 +214,16 @@ class PostgresConstraints:
 
     def _referenced_values(self) -> Iterator[Constraint]:
         """List referenced values that would change."""
-        for one in references_to(self._context.connection, self._relation):
-            fields = tuple(mapped.field for mapped in self._context.written_fields if mapped.column_name in one.columns)
-            if one.holds_changes and fields:
-                moved = " OR ".join(f"t.{quoted(name)} IS DISTINCT FROM b.{quoted(name)}" for name in one.columns)
+        for reference in references_to(self._context.connection, self._relation):
+            fields = tuple(
+                mapped.field for mapped in self._context.written_fields if mapped.column_name in reference.columns
+            )
+            if reference.holds_changes and fields:
+                moved = " OR ".join(f"t.{quoted(name)} IS DISTINCT FROM b.{quoted(name)}" for name in reference.columns)
                 yield Constraint(
-                    referred_to(one.table),
+                    referred_to(reference.table),
                     f"SELECT b.{ROW} FROM pg_temp._tranship_result b JOIN {self._relation.name} t "
-                    f"ON {self._relation.is_at(f'b.{PLACE}')} WHERE ({moved}) AND {one.exists}",
+                    f"ON {self._relation.is_at(f'b.{PLACE}')} WHERE ({moved}) AND {reference.exists}",
                     changes=fields,
                 )
 
@@ -230,8 +232,8 @@ class PostgresConstraints:
         if not constraint.changes:
             return True
         fields = ", ".join(map(literal, constraint.changes))
-        some = f"SELECT 1 FROM _plan WHERE action = 'update' AND list_has_any(changed, [{fields}]) LIMIT 1"
-        return bool(self._context.duck.execute(some).fetchall())
+        first_affected = f"SELECT 1 FROM _plan WHERE action = 'update' AND list_has_any(changed, [{fields}]) LIMIT 1"
+        return bool(self._context.duck.execute(first_affected).fetchall())
 
     def _exclusions(self) -> Iterator[Constraint]:
         """List unique indexes and exclusions that the comparison does not cover: over several columns, expressions,
@@ -259,8 +261,8 @@ class PostgresConstraints:
             if len(keys) == 1 and part is None and columns[0] in simple and plain and not nulls:
                 continue
             alike = "IS NOT DISTINCT FROM" if nulls else "="
-            told = ", ".join(filter(None, columns)) or name
-            yield self._never_twice(told, keys, operators or [alike] * len(keys), part or "true")
+            listed = ", ".join(filter(None, columns)) or name
+            yield self._never_twice(listed, keys, operators or [alike] * len(keys), part or "true")
         yield from self._own_key()
 
     def _own_key(self) -> Iterator[Constraint]:

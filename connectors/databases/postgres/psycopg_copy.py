@@ -145,9 +145,11 @@ class CopyConnection:
         except psycopg.Error as error:
             if error.sqlstate is None or self._connection.closed:
                 raise connection_lost(self._address) from None
-            said = error.diag
-            name = said.constraint_name or said.column_name
-            raise translate_error(self._address, error.sqlstate, said.message_primary or str(error), name) from None
+            diagnosis = error.diag
+            name = diagnosis.constraint_name or diagnosis.column_name
+            raise translate_error(
+                self._address, error.sqlstate, diagnosis.message_primary or str(error), name
+            ) from None
 
 
 class _CopyReader(io.RawIOBase):

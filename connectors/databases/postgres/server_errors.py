@@ -110,8 +110,10 @@ class MissingDatabase(ConfigError):
 
 def connect_error(address: PostgresAddress, text: str) -> TranshipError:
     """Return the error for a failed connection, from its text: libpq has no SQLSTATE then."""
-    said = re.sub(r"^.*?(Failed to connect|connection failed|connection is bad): ", "", text, flags=re.DOTALL).strip()
-    first = said.splitlines()[0] if said else "no reason given"
+    message = re.sub(
+        r"^.*?(Failed to connect|connection failed|connection is bad): ", "", text, flags=re.DOTALL
+    ).strip()
+    first = message.splitlines()[0] if message else "no reason given"
     where = address.shown
     if "Failed to execute query" in text or "server closed the connection" in text:
         return Unreachable(f"{where}: closed the new connection. Try again later.")
@@ -123,16 +125,16 @@ def connect_error(address: PostgresAddress, text: str) -> TranshipError:
             f"{where}: the address cannot be used ({safe}). The parameters table and query belong to "
             "Tranship; all others are passed to libpq."
         )
-    fatal = re.search(r"FATAL: +(.*)", said)
-    if "no password supplied" in said:
+    fatal = re.search(r"FATAL: +(.*)", message)
+    if "no password supplied" in message:
         return Refused(
             f"{where}: a password is required, but none was found. Set PGPASSWORD, or add a line to ~/.pgpass (which "
             "only you may read)."
         )
-    if fatal is None and re.search("SSL|certificate", said):
-        return Refused(f"{where}: {_reason(said)} Check sslmode and the certificates that the address names.")
+    if fatal is None and re.search("SSL|certificate", message):
+        return Refused(f"{where}: {_reason(message)} Check sslmode and the certificates that the address names.")
     if fatal is None:
-        return Unreachable(f"{where}: {_reason(said)} Check host and port, and that the server is running.")
+        return Unreachable(f"{where}: {_reason(message)} Check host and port, and that the server is running.")
     words = fatal[1]
     if re.search(r"password|authentication|no pg_hba\.conf|role|ssl", words, re.IGNORECASE):
         return Refused(
@@ -147,8 +149,8 @@ def connect_error(address: PostgresAddress, text: str) -> TranshipError:
     return Unreachable(f"{where}: {words}. Try again later.")
 
 
-def _reason(said: str) -> str:
+def _reason(message: str) -> str:
     """`no connection to port 5432: Connection refused.` of `connection to server at …, port 5432 failed: …`."""
-    first = said.splitlines()[0]
+    first = message.splitlines()[0]
     first = re.sub(r"^connection to server at .*?, port (\d+) failed: ", r"no connection to port \1: ", first)
     return f"{re.sub(r'^connection to server .*? failed: ', 'no connection: ', first).rstrip('.')}."

@@ -85,7 +85,7 @@ class PostgresSource:
         )
         names = [f"{schema}.{table}" for schema, table in found[:_LISTED]]
         more = ", …" if len(found) > _LISTED else ""
-        return f"There are: {', '.join(names)}{more}" if names else "This user may read no table."
+        return f"Readable tables: {', '.join(names)}{more}" if names else "This user may read no table."
 
     def _typed(self, relation: str) -> dict[str, str]:
         """Return column → name of its type. No row is queried."""
@@ -104,8 +104,8 @@ class PostgresSource:
             return self._connection.stream(sql)
         except ConnectorError as error:
             if type(error) is ConnectorError and self._address.query:
-                said = str(error).removeprefix(f"{self._address.shown}: ")
-                raise ConfigError(f"{self._name}: cannot be read: {said}") from error
+                reason = str(error).removeprefix(f"{self._address.shown}: ")
+                raise ConfigError(f"{self._name}: cannot be read: {reason}") from error
             raise
 
     def _fields_cast_by_server(self, sql: str) -> list[tuple[Any, ...]]:

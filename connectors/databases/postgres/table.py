@@ -229,7 +229,7 @@ class PostgresTable:
             raise ConfigError(f"{self._where}: is {kind}; it can be read, not written. Name the underlying table.")
         self._check_rights(connection, relation, request)
         deadline = time.monotonic() + (self._timeouts.lock_seconds or float("inf"))
-        told = False
+        reported = False
         while not self._locked(connection, relation, min(_SLICE_SECONDS, max(deadline - time.monotonic(), 0.01))):
             if time.monotonic() > deadline:
                 raise Busy(
@@ -237,9 +237,9 @@ class PostgresTable:
                     f"{self._timeouts.lock_seconds:g} s (see pg_locks). Wait for it or stop it, or "
                     "increase --lock-timeout."
                 )
-            if not told:
+            if not reported:
                 self._observer.note(f"{self._where}: another transaction is writing to it; waiting for it to end")
-                told = True
+                reported = True
             # Waiting for a lock blocks all later writers: let them through from time to time.
             time.sleep(_PAUSE_SECONDS)
         return find_relation(connection, self._address, self._address.table)

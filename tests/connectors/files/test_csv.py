@@ -335,7 +335,7 @@ def test_repeated_and_blank_headers_get_names_of_their_own(tmp_path):
     layout = CsvSource(str(path), CsvOptions(), SUFFIXES).layouts()[0]
     assert layout.columns == ("id", "id_2", "column_3", "Name")
     assert layout.repeated == {"id_2": "id"}
-    assert layout.notes == ("another column 'id' is there; it is called 'id_2' here",)
+    assert layout.notes == ("another column is named 'id'; it is called 'id_2' here",)
 
 
 @pytest.mark.parametrize("name", ["in.csv.gz", "in.csv.zst", "misnamed.csv"])

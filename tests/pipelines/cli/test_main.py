@@ -869,7 +869,7 @@ def test_a_provider_that_is_none(command: Command) -> None:
     for arguments in (("connectors", "--losses", "csv", "metronome"), ("doctor", "duckdb:///w.duckdb")):
         said = command(*arguments)
         assert said.code == 2
-        assert "is no provider. There are: blackwalnut," in said.err
+        assert "not a provider. Use one of: blackwalnut," in said.err
 
 
 def test_doctor_says_what_is_wrong(command: Command, sandbox: Start, monkeypatch: pytest.MonkeyPatch) -> None:

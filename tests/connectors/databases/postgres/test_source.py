@@ -156,7 +156,9 @@ def test_who_misspells_a_table_is_told_those_there_are(warehouse: PostgresWareho
         "CREATE VIEW billing.few AS SELECT 1 AS id, 'A' AS name",
     )
 
-    with pytest.raises(ConfigError, match=f":{name}: there is no such table.* There are: billing.few, public.people$"):
+    with pytest.raises(
+        ConfigError, match=f":{name}: there is no such table.* Readable tables: billing.few, public.people$"
+    ):
         Warehouse(warehouse.folder).load(warehouse.address(name))
 
 
