@@ -9,6 +9,7 @@ from urllib.error import HTTPError
 import pytest
 
 from support.sandboxes import Reply, Sandbox, Start
+from tranship.connectors.sandbox.control import Keys
 
 KEY = {"x-api-key": "mf_sk_test_1"}
 
@@ -63,6 +64,12 @@ def test_a_key_stops_in_the_middle(sandbox: Start) -> None:
     front.keys(stops_after={"mf_sk_test_1": 3})
     assert [front.call("GET", "/v1/customers", headers=KEY).status for _ in range(5)] == [200] * 3 + [401] * 2
     assert front.call("GET", "/v1/customers", headers={"x-api-key": "mf_sk_other"}).status == 200
+
+
+def test_only_a_key_that_stops_is_counted() -> None:
+    keys = Keys(stops_after={"first": 1})
+    assert [keys.good(key) for key in ("first", "second", "first", "second")] == [True, True, False, True]
+    assert not Keys(valid=["first"]).good("second")
 
 
 def test_calls_are_noted_on_request_and_without_keys(sandbox: Start) -> None:
