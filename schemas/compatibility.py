@@ -1,4 +1,4 @@
-"""What is lost between two providers: derived from the declarations of both."""
+"""Fields that are lost between two providers, derived from the declarations of both."""
 
 from __future__ import annotations
 
@@ -11,82 +11,91 @@ from tranship.schemas.provider import OVERFLOW_FIELDS, Field, Loss, ProviderSche
 
 @dataclass(frozen=True)
 class Passage:
-    """What happens to a customer of one provider that is written to another and comes back."""
+    """The fate of the fields of a provider's customer that is written to another provider and read back."""
 
     lost: tuple[Loss, ...]
     kept: tuple[Loss, ...]
-    """Not in a native place, but kept; `why` says where."""
+    """Fields without a native field there, which are kept; `why` is the place."""
     demanded: tuple[Loss, ...]
-    """What the other refuses a record without, or with."""
+    """Fields by which the other provider may refuse a record; `why` is the condition."""
 
 
 def losses(schema: ProviderSchema) -> tuple[Loss, ...]:
-    """Everything that canonical → provider → canonical does not give back: declared, and what follows from fields."""
-    has_its_own = "updated_at" in schema.sources
-    ids = "the external id" if schema.by_name[schema.id].settable else "its own"
+    """Return all fields that canonical → provider → canonical does not return: the declared ones, and those that follow
+    from the declaration of the fields.
+    """
+    sets_time = "updated_at" in schema.sources
+    is_external = schema.by_name[schema.id].settable
+    own_id = f"at {schema.title} it is the external id" if is_external else f"{schema.title} assigns its own"
     return (
-        Loss("updated_at", f"{schema.title} keeps its own" if has_its_own else "says nothing of a copy"),
+        Loss("updated_at", f"{schema.title} sets its own" if sets_time else f"{schema.title} has no such field"),
         Loss("provider", f"becomes {schema.provider}"),
-        Loss(
-            "provider_id", f"at {schema.title} it is {ids}; one at another provider is kept as metadata <provider>.id"
-        ),
+        Loss("provider_id", f"{own_id}; the id at another provider is kept as metadata <provider>.id"),
         *(
-            Loss(f"metadata.{schema.key(one.name)}", one.why or f"{schema.title} sets {one.name} by itself")
-            for one in schema.kept
-            if not one.settable
+            Loss(f"metadata.{schema.key(field.name)}", field.why or f"{schema.title} sets {field.name} itself")
+            for field in schema.kept
+            if not field.settable
         ),
         *schema.losses,
     )
 
 
-def passage(here: ProviderSchema, there: ProviderSchema) -> Passage:
-    """What is lost, kept elsewhere and demanded on the way of `here`'s customers → `there` → `here`."""
-    given = {*here.sources, "metadata"} - {"provider"}
-    # An id that is the external id comes back as that; any other one stays as metadata.
-    if here is not there or here.by_name[here.id].settable:
+def passage(source: ProviderSchema, destination: ProviderSchema) -> Passage:
+    """Return what is lost, kept elsewhere and demanded when customers are moved from one provider to another and
+    compared with the originals.
+    """
+    given = {*source.sources, "metadata"} - {"provider"}
+    # An id that is the external id is returned as such; any other one is kept in metadata.
+    if source is not destination or source.by_name[source.id].settable:
         given -= {"provider_id"}
-    given |= {f"metadata.{schema.key(one.name)}" for schema in (here, there) for one in schema.kept}
-    lost = {loss.field: loss for schema in (there, here) for loss in losses(schema) if loss.field in given}
-    unsure = {one.canonical for one in there.fields if one.server_generated and one.settable}
+    given |= {f"metadata.{schema.key(field.name)}" for schema in (source, destination) for field in schema.kept}
+    lost = {loss.field: loss for schema in (destination, source) for loss in losses(schema) if loss.field in given}
+    unpredictable = {field.canonical for field in destination.fields if field.server_generated and field.settable}
     kept = [
-        Loss(name, f"{there.spill(name)}; natively {_natively(there, name, unsure)}")
+        Loss(name, f"{destination.spill(name)}; natively {_natively(destination, name, unpredictable)}")
         for name in COLUMNS
-        if name in given and (name in there.partial or name in unsure)
+        if name in given and (name in destination.partial or name in unpredictable)
     ]
     kept += [
-        Loss(name, there.spill(name))
+        Loss(name, destination.spill(name))
         for name in OVERFLOW_FIELDS
-        if name in given and name not in {*there.native, *there.partial}
+        if name in given and name not in {*destination.native, *destination.partial}
     ]
-    if here is not there:
-        kept.append(Loss("provider_id", f"{there.overflow.name}, as {here.key(here.id)}"))
-        kept += [Loss(f"metadata.{here.key(one.name)}", _foreign(there, one)) for one in here.kept if one.settable]
-    if there.overflow.style == "texts":
-        kept.append(Loss("metadata", f"{there.overflow.name}; all but short text as JSON in {there.spill('metadata')}"))
+    overflow = destination.overflow.name
+    if source is not destination:
+        kept.append(Loss("provider_id", f"{overflow}, as {source.key(source.id)}"))
+        kept += [
+            Loss(f"metadata.{source.key(field.name)}", _place_of_foreign(destination, field))
+            for field in source.kept
+            if field.settable
+        ]
+    if destination.overflow.style == "texts":
+        place = destination.spill("metadata")
+        kept.append(Loss("metadata", f"{overflow}; all but short text as JSON in {place}"))
     demanded = [
-        Loss(one.canonical or f"metadata.{there.key(one.name)}", ", ".join(rules))
-        for one in there.fields
-        if one.settable and not one.from_address and (rules := _rules(one))
+        Loss(field.canonical or f"metadata.{destination.key(field.name)}", ", ".join(conditions))
+        for field in destination.fields
+        if field.settable and not field.from_address and (conditions := _conditions(field))
     ]
-    demanded += [Loss(demand.field, demand.says) for demand in there.rules]
+    demanded += [Loss(rule.field, rule.demand) for rule in destination.rules]
     return Passage(tuple(lost.values()), tuple(kept), tuple(demanded))
 
 
-def _natively(there: ProviderSchema, name: str, unsure: Set[str | None]) -> str:
-    """Describe what a native field does with a canonical field that is kept in the overflow as well."""
-    said = [f"only {there.partial[name]}"] if name in there.partial else []
-    if name in unsure:
-        said.append(f"as {there.title} sees fit")
-    return ", ".join(said)
+def _natively(schema: ProviderSchema, name: str, unpredictable: Set[str | None]) -> str:
+    """Describe the native value of a canonical field that is kept in the overflow as well."""
+    limits = [f"only {schema.partial[name]}"] if name in schema.partial else []
+    if name in unpredictable:
+        limits.append(f"as {schema.title} computes it")
+    return ", ".join(limits)
 
 
-def _foreign(there: ProviderSchema, one: Field) -> str:
-    """Where another provider keeps a field that has no canonical home."""
-    if there.overflow.style == "texts" and one.kind != "text":
-        return f"{there.spill('metadata')}, as JSON"
-    return f"{there.overflow.name}, under its own key"
+def _place_of_foreign(destination: ProviderSchema, field: Field) -> str:
+    """Return the place of another provider's field without a canonical field."""
+    if destination.overflow.style == "texts" and field.kind != "text":
+        return f"{destination.spill('metadata')}, as JSON"
+    return f"{destination.overflow.name}, under its own key"
 
 
-def _rules(one: Field) -> list[str]:
-    required = ["must be there"] if one.required else []
-    return [*required, f"at most {one.max_length} characters"] if one.max_length else required
+def _conditions(field: Field) -> list[str]:
+    required = ["required"] if field.required else []
+    return [*required, f"at most {field.max_length} characters"] if field.max_length else required

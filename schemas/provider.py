@@ -1,4 +1,4 @@
-"""The vocabulary in which a provider's customer is declared: fields, overflow, rules, losses.
+"""The types that declare a provider's customer: fields, overflow, rules, losses.
 
 A provider's schema is one value `SCHEMA` in `schemas/providers/<provider>.py`. `connectors/api/json_codec.py` reads and
 writes JSON by it; `schemas/compatibility.py` compares two of them.
@@ -36,7 +36,7 @@ PROVIDER_OWNED: Final = ("updated_at",)
 
 
 ORIGIN: Final = ("provider", "provider_id")
-"""Where a record was read, and its id there. A customer written elsewhere keeps them as the metadata entry
+"""The provider where a record was read, and its id there. A customer written elsewhere keeps them as the metadata entry
 `<provider>.id`; reading it there gives its new place."""
 
 
@@ -53,13 +53,13 @@ OVERFLOW_FIELDS: Final = tuple(name for name in COLUMNS if name not in (*PROVIDE
 
 
 def quoted(value: pl.Expr) -> pl.Expr:
-    """Text as a JSON string, a list of text as a JSON array; null stays null."""
+    """Return text as a JSON string, a list of text as a JSON array; null stays null."""
     encoded = pl.struct(value.alias("v")).struct.json_encode()
     return pl.when(value.is_not_null()).then(encoded.str.strip_prefix('{"v":').str.strip_suffix("}"))
 
 
 def texts(column: str) -> pl.Expr:
-    """Return a column of JSON arrays of text as lists of text."""
+    """Return a column of JSON arrays of text as lists of text; null stays null."""
     return pl.col(column).str.json_decode(pl.List(pl.String))
 
 
@@ -114,7 +114,7 @@ class Overflow:
 
 @dataclass(frozen=True)
 class Loss:
-    """What does not come back from a provider, and why. `field` is canonical, or `metadata.<key>`."""
+    """A field that a provider does not return, and the reason. `field` is canonical, or `metadata.<key>`."""
 
     field: str
     why: str
@@ -122,15 +122,15 @@ class Loss:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """A rule of the provider over more than the presence, length and words of one field.
+    """A rule of the provider about more than the presence, length and choices of one field.
 
-    `holds` is an expression over provider columns, true (or null) where the rule is kept. `field` is the canonical
-    field it concerns, `fault` one of `schemas.faults`, `says` what is demanded.
+    `holds` is an expression over provider columns, true (or null) where a record satisfies the rule. `field` is the
+    canonical field it concerns, `fault` one of `schemas.faults`, `demand` a sentence for people.
     """
 
     field: str
     fault: str
-    says: str
+    demand: str
     holds: pl.Expr
 
 
@@ -158,20 +158,24 @@ class ProviderSchema:
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
         """The fields by name."""
-        return {one.name: one for one in self.fields}
+        return {field.name: field for field in self.fields}
 
     @cached_property
     def kept(self) -> tuple[Field, ...]:
         """Fields without a canonical field, which are kept in metadata."""
-        return tuple(one for one in self.fields if one.canonical is None and not one.derived and not one.from_address)
+        return tuple(
+            field for field in self.fields if field.canonical is None and not field.derived and not field.from_address
+        )
 
     @cached_property
     def sources(self) -> Mapping[str, pl.Expr]:
         """Canonical field → the expression that reads it from provider columns."""
-        found = {
-            one.canonical: pl.col(one.name) if one.read is None else one.read for one in self.fields if one.canonical
+        direct = {
+            field.canonical: pl.col(field.name) if field.read is None else field.read
+            for field in self.fields
+            if field.canonical
         }
-        return {**found, **self.reads}
+        return {**direct, **self.reads}
 
     def key(self, name: str) -> str:
         """Return the metadata key of a field without a canonical field."""
@@ -188,12 +192,12 @@ class ProviderSchema:
     @cached_property
     def native(self) -> frozenset[str]:
         """Canonical fields that can be written to a native field."""
-        written = {one.canonical for one in self.fields if one.canonical and one.settable}
+        written = {field.canonical for field in self.fields if field.canonical and field.settable}
         written |= {
             root
-            for one in self.fields
-            if one.settable and one.write is not None
-            for root in one.write.meta.root_names()
+            for field in self.fields
+            if field.settable and field.write is not None
+            for root in field.write.meta.root_names()
             if root in COLUMNS
         }
         return frozenset(written)

@@ -1,1 +1,1 @@
-"""What the connectors of all providers are made of: requests, lists, JSON, and writes that happen once."""
+"""The parts that all providers share: requests, lists, JSON, and writes that take effect once."""

@@ -31,7 +31,7 @@ class BulkWriter:
             yield together[start : start + bulk.size] if bulk else []
 
     def takes(self, job: Sequence[PlanRow]) -> bool:
-        """Whether a job is sent in bulk."""
+        """Return whether a job is sent in bulk."""
         return self._operations.bulk is not None and _fits(job[0], self._operations.bulk)
 
     async def carry_out(self, rows: list[PlanRow]) -> None:

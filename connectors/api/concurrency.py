@@ -82,15 +82,15 @@ class ConcurrencyLimit:
         """Return the seconds to wait; null: until another request ends."""
         if not self.is_down:
             return 0 if self._busy < int(self.level) else None
-        now = time.monotonic()
+        moment = time.monotonic()
         if self._busy:
             return None
-        if now - self._down_since > self._retry_policy.total and self._last:
+        if moment - self._down_since > self._retry_policy.total and self._last:
             raise Unreachable(
-                f"{self._last} There was no answer for {now - self._down_since:,.0f} s. Completed writes are in the "
+                f"{self._last} There was no answer for {moment - self._down_since:,.0f} s. Completed writes are in the "
                 "journal; run the same command later to continue."
             )
-        return max(0.0, self._probe_at - now)
+        return max(0.0, self._probe_at - moment)
 
     @property
     def is_down(self) -> bool:
@@ -100,29 +100,29 @@ class ConcurrencyLimit:
     def leave(self, began: float, fault: Unanswered | None) -> None:
         """Record the end of a request that began at that time (`time.monotonic`)."""
         self._busy -= 1
-        now, was_down = time.monotonic(), self.is_down
+        moment, was_down = time.monotonic(), self.is_down
         if fault is None:
             self.failures = 0
             self.level = min(self._in_flight, self.level + 1 / self.level)
         else:
             if (fault.throttled or fault.timed_out) and began >= self._cut_at:
-                self._cut_at, self.level = now, max(1.0, self.level / 2)
+                self._cut_at, self.level = moment, max(1.0, self.level / 2)
             if fault.throttled:
                 self.failures = 0
             else:
-                self._failed(now, fault.error)
+                self._failed(moment, fault.error)
         if self.is_down != was_down:
             self._wake(len(self._waiting))
         else:
             self._wake(1 if self.is_down else max(1, int(self.level) - self._busy))
 
-    def _failed(self, now: float, error: ConnectorError) -> None:
+    def _failed(self, moment: float, error: ConnectorError) -> None:
         self._last = error
-        self._down_since = self._down_since if self.failures else now
+        self._down_since = self._down_since if self.failures else moment
         self.failures += 1
         if self.is_down:
             tries = self.failures - TRIES
-            self._probe_at = now + random.uniform(0.5, 1) * longest_pause(self._retry_policy, tries)  # noqa: S311  no secret
+            self._probe_at = moment + random.uniform(0.5, 1) * longest_pause(self._retry_policy, tries)  # noqa: S311  no secret
 
     def _wake(self, count: int) -> None:
         while self._waiting and count > 0:

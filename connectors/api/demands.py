@@ -1,4 +1,4 @@
-"""What a provider demands of a record: the checks of its schema, applied before anything is sent."""
+"""The demands of a provider on a record: the checks of its schema, applied before anything is sent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _demands(schema: ProviderSchema) -> tuple[DataFrameSchema, pl.DataFrame]:
         for number, rule in enumerate(schema.rules):
             if rule.holds.meta.root_names()[0] == field.name:
                 checks.append(pa.Check(partial(_holds, rule), name=f"rule_{number}"))
-                meanings.append((field.name, f"rule_{number}", rule.field, rule.fault, rule.says))
+                meanings.append((field.name, f"rule_{number}", rule.field, rule.fault, rule.demand))
         meanings.append((field.name, "not_nullable", label, "missing", f"{schema.title} demands it"))
         if checks or field.required:
             columns[field.name] = pa.Column(pl.String, checks, nullable=not field.required)

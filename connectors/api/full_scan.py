@@ -54,43 +54,43 @@ class _IdSet:
 
     def add(self, ids: pl.Series) -> Flags:
         """Add ids; return which of them are new, also among these."""
-        one, two = self._hashes(ids)
-        order = np.lexsort((two, one))
-        one, two = one[order], two[order]
-        fresh = ~self._held(one, two)
-        fresh[1:] &= (one[1:] != one[:-1]) | (two[1:] != two[:-1])
-        self._keep(one[fresh], two[fresh])
+        high, low = self._hashes(ids)
+        order = np.lexsort((low, high))
+        high, low = high[order], low[order]
+        fresh = ~self._contains(high, low)
+        fresh[1:] &= (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+        self._keep(high[fresh], low[fresh])
         found = np.empty(len(fresh), np.bool_)
         # lexsort is stable: of equal ids the first one is the fresh one.
         found[order] = fresh
         return found
 
-    def holds(self, ids: pl.Series) -> Flags:
+    def contains(self, ids: pl.Series) -> Flags:
         """Return which of the ids are in the set."""
-        return self._held(*self._hashes(ids))
+        return self._contains(*self._hashes(ids))
 
     @staticmethod
     def _hashes(ids: pl.Series) -> tuple[Hashes, Hashes]:
         return ids.hash(1).to_numpy(), ids.hash(2).to_numpy()
 
-    def _held(self, one: Hashes, two: Hashes) -> Flags:
-        held = np.zeros(len(one), np.bool_)
-        for known_one, known_two in self._runs:
-            at = np.minimum(np.searchsorted(known_one, one), len(known_one) - 1)
-            held |= (known_one[at] == one) & (known_two[at] == two)
-        return held
+    def _contains(self, high: Hashes, low: Hashes) -> Flags:
+        found = np.zeros(len(high), np.bool_)
+        for known_high, known_low in self._runs:
+            places = np.minimum(np.searchsorted(known_high, high), len(known_high) - 1)
+            found |= (known_high[places] == high) & (known_low[places] == low)
+        return found
 
-    def _keep(self, one: Hashes, two: Hashes) -> None:
-        if not len(one):
+    def _keep(self, high: Hashes, low: Hashes) -> None:
+        if not len(high):
             return
-        self.count += len(one)
-        self._runs.append((one, two))
+        self.count += len(high)
+        self._runs.append((high, low))
         while len(self._runs) > 1 and len(self._runs[-2][0]) <= 2 * len(self._runs[-1][0]):
             last = self._runs.pop()
             before = self._runs.pop()
-            one, two = np.concatenate((before[0], last[0])), np.concatenate((before[1], last[1]))
-            order = np.argsort(one, kind="stable")
-            self._runs.append((one[order], two[order]))
+            high, low = np.concatenate((before[0], last[0])), np.concatenate((before[1], last[1]))
+            order = np.argsort(high, kind="stable")
+            self._runs.append((high[order], low[order]))
 
 
 @dataclass(frozen=True)
@@ -152,12 +152,12 @@ class _ListProgress:
         return fresh.copy()
 
     def fits(self, listing: Listing) -> bool:
-        """Whether every record that existed at the start has been read, judged by the first total."""
+        """Return whether every record that existed at the start has been read, judged by the first total."""
         is_stated = bool(self.totals) and (listing.created is not None or not self.moves())
         return is_stated and self.seen.count - self.young == self.totals[0]
 
     def moves(self) -> bool:
-        """Whether customers come and go, so that total and records are of different moments."""
+        """Return whether customers were created or deleted, so that total and records are of different moments."""
         return self.young > 0 or min(self.totals) != max(self.totals)
 
 
@@ -225,7 +225,7 @@ class FullScan:
                 return datetime.fromisoformat(saved["began"])
         except (Damaged, OSError, ValueError, KeyError, TypeError):
             pass  # none, or damaged
-        now = datetime.now(UTC)
+        began = datetime.now(UTC)
         try:
             for path in (*self._folders, self._mark):
                 if path.is_dir():
@@ -233,10 +233,10 @@ class FullScan:
                 else:
                     path.unlink(missing_ok=True)
             self._mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            durable.write_json(self._mark, {"identity": printed, "began": now.isoformat()})
+            durable.write_json(self._mark, {"identity": printed, "began": began.isoformat()})
         except OSError as error:
             raise ConfigError(f"{self._mark}: cannot be written ({error.strerror}). Free some space.") from error
-        return now
+        return began
 
     def _start(self, listing: Listing, nth: int) -> tuple[PageStore, _Arrivals]:
         store = PageStore(self._folders[self._listings.index(listing)] / str(nth))
@@ -305,13 +305,13 @@ class FullScan:
             # Without times no record counts as younger.
             times = [time for _, created in read for time in created]
             young = _count_younger(
-                [times[at] for at in np.flatnonzero(fresh)] if times else [], progress.began or self._began
+                [times[place] for place in np.flatnonzero(fresh)] if times else [], progress.began or self._began
             )
             progress.young += young
             progress.late += int(fresh.sum()) - young
         for other in self._progress:
             if other is not progress:
-                fresh &= ~other.seen.holds(ids)
+                fresh &= ~other.seen.contains(ids)
         first, self._next_place = self._next_place, self._next_place + len(ids)
         if not fresh.any():
             return []
@@ -370,10 +370,10 @@ def _count_younger(times: Sequence[Any], than: datetime) -> int:
 
 def _is_after(time: str, moment: datetime) -> bool:
     try:
-        made = datetime.fromisoformat(time)
+        created = datetime.fromisoformat(time)
     except ValueError:
         return False
-    return (made if made.tzinfo else made.replace(tzinfo=UTC)) >= moment
+    return (created if created.tzinfo else created.replace(tzinfo=UTC)) >= moment
 
 
 def _parse_date(date: str) -> datetime | None:

@@ -22,7 +22,7 @@ _NO: Final = (401, 403)
 
 
 _CLOCK_SECONDS: Final = 60
-"""How far two clocks may differ before it is reported."""
+"""The difference between two clocks, in seconds, from which it is reported."""
 
 
 def check(
@@ -57,7 +57,7 @@ async def _look(
     async with HttpClient(known, retry_policy) as client:
         try:
             listing = spec.listings(address, False)[0]
-            path, params = spec.probe(address) if spec.probe else (listing.path, _one(listing))
+            path, params = spec.probe(address) if spec.probe else (listing.path, _first_record(listing))
             sent = datetime.now(UTC)
             answer = await client.request("GET", path, params=params, expected=_NO)
             took = (datetime.now(UTC) - sent).total_seconds()
@@ -87,13 +87,13 @@ def _number(answer: HttpResponse, listing: Listing, known: Service) -> HealthFin
     except Malformed as error:
         return HealthFinding("answer", "fail", f"{known.place}: GET {listing.path}: {error}")
     if isinstance(listing.paging, SinglePage):
-        return HealthFinding("customers", "ok", "the number is known once all have been read")
+        return HealthFinding("customers", "ok", "the number is known once all are read")
     return HealthFinding(
         "customers", "ok", f"{total:,}" if total is not None else "the provider does not state the number"
     )
 
 
-def _one(listing: Listing) -> list[tuple[str, str]]:
+def _first_record(listing: Listing) -> list[tuple[str, str]]:
     match listing.paging:
         case Numbered(page=page, size=size):
             return [*listing.params.items(), (page, "1"), (size, "1")]
@@ -109,7 +109,7 @@ def _secured(known: Service) -> str:
 def _rights(spec: ProviderSpec, known: Service) -> HealthFinding:
     rights = spec.rights(known.key)
     if rights is None:
-        return HealthFinding("rights", "ok", "may read; whether it may write only a write would show")
+        return HealthFinding("rights", "ok", "may read; whether it may write is unknown until it does")
     return HealthFinding("rights", "ok", rights)
 
 

@@ -51,7 +51,7 @@ _PASSING: Final = (408, 425, 429)
 
 
 _IDLE_SECONDS: Final = 4.0
-"""How long an idle connection is kept. Node servers close theirs after 5 s; a request must not run into that."""
+"""Time for which an idle connection is kept. Node servers close theirs after 5 s, possibly during a request."""
 
 
 _FIRST_TRIES: Final = 3
@@ -361,7 +361,7 @@ class HttpClient:
     def _never_answered(self, retryable: Retryable) -> bool:
         return retryable.unseen and not self.traffic.answered
 
-    # What went wrong -------------------------------------------------------------------------------------------
+    # Errors ---------------------------------------------------------------------------------------------------
 
     async def _error_for(self, call: _Call, response: aiohttp.ClientResponse, sent_at: float) -> Exception:
         status = response.status
@@ -378,10 +378,10 @@ class HttpClient:
         status = response.status
         throttled = status == 429
         after = retry_after(response.headers)
-        said = f"{self.service.place}: {call.method} {call.label} returned {status_name(status)}"
+        message = f"{self.service.place}: {call.method} {call.label} returned {status_name(status)}"
         if after is not None and after > self.retry_policy.longest_wait:
             return Unreachable(
-                f"{said} and asks to wait {after:,.0f} s; the limit is {self.retry_policy.longest_wait:,.0f} s. Run "
+                f"{message} and asks to wait {after:,.0f} s; the limit is {self.retry_policy.longest_wait:,.0f} s. Run "
                 "the same command again after that time."
             )
         if throttled:
@@ -389,7 +389,7 @@ class HttpClient:
             self.traffic.waited += self._pacer.throttled(sent_at)
         if after is not None:
             self.traffic.waited += self._pacer.pause_all(after)
-        return Retryable(Unreachable(f"{said}. Try again later."), after=after, throttled=throttled)
+        return Retryable(Unreachable(f"{message}. Try again later."), after=after, throttled=throttled)
 
 
 def _retryable_of(state: tenacity.RetryCallState) -> Retryable:

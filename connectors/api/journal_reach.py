@@ -1,4 +1,4 @@
-"""How many rows of a plan may have been begun, in a file beside the journal.
+"""The number of rows of a plan that may have been begun, in a file beside the journal.
 
 A journal can be lost: removed, emptied, damaged, replaced by an earlier copy or by that of another run. This file shows
 which rows may have been sent without an entry in it.

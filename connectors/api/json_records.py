@@ -95,7 +95,7 @@ def _read_carefully(
     if _has_repeats(patterns):
         query = f"select len(list_distinct(json_keys(r))) < len(json_keys(r)) as twice from {_EACH_RECORD}"
         twice = jsons.query_columns(query, pages=texts)["twice"]
-        faults.append(jsons.evaluated(pl.when(twice).then(pl.lit("a field stands in it twice"))))
+        faults.append(jsons.evaluated(pl.when(twice).then(pl.lit("a field occurs twice"))))
     unknown = _undeclared(schema, records["position"], patterns, texts)
     if faults:
         fault = jsons.evaluated(pl.concat_str(faults, separator="; ", ignore_nulls=True))
@@ -157,7 +157,7 @@ def _shredded(query: str, texts: pl.Series, *, raw: bool) -> tuple[pl.DataFrame,
 
 
 def _has_repeats(patterns: pl.Series) -> bool:
-    """Whether any set of fields has a field twice."""
+    """Return whether any set of fields has a field twice."""
     return bool((patterns.list.n_unique() < patterns.list.len()).any())
 
 
@@ -170,7 +170,7 @@ def _faults(schema: ProviderSchema, records: pl.DataFrame, kinds: Mapping[str, K
     missing = records.select(pl.col(always).is_null().any())
     found = []
     for name in (name for name in kinds if has_misfits[name].item()):
-        actual = pl.col(name).str.head(1).replace_strict(jsons.FOUND, default="no JSON")
+        actual = pl.col(name).str.head(1).replace_strict(jsons.FOUND, default="not JSON")
         sentence = pl.concat_str(pl.lit(f"{name} is "), actual, pl.lit(f", {jsons.EXPECTED[kinds[name]]} is expected"))
         found.append(records.select(pl.when(~jsons.fits(kinds[name], pl.col(name))).then(sentence)).to_series())
     for name in (name for name in always if missing[name].item()):
@@ -180,7 +180,7 @@ def _faults(schema: ProviderSchema, records: pl.DataFrame, kinds: Mapping[str, K
 
 
 def _broken(schema: ProviderSchema, records: pl.DataFrame, fault: pl.Series, whole: pl.Series) -> pl.DataFrame:
-    found = whole.str.head(1).replace_strict(jsons.FOUND, default="no JSON")
+    found = whole.str.head(1).replace_strict(jsons.FOUND, default="not JSON")
     no_record = pl.concat_str(pl.lit("the record is "), found, pl.lit(", an object is expected"))
     return records.select(
         "position",
@@ -220,7 +220,7 @@ def _sifted(schema: ProviderSchema, pages: Sequence[bytes]) -> tuple[pl.Series, 
         "position",
         id=pl.col("text").str.extract(rf'"{schema.id}"\s*:\s*"?([^"\\,}}]*)'),
         code=pl.lit("record.shape"),
-        detail=pl.lit("its JSON cannot be read: bytes or escapes that are no text"),
+        detail=pl.lit("its JSON is invalid: it has bytes or escapes that are not text"),
         text="text",
     )
     page = pl.select(pl.concat_str(pl.lit("["), pl.lit(texts.filter(valid)).str.join(","), pl.lit("]"))).to_series()

@@ -29,9 +29,9 @@ class Request:
     """JSON; None: no body."""
     params: Sequence[tuple[str, str]] = ()
     keyed: bool = False
-    """It is sent with an Idempotency-Key."""
+    """Whether it is sent with an Idempotency-Key."""
     repeatable: bool = False
-    """It may be repeated without a look-up, as every GET: it only reads, or is idempotent."""
+    """Whether it may be repeated without a look-up, like every GET: it only reads, or is idempotent."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ _PAGES_BEYOND: Final = 50
 
 
 _STALE_CURSOR: Final = (400, 404, 410, 422)
-"""How a provider may respond to an expired cursor."""
+"""Statuses of a response to an expired cursor."""
 
 
 # What a list is ----------------------------------------------------------------------------------------------------
@@ -56,9 +56,9 @@ class Numbered:
     """Pages numbered from 1, requested concurrently."""
 
     page: str
-    """Name of the parameter that holds the number."""
+    """Name of the parameter with the number of the page."""
     size: str
-    """Name of the parameter that holds the page size."""
+    """Name of the parameter with the page size."""
     per_page: int
     in_flight: int = 8
 
@@ -68,7 +68,7 @@ class Cursor:
     """Each page contains the cursor of the next."""
 
     cursor: str
-    """Name of the parameter that holds the cursor."""
+    """Name of the parameter with the cursor."""
     size: str
     per_page: int
 

@@ -1,4 +1,4 @@
-"""The rows of a plan while they are carried out: what each wants, and how far it has come."""
+"""The rows of a plan while they are carried out: their requests and their state."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class PlanRow:
     attempt: int = 1
     """The number of the try whose intent is in the journal, from 1 over all runs."""
     spent: bool = False
-    """That try was sent."""
+    """Whether that try was sent."""
     possibly_applied: bool = False
-    """It was sent with an unknown outcome: some of it may be there already."""
+    """Whether it was sent with an unknown outcome, so that the provider may have part of it already."""
     sent_at: float = 0.0
     """When it was sent last, in seconds since 1970."""
     key_taken: bool = False
-    """It was refused because another customer has its key."""
+    """Whether it was refused because another customer has its key."""
     looked_up: bool = False
     current: Record | None = None
     """The record at the provider, if `looked_up`."""
@@ -66,7 +66,7 @@ class PlanProgress:
         self.deferred: list[PlanRow] = []
         """Refused because another customer has their key, who may release it later in the same plan."""
         self.is_final = False
-        """No row is deferred any more: the last pass over the deferred rows has settled none."""
+        """Whether rows are no longer deferred, because the last pass over the deferred rows has settled none."""
         self._journal = journal
 
     def settle(self, *results: Result) -> None:

@@ -1,4 +1,4 @@
-"""When a client may send its next request: evenly spread under a rate limit, and not while all requests pause."""
+"""Pacing of a client's requests: evenly spread under a rate limit, and held back during common pauses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _USED_SHARE: Final = 0.98
 
 
 _CATCH_UP_SECONDS: Final = 0.1
-"""How far a late start is caught up. A loop that wakes late would otherwise stay below its rate."""
+"""The delay up to which late calls are caught up. A loop that wakes late would otherwise stay below its rate."""
 
 
 class RateLimiter:
@@ -38,12 +38,12 @@ class RateLimiter:
         """Return when this caller may go, in the order of the requests."""
         loop = asyncio.get_running_loop()
         async with self._lock:
-            at = max(self._next, loop.time() - _CATCH_UP_SECONDS) if self._granted else loop.time()
+            start = max(self._next, loop.time() - _CATCH_UP_SECONDS) if self._granted else loop.time()
             if len(self._granted) == self._granted.maxlen:
-                at = max(at, self._granted[0] + self._window)
-            while (left := at - loop.time()) > 0:
+                start = max(start, self._granted[0] + self._window)
+            while (left := start - loop.time()) > 0:
                 await asyncio.sleep(left)
-            self._next = at + self._gap
+            self._next = start + self._gap
             self._granted.append(loop.time())
 
 

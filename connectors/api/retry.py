@@ -1,4 +1,4 @@
-"""How often and how long a request is repeated, and what a provider says about that in its headers."""
+"""Retries of a request: their number, the pauses between them, and the headers in which a provider asks to wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a request is retried and how long an answer is waited for. Times in seconds."""
+    """Limits of the retries of a request, of the pauses between them, and of the wait for a response. In seconds."""
 
     tries: int = 8
     """Tries of one request, those answered 429 not counted."""
@@ -31,25 +31,28 @@ class RetryPolicy:
     """Pause between a write whose answer was lost and the look-up of its effect: it may still be in progress."""
 
 
-def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Return the seconds to wait, from `retry-after-ms` or `Retry-After` (seconds or a date); null if unreadable."""
+def retry_after(headers: Mapping[str, str], time: datetime | None = None) -> float | None:
+    """Return the seconds to wait, from `retry-after-ms` or `Retry-After` (seconds or a date); null if unreadable.
+
+    `time` is the current time, by default that of the clock (RFC 9110, 10.2.3).
+    """
     given = CIMultiDict(headers)
     for name, unit in (("retry-after-ms", 1000), ("Retry-After", 1)):
         with contextlib.suppress(KeyError, ValueError):
             seconds = float(given[name]) / unit
             return seconds if 0 <= seconds < float("inf") else None
     with contextlib.suppress(KeyError, ValueError, TypeError):
-        at = parsedate_to_datetime(given["Retry-After"])
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
-        return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
+        date = parsedate_to_datetime(given["Retry-After"])
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max(0.0, (date - (time or datetime.now(UTC))).total_seconds())
     return None
 
 
-def longest_pause(retry_policy: RetryPolicy, turn: int) -> float:
+def longest_pause(retry_policy: RetryPolicy, tries: int) -> float:
     """Return the longest pause in seconds after so many tries."""
-    return min(retry_policy.longest_pause, retry_policy.first_pause * 2.0 ** min(turn, 30))
+    return min(retry_policy.longest_pause, retry_policy.first_pause * 2.0 ** min(tries, 30))
 
 
-def random_pause(retry_policy: RetryPolicy, turn: int) -> float:
+def random_pause(retry_policy: RetryPolicy, tries: int) -> float:
     """Return a pause in seconds after so many tries, of random length: full jitter."""
-    return random.uniform(0, longest_pause(retry_policy, turn))  # noqa: S311  no secret
+    return random.uniform(0, longest_pause(retry_policy, tries))  # noqa: S311  no secret

@@ -115,9 +115,9 @@ class RowWriter:
 
     async def _already_exists(self, row: PlanRow, current: Record) -> Result:
         """Handle a customer to create that exists already."""
-        there, wanted = self._operations.comparable(current), self._operations.comparable(row.wanted)
+        existing, wanted = self._operations.comparable(current), self._operations.comparable(row.wanted)
         if not row.possibly_applied or not all(
-            may_derive_from(there.get(name), wanted.get(name)) for name in self._foreseen
+            may_derive_from(existing.get(name), wanted.get(name)) for name in self._foreseen
         ):
             return Result(row.row, "stale", "created", self._id(current))
         row.looked_up, row.current, row.found, row.target = True, current, current, self._id(current)

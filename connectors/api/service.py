@@ -51,7 +51,7 @@ class Service:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name is this machine: `localhost`, 127.0.0.0/8, ::1."""
+    """Return whether a host name is this machine: `localhost`, 127.0.0.0/8, ::1."""
     if host.lower() == "localhost":
         return True
     with contextlib.suppress(ValueError):

@@ -1,4 +1,4 @@
-"""What is specific to one provider, as data: address and key, lists, meaning of errors."""
+"""The properties of one provider, as data: address and key, lists, meaning of errors."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class ProviderAddress:
 
 @dataclass(frozen=True)
 class ProviderSpec:
-    """What is specific to one provider."""
+    """The properties of one provider."""
 
     schema: ProviderSchema
     key_variables: tuple[str, ...]
-    """Environment variables that may hold the key. The first one that is set counts; messages name the first one."""
+    """Environment variables for the key. The first one that is set is used; messages name the first one."""
     header: Callable[[str], Mapping[str, str]]
     """Key → the header that carries it."""
     listings: Callable[[ProviderAddress, bool], Sequence[Listing]]
@@ -58,7 +58,7 @@ class ProviderSpec:
     lists_archived: bool = False
     """The lists contain archived customers as well, whether they are included or not."""
     summary: str = ""
-    """What is read and written, in the list of connectors; by default the provider's title."""
+    """Its description in the list of connectors; by default the provider's title."""
     example: str = ""
     """An example address; by default the scheme alone."""
     advice: Callable[[str], Mapping[int, str]] = lambda _: {}

@@ -124,7 +124,7 @@ def _slices(scanner: _Scanner, body: _Body, records: int) -> Iterator[Slice]:
 
 
 class _Scanner:
-    """Scans the bytes once; knows the bounds of the list once it has passed them."""
+    """Scans the bytes once. `began` and `ended` are -1 until the scan has passed them."""
 
     def __init__(self, body: _Body, within: Keys) -> None:
         self._body = body
@@ -143,7 +143,7 @@ class _Scanner:
             depth = int(after[-1]) if len(after) else depth
             if self.began < 0:
                 lists = marks[(steps == 1) & (after == level) & (chunk[marks] == _OPEN_LIST)]
-                self.began = next((start + int(at) + 1 for at in lists if self._is_wanted(start + int(at))), -1)
+                self.began = next((start + int(mark) + 1 for mark in lists if self._is_wanted(start + int(mark))), -1)
                 if self.began < 0:
                     continue
             if self.ended < 0:
@@ -157,15 +157,15 @@ class _Scanner:
         if depth != 0:
             self.ended = -1
 
-    def _is_wanted(self, at: int) -> bool:
-        """Whether the bracket at this place opens the list under the last of the keys."""
+    def _is_wanted(self, place: int) -> bool:
+        """Return whether the bracket at this place opens the list under the last of the keys."""
         if not self._within:
             return True
-        before = self._body.read(max(0, at - 300), min(300, at))
+        before = self._body.read(max(0, place - 300), min(300, place))
         return re.search(rb'"%s"\s*:\s*$' % re.escape(self._within[-1].encode()), before) is not None
 
     def _marks(self) -> Iterator[tuple[int, Bytes, Places, npt.NDArray[np.int8]]]:
-        """Of each chunk: start, bytes, places of brackets and commas outside strings, and their steps in depth."""
+        """Yield for each chunk: start, bytes, places of brackets and commas outside strings, their steps in depth."""
         in_string = False
         escaped = False
         for start in range(0, self._body.size, _CHUNK):
@@ -186,7 +186,7 @@ class _Scanner:
 
 
 def _escaped(chunk: Bytes, carried: bool) -> tuple[Places, bool]:
-    """Places of the bytes that an odd run of backslashes stands before; whether that goes on into the next chunk."""
+    """Return the places of bytes after an odd run of backslashes, and whether the run continues in the next chunk."""
     slashes = np.flatnonzero(chunk == _BACKSLASH)
     if not len(slashes):
         return (np.zeros(1, np.int64) if carried else slashes), False
@@ -204,7 +204,7 @@ def _escaped(chunk: Bytes, carried: bool) -> tuple[Places, bool]:
     return odd, goes_on
 
 
-# A list and what stands beside it ------------------------------------------------------------------------------------
+# A list and the values beside it -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -307,7 +307,8 @@ def record_ids(
         found = _decoder(id, created).decode(b"[%b]" % records)
     except (msgspec.DecodeError, RecursionError):
         return _record_ids_slowly(records, count, id, created, without_id)
-    return pl.Series([one.id for one in found], dtype=pl.String), [one.created for one in found] if created else []
+    times = [name.created for name in found] if created else []
+    return pl.Series([name.id for name in found], dtype=pl.String), times
 
 
 def _record_ids_slowly(
@@ -318,9 +319,9 @@ def _record_ids_slowly(
     for piece in cut(body, (), 1).slices:
         record = body[piece.offset : piece.offset + piece.size].strip()
         try:
-            [one] = _decoder(id, created).decode(b"[%b]" % record)
-            ids.append(one.id)
-            times.append(one.created if created else None)
+            [name] = _decoder(id, created).decode(b"[%b]" % record)
+            ids.append(name.id)
+            times.append(name.created if created else None)
         except (msgspec.DecodeError, RecursionError):
             without_id[record] += 1
             ids.append(f"\0{without_id[record]} {record.decode('utf-8', 'replace')}")

@@ -1,8 +1,8 @@
-"""BlackWalnut: reads an app's customers, with a secret (`sk_…`) or public key (`pk_…`) in BLACKWALNUT_API_KEY, and
-writes them, with a secret one.
+"""BlackWalnut: the customers of an app.
 
-`blackwalnut://host/my-app`: the host is your own instance, behind it stands the app's slug. Without a host
-BLACKWALNUT_BASE_URL counts (`https://host/api/v1`), without an app BLACKWALNUT_APP.
+Key: BLACKWALNUT_API_KEY, a secret key (`sk_…`), or a public one (`pk_…`) for reading only.
+Address: `blackwalnut://host/my-app`, your own instance and the app's slug. BLACKWALNUT_BASE_URL (`https://host/api/v1`)
+replaces a missing host, BLACKWALNUT_APP a missing slug.
 
 https://blackwalnut.dev/docs/api/customers/, https://blackwalnut.dev/docs/api/authentication/
 """
@@ -32,7 +32,7 @@ from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, bearer
 from tranship.schemas.providers.blackwalnut import SCHEMA
 
 _PAGE: Final = 100
-"""The largest that is allowed: https://blackwalnut.dev/docs/api/customers/"""
+"""The maximum: https://blackwalnut.dev/docs/api/customers/"""
 
 
 def _listings(address: ProviderAddress, _: bool) -> list[Listing]:
@@ -41,23 +41,23 @@ def _listings(address: ProviderAddress, _: bool) -> list[Listing]:
     return [Listing("customers", path, Numbered("page", "per_page", _PAGE), envelope, created="created_at")]
 
 
-def _said(body: Any) -> str | None:
+def _error_message(body: Any) -> str | None:
     error = body["error"]
     return f"{error['code']}: {error['message']}"
 
 
 def _advice(key: str) -> Mapping[int, str]:
-    found = {404: "Check the app's slug behind the host, and that the host is a BlackWalnut instance."}
+    advice = {404: "Check the app's slug after the host, and that the host is a BlackWalnut instance."}
     if key.startswith("pk_"):
-        found[403] = "This is a public key (pk_…), which only reads: set BLACKWALNUT_API_KEY to a secret one (sk_…)."
-    return found
+        advice[403] = "This is a public key (pk_…), which only reads: set BLACKWALNUT_API_KEY to a secret one (sk_…)."
+    return advice
 
 
 def _rights(key: str) -> str | None:
     # https://blackwalnut.dev/docs/api/authentication/
     if key.startswith("sk_"):
         return "a secret key (sk_…): may read and write"
-    return "a public key (pk_…): may read, and not write" if key.startswith("pk_") else None
+    return "a public key (pk_…): may read, but not write" if key.startswith("pk_") else None
 
 
 SPEC = ProviderSpec(
@@ -65,7 +65,7 @@ SPEC = ProviderSpec(
     key_variables=("BLACKWALNUT_API_KEY",),
     header=bearer,
     listings=_listings,
-    error_message=_said,
+    error_message=_error_message,
     summary="BlackWalnut, an app's customers",
     example="blackwalnut://host/my-app",
     path="/api/v1",
@@ -82,10 +82,9 @@ SPEC = ProviderSpec(
 
 
 def build_operations(address: ProviderAddress) -> Operations:
-    """Create, change and delete customers of the address's app, one call each: there is nothing in bulk.
+    """Create, change and delete customers of the address's app, one call each: there are no bulk calls.
 
-    The create of `get-or-create` is not used: it gives back whoever has the e-mail, and does not say that it is another
-    one.
+    `get-or-create` is not used: if another customer has the e-mail, it returns that one without saying so.
     """
     app = _App(f"/apps/{address.options['app']}/customers")
     return Operations(
@@ -100,7 +99,7 @@ def build_operations(address: ProviderAddress) -> Operations:
 
 
 class _App:
-    """The customers of one app, which lie under `path`."""
+    """The customers of one app, under `path`."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -109,9 +108,9 @@ class _App:
         if lookup_key.external_id is not None:
             return await self._look_up_by_external_id(ask, lookup_key.external_id)
         if lookup_key.id is not None:
-            reply = await ask(Request("GET", self._one(lookup_key.id), f"{self._path}/{{id}}"))
+            reply = await ask(Request("GET", self._path_of(lookup_key.id), f"{self._path}/{{id}}"))
         else:
-            # The filter of the list finds parts of e-mails, too.
+            # The filter of the list also matches parts of e-mails.
             path = f"{self._path}/by-email"
             reply = await ask(Request("GET", path, f"{path}?email=…", params=[("email", str(lookup_key.email))]))
         if reply.status == 404:
@@ -127,19 +126,19 @@ class _App:
             and lookup_key.id is None
             and not lookup_key.record.get("external_id")
         ):
-            # What was sent has none: somebody else was quicker.
+            # The record sent has no external id: another client has created this customer.
             raise KeyUnavailable("taken: email")
         return customer
 
     async def _look_up_by_external_id(self, ask: Ask, external_id: str) -> Record | None:
-        """By the list and not by `by-external-id`: that external ids are unique is not documented, and a list shows it
-        if one has been given to two.
+        """Search the list instead of using `by-external-id`: it is not documented that external ids are unique, and
+        the list shows it if two customers have the same one.
         """
         params = [("external_id", external_id), ("per_page", str(_PAGE))]
         reply = await ask(Request("GET", self._path, f"{self._path}?external_id=…", params=params))
         if not reply.ok:
             raise NotSearchable
-        found = [one for one in reply.body["data"] if one.get("external_id") == external_id]
+        found = [customer for customer in reply.body["data"] if customer.get("external_id") == external_id]
         if len(found) > 1:
             raise AmbiguousMatch
         return found[0] if found else None
@@ -148,22 +147,22 @@ class _App:
         return Request("POST", self._path, self._path, dict(wanted))
 
     def change(self, current: Record, wanted: Record) -> list[Request]:
-        """With all fields: whether a PUT keeps those that it does not name is not documented."""
-        fields, overflow = [one.name for one in SCHEMA.fields if one.settable], SCHEMA.overflow.name
+        """Send all fields: it is not documented whether a PUT keeps missing ones."""
+        fields, overflow = [field.name for field in SCHEMA.fields if field.settable], SCHEMA.overflow.name
         if all(same(current.get(name), wanted.get(name)) for name in fields) and exactly(
             current.get(overflow), wanted.get(overflow)
         ):
             return []
-        # An object is what it takes.
+        # Metadata must be an object, not null.
         filled = {**wanted, overflow: wanted.get(overflow) or {}}
         body = {name: filled.get(name) for name in (*fields, overflow) if current.get(name) or filled.get(name)}
-        return [Request("PUT", self._one(current["id"]), f"{self._path}/{{id}}", body)]
+        return [Request("PUT", self._path_of(current["id"]), f"{self._path}/{{id}}", body)]
 
     def remove(self, current: Record) -> list[Request]:
-        return [Request("DELETE", self._one(current["id"]), f"{self._path}/{{id}}")]
+        return [Request("DELETE", self._path_of(current["id"]), f"{self._path}/{{id}}")]
 
-    def _one(self, its_id: str) -> str:
-        return f"{self._path}/{path_part(its_id)}"
+    def _path_of(self, customer_id: str) -> str:
+        return f"{self._path}/{path_part(customer_id)}"
 
 
 def _created_id(body: Any, _: Record) -> str:
@@ -171,35 +170,35 @@ def _created_id(body: Any, _: Record) -> str:
 
 
 def _customer(body: Any) -> Record:
-    """Raises KeyError if it is no customer."""
-    one: Record = body["data"]
-    if not one["id"]:
+    """Return the customer in a response. Raises KeyError if there is none."""
+    customer: Record = body["data"]
+    if not customer["id"]:
         raise KeyError("id")
-    return one
+    return customer
 
 
 _IS_TAKEN: Final = re.compile(r"taken|already|duplicate|unique", re.IGNORECASE)
 
 
 def _failure(reply: Reply) -> Failure:
-    # A duplicate is a 422 or a 409: neither is documented.
+    # Whether a duplicate is a 422 or a 409 is not documented.
     try:
-        said = _said(reply.body) or ""
+        message = _error_message(reply.body) or ""
         faults = list(_faults(reply.body["error"].get("details") or {}))
     except (KeyError, TypeError, AttributeError):
-        said, faults = f"answered {reply.status}", []
+        message, faults = f"answered {reply.status}", []
     if reply.status == 404:
-        return Failure("gone", f"gone: {said}")
-    taken = [name for name, failure in faults if _IS_TAKEN.search(failure)]
+        return Failure("gone", f"gone: {message}")
+    taken = [name for name, fault in faults if _IS_TAKEN.search(fault)]
     if faults and len(taken) == len(faults):
         return Failure("taken", f"taken: {', '.join(taken)}")
-    if reply.status == 409 or (not faults and _IS_TAKEN.search(said)):
-        return Failure("taken", f"taken: {said}")
-    return Failure("refused", f"refused: {said}")
+    if reply.status == 409 or (not faults and _IS_TAKEN.search(message)):
+        return Failure("taken", f"taken: {message}")
+    return Failure("refused", f"refused: {message}")
 
 
 def _faults(details: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Field and what is wrong with it, each."""
+    """Yield field and message of each fault."""
     for name, faults in details.items():
-        for failure in faults if isinstance(faults, list) else [faults]:
-            yield name, str(failure)
+        for fault in faults if isinstance(faults, list) else [faults]:
+            yield name, str(fault)

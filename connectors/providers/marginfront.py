@@ -1,6 +1,8 @@
-"""MarginFront: reads and writes customers, with a secret key (`mf_sk_…`) in MF_API_SECRET_KEY.
+"""MarginFront: the customers of an account.
 
-`marginfront://`, or `marginfront://127.0.0.1:8703` for a sandbox. `?page_size=` asks for other pages than of 100.
+Key: MF_API_SECRET_KEY, a secret key (`mf_sk_…`).
+Address: `marginfront://`, or `marginfront://127.0.0.1:8703` for a sandbox; `?page_size=` sets the customers per page.
+MF_API_BASE_URL replaces a missing host.
 
 https://docs.marginfront.com/sdk/customers, https://marginfront.mintlify.app/api-reference/errors
 """
@@ -30,33 +32,33 @@ from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, api_key,
 from tranship.schemas.providers.marginfront import SCHEMA
 
 _PAGE: Final = 100
-"""The largest that is allowed: https://marginfront.mintlify.app/mcp/tools"""
-_READINGS: Final = 5
-"""Of a search that moves while it is read."""
+"""The maximum: https://marginfront.mintlify.app/mcp/tools"""
+_SEARCH_PASSES: Final = 5
+"""Maximum complete reads of search results that change meanwhile."""
 
 
 def _listings(address: ProviderAddress, _: bool) -> list[Listing]:
-    # `hasMore` is documented, a bare list is what the SDK's type also allows; the reader takes both.
+    # `hasMore` is documented; the SDK's types also allow a bare list. Both are read.
     envelope = Envelope(("data",), total=("totalResults",), more=("hasMore",))
     paging = Numbered("page", "limit", page_size(address, _PAGE))
     return [Listing("customers", "/customers", paging, envelope, created="createdAt")]
 
 
-def _said(body: Any) -> str | None:
+def _error_message(body: Any) -> str | None:
     message = body["message"]
     return "; ".join(message) if isinstance(message, list) else message
 
 
 def _advice(key: str) -> Mapping[int, str]:
     if key.startswith("mf_pk_"):
-        told = (
-            "This is a publishable key (mf_pk_…), which reads no customers: set MF_API_SECRET_KEY to a secret one "
+        advice = (
+            "This is a publishable key (mf_pk_…), which cannot read customers: set MF_API_SECRET_KEY to a secret one "
             "(mf_sk_…)."
         )
-        return {401: told, 403: told}
+        return {401: advice, 403: advice}
     return {
-        401: "The key in MF_API_SECRET_KEY is not accepted; one of a test environment is not valid in the live one, "
-        "and the other way round."
+        401: "The key in MF_API_SECRET_KEY is not accepted. A key of the test environment is not valid in the live "
+        "environment, and vice versa."
     }
 
 
@@ -69,11 +71,11 @@ SPEC = ProviderSpec(
     key_variables=("MF_API_SECRET_KEY",),
     header=api_key,
     listings=_listings,
-    error_message=_said,
+    error_message=_error_message,
     base_url="https://api.marginfront.com/v1",
     path="/v1",
     base_url_variable="MF_API_BASE_URL",
-    options={"page_size": "customers a page"},
+    options={"page_size": "customers per page"},
     advice=_advice,
     rights=_rights,
 )
@@ -83,7 +85,7 @@ SPEC = ProviderSpec(
 
 
 def build_operations(_: ProviderAddress) -> Operations:
-    """Create, change and delete customers, one call each: there is nothing in bulk."""
+    """Create, change and delete customers, one call each: there are no bulk calls."""
     changes = _Changes()
     return Operations(
         schema=SCHEMA,
@@ -106,31 +108,38 @@ async def _look_up(ask: Ask, lookup_key: LookupKey) -> Record | None:
         return _customer(reply.body)
     if lookup_key.external_id is None:
         return await _look_up_by_email(ask, lookup_key)
-    found = await _search(ask, lookup_key.external_id, lambda one: one.get("externalId") == lookup_key.external_id)
+    found = await _search(
+        ask, lookup_key.external_id, lambda customer: customer.get("externalId") == lookup_key.external_id
+    )
     return found[0] if found else None
 
 
 async def _look_up_by_email(ask: Ask, lookup_key: LookupKey) -> Record | None:
-    """E-mails are neither unique nor searched for: the name is. A customer with an external id is another one."""
+    """Search for the name and compare e-mails, which are neither unique nor searchable. Only customers without an
+    external id match.
+    """
     name, email = lookup_key.record.get("name"), str(lookup_key.email).strip().lower()
     if lookup_key.record.get("externalId"):
         return None
     if not name:
         raise NotSearchable
 
-    def fits(one: Record) -> bool:
-        return not one.get("externalId") and str(one.get("email")).strip().lower() == email
+    def matches(customer: Record) -> bool:
+        return not customer.get("externalId") and str(customer.get("email")).strip().lower() == email
 
-    found = await _search(ask, name, fits, only=False)
+    found = await _search(ask, name, matches, first=False)
     if len(found) > 1:
         raise AmbiguousMatch
     return found[0] if found else None
 
 
-async def _search(ask: Ask, text: str, fits: Callable[[Record], bool], *, only: bool = True) -> list[Record]:
-    """The customers that fit, of those with the text anywhere in their name or external id; `only`: the first one."""
+async def _search(ask: Ask, text: str, matches: Callable[[Record], bool], *, first: bool = True) -> list[Record]:
+    """Return the matching customers among those with the text anywhere in their name or external id.
+
+    `first`: stop at the first page with a match. Raises NotSearchable.
+    """
     before: set[str] = set()
-    for _ in range(_READINGS):
+    for _ in range(_SEARCH_PASSES):
         seen: set[str] = set()
         found: list[Record] = []
         page, more = 1, True
@@ -140,13 +149,13 @@ async def _search(ask: Ask, text: str, fits: Callable[[Record], bool], *, only: 
             if not reply.ok:
                 raise NotSearchable
             customers, more = _page(reply.body)
-            fresh = [one for one in customers if one["id"] not in seen]
-            seen.update(one["id"] for one in fresh)
-            found.extend(one for one in fresh if fits(one))
-            if found and only:
+            fresh = [customer for customer in customers if customer["id"] not in seen]
+            seen.update(customer["id"] for customer in fresh)
+            found.extend(customer for customer in fresh if matches(customer))
+            if found and first:
                 return found
             page, more = page + 1, more and bool(fresh)
-        # Numbered pages shift when customers come and go: one may have jumped to a page that had been read.
+        # Numbered pages shift when customers are created or deleted: one may have moved to a page read before.
         if page == 2 or seen == before:
             return found
         before = seen
@@ -154,7 +163,7 @@ async def _search(ask: Ask, text: str, fits: Callable[[Record], bool], *, only: 
 
 
 def _page(body: Any) -> tuple[list[Record], bool]:
-    """Customers, and whether there are more."""
+    """Return the customers of a page, and whether more follow."""
     if isinstance(body, list):
         return body, len(body) == _PAGE
     customers = body["data"]
@@ -170,11 +179,14 @@ def _created_id(body: Any, _: Record) -> str:
 
 
 def _customer(body: Any) -> Record:
-    """Bare, or wrapped: the documentation shows no answer. Raises KeyError if it is no customer."""
-    one: Record = body["data"] if isinstance(body.get("data"), dict) else body
-    if not one["id"]:
+    """Return the customer in a response, bare or within `data`: the documentation shows no response.
+
+    Raises KeyError if there is none.
+    """
+    customer: Record = body["data"] if isinstance(body.get("data"), dict) else body
+    if not customer["id"]:
         raise KeyError("id")
-    return one
+    return customer
 
 
 def _remove(current: Record) -> list[Request]:
@@ -184,30 +196,28 @@ def _remove(current: Record) -> list[Request]:
 _ONE: Final = "/customers/{id}"
 
 
-def _path(its_id: str) -> str:
-    return f"/customers/{path_part(its_id)}"
+def _path(customer_id: str) -> str:
+    return f"/customers/{path_part(customer_id)}"
 
 
 def _whole(wanted: Record) -> dict[str, Any]:
-    """Every field that can be set, as it should stand: null brings nothing back, where MarginFront fills in a value it
-    is that one.
-    """
-    fields = {one.name: wanted.get(one.name) for one in SCHEMA.fields if one.settable}
+    """Return all settable fields: null where the customer has no value, or MarginFront's default if there is one."""
+    fields = {field.name: wanted.get(field.name) for field in SCHEMA.fields if field.settable}
     filled_in = {name: _DEFAULTS.get(name) if value is None else value for name, value in fields.items()}
-    # Replaced as a whole, and an object is what it takes.
+    # Metadata is replaced as a whole, and must be an object.
     return {**filled_in, SCHEMA.overflow.name: wanted.get(SCHEMA.overflow.name) or {}}
 
 
 _DEFAULTS: Final = {
-    one.name: msgspec.json.decode(one.default) if one.kind == "number" else one.default
-    for one in SCHEMA.fields
-    if one.default is not None
+    field.name: msgspec.json.decode(field.default) if field.kind == "number" else field.default
+    for field in SCHEMA.fields
+    if field.default is not None
 }
 
 
 class _Changes:
-    """How a customer is changed: by PATCH, of which the documentation speaks, but not on the page of customers. Where
-    there is no such method it is PUT, and then with all fields: that may replace the customer.
+    """Changes customers by PATCH, which the documentation mentions, though not on the page of customers. If that is not
+    allowed, by PUT with all fields, as a PUT may replace the customer.
     """
 
     def __init__(self) -> None:
@@ -225,21 +235,21 @@ class _Changes:
         return [Request(self._method, _path(current["id"]), _ONE, different if self._method == "PATCH" else whole)]
 
     def failure(self, reply: Reply) -> Failure:
-        said = _words(reply)
-        if reply.status == 405 or said.startswith("Cannot PATCH"):
+        message = _message(reply)
+        if reply.status == 405 or message.startswith("Cannot PATCH"):
             self._method = "PUT"
-            return Failure("again", f"refused: {said}")
+            return Failure("again", f"refused: {message}")
         if reply.status == 404:
-            return Failure("gone", f"gone: {said}")
-        # Of a delete: it has active subscriptions.
-        if reply.status == 409 and "subscription" not in said.lower():
+            return Failure("gone", f"gone: {message}")
+        # A delete is refused with 409 if the customer has active subscriptions.
+        if reply.status == 409 and "subscription" not in message.lower():
             return Failure("taken", "taken: external_id")
-        return Failure("refused", f"refused: {said}")
+        return Failure("refused", f"refused: {message}")
 
 
-def _words(reply: Reply) -> str:
+def _message(reply: Reply) -> str:
     try:
-        said = _said(reply.body)
+        message = _error_message(reply.body)
     except (KeyError, TypeError):
-        said = None
-    return said or f"answered {reply.status}"
+        message = None
+    return message or f"answered {reply.status}"

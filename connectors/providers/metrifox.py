@@ -1,6 +1,7 @@
-"""Metrifox: reads and writes customers, with a key in METRIFOX_API_KEY; archived ones too where they are wanted.
+"""Metrifox: the customers of an account, archived ones on request.
 
-`metrifox://`, or `metrifox://127.0.0.1:8702` for a sandbox. `?page_size=` asks for other pages than of 100.
+Key: METRIFOX_API_KEY.
+Address: `metrifox://`, or `metrifox://127.0.0.1:8702` for a sandbox; `?page_size=` sets the customers per page.
 
 https://docs.metrifox.com/api-reference/customers/post, the package metrifox-sdk 1.3.1,
 https://github.com/metrifox/metrifox-js
@@ -33,17 +34,17 @@ from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, api_key,
 from tranship.schemas.providers.metrifox import SCHEMA
 
 _PAGE: Final = 100
-"""The largest page is not documented; where Metrifox gives shorter ones, the reader goes by their length."""
+"""The maximum is not documented; if Metrifox returns shorter pages, their length is used."""
 
 
 def _listings(address: ProviderAddress, _include_archived: bool) -> list[Listing]:
-    # One list holds all. The newest come first: each customer that is created meanwhile shifts all pages by one.
+    # One list has all customers, newest first: each customer created meanwhile shifts all pages by one.
     envelope = Envelope(("data",), total=("meta", "total_count"), next=("meta", "next_page"))
     paging = Numbered("page", "per_page", page_size(address, _PAGE))
     return [Listing("customers", "/customers", paging, envelope, created="created_at")]
 
 
-def _said(body: Any) -> str | None:
+def _error_message(body: Any) -> str | None:
     return str(body["message"])
 
 
@@ -52,10 +53,10 @@ SPEC: Final = ProviderSpec(
     key_variables=("METRIFOX_API_KEY",),
     header=api_key,
     listings=_listings,
-    error_message=_said,
+    error_message=_error_message,
     base_url="https://api.metrifox.com/api/v1",
     path="/api/v1",
-    options={"page_size": "customers a page"},
+    options={"page_size": "customers per page"},
     archived_field="archived_at",
     lists_archived=True,
     unique=("email",),
@@ -70,20 +71,19 @@ _BULK: Final = 100
 
 _CREATES: Final = ("/customers/new", "/customers")
 _CHANGES: Final = ("PATCH", "PUT")
-"""As the vendor's clients spell it, and as the documentation does."""
+"""The spelling of the vendor's clients, and that of the documentation."""
 
 _NOTHING: Final[dict[str, Any]] = {"array": [], "object": {}, "json": {}}
-"""What empties a field of a kind; null does for the others."""
+"""Kind → the value that clears such a field; null clears the others."""
 _CHANGEABLE: Final = {
-    **{one.name: one.kind for one in SCHEMA.fields if one.settable and one.name != "customer_key"},
+    **{field.name: field.kind for field in SCHEMA.fields if field.settable and field.name != "customer_key"},
     SCHEMA.overflow.name: "object",
 }
 
 
 def build_operations(_: ProviderAddress) -> Operations:
-    """Creates go in bulk, where each row is taken or refused for itself and one whose key is there is never changed.
-
-    The other calls are for one customer each. Deleting one hides it at Metrifox, and makes its key and e-mail free.
+    """Create customers in bulk, where each row succeeds or fails by itself and an existing customer is never changed;
+    change and delete them one by one. A deleted customer is hidden, and its key and e-mail can be used again.
     """
     spelling = _Spelling()
     return Operations(
@@ -92,16 +92,16 @@ def build_operations(_: ProviderAddress) -> Operations:
         create=spelling.create,
         created_id=_created_id,
         change=spelling.change,
-        remove=lambda current: [Request("DELETE", _one(current["customer_key"]), "/customers/{key}")],
+        remove=lambda current: [Request("DELETE", _path(current["customer_key"]), "/customers/{key}")],
         failure=_failure,
         interpret=spelling.interpret,
-        comparable=_compared,
-        bulk=Bulk(_BULK, _together, _outcomes),
+        comparable=_comparable,
+        bulk=Bulk(_BULK, _bulk_request, _outcomes),
     )
 
 
 class _Spelling:
-    """How this account's API spells a create and a change: documentation and clients disagree."""
+    """The path of a create and the method of a change at this account: documentation and clients disagree."""
 
     def __init__(self) -> None:
         self._create, self._change = _CREATES[0], _CHANGES[0]
@@ -110,14 +110,14 @@ class _Spelling:
         return Request("POST", self._create, self._create, dict(wanted))
 
     def change(self, current: Record, wanted: Record) -> list[Request]:
-        """The fields that differ, arrays and metadata whole: that is how they are replaced."""
+        """Send the fields that differ; arrays and metadata are sent complete, as they are replaced as a whole."""
         body = _differences(current, wanted)
-        return [Request(self._change, _one(current["customer_key"]), "/customers/{key}", body)] if body else []
+        return [Request(self._change, _path(current["customer_key"]), "/customers/{key}", body)] if body else []
 
     def interpret(self, request: Request, reply: Reply) -> Reply:
-        """Spell it the other way from now on, if there is no such path or verb."""
+        """Use the other spelling from now on if the path or method does not exist."""
         if reply.status == 405 or (reply.status == 404 and not _is_of_customer(reply)):
-            # One that was on its way when the spelling changed says nothing of the new one.
+            # A request sent before the spelling changed proves nothing about the new one.
             if request.path == self._create:
                 self._create = _other(_CREATES, self._create)
             elif request.method == self._change:
@@ -125,44 +125,44 @@ class _Spelling:
         return reply
 
 
-def _other(spellings: Sequence[str], one: str) -> str:
-    return spellings[one == spellings[0]]
+def _other(spellings: Sequence[str], spelling: str) -> str:
+    return spellings[spelling == spellings[0]]
 
 
 def _is_of_customer(reply: Reply) -> bool:
-    """Whether a 404 says that there is no such customer, and not that there is no such path."""
+    """Return whether a 404 is about the customer, not about the path."""
     return "customer" in _message(reply.body).lower()
 
 
-def _one(key: str) -> str:
+def _path(key: str) -> str:
     return f"/customers/{path_part(key)}"
 
 
-# Looking
+# Looking up
 
 
 async def _look_up(ask: Ask, lookup_key: LookupKey) -> Record | None:
-    """By the key, which never changes; by e-mail where there is none."""
+    """Look a customer up by its key, which never changes, or by e-mail if it has no key."""
     if lookup_key.email is not None:
         return await _look_up_by_email(ask, lookup_key.email)
     key = lookup_key.record["customer_key"] if lookup_key.external_id is None else lookup_key.external_id
-    reply = await ask(Request("GET", _one(key), "/customers/{key}"))
+    reply = await ask(Request("GET", _path(key), "/customers/{key}"))
     if reply.status == 404:
         return None
     if not reply.ok:
         raise NotSearchable
     customer: Record = reply.body["data"]
-    # A key that nobody has is taken for an id; and who was deleted and made anew is another one.
+    # An unknown key is interpreted as an id; and a customer that was deleted and created again has another id.
     if customer["customer_key"] != key or lookup_key.id not in (None, customer["id"]):
         return None
     if lookup_key.id is None and not lookup_key.possibly_applied and customer.get("archived_at"):
-        # Whether lists hold those that are archived is not documented: the plan has not seen this one.
+        # It is not documented whether lists contain archived customers: the plan does not know this one.
         raise KeyUnavailable("locked: external_id")
     return customer
 
 
 async def _look_up_by_email(ask: Ask, email: str) -> Record | None:
-    """The search finds parts of e-mails and of names, too."""
+    """Search for an e-mail, and compare: the search also matches parts of e-mails and names. Raises AmbiguousMatch."""
     seen: dict[str, Record] = {}
     for page in range(1, 1_000_000):
         params = [("search_term", email), ("page", str(page)), ("per_page", str(_PAGE))]
@@ -170,11 +170,11 @@ async def _look_up_by_email(ask: Ask, email: str) -> Record | None:
         if not reply.ok:
             raise NotSearchable
         customers, known = reply.body["data"], len(seen)
-        seen |= {one["id"]: one for one in customers}
+        seen |= {customer["id"]: customer for customer in customers}
         goes_on = (reply.body.get("meta") or {}).get("next_page", len(customers) == _PAGE)
         if not goes_on or len(seen) == known:
             break
-    found = [one for one in seen.values() if str(one.get("primary_email")).lower() == email.lower()]
+    found = [customer for customer in seen.values() if str(customer.get("primary_email")).lower() == email.lower()]
     if len(found) > 1:
         raise AmbiguousMatch
     return found[0] if found else None
@@ -183,41 +183,41 @@ async def _look_up_by_email(ask: Ask, email: str) -> Record | None:
 # Comparing
 
 
-def _compared(record: Record) -> Record:
-    """Without the primary e-mail among the addresses, where Metrifox puts it by itself; how e-mails are cased, and
-    whether a text is empty or null, says nothing.
+def _comparable(record: Record) -> Record:
+    """Return a record without empty text, with the primary e-mail in lower case, and without it among the addresses,
+    where Metrifox adds it.
     """
-    said = {name: value for name, value in record.items() if value != ""}
-    if email := said.get("primary_email"):
-        said["primary_email"] = str(email).lower()
-    return {**said, "email_addresses": list(_further(record))}
+    comparable = {name: value for name, value in record.items() if value != ""}
+    if email := comparable.get("primary_email"):
+        comparable["primary_email"] = str(email).lower()
+    return {**comparable, "email_addresses": list(_further(record))}
 
 
 def _further(record: Record) -> Iterator[Record]:
-    """The e-mail addresses beside the primary one."""
+    """Yield the e-mail addresses other than the primary one."""
     primary = str(record.get("primary_email")).lower()
-    for one in record.get("email_addresses") or ():
-        if str(one.get("email")).lower() != primary:
-            yield {name: value for name, value in one.items() if name != "is_primary"}
+    for address in record.get("email_addresses") or ():
+        if str(address.get("email")).lower() != primary:
+            yield {name: value for name, value in address.items() if name != "is_primary"}
 
 
 def _differences(current: Record, wanted: Record) -> Record:
-    there, new = _compared(current), _compared(wanted)
+    before, after = _comparable(current), _comparable(wanted)
     if not wanted.get("email_addresses"):
-        new = {**new, "email_addresses": there["email_addresses"]}
+        after = {**after, "email_addresses": before["email_addresses"]}
     body = {
-        name: wanted[name] if name in new else _NOTHING.get(kind)
+        name: wanted[name] if name in after else _NOTHING.get(kind)
         for name, kind in _CHANGEABLE.items()
-        if not same(there.get(name), new.get(name))
+        if not same(before.get(name), after.get(name))
     }
     if "primary_email" in body and not wanted.get("email_addresses"):
-        # Whether the former one would stay among them is not documented.
+        # It is not documented whether the former primary e-mail stays among the addresses.
         primary = {"email": wanted["primary_email"], "is_primary": True}
-        body["email_addresses"] = [primary, *({**one, "is_primary": False} for one in _further(current))]
+        body["email_addresses"] = [primary, *({**address, "is_primary": False} for address in _further(current))]
     return body
 
 
-# Answers
+# Responses
 
 
 def _created_id(body: Any, wanted: Record) -> str:
@@ -225,21 +225,21 @@ def _created_id(body: Any, wanted: Record) -> str:
 
 
 def _id(customer: Record, key: str, wanted: Record) -> str:
-    """Raises ValueError if the answer is of another customer, or has no id."""
+    """Return the id of a customer. Raises ValueError if it is another customer, or has no id."""
     if key != wanted["customer_key"] or not customer["id"]:
         raise ValueError("another customer")
     return str(customer["id"])
 
 
-def _together(wanted: Sequence[Record]) -> Request:
+def _bulk_request(wanted: Sequence[Record]) -> Request:
     return Request("POST", "/customers/bulk-create", "/customers/bulk-create", {"customers": list(wanted)})
 
 
 def _outcomes(body: Any, wanted: Sequence[Record]) -> list[Created | Failure | None]:
-    """By key: what `index` counts from is shown in one example only."""
+    """Return the outcome of each row, by key: only one example shows where `index` starts."""
     data = body["data"]
-    created = {one["customer_key"]: one["data"] for one in data["customers_created"]}
-    failed = {one["customer_key"]: str(one["error"]) for one in data["customers_failed"]}
+    created = {row["customer_key"]: row["data"] for row in data["customers_created"]}
+    failed = {row["customer_key"]: str(row["error"]) for row in data["customers_failed"]}
 
     def outcome(record: Record) -> Created | Failure | None:
         key = record["customer_key"]
@@ -253,34 +253,35 @@ def _outcomes(body: Any, wanted: Sequence[Record]) -> list[Created | Failure | N
 _IS_TAKEN: Final = re.compile(r"unique|taken|duplicate|already|(?<!not )\bexist", re.IGNORECASE)
 
 
-def _row_failure(said: str) -> Failure:
-    """Of a row of a bulk create. One that speaks of other things, too, is told what they are by a create of its own."""
-    if not _IS_TAKEN.search(said):
-        return Failure("refused", f"refused: {said}")
-    return Failure("taken", _taken(said))
+def _row_failure(message: str) -> Failure:
+    """Return the failure of a row of a bulk create. If it also has other faults, a single create shows them."""
+    if not _IS_TAKEN.search(message):
+        return Failure("refused", f"refused: {message}")
+    return Failure("taken", _taken(message))
 
 
-def _taken(said: str) -> str:
-    return "taken: email" if "email" in said.lower() and "key" not in said.lower() else "taken: external_id"
+def _taken(message: str) -> str:
+    text = message.lower()
+    return "taken: email" if "email" in text and "key" not in text else "taken: external_id"
 
 
 def _failure(reply: Reply) -> Failure:
     if reply.status in (404, 405):
         return Failure("gone", f"answered {reply.status}")
-    faults = [f"{name} {word}" for name, word in _faults(reply.body)]
-    said = "; ".join(faults) or _message(reply.body) or f"answered {reply.status}"
-    # A 400 in the clients' examples, with the fields and what is wrong with each; a 409 or 422 elsewhere.
-    if reply.status == 409 or all(_IS_TAKEN.search(one) for one in faults or [said]):
-        return Failure("taken", _taken(said))
-    return Failure("refused", f"refused: {said}")
+    faults = [f"{name} {fault}" for name, fault in _faults(reply.body)]
+    message = "; ".join(faults) or _message(reply.body) or f"answered {reply.status}"
+    # A duplicate is a 400 with fields and faults in the examples of the clients, a 409 or 422 elsewhere.
+    if reply.status == 409 or all(_IS_TAKEN.search(fault) for fault in faults or [message]):
+        return Failure("taken", _taken(message))
+    return Failure("refused", f"refused: {message}")
 
 
 def _faults(body: Any) -> Iterator[tuple[str, str]]:
-    """Field and what is wrong with it, each."""
+    """Yield field and message of each fault."""
     errors = body.get("errors") if isinstance(body, dict) else None
-    for name, words in errors.items() if isinstance(errors, dict) else ():
-        for word in words if isinstance(words, list) else [words]:
-            yield name, str(word)
+    for name, faults in errors.items() if isinstance(errors, dict) else ():
+        for fault in faults if isinstance(faults, list) else [faults]:
+            yield name, str(fault)
 
 
 def _message(body: Any) -> str:

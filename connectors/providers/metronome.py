@@ -1,8 +1,8 @@
-"""Metronome: reads and writes customers, with a bearer token in METRONOME_BEARER_TOKEN; archived ones are read where
-they are wanted.
+"""Metronome: the customers of an account, archived ones on request.
 
-`metronome://`, or `metronome://127.0.0.1:8701` for a sandbox; METRONOME_BASE_URL counts where the address names no
-host. `?page_size=` asks for other pages than of 100.
+Key: METRONOME_BEARER_TOKEN, a bearer token.
+Address: `metronome://`, or `metronome://127.0.0.1:8701` for a sandbox; `?page_size=` sets the customers per page.
+METRONOME_BASE_URL replaces a missing host.
 
 https://docs.metronome.com/api-reference/customers/list-customers, https://docs.metronome.com/api-reference/pagination,
 https://docs.metronome.com/api-reference/customers/create-or-update-customer-ingest-aliases,
@@ -38,8 +38,8 @@ from tranship.connectors.errors import Malformed
 from tranship.schemas.providers.metronome import ALIAS_LENGTH, SCHEMA
 
 _PAGE: Final = 100
-"""The largest that is allowed. The pagination page advises 50 for bulk reads, twice the calls of a list in which each
-page has to wait for the one before it."""
+"""The maximum. The documentation of pagination recommends 50 for bulk reads, which would be twice the calls, and each
+page can be requested only after the one before it."""
 
 
 def _listings(address: ProviderAddress, include_archived: bool) -> list[Listing]:
@@ -47,8 +47,8 @@ def _listings(address: ProviderAddress, include_archived: bool) -> list[Listing]
     envelope = Envelope(("data",), next=("next_page",))
 
     def listing(name: str, archived: str) -> Listing:
-        # There is no list of both, and none says how many there are: a customer that moves from the pages to come to
-        # those that were read shows only when the list is read again.
+        # No list has both kinds, and none states its total: that a customer has moved to a page read before shows only
+        # when the list is read again.
         params = {"only_archived": archived}
         return Listing(name, "/v1/customers", paging, envelope, params, created="created_at", twice=True)
 
@@ -56,7 +56,7 @@ def _listings(address: ProviderAddress, include_archived: bool) -> list[Listing]
     return [active, listing("archived customers", "true")] if include_archived else [active]
 
 
-def _said(body: Any) -> str | None:
+def _error_message(body: Any) -> str | None:
     return str(body["message"])
 
 
@@ -65,10 +65,10 @@ SPEC: Final = ProviderSpec(
     key_variables=("METRONOME_BEARER_TOKEN",),
     header=bearer,
     listings=_listings,
-    error_message=_said,
+    error_message=_error_message,
     base_url="https://api.metronome.com",
     base_url_variable="METRONOME_BASE_URL",
-    options={"page_size": "customers a page, at most 100"},
+    options={"page_size": "customers per page, at most 100"},
     archived_field="archived_at",
     removal_is_final="archiving cannot be undone: it ends their contracts as of today and voids the invoices",
 )
@@ -83,7 +83,7 @@ _CUSTOMER: Final = {"entity": "customer"}
 
 
 def build_operations(_: ProviderAddress) -> Operations:
-    """Create, change and archive customers: one call a create, up to five a change, nothing in bulk."""
+    """Create, change and archive customers: one call per create, up to five per change, none in bulk."""
     search = _Search()
     return Operations(
         schema=SCHEMA,
@@ -93,29 +93,29 @@ def build_operations(_: ProviderAddress) -> Operations:
         change=_change,
         remove=_remove,
         failure=_failure,
-        comparable=_compared,
+        comparable=_comparable,
         bulk_lookup=BulkLookup(_PAGE, _look_up_many),
-        prepare=_Keys().register,
+        prepare=_FieldKeys().register,
     )
 
 
-# Looking
+# Looking up
 
 
 _Marks = frozenset[tuple[str, str]]
-"""What tells a customer without an ingest alias from others, as its custom fields have it."""
+"""The custom fields (key, value) that identify a customer without an ingest alias."""
 
 _MARK: Final = re.compile(r"canon_(external_id|email)(_[0-9]+)?")
 
 
 class _Search:
-    """Finds customers. Those without an ingest alias are found in no other way than by reading all: one reading is for
-    all that wait for it.
+    """Finds customers. Those without an ingest alias can only be found by reading all customers, which is done once for
+    all look-ups that wait for it.
     """
 
     def __init__(self) -> None:
-        self._one_reads = asyncio.Lock()
-        self._readings = 0
+        self._reading = asyncio.Lock()
+        self._passes = 0
         self._wanted: set[_Marks] = set()
         self._found: Mapping[_Marks, Mapping[str, Record]] = {}
 
@@ -124,22 +124,22 @@ class _Search:
             reply = await ask(Request("GET", f"{_CUSTOMERS}/{path_part(lookup_key.id)}", _ONE))
             if not reply.ok and reply.status != 404:
                 raise NotSearchable
-            # An archived one can be read, and never be written to again.
+            # An archived customer can be read, but not be changed any more.
             return _unless_archived(reply.body["data"]) if reply.ok else None
         if lookup_key.external_id is not None and len(lookup_key.external_id) <= ALIAS_LENGTH:
             return await _look_up_by_alias(ask, lookup_key.external_id, lookup_key.record)
         if lookup_key.record.get("ingest_aliases"):
-            return None  # it has an id, and e-mails are no keys here
+            return None  # it has an external id, and e-mails are not unique
         return await self._look_up_in_all(ask, _marks(lookup_key.record))
 
     async def _look_up_in_all(self, ask: Ask, marks: _Marks) -> Record | None:
         if not marks:
             raise NotSearchable
-        before = self._readings
+        before = self._passes
         self._wanted.add(marks)
-        async with self._one_reads:
-            if self._readings == before:
-                self._readings += 1
+        async with self._reading:
+            if self._passes == before:
+                self._passes += 1
                 wanted, self._wanted = self._wanted, set()
                 self._found = await _read_all(ask, wanted)
             found = list(self._found.get(marks, {}).values())
@@ -149,8 +149,8 @@ class _Search:
 
 
 async def _look_up_by_alias(ask: Ask, external_id: str, wanted: Record) -> Record | None:
-    """Raises Locked if an alias of the customer is another one's: none can be given to two, nor taken away from one
-    that is archived.
+    """Look a customer up by its first alias. Raises KeyUnavailable if another customer has one of its aliases, which
+    are unique, and are not released by archiving.
     """
     owner = await _owner(ask, external_id)
     if owner is not None:
@@ -167,21 +167,21 @@ async def _look_up_by_alias(ask: Ask, external_id: str, wanted: Record) -> Recor
 
 async def _owner(ask: Ask, alias: str, *, archived: bool = False) -> Record | None:
     params = [("ingest_alias", alias), ("only_archived", str(archived).lower()), ("limit", "2")]
-    found = [one async for one in _listed(ask, params, "ingest_alias") if alias in _aliases(one)]
+    found = [customer async for customer in _listed(ask, params, "ingest_alias") if alias in _aliases(customer)]
     if len(found) > 1:
         raise AmbiguousMatch
     return found[0] if found else None
 
 
-async def _look_up_many(ask: Ask, several: Sequence[LookupKey]) -> list[Record | None]:
-    ids = [str(lookup_key.id) for lookup_key in several]
-    # Joined as the vendor's clients do it. Archived ones are not in the list.
+async def _look_up_many(ask: Ask, lookup_keys: Sequence[LookupKey]) -> list[Record | None]:
+    ids = [str(lookup_key.id) for lookup_key in lookup_keys]
+    # Joined as in the vendor's clients. Archived customers are not in this list.
     params = [("customer_ids", ",".join(ids)), ("only_archived", "false"), ("limit", str(_PAGE))]
     try:
-        found = {one["id"]: one async for one in _listed(ask, params, "customer_ids")}
+        found = {customer["id"]: customer async for customer in _listed(ask, params, "customer_ids")}
     except NotSearchable as error:
         raise Malformed("Metronome: GET /v1/customers?customer_ids=… is not answered as documented.") from error
-    return [found.get(one) for one in ids]
+    return [found.get(customer_id) for customer_id in ids]
 
 
 async def _listed(ask: Ask, params: Sequence[tuple[str, str]], label: str = "…") -> AsyncIterator[Record]:
@@ -191,8 +191,8 @@ async def _listed(ask: Ask, params: Sequence[tuple[str, str]], label: str = "…
         reply = await ask(Request("GET", _CUSTOMERS, f"{_CUSTOMERS}?{label}=…", params=[*params, *more]))
         if not reply.ok:
             raise NotSearchable
-        for one in reply.body["data"]:
-            yield one
+        for customer in reply.body["data"]:
+            yield customer
         if not reply.body["next_page"]:
             return
         cursors.append(reply.body["next_page"])
@@ -208,14 +208,14 @@ def _marks(record: Record) -> _Marks:
 
 
 async def _read_all(ask: Ask, wanted: set[_Marks]) -> dict[_Marks, dict[str, Record]]:
-    """The customers without an alias that are marked so, by mark and id. No list says how many there are: what is not
-    found is looked for twice, for a list may move while it is read.
+    """Return the customers without an alias that have these marks, by marks and id. The list is read a second time if
+    some are missing, as it may change while it is read, and states no total.
     """
     found: dict[_Marks, dict[str, Record]] = {}
     for _ in range(2):
-        async for one in _listed(ask, [("only_archived", "false"), ("limit", str(_PAGE))], "limit"):
-            if not _aliases(one) and (marks := _marks(one)) in wanted:
-                found.setdefault(marks, {})[one["id"]] = one
+        async for customer in _listed(ask, [("only_archived", "false"), ("limit", str(_PAGE))], "limit"):
+            if not _aliases(customer) and (marks := _marks(customer)) in wanted:
+                found.setdefault(marks, {})[customer["id"]] = customer
         if found.keys() == wanted:
             break
     return found
@@ -235,26 +235,26 @@ def _created_id(body: Any, _: Record) -> str:
 
 
 def _change(current: Record, wanted: Record) -> list[Request]:
-    """Each of these comes to the same however often it is sent."""
-    its_id, steps = current["id"], []
+    """Return the requests of a change, each of which is idempotent."""
+    customer_id, steps = current["id"], []
 
     def step(name: str, body: Record) -> Request:
-        return Request("POST", f"{_CUSTOMERS}/{path_part(its_id)}/{name}", f"{_ONE}/{name}", body, keyed=True)
+        return Request("POST", f"{_CUSTOMERS}/{path_part(customer_id)}/{name}", f"{_ONE}/{name}", body, keyed=True)
 
-    # The set is replaced. An alias carries the usage that is sent under it: what the plan does not know of stays.
+    # The set is replaced. Aliases that the plan does not know are kept: usage is reported under them.
     aliases = list(dict.fromkeys([*_aliases(wanted), *_aliases(current)]))
     if aliases != _aliases(current):
         steps.append(step("setIngestAliases", {"ingest_aliases": aliases}))
     if wanted["name"] != current["name"]:
         steps.append(step("setName", {"name": wanted["name"]}))
-    there, values = _values(current), _values(wanted)
-    different = {key: value for key, value in values.items() if there.get(key) != value}
+    before, values = _values(current), _values(wanted)
+    different = {key: value for key, value in values.items() if before.get(key) != value}
     if different:
-        body = {**_CUSTOMER, "entity_id": its_id, "custom_fields": different}
+        body = {**_CUSTOMER, "entity_id": customer_id, "custom_fields": different}
         steps.append(Request("POST", f"{_FIELDS}/setValues", f"{_FIELDS}/setValues", body, keyed=True))
     kept = _metadata(values)
-    if gone := [key for key in there if key not in values and kept.get(key) != there[key]]:
-        body = {**_CUSTOMER, "entity_id": its_id, "keys": gone}
+    if gone := [key for key in before if key not in values and kept.get(key) != before[key]]:
+        body = {**_CUSTOMER, "entity_id": customer_id, "keys": gone}
         steps.append(Request("POST", f"{_FIELDS}/deleteValues", f"{_FIELDS}/deleteValues", body, keyed=True))
     account = _account(wanted)
     if account is not None and account != _account(current):
@@ -267,8 +267,8 @@ def _remove(current: Record) -> list[Request]:
     return [Request("POST", path, path, {"id": current["id"]}, keyed=True)]
 
 
-def _compared(record: Record) -> Record:
-    """The first alias and the set of all: while a change is on its way the others may be those of before and after."""
+def _comparable(record: Record) -> Record:
+    """Return a record with its first alias and the set of all: during a change, old and new ones may be present."""
     aliases = _aliases(record)
     return {**record, "ingest_aliases": {"": aliases[:1], **dict.fromkeys(aliases, True)}}
 
@@ -286,8 +286,8 @@ def _account(record: Record) -> str | None:
 
 
 def _metadata(values: Mapping[str, str]) -> Mapping[str, Any]:
-    """Entries of metadata that do not stand in fields of their own: ours could be mistaken for them. Where others have
-    put them, there they stay.
+    """Return the metadata entries that are not custom fields of their own, because they could be mistaken for ours.
+    A custom field of others with the same key and value is kept.
     """
     parts = sorted(_parts(values))
     if not parts:
@@ -304,8 +304,8 @@ def _parts(values: Mapping[str, str]) -> Iterator[tuple[int, str]]:
             yield int(part[1] or 0), text
 
 
-class _Keys:
-    """The keys of custom fields, which are registered before a customer can have them."""
+class _FieldKeys:
+    """The keys of custom fields, which must be registered before customers can have them."""
 
     def __init__(self) -> None:
         self._known: set[str] | None = None
@@ -314,22 +314,23 @@ class _Keys:
         if self._known is None:
             self._known = {key async for key in _registered(ask)}
         for key in sorted({key for record in wanted for key in _values(record)} - self._known):
-            # That it is registered already is a 409. Without the key the customers that need it are refused, in words.
+            # A 409 means that it is registered already. If registering fails, the provider refuses the customers that
+            # need the key, with its message.
             body = {**_CUSTOMER, "key": key, "enforce_uniqueness": False}
             await ask(Request("POST", f"{_FIELDS}/addKey", f"{_FIELDS}/addKey", body, repeatable=True))
             self._known.add(key)
 
 
 async def _registered(ask: Ask) -> AsyncIterator[str]:
-    """What is not listed here is registered again, which does no harm."""
+    """Yield the registered keys, as far as they can be listed: registering a key again is harmless."""
     path, cursors = f"{_FIELDS}/listKeys", [""]
     while len(cursors) == len(set(cursors)):
         params = [("next_page", cursors[-1])] if cursors[-1] else []
         reply = await ask(Request("POST", path, path, {"entities": ["customer"]}, params, repeatable=True))
         if not reply.ok:
             return
-        for one in reply.body["data"]:
-            yield one["key"]
+        for field in reply.body["data"]:
+            yield field["key"]
         if not reply.body.get("next_page"):
             return
         cursors.append(reply.body["next_page"])
@@ -337,15 +338,15 @@ async def _registered(ask: Ask) -> AsyncIterator[str]:
 
 def _failure(reply: Reply) -> Failure:
     try:
-        said = str(_said(reply.body))
+        message = str(_error_message(reply.body))
     except (KeyError, TypeError):
-        said = f"answered {reply.status}"
-    # An archived one takes no change; its status is not documented.
-    if reply.status == 404 or "is archived" in said.lower():
-        return Failure("gone", f"gone: {said}")
+        message = f"answered {reply.status}"
+    # The status of a change to an archived customer is not documented.
+    if reply.status == 404 or "is archived" in message.lower():
+        return Failure("gone", f"gone: {message}")
     if reply.status == 409:
-        # Only the wording tells an alias from a custom field that is unique; it names the alias, so it is not quoted.
-        if "custom field" in said.lower():
+        # Only the message distinguishes an alias from a unique custom field. It has the alias, so it is not quoted.
+        if "custom field" in message.lower():
             return Failure("refused", "taken: custom_fields")
         return Failure("taken", "taken: aliases")
-    return Failure("refused", f"refused: {said}")
+    return Failure("refused", f"refused: {message}")

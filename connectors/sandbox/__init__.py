@@ -1,1 +1,1 @@
-"""The five providers' customer APIs, served on this machine: what their pages say, with weather on demand."""
+"""Local servers that play the providers' customer APIs, as documented, with simulated failures on demand."""

@@ -1,4 +1,4 @@
-"""BlackWalnut's customers API. Where its documentation is silent, what the sandbox does is marked *assumed*.
+"""BlackWalnut's customers API. Behaviour that is not documented is marked *assumed*.
 
 https://blackwalnut.dev/docs/api, https://blackwalnut.dev/docs/api/customers/,
 https://blackwalnut.dev/docs/api/authentication/, https://blackwalnut.dev/docs/licenses/
@@ -16,14 +16,14 @@ from tranship.connectors.sandbox.store import Collection, Record, Store, Taken, 
 
 PORT: Final = 8705
 SWITCHES: Final = {"lenient": ("off", "on")}
-"""`lenient=on`: several customers may have one external id; whether BlackWalnut forbids that is not known."""
+"""`lenient=on`: several customers may have the same external id; it is unknown whether BlackWalnut forbids that."""
 
 APPS: Final = ("my-app", "second-app")
-"""The apps there are; any other slug is unknown."""
+"""The slugs of the existing apps."""
 
 _ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _MOST_METADATA: Final = 64 << 10
-"""Bytes of JSON (assumed)."""
+"""Maximum bytes of a customer's metadata as JSON (assumed)."""
 _TERMS: Final = ("duration_days", "expires_at", "forever")
 _CODES: Final = {
     400: "bad_request",
@@ -37,24 +37,24 @@ _CODES: Final = {
 
 
 def api(store: Store, switches: Mapping[str, str]) -> SandboxApi:
-    """Secret keys (`sk_…`) do everything, public ones (`pk_…`) read."""
+    """Return the API. Secret keys (`sk_…`) have all permissions, public keys (`pk_…`) may only read."""
     lenient = switches["lenient"] == "on"
     walnut = _BlackWalnut(store, lenient=lenient)
     app = "/api/v1/apps/{slug}"
-    customers, one = f"{app}/customers", f"{app}/customers/{{id}}"
+    customers, customer = f"{app}/customers", f"{app}/customers/{{id}}"
     return SandboxApi(
         customers=walnut.apps[APPS[0]],
         routes=[
             Route("GET", "/api/health", lambda _: answer(200, {"status": "ok"}), open=True),
             Route("GET", customers, walnut.list, lists=True),
             Route("POST", customers, walnut.create),
-            # Before the ids: they would take these for one.
+            # Before the routes with ids, which would match these as well.
             Route("GET", f"{customers}/by-email", walnut.by_email),
             Route("GET", f"{customers}/by-external-id", walnut.by_external_id),
             Route("POST", f"{customers}/get-or-create", walnut.get_or_create),
-            Route("GET", one, walnut.get),
-            Route("PUT", one, walnut.update),
-            Route("DELETE", one, walnut.delete),
+            Route("GET", customer, walnut.get),
+            Route("PUT", customer, walnut.update),
+            Route("DELETE", customer, walnut.delete),
             Route("POST", f"{app}/licenses", walnut.license),
         ],
         key=_key,
@@ -64,7 +64,7 @@ def api(store: Store, switches: Mapping[str, str]) -> SandboxApi:
         remove=lambda key: walnut.remove(walnut.apps[APPS[0]], key),
         example="BLACKWALNUT_API_KEY=sk_live_1 tranship run blackwalnut://127.0.0.1:{port}/my-app "
         "duckdb:///warehouse.duckdb",
-        words={401: "Invalid or missing API key"},
+        messages={401: "Invalid or missing API key"},
     )
 
 
@@ -79,7 +79,7 @@ class _BlackWalnut:
             return [record["external_id"]] if record.get("external_id") else []
 
         def email(record: Record) -> list[str]:
-            # Kept as sent, compared in any case (assumed).
+            # Stored as sent, compared case-insensitively (assumed).
             return [record["email"].lower()] if isinstance(record.get("email"), str) else []
 
         unique = {"email": email} if self._lenient else {"email": email, "external_id": external_id}
@@ -91,9 +91,9 @@ class _BlackWalnut:
         )
 
     def list(self, call: Call) -> Answer:
-        """A page, in the order of creation (assumed)."""
+        """Return a page, in the order of creation (assumed)."""
         app = self._app(call)
-        page, size = _whole(call, "page", 1), min(_whole(call, "per_page", 20), 100)
+        page, size = _number(call, "page", 1), min(_number(call, "per_page", 20), 100)
         view: Sequence[int] = app.view()
         if external_id := call.query("external_id"):
             view = self._of_external_id(app, external_id)
@@ -104,11 +104,11 @@ class _BlackWalnut:
         return Answer(200, b'{"data":[%b],"meta":%b}' % (rows, meta))
 
     def create(self, call: Call) -> Answer:
-        """That the status is 201 is assumed."""
+        """Create a customer. The status 201 is assumed."""
         return _data(201, self.admit(self._app(call), call.object()))
 
     def get_or_create(self, call: Call) -> Answer:
-        """Who is there already is found by e-mail alone and not changed (assumed)."""
+        """Return the customer with this e-mail, unchanged, or create it (assumed)."""
         app, body = self._app(call), call.object()
         _check(body, creating=True)
         owner = app.owner("email", body["email"].lower())
@@ -117,23 +117,23 @@ class _BlackWalnut:
         return _data(200, app.raw(owner) or b"")
 
     def get(self, call: Call) -> Answer:
-        """By its own id."""
+        """Return a customer by its id."""
         app = self._app(call)
         return _data(200, self._found(app, call.params["id"]))
 
     def by_email(self, call: Call) -> Answer:
-        """Exact, in any case (assumed)."""
+        """Return the customer with exactly this e-mail, case-insensitively (assumed)."""
         app = self._app(call)
-        return _data(200, self._found(app, app.owner("email", _needed(call, "email").lower())))
+        return _data(200, self._found(app, app.owner("email", _required(call, "email").lower())))
 
     def by_external_id(self, call: Call) -> Answer:
-        """Exact; of several, the first that was made."""
+        """Return the customer with exactly this external id; of several, the oldest."""
         app = self._app(call)
-        keys = app.keys(self._of_external_id(app, _needed(call, "external_id"))[:1])
+        keys = app.keys(self._of_external_id(app, _required(call, "external_id"))[:1])
         return _data(200, self._found(app, keys[0] if keys else None))
 
     def update(self, call: Call) -> Answer:
-        """Change what is sent; metadata is replaced, null clears (all assumed)."""
+        """Change the fields sent; metadata is replaced, null clears a field (all assumed)."""
         app = self._app(call)
         record = decode(self._found(app, call.params["id"]))
         body = call.object()
@@ -144,14 +144,14 @@ class _BlackWalnut:
         return _data(200, self._put(app, record))
 
     def delete(self, call: Call) -> Answer:
-        """Delete, and all its licences with it. That there is no body is assumed."""
+        """Delete a customer and all its licences. The empty response is assumed."""
         app = self._app(call)
         self._found(app, call.params["id"])
         self.remove(app, call.params["id"])
         return Answer(204)
 
     def license(self, call: Call) -> Answer:
-        """A licence for a customer: enough to see what a delete would cost."""
+        """Create a licence for a customer, only to show that a delete removes it."""
         app, body = self._app(call), call.object()
         wrong = {
             name: ["can't be blank"] for name in ("installation_id", "customer_id", "tier_id") if not body.get(name)
@@ -165,18 +165,18 @@ class _BlackWalnut:
             wrong["duration_days"] = ["is invalid"]
         if wrong:
             raise _invalid(wrong)
-        now = self._store.moment()
+        created_at = self._store.moment()
         record = {
             "id": f"lic_{self._store.token(10)}",
             **{name: body[name] for name in ("installation_id", "customer_id", "tier_id")},
             "features": body.get("features") or [],
-            "expires_at": _stamp(now + timedelta(days=days)) if days else body.get("expires_at"),
-            "created_at": _stamp(now),
+            "expires_at": _stamp(created_at + timedelta(days=days)) if days else body.get("expires_at"),
+            "created_at": _stamp(created_at),
         }
         return _data(201, self._licenses.put(record))
 
     def admit(self, app: Collection, body: Record) -> bytes:
-        """Create a customer. Gives its JSON; raises Problem."""
+        """Create a customer and return its JSON. Raises Problem."""
         _check(body, creating=True)
         record = {
             "id": f"cus_{self._store.token(10)}",
@@ -187,7 +187,7 @@ class _BlackWalnut:
         return self._put(app, record)
 
     def remove(self, app: Collection, key: str) -> None:
-        """A customer and its licences."""
+        """Delete a customer and its licences."""
         for license_key in self._licenses.keys(self._licenses.view(key)):
             self._licenses.delete(license_key)
         app.delete(key)
@@ -214,7 +214,7 @@ class _BlackWalnut:
         try:
             return app.put(record)
         except Taken as taken:
-            # That a duplicate is a 422 and not a 409 is assumed.
+            # A duplicate is answered with 422, not 409 (assumed).
             raise _invalid({taken.index: ["has already been taken"]}) from None
 
 
@@ -243,7 +243,7 @@ def _invalid(details: dict[str, list[str]]) -> Problem:
     return Problem(422, f"{name.replace('_', ' ').capitalize()} {faults[0]}", details)
 
 
-def _needed(call: Call, name: str) -> str:
+def _required(call: Call, name: str) -> str:
     value = call.query(name)
     if not value:
         raise _invalid({name: ["can't be blank"]})
@@ -269,10 +269,10 @@ def _problem(problem: Problem) -> Any:
     return {"error": {"code": code, "message": problem.message, "details": problem.details or {}}}
 
 
-def _whole(call: Call, name: str, usual: int) -> int:
-    # Nonsense is the usual number (assumed).
+def _number(call: Call, name: str, default: int) -> int:
+    # An invalid number is ignored (assumed).
     text = call.query(name) or ""
-    return int(text) if re.fullmatch(r"\d{1,9}", text, re.ASCII) and int(text) > 0 else usual
+    return int(text) if re.fullmatch(r"\d{1,9}", text, re.ASCII) and int(text) > 0 else default
 
 
 def _stamp(moment: datetime) -> str:

@@ -111,9 +111,9 @@ class Route:
     """Whether it needs no key."""
 
 
-async def straight(_: Call, go: Callable[[], Awaitable[Answer]]) -> Answer:
+async def straight(_: Call, execute: Callable[[], Awaitable[Answer]]) -> Answer:
     """Run the call without a wrapper."""
-    return await go()
+    return await execute()
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class SandboxApi:
     """A command that reads from it; `{port}` is replaced."""
     remove: Callable[[str], object]
     """Deletes or archives the customer with this key, depending on the provider."""
-    found: Callable[[], None] = lambda: None
+    initialise: Callable[[], None] = lambda: None
     """Creates the initial state (e.g. a first data source), also after everything was removed."""
     around: Callable[[Call, Callable[[], Awaitable[Answer]]], Awaitable[Answer]] = straight
     """Wraps each call, including latency and simulated 5xx: the place for idempotency keys."""
@@ -144,5 +144,5 @@ class SandboxApi:
     """Documented calls per minute by method; applied if the switch `limits` is `on`, unless the weather sets a rate."""
     retry_after: bool = True
     """Whether a 429 has a Retry-After header."""
-    words: Mapping[int, str] = field(default_factory=dict)
+    messages: Mapping[int, str] = field(default_factory=dict)
     """Messages of the server's own errors, if they differ from the usual ones."""

@@ -41,7 +41,7 @@ class Keys(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ControlledServer(Protocol):
-    """What the endpoints show and change of a server."""
+    """The part of a server that the endpoints show and change."""
 
     api: SandboxApi
     store: Store
@@ -61,27 +61,27 @@ class Control:
     def routes(self) -> list[ControlRoute]:
         """Return method, path under `/_sandbox` and handler of each endpoint."""
 
-        async def see_weather(_: web.Request) -> web.StreamResponse:
+        async def show_weather(_: web.Request) -> web.StreamResponse:
             return _json(self._server.sky.weather)
 
         async def set_weather(request: web.Request) -> web.StreamResponse:
             self._server.sky.weather = await _read(request, Weather)
             return _json(self._server.sky.weather)
 
-        async def see_keys(_: web.Request) -> web.StreamResponse:
+        async def show_keys(_: web.Request) -> web.StreamResponse:
             return _json(self._server.keys)
 
         async def set_keys(request: web.Request) -> web.StreamResponse:
             self._server.keys = await _read(request, Keys)
             return _json(self._server.keys)
 
-        async def see_state(request: web.Request) -> web.StreamResponse:
+        async def show_state(request: web.Request) -> web.StreamResponse:
             collection = self._collection(request)
             response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
             await response.prepare(request)
             bodies = collection.bodies(collection.view())
-            for at in range(0, len(bodies), 1000):
-                await response.write(b"".join(body + b"\n" for body in bodies[at : at + 1000]))
+            for start in range(0, len(bodies), 1000):
+                await response.write(b"".join(body + b"\n" for body in bodies[start : start + 1000]))
             await response.write_eof()
             return response
 
@@ -97,14 +97,14 @@ class Control:
         async def clear(_: web.Request) -> web.StreamResponse:
             with self._server.store.bulk():
                 self._server.store.clear()
-                self._server.api.found()
+                self._server.api.initialise()
             return web.Response(status=204)
 
         async def counts(_: web.Request) -> web.StreamResponse:
             records = {name: len(collection) for name, collection in self._server.store.collections.items()}
             return _json({**records, "calls": dict(self._server.statuses)})
 
-        async def see_calls(_: web.Request) -> web.StreamResponse:
+        async def show_calls(_: web.Request) -> web.StreamResponse:
             return web.Response(
                 body=b"".join(call + b"\n" for call in self._server.calls), content_type="application/x-ndjson"
             )
@@ -119,15 +119,15 @@ class Control:
             return web.Response(status=204)
 
         return [
-            ("GET", "weather", see_weather),
+            ("GET", "weather", show_weather),
             ("PUT", "weather", set_weather),
-            ("GET", "keys", see_keys),
+            ("GET", "keys", show_keys),
             ("PUT", "keys", set_keys),
-            ("GET", "state", see_state),
+            ("GET", "state", show_state),
             ("POST", "state", add_state),
             ("DELETE", "state", clear),
             ("GET", "counts", counts),
-            ("GET", "calls", see_calls),
+            ("GET", "calls", show_calls),
             ("PUT", "calls", set_calls),
             ("DELETE", "calls", clear_calls),
         ]
@@ -135,7 +135,7 @@ class Control:
     def _collection(self, request: web.Request) -> Collection:
         name = request.query.get("collection", self._server.api.customers.name)
         if name not in self._server.store.collections:
-            raise web.HTTPNotFound(text=f"there are: {', '.join(self._server.store.collections)}")
+            raise web.HTTPNotFound(text=f"known collections: {', '.join(self._server.store.collections)}")
         return self._server.store.collections[name]
 
 

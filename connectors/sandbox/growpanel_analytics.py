@@ -1,7 +1,7 @@
 """The analytics view of GrowPanel's customers, `/customers`: what it shows of one, and the filters of its list.
 
-There are no invoices in the sandbox, so what GrowPanel computes from them is nothing: amounts are nought, plans and
-payment methods are not set. https://api.growpanel.io/openapi.json
+The sandbox has no invoices, so the values that GrowPanel computes from them are empty: amounts are zero, plans and
+payment methods are null. https://api.growpanel.io/openapi.json
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SHOWN: Final = (
 
 
 def analytics_item(row: Row) -> Row:
-    """A customer as the analytics list shows it."""
+    """Return a customer in the form of the analytics list."""
     return {
         **{field: row.get(field) for field in _SHOWN},
         **{"trial_end_date": None, "renewal_date": None, "overdue_date": None},
@@ -31,7 +31,7 @@ def analytics_item(row: Row) -> Row:
 
 
 def analytics_record(row: Row) -> Row:
-    """A customer as the analytics view shows it alone."""
+    """Return a single customer in the form of the analytics view."""
     item = analytics_item(row)
     del item["mrr"], item["payments"]
     item["currency"] = item["currency"] or BASE_CURRENCY
@@ -59,39 +59,40 @@ _SPANS: Final = (
 _AMOUNTS: Final = ("mrr", "last_active_mrr", "total_paid", "payments")
 
 
-def analytics_filter(asked: Mapping[str, str], source_types: Mapping[str, str]) -> list[Test]:
-    """What a customer must pass to be in the analytics list. `source_types`: id of a data source → its type.
+def analytics_filter(filters: Mapping[str, str], source_types: Mapping[str, str]) -> list[Test]:
+    """Return the conditions that a customer in the analytics list must satisfy. `source_types`: id of a data source →
+    its type.
 
-    Raises ValueError, with words for the answer, where a filter cannot be read. Unknown parameters say nothing.
+    Unknown parameters are ignored. Raises ValueError, with the message of the response, for an invalid filter.
     """
     tests: list[Test] = []
-    for name, said in asked.items():
+    for name, value in filters.items():
         if name == "search":
-            tests.append(_search(said.casefold()))
+            tests.append(_search(value.casefold()))
         elif name == "customer":
-            tests.append(_words([said], lambda row: [row["id"]], fold=False))
+            tests.append(_words([value], lambda row: [row["id"]], fold=False))
         elif name == "data_source":
             values = lambda row: [row["data_source"], source_types.get(row["data_source"])]  # noqa: E731
-            tests.append(_words(said.split(), values))
+            tests.append(_words(value.split(), values))
         elif name in _WORDS:
-            tests.append(_words(said.split(), _WORDS[name]))
+            tests.append(_words(value.split(), _WORDS[name]))
         elif name in _SPANS:
-            tests.append(_days(name, said))
+            tests.append(_days(name, value))
         elif name in _AMOUNTS:
-            tests.append(_amount(name, said))
+            tests.append(_amount(name, value))
         elif name.startswith("custom_"):
             variable = name.removeprefix("custom_")
-            tests.append(_words(said.split("~~"), lambda row, key=variable: [row["custom_variables"].get(key)]))
+            tests.append(_words(value.split("~~"), lambda row, key=variable: [row["custom_variables"].get(key)]))
     return tests
 
 
 def _search(needle: str) -> Test:
-    # An e-mail address holds its domain.
+    # An e-mail address contains its domain.
     return lambda row: any(needle in (row[field] or "").casefold() for field in ("name", "email"))
 
 
 def _words(words: Sequence[str], values: Callable[..., Sequence[str | None]], *, fold: bool = True) -> Test:
-    """One of the words, none of those with `~` in front; `*` is any value, `~` alone none."""
+    """Match one of the words and none of those with the prefix `~`; `*` is any value, `~` alone no value."""
     same = str.casefold if fold else str
     wanted = {same(word) for word in words if not word.startswith("~") or word == "~"}
     unwanted = {same(word[1:]) for word in words if word.startswith("~") and word != "~"}
@@ -104,10 +105,10 @@ def _words(words: Sequence[str], values: Callable[..., Sequence[str | None]], *,
     return test
 
 
-def _days(field: str, said: str) -> Test:
-    if said in ("*", "~"):
-        return lambda row: bool(row.get(field)) == (said == "*")
-    first, dots, last = said.partition("..")
+def _days(field: str, value: str) -> Test:
+    if value in ("*", "~"):
+        return lambda row: bool(row.get(field)) == (value == "*")
+    first, dots, last = value.partition("..")
     try:
         low = date.fromisoformat(first) if first else date.min
         high = (date.fromisoformat(last) if last else date.max) if dots else low
@@ -118,9 +119,9 @@ def _days(field: str, said: str) -> Test:
     return lambda row: bool(row.get(field)) and low <= datetime.fromisoformat(row[field]).date() <= high
 
 
-def _amount(field: str, said: str) -> Test:
-    """All amounts are nought here. A single bound is not part of its range, two bounds are."""
-    found = re.fullmatch(r"(?:(\d+)|(\d+)\.\.|\.\.(\d+)|(\d+)\.\.(\d+))", said)
+def _amount(field: str, value: str) -> Test:
+    """Match amounts, which are all zero here. A single bound is not part of its range, two bounds are."""
+    found = re.fullmatch(r"(?:(\d+)|(\d+)\.\.|\.\.(\d+)|(\d+)\.\.(\d+))", value)
     if not found:
         raise ValueError(f"{field}: not a number or a range of numbers")
     exact, _, below, low, _ = found.groups()

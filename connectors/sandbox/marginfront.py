@@ -1,4 +1,4 @@
-"""MarginFront's customers API. Where its documentation is silent, what the sandbox does is marked *assumed*.
+"""MarginFront's customers API. Behaviour that is not documented is marked *assumed*.
 
 https://docs.marginfront.com/sdk/customers, https://marginfront.mintlify.app/api-reference/errors,
 https://marginfront.mintlify.app/mcp/tools
@@ -17,7 +17,7 @@ from tranship.connectors.sandbox.store import Record, Store, Taken, decode, numb
 
 PORT: Final = 8703
 SWITCHES: Final = {"long": ("kept", "refused"), "list": ("envelope", "bare")}
-"""`long=refused`: text of more than 255 characters is a 400; whether MarginFront has a limit is not known.
+"""`long=refused`: text of more than 255 characters is answered with 400; it is unknown whether MarginFront has a limit.
 `list=bare`: a list is an array without an envelope, which the SDK's types allow."""
 
 _EMAILS: Final = ("email", "billingContactEmail")
@@ -38,25 +38,25 @@ _BLANK: Final[Record] = {
     "invoiceEmailRecipients": None,
     "metadata": None,
 }
-"""A customer of whom nothing is known, in the order of its fields."""
+"""A customer without values, with its fields in order."""
 _SETTABLE: Final = frozenset(_BLANK) - {"id"}
 
 
 def api(store: Store, switches: Mapping[str, str]) -> SandboxApi:
-    """Secret keys (`mf_sk_…`) do everything, publishable ones (`mf_pk_…`) only verify themselves."""
+    """Return the API. Secret keys (`mf_sk_…`) have all permissions, publishable keys (`mf_pk_…`) only GET verify."""
     front = _MarginFront(store, refuse_long=switches["long"] == "refused", bare=switches["list"] == "bare")
-    one = "/v1/customers/{id}"
+    customer = "/v1/customers/{id}"
     return SandboxApi(
         customers=front.customers,
         routes=[
             Route("GET", "/v1/verify", _verify),
             Route("POST", "/v1/customers", lambda call: Answer(201, front.admit(call.object()))),
             Route("GET", "/v1/customers", front.list, lists=True),
-            Route("GET", one, front.get),
-            # The verb of an update is assumed: PATCH, and a PUT does the same.
-            Route("PATCH", one, front.update),
-            Route("PUT", one, front.update),
-            Route("DELETE", one, front.delete),
+            Route("GET", customer, front.get),
+            # The method of an update is assumed: PATCH, and a PUT does the same.
+            Route("PATCH", customer, front.update),
+            Route("PUT", customer, front.update),
+            Route("DELETE", customer, front.delete),
         ],
         key=_key,
         allow=_allow,
@@ -64,7 +64,7 @@ def api(store: Store, switches: Mapping[str, str]) -> SandboxApi:
         admit=front.admit,
         remove=front.customers.delete,
         example="MF_API_SECRET_KEY=mf_sk_test_1 tranship run marginfront://127.0.0.1:{port} duckdb:///warehouse.duckdb",
-        words={401: "Invalid API key"},
+        messages={401: "Invalid API key"},
     )
 
 
@@ -79,26 +79,26 @@ class _MarginFront:
         self._subscriptions = store.collection("subscriptions", lists=lambda record: [record["customerId"]])
 
     def admit(self, body: Record) -> bytes:
-        """Create a customer. Gives its JSON; raises Problem."""
+        """Create a customer and return its JSON. Raises Problem."""
         self._check(body, creating=True)
-        now = _stamp(self._store.moment())
+        time = _stamp(self._store.moment())
         given = {name: value for name, value in body.items() if name in _SETTABLE and value is not None}
-        record = {**_BLANK, **given, "id": self._store.uuid(), "createdAt": now, "updatedAt": now}
-        made = self._put(record)
+        record = {**_BLANK, **given, "id": self._store.uuid(), "createdAt": time, "updatedAt": time}
+        stored = self._put(record)
         if agent := body.get("agentCode"):
             subscription = {"id": self._store.uuid(), "customerId": record["id"], "agentCode": agent}
-            self._subscriptions.put({**subscription, "status": "active", "createdAt": now})
-        return made
+            self._subscriptions.put({**subscription, "status": "active", "createdAt": time})
+        return stored
 
     def get(self, call: Call) -> Answer:
-        """One customer, with what it subscribed to."""
+        """Return a customer with its subscriptions."""
         key, body = self._found(call)
         subscriptions = b",".join(self._subscriptions.bodies(self._subscriptions.view(key)))
         return Answer(200, b'%b,"subscriptions":[%b]}' % (body[:-1], subscriptions))
 
     def list(self, call: Call) -> Answer:
-        """A page, in the order of creation (assumed)."""
-        page, limit = _whole(call, "page", 1), _whole(call, "limit", 20)
+        """Return a page, in the order of creation (assumed)."""
+        page, limit = _number(call, "page", 1), _number(call, "limit", 20)
         if limit > 100:
             raise Problem(400, "limit must not be greater than 100")
         view = self.customers.view()
@@ -107,15 +107,13 @@ class _MarginFront:
         rows = b",".join(self.customers.bodies(numbered(view, page, limit)))
         if self._bare:
             return Answer(200, b"[%b]" % rows)
-        # page and limit are assumed to be echoed.
+        # That page and limit are returned is assumed.
         more = b"true" if page * limit < len(view) else b"false"
         form = b'{"data":[%b],"totalResults":%d,"hasMore":%b,"page":%d,"limit":%d}'
         return Answer(200, form % (rows, len(view), more, page, limit))
 
     def update(self, call: Call) -> Answer:
-        """Change what is sent. Null brings back what a customer has from the beginning; metadata is replaced (both
-        assumed).
-        """
+        """Change the fields sent. Null restores the initial value; metadata is replaced (both assumed)."""
         record = decode(self._found(call)[1])
         body = call.object()
         self._check(body, creating=False)
@@ -125,7 +123,7 @@ class _MarginFront:
         return Answer(200, self._put(record))
 
     def delete(self, call: Call) -> Answer:
-        """Delete, unless it has an active subscription. That the deleted customer is answered is assumed."""
+        """Delete a customer without active subscriptions. That the deleted customer is returned is assumed."""
         key, body = self._found(call)
         if self._subscriptions.view(key):
             raise Problem(409, "Customer has active subscriptions")
@@ -169,7 +167,7 @@ class _MarginFront:
         recipients = body.get("invoiceEmailRecipients")
         if not isinstance(recipients, list | None):
             wrong.append("invoiceEmailRecipients must be an array")
-        elif not all(isinstance(one, str) for one in recipients or ()):
+        elif not all(isinstance(recipient, str) for recipient in recipients or ()):
             wrong.append("each value in invoiceEmailRecipients must be a string")
         if not isinstance(body.get("metadata"), dict | None):
             wrong.append("metadata must be an object")
@@ -189,7 +187,7 @@ def _key(call: Call) -> str | None:
 
 def _allow(key: str, call: Call) -> None:
     if key.startswith("mf_pk_") and call.route.path != "/v1/verify":
-        # That a publishable key cannot read customers is assumed: they are no public endpoint.
+        # It is assumed that a publishable key cannot read customers.
         raise Problem(403, "A publishable key has no access to this endpoint; use a secret key")
 
 
@@ -198,10 +196,10 @@ def _problem(problem: Problem) -> Any:
     return {"statusCode": problem.status, "message": message, "error": HTTPStatus(problem.status).phrase}
 
 
-def _whole(call: Call, name: str, usual: int) -> int:
+def _number(call: Call, name: str, default: int) -> int:
     text = call.query(name)
     if text is None:
-        return usual
+        return default
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < 1:
         raise Problem(400, f"{name} must not be less than 1")
     return int(text)

@@ -1,11 +1,11 @@
-"""Metrifox's customers API, as its documentation and as its clients spell it.
+"""Metrifox's customers API, as documented and as its clients use it.
 
-The two disagree about paths, verbs, the CSV's form field and the envelope; all are served, and an answer has what
-either expects. Where both are silent, what the sandbox does is marked *assumed*; lists are counted as Kaminari does,
-whose words they use.
+The two disagree about paths, methods, the form field of a CSV file and the envelope. All are served, and a response has
+the fields that either expects. Behaviour that neither documents is marked *assumed*; the numbers of pages are those of
+the library Kaminari, whose field names are used.
 
 https://docs.metrifox.com/api-reference/customers/post, https://github.com/metrifox/metrifox-js,
-https://github.com/metrifox/metrifox-ruby (its specs hold whole answers), the package metrifox-sdk 1.3.1
+https://github.com/metrifox/metrifox-ruby (its specs contain complete responses), the package metrifox-sdk 1.3.1
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ SWITCHES: Final = {
     "archived": ("listed", "hidden"),
     "bulk": ("100", "1000"),
 }
-"""`spelling`: only the paths, verbs and form field of one side are there. `duplicate`: the status of a create with a
-key or e-mail that is taken. `archived=hidden`: archived customers are in no list. `bulk`: the most rows of one call."""
+"""`spelling`: only the paths, methods and form field of the clients or of the documentation exist. `duplicate`: the
+status of a create whose key or e-mail is taken. `archived=hidden`: lists do not contain archived customers. `bulk`: the
+maximum rows of a call."""
 
 _KEY_LENGTH: Final = 255
 _PAGE: Final = 25
 _LARGEST_PAGE: Final = 100
 LARGEST_CSV: Final = 10 << 20
-"""Bytes; like the length of a key and the largest page it is assumed."""
+"""Bytes. Assumed, like the maximum length of a key and of a page."""
 
 _REQUIRED: Final = ("customer_key", "customer_type", "primary_email")
 _TYPES: Final = ("BUSINESS", "INDIVIDUAL")
@@ -53,17 +54,17 @@ _ARRAYS: Final = ("email_addresses", "phone_numbers", "tax_identifications", "co
 _OBJECTS: Final = ("billing_configuration", "metadata", "documents")
 _SETTABLE: Final = (*_TEXT, *_ARRAYS, *_OBJECTS)
 _FREE: Final = frozenset(_TEXT) - {*_REQUIRED, *_EMAILS, *_WORDS, "date_of_birth"}
-"""Any text will do."""
+"""Fields that accept any text."""
 _ADDRESS: Final = re.compile(r'(?:"[^"]+"|[^@\s]+)@[^@\s]+\.[^@\s]+')
 _CSV_TAX: Final = {"1": "TAXABLE", "2": "TAX_EXEMPT", "3": "REVERSE_CHARGE"}
-"""The vendor's example of a CSV has 1 and 2 where the API has words: the words in the order of the documentation
+"""The vendor's example of a CSV file has numbers instead of the API's words, here in the order of the documentation
 (assumed)."""
 
 Faults = dict[str, list[str]]
 
 
 def api(store: Store, switches: Mapping[str, str]) -> SandboxApi:
-    """Every key is good: there is one kind, and it does everything."""
+    """Return the API. There is one kind of key, with all permissions."""
     return _Metrifox(store, switches).api()
 
 
@@ -77,12 +78,12 @@ class _Metrifox:
         self._customers = store.collection(
             "customers",
             unique={
-                "customer_key": lambda record: _said(record, "customer_key"),
-                "primary_email": lambda record: [email.lower() for email in _said(record, "primary_email")],
+                "customer_key": lambda record: _text_values(record, "customer_key"),
+                "primary_email": lambda record: [email.lower() for email in _text_values(record, "primary_email")],
             },
             lists=self._lists,
             text=lambda record: "\n".join(
-                part for name in ("primary_email", "full_name", *_NAMES) for part in _said(record, name)
+                part for name in ("primary_email", "full_name", *_NAMES) for part in _text_values(record, name)
             ).lower(),
         )
 
@@ -96,34 +97,34 @@ class _Metrifox:
             admit=self.admit,
             remove=self._customers.delete,
             example="METRIFOX_API_KEY=sk_test_1 tranship run metrifox://127.0.0.1:{port} duckdb:///warehouse.duckdb",
-            words={404: "Not Found", 405: "Method Not Allowed", 429: "Too Many Requests"},
+            messages={404: "Not Found", 405: "Method Not Allowed", 429: "Too Many Requests"},
         )
 
     def _routes(self) -> list[Route]:
         every = "/api/v1/customers"
-        # A key may hold any character, a brace too.
-        one = every + "/{key:[^/]+}"
+        # A key may contain any character, also a brace.
+        customer = every + "/{key:[^/]+}"
         spelled: dict[str, list[tuple[str, str, Handler]]] = {
-            "sdk": [("POST", every + "/new", self._create), ("PATCH", one, self._update)],
-            "docs": [("POST", every, self._create), ("PUT", one, self._update)],
+            "sdk": [("POST", every + "/new", self._create), ("PATCH", customer, self._update)],
+            "docs": [("POST", every, self._create), ("PUT", customer, self._update)],
         }
         routes = [
             *(route for side in spelled if self._spelling in ("both", side) for route in spelled[side]),
             ("POST", every + "/bulk-create", self._bulk_create),
             ("POST", every + "/csv-upload", self._upload),
-            ("GET", one, self._get),
-            ("DELETE", one, self._delete),
-            ("GET", one + "/details", self._details),
-            ("GET", one + "/check-active-subscription", self._has_subscription),
-            ("POST", one + "/archive", self._archive),
-            ("POST", one + "/unarchive", self._unarchive),
+            ("GET", customer, self._get),
+            ("DELETE", customer, self._delete),
+            ("GET", customer + "/details", self._details),
+            ("GET", customer + "/check-active-subscription", self._has_subscription),
+            ("POST", customer + "/archive", self._archive),
+            ("POST", customer + "/unarchive", self._unarchive),
         ]
         return [*(Route(*route) for route in routes), Route("GET", every, self._list, lists=True)]
 
     # Create
 
     def admit(self, body: Record) -> Record:
-        """Create a customer. Gives it whole; raises Problem."""
+        """Create a customer and return it. Raises Problem."""
         faults = self._faults(body, None)
         if faults:
             taken = all(words == ["must be unique"] for words in faults.values())
@@ -134,7 +135,7 @@ class _Metrifox:
         return _wrapped(201, "Customer Created", encode(self.admit(call.object())), b'"status":"created",')
 
     def _made(self, body: Record) -> Record:
-        now = _stamp(self._store.moment())
+        time = _stamp(self._store.moment())
         record = {
             "id": self._store.uuid(),
             **{name: body.get(name) for name in _TEXT},
@@ -142,8 +143,8 @@ class _Metrifox:
             **{name: body.get(name) or [] for name in _ARRAYS},
             **{name: body.get(name) or {} for name in _OBJECTS},
             "mid_cycle_invoice_consolidation": None,
-            "created_at": now,
-            "updated_at": now,
+            "created_at": time,
+            "updated_at": time,
             "archived_at": None,
         }
         _complete(record)
@@ -158,9 +159,9 @@ class _Metrifox:
             # https://docs.metrifox.com/api-reference/customers/create-multiple-customers-in-a-single-request: 100
             words = [f"is too long (maximum is {self._most} customers)"]
             raise Problem(400, "Bad Request - Invalid customer data", {"customers": words})
-        made, failed = self._each(rows, "index", 0)
-        counts = {"total": len(rows), "successful_count": len(made), "failed_count": len(failed)}
-        created = [{**place, "data": _brief(record)} for place, record in made]
+        created_rows, failed = self._each(rows, "index", 0)
+        counts = {"total": len(rows), "successful_count": len(created_rows), "failed_count": len(failed)}
+        created = [{**place, "data": _brief(record)} for place, record in created_rows]
         data = {**counts, "customers_created": created, "customers_failed": failed}
         return _wrapped(200, "Bulk Customer Creation Completed", encode(data))
 
@@ -173,21 +174,21 @@ class _Metrifox:
         if len(file) > LARGEST_CSV:
             raise Problem(413, "File too large")
         rows = _rows(file)
-        made, failed = self._each(rows, "row", 1)
+        created_rows, failed = self._each(rows, "row", 1)
         counts = {
             "total_customers": len(rows),
-            "successful_upload_count": len(made),
+            "successful_upload_count": len(created_rows),
             "failed_upload_count": len(failed),
         }
-        # The documentation has a customer's fields beside its key, the clients have them within `data`.
-        added = [{**place, **_same(record), "data": _brief(record) | _email(record)} for place, record in made]
+        # In the documentation a customer's fields are beside its key, in the clients within `data`.
+        added = [{**place, **_same(record), "data": _brief(record) | _email(record)} for place, record in created_rows]
         data = {**counts, "customers_added": added, "customers_failed": failed}
         # … and the counts beside the envelope.
         return _wrapped(200, "Customers Upload Completed", encode(data), encode(data)[1:-1] + b",")
 
     def _each(self, rows: Sequence[Any], counted: str, first: int) -> tuple[list[tuple[Record, Record]], list[Record]]:
-        """Create each row for itself: the places and records made, and the places that failed with the reason."""
-        made: list[tuple[Record, Record]] = []
+        """Create each row separately; return place and record of those created, place and reason of the others."""
+        created_rows: list[tuple[Record, Record]] = []
         failed: list[Record] = []
         for number, row in enumerate(rows, first):
             body = row if isinstance(row, dict) else {}
@@ -195,8 +196,8 @@ class _Metrifox:
             if faults := self._faults(body, None):
                 failed.append({**place, "error": _sentence(faults)})
                 continue
-            made.append((place, self._made(body)))
-        return made, failed
+            created_rows.append((place, self._made(body)))
+        return created_rows, failed
 
     # Read
 
@@ -236,8 +237,8 @@ class _Metrifox:
         view = self._customers.view(" ".join(filter(None, (kind, day))) or ("listed" if self._hides else ""))
         if needle := call.query("search_term"):
             view = self._customers.search(needle, view)
-        page = _whole(call, "page") or 1
-        size = min(_whole(call, "per_page") or _PAGE, _LARGEST_PAGE)
+        page = _number(call, "page") or 1
+        size = min(_number(call, "per_page") or _PAGE, _LARGEST_PAGE)
         rows = b",".join(self._customers.bodies(numbered(view, page, size, newest_first=True)))
         return _wrapped(200, "Customers Fetched", b"[" + rows + b"]", meta=_meta(view, page, size))
 
@@ -251,7 +252,7 @@ class _Metrifox:
 
     def _update(self, call: Call) -> Answer:
         record = decode(self._named(call))
-        # The key cannot be changed; that one in the body is ignored is assumed.
+        # The key cannot be changed. That a key in the body is ignored is assumed.
         body = {name: value for name, value in call.object().items() if name in _SETTABLE and name != "customer_key"}
         if faults := self._faults(body, record["id"]):
             raise Problem(422, "Validation Error", faults)
@@ -259,8 +260,10 @@ class _Metrifox:
         for name, value in body.items():
             record[name] = value if name in _TEXT else value or ({} if name in _OBJECTS else [])
         if "email_addresses" not in body and record["primary_email"] != was:
-            # As https://docs.metrifox.com/api-reference/webhooks/events/customer-updated shows it.
-            record["email_addresses"] = [one for one in record["email_addresses"] if one.get("email") != was]
+            # As in https://docs.metrifox.com/api-reference/webhooks/events/customer-updated
+            record["email_addresses"] = [
+                address for address in record["email_addresses"] if address.get("email") != was
+            ]
         _complete(record)
         record["updated_at"] = _stamp(self._store.moment())
         return _wrapped(200, "Customer updated", self._customers.put(record))
@@ -273,15 +276,15 @@ class _Metrifox:
 
     def _set_archived(self, call: Call, message: str, *, archived: bool) -> Answer:
         record = decode(self._named(call))
-        # Once more changes nothing (assumed). An archived customer keeps its key and e-mail.
+        # Repeating it has no effect (assumed). An archived customer keeps its key and e-mail.
         if archived != bool(record["archived_at"]):
-            now = _stamp(self._store.moment())
-            record |= {"archived_at": now if archived else None, "updated_at": now}
+            time = _stamp(self._store.moment())
+            record |= {"archived_at": time if archived else None, "updated_at": time}
             self._customers.put(record)
         return _wrapped(200, message, encode(record))
 
     def _delete(self, call: Call) -> Answer:
-        # Metrifox marks it deleted and gives it out no more; that key and e-mail are free again is assumed.
+        # Metrifox marks the customer as deleted and hides it. That key and e-mail can be used again is assumed.
         record = decode(self._named(call))
         self._customers.delete(record["id"])
         data = {"deleted": True, "customer_key": record["customer_key"]}
@@ -290,7 +293,7 @@ class _Metrifox:
     # Both
 
     def _named(self, call: Call) -> bytes:
-        """The customer of the path: by its key, else by its id, as the page of `details` names it."""
+        """Return the customer of the path: by its key, or by its id, as documented for `details`."""
         named = call.params["key"]
         body = self._customers.raw(self._customers.owner("customer_key", named) or named.lower())
         if body is None:
@@ -298,7 +301,7 @@ class _Metrifox:
         return body
 
     def _faults(self, body: Record, key: str | None) -> Faults:
-        """What is wrong with a body, field by field; `key` is that of the customer it changes, null for a new one."""
+        """Return the faults of a body by field. `key` is that of the customer to change, null for a new one."""
         faults: Faults = {}
         supplied = [name for name, value in body.items() if not (name in _FREE and isinstance(value, str))]
         for name in (*_REQUIRED, *(name for name in supplied if name not in _REQUIRED)):
@@ -313,7 +316,7 @@ class _Metrifox:
             return None
         if name in _TEXT:
             return self._text_fault(name, value, key) if isinstance(value, str) else "must be a string"
-        if name in _ARRAYS and not (isinstance(value, list) and all(isinstance(one, dict) for one in value)):
+        if name in _ARRAYS and not (isinstance(value, list) and all(isinstance(entry, dict) for entry in value)):
             return "must be an array of objects"
         return "must be an object" if name in _OBJECTS and not isinstance(value, dict) else None
 
@@ -332,15 +335,15 @@ class _Metrifox:
 
 
 def _complete(record: Record) -> None:
-    """What the provider makes of the rest: the full name, and the primary e-mail among the addresses."""
+    """Set the values that the provider derives: the full name, and the primary e-mail among the addresses."""
     business = record["customer_type"] == "BUSINESS"
     parts = [record["legal_name"]] if business else [record["first_name"], record["last_name"]]
     record["full_name"] = " ".join(filter(None, parts)) or record["display_name"]
     primary = record["primary_email"].lower()
-    others = [one for one in record["email_addresses"] if str(one.get("email")).lower() != primary]
+    others = [address for address in record["email_addresses"] if str(address.get("email")).lower() != primary]
     record["email_addresses"] = [
         {"email": record["primary_email"], "is_primary": True},
-        *({**one, "is_primary": False} for one in others),
+        *({**address, "is_primary": False} for address in others),
     ]
 
 
@@ -357,7 +360,7 @@ def _email(record: Record) -> Record:
 
 
 def _rows(file: bytes) -> list[Record]:
-    """The rows of a CSV file as bodies; empty is absent, and columns that are no field are ignored."""
+    """Return the rows of a CSV file as bodies, without empty values and unknown columns."""
     try:
         rows = list(csv.DictReader(io.StringIO(file.decode("utf-8-sig"), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error):
@@ -370,7 +373,7 @@ def _rows(file: bytes) -> list[Record]:
 
 
 def _sentence(faults: Faults) -> str:
-    """The faults of a row, in the words of a bulk answer (assumed)."""
+    """Return the faults of a row as the message of a bulk response (assumed)."""
     return ", ".join(
         f"{name.replace('_', ' ').capitalize()} {word.replace('must be unique', 'has already been taken')}"
         for name, words in faults.items()
@@ -378,13 +381,13 @@ def _sentence(faults: Faults) -> str:
     )
 
 
-def _said(record: Record, name: str) -> list[str]:
+def _text_values(record: Record, name: str) -> list[str]:
     value = record.get(name)
     return [value] if isinstance(value, str) else []
 
 
-def _whole(call: Call, name: str) -> int | None:
-    """A number from 1; anything else counts as not said, as Kaminari has it."""
+def _number(call: Call, name: str) -> int | None:
+    """Return a number from 1; null for any other text, as in Kaminari."""
     text = call.query(name) or ""
     return int(text) or None if re.fullmatch(r"[0-9]{1,9}", text) else None
 

@@ -1,4 +1,4 @@
-"""Metronome's customers API. Where its documentation is silent, what the sandbox does is marked *assumed*.
+"""Metronome's customers API. Behaviour that is not documented is marked *assumed*.
 
 https://docs.metronome.com/api-reference/customers/list-customers,
 https://docs.metronome.com/api-reference/idempotency, https://docs.metronome.com/api-reference/status-codes
@@ -21,19 +21,20 @@ from tranship.schemas.providers.metronome import ALIAS_LENGTH, ALIASES, KEY_LENG
 
 PORT: Final = 8701
 SWITCHES: Final = {"billable_status": ("hidden", "shown"), "retry_hint": ("none", "no")}
-"""`billable_status=shown`: customers have `current_billable_status`, as those of some accounts do.
-`retry_hint=no`: a 409 carries `x-should-retry: false`, which keeps the vendor's clients from repeating it."""
+"""`billable_status=shown`: customers have `current_billable_status`, as in some accounts. `retry_hint=no`: a 409 has
+the header `x-should-retry: false`, so that the vendor's clients do not repeat the request."""
 
 IDS: Final = 100
-"""In one filter of a list."""
+"""Maximum ids in a filter of a list."""
 LIMIT: Final = 100
+"""Maximum customers of a page."""
 USUAL_LIMIT: Final = 50
-"""Customers in a page if none are asked for (assumed)."""
+"""Customers of a page by default (assumed)."""
 KEYS_IN_A_PAGE: Final = 100
-"""Custom-field keys in a page (assumed): the call has no limit."""
+"""Custom field keys of a page (assumed); the call has no parameter for it."""
 
 _SHORT: Final = ("id", "external_id", "ingest_aliases", "name", "custom_fields")
-"""What creating and renaming answer of a customer."""
+"""The fields of a customer in the responses of create and rename."""
 _ENTITIES: Final = frozenset(
     (
         *("alert", "billable_metric", "charge", "commit", "contract", "contract_credit", "contract_product"),
@@ -44,11 +45,11 @@ _ENTITIES: Final = frozenset(
 )
 _READING_POSTS: Final = ("/v1/customFields/listKeys", READING)
 _NOT_KEPT: Final = (401, 403, 429)
-"""Answers of calls that were not let in: an idempotency key is not used up by them (assumed)."""
+"""Statuses of calls that were not admitted: they do not use up an idempotency key (assumed)."""
 
 
 def api(store: Store, switches: Mapping[str, str]) -> SandboxApi:
-    """Any bearer token does everything; one that begins with `ro_` only reads (assumed)."""
+    """Return the API. Any bearer token has all permissions; one with the prefix `ro_` may only read (assumed)."""
     return _Metronome(store, switches).api()
 
 
@@ -65,24 +66,24 @@ class _Metronome:
             key=lambda record: _key_of(record["entity"], record["key"]),
             lists=lambda record: [record["entity"], *(["unique"] if record["enforce_uniqueness"] else [])],
         )
-        # Which customer has a value of a key that enforces uniqueness.
+        # The owner of each value of a key that enforces uniqueness.
         self._claims = store.collection("unique_values", key=lambda record: _key_of(record["key"], record["value"]))
         self._billing = Billing(store, self._known, self._writable)
         self._drafts = store.collection("leave_stripe_invoices_in_draft")
         self._answers = store.collection("idempotency_keys", key=lambda record: str(record["key"]))
 
     def api(self) -> SandboxApi:
-        one = "/v1/customers/{id}"
+        customer = "/v1/customers/{id}"
         return SandboxApi(
             customers=self._customers,
             routes=[
                 Route("POST", "/v1/customers", self._create),
                 Route("GET", "/v1/customers", self._list, lists=True),
                 Route("POST", "/v1/customers/archive", self._archive),
-                Route("GET", one, self._get),
-                Route("POST", f"{one}/setName", self._set_name),
-                Route("POST", f"{one}/setIngestAliases", self._set_aliases),
-                Route("POST", f"{one}/updateConfig", self._update_config),
+                Route("GET", customer, self._get),
+                Route("POST", f"{customer}/setName", self._set_name),
+                Route("POST", f"{customer}/setIngestAliases", self._set_aliases),
+                Route("POST", f"{customer}/updateConfig", self._update_config),
                 Route("POST", "/v1/customFields/addKey", self._add_key),
                 Route("POST", "/v1/customFields/listKeys", self._list_keys),
                 Route("POST", "/v1/customFields/removeKey", self._remove_key),
@@ -100,16 +101,16 @@ class _Metronome:
         )
 
     def admit(self, body: Record) -> Record:
-        """Create a customer, its custom-field keys registered first. Gives the customer; raises Problem."""
+        """Create a customer, after registering its custom field keys, and return it. Raises Problem."""
         for key in sorted(body.get("custom_fields", {}).keys() - self._customer_keys()):
             self._register("customer", key, unique=False)
         return self._made(body)
 
-    async def _once(self, call: Call, go: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Errors are kept as well, 500s among them: https://docs.metronome.com/api-reference/idempotency."""
+    async def _once(self, call: Call, execute: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Answer a repeated idempotency key with the stored response, also errors such as 500: https://docs.metronome.com/api-reference/idempotency."""
         key = call.headers.get("Idempotency-Key")
         if call.method != "POST" or not key or _token(call) is None:
-            return self._hinted(await go())
+            return self._hinted(await execute())
         request = blake2b(call.target.encode() + b"\n" + call.body, digest_size=16).hexdigest()
         kept = self._answers.get(key)
         if kept is not None and kept["request"] == request:
@@ -119,7 +120,7 @@ class _Metronome:
             return self._hinted(answer(409, {"message": f"This idempotency key {why}"}))
         self._running.add(key)
         try:
-            reply = await go()
+            reply = await execute()
         finally:
             self._running.discard(key)
         if reply.status not in _NOT_KEPT:
@@ -144,7 +145,7 @@ class _Metronome:
         account = text_of(config, "salesforce_account_id") if config.get("salesforce_account_id") is not None else None
         customer = self._store.uuid()
         put_billing = self._billing.prepared(body, customer)
-        now = stamp(self._store.moment())
+        time = stamp(self._store.moment())
         record = {
             "id": customer,
             "external_id": aliases[0] if aliases else customer,
@@ -152,8 +153,8 @@ class _Metronome:
             "name": name,
             "custom_fields": fields,
             "customer_config": {"salesforce_account_id": account},
-            "created_at": now,
-            "updated_at": now,
+            "created_at": time,
+            "updated_at": time,
             "archived_at": None,
         }
         if self._shows_billable:
@@ -169,20 +170,20 @@ class _Metronome:
         limit, archived = _limit(call), _truth(call, "only_archived")
         ids, accounts = _several(call, "customer_ids"), _several(call, "salesforce_account_ids")
         alias = call.query("ingest_alias")
-        if any(not UUID.fullmatch(one) for one in ids or ()):
+        if any(not UUID.fullmatch(customer_id) for customer_id in ids or ()):
             raise Problem(400, "customer_ids must be UUIDs")
         view = self._customers.view("archived" if archived else "active")
         if alias is not None:
             owner = self._customers.owner("alias", alias)
             view = _both(self._customers.ranks([owner] if owner else []), view)
         if ids is not None:
-            view = _both(self._customers.ranks(one.lower() for one in ids), view)
+            view = _both(self._customers.ranks(customer_id.lower() for customer_id in ids), view)
         if accounts is not None:
-            found: set[int] = set().union(*(self._customers.view(_account(one)) for one in accounts))
+            found: set[int] = set().union(*(self._customers.view(_account(account)) for account in accounts))
             view = _both(sorted(found), view)
-        asked = encode([archived, alias, ids, accounts])
-        page, more = following(view, _place(call, asked), limit)
-        cursor = encode(_cursor(page[-1], asked)) if more else b"null"
+        filters = encode([archived, alias, ids, accounts])
+        page, more = following(view, _place(call, filters), limit)
+        cursor = encode(_cursor(page[-1], filters)) if more else b"null"
         return Answer(200, b'{"data":[%b],"next_page":%b}' % (b",".join(self._customers.bodies(page)), cursor))
 
     def _set_name(self, call: Call) -> Answer:
@@ -245,12 +246,12 @@ class _Metronome:
         return record
 
     def _put(self, record: Record, was: Mapping[str, str] | None = None) -> None:
-        """Store the customer; `was` are the custom fields it had."""
+        """Store a customer. `was`: its previous custom fields."""
         claims = self._claimed(record["id"], record["custom_fields"])
         try:
             self._customers.put(record)
         except Taken as taken:
-            # The wording is assumed.
+            # The message is assumed.
             raise Problem(409, f"Ingest alias already in use: {taken.value}") from None
         for gone in self._claimed(record["id"], was or {}):
             self._claims.delete(_key_of(gone["key"], gone["value"]))
@@ -258,7 +259,7 @@ class _Metronome:
             self._claims.put(claim)
 
     def _claimed(self, customer: str, fields: Mapping[str, str]) -> list[Record]:
-        """The values no other customer may have. Raises Problem 409 (the status is assumed) if one has."""
+        """Return the unique values of a customer. Raises Problem 409 (assumed) if another customer has one of them."""
         claims = []
         for entity_key in self._keys.keys(self._keys.view("unique")):
             entity, key = entity_key.split("\0", 1)
@@ -286,19 +287,19 @@ class _Metronome:
         # Ranks only grow: a list of the same length with the same end is the same list.
         state = len(view), view[-1] if view else 0
         if self._known_keys[0] != state:
-            self._known_keys = state, frozenset(one.split("\0", 1)[1] for one in self._keys.keys(view))
+            self._known_keys = state, frozenset(key.split("\0", 1)[1] for key in self._keys.keys(view))
         return self._known_keys[1]
 
     def _registered(self, keys: Iterable[str]) -> None:
         if unknown := set(keys) - self._customer_keys():
-            # The message is known, that its status is 400 is assumed.
+            # The message is documented; the status 400 is assumed.
             raise Problem(400, f"Invalid custom field keys: {', '.join(sorted(unknown))}")
 
     def _register(self, entity: str, key: object, *, unique: bool) -> None:
         if not isinstance(key, str) or not 1 <= len(key) <= KEY_LENGTH:
             raise Problem(400, f"key must be a string of 1 to {KEY_LENGTH} characters")
         if _key_of(entity, key) in self._keys:
-            # Assumed: what registering twice does is not known.
+            # The response to a second registration is assumed.
             raise Problem(409, f"Custom field key already exists: {key}")
         self._keys.put({"entity": entity, "key": key, "enforce_uniqueness": unique})
 
@@ -317,9 +318,9 @@ class _Metronome:
             if not _texts(entities) or not _ENTITIES.issuperset(entities):
                 raise Problem(400, f"entities must be a list of: {', '.join(sorted(_ENTITIES))}")
             view = sorted(set().union(*(self._keys.view(entity) for entity in entities)))
-        asked = encode(entities)
-        page, more = following(view, _place(call, asked), KEYS_IN_A_PAGE)
-        cursor = encode(_cursor(page[-1], asked)) if more else b"null"
+        filters = encode(entities)
+        page, more = following(view, _place(call, filters), KEYS_IN_A_PAGE)
+        cursor = encode(_cursor(page[-1], filters)) if more else b"null"
         return Answer(200, b'{"data":[%b],"next_page":%b}' % (b",".join(self._keys.bodies(page)), cursor))
 
     def _remove_key(self, call: Call) -> Answer:
@@ -408,7 +409,7 @@ def _allow(token: str, call: Call) -> None:
 
 
 def _texts(value: object) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _aliases(body: Record) -> list[str]:
@@ -446,8 +447,8 @@ def _truth(call: Call, name: str) -> bool:
 
 
 def _several(call: Call, name: str) -> list[str] | None:
-    """The values of a parameter that is repeated, or joined by commas as the vendor's clients do; null if it is not
-    there.
+    """Return the values of a parameter that is repeated, or joined by commas as in the vendor's clients; null without
+    one.
     """
     given = call.queries(name)
     if not given:
@@ -459,21 +460,21 @@ def _several(call: Call, name: str) -> list[str] | None:
 
 
 def _both(ranks: Sequence[int], view: Ranks) -> Ranks:
-    """Those of a few ranks that are in the view."""
-    return [rank for rank in ranks if (at := bisect_left(view, rank)) < len(view) and view[at] == rank]
+    """Return those of a few ranks that are in the view."""
+    return [rank for rank in ranks if (place := bisect_left(view, rank)) < len(view) and view[place] == rank]
 
 
-# Cursors, answers ------------------------------------------------------------------------------------------------
+# Cursors, responses ----------------------------------------------------------------------------------------------
 
 
-def _cursor(rank: int, asked: bytes) -> str:
-    """Where a page ended, and of which list: a cursor of another list is refused (assumed)."""
-    mark = blake2b(b"%d %b" % (rank, asked), digest_size=6).digest()
+def _cursor(rank: int, filters: bytes) -> str:
+    """Return a cursor of the end of a page and of its list: the cursor of another list is refused (assumed)."""
+    mark = blake2b(b"%d %b" % (rank, filters), digest_size=6).digest()
     return base64.urlsafe_b64encode(rank.to_bytes(8, "big") + mark).decode().rstrip("=")
 
 
-def _place(call: Call, asked: bytes) -> int | None:
-    """The rank a page begins after, null for the first page."""
+def _place(call: Call, filters: bytes) -> int | None:
+    """Return the rank after which a page begins, null for the first page."""
     text = call.query("next_page")
     if text is None:
         return None
@@ -481,7 +482,7 @@ def _place(call: Call, asked: bytes) -> int | None:
         rank = int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))[:8], "big")
     except ValueError:
         rank = 0
-    if text != _cursor(rank, asked):
+    if text != _cursor(rank, filters):
         raise Problem(400, "next_page is not a cursor of this list")
     return rank
 

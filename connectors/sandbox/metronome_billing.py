@@ -1,6 +1,6 @@
-"""Billing configurations at Metronome's sandbox: those in use, and those of the older "plans" (`billing-config`).
+"""Billing configurations of Metronome's customers: the current ones, and those of the older "plans" (`billing-config`).
 
-https://docs.metronome.com/api-reference; what is not said there is marked *assumed*.
+https://docs.metronome.com/api-reference; behaviour that is not documented is marked *assumed*.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tranship.connectors.sandbox.metronome_values import object_of, objects_of, 
 from tranship.connectors.sandbox.store import Record, Store
 
 READING: Final = "/v1/getCustomerBillingProviderConfigurations"
-"""A POST that only reads."""
+"""The path of a POST that only reads."""
 
 _PROVIDERS: Final = frozenset(
     (
@@ -46,7 +46,7 @@ _OLD_TEXTS: Final = ("billing_provider_customer_id", "aws_customer_account_id", 
 class Billing:
     """The configurations of all customers.
 
-    `known` gives the id of a customer that is there, `writable` the customer if it may be changed; both raise Problem.
+    `known` returns the id of an existing customer, `writable` the customer if it may be changed; both raise Problem.
     """
 
     def __init__(self, store: Store, known: Callable[[object], str], writable: Callable[[object], Record]) -> None:
@@ -58,7 +58,7 @@ class Billing:
         self._olds = store.collection("billing_configs", key=_old_key)
 
     def routes(self) -> Sequence[Route]:
-        """The calls about them."""
+        """Return the endpoints."""
         old = "/v1/customers/{id}/billing-config/{provider}"
         return [
             Route("POST", "/v1/setCustomerBillingProviderConfigurations", self._set),
@@ -70,7 +70,7 @@ class Billing:
         ]
 
     def prepared(self, body: Record, customer: str) -> Callable[[], None]:
-        """What the body of a new customer says of billing, checked: call it to store that. Raises Problem."""
+        """Check the configurations of a new customer; return a function that stores them. Raises Problem."""
         configurations = [
             self._record({**entry, "customer_id": customer}, _AT_CREATION)
             for entry in objects_of(body, "customer_billing_provider_configurations", required=False)
@@ -92,14 +92,14 @@ class Billing:
         return store
 
     def _set(self, call: Call) -> Answer:
-        made = []
+        records = []
         for entry in objects_of(call.object(), "data"):
             customer = self._writable(entry.get("customer_id"))["id"]
-            made.append(self._record({**entry, "customer_id": customer}, _PROVIDERS))
-        for record in made:
+            records.append(self._record({**entry, "customer_id": customer}, _PROVIDERS))
+        for record in records:
             self._configurations.put(record)
         shown = ("id", "billing_provider", "configuration", "customer_id", "delivery_method_id", "tax_provider")
-        return answer(200, {"data": [{name: record[name] for name in shown} for record in made]})
+        return answer(200, {"data": [{name: record[name] for name in shown} for record in records]})
 
     def _record(self, entry: Record, providers: frozenset[str]) -> Record:
         provider, method = one_of(entry, "billing_provider", providers), _delivery(entry)
@@ -152,20 +152,20 @@ class Billing:
     def _archive(self, call: Call) -> Answer:
         body = call.object()
         customer, ids = self._known(body.get("customer_id")), body.get("customer_billing_provider_configuration_ids")
-        open_ones = {record["id"]: record for record in self._of(customer) if record["archived_at"] is None}
+        active = {record["id"]: record for record in self._of(customer) if record["archived_at"] is None}
         if not isinstance(ids, list) or not ids:
             raise Problem(400, "customer_billing_provider_configuration_ids must be a list of ids")
-        if any(not isinstance(one, str) or one not in open_ones for one in ids):
+        if any(not isinstance(key, str) or key not in active for key in ids):
             raise Problem(400, "A billing provider configuration is not the customer's, or archived already")
-        now = stamp(self._store.moment())
-        for one in ids:
-            self._configurations.put({**open_ones[one], "archived_at": now})
+        time = stamp(self._store.moment())
+        for key in ids:
+            self._configurations.put({**active[key], "archived_at": time})
         return answer(200, {"data": {"customer_billing_provider_configuration_ids": ids, "customer_id": customer}})
 
     def _set_old(self, call: Call) -> Answer:
         customer = self._writable(call.params["id"])["id"]
         body = {**call.object(), "billing_provider_type": call.params["provider"]}
-        # Assumed: an older configuration for the same billing provider is replaced.
+        # It is assumed that an older configuration of the same billing provider is replaced.
         self._olds.put(_old(body, customer))
         return Answer(200)
 
@@ -188,13 +188,15 @@ class Billing:
 
 
 def _delivery(entry: Record, methods: frozenset[str] = frozenset(_DELIVERY.values())) -> str:
-    """The id of the delivery method, which is named, or given by its id."""
+    """Return the id of the delivery method, which is given by name or by id. Raises Problem."""
     if "delivery_method" in entry:
         name = one_of(entry, "delivery_method", methods)
-        return next(one for one, known in _DELIVERY.items() if known == name)
+        return next(method for method, known in _DELIVERY.items() if known == name)
     if "delivery_method_id" not in entry:
         raise Problem(400, "Either delivery_method or delivery_method_id must be given")
-    method = one_of(entry, "delivery_method_id", frozenset(one for one, name in _DELIVERY.items() if name in methods))
+    method = one_of(
+        entry, "delivery_method_id", frozenset(known for known, name in _DELIVERY.items() if name in methods)
+    )
     return str(method)
 
 

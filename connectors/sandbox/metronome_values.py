@@ -1,4 +1,4 @@
-"""Values in the bodies of Metronome's calls: what is taken, else a Problem 400 naming the field; how time is told."""
+"""Values in the bodies of Metronome's calls, checked: an invalid one is a Problem 400 with the name of its field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tranship.connectors.sandbox.store import Record
 
 
 def text_of(body: Mapping[str, Any], name: str, longest: int | None = None) -> str:
-    """Text, not empty, of at most so many characters."""
+    """Return text, not empty, of at most `longest` characters."""
     value = body.get(name)
     if not isinstance(value, str) or not value or (longest and len(value) > longest):
         size = f" of 1 to {longest} characters" if longest else ", not empty"
@@ -20,7 +20,7 @@ def text_of(body: Mapping[str, Any], name: str, longest: int | None = None) -> s
 
 
 def one_of(body: Mapping[str, Any], name: str, choices: frozenset[str]) -> str:
-    """One of these words."""
+    """Return one of the choices."""
     value = body.get(name)
     if not isinstance(value, str) or value not in choices:
         raise Problem(400, f"{name} must be one of: {', '.join(sorted(choices))}")
@@ -28,7 +28,7 @@ def one_of(body: Mapping[str, Any], name: str, choices: frozenset[str]) -> str:
 
 
 def object_of(body: Record, name: str) -> Record:
-    """An object, empty where there is none."""
+    """Return an object, empty if the field is missing."""
     value = body.get(name, {})
     if not isinstance(value, dict):
         raise Problem(400, f"{name} must be an object")
@@ -36,13 +36,13 @@ def object_of(body: Record, name: str) -> Record:
 
 
 def objects_of(body: Record, name: str, *, required: bool = True) -> list[Record]:
-    """A list of objects; empty where there is none, unless it must be there."""
+    """Return a list of objects, empty if the field is missing and not `required`."""
     value = body.get(name, None if required else [])
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         raise Problem(400, f"{name} must be a list of objects")
     return value
 
 
 def stamp(moment: datetime) -> str:
-    """RFC 3339."""
+    """Return a timestamp in the format of RFC 3339."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

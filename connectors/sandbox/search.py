@@ -31,12 +31,12 @@ class Haystack:
         """Return the keys of the texts that contain the needle (not empty), in no particular order."""
         sought = needle.encode(errors="replace")
         found = [key for key, text in self._changed.items() if text is not None and sought in text]
-        at = self._long.find(sought)
-        while at >= 0:
-            place = bisect_right(self._starts, at) - 1
+        offset = self._long.find(sought)
+        while offset >= 0:
+            place = bisect_right(self._starts, offset) - 1
             if self._keys[place] not in self._changed:
                 found.append(self._keys[place])
-            at = self._long.find(sought, self._starts[place + 1])
+            offset = self._long.find(sought, self._starts[place + 1])
         return found
 
     def _tidy(self) -> None:
@@ -52,12 +52,12 @@ class Haystack:
                 yield key, text
 
     def _settle(self, texts: Iterable[tuple[str, bytes]]) -> None:
-        keys, several = [], []
+        keys, contents = [], []
         for key, text in texts:
             keys.append(key)
-            several.append(text)
+            contents.append(text)
         starts = array("q", [0])
-        for text in several:
+        for text in contents:
             starts.append(starts[-1] + len(text) + 1)
-        self._keys, self._starts, self._long = keys, starts, _BETWEEN.join(several)
+        self._keys, self._starts, self._long = keys, starts, _BETWEEN.join(contents)
         self._changed: dict[str, bytes | None] = {}

@@ -19,7 +19,8 @@ from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, INSTANT, INSTANTS, LISTS
 from tranship.schemas.provider import ProviderSchema
 
-_AT_ONCE: Final = 50_000
+_BATCH_ROWS: Final = 50_000
+"""Customers generated together."""
 _BEGINNING: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """Creation time of the first seeded customer at the provider; the others follow, one per second."""
 
@@ -60,17 +61,17 @@ def customers(number: int, first: int = 0) -> pl.DataFrame:
     names = ("country", "state", "city", "zip_code", "currency", "timezone", "language", "calling")
     place = pl.DataFrame(_PLACES, schema=list(names), orient="row").with_row_index("place")
 
-    def some(pool: tuple[str | None, ...], step: int) -> pl.Expr:
+    def cycled(pool: tuple[str | None, ...], step: int) -> pl.Expr:
         return pl.lit(pl.Series(pool)).gather(i * step % len(pool))
 
-    def sometimes(value: pl.Expr, one_in: int, at: int = 0) -> pl.Expr:
-        return pl.when(i % one_in == at).then(value)
+    def sometimes(value: pl.Expr, period: int, offset: int = 0) -> pl.Expr:
+        return pl.when(i % period == offset).then(value)
 
-    def mostly(value: pl.Expr, one_in: int, but: int) -> pl.Expr:
-        return pl.when(i % one_in != but).then(value)
+    def mostly(value: pl.Expr, period: int, offset: int) -> pl.Expr:
+        return pl.when(i % period != offset).then(value)
 
     born = pl.lit(datetime(2019, 1, 1, tzinfo=UTC)).cast(INSTANT) + pl.duration(minutes=i * 7919 % 3_000_000)
-    name = pl.format("{} {}", some(_NAMES, 7), i)
+    name = pl.format("{} {}", cycled(_NAMES, 7), i)
     frame = (
         pl.DataFrame({"i": pl.int_range(first, first + number, eager=True)})
         .with_columns(place=(i * 3 % len(_PLACES)).cast(pl.UInt32))
@@ -85,7 +86,7 @@ def customers(number: int, first: int = 0) -> pl.DataFrame:
             phone=mostly(pl.format("{}{}", "calling", (i % 10_000_000).cast(pl.String).str.zfill(7)), 4, 1),
             address_line1=mostly(pl.format("{} Storgatan, ö", i % 400 + 1), 6, 2),
             address_line2=sometimes(pl.format("c/o Floor {}", i % 30), 5),
-            status=some(_STATUSES, 5),
+            status=cycled(_STATUSES, 5),
             net_terms=mostly((i % 5 * 15).cast(pl.Int32), 3, 1),
             created_at=born,
             updated_at=mostly(born + pl.duration(days=30), 8, 7),
@@ -99,7 +100,7 @@ def customers(number: int, first: int = 0) -> pl.DataFrame:
                 pl.concat_list(pl.format("cfo{}@nordlys.example", i), pl.lit("audit@nordlys.example")), 7
             ),
             aliases=sometimes(pl.concat_list(pl.format("legacy-{}", i)), 9),
-            metadata=some(_METADATA, 3),
+            metadata=cycled(_METADATA, 3),
             provider=pl.lit(None, pl.String),
             provider_id=pl.lit(None, pl.String),
         )
@@ -148,8 +149,8 @@ def _schema_of(provider: str) -> ProviderSchema:
 
 
 def _generated(number: int) -> Iterator[pl.DataFrame]:
-    for first in range(0, number, _AT_ONCE):
-        yield customers(min(_AT_ONCE, number - first), first)
+    for first in range(0, number, _BATCH_ROWS):
+        yield customers(min(_BATCH_ROWS, number - first), first)
 
 
 def _from_file(path: Path) -> Iterator[pl.DataFrame]:
@@ -171,7 +172,7 @@ def _from_file(path: Path) -> Iterator[pl.DataFrame]:
                 f"{path}: {name} of record {lost[0] + 1} is not in canonical form: write instants as "
                 "2026-11-21T09:00:00Z, net_terms in days, lists as JSON."
             )
-    yield from typed.iter_slices(_AT_ONCE)
+    yield from typed.iter_slices(_BATCH_ROWS)
 
 
 def _absent(name: str) -> pl.Expr:

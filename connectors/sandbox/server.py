@@ -35,7 +35,7 @@ from tranship.connectors.sandbox.weather import Sky, Spell, Weather
 from tranship.schemas.counted import counted
 
 _MOST_BYTES: Final = 256 << 20
-_WORDS: Final = {
+_MESSAGES: Final = {
     401: "Unauthorized",
     404: "Not found",
     405: "Method not allowed",
@@ -92,7 +92,7 @@ class Server:
             if seeding is not None:
                 self.notes = [f"{state} already has a state: the seed was ignored"]
             return
-        self.api.found()
+        self.api.initialise()
         if seeding is not None:
             with self.store.bulk():
                 self.notes = seed.plant(provider, seeding, self.store, self._admitted, self.api.from_address)
@@ -106,7 +106,7 @@ class Server:
 
     async def start(self, listener: socket.socket) -> None:
         """Serve the calls on this socket."""
-        app = web.Application(middlewares=[self._in_words], client_max_size=_MOST_BYTES)
+        app = web.Application(middlewares=[self._with_provider_errors], client_max_size=_MOST_BYTES)
         for route in self.api.routes:
             app.router.add_route(route.method, route.path, self._endpoint(route))
         for method, path, handler in Control(self).routes():
@@ -131,7 +131,7 @@ class Server:
             status = 0
             try:
                 try:
-                    reply = await self.api.around(call, lambda: self._go(call, spell))
+                    reply = await self.api.around(call, lambda: self._execute(call, spell))
                 except Problem as problem:
                     reply = answer(problem.status, self.api.problem(problem))
                 if spell.timeout or spell.cut_after:
@@ -145,7 +145,7 @@ class Server:
 
         return endpoint
 
-    async def _go(self, call: Call, spell: Spell) -> Answer:
+    async def _execute(self, call: Call, spell: Spell) -> Answer:
         wait = self.sky.over_rate(call.method)
         if spell.delay:
             await asyncio.sleep(spell.delay)
@@ -186,7 +186,7 @@ class Server:
         self.api.admit(next(self._spare))
 
     def _refusal(self, status: int, headers: Mapping[str, str] | None = None) -> Answer:
-        message = self.api.words.get(status) or _WORDS.get(status, "Error")
+        message = self.api.messages.get(status) or _MESSAGES.get(status, "Error")
         return Answer(status, encode(self.api.problem(Problem(status, message))), headers or {})
 
     async def _send(self, request: web.Request, reply: Answer, spell: Spell) -> web.StreamResponse:
@@ -203,7 +203,7 @@ class Server:
             response.content_length = len(body)
             body = body[: len(body) // 2] if half else body
             step = max(1, -(-len(body) // 10))
-            body = [body[at : at + step] for at in range(0, len(body), step)]
+            body = [body[start : start + step] for start in range(0, len(body), step)]
         elif half:
             # Its length is unknown: it is cut within its second piece.
             body = (piece[: len(piece) // (place + 1)] for place, piece in enumerate(islice(body, 2)))
@@ -218,7 +218,7 @@ class Server:
         return response
 
     @web.middleware
-    async def _in_words(self, request: web.Request, handler: Any) -> web.StreamResponse:
+    async def _with_provider_errors(self, request: web.Request, handler: Any) -> web.StreamResponse:
         try:
             reply: web.StreamResponse = await handler(request)
         except web.HTTPException as error:
@@ -259,8 +259,8 @@ async def _cut(request: web.Request, spell: Spell) -> web.StreamResponse:
     if request.transport:
         if spell.hard:
             # A linger time of zero makes the close a reset.
-            there: socket.socket = request.transport.get_extra_info("socket")
-            there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection: socket.socket = request.transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.close()
     return web.Response()
 
@@ -286,7 +286,7 @@ def serve(
     """
     try:
         with _listening(load_module(provider).PORT if port is None else port) as listener:
-            at = listener.getsockname()[1]
+            bound_port = listener.getsockname()[1]
             server = Server(
                 provider, seeding=seeding, state=state, weather=weather, switches=switches, say=say if log else None
             )
@@ -295,9 +295,9 @@ def serve(
                 await server.start(listener)
                 for note in server.notes:
                     say(note)
-                held = len(server.api.customers)
-                say(f"{provider} sandbox on http://127.0.0.1:{at}, {counted(held, 'customer')}. Stop it with Ctrl-C.")
-                say(f"Try: {server.api.example.format(port=at)}")
+                customers = counted(len(server.api.customers), "customer")
+                say(f"{provider} sandbox on http://127.0.0.1:{bound_port}, {customers}. Stop it with Ctrl-C.")
+                say(f"Try: {server.api.example.format(port=bound_port)}")
                 try:
                     await asyncio.Event().wait()
                 finally:

@@ -1,4 +1,4 @@
-"""A sandbox for the length of a `with` block, in a thread of this process."""
+"""A sandbox that runs during a `with` block, in a thread of this process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class WeatherOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A running sandbox: its address as a source or destination, the variables with a key for it, and its URL."""
+    """A running sandbox: its address as a source or destination, environment variables with a key, and its URL."""
 
     provider: str
     address: str
@@ -59,7 +59,10 @@ def session(
     weather: Weather,
     switches: Mapping[str, str],
 ) -> Iterator[Sandbox]:
-    """A sandbox, and its key in the environment where none is set. Raises ConfigError for what cannot be used."""
+    """Run a sandbox, and set its key in the environment unless one is set; both end with the block.
+
+    Raises ConfigError if the port is taken, or state, seed or switches cannot be used.
+    """
     with running(provider, port, seeding=seeding, state=state, weather=weather, switches=switches) as (url, server):
         variables, address = _example(server.api, int(url.rpartition(":")[2]))
         missing = {name: value for name, value in variables.items() if not os.environ.get(name)}
@@ -76,7 +79,7 @@ def session(
 
 
 def _example(api: SandboxApi, port: int) -> tuple[dict[str, str], str]:
-    """Key and address, as the command has them that the sandbox proposes: `KEY=… tranship run ADDRESS …`."""
+    """Return the variables and the address in the sandbox's example command: `KEY=… tranship run ADDRESS …`."""
     words = shlex.split(api.example.format(port=port))
     command = words.index("tranship")
     variables = dict(word.split("=", 1) for word in words[:command])

@@ -69,22 +69,22 @@ class Store:
         lists: Callable[[Record], Iterable[str]] = lambda _: (),
         text: Callable[[Record], str] = lambda _: "",
     ) -> Collection:
-        """A new collection.
+        """Create a collection.
 
         `key`: record → its key. `unique`: name of an index → the values of a record that no other record may have
-        (fold their case here where the provider does). `lists`: the names of the lists a record is in, beside the one
-        of all, `""`. `text`: what `search` looks into, in lower case.
+        (with their case folded if the provider ignores it). `lists`: the names of the lists that contain a record,
+        beside the list of all records, `""`. `text`: the text that `search` searches, in lower case.
         """
-        made = Collection(self, name, key, dict(unique or {}), lists, text)
-        self.collections[name] = made
-        return made
+        collection = Collection(self, name, key, dict(unique or {}), lists, text)
+        self.collections[name] = collection
+        return collection
 
     def moment(self) -> datetime:
         """Return the time in UTC and whole milliseconds, never earlier than before. Equal timestamps are allowed: a
         clock that advances with each record would run ahead.
         """
-        now = self.clock()
-        self._last = max(self._last, now.replace(microsecond=now.microsecond // 1000 * 1000))
+        time = self.clock()
+        self._last = max(self._last, time.replace(microsecond=time.microsecond // 1000 * 1000))
         return self._last
 
     def uuid(self) -> str:
@@ -208,7 +208,7 @@ def _lock(file: int, path: Path) -> None:
 
 
 class Collection:
-    """Records of one kind; made by `Store.collection`, which says what the arguments mean."""
+    """Records of one kind, created by `Store.collection`, which describes the arguments."""
 
     def __init__(
         self,
@@ -252,15 +252,15 @@ class Collection:
         return self._owner[index].get(value)
 
     def put(self, record: Record) -> bytes:
-        """Insert the record, or replace the one of its key, which keeps its place. Gives its JSON.
+        """Insert a record, or replace the one with its key, which keeps its position. Return its JSON.
 
-        Raises Taken, and nothing has changed, if another record has one of its unique values.
+        Raises Taken, without a change, if another record has one of its unique values.
         """
         key = self._key(record)
         values = {index: list(of(record)) for index, of in self._unique.items()}
-        for index, several in values.items():
+        for index, indexed in values.items():
             owners = self._owner[index]
-            for value in several:
+            for value in indexed:
                 owner = owners.get(value, key)
                 if owner != key:
                     raise Taken(index, value, owner)
@@ -275,7 +275,7 @@ class Collection:
         return body
 
     def delete(self, key: str) -> bool:
-        """Forget a record; whether there was one."""
+        """Delete a record; return whether it existed."""
         body = self._body.pop(key, None)
         if body is None:
             return False
@@ -368,8 +368,8 @@ class Collection:
         self._body[key] = body
         self._rank[key] = rank
         self._key_at[rank] = key
-        for index, several in values.items():
-            for value in several:
+        for index, indexed in values.items():
+            for value in indexed:
                 self._owner[index][value] = key
         for name in ("", *self._lists(record)):
             order = self._order.get(name)

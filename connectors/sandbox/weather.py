@@ -114,16 +114,16 @@ class Sky:
 
     def spell(self, method: str, target: str, body: bytes) -> Spell:
         """Return the simulated failures of this call."""
-        now = self._weather
-        if self._still or (now.methods and method not in now.methods):
+        weather = self._weather
+        if self._still or (weather.methods and method not in weather.methods):
             return CALM
         same = crc32(body, crc32(f"{method} {target}".encode()))
         self._before[same] += 1
-        chance = random.Random(f"{now.seed} {same} {self._before[same]}")  # noqa: S311  weather, no secret
+        chance = random.Random(f"{weather.seed} {same} {self._before[same]}")  # noqa: S311  weather, no secret
         draw = chance.random
-        delay = max(0.0, now.latency + now.jitter * (2 * draw() - 1))
+        delay = max(0.0, weather.latency + weather.jitter * (2 * draw() - 1))
         struck, status = draw(), 0
-        for code, share in now.statuses.items():
+        for code, share in weather.statuses.items():
             if struck < share:
                 status = int(code)
                 break
@@ -131,16 +131,16 @@ class Sky:
         return Spell(
             delay=delay,
             status=status,
-            timeout=draw() < now.timeout,
-            late=draw() < now.late,
-            cut_before=draw() < now.cut_before,
-            cut_after=draw() < now.cut_after,
+            timeout=draw() < weather.timeout,
+            late=draw() < weather.late,
+            cut_before=draw() < weather.cut_before,
+            cut_after=draw() < weather.cut_after,
             hard=draw() < 0.5,
-            slow=draw() < now.slow,
-            half=draw() < now.half,
-            html=draw() < now.html,
-            shift=draw() < now.shift,
-            churn=draw() < now.churn,
+            slow=draw() < weather.slow,
+            half=draw() < weather.half,
+            html=draw() < weather.html,
+            shift=draw() < weather.shift,
+            churn=draw() < weather.churn,
             chance=chance,
         )
 

@@ -1,1 +1,1 @@
-"""What a customer is at each billing provider, one file each."""
+"""The customer of each billing provider, one file per provider."""

@@ -1,7 +1,7 @@
-"""BlackWalnut's customer: every documented field, both ways.
+"""BlackWalnut's customer: every documented field, for reading and writing.
 
-Source: https://blackwalnut.dev/docs/api/customers/. There are four fields that can be set; all else of a canonical
-customer is one object `canon` within `metadata`. Licences hang on a customer and are no part of it.
+Source: https://blackwalnut.dev/docs/api/customers/. Four fields can be set; all other canonical fields are kept in an
+object `canon` within `metadata`. A customer's licences are separate records.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SCHEMA = ProviderSchema(
     fields=(
         Field("id", canonical="provider_id", settable=False, always_present=True, server_generated=True),
         Field("email", canonical="email", required=True, always_present=True),
-        # A customer may have none; every canonical customer has one, and the e-mail stands in for it.
+        # A customer may have no name; a canonical customer must have one, so the e-mail is used instead.
         Field(
             "name",
             canonical="name",

@@ -1,8 +1,8 @@
-"""GrowPanel's raw customer (`/data/customers`): every documented field, both ways.
+"""GrowPanel's raw customer (`/data/customers`): every documented field, for reading and writing.
 
 Sources: https://api.growpanel.io/openapi.json, and https://growpanel.io/docs/rest-api/reference/data/customers for the
 fields that only the older reference has (status, currency, paid_started, cancel_date, and those that cannot be set).
-How long custom variables may be is not documented; the limits here are assumed.
+The maximum length of custom variables is not documented; the limits here are assumed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ _STATES: Final = {
     ),
     "CA": ("ab", "bc", "mb", "nb", "nl", "ns", "nt", "nu", "on", "pe", "qc", "sk", "yt"),
 }
-"""States, the district and territories of the United States, provinces and territories of Canada: ISO 3166-2."""
+"""Country → its subdivisions, in lower case (ISO 3166-2): states, district and territories of the United States;
+provinces and territories of Canada."""
 
 
 def _is_state(country: pl.Expr, state: pl.Expr) -> pl.Expr:
-    """Whether a lower-case state is a code of its upper-case country."""
-    fits = [(country == code) & state.is_in(states) for code, states in _STATES.items()]
-    return pl.any_horizontal(fits)
+    """Return whether a lower-case state is a code of its upper-case country."""
+    matches = [(country == code) & state.is_in(states) for code, states in _STATES.items()]
+    return pl.any_horizontal(matches)
 
 
 _LOWER_STATE: Final = pl.col("state").str.to_lowercase()
@@ -38,9 +39,9 @@ SCHEMA = ProviderSchema(
     provider="growpanel",
     title="GrowPanel",
     fields=(
-        # Your own id, and the only one there is.
+        # The account's own id; there is no other.
         Field("id", canonical="external_id", required=True, always_present=True),
-        # One of the two is enough; every canonical customer has a name, and the e-mail stands in for it.
+        # Name or e-mail is enough; a canonical customer must have a name, so the e-mail is used instead.
         Field(
             "name",
             canonical="name",
@@ -49,7 +50,7 @@ SCHEMA = ProviderSchema(
         ),
         Field("email", canonical="email"),
         Field("created_date", canonical="created_at", required=True),
-        # Codes come in both cases.
+        # Codes are returned in both cases.
         Field("country", canonical="country", required=True, read=pl.col("country").str.to_uppercase()),
         Field(
             "state",
@@ -60,15 +61,15 @@ SCHEMA = ProviderSchema(
             write=pl.when(_is_state(pl.col("country"), _LOWER_STATE)).then(_LOWER_STATE),
         ),
         Field("trial_started", canonical="trial_started"),
-        # These four are derived from invoices where an account has any: what was sent may come back as something else.
+        # The next four are derived from invoices if an account has any, so another value may be returned.
         Field("paid_started", canonical="paid_started", server_generated=True),
         Field("cancel_date", canonical="cancel_date", server_generated=True),
         Field(
             "status",
             canonical="status",
             server_generated=True,
-            # The words there are: lead, trialing, active, past_due, canceled, trial_ended, paused; trial in the older
-            # reference. An unknown one stays as it is, to be reported.
+            # Documented: lead, trialing, active, past_due, canceled, trial_ended, paused; trial in the older reference.
+            # An unknown status is left unchanged, to be reported.
             read=pl.col("status").replace(STATUS_WORDS),
             write=pl.when((pl.col("status") == "inactive") & pl.col("cancel_date").is_not_null())
             .then(pl.lit("canceled"))
@@ -85,7 +86,7 @@ SCHEMA = ProviderSchema(
             read=pl.col("currency").str.to_uppercase(),
             write=pl.col("currency").str.to_lowercase(),
         ),
-        # The address names it, and only customers of that one are read and written.
+        # Part of the address: only customers of that data source are read and written.
         Field("data_source", from_address=True),
         Field("trial_end_date", settable=False),
         Field("overdue_date", settable=False),

@@ -1,8 +1,8 @@
-"""MarginFront's customer: every documented field, both ways.
+"""MarginFront's customer: every documented field, for reading and writing.
 
-Source: https://docs.marginfront.com/sdk/customers and https://marginfront.mintlify.app/api-reference/customers. The
-names of the two time stamps, and that they cannot be set, are taken from the habit of such APIs. Lengths are not
-documented.
+Sources: https://docs.marginfront.com/sdk/customers, https://marginfront.mintlify.app/api-reference/customers. The names
+of the two timestamps, and that they cannot be set, are assumed from the conventions of such APIs. Maximum lengths are
+not documented.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCHEMA = ProviderSchema(
         Field("state", canonical="state"),
         Field("zipCode", canonical="zip_code"),
         Field("country", canonical="country"),
-        # Filled in where absent: it drives billing periods.
+        # Set to UTC if missing, as billing periods depend on it.
         Field("timezone", canonical="timezone", default="UTC"),
         Field(
             "status",

@@ -1,11 +1,12 @@
-"""Metrifox's customer: every documented field, both ways.
+"""Metrifox's customer: every documented field, for reading and writing.
 
-Source: https://docs.metrifox.com/api-reference/customers/post and the types of the vendor's clients
+Sources: https://docs.metrifox.com/api-reference/customers/post, the types of the vendor's clients
 (the package metrifox-sdk 1.3.1, https://github.com/metrifox/metrifox-js).
 
-Several fields say one thing in two ways, and Metrifox gives back both. What follows from the rest is not kept a
-second time; where a customer lacks what would follow, the metadata entry is an empty text: `"metrifox.first_name": ""`.
-An entry that no longer fits the canonical field it belongs to (someone changed the terms of payment) is not written.
+Several fields have the same content in two forms, and Metrifox returns both. A value that can be derived from the
+other fields is not kept a second time. If a customer lacks a value that would be derived, the metadata entry is an
+empty text: `"metrifox.first_name": ""`. An entry that no longer matches its canonical field (e.g. after the payment
+terms were changed) is not written.
 """
 
 from __future__ import annotations
@@ -18,45 +19,49 @@ from tranship.schemas.provider import Field, Overflow, ProviderSchema, quoted
 
 _PERSON: Final = pl.col("customer_type") == "INDIVIDUAL"
 _LONGEST_TERMS: Final = 3650
-"""Days: what `net_terms` takes."""
+"""The maximum of `net_terms`, in days."""
 
 
-def _said(value: pl.Expr) -> pl.Expr:
+def _filled(value: pl.Expr) -> pl.Expr:
+    """Return text; null if it is empty."""
     return pl.when(value != "").then(value)
 
 
 def _joined(first: pl.Expr, last: pl.Expr) -> pl.Expr:
-    return _said(pl.concat_str(_said(first), _said(last), separator=" ", ignore_nulls=True))
+    """Return both names, or the one that is not empty; null if both are."""
+    return _filled(pl.concat_str(_filled(first), _filled(last), separator=" ", ignore_nulls=True))
 
 
 def _first(name: pl.Expr) -> pl.Expr:
+    """Return all but the last word of a name, or its only word."""
     return pl.coalesce(name.str.extract(r"(?s)^(.+) [^ ]+$"), name)
 
 
 def _last(name: pl.Expr) -> pl.Expr:
+    """Return the last of several words of a name; null for a single word."""
     return name.str.extract(r"(?s)^.+ ([^ ]+)$")
 
 
-# Names: a business is called by `display_name` and `legal_name`, a person by `display_name` and in two parts. -------
+# Names: a business has `display_name` and `legal_name`, a person `display_name`, a first and a last name --------------
 
 _FULL: Final = (
-    pl.when(_PERSON).then(_joined(pl.col("first_name"), pl.col("last_name"))).otherwise(_said(pl.col("legal_name")))
+    pl.when(_PERSON).then(_joined(pl.col("first_name"), pl.col("last_name"))).otherwise(_filled(pl.col("legal_name")))
 )
-_NAME: Final = pl.coalesce(_said(pl.col("display_name")), _said(pl.col("full_name")), _FULL)
-_PARTS_FOLLOW: Final = (
+_NAME: Final = pl.coalesce(_filled(pl.col("display_name")), _filled(pl.col("full_name")), _FULL)
+_PARTS_ARE_DERIVED: Final = (
     _PERSON
-    & _said(pl.col("first_name")).eq_missing(_first(_NAME))
-    & _said(pl.col("last_name")).eq_missing(_last(_NAME))
+    & _filled(pl.col("first_name")).eq_missing(_first(_NAME))
+    & _filled(pl.col("last_name")).eq_missing(_last(_NAME))
 )
 _NO_PARTS: Final = _PERSON & _NAME.is_not_null() & _joined(pl.col("first_name"), pl.col("last_name")).is_null()
 
 _OWN_FIRST: Final = pl.col("metrifox.first_name")
 _OWN_LAST: Final = pl.col("metrifox.last_name")
 _SPLIT: Final = _PERSON & _OWN_FIRST.is_null() & _OWN_LAST.is_null()
-_WRITTEN_FIRST: Final = pl.when(_SPLIT).then(_first(pl.col("name"))).otherwise(_said(_OWN_FIRST))
-_WRITTEN_LAST: Final = pl.when(_SPLIT).then(_last(pl.col("name"))).otherwise(_said(_OWN_LAST))
+_WRITTEN_FIRST: Final = pl.when(_SPLIT).then(_first(pl.col("name"))).otherwise(_filled(_OWN_FIRST))
+_WRITTEN_LAST: Final = pl.when(_SPLIT).then(_last(pl.col("name"))).otherwise(_filled(_OWN_LAST))
 _WRITTEN_LEGAL: Final = (
-    # A business needs a legal name on its invoices. One that has none at Metrifox stays without.
+    # A business needs a legal name on its invoices. If it has none at Metrifox, none is added.
     pl.when(~_PERSON & pl.col("metrifox.legal_name").ne_missing(""))
     .then(pl.coalesce("legal_name", "name"))
     .otherwise("legal_name")
@@ -66,7 +71,7 @@ _WRITTEN_FULL: Final = pl.when(_PERSON).then(_joined(_WRITTEN_FIRST, _WRITTEN_LA
 # The billing contact: `billing_email`, and the first of `contact_people` ---------------------------------------------
 
 _PEOPLE: Final = pl.col("contact_people")
-_CONTACT_EMAIL: Final = _said(_PEOPLE.str.json_path_match("$[0].email_address"))
+_CONTACT_EMAIL: Final = _filled(_PEOPLE.str.json_path_match("$[0].email_address"))
 
 
 def _contact_name(people: pl.Expr) -> pl.Expr:
@@ -74,10 +79,10 @@ def _contact_name(people: pl.Expr) -> pl.Expr:
 
 
 def _contact(name: pl.Expr, email: pl.Expr) -> pl.Expr:
-    """The list of one person that follows from a contact's name and e-mail; null without a name."""
+    """Return the list of one person derived from a contact's name and e-mail, as JSON; null without a name."""
     pairs = {"first_name": _first(name), "last_name": _last(name), "email_address": email}
-    said = [pl.lit(f'"{key}":') + quoted(value) for key, value in pairs.items()]
-    inner = pl.concat_str(*said, pl.lit('"is_primary":true'), separator=",", ignore_nulls=True)
+    members = [pl.lit(f'"{key}":') + quoted(value) for key, value in pairs.items()]
+    inner = pl.concat_str(*members, pl.lit('"is_primary":true'), separator=",", ignore_nulls=True)
     return pl.when(name.is_not_null()).then(pl.concat_str(pl.lit("[{"), inner, pl.lit("}]")))
 
 
@@ -87,12 +92,12 @@ _ONE_CONTACT: Final = (
     rf'^\[\{{"first_name":"(?:{_WORD}"|{_PART}","last_name":"{_WORD}")'
     r'(?:,"email_address":("(?:[^"\\]|\\.)+"))?,"is_primary":true\}\]$'
 )
-"""What `_contact` makes, whatever the name; it captures the e-mail as it stands."""
-_CONTACT_FOLLOWS: Final = _PEOPLE.str.contains(_ONE_CONTACT) & (
-    _said(pl.col("billing_email")).is_null()
+"""Matches every result of `_contact`; the group is the e-mail as JSON."""
+_CONTACT_IS_DERIVED: Final = _PEOPLE.str.contains(_ONE_CONTACT) & (
+    _filled(pl.col("billing_email")).is_null()
     | _PEOPLE.str.extract(_ONE_CONTACT).eq_missing(quoted(pl.col("billing_email")))
 )
-_BILLING_EMAIL: Final = pl.coalesce(_said(pl.col("billing_email")), _CONTACT_EMAIL)
+_BILLING_EMAIL: Final = pl.coalesce(_filled(pl.col("billing_email")), _CONTACT_EMAIL)
 
 _OWN_PEOPLE: Final = pl.col("metrifox.contact_people")
 _CANONICAL_CONTACT: Final = (pl.col("billing_contact_name"), pl.col("billing_contact_email"))
@@ -102,17 +107,17 @@ _WRITTEN_PEOPLE: Final = (
     .otherwise(_contact(*_CANONICAL_CONTACT))
 )
 
-# Terms of payment, and addresses of mail -----------------------------------------------------------------------------
+# Payment terms and e-mail addresses ----------------------------------------------------------------------------------
 
 
 def _days(terms: pl.Expr) -> pl.Expr:
-    """The first value of the terms that is a whole number, be it text or number."""
+    """Return the first value of the payment terms that is a whole number of days, as text or as a number."""
     number = terms.str.extract(r'"value":"?([0-9]{1,9})"?[,}]')
     return pl.when(number.cast(pl.Int64) <= _LONGEST_TERMS).then(number)
 
 
 def _terms(days: pl.Expr) -> pl.Expr:
-    """As the vendor's clients send them: the number is text."""
+    """Return payment terms as JSON, in the form of the vendor's clients: the number is text."""
     return pl.concat_str(pl.lit('[{"type":"Custom","value":"'), days, pl.lit('"}]'))
 
 
@@ -121,11 +126,12 @@ _OWN_TERMS: Final = pl.col("metrifox.payment_terms")
 _ADDRESSES: Final = pl.col("email_addresses")
 _OWN_ADDRESSES: Final = pl.col("metrifox.email_addresses")
 _MIRROR: Final = pl.concat_str(pl.lit('[{"email":'), quoted(pl.col("primary_email")), pl.lit(',"is_primary":true}]'))
-"""Metrifox puts the primary e-mail among the addresses by itself."""
+"""The addresses that Metrifox derives from the primary e-mail."""
 
 
-def _unless(follows: pl.Expr, value: pl.Expr) -> pl.Expr:
-    return pl.when(~follows.fill_null(value=False)).then(value)
+def _unless(derived: pl.Expr, value: pl.Expr) -> pl.Expr:
+    """Return a value; null where it is derived from others."""
+    return pl.when(~derived.fill_null(value=False)).then(value)
 
 
 SCHEMA = ProviderSchema(
@@ -133,7 +139,7 @@ SCHEMA = ProviderSchema(
     title="Metrifox",
     fields=(
         Field("id", canonical="provider_id", settable=False, always_present=True, server_generated=True),
-        # Cannot be changed once the customer is there.
+        # Cannot be changed after creation.
         Field("customer_key", canonical="external_id", required=True, always_present=True, max_length=255),
         Field(
             "customer_type",
@@ -146,12 +152,12 @@ SCHEMA = ProviderSchema(
         Field("primary_phone", canonical="phone"),
         Field(
             "legal_name",
-            read=pl.when(~_PERSON & _said(pl.col("legal_name")).is_null()).then(pl.lit('""')),
+            read=pl.when(~_PERSON & _filled(pl.col("legal_name")).is_null()).then(pl.lit('""')),
             write=_WRITTEN_LEGAL,
         ),
         Field(
             "display_name",
-            read=pl.when(_said(pl.col("display_name")).is_null() & _NAME.is_not_null()).then(pl.lit('""')),
+            read=pl.when(_filled(pl.col("display_name")).is_null() & _NAME.is_not_null()).then(pl.lit('""')),
             write=_unless(
                 ((pl.col("metrifox.display_name") == "") & pl.col("name").eq(_WRITTEN_FULL))
                 | (pl.col("name").eq(pl.col("email")) & _WRITTEN_FULL.is_null()),
@@ -165,13 +171,15 @@ SCHEMA = ProviderSchema(
         Field("account_manager"),
         Field(
             "first_name",
-            read=pl.when(_NO_PARTS).then(pl.lit('""')).otherwise(_unless(_PARTS_FOLLOW, quoted(pl.col("first_name")))),
+            read=pl.when(_NO_PARTS)
+            .then(pl.lit('""'))
+            .otherwise(_unless(_PARTS_ARE_DERIVED, quoted(pl.col("first_name")))),
             write=_WRITTEN_FIRST,
         ),
         Field("middle_name"),
         Field(
             "last_name",
-            read=_unless(_PARTS_FOLLOW, quoted(_said(pl.col("last_name")))),
+            read=_unless(_PARTS_ARE_DERIVED, quoted(_filled(pl.col("last_name")))),
             write=_WRITTEN_LAST,
         ),
         Field(
@@ -192,7 +200,7 @@ SCHEMA = ProviderSchema(
         Field("date_of_birth"),
         Field(
             "billing_email",
-            read=pl.when(_said(pl.col("billing_email")).is_null() & _CONTACT_EMAIL.is_not_null()).then(pl.lit('""')),
+            read=pl.when(_filled(pl.col("billing_email")).is_null() & _CONTACT_EMAIL.is_not_null()).then(pl.lit('""')),
             write=_unless(
                 (pl.col("metrifox.billing_email") == "")
                 & (_WRITTEN_PEOPLE.str.json_path_match("$[0].email_address") == pl.col("billing_contact_email")),
@@ -220,7 +228,7 @@ SCHEMA = ProviderSchema(
         Field(
             "contact_people",
             "array",
-            read=_unless(_CONTACT_FOLLOWS, _PEOPLE),
+            read=_unless(_CONTACT_IS_DERIVED, _PEOPLE),
             write=_WRITTEN_PEOPLE,
         ),
         Field(
@@ -235,8 +243,8 @@ SCHEMA = ProviderSchema(
             "email_addresses",
             "array",
             read=_unless(_ADDRESSES.eq(_MIRROR), _ADDRESSES),
-            # Of no use without the e-mail they go with. Copies of invoices do not go to them, so those of
-            # `invoice_cc_emails` are not among them.
+            # Written only with the e-mail that they belong to. Copies of invoices are not sent to them, so
+            # `invoice_cc_emails` are not added.
             write=pl.when(_OWN_ADDRESSES.str.contains(quoted(pl.col("email")), literal=True)).then(_OWN_ADDRESSES),
         ),
         Field("phone_numbers", "array"),
@@ -249,13 +257,13 @@ SCHEMA = ProviderSchema(
     ),
     overflow=Overflow("metadata"),
     reads={
-        # No name is demanded; every canonical customer has one, and the e-mail stands in for it.
+        # A name is not required; a canonical customer must have one, so the e-mail is used instead.
         "name": pl.coalesce(_NAME, "primary_email"),
         "legal_name": pl.col("legal_name"),
         "billing_contact_name": _contact_name(_PEOPLE),
         "billing_contact_email": _BILLING_EMAIL,
         "net_terms": _days(_TERMS),
-        # There is no other status. One that was put into metadata counts first.
+        # There is no other status. One in the overflow takes precedence.
         "status": pl.when(pl.col("archived_at").is_not_null()).then(pl.lit("inactive")),
     },
 )

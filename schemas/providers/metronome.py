@@ -1,9 +1,9 @@
-"""Metronome's customer: every documented field, both ways.
+"""Metronome's customer: every documented field, for reading and writing.
 
-Source: https://docs.metronome.com/api-reference/customers/list-customers and
-https://docs.metronome.com/api-reference/customers/create-or-update-customer-ingest-aliases. There is no e-mail, phone,
-address, currency, tax, terms or status: all that is custom fields, text of at most 200 characters under keys that must
-be registered first. Billing configurations are no part of a customer that is read: they are asked for one by one.
+Sources: https://docs.metronome.com/api-reference/customers/list-customers,
+https://docs.metronome.com/api-reference/customers/create-or-update-customer-ingest-aliases. There are no fields for
+e-mail, phone, address, currency, tax, terms or status: these are kept in custom fields, text of at most 200 characters
+under keys that must be registered first. Billing configurations are not part of a customer's record, and are not read.
 """
 
 from __future__ import annotations
@@ -15,32 +15,34 @@ import polars as pl
 from tranship.schemas.provider import Field, Overflow, ProviderSchema, quoted, texts
 
 NAME_LENGTH: Final = 160
-"""A longer name is cut without a word, so it is cut here and kept whole beside it."""
+"""Maximum characters of a name. Metronome cuts a longer one silently, so it is cut here, and kept in a custom field."""
 ALIAS_LENGTH: Final = 128
+"""Maximum characters of an ingest alias."""
 ALIASES: Final = 2000
-"""Of one customer."""
+"""Maximum ingest aliases of a customer."""
 KEY_LENGTH: Final = 100
+"""Maximum characters of a custom field's key."""
 VALUE_LENGTH: Final = 200
-"""Of a custom field."""
+"""Maximum characters of a custom field's value."""
 
 _NO_CONFIG: Final = '{"salesforce_account_id":null}'
 _CONFIG: Final = r'^\{"salesforce_account_id":"(?:[^"\\]|\\.)+"\}$'
 
 
 def _aliases() -> pl.Expr:
-    """The external id, then the other ids: each once, as many as fit. Nothing without an external id, for the first
-    alias is read as one.
+    """Return the external id and the other ids as a JSON array, each once, as many as are allowed. Null without an
+    external id, because the first alias is read as the external id.
     """
     fits = pl.element().str.len_chars().is_between(1, ALIAS_LENGTH)
-    several = pl.concat_list("external_id", texts("aliases").list.filter(fits).fill_null([]))
+    all_ids = pl.concat_list("external_id", texts("aliases").list.filter(fits).fill_null([]))
     external_id_fits = pl.col("external_id").str.len_chars().is_between(1, ALIAS_LENGTH)
-    return pl.when(external_id_fits).then(quoted(several.list.unique(maintain_order=True).list.head(ALIASES)))
+    return pl.when(external_id_fits).then(quoted(all_ids.list.unique(maintain_order=True).list.head(ALIASES)))
 
 
 def _external_id() -> pl.Expr:
-    """The first alias. The deprecated field says the same, and the customer's own id where there is no alias."""
-    said = pl.when(pl.col("external_id") != pl.col("id")).then("external_id")
-    return pl.coalesce(texts("ingest_aliases").list.first(), said)
+    """Return the first alias. The deprecated `external_id` repeats it, or the customer's own id without aliases."""
+    deprecated = pl.when(pl.col("external_id") != pl.col("id")).then("external_id")
+    return pl.coalesce(texts("ingest_aliases").list.first(), deprecated)
 
 
 def _other_ids() -> pl.Expr:
@@ -62,15 +64,13 @@ SCHEMA: Final = ProviderSchema(
             "customer_config",
             "object",
             default=_NO_CONFIG,
-            # Not in the vendor's client, but posted by its own instructions: no other account id than text is taken.
+            # Not in the vendor's client, but used in its documentation, where the account id is always text.
             write=pl.when(pl.col("metronome.customer_config").str.contains(_CONFIG)).then("metronome.customer_config"),
         ),
         Field("created_at", canonical="created_at", settable=False, server_generated=True),
         Field("updated_at", canonical="updated_at", settable=False, server_generated=True),
-        Field(
-            "archived_at", settable=False, why="a customer is archived by a call of its own, which nothing takes back"
-        ),
-        # Only some accounts have it.
+        Field("archived_at", settable=False, why="a customer is archived by a separate call, which cannot be undone"),
+        # Only in some accounts.
         Field("current_billable_status", "object", settable=False, why="Metronome derives it"),
     ),
     overflow=Overflow("custom_fields", "texts", max_key_length=KEY_LENGTH, max_value_length=VALUE_LENGTH),
@@ -79,7 +79,7 @@ SCHEMA: Final = ProviderSchema(
         "aliases": _other_ids(),
         "status": pl.coalesce(_ARCHIVED, pl.lit("active")),
     },
-    # Archiving cannot be undone: whatever was said before, this customer is gone.
+    # Archiving cannot be undone, so it takes precedence over an earlier status in the overflow.
     overrides={"status": _ARCHIVED},
     partial={
         "external_id": f"ids of at most {ALIAS_LENGTH} characters",

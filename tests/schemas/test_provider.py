@@ -95,14 +95,14 @@ def test_a_passage_tells_each_thing_once(here: ProviderSchema, there: ProviderSc
 def test_from_marginfront_to_blackwalnut() -> None:
     told = passage(MARGINFRONT, BLACKWALNUT)
     assert [(one.field, one.why) for one in told.lost] == [
-        ("updated_at", "MarginFront keeps its own"),
+        ("updated_at", "MarginFront sets its own"),
         ("metadata.marginfront.agentCode", "it would subscribe the customer to that agent; it is never sent"),
-        ("metadata.marginfront.subscriptions", "MarginFront sets subscriptions by itself"),
+        ("metadata.marginfront.subscriptions", "MarginFront sets subscriptions itself"),
     ]
     kept = [(one.field, one.why) for one in told.kept]
     assert ("phone", "metadata.canon.phone") in kept
     assert ("provider_id", "metadata, as marginfront.id") in kept
-    assert [(one.field, one.why) for one in told.demanded] == [("email", "must be there")]
+    assert [(one.field, one.why) for one in told.demanded] == [("email", "required")]
 
 
 def test_from_blackwalnut_to_marginfront() -> None:
@@ -117,7 +117,7 @@ def test_from_blackwalnut_to_marginfront() -> None:
 def test_from_marginfront_to_text() -> None:
     kept = {one.field: one.why for one in passage(MARGINFRONT, STRINGS).kept}
     assert kept["name"] == "fields.canon_name; natively only 20 characters"
-    assert kept["status"] == "fields.canon_status; natively as Strings sees fit"
+    assert kept["status"] == "fields.canon_status; natively as Strings computes it"
     assert kept["metadata"] == "fields; all but short text as JSON in fields.canon_metadata"
     assert "net_terms" not in kept
 
@@ -136,15 +136,15 @@ def test_from_text_to_marginfront() -> None:
 
 def test_demands_are_told_once_for_a_field() -> None:
     assert [(one.field, one.why) for one in passage(MARGINFRONT, TEXTS).demanded] == [
-        ("name", "must be there, at most 10 characters")
+        ("name", "required, at most 10 characters")
     ]
 
 
 def test_losses_of_one_that_knows_no_change_and_makes_no_ids() -> None:
     assert [(loss.field, loss.why) for loss in losses(BLACKWALNUT)] == [
-        ("updated_at", "says nothing of a copy"),
+        ("updated_at", "BlackWalnut has no such field"),
         ("provider", "becomes blackwalnut"),
-        ("provider_id", "at BlackWalnut it is its own; one at another provider is kept as metadata <provider>.id"),
+        ("provider_id", "BlackWalnut assigns its own; the id at another provider is kept as metadata <provider>.id"),
     ]
 
 

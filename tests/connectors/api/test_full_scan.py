@@ -631,7 +631,7 @@ def test_what_has_been_seen(batches: list[list[int]]) -> None:
         assert seen.add(pl.Series(ids, dtype=pl.String)).tolist() == expected
         assert seen.count == len(known)
     everything = pl.Series([str(n) for n in range(70)])
-    assert seen.holds(everything).tolist() == [one in known for one in everything]
+    assert seen.contains(everything).tolist() == [one in known for one in everything]
 
 
 def test_a_million_ids_take_little_room() -> None:
@@ -642,4 +642,4 @@ def test_a_million_ids_take_little_room() -> None:
     assert seen.count == 1_000_000
     assert sum(one.nbytes + two.nbytes for one, two in seen._runs) == 16_000_000
     assert not seen.add(pl.Series(["0", "999999"])).any()
-    assert np.array_equal(seen.holds(pl.Series(["5", "-1"])), [True, False])
+    assert np.array_equal(seen.contains(pl.Series(["5", "-1"])), [True, False])

@@ -10,13 +10,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from support.wires import HARD_TEXTS, PROVIDERS, STRINGS, typed
-from tranship.connectors.api.demands import REFUSED
+from support.wires import PROVIDERS, STRINGS, typed
 from tranship.connectors.api.json_codec import decode, encode
 from tranship.connectors.api.json_records import BROKEN
-from tranship.connectors.errors import Malformed
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.provider import Field, Overflow, ProviderSchema, Rule
+from tranship.schemas.provider import Field, Overflow, ProviderSchema
 from tranship.schemas.providers.blackwalnut import SCHEMA as BLACKWALNUT
 from tranship.schemas.providers.marginfront import SCHEMA as MARGINFRONT
 
@@ -288,126 +286,6 @@ def test_a_field_of_its_own_for_every_record() -> None:
     assert len(decoded.surprises) == 5_000
 
 
-# Reading: what is broken -----------------------------------------------------------------------------------------
-
-SHAPES = [
-    ("5", None, "the record is a number, an object is expected"),
-    ("null", None, "the record is null, an object is expected"),
-    ('"x"', None, "the record is text, an object is expected"),
-    ('[{"id":"x"}]', None, "the record is an array, an object is expected"),
-    ("{}", None, "id is missing; name is missing"),
-    ('{"name":"n"}', None, "id is missing"),
-    ('{"id":null,"name":"n"}', None, "id is missing"),
-    ('{"id":7,"name":"n"}', "7", "id is a number, text is expected"),
-    ('{"id":"x","name":null}', "x", "name is missing"),
-    ('{"id":"x","name":["n"]}', "x", "name is an array, text is expected"),
-    ('{"id":"x","name":"n","netTerms":"30"}', "x", "netTerms is text, a number is expected"),
-    ('{"id":"x","name":"n","netTerms":NaN}', "x", "netTerms is no JSON, a number is expected"),
-    (
-        '{"id":"x","name":"n","email":true,"phone":{}}',
-        "x",
-        "email is true, text is expected; phone is an object, text is expected",
-    ),
-    (
-        '{"id":"x","name":"n","invoiceEmailRecipients":"a@b.co"}',
-        "x",
-        "invoiceEmailRecipients is text, an array of text is expected",
-    ),
-    (
-        '{"id":"x","name":"n","invoiceEmailRecipients":["a",1]}',
-        "x",
-        "invoiceEmailRecipients is an array, an array of text is expected",
-    ),
-    (
-        '{"id":"x","name":"n","invoiceEmailRecipients":[null]}',
-        "x",
-        "invoiceEmailRecipients is an array, an array of text is expected",
-    ),
-    ('{"id":"x","name":"n","metadata":"m"}', "x", "metadata is text, an object is expected"),
-    ('{"id":"x","name":"n","metadata":[]}', "x", "metadata is an array, an object is expected"),
-    ('{"id":"x","name":"n","name":"m"}', "x", "a field stands in it twice"),
-    ('{"id":"x","name":"\\ud800"}', "x", "its JSON cannot be read: bytes or escapes that are no text"),
-    (
-        '{"id":"x","name":"n","metadata":{"a":["\\udc00\\ud800"]}}',
-        "x",
-        "its JSON cannot be read: bytes or escapes that are no text",
-    ),
-]
-
-
-@pytest.mark.parametrize(("record", "its_id", "detail"), SHAPES)
-def test_a_broken_record_spares_the_others(record: str, its_id: str | None, detail: str) -> None:
-    page = f'[{{"id":"g1","name":"Good [{{\\", "}}, {record} ,{{"id":"g2","name":"Good","new":1}}]'
-    decoded = decode(MARGINFRONT, [page, '[{"id":"g3","name":"Good"}]'])
-    assert decoded.records["provider_id"].to_list() == ["g1", "g2", "g3"]
-    assert decoded.positions.to_list() == [0, 2, 3]
-    assert decoded.surprises == {"new": 1}
-    assert decoded.broken.schema == BROKEN
-    found = decoded.broken.to_dicts()
-    assert [{**row, "text": None} for row in found] == [
-        {"position": 1, "id": its_id, "code": "record.shape", "detail": detail, "text": None}
-    ]
-    assert found[0]["text"].replace(" ", "") == record.replace(" ", "")
-
-
-@pytest.mark.parametrize("name", ["7", "\n-1", " true", "\tfalse", "nan", "NaN", "Infinity", "{}", "[]", '["n"]'])
-@pytest.mark.parametrize("key", ['"name"', '"name" \n', '"n\\u0061me"', '"\\u006Eame"', '"nam\\u0065" '])
-def test_what_is_no_text_is_found_however_it_is_written(name: str, key: str) -> None:
-    page = f'[{{"id":"g1","name":"Good"}},{{"id":"x",{key}:{name}}}]'
-    decoded = decode(MARGINFRONT, [page])
-    assert decoded.records["provider_id"].to_list() == ["g1"]
-    assert decoded.broken["id"].to_list() == ["x"]
-    assert decoded.broken["detail"][0].endswith(", text is expected")
-
-
-@pytest.mark.parametrize("ascii_only", [True, False])
-def test_records_are_read_alike_whatever_their_neighbours_look_like(ascii_only: bool) -> None:
-    hard = [*HARD_TEXTS, "\u0000", "\x7f\u2028", '\\" : 7', '"name":7', "\\u0041", None, ""]
-    records = [
-        {"id": f"i{at}", "name": text or "n", "city": text, "phone": hard[-at], "metadata": {"name": text, "é": at}}
-        for at, text in enumerate(hard)
-    ]
-    page = json.dumps(records, ensure_ascii=ascii_only)
-    alone = decode(MARGINFRONT, [page])
-    # A name that is written with an escape, a number where text should be, text that is none.
-    for odd in ('{"\\u0069d":"z","name":"n"}', '{"id":"z","name":7}', '{"id":"z","name":"\\ud800"}', "7"):
-        beside = decode(MARGINFRONT, [page, f"[{odd}]"])
-        assert beside.records.head(len(records)).equals(alone.records)
-    assert alone.records["city"].to_list() == [record["city"] for record in records]
-    assert alone.records["phone"].to_list() == [record["phone"] for record in records]
-
-
-def test_bytes_that_are_no_text_break_their_record_only() -> None:
-    decoded = decode(MARGINFRONT, [b'[{"id":"x","name":"\xff"},{"id":"y","name":"\xc3\xa9"}]'])
-    assert decoded.records["name"].to_list() == ["é"]
-    assert decoded.broken["text"].to_list() == ['{"id":"x","name":"\\xff"}']
-
-
-@pytest.mark.parametrize("page", ["[5]", '[{"id":"\\ud800"}]', "[null,{}]"])
-def test_nothing_but_broken_records(page: str) -> None:
-    decoded = decode(MARGINFRONT, [page])
-    assert decoded.records.is_empty()
-    assert decoded.broken["position"].to_list() == list(range(decoded.broken.height))
-    assert decoded.broken.height > 0
-
-
-def test_a_broken_record_that_was_passed_over_is_not_told() -> None:
-    assert decode(MARGINFRONT, ['[5,{"id":"y","name":"n"}]'], skip=[0]).broken.is_empty()
-
-
-@pytest.mark.parametrize("depth", [100, 100_000])
-def test_depth_is_no_danger(depth: int) -> None:
-    deep = "[" * depth + "]" * depth
-    decoded = decode(MARGINFRONT, [f'[{{"id":"x","name":"n","metadata":{{"a":{deep},"canon_city":"C"}}}}]'])
-    assert decoded.records["metadata"].to_list() == [f'{{"a":{deep}}}']
-
-
-@pytest.mark.parametrize("page", ["", "{}", "null", "5", '{"data":[]}', '[{"id":"x"}', "<html>", '"[]"', "[}"])
-def test_a_page_that_is_no_array_is_malformed(page: str) -> None:
-    with pytest.raises(Malformed, match="page 2 of the response is not a JSON array of records"):
-        decode(MARGINFRONT, ["[]", page])
-
-
 # Writing ---------------------------------------------------------------------------------------------------------
 
 
@@ -570,66 +448,6 @@ def test_instants_keep_their_microseconds() -> None:
 @pytest.mark.parametrize("key", ["\\u0063anon_city", "canon_city"])
 def test_an_escape_hides_no_key_of_ours(key: str) -> None:
     assert sent(metadata=f'{{"{key}":"x"}}', city=None)["metadata"]["canon_metadata"] == {"canon_city": "x"}
-
-
-DEMANDING = ProviderSchema(
-    provider="strict",
-    title="Strict",
-    fields=(
-        Field("id", canonical="provider_id", settable=False, server_generated=True),
-        Field("label", canonical="name", required=True, max_length=5),
-        Field("mail", canonical="email", required=True),
-        Field("state", canonical="status", choices=("active", "trial")),
-        Field("tax", choices=("A", "B"), max_length=3),
-        Field("phone", canonical="phone"),
-    ),
-    overflow=Overflow("extra"),
-    rules=(
-        Rule(
-            "phone",
-            "missing",
-            "a phone number or a tax group",
-            pl.col("phone").is_not_null() | pl.col("tax").is_not_null(),
-        ),
-    ),
-)
-
-REFUSALS = [
-    ({"email": "a@b.co", "phone": "1"}, []),
-    ({"phone": "1"}, [("email", "email.missing", "Strict demands it")]),
-    (
-        {"email": "a@b.co", "phone": "1", "name": "123456"},
-        [("name", "name.too_long", "Strict takes at most 5 characters")],
-    ),
-    (
-        {"email": "a@b.co", "phone": "1", "status": "cancelled"},
-        [("status", "status.unknown", "Strict takes active, trial")],
-    ),
-    ({"email": "a@b.co"}, [("phone", "phone.missing", "a phone number or a tax group")]),
-    ({"email": "a@b.co", "metadata": '{"strict.tax":"A"}'}, []),
-    ({"email": "a@b.co", "phone": "1", "metadata": '{"strict.tax":"C"}'}, []),
-    (
-        {"email": "a@b.co", "phone": "1", "metadata": '{"a":"\\ud800"}'},
-        [("metadata", "metadata.syntax", "metadata is a JSON object of valid text")],
-    ),
-    (
-        {"name": "123456"},
-        [
-            ("email", "email.missing", "Strict demands it"),
-            ("name", "name.too_long", "Strict takes at most 5 characters"),
-            ("phone", "phone.missing", "a phone number or a tax group"),
-        ],
-    ),
-]
-
-
-@pytest.mark.parametrize(("fields", "expected"), REFUSALS)
-def test_what_a_provider_demands(fields: dict[str, Any], expected: list[tuple[str, str, str]]) -> None:
-    good = customer(email="g@b.co", phone="2")
-    encoded = encode(DEMANDING, pl.concat([good, customer(**fields), good]))
-    assert encoded.refused.schema == REFUSED
-    assert encoded.refused.rows() == [(1, *row) for row in expected]
-    assert encoded.bodies.is_null().to_list() == [False, bool(expected), False]
 
 
 def test_nobody() -> None:

@@ -326,7 +326,7 @@ def test_each_trouble_is_one_sentence(tmp_path: Path) -> None:
         )
         assert "mf_sk_wrong" not in said
         publishable = words(server.url, Refused, environment={"MF_API_SECRET_KEY": "mf_pk_1"})
-        assert "This is a publishable key (mf_pk_…), which reads no customers" in publishable
+        assert "This is a publishable key (mf_pk_…), which cannot read customers" in publishable
     with served(html) as server:
         assert "returned text/html instead of JSON" in words(server.url, Malformed)
     with nobody() as url:

@@ -82,7 +82,7 @@ def test_an_app_that_is_not_there(sandbox: Start, tmp_path: Path) -> None:
         "(not_found: "
     )
     assert str(refused.value).endswith(
-        "Check the app's slug behind the host, and that the host is a BlackWalnut instance."
+        "Check the app's slug after the host, and that the host is a BlackWalnut instance."
     )
 
 
@@ -106,7 +106,7 @@ def test_keys(sandbox: Start, tmp_path: Path) -> None:
 
     assert seen("sk_live_1")["rights"] == "a secret key (sk_…): may read and write"
     assert seen("sk_live_1")["customers"] == "5"
-    assert seen("pk_live_1")["rights"] == "a public key (pk_…): may read, and not write"
+    assert seen("pk_live_1")["rights"] == "a public key (pk_…): may read, but not write"
     assert "401 Unauthorized" in seen("nonsense")["key accepted"]
     assert "404 Not Found" in seen("sk_live_1", "no-app")["answer"]
     # A public key reads customers.

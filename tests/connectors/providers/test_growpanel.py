@@ -251,11 +251,11 @@ def states(spec: str, key: str = KEY) -> dict[str, tuple[str, str]]:
 
 def test_doctor_looks_for_the_data_source(sandbox: Start) -> None:
     there = sandbox("growpanel", seed=3)
-    assert states(address(there))["data source"] == ("ok", "ds_main is there")
+    assert states(address(there))["data source"] == ("ok", "ds_main exists")
     state, sentence = states(address(there, "ds_other"))["data source"]
     assert (state, sentence) == (
         "fail",
-        "there is no data source ds_other; there are: ds_main. Name one with ?source=",
+        "data source ds_other does not exist; known data sources: ds_main. Choose one with ?source=",
     )
 
 

@@ -120,6 +120,6 @@ def test_keys(sandbox: Start, tmp_path: Path) -> None:
     assert rights("mf_sk_test_1") == "GET /customers returned 200 a secret key (mf_sk_…): may read and write 5"
     assert "403 Forbidden (A publishable key" in rights("mf_pk_test_1")
     assert "set MF_API_SECRET_KEY to a secret one (mf_sk_…)" in rights("mf_pk_test_1")
-    assert "one of a test environment is not valid in the live one" in rights("nonsense")
+    assert "A key of the test environment is not valid in the live environment" in rights("nonsense")
     with pytest.raises(Refused, match="publishable key"):
         read(server, tmp_path, {"MF_API_SECRET_KEY": "mf_pk_test_1"})
