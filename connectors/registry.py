@@ -45,6 +45,17 @@ _DECLARED: Final = (
         table_files=(".duckdb", ".db"),
     ),
     Connector(
+        "json",
+        "JSON Lines, and JSON: an array of records or an object with one list; also gzip and zstd",
+        "exports/*.jsonl",
+        _WHOLE_FILE,
+        suffixes=tuple(
+            f"{ending}{packed}" for packed in ("", ".gz", ".zst") for ending in (".jsonl", ".ndjson", ".json")
+        ),
+        source=f"{_FILES}.json:JsonSource",
+        destination=f"{_FILES}.json:destination",
+    ),
+    Connector(
         "parquet",
         "Parquet files",
         "customers.parquet",

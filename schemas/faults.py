@@ -66,6 +66,8 @@ RULES: Final[dict[str, str]] = {
     "line.too_many_columns": "the line has more columns than the header",
     "line.header": "the line repeats the header, as in concatenated files",
     "line.quote": "the closing quote of a value is missing before the next delimiter",
+    "line.json": "the line or record is not a valid JSON object",
+    "line.key": "a key occurs twice in one object, so that its value is ambiguous",
     "record.shape": "the record violates the provider's own schema",
     "line.encoding": "bytes that are invalid in the file's encoding; set the encoding: --encoding",
     **{

@@ -6,10 +6,13 @@ gzip and zstd are recognised by their first bytes, whatever the name says.
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import io
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -301,6 +304,29 @@ class _Prefixed(io.RawIOBase):
             taken, self._head = self._head[:size], self._head[size:]
             return taken
         return self._rest(size)
+
+
+class Copy:
+    """A copy on disk of what can be read only once, as long as it is not closed. Raises ConfigError."""
+
+    def __init__(self, file: File) -> None:
+        self._copy = tempfile.NamedTemporaryFile()  # noqa: SIM115  (open until `close`)
+        try:
+            with file.open() as pipe:
+                shutil.copyfileobj(pipe, self._copy, 1 << 20)
+            self._copy.flush()
+        except OSError as error:
+            self.close()
+            raise ConfigError(
+                f"{file.name}: cannot be copied to {tempfile.gettempdir()} ({error.strerror})."
+            ) from error
+        path = Path(self._copy.name)
+        self.file = dataclasses.replace(file, opener=lambda: path.open("rb"))
+        """The file, which can be opened again and again."""
+
+    def close(self) -> None:
+        """Remove the copy."""
+        self._copy.close()
 
 
 # Source and destination apart ------------------------------------------------------------------------------------

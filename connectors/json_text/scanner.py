@@ -171,7 +171,7 @@ class _Scanner:
         for start in range(0, self._body.size, _CHUNK):
             chunk = np.frombuffer(self._body.read(start, _CHUNK), np.uint8)
             quotes = np.flatnonzero(chunk == _QUOTE)
-            marked, escaped = _escaped(chunk, escaped)
+            marked, escaped = escaped_places(chunk, carried=escaped)
             if len(marked):
                 quotes = quotes[~np.isin(quotes, marked, assume_unique=True)]
             toggles = np.zeros(len(chunk), np.bool_)
@@ -185,7 +185,7 @@ class _Scanner:
             yield start, chunk, marks, steps[marks]
 
 
-def _escaped(chunk: Bytes, carried: bool) -> tuple[Places, bool]:
+def escaped_places(chunk: Bytes, *, carried: bool) -> tuple[Places, bool]:
     """Return the places of bytes after an odd run of backslashes, and whether the run continues in the next chunk."""
     slashes = np.flatnonzero(chunk == _BACKSLASH)
     if not len(slashes):

@@ -28,6 +28,7 @@ from tranship.schemas.faults import BROKEN
 ENDS: dict[str, Callable[[Path, str], str]] = {
     "csv": lambda folder, _: str(folder / "end.csv"),
     "duckdb": lambda folder, _: f"duckdb:///{folder}/end.duckdb?table=people",
+    "json": lambda folder, _: str(folder / "end.jsonl"),
     "parquet": lambda folder, _: str(folder / "end.parquet"),
     "postgresql": lambda _, database: f"{database}?table=people",
 }

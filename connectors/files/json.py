@@ -1,0 +1,308 @@
+"""JSON files as source and destination: JSON Lines, an array of records, an object with one list of them.
+
+A file is read twice. The first pass finds its keys, since a key may occur for the first time in the last record
+(`json_paths.py`); the second one reads the values of each part (`json_frames.py`). Documents are cut into their records
+(`json_documents.py`); neither pass keeps more than a few blocks. What can be read only once is copied to disk first.
+
+A value is the text that stands in the file: numbers keep their digits, null and empty text are null. Objects become
+columns (`address.city`), arrays stay JSON, and so do objects that are metadata as a whole.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+import polars as pl
+
+from tranship.connectors.addresses import redacted
+from tranship.connectors.contract import Layout, notes_on, repeated
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.files import json_documents, storage
+from tranship.connectors.files.csv_dialect import MAX_RECORD_BYTES, sniff_encoding
+from tranship.connectors.files.csv_records import decode_pieces
+from tranship.connectors.files.json_documents import Document
+from tranship.connectors.files.json_frames import Block, JsonPart, Layouts, Objects, sift
+from tranship.connectors.files.json_paths import Paths
+from tranship.connectors.files.json_tokens import Values, take_apart
+from tranship.connectors.files.whole_file import WholeFile, Written
+
+PIECE_BYTES: Final = 2 << 20
+"""Read and taken apart at a time: small enough to stay in the processor's cache."""
+PART_BYTES: Final = 24 << 20
+"""Handed on at a time: large enough for what each batch costs by itself."""
+_SAMPLE_BYTES: Final = 1 << 17
+_LINES_ENDS: Final = (".jsonl", ".ndjson")
+_PACKED: Final[dict[str, Literal["uncompressed", "gzip", "zstd"]]] = {".gz": "gzip", ".zst": "zstd"}
+_THREADS: Final = 2
+
+
+@dataclass
+class _Look:
+    """What the first pass found of a file. `chosen` is the list with the records, null for JSON Lines."""
+
+    encoding: str
+    notes: list[str]
+    paths: Paths
+    is_lines: bool
+    chosen: int | None = None
+    has_records: bool = False
+
+    def columns(self) -> dict[str, str]:
+        """Column → its own name. Records without a single key have a column without values."""
+        return self.paths.columns() or ({"column_1": "column_1"} if self.has_records else {})
+
+
+class JsonSource:
+    """One JSON file, or several of one run."""
+
+    def __init__(self, spec: str, suffixes: tuple[str, ...], seen: storage.Seen | None = None) -> None:
+        self._files = storage.expand(spec, suffixes, seen)
+        sizes = [file.size for file in self._files]
+        self.size: int | None = None if None in sizes else sum(size for size in sizes if size is not None)
+        self._copies = [storage.Copy(file) if file.once else None for file in self._files]
+        try:
+            self._looks = [self._look(number) for number in range(len(self._files))]
+        except ConfigError:
+            self.close()
+            raise
+        self._layouts = [
+            Layouts(tuple(look.columns()), look.paths, look.paths.places(), look.paths.wholes()) for look in self._looks
+        ]
+
+    def layouts(self) -> list[Layout]:
+        """All keys of each file, unfolded, in the order in which they occur first."""
+        layouts = []
+        for file, look in zip(self._files, self._looks, strict=True):
+            columns = look.columns()
+            twice = repeated(columns)
+            layouts.append(Layout(file.name, tuple(columns), (*look.notes, *notes_on(twice), *file.notes), twice))
+        return layouts
+
+    def fingerprint(self) -> list[dict[str, Any]]:
+        """Names, sizes and times of the files."""
+        return [file.fingerprint() for file in self._files]
+
+    def parts(self, _keep: Path, /) -> Iterator[JsonPart]:
+        """Blocks in file order. Raises ConfigError if a file has changed since it was opened."""
+        done = 0
+        for number, file in enumerate(self._files):
+            content = self._content(number)
+            try:
+                held: list[Block] = []
+                ready: JsonPart | None = None
+                for block in self._blocks(number, content):
+                    held.append(block)
+                    if sum(len(block.data) for block in held) >= PART_BYTES:
+                        if ready:
+                            yield ready
+                        ready = JsonPart(file.name, held, self._layouts[number], done + content.position)
+                        held = []
+                file.must_be_as_it_was(content)
+                for part in (ready, JsonPart(file.name, held, self._layouts[number], 0) if held else None):
+                    if part:
+                        # What follows the last record has been read, too.
+                        part.position = part.position if held and part is ready else done + content.position
+                        yield part
+            finally:
+                content.close()
+            done += content.position
+
+    def close(self) -> None:
+        """Remove the copies of what could be read only once."""
+        for copy in self._copies:
+            if copy:
+                copy.close()
+
+    def _content(self, number: int) -> storage.Bytes:
+        copy = self._copies[number]
+        return storage.Bytes(copy.file if copy else self._files[number], PIECE_BYTES)
+
+    def _blocks(self, number: int, content: storage.Bytes) -> Iterator[Block]:
+        look, name = self._looks[number], self._files[number].name
+        pieces = (piece for piece, _ in decode_pieces(content, look.encoding, name))
+        if look.is_lines:
+            return _cut_lines(pieces, name)
+        if look.chosen is None:
+            return iter([_one_record(pieces)])
+        return json_documents.cut(pieces, Document(name), look.chosen)
+
+    def _look(self, number: int) -> _Look:
+        file = self._files[number]
+        wants_lines = any(end in file.name.lower() for end in _LINES_ENDS)
+        encoding, is_lines = self._shape(number, wants_lines=wants_lines)
+        look = _Look(encoding, [], Paths(file.name), is_lines)
+        if is_lines and not wants_lines:
+            look.notes.append("holds JSON Lines: one record on each line")
+        if not is_lines:
+            self._choose(number, look, wants_lines=wants_lines)
+        content = self._content(number)
+        pieces = (piece for piece, _ in decode_pieces(content, encoding, file.name))
+        try:
+            if is_lines:
+                blocks = _cut_lines(pieces, file.name)
+            elif look.chosen is None:
+                blocks = iter([_one_record(pieces)])
+            else:
+                blocks = json_documents.cut(pieces, Document(file.name), look.chosen)
+            for objects, values in _taken_apart(blocks):
+                look.paths.notice(objects.raw, values)
+                look.has_records |= bool(len(objects.starts) or objects.broken)
+        finally:
+            content.close()
+        return look
+
+    def _shape(self, number: int, *, wants_lines: bool) -> tuple[str, bool]:
+        """Encoding, and whether a file is JSON Lines. Raises ConfigError if it is no JSON."""
+        name = self._files[number].name
+        content = self._content(number)
+        try:
+            first = next(iter(content), b"")
+        finally:
+            content.close()
+        encoding = sniff_encoding(first[:_SAMPLE_BYTES]) or "utf-8"
+        encoding = "utf-8" if encoding == "cp1252" else encoding
+        content = self._content(number)
+        try:
+            sample, whole = b"", True
+            for piece, _ in decode_pieces(content, encoding, name):
+                sample += piece
+                if len(sample) >= _SAMPLE_BYTES and (b"\n" in sample.lstrip() or len(sample) >= MAX_RECORD_BYTES):
+                    whole = False
+                    break
+        finally:
+            content.close()
+        return encoding, _is_lines(name, sample, whole=whole, wants_lines=wants_lines)
+
+    def _choose(self, number: int, look: _Look, *, wants_lines: bool) -> None:
+        file = self._files[number]
+        document = Document(file.name)
+        content = self._content(number)
+        try:
+            pieces = (piece for piece, _ in decode_pieces(content, look.encoding, file.name))
+            for _ in json_documents.cut(pieces, document, None):
+                pass
+        finally:
+            content.close()
+        found = document.list_of_records()
+        if found is None:
+            look.notes.append("holds one record")
+            return
+        look.chosen, keys, beside = found
+        look.notes.append("its records are numbered by their place in the list")
+        if keys:
+            left = f"; beside it, not read: {', '.join(map(repr, beside))}" if beside else ""
+            look.notes.append(f"the records are the list {keys!r}{left}")
+        elif wants_lines:
+            look.notes.append("holds one array, not JSON Lines")
+
+
+def _is_lines(name: str, sample: bytes, *, whole: bool, wants_lines: bool) -> bool:
+    """Whether a file that begins so is JSON Lines. Raises ConfigError if it is no JSON."""
+    text = sample.lstrip()
+    if not text:
+        return True
+    lines = [line for line in text.split(b"\n") if line.strip()]
+    complete = [_is_object(line) for line in lines[: None if whole or len(lines) == 1 else -1]]
+    if text.startswith(b"[") and not (wants_lines and sum(complete)):
+        return False
+    if text.startswith(b"{") and not wants_lines:
+        return sum(complete) >= 2
+    if text.startswith(b"{"):
+        return sum(complete) >= 1 or (len(lines) > 1 and text.partition(b"\n")[0].strip() != b"{")
+    if not any(complete):
+        raise ConfigError(
+            f"{name}: is not JSON: it begins neither with {{ nor with [. If it is CSV, name it .csv; otherwise export "
+            "it again."
+        )
+    return True
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _cut_lines(pieces: Iterable[bytes], name: str) -> Iterator[Block]:
+    """Blocks of whole lines. Raises ConfigError if a line is too long."""
+    carry, line = b"", 1
+    for piece in pieces:
+        buffer = carry + piece
+        end = buffer.rfind(b"\n") + 1
+        if end:
+            yield Block(buffer[:end], line)
+            line += buffer.count(b"\n", 0, end)
+        carry = buffer[end:]
+        if len(carry) > MAX_RECORD_BYTES:
+            raise ConfigError(
+                f"{name}: no line end within {MAX_RECORD_BYTES >> 20} MB at line {line:,}: is it JSON Lines?"
+            )
+    if carry:
+        yield Block(carry, line)
+
+
+def _one_record(pieces: Iterable[bytes]) -> Block:
+    """A document that is one record: its size was limited when it was scanned."""
+    [block] = json_documents.cut([b"[", *pieces, b"]"], Document(""), 0)
+    return block
+
+
+def _taken_apart(blocks: Iterator[Block]) -> Iterator[tuple[Objects, Values]]:
+    """The values of blocks, in order; taken apart in threads."""
+
+    def work(block: Block) -> tuple[Objects, Values]:
+        objects = sift(block)
+        return objects, take_apart(objects.raw, objects.starts)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        ahead: deque[Future[tuple[Objects, Values]]] = deque()
+        for block in blocks:
+            ahead.append(pool.submit(work, block))
+            if len(ahead) > _THREADS + 1:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def destination(spec: str, written: Written, *, overwrite: bool) -> WholeFile:
+    """A file of JSON Lines to be written whole: all fields on each line, instants as ISO 8601 with Z, null as null,
+    metadata as an object.
+    """
+    name = spec.lower()
+    packed = _PACKED.get(Path(name).suffix, "uncompressed")
+    if not name.removesuffix(".gz").removesuffix(".zst").endswith(_LINES_ENDS):
+        raise ConfigError(f"{redacted(spec)}: JSON is written as JSON Lines. Name the file .jsonl.")
+
+    def write(frame: pl.LazyFrame, path: Path) -> None:
+        frame.select(_line_of(frame.collect_schema())).sink_csv(
+            path, include_header=False, quote_style="never", compression=packed, check_extension=False
+        )
+
+    return WholeFile(spec, write, written, overwrite=overwrite)
+
+
+def _line_of(schema: pl.Schema) -> pl.Expr:
+    """A record as JSON."""
+    columns = [
+        pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ") if isinstance(dtype, pl.Datetime) else pl.col(name)
+        for name, dtype in schema.items()
+    ]
+    at = schema.names().index("metadata") if "metadata" in schema else len(columns)
+    pieces = []
+    if columns[:at]:
+        pieces.append(pl.struct(columns[:at]).struct.json_encode().str.slice(1).str.head(-1))
+    if at < len(columns):
+        # Line breaks stand between the values of JSON, never within.
+        own = pl.col("metadata").str.replace_all(r"[\r\n]+", " ").fill_null("null")
+        pieces.append(pl.lit('"metadata":') + own)
+    if columns[at + 1 :]:
+        pieces.append(pl.struct(columns[at + 1 :]).struct.json_encode().str.slice(1).str.head(-1))
+    return pl.concat_str(pl.lit("{"), pl.concat_str(pieces, separator=","), pl.lit("}")).alias("line")

@@ -1,0 +1,214 @@
+"""Find the list of records in a JSON document, and cut it into blocks of whole records, piece by piece.
+
+A document is an array of records, or an object that holds one list of them beside other values, as APIs answer. It is
+scanned for strings, escapes and brackets only; its records are checked when they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.files.csv_dialect import MAX_RECORD_BYTES
+from tranship.connectors.files.json_frames import Block
+from tranship.connectors.files.json_tokens import Bytes, Positions
+from tranship.connectors.json_text.scanner import escaped_places
+from tranship.schemas.counted import counted
+
+BLOCK_BYTES: Final = 2 << 20
+_OPEN_LIST, _CLOSE_LIST, _OPEN_OBJECT, _COMMA, _QUOTE = b'[]{,"'
+_MOST_LISTS: Final = 10_000
+
+
+@dataclass
+class FoundList:
+    """An array outside all other arrays. `filled` is whether it begins with an object."""
+
+    line: int
+    filled: bool = False
+
+
+@dataclass
+class Document:
+    """A document as a scan found it. `rest` is its text with all arrays emptied."""
+
+    name: str
+    lists: list[FoundList] = field(default_factory=list)
+    rest: bytes = b""
+
+    def list_of_records(self) -> tuple[int, str, list[str]] | None:
+        """Which list holds the records, under which keys, and what stands beside it; null where there is none, and
+        the document is one record. Raises ConfigError where there are several.
+        """
+        try:
+            outer = msgspec.json.decode(self.rest)
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
+            reason = str(error).partition(" (byte")[0].removeprefix("JSON is malformed: ")
+            raise ConfigError(
+                f"{self.name}: is not valid JSON outside its records ({reason}). Is it one array, or one object with a "
+                "list? Put several values on a line each and name the file .jsonl."
+            ) from None
+        if isinstance(outer, list):
+            return 0, "", []
+        paths = list(_lists_in(outer, ()))
+        if len(paths) != len(self.lists):
+            raise ConfigError(f"{self.name}: has the same key twice beside its records. Keep one of them.")
+        filled = [at for at, found in enumerate(self.lists) if found.filled]
+        if len(filled) > 1:
+            names = ", ".join(f'"{".".join(paths[at])}" (line {self.lists[at].line:,})' for at in filled[:5])
+            raise ConfigError(
+                f"{self.name}: holds {counted(len(filled), 'list')} of records: {names}. Save the list of customers as "
+                "a file of its own."
+            )
+        empty = [at for at, path in enumerate(paths) if len(path) == 1]
+        if not filled and not (len(empty) == 1 and len(self.lists) == 1 and _is_envelope(outer)):
+            return None
+        chosen = filled[0] if filled else empty[0]
+        return chosen, ".".join(paths[chosen]), [key for key in outer if key != paths[chosen][0]]
+
+
+def _is_envelope(outer: dict[str, Any]) -> bool:
+    """Whether what stands beside an empty list is no customer."""
+    from tranship.schemas.headers import match
+
+    return not {"external_id", "email", "name"} & set(match(list(outer), {}))
+
+
+def _lists_in(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The keys of all arrays, in the order of the document."""
+    if isinstance(value, list):
+        yield path
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _lists_in(inner, (*path, key))
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """Of a piece: the places of brackets and commas outside strings, what stands there, and how deep it is behind them:
+    in brackets, and in arrays.
+    """
+
+    raw: Bytes
+    at: Positions
+    shapes: Bytes
+    depths: Positions
+    arrays: Positions
+
+
+def _scan(pieces: Iterable[bytes]) -> Iterator[_Marks]:
+    """Raises EOFError where the text ends within a string or a bracket."""
+    in_string = escaped = False
+    depth = arrays = 0
+    for piece in pieces:
+        raw = np.frombuffer(piece, np.uint8)
+        quotes = np.flatnonzero(raw == _QUOTE)
+        marked, escaped = escaped_places(raw, carried=escaped)
+        if len(marked):
+            quotes = quotes[~np.isin(quotes, marked, assume_unique=True)]
+        brackets = (raw == 0x7B) | (raw == 0x7D) | (raw == _OPEN_LIST) | (raw == _CLOSE_LIST)
+        at = np.flatnonzero(brackets | (raw == _COMMA))
+        at = at[np.searchsorted(quotes, at) % 2 == in_string]
+        in_string ^= bool(len(quotes) % 2)
+        shapes = raw[at]
+        steps = np.where(shapes == _COMMA, 0, (shapes & 2).astype(np.int64) - 1)
+        depths = depth + np.cumsum(steps)
+        within = arrays + np.cumsum(np.where(shapes < 0x60, steps, 0))
+        if len(at):
+            depth, arrays = int(depths[-1]), int(within[-1])
+        yield _Marks(raw, at, shapes, depths, within)
+    if in_string or depth or arrays:
+        raise EOFError
+
+
+def cut(pieces: Iterable[bytes], document: Document, chosen: int | None) -> Iterator[Block]:
+    """Yield the records of one list of a document (none if `chosen` is null); the document is described by the end.
+
+    Raises ConfigError if the text ends in the middle, or a record is too long.
+    """
+    line, rest, inside = 1, [], False
+    held, held_line, borders, depth_within, count = b"", 1, [], 0, 0
+    awaiting = False
+    try:
+        for marks in _scan(pieces):
+            raw = marks.raw
+            opening = (marks.shapes == _OPEN_LIST) & (marks.arrays == 1)
+            closing = (marks.shapes == _CLOSE_LIST) & (marks.arrays == 0)
+            if awaiting and len(marks.at):
+                document.lists[-1].filled = bool(marks.shapes[0] == _OPEN_OBJECT)
+                awaiting = False
+            newlines: Positions | None = None
+            begin = 0
+            for edge in [*np.flatnonzero(opening | closing).tolist(), None]:
+                end = len(raw) if edge is None else int(marks.at[edge])
+                is_chosen = inside and chosen == len(document.lists) - 1
+                if not inside:
+                    rest.append(raw[begin:end].tobytes())
+                elif is_chosen:
+                    between = (marks.shapes == _COMMA) & (marks.arrays == 1) & (marks.depths == depth_within)
+                    at = marks.at[between]
+                    at = at[(at >= begin) & (at < end)]
+                    borders += (at - begin + len(held)).tolist()
+                    held += raw[begin:end].tobytes()
+                    final = edge is not None
+                    if final or (borders and len(held) >= BLOCK_BYTES):
+                        stop = len(held) if final else borders[-1]
+                        inner = borders if final else borders[:-1]
+                        block = _block(held[:stop], inner, held_line, count + 1)
+                        if block is not None:
+                            count += len(inner) + 1
+                            yield block
+                        held_line += held[: stop + 1].count(b"\n")
+                        held, borders = held[stop + 1 :], []
+                    if len(held) > MAX_RECORD_BYTES and not borders:
+                        raise ConfigError(
+                            f"{document.name}: the record on line {held_line:,} does not end within "
+                            f"{MAX_RECORD_BYTES >> 20} MB. Is it a list of customers?"
+                        )
+                if edge is None:
+                    break
+                rest.append(raw[end : end + 1].tobytes())
+                begin = end + 1
+                inside = bool(opening[edge])
+                if inside:
+                    if newlines is None:
+                        newlines = np.flatnonzero(raw == 0x0A)
+                    at_line = line + int(np.searchsorted(newlines, end))
+                    document.lists.append(FoundList(at_line))
+                    if len(document.lists) > _MOST_LISTS:
+                        raise ConfigError(f"{document.name}: is not a list of records, but one record full of lists.")
+                    if edge + 1 < len(marks.at):
+                        document.lists[-1].filled = bool(marks.shapes[edge + 1] == _OPEN_OBJECT)
+                    else:
+                        awaiting = True
+                    held, held_line, borders, depth_within = b"", at_line, [], int(marks.depths[edge])
+            line += int(np.count_nonzero(raw == 0x0A))
+            if sum(map(len, rest)) > MAX_RECORD_BYTES:
+                raise ConfigError(
+                    f"{document.name}: is one object of more than {MAX_RECORD_BYTES >> 20} MB that is not a list of "
+                    "records. Save the customers as an array, or as JSON Lines."
+                )
+            rest = [b"".join(rest)]
+    except EOFError:
+        raise ConfigError(
+            f"{document.name}: ends in the middle of line {line:,}: a bracket or quote is not closed. It is half "
+            "written or damaged. Nothing of it was loaded; fetch it again."
+        ) from None
+    document.rest = b"".join(rest)
+
+
+def _block(text: bytes, borders: list[int], line: int, first: int) -> Block | None:
+    """The records between these commas, counted from `first`; null where there is none."""
+    if not borders and not text.strip():
+        return None
+    starts = np.array([0, *(border + 1 for border in borders)], np.int64)
+    ends = np.array([*borders, len(text)], np.int64)
+    raw = np.frombuffer(text, np.uint8)
+    filled = np.flatnonzero(raw > 0x20)
+    starts = np.minimum(np.append(filled, len(raw))[np.searchsorted(filled, starts)], ends)
+    return Block(text, line, starts, ends, first + np.arange(len(starts)))

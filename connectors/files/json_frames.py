@@ -1,0 +1,341 @@
+"""Read blocks of JSON records into frames of text, and set aside the records that are broken."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tranship.connectors.contract import Batch
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.files.csv_frames import is_utf8
+from tranship.connectors.files.csv_records import readable
+from tranship.connectors.files.json_paths import Paths
+from tranship.connectors.files.json_tokens import (
+    ARRAY,
+    OBJECT,
+    PADDING,
+    TEXT,
+    Bytes,
+    Mask,
+    Positions,
+    Values,
+    take_apart,
+    text_column,
+    text_views,
+)
+from tranship.connectors.json_text import columns as jsons
+from tranship.schemas.faults import BROKEN
+
+Broken = list[tuple[int, str, str, str]]
+
+_RAW: Final = msgspec.json.Decoder(msgspec.Raw)
+_RAWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_OPEN: Final = ord("{")
+_KINDS_OF_JSON: Final = {"[": "an array", '"': "text", "t": "true", "f": "false", "n": "null"}
+_LINE_BREAK: Final = r"[ \t\r\n]*\n[ \t\r\n]*"
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPES: Final = {r"\"": '"', r"\/": "/", r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\b": "\b", r"\f": "\f"}
+_RARE_ESCAPE: Final = r"\\[\\u]"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Text with whole records, from `line` on: one on each line; or, where `starts` are given, those that begin and end
+    at these places of the text and have these numbers in their list.
+    """
+
+    data: bytes
+    line: int
+    starts: Positions | None = None
+    ends: Positions | None = None
+    numbers: Positions | None = None
+
+    def where(self, start: int) -> str:
+        """The line of a record of a list, for people; empty where its number is a line."""
+        line = self.line + self.data.count(b"\n", 0, start)
+        return "" if self.starts is None else f"line {line:,}"
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The good records of a block, ready to be taken apart, and the broken ones."""
+
+    raw: Bytes
+    starts: Positions
+    lines: Positions
+    broken: Broken
+
+
+def sift(block: Block) -> Objects:
+    """Tell valid JSON objects from what is broken."""
+    data, starts, ends, lines = located(block)
+    broken: Broken = []
+    kept = np.ones(len(starts), np.bool_)
+    if not is_utf8(data):
+        for at, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            if not is_utf8(data[start:end]):
+                kept[at] = False
+                broken.append((int(lines[at]), "line.encoding", block.where(start), readable(data[start:end])))
+    if not _all_valid(data, starts, block, kept):
+        for at in np.flatnonzero(kept).tolist():
+            text = data[starts[at] : ends[at]]
+            if fault := _fault(text):
+                kept[at] = False
+                where = block.where(starts[at])
+                broken.append(
+                    (int(lines[at]), "line.json", f"{where}: {fault}" if where else fault, readable(text.rstrip()))
+                )
+    if kept.all():
+        return Objects(np.frombuffer(data + PADDING, np.uint8), starts, lines, broken)
+    texts = [data[start:end] for start, end in zip(starts[kept].tolist(), ends[kept].tolist(), strict=True)]
+    sizes = np.array([len(text) + 1 for text in texts], np.int64)
+    return Objects(
+        np.frombuffer(b"\n".join([*texts, PADDING]), np.uint8), np.cumsum(sizes) - sizes, lines[kept], broken
+    )
+
+
+def located(block: Block) -> tuple[bytes, Positions, Positions, Positions]:
+    """The text of a block, and where its records start and end, and on which lines."""
+    data = block.data
+    if block.starts is not None and block.ends is not None and block.numbers is not None:
+        return data, block.starts, block.ends, block.numbers
+    raw = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(raw == 0x0A)
+    if len(raw) and raw[-1] != 0x0A:
+        ends = np.append(ends, len(raw))
+    starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
+    lines = np.arange(len(starts)) + block.line
+    odd = np.flatnonzero((starts == ends) | (raw[np.minimum(starts, len(raw) - 1)] != _OPEN))
+    if len(odd):
+        # Blank lines, and blanks or byte-order marks in front of a record.
+        kept = np.ones(len(starts), np.bool_)
+        for at in odd.tolist():
+            text = data[starts[at] : ends[at]]
+            bare = text.lstrip(b" \t\r").removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r")
+            starts[at] += len(text) - len(bare)
+            kept[at] = bool(bare)
+        starts, ends, lines = starts[kept], ends[kept], lines[kept]
+    return data, starts, ends, lines
+
+
+def _all_valid(data: bytes, starts: Positions, block: Block, kept: Mask) -> bool:
+    """Whether all records are valid objects. A no costs a look at each."""
+    if not len(starts):
+        return True
+    first = np.frombuffer(data, np.uint8)[np.minimum(starts, len(data) - 1)]
+    if not kept.all() or not (first == _OPEN).all():
+        return False
+    if _SURROGATE.search(data):
+        return False
+    try:
+        if block.starts is None:
+            # A byte-order mark within would be no JSON.
+            return codecs.BOM_UTF8 not in data and len(_RAW.decode_lines(data)) == len(starts)
+        return len(_RAWS.decode(b"[%b]" % data)) == len(starts)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+
+
+def _fault(text: bytes) -> str:
+    """What is wrong with a record, empty if nothing is."""
+    try:
+        _RAW.decode(text)
+        if _SURROGATE.search(text):
+            text.decode()
+            msgspec.json.decode(text)
+    except RecursionError:
+        return "nested too deeply"
+    except msgspec.ValidationError:
+        pass  # a number beyond all bounds stays text
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = str(error).removeprefix("JSON is malformed: ") if text else "nothing stands between two commas"
+        return "half a surrogate pair" if "surrogate" in reason else reason
+    if text[:1] != b"{":
+        first = text[:1].decode(errors="replace")
+        return f"an object is expected, not {_KINDS_OF_JSON.get(first, 'a number')}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Layouts:
+    """How the paths of a file become columns, for all its parts."""
+
+    columns: tuple[str, ...]
+    paths: Paths
+    places: Positions
+    wholes: Mask
+
+
+@dataclass
+class JsonPart:
+    """Blocks of one file that lie one behind the other."""
+
+    source: str
+    blocks: list[Block]
+    layout: Layouts
+    position: int
+
+    def read(self) -> Batch:
+        """Columns of text; broken records are set aside. Raises ConfigError if the file has changed meanwhile."""
+        batches = [self._read(block) for block in self.blocks]
+        if len(batches) == 1:
+            return batches[0]
+        return Batch(
+            self.source,
+            pl.concat([batch.records for batch in batches], rechunk=True),
+            pl.concat([batch.lines for batch in batches], rechunk=True),
+            pl.concat([batch.broken for batch in batches]),
+        )
+
+    def digest(self) -> str:
+        """Of the bytes, the lines they stand on, and the columns."""
+        found = hashlib.sha256(repr((self.source, self.layout.columns)).encode(errors="backslashreplace"))
+        for block in self.blocks:
+            found.update(repr((block.line, len(block.data))).encode())
+            if block.numbers is not None:
+                found.update(block.numbers.tobytes())
+            found.update(block.data)
+        return found.hexdigest()
+
+    def _read(self, block: Block) -> Batch:
+        objects = sift(block)
+        values = take_apart(objects.raw, objects.starts)
+        numbers = self.layout.paths.numbers(values.paths)
+        if len(numbers) and numbers.min() < 0:
+            raise ConfigError(
+                f"{self.source}: changed while it was read. Nothing was written; repeat the command when the file is "
+                "complete."
+            )
+        broken = list(objects.broken)
+        records = self._records(objects, values, numbers)
+        lines = pl.Series(objects.lines, dtype=pl.UInt64)
+        twice = self._with_key_twice(values, numbers, len(objects.starts))
+        if len(twice):
+            good = np.ones(len(objects.starts), np.bool_)
+            good[twice] = False
+            bounds = np.append(objects.starts, len(objects.raw) - len(PADDING))
+            for at in twice.tolist():
+                text = objects.raw[bounds[at] : bounds[at + 1]].tobytes().strip(b" \t\r\n,")
+                broken.append((int(objects.lines[at]), "line.key", "", readable(text)))
+            records, lines = records.filter(pl.Series(good)), lines.filter(pl.Series(good))
+        return Batch(self.source, records, lines, pl.DataFrame(broken, schema=BROKEN, orient="row").sort("line"))
+
+    def _with_key_twice(self, values: Values, numbers: Positions, count: int) -> Positions:
+        if _is_regular(values, numbers, count):
+            width = len(numbers) // count
+            if len(np.unique(numbers[:width])) == width:
+                return values.twice
+        pairs = np.sort(values.records * (len(self.layout.paths) + 1) + numbers)
+        same = pairs[1:][np.diff(pairs) == 0] // (len(self.layout.paths) + 1)
+        return np.unique(np.concatenate([same, values.twice]))
+
+    def _records(self, objects: Objects, values: Values, numbers: Positions) -> pl.DataFrame:
+        layout, count = self.layout, len(objects.starts)
+        raw, columns = objects.raw, layout.places[numbers]
+        # An object that is unfolded is no value itself.
+        held = (values.kinds != OBJECT) | layout.wholes[numbers]
+        views = text_views(raw, values.starts, np.where(held & (values.kinds > 0), values.ends, values.starts))
+        where = _by_column(columns, values, numbers, count, len(layout.columns))
+        odd = self._odd_texts(raw, values, np.where(held, columns, -1))
+        made = []
+        for place, name in enumerate(layout.columns):
+            at = where(place)
+            if not len(at):
+                made.append(pl.repeat(None, count, dtype=pl.String, eager=True).alias(name))
+                continue
+            of_records = values.records[at]
+            if len(at) == count:
+                column = views[at]
+            else:
+                column = np.zeros((count, 2), np.uint64)
+                column[of_records] = views[at]
+            series = pl.Series(name, text_column(raw, column))
+            if place in odd:
+                rows, texts = odd[place]
+                series = series.scatter(rows, texts)
+            made.append(series)
+        return pl.DataFrame(made) if made else pl.DataFrame()
+
+    @staticmethod
+    def _odd_texts(raw: Bytes, values: Values, columns: Positions) -> dict[int, tuple[Positions, pl.Series]]:
+        """Column → the records whose text is other than as it stands, and that text: strings with escapes, arrays and
+        objects on several lines.
+        """
+        slashes = np.flatnonzero(raw == 0x5C)
+        at = np.searchsorted(values.starts, slashes, side="right") - 1
+        has_slash = np.zeros(len(columns), np.bool_)
+        has_slash[at[(at >= 0) & (slashes < values.ends[np.maximum(at, 0)])]] = True
+        escaped = np.flatnonzero(has_slash & (values.kinds == TEXT) & (columns >= 0))
+        nested = np.flatnonzero((values.kinds >= ARRAY) & (columns >= 0))
+        found = []
+        if len(escaped):
+            texts = pl.Series(text_column(raw, text_views(raw, values.starts[escaped], values.ends[escaped])))
+            found.append((escaped, _unescaped(texts, np.bincount(raw[slashes + 1], minlength=256))))
+        if len(nested):
+            texts = pl.Series(text_column(raw, text_views(raw, values.starts[nested], values.ends[nested])))
+            long = texts.str.contains("\n", literal=True).arg_true()
+            if len(long):
+                found.append((nested[long.to_numpy()], texts.gather(long).str.replace_all(_LINE_BREAK, "")))
+        odd: dict[int, tuple[Positions, pl.Series]] = {}
+        for places, texts in found:
+            for column in np.unique(columns[places]).tolist():
+                mine = np.flatnonzero(columns[places] == column)
+                rows, more = values.records[places[mine]], texts.gather(mine)
+                if column in odd:
+                    rows, more = np.concatenate([odd[column][0], rows]), pl.concat([odd[column][1], more])
+                odd[column] = rows, more
+        return odd
+
+
+def _unescaped(texts: pl.Series, behind: npt.NDArray[np.int64]) -> pl.Series:
+    """JSON strings without their quotes → the text they hold. `behind` counts the bytes behind backslashes in the whole
+    block.
+    """
+    # Where no backslash stands for itself, each escape can be replaced everywhere.
+    may_be_rare = behind[ord("u")] or behind[ord("\\")]
+    rare = texts.str.contains(_RARE_ESCAPE).arg_true() if may_be_rare else pl.Series(dtype=pl.UInt32)
+    plain = texts
+    for escape, character in _ESCAPES.items():
+        if behind[ord(escape[1])]:
+            plain = plain.str.replace_all(escape, character, literal=True)
+    if len(rare):
+        query = "select json_extract_string('\"' || t || '\"', '$') as text from texts"
+        plain = plain.scatter(rare, jsons.query_columns(query, texts=texts.gather(rare))["text"])
+    return plain
+
+
+def _is_regular(values: Values, numbers: Positions, count: int) -> bool:
+    """Whether all records have the same keys in the same order."""
+    if not count or len(numbers) % count:
+        return False
+    width = len(numbers) // count
+    return bool(
+        (values.records.reshape(count, width) == np.arange(count)[:, None]).all()
+        and (numbers.reshape(count, width) == numbers[:width]).all()
+    )
+
+
+def _by_column(
+    columns: Positions, values: Values, numbers: Positions, count: int, width: int
+) -> Callable[[int], Positions]:
+    """The places of the values of a column, by the place of the column."""
+    if _is_regular(values, numbers, count):
+        size = len(numbers) // count
+        first = columns[:size]
+        slots = {int(column): slot for slot, column in enumerate(first.tolist()) if column >= 0}
+        if len(slots) == int((first >= 0).sum()):
+            none = np.empty(0, np.int64)
+            return lambda column: np.arange(slots[column], len(numbers), size) if column in slots else none
+    small = columns.astype(np.int16)
+    order = np.argsort(small, kind="stable")
+    bounds = np.searchsorted(small[order], np.arange(width + 1))
+    return lambda column: order[bounds[column] : bounds[column + 1]]
