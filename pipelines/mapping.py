@@ -12,7 +12,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.schemas import headers as names
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.headers import Fit
+from tranship.schemas.headers import Fit, Flag
 
 OURS = ("_source", "_line", "_codes", "_reasons", "_text")
 """Columns that a rejects file adds to those of the input; they are not data of the customer."""
@@ -28,12 +28,14 @@ class ColumnMap:
 
     One column may feed several fields. `rivals` are field → columns that have the same name as the mapped one in
     another spelling, `others` are field → synonyms of another meaning; only their names
-    decided between those and the mapped column. `notes` say so, for people.
+    decided between those and the mapped column. `flags` are unmapped columns that say that a record is deleted or
+    disabled. `notes` are for people.
     """
 
     fields: Mapping[str, str]
     extra: tuple[str, ...]
     defaults: Mapping[str, str]
+    flags: tuple[Flag, ...] = ()
     rivals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -117,16 +119,14 @@ def match(layouts: Sequence[Layout], column_settings: ColumnSettings, defaults: 
     fits = names.match(columns, repeats)
     decided_columns = {*found.values(), *dropped}
     conflicts = {}
-    for name, fit in fits.items():
-        free = [column for column in fit.columns if column not in decided_columns]
-        if name in found or not free:
+    # Columns that the settings map elsewhere are no longer in question.
+    for name, fit in names.match(columns, repeats, without=decided_columns).items():
+        if name in found:
             continue
-        # Columns that the settings map elsewhere are no longer in question.
-        among = names.match(free, repeats)[name]
-        if among.column is None:
-            conflicts[name] = among.others
+        if fit.column is None:
+            conflicts[name] = fit.others
         else:
-            found[name] = among.column
+            found[name] = fit.column
     return Match(found, frozenset(dropped), conflicts, fits)
 
 
@@ -170,6 +170,8 @@ def propose(
                     "Nothing was written; fix the file or run it by itself."
                 )
     left = tuple(c for c in columns if c not in mapped.values() and c not in matched.dropped)
+    secret = tuple(c for c in left if names.is_secret(c))
+    left = tuple(c for c in left if c not in secret)
     if left and extra == "error":
         raise ConfigError(f"{layouts[0].name}: unmapped columns: {', '.join(map(repr, left))} (--extra error).")
     given = {name for _, name in _pairs(column_settings)}
@@ -178,9 +180,10 @@ def propose(
         mapped,
         left if extra == "keep" else (),
         dict(defaults),
+        flags=tuple(flag for flag in map(names.flag, left) if flag),
         rivals=_filled({name: matched.undecided(fit.rivals) for name, fit in open_.items()}),
         others=_filled({name: matched.undecided(fit.others) for name, fit in open_.items()}),
-        notes=tuple(_notes(matched, given, extra)),
+        notes=(*_notes(matched, given, extra), *_note_of_secrets(secret)),
     )
 
 
@@ -212,6 +215,13 @@ def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str) -> Itera
             )
         else:
             yield f'{name} is "{column}"; {quoted} would fit, too, and {fate}. To choose: --map "{left[0]}={name}"'
+
+
+def _note_of_secrets(columns: Sequence[str]) -> Iterator[str]:
+    if columns:
+        quoted = ", ".join(f'"{column}"' for column in columns)
+        what = "holds a secret and is" if len(columns) == 1 else "hold secrets and are"
+        yield f'{quoted} {what} left out. To use it, map it: --map "{columns[0]}=FIELD"'
 
 
 def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:
