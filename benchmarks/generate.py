@@ -164,9 +164,9 @@ FAULTS = (
     }),
     Faults("Net Terms", 3, {"net_terms.range": (-1, 3651, 99999, -30)}),
     Faults("Country", 2, {"country.unknown": ("Atlantis", "XX", "Ruritania")}),
-    Faults("Currency", 1, {"currency.unknown": ("EURO", "XXX", "$")}),
+    Faults("Currency", 1, {"currency.unknown": ("DUCAT", "XXX", "$")}),
     Faults("Timezone", 1, {"timezone.unknown": ("Mars/Olympus", "GMT+25")}),
-    Faults("Customer Type", 1, {"customer_type.unknown": ("ROBOT", "B2B")}),
+    Faults("Customer Type", 1, {"customer_type.unknown": ("ROBOT", "RETAIL")}),
     Faults("Language", 1, {"language.syntax": ("??", "12-34")}),
     Faults("Metadata", 1, {"metadata.syntax": ('{"plan": ', "[1, 2]", "plan=pro")}),
 )  # fmt: skip

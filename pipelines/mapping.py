@@ -15,7 +15,7 @@ from tranship.pipelines.settings import Reading
 from tranship.schemas import headers as names
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.headers import Fit
+from tranship.schemas.headers import Fit, Flag
 
 OURS = ("_source", "_line", "_codes", "_reasons", "_text")
 """Columns that a rejects file adds to those of the input; they are not data of the customer."""
@@ -28,9 +28,10 @@ class ColumnMap:
     """Canonical field → column of the source, the unmapped columns, and default values.
 
     One column may feed several fields. `built` are the fields that are made of several columns or by an expression;
-    `words` is field → the user's words, folded, → their values. `rivals` are field → columns that have the same name as
-    the mapped one in another spelling, `others` are field → synonyms of another meaning; only their names decided
-    between those and the mapped column. `notes` say so, for people.
+    `words` is field → the user's words, folded, → their values. `flags` are unmapped columns that say that a record is
+    deleted or disabled. `rivals` are field → columns that have the same name as the mapped one in another spelling,
+    `others` are field → synonyms of another meaning; only their names decided between those and the mapped column.
+    `notes` say so, for people.
     """
 
     fields: Mapping[str, str]
@@ -38,6 +39,7 @@ class ColumnMap:
     defaults: Mapping[str, str]
     built: Mapping[str, FieldRule] = field(default_factory=dict)
     words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    flags: tuple[Flag, ...] = ()
     rivals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -141,16 +143,17 @@ def match(layouts: Sequence[Layout], reading: Reading) -> Match:
     fits = names.match(columns, repeats)
     used_by_hand = {*found.values(), *(column for rule in given.built.values() for column in rule.columns)}
     conflicts = {}
-    for name, fit in fits.items():
-        kept = [column for column in fit.columns if column not in dropped]
-        if name in found or name in given.built or not kept:
+    # A column that the settings map to another field is used only if no other column fits.
+    free = names.match(columns, repeats, without={*used_by_hand, *dropped})
+    shared = names.match(columns, repeats, without=dropped)
+    for name in fits:
+        fit = free.get(name) or shared.get(name)
+        if name in found or name in given.built or fit is None:
             continue
-        # A column that the settings map to another field is used only if no other column fits.
-        among = names.match([column for column in kept if column not in used_by_hand] or kept, repeats)[name]
-        if among.column is None:
-            conflicts[name] = among.others
+        if fit.column is None:
+            conflicts[name] = fit.others
         else:
-            found[name] = among.column
+            found[name] = fit.column
     in_order = {name: found[name] for name in COLUMNS if name in found}
     return Match(in_order, given.built, dropped, conflicts, fits)
 
@@ -287,6 +290,8 @@ def propose(layouts: Sequence[Layout], reading: Reading) -> ColumnMap:
             "records without these columns."
         )
     left = matched.undecided(columns)
+    secret = tuple(column for column in left if names.is_secret(column))
+    left = tuple(column for column in left if column not in secret)
     if left and reading.extra == "error":
         raise ConfigError(f"{layouts[0].name}: unmapped columns: {', '.join(map(repr, left))} (--extra error).")
     by_hand = {*reading.fields, *reading.set}
@@ -297,9 +302,15 @@ def propose(layouts: Sequence[Layout], reading: Reading) -> ColumnMap:
         dict(reading.defaults),
         matched.built,
         {name: {folded_word(word): value for word, value in given.items()} for name, given in reading.values.items()},
+        flags=tuple(flag for flag in map(names.flag, left) if flag),
         rivals=_filled({name: matched.undecided(fit.rivals) for name, fit in open_.items()}),
         others=_filled({name: matched.undecided(fit.others) for name, fit in open_.items()}),
-        notes=(*_notes(matched, by_hand, reading.extra), *missing, *_new(layouts, left, reading.extra)),
+        notes=(
+            *_notes(matched, by_hand, reading.extra),
+            *missing,
+            *_new(layouts, left, reading.extra),
+            *_note_of_secrets(secret),
+        ),
     )
 
 
@@ -353,6 +364,14 @@ def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str) -> Itera
         else:
             choice = field_rules.option(name, field_rules.quoted(left[0]))
             yield f"{name} is {rule}; {columns} would fit, too, and {fate}. To choose: {choice}"
+
+
+def _note_of_secrets(columns: Sequence[str]) -> Iterator[str]:
+    if columns:
+        quoted = ", ".join(f'"{column}"' for column in columns)
+        what = "holds a secret and is" if len(columns) == 1 else "hold secrets and are"
+        use = field_rules.option("FIELD", field_rules.quoted(columns[0]))
+        yield f"{quoted} {what} left out. To use it, map it: {use}"
 
 
 def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:

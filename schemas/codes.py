@@ -15,23 +15,94 @@ from polars.datatypes import DataTypeClass
 CUSTOMER_TYPES = ("BUSINESS", "INDIVIDUAL")
 STATUSES = ("active", "trial", "inactive", "suspended", "cancelled")
 
-# Folded (trimmed, lower case, runs of space, hyphen and underscore as one underscore) -> status.
-# Source: status words of the five providers as of 2026-11, GrowPanel's (lead, trialing, past_due, canceled,
-# trial_ended, paused) and the canonical ones, with the British spellings.
+# Words are compared folded: trimmed, lower case, without accents, runs of space, hyphen, underscore and apostrophe as
+# one underscore.
+
+# Folded word -> status. Sources, as of 2026-11: the five providers (GrowPanel: lead, trialing, past_due, canceled,
+# trial_ended, paused), Stripe (unpaid, incomplete, incomplete_expired), Chargebee (in_trial, non_renewing), Recurly
+# (expired, closed, paying), Maxio (soft_failure, trial_ended, unpaid), Paddle (archived), WooCommerce Subscriptions
+# (pending-cancel), Xero and Odoo (archived); and words of people in the languages of the column names.
+# A subscription that ends with its term is active until then. One whose first payment never came was never paid for.
 STATUS_WORDS: dict[str, str] = {
-    "active": "active",
-    "trial": "trial",
-    "trialing": "trial",
-    "trialling": "trial",
-    "inactive": "inactive",
-    "lead": "inactive",
-    "trial_ended": "inactive",
-    "suspended": "suspended",
-    "paused": "suspended",
-    "past_due": "suspended",
-    "cancelled": "cancelled",
-    "canceled": "cancelled",
+    word: status
+    for status, words in {
+        "active": "active enabled paying live non_renewing pending_cancel pending_cancellation in_good_standing "
+        "aktiv aktive aktiver aktives aktivt actif activo activa attivo attiva actief ativo ativa aktiivinen",
+        "trial": "trial trialing trialling trialist in_trial on_trial free_trial trial_active trial_period "
+        "testphase in_testphase probezeit probephase en_essai periode_d_essai en_prueba periodo_de_prueba in_prova "
+        "periodo_di_prova proefperiode in_proefperiode em_teste periodo_de_teste provperiod proveperiode",
+        "inactive": "inactive disabled deactivated archived dormant lead trial_ended trial_expired incomplete "
+        "incomplete_expired inaktiv inaktive inaktives inaktivt deaktiviert archiviert inactif inactive desactive "
+        "archive inactivo inactiva desactivado archivado inattivo inattiva disattivato archiviato inactief "
+        "gedeactiveerd gearchiveerd inativo inativa desativado arquivado ej_aktiv ikke_aktiv arkiverad arkiveret "
+        "arkivert ei_aktiivinen",
+        "suspended": "suspended paused past_due pastdue unpaid overdue delinquent soft_failure in_dunning dunning "
+        "gesperrt pausiert uberfallig ueberfaellig suspendu suspendue en_pause impaye suspendido suspendida "
+        "en_pausa impagado sospeso sospesa in_pausa insoluto opgeschort gepauzeerd achterstallig suspenso suspensa "
+        "pausado inadimplente pausad forfallen pauset satt_pa_pause",
+        "cancelled": "cancelled canceled expired incomplete_cancelled churned closed terminated gekundigt "
+        "gekuendigt storniert beendet abgelaufen resilie resiliee annule annulee expire expiree cloture cancelado "
+        "cancelada vencido caducado cerrado cancellato disdetto annullato scaduto chiuso opgezegd geannuleerd "
+        "verlopen beeindigd expirado encerrado uppsagd avslutad avslutat opsagt opsagd afsluttet oppsagt sagt_opp "
+        "avsluttet irtisanottu paattynyt",
+    }.items()
+    for word in words.split()
 }
+
+# Words that look like a status and are none, or could be two: newsletters, log-ins, stages of a sale, a start or an end
+# that may be still to come. They stay unknown; `--value` maps them.
+_OPEN_STATUS_WORDS = (
+    "subscribed unsubscribed cleaned bounced complained pending confirmed unconfirmed non_subscribed not_subscribed "
+    "invited verified unverified registered locked banned blocked draft open new prospect customer client contact "
+    "opportunity subscriber marketing_qualified_lead sales_qualified_lead evangelist on_hold paid free"
+)
+OPEN_STATUS_WORDS = frozenset(_OPEN_STATUS_WORDS.split())
+
+# Folded word -> customer type: what shops, accounting and CRM systems call the two (Odoo and ERPNext: company,
+# individual; Zoho: business, individual; Magento and others: B2B, B2C), in the languages of the column names. Retail
+# and wholesale are channels.
+CUSTOMER_TYPE_WORDS: dict[str, str] = {
+    word: kind
+    for kind, words in {
+        "BUSINESS": "business company companies organization organisation corporation corporate firm enterprise "
+        "partnership b2b business_customer business_account commercial legal_entity legal_person "
+        "firma unternehmen geschaftskunde geschaeftskunde firmenkunde gewerblich gewerbe geschaftlich "
+        "juristische_person "
+        "entreprise societe professionnel personne_morale empresa sociedad persona_juridica persona_moral "
+        "azienda societa impresa persona_giuridica bedrijf zakelijk onderneming rechtspersoon pessoa_juridica "
+        "foretag foretagskund virksomhed erhverv bedrift bedriftskunde naeringsliv yritys",
+        "INDIVIDUAL": "individual person personal private consumer b2c private_individual private_person "
+        "natural_person "
+        "private_customer residential sole_person privat privatperson privatkunde privatkundin verbraucher endkunde "
+        "naturliche_person natuerliche_person particulier personne personne_physique persona particular "
+        "persona_fisica persona_natural consumidor privato persona_physica consumatore consument natuurlijk_persoon "
+        "persoon pessoa pessoa_fisica privatkund konsument forbruger forbruker yksityinen yksityishenkilo henkilo "
+        "kuluttaja",
+    }.items()
+    for word in words.split()
+}
+
+# Folded text -> days: terms without a number.
+NET_TERMS_WORDS: dict[str, int] = dict.fromkeys(
+    (
+        *("due_on_receipt", "due_upon_receipt", "upon_receipt", "on_receipt", "payable_on_receipt", "immediate"),
+        *("immediately", "immediate_payment", "due_immediately", "pay_immediately", "net_due", "due_now", "same_day"),
+        *("sofort", "sofort_fallig", "sofort_faellig", "sofort_zahlbar", "zahlbar_sofort", "bei_erhalt"),
+        *("a_reception", "a_reception_de_facture", "paiement_immediat", "comptant", "pago_inmediato", "inmediato"),
+        *(
+            "al_recibir",
+            "pagamento_immediato",
+            "immediato",
+            "alla_ricezione",
+            "directe_betaling",
+            "direct",
+            "per_direct",
+        ),
+        *("bij_ontvangst", "pagamento_imediato", "imediato", "a_vista", "omgaende", "direktbetalning", "straks"),
+        *("ved_modtagelse", "ved_mottak", "heti"),
+    ),
+    0,
+)
 
 # Words for a missing value, typed by people or written by spreadsheets, databases and programs. They identify nobody
 # and never match. All lower case; our own list.
@@ -39,13 +110,21 @@ NO_VALUE_WORDS = frozenset(
     {
         *("-", "--", "---", ".", "?", "??", "???", "n/a", "n.a.", "na", "none", "null", "<nil>", "unknown"),
         *("nan", "-nan", "undefined", "<na>", "<null>", "<none>", "(null)", "(none)", "[null]", "\\n"),
-        *("(blank)", "(empty)", "[object object]"),
+        *("(blank)", "(empty)", "[object object]", "*none"),
         # Excel, Google Sheets and LibreOffice, in English and German.
         *("#n/a", "#n/a!", "#na", "#ref!", "#value!", "#name?", "#div/0!", "#null!", "#num!", "#spill!", "#calc!"),
         *("#field!", "#blocked!", "#unknown!", "#connect!", "#busy!", "#getting_data", "#error!", "#nv", "#bezug!"),
         *("#wert!", "#zahl!"),
     }
 )
+# Words for a missing value in a text, which may be the name of a place or of a person: None and Nan are towns, NA is a
+# province of Italy.
+NO_TEXT_WORDS = NO_VALUE_WORDS - {"na", "nan", "-nan", "none", "unknown", "."}
+# Words for a missing value in a name. `Nan` and `Na` are names; `NaN` and `NA` are not.
+NO_NAME_WORDS = NO_VALUE_WORDS | {"tbd", "tba", "tbc", "no name", "noname"}
+SHORT_NAMES = frozenset({"Nan", "Na"})
+# Words for a missing value in a code, a number, a date or a phone number.
+NO_CODE_WORDS = NO_VALUE_WORDS - {"unknown"}
 BLOCKED_EMAIL_LOCALS = frozenset({"noreply", "no-reply", "no_reply", "donotreply", "do-not-reply"})
 BLOCKED_EMAILS = frozenset({"test@test.com", "test@example.com", "none@none.com", "na@na.com", "n/a@n/a.com"})
 BLOCKED_IDS = NO_VALUE_WORDS | {
@@ -83,6 +162,31 @@ ZONE_OFFSETS = {
     **{"ACST": "+0930", "ACDT": "+1030", "AEST": "+1000", "AEDT": "+1100", "NZST": "+1200", "NZDT": "+1300"},
 }
 
+# Folded month names and their abbreviations -> number, in the languages of the column names. Source: CLDR 47. A word
+# means the same month in all of them.
+MONTH_WORDS: dict[str, int] = {
+    word: number
+    for number, words in enumerate(
+        (
+            "january jan januar janner janvier janv enero ene gennaio gen januari janeiro tammikuu",
+            "february feb februar fevrier fevr fev febrero febbraio februari fevereiro helmikuu",
+            "march mar marz mrz mars marzo maart mrt marco marts maaliskuu",
+            "april apr avril avr abril abr aprile huhtikuu",
+            "may mai mayo maggio mag mei maio maj toukokuu",
+            "june jun juni juin junio giugno giu junho kesakuu",
+            "july jul juli juillet juil julio luglio lug julho heinakuu",
+            "august aug aout agosto ago augustus augusti elokuu",
+            "september sep sept septembre septiembre settembre set setembro syyskuu",
+            "october oct oktober okt octobre octubre ottobre ott outubro out lokakuu",
+            "november nov novembre noviembre novembro marraskuu",
+            "december dec dezember dez decembre diciembre dic dicembre dezembro desember des joulukuu",
+        ),
+        1,
+    )
+    for word in words.split()
+}
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
 # The country column of calling codes that belong to no country (+800 and the like): UN M.49 "World".
 WORLD = "001"
 
@@ -91,8 +195,9 @@ WORLD = "001"
 def countries() -> pl.DataFrame:
     """Return spelling (upper case, single spaces) and code (ISO 3166-1 alpha-2), one row per spelling.
 
-    Spellings are alpha-2, alpha-3, English names and common aliases. Ambiguous names (Korea, America) are left out.
-    Sources: ISO 3166-1 by pycountry 26.2.16, CLDR 47 English names, own aliases.
+    Spellings are alpha-2, alpha-3, names in English and eleven other languages, the spellings of statistical offices
+    and shops, and common aliases. Ambiguous names (Korea, America) are left out.
+    Sources: ISO 3166-1 by pycountry 26.2.16, CLDR 47, own aliases.
     """
     return _table("countries.csv")
 
@@ -110,6 +215,16 @@ def currencies() -> frozenset[str]:
 
 
 @cache
+def currency_names() -> pl.DataFrame:
+    """Return spelling (lower case, single spaces) and code (ISO 4217), one row per name or sign.
+
+    `$`, `£`, `kr` and names such as `dollar` could be several currencies and are left out.
+    Sources: CLDR 47 in English and eleven other languages, own aliases.
+    """
+    return _table("currency_names.csv")
+
+
+@cache
 def timezones() -> pl.DataFrame:
     """Return spelling (lower case) and name (official IANA spelling), one row per name.
 
@@ -117,6 +232,16 @@ def timezones() -> pl.DataFrame:
     Source: IANA time zone database 2026f by tzdata 2026.6.
     """
     return _table("timezones.csv")
+
+
+@cache
+def timezone_aliases() -> pl.DataFrame:
+    """Return spelling (lower case) and name (official IANA spelling), one row per spelling that is no IANA name.
+
+    Spellings are the names of Windows and Rails, and the cities of zones. Sources: CLDR by tzlocal 5.4.5, Rails 8.0,
+    tzdata 2026.6, own aliases.
+    """
+    return _table("timezone_names.csv")
 
 
 @cache

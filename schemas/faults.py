@@ -34,6 +34,8 @@ _DATE_FORMATS = (
     "a time zone must be an offset or an unambiguous name"
 )
 
+_SEVERAL = "several addresses: the first is used, the others are added to invoice_cc_emails if it has a column"
+
 RULES: Final[dict[str, str]] = {
     "external_id.too_long": "at most 255 characters",
     "external_id.control": "no control characters",
@@ -43,7 +45,7 @@ RULES: Final[dict[str, str]] = {
     "name.missing": "every customer needs a name",
     "name.too_long": "at most 255 characters",
     "customer_type.unknown": "use BUSINESS or INDIVIDUAL",
-    "country.unknown": "use an ISO 3166-1 code or an English country name",
+    "country.unknown": "use an ISO 3166-1 code or a country name",
     "currency.unknown": "use an ISO 4217 code",
     "timezone.unknown": "use an IANA time zone such as Europe/Berlin",
     "language.syntax": "use a BCP 47 tag such as en or pt-BR",
@@ -80,6 +82,12 @@ RULES: Final[dict[str, str]] = {
 
 WARNINGS: Final[dict[str, str]] = {
     "phone.unreadable": "not recognised as a phone number; kept unchanged",
+    "record.deleted_flag": "the source marks this record as deleted, archived or disabled; it was loaded. To leave out "
+    "such records: --where",
+    "state.status": "the status of an account, not a place; left out. If it is the customer's: --map state=status",
+    "phone.shortened": "an extension or a further number was left out",
+    "email.several": _SEVERAL,
+    "billing_contact_email.several": _SEVERAL,
     "email.blocked": "this e-mail identifies nobody and is not used for matching",
     "external_id.blocked": "this id is a placeholder and was removed",
     "external_id.lookalike": "another customer's id differs only in case, width or the like; both were loaded",

@@ -317,6 +317,11 @@ def test_status_words() -> None:
     assert said == codes.STATUS_WORDS
 
 
+def test_customer_types() -> None:
+    said = {word: row[0].strip("`") for row in table("Customer types") for word in named(row[1])}
+    assert said == codes.CUSTOMER_TYPE_WORDS
+
+
 def test_blocked_values() -> None:
     said = {row[0]: {word.lower() for word in named(row[1])} for row in table("Values that identify nobody")}
     assert said == {

@@ -17,17 +17,29 @@ from typing import Final
 import polars as pl
 
 from tranship.pipelines.mapping import ColumnMap
-from tranship.pipelines.normalise.codes import country, currency, customer_type, language, net_terms, status, timezone
+from tranship.pipelines.normalise.codes import (
+    country,
+    currency,
+    customer_type,
+    language,
+    net_terms,
+    state,
+    status,
+    timezone,
+)
 from tranship.pipelines.normalise.identifiers import ROUNDED, blocked_emails, external_id
 from tranship.pipelines.normalise.instants import instant, typed_instants
-from tranship.pipelines.normalise.lists import text_list, tidy_items, unreadable_lists
+from tranship.pipelines.normalise.lists import append_items, text_list, tidy_items, unreadable_lists
 from tranship.pipelines.normalise.metadata import json_object, merge_unmapped
 from tranship.pipelines.normalise.phone import phone
-from tranship.pipelines.normalise.raw_text import beyond_precision, text_of_field, with_default
+from tranship.pipelines.normalise.raw_text import as_text, beyond_precision, text_of_field, with_default
+from tranship.pipelines.normalise.series import null_text, replace_where
 from tranship.pipelines.normalise.spelling import Spelling
-from tranship.pipelines.normalise.text import email, text, trimmed, upper
+from tranship.pipelines.normalise.text import email, further_emails, name, text, trimmed, upper, without_words
+from tranship.schemas.codes import NO_CODE_WORDS
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, TEXT
 from tranship.schemas.faults import no_reasons, reasons
+from tranship.schemas.headers import Flag
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,8 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
     unreadable, warnings = [no_reasons()], [no_reasons()]
 
     for field in (field for field in _TEXT_NORMALISERS if field in texts):
-        normalised[field] = _TEXT_NORMALISERS[field](texts[field])
+        words = _NULL_WORDS.get(field)
+        normalised[field] = _TEXT_NORMALISERS[field](without_words(texts[field], words) if words else texts[field])
     if "external_id" in texts:
         normalised["external_id"], blocked, rounded = external_id(texts["external_id"], spelling.blocked)
         if column := columns.fields.get("external_id"):
@@ -74,8 +87,10 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
         normalised["email"], emptied, email_blocked = blocked_emails(normalised["email"], spelling.blocked)
         warnings.append(reasons((emptied | email_blocked).arg_true(), "email.blocked"))
     if "phone" in texts:
-        normalised["phone"], unread = phone(texts["phone"], normalised.get("country"))
+        number = without_words(texts["phone"], NO_CODE_WORDS)
+        normalised["phone"], unread, shortened = phone(number, normalised.get("country"))
         warnings.append(reasons(unread.arg_true(), "phone.unreadable"))
+        warnings.append(_reasons_where(shortened, "phone.shortened", number))
     for field in INSTANTS:
         if field in typed:
             normalised[field], faults = typed_instants(typed[field], field, spelling)
@@ -84,8 +99,9 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
             normalised[field], faults = instant(texts[field], field, spelling)
             unreadable.append(faults)
     if "net_terms" in texts:
-        normalised["net_terms"] = net_terms(texts["net_terms"])
-        unreadable.append(_unreadable(texts["net_terms"], normalised["net_terms"], "net_terms.unreadable"))
+        terms = without_words(texts["net_terms"], NO_CODE_WORDS)
+        normalised["net_terms"] = net_terms(terms)
+        unreadable.append(_unreadable(terms, normalised["net_terms"], "net_terms.unreadable"))
     for field in LISTS:
         is_email = field == "invoice_cc_emails"
         if field in typed:
@@ -93,6 +109,13 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
         elif field in texts:
             normalised[field] = text_list(texts[field], lower=is_email, numbers=not is_email)
             unreadable.append(unreadable_lists(texts[field], normalised[field], f"{field}.unreadable"))
+    for field in ("email", "billing_contact_email"):
+        if field in texts:
+            others = further_emails(texts[field])
+            several = others.is_not_null()
+            warnings.append(_reasons_where(several, f"{field}.several", texts[field]))
+            if "invoice_cc_emails" in normalised and several.any():
+                normalised["invoice_cc_emails"] = append_items(normalised["invoice_cc_emails"], others)
     if "aliases" in normalised:
         rounded = normalised["aliases"].list.eval(pl.element().str.contains(ROUNDED)).list.any().fill_null(value=False)
         unreadable.append(_reasons_where(rounded, "aliases.spreadsheet", normalised["aliases"].list.join(";")))
@@ -100,9 +123,19 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
     if own is not None:
         own, bad = json_object(own)
         unreadable.append(reasons(bad.arg_true(), "metadata.syntax", texts["metadata"].filter(bad)))
-    extra = [column for column in columns.extra if column in raw.columns]
-    if own is not None or extra:
-        normalised["metadata"] = merge_unmapped(own, raw.select(extra)) if extra else own  # type: ignore[assignment]
+    extra = raw.select(column for column in columns.extra if column in raw.columns)
+    if "state" in normalised:
+        misplaced = normalised["state"].is_null() & text(texts["state"]).is_not_null()
+        warnings.append(_reasons_where(misplaced, "state.status", texts["state"]))
+        if "state" in columns.fields and misplaced.any():
+            # A field that was built from several columns has a name of its own (`pipelines/build.py`).
+            column = columns.fields["state"].replace("\0", "")
+            extra = extra.with_columns(_kept(texts["state"], misplaced).alias(column))
+    for flag in columns.flags:
+        if flag.column in raw.columns:
+            warnings.append(_flagged(as_text(raw[flag.column]), flag))
+    if own is not None or extra.width:
+        normalised["metadata"] = merge_unmapped(own, extra) if extra.width else own  # type: ignore[assignment]
 
     records = pl.DataFrame(
         [
@@ -126,9 +159,19 @@ def _reasons_where(mask: pl.Series, code: str, values: pl.Series) -> pl.DataFram
     return reasons(rows, code, values.gather(rows))
 
 
+_NULL_WORDS: Final = {
+    **dict.fromkeys(("customer_type", "currency", "timezone", "status", "tax_id"), NO_CODE_WORDS),
+    "billing_contact_email": NO_CODE_WORDS,
+    "country": NO_CODE_WORDS - {"na"},  # Namibia
+    "language": NO_CODE_WORDS - {"na", "nan"},  # Nauru, Min Nan
+}
+"""Field → the words for no value, which cannot be meant in it."""
+
 _TEXT_NORMALISERS: Final[dict[str, Callable[[pl.Series], pl.Series]]] = {
     "email": email,
     **dict.fromkeys(TEXT, text),
+    "name": name,
+    "state": state,
     "customer_type": customer_type,
     "country": country,
     "currency": currency,
@@ -140,6 +183,19 @@ _TEXT_NORMALISERS: Final[dict[str, Callable[[pl.Series], pl.Series]]] = {
     "provider": trimmed,
     "provider_id": trimmed,
 }
+
+
+def _kept(values: pl.Series, where: pl.Series) -> pl.Series:
+    """Return the values where the mask is true, else null."""
+    return replace_where(values, ~where, lambda part: null_text(len(part)))
+
+
+def _flagged(values: pl.Series, flag: Flag) -> pl.DataFrame:
+    """Return a warning for each record that a flag marks as deleted or disabled."""
+    words = values.str.strip_chars().str.to_lowercase()
+    gone = (words != "") & ~words.is_in(list(NO_CODE_WORDS)) if flag.gone is None else words.is_in(list(flag.gone))
+    rows = gone.fill_null(value=False).arg_true()
+    return reasons(rows, "record.deleted_flag", flag.column + ": " + values.gather(rows))
 
 
 def _unreadable(given: pl.Series, read: pl.Series, code: str) -> pl.DataFrame:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Final
 
 import polars as pl
 
-from tranship.pipelines.normalise.series import VALUE, ByDistinctValue, blank_to_null, evaluate
-from tranship.pipelines.normalise.text import WHITE_SPACE, upper
+from tranship.pipelines.normalise.series import VALUE, ByDistinctValue, blank_to_null, evaluate, replace_where
+from tranship.pipelines.normalise.text import WHITE_SPACE, text, trimmed, upper
 from tranship.schemas import codes
 
 
@@ -16,25 +20,78 @@ def _look_up(folded: pl.Expr, table: pl.DataFrame) -> pl.Expr:
     return folded.replace_strict(table[spelling], table[code], default=None, return_dtype=pl.String)
 
 
+def _known_or_given(values: pl.Series, code_of: Callable[[str], str | None]) -> pl.Series:
+    """Return the code of each value, and the trimmed value where it has none."""
+    found = pl.Series([code_of(value) for value in values], dtype=pl.String)
+    return pl.select(pl.coalesce(found, trimmed(values))).to_series()
+
+
 @ByDistinctValue
 def country(values: pl.Series) -> pl.Series:
-    """Return ISO 3166-1 alpha-2 codes; a code or an English name in any case is recognised."""
+    """Return ISO 3166-1 alpha-2 codes; a code or a name in any case is recognised, also a name with its code:
+    `United States (US)`, `US - United States`.
+    """
     plain = VALUE.str.normalize("NFC").str.replace_all(WHITE_SPACE, " ").str.strip_chars()
     code = _look_up(plain.str.to_uppercase(), codes.countries())
-    return evaluate(values, pl.coalesce(code, blank_to_null(plain)))
+    read = evaluate(values, pl.coalesce(code, blank_to_null(plain)))
+    unknown = ~read.is_in(list(codes.country_codes())).fill_null(value=True)
+    return replace_where(read, unknown, lambda part: _known_or_given(part, _named_country))
+
+
+_NAME_AND_CODE: Final = re.compile(r"(.+?)\s*[(\[](.+?)[)\]]|(.+?)\s+[-–|:]\s+(.+)|([A-Z]{2,3})\s*[-:|]\s*(.+)")
+
+
+def _named_country(value: str) -> str | None:
+    spellings = _table(codes.countries)
+    # `San José, Costa Rica` is no country; a part is one only if the other part means the same.
+    match = _NAME_AND_CODE.fullmatch(value.upper())
+    found = {spellings.get(part.strip()) for part in match.groups() if part} if match else set()
+    return found.pop() if len(found) == 1 else None
+
+
+@cache
+def _table(read: Callable[[], pl.DataFrame]) -> dict[str, str]:
+    """Return spelling → code of a table."""
+    return dict(read().iter_rows())
 
 
 @ByDistinctValue
 def currency(values: pl.Series) -> pl.Series:
-    """Return codes in upper case."""
-    return upper(values)
+    """Return ISO 4217 codes in upper case; a name or a sign is recognised where it can mean one currency only, also
+    beside its code: `EUR - Euro`, `US Dollar (USD)`.
+    """
+    plain = upper(values)
+    unknown = ~plain.is_in(list(codes.currencies())).fill_null(value=True)
+    return replace_where(plain, unknown, lambda part: _known_or_given(part, _named_currency))
+
+
+def _named_currency(value: str) -> str | None:
+    plain = unicodedata.normalize("NFC", " ".join(value.split())).lower()
+    names = _table(codes.currency_names)
+    if known := names.get(plain):
+        return known
+    parts = re.fullmatch(r"([a-z]{3})[\s:|–-]+(.+)|(.+?)[\s|–-]*[(\[\s]([a-z]{3})[)\]]?", plain)
+    if parts is None:
+        return None
+    code, name = (parts[1], parts[2]) if parts[1] else (parts[4], parts[3])
+    name = name.strip(" ()[]-")
+    shared = name in ("$", "£", "¥", "kr", "kr.", "dollar", "pound", "peso", "krone", "krona")
+    return code.upper() if code.upper() in codes.currencies() and (shared or names.get(name) == code.upper()) else None
 
 
 @ByDistinctValue
 def timezone(values: pl.Series) -> pl.Series:
-    """Return names of IANA time zones in their official spelling."""
+    """Return names of IANA time zones in their official spelling; names of Windows and Rails are recognised, also with
+    their offset: `(GMT-06:00) Central Time (US & Canada)`.
+    """
     plain = VALUE.str.strip_chars()
-    name = _look_up(plain.str.to_lowercase(), codes.timezones())
+    folded = plain.str.to_lowercase()
+    bare = folded.str.replace(r"^\((?:gmt|utc)(?: ?[+-]?[0-9:]+)?\)\s*", "").str.replace_all(WHITE_SPACE, " ")
+    name = pl.coalesce(
+        _look_up(folded, codes.timezones()),
+        _look_up(bare, codes.timezones()),
+        _look_up(bare, codes.timezone_aliases()),
+    )
     return evaluate(values, pl.coalesce(name, blank_to_null(plain)))
 
 
@@ -44,13 +101,8 @@ def language(values: pl.Series) -> pl.Series:
     return pl.Series([_language(value) for value in values], dtype=pl.String)
 
 
-@cache
-def _language_synonyms() -> dict[str, str]:
-    return dict(codes.languages().iter_rows())
-
-
 def _language(value: str) -> str | None:
-    words = _language_synonyms()
+    words = _table(codes.languages)
     plain = " ".join(value.split())
     if known := words.get(plain.lower()):
         return known
@@ -68,27 +120,66 @@ def _language(value: str) -> str | None:
     return "-".join(parts) or None
 
 
+def folded(value: str) -> str:
+    """Return the form in which words are compared, see `schemas.codes.STATUS_WORDS`."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", value.casefold()) if not unicodedata.combining(c))
+    return re.sub(r"[\s_'’-]+", "_", plain.strip().replace("ø", "o").replace("æ", "ae"))
+
+
+def _words(values: pl.Series, words: Mapping[str, str]) -> pl.Series:
+    return _known_or_given(values, lambda value: words.get(folded(value)))
+
+
 @ByDistinctValue
 def status(values: pl.Series) -> pl.Series:
     """Return one of the five statuses, using the synonyms in `schemas.codes.STATUS_WORDS`."""
-    plain = VALUE.str.strip_chars()
-    folded = plain.str.to_lowercase().str.replace_all(r"[ _-]+", "_")
-    word = folded.replace_strict(codes.STATUS_WORDS, default=None, return_dtype=pl.String)
-    return evaluate(values, pl.coalesce(word, blank_to_null(plain)))
+    return _words(values, codes.STATUS_WORDS)
 
 
 @ByDistinctValue
 def customer_type(values: pl.Series) -> pl.Series:
-    """Return codes in upper case."""
-    return upper(values)
+    """Return one of the two types, using the synonyms in `schemas.codes.CUSTOMER_TYPE_WORDS`; another word in upper
+    case.
+    """
+    return _words(values, codes.CUSTOMER_TYPE_WORDS).str.to_uppercase()
+
+
+@ByDistinctValue
+def state(values: pl.Series) -> pl.Series:
+    """Return names of places as text; the state of an account or subscription (`active`, `bounced`) is null."""
+    words = codes.STATUS_WORDS.keys() | codes.OPEN_STATUS_WORDS
+    places = text(values)
+    return pl.Series([None if place is None or folded(place) in words else place for place in places], dtype=pl.String)
 
 
 def net_terms(values: pl.Series) -> pl.Series:
-    """Return days as i32; `30`, `30.0` and `30,00` are recognised."""
+    """Return days as i32: from `30`, `30.0`, `Net 30`, `30 days`, `2% 10 net 30`, `Due on receipt`."""
     return _day_count(values).cast(pl.Int32)
+
+
+_DAYS: Final = r"(?:d|days?|tage?n?|jours?|dias?|giorn[oi]|dag(?:en|ar|e|er)?|calendar_days|paivaa)"
+_NET: Final = (
+    r"(?:net|netto|n|netto_innerhalb_von|innerhalb_von|within|due_in|payment_(?:with)?in|zahlbar_innerhalb_von)"
+)
+_TERMS: Final = re.compile(
+    rf"(?:[0-9.]+%?[_/]+[0-9]+(?:_{_DAYS})?[,_]+)?{_NET}[_:/]*([0-9]{{1,4}})(?:_*{_DAYS})?"
+    rf"|([0-9]{{1,4}})_*{_DAYS}(?:_(?:net|netto))?"
+)
 
 
 @ByDistinctValue
 def _day_count(values: pl.Series) -> pl.Series:
     plain = VALUE.str.strip_chars()
-    return evaluate(values, plain.str.extract(r"^([+-]?[0-9]{1,9})(?:[.,]0{1,2})?$").str.strip_prefix("+"))
+    days = evaluate(values, plain.str.extract(r"^([+-]?[0-9]{1,9})(?:[.,]0{1,2})?$").str.strip_prefix("+"))
+    return replace_where(days, days.is_null(), lambda _: _worded_days(values.filter(days.is_null())))
+
+
+def _worded_days(values: pl.Series) -> pl.Series:
+    return pl.Series([_days_of(folded(value)) for value in values], dtype=pl.String)
+
+
+def _days_of(terms: str) -> str | None:
+    if terms in codes.NET_TERMS_WORDS:
+        return str(codes.NET_TERMS_WORDS[terms])
+    match = _TERMS.fullmatch(terms)
+    return (match[1] or match[2]) if match else None

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from tranship.pipelines.normalise.series import VALUE, constant, evaluate, fill_where, replace_where
+from tranship.pipelines.normalise.series import VALUE, constant, evaluate, fill_where, null_text, replace_where
 from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.normalise.text import trimmed
 from tranship.schemas import codes
@@ -33,9 +33,10 @@ _DAY_OR_MONTH_FIRST: Final = r"^([0-9]{1,2})[/.\-]([0-9]{1,2})[/.\-](?:[0-9]{4}|
 def instant(values: pl.Series, field: str, spelling: Spelling) -> tuple[pl.Series, pl.DataFrame]:
     """Return UTC instants in µs, and the reasons for values that could not be parsed (`unreadable`, `ambiguous`).
 
-    Parsed in this order: ISO 8601 dates and date-times; the run's date formats; epoch seconds (9–10 digits) and
-    milliseconds (12–13 digits) that cannot be a date without separators. A value that two date formats parse as
-    different instants is ambiguous.
+    Parsed in this order: ISO 8601 dates and date-times; the run's date formats; written forms that can be read in one
+    way only (`22-Apr-2024 10:15`, `25.12.2023`); epoch seconds (9–10 digits) and milliseconds (12–13 digits)
+    that cannot be a date without separators. A value that two date formats parse as different instants is ambiguous. A
+    date of zeros and a word for no value (`NULL`) are null.
     """
     plain, iso = values, values.str.contains(_ISO)
     other = (~iso).arg_true()
@@ -49,13 +50,108 @@ def instant(values: pl.Series, field: str, spelling: Spelling) -> tuple[pl.Serie
     if not rest.is_empty():
         named, disputed = _parse_forms(plain.gather(rest), spelling)
         read, ambiguous = read.scatter(rest, named), ambiguous.scatter(rest, disputed)
+        written = read.is_null() & ~ambiguous & ~iso & plain.str.contains(r"[0-9].*[^0-9]").fill_null(value=False)
+        read = fill_where(read, plain, written, lambda texts: _parse_iso(_written_to_iso(texts), spelling))
         left = read.is_null() & ~ambiguous & ~plain.str.contains(_COMPACT)
         read = fill_where(read, plain, left & plain.str.contains(r"^-?[1-9][0-9]{8,12}$"), _parse_epoch)
+    early = (read.is_null() | (read < datetime(2, 1, 1, tzinfo=UTC))) & plain.is_not_null()
+    if early.any():
+        absent = early & plain.str.contains(_absent()).fill_null(value=False)
+        read = replace_where(read, absent, lambda part: pl.repeat(None, len(part), dtype=INSTANT, eager=True))
+        plain = replace_where(plain, absent, lambda part: null_text(len(part)))
     read = _clip_to_calendar(read)
     lost = (read.is_null() & plain.is_not_null()).arg_true()
     if lost.is_empty():
         return read, no_reasons()
     return read, _unreadable_instants(plain.gather(lost), values.gather(lost), lost, field, ambiguous.gather(lost))
+
+
+@cache
+def _absent() -> str:
+    """Return a pattern for dates of zeros, as databases and programs write them, and for words for no value."""
+    words = "|".join(re.escape(word.upper()) for word in sorted(codes.NO_CODE_WORDS))
+    midnight = r"(?:[T ]0?0:00(?::00(?:[.,]0+)?)?(?: ?AM)?(?:Z| ?UTC|[+-]00:?00)?)?"
+    zeros = r"0{1,4}[-/.]0{1,2}[-/.]0{1,4}|0001-01-01|1/0/1900|01/00/1900"
+    return rf"^(?:{words}|(?:{zeros}){midnight})$"
+
+
+_TIME: Final = (
+    r"(?:(?:,?\s+AT\s+|[T,\s]\s*|\s+-\s+)(?P<hour>[0-9]{1,2}):(?P<minute>[0-5][0-9])(?::(?P<second>[0-5][0-9])"
+    r"(?P<fraction>[.,][0-9]{1,9})?)?(?:\s*(?P<half>[AP])\.?M\.?)?)?"
+)
+_ZONE: Final = (
+    r"(?:\s*(?:GMT|UTC)?\s*(?P<offset>[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])(?:\s*\([^()]*\))?"
+    rf"|\s*(?P<zone>{'|'.join(codes.ZONE_OFFSETS)}))?"
+)
+_WEEKDAY: Final = rf"(?i-u:(?:{'|'.join(f'{day[:3]}(?:{day[3:]})?' for day in codes.WEEKDAYS)})[.,]?\s+)?"
+_WORD: Final = r"(?P<word>[A-Z]{3,10})"
+_DAY: Final = r"(?P<day>[0-9]{1,2})"
+_YEAR: Final = r"(?P<year>[0-9]{4})"
+
+# Forms that have one reading: the year first; the month in words; a number above 12 that can be the day only.
+_WRITTEN: Final = (
+    rf"{_YEAR}[/.-](?P<month>[0-9]{{1,2}})[/.-]{_DAY}{_TIME}{_ZONE}",
+    rf"{_DAY}(?:\.|ST|ND|RD|TH|ER|º)?[\s./-]*(?:(?:DE|OF)\s+)?{_WORD}[\s.,/-]*(?:(?:DE|DEL|OF)\s+)?{_YEAR}{_TIME}{_ZONE}",
+    rf"{_WORD}[\s./-]*{_DAY}(?:ST|ND|RD|TH)?[\s,./-]+{_YEAR}{_TIME}{_ZONE}",
+    rf"{_WORD}\s+{_DAY}{_TIME}{_ZONE}\s+{_YEAR}",
+    rf"{_YEAR}[\s./-]+{_WORD}[\s./-]+{_DAY}{_TIME}{_ZONE}",
+    rf"(?P<first>[0-9]{{1,2}})[/.-](?P<second_part>[0-9]{{1,2}})[/.-]{_YEAR}{_TIME}{_ZONE}",
+)
+
+
+def _written_to_iso(plain: pl.Series) -> pl.Series:
+    """Return written forms (upper case) as ISO 8601, null where there is no such form or it has several readings."""
+    ascii_text = plain.str.normalize("NFKD").str.replace_all(r"\p{M}", "").str.replace_all(r"\s", " ")
+    result = null_text(len(plain))
+    for form in _WRITTEN:
+        matching = ascii_text.str.contains(rf"^{_WEEKDAY}{form}$") & result.is_null()
+        result = fill_where(result, ascii_text, matching, partial(_form_to_iso, form=rf"^{_WEEKDAY}{form}$"))
+    return result
+
+
+def _form_to_iso(texts: pl.Series, form: str) -> pl.Series:
+    parts = texts.str.extract_groups(form).struct.unnest()
+
+    def part(name: str) -> pl.Expr:
+        return pl.col(name) if name in parts.columns else pl.lit(None, pl.String)
+
+    def number(name: str) -> pl.Expr:
+        return part(name).cast(pl.Int32, strict=False)
+
+    first, second = number("first"), number("second_part")
+    is_day_first = (first > 12) | (first == second)
+    named = part("word").str.to_lowercase().replace_strict(codes.MONTH_WORDS, default=None, return_dtype=pl.Int32)
+    month = pl.coalesce(number("month"), named, pl.when(is_day_first).then(second).when(second > 12).then(first))
+    day = pl.coalesce(number("day"), pl.when(is_day_first).then(first).when(second > 12).then(second))
+    half, hour = part("half"), number("hour")
+    hour = (
+        pl.when(half.is_null())
+        .then(hour)
+        .when(hour.is_between(1, 12))
+        .then(hour % 12 + 12 * (half == "P").cast(pl.Int32))
+    )
+    zone = part("zone").replace_strict(codes.ZONE_OFFSETS, default=None, return_dtype=pl.String)
+    offset = pl.coalesce(part("offset"), zone, pl.lit(""))
+    fraction = part("fraction").str.replace(",", ".", literal=True).fill_null("")
+    time = pl.concat_str(
+        pl.lit("T"),
+        _two_digits(hour),
+        pl.lit(":"),
+        part("minute"),
+        pl.lit(":"),
+        part("second").fill_null("00"),
+        fraction,
+    )
+    date = pl.concat_str(part("year"), pl.lit("-"), _two_digits(month), pl.lit("-"), _two_digits(day))
+    timed = part("hour").is_not_null()
+    # A zone without a time of day is a detail of an unknown form.
+    whole = pl.when(timed).then(pl.concat_str(date, time, offset)).when(offset == "").then(date)
+    text = parts.select(whole.alias("v")).to_series()
+    return replace_where(text, ~text.str.contains(_ISO), lambda part: null_text(len(part)))
+
+
+def _two_digits(value: pl.Expr) -> pl.Expr:
+    return value.cast(pl.String).str.zfill(2)
 
 
 def _parse_iso(plain: pl.Series, spelling: Spelling) -> pl.Series:

@@ -21,8 +21,11 @@ _FLAT_OBJECT: Final = rf"^\{{\s*{_PAIR}\s*(?:,\s*{_PAIR}\s*)*\}}$"
 
 
 def json_object(values: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Return JSON objects unchanged (an empty one is null), and a mask of the values that are no JSON object."""
+    """Return JSON objects unchanged (an empty one is null), and a mask of the values that are no JSON object. A list of
+    objects with `key` and `value`, each key once, is an object.
+    """
     plain = trimmed(values)
+    plain = replace_where(plain, plain.str.contains(r'^\[\s*\{[^{}]*"key"'), _objects_of_pairs)
     other = ~plain.str.contains(_FLAT_OBJECT)
     bad = pl.repeat(False, len(plain), dtype=pl.Boolean, eager=True)
     rows = other.arg_true()
@@ -32,6 +35,22 @@ def json_object(values: pl.Series) -> tuple[pl.Series, pl.Series]:
     valid = unusual.str.starts_with("{") & unusual.str.json_path_match("$").is_not_null()
     kept = pl.select(pl.when(valid & ~unusual.str.contains(r"^\{\s*\}$")).then(unusual)).to_series()
     return plain.clone().scatter(rows, kept), bad.scatter(rows, ~valid)
+
+
+def _objects_of_pairs(values: pl.Series) -> pl.Series:
+    """Return the JSON object that each list of keys and values means; anything else is unchanged."""
+    return pl.Series([_object_of_pairs(value) for value in values], dtype=pl.String)
+
+
+def _object_of_pairs(text: str) -> str:
+    try:
+        pairs = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not all(isinstance(pair, dict) and set(pair) == {"key", "value"} and type(pair["key"]) is str for pair in pairs):
+        return text
+    found = {pair["key"]: pair["value"] for pair in pairs}
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":")) if len(found) == len(pairs) else text
 
 
 def merge_unmapped(own: pl.Series | None, extra: pl.DataFrame) -> pl.Series:

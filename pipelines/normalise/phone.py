@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Final
 
 import polars as pl
 
-from tranship.pipelines.normalise.series import VALUE, evaluate, fill_where, null_text, replace_where
+from tranship.pipelines.normalise.series import VALUE, constant, evaluate, fill_where, null_text, replace_where
 from tranship.pipelines.normalise.text import trimmed
 from tranship.schemas import codes
 
 
-def phone(values: pl.Series, countries: pl.Series | None) -> tuple[pl.Series, pl.Series]:
-    """Return E.164 where the number can be parsed, else the trimmed text; and a mask of those that could not.
+def phone(values: pl.Series, countries: pl.Series | None) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """Return E.164 where the number can be parsed, else the trimmed text; a mask of those that could not; and a mask of
+    those from which an extension or a further number was left out.
 
     An international number (`+` or `00`) needs a known calling code and a possible length after it; a national one
-    needs the record's country (alpha-2) and a possible length there, without its trunk prefix.
+    needs the record's country (alpha-2) and a possible length there, without its trunk prefix. A label (`tel:`,
+    `Mobile:`) is not part of a number.
     """
-    number = replace_where(values, values.str.contains(r"[^+0-9]"), _strip_grouping)
+    number, shortened = values, constant(False, len(values))
+    worded = values.str.contains(_WORDED).arg_true()
+    if not worded.is_empty():
+        parts = values.gather(worded).str.extract_groups(_PARTS).struct.unnest()
+        first, rest = parts.get_columns()
+        number = number.clone().scatter(worded, first)
+        shortened = shortened.scatter(worded, (rest != "").fill_null(value=False))
+    number = replace_where(number, number.str.contains(r"[^+0-9]"), _strip_grouping)
     digits = number.str.contains(r"^\+?[0-9]+$").fill_null(value=False)
     abroad = digits & evaluate(number, VALUE.str.starts_with("+") | VALUE.str.starts_with("00"))
     read = fill_where(null_text(len(number)), number, abroad, _international)
@@ -27,7 +37,22 @@ def phone(values: pl.Series, countries: pl.Series | None) -> tuple[pl.Series, pl
             read = read.scatter(rows, _national(number.gather(rows), countries.gather(rows)))
     rows = read.is_null().arg_true()
     kept = trimmed(values.gather(rows))
-    return read.scatter(rows, kept), pl.zeros(len(read), dtype=pl.Boolean, eager=True).scatter(rows, kept.is_not_null())
+    shortened &= read.is_not_null()
+    unread = pl.zeros(len(read), dtype=pl.Boolean, eager=True).scatter(rows, kept.is_not_null())
+    return read.scatter(rows, kept), unread, shortened
+
+
+# Facebook and QuickBooks write labels, most systems extensions, Google several numbers in one cell.
+_WORDED: Final = r"[A-Za-z:;,#|]"
+
+_LABEL: Final = r"(?:p|tel|telephone|phone|mobile|mob|cell|work|home|office|main|fon|telefon|mobil|handy)"
+
+_EXTENSION: Final = r"(?:ext(?:ension|n)?|x|durchwahl|dw|app|poste|#)"
+
+_PARTS: Final = (
+    rf"(?i)^\s*(?:{_LABEL}\s*[.:]+\s*)?([+0-9().\-/\s]*[0-9][0-9().\-/\s]*?)\s*"
+    rf"((?:[,;]?\s*{_EXTENSION}\s*[.:=]?\s*[0-9]{{1,6}}|(?:[,;|]|:::|{_LABEL}\s*[.:]+)\s*[+0-9(].*)?)\s*$"
+)
 
 
 def _strip_grouping(numbers: pl.Series) -> pl.Series:

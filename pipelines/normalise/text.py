@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from typing import Final
 
 import idna
 import polars as pl
 
-from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, null_text, replace_where
+from tranship.pipelines.normalise.series import VALUE, evaluate, null_text, replace_where
+from tranship.schemas import codes
 
 # Characters that NFC never changes, whatever their neighbours, and that are neither white space nor control characters:
 # printable ASCII, and precomposed letters of many scripts. A test checks every one of them.
@@ -29,7 +32,18 @@ INVISIBLE: Final = r"[\p{Default_Ignorable_Code_Point}\x{FFF9}-\x{FFFB}]+"
 
 
 def text(values: pl.Series) -> pl.Series:
-    """Return text in NFC, trimmed, with runs of white space as one blank and without other control characters."""
+    """Return text in NFC, trimmed, with runs of white space as one blank and without other control characters. A word
+    for no value (`NULL`, `N/A`, `-`) becomes null.
+    """
+    return _tidy(values, codes.NO_TEXT_WORDS)
+
+
+def name(values: pl.Series) -> pl.Series:
+    """Return names: as text; a place-holder (`?`, `TBD`, `NaN`) becomes null."""
+    return _tidy(values, codes.NO_NAME_WORDS)
+
+
+def _tidy(values: pl.Series, absent: frozenset[str]) -> pl.Series:
     tidy = (
         VALUE.str.replace_all(WHITE_SPACE, " ")
         .str.replace_all(r"\p{Cc}+", "")
@@ -38,7 +52,22 @@ def text(values: pl.Series) -> pl.Series:
     )
     # Removing a control character may leave two adjacent blanks.
     tidy = tidy.str.replace_all("  +", " ")
-    return replace_where(values, values.str.contains(_UNTIDY), lambda part: evaluate(part, blank_to_null(tidy)))
+    is_absent = tidy.str.to_lowercase().is_in(list(absent)) & ~tidy.is_in(list(codes.SHORT_NAMES))
+    # One scan finds the few values that need work.
+    odd = values.str.contains(rf"{_UNTIDY}|{_only(absent)}")
+    return replace_where(values, odd, lambda part: evaluate(part, pl.when((tidy != "") & ~is_absent).then(tidy)))
+
+
+@cache
+def _only(words: frozenset[str]) -> str:
+    """Return a pattern that matches exactly one of these words, in any case."""
+    return rf"^(?i-u:{'|'.join(re.escape(word) for word in sorted(words) if word.isascii())})$"
+
+
+def without_words(values: pl.Series, absent: frozenset[str]) -> pl.Series:
+    """Replace words for no value (`NULL`, `N/A`) by null, in a field in which they cannot be meant."""
+    found = values.str.contains(rf"^\s*(?:{_only(absent)[1:-1]})\s*$")
+    return replace_where(values, found, lambda part: null_text(len(part)))
 
 
 def trimmed(values: pl.Series) -> pl.Series:
@@ -54,14 +83,60 @@ def upper(values: pl.Series) -> pl.Series:
 
 def email(values: pl.Series) -> pl.Series:
     """Remove invisible characters, trim, convert to lower case, and encode international domains as ASCII (IDNA 2008
-    with UTS 46 mapping).
+    with UTS 46 mapping). Of several addresses in one value the first is returned, without the name beside it.
     """
 
     def repair(addresses: pl.Series) -> pl.Series:
         lower = trimmed(addresses.str.replace_all(INVISIBLE, "")).str.to_lowercase()
-        return replace_where(lower, lower.str.contains(r"@.*[^\x00-\x7f]"), _ascii_domains)
+        listed = replace_where(lower, lower.str.contains(_LISTED), lambda part: _addresses_of(part).list.first())
+        return replace_where(listed, listed.str.contains(r"@.*[^\x00-\x7f]"), _ascii_domains)
 
-    return replace_where(values, values.str.contains(r"^$|[^!-@\[-~]"), repair)
+    return replace_where(values, values.str.contains(rf"^$|[^!-@\[-~]|{_LISTED}"), repair)
+
+
+def further_emails(values: pl.Series) -> pl.Series:
+    """Return the addresses behind the first in each value, a list; null where there is none."""
+    rows = values.str.contains(_LISTED).arg_true()
+    if rows.is_empty():
+        return pl.repeat(None, len(values), dtype=pl.List(pl.String), eager=True)
+    others = _addresses_of(values.gather(rows).str.replace_all(INVISIBLE, "").str.to_lowercase()).list.slice(1)
+    filled = pl.select(pl.when(others.list.len() > 0).then(others)).to_series()
+    positions = pl.repeat(None, len(values), dtype=pl.UInt32, eager=True)
+    return filled.gather(positions.scatter(rows, pl.int_range(len(rows), dtype=pl.UInt32, eager=True)))
+
+
+# What an address alone never has: a separator between several, brackets around it, or a scheme before it.
+_LISTED: Final = r"[,;<>|\s]|^(?i-u:mailto:)"
+
+_ADDRESS: Final = r"([^<>\s@,;|:]+@[^<>\s@,;|]+)"
+
+_SEPARATOR: Final = re.compile(r"\s*(?:[,;|\n]|:::)\s*")
+
+
+def _addresses_of(values: pl.Series) -> pl.Series:
+    """Return the addresses in each lower-case value, a list; the value itself where it is not a list of addresses."""
+    distinct = values.unique()
+    lists = pl.Series([value and addresses(value) for value in distinct], dtype=pl.List(pl.String))
+    return lists.gather(
+        values.replace_strict(distinct, pl.int_range(len(distinct), eager=True), return_dtype=pl.UInt32)
+    )
+
+
+def addresses(text: str) -> list[str]:
+    """Return the e-mail addresses in a text: `a@b.co, c@d.co`, `Ann Lee <a@b.co>`, `mailto:a@b.co`. The text alone is
+    returned if it is anything else.
+    """
+    if re.match(r'"[^<>]*"@', text):  # a quoted local part
+        return [text]
+    if "<" in text:
+        unquoted = re.sub(r'"[^"]*"', "", text)
+        found = re.findall(rf"<\s*(?:mailto:)?{_ADDRESS}\s*>|{_ADDRESS}", unquoted)
+        is_whole = "@" not in re.sub(_ADDRESS, "", unquoted) and unquoted.count("<") == unquoted.count(">")
+        return [bracketed or bare for bracketed, bare in found] if found and is_whole else [text]
+    parts = [part.removeprefix("mailto:") for part in _SEPARATOR.split(text.strip()) if part]
+    if len(parts) == 1:
+        parts = parts[0].split()
+    return parts if parts and all(re.fullmatch(r"[^@\s]+@[^@\s]+", part) for part in parts) else [text]
 
 
 def _ascii_domains(addresses: pl.Series) -> pl.Series:

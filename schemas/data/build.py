@@ -1,6 +1,6 @@
 """Write the code tables of this folder anew. Run by hand, never by the product:
 
-    pip install pycountry babel phonenumbers tzdata
+    pip install pycountry babel phonenumbers tzdata tzlocal
     python schemas/data/build.py
 
 The packages are needed here only. The tables are committed; after a run, look through their diff, and bring
@@ -9,6 +9,7 @@ the editions in README.md up to the versions this prints.
 
 import csv
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from importlib.resources import files
@@ -18,8 +19,12 @@ import phonenumbers
 import pycountry
 from babel import Locale
 from babel.core import get_cldr_version
+from tzlocal.windows_tz import win_tz
 
 HERE = Path(__file__).parent
+
+# Languages, beside English, in which countries and currencies are recognised.
+LANGUAGES = ("de", "fr", "es", "it", "nl", "pt", "pt_PT", "sv", "da", "nb", "nn", "fi")
 
 # Spellings people write that neither ISO 3166-1 nor CLDR has. Left out because they could mean two things:
 # America, Korea, Virgin Islands.
@@ -108,6 +113,265 @@ COUNTRY_ALIASES = {
     "VI": ["US Virgin Islands", "USVI"],
 }
 
+# Spellings of statistical offices (UN M49, World Bank, US Census Bureau, Eurostat), and of the lists in shop systems
+# (WooCommerce, Magento, osCommerce), as of 2026-11. "Saint Martin", "Guiana" and the like could mean two.
+LISTED_NAMES = {
+    "AX": ["Aland Islands", "Åland"],
+    "BN": ["Brunei Darrussalam"],
+    "BO": ["Bolivia (Plurinational State of)", "Bolivia, Plurinational State"],
+    "BQ": ["Caribbean Netherlands", "Bonaire, Saint Eustatius and Saba", "BES Islands"],
+    "BS": ["Bahamas, The", "Bahamas (the)"],
+    "CC": ["Cocos (Keeling) Islands"],
+    "CD": [
+        "Congo, Dem. Rep.",
+        "Congo, The Democratic Republic of the",
+        "Congo, Democratic Republic",
+        "Congo (Kinshasa)",
+        "Congo, Democratic Republic of the",
+    ],
+    "CG": ["Congo, Rep.", "Congo (Brazzaville)", "Congo, Republic of", "Congo, Republic of the"],
+    "CI": ["Côte d'Ivoire (Ivory Coast)"],
+    "CN": ["China, People's Republic of", "People's Republic of China", "China (mainland)", "China, mainland"],
+    "CV": ["Cabo Verde"],
+    "CZ": ["Czech Rep.", "Czech Republic (Czechia)", "Czechia (Czech Republic)"],
+    "DE": ["Germany, Federal Republic of", "Federal Republic of Germany", "Germany (including former GDR)"],
+    "EG": ["Egypt, Arab Rep."],
+    "FK": ["Falkland Islands (Malvinas)", "Falkland Islands (Islas Malvinas)"],
+    "FM": ["Micronesia, Fed. Sts.", "Micronesia (Federated States of)"],
+    "FR": ["France, metropolitan", "Metropolitan France"],
+    "GB": [
+        "United Kingdom of Great Britain and Northern Ireland",
+        "United Kingdom (GB)",
+        "Great Britain (UK)",
+        "UK (United Kingdom)",
+        "Gt. Britain",
+        "G.B.",
+    ],
+    "GM": ["Gambia, The", "Gambia, Rep."],
+    "HK": [
+        "Hong Kong SAR, China",
+        "China, Hong Kong SAR",
+        "China, Hong Kong Special Administrative Region",
+        "Hong Kong S.A.R.",
+        "Hong Kong (China)",
+        "Hong Kong, China",
+    ],
+    "IR": ["Iran, Islamic Rep.", "Iran (Islamic Republic of)"],
+    "KG": ["Kyrgyz Republic"],
+    "KN": ["St. Kitts & Nevis", "Saint Christopher and Nevis"],
+    "KP": ["Korea, Dem. People's Rep.", "Korea, North", "Korea (North)", "Democratic People's Republic of Korea"],
+    "KR": ["Korea, Rep.", "Korea, South", "Korea (South)", "South Korea (Republic of Korea)"],
+    "LA": ["Lao PDR", "Lao People's Democratic Republic"],
+    "LY": ["Libyan Arab Jamahiriya"],
+    "MD": ["Moldova, Rep.", "Republic of Moldova", "Moldova (Republic of)"],
+    "MK": ["Macedonia, FYR", "Macedonia, the former Yugoslav Republic of", "FYR Macedonia"],
+    "MM": ["Myanmar (Burma)", "Burma (Myanmar)"],
+    "MO": [
+        "Macao SAR, China",
+        "China, Macao SAR",
+        "China, Macao Special Administrative Region",
+        "Macau S.A.R.",
+        "Macao (China)",
+        "Macau, China",
+    ],
+    "NL": ["Netherlands (Kingdom of the)", "Netherlands (the)", "Netherlands, The", "Kingdom of the Netherlands"],
+    "PH": ["Philippines (the)"],
+    "PS": ["West Bank and Gaza", "State of Palestine", "Palestinian Territory, Occupied", "Palestinian Territories"],
+    "PW": ["Belau"],
+    "RU": ["Russian Fed.", "Russia (Russian Federation)"],
+    "SH": ["Saint Helena", "Saint Helena, Ascension and Tristan da Cunha"],
+    "SK": ["Slovak Republic", "Slovakia (Slovak Republic)", "Slovakia, Republic of"],
+    "SX": ["Saint Martin (Dutch part)", "St. Maarten"],
+    "SY": ["Syrian Arab Republic"],
+    "SZ": ["Swaziland (Eswatini)", "Eswatini (Swaziland)"],
+    "TF": ["French Southern & Antarctic Lands"],
+    "TR": ["Turkiye, Rep. of", "Türkiye (Turkey)", "Turkey (Türkiye)"],
+    "TW": ["Taiwan, Province of China", "Taiwan, China", "Taiwan, R.O.C.", "Republic of China"],
+    "TZ": ["Tanzania, United Rep.", "United Republic of Tanzania"],
+    "UM": ["United States (US) Minor Outlying Islands", "US Minor Outlying Islands"],
+    "US": ["US of A", "United States of America (the)", "United States of America (USA)", "U. S. A.", "Etats-Unis"],
+    "VA": ["Holy See (Vatican City State)"],
+    "VE": ["Venezuela, RB", "Venezuela (Bolivarian Republic of)"],
+    "VG": ["British Virgin Islands", "Virgin Islands (British)", "Virgin Islands, British"],
+    "VI": [
+        "Virgin Islands (US)",
+        "Virgin Islands (U.S.)",
+        "Virgin Islands, U.S.",
+        "Virgin Islands, US",
+        "United States (US) Virgin Islands",
+        "United States Virgin Islands",
+    ],
+    "VN": ["Viet-Nam"],
+    "WF": ["Wallis and Futuna Islands"],
+    "WS": ["Western Samoa"],
+    "YE": ["Yemen, Rep."],
+}
+
+# Words in the languages above that CLDR does not have.
+FOREIGN_ALIASES = {
+    "AT": ["Oesterreich"],
+    "BE": ["Royaume de Belgique"],
+    "BY": ["Weißrussland", "Weissrussland", "Wit-Rusland", "Vitryssland"],
+    "CI": ["Elfenbeinküste"],
+    "CZ": [
+        "Tschechische Republik",
+        "République tchèque",
+        "República Checa",
+        "Repubblica Ceca",
+        "Tsjechische Republiek",
+    ],
+    "DE": ["Bundesrepublik Deutschland", "BRD"],
+    "GB": [
+        "Großbritannien",
+        "Grossbritannien",
+        "England (GB)",
+        "Vereinigtes Königreich (UK)",
+        "Grande-Bretagne",
+        "Grande Bretagne",
+        "Angleterre",
+        "Gran Bretaña",
+        "Inglaterra",
+        "Gran Bretagna",
+        "Inghilterra",
+        "Groot-Brittannië",
+        "Engeland",
+        "Grã-Bretanha",
+        "Storbritannien",
+        "Storbritannia",
+        "Iso-Britannia",
+    ],
+    "NL": ["Holland", "Hollande", "Holanda", "Olanda", "Niederlande (Holland)"],
+    "US": [
+        "Vereinigte Staaten von Amerika",
+        "Etats Unis",
+        "États Unis",
+        "Etats-Unis d'Amérique",
+        "États-Unis d'Amérique",
+        "EE.UU.",
+        "EE. UU.",
+        "EEUU",
+        "Estados Unidos de América",
+        "Stati Uniti d'America",
+        "Verenigde Staten van Amerika",
+        "Estados Unidos da América",
+        "Amerikas förenta stater",
+        "De forente stater",
+    ],
+}
+
+# Rails (ActiveSupport::TimeZone) has names that are neither zones nor their cities; as of 8.0. Left out: Astana, which
+# changed its meaning.
+RAILS_ZONES = {
+    "International Date Line West": "Pacific/Midway",
+    "Midway Island": "Pacific/Midway",
+    "American Samoa": "Pacific/Pago_Pago",
+    "Hawaii": "Pacific/Honolulu",
+    "Alaska": "America/Juneau",
+    "Pacific Time (US & Canada)": "America/Los_Angeles",
+    "Mountain Time (US & Canada)": "America/Denver",
+    "Central Time (US & Canada)": "America/Chicago",
+    "Eastern Time (US & Canada)": "America/New_York",
+    "Atlantic Time (Canada)": "America/Halifax",
+    "Arizona": "America/Phoenix",
+    "Saskatchewan": "America/Regina",
+    "Guadalajara": "America/Mexico_City",
+    "Central America": "America/Guatemala",
+    "Indiana (East)": "America/Indiana/Indianapolis",
+    "Quito": "America/Lima",
+    "Newfoundland": "America/St_Johns",
+    "Brasilia": "America/Sao_Paulo",
+    "Georgetown": "America/Guyana",
+    "Greenland": "America/Godthab",
+    "Mid-Atlantic": "Atlantic/South_Georgia",
+    "Cape Verde Is.": "Atlantic/Cape_Verde",
+    "Edinburgh": "Europe/London",
+    "Bern": "Europe/Zurich",
+    "West Central Africa": "Africa/Algiers",
+    "Kyiv": "Europe/Kiev",
+    "Pretoria": "Africa/Johannesburg",
+    "St. Petersburg": "Europe/Moscow",
+    "Abu Dhabi": "Asia/Muscat",
+    "Ekaterinburg": "Asia/Yekaterinburg",
+    "Islamabad": "Asia/Karachi",
+    "Chennai": "Asia/Kolkata",
+    "Mumbai": "Asia/Kolkata",
+    "New Delhi": "Asia/Kolkata",
+    "Sri Jayawardenepura": "Asia/Colombo",
+    "Rangoon": "Asia/Rangoon",
+    "Hanoi": "Asia/Bangkok",
+    "Beijing": "Asia/Shanghai",
+    "Chongqing": "Asia/Chongqing",
+    "Osaka": "Asia/Tokyo",
+    "Sapporo": "Asia/Tokyo",
+    "Canberra": "Australia/Melbourne",
+    "Solomon Is.": "Pacific/Guadalcanal",
+    "New Caledonia": "Pacific/Noumea",
+    "Kamchatka": "Asia/Kamchatka",
+    "Marshall Is.": "Pacific/Majuro",
+    "Wellington": "Pacific/Auckland",
+    "Nuku'alofa": "Pacific/Tongatapu",
+    "Tokelau Is.": "Pacific/Fakaofo",
+    "Chatham Is.": "Pacific/Chatham",
+    "Samoa": "Pacific/Apia",
+}
+
+# What people call their zone, and what HubSpot, Zendesk and others call the American ones.
+ZONE_ALIASES = {
+    "Eastern Time": "America/New_York",
+    "Central Time": "America/Chicago",
+    "Mountain Time": "America/Denver",
+    "Pacific Time": "America/Los_Angeles",
+    "Eastern Time (US and Canada)": "America/New_York",
+    "Central Time (US and Canada)": "America/Chicago",
+    "Mountain Time (US and Canada)": "America/Denver",
+    "Pacific Time (US and Canada)": "America/Los_Angeles",
+    "Coordinated Universal Time": "UTC",
+    "Greenwich Mean Time": "GMT",
+    "Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna": "Europe/Berlin",
+    "Brussels, Copenhagen, Madrid, Paris": "Europe/Paris",
+    "Belgrade, Bratislava, Budapest, Ljubljana, Prague": "Europe/Budapest",
+    "Sarajevo, Skopje, Warsaw, Zagreb": "Europe/Warsaw",
+    "Dublin, Edinburgh, Lisbon, London": "Europe/London",
+    "Helsinki, Kyiv, Riga, Sofia, Tallinn, Vilnius": "Europe/Kiev",
+    "Athens, Bucharest": "Europe/Bucharest",
+    "Canberra, Melbourne, Sydney": "Australia/Sydney",
+    "Chennai, Kolkata, Mumbai, New Delhi": "Asia/Kolkata",
+    "Beijing, Chongqing, Hong Kong, Urumqi": "Asia/Shanghai",
+    "Osaka, Sapporo, Tokyo": "Asia/Tokyo",
+    "Kuala Lumpur, Singapore": "Asia/Singapore",
+    "Auckland, Wellington": "Pacific/Auckland",
+    "Bangkok, Hanoi, Jakarta": "Asia/Bangkok",
+    "Abu Dhabi, Muscat": "Asia/Dubai",
+}
+
+# Signs of several currencies, also where CLDR has them for one.
+SHARED_SIGNS = {"$", "£", "¥", "kr", "kr.", "₩", "лв.", "FCFA", "F\u202fCFA", "fr.", "fr"}
+
+# The languages whose countries write a sign of their own.
+SIGN_LANGUAGES = {
+    **{"pl": ["PLN"], "cs": ["CZK"], "hu": ["HUF"], "ru": ["RUB"], "tr": ["TRY"], "uk": ["UAH"], "th": ["THB"]},
+    "fil": ["PHP"],
+}
+
+# Names that people and accounting systems write (QuickBooks, Xero, Zoho) and CLDR lacks.
+CURRENCY_ALIASES = {
+    "AED": ["UAE Dirham", "Emirati Dirham"],
+    "AUD": ["Aussie Dollar"],
+    "BRL": ["Real", "Reais"],
+    "CHF": ["Swiss Franc", "Franken", "SFr.", "SFr"],
+    "CNY": ["Renminbi", "RMB", "Yuan", "Yuan Renminbi", "Chinese Yuan Renminbi"],
+    "CZK": ["Koruna česká"],
+    "EUR": ["Euros", "EURO", "€ (EUR)"],
+    "GBP": ["British Pound Sterling", "Pound Sterling", "Pounds Sterling", "UK Pound", "UK Pound Sterling", "Sterling"],
+    "INR": ["Rs."],
+    "JPY": ["Yen"],
+    "PLN": ["Zloty", "Złoty"],
+    "RUB": ["Rouble", "Ruble"],
+    "SEK": ["Skr"],
+    "USD": ["United States Dollar", "US$", "US-$", "U.S. Dollar", "U.S. Dollars", "American Dollar", "Dollar US"],
+    "ZAR": ["Rand"],
+}
+
 LANGUAGE_ALIASES = {
     "ca": ["Valencian"],
     "es": ["Castilian"],
@@ -137,6 +401,9 @@ NO_LANGUAGE = {"und", "mul", "mis", "zxx", "root"}
 # ISO 4217: no currency, and the code for tests.
 NO_CURRENCY = {"XXX", "XTS"}
 
+# Metals, funds and units of account: gold in a column of currencies is a tier of customers.
+METALS = {"XAU", "XAG", "XPT", "XPD", "XBA", "XBB", "XBC", "XBD", "XDR", "XSU", "XUA"}
+
 # Belarus dials 8, waits for a tone, then 0 and the number: written 8 029 491-19-11 for +375 29 491 19 11.
 # The metadata's trunk is the 8 alone, which would leave the 0 in the number.
 TRUNKS = {"BY": "80"}
@@ -165,12 +432,39 @@ def one_code_each(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return sorted(codes.items())
 
 
+def foreign(name: str, pairs: Iterable[tuple[str, str]], known: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the pairs whose spelling means one code. English wins; a spelling with two codes is
+    dropped, and listed.
+    """
+    english = dict(one_code_each(known))
+    codes: dict[str, set[str]] = defaultdict(set)
+    for spelling, code in pairs:
+        codes[" ".join(spelling.split())].add(code)
+    for spelling, found in sorted(codes.items()):
+        if spelling in english and found != {english[spelling]}:
+            print(f"{name}: {spelling} is {english[spelling]} in English, {', '.join(sorted(found))} elsewhere")
+        elif len(found) > 1:
+            print(f"{name}: dropped {spelling}, which could be {', '.join(sorted(found))}")
+    return [(spelling, min(found)) for spelling, found in codes.items() if len(found) == 1 and spelling not in english]
+
+
+def foreign_country_names() -> Iterator[tuple[str, str]]:
+    official = {country.alpha_2 for country in pycountry.countries}
+    for language in LANGUAGES:
+        for code, name in Locale.parse(language).territories.items():
+            # Names of two or three letters are left out, they read as codes.
+            if code in official and len(name) > 3:
+                yield from ((spelling.upper(), code) for spelling in respelled(name))
+    for code, names in FOREIGN_ALIASES.items():
+        yield from ((spelling.upper(), code) for name in names for spelling in respelled(name))
+
+
 def country_names() -> Iterator[tuple[str, str]]:
     english = Locale("en").territories
     for country in pycountry.countries:
         code = country.alpha_2
         yield from [(code, code), (country.alpha_3, code)]
-        names = {country.name, english[code], *COUNTRY_ALIASES.get(code, [])}
+        names = {country.name, english[code], *COUNTRY_ALIASES.get(code, []), *LISTED_NAMES.get(code, [])}
         names |= {getattr(country, field, country.name) for field in ("common_name", "official_name")}
         if ", " in country.name:  # ISO writes both "Korea, Republic of" and "Korea (the Republic of)"
             first, rest = country.name.split(", ", 1)
@@ -192,6 +486,43 @@ def language_names() -> Iterator[tuple[str, str]]:
         # Names of two or three letters are left out, they read as codes: "ga" is Irish, not the language Ga.
         if code not in NO_LANGUAGE and len(name) > 3 and "(" not in name:
             yield from ((spelling.lower(), code) for spelling in respelled(name))
+
+
+def currency_names(official: Sequence[str]) -> list[tuple[str, str]]:
+    """Return names and signs that mean one currency, in lower case. `$`, `£`, `¥` and `kr` could be several."""
+    codes: dict[str, set[str]] = defaultdict(set)
+    for language in ("en", *LANGUAGES):
+        locale = Locale.parse(language)
+        for code in official:
+            displayed = {locale.currencies.get(code, ""), *locale._data["currency_names_plural"].get(code, {}).values()}
+            for name in displayed | {plain(name) for name in displayed}:
+                if len(name) > 3:
+                    codes[name.lower()].add(code)
+    for language, of in {"en": official, **SIGN_LANGUAGES}.items():
+        signs = Locale(language).currency_symbols
+        for code in of:
+            if (sign := signs.get(code)) and sign not in SHARED_SIGNS:
+                codes[sign.lower()].add(code)
+    for code, names in CURRENCY_ALIASES.items():
+        for alias in {*names, *map(plain, names)}:
+            codes[alias.lower()].add(code)
+    known = {code.lower() for code in official}
+    return foreign(
+        "currency_names.csv", ((name, code) for name in codes for code in codes[name] if name not in known), ()
+    )
+
+
+def zone_names(zones: Sequence[str]) -> list[tuple[str, str]]:
+    """Return names of zones that are no IANA names, in lower case: Rails, Windows, and the cities of zones."""
+    names = {zone.lower() for zone in zones}
+    cities = defaultdict(set)
+    places = files("tzdata").joinpath("zoneinfo", "zone.tab").read_text(encoding="utf-8").splitlines()
+    for zone in (line.split("\t")[2] for line in places if not line.startswith("#")):
+        cities[zone.rsplit("/", 1)[1].replace("_", " ").lower()].add(zone)
+    named = {**RAILS_ZONES, **ZONE_ALIASES, **win_tz}
+    found = {name.lower(): zone for name, zone in named.items()}
+    found |= {city: next(iter(of)) for city, of in cities.items() if len(of) == 1 and city not in found}
+    return one_code_each((name, zone) for name, zone in found.items() if name not in names)
 
 
 def phone_rows() -> Iterator[tuple[str, int, str, int, int]]:
@@ -236,12 +567,20 @@ def write(name: str, header: tuple[str, ...], rows: Sequence[tuple[str | int, ..
 def main() -> None:
     zones = files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
     currencies = {currency.alpha_3 for currency in pycountry.currencies} - NO_CURRENCY
-    write("countries.csv", ("spelling", "code"), one_code_each(country_names()))
+    english = list(country_names())
+    others = foreign("countries.csv", foreign_country_names(), english)
+    write("countries.csv", ("spelling", "code"), one_code_each([*english, *others]))
     write("currencies.csv", ("code",), [(code,) for code in sorted(currencies)])
+    write(
+        "currency_names.csv",
+        ("spelling", "code"),
+        sorted(currency_names([code for code in sorted(currencies) if code not in METALS])),
+    )
     write("timezones.csv", ("spelling", "name"), one_code_each((zone.lower(), zone) for zone in zones))
+    write("timezone_names.csv", ("spelling", "name"), zone_names(zones))
     write("languages.csv", ("spelling", "code"), one_code_each(language_names()))
     write("phones.csv", ("country", "calling_code", "trunk", "lengths", "longest"), sorted(phone_rows()))
-    for package in ("pycountry", "babel", "tzdata", "phonenumbers"):
+    for package in ("pycountry", "babel", "tzdata", "phonenumbers", "tzlocal"):
         print(package, version(package))
     print("CLDR", get_cldr_version())
 

@@ -36,19 +36,31 @@ FIELDS = (
     "provider", "provider_id",
 )  # fmt: skip
 
-STATUS_WORDS = {
-    "active": "active",
-    "trial": "trial", "trialing": "trial", "trialling": "trial",
-    "inactive": "inactive", "lead": "inactive", "trial_ended": "inactive",
-    "suspended": "suspended", "paused": "suspended", "past_due": "suspended",
-    "cancelled": "cancelled", "canceled": "cancelled",
+# The words of the five providers, those of billing systems, and a few of each language.
+STATUSES = {
+    "active": "active enabled paying live non_renewing pending_cancel aktiv actif activo",
+    "trial": "trial trialing trialling in_trial on_trial free_trial testphase en_essai",
+    "inactive": "inactive lead trial_ended trial_expired archived disabled incomplete incomplete_expired inaktiv",
+    "suspended": "suspended paused past_due pastdue unpaid overdue delinquent soft_failure pausiert",
+    "cancelled": "cancelled canceled churned expired closed terminated gekundigt gekuendigt resilie cancelado",
+}
+NO_PLACES = (
+    "subscribed unsubscribed cleaned bounced complained pending confirmed unconfirmed invited verified draft open"
+)
+BUSINESSES = "business company organisation organization b2b firma societe empresa pessoa_juridica foretag"
+INDIVIDUALS = "individual person b2c consumer privatperson particulier pessoa_fisica"
+MONTHS = {
+    1: "january jan januar janvier enero", 2: "february feb februar fevrier", 3: "march mar marz mars marzo",
+    4: "april apr avril", 5: "may mai mayo", 6: "june jun juni juin", 7: "july jul juli juillet",
+    8: "august aug aout agosto", 9: "september sep sept septembre", 10: "october oct oktober octobre",
+    11: "november nov novembre", 12: "december dec dezember decembre",
 }  # fmt: skip
 BLOCKED_LOCAL_PARTS = {"noreply", "no-reply", "no_reply", "donotreply", "do-not-reply"}
 BLOCKED_EMAILS = {"test@test.com", "test@example.com", "none@none.com", "na@na.com", "n/a@n/a.com"}
 # What spreadsheets, databases and programs write, and people type, where there is nothing.
 NOTHING = """
     - -- --- . ? ?? ??? n/a n.a. na none null <nil> unknown nan -nan undefined <na> <null> <none> (null) (none) [null] \\n
-    (blank) (empty)
+    (blank) (empty) *none
     #n/a #n/a! #na #ref! #value! #name? #div/0! #null! #num! #spill! #calc! #field! #blocked! #unknown! #connect! #busy!
     #getting_data #error! #nv #bezug! #wert! #zahl!
 """
@@ -200,9 +212,19 @@ def read_record(row: dict[str, str | None], mapping: dict[str, str], line: int, 
     unmapped = {column: text for column, text in row.items() if column not in mapping and trim(text) is not None}
     record = Record(order, line, dict.fromkeys(FIELDS), [], [])
 
+    further = []
     for name in FIELDS:
         text = trim(wire.get(name))
+        if name in NEVER_WORDS and text is not None and text.lower() in NOTHING_IN_CODES - NEVER_WORDS[name]:
+            text = None
         if text is None or name == "phone":
+            continue
+        if name in ("email", "billing_contact_email"):
+            text, *others = addresses_in(text)
+            further += others
+            record.warnings += [f"{name}.several"] if others else []
+        if name == "state" and (word(text) in NO_PLACES.split() or word(text) in status_words()):
+            record.warnings.append("state.status")
             continue
         try:
             record.values[name] = NORMALISERS[name](text)
@@ -210,6 +232,12 @@ def read_record(row: dict[str, str | None], mapping: dict[str, str], line: int, 
             record.codes += [f"{name}.{part}" for part in fault.faults]
 
     values = record.values
+    if further and "invoice_cc_emails" in mapping.values() and "invoice_cc_emails.syntax" not in record.codes:
+        values["invoice_cc_emails"] = without_repeats(
+            [*(values["invoice_cc_emails"] or []), *filter(is_mailbox, further)]
+        )
+    if "state.status" in record.warnings:
+        unmapped |= {column: row.get(column) for column, name in mapping.items() if name == "state"}
     own = values["metadata"] or {}
     unmapped = {f"column.{column}" if column in own else column: text for column, text in unmapped.items()}
     values["metadata"] = {**own, **unmapped} or None
@@ -221,12 +249,28 @@ def read_record(row: dict[str, str | None], mapping: dict[str, str], line: int, 
 
 
 def read_phone(record: Record, text: str | None) -> None:
-    if text is None:
+    if text is None or text.lower() in NOTHING_IN_CODES:
         return
-    number = e164(text, record.values["country"])
+    first, rest = first_number(text)
+    number = e164(first, record.values["country"])
     record.values["phone"] = number or text
     if number is None:
         record.warnings.append("phone.unreadable")
+    elif rest:
+        record.warnings.append("phone.shortened")
+
+
+LABELS = ("p", "tel", "telephone", "phone", "mobile", "mob", "cell", "work", "home", "office", "main")
+
+
+def first_number(text: str) -> tuple[str, str]:
+    """The first number without its label, and what follows it: an extension, or another number."""
+    label, colon, number = text.partition(":")
+    if colon and label.strip().lower() in LABELS:
+        text = number.strip()
+    labels = "|".join(rf"{label}\s*:" for label in LABELS if label != "p")
+    parts = re.split(rf"(?i)(:::|[,;|]|\b(?:{labels})|,?\s*(?:extension|ext|x)\s*[.:]?(?=\s*[0-9]))", text, maxsplit=1)
+    return parts[0].strip(), "".join(parts[1:])
 
 
 def check_identity(record: Record) -> None:
@@ -281,6 +325,26 @@ def single_spaced(text: str) -> str:
 
 def is_control(character: str) -> bool:
     return unicodedata.category(character) == "Cc"
+
+
+NOTHING_IN_CODES = ABSENT_EMAIL_WORDS - {"unknown"}
+NEVER_WORDS: dict[str, set[str]] = {
+    **{name: set() for name in ("customer_type", "currency", "timezone", "status", "tax_id", "net_terms", *INSTANTS)},
+    **{"billing_contact_email": set(), "country": {"na"}, "language": {"na", "nan"}},
+}
+"""Fields in which a word for nothing cannot be meant, with the words that can."""
+
+
+def place_text(text: str) -> str | None:
+    clean = plain_text(text)
+    is_word = clean is not None and clean.lower() in ABSENT_EMAIL_WORDS - {"na", "nan", "-nan", "none", "unknown", "."}
+    return None if is_word else clean
+
+
+def full_name(text: str) -> str | None:
+    clean = plain_text(text)
+    is_word = clean is not None and clean.lower() in ABSENT_EMAIL_WORDS | {"tbd", "tba", "tbc", "no name", "noname"}
+    return None if is_word and clean not in ("Nan", "Na") else clean
 
 
 def plain_text(text: str) -> str | None:
@@ -349,6 +413,28 @@ LOCAL_PART = re.compile(rf'{ATOM}(?:\.{ATOM})*|"(?:[ !#-\[\]-~]|\\[ -~])*"')
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
+def addresses_in(text: str) -> list[str]:
+    """The addresses of a list, or in angle brackets; the text itself where it is neither."""
+    lower = seen(text).lower()
+    if "<" in lower:
+        unquoted = "".join(lower.split('"')[::2])
+        found = [part.removeprefix("mailto:") for part in re.split(r"[<>,;|\s]+", unquoted) if "@" in part]
+        whole = unquoted.count("<") == unquoted.count(">") and all(part.count("@") == 1 for part in found)
+        return found if found and whole else [text]
+    if lower.startswith('"'):
+        return [text]
+    parts = [part.strip().removeprefix("mailto:") for part in re.split(r":::|[,;|\n]", lower) if part.strip()]
+    parts = parts[0].split() if len(parts) == 1 else parts
+    return parts if parts and all(re.fullmatch(r"[^@\s]+@[^@\s]+", part) for part in parts) else [text]
+
+
+def is_mailbox(text: str) -> bool:
+    try:
+        return text.isascii() and bool(mailbox(text))
+    except RuleError:
+        return False
+
+
 def email(text: str) -> str | None:
     text = seen(text).lower()
     if text in ABSENT_EMAIL_WORDS:
@@ -395,24 +481,57 @@ def known(codes: dict[str, str], key: str) -> str:
     return codes[key]
 
 
+def word(text: str) -> str:
+    """A word as it is compared: without accents, blanks and hyphens as underscores."""
+    decomposed = unicodedata.normalize("NFKD", text.lower())
+    return re.sub(r"[\s_'’-]+", "_", "".join(c for c in decomposed if unicodedata.category(c) != "Mn"))
+
+
+def status_words() -> dict[str, str]:
+    return {each: status for status, words in STATUSES.items() for each in words.split()}
+
+
 def customer_type(text: str) -> str:
-    return known({"BUSINESS": "BUSINESS", "INDIVIDUAL": "INDIVIDUAL"}, text.upper())
+    kinds = {**dict.fromkeys(BUSINESSES.split(), "BUSINESS"), **dict.fromkeys(INDIVIDUALS.split(), "INDIVIDUAL")}
+    return known(kinds, word(text))
 
 
 def status(text: str) -> str:
-    return known(STATUS_WORDS, re.sub("[ _-]+", "_", text.lower()))
+    return known(status_words(), word(text))
+
+
+def named_twice(text: str, codes: dict[str, str | None]) -> str | None:
+    """What both parts of `NAME (CODE)` or `CODE - NAME` mean; null where they differ."""
+    parts = [part.strip() for part in re.split(r"\s[-–|:]\s|[(\[]", text.rstrip(")]"), maxsplit=1)]
+    meanings = {codes.get(part) for part in parts}
+    return meanings.pop() if len(parts) == 2 and len(meanings) == 1 else None
 
 
 def country(text: str) -> str:
-    return known(table("countries.csv", "spelling", "code"), single_spaced(text).upper())
+    spellings = table("countries.csv", "spelling", "code")
+    spelt = single_spaced(unicodedata.normalize("NFC", text)).upper()
+    return named_twice(spelt, spellings) or known(spellings, spelt)
 
 
 def currency(text: str) -> str:
-    return known(table("currencies.csv", "code", "code"), text.upper())
+    official, names = table("currencies.csv", "code", "code"), table("currency_names.csv", "spelling", "code")
+    if text.upper() in official:
+        return text.upper()
+    lower = " ".join(text.lower().split())
+    meanings = {**names, **{code.lower(): code for code in official}}
+    code, _, sign = lower.partition(" ")
+    if code.upper() in official and sign in {"$", "£", "¥", "kr", *names}:  # USD $, EUR €
+        meanings[lower] = official.get(code.upper()) if names.get(sign, code.upper()) == code.upper() else None
+    return named_twice(lower, meanings) or known({key: value for key, value in meanings.items() if value}, lower)
 
 
 def timezone(text: str) -> str:
-    return known(table("timezones.csv", "spelling", "name"), text.lower())
+    bare = re.sub(r"^\((GMT|UTC)[^)]*\)\s*", "", text).lower()
+    zones = table("timezones.csv", "spelling", "name")
+    return known(
+        {**table("timezone_names.csv", "spelling", "name"), **zones},
+        bare if text.lower() not in zones else text.lower(),
+    )
 
 
 # RFC 5646, section 2.1.
@@ -454,12 +573,22 @@ def language(text: str) -> str:
 
 def net_terms(text: str) -> int:
     match = re.fullmatch(r"([+-]?[0-9]{1,9})(?:[.,]0{1,2})?", text)
-    if match is None:
-        raise RuleError("unreadable")
-    days = int(match[1])
+    days = int(match[1]) if match else days_in_words(word(text))
     if not 0 <= days <= 3650:
         raise RuleError("range")
     return days
+
+
+def days_in_words(terms: str) -> int:
+    if terms in ("due_on_receipt", "due_upon_receipt", "immediate", "sofort", "a_reception"):
+        return 0
+    terms = re.sub(r"^[0-9]+%?[_/][0-9]+_(?=net)", "", terms)  # the discount
+    match = re.fullmatch(r"(?:net|netto|n)[_/]*([0-9]{1,4})(?:_days)?", terms) or re.fullmatch(
+        r"([0-9]{1,4})_?(?:d|days?|tage|jours|dias)(?:_net|_netto)?", terms
+    )
+    if match is None:
+        raise RuleError("unreadable")
+    return int(match[1])
 
 
 # Instants
@@ -474,7 +603,54 @@ DAY_OR_MONTH = re.compile(r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-](?:[0-9]{4}|[0-9]{
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def instant(text: str) -> datetime:
+ZONES = {"Z": "+0000", "UTC": "+0000", "GMT": "+0000", "CET": "+0100", "CEST": "+0200", "PST": "-0800", "EST": "-0500"}
+TIME = re.compile(
+    r"(?:[T,\s]|\bAT\b)*(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}))?\s*(?P<half>[AP]M)?"
+    r"\s*(?P<zone>[A-Z]*)\s*(?P<offset>[+-][0-9]{2}:?[0-9]{2})?(?:\s*\([^()]*\))?"
+)
+
+
+def as_written(text: str) -> dict[str, str] | None:
+    """The parts of a date with a month in words, or in numbers that can be read in one way; null where it is none."""
+    text = "".join(c for c in unicodedata.normalize("NFKD", text) if unicodedata.category(c) != "Mn")
+    text = re.sub(r"^(MON|TUE|WED|THU|FRI|SAT|SUN)[A-Z]*[.,]?\s+", "", text)
+    numbers = {each.upper(): number for number, words in MONTHS.items() for each in words.split()}
+    if re.search("[A-Z]{3}", text):
+        text = re.sub(r"[A-Z]{3,}", lambda m: f"M{numbers[m[0]]}M" if m[0] in numbers else m[0], text, count=1)
+        text = re.sub(r"^(M[0-9]+M [0-9]+)( .*) ([0-9]{4})$", r"\1 \3\2", text)
+        match = re.match(r"([0-9]{1,2})(?:ER|TH|ST|ND|RD)?[-. /]*(?:DE )?M([0-9]+)M[-.,/ ]*(?:DE )?([0-9]{4})", text)
+        day, month, year = match.groups() if match else ("", "", "")
+        if match is None and (match := re.match(r"M([0-9]+)M[. -]*([0-9]{1,2})(?:ST|ND|RD|TH)?[, ]+([0-9]{4})", text)):
+            month, day, year = match.groups()
+    else:
+        match = None
+    if match is None and (match := re.match(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})(?![0-9])", text)):
+        year, month, day = match.groups()
+    if match is None and (match := re.match(r"([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})(?![0-9])", text)):
+        first, second, year = match.groups()
+        if int(first) <= 12 and int(second) <= 12 and int(first) != int(second):
+            return None
+        day, month = (second, first) if int(second) > 12 else (first, second)
+    if match is None:
+        return None
+    rest = text[match.end() :]
+    parts = {"year": year, "month": month, "day": day}
+    if not rest:
+        return parts
+    time = TIME.fullmatch(rest)
+    if time is None or (time["zone"] and time["zone"] not in ZONES) or int(time["hour"]) > 23:
+        return None
+    hour = int(time["hour"])
+    if time["half"]:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + (12 if time["half"] == "PM" else 0)
+    offset = (time["offset"] or ZONES.get(time["zone"], "")).replace(":", "")
+    zone = {"sign": offset[0], "ahead": offset[1:3], "ahead_minutes": offset[3:]} if offset else {}
+    return {**parts, "hour": str(hour), "minute": time["minute"], "second": time["second"] or "", **zone}
+
+
+def instant(text: str) -> datetime | None:
     text = text.upper()
     if re.fullmatch("[0-9]{10}|[0-9]{12}", text) and is_compact(text):
         raise RuleError("ambiguous")
@@ -484,9 +660,15 @@ def instant(text: str) -> datetime:
         return in_range(1970, EPOCH + timedelta(milliseconds=int(text)))
     if re.fullmatch("[0-9]{8}", text):
         raise RuleError("ambiguous")
+    zeros = re.fullmatch(r"(0+[-/.]0+[-/.]0+)(?:[T ]00:00(?::00)?Z?)?|0001-01-01(?:[T ]00:00:00Z?)?", text)
+    if zeros:
+        return None
     match = ISO_DATE.fullmatch(text) or ISO_DATE_TIME.fullmatch(text)
     if match is not None:
         return from_parts(match.groupdict(default=""))
+    written = as_written(text)
+    if written is not None:
+        return from_parts(written)
     match = DAY_OR_MONTH.fullmatch(text)
     if match is not None:
         first, second = int(match[1]), int(match[2])
@@ -637,6 +819,9 @@ def aliases(text: str) -> list[str] | None:
 
 def invoice_cc_emails(text: str) -> list[str] | None:
     parts = elements(text)
+    if not text.startswith("["):
+        parts = [address for part in parts for address in addresses_in(part)]
+    parts = [part for part in parts if part.lower() not in ABSENT_EMAIL_WORDS]
     try:
         return without_repeats(mailbox(part) for part in parts if seen(part))
     except RuleError:
@@ -652,13 +837,17 @@ def metadata(text: str) -> dict[str, Any]:
         value = strict_json(text)
     except ValueError:
         raise RuleError("syntax") from None
+    if isinstance(value, list) and all(isinstance(pair, dict) and list(pair) == ["key", "value"] for pair in value):
+        pairs = {pair["key"]: pair["value"] for pair in value}
+        value = pairs if len(pairs) == len(value) else None
     if not isinstance(value, dict):
         raise RuleError("syntax")
     return value
 
 
 NORMALISERS: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(PLAIN_TEXT, plain_text),
+    **dict.fromkeys(PLAIN_TEXT, place_text),
+    "name": full_name,
     **dict.fromkeys(INSTANTS, instant),
     "external_id": external_id,
     "email": email,
