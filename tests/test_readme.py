@@ -159,6 +159,7 @@ def others() -> Iterator[ExitStack]:
         yield stack
 
 
+@pytest.mark.slow
 def test_commands_do_what_the_readme_shows(folder: Path, postgres_database: Database, others: ExitStack) -> None:
     ports: dict[str, str] = {}  # the usual port of each sandbox → its actual one
     for block in blocks("toml"):
@@ -213,6 +214,7 @@ def test_every_make_target_shown_exists() -> None:
     assert targets <= known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", blocks("python"), ids=lambda block: f"line {block.line}")
 def test_python_runs(block: Block, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")
