@@ -172,6 +172,11 @@ def test_somebody_else_who_has_the_e_mail_of_what_was_sent(sandbox: Start, opera
 # Creating and changing -------------------------------------------------------------------------------------------
 
 
+def test_an_id_outside_the_envelope_is_an_error(operations: Operations) -> None:
+    with pytest.raises((KeyError, TypeError)):
+        operations.created_id({"id": "1"}, FULL)
+
+
 @pytest.mark.parametrize("name", SETTABLE)
 @pytest.mark.parametrize("replaces", [False, True])
 def test_a_change_leads_to_what_is_wanted_whatever_a_put_does_to_the_rest(

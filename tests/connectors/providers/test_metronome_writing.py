@@ -308,6 +308,11 @@ def test_found_though_it_moved_to_a_page_that_was_read_before(there: Sandbox, op
 # Creating and changing -------------------------------------------------------------------------------------------
 
 
+def test_an_id_outside_the_envelope_is_an_error(operations: Operations) -> None:
+    with pytest.raises((KeyError, TypeError)):
+        operations.created_id({"id": "1"}, FULL)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "calls"),
     [
