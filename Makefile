@@ -16,7 +16,7 @@ DEMO_REJECTS = echo 'In the rejects file (as they stood, and why):' && $(BIN)/py
     ORDER BY ALL\").show(max_rows=8, max_width=110)"
 DEMO_POSTGRES_RUN := $(BIN)/tranship run sample_data/crm_export.csv "$$DATABASE_URL?table=customers" --state-dir demo/.tranship
 
-.PHONY: help demo demo-postgres demo-postgres-run test check format chaos bench bench-postgres bench-api lock clean
+.PHONY: help demo demo-postgres demo-postgres-run test quick check format chaos bench bench-postgres bench-api lock clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -51,6 +51,9 @@ demo-postgres-run:
 
 test: $(VENV)/dev.stamp  ## Set up and run all tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal --verbosity=0 $(ARGS)
+
+quick: $(VENV)/dev.stamp  ## Run the quick tests: without Postgres and killed processes
+	$(BIN)/python -m pytest -n 3 --dist worksteal --verbosity=0 -m "not slow and not kill and not postgres" $(ARGS)
 
 check: $(VENV)/dev.stamp  ## Format, lint, types, layout
 	$(BIN)/ruff format --check .

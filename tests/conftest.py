@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -34,6 +35,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
+MEMORY = Path("/dev/shm")
+ROOM = 4 << 30
+"""Bytes that the temporary files of all workers may need."""
+
+
+def _keep_temporary_files_in_memory() -> None:
+    """A run syncs some thirty files; on a disk the tests would spend much of their time waiting for that. The variable
+    is pytest's own; set it to keep the files elsewhere.
+    """
+    if "PYTEST_DEBUG_TEMPROOT" in os.environ or not os.access(MEMORY, os.W_OK | os.X_OK):
+        return
+    place = os.statvfs(MEMORY)
+    if place.f_bavail * place.f_frsize >= ROOM and not place.f_flag & getattr(os, "ST_NOEXEC", 0):
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+
+
+_keep_temporary_files_in_memory()
 
 
 @pytest.fixture(autouse=True)
@@ -92,8 +110,11 @@ def postgres_servers() -> Iterator[Callable[..., Server | GivenServer]]:
 
 
 @pytest.fixture
-def postgres_database(postgres_servers: Callable[..., Server | GivenServer]) -> Iterator[Database]:
+def postgres_database(
+    postgres_servers: Callable[..., Server | GivenServer], request: pytest.FixtureRequest
+) -> Iterator[Database]:
     """A fresh database: `.url`, `.do(*statements)`, `.rows(query)`."""
+    _expect_mark(request)
     with _lent(postgres_servers()) as database:
         yield database
 
@@ -114,16 +135,28 @@ def mortal_postgres_server() -> Iterator[Server]:
         yield server
 
 
-LONG = (
-    *("test_readme", "test_postgres_kill", "test_kill", "test_bench_postgres", "test_together"),
-    *("test_provider_kill", "test_one_effect", "test_run", "test_plan_predicts", "test_migration", "test_pace"),
-    *("test_executor", "test_table"),
-)
-"""Modules with the longest tests: they come first, so that no worker is left alone with one at the end."""
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    """Mark the tests that need Postgres. The longest tests come first, so that no worker is left alone with one at the
+    end.
+    """
+    for item in items:
+        if _needs_postgres(item):
+            item.add_marker(pytest.mark.postgres)
+    items.sort(key=lambda item: (not item.get_closest_marker("slow"), not item.get_closest_marker("kill")))
+
+
+def _needs_postgres(item: pytest.Item) -> bool:
+    """Whether a test uses a server: one of the fixtures, or, where it asks for them itself, a parameter says so."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    words = set(re.split(r"\W+", item.name))
+    by_parameter = "request" in fixtures and bool(words & {"postgres", "postgresql"})
+    return by_parameter or bool(fixtures & {"postgres_servers", "mortal_postgres_server"})
+
+
+def _expect_mark(request: pytest.FixtureRequest) -> None:
+    """Fail if a test asks for a server and is not marked so."""
+    if not request.node.get_closest_marker("postgres"):
+        pytest.fail("This test needs a Postgres server: mark it with pytest.mark.postgres.", pytrace=False)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -14,6 +14,8 @@ from support.warehouse import PostgresWarehouse, Warehouse, fates
 from tranship.connectors.errors import Refused
 from tranship.pipelines.cli import render
 
+pytestmark = pytest.mark.slow
+
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}
 CY = {"external_id": "3", "email": "cy@acme.com", "name": "Cy"}

@@ -28,6 +28,8 @@ from support.accounts import PROVIDERS, Account, Open
 from support.postgres_server import Database
 from tranship.pipelines.cli import main as cli
 
+pytestmark = pytest.mark.kill
+
 ROOT = Path(__file__).resolve().parent.parent
 CASES = int(os.environ.get("TRANSHIP_DAMAGE", "0"))
 HARMS = ("cut", "emptied", "flipped", "removed", "of another run", "a folder")

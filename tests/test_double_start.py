@@ -27,6 +27,8 @@ from support.postgres_server import Database
 from support.sandboxes import Start
 from tranship.connectors.registry import CONNECTORS
 
+pytestmark = pytest.mark.kill
+
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = int(os.environ.get("TRANSHIP_DOUBLE_STARTS", "0"))
 SEED = os.environ.get("TRANSHIP_SEED") or str(random.SystemRandom().randrange(10**6))

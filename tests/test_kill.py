@@ -24,6 +24,8 @@ import pytest
 
 from support.warehouse import Warehouse, fates
 
+pytestmark = pytest.mark.kill
+
 ROOT = Path(__file__).resolve().parent.parent
 KILLS = int(os.environ.get("TRANSHIP_KILLS", "4"))
 ROWS, SEED, CHANGED = 20_000, 5, 0.3

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -431,6 +432,82 @@ def test_the_oracle_knows_nothing_of_the_code() -> None:
     for target, line in imports(_tree(ROOT / "tests" / "support" / "oracle.py")):
         ours = target.split(".")[0] in ("tranship", "support", *ROOMS)
         assert not ours, f"tests/support/oracle.py:{line} imports {target}: it says the rules a second time, by itself."
+
+
+# Ports -----------------------------------------------------------------------------------------------------------
+
+LOOPBACK_PORT = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\]|0\.0\.0\.0):[1-9]\d*")
+ONLY_READ = {
+    "tests/connectors/api/test_source.py": "addresses that are parsed",
+    "tests/pipelines/test_locks.py": "addresses that are compared",
+    "tests/test_layout.py": "the examples below",
+}
+"""Files whose addresses have ports and are never contacted."""
+
+
+def fixed_ports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and text of each port in a test that is written out, and so may be in use by somebody else."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from ((node.lineno, found) for found in LOOPBACK_PORT.findall(node.value))
+        elif isinstance(node, ast.keyword) and node.arg == "port" and _is_port(node.value):
+            yield node.value.lineno, f"port={ast.unparse(node.value)}"
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and key.value == "port" and _is_port(value):
+                    yield value.lineno, f"port: {ast.unparse(value)}"
+        elif isinstance(node, ast.Tuple | ast.List | ast.Call):
+            words = node.args if isinstance(node, ast.Call) else node.elts
+            for first, second in pairwise(words):
+                is_host = isinstance(first, ast.Constant) and first.value in (*HOSTS, "--port", "-p")
+                if is_host and _is_port(second):
+                    yield second.lineno, f"{ast.unparse(first)}, {ast.unparse(second)}"
+
+
+HOSTS = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
+
+
+def _is_port(node: ast.expr) -> bool:
+    """Whether this is a number other than 0, which stands for any free port."""
+    return isinstance(node, ast.Constant) and str(node.value).isdecimal() and int(str(node.value)) > 0
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        str(path.relative_to(ROOT))
+        for path in files(ROOT)
+        if path.is_relative_to(ROOT / "tests") and path.suffix == ".py"
+    ],
+)
+def test_no_test_names_a_port(test: str) -> None:
+    found = list(fixed_ports(_tree(ROOT / test)))
+    if test in ONLY_READ:
+        assert found, f"{test} names no port: take it out of ONLY_READ."
+        return
+    for line, text in found:
+        pytest.fail(
+            f"{test}:{line} names a port: {text}. Another program may have it: let the system choose (port 0) and ask "
+            "for the address; where nobody should listen, use support.served.nobody()."
+        )
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("'marginfront://127.0.0.1:8701'", ["127.0.0.1:8701"]),
+        ("f'http://localhost:80/{path}'", ["localhost:80"]),
+        ("serve(port=8701)", ["port=8701"]),
+        ("connect(**{'port': '1'})", ["port: '1'"]),
+        ("server.bind(('127.0.0.1', 5432))", ["'127.0.0.1', 5432"]),
+        ("start_server(answer, '127.0.0.1', 8080)", ["'127.0.0.1', 8080"]),
+        ("main(['sandbox', '--port', '8701'])", ["'--port', '8701'"]),
+        ("server.bind(('127.0.0.1', 0)); serve(port=0); main(['--port', '0'])", []),
+        ("f'http://127.0.0.1:{port}'; 'postgresql://db:5432/sales'", []),
+    ],
+)
+def test_a_port_that_is_named_is_seen(code: str, named: list[str]) -> None:
+    assert [text for _, text in fixed_ports(ast.parse(code))] == named
 
 
 # What is named is there ------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ from support.moving import moved, writes
 from tranship.connectors import provider_services
 from tranship.pipelines import run as flow
 
+pytestmark = pytest.mark.slow
+
 CUSTOMERS = int(os.environ.get("TRANSHIP_MIGRATION", "60"))
 
 PAIRS = [*(itertools.permutations if "TRANSHIP_MIGRATION" in os.environ else itertools.combinations)(PROVIDERS, 2)]

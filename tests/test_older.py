@@ -27,6 +27,8 @@ from tranship.pipelines import settings
 from tranship.pipelines.cli import render
 from tranship.pipelines.report import Report
 
+pytestmark = pytest.mark.slow
+
 Table = Warehouse | PostgresWarehouse
 SET = (
     "CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.updated_at = now(); RETURN NEW; END $$"

@@ -23,6 +23,8 @@ from support.accounts import PROVIDERS, Account, opened
 from support.moving import customer, given, moved, settable, writes, written
 from support.sandboxes import Start
 
+pytestmark = pytest.mark.kill
+
 ROOT = Path(__file__).resolve().parent.parent
 CHAOS = int(os.environ.get("TRANSHIP_CHAOS", "0"))
 KILLS = CHAOS or 2

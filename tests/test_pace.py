@@ -16,6 +16,8 @@ from support.moving import customer, moved, written
 from support.sandboxes import Start
 from tranship.connectors.api import destination, executor
 
+pytestmark = pytest.mark.slow
+
 RATE = 50
 
 

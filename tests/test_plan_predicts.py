@@ -25,6 +25,8 @@ from support.moving import customer, held, moved, outcomes, planned, writes, wri
 from support.sandboxes import sandboxes
 from tranship.pipelines import run as flow
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "2"))
 IDS = [None, *(f"id-{number}" for number in range(8))]
 MAILS = [None, *(f"{letter}@x.example" for letter in "abcdef")]

@@ -25,6 +25,8 @@ from support.postgres_runs import ROOT, Process, contents, left_behind, load
 from support.postgres_server import Database, Server
 from support.warehouse import fates
 
+pytestmark = pytest.mark.kill
+
 KILLS = int(os.environ.get("TRANSHIP_KILLS", "4"))
 SERVER_KILLS = int(os.environ.get("TRANSHIP_SERVER_KILLS", "2"))
 ROWS, SEED, CHANGED = 12_000, 5, 0.3

@@ -20,6 +20,8 @@ import pytest
 
 from support.postgres_server import Database, GivenServer, Installation, Server, UnavailableError, installations
 
+pytestmark = pytest.mark.postgres
+
 HERE = Path(__file__).resolve().parent
 PROGRAM = str(HERE / "support" / "postgres_server.py")
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path[1:]]), "PATH": os.defpath}

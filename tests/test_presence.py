@@ -20,6 +20,8 @@ from tranship.pipelines import settings
 from tranship.pipelines.cli import render
 from tranship.pipelines.report import Report
 
+pytestmark = pytest.mark.slow
+
 DESTINATIONS = ["duckdb", "postgresql", *PROVIDERS]
 MIRROR = {"mode": "mirror", "max_deletes": "100%", "remove_for_good": True}
 SHORT = "cus_00001,c1@x.example\n"

@@ -21,6 +21,8 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
 
+pytestmark = pytest.mark.kill
+
 ROOT = Path(__file__).resolve().parent.parent
 KILLS = int(os.environ.get("TRANSHIP_KILLS", "1"))
 CUSTOMERS = 2500

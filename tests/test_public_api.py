@@ -19,7 +19,7 @@ import pytest
 
 import tranship
 from support import api_script
-from support.wheels import Environment, built, environment, sources
+from support.wheels import Environment, shared_environment
 from tranship.connectors.sandbox.session import WeatherOptions
 from tranship.connectors.sandbox.weather import Weather
 from tranship.pipelines import settings
@@ -93,8 +93,7 @@ def test_an_option_is_typed_as_its_setting(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    folder = tmp_path_factory.mktemp("wheel")
-    return environment(folder / "venv", built(sources(folder / "source"), folder, "--wheel"))
+    return shared_environment(tmp_path_factory)
 
 
 SCRIPT = Path(api_script.__file__).read_text(encoding="utf-8")
@@ -121,6 +120,7 @@ def pyright(folder: Path, python: Path) -> set[int]:
     return {problem["range"]["start"]["line"] + 1 for problem in found if problem["severity"] == "error"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [mypy, pyright])
 def test_type_checkers_see_the_types_of_the_installed_wheel(
     check: Callable[[Path, Path], set[int]], installed: Environment, folder: Path

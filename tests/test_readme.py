@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -22,7 +21,6 @@ import pytest
 
 from support.postgres_server import Database
 from tranship.connectors import errors
-from tranship.connectors.sandbox.modules import sandboxes
 from tranship.pipelines.cli.main import cli
 from tranship.pipelines.run import run
 from tranship.pipelines.settings import ENVIRONMENT_PREFIX, Settings, load
@@ -119,30 +117,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.fixture(scope="module")
-def ports() -> dict[str, str]:
-    """The usual port of each sandbox → one that is free here."""
-    with ExitStack() as stack:
-        free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in sandboxes()]
-        modules = [importlib.import_module(f"tranship.connectors.sandbox.{name}") for name in sandboxes()]
-        return {str(module.PORT): str(port) for module, port in zip(modules, free, strict=True)}
+PORT = re.compile(r"127\.0\.0\.1:(\d+)")
 
 
-def on_free_ports(command: str, ports: dict[str, str]) -> str:
-    """The command with the sandbox on a free port, whether it starts it or calls it."""
-    for usual, free in ports.items():
-        command = command.replace(f"127.0.0.1:{usual}", f"127.0.0.1:{free}")
-    if sandbox := re.match(r"tranship sandbox (\w+)", command):
-        usual = importlib.import_module(f"tranship.connectors.sandbox.{sandbox[1]}").PORT
-        command += f" --port {ports[str(usual)]}"
-    return command
+def on_actual_ports(command: str, ports: dict[str, str]) -> str:
+    """The command with each sandbox's usual port replaced by its actual one; a sandbox itself chooses a free port."""
+    if command.startswith("tranship sandbox "):
+        command += " --port 0"
+    return PORT.sub(lambda match: f"127.0.0.1:{ports.get(match[1], match[1])}", command)
 
 
 def on_usual_ports(lines: list[str], ports: dict[str, str]) -> list[str]:
     """Output as the README shows it."""
-    for usual, free in ports.items():
-        lines = [line.replace(f"127.0.0.1:{free}", f"127.0.0.1:{usual}") for line in lines]
-    return lines
+    usual = {actual: port for port, actual in ports.items()}
+    return [PORT.sub(lambda match: f"127.0.0.1:{usual.get(match[1], match[1])}", line) for line in lines]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -153,7 +141,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def left_running(command: str, folder: Path, variables: dict[str, str]) -> Iterator[list[str]]:
-    """What a person has open in another shell: a sandbox; gives what it has said when it is ready."""
+    """Run a sandbox as a person does in another shell; yields the first two lines of its output, which say it is ready."""
     process = subprocess.Popen(
         ["bash", "-c", f"exec {command}"], cwd=folder, env=variables, stderr=subprocess.PIPE, text=True
     )
@@ -171,9 +159,9 @@ def others() -> Iterator[ExitStack]:
         yield stack
 
 
-def test_commands_do_what_the_readme_shows(
-    folder: Path, postgres_database: Database, others: ExitStack, ports: dict[str, str]
-) -> None:
+@pytest.mark.slow
+def test_commands_do_what_the_readme_shows(folder: Path, postgres_database: Database, others: ExitStack) -> None:
+    ports: dict[str, str] = {}  # the usual port of each sandbox → its actual one
     for block in blocks("toml"):
         name = re.match(r"# (\S+\.toml)$", block.text.splitlines()[0])
         if name:
@@ -187,12 +175,16 @@ def test_commands_do_what_the_readme_shows(
             variables |= dict(pair.split("=", 1) for pair in shlex.split(command.text)[1:])
             continue
         if command.text.startswith("tranship sandbox "):
-            last, given = 0, others.enter_context(left_running(on_free_ports(command.text, ports), folder, variables))
+            last, given = 0, others.enter_context(left_running(on_actual_ports(command.text, ports), folder, variables))
+            actual = PORT.search(given[0])
+            assert actual, f"README.md:{command.line}: the sandbox did not start: {given}"
+            module = importlib.import_module(f"tranship.connectors.sandbox.{command.text.split()[2]}")
+            ports[str(module.PORT)] = actual[1]
         elif command.text == "echo $?":
             given = [str(last)]
         else:
             ran = subprocess.run(
-                ["bash", "-c", on_free_ports(command.text, ports)],
+                ["bash", "-c", on_actual_ports(command.text, ports)],
                 cwd=folder,
                 env=variables,
                 stdin=subprocess.DEVNULL,
@@ -222,6 +214,7 @@ def test_every_make_target_shown_exists() -> None:
     assert targets <= known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", blocks("python"), ids=lambda block: f"line {block.line}")
 def test_python_runs(block: Block, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")

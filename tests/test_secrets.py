@@ -19,6 +19,8 @@ from support.accounts import PROVIDERS, opened
 from support.sandboxes import Start
 from tranship.pipelines.cli import main as cli
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "sample_data" / "crm_export.csv"
 PASSWORD = "hunter2-geheim"

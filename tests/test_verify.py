@@ -14,6 +14,8 @@ from support.accounts import PROVIDERS, Account, Open
 from support.moving import customer, moved, schema_of, written
 from tranship.pipelines.cli import main as cli
 
+pytestmark = pytest.mark.slow
+
 COUNT = 24
 
 

@@ -11,20 +11,22 @@ from textwrap import dedent
 import pytest
 
 import tranship
+from support.made_once import shared_folder
 from support.toys import FORMAT_FILES, PROVIDER_FILES
-from support.wheels import FOLDERS, ROOT, Environment, built, environment, sources
+from support.wheels import FOLDERS, ROOT, Environment, built, environment, shared_environment, shared_wheel, sources
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from the sdist."""
-    folder = tmp_path_factory.mktemp("wheel")
-    return built(sources(folder / "source"), folder)
+    return shared_wheel(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def installed(wheel: Path) -> Environment:
-    return environment(wheel.parent / "venv", wheel)
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    return shared_environment(tmp_path_factory)
 
 
 @pytest.fixture
@@ -266,7 +268,6 @@ def package(folder: Path, entries: dict[str, str], modules: dict[str, str]) -> P
 
 @pytest.fixture(scope="module")
 def with_toys(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    folder = tmp_path_factory.mktemp("toys")
     entries = {
         "toy": "tranship_toys.connectors.files.toy:CONNECTOR",
         "toybill": "tranship_toys.connectors.providers.toybill",
@@ -282,11 +283,12 @@ def with_toys(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environm
         "CONNECTOR = Connector('mine', '', 'x.csv', Abilities(), suffixes=('.csv',))\n"
     )
     bad = {"tranship_broken.py": "raise SystemExit('no\\nlicence')", "tranship_thief.py": thief}
-    wheels = [
-        package(folder / "toys", entries, toys | {"tranship_shop.py": SHOP}),
-        package(folder / "broken", broken, bad),
-    ]
-    return environment(folder / "venv", wheel, *wheels)
+
+    def fill(folder: Path) -> None:
+        shop = package(folder / "toys", entries, toys | {"tranship_shop.py": SHOP})
+        environment(folder / "venv", wheel, shop, package(folder / "broken", broken, bad))
+
+    return Environment(shared_folder(tmp_path_factory, "toys", fill) / "venv" / "bin" / "python")
 
 
 def test_connectors_of_other_packages_are_listed_and_used(with_toys: Environment, tmp_path: Path) -> None:

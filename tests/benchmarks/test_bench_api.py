@@ -74,6 +74,7 @@ def test_the_server_takes_its_time(server: str) -> None:
     assert seconds >= 0.05
 
 
+@pytest.mark.slow
 def test_the_script_loads_all_once(server: str, tmp_path: Path) -> None:
     database = tmp_path / "out.duckdb"
     for folder in ("first", "second"):
@@ -85,6 +86,7 @@ def test_the_script_loads_all_once(server: str, tmp_path: Path) -> None:
     assert found == (ROWS, ROWS, ROWS)
 
 
+@pytest.mark.slow
 def test_a_small_round_gives_all_cases(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "bench_api.py"), "--json", "--rows", "1500", "--repeats", "1"]
     answer = subprocess.run([*command, "--flat", "--out", str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True)

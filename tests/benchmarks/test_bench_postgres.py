@@ -11,6 +11,8 @@ import pytest
 
 from support.postgres_server import installations
 
+pytestmark = [pytest.mark.slow, pytest.mark.postgres]
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 

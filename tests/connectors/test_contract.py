@@ -37,7 +37,7 @@ ENDS: dict[str, Callable[[Path, str], str]] = {
 SERVED = ("postgresql",)
 """Connectors that need a server."""
 
-NOWHERE = "postgresql://127.0.0.1:1/nowhere"
+NOWHERE = "postgresql://nowhere.invalid/nowhere"
 OPTIONS: dict[str, Any] = {
     **{"raw": False, "create": True, "overwrite": True, "written": Path("written")},
     **{

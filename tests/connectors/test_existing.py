@@ -16,6 +16,8 @@ from tranship.connectors.existing import similar, similar_files, similar_tables
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
 
+pytestmark = pytest.mark.slow
+
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -25,6 +25,8 @@ from tranship.connectors.testing import OpenAccount, ProviderDestinationContract
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
 
+pytestmark = pytest.mark.slow
+
 MANY = int(os.environ.get("TRANSHIP_MANY", "3000"))
 
 Open = Callable[..., Account]

@@ -18,6 +18,8 @@ from support.warehouse import Warehouse, fates
 from tranship.connectors.registry import CONNECTORS
 from tranship.schemas.customer import COLUMNS
 
+pytestmark = pytest.mark.slow
+
 FILES = {"csv": "end.csv", "parquet": "end.parquet"}
 """File of each connector that writes whole files."""
 

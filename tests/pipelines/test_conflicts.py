@@ -12,6 +12,8 @@ from tranship.connectors.errors import GateClosed
 from tranship.pipelines import run, settings
 from tranship.pipelines.cli import main as cli
 
+pytestmark = pytest.mark.slow
+
 CONTACTS = [
     {"id": "ACC-1", "email": "ann@b.co", "name": "Ann"},
     {"id": "ACC-1", "email": "bob@b.co", "name": "Bob"},

@@ -29,6 +29,8 @@ from tranship.pipelines.observer import Quiet
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings import load
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}

@@ -17,6 +17,8 @@ from tranship.pipelines.normalise import batch
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_directory import RunDirectory
 
+pytestmark = pytest.mark.slow
+
 RECORDS: list[Record] = [
     {
         "external_id": f"c{number}" if number % 7 else None,

@@ -94,6 +94,7 @@ def check_sums(report: Report, records: int) -> None:
     assert counts.read == sum(fates)
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(st.lists(dirty_records, min_size=1, max_size=3), options)
 def test_a_second_run_over_the_same_input_writes_nothing(
@@ -110,6 +111,7 @@ def test_a_second_run_over_the_same_input_writes_nothing(
             assert warehouse.rows() == before
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(st.lists(dirty_records, min_size=1, max_size=4), st.sampled_from(["keep", "overwrite"]))
 def test_keys_and_ids_stay_unique(batches: list[list[Record]], nulls: str) -> None:
@@ -124,6 +126,7 @@ def test_keys_and_ids_stay_unique(batches: list[list[Record]], nulls: str) -> No
         assert len(set(ids)) == len(ids)
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(own_tables, st.lists(dirty_records, min_size=1, max_size=3), st.sampled_from(["keep", "overwrite"]))
 def test_a_second_run_into_a_table_of_the_user_s_own_writes_nothing(
@@ -140,6 +143,7 @@ def test_a_second_run_into_a_table_of_the_user_s_own_writes_nothing(
             assert warehouse.rows() == before
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(dirty_records, dirty_records, st.randoms(use_true_random=False), st.booleans())
 def test_the_order_of_the_input_does_not_matter_where_times_differ(
@@ -156,6 +160,7 @@ def test_the_order_of_the_input_does_not_matter_where_times_differ(
     assert tables[0] == tables[1]
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(dirty_records, st.integers(1, 9), options)
 def test_it_does_not_matter_how_records_lie_in_files(

@@ -17,6 +17,8 @@ from tranship.pipelines.observer import Quiet
 from tranship.pipelines.verify import DIFFERENCES, Verification, differences
 from tranship.schemas.customer import COLUMNS
 
+pytestmark = pytest.mark.slow
+
 RECORDS: list[Record] = [
     {"external_id": "1", "email": "ann@acme.com", "name": "Ann", "country": "SE", "net_terms": "30"},
     {"external_id": "2", "email": "bea@acme.com", "name": "Bea", "country": "DE", "net_terms": None},

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
+from support.made_once import shared_folder
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDERS = ("connectors", "pipelines", "schemas")
 """They stand at the root of the repository, and below `tranship` when it is imported."""
@@ -50,6 +54,20 @@ def built(source: Path, to: Path, *options: str) -> Path:
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = to.glob("*.whl")
     return wheel
+
+
+def shared_wheel(factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout, built from its sdist by one worker for all."""
+    folder = shared_folder(factory, "wheel", lambda folder: built(sources(folder / "source"), folder))
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def shared_environment(factory: pytest.TempPathFactory) -> Environment:
+    """An environment in which that wheel is installed; for reading only."""
+    wheel = shared_wheel(factory)
+    folder = shared_folder(factory, "installed", lambda folder: environment(folder / "venv", wheel))
+    return Environment(folder / "venv" / "bin" / "python")
 
 
 def environment(folder: Path, *install: str | Path) -> Environment:

@@ -24,6 +24,8 @@ from tranship.connectors.errors import ConfigError, GateClosed, Interrupted
 from tranship.pipelines import run as flow
 from tranship.pipelines.cli import main as cli
 
+pytestmark = pytest.mark.slow
+
 FINAL = {"mode": "mirror", "max_deletes": "100%", "remove_for_good": True}
 
 

@@ -119,6 +119,7 @@ def lived(sandbox: Sandbox, folder: Path, seed: int, *options: str) -> subproces
     )
 
 
+@pytest.mark.kill
 def test_killed_again_and_again_in_bad_weather_the_effect_is_that_of_a_quiet_run(
     sandbox: Start, tmp_path: Path, quiet: list[dict[str, Any]]
 ) -> None:
@@ -133,6 +134,7 @@ def test_killed_again_and_again_in_bad_weather_the_effect_is_that_of_a_quiet_run
     assert sent_twice(there) == []
 
 
+@pytest.mark.kill
 def test_without_a_journal_the_same_sweep_fails(sandbox: Start, tmp_path: Path, quiet: list[dict[str, Any]]) -> None:
     there = sandbox("marginfront")
     mixed(there, tmp_path, 60)

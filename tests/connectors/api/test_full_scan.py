@@ -578,6 +578,7 @@ with reading({url!r}, [LISTINGS[{kind!r}]], Path({keep!r})) as (going, _):
 """
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize(("kind", "kills"), [("total", (3, 17)), ("cursor", (9,))])
 def test_a_read_that_was_killed_goes_on_from_there(kind: str, kills: tuple[int, ...], tmp_path: Path) -> None:
     held = Account([thing(n) for n in range(90)])

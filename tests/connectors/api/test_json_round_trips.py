@@ -37,7 +37,7 @@ from tranship.schemas.compatibility import losses, passage
 from tranship.schemas.provider import ProviderSchema
 
 LONG = "TRANSHIP_LONG_TESTS" in os.environ
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.slow]
 
 each_schema = pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.provider)
 

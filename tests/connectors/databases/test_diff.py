@@ -12,6 +12,8 @@ from tranship.connectors.databases.table_mapping import DELETED, RUN
 from tranship.connectors.errors import ConfigError, GateClosed
 from tranship.schemas.customer import KEY
 
+pytestmark = pytest.mark.slow
+
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}

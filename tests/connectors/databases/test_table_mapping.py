@@ -11,6 +11,8 @@ from support.warehouse import Warehouse, fates
 from tranship.connectors.errors import ConfigError
 from tranship.schemas.customer import KEY
 
+pytestmark = pytest.mark.slow
+
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}

@@ -9,13 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from support import writing
 from support.sandboxes import Sandbox
-from support.writing import BAD
-from tranship.connectors.api import json_codec
 from tranship.connectors.api.operations import (
     AmbiguousMatch,
     Failure,
@@ -29,9 +26,9 @@ from tranship.connectors.api.operations import (
 from tranship.connectors.api.reconcile import same
 from tranship.connectors.api.spec import parse_address, service
 from tranship.connectors.providers.metrifox import SPEC, build_operations
-from tranship.connectors.sandbox.seed import customers
-from tranship.schemas.customer import COLUMNS
 from tranship.schemas.providers.metrifox import SCHEMA
+
+pytestmark = pytest.mark.slow
 
 Start = Callable[..., Sandbox]
 
@@ -310,33 +307,6 @@ def test_how_an_email_is_cased_is_no_change(sandbox: Start) -> None:
     assert verbs_for(there).change(found, {**body("a"), "primary_email": "ada@x.example"}) == []
 
 
-def test_nothing_is_to_change_in_what_was_read_and_is_written_as_it_was(sandbox: Start) -> None:
-    there = sandbox("metrifox")
-    frame = customers(300).with_columns(provider=pl.lit("elsewhere"), provider_id=pl.col("external_id"))
-    bodies = [json.loads(one) for one in json_codec.encode(SCHEMA, frame).bodies.drop_nulls()]
-    for at in range(0, len(bodies), 100):
-        asked(there, Request("POST", "/customers/bulk-create", "", {"customers": bodies[at : at + 100]}))
-    records = sorted(there.state(), key=lambda one: str(one["customer_key"]))
-    read = json_codec.decode(SCHEMA, [json.dumps(records).encode()]).records
-    again = map(json.loads, json_codec.encode(SCHEMA, typed(read)).bodies)
-    operations = verbs_for(there)
-    assert len(records) > 250
-    for record, made_of, wanted in zip(records, bodies, again, strict=True):
-        assert operations.change(record, made_of) == []
-        assert operations.change(record, wanted) == []
-
-
-def typed(read: pl.DataFrame) -> pl.DataFrame:
-    def column(name: str, dtype: Any) -> pl.Expr:
-        if isinstance(dtype, pl.List):
-            return pl.col(name).str.json_decode(dtype)
-        if isinstance(dtype, pl.Datetime):
-            return pl.col(name).str.to_datetime("%+", time_unit="us", time_zone="UTC")
-        return pl.col(name).cast(dtype)
-
-    return read.select(column(name, dtype) for name, dtype in COLUMNS.items())
-
-
 def test_a_change_to_an_email_that_is_taken_is_refused(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("metrifox")
     [found, _] = made(there, body("a"), body("b"))
@@ -371,22 +341,6 @@ def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, tmp_path: Path)
 
 
 # Looking
-
-
-@pytest.mark.parametrize(
-    "key", ["a/b", "a?b#c", "ä ö+&=", "%2F", ".", "..", "new", "bulk-create", "{key}", '"', "a\\b"]
-)
-def test_a_key_may_hold_anything(sandbox: Start, tmp_path: Path, key: str) -> None:
-    there = sandbox("metrifox")
-    [other, found] = made(there, body("other"), body(key, primary_email="a@x.example"))
-    assert looked(there, external_id=key) == found
-    assert looked(there, id=found["id"], record=found) == found
-    rows = [update(0, found, city="Rome"), delete(1, other), create(2, body(key + key, primary_email="c@x.example"))]
-    assert {outcome for _, outcome, _ in carried_out(there, tmp_path / "1", rows).values()} == {"done"}
-    [now] = [one for one in there.state() if one["customer_key"] == key]
-    assert now["city"] == "Rome"
-    assert carried_out(there, tmp_path / "2", [delete(0, now)])[0] == ("delete", "done", None)
-    assert [one["customer_key"] for one in there.state()] == [key + key]
 
 
 def test_a_key_is_compared_exactly(sandbox: Start) -> None:
@@ -434,62 +388,3 @@ def test_a_look_that_is_refused_says_nothing(sandbox: Start) -> None:
 
 
 # The weather
-
-
-def mixed(there: Sandbox, wanted: int = 300) -> list[dict[str, Any]]:
-    """Creates, changes of every kind and removals."""
-    old = [body(f"old{n:03}", city="Oslo", payment_terms=[{"type": "Net", "value": 30}]) for n in range(100)]
-    asked(there, Request("POST", "/customers/bulk-create", "", {"customers": old}))
-    found = sorted(there.state(), key=lambda one: str(one["customer_key"]))
-    rows = [create(n, body(f"new{n:03}", contact_people=[{"first_name": f"N{n}"}])) for n in range(wanted)]
-    kinds: list[dict[str, Any]] = [
-        {"city": "Umeå", "metadata": {"new": True}},
-        {"primary_email": "moved{n}@x.example"},
-        {"payment_terms": None, "city": None},
-        {"customer_type": "INDIVIDUAL", "first_name": "Ada", "legal_name": None},
-    ]
-    for n, one in enumerate(found[:70]):
-        changes = {name: value.format(n=n) if isinstance(value, str) else value for name, value in kinds[n % 4].items()}
-        rows.insert(4 * n, update(1000 + n, one, **changes))
-    rows[50:50] = [delete(2000 + n, one) for n, one in enumerate(found[70:])]
-    return rows
-
-
-@pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    from support.sandboxes import sandboxes
-
-    with sandboxes() as start:
-        there = start("metrifox")
-        found = carried_out(there, tmp_path_factory.mktemp("quiet"), mixed(there))
-        assert {outcome for _, outcome, _ in found.values()} == {"done"}
-        return held(there)
-
-
-@pytest.mark.parametrize("spelling", ["both", "docs"])
-def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(
-    sandbox: Start, tmp_path: Path, quiet: list[dict[str, Any]], spelling: str
-) -> None:
-    there = sandbox("metrifox", switches={"spelling": spelling})
-    rows = mixed(there)
-    there.record()
-    there.weather(**BAD, half=0.02, html=0.01, seed=5)
-    found = carried_out(there, tmp_path, rows)
-    assert {outcome for _, outcome, _ in found.values()} == {"done"}
-    assert held(there) == quiet
-    worked = [(one["method"], one["path"], one["content"]) for one in there.calls() if (one["worked"] or 999) < 300]
-    written = [one for one in worked if one[0] != "GET"]
-    assert len(written) == len(set(written))
-    assert any(one["status"] in (None, 500) and one["worked"] for one in there.calls())
-
-
-def test_answers_that_are_always_lost_are_looked_up(sandbox: Start, tmp_path: Path) -> None:
-    there = sandbox("metrifox")
-    [found, gone] = made(there, body("a"), body("b"))
-    there.record()
-    there.weather(cut_after=1, methods=["POST", "PATCH", "DELETE"])
-    rows = [create(0, body("new")), update(1, found, primary_email="moved@x.example"), delete(2, gone)]
-    done = carried_out(there, tmp_path, rows)
-    assert {outcome for _, outcome, _ in done.values()} == {"done"}
-    assert sorted(call["method"] for call in there.calls() if call["method"] != "GET") == ["DELETE", "PATCH", "POST"]
-    assert [one["primary_email"] for one in held(there)] == ["moved@x.example", "new@x.example"]

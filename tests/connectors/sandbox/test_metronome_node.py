@@ -14,6 +14,8 @@ import pytest
 from tranship.connectors.sandbox.server import running
 from tranship.schemas.providers.metronome import NAME_LENGTH
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = "@metronome/sdk"
 VERSION = "3.10.0"
 SCRIPT = Path(__file__).with_name("metronome_calls.mjs")

@@ -36,6 +36,8 @@ from tranship.pipelines.cli.run import EXIT_CODES
 from tranship.pipelines.settings import Reading, Settings, load
 from tranship.schemas.customer import COLUMNS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 
 CLEAN = "Customer ID,E-mail,Name\nc1,jane@acme.com,Acme\nc2,joe@beta.com,Beta\n"

@@ -10,6 +10,8 @@ from support.warehouse import Warehouse, fates
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.errors import Refused
 
+pytestmark = pytest.mark.slow
+
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}

@@ -12,6 +12,8 @@ from support.warehouse import Warehouse, fates
 from tranship.connectors.databases.table_mapping import RUN
 from tranship.connectors.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann"}
 
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}

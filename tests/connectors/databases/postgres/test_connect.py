@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from support.postgres_server import Database
+from support.served import nobody
 from support.warehouse import PostgresWarehouse, fates
 from tranship.connectors.databases.table_mapping import RUN
 from tranship.connectors.errors import (
@@ -26,6 +28,9 @@ CY = {"external_id": None, "email": "cy@acme.com", "name": "Cy"}
 
 SECRET = "s3cr3t-w0rd"
 
+CLOSED = "<closed>"
+"""Stands for the port at which nobody listens."""
+
 
 @pytest.fixture
 def warehouse(tmp_path: Path, postgres_database: Database) -> PostgresWarehouse:
@@ -38,10 +43,17 @@ def each(tmp_path: Path, every_postgres_database: Database) -> PostgresWarehouse
     return PostgresWarehouse(tmp_path, every_postgres_database)
 
 
+@pytest.fixture
+def closed_port() -> Iterator[str]:
+    """A port at which nobody listens."""
+    with nobody() as url:
+        yield url.rpartition(":")[2]
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "words"),
     [
-        ({"port": "1"}, Unreachable, "Check host and port"),
+        ({"port": CLOSED}, Unreachable, "Check host and port"),
         ({"host": "nowhere.invalid"}, Unreachable, "Check host and port"),
         ({"database": "nowhere"}, ConfigError, "does not exist"),
         ({"user": "nobody_here"}, Refused, "nobody_here"),
@@ -53,8 +65,13 @@ def each(tmp_path: Path, every_postgres_database: Database) -> PostgresWarehouse
     ],
 )
 def test_who_cannot_connect_is_told_why(
-    warehouse: PostgresWarehouse, change: dict[str, str], kind: type[TranshipError], words: str
+    warehouse: PostgresWarehouse,
+    closed_port: str,
+    change: dict[str, str],
+    kind: type[TranshipError],
+    words: str,
 ) -> None:
+    change = {name: value.replace(CLOSED, closed_port) for name, value in change.items()}
     info = psycopg.conninfo.conninfo_to_dict(warehouse.database.url)
     at = {"user": info["user"], "host": info["host"], "port": info["port"], "database": info["dbname"], **change}
     address = (

@@ -18,6 +18,8 @@ from support.postgres_server import Database, GivenServer, Server
 from support.warehouse import write_csv
 from tranship.connectors.errors import Busy
 
+pytestmark = pytest.mark.slow
+
 CUSTOMERS = 3_000
 MANY = int(os.environ.get("TRANSHIP_AT_ONCE", "4"))
 
