@@ -20,8 +20,8 @@ _SYNONYMS: Final[dict[str, str]] = {
     "customer_code client_id client_number account_id account_number account_code account_no external_key "
     "external_reference customer_reference cust_id id",
     "email": "e_mail email_address e_mail_address mail primary_email customer_email contact_email user_email",
-    "name": "customer_name company company_name display_name full_name account_name client_name customer "
-    "organization organisation organization_name organisation_name",
+    "name": "customer_name client_name customer kundenname nom_du_client nombre_del_cliente nome_cliente klantnaam "
+    "kundnamn kundenavn",
     "legal_name": "legal_company_name legal_entity legal_entity_name registered_name company_legal_name",
     "customer_type": "client_type account_type type_of_customer",
     "phone": "phone_number telephone telephone_number tel primary_phone phone_no contact_phone mobile mobile_phone",
