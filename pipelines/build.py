@@ -13,7 +13,7 @@ from tranship.pipelines import expressions
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise.raw_text import beyond_precision, text_of_field
-from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, replace_where
+from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, null_text, replace_where
 from tranship.schemas.customer import LISTS
 
 
@@ -38,7 +38,11 @@ def prepare(batch: Batch, columns: ColumnMap) -> Prepared:
     columns = columns.within(batch.records.columns)
     if not columns.built and not columns.words:
         return Prepared(batch.records, columns)
-    made = {field: _built(batch, field, rule) for field, rule in columns.built.items()}
+    chosen: dict[str, pl.Series] = {}
+    made = {field: _built(batch, field, rule, chosen) for field, rule in columns.built.items()}
+    unused = [
+        _unused(batch.records[column], columns, chosen) for column in columns.fallbacks if column in batch.records
+    ]
     matched: set[tuple[str, str]] = set()
     for field, words in columns.words.items():
         if field in made or field in columns.fields:
@@ -47,20 +51,37 @@ def prepare(batch: Batch, columns: ColumnMap) -> Prepared:
             matched.update((field, word) for word in found)
     # No column of a source has a name with a null character.
     names = {field: f"\0{field}" for field in made}
-    records = batch.records.with_columns(values.alias(names[field]) for field, values in made.items())
-    plain = dataclasses.replace(columns, fields={**columns.fields, **names}, built={}, words={})
+    records = batch.records.with_columns(*unused, *(values.alias(names[field]) for field, values in made.items()))
+    extra = (*columns.extra, *(column.name for column in unused))
+    plain = dataclasses.replace(columns, fields={**columns.fields, **names}, extra=extra, built={}, words={})
     return Prepared(records, plain, frozenset(matched))
 
 
-def _built(batch: Batch, field: str, rule: FieldRule) -> pl.Series:
+def _built(batch: Batch, field: str, rule: FieldRule, chosen: dict[str, pl.Series]) -> pl.Series:
+    """Return a field, and add to `chosen` the number of the alternative that each record has it from."""
     if rule.expression is not None:
         return expressions.evaluate(batch, rule.expression)
-    result = pl.repeat(None, batch.records.height, dtype=pl.String, eager=True)
-    for alternative in rule.alternatives:
+    result = null_text(batch.records.height)
+    numbers = pl.repeat(len(rule.alternatives), batch.records.height, dtype=pl.UInt32, eager=True)
+    for number, alternative in enumerate(rule.alternatives):
         parts = [batch.records[column] for column in alternative if column in batch.records.columns]
         if parts:
-            result = result.zip_with(result.is_not_null(), _joined(parts, field))
+            joined = _joined(parts, field)
+            numbers = numbers.set(result.is_null() & joined.is_not_null(), number)
+            result = result.zip_with(result.is_not_null(), joined)
+    chosen[field] = numbers
     return result
+
+
+def _unused(values: pl.Series, columns: ColumnMap, chosen: Mapping[str, pl.Series]) -> pl.Series:
+    """Return a column without its values in the records in which a rule has used them."""
+    for field, numbers in chosen.items():
+        for number, alternative in enumerate(columns.built[field].alternatives):
+            if values.name in alternative:
+                values = (
+                    values.to_frame("v").select(pl.when(numbers != number).then("v")).to_series().alias(values.name)
+                )
+    return values
 
 
 def _joined(parts: Sequence[pl.Series], field: str) -> pl.Series:

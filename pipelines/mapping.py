@@ -13,6 +13,7 @@ from tranship.pipelines import expressions, field_rules
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.settings import Reading
 from tranship.schemas import headers as names
+from tranship.schemas import person_names
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.headers import Fit, Flag
@@ -43,12 +44,24 @@ class ColumnMap:
     rivals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    keeps_unused: bool = True
+    """Whether unmapped columns are kept in metadata, and so what a rule leaves unused in a record."""
 
     @property
     def targets(self) -> tuple[str, ...]:
         """The canonical fields that this source has, in order."""
-        filled = {*self.fields, *self.built, *self.defaults, *(["metadata"] if self.extra else [])}
+        filled = {*self.fields, *self.built, *self.defaults, *(["metadata"] if self.extra or self.fallbacks else [])}
         return tuple(name for name in COLUMNS if name in filled)
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """The columns that are used only in records in which an earlier alternative is blank. In the other records,
+        their values are kept in metadata.
+        """
+        rules = self.built.values() if self.keeps_unused else ()
+        first = {column for rule in rules for column in (rule.alternatives or (rule.columns,))[0]}
+        used = {*first, *self.fields.values(), *(c for rule in rules if rule.expression for c in rule.columns)}
+        return tuple(dict.fromkeys(column for rule in rules for column in rule.columns if column not in used))
 
     @property
     def by_column(self) -> dict[str, str | list[str]]:
@@ -68,7 +81,7 @@ class ColumnMap:
             {name: of_field for name, of_field in given.items() if name in KEYS}
             for given in (self.fields, self.built, self.words)
         )
-        return ColumnMap(fields, (), {}, built, words)  # type: ignore[arg-type]
+        return ColumnMap(fields, (), {}, built, words, keeps_unused=False)  # type: ignore[arg-type]
 
     def within(self, columns: Collection[str]) -> ColumnMap:
         """Return the map for records that have only these columns."""
@@ -138,24 +151,86 @@ def match(layouts: Sequence[Layout], reading: Reading) -> Match:
     given.check_dropped(dropped)
     if given.problems:
         raise ConfigError("\n".join(given.problems))
-    found = given.fields
-    repeats = {made: own for layout in layouts for made, own in layout.repeated.items()}
-    fits = names.match(columns, repeats)
-    used_by_hand = {*found.values(), *(column for rule in given.built.values() for column in rule.columns)}
-    conflicts = {}
-    # A column that the settings map to another field is used only if no other column fits.
-    free = names.match(columns, repeats, without={*used_by_hand, *dropped})
-    shared = names.match(columns, repeats, without=dropped)
-    for name in fits:
-        fit = free.get(name) or shared.get(name)
-        if name in found or name in given.built or fit is None:
-            continue
+    by_name = _ByName(layouts, columns, dropped, given)
+    by_name.add_fields()
+    by_name.add_names()
+    in_order = {name: given.fields[name] for name in COLUMNS if name in given.fields}
+    return Match(in_order, given.built, dropped, by_name.conflicts, by_name.fits)
+
+
+class _ByName:
+    """Adds to the rules of the settings those that follow from the names of columns. `conflicts` and `fits` are as in
+    Match.
+    """
+
+    def __init__(
+        self, layouts: Sequence[Layout], columns: Sequence[str], dropped: Collection[str], given: _Given
+    ) -> None:
+        self._kept = [column for column in columns if column not in dropped]
+        self._fields, self._built = given.fields, given.built
+        self._used = {*given.fields.values(), *(column for rule in given.built.values() for column in rule.columns)}
+        self._repeats = {made: own for layout in layouts for made, own in layout.repeated.items()}
+        self.fits = names.match(columns, self._repeats)
+        self.conflicts: dict[str, Sequence[str]] = {}
+
+    def add_fields(self) -> None:
+        """Add all fields but the name."""
+        for name, fit in self.fits.items():
+            if name != "name" and not self._has(name) and (among := self._among(name, fit.columns)):
+                self._decide(name, among)
+
+    def add_names(self) -> None:
+        """Add the name, of a person from first and last name, and the name of the billing contact: a company beside a
+        person is the customer.
+        """
+        people = person_names.find(self._kept)
+        if people.unclear:
+            people = person_names.find([column for column in self._kept if column not in self._used])
+        fitting = self.fits["name"].columns if "name" in self.fits else ()
+        own = self._among("name", [column for column in fitting if column not in people.columns])
+        whole = (*people.whole_names, *people.unclear)
+        if own or whole:
+            self.fits["name"] = Fit(
+                own.column if own else None, own.rivals if own else (), (*(own.others if own else ()), *whole)
+            )
+        if not self._has("name"):
+            # Which of two whole names is the customer's, only the field's own name decides.
+            is_own = own is not None and own.column is not None and names.fold(own.column) == "name"
+            companies = [column for column in (people.company, *people.unclear) if column]
+            if own and (own.column is None or (companies and not is_own)):
+                self.conflicts["name"] = (*([own.column] if own.column else []), *own.others, *companies)
+                return
+            if people.unclear and not is_own:
+                self.conflicts["name"] = people.unclear
+                return
+            self._add("name", person_names.name_rule(people, own.column if own else None))
+        name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))
+        person_beside = people.person and not set(name.columns) <= set(people.person)
+        if person_beside and not self._has("billing_contact_name") and "billing_contact_name" not in self.conflicts:
+            self._add("billing_contact_name", person_names.contact_rule(people))
+
+    def _has(self, name: str) -> bool:
+        return name in self._fields or name in self._built
+
+    def _among(self, name: str, fitting: Sequence[str]) -> Fit | None:
+        """Return which of the columns that fit a field is used; null if all are left out."""
+        kept = [column for column in fitting if column in self._kept]
+        # A column that the settings map to another field is used only if no other column fits.
+        free = [column for column in kept if column not in self._used] or kept
+        return names.match(self._kept, self._repeats, without={*self._kept} - {*free}).get(name)
+
+    def _decide(self, name: str, fit: Fit) -> None:
         if fit.column is None:
-            conflicts[name] = fit.others
+            self.conflicts[name] = fit.others
         else:
-            found[name] = fit.column
-    in_order = {name: found[name] for name in COLUMNS if name in found}
-    return Match(in_order, given.built, dropped, conflicts, fits)
+            self._fields[name] = fit.column
+
+    def _add(self, name: str, alternatives: tuple[tuple[str, ...], ...]) -> None:
+        rule = FieldRule(alternatives)
+        if rule.column is not None:
+            self._fields[name] = rule.column
+        elif alternatives:
+            self._built[name] = rule
 
 
 class _Given:
@@ -311,6 +386,7 @@ def propose(layouts: Sequence[Layout], reading: Reading) -> ColumnMap:
             *_new(layouts, left, reading.extra),
             *_note_of_secrets(secret),
         ),
+        keeps_unused=reading.extra == "keep",
     )
 
 

@@ -301,3 +301,26 @@ def test_files_without_a_column_are_read_with_allow_missing(warehouse: Warehouse
     ]
     assert any("b.csv: has no column 'First' (name)" in note for note in report.notes)
     assert any("b.csv: has no column 'town' (city)" in note for note in report.notes)
+
+
+def test_what_a_rule_leaves_unused_in_a_record_stays_in_metadata(warehouse: Warehouse) -> None:
+    rows = [
+        {"id": "1", "Display Name": "Bowman", "Company Name": "Bowman & Co", "First Name": "Pat", "Last Name": "Boyle"},
+        {"id": "2", "Display Name": "", "Company Name": "Tarn", "First Name": "Tom", "Last Name": ""},
+        {"id": "3", "Display Name": "", "Company Name": "", "First Name": "Una", "Last Name": "Ude"},
+    ]
+    warehouse.load(rows)
+    assert warehouse.rows("SELECT name, billing_contact_name, metadata FROM customers ORDER BY external_id") == [
+        {"name": "Bowman", "billing_contact_name": "Pat Boyle", "metadata": '{"Company Name":"Bowman & Co"}'},
+        {"name": "Tarn", "billing_contact_name": "Tom", "metadata": None},
+        {"name": "Una Ude", "billing_contact_name": "Una Ude", "metadata": None},
+    ]
+    rules = {"name": "Company Name | First Name", "billing_contact_name": "Display Name"}
+    warehouse.load(rows, fields=rules, table="other")
+    assert [row["metadata"] for row in warehouse.rows("SELECT metadata FROM other ORDER BY external_id")] == [
+        '{"Last Name":"Boyle","First Name":"Pat"}',
+        '{"First Name":"Tom"}',
+        '{"Last Name":"Ude"}',
+    ]
+    warehouse.load(rows, fields=rules, extra="drop", table="third")
+    assert warehouse.column("name || coalesce(metadata::text, '')", table="third") == ["Bowman & Co", "Tarn", "Una"]

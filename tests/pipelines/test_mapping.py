@@ -138,7 +138,8 @@ def test_a_field_is_built_from_columns():
     assert found.built["name"].alternatives == (("Firma",), ("first name", "Last_Name"))
     assert str(found.built["name"]) == "Firma | first name + Last_Name"
     assert found.extra == ()
-    assert found.by_column == {"id": "external_id", "Firma": "name", "first name": "name", "Last_Name": "name"}
+    both = ["name", "billing_contact_name"]
+    assert found.by_column == {"id": "external_id", "Firma": "name", "first name": both, "Last_Name": both}
 
 
 def test_a_column_that_a_rule_uses_still_feeds_its_own_field():

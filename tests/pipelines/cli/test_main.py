@@ -525,7 +525,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         ignore=("x", "=y"),
         values={"status": {"on hold": "suspended", "a=b": "x=y", '"q"': ""}, "country": {"a:b": "DE"}},
         set={"state": "case when a = b then 'x' end"},
-        allow_missing=True,
+        allow_missing=False,
         defaults={"name": "x=y"},
         options={"sheet": "a=b", "rows": "3"},
         extra="drop",
@@ -569,10 +569,12 @@ def test_every_setting_goes_from_command_to_command() -> None:
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)
 
-    words = shlex.split(options.format_run_command(said, said.sources, others))
-    with cli.cli.commands["run"].make_context("run", words[2:]) as ctx:
-        flags = {name: value for name, value in ctx.params.items() if name in Settings.model_fields}
-    assert load(options.given(flags) | {"source": words[2], "destination": words[3]}, {}) == said
+    # Missing columns and nulls that overwrite exclude each other.
+    for given in (said, said.model_copy(update={"nulls": "keep", "allow_missing": True})):
+        words = shlex.split(options.format_run_command(given, given.sources, others))
+        with cli.cli.commands["run"].make_context("run", words[2:]) as ctx:
+            flags = {name: value for name, value in ctx.params.items() if name in Settings.model_fields}
+        assert load(options.given(flags) | {"source": words[2], "destination": words[3]}, {}) == given
 
 
 def test_a_settings_file_is_run_and_options_win_over_environment_and_file(

@@ -1,0 +1,182 @@
+"""Columns of first, last and full names and of companies, and the rules that follow for a customer's name.
+
+A company beside a person is the customer, and the person its billing contact. Names are compared folded, as in
+`headers.py`, with and without words in front that say whose name it is: `Billing First Name`, `customer[first_name]`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from tranship.schemas.headers import fold
+
+Role = Literal["first", "middle", "last", "second_last", "full", "contact", "company", "display"]
+
+_WORDS: Final[dict[Role, str]] = {
+    "first": "first_name given_name forename fname christian_name vorname prenom nombre_de_pila primer_nombre "
+    "nome_di_battesimo primeiro_nome voornaam fornavn fornamn etunimi",
+    "middle": "middle_name second_name zweiter_vorname deuxieme_prenom segundo_nombre secondo_nome nome_do_meio "
+    "tussenvoegsel mellannamn mellomnavn mellemnavn",
+    "last": "last_name surname family_name lname nachname familienname zuname nom_de_famille apellido apellidos "
+    "primer_apellido cognome sobrenome apelido ultimo_nome achternaam efternavn etternavn efternamn sukunimi "
+    "co_last_name",
+    "second_last": "segundo_apellido apellido_materno",
+    "full": "full_name person person_name nom nom_complet nombre nombre_completo nombre_y_apellidos nome nome_completo "
+    "naam volledige_naam namn fullstandigt_namn navn fulde_navn fullt_navn nimi vollstandiger_name vor_und_nachname",
+    "contact": "contact_name contact_person contact_full_name ansprechpartner kontaktperson kontaktname contactpersoon "
+    "nom_du_contact personne_de_contact persona_de_contacto nombre_de_contacto persona_di_contatto referente "
+    "pessoa_de_contato kontakt_navn kontaktnamn",
+    "company": "company company_name associated_company nom_entreprise nombre_empresa organization "
+    "organization_name organisation organisation_name business "
+    "business_name account_name firm firm_name firma firmenname unternehmen unternehmensname entreprise "
+    "nom_de_l_entreprise societe nom_de_la_societe raison_sociale empresa nombre_de_la_empresa razon_social azienda "
+    "nome_azienda ragione_sociale bedrijf bedrijfsnaam nome_da_empresa razao_social foretag foretagsnamn virksomhed "
+    "virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi",
+    "display": "display_name anzeigename nom_d_affichage nombre_para_mostrar nome_visualizzato visningsnavn "
+    "visningsnamn",
+}
+_ROLE_OF: Final[dict[str, Role]] = {fold(word): role for role, words in _WORDS.items() for word in words.split()}
+
+# Words that mean a last name beside a first name, and a whole name or a first name elsewhere.
+_LAST_BESIDE_FIRST: Final = frozenset(map(fold, ["name", "nom", "naam", "navn", "namn", "nimi"]))
+_FIRST_WORDS_OF_NAME: Final = frozenset(map(fold, ["vorname", "prenom", "voornaam", "fornavn", "fornamn", "etunimi"]))
+_FIRST_BESIDE_LAST: Final = frozenset(map(fold, ["nombre", "nome"]))
+_LAST_WORDS_OF_NAME: Final = frozenset(
+    map(fold, ["apellido", "apellidos", "primer_apellido", "cognome", "sobrenome", "apelido", "ultimo_nome"])
+)
+
+_OWNER_WORDS: Final = (
+    "customer client account user member lead property kunde kunden cliente klant kund",
+    "contact primary main default address associated to kontakt contacto contatto",
+    "billing bill invoice rechnung rechnungs facturation facturacion",
+)
+_OWNERS: Final = {word: rank for rank, words in enumerate(_OWNER_WORDS) for word in words.split()}
+"""Word in front of a name → its rank: the customer's own name precedes that of a contact, and that the billing one."""
+
+
+@dataclass(frozen=True)
+class People:
+    """The columns of names. `first_last` are those of one person, in order; `billing` the same of the billing contact,
+    where it has columns of its own; `contact` and `full` are whole names; `unclear` is two columns of companies or of
+    display names, between which a person must choose. What is not there is null, or empty.
+    """
+
+    first_last: tuple[str, ...] = ()
+    billing: tuple[str, ...] = ()
+    full: str | None = None
+    contact: str | None = None
+    company: str | None = None
+    display: str | None = None
+    unclear: tuple[str, ...] = ()
+
+    @property
+    def person(self) -> tuple[str, ...]:
+        """The columns of the person's name, joined with blanks."""
+        whole = self.contact or self.full
+        return self.first_last or ((whole,) if whole else ())
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns of names."""
+        return tuple(dict.fromkeys((*self.whole_names, *self.unclear, *self.first_last, *self.billing)))
+
+    @property
+    def whole_names(self) -> tuple[str, ...]:
+        """The columns that hold a whole name: display name, company, contact, full name."""
+        return tuple(name for name in (self.display, self.company, self.contact, self.full) if name)
+
+
+def find(columns: Sequence[str]) -> People:
+    """Return the columns of names among those of a source."""
+    found: dict[Role, list[tuple[int, tuple[str, ...], str]]] = {}
+    for column, role, owner in _roles(columns):
+        rank = max((_OWNERS[word] for word in owner), default=-1)
+        found.setdefault(role, []).append((rank, owner, column))
+    groups = sorted({(rank, owner) for role in ("first", "last") for rank, owner, _ in found.get(role, [])})
+    own = next((group for group in groups if group[0] < 2), groups[0] if groups else None)
+    billing = next((group for group in groups if group[0] == 2 and group != own), None)
+    whole: dict[Role, str] = {}
+    unclear: list[str] = []
+    for role in ("company", "display", "contact", "full"):
+        ranked = sorted(found.get(role, []), key=lambda place: place[:2])
+        best = [column for rank, owner, column in ranked if (rank, owner) == ranked[0][:2]]
+        if role in ("company", "display") and len(best) > 1:
+            unclear += best
+        elif best:
+            whole[role] = best[0]
+    return People(
+        first_last=_of_group(found, own),
+        billing=_of_group(found, billing),
+        full=whole.get("full"),
+        contact=whole.get("contact"),
+        company=whole.get("company"),
+        display=whole.get("display"),
+        unclear=tuple(unclear),
+    )
+
+
+def name_rule(people: People, name: str | None) -> tuple[tuple[str, ...], ...]:
+    """Return the alternatives of a customer's name, each a tuple of columns; empty if there is none. `name` is the
+    column that is a customer's name by itself.
+    """
+    if name is not None and not people.first_last:
+        return ((name,),)
+    if not people.company and not people.first_last and (whole := people.display or people.full or people.contact):
+        return ((whole,),)
+    before = [name, people.display, people.company]
+    if not people.company:
+        # Without a company, a whole name is that of the customer: `ContactName` beside `FirstName` and `LastName`.
+        before += [people.full, people.contact]
+    alternatives = [(column,) for column in before if column]
+    return (*alternatives, people.person) if people.person else tuple(alternatives)
+
+
+def contact_rule(people: People) -> tuple[tuple[str, ...], ...]:
+    """Return the alternatives of the name of the billing contact, where the customer has another name."""
+    return tuple(filter(None, (people.billing, people.person)))
+
+
+def _of_group(
+    found: dict[Role, list[tuple[int, tuple[str, ...], str]]], group: tuple[int, tuple[str, ...]] | None
+) -> tuple[str, ...]:
+    if group is None:
+        return ()
+    parts = (
+        next((column for rank, owner, column in found.get(role, []) if (rank, owner) == group), None)
+        for role in ("first", "middle", "last", "second_last")
+    )
+    return tuple(filter(None, parts))
+
+
+def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]]:
+    """Yield each column of a name with its role, and the words that say whose name it is."""
+    split = {column: _split(column) for column in columns}
+    of_first = {owner for rest, owner in split.values() if rest in _FIRST_WORDS_OF_NAME}
+    of_last = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "last"}
+    of_latin_last = {owner for rest, owner in split.values() if rest in _LAST_WORDS_OF_NAME}
+    for column, (rest, owner) in split.items():
+        role = _ROLE_OF.get(rest)
+        if rest in _LAST_BESIDE_FIRST and owner in of_first and owner not in of_last:
+            role = "last"
+        elif rest in _FIRST_BESIDE_LAST and owner in of_latin_last:
+            role = "first"
+        if role:
+            yield column, role, owner
+
+
+def _split(column: str) -> tuple[str, tuple[str, ...]]:
+    """Return the folded name of a column and the words in front of it that say whose name it is."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\s*\([^)]*\)\s*$", "", column))
+    words = [fold(word) for word in re.split(r"[^\w]|_", spaced)]
+    words = [word for word in words if word]
+    # `Company Name` and `Contact Name` are names, not the name of a company's or a contact's something.
+    for start in range(len(words)):
+        rest = "".join(words[start:])
+        if rest in _ROLE_OF or rest in _LAST_BESIDE_FIRST or rest in _FIRST_BESIDE_LAST:
+            return rest, tuple(words[:start])
+        if words[start] not in _OWNERS:
+            break
+    return "", ()

@@ -1,0 +1,133 @@
+"""Columns of first, last and full names and of companies, and the rules that follow from them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tranship.connectors.contract import Layout
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines.mapping import ColumnMap, propose
+from tranship.pipelines.settings import Reading
+
+
+def mapped(header: str, **options: object) -> ColumnMap:
+    columns = ("external_id", *header.split(";"))
+    return propose([Layout("in.csv", columns)], Reading.model_validate({"source": "in.csv", **options}))
+
+
+def rules(header: str, **options: object) -> tuple[str | None, str | None]:
+    """The rules of the name and of the billing contact's name."""
+    found = mapped(header, **options)
+    rules = {name: str(rule) for name, rule in found.built.items()} | dict(found.fields)
+    return rules.get("name"), rules.get("billing_contact_name")
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("first_name;last_name", "first_name + last_name"),
+        ("Last Name;First Name;Middle Name", "First Name + Middle Name + Last Name"),
+        ("FirstName;LastName", "FirstName + LastName"),
+        ("forename;surname", "forename + surname"),
+        ("first_name", "first_name"),
+        ("Contact First Name;Contact Last Name", "Contact First Name + Contact Last Name"),
+        ("customer[first_name];customer[last_name]", "customer[first_name] + customer[last_name]"),
+        ("Billing First Name;Billing Last Name", "Billing First Name + Billing Last Name"),
+        ("Co./Last Name;First Name", "First Name + Co./Last Name"),
+        ("Full Name", "Full Name"),
+        ("contact_name", "contact_name"),
+        ("Vorname;Nachname", "Vorname + Nachname"),
+        ("Name;Vorname", "Vorname + Name"),
+        ("Prénom;Nom", "Prénom + Nom"),
+        ("Prénom;Nom de famille", "Prénom + Nom de famille"),
+        ("Nombre;Apellidos", "Nombre + Apellidos"),
+        ("Nombre;Primer apellido;Segundo apellido", "Nombre + Primer apellido + Segundo apellido"),
+        ("Nome;Cognome", "Nome + Cognome"),
+        ("Nome;Sobrenome", "Nome + Sobrenome"),
+        ("Voornaam;Tussenvoegsel;Achternaam", "Voornaam + Tussenvoegsel + Achternaam"),
+        ("Förnamn;Efternamn", "Förnamn + Efternamn"),
+        ("Fornavn;Etternavn", "Fornavn + Etternavn"),
+        ("Nom", "Nom"),
+        ("Nombre", "Nombre"),
+        ("Company", "Company"),
+        ("Firma", "Firma"),
+        ("Razón social", "Razón social"),
+        ("name;Shipping First Name", "name"),
+        ("name;Phonetic First Name;Card Name", "name"),
+    ],
+)
+def test_the_name_of_a_person_or_a_company(header: str, name: str) -> None:
+    assert rules(header) == (name, None)
+
+
+@pytest.mark.parametrize(
+    ("header", "name", "contact"),
+    [
+        ("First Name;Last Name;Company", "Company | First Name + Last Name", "First Name + Last Name"),
+        ("Nom;Entreprise", "Entreprise | Nom", "Nom"),
+        ("company;contact_name", "company | contact_name", "contact_name"),
+        ("company;full_name", "company | full_name", "full_name"),
+        ("name;contact_name", "name", "contact_name"),
+        ("name;first_name;last_name", "name | first_name + last_name", "first_name + last_name"),
+        ("*ContactName;FirstName;LastName", "*ContactName | FirstName + LastName", "FirstName + LastName"),
+        ("Display Name;Company Name", "Display Name | Company Name", None),
+        (
+            "Display Name;Company Name;First Name;Last Name",
+            "Display Name | Company Name | First Name + Last Name",
+            "First Name + Last Name",
+        ),
+        (
+            "first_name;last_name;billing_first_name;billing_last_name;billing_company",
+            "billing_company | first_name + last_name",
+            "billing_first_name + billing_last_name | first_name + last_name",
+        ),
+        ("company;first_name;billing_contact", "company | first_name", "billing_contact"),
+        ("Kunde Firma;Ansprechpartner", "Kunde Firma | Ansprechpartner", "Ansprechpartner"),
+    ],
+)
+def test_a_company_beside_a_person_is_the_customer(header: str, name: str, contact: str | None) -> None:
+    assert rules(header) == (name, contact)
+
+
+def test_the_own_name_beside_a_company_stays_the_name() -> None:
+    found = mapped("name;company")
+    assert (found.fields["name"], found.extra, found.others["name"]) == ("name", ("company",), ("company",))
+    assert 'name is "name"; "company" would fit, too, and stays in metadata' in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("header", "options"),
+    [
+        ("Company;Organisation", ["Company", "Organisation"]),
+        ("Customer Name;Company;First Name", ["Customer Name", "Company"]),
+        ("Customer Name;Client Name", ["Customer Name", "Client Name"]),
+    ],
+)
+def test_two_customers_stop_the_run(header: str, options: list[str]) -> None:
+    with pytest.raises(ConfigError, match="2 columns fit name") as error:
+        mapped(header)
+    assert [line.split('"')[1] for line in str(error.value).splitlines()[1:]] == options
+    assert rules(header, fields={"name": options[0]})[0] == options[0]
+    assert rules(header, ignore=options[1])[0].startswith(options[0])
+
+
+def test_the_settings_settle_which_company_it_is() -> None:
+    assert rules("Company;Organisation;First Name", fields={"legal_name": "Organisation"}) == (
+        "Company | First Name",
+        "First Name",
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "contact"),
+    [
+        ({"ignore": "Company"}, "fname + lname", None),
+        ({"ignore": ["fname", "lname"]}, "Company", None),
+        ({"fields": {"name": "fname + lname"}}, "fname + lname", None),
+        ({"fields": {"name": "Company"}}, "Company", "fname + lname"),
+        ({"fields": {"billing_contact_name": "lname"}}, "Company | fname + lname", "lname"),
+        ({"set": {"name": "upper(Company)"}}, "upper(Company)", "fname + lname"),
+    ],
+)
+def test_the_settings_come_first(options: dict[str, object], name: str, contact: str | None) -> None:
+    assert rules("Company;fname;lname", **options) == (name, contact)
