@@ -16,8 +16,9 @@ In it `s` is a survivor and `t` a row of the table.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -315,11 +316,12 @@ def deleted_rows_note(count: int) -> tuple[str, ...]:
 
 def recognised(columns: Sequence[str]) -> dict[str, str]:
     """Return field → column, matched by name; if two columns match, neither is used. `customer_key` is the key."""
-    found = {field: among[0] for field, among in _matching_columns(columns).items() if len(among) == 1}
+    found = {field: among[0] for field, among in _matching_columns(tuple(columns)).items() if len(among) == 1}
     return found | ({KEY: KEY} if KEY in columns else {})
 
 
-def _matching_columns(columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
+@lru_cache(maxsize=8)  # of the same table, several steps ask
+def _matching_columns(columns: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     """Return field → matching columns: the one with exactly its name, else all that match."""
     fits = headers.match([column for column in columns if column != KEY], {})
     own = {
@@ -331,7 +333,7 @@ def _matching_columns(columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 def missing_columns(columns: Sequence[str], computed: Sequence[str], request: WriteRequest) -> list[str]:
     """Return the columns that `--evolve` adds to a table: those of fields without a matching column."""
-    fitting = _matching_columns([*columns, *computed])
+    fitting = _matching_columns((*columns, *computed))
     missing = [field for field in request.survivors.columns if field not in fitting]
     return missing + ([RUN, DELETED] if KEY in columns and RUN not in columns else [])
 
@@ -342,7 +344,7 @@ def map_table(
     """Return the mapping of an existing table, given the columns that can be written and the names of those that it
     computes. Raises ConfigError if it cannot hold customers.
     """
-    fitting = _matching_columns(columns)
+    fitting = _matching_columns(tuple(columns))
     unclear = [field for field in ("external_id", "email") if len(fitting.get(field, ())) > 1]
     if unclear and KEY not in columns:
         raise ConfigError(
@@ -358,7 +360,7 @@ def map_table(
         required=tuple(name for name, column in columns.items() if column.required),
         unique=unique,
         unassigned={
-            field: fitting for field, fitting in _matching_columns([*columns, *computed]).items() if field not in known
+            field: fitting for field, fitting in _matching_columns((*columns, *computed)).items() if field not in known
         },
     )
     if not (mapping.has_id or mapping.has_email):

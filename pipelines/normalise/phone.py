@@ -64,34 +64,37 @@ def _strip_grouping(numbers: pl.Series) -> pl.Series:
     return plain.str.replace_all(r"[\s().\-/]+", "")
 
 
+_MOST_DIGITS: Final = 31
+"""Longer numbers are looked up as if they had so many digits; none is possible."""
+
+
 @cache
-def _calling_codes() -> tuple[pl.Series, pl.Series]:
-    """Return, for the first three digits of an international number (0 to 999), the number of digits of its calling
-    code and the mask of possible lengths after it; 0 where there is none.
-    """
-    table = pl.DataFrame({"prefix": range(1000)}).join(
-        codes.phone_prefixes().select(
-            pl.col("prefix").cast(pl.Int64), pl.col("calling_code").str.len_bytes(), "lengths"
-        ),
-        on="prefix",
-        how="left",
-        maintain_order="left",
+def _possible_numbers() -> pl.Series:
+    """Return whether a number is possible: at 32 times its first three digits, plus the number of its digits."""
+    table = (
+        pl.DataFrame({"prefix": range(1000)})
+        .join(
+            codes.phone_prefixes().select(
+                pl.col("prefix").cast(pl.Int64), pl.col("calling_code").str.len_bytes().cast(pl.Int64), "lengths"
+            ),
+            on="prefix",
+            how="left",
+            maintain_order="left",
+        )
+        .join(pl.DataFrame({"digits": range(_MOST_DIGITS + 1)}), how="cross", maintain_order="left_right")
     )
-    return table["calling_code"].fill_null(0).cast(pl.Int64), table["lengths"].fill_null(0)
+    length = pl.col("digits").cast(pl.Int64)
+    possible = _has_length(pl.col("lengths"), length - pl.col("calling_code")) & length.is_between(4, 15)
+    return table.select(possible.fill_null(value=False)).to_series()
 
 
 def _international(numbers: pl.Series) -> pl.Series:
-    digits = evaluate(
-        numbers, pl.when(VALUE.str.starts_with("+")).then(VALUE.str.slice(1)).otherwise(VALUE.str.slice(2))
-    )
-    prefix = digits.str.slice(0, 3).cast(pl.Int64, strict=False).fill_null(0)
-    code_digits, lengths = _calling_codes()
-    frame = pl.DataFrame(
-        {"digits": digits, "lengths": lengths.gather(prefix), "code_digits": code_digits.gather(prefix)}
-    )
-    length = pl.col("digits").str.len_bytes().cast(pl.Int64)
-    possible = _has_length(pl.col("lengths"), length - pl.col("code_digits")) & length.is_between(4, 15)
-    return frame.select(pl.when(possible).then(pl.concat_str(pl.lit("+"), "digits"))).to_series()
+    """Parse numbers that begin with `+` or `00`."""
+    numbers = replace_where(numbers, numbers.str.starts_with("00"), lambda part: "+" + part.str.slice(2))
+    prefix = VALUE.str.slice(1, 3).cast(pl.Int64, strict=False).fill_null(0)
+    digits = (VALUE.str.len_bytes() - 1).clip(upper_bound=_MOST_DIGITS)
+    possible = _possible_numbers().gather(evaluate(numbers, prefix * (_MOST_DIGITS + 1) + digits))
+    return replace_where(numbers, ~possible, lambda part: null_text(len(part)))
 
 
 def _national(numbers: pl.Series, countries: pl.Series) -> pl.Series:

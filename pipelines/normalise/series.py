@@ -50,9 +50,8 @@ class ByDistinctValue:
 
 def _positions(values: pl.Series, among: pl.Series) -> pl.Series:
     """Return the position of each value in `among`, null if it does not occur."""
-    return values.replace_strict(
-        among, pl.int_range(len(among), dtype=pl.UInt32, eager=True), default=None, return_dtype=pl.UInt32
-    )
+    # A cast to an enum is a look-up in a hash table, half the work of `replace_strict`, which joins.
+    return values.cast(pl.Enum(among), strict=False).to_physical()
 
 
 def null_text(count: int) -> pl.Series:

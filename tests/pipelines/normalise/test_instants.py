@@ -45,6 +45,32 @@ def test_any_text_is_an_instant_or_a_fault(value):
 
 
 @pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2024-02-29", datetime(2024, 2, 29, tzinfo=UTC)),
+        ("2023-02-29", None),
+        ("2024-02-30T10:00:00Z", None),
+        ("2024-06-31T10:00:00+02:00", None),
+        ("2024-12-31T23:59:59-23:59", datetime(2025, 1, 1, 23, 58, 59, tzinfo=UTC)),
+        ("0999-12-31T10:00:00Z", datetime(999, 12, 31, 10, tzinfo=UTC)),
+        ("9999-12-31T23:59:59-01", datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)),
+        ("2024-01-31T10:00:00.1234567Z", datetime(2024, 1, 31, 10, 0, 0, 123456, tzinfo=UTC)),
+        ("2024-01-31T10:00:00,5+0130", datetime(2024, 1, 31, 8, 30, 0, 500000, tzinfo=UTC)),
+        (" 2024-01-31t10:00:00.5+01 ", datetime(2024, 1, 31, 9, 0, 0, 500000, tzinfo=UTC)),
+        ("2024-01-31 10:00 UTC", datetime(2024, 1, 31, 10, tzinfo=UTC)),
+    ],
+)
+def test_an_instant_reads_the_same_alone_and_among_usual_ones(value, expected):
+    usual = ["2024-05-06T07:08:09Z", "2024-05-06 07:08:09", "2024-05-06", None]
+    for values, at in (([value], 0), ([*usual, value, *usual], len(usual))):
+        read, faults = instants(values)
+        assert read[at] == expected
+        assert read.null_count() == values.count(None) + (expected is None)
+        assert faults["at"].to_list() == ([at] if expected is None else [])
+        assert faults["value"].to_list() == ([value] if expected is None else [])
+
+
+@pytest.mark.parametrize(
     ("value", "zone", "expected"),
     [
         ("2024-01-15", "Europe/Berlin", datetime(2024, 1, 14, 23, tzinfo=UTC)),
