@@ -429,13 +429,14 @@ def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collectio
     named = ((column, _read(repeats.get(column, column))) for column in columns)
     hits = {column: hit for column, hit in named if hit and not is_secret(column) and _is_meant(hit, folded)}
     address = _best_address(hits.values())
+    is_place = any(hit.role == address and hit.field in _PLACE for hit in hits.values())
     by_field: dict[str, dict[str, _Hit]] = {}
     for column, hit in hits.items():
-        if column not in without and (hit.field not in ADDRESS or hit.role in (address, "")):
+        if column not in without and (hit.field not in ADDRESS or hit.role in (address, "") or not is_place):
             by_field.setdefault(hit.field, {})[column] = hit
     for field in ADDRESS:
         found = by_field.get(field, {})
-        if any(hit.role == address for hit in found.values()):
+        if not is_place or any(hit.role == address for hit in found.values()):
             continue
         # The street of one address and the city of another are no address; a country alone is that of the customer.
         if field != "country":
@@ -456,6 +457,9 @@ def _is_meant(hit: _Hit, folded: Collection[str]) -> bool:
 _PAYMENT_CARD: Final = re.compile(r"card(?:last4|brand|exp.*|funding|type|number|fingerprint)")
 
 
+_PLACE: Final = ("address_line1", "city", "zip_code")
+
+
 def _best_address(hits: Iterable[_Hit]) -> str:
     """Return the role of the address to use: those with a street, city or postal code first, then by rank."""
     places: dict[str, list[_Hit]] = {}
@@ -464,7 +468,7 @@ def _best_address(hits: Iterable[_Hit]) -> str:
             places.setdefault(hit.role, []).append(hit)
 
     def order(role: str) -> tuple[bool, tuple[int, ...]]:
-        is_place = any(hit.field in ("address_line1", "city", "zip_code") for hit in places[role])
+        is_place = any(hit.field in _PLACE for hit in places[role])
         return not is_place, min(hit.rank for hit in places[role])[:2]
 
     return min(places, key=order, default="")
@@ -482,7 +486,7 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
     others = tuple(
         column
         for column, hit in hits.items()
-        if (hit.rank[:2] in (best[:2], (0, 0))) and (hit.rank != best or hit.group != own)
+        if (field in ADDRESS or hit.rank[:2] in (best[:2], (0, 0))) and (hit.rank != best or hit.group != own)
     )
     if own is None:
         return Fit(None, (), others)

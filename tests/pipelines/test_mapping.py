@@ -37,6 +37,29 @@ def mapped(*columns: str, **options):
         ("Address 1", "address_line1"),
         ("VAT Number", "tax_id"),
         ("Payment terms (days)", "net_terms"),
+        ("Billing Address City", "city"),
+        ("POAddressLine1", "address_line1"),
+        ("Addr 1 - City", "city"),
+        ("address.city", "city"),
+        ("customer[id]", "external_id"),
+        ("customer[mobile]", "phone"),
+        ("City (Billing)", "city"),
+        ("Default Address Province Code", "state"),
+        ("E-mail 1 - Value", "email"),
+        ("account_state", "status"),
+        ("Net Term Days", "net_terms"),
+        ("Kundennummer", "external_id"),
+        ("Code postal", "zip_code"),
+        ("Företag", "name"),
+        ("customer_id (metadata)", None),
+        ("Customer (VIP)", None),
+        ("company_id", None),
+        ("Lead Status", None),
+        ("Lifecycle Stage", None),
+        ("Card Status", None),
+        ("Code", None),
+        ("Via", None),
+        ("password_hash", None),
         ("Umsatz", None),
         ("Plan", None),
         ("", None),
@@ -45,6 +68,30 @@ def mapped(*columns: str, **options):
 )
 def test_names_are_known(column, field):
     assert list(match([column], {})) == ([field] if field else [])
+
+
+def test_an_address_is_taken_from_one_role():
+    found = mapped("id", "name", "Shipping Street", "Shipping City", "Billing Street", "Billing City", "Country")
+    assert found.fields["address_line1"] == "Billing Street"
+    assert found.fields["city"] == "Billing City"
+    assert found.fields["country"] == "Country"
+
+
+def test_the_id_of_a_payment_card_identifies_nobody():
+    assert mapped("Card ID", "Name").fields["external_id"] == "Card ID"
+    assert "external_id" not in mapped("Card ID", "Name", "Card Last4").fields
+
+
+def test_secrets_are_left_out_and_named_unless_mapped():
+    found = mapped("id", "name", "user_pass", "IBAN", "Password Changed At")
+    assert found.extra == ("Password Changed At",)
+    assert '"user_pass", "IBAN" hold secrets and are left out' in "".join(found.notes)
+    assert mapped("id", "name", "IBAN", told={"IBAN": "tax_id"}).fields["tax_id"] == "IBAN"
+
+
+@pytest.mark.parametrize("column", ["IsDeleted", "Active", "Disabled", "archived_at", "Deleted"])
+def test_flags_of_deleted_records_are_known(column):
+    assert [flag.column for flag in mapped("id", "name", column).flags] == [column]
 
 
 def test_columns_nobody_maps_are_extra():
