@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from difflib import get_close_matches
 from typing import Any
 
 import polars as pl
@@ -25,6 +26,8 @@ from tranship.pipelines.settings import Reading
 from tranship.pipelines.stage import EarlierStage, earlier_stage
 from tranship.pipelines.step_result import StepResult
 from tranship.schemas import faults
+from tranship.schemas.codes import CUSTOMER_TYPES, STATUSES
+from tranship.schemas.customer import COLUMNS
 
 
 def check_date_formats(reading: Reading) -> None:
@@ -35,6 +38,22 @@ def check_date_formats(reading: Reading) -> None:
                 f"--date-format {form!r}: no date can be read by it. Write a form of strftime with day, month and "
                 "year, such as %d/%m/%Y or '%m/%d/%Y %H:%M'."
             )
+
+
+def check_values(reading: Reading) -> None:
+    """Raises ConfigError if a value that the settings give for a word is not valid in its field."""
+    spelling = Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
+    for field, words in reading.values.items():
+        for word, value in words.items() if field in COLUMNS else ():
+            one = pl.DataFrame({field: [value]})
+            found = validate.faults(normalise.customers(one, ColumnMap({field: field}, (), {}), spelling))
+            codes = [code for code in found["code"] if code.startswith(f"{field}.") and value.strip()]
+            if codes:
+                near = get_close_matches(
+                    value, {"status": STATUSES, "customer_type": CUSTOMER_TYPES}.get(field, ()), n=1
+                )
+                advice = f"did you mean {near[0]!r}?" if near else faults.sentence(codes[0]) + "."
+                raise ConfigError(f'--value {field}:"{word}"={value}: {value!r} is not valid; {advice}')
 
 
 def read_already(run: RunContext) -> StepResult:

@@ -29,7 +29,7 @@ from tranship.pipelines.flow import Flow, Input
 from tranship.pipelines.inspection import Inspection
 from tranship.pipelines.observer import Observer, Quiet
 from tranship.pipelines.ownership import owned
-from tranship.pipelines.reading import check_date_formats
+from tranship.pipelines.reading import check_date_formats, check_values
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import IDENTIFY_STEP, STAGE_STEP, RunDirectory
@@ -61,6 +61,7 @@ def run(
     """
     job = _Job(settings, observer or Quiet(), now, out)
     check_date_formats(settings)
+    check_values(settings)
     check_ends(settings, out)
     with owned(settings, job.observer):
         return _run(job)
@@ -109,6 +110,7 @@ def verify(settings: Settings, observer: Observer | None = None) -> Verification
     compared = settings.model_copy(update={**_COMPARISON, "allow_empty": True, "max_conflicts": "100%"})
     observer = observer or Quiet()
     check_date_formats(compared)
+    check_values(compared)
     with owned(compared, observer):
         report = _run(_Job(compared, observer, open_destination=open_compared))
     return verify_run(settings.state_dir, report.run_id, observer)
@@ -180,6 +182,7 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
 def inspect(reading: Reading, rows: int) -> Inspection:
     """Inspect the first rows of a source without running anything. Raises ConfigError or ConnectorError."""
     check_date_formats(reading)
+    check_values(reading)
     with closing(open_source(reading)) as source, tempfile.TemporaryDirectory(prefix="tranship-") as keep:
         return inspection.inspect(source.layouts(), source.parts(Path(keep)), reading, rows)
 
