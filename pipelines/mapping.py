@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -345,30 +346,27 @@ def propose(layouts: Sequence[Layout], reading: Reading) -> ColumnMap:
     """Return the map of a run, by `match`.
 
     Raises ConfigError if a name in the settings does not exist, two columns fit one field, a file lacks a mapped
-    column, or no column fits any field.
+    column, or nothing can fill a mandatory field; all problems are in one message.
     """
     columns = columns_of(layouts)
     matched = match(layouts, reading)
-    if matched.conflicts:
-        raise ConfigError("\n".join(_choice(layouts[0], *conflict) for conflict in matched.conflicts.items()))
     mapped = matched.fields
-    if not mapped and not matched.built and any(layout.columns for layout in layouts):
-        first = columns[0] if columns else "column"
-        raise ConfigError(
-            f"{layouts[0].name}: no known column name ({', '.join(map(repr, columns[:12]))}). "
-            f"Map them: {field_rules.option('external_id', field_rules.quoted(first))}"
-        )
+    problems = [_choice(layouts[0], *conflict) for conflict in matched.conflicts.items()]
+    if any(layout.columns for layout in layouts):
+        problems += [f"{layouts[0].name}: {problem}" for problem in _unfilled(matched, columns, reading.defaults)]
     missing = list(_missing(layouts, matched))
     if missing and not reading.allow_missing:
-        raise ConfigError(
-            f"{missing[0]} Nothing was written. Fix the file, run it by itself, or use --allow-missing to read its "
-            "records without these columns."
+        problems += missing
+        problems.append(
+            "Fix these files, run them by themselves, or use --allow-missing to read their records without the columns."
         )
     left = matched.undecided(columns)
     secret = tuple(column for column in left if names.is_secret(column))
     left = tuple(column for column in left if column not in secret)
     if left and reading.extra == "error":
-        raise ConfigError(f"{layouts[0].name}: unmapped columns: {', '.join(map(repr, left))} (--extra error).")
+        problems.append(f"{layouts[0].name}: unmapped columns: {', '.join(map(repr, left))} (--extra error).")
+    if problems:
+        raise ConfigError("\n".join([*problems, *(["Nothing was written."] if missing else [])]))
     by_hand = {*reading.fields, *reading.set}
     open_ = {name: fit for name, fit in matched.fits.items() if name in mapped and name not in by_hand}
     return ColumnMap(
@@ -388,6 +386,43 @@ def propose(layouts: Sequence[Layout], reading: Reading) -> ColumnMap:
         ),
         keeps_unused=reading.extra == "keep",
     )
+
+
+def _unfilled(matched: Match, columns: Sequence[str], defaults: Collection[str]) -> Iterator[str]:
+    """Yield a sentence, with the option to type, for each mandatory field that nothing can fill."""
+    fillable = {*matched.fields, *matched.built, *matched.conflicts, *defaults}
+    if columns and not fillable:
+        first = field_rules.option("external_id", field_rules.quoted(columns[0]))
+        yield f"no known column name ({', '.join(map(repr, columns[:_CANDIDATES]))}). Map them: {first}"
+        return
+    kept = [column for column in columns if column not in matched.dropped]
+    for fields, hints in _MANDATORY.items():
+        if fillable.isdisjoint(fields):
+            found = _candidates(matched.undecided(columns) or kept, hints)
+            listed = f" Candidates: {', '.join(f'{chr(34)}{column}{chr(34)}' for column in found)}." if found else ""
+            example = field_rules.quoted(found[0]) if found else "COLUMN"
+            field = "email" if "email" in fields and "mail" in names.fold(example) else fields[0]
+            yield f"{' or '.join(fields)}: no column fits.{listed} Try {field_rules.option(field, example)}"
+
+
+_CANDIDATES = 12
+_MANDATORY = {
+    ("name",): ("nam|nom|nimi|firm|compan|organi|custom|client|kund|titel|title",),
+    ("external_id", "email"): ("mail", r"(?:\b|[a-z])I[Dd]\b|\bid\b|(?i:\b(?:no|ref|key)\b|nr\b|code|num|uid)"),
+}
+"""Fields of which every customer has at least one → patterns in the names of columns that may fill them, best first."""
+
+
+def _candidates(columns: Sequence[str], patterns: Sequence[str]) -> Sequence[str]:
+    """Return the columns whose names resemble a field, or else the first ones."""
+    spaced = {column: column.replace("_", " ") for column in columns}
+    alike = [
+        column
+        for pattern in patterns
+        for column, name in spaced.items()
+        if re.search(pattern, name) or re.search(pattern, names.fold(column))
+    ]
+    return (list(dict.fromkeys(alike)) or columns)[:5]
 
 
 def _missing(layouts: Sequence[Layout], matched: Match) -> Iterator[str]:

@@ -27,12 +27,13 @@ from tranship.pipelines.settings import Reading
 from tranship.pipelines.stage import EarlierStage, earlier_stage
 from tranship.pipelines.step_result import StepResult
 from tranship.schemas import faults
+from tranship.schemas.codes import CUSTOMER_TYPES, STATUSES
 from tranship.schemas.customer import COLUMNS
 
 
 def check_values(reading: Reading) -> None:
     """Raises ConfigError if the settings name a format by which no date can be read, a field that does not exist, or a
-    default that is invalid itself.
+    default or a value for a word that is invalid itself.
     """
     for form in reading.date_format:
         if not is_form(form):
@@ -48,6 +49,7 @@ def check_values(reading: Reading) -> None:
         if name == ALWAYS_NEEDED and cost == "warn":
             raise ConfigError(f"--on-invalid {name}=warn: every customer needs a {name}. Use {name}=reject.")
     _check_defaults(reading)
+    _check_words(reading)
 
 
 def _check_defaults(reading: Reading) -> None:
@@ -65,6 +67,22 @@ def _check_defaults(reading: Reading) -> None:
 def spelling_of(reading: Reading) -> Spelling:
     """Return how the settings say that values are spelled."""
     return Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
+
+
+def _check_words(reading: Reading) -> None:
+    """Raises ConfigError if a value that the settings give for a word is not valid in its field."""
+    spelling = spelling_of(reading)
+    for field, words in reading.values.items():
+        for word, value in words.items() if field in COLUMNS else ():
+            raw = pl.DataFrame({field: [value]})
+            found = validate.faults(normalise.customers(raw, ColumnMap({field: field}, (), {}), spelling))
+            codes = [code for code in found["code"] if code.startswith(f"{field}.") and value.strip()]
+            if codes:
+                near = get_close_matches(
+                    value, {"status": STATUSES, "customer_type": CUSTOMER_TYPES}.get(field, ()), n=1
+                )
+                advice = f"did you mean {near[0]!r}?" if near else faults.sentence(codes[0]) + "."
+                raise ConfigError(f'--value {field}:"{word}"={value}: {value!r} is not valid; {advice}')
 
 
 def read_already(run: RunContext) -> StepResult:

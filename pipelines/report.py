@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -61,8 +61,9 @@ class Report:
     """A run's report, as `--json` prints it and `report.json` keeps it.
 
     `stale_by_reason` has OLDER and MOVED; `unidentified` are the first records for which deletes were withheld.
-    `columns` is column → its field, or its fields; `seconds` has `total` and one entry a step; `examples` is code →
-    the place of its first record; `files` is name → path.
+    `columns` is column → its field, or its fields; `built` is field → its rule, of fields made of several columns;
+    `kept` are the columns kept in metadata, `left_out` those that are not loaded. `seconds` has `total` and one entry
+    a step; `examples` is code → the place of its first record; `files` is name → path.
     """
 
     run_id: str
@@ -81,6 +82,9 @@ class Report:
     merges_by_rule: Mapping[str, int] = field(default_factory=lambda: {"external_id": 0, "email": 0})
     changed_fields: Mapping[str, int] = field(default_factory=dict)
     columns: Mapping[str, str | list[str]] = field(default_factory=dict)
+    built: Mapping[str, str] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     examples: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -133,6 +137,23 @@ def split_warnings(report: Report) -> tuple[dict[str, int], dict[str, int]]:
     return left_out, {code: count for code, count in report.warnings_by_code.items() if code not in RULES}
 
 
+def mapping(report: Report, most: int | None = None) -> str:
+    """Return what became of the columns of the source; of many columns or fields, only the `most` first are named."""
+
+    def named(names: Sequence[str]) -> str:
+        more = len(names) - most if most else 0
+        return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+    total = len({*report.columns, *report.kept, *report.left_out})
+    parts = [f"mapped {len(report.columns):,} of {counted(total, 'column')}"]
+    if report.built:
+        parts.append("built: " + named([f"{field} from {rule}" for field, rule in report.built.items()]))
+    for title, columns in (("kept in metadata", report.kept), ("left out", report.left_out)):
+        if columns:
+            parts.append(f"{title}: {named([f'{chr(34)}{column}{chr(34)}' for column in columns])}")
+    return "; ".join(parts)
+
+
 def withheld(report: Report) -> str:
     """Return why mirror has not deleted all customers missing from the source."""
     count, places = report.counts.withheld, "; ".join(report.unidentified)
@@ -178,6 +199,7 @@ def page(report: Report) -> str:
         "To": report.destination,
         "Status": f"{status_text(report)} (exit {report.exit_code}{', dry run' if report.dry_run else ''})",
         "Took": f"{report.seconds.get('total', 0):.1f} s, {report.peak_memory_bytes / 2**20:,.0f} MB at most",
+        **({"Columns": mapping(report)} if report.columns else {}),
         **({"Withheld": withheld(report)} if report.counts.withheld else {}),
         **({"Error": report.error} if report.error else {}),
     }

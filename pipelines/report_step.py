@@ -15,7 +15,7 @@ from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Outcomes, Plan
 from tranship.connectors.errors import TranshipError
 from tranship.pipelines import report
-from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.mapping import OURS, ColumnMap
 from tranship.pipelines.report import Counts, Report, Status
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.step_result import StepResult
@@ -53,6 +53,7 @@ def write_report(run: RunContext, ending: Ending) -> Report:
         **(ending.outcomes.files if ending.outcomes else {}),
         **{"report": directory.path / "report.json", "page": directory.path / "report.html"},
     }
+    loaded = {*ending.columns.by_column, *ending.columns.extra, *OURS}
     made = Report(
         run_id=directory.run_id,
         status=status,
@@ -72,6 +73,9 @@ def write_report(run: RunContext, ending: Ending) -> Report:
         merges_by_rule=total.merges,
         changed_fields=dict(plan.changed_fields) if plan else {},
         columns=ending.columns.by_column,
+        built={name: str(rule) for name, rule in ending.columns.built.items()},
+        kept=ending.columns.extra,
+        left_out=tuple(column for column in ending.raw_columns if column not in loaded),
         examples={code: f"{source}, line {line}" for code, (source, line) in total.first.items()},
         notes=total.notes,
         seconds={"total": round(time.perf_counter() - ending.started, 3), **run.seconds},

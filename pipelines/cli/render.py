@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from tranship.pipelines.field_rules import quoted
 from tranship.pipelines.inspection import Finding, Inspection
-from tranship.pipelines.report import LEFT_OUT, Report, split_warnings, status_text, withheld
+from tranship.pipelines.report import LEFT_OUT, Report, mapping, split_warnings, status_text, withheld
 from tranship.pipelines.verify import Verification
 from tranship.schemas.compatibility import Passage
 from tranship.schemas.counted import counted
@@ -24,7 +25,8 @@ _CELL = 44
 def of_report(report: Report, *, reasons: int | None = None, notes: bool = True, width: int | None = None) -> str:
     """Return counts, the most frequent reasons with an example each, warnings, notes, and the paths of files.
 
-    `reasons` limits how many reasons are listed, null for no limit. Lines of tables are cut at `width`.
+    `reasons` limits how many reasons, and columns of a kind, are listed, null for no limit. Lines of tables are cut at
+    `width`.
     """
     duration = f"{report.seconds.get('total', 0):,.1f} s"
     left_out, other_warnings = split_warnings(report)
@@ -39,6 +41,7 @@ def of_report(report: Report, *, reasons: int | None = None, notes: bool = True,
         *([f"withheld: {withheld(report)}"] if report.counts.withheld else []),
         "",
         *_ledger(report),
+        *(["", cell(mapping(report, reasons), None)] if report.columns else []),
     ]
     for title, by_code in (
         ("rejected, by reason", report.rejects_by_code),
@@ -119,11 +122,20 @@ def of_inspection(found: Inspection, width: int | None = None) -> str:
         for column in found.columns
     ]
     lines = [title, *(f"note: {note}" for note in found.notes), "", *table(rows, (2, 3), width)]
+    # A column's line shows its fields; what is made of several columns is shown as a whole.
+    built = [(name, rule) for name, rule in found.rules.items() if rule not in _plain_rules(found)]
+    if built:
+        lines += ["", "built from columns", *table(built, (), width)]
     if found.problem is not None:
         lines += ["", "A run would stop here:", found.problem]
     else:
         lines += ["", *_expected(found, width)]
     return "\n".join(lines)
+
+
+def _plain_rules(found: Inspection) -> set[str]:
+    """Return the rules that are a column as it stands."""
+    return {quoted(column.name) for column in found.columns}
 
 
 def _expected(found: Inspection, width: int | None) -> list[str]:

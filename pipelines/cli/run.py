@@ -225,11 +225,13 @@ def retry_command(
     "--write", metavar="FILE", type=click.Path(path_type=Path), help="Write a settings file for `tranship run`."
 )
 @json_option
-def inspect_command(sources: tuple[str, ...], rows: int, write: Path | None, as_json: bool, **options: Any) -> None:
+def inspect_command(sources: tuple[str, ...], rows: int, write: Path | None, as_json: bool, **options: Any) -> int:
     """Show the columns of SOURCE, the fields they map to, and the records that would be rejected.
 
     \b
       tranship inspect customers.csv --write pipeline.toml
+
+    The exit code is 2 if a run would stop.
     """
     from tranship.pipelines import inspection, run, settings
     from tranship.pipelines.cli import render
@@ -249,6 +251,7 @@ def inspect_command(sources: tuple[str, ...], rows: int, write: Path | None, as_
         except OSError as error:
             raise ConfigError(f"{write}: cannot be written ({error.strerror}).") from error
         click.echo(f"Written: {write}. Try it: {shell('tranship', 'run', str(write), '--dry-run')}", err=True)
+    return 0 if found.problem is None else 2
 
 
 @click.command("resume", short_help="Continue a run that was interrupted or killed.")

@@ -14,7 +14,9 @@ from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.errors import ConfigError, Undecided
 from tranship.pipelines import build, run
 from tranship.pipelines.cli import main as cli
+from tranship.pipelines.cli import render
 from tranship.pipelines.mapping import propose
+from tranship.pipelines.report import Report
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings import Reading
 from tranship.schemas.faults import BROKEN
@@ -128,6 +130,22 @@ def test_words_win_over_the_code_tables(warehouse: Warehouse) -> None:
     assert [note for note in report.notes if "matched no value" in note] == [
         '--value status:"gone" matched no value. Check its spelling in the source.'
     ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("status", "suspnded", """--value status:"x"=suspnded: 'suspnded' is not valid; did you mean 'suspended'?"""),
+        ("country", "Absurdistan", "is not valid; unknown country: use an ISO 3166-1 code"),
+        ("created_at", "soon", "is not valid; created_at is not a recognised date"),
+    ],
+)
+def test_a_value_that_its_field_cannot_have_is_refused_before_reading(
+    warehouse: Warehouse, field: str, value: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        warehouse.load(warehouse.folder / "not there.csv", values={field: {"x": value}})
+    assert message in str(error.value)
 
 
 def test_a_word_of_a_typed_column_and_of_a_built_field(warehouse: Warehouse) -> None:
@@ -324,3 +342,23 @@ def test_what_a_rule_leaves_unused_in_a_record_stays_in_metadata(warehouse: Ware
     ]
     warehouse.load(rows, fields=rules, extra="drop", table="third")
     assert warehouse.column("name || coalesce(metadata::text, '')", table="third") == ["Bowman & Co", "Tarn", "Una"]
+
+
+def test_a_report_says_what_became_of_the_columns(warehouse: Warehouse) -> None:
+    report = warehouse.load(ROWS, fields=RULES, ignore="on")
+
+    assert dict(report.built) == RULES | {"name": "Firm | First + Last"}
+    assert (report.kept, report.left_out) == ((), ("on",))
+    line = (
+        "mapped 5 of 6 columns; built: name from Firm | First + Last, billing_contact_name from First + Last; "
+        'left out: "on"'
+    )
+    assert line in render.of_report(report).splitlines()
+    assert "mapped 5 of 6 columns" in Path(report.files["page"]).read_text()
+    assert Report.from_json(report.to_json()) == report
+
+    wide = [{"id": "1", "name": "A", **{f"x{n}": "v" for n in range(5)}}]
+    report = warehouse.load(wide, table="wide")
+    assert report.kept == ("x0", "x1", "x2", "x3", "x4")
+    assert 'mapped 2 of 7 columns; kept in metadata: "x0", "x1" and 3 more' in render.of_report(report, reasons=2)
+    assert warehouse.load(wide, table="wide", extra="drop").left_out == report.kept

@@ -253,3 +253,29 @@ def test_a_new_column_is_named_with_its_file():
     assert propose(layouts[:2], reading(extra="drop")).notes == (
         "b.csv: column 'Plan' is not in the other files; it is dropped",
     )
+
+
+@pytest.mark.parametrize(
+    ("header", "options", "problems"),
+    [
+        (("id", "Kundennam", "Plan"), {}, ['name: no column fits. Candidates: "Kundennam". Try --map name="Kundennam"']),
+        (("name", "Kdnr", "Plan"), {}, ['external_id or email: no column fits. Candidates: "Kdnr". Try --map external_id="Kdnr"']),
+        (("city", "Plan"), {}, ['name: no column fits. Candidates: "Plan". Try', "external_id or email: no column"]),
+        (("name", "Middle", "user_id", "Confirm"), {}, ['Candidates: "user_id". Try --map external_id="user_id"']),
+        (("name", "Card ID", "E-mail 1 - Value"), {}, ['"E-mail 1 - Value", "Card ID". Try --map email="E-mail 1 - Value"']),
+        (("city", "Plan"), {"ignore": "Plan"}, ['Candidates: "city". Try', 'Candidates: "city". Try']),
+        (("id", "city"), {"defaults": {"name": "Unknown"}}, []),
+        (("email", "city"), {"set": {"name": "upper(city)"}}, []),
+        (("email", "A"), {"fields": {"name": "A"}}, []),
+        (("name", "id", "uid", "Customer ID", "Account No", "phone", "Plan"), {"extra": "error"}, ["columns fit external_id", "unmapped columns"]),
+        ((), {}, []),
+    ],
+)  # fmt: skip
+def test_a_mandatory_field_that_nothing_can_fill_stops_before_reading(header, options, problems):
+    if not problems:
+        mapped(*header, **options)
+        return
+    with pytest.raises(ConfigError) as error:
+        mapped(*header, **options)
+    lines = [line for line in str(error.value).splitlines() if not line.startswith("  ")]
+    assert [problem for problem, line in zip(problems, lines, strict=True) if problem not in line] == []

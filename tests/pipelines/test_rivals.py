@@ -21,7 +21,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path)
 
 
-READING = settings.Reading.model_validate({"source": "in.csv"})
+READING = settings.Reading.model_validate({"source": "in.csv", "defaults": {"name": "Acme"}})
 
 
 def text(folder: Path, content: str, name: str = "in.csv") -> Path:

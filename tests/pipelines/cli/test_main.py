@@ -781,12 +781,30 @@ def test_inspect_does_not_write_over_a_file(command: Command) -> None:
 
 
 def test_inspect_shows_a_conflict_instead_of_failing(command: Command) -> None:
-    Path("two.csv").write_text("id,mail,E-mail address\n1,a@b.com,c@d.com\n")
+    Path("two.csv").write_text("id,name,mail,E-mail address\n1,A,a@b.com,c@d.com\n")
     said = command("inspect", "two.csv")
 
-    assert said.code == 0
+    assert said.code == 2
     assert '--map email="mail"' in said.out
     assert '--map email="E-mail address"' in said.out
+
+
+def test_inspect_shows_what_is_built_and_stops_where_a_run_would(command: Command) -> None:
+    Path("people.csv").write_text("id,First Name,Last Name,Company\n1,Ann,Lee,\n")
+    said = command("inspect", "people.csv", "--write", "p.toml")
+    assert said.code == 0
+    assert "  name                  Company | First Name + Last Name\n" in said.out
+    assert "  billing_contact_name  First Name + Last Name\n" in said.out
+    assert command("run", "p.toml", "a.csv").code == 0
+    assert ",Ann Lee," in Path("a.csv").read_text()
+
+    Path("nameless.csv").write_text("id,Titel\n1,Acme\n")
+    for words in (("inspect", "nameless.csv"), ("run", "nameless.csv", "b.csv")):
+        said = command(*words)
+        assert said.code == 2
+        assert 'name: no column fits. Candidates: "Titel". Try --map name="Titel"' in said.out + said.err
+    assert not Path("b.csv").exists()
+    assert command("run", "nameless.csv", "b.csv", "--map", "name=Titel").code == 0
 
 
 def test_inspect_takes_a_settings_file(command: Command) -> None:

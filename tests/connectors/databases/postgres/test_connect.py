@@ -104,7 +104,7 @@ def test_without_the_fast_driver_copy_moves_the_same(each: PostgresWarehouse, mo
     assert fates(each.load([{**rich, "aliases": "z"}, BOB, CY])) == {"updated": 1, "unchanged": 2}
     assert fates(each.load(each.address("fast"))) == {"updated": 1, "unchanged": 2}
     with pytest.raises(TranshipError, match="division by zero"):
-        each.load(f"{each.database.url}?query=SELECT 1/0 AS id")
+        each.load(f"{each.database.url}?query=SELECT 1/0 AS id, 'A' AS name")
     each.do("CREATE TABLE lists (external_id text, name text CHECK (name <> 'Bob'), status text UNIQUE)")
     assert fates(each.load([ANN, BOB], table="lists")) == {"created": 1, "refused": 1}
 
