@@ -169,6 +169,7 @@ class _ByName:
     ) -> None:
         self._kept = [column for column in columns if column not in dropped]
         self._fields, self._built = given.fields, given.built
+        self._by_hand = {*given.fields, *given.built}
         self._used = {*given.fields.values(), *(column for rule in given.built.values() for column in rule.columns)}
         self._repeats = {made: own for layout in layouts for made, own in layout.repeated.items()}
         self.fits = names.match(columns, self._repeats)
@@ -207,8 +208,12 @@ class _ByName:
             self._add("name", person_names.name_rule(people, own.column if own else None))
         name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))
         person_beside = people.person and not set(name.columns) <= set(people.person)
-        if person_beside and not self._has("billing_contact_name") and "billing_contact_name" not in self.conflicts:
-            self._add("billing_contact_name", person_names.contact_rule(people))
+        if person_beside and "billing_contact_name" not in {*self._by_hand, *self.conflicts}:
+            # A column of its own, such as `Billing Attention`, is often empty.
+            own_column = self._fields.pop("billing_contact_name", None)
+            own_rule = ((own_column,),) if own_column else ()
+            rest = (rule for rule in person_names.contact_rule(people) if rule not in own_rule)
+            self._add("billing_contact_name", (*own_rule, *rest))
 
     def _has(self, name: str) -> bool:
         return name in self._fields or name in self._built

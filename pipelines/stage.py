@@ -170,10 +170,13 @@ class Stage:
             )
 
     def candidates(self, rows: pl.Series) -> pl.DataFrame:
-        """Return the keys and places of these rows: row, source, line, external_id, email, name, updated_at."""
+        """Return the keys and places of these rows: row, source, line, external_id, email, name, updated_at. `name` is
+        that of the person: contacts of one company have its name, and names of their own.
+        """
+        person = pl.coalesce("billing_contact_name", "name").alias("name")
         return (
             self._rows(rows)
-            .select("_row", "_source", "_line", "external_id", _matching_email(), "name", "updated_at")
+            .select("_row", "_source", "_line", "external_id", _matching_email(), person, "updated_at")
             .rename({"_row": "row", "_source": "source", "_line": "line"})
             .collect(engine="streaming")
         )

@@ -28,9 +28,7 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
         what = f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are ignored: customers that"
         notes = (f"{what} those runs wrote count as written by others. The first is {lost[0]}",)
 
-    # Values that were left out are in the metadata of their records, also if the source has no other metadata.
-    left_out = any(code in RULES for code in total.warnings)
-    sparse = ("metadata",) if left_out and "metadata" not in columns.targets else ()
+    sparse = tuple(sorted({_field_of_rest(code) for code in total.warnings} - {"", *columns.targets}))
     request = WriteRequest(
         run_id=directory.run_id,
         survivors=run.stage.survivors(
@@ -59,6 +57,15 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
         ),
     )
     return request, StepResult(notes=notes)
+
+
+def _field_of_rest(code: str) -> str:
+    """Return the field in which a record has what was taken out of another one, by the code of the warning; empty for
+    other warnings. Records may have such a field although the source has no column for it.
+    """
+    if code in RULES or code == "state.status":
+        return "metadata"
+    return "invoice_cc_emails" if code.endswith(".several") else ""
 
 
 def keep_outcomes(run: RunContext, outcomes: Outcomes) -> Outcomes:

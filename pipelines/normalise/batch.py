@@ -114,8 +114,9 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
             others = further_emails(texts[field])
             several = others.is_not_null()
             warnings.append(_reasons_where(several, f"{field}.several", texts[field]))
-            if "invoice_cc_emails" in normalised and several.any():
-                normalised["invoice_cc_emails"] = append_items(normalised["invoice_cc_emails"], others)
+            if several.any():
+                copies = normalised.get("invoice_cc_emails", _nothing("invoice_cc_emails", raw.height))
+                normalised["invoice_cc_emails"] = append_items(copies, others)
     if "aliases" in normalised:
         rounded = normalised["aliases"].list.eval(pl.element().str.contains(ROUNDED)).list.any().fill_null(value=False)
         unreadable.append(_reasons_where(rounded, "aliases.spreadsheet", normalised["aliases"].list.join(";")))
@@ -130,7 +131,7 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
         if "state" in columns.fields and misplaced.any():
             # A field that was built from several columns has a name of its own (`pipelines/build.py`).
             column = columns.fields["state"].replace("\0", "")
-            extra = extra.with_columns(_kept(texts["state"], misplaced).alias(column))
+            extra = pl.DataFrame([*extra.get_columns(), _kept(texts["state"], misplaced).alias(column)])
     for flag in columns.flags:
         if flag.column in raw.columns:
             warnings.append(_flagged(as_text(raw[flag.column]), flag))
@@ -139,13 +140,15 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
 
     records = pl.DataFrame(
         [
-            normalised[name].alias(name)
-            if name in normalised
-            else pl.repeat(None, raw.height, dtype=dtype, eager=True).alias(name)
-            for name, dtype in COLUMNS.items()
+            normalised[name].alias(name) if name in normalised else _nothing(name, raw.height).alias(name)
+            for name in COLUMNS
         ]
     )
     return Normalised(records, email_blocked, pl.concat(unreadable), pl.concat(warnings))
+
+
+def _nothing(field: str, height: int) -> pl.Series:
+    return pl.repeat(None, height, dtype=COLUMNS[field], eager=True)
 
 
 def _is_typed(field: str, dtype: pl.DataType) -> bool:
