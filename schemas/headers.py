@@ -133,7 +133,8 @@ _WORDS: Final[dict[str, str]] = {
         | subscription_status subscription_state
     """,
     "net_terms": """
-        net_payment_terms net_payment_term net_term net_term_days net_days terms_days payment_terms_days payment_term_days term_days
+        net_payment_terms net_payment_term net_term net_term_days net_days terms_days payment_terms_days
+        payment_term_days term_days
         zahlungsziel zahlungsziel_tage zahlungsfrist
         | payment_terms payment_term terms payment_term_id customer_terms zahlungsbedingungen zahlungsbedingung
         delai_de_paiement conditions_de_paiement plazo_de_pago condiciones_de_pago termini_di_pagamento
