@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.warehouse import Warehouse, fates
-from tranship.connectors import registry
+from tranship.connectors import opening
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import json as reader
 from tranship.connectors.files import json_documents
@@ -29,7 +29,7 @@ class Read:
     """What a file gives: columns, notes, records by place, and broken ones by place."""
 
     def __init__(self, path: Path) -> None:
-        source = registry.open_source(str(path))
+        source = opening.open_source(str(path))
         try:
             [layout] = source.layouts()
             batches = [part.read() for part in source.parts(path.parent)]
@@ -301,7 +301,7 @@ def test_a_pipe_is_read_through_a_copy(tmp_path: Path) -> None:
 def test_a_file_that_changes_between_the_passes_stops_the_run(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"id":"1"}\n')
-    source = registry.open_source(str(path))
+    source = opening.open_source(str(path))
     path.write_text('{"ix":"1"}\n')
     with pytest.raises(ConfigError, match="changed while it was read"):
         [part.read() for part in source.parts(tmp_path)]

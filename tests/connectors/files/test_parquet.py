@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from support.warehouse import Warehouse
-from tranship.connectors import registry
+from tranship.connectors import opening
 from tranship.connectors.files import parquet
 from tranship.pipelines.normalise.raw_text import as_text
 
 
 def read(path: Path) -> pl.DataFrame:
-    source = registry.open_source(str(path))
+    source = opening.open_source(str(path))
     try:
         [layout] = source.layouts()
         found = pl.concat([part.read().records for part in source.parts(path.parent)])
@@ -139,7 +139,7 @@ def test_nested_customers_are_loaded(tmp_path: Path) -> None:
         id=pa.array([decimal.Decimal("7.00")], pa.decimal128(9, 2)),
         name=pa.array(["Ann"]),
         metadata=pa.array([[("plan", "pro")]], pa.map_(pa.string(), pa.string())),
-        shipping=pa.StructArray.from_arrays(
+        parcel=pa.StructArray.from_arrays(
             [pa.array(["Bonn"]), pa.array([KEY.bytes], pa.binary(16)).cast(pa.uuid())], ["city", "uuid"]
         ),
     )
@@ -147,4 +147,4 @@ def test_nested_customers_are_loaded(tmp_path: Path) -> None:
     warehouse.load(path, table="people")
     [row] = warehouse.rows("SELECT external_id, metadata FROM people")
     assert row["external_id"] == "7"
-    assert json.loads(row["metadata"]) == {"plan": "pro", "shipping.city": "Bonn", "shipping.uuid": str(KEY)}
+    assert json.loads(row["metadata"]) == {"plan": "pro", "parcel.city": "Bonn", "parcel.uuid": str(KEY)}

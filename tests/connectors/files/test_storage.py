@@ -31,7 +31,7 @@ ANN: Record = {"external_id": "1", "email": "ann@acme.com", "name": "Ann", "coun
 BEA: Record = {"external_id": "2", "email": "bea@acme.com", "name": "Bea", "country": "DE"}
 CY: Record = {"external_id": "3", "email": "cy@acme.com", "name": "Cy", "country": "US"}
 
-FORMATS = {"csv": ".csv", "parquet": ".parquet"}
+FORMATS = {"csv": ".csv", "json": ".jsonl", "parquet": ".parquet"}
 """Each connector of files → what its files are called."""
 
 
@@ -54,12 +54,16 @@ def made(path: str, *records: Record) -> Path:
     file = Path(path)
     if file.suffix == ".csv":
         return write_csv(file, records)
-    pl.DataFrame(records).write_parquet(file)
+    frame = pl.DataFrame(records)
+    frame.write_ndjson(file) if file.suffix == ".jsonl" else frame.write_parquet(file)
     return file
 
 
 def ids(file: Path) -> list[str]:
-    frame = pl.read_csv(file, infer_schema=False) if file.suffix == ".csv" else pl.read_parquet(file)
+    if file.suffix == ".csv":
+        frame = pl.read_csv(file, infer_schema=False)
+    else:
+        frame = pl.read_ndjson(file) if file.suffix == ".jsonl" else pl.read_parquet(file)
     return sorted(frame["external_id"])
 
 
@@ -95,8 +99,8 @@ def test_files_tables_and_formats_are_read_as_one(tmp_path: Path) -> None:
 
 
 def test_each_record_says_which_source_it_is_from() -> None:
-    made("a.csv", ANN, {**BEA, "country": "Narnia"})
-    made("b.parquet", {**CY, "country": "Oz"})
+    made("a.csv", ANN, {**BEA, "email": "nobody"})
+    made("b.parquet", {**CY, "email": "nobody"})
     report = run(["a.csv", "b.parquet"], "out.csv")
 
     rejects = pl.read_csv(report.files["rejects"], infer_schema=False)
