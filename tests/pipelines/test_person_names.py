@@ -8,6 +8,7 @@ from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.mapping import ColumnMap, propose
 from tranship.pipelines.settings import Reading
+from tranship.schemas.person_names import People, find
 
 
 def mapped(header: str, **options: object) -> ColumnMap:
@@ -131,3 +132,21 @@ def test_the_settings_settle_which_company_it_is() -> None:
 )
 def test_the_settings_come_first(options: dict[str, object], name: str, contact: str | None) -> None:
     assert rules("Company;fname;lname", **options) == (name, contact)
+
+
+@pytest.mark.parametrize(
+    ("header", "people"),
+    [
+        ("id;email", People()),
+        ("First Name;Phonetic Last Name;shipping_last_name", People(first_last=("First Name",))),
+        ("contact_last_name;last_name;first_name", People(first_last=("first_name", "last_name"))),
+        (
+            "billing_first_name;first_name;company",
+            People(first_last=("first_name",), billing=("billing_first_name",), company="company"),
+        ),
+        ("Firma;Company", People(unclear=("Firma", "Company"))),
+        ("Company;Billing Company", People(company="Company")),
+    ],
+)
+def test_columns_of_names_are_found_by_whose_name_it_is(header: str, people: People) -> None:
+    assert find(header.split(";")) == people
