@@ -232,7 +232,7 @@ def read_record(row: dict[str, str | None], mapping: dict[str, str], line: int, 
             record.codes += [f"{name}.{part}" for part in fault.faults]
 
     values = record.values
-    if further and "invoice_cc_emails" in mapping.values() and "invoice_cc_emails.syntax" not in record.codes:
+    if further and "invoice_cc_emails.syntax" not in record.codes:
         values["invoice_cc_emails"] = without_repeats(
             [*(values["invoice_cc_emails"] or []), *filter(is_mailbox, further)]
         )
@@ -244,8 +244,21 @@ def read_record(row: dict[str, str | None], mapping: dict[str, str], line: int, 
     if values["name"] is None and "name.too_long" not in record.codes:
         record.codes.append("name.missing")
     read_phone(record, trim(wire.get("phone")))
+    leave_out_invalid(record, row, mapping)
     check_identity(record)
     return record
+
+
+def leave_out_invalid(record: Record, row: dict[str, str | None], mapping: dict[str, str]) -> None:
+    """An invalid value of a field that no customer needs is a warning; its text goes into the metadata."""
+    left_out = [code for code in record.codes if code.split(".")[0] not in ("external_id", "email", "name")]
+    fields = {code.split(".")[0] for code in left_out}
+    metadata = record.values["metadata"] or {}
+    originals = {column: text for column, text in row.items() if mapping.get(column) in fields}
+    metadata |= {f"column.{column}" if column in metadata else column: text for column, text in originals.items()}
+    record.values |= {**dict.fromkeys(fields), "metadata": metadata or None}
+    record.codes = [code for code in record.codes if code not in left_out]
+    record.warnings += left_out
 
 
 def read_phone(record: Record, text: str | None) -> None:
