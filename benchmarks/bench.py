@@ -62,7 +62,7 @@ def tranship_large(data: Data) -> Contender:
 
 
 def _tranship_command(state: str = "{state}") -> tuple[str, ...]:
-    options = ("--state-dir", state, "--json", "--max-rejects", "100%")
+    options = ("--state-dir", state, "--json", "--strict", "--max-rejects", "100%")
     return (sys.executable, "-m", "tranship", "run", "{input}", "duckdb:///{db}", *options)
 
 

@@ -52,7 +52,7 @@ def cases(fresh: Path, changed: Path) -> dict[str, Path]:
 
 
 def tranship(data: Data, changed: Data, name: str = TRANSHIP, state: str = "{state}") -> Contender:
-    options = ("--state-dir", state, "--json", "--max-rejects", "100%")
+    options = ("--state-dir", state, "--json", "--strict", "--max-rejects", "100%")
     command = (sys.executable, "-m", "tranship", "run", "{input}", "{db}?table=customers", *options)
     counts = {
         name: changed.expected[name] for name in ("read", "rejected", "merged", "created", "updated", "unchanged")
