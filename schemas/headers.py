@@ -56,11 +56,18 @@ _WORDS: Final[dict[str, str]] = {
         | emails email_addresses e_mails work_email business_email company_email
         | personal_email home_email other_email
     """,
-    # Names of persons and companies are in `person_names.py`.
+    # Beside others of a person, `person_names.py` decides between these.
     "name": """
-        customer_name client_name customer_full_name kundenname nom_du_client nom_client nombre_del_cliente
-        nombre_cliente nome_cliente nome_do_cliente klantnaam kundnamn kundenavn asiakkaan_nimi
+        customer_name client_name account_name customer_full_name kundenname nom_du_client nom_client
+        nombre_del_cliente nombre_cliente nome_cliente nome_do_cliente klantnaam kundnamn kundenavn asiakkaan_nimi
+        | display_name full_name namn navn naam nimi
+        | company company_name organization organisation organization_name organisation_name business_name firma
+        firmenname unternehmen unternehmensname entreprise nom_entreprise nom_de_l_entreprise societe
+        nom_de_la_societe raison_sociale empresa nombre_empresa nombre_de_la_empresa razon_social azienda
+        nome_azienda ragione_sociale bedrijf bedrijfsnaam nome_da_empresa razao_social foretag foretagsnamn
+        virksomhed virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi associated_company
         | customer client kunde klant kund asiakas cliente
+        | contact_name nom nombre nome
     """,
     "legal_name": """
         legal_company_name legal_entity legal_entity_name registered_name company_legal_name legal_business_name

@@ -129,7 +129,7 @@ def test_the_original_is_kept_under_the_name_of_its_column(warehouse: Warehouse)
         [dict(zip(columns, ["1", "a@b.co", "Acme", " Narnia ", "Draft", '{"Status":"vip","a":1}'], strict=True))],
         columns,
     )
-    warehouse.load(file, columns={"Land": "country"})
+    warehouse.load(file, fields={"country": "Land"})
 
     [row] = warehouse.rows()
     assert json.loads(row["metadata"]) == {"Status": "vip", "a": 1, "column.Status": "Draft", "Land": " Narnia "}

@@ -82,7 +82,7 @@ def test_the_name_of_a_person_or_a_company(header: str, name: str) -> None:
             "billing_company | first_name + last_name",
             "billing_first_name + billing_last_name | first_name + last_name",
         ),
-        ("company;first_name;billing_contact", "company | first_name", "billing_contact"),
+        ("company;first_name;billing_contact", "company | first_name", "billing_contact | first_name"),
         ("Kunde Firma;Ansprechpartner", "Kunde Firma | Ansprechpartner", "Ansprechpartner"),
     ],
 )

@@ -23,7 +23,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 
 def test_the_ledger_has_a_row_for_each_run_that_balances(warehouse: Warehouse) -> None:
-    bad = {**BOB, "status": "vip"}
+    bad = {**BOB, "name": ""}
     first = warehouse.load([ANN, {**ANN, "name": "Anna"}, bad])
     second = warehouse.load([ANN, BOB], mode="insert")
 

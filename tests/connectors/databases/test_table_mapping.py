@@ -223,7 +223,7 @@ def test_a_table_that_cannot_tell_customers_apart_is_no_destination(warehouse: W
 def test_two_columns_that_could_hold_the_id_are_not_chosen_between(warehouse: Warehouse) -> None:
     warehouse.do("CREATE TABLE customers (id BIGINT, customer_id VARCHAR, email VARCHAR)")
 
-    with pytest.raises(ConfigError, match="columns id and customer_id could both hold external_id"):
+    with pytest.raises(ConfigError, match="columns customer_id and id could both hold external_id"):
         warehouse.load([ANN])
 
 

@@ -17,7 +17,7 @@ def test_phones_agree_with_libphonenumber_on_its_own_examples():
             e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
             rows.append((region, phonenumbers.format_number(number, form), e164))
     frame = pl.DataFrame(rows, ["country", "given", "e164"], orient="row")
-    read, _ = phone(frame["given"], frame["country"])
+    read, _, _ = phone(frame["given"], frame["country"])
     wrong = frame.with_columns(read=read).filter(pl.col("read") != pl.col("e164"))
     # Kept as given (with a warning) is no harm; another number would be.
     harmful = wrong.filter(pl.col("read") != pl.col("given"))
@@ -35,7 +35,7 @@ def test_a_number_with_its_calling_code_is_not_given_it_twice():
                 national = phonenumbers.national_significant_number(number)
                 rows += [(region, e164.removeprefix("+"), e164), (region, national, e164)]
     frame = pl.DataFrame(rows, ["country", "given", "e164"], orient="row")
-    read, _ = phone(frame["given"], frame["country"])
+    read, _, _ = phone(frame["given"], frame["country"])
     wrong = frame.with_columns(read=read).filter(pl.col("read") != pl.col("e164"))
     # A short number with the code is as long as a mobile number without it: 49 30 123456 and 0493 0123456.
     assert wrong.height <= 5, wrong.rows()
