@@ -80,7 +80,7 @@ def test_types_of_parquet_columns_are_named(sample_data: Path) -> None:
         "date",
         "list",
     ]
-    assert [types[name] for name in ("is_vip", "annual_value")] == ["boolean", "number"]
+    assert [types[name] for name in ("is_vip", "annual_value")] == ["boolean", "text"]
 
 
 def test_only_the_first_records_are_looked_at(tmp_path: Path) -> None:

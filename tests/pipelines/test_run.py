@@ -119,7 +119,7 @@ def test_keys_and_ids_stay_unique(batches: list[list[Record]], nulls: str) -> No
         warehouse = Warehouse(Path(folder))
         created = 0
         for batch in batches:
-            created += warehouse.load(batch, nulls=nulls).counts.created
+            created += warehouse.load(batch, nulls=nulls, older="skip").counts.created
         keys = warehouse.column("customer_key")
         ids = [value for value in warehouse.column("external_id") if value is not None]
         assert len(set(keys)) == len(keys) == created
@@ -136,9 +136,9 @@ def test_a_second_run_into_a_table_of_the_user_s_own_writes_nothing(
         warehouse = Warehouse(Path(folder))
         warehouse.do(f"CREATE TABLE customers ({columns})")
         for batch in batches:
-            check_sums(warehouse.load(batch, nulls=nulls), len(batch))
+            check_sums(warehouse.load(batch, nulls=nulls, older="skip"), len(batch))
             before = warehouse.rows()
-            second = warehouse.load(batch, nulls=nulls)
+            second = warehouse.load(batch, nulls=nulls, older="skip")
             assert not {"created", "updated", "deleted"} & set(fates(second))
             assert warehouse.rows() == before
 
@@ -258,8 +258,8 @@ def test_rejects_that_are_run_again_may_be_rejected_again(warehouse: Warehouse) 
 
 
 def test_rejects_that_were_mended_are_loaded(warehouse: Warehouse) -> None:
-    report = warehouse.load([ANN, {**BOB, "status": "vip", "Seats": "7"}])
-    mended = Path(report.files["rejects"]).read_text().replace("vip", "active")
+    report = warehouse.load([ANN, {**BOB, "email": "bob at acme", "Seats": "7"}])
+    mended = Path(report.files["rejects"]).read_text().replace("bob at acme", "bob@acme.com")
     (warehouse.folder / "mended.csv").write_text(mended)
 
     assert fates(warehouse.load(warehouse.folder / "mended.csv")) == {"created": 1}
@@ -693,7 +693,7 @@ def test_uuids_json_and_bytes_of_parquet_are_kept(warehouse: Warehouse) -> None:
     first = warehouse.rows("SELECT city, metadata FROM customers ORDER BY external_id")[0]
     assert first["city"] == "Rome"
     assert json.loads(first["metadata"]) == {
-        "seats": 3, "raw": "c328", "ids": [None, ids[0]], "deep": {"at": "x"}, "known": {"k": ids[0]},
+        "seats": 3, "raw": "c328", "ids": [None, ids[0]], "deep.at": "x", "known": {"k": ids[0]},
     }  # fmt: skip
     assert fates(warehouse.load(file)) == {"unchanged": 2, "rejected": 1}
 

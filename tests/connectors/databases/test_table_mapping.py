@@ -159,9 +159,9 @@ def test_a_value_that_does_not_fit_the_column_refuses_its_record_alone(
 
 
 def test_a_column_that_must_have_a_value_and_gets_none_stops_the_run(warehouse: Warehouse) -> None:
-    warehouse.do("CREATE TABLE customers (external_id VARCHAR, name VARCHAR, region_code INTEGER NOT NULL)")
+    warehouse.do("CREATE TABLE customers (external_id VARCHAR, name VARCHAR, shelf INTEGER NOT NULL)")
 
-    with pytest.raises(ConfigError, match="column region_code must have a value"):
+    with pytest.raises(ConfigError, match="column shelf must have a value"):
         warehouse.load([ANN])
     assert warehouse.rows() == []
 

@@ -190,8 +190,8 @@ def test_evolve_adds_the_columns_that_the_source_has(each: PostgresWarehouse) ->
     ("table", "words"),
     [
         (
-            "TABLE customers (external_id text, name text, region_code int NOT NULL)",
-            "column region_code must have a value",
+            "TABLE customers (external_id text, name text, shelf int NOT NULL)",
+            "column shelf must have a value",
         ),
         ("TABLE customers (name text, city text)", "no column for the external id or the e-mail"),
         ("VIEW customers AS SELECT '1' AS external_id", "is a view"),
