@@ -20,7 +20,7 @@ from tranship.schemas.customer import COLUMNS
 
 pytestmark = pytest.mark.slow
 
-FILES = {"csv": "end.csv", "parquet": "end.parquet"}
+FILES = {"csv": "end.csv", "json": "end.jsonl", "parquet": "end.parquet"}
 """File of each connector that writes whole files."""
 
 EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "5"))

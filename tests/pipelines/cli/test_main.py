@@ -423,7 +423,7 @@ def test_a_report_is_printed_again(command: Command) -> None:
 def test_a_run_shows_the_first_reasons_and_its_report_all(command: Command) -> None:
     head = "external_id,email,name,customer_type,country,currency,timezone,language,status,net_terms,created_at"
     Path("bad.csv").write_text(f"{head}\n1,a@,N,T,XX1,XX2,No/Where,!,gone,-1,then\n")
-    ended = command("run", "bad.csv", "duckdb:///w.duckdb")
+    ended = command("run", "bad.csv", "duckdb:///w.duckdb", "--strict")
 
     assert "  and 1 more" in ended.err.splitlines()
     assert "timezone.unknown" not in ended.err
@@ -537,6 +537,8 @@ def test_every_setting_goes_from_command_to_command() -> None:
         timezone="Europe/Berlin",
         date_format=("%d/%m/%Y", "%d %b %Y"),
         blocked=("n/a",),
+        on_invalid={"status": "reject", "email": "warn"},
+        strict=True,
         survivor="last",
         fill=True,
         mode="mirror",
@@ -547,6 +549,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         overwrite=True,
         raw=True,
         max_rejects="2%",
+        max_warnings="4%",
         max_conflicts="3",
         older="refuse",
         max_deletes="10",
