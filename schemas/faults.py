@@ -34,7 +34,7 @@ _DATE_FORMATS = (
     "a time zone must be an offset or an unambiguous name"
 )
 
-_SEVERAL = "several addresses: the first is used, the others are added to invoice_cc_emails if it has a column"
+_SEVERAL = "several addresses: the first is used, the others are added to invoice_cc_emails"
 
 RULES: Final[dict[str, str]] = {
     "external_id.too_long": "at most 255 characters",
