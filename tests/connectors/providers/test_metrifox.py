@@ -321,7 +321,7 @@ def test_a_run_into_a_table(metrifox: Sandbox, tmp_path: Path, monkeypatch: pyte
         payment_terms=[{"type": "Custom", "value": "7"}],
         metadata={"canon_trial_started": "2026-01-02T03:04:05Z", "seats": 12},
     )
-    create(metrifox, "nobody", primary_email="nobody")
+    create(metrifox, "long", display_name="x" * 256)
     create(metrifox, "gone")
     call(metrifox, "POST", "/gone/archive")
     warehouse = Warehouse(tmp_path)
@@ -351,7 +351,7 @@ def test_a_run_into_a_table(metrifox: Sandbox, tmp_path: Path, monkeypatch: pyte
     }
     assert json.loads(row["metadata"]) == {"seats": 12}
     (rejected,) = rejects(report)
-    assert (rejected["external_id"], rejected["_codes"]) == ("nobody", "email.syntax")
+    assert (rejected["external_id"], rejected["_codes"]) == ("long", "name.too_long")
     assert warehouse.load(f"metrifox://127.0.0.1:{metrifox.port}", include_archived=True).counts.created == 1
 
 
