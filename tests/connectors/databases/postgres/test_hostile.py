@@ -89,7 +89,7 @@ VALUES = {
 }
 TIDIED = (
     *("composed", "line end", "carriage return", "tab", "bell", "escape", "delete", "next line", "line separator"),
-    *("no-break space", "blank", "empty"),
+    *("no-break space", "blank", "empty", "null of COPY"),
 )
 NAMES = {
     "keyword": "select",
