@@ -186,10 +186,11 @@ class _ByName:
         person is the customer.
         """
         people = person_names.find(self._kept)
+        of_people = people.columns
         if people.unclear:
             people = person_names.find([column for column in self._kept if column not in self._used])
         fitting = self.fits["name"].columns if "name" in self.fits else ()
-        own = self._among("name", [column for column in fitting if column not in people.columns])
+        own = self._among("name", [column for column in fitting if column not in of_people])
         whole = (*people.whole_names, *people.unclear)
         if own or whole:
             self.fits["name"] = Fit(

@@ -106,7 +106,7 @@ def test_changed_differs_in_the_records_it_counts(made: Path) -> None:
 @pytest.mark.parametrize("kind", ["plain", "shuffled"])
 def test_the_oracle_expects_the_same(made: Path, kind: str) -> None:
     _, rows, lines = oracle.read_csv(made / kind / "customers.csv")
-    result = oracle.run(rows, MAPPING, lines)
+    result = oracle.run(rows, MAPPING, lines, strict=True)
     sums = expected(made / kind)
 
     assert {name: result.counts[name] for name in ("read", "rejected", "merged", "created")} == {

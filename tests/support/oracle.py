@@ -133,16 +133,18 @@ def run(
     lines: list[int],
     *,
     now: datetime | None = None,
+    strict: bool = False,
 ) -> Result:
     """Customers, rejects, merges and warnings of these wire rows at an empty table.
 
     `mapping` is column -> canonical field; other columns go into metadata. `now` changes nothing: no rule
-    reads the clock. Rejects, merges and warnings are sorted; a rejected record has no warnings, since it
+    reads the clock. With `strict` every invalid value costs the record. Rejects, merges and warnings are sorted; a rejected record has no warnings, since it
     does not load.
     """
     del now
     records = [
-        read_record(row, mapping, line, order) for order, (row, line) in enumerate(zip(text_rows, lines, strict=True))
+        read_record(row, mapping, line, order, strict=strict)
+        for order, (row, line) in enumerate(zip(text_rows, lines, strict=True))
     ]
     customers, merges = identify([record for record in records if not record.codes])
 
@@ -207,7 +209,9 @@ def unguarded(cell: str) -> str:
 # One record: normalise and validate
 
 
-def read_record(row: dict[str, str | None], mapping: dict[str, str], line: int, order: int) -> Record:
+def read_record(
+    row: dict[str, str | None], mapping: dict[str, str], line: int, order: int, *, strict: bool = False
+) -> Record:
     wire = {name: row.get(column) for column, name in mapping.items()}
     unmapped = {column: text for column, text in row.items() if column not in mapping and trim(text) is not None}
     record = Record(order, line, dict.fromkeys(FIELDS), [], [])
@@ -244,7 +248,8 @@ def read_record(row: dict[str, str | None], mapping: dict[str, str], line: int, 
     if values["name"] is None and "name.too_long" not in record.codes:
         record.codes.append("name.missing")
     read_phone(record, trim(wire.get("phone")))
-    leave_out_invalid(record, row, mapping)
+    if not strict:
+        leave_out_invalid(record, row, mapping)
     check_identity(record)
     return record
 

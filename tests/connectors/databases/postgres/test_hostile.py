@@ -89,7 +89,7 @@ VALUES = {
 }
 TIDIED = (
     *("composed", "line end", "carriage return", "tab", "bell", "escape", "delete", "next line", "line separator"),
-    *("no-break space", "blank", "empty", "null of COPY"),
+    *("no-break space", "blank", "empty", "null of COPY", "null", "NULL"),
 )
 NAMES = {
     "keyword": "select",
