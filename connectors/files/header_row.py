@@ -21,6 +21,7 @@ _MOST_ABOVE: Final = 50
 """A header further down is not looked for."""
 _NAMES_READ: Final = 100
 """Of a wide header, the first names say whether it is one."""
+_LONGEST_NAME: Final = 200
 _SURE: Final = 2
 """A row with this number of known names is a header."""
 
@@ -72,7 +73,8 @@ def looks_like_header(rows: Sequence[Row | None], place: int) -> bool:
 
 def known_names(row: Row) -> int:
     """Return how many of a row's cells are names of columns that mean a field."""
-    names = list(dict.fromkeys(cell.strip() for cell in row[:_NAMES_READ] if cell.strip()))
+    cells = [cell.strip() for cell in row[:_NAMES_READ] if len(cell) <= _LONGEST_NAME]
+    names = list(dict.fromkeys(filter(None, cells)))
     fits = headers.match(names, {}).values()
     return len({column for fit in fits for column in fit.columns} | {*person_names.find(names).columns})
 
