@@ -45,6 +45,8 @@ class SourceOptions(TypedDict, total=False):
     delimiter: str | None
     quote: str | None
     header: bool | None
+    skip_lines: int
+    header_line: int | None
     options: Mapping[str, str | int | float | bool]
     include_archived: bool
     where: str | None

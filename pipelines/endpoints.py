@@ -15,6 +15,9 @@ from tranship.pipelines.settings import Reading, Settings, per_second, seconds
 
 log = logging.getLogger("tranship")
 
+_OF_CSV = ("encoding", "delimiter", "quote", "header", "skip_lines", "header_line")
+"""Settings that are options of CSV files."""
+
 
 def check_options(reading: Reading) -> None:
     """Raise ConfigError for an option that no connector of the sources or of the destination declares."""
@@ -55,7 +58,7 @@ def _check_place(settings: Settings, out: Path | None) -> None:
 
 def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
     """Open all sources as one. Raises ConfigError or ConnectorError."""
-    options = reading.options | {name: getattr(reading, name) for name in ("encoding", "delimiter", "quote", "header")}
+    options = reading.options | {name: getattr(reading, name) for name in _OF_CSV}
     return opening.open_sources(reading.sources, options, include_archived=reading.include_archived, waiting=waiting)
 
 

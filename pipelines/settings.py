@@ -164,6 +164,10 @@ class Reading(BaseModel):
     delimiter: str | None = Field(None, description="Delimiter of CSV files, one character; detected by default.")
     quote: str | None = Field(None, description="Quote character of CSV files; detected by default.")
     header: bool | None = Field(None, description="Whether CSV files have a header line; detected by default.")
+    skip_lines: int = Field(0, ge=0, description="Number of lines at the start of each CSV file to ignore.")
+    header_line: int | None = Field(
+        None, ge=1, description="Line of the header in CSV files, counted from 1; detected by default."
+    )
 
     options: Annotated[dict[str, str], BeforeValidator(_option_values)] = Field(
         default_factory=dict, description="Value for an option of a connector of another package."
@@ -198,6 +202,17 @@ class Reading(BaseModel):
     def source_name(self) -> str:
         """The sources as text, without secrets."""
         return named(self.source)
+
+    @model_validator(mode="after")
+    def _header_is_in_one_place(self) -> Self:
+        if self.header_line is not None and self.header is False:
+            raise ValueError("header_line names a header, and header says that there is none. Leave one of the two out")
+        if self.header_line is not None and self.header_line <= self.skip_lines:
+            raise ValueError(
+                f"header_line {self.header_line} is one of the lines that skip_lines {self.skip_lines} skips. Lines "
+                "are counted from the start of the file"
+            )
+        return self
 
     @field_validator("values")
     @classmethod

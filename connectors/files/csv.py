@@ -11,9 +11,9 @@ Reading goes in three steps, so that every line of the input has one fate and ke
    too many columns; records that hold bytes outside the encoding are set aside as `line.encoding`.
 
 A quote opens a value only at its start, blanks before it not counted; elsewhere in an unquoted value it is text. Lines
-with nothing on them are no records. A lone carriage return ends a line, as editors count. Files that were joined leave
-byte-order marks and header lines in the middle: a mark in front of a record is removed, a header line is set aside as
-`line.header`.
+with nothing on them are no records. What is above the header is left out (`header_row.py`). A lone carriage return ends
+a line, as editors count. Files that were joined leave byte-order marks and header lines in the middle: a mark in front
+of a record is removed, a header line is set aside as `line.header`.
 
 Whatever is no regular file (a pipe, standard input) is opened once: what was looked at is read again from memory.
 """
@@ -50,9 +50,7 @@ class CsvSource:
     def __init__(
         self, spec: str, options: CsvOptions, suffixes: tuple[str, ...], seen: storage.Seen | None = None
     ) -> None:
-        for name, value in (("--delimiter", options.delimiter), ("--quote", options.quote)):
-            if value is not None and (len(value) != 1 or not value.isascii() or value in "\r\n\0"):
-                raise ConfigError(f"{name} {value!r}: must be one ASCII character.")
+        options.check()
         self._files = storage.expand(spec, suffixes, seen)
         self._options = options
         sizes = [file.size for file in self._files]

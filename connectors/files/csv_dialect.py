@@ -7,14 +7,21 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tranship.connectors.contract import repeated, told_apart
 from tranship.connectors.errors import ConfigError
+from tranship.connectors.files import header_row
+from tranship.connectors.files.header_row import Start
+from tranship.schemas.counted import counted
 
 MAX_RECORD_BYTES = 16 << 20
 """A quoted value longer than this counts as a missing closing quote."""
 _SAMPLE_BYTES = 1 << 17
 _SAMPLE_RECORDS = 200
+_TITLE_BYTES = 1000
+"""A record longer than this is not above the header."""
+_TITLES = 20
 _DELIMITERS = (b",", b";", b"\t", b"|")
 
 # Half a surrogate stands before each byte that the encoding of a file does not know: what is written of it is no UTF-8.
@@ -30,7 +37,6 @@ def _mark_bad_bytes(error: UnicodeError) -> tuple[str, int]:
     return BAD_BYTE + shown, error.end
 
 
-BLANK_LINES = re.compile(rb"(?:\r?\n)*")
 codecs.register_error("tranship-mark", _mark_bad_bytes)
 
 
@@ -42,6 +48,30 @@ class CsvOptions:
     delimiter: str | None = None
     quote: str | None = None
     header: bool | None = None
+    skip_lines: int = 0
+    """Lines at the start that are not looked at."""
+    header_line: int | None = None
+    """The line of the header, from 1."""
+
+    def check(self) -> None:
+        """Raises ConfigError for options that contradict each other or cannot be."""
+        for name, value in (("--delimiter", self.delimiter), ("--quote", self.quote)):
+            if value is not None and (len(value) != 1 or not value.isascii() or value in "\r\n\0"):
+                raise ConfigError(f"{name} {value!r}: must be one ASCII character.")
+        if self.skip_lines < 0:
+            raise ConfigError(f"--skip-lines {self.skip_lines}: give 0 or more.")
+        if self.header_line is None:
+            return
+        given = f"--header-line {self.header_line}"
+        if self.header_line < 1:
+            raise ConfigError(f"{given}: lines are counted from 1.")
+        if self.header is False:
+            raise ConfigError(f"{given}: contradicts --no-header. Give one of them.")
+        if self.header_line <= self.skip_lines:
+            raise ConfigError(
+                f"{given}: is one of the lines that --skip-lines {self.skip_lines} skips. Lines are counted from the "
+                "start of the file."
+            )
 
 
 @dataclass(frozen=True)
@@ -100,8 +130,9 @@ class Dialect:
     encoding: str
     grammar: Grammar
     columns: tuple[str, ...]
-    header: bool
-    notes: tuple[str, ...]
+    lines_above: int = 0
+    """The lines before the first record: the header and what is above it."""
+    notes: tuple[str, ...] = ()
     heading: tuple[str, ...] = ()
     """The header as in the file, trimmed; empty if there is none."""
     repeated: Mapping[str, str] = field(default_factory=dict)
@@ -171,56 +202,103 @@ def _is_western(text: str) -> bool:
     return odd <= _MOST_ODD * (accented + signs)
 
 
-def _sample_records(sample: bytes, grammar: Grammar, *, whole: bool) -> list[bytes]:
-    """Return the first records that are not blank. Unless the sample is `whole`, its last record may be incomplete."""
-    found: list[bytes] = []
-    at = 0
-    while at < len(sample) and len(found) < _SAMPLE_RECORDS:
+class _Record(NamedTuple):
+    """A record of the sample: its place, and its values; null where the rules of quotes are broken."""
+
+    start: int
+    end: int
+    values: list[str] | None
+
+
+def _records(sample: bytes, grammar: Grammar, *, whole: bool) -> list[_Record]:
+    """Return the first records, blank lines included, without values. Unless the sample is `whole`, its last record may
+    be incomplete and is left out.
+    """
+    found: list[_Record] = []
+    at = filled = 0
+    while at < len(sample) and filled < _SAMPLE_RECORDS:
         match = grammar.record.match(sample, at)
         if match and match.end() > at and (whole or sample[match.end() - 1] == 0x0A):
-            found += [match[1]] if match[1] else []
-            at = match.end()
-        elif not whole and (match or grammar.partial.match(sample, at)):
+            found.append(_Record(at, match.end(), grammar.values(match[1]) if match[1] else []))
+        elif not whole and (match or b"\n" not in sample[at:] or grammar.partial.match(sample, at)):
             break
         else:
             newline = sample.find(b"\n", at)
-            at = newline + 1 if newline >= 0 else len(sample)
+            found.append(_Record(at, newline + 1 if newline >= 0 else len(sample), None))
+        at = found[-1].end
+        filled += found[-1].values != []
     return found
 
 
-def _first_record(sample: bytes, grammar: Grammar, *, whole: bool) -> tuple[bytes | None, int]:
-    """The first record that is not blank, or null where the rules of quotes are broken; and how many bytes lie in front
-    of what follows it, -1 if it goes on behind the sample.
-    """
-    blank = BLANK_LINES.match(sample)
-    at = blank.end() if blank else 0
-    match = grammar.record.match(sample, at)
-    if match and (whole or (match.end() > at and sample[match.end() - 1] == 0x0A)):
-        return match[1], match.end()
-    goes_on = not whole and (match or b"\n" not in sample[at:] or grammar.partial.match(sample, at))
-    return None, -1 if goes_on else at
+def _begins(sample: bytes, grammar: Grammar, *, whole: bool) -> bool:
+    """Return whether the sample holds the first record to its end, and also the ones after those that may be titles."""
+    at = 0
+    for _ in range(_TITLES):
+        match = grammar.record.match(sample, at)
+        if match and (whole or (match.end() > at and sample[match.end() - 1] == 0x0A)):
+            if len(match[1]) > _TITLE_BYTES:
+                return True
+            at = match.end()
+            continue
+        return whole or not (match or b"\n" not in sample[at:] or grammar.partial.match(sample, at))
+    return True
 
 
-def _cannot_be_header(name: str, sample: bytes, at: int) -> ConfigError:
-    line = sample.count(b"\n", 0, at) + 1
+def _cannot_be_header(name: str, line: int) -> ConfigError:
     return ConfigError(
         f"{name}, line {line}: a quote that opens a value is not closed before the next delimiter, so the header "
-        "cannot be read. Correct the line, or say --no-header if it is none."
+        "cannot be read. Correct the line, name another one with --header-line, or say --no-header if there is none."
     )
 
 
-def _sniff_delimiter(sample: bytes, quote: bytes, *, whole: bool) -> bytes:
-    """Return the delimiter with which most records have as many values as the first one, and at least two."""
+_SEPARATOR_LINE = re.compile(rb"""(?i)(?:\xef\xbb\xbf)*"?sep=([^\w\s"']|\t)\1*"?[ \r]*(?:\n|\Z)""")
+"""The line by which a file names its delimiter to Excel, which repeats it in further columns."""
 
-    def fit(delimiter: bytes) -> tuple[float, int]:
-        grammar = Grammar(delimiter, quote)
-        counts = [len(grammar.values(record)) for record in _sample_records(sample, grammar, whole=whole)]
+
+@dataclass(frozen=True)
+class _Table:
+    """A sample read with one grammar, and where its table begins."""
+
+    grammar: Grammar
+    records: list[_Record]
+    start: Start
+
+    @property
+    def first(self) -> _Record | None:
+        """The record in which the table begins."""
+        return self.records[self.start.row] if self.records else None
+
+    @property
+    def fit(self) -> tuple[float, int]:
+        """The share of records that have as many values as the first of the table, and their number, at least two."""
+        counts = [len(record.values) for record in self.records[self.start.row :] if record.values]
         if not counts or counts[0] < 2:
             return (0.0, 0)
         return (Counter(counts)[counts[0]] / len(counts), counts[0])
 
-    best = max(_DELIMITERS, key=fit)
-    return best if fit(best)[1] else b","
+
+def _table(sample: bytes, quote: bytes, options: CsvOptions, delimiter: bytes | None, *, whole: bool) -> _Table:
+    """Return the sample, read with the given delimiter or the one that fits best."""
+    given = options.header if options.header_line is None else True
+
+    def read(delimiter: bytes) -> _Table:
+        grammar = Grammar(delimiter, quote)
+        records = _records(sample, grammar, whole=whole)
+        # The line that the user names is the first of this sample.
+        rows = [record.values for record in records[: 1 if options.header_line else None]]
+        return _Table(grammar, records, header_row.start_of(rows, given))
+
+    if delimiter:
+        return read(delimiter)
+    tables = list(map(read, _DELIMITERS))
+
+    def order(table: _Table) -> tuple[int, float, int, int]:
+        share, count = table.fit
+        known = header_row.known_names(table.first.values) if table.first and table.first.values and count else 0
+        return (min(known, 2), share, -table.start.row, count)
+
+    best = max(tables, key=order)
+    return best if best.fit[1] else tables[0]
 
 
 def _sniff_quote(sample: bytes) -> bytes:
@@ -229,15 +307,6 @@ def _sniff_quote(sample: bytes) -> bytes:
     """
     single = re.findall(rb"(?:^|[,;\t|])'(?![=+@'\t-])[^'\n]*'(?=[,;\t|\r\n])", sample, re.MULTILINE)
     return b"'" if b'"' not in sample and len(single) >= max(1, sample.count(b"\n")) else b'"'
-
-
-_DATA = re.compile(r"[^@\s]+@[^@\s]+\.\w+|[+-]?[\d.,:/ +-]*\d[\d.,:/ TZ+-]*")
-
-
-def _looks_like_header(values: list[str]) -> bool:
-    """Return whether a record may be a header: it has a name, and no e-mail address, number or date."""
-    stripped = [value.strip() for value in values]
-    return any(stripped) and not any(_DATA.fullmatch(value) for value in stripped)
 
 
 def _column_names(values: list[str]) -> list[str]:
@@ -287,37 +356,62 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
         raise ConfigError(f"--encoding {encoding}: is not known. Try utf-8, cp1252 or utf-16.") from error
     if codecs.lookup(encoding).name == "utf-8" and head.startswith(codecs.BOM_UTF8):
         encoding = "utf-8-sig"
-    sample, whole = _sample(beginning, encoding, options)
+    above, sample, delimiter, whole = _sample(name, beginning, encoding, options)
     _must_be_text(name, sample)
     quote = options.quote.encode() if options.quote else _sniff_quote(sample)
-    delimiter = options.delimiter.encode() if options.delimiter else _sniff_delimiter(sample, quote, whole=whole)
-    grammar = Grammar(delimiter, quote)
-    first, at = _first_record(sample, grammar, whole=whole)
-    if first is None and at < 0:
+    table = _table(sample, quote, options, delimiter, whole=whole)
+    first, header = table.first, table.start.header
+    if first is None and sample:
         raise ConfigError(
             f"{name}: the first record does not end within {MAX_RECORD_BYTES >> 20} MB, which is the longest that is "
             "read: is it CSV, and are its quotes closed?"
         )
-    if first is None and options.header is not False:
-        raise _cannot_be_header(name, sample, at)
-    first = first if first is not None else [*_sample_records(sample, grammar, whole=whole), b""][0]
-    values = grammar.values(first) if first else []
-    header = _looks_like_header(values) if options.header is None else options.header
+    start, end = (first.start, first.end) if first else (0, 0)
+    lines_above = above + sample.count(b"\n", 0, start)
+    values = first.values if first else []
+    if values is None:
+        if options.header is not False:
+            raise _cannot_be_header(name, lines_above + 1)
+        values = next((record.values for record in table.records if record.values), [])
+    if options.header_line and not values:
+        raise ConfigError(f"{name}: --header-line {options.header_line}: this line is blank.")
     columns = told_apart(_column_names(values if header else [""] * len(values)))
     notes = []
     if not options.encoding and encoding not in ("utf-8", "utf-8-sig"):
         notes.append(f"encoding {'Windows-1252' if encoding == 'cp1252' else encoding.upper()}")
-    if not options.delimiter and delimiter != b",":
-        notes.append("delimiter " + ("tab" if delimiter == b"\t" else delimiter.decode()))
-    if options.header is None and not header and values:
-        notes.append("no header line")
+    if not options.delimiter and table.grammar.delimiter != b",":
+        notes.append("delimiter " + ("tab" if table.grammar.delimiter == b"\t" else table.grammar.delimiter.decode()))
+    is_filled = above > options.skip_lines or bool(sample[:start].strip())
+    skipped = lines_above - options.skip_lines if is_filled and not options.header_line else 0
+    notes += _notes_on_header(
+        lines_above + 1 if header else None, skipped, detected=options.header is None and values != []
+    )
+    if header:
+        # The last line of a file may end without a line feed.
+        lines_above += len(sample[start:end].splitlines())
     heading = tuple(value.strip() for value in values) if header else ()
-    return Dialect(encoding, grammar, tuple(columns), header, tuple(notes), heading, repeated(columns))
+    return Dialect(encoding, table.grammar, tuple(columns), lines_above, tuple(notes), heading, repeated(columns))
 
 
-def _sample(beginning: Beginning, encoding: str, options: CsvOptions) -> tuple[bytes, bool]:
-    """The beginning of a file as UTF-8, with the whole of the first record in it, whichever its delimiter is, unless it
-    is too long to be read; and whether that is the whole file.
+def _notes_on_header(line: int | None, skipped: int, *, detected: bool) -> Iterator[str]:
+    """Yield a note if lines were skipped or, where that was `detected`, if there is no header. `line` is the line of
+    the header, null without one.
+    """
+    if line:
+        if skipped:
+            yield f"header in line {line}; skipped {counted(skipped, 'line')} above it"
+    elif detected or skipped:
+        parts = ["no header line"] if detected else []
+        parts += [f"skipped {counted(skipped, 'line')} above the first record"] if skipped else []
+        yield "; ".join(parts)
+
+
+def _sample(
+    name: str, beginning: Beginning, encoding: str, options: CsvOptions
+) -> tuple[int, bytes, bytes | None, bool]:
+    """Return how many lines are passed over as the user or a `sep=` line says; what follows them as UTF-8, with the
+    whole of the first record and of the header in it, whichever the delimiter is, unless it is too long to be read;
+    the delimiter if it is known; and whether that is the whole file.
     """
     size = _SAMPLE_BYTES
     while True:
@@ -325,12 +419,46 @@ def _sample(beginning: Beginning, encoding: str, options: CsvOptions) -> tuple[b
         whole = len(data) <= size
         decoder = codecs.getincrementaldecoder(encoding)("tranship-mark")
         sample = unix_line_ends(decoder.decode(data[:size], final=whole).replace(BAD_BYTE, "").encode())
-        quote = options.quote.encode() if options.quote else _sniff_quote(sample)
-        delimiters = (options.delimiter.encode(),) if options.delimiter else _DELIMITERS
-        ends = all(_first_record(sample, Grammar(one, quote), whole=whole)[1] >= 0 for one in delimiters)
-        if ends or size >= MAX_RECORD_BYTES:
-            return sample, whole
+        is_last = whole or size >= MAX_RECORD_BYTES
         size = min(4 * size, MAX_RECORD_BYTES)
+        if _has_lines(name, sample, options, is_last=is_last, whole=whole):
+            above, rest, delimiter = _without_lines_above(sample, options)
+            quote = options.quote.encode() if options.quote else _sniff_quote(rest)
+            delimiters = (delimiter,) if delimiter else _DELIMITERS
+            if is_last or all(_begins(rest, Grammar(mark, quote), whole=whole) for mark in delimiters):
+                return above, rest, delimiter, whole
+
+
+def _has_lines(name: str, sample: bytes, options: CsvOptions, *, is_last: bool, whole: bool) -> bool:
+    """Return whether the sample has the lines that the user names. Raises ConfigError if it has not and is the last."""
+    lines = sample.count(b"\n") + (whole and not sample.endswith(b"\n") and sample != b"")
+    for option, count in (("--skip-lines", options.skip_lines), ("--header-line", options.header_line or 0)):
+        if lines < count:
+            if is_last:
+                place = "the file has only" if whole else f"the first {MAX_RECORD_BYTES >> 20} MB have only"
+                raise ConfigError(f"{name}: {option} {count}: {place} {counted(lines, 'line')}.")
+            return False
+    return True
+
+
+def _without_lines_above(sample: bytes, options: CsvOptions) -> tuple[int, bytes, bytes | None]:
+    """Return how many lines the user or a `sep=` line says to pass over, what follows, and the delimiter if known."""
+    above = options.skip_lines
+    rest = _after_lines(sample, above)
+    separator = _SEPARATOR_LINE.match(rest)
+    delimiter = options.delimiter.encode() if options.delimiter else separator[1] if separator else None
+    if options.header_line:
+        above = options.header_line - 1
+        return above, _after_lines(sample, above), delimiter
+    return (above + 1, rest[separator.end() :], delimiter) if separator else (above, rest, delimiter)
+
+
+def _after_lines(data: bytes, count: int) -> bytes:
+    """Return what follows this number of lines."""
+    at = 0
+    for _ in range(count):
+        at = data.find(b"\n", at) + 1 or len(data)
+    return data[at:]
 
 
 def _must_be_no_other(name: str, head: bytes) -> None:

@@ -13,7 +13,6 @@ from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
 from tranship.connectors.files.csv_dialect import (
     BAD_BYTE_UTF8,
-    BLANK_LINES,
     MAX_RECORD_BYTES,
     SWAPPED_BOM,
     Dialect,
@@ -318,24 +317,18 @@ def without_bytes(gone: Positions, data: bytes, where: RecordPositions) -> tuple
 
 
 def cut_blocks(content: storage.Bytes, dialect: Dialect, name: str) -> Iterator[tuple[Block, int]]:
-    """Yield the blocks of a file without its header, and the position in the file."""
-    carry, line, header = b"", 1, dialect.header
+    """Yield the blocks of a file without its header and what is above it, and the position in the file."""
+    carry, line, above = b"", 1, dialect.lines_above
     pieces = decode_pieces(content, dialect.encoding, name)
     piece, position = next(pieces)
     while True:
         ahead = next(pieces, None)
         final = ahead is None
         buffer = carry + piece
-        if header:
-            # The header was read by the same rule when the file was looked at.
-            match = BLANK_LINES.match(buffer)
-            found = dialect.grammar.record.match(buffer, match.end() if match else 0)
-            skipped = found.end() if found else len(buffer)
-            if ahead is not None and not (found and buffer[skipped - 1 : skipped] == b"\n"):
-                carry, (piece, position) = buffer, ahead
-                continue
-            line += buffer.count(b"\n", 0, skipped)
-            buffer, header = buffer[skipped:], False
+        start = 0
+        while above and (newline := buffer.find(b"\n", start)) >= 0:
+            start, above, line = newline + 1, above - 1, line + 1
+        buffer = b"" if above else buffer[start:] if start else buffer
         try:
             block, used, line = cut(buffer, line, dialect.grammar, final=final)
         except ConfigError as error:

@@ -167,7 +167,7 @@ def test_the_answer_is_one_json_object(sample_data: Path) -> None:
 
 
 def test_the_settings_file_says_what_was_told_and_what_was_found(tmp_path: Path) -> None:
-    path = written(tmp_path, 'id;"na""me";Plan;gone;back\\slash\x7f;Notes\n1;Acme;a;b;c;d\n')
+    path = written(tmp_path, 'x\ny\nid;"na""me";Plan;gone;back\\slash\x7f;Notes\n1;Acme;a;b;c;d\n')
     options: dict[str, Any] = {
         "fields": {"name": 'na"me', "city": "back\\slash\x7f", "state": 'na"me | Plan'},
         "ignore": ("gone",),
@@ -177,6 +177,8 @@ def test_the_settings_file_says_what_was_told_and_what_was_found(tmp_path: Path)
         "delimiter": ";",
         "date_format": ("%d/%m/%Y",),
         "header": True,
+        "skip_lines": 1,
+        "header_line": 3,
     }
     reading = reading_from_command(str(path), options, {})
     text = pipeline_toml(run.inspect(reading, 10), reading)

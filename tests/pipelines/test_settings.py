@@ -88,6 +88,11 @@ def test_variables_of_others_are_left_alone() -> None:
         ({"timezone": "Europe/Atlantis"}, {}, "timezone (command): 'Europe/Atlantis' is not an IANA time zone"),
         ({"timezone": "../../etc/passwd"}, {}, "timezone (command): '../../etc/passwd' is not an IANA time zone"),
         ({"mode": "mirror"}, {}, "mirror needs max_deletes"),
+        ({"skip_lines": -1}, {}, "skip_lines (command): Input should be greater than or equal to 0"),
+        ({"header_line": "0"}, {}, "header_line (command): Input should be greater than or equal to 1"),
+        ({}, {"TRANSHIP_HEADER_LINE": "top"}, "header_line (TRANSHIP_HEADER_LINE): Input should be a valid integer"),
+        ({"header_line": 2, "header": False}, {}, "header_line names a header, and header says that there is none"),
+        ({"header_line": 3, "skip_lines": 3}, {}, "header_line 3 is one of the lines that skip_lines 3 skips"),
     ],
 )
 def test_a_slip_is_told_with_its_place(flags: dict[str, Any], environment: dict[str, str], message: str) -> None:

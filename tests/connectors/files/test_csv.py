@@ -50,7 +50,7 @@ def everything(source: CsvSource) -> tuple[list[tuple], list[tuple]]:
 def in_pieces(data: bytes, size: int, columns: int = 3) -> tuple[list[tuple], list[tuple]]:
     """The same through pieces of a given size, without a header."""
     names = tuple(f"c{i}" for i in range(columns))
-    dialect = Dialect("utf-8", COMMA, names, header=False, notes=())
+    dialect = Dialect("utf-8", COMMA, names)
     records, broken = [], []
     for block, position in cut_blocks(Pieces(data, size), dialect, "test"):
         batch = CsvPart("test", [block], names, COMMA, position).read()

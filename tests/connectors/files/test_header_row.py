@@ -1,0 +1,216 @@
+"""Where the header of a file is: what is above it is skipped and said, and no customer is."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.files import header_row
+from tranship.connectors.files.csv import CsvSource
+from tranship.connectors.files.csv_dialect import CsvOptions
+from tranship.connectors.registry import CONNECTORS
+
+SUFFIXES = CONNECTORS["csv"].suffixes
+
+
+def opened(path: Path, **options: object) -> CsvSource:
+    return CsvSource(str(path), CsvOptions(**options), SUFFIXES)
+
+
+def read(data: bytes | str, tmp_path: Path, **options: object) -> tuple[tuple[str, ...], list[tuple], list[str]]:
+    """Columns; records as (line, *values), broken lines as (line, code); notes on the header."""
+    path = tmp_path / "in.csv"
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    source = opened(path, **options)
+    layout = source.layouts()[0]
+    return layout.columns, rows_of(source), [note for note in layout.notes if "header" in note or "skipped" in note]
+
+
+def rows_of(source: CsvSource) -> list[tuple]:
+    found: list[tuple] = []
+    for part in source.parts(Path("pages")):
+        batch = part.read()
+        found += [(line, *row) for line, row in zip(batch.lines, batch.records.rows(), strict=True)]
+        found += batch.broken.select("line", "code").rows()
+    return sorted(found, key=lambda row: row[0])
+
+
+# Title, text above the header, header, the records below; the header is in the line behind the text above.
+PREAMBLES = [
+    ("sep line", "sep=;\n", "Name;Email", "Britt, B;b@x.co\n"),
+    ("sep line of a tab after a mark", "\ufeffsep=\t\n", "id\tname\temail", "1\tA, B\ta@x.co\n"),
+    ("sep line in quotes with Windows line ends", '"sep=|"\r\n', "id|name", "1|A\r\n2|B\r\n"),
+    ("sep line that Excel has saved again", "SEP=;;;\n", "id;name;email", "1;A;a@x.co\n"),
+    ("sep line and titles", "sep=;\nKundenliste\n\n", "Kundennr;Name;Ort", "1;A;Bonn\n"),
+    ("blank lines and commas", "\n,,,\n , ,,\n\n", "id,name,email,city", "1,A,a@x.co,Bonn\n"),
+    ("comments", "# Exported by CRM, on Monday\n# id: the number\n", "id,name,email", "1,A,a@x.co\n"),
+    ("a comment above two columns", "# Exported by CRM, on Monday\n", "name,email", "A,a@x.co\n"),
+    ("accounting titles", 'Customer Contact List\nAlder Landscaping\n"All dates"\n\n', "Customer full name,Phone numbers,Email,Create date", "A,1,a@x.co,03/25/2024\n"),
+    ("labels and a date", "Report:,All customers\nRun on:,2025-02-03\n\n", "Customer ID,Customer,Email,City", "31,Z,z@z.co,Ghent\n"),
+    ("labels without colons, not padded", "Generated on,2024-01-01\n", "id,name,email", "1,A,a@x.co\n"),
+    ("titles padded by a spreadsheet", "Customers,,,\nAs of,2024-01-01,,\n,,,\n", "id,name,email,city", "1,A,a@x.co,Bonn\n2,B,b@x.co,Rom\n"),
+    ("advertising report", 'Campaign report\n"January 1, 2024 - January 31, 2024"\n', "Customer ID,Company,Country,Currency", "123,A,DE,EUR\n"),
+    ("title with a delimiter, header with another", "Customers, all regions\nBonn, Ghent, Oslo\n\n", "id;name;email", "1;A;a@x.co\n2;B;b@x.co\n"),
+    ("bank report", "Kontoinhaber:;Muster GmbH\nZeitraum:;01.01.2024 - 31.12.2024\nSaldo:;1.234,56;EUR\n\n", "Kundennummer;Name;Ort;Land", "1;A;Bonn;DE\n"),
+    ("totals above the header", ",,Total,1234.50\n", "id,name,email,balance", "1,A,a@x.co,20.00\n"),
+    ("a sum in the last column", "Total customers: 2\n,,,99.00\n", "id,name,email,balance", "1,A,a@x.co,20.00\n"),
+    ("only a date", "2024-05-01\n", "id,name,email", "1,A,a@x.co\n"),
+    ("title over two lines", '"Customers\n of Acme"\n', "id,name,email", "1,A,a@x.co\n"),
+    ("groups of columns", ",,Billing Address,,\n", "id,name,street,city,zip", "1,A,Way 1,Bonn,53111\n"),
+    ("more titles than customers", "Acme\nCustomers\nQ1\nDraft\n", "id,name,email", "1,A,a@x.co\n"),
+    ("the exporter's address", "Exported by,jane@acme.co\n", "id,name,email,city", "1,A,a@x.co,Bonn\n"),
+    ("unknown words, numbers below", "Liste\nStand: Montag\n", "Xkod,Qnimi,Zraha", "1,Ada,5.00\n2,Ben,6.00\n"),
+    ("one column under a title", "Newsletter subscribers\n\n", "email", "a@x.co\nb@x.co\n"),
+    ("one column under a title with a comma", "Subscribers, all\n\n", "email", "a@x.co\nb@x.co\n"),
+    ("one column under a comment", "# subscribers\n", "email", "a@x.co\n"),
+    ("years in the header", "Sales by customer\n\n", "Customer,Email,2021,2022,2023", "A,a@x.co,1.00,2.00,3.00\n"),
+    ("a title that is a column's name", "Customer\n", "id,name,email", "1,A,a@x.co\n"),
+    ("a header that begins with the mark of a comment", "# Export\n", "#id,name,email", "1,A,a@x.co\n"),
+    ("an old Macintosh", "Customers\r\r", "id,name,email", "1,A,a@x.co\r2,B,b@x.co\r"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("above", "header", "below"), [case[1:] for case in PREAMBLES], ids=[c[0] for c in PREAMBLES])
+def test_the_header_is_found_below_what_is_above_it(above: str, header: str, below: str, tmp_path: Path) -> None:
+    ends = "\r" if "\r" in above and "\n" not in above else "\n"
+    line = above.count(ends) + 1
+    columns, records, notes = read(f"{above}{header}{ends}{below}", tmp_path)
+    delimiter = next((mark for mark in ";\t|" if mark in header), ",")
+    assert columns == tuple(header.split(delimiter))
+    first = below.splitlines()[0].split(delimiter)
+    assert records[0] == (line + 1, *first)
+    assert [row[0] for row in records] == [line + 1 + number for number in range(len(below.splitlines()))]
+    lines = "1 line" if line == 2 else f"{line - 1} lines"
+    assert notes == [f"header in line {line}; skipped {lines} above it"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+def test_in_every_encoding(encoding: str, tmp_path: Path) -> None:
+    text = "sep=;\r\nÜbersicht\r\n\r\nKundennr;Name;Ort\r\n1;Müller;Köln\r\n2;Weiß\r\n"
+    columns, records, _ = read(text.encode(encoding), tmp_path)
+    assert columns == ("Kundennr", "Name", "Ort")
+    assert records == [(5, "1", "Müller", "Köln"), (6, "line.too_few_columns")]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_out_of_a_pipe(packed: bool, tmp_path: Path) -> None:
+    data = b"Customers\n\nid,name,email\n1,A,a@x.co\n"
+    path = tmp_path / "pipe.csv"
+    os.mkfifo(path)
+    writer = Thread(target=path.write_bytes, args=(gzip.compress(data) if packed else data,))
+    writer.start()
+    source = opened(path)
+    writer.join()
+    assert rows_of(source) == [(4, "1", "A", "a@x.co")]
+    source.close()
+
+
+def test_each_file_has_its_own(tmp_path: Path) -> None:
+    for name, above in (("a.csv", "Customers\n\n"), ("b.csv", ""), ("c.csv", "sep=,\n# c\n# d\n")):
+        (tmp_path / name).write_text(f"{above}id,name,email\n1,{name},a@x.co\n")
+    assert [row[:3] for row in rows_of(opened(tmp_path))] == [(2, "1", "b.csv"), (4, "1", "a.csv"), (5, "1", "c.csv")]
+
+
+def test_a_header_that_is_repeated_is_no_customer(tmp_path: Path) -> None:
+    text = "Customers\n\nid,name,email\n1,A,a@x.co\nid,name,email\n2,B,b@x.co\n"
+    assert read(text, tmp_path)[1] == [(4, "1", "A", "a@x.co"), (5, "line.header"), (6, "2", "B", "b@x.co")]
+
+
+def test_a_long_header_below_a_title_is_read_to_its_end(tmp_path: Path) -> None:
+    text = f"Customers\n\nid,name,email,{'x' * 300_000}\n1,A,a@x.co,y\n"
+    columns, records, _ = read(text, tmp_path)
+    assert columns[:3] == ("id", "name", "email")
+    assert [row[0] for row in records] == [4]
+
+
+# Data, and the line of the first record if there is no header, else null.
+FIRST_LINES = [
+    ("an ordinary file", "id,name,email\n1,A,a@x.co\n", None),
+    ("unknown words", "Xkod,Qnimi\nAda,Oslo\n", None),
+    ("unknown words above known ones", "Kontakt,Typ,Ort\nCustomer,Email,Bonn\n", None),
+    ("one column", "email\na@x.co\n", None),
+    ("one column of names, with blank lines", "Firma X\n\nAcme\nBeta\n", None),
+    ("a short line of text above text", "Acme\nBeta,Bonn,DE\nGamma,Oslo,NO\n", None),
+    ("comments in no header", "#id,name\n1,A\n", None),
+    ("a column of numbers", "#,Name,Email\n1,A,a@x.co\n", None),
+    ("the values have the delimiter", "id;name\n1;Doe, John\n2;Roe, Jane\n", None),
+    ("only a title", "Customer Contact List\n", None),
+    ("years and no names", "Kunde,2021,2022,2023\nA,100,20,3000\n", None),
+    ("a customer is first", "1,Acme,a@x.co\n2,Beta,b@x.co\n", 1),
+    ("a customer above a header", "7,Acme,a@x.co\nid,name,email\n8,Beta,b@x.co\n", 1),
+    ("a short customer above a header", "7,Acme,,\nid,name,email,city\n8,Beta,b@x.co,Bonn\n", 1),
+    ("numbers with the mark of a comment", "#1001,Acme,a@x.co\n#1002,Beta,b@x.co\n", 1),
+    ("years of a customer", "Acme,Bonn,2021,2022\nBeta,Oslo,2020,2021\n", 1),
+    ("records of empty cells", ",,\n1,A,a@x.co\n", 2),
+    ("comments above customers", "# all\n1,A,a@x.co\n2,B,b@x.co\n", 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "first"), [case[1:] for case in FIRST_LINES], ids=[case[0] for case in FIRST_LINES])
+def test_no_customer_is_skipped(data: str, first: int | None, tmp_path: Path) -> None:
+    columns, records, _ = read(data, tmp_path)
+    lines = [number for number, line in enumerate(data.splitlines(), 1) if line]
+    assert columns[0].startswith("column_") == (first is not None)
+    assert [row[0] for row in records] == [line for line in lines if line >= (first or 2)]
+
+
+def test_comments_above_customers_are_said(tmp_path: Path) -> None:
+    assert read("# all\n\n1,A,a@x.co\n", tmp_path)[2] == ["no header line; skipped 2 lines above the first record"]
+
+
+# Said by the user -----------------------------------------------------------------------------------------------------
+
+
+def test_lines_are_skipped_before_anything_is_looked_at(tmp_path: Path) -> None:
+    text = 'a "b\x01,"c\n;;;;\nsep=|\nid|name\n1|A\n'
+    assert read(text, tmp_path, skip_lines=2)[:2] == (("id", "name"), [(5, "1", "A")])
+    assert read("1,A\n2,B\n3,C\n", tmp_path, skip_lines=2, header=False)[1] == [(3, "3", "C")]
+    assert read("x,y\nid,name\n1,A\n", tmp_path, skip_lines=1)[1:] == ([(3, "1", "A")], [])
+
+
+def test_the_header_is_the_line_that_is_said(tmp_path: Path) -> None:
+    text = "id,name\nKennung,Bezeichnung\n1,A\n2,B\n"
+    assert read(text, tmp_path, header_line=2) == (("Kennung", "Bezeichnung"), [(3, "1", "A"), (4, "2", "B")], [])
+    assert read(text, tmp_path, header_line=3)[:2] == (("1", "A"), [(4, "2", "B")])
+    assert read("sep=;\nx\nid;name\n1;A, B\n", tmp_path, header_line=3)[1] == [(4, "1", "A, B")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"skip_lines": 9}, r"in\.csv: --skip-lines 9: the file has only 3 lines\."),
+        ({"header_line": 4}, r"in\.csv: --header-line 4: the file has only 3 lines\."),
+        ({"header_line": 2}, r"in\.csv: --header-line 2: this line is blank\."),
+        ({"header_line": 3, "header": False}, r"--header-line 3: contradicts --no-header"),
+        ({"header_line": 2, "skip_lines": 2}, r"--header-line 2: is one of the lines that --skip-lines 2 skips"),
+        ({"header_line": 0}, r"--header-line 0: lines are counted from 1\."),
+        ({"skip_lines": -1}, r"--skip-lines -1: give 0 or more\."),
+    ],
+)
+def test_what_cannot_be_is_said(options: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read("id,name\n\n1,A\n", tmp_path, **options)
+
+
+# Rows of a sheet ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "start"),
+    [
+        ([["Customers", "", ""], ["", "", ""], ["id", "name", "email"], ["1", "A", "a@x.co"]], (2, True)),
+        ([["id", "name"], ["1", "A"]], (0, True)),
+        ([["", ""], ["1", "a@x.co"]], (1, False)),
+        ([["1", "a@x.co"]], (0, False)),
+        ([[], ["", ""]], (0, False)),
+        ([], (0, False)),
+    ],
+)
+def test_rows_of_cells_are_enough(rows: list[list[str]], start: tuple[int, bool]) -> None:
+    found = header_row.start_of(rows)
+    assert (found.row, found.header) == start
