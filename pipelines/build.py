@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 
@@ -12,9 +13,22 @@ from tranship.connectors.contract import Batch
 from tranship.pipelines import expressions
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.normalise.batch import NULL_WORDS
 from tranship.pipelines.normalise.raw_text import beyond_precision, text_of_field
 from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, null_text, replace_where
+from tranship.schemas import codes
 from tranship.schemas.customer import LISTS
+
+_ABSENT: Final = {
+    **NULL_WORDS,
+    "name": codes.NO_NAME_WORDS,
+    "email": codes.NO_VALUE_WORDS,
+    "external_id": codes.BLOCKED_IDS,
+}
+"""Field → the words for no value in it; in other fields `NO_TEXT_WORDS`."""
+
+_ABSENT_IN_A_JOIN: Final = sorted(word for word in codes.NO_VALUE_WORDS if not word.isalpha())
+"""The words for no value that are left out of joined columns. `Jane Null` may be a name; `Jane -` is not."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +77,19 @@ def _built(batch: Batch, field: str, rule: FieldRule, chosen: dict[str, pl.Serie
         return expressions.evaluate(batch, rule.expression)
     result = null_text(batch.records.height)
     numbers = pl.repeat(len(rule.alternatives), batch.records.height, dtype=pl.UInt32, eager=True)
+    joined = {}
     for number, alternative in enumerate(rule.alternatives):
         parts = [batch.records[column] for column in alternative if column in batch.records.columns]
         if parts:
-            joined = _joined(parts, field)
-            numbers = numbers.set(result.is_null() & joined.is_not_null(), number)
-            result = result.zip_with(result.is_not_null(), joined)
+            joined[number] = _joined(parts, field)
+    # A word for no value is taken only if there is nothing else, to be reported as it would be in a plain column.
+    filled = {number: ~_is_absent(values, field) for number, values in joined.items()}
+    present = {number: values.is_not_null() for number, values in joined.items()}
+    for usable in (filled, present):
+        for number, values in joined.items():
+            taken = result.is_null() & usable[number]
+            numbers = numbers.set(taken, number)
+            result = values.zip_with(taken, result)
     chosen[field] = numbers
     return result
 
@@ -84,16 +105,26 @@ def _unused(values: pl.Series, columns: ColumnMap, chosen: Mapping[str, pl.Serie
     return values
 
 
+def _is_absent(values: pl.Series, field: str) -> pl.Series:
+    """Return a mask of the values that are null or a word for no value."""
+    words = VALUE.str.to_lowercase().is_in(sorted(_ABSENT.get(field, codes.NO_TEXT_WORDS)))
+    if field == "name":
+        words &= ~VALUE.is_in(sorted(codes.SHORT_NAMES))
+    return evaluate(values, VALUE.is_null() | words)
+
+
 def _joined(parts: Sequence[pl.Series], field: str) -> pl.Series:
-    """Return the columns joined with a blank, or as a list; null where all are blank."""
+    """Return the columns joined with a blank, or as a list; null where all are blank. Signs for no value (`-`, `n/a`)
+    are left out unless there is nothing else.
+    """
     texts = [evaluate(_text(part, field), blank_to_null(VALUE.str.strip_chars())) for part in parts]
     if len(texts) == 1:
         return texts[0]
+    kept = [evaluate(text, pl.when(~VALUE.str.to_lowercase().is_in(_ABSENT_IN_A_JOIN)).then(VALUE)) for text in texts]
     separator = ";" if field in LISTS else " "
-    whole = pl.concat_str(
-        [text.alias(str(at)) for at, text in enumerate(texts)], separator=separator, ignore_nulls=True
-    )
-    joined = pl.select(blank_to_null(whole)).to_series()
+    whole = pl.concat_str([text.alias(str(at)) for at, text in enumerate(kept)], separator=separator, ignore_nulls=True)
+    first = pl.coalesce(text.alias(str(at)) for at, text in enumerate(texts))
+    joined = pl.select(pl.when(whole != "").then(whole).otherwise(first)).to_series()
     for part, text in zip(parts, texts, strict=True):
         if field == "external_id":
             # An id that has lost digits spoils the whole.

@@ -17,12 +17,10 @@ import polars as pl
 
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.errors import ConfigError, Undecided
-from tranship.schemas.headers import fold
+from tranship.schemas.headers import NO, YES, fold
 
 _FLAG: Final = "\0flag"
 """Suffix of the name of a column that is read as true or false."""
-_TRUE: Final = ("true", "t", "yes", "y", "1")
-_FALSE: Final = ("false", "f", "no", "n", "0")
 _TRUTHS: Final = [{"Literal": {"Scalar": {"Boolean": truth}}} for truth in (True, False)]
 _FUNCTIONS_OF_ONE_RECORD: Final = frozenset(
     {
@@ -154,7 +152,7 @@ def _flag(batch: Batch, values: pl.Series, expression: Expression) -> pl.Series:
         return values.cast(pl.Boolean)
     words = values.cast(pl.String, strict=False).str.strip_chars().str.to_lowercase()
     words = words.set(words == "", None)
-    true, known = words.is_in(_TRUE), words.is_in([*_TRUE, *_FALSE])
+    true, known = words.is_in(list(YES)), words.is_in([*YES, *NO])
     odd = (~known).fill_null(value=False).arg_true()
     if len(odd):
         raise Undecided(

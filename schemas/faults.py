@@ -30,7 +30,7 @@ _FAULTS: Final = {
 }
 
 _DATE_FORMATS = (
-    "use ISO 8601, or epoch seconds or milliseconds, or give its format: --date-format %m/%d/%Y; "
+    "use ISO 8601, or epoch seconds or milliseconds, or give its format, such as --date-format %m/%d/%Y; "
     "a time zone must be an offset or an unambiguous name"
 )
 
@@ -44,16 +44,19 @@ RULES: Final[dict[str, str]] = {
     "email.too_long": "at most 254 characters",
     "name.missing": "every customer needs a name",
     "name.too_long": "at most 255 characters",
-    "customer_type.unknown": "use BUSINESS or INDIVIDUAL",
-    "country.unknown": "use an ISO 3166-1 code or a country name",
-    "currency.unknown": "use an ISO 4217 code",
+    "customer_type.unknown": "use BUSINESS or INDIVIDUAL, or give the word a meaning: "
+    "--value customer_type:WORD=BUSINESS",
+    "country.unknown": "use an ISO 3166-1 code or a country name, or give the word a meaning: "
+    "--value country:WORD=CODE",
+    "currency.unknown": "use an ISO 4217 code, or give the word a meaning: --value currency:WORD=CODE",
     "timezone.unknown": "use an IANA time zone such as Europe/Berlin",
     "language.syntax": "use a BCP 47 tag such as en or pt-BR",
-    "status.unknown": "use active, trial, inactive, suspended or cancelled, or a synonym listed in the README",
+    "status.unknown": "use active, trial, inactive, suspended or cancelled, a synonym listed in the README, or give "
+    "the word a meaning: --value status:WORD=active",
     "net_terms.unreadable": "use a whole number of days",
     "net_terms.range": "use 0 to 3650 days",
     **{f"{field}.unreadable": _DATE_FORMATS for field in INSTANTS},
-    **{f"{field}.ambiguous": "give its format: --date-format %d/%m/%Y" for field in INSTANTS},
+    **{f"{field}.ambiguous": "give its format, such as --date-format %d/%m/%Y or %d.%m.%Y" for field in INSTANTS},
     **{f"{field}.range": "use years 1900 to 2199" for field in INSTANTS},
     "billing_contact_email.syntax": "use an address such as jane@acme.com",
     "billing_contact_email.too_long": "at most 254 characters",
@@ -83,8 +86,8 @@ RULES: Final[dict[str, str]] = {
 WARNINGS: Final[dict[str, str]] = {
     "phone.unreadable": "not recognised as a phone number; kept unchanged",
     "record.deleted_flag": "the source marks this record as deleted, archived or disabled; it was loaded. To leave out "
-    "such records: --where",
-    "state.status": "the status of an account, not a place; left out. If it is the customer's: --map state=status",
+    "such records: --where 'not COLUMN'",
+    "state.status": "the status of an account, not a place; left out. If it is the customer's: --map status=COLUMN",
     "phone.shortened": "an extension or a further number was left out",
     "email.several": _SEVERAL,
     "billing_contact_email.several": _SEVERAL,

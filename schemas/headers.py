@@ -527,8 +527,8 @@ def is_secret(column: str) -> bool:
 
 # Flags -----------------------------------------------------------------------------------------------------------
 
-_YES: Final = _word_set("true t yes y 1 x ja oui si sim on wahr vrai verdadero vero waar verdadeiro sant kylla")
-_NO: Final = _word_set("false f no n 0 nein non nee nao nej nei ei off falsch faux falso onwaar falskt")
+YES: Final = _word_set("true t yes y 1 x ja oui si sí sim on wahr vrai verdadero vero waar verdadeiro sant kyllä kylla")
+NO: Final = _word_set("false f no n 0 nein non nee não nao nej nei ei off falsch faux falso onwaar falskt")
 
 _SET_WHEN_GONE: Final = _word_set("""
     deleted isdeleted archived isarchived disabled isdisabled inactive isinactive deactivated isdeactivated
@@ -559,7 +559,7 @@ def flag(column: str) -> Flag | None:
     """Return the flag that a column is by its name, null if it is none."""
     folded = fold(column)
     if folded in _SET_WHEN_GONE:
-        return Flag(column, _YES)
+        return Flag(column, YES)
     if folded in _SET_WHEN_THERE:
-        return Flag(column, _NO)
+        return Flag(column, NO)
     return Flag(column, None) if folded in _DATED_WHEN_GONE else None

@@ -74,7 +74,7 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
     unreadable, warnings = [no_reasons()], [no_reasons()]
 
     for field in (field for field in _TEXT_NORMALISERS if field in texts):
-        words = _NULL_WORDS.get(field)
+        words = NULL_WORDS.get(field)
         normalised[field] = _TEXT_NORMALISERS[field](without_words(texts[field], words) if words else texts[field])
     if "external_id" in texts:
         normalised["external_id"], blocked, rounded = external_id(texts["external_id"], spelling.blocked)
@@ -162,7 +162,7 @@ def _reasons_where(mask: pl.Series, code: str, values: pl.Series) -> pl.DataFram
     return reasons(rows, code, values.gather(rows))
 
 
-_NULL_WORDS: Final = {
+NULL_WORDS: Final = {
     **dict.fromkeys(("customer_type", "currency", "timezone", "status", "tax_id"), NO_CODE_WORDS),
     "billing_contact_email": NO_CODE_WORDS,
     "country": NO_CODE_WORDS - {"na"},  # Namibia

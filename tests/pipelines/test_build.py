@@ -56,6 +56,32 @@ def test_the_first_that_is_filled_and_no_stray_blanks(rule: str, cities: list[st
     assert values(columns, "city", fields={"city": rule}) == cities
 
 
+@pytest.mark.parametrize(
+    ("field", "rule", "expected"),
+    [
+        ("name", "A | B + C", ["Jane Null", "Max", "Acme", "Na", "-", "Eva"]),
+        ("city", "A | B + C", ["Jane Null", "Max", "Acme", "Na", "-", "NA"]),
+        ("email", "A | B", ["Jane", "Max", "Acme", "x", "-", "Eva"]),
+        ("external_id", "A | B", ["Jane", "Max", "Acme", "x", "-", "Eva"]),
+    ],
+)
+def test_a_word_for_no_value_does_not_count_as_filled(field: str, rule: str, expected: list[str]) -> None:
+    columns = {
+        "A": ["-", " N/A ", "Acme", "Na", "-", "NA"],
+        "B": ["Jane", "Max", "x", "x", None, "Eva"],
+        "C": ["Null", "-", "y", "y", "n/a", None],
+    }
+    assert values(columns, field, fields={field: rule}) == expected
+
+
+def test_a_company_called_n_a_does_not_hide_the_person(warehouse: Warehouse) -> None:
+    rows = [{"id": "1", "company": "N/A", "first": "Jane", "last": "Doe"}, {"id": "2", "company": "-", "first": None}]
+    pl.DataFrame(rows).write_csv(warehouse.folder / "in.csv")
+    report = warehouse.load(warehouse.folder / "in.csv", fields={"name": "company | first + last"})
+    assert report.rejects_by_code == {"name.missing": 1}
+    assert warehouse.column("name") == ["Jane Doe"]
+
+
 def test_typed_columns_are_joined_as_text() -> None:
     columns = {"n": [1, None], "f": [2.0, 2.5], "d": [pl.Series([1]).cast(pl.Date)[0], None]}
     assert values(columns, "city", fields={"city": "n + f + d"}) == ["1 2 1970-01-02", "2.5"]
@@ -105,6 +131,12 @@ def test_an_expression_is_computed_for_each_record(expression: str, cities: list
         "n": ["1", "z", "7"],
     }
     assert values(columns, "city", set={"city": expression}) == cities
+
+
+def test_truth_values_are_recognised_in_other_languages() -> None:
+    columns = {"gelöscht": ["ja", "Nein", "OUI", "não", "wahr", ""]}
+    expression = "case when \"gelöscht\" then 'gone' else 'here' end"
+    assert values(columns, "city", set={"city": expression}) == ["gone", "here", "gone", "here", "gone", "here"]
 
 
 def test_an_expression_that_cannot_be_applied_is_answered_in_words() -> None:
