@@ -112,7 +112,7 @@ class Flow:
                     ) from error
                 self._run.observer.note(f"{error} Trying again in {pause:g} s.")
                 time.sleep(pause)
-                self._total = before
+                self._total, self._plan, self._outcomes = before, None, None
 
     def _add(self, result: StepResult) -> None:
         for note in result.notes:

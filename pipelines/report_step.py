@@ -112,7 +112,11 @@ def _changed_since(outcomes: Outcomes | None) -> int:
 def _counts(ending: Ending) -> Counts:
     total, plan = ending.total, ending.plan
     fates = Counter(ending.outcomes.counts if ending.outcomes else plan.counts if plan else {})
-    return Counts(
+    failed = ending.status == "failed"
+    if failed and ending.outcomes is None:
+        # Planned, and rolled back or never begun.
+        fates -= Counter({effect: fates[effect] for effect in ("create", "update", "delete")})
+    counts = Counts(
         read=total.read,
         skipped=total.skipped,
         rejected=total.rejected + fates["ambiguous"],
@@ -128,6 +132,7 @@ def _counts(ending: Ending) -> Counts:
         left=fates["left"],
         warnings=sum(total.warnings.values()),
     )
+    return dataclasses.replace(counts, left=counts.left + counts.balance()) if failed else counts
 
 
 def _peak_memory() -> int:
