@@ -13,8 +13,8 @@ from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.stage_files import PATCHED, write
 from tranship.schemas import cells
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.faults import CODE_OF_FIELD, RULES, sentence
-from tranship.schemas.provider import NEVER_DEFAULTED, UNREADABLE
+from tranship.schemas.faults import CODE_OF_FIELD, sentence
+from tranship.schemas.provider import CODES_NEVER_DEFAULTED, NEVER_DEFAULTED, UNREADABLE
 
 _VALUE_SHOWN = 80
 _RESULTS = {
@@ -158,9 +158,8 @@ class Findings:
         """Return the invalid values for which a provider refuses a record: _source, _line, field, value."""
         files = self.warned_files()
         warned = pl.scan_parquet(list(files)) if files else pl.LazyFrame(schema=WARNINGS)
-        codes = [code for code in RULES if code.partition(".")[0] in NEVER_DEFAULTED]
         return (
-            warned.filter(pl.col("code").is_in(codes))
+            warned.filter(pl.col("code").is_in(CODES_NEVER_DEFAULTED))
             .select(_source="source", _line="line", field=pl.col("code").str.extract(CODE_OF_FIELD), value="value")
             .unique()
             .collect()

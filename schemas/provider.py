@@ -25,6 +25,7 @@ from typing import Final, Literal
 import polars as pl
 
 from tranship.schemas.customer import COLUMNS
+from tranship.schemas.faults import RULES
 
 Kind = Literal["text", "integer", "number", "boolean", "texts", "array", "object", "json"]
 """The JSON type of a field: `texts` is an array of text, `json` an array or an object, `number` an integer or a
@@ -43,6 +44,9 @@ ORIGIN: Final = ("provider", "provider_id")
 NEVER_DEFAULTED: Final = ("customer_type", "country", "currency", "status")
 """Canonical fields for which a provider may fill in a default that decides on invoices. A record whose value is invalid
 is refused, not sent without it: a cancelled customer would be billed."""
+
+CODES_NEVER_DEFAULTED: Final = tuple(code for code in RULES if code.partition(".")[0] in NEVER_DEFAULTED)
+"""The codes of invalid values of these fields."""
 
 UNREADABLE: Final = "unreadable: "
 """The beginning of the reason with which such a record is refused: `unreadable: status "Draft"`."""

@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from support.postgres_server import Database, GivenServer, Server, UnavailableError, installations
+from tranship.connectors import lookup
 
 if TYPE_CHECKING:
     from support.accounts import Account, Open
@@ -52,6 +54,17 @@ def _keep_temporary_files_in_memory() -> None:
 
 
 _keep_temporary_files_in_memory()
+
+
+@pytest.fixture
+def toy_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty working directory, and the database of `support/toy_database.py` as another package would add it."""
+    monkeypatch.chdir(tmp_path)
+    entry = EntryPoint("toydb", "support.toy_database:CONNECTOR", lookup.GROUP)
+    monkeypatch.setattr(lookup, "entry_points", lambda group: [entry] if group == lookup.GROUP else [])
+    lookup.plug_ins.cache_clear()
+    yield
+    lookup.plug_ins.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -35,8 +35,14 @@ from tranship.connectors.databases.diff import Classifier
 from tranship.connectors.databases.table_mapping import Column, MappedField, TableMapping, literal, quoted
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.faults import RULES
-from tranship.schemas.provider import NEVER_DEFAULTED, ORIGIN, OVERFLOW_FIELDS, PROVIDER_OWNED, UNREADABLE
+from tranship.schemas.provider import (
+    CODES_NEVER_DEFAULTED,
+    NEVER_DEFAULTED,
+    ORIGIN,
+    OVERFLOW_FIELDS,
+    PROVIDER_OWNED,
+    UNREADABLE,
+)
 
 _DELETE_BIT: Final = 1 << 61
 """The bit that marks rows of deletes. The stage uses the next one, and SQLite's integers end above that."""
@@ -183,7 +189,6 @@ class RequestPlanner:
         if not files:
             return
         is_null = " OR ".join(f"(l.field = {literal(name)} AND s.{quoted(name)} IS NULL)" for name in NEVER_DEFAULTED)
-        codes = [code for code in RULES if code.partition(".")[0] in NEVER_DEFAULTED]
         run.execute(
             "UPDATE _plan SET action = 'refused', reason = i.reason, changed = NULL FROM ("
             f"SELECT s._row, '{UNREADABLE}' || string_agg(format('{{}} \"{{}}\"', l.field, l.value[:80]), ', ' "
@@ -192,7 +197,7 @@ class RequestPlanner:
             "WHERE list_contains(?, code)) l JOIN _survivors s ON s._source = l.source AND s._line = l.line "
             f"WHERE {is_null} GROUP BY s._row) i "
             "WHERE _plan.row = i._row AND action IN ('create', 'update', 'unchanged')",
-            [files, codes],
+            [files, CODES_NEVER_DEFAULTED],
         ).fetchall()
 
     def _write_requests(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, numbers: Iterator[int]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -13,15 +11,7 @@ from tranship.connectors.errors import ConfigError
 
 TABLE, AGAIN, OTHER = (f"toydb:///{rest}" for rest in ("a.toydb?table=t", "./a.toydb?table=T", "a.toydb?table=u"))
 
-
-@pytest.fixture(autouse=True)
-def _with_the_toy_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    entry = EntryPoint("toydb", "support.toy_database:CONNECTOR", lookup.GROUP)
-    monkeypatch.setattr(lookup, "entry_points", lambda group: [entry] if group == lookup.GROUP else [])
-    lookup.plug_ins.cache_clear()
-    yield
-    lookup.plug_ins.cache_clear()
+pytestmark = pytest.mark.usefixtures("toy_database")
 
 
 def test_all_spellings_of_its_address_have_one_identity() -> None:

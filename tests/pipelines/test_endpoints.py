@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tranship
-from tranship.connectors import lookup
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import inspection, run, settings
 from tranship.pipelines.report import Report
 
 TABLE = "toydb:///a.toydb?table=t"
 
-
-@pytest.fixture(autouse=True)
-def _with_the_toy_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    entry = EntryPoint("toydb", "support.toy_database:CONNECTOR", lookup.GROUP)
-    monkeypatch.setattr(lookup, "entry_points", lambda group: [entry] if group == lookup.GROUP else [])
-    lookup.plug_ins.cache_clear()
-    yield
-    lookup.plug_ins.cache_clear()
+pytestmark = pytest.mark.usefixtures("toy_database")
 
 
 def load(options: dict[str, Any], source: str = TABLE) -> Report:
