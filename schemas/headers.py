@@ -288,6 +288,19 @@ _REMARK: Final = re.compile(
 )
 
 
+# Objects that APIs and databases wrap around the fields of a record, and around a value: JSON:API, HubSpot, Airtable,
+# GraphQL, Elasticsearch; MongoDB's Extended JSON.
+_WRAPPED: Final = re.compile(r"(?:attributes|properties|fields|node|_source|record|item|object)\.(?=.)")
+_TYPED: Final = re.compile(r"(?<=.)\.\$(?:oid|date|uuid|numberInt|numberLong|numberDouble|numberDecimal)$")
+
+
+def unwrapped(column: str) -> str:
+    """Return the name of a column of a nested record without the objects wrapped around it: `attributes.name` and
+    `name` are one field.
+    """
+    return _TYPED.sub("", _WRAPPED.sub("", column, count=1) if _WRAPPED.match(column) else column)
+
+
 def fold(column: str) -> str:
     """Return the form in which names are compared: lower-case letters and digits only."""
     plain = unicodedata.normalize("NFKD", column).casefold()
@@ -336,6 +349,10 @@ class _Hit(NamedTuple):
 def _read(name: str) -> _Hit | None:
     """Return what a name means, null if nothing."""
     name = name.strip()
+    if (inner := unwrapped(name)) != name:
+        hit = _read(inner)
+        # A field of the record itself precedes a wrapped one.
+        return hit._replace(rank=(hit.rank[0] + 1, *hit.rank[1:])) if hit else None
     role = ""
     if brackets := re.search(r"\s*[(]([^()]*)[)]\s*$", name):
         bare = name[: brackets.start()]

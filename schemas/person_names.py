@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from tranship.schemas.headers import fold
+from tranship.schemas.headers import fold, unwrapped
 
 Role = Literal["first", "middle", "last", "second_last", "full", "contact", "company", "display"]
 
@@ -169,7 +169,7 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
 
 def _split(column: str) -> tuple[str, tuple[str, ...]]:
     """Return the folded name of a column and the words in front of it that say whose name it is."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\s*\([^)]*\)\s*$", "", column))
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\s*\([^)]*\)\s*$", "", unwrapped(column)))
     words = [fold(word) for word in re.split(r"[^\w]|_", spaced)]
     words = [word for word in words if word]
     # `Company Name` and `Contact Name` are names, not the name of a company's or a contact's something.

@@ -67,16 +67,30 @@ class Document:
             )
         empty = [at for at, path in enumerate(paths) if len(path) == 1]
         if not filled and not (len(empty) == 1 and len(self.lists) == 1 and _is_envelope(outer)):
+            if _is_keyed(outer):
+                raise ConfigError(
+                    f"{self.name}: holds {counted(len(outer), 'record')} by key, not a list. Write them as a list: "
+                    "jq '[to_entries[] | {id: .key} + .value]'"
+                )
             return None
         chosen = filled[0] if filled else empty[0]
         return chosen, ".".join(paths[chosen]), [key for key in outer if key != paths[chosen][0]]
 
 
 def _is_envelope(outer: dict[str, Any]) -> bool:
-    """Whether what stands beside an empty list is no customer."""
+    """Return whether the keys beside an empty list are not those of a customer."""
+    return not _is_customer(outer)
+
+
+def _is_keyed(outer: dict[str, Any]) -> bool:
+    """Return whether an object maps ids to customers, as databases of documents export them."""
+    return len(outer) > 1 and all(isinstance(value, dict) and _is_customer(value) for value in outer.values())
+
+
+def _is_customer(keys: Iterable[str]) -> bool:
     from tranship.schemas.headers import match
 
-    return not {"external_id", "email", "name"} & set(match(list(outer), {}))
+    return bool({"external_id", "email", "name"} & set(match(list(keys), {})))
 
 
 def _lists_in(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 
-from tranship.schemas.headers import match
+from tranship.schemas.headers import fold, match
 
 
 @cache
 def is_metadata(name: str) -> bool:
-    """Whether a column of this name becomes the customer's metadata, so that an object there stays one value."""
-    return "metadata" in match([name], {})
+    """Return whether a column of this name becomes the customer's metadata, so that an object there stays one value.
+    JSON:API keeps all fields of a record in `attributes`.
+    """
+    return fold(name) != "attributes" and "metadata" in match([name], {})

@@ -412,3 +412,61 @@ def test_polars_reads_what_was_written(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     Warehouse(tmp_path).load([{"external_id": "1", "name": "Ann"}], destination=str(out))
     assert pl.read_ndjson(io.BytesIO(out.read_bytes()))["name"].to_list() == ["Ann"]
+
+
+WRAPPED = {
+    "an array": [{"id": "1", "name": "Acme", "email": "a@acme.com", "city": "Bonn"}],
+    "JSON:API": {
+        "data": [
+            {"type": "c", "id": "1", "attributes": {"name": "Acme", "email": "a@acme.com", "city": "Bonn"}},
+        ]
+    },
+    "HubSpot": {
+        "results": [
+            {"id": "1", "properties": {"company": "Acme", "email": "a@acme.com", "city": "Bonn"}, "archived": False}
+        ]
+    },
+    "Airtable": {"records": [{"id": "1", "fields": {"Name": "Acme", "Email": "a@acme.com", "City": "Bonn"}}]},
+    "GraphQL": {
+        "data": {
+            "customers": {
+                "edges": [{"cursor": "x", "node": {"id": "1", "name": "Acme", "email": "a@acme.com", "city": "Bonn"}}]
+            }
+        }
+    },
+    "Elasticsearch": {
+        "hits": {"hits": [{"_id": "1", "_source": {"name": "Acme", "email": "a@acme.com", "city": "Bonn"}}]}
+    },
+    "Extended JSON": [{"_id": {"$oid": "1"}, "name": "Acme", "email": "a@acme.com", "city": "Bonn"}],
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_fields_are_found_in_the_objects_that_apis_wrap_around_them(kind: str, tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    file = tmp_path / "in.json"
+    file.write_text(json.dumps(WRAPPED[kind]))
+    warehouse.load(file)
+    assert warehouse.rows("SELECT external_id, name, email, city FROM customers") == [
+        {"external_id": "1", "name": "Acme", "email": "a@acme.com", "city": "Bonn"}
+    ]
+
+
+def test_a_field_of_the_record_itself_precedes_a_wrapped_one(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    file = tmp_path / "in.json"
+    file.write_text(json.dumps([{"id": "1", "name": "Acme", "attributes": {"name": "Birch", "plan": "pro"}}]))
+    warehouse.load(file)
+    [row] = warehouse.rows("SELECT name, metadata FROM customers")
+    assert row["name"] == "Acme"
+    assert json.loads(row["metadata"]) == {"attributes.name": "Birch", "attributes.plan": "pro"}
+
+
+def test_records_by_key_are_no_list(tmp_path: Path) -> None:
+    records = {"c1": {"name": "Acme", "email": "a@acme.com"}, "c2": {"name": "Birch", "email": "b@birch.com"}}
+    with pytest.raises(
+        ConfigError, match=r"holds 2 records by key, not a list\. Write them as a list: jq '\[to_entries"
+    ):
+        read(tmp_path, json.dumps(records), "a.json")
+    one = {"billing": {"city": "Bonn"}, "shipping": {"city": "Köln"}}
+    assert "holds one record" in read(tmp_path, json.dumps(one), "a.json").notes
