@@ -21,7 +21,8 @@ from tranship.schemas.customer import LISTS
 
 _ABSENT: Final = {
     **NULL_WORDS,
-    "name": codes.NO_NAME_WORDS,
+    # A column `Company` may say whether the customer is one.
+    "name": codes.NO_NAME_WORDS | {"0", "1", "true", "false"},
     "email": codes.NO_VALUE_WORDS,
     "external_id": codes.BLOCKED_IDS,
 }

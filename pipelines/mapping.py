@@ -14,7 +14,7 @@ from tranship.pipelines import expressions, field_rules
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.settings import Reading
 from tranship.schemas import headers as names
-from tranship.schemas import person_names
+from tranship.schemas import person_names, streets
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.headers import Fit, Flag
@@ -154,6 +154,7 @@ def match(layouts: Sequence[Layout], reading: Reading) -> Match:
         raise ConfigError("\n".join(given.problems))
     by_name = _ByName(layouts, columns, dropped, given)
     by_name.add_fields()
+    by_name.add_house_number()
     by_name.add_names()
     in_order = {name: given.fields[name] for name in COLUMNS if name in given.fields}
     return Match(in_order, given.built, dropped, by_name.conflicts, by_name.fits)
@@ -180,6 +181,16 @@ class _ByName:
         for name, fit in self.fits.items():
             if name != "name" and not self._has(name) and (among := self._among(name, fit.columns)):
                 self._decide(name, among)
+
+    def add_house_number(self) -> None:
+        """Add the house number to the street, where it has a column of its own."""
+        if "address_line1" in self._fields and "address_line1" not in self._by_hand:
+            street = self._fields["address_line1"]
+            taken = self._used | {*self._fields.values()}
+            parts = streets.line(self._kept, street, taken)
+            if len(parts) > 1:
+                del self._fields["address_line1"]
+                self._add("address_line1", (parts,))
 
     def add_names(self) -> None:
         """Add the name, of a person from first and last name, and the name of the billing contact: a company beside a

@@ -46,6 +46,7 @@ _WORDS: Final[dict[str, str]] = {
         | square_customer_id
         | reference_id
         | subscriber_id internal_id
+        | account_ref a_c
     """,
     "email": """
         primary_email customer_email contact_email user_email email_id e_mail_id e_post epost e_postadress
@@ -104,7 +105,7 @@ _WORDS: Final[dict[str, str]] = {
     """,
     "city": """
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
-        poblacion municipio citta comune plaats woonplaats cidade localidade stad postort by poststed kaupunki
+        poblacion municipio citta comune plaats woonplaats gemeente cidade localidade stad postort by poststed kaupunki
         postitoimipaikka
     """,
     "state": """
@@ -132,7 +133,7 @@ _WORDS: Final[dict[str, str]] = {
     """,
     "language": """
         locale language_code preferred_language preferred_locale sprache langue idioma lingua taal sprak sprog kieli
-        preferred_language_code communication_language
+        preferred_language_code communication_language language_override
     """,
     "status": """
         customer_status account_status lifecycle_status account_state kundenstatus statut statut_du_client
@@ -141,23 +142,26 @@ _WORDS: Final[dict[str, str]] = {
     """,
     "net_terms": """
         net_payment_terms net_payment_term net_term net_term_days net_days terms_days payment_terms_days
-        payment_term_days term_days
+        payment_term_days term_days payment_due_days due_days
         zahlungsziel zahlungsziel_tage zahlungsfrist
         | payment_terms payment_term terms payment_term_id customer_terms zahlungsbedingungen zahlungsbedingung
         delai_de_paiement conditions_de_paiement plazo_de_pago condiciones_de_pago termini_di_pagamento
         condizioni_di_pagamento betalingstermijn betaaltermijn prazo_de_pagamento condicoes_de_pagamento
         betalningsvillkor betalingsbetingelser betalingsfrist maksuehto
-        | payment_terms_label
+        | payment_terms_label trading_terms trading_terms_text
     """,
     "created_at": """
         created created_date date_created creation_date created_on created_time created_utc create_date create_time
-        creation_time date_of_creation erstellt erstellt_am angelegt angelegt_am erstelldatum erstellungsdatum
+        creation_time date_of_creation erstellt erstellt_am angelegt angelegt_am anlage_am erstelldatum erstellungsdatum
         anlagedatum date_de_creation date_creation cree_le cree fecha_de_creacion fecha_creacion creado creado_el
         fecha_de_alta fecha_alta data_di_creazione data_creazione creato_il aangemaakt aangemaakt_op aanmaakdatum
-        data_de_criacao data_criacao criado_em skapad skapad_datum skapat oprettet oprettet_dato opprettet luotu
+        data_de_criacao data_criacao criado_em toegevoegd_op ajoute_le date_d_ajout anadido_el inserito_il skapad
+        skapad_datum skapat oprettet oprettet_dato opprettet luotu
         | signup_date signed_up_at sign_up_date signup_at registered_at registered_on date_registered
         registration_date user_registered date_added added_time added_on added_at date_joined joined_at join_date
         kunde_seit client_depuis cliente_desde cliente_dal klant_sinds kund_sedan registriert_am date_d_inscription
+        inscription inscrit_le
+        opened account_opened opened_on date_opened account_opened_on eroeffnet_am eroffnet_am
         | customer_since
     """,
     "updated_at": """
@@ -167,7 +171,8 @@ _WORDS: Final[dict[str, str]] = {
         uppdaterad opdateret oppdatert
         | modified modified_at last_modified last_modified_date modified_date last_modified_at last_modified_time
         modified_time date_modified modified_on last_changed last_changed_at changed_at geaendert geandert
-        geaendert_am geandert_am letzte_aenderung letzte_anderung date_de_modification modifie_le
+        geaendert_am geandert_am letzte_aenderung letzte_anderung laatst_gewijzigd laatst_gewijzigd_op
+        date_de_modification modifie_le
         fecha_de_modificacion fecha_modificacion data_di_modifica modificato_il gewijzigd gewijzigd_op
         data_de_modificacao andrad senast_andrad aendret sist_endret muokattu
         | system_modstamp
@@ -527,9 +532,13 @@ _SECRET: Final = re.compile(
     r"(?:hash|digest|salt|encrypted)?|(?:user|customer|login|account)?(?:pass|pwd|pw|pin|secret|salt)(?:hash|word)?|"
     r"(?:encrypted|hashed)(?:pass|password)|.*(?:access|refresh|auth|api|rp|reset|session|login|remember|bearer|payment|card)?token|"
     r".*(?:socialsecurity(?:number|no)?|nationalinsurancenumber|sozialversicherungsnummer|passportnumber|passportno)|"
+    r".*(?:national|swedish|danish|citizen)id(?:number|no|code)?|.*(?:identity|nationalidentification)(?:number|no)|"
+    r".*(?:personnummer|cprnummer|burgerservicenummer|pesel|nationalinsuranceno|henkilotunnus)|"
     r"(?:.*customer|.*tax|.*personal)?(?:ssn|bsn)(?:number|last4)?|"
     r"(?:.*card|.*creditcard|cc)(?:number|no|num|pan|cvv|cvc|securitycode)|creditcard|cvv|cvc|"
-    r".*iban|(?:.*bank|.*checking)account(?:number|no)|(?:bank)?routingnumber|sortcode|banksortcode|kontonummer|bankkonto"
+    r".*iban|(?:.*bank|.*checking)account(?:number|no)|(?:bank)?routingnumber|sortcode|banksortcode|kontonummer|bankkonto(?:nummer)?|"
+    r"(?:bank)?rekeningnummer|bankrekening(?:nummer)?|n(?:ume)?r?o?konta(?:bankowego)?|rachunekbankowy|"
+    r"(?:numero(?:de)?)?comptebancaire|(?:numero(?:de)?)?cuentabancaria|contocorrente|clabe"
 )
 _NO_SECRET: Final = re.compile(r".*(?:at|on|date|time|count|status|type|enabled|required|expires|expiry)")
 

@@ -133,6 +133,11 @@ def test_an_expression_is_computed_for_each_record(expression: str, cities: list
     assert values(columns, "city", set={"city": expression}) == cities
 
 
+def test_a_flag_does_not_hide_the_name() -> None:
+    columns = {"A": ["1", "0", "TRUE", "1", "11"], "B": ["Acme", "Jane", "Birch", None, "x"]}
+    assert values(columns, "name", fields={"name": "A | B"}) == ["Acme", "Jane", "Birch", "1", "11"]
+
+
 def test_truth_values_are_recognised_in_other_languages() -> None:
     columns = {"gelöscht": ["ja", "Nein", "OUI", "não", "wahr", ""]}
     expression = "case when \"gelöscht\" then 'gone' else 'here' end"

@@ -1,0 +1,47 @@
+"""House numbers in columns of their own: `Straat` and `Nummer`, `Billing Street` and `Billing House Number`.
+
+Names are compared folded, as in `headers.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from tranship.schemas.headers import fold
+
+_STREETS: Final = re.compile(
+    r"(?P<owner>.*?)(?:street|streetname|strasse|strassenname|rue|nomdelarue|calle|via|straat|straatnaam|rua|gata|gade|"
+    r"vej|gatenavn|gatunamn|vejnavn|katu)"
+)
+_ADDRESSES: Final = re.compile(r"(?P<owner>.*?)(?:address|adresse|adres|adress|direccion|indirizzo|endereco|domicilio)")
+_NUMBERS: Final = re.compile(
+    r"(?P<owner>.*?)(?:housenumber|houseno|housenr|buildingnumber|streetnumber|streetno|streetnr|hausnummer|hausnr|"
+    r"huisnummer|huisnr|numeroderue|numerodevoie|numerocivico|ncivico|civico|numeroexterior|husnummer|husnr)"
+)
+_NUMBERS_BEHIND: Final = re.compile(r"(?P<owner>.*?)(?:nummer|numero|number|nr|no|n|num)")
+"""A number of anything, which is that of a house right behind a street."""
+
+
+def line(columns: Sequence[str], street: str, taken: Collection[str]) -> tuple[str, ...]:
+    """Return the columns that make up the line of an address whose street is this column: the street, and the house
+    number in front of it or behind it, as in the source. Columns that are `taken` for other fields are not used.
+    """
+    in_street = _owner(_STREETS, street)
+    owner = in_street if in_street is not None else _owner(_ADDRESSES, street)
+    if owner is None:
+        return (street,)
+    found = [column for column in columns if _owner(_NUMBERS, column) == owner]
+    if not found and in_street is not None:
+        behind = columns[columns.index(street) + 1 :][:1]
+        found = [column for column in behind if _owner(_NUMBERS_BEHIND, column) == owner]
+    if len(found) != 1 or found[0] in taken:
+        return (street,)
+    return tuple(sorted((street, *found), key=columns.index))
+
+
+def _owner(words: re.Pattern[str], column: str) -> str | None:
+    """Return what precedes one of the words in the name of a column, null if it is not one."""
+    matched = words.fullmatch(fold(column))
+    return matched["owner"] if matched else None
