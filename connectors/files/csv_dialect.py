@@ -12,11 +12,10 @@ from typing import NamedTuple
 from tranship.connectors.contract import repeated, told_apart
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import header_row
+from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES, Grammar, Records
 from tranship.connectors.files.header_row import Start
 from tranship.schemas.counted import counted
 
-MAX_RECORD_BYTES = 16 << 20
-"""A quoted value longer than this counts as a missing closing quote."""
 _SAMPLE_BYTES = 1 << 17
 _SAMPLE_RECORDS = 200
 _TITLE_BYTES = 1000
@@ -72,55 +71,6 @@ class CsvOptions:
                 f"{given}: is one of the lines that --skip-lines {self.skip_lines} skips. Lines are counted from the "
                 "start of the file."
             )
-
-
-@dataclass(frozen=True)
-class Grammar:
-    """Delimiter and quote of a file (one byte each), and the patterns that result from them."""
-
-    delimiter: bytes
-    quote: bytes
-
-    record: re.Pattern[bytes] = field(init=False, repr=False)
-    partial: re.Pattern[bytes] = field(init=False, repr=False)
-    padding: re.Pattern[bytes] = field(init=False, repr=False)
-    """Each quoted value of a record, with the blanks around it."""
-
-    def __post_init__(self) -> None:
-        d, q, blanks, mark = re.escape(self.delimiter), re.escape(self.quote), self._blanks, codecs.BOM_UTF8
-        inner = rb"(?:[^%s]++|%s%s)*+" % (q, q, q)
-        quoted = rb"%s%s%s%s%s" % (blanks, q, inner, q, blanks)
-        value = rb"(?:%s|(?!%s%s)[^%s%s\n][^%s\n]*+|)" % (quoted, blanks, q, d, q, d)
-        head = rb"%s(?:%s%s)*+" % (value, d, value)
-        object.__setattr__(self, "record", re.compile(rb"(?:%s)*+(%s)\r?(?:\n|\Z)" % (mark, head)))
-        partial = rb"(?:%s)*+(?:%s%s)*+%s%s%s\Z" % (mark, value, d, blanks, q, inner)
-        object.__setattr__(self, "partial", re.compile(partial))
-        padding = rb"(?:\A(?:%s)*+|(?<=%s))(%s)%s%s%s(%s)(?=[%s\r\n]|\Z)" % (mark, d, blanks, q, inner, q, blanks, d)
-        object.__setattr__(self, "padding", re.compile(padding))
-
-    @property
-    def pads(self) -> bool:
-        """Whether blanks around a quoted value are ignored."""
-        return b" " not in (self.delimiter, self.quote)
-
-    @property
-    def _blanks(self) -> bytes:
-        return rb" *+" if self.pads else b""
-
-    def values(self, record: bytes) -> list[str]:
-        """Return the values of one record, unquoted."""
-        text = record.rstrip(b"\r\n").decode(errors="replace")
-        d, q = self.delimiter.decode(), self.quote.decode()
-        found, position = [], 0
-        blanks = self._blanks.decode()
-        pattern = re.compile(rf"{blanks}{q}((?:[^{q}]|{q}{q})*){q}{blanks}(?={re.escape(d)}|$)|([^{re.escape(d)}]*)")
-        while True:
-            match = pattern.match(text, position)
-            assert match  # noqa: S101  (the second branch takes anything)
-            found.append(match[2] if match[1] is None else match[1].replace(q + q, q))
-            position = match.end() + 1
-            if position > len(text):
-                return found
 
 
 @dataclass(frozen=True)
@@ -216,31 +166,33 @@ def _records(sample: bytes, grammar: Grammar, *, whole: bool) -> list[_Record]:
     """
     found: list[_Record] = []
     at = filled = 0
+    records = Records(sample, grammar)
     while at < len(sample) and filled < _SAMPLE_RECORDS:
-        match = grammar.record.match(sample, at)
-        if match and match.end() > at and (whole or sample[match.end() - 1] == 0x0A):
-            found.append(_Record(at, match.end(), grammar.values(match[1]) if match[1] else []))
-        elif not whole and (match or b"\n" not in sample[at:] or grammar.partial.match(sample, at)):
+        end, match = records.next(at, whole=whole)
+        if end == at:
             break
-        else:
-            newline = sample.find(b"\n", at)
-            found.append(_Record(at, newline + 1 if newline >= 0 else len(sample), None))
-        at = found[-1].end
-        filled += found[-1].values != []
+        values = None
+        if match:
+            values = grammar.values(match[1]) if match[1] else []
+        found.append(_Record(at, end, values))
+        at = end
+        filled += values != []
     return found
 
 
 def _begins(sample: bytes, grammar: Grammar, *, whole: bool) -> bool:
     """Return whether the sample holds the first record to its end, and also the ones after those that may be titles."""
     at = 0
+    records = Records(sample, grammar)
     for _ in range(_TITLES):
-        match = grammar.record.match(sample, at)
-        if match and (whole or (match.end() > at and sample[match.end() - 1] == 0x0A)):
-            if len(match[1]) > _TITLE_BYTES:
-                return True
-            at = match.end()
-            continue
-        return whole or not (match or b"\n" not in sample[at:] or grammar.partial.match(sample, at))
+        if at == len(sample):
+            return whole
+        end, match = records.next(at, whole=whole)
+        if match is None:
+            return whole or end > at
+        if len(match[1]) > _TITLE_BYTES:
+            return True
+        at = end
     return True
 
 

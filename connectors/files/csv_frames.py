@@ -15,7 +15,7 @@ import pyarrow.csv as pa_csv
 
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.files.csv_dialect import Grammar
+from tranship.connectors.files.csv_grammar import Grammar
 from tranship.connectors.files.csv_records import (
     BLANK,
     MOST_BLANKS,

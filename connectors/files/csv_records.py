@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -13,16 +14,17 @@ from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
 from tranship.connectors.files.csv_dialect import (
     BAD_BYTE_UTF8,
-    MAX_RECORD_BYTES,
     SWAPPED_BOM,
     Dialect,
-    Grammar,
     unix_line_ends,
 )
+from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES, Grammar, Records
 
 BLANK = 0x20
 MOST_BLANKS = 64
 """With more blanks beside a quote, the slower regular expression decides."""
+_MOST_EXACT = 1024
+"""The records that are read one by one before the plain rule is tried again."""
 
 Positions = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -79,60 +81,53 @@ def cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[Blo
     raw = np.frombuffer(buffer, np.uint8)
     quotes = np.flatnonzero(raw == grammar.quote[0])
     newlines = np.flatnonzero(raw == 0x0A)
-    alternation = _Alternation(raw, quotes, grammar)
+    alternation = _Alternation(buffer, quotes, newlines, grammar)
     marked = _starts_with_mark(raw, newlines)
 
-    def record_end(start: int, first_quote: int, limit: int) -> int:
-        """Return the end of the last record up to `limit`; quotes alternate from `start`."""
-        while (newline := buffer.rfind(b"\n", start, limit)) >= 0:
-            opened = int(np.searchsorted(quotes, newline)) - first_quote
-            if opened % 2 == 0:
-                return newline + 1
-            limit = int(quotes[first_quote + opened - 1])
-        return start
-
+    records = Records(buffer, grammar)
     kept: list[tuple[int, int, int]] = []  # line, start, end
     lenient: list[tuple[int, int]] = []
     broken: list[tuple[int, str, str, str]] = []
-    start = 0
+    start, exact = 0, 1
 
-    def line_at(position: int) -> int:
-        return line + int(np.searchsorted(newlines, position))
+    def keep(end: int) -> None:
+        if kept and kept[-1][2] == start:
+            kept[-1] = (*kept[-1][:2], end)
+        else:
+            kept.append((line, start, end))
 
     while start < len(buffer):
-        first_quote = int(np.searchsorted(quotes, start))
-        ahead = alternation.faults(first_quote)
-        fault = int(np.searchsorted(ahead, first_quote))
-        limit = int(quotes[ahead[fault]]) if fault < len(ahead) else len(buffer)
-        end = record_end(start, first_quote, limit)
-        if limit == len(buffer) and final and (len(quotes) - first_quote) % 2 == 0:
-            end = len(buffer)
+        end, is_rest = alternation.plain(start, final=final)
         if end > start:
-            kept.append((line_at(start), start, end))
+            keep(end)
+            line += buffer.count(b"\n", start, end)
+            start, exact = end, 1
+        if is_rest or start == len(buffer):
+            break
+        # What follows starts a record that the plain rule cannot read, or that goes on behind the buffer. Such records
+        # often follow each other: each time, more of them are read one by one.
+        for _ in range(exact):
+            end, match = records.next(start, whole=final or len(buffer) - start > MAX_RECORD_BYTES)
+            if match:
+                lenient.append((start, end))
+                keep(end)
+            elif end > start:
+                broken.append((line, "line.quote", "", readable(buffer[start:end])))
+            else:
+                break
+            line += buffer.count(b"\n", start, end)
             start = end
-        if limit == len(buffer) and (len(quotes) - first_quote) % 2 == 0:
-            break  # nothing is left but the start of a line
-        # What follows starts a record that the plain rule cannot read, or that goes on behind the buffer.
-        if start == len(buffer):
-            break
-        match = grammar.record.match(buffer, start)
-        waits = not final and len(buffer) - start <= MAX_RECORD_BYTES
-        if match and match.end() > start and (final or buffer[match.end() - 1] == 0x0A):
-            lenient.append((start, match.end()))
-            kept.append((line_at(start), start, match.end()))
-            start = match.end()
-        elif waits and (match or buffer.find(b"\n", start) < 0 or grammar.partial.match(buffer, start)):
-            break
+            if start == len(buffer):
+                break
         else:
-            newline = buffer.find(b"\n", start)
-            end = newline + 1 if newline >= 0 else len(buffer)
-            broken.append((line_at(start), "line.quote", "", readable(buffer[start:end])))
-            start = end
+            exact = min(2 * exact, _MOST_EXACT)
+            continue
+        break
     if not final and start == 0 and len(buffer) > MAX_RECORD_BYTES:
         raise ConfigError(f"no line end within {MAX_RECORD_BYTES >> 20} MB at line {line}: is it CSV?")
     block = _assemble(buffer, kept, lenient, broken, newlines, quotes)
     padded = alternation.padded or bool(lenient)
-    return replace(block, padded=padded, marked=marked), start, line_at(start)
+    return replace(block, padded=padded, marked=marked), start, line
 
 
 def _starts_with_mark(raw: Bytes, newlines: Positions) -> bool:
@@ -144,18 +139,50 @@ def _starts_with_mark(raw: Bytes, newlines: Positions) -> bool:
 class _Alternation:
     """The quotes that cannot open (or close) a value although they would have to."""
 
-    def __init__(self, raw: Bytes, quotes: Positions, grammar: Grammar) -> None:
-        self._raw, self._quotes, self._grammar = raw, quotes, grammar
-        self._faults: dict[int, Positions] = {}
+    def __init__(self, buffer: bytes, quotes: Positions, newlines: Positions, grammar: Grammar) -> None:
+        self._buffer, self._raw = buffer, np.frombuffer(buffer, np.uint8)
+        self._quotes, self._newlines, self._grammar = quotes, newlines, grammar
+        self._first, self._at = 0, memoryview(quotes)
+        self._faults: dict[int, memoryview[int]] = {}
+        self._ends: dict[int, memoryview[int]] = {}
         self.padded = False
         """Whether blanks beside a quote were seen not to belong to the value."""
 
-    def faults(self, first_quote: int) -> Positions:
-        """Return the faulty quotes, assuming that this one opens a value."""
-        parity = first_quote % 2
+    def plain(self, start: int, *, final: bool) -> tuple[int, bool]:
+        """Return the end of the records from `start` that can be read as alternating quotes say, `start` if there are
+        none, and whether only the start of a line is left behind them. No call may start before an earlier one.
+        """
+        self._first = bisect_left(self._at, start, self._first)
+        parity = self._first % 2
+        faults = self._faulty(parity)
+        fault = bisect_left(faults, self._first)
+        sound = fault == len(faults)
+        is_rest = sound and (len(self._at) - self._first) % 2 == 0
+        if is_rest and final:
+            return len(self._buffer), True
+        limit = len(self._buffer) if sound else self._at[faults[fault]]
+        newline = self._buffer.rfind(b"\n", start, limit)
+        if newline < 0:
+            return start, is_rest
+        if bisect_left(self._at, newline, self._first) % 2 == parity:
+            return newline + 1, is_rest
+        # The last line end is inside a value: look up the last one that is not.
+        ends = self._line_ends(parity)
+        last = bisect_left(ends, limit) - 1
+        return (ends[last] + 1 if last >= 0 and ends[last] >= start else start), is_rest
+
+    def _faulty(self, parity: int) -> memoryview[int]:
+        """Return the faulty quotes, assuming that those of this parity open a value."""
         if parity not in self._faults:
-            self._faults[parity] = self._found(parity) if len(self._quotes) else self._quotes
+            self._faults[parity] = memoryview(self._found(parity) if len(self._quotes) else self._quotes)
         return self._faults[parity]
+
+    def _line_ends(self, parity: int) -> memoryview[int]:
+        """Return the line feeds that are outside values, assuming the same."""
+        if parity not in self._ends:
+            outside = np.searchsorted(self._quotes, self._newlines) % 2 == parity
+            self._ends[parity] = memoryview(self._newlines[outside])
+        return self._ends[parity]
 
     def _found(self, parity: int) -> Positions:
         delimiter, quote = self._grammar.delimiter[0], self._grammar.quote[0]
@@ -201,19 +228,16 @@ def _assemble(
     newlines: Positions,
     quotes: Positions,
 ) -> Block:
-    pieces: list[bytes] = []
-    segments: list[tuple[int, int]] = []
-    moved: dict[int, int] = {}
-    length, last_end = 0, -1
-    for line, start, end in kept:
-        if start != last_end:
-            segments.append((length, line))
-        moved[start] = length
-        pieces.append(buffer[start:end])
-        length, last_end = length + end - start, end
-    ranges = [(moved[start], moved[start] + end - start) for start, end in lenient]
+    pieces = [buffer[start:end] for _, start, end in kept]
     starts, ends = (np.array([piece[i] for piece in kept], np.int64) for i in (1, 2))
-    shifts = starts - np.array(list(moved.values()), np.int64)
+    offsets = np.cumsum(ends - starts) - (ends - starts)
+    shifts = starts - offsets
+    segments = list(zip(offsets.tolist(), [line for line, _, _ in kept], strict=True))
+    ranges: list[tuple[int, int]] = []
+    if lenient:
+        at = np.array(lenient, np.int64)
+        at -= shifts[np.searchsorted(starts, at[:, :1], side="right") - 1]
+        ranges = [(first, last) for first, last in at.tolist()]
 
     def follow(positions: Positions) -> Positions:
         """Return positions in the buffer as positions in the data, without those of removed lines."""

@@ -24,7 +24,8 @@ from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Layout, notes_on, repeated
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import json_documents, storage
-from tranship.connectors.files.csv_dialect import MAX_RECORD_BYTES, sniff_encoding
+from tranship.connectors.files.csv_dialect import sniff_encoding
+from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES
 from tranship.connectors.files.csv_records import decode_pieces
 from tranship.connectors.files.json_documents import Document
 from tranship.connectors.files.json_frames import Block, JsonPart, Layouts, Objects, sift
