@@ -130,6 +130,29 @@ def cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[Blo
     return replace(block, padded=padded, marked=marked), start, line
 
 
+def cut_parts(buffer: bytes, parts: list[tuple[int, int, int]], grammar: Grammar) -> Block:
+    """Return the records in parts of a buffer that are read one by one: line, start and end of each, in order."""
+    raw = np.frombuffer(buffer, np.uint8)
+    quotes, newlines = np.flatnonzero(raw == grammar.quote[0]), np.flatnonzero(raw == 0x0A)
+    records = Records(buffer, grammar)
+    kept: list[tuple[int, int, int]] = []
+    lenient: list[tuple[int, int]] = []
+    broken: list[tuple[int, str, str, str]] = []
+    for first_line, first, behind in parts:
+        line, start = first_line, first
+        while start < behind:
+            end, match = records.next(start, whole=True, end=behind)
+            if match:
+                lenient.append((start, end))
+                kept.append((line, start, end))
+            else:
+                broken.append((line, "line.quote", "", readable(buffer[start:end])))
+            line += buffer.count(b"\n", start, end)
+            start = end
+    block = _assemble(buffer, kept, lenient, broken, newlines, quotes)
+    return replace(block, padded=bool(lenient), marked=_starts_with_mark(raw, newlines))
+
+
 def _starts_with_mark(raw: Bytes, newlines: Positions) -> bool:
     """Return whether a line may start with a byte-order mark."""
     first = codecs.BOM_UTF8[0]
@@ -336,7 +359,8 @@ def without_bytes(gone: Positions, data: bytes, where: RecordPositions) -> tuple
     kept[gone] = False
     starts, ends = (at - np.searchsorted(gone, at) for at in (where.starts, where.ends))
     left = raw[kept].tobytes()
-    filled = np.array([bool(left[start:end].strip(b"\r")) for start, end in zip(starts, ends, strict=True)])
+    filled = ends > starts
+    filled &= (ends > starts + 1) | (np.frombuffer(left + b"\r", np.uint8)[starts] != 0x0D)
     return left, RecordPositions(starts[filled], ends[filled], where.lines[filled])
 
 
