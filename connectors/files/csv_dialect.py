@@ -242,7 +242,7 @@ def _table(sample: bytes, quote: bytes, options: CsvOptions, delimiter: bytes | 
 
     if delimiter:
         return read(delimiter)
-    tables = list(map(read, _DELIMITERS))
+    tables = [read(mark) for mark in _DELIMITERS if mark in sample] or [read(_DELIMITERS[0])]
 
     def order(table: _Table) -> tuple[int, float, int, int]:
         share, count = table.fit

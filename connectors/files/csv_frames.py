@@ -82,7 +82,7 @@ class CsvPart:
         return found.hexdigest()
 
     def _read(self, block: Block, rounds: int = _RESCUE_ROUNDS) -> Batch:
-        """Return the records of a block; where quotes were left open, look for records inside others this many times."""
+        """Return the records of a block; search misread ones for records this many times."""
         where = locate_records(block)
         data, broken = block.data, list(block.broken)
         gone = padding_positions(block, self.grammar) if block.padded else []

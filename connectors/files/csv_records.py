@@ -165,7 +165,7 @@ class _Alternation:
     def __init__(self, buffer: bytes, quotes: Positions, newlines: Positions, grammar: Grammar) -> None:
         self._buffer, self._raw = buffer, np.frombuffer(buffer, np.uint8)
         self._quotes, self._newlines, self._grammar = quotes, newlines, grammar
-        self._first, self._at = 0, memoryview(quotes)
+        self._first, self._at = 0, _view(quotes)
         self._faults: dict[int, memoryview[int]] = {}
         self._ends: dict[int, memoryview[int]] = {}
         self.padded = False
@@ -197,14 +197,14 @@ class _Alternation:
     def _faulty(self, parity: int) -> memoryview[int]:
         """Return the faulty quotes, assuming that those of this parity open a value."""
         if parity not in self._faults:
-            self._faults[parity] = memoryview(self._found(parity) if len(self._quotes) else self._quotes)
+            self._faults[parity] = _view(self._found(parity) if len(self._quotes) else self._quotes)
         return self._faults[parity]
 
     def _line_ends(self, parity: int) -> memoryview[int]:
         """Return the line feeds that are outside values, assuming the same."""
         if parity not in self._ends:
             outside = np.searchsorted(self._quotes, self._newlines) % 2 == parity
-            self._ends[parity] = memoryview(self._newlines[outside])
+            self._ends[parity] = _view(self._newlines[outside])
         return self._ends[parity]
 
     def _found(self, parity: int) -> Positions:
@@ -230,6 +230,11 @@ class _Alternation:
                 excused[np.flatnonzero(of_these)[blank]] = ends
         self.padded = self.padded or bool(excused.any())
         return faults[~excused]
+
+
+def _view(positions: Positions) -> memoryview[int]:
+    """Return positions for bisection: a few numbers are read faster from it than from an array."""
+    return memoryview(positions)  # type: ignore[arg-type]  # (an array is a buffer)
 
 
 def _beyond_blanks(raw: Bytes, at: Positions, step: int) -> Bytes:
