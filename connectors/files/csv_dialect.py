@@ -221,6 +221,12 @@ class _Table:
         return self.records[self.start.row] if self.records else None
 
     @property
+    def title(self) -> str:
+        """The first value above the table, empty if there is none."""
+        above = (value for record in self.records[: self.start.row] for value in record.values or ())
+        return next(filter(str.strip, above), "")
+
+    @property
     def fit(self) -> tuple[float, int]:
         """The share of records that have as many values as the first of the table, and their number, at least two."""
         counts = [len(record.values) for record in self.records[self.start.row :] if record.values]
@@ -257,8 +263,10 @@ def _sniff_quote(sample: bytes) -> bytes:
     """A double quote, unless values stand between single ones and no double one is to be seen. What begins as a
     guarded cell does is no value between quotes.
     """
+    if b'"' in sample or b"'" not in sample:
+        return b'"'
     single = re.findall(rb"(?:^|[,;\t|])'(?![=+@'\t-])[^'\n]*'(?=[,;\t|\r\n])", sample, re.MULTILINE)
-    return b"'" if b'"' not in sample and len(single) >= max(1, sample.count(b"\n")) else b'"'
+    return b"'" if len(single) >= max(1, sample.count(b"\n")) else b'"'
 
 
 def _column_names(values: list[str]) -> list[str]:
@@ -312,6 +320,8 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
     _must_be_text(name, sample)
     quote = options.quote.encode() if options.quote else _sniff_quote(sample)
     table = _table(sample, quote, options, delimiter, whole=whole)
+    if options.header is None and not options.header_line:
+        _must_be_no_other_header(name, table, above + 1, sample)
     first, header = table.first, table.start.header
     if first is None and sample:
         raise ConfigError(
@@ -336,7 +346,10 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
     is_filled = above > options.skip_lines or bool(sample[:start].strip())
     skipped = lines_above - options.skip_lines if is_filled and not options.header_line else 0
     notes += _notes_on_header(
-        lines_above + 1 if header else None, skipped, detected=options.header is None and values != []
+        lines_above + 1 if header else None,
+        skipped,
+        detected=options.header is None and values != [],
+        title=table.title or "sep=" + table.grammar.delimiter.decode(),
     )
     if header:
         # The last line of a file may end without a line feed.
@@ -345,17 +358,46 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
     return Dialect(encoding, table.grammar, tuple(columns), lines_above, tuple(notes), heading, repeated(columns))
 
 
-def _notes_on_header(line: int | None, skipped: int, *, detected: bool) -> Iterator[str]:
-    """Yield a note if lines were skipped or, where that was `detected`, if there is no header. `line` is the line of
-    the header, null without one.
+def _notes_on_header(line: int | None, skipped: int, *, detected: bool, title: str) -> Iterator[str]:
+    """Yield a note if lines were skipped, which begin with a title, or, where that was `detected`, if there is no
+    header. `line` is the line of the header, null without one.
     """
+    what = f'skipped {counted(skipped, "line")} above {{}} ("{_shown(title)}")'
     if line:
         if skipped:
-            yield f"header in line {line}; skipped {counted(skipped, 'line')} above it"
+            yield f"header in line {line}; {what.format('it')}"
     elif detected or skipped:
         parts = ["no header line"] if detected else []
-        parts += [f"skipped {counted(skipped, 'line')} above the first record"] if skipped else []
+        parts += [what.format("the first record")] if skipped else []
         yield "; ".join(parts)
+
+
+def _shown(text: str) -> str:
+    """Return the beginning of a text in one line, without addresses of people."""
+    text = _ADDRESS.sub("…@…", "".join(c if c.isprintable() else " " for c in text))
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1].rstrip()}…"
+
+
+_ADDRESS = re.compile(r"[^\s@<>]++@[^\s@<>]++")
+_SHOWN = 40
+
+
+def _must_be_no_other_header(name: str, table: _Table, line: int, sample: bytes) -> None:
+    """Raise ConfigError if a row below the first one, with which the table would begin, seems to be its header. `line`
+    is that of the start of the sample.
+    """
+    place = header_row.suspect([record.values for record in table.records], table.start)
+    if place is None:
+        return
+    record = table.records[place]
+    line += sample.count(b"\n", 0, record.start)
+    names = ", ".join(f'"{_shown(value)}"' for value in (record.values or [])[:3])
+    raise ConfigError(
+        f"{name}: line {line} looks like a header ({names}), but the lines above it may be records. To skip them: "
+        f"--header-line {line}. To read every line as a record: --no-header. If the header is another line, give its "
+        "number: --header-line N."
+    )
 
 
 def _sample(

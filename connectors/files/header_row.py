@@ -195,9 +195,7 @@ def _is_header(rows: Sequence[_Row | None], place: int) -> bool:
     return (row.known > 0 or differs) and 2 * len(fitting) > len(below)
 
 
-def _heads_one_column(
-    row: _Row, titles: Sequence[_Row], below: Sequence[_Row | None], *, separated: bool
-) -> bool:
+def _heads_one_column(row: _Row, titles: Sequence[_Row], below: Sequence[_Row | None], *, separated: bool) -> bool:
     """Return whether a row of one cell is a header. Anything is as wide as one column: below a title, there must be a
     blank row, and then only addresses or numbers.
     """
@@ -208,8 +206,10 @@ def _heads_one_column(
     if not titles:
         return True
     found = {after.kinds[0] for after in below if after and after.kinds}
-    return separated and found in ({"email"}, {"number"}) and not any(
-        kind not in ("", "text") for before in titles for kind in before.kinds
+    return (
+        separated
+        and found in ({"email"}, {"number"})
+        and not any(kind not in ("", "text") for before in titles for kind in before.kinds)
     )
 
 
@@ -220,17 +220,22 @@ def _kinds_below(row: _Row, below: Sequence[_Row | None]) -> list[set[str]]:
 
 
 def _is_title(row: _Row, header: _Row, body: Sequence[set[str]]) -> bool:
-    """Return whether a row above a header is no customer."""
+    """Return whether a row above a header is no customer, and no header either."""
     same = len(row.cells) == len(header.cells)
-    if row.is_label or row.is_comment:
-        return not same or row.known < header.known
+    if not same and (row.is_label or row.is_comment):
+        return True
     if len(row.filled) == 1:
         return not same or row.known < header.known
-    if next(kind for kind in row.kinds or ["text"] if kind) in ("number", "email") or (same and "email" in row.kinds):
+    first = next((kind for kind in row.kinds if kind), "text")
+    if first in ("number", "email") or (same and "email" in row.kinds):
         return False
-    if 2 * len(row.filled) <= len(header.filled) or (not same and row.width < header.width):
+    padded = 2 * len(row.filled) <= len(header.filled) or (row.is_label and len(row.filled) == row.width == 2)
+    if row.width < header.width and (padded or not same):
         return True
-    return same and header.known >= _SURE and row.known < header.known and _differs(row, body)
+    if not same:
+        return padded
+    every_name_known = header.known == len(header.cells)
+    return padded or (every_name_known and row.known < header.known and _differs(row, body))
 
 
 def _differs(row: _Row, body: Sequence[set[str]]) -> bool:
@@ -251,11 +256,15 @@ def _are_a_table(titles: Sequence[_Row]) -> bool:
 
 
 def _is_nothing(rows: Sequence[_Row | None], place: int) -> bool:
-    """Return whether a row is blank, or a comment that is not as wide as the next row that is none."""
+    """Return whether a row is blank, or a comment: of another number of cells than the next row that is none, or words
+    in one cell above a row of several.
+    """
     row = rows[place]
     if row is None or not row.filled:
         return row is not None
     if not row.is_comment:
         return False
     after = next((after for after in rows[place + 1 :] if after and after.filled and not after.is_comment), None)
-    return after is not None and row.width != after.width
+    if after is None or len(row.cells) != len(after.cells):
+        return after is not None
+    return len(row.filled) == 1 and after.width > 1 and " " in row.filled[0]
