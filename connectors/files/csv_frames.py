@@ -16,11 +16,9 @@ import pyarrow.csv as pa_csv
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.csv_grammar import Grammar
+from tranship.connectors.files.csv_quotes import BLANK, MOST_BLANKS, Positions
 from tranship.connectors.files.csv_records import (
-    BLANK,
-    MOST_BLANKS,
     Block,
-    Positions,
     RecordPositions,
     byte_order_marks,
     cut_parts,
