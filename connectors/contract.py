@@ -40,10 +40,12 @@ def told_apart(names: Sequence[str]) -> dict[str, str]:
     """Return unique name → name, in order. A repeated name gets the suffix `_2`, `_3`, …"""
     taken = set(names)
     found: dict[str, str] = {}
+    copies: dict[str, int] = {}
     for name in names:
-        unique, copies = name, 2
+        unique = name
         while unique in found or (unique != name and unique in taken):
-            unique, copies = f"{name}_{copies}", copies + 1
+            copies[name] = copies.get(name, 1) + 1
+            unique = f"{name}_{copies[name]}"
         found[unique] = name
     return found
 

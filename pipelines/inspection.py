@@ -249,8 +249,12 @@ def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match
         **dict.fromkeys(matched.dropped, ""),
         **mapping.fields_by_column(matched.fields, matched.built),
     }
+    series: dict[str, list[pl.Series]] = {}
+    for batch in batches:
+        for values in batch.records.iter_columns():
+            series.setdefault(values.name, []).append(values)
     for name in mapping.columns_of(layouts):
-        given = [batch.records[name] for batch in batches if name in batch.records.columns]
+        given = series.get(name, [])
         text = pl.concat([as_text(values).alias(name) for values in given]) if given else pl.Series(dtype=pl.String)
         values = text.filter(text.str.strip_chars() != "")
         distinct = values.unique(maintain_order=True)

@@ -444,19 +444,25 @@ def _candidates(columns: Sequence[str], patterns: Sequence[str]) -> Sequence[str
 
 def _missing(layouts: Sequence[Layout], matched: Match) -> Iterator[str]:
     """Yield a sentence for each column that feeds a field and that a file lacks."""
+    by_column = fields_by_column(matched.fields, matched.built)
     for layout in layouts:
-        for column, fields in fields_by_column(matched.fields, matched.built).items():
-            if layout.columns and column not in layout.columns:
+        of_layout = set(layout.columns)
+        for column, fields in by_column.items():
+            if of_layout and column not in of_layout:
                 feeds = fields if isinstance(fields, str) else ", ".join(fields)
                 yield f"{layout.name}: has no column {column!r} ({feeds}), which other files of this run have."
 
 
 def _new(layouts: Sequence[Layout], unmapped: Collection[str], extra: str) -> Iterator[str]:
     """Yield a note on each unmapped column that only some of the files have."""
+    having_of: dict[str, list[str]] = {}
     known = [layout for layout in layouts if layout.columns]
+    for layout in known:
+        for column in layout.columns:
+            having_of.setdefault(column, []).append(layout.name)
     fate = "it is kept in metadata" if extra == "keep" else "it is dropped"
     for column in unmapped:
-        having = [layout.name for layout in known if column in layout.columns]
+        having = having_of.get(column, [])
         if len(having) < len(known):
             more = f" and {counted(len(having) - 1, 'more file')}" if len(having) > 1 else ""
             yield f"{having[0]}{more}: column {column!r} is not in the other files; {fate}"

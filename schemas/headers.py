@@ -306,6 +306,11 @@ def unwrapped(column: str) -> str:
     return _TYPED.sub("", _WRAPPED.sub("", column, count=1) if _WRAPPED.match(column) else column)
 
 
+_REMEMBERED: Final = 1 << 16
+"""The names whose reading is remembered: those of a wide table are asked for again and again."""
+
+
+@lru_cache(maxsize=_REMEMBERED)
 def fold(column: str) -> str:
     """Return the form in which names are compared: lower-case letters and digits only."""
     plain = unicodedata.normalize("NFKD", column).casefold()
@@ -350,7 +355,7 @@ class _Hit(NamedTuple):
     """The address it belongs to: its role and number, empty for the only one."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_REMEMBERED)
 def _read(name: str) -> _Hit | None:
     """Return what a name means, null if nothing."""
     name = name.strip()
@@ -455,9 +460,7 @@ def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collectio
     own name takes precedence over synonyms with another meaning, an earlier level of synonyms over a later one, and a
     billing address over others; two meanings of one level require a choice by the user.
     """
-    folded = {fold(column) for column in columns}
-    named = ((column, _read(repeats.get(column, column))) for column in columns)
-    hits = {column: hit for column, hit in named if hit and not is_secret(column) and _is_meant(hit, folded)}
+    hits = _hits(tuple(columns), tuple(repeats.items()))
     address = _best_address(hits.values())
     is_place = any(hit.role == address and hit.field in _PLACE for hit in hits.values())
     by_field: dict[str, dict[str, _Hit]] = {}
@@ -472,6 +475,15 @@ def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collectio
         if field != "country":
             by_field.pop(field, None)
     return {field: _fit(field, by_field[field], address) for field in COLUMNS if field in by_field}
+
+
+@lru_cache(maxsize=4)
+def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Mapping[str, _Hit]:
+    """Return column → what its name means, for the columns that mean something."""
+    folded = {fold(column) for column in columns}
+    own_names = dict(repeats)
+    named = ((column, _read(own_names.get(column, column))) for column in columns)
+    return {column: hit for column, hit in named if hit and not is_secret(column) and _is_meant(hit, folded)}
 
 
 def _is_meant(hit: _Hit, folded: Collection[str]) -> bool:
@@ -543,6 +555,7 @@ _SECRET: Final = re.compile(
 _NO_SECRET: Final = re.compile(r".*(?:at|on|date|time|count|status|type|enabled|required|expires|expiry)")
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def is_secret(column: str) -> bool:
     """Return whether a column holds passwords, tokens, or numbers of cards, bank accounts or social security. Such a
     column is used only if it is mapped on purpose.

@@ -12,32 +12,17 @@ from typing import NamedTuple
 from tranship.connectors.contract import repeated, told_apart
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import header_row
+from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES, Grammar, Records
 from tranship.connectors.files.header_row import Start
+from tranship.connectors.files.text_encoding import BAD_BYTE, sniff_encoding, unix_line_ends
 from tranship.schemas.counted import counted
 
-MAX_RECORD_BYTES = 16 << 20
-"""A quoted value longer than this counts as a missing closing quote."""
 _SAMPLE_BYTES = 1 << 17
 _SAMPLE_RECORDS = 200
 _TITLE_BYTES = 1000
 """A record longer than this is not above the header."""
 _TITLES = 20
 _DELIMITERS = (b",", b";", b"\t", b"|")
-
-# Half a surrogate stands before each byte that the encoding of a file does not know: what is written of it is no UTF-8.
-BAD_BYTE = "\udcff"
-BAD_BYTE_UTF8 = BAD_BYTE.encode(errors="surrogatepass")
-SWAPPED_BOM = "\ufffe".encode()
-"""A byte-order mark read in the wrong byte order; it is not a character."""
-
-
-def _mark_bad_bytes(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)  # noqa: S101  (only decoders use it)
-    shown = "".join(f"\\x{byte:02x}" for byte in error.object[error.start : error.end])
-    return BAD_BYTE + shown, error.end
-
-
-codecs.register_error("tranship-mark", _mark_bad_bytes)
 
 
 @dataclass(frozen=True)
@@ -75,55 +60,6 @@ class CsvOptions:
 
 
 @dataclass(frozen=True)
-class Grammar:
-    """Delimiter and quote of a file (one byte each), and the patterns that result from them."""
-
-    delimiter: bytes
-    quote: bytes
-
-    record: re.Pattern[bytes] = field(init=False, repr=False)
-    partial: re.Pattern[bytes] = field(init=False, repr=False)
-    padding: re.Pattern[bytes] = field(init=False, repr=False)
-    """Each quoted value of a record, with the blanks around it."""
-
-    def __post_init__(self) -> None:
-        d, q, blanks, mark = re.escape(self.delimiter), re.escape(self.quote), self._blanks, codecs.BOM_UTF8
-        inner = rb"(?:[^%s]++|%s%s)*+" % (q, q, q)
-        quoted = rb"%s%s%s%s%s" % (blanks, q, inner, q, blanks)
-        value = rb"(?:%s|(?!%s%s)[^%s%s\n][^%s\n]*+|)" % (quoted, blanks, q, d, q, d)
-        head = rb"%s(?:%s%s)*+" % (value, d, value)
-        object.__setattr__(self, "record", re.compile(rb"(?:%s)*+(%s)\r?(?:\n|\Z)" % (mark, head)))
-        partial = rb"(?:%s)*+(?:%s%s)*+%s%s%s\Z" % (mark, value, d, blanks, q, inner)
-        object.__setattr__(self, "partial", re.compile(partial))
-        padding = rb"(?:\A(?:%s)*+|(?<=%s))(%s)%s%s%s(%s)(?=[%s\r\n]|\Z)" % (mark, d, blanks, q, inner, q, blanks, d)
-        object.__setattr__(self, "padding", re.compile(padding))
-
-    @property
-    def pads(self) -> bool:
-        """Whether blanks around a quoted value are ignored."""
-        return b" " not in (self.delimiter, self.quote)
-
-    @property
-    def _blanks(self) -> bytes:
-        return rb" *+" if self.pads else b""
-
-    def values(self, record: bytes) -> list[str]:
-        """Return the values of one record, unquoted."""
-        text = record.rstrip(b"\r\n").decode(errors="replace")
-        d, q = self.delimiter.decode(), self.quote.decode()
-        found, position = [], 0
-        blanks = self._blanks.decode()
-        pattern = re.compile(rf"{blanks}{q}((?:[^{q}]|{q}{q})*){q}{blanks}(?={re.escape(d)}|$)|([^{re.escape(d)}]*)")
-        while True:
-            match = pattern.match(text, position)
-            assert match  # noqa: S101  (the second branch takes anything)
-            found.append(match[2] if match[1] is None else match[1].replace(q + q, q))
-            position = match.end() + 1
-            if position > len(text):
-                return found
-
-
-@dataclass(frozen=True)
 class Dialect:
     """The dialect of one file."""
 
@@ -137,69 +73,6 @@ class Dialect:
     """The header as in the file, trimmed; empty if there is none."""
     repeated: Mapping[str, str] = field(default_factory=dict)
     """As in `Layout`."""
-
-
-def sniff_encoding(head: bytes) -> str | None:
-    """Return the encoding by the first bytes: a BOM, the zeros of UTF-16, UTF-8, else Windows-1252; null if none fits.
-
-    Windows-1252 is only believed where what it makes of the bytes looks like words of western languages. Otherwise the
-    file is UTF-8 if its damaged lines are few.
-    """
-    if head.startswith(codecs.BOM_UTF8):
-        return "utf-8-sig"
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    sample = head[: len(head) & ~1]
-    if sample:
-        even, odd = sample[::2].count(0) / (len(sample) / 2), sample[1::2].count(0) / (len(sample) / 2)
-        if odd > 0.3 and even < 0.05:
-            return "utf-16-le"
-        if even > 0.3 and odd < 0.05:
-            return "utf-16-be"
-    if head.isascii():
-        return "utf-8"
-    # Patterns look at a megabyte in a few milliseconds, a loop over its characters takes ten times as long.
-    text = head.decode("utf-8", "surrogateescape")
-    damaged = len(_DAMAGED.findall(text))
-    # A sequence cut off by the end of the sample is no damage.
-    if damaged <= 3 and len(_DAMAGED.findall(text[len(text) - damaged :])) == damaged:
-        return "utf-8"
-    good = len(_BEYOND_ASCII.findall(text)) - damaged
-    if good >= damaged:
-        return "utf-8"
-    if _is_western(head.decode("cp1252", "replace")):
-        return "cp1252"
-    lines = text.splitlines()
-    broken = sum(not line.isascii() for line in lines)
-    return "utf-8" if broken <= len(lines) * _MOST_DAMAGED else None
-
-
-_DAMAGED = re.compile("[\udc80-\udcff]")
-_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
-_MOST_DAMAGED = 0.02
-_MOST_ODD = 0.25
-_CROWDS = re.compile(r"[^\W\d_a-zA-Z]{3,}")
-_CAPITAL_WITHIN = re.compile(r"(?<=[a-zß-öø-ÿ])[À-ÖØ-ÞŠŒŽŸ]")
-_SIGN_WITHIN = re.compile(
-    r"(?<=[^\W\d_])[^\w\s\x00-\x7f’‘·–—­](?=[^\W\d_])|[¹³¿£¥¯¼¾](?=[a-z])|(?<=[^\W\d_]{2})[¹³]|[\ufffdÿ]"
-)
-_NORDIC = frozenset("åäöÅÄÖ")
-_NORDIC_OR_TURKISH = re.compile(r"[þÞðÐýÝ]")
-_ACUTE = re.compile(r"[áéíóúæÁÉÍÓÚÆ]")
-
-
-def _is_western(text: str) -> bool:
-    """Return whether text that was read as Windows-1252 looks like a western language.
-
-    In another alphabet nearly all letters are accented ones side by side (`Èâàí`); in one that shares letters with
-    Windows-1252 (Polish, Turkish, DOS, Macintosh), signs and capitals stand within words (`£ukasz`, `MŸller`).
-    """
-    accented = sum(map(str.isalpha, _BEYOND_ASCII.findall(text)))
-    crowded = sum(len(run) for run in _CROWDS.findall(text) if not _NORDIC.issuperset(run))
-    signs = len(_SIGN_WITHIN.findall(text))
-    nordic = max(0, len(_NORDIC_OR_TURKISH.findall(text)) - len(_ACUTE.findall(text)))
-    odd = crowded + signs + len(_CAPITAL_WITHIN.findall(text)) + nordic
-    return odd <= _MOST_ODD * (accented + signs)
 
 
 class _Record(NamedTuple):
@@ -216,31 +89,33 @@ def _records(sample: bytes, grammar: Grammar, *, whole: bool) -> list[_Record]:
     """
     found: list[_Record] = []
     at = filled = 0
+    records = Records(sample, grammar)
     while at < len(sample) and filled < _SAMPLE_RECORDS:
-        match = grammar.record.match(sample, at)
-        if match and match.end() > at and (whole or sample[match.end() - 1] == 0x0A):
-            found.append(_Record(at, match.end(), grammar.values(match[1]) if match[1] else []))
-        elif not whole and (match or b"\n" not in sample[at:] or grammar.partial.match(sample, at)):
+        end, match = records.next(at, whole=whole)
+        if end == at:
             break
-        else:
-            newline = sample.find(b"\n", at)
-            found.append(_Record(at, newline + 1 if newline >= 0 else len(sample), None))
-        at = found[-1].end
-        filled += found[-1].values != []
+        values = None
+        if match:
+            values = grammar.values(match[1]) if match[1] else []
+        found.append(_Record(at, end, values))
+        at = end
+        filled += values != []
     return found
 
 
 def _begins(sample: bytes, grammar: Grammar, *, whole: bool) -> bool:
     """Return whether the sample holds the first record to its end, and also the ones after those that may be titles."""
     at = 0
+    records = Records(sample, grammar)
     for _ in range(_TITLES):
-        match = grammar.record.match(sample, at)
-        if match and (whole or (match.end() > at and sample[match.end() - 1] == 0x0A)):
-            if len(match[1]) > _TITLE_BYTES:
-                return True
-            at = match.end()
-            continue
-        return whole or not (match or b"\n" not in sample[at:] or grammar.partial.match(sample, at))
+        if at == len(sample):
+            return whole
+        end, match = records.next(at, whole=whole)
+        if match is None:
+            return whole or end > at
+        if len(match[1]) > _TITLE_BYTES:
+            return True
+        at = end
     return True
 
 
@@ -269,6 +144,12 @@ class _Table:
         return self.records[self.start.row] if self.records else None
 
     @property
+    def title(self) -> str:
+        """The first value above the table, empty if there is none."""
+        above = (value for record in self.records[: self.start.row] for value in record.values or ())
+        return next(filter(str.strip, above), "")
+
+    @property
     def fit(self) -> tuple[float, int]:
         """The share of records that have as many values as the first of the table, and their number, at least two."""
         counts = [len(record.values) for record in self.records[self.start.row :] if record.values]
@@ -290,7 +171,7 @@ def _table(sample: bytes, quote: bytes, options: CsvOptions, delimiter: bytes | 
 
     if delimiter:
         return read(delimiter)
-    tables = list(map(read, _DELIMITERS))
+    tables = [read(mark) for mark in _DELIMITERS if mark in sample] or [read(_DELIMITERS[0])]
 
     def order(table: _Table) -> tuple[int, float, int, int]:
         share, count = table.fit
@@ -305,8 +186,10 @@ def _sniff_quote(sample: bytes) -> bytes:
     """A double quote, unless values stand between single ones and no double one is to be seen. What begins as a
     guarded cell does is no value between quotes.
     """
+    if b'"' in sample or b"'" not in sample:
+        return b'"'
     single = re.findall(rb"(?:^|[,;\t|])'(?![=+@'\t-])[^'\n]*'(?=[,;\t|\r\n])", sample, re.MULTILINE)
-    return b"'" if b'"' not in sample and len(single) >= max(1, sample.count(b"\n")) else b'"'
+    return b"'" if len(single) >= max(1, sample.count(b"\n")) else b'"'
 
 
 def _column_names(values: list[str]) -> list[str]:
@@ -360,6 +243,8 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
     _must_be_text(name, sample)
     quote = options.quote.encode() if options.quote else _sniff_quote(sample)
     table = _table(sample, quote, options, delimiter, whole=whole)
+    if options.header is None and not options.header_line:
+        _must_be_no_other_header(name, table, above + 1, sample)
     first, header = table.first, table.start.header
     if first is None and sample:
         raise ConfigError(
@@ -384,7 +269,10 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
     is_filled = above > options.skip_lines or bool(sample[:start].strip())
     skipped = lines_above - options.skip_lines if is_filled and not options.header_line else 0
     notes += _notes_on_header(
-        lines_above + 1 if header else None, skipped, detected=options.header is None and values != []
+        lines_above + 1 if header else None,
+        skipped,
+        detected=options.header is None and values != [],
+        title=table.title or "sep=" + table.grammar.delimiter.decode(),
     )
     if header:
         # The last line of a file may end without a line feed.
@@ -393,17 +281,46 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
     return Dialect(encoding, table.grammar, tuple(columns), lines_above, tuple(notes), heading, repeated(columns))
 
 
-def _notes_on_header(line: int | None, skipped: int, *, detected: bool) -> Iterator[str]:
-    """Yield a note if lines were skipped or, where that was `detected`, if there is no header. `line` is the line of
-    the header, null without one.
+def _notes_on_header(line: int | None, skipped: int, *, detected: bool, title: str) -> Iterator[str]:
+    """Yield a note if lines were skipped, which begin with a title, or, where that was `detected`, if there is no
+    header. `line` is the line of the header, null without one.
     """
+    what = f'skipped {counted(skipped, "line")} above {{}} ("{_shown(title)}")'
     if line:
         if skipped:
-            yield f"header in line {line}; skipped {counted(skipped, 'line')} above it"
+            yield f"header in line {line}; {what.format('it')}"
     elif detected or skipped:
         parts = ["no header line"] if detected else []
-        parts += [f"skipped {counted(skipped, 'line')} above the first record"] if skipped else []
+        parts += [what.format("the first record")] if skipped else []
         yield "; ".join(parts)
+
+
+def _shown(text: str) -> str:
+    """Return the beginning of a text in one line, without addresses of people."""
+    text = _ADDRESS.sub("…@…", "".join(c if c.isprintable() else " " for c in text))
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1].rstrip()}…"
+
+
+_ADDRESS = re.compile(r"[^\s@<>]++@[^\s@<>]++")
+_SHOWN = 40
+
+
+def _must_be_no_other_header(name: str, table: _Table, line: int, sample: bytes) -> None:
+    """Raise ConfigError if a row below the first one, with which the table would begin, seems to be its header. `line`
+    is that of the start of the sample.
+    """
+    place = header_row.suspect([record.values for record in table.records], table.start)
+    if place is None:
+        return
+    record = table.records[place]
+    line += sample.count(b"\n", 0, record.start)
+    names = ", ".join(f'"{_shown(value)}"' for value in (record.values or [])[:3])
+    raise ConfigError(
+        f"{name}: line {line} looks like a header ({names}), but the lines above it may be records. To skip them: "
+        f"--header-line {line}. To read every line as a record: --no-header. If the header is another line, give its "
+        "number: --header-line N."
+    )
 
 
 def _sample(
@@ -470,8 +387,3 @@ def _must_be_no_other(name: str, head: bytes) -> None:
 def _must_be_text(name: str, sample: bytes) -> None:
     if len(re.findall(rb"[\x00-\x08\x0e-\x1f]", sample[:4096])) > len(sample[:4096]) / 10:
         raise ConfigError(f"{name}: is no text. If it is, name its encoding with --encoding.")
-
-
-def unix_line_ends(data: bytes) -> bytes:
-    """Replace single carriage returns by line feeds; `\\r\\n` is kept, Arrow reads it."""
-    return re.sub(rb"\r(?!\n)", b"\n", data) if b"\r" in data else data

@@ -6,7 +6,7 @@ import codecs
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,15 +15,13 @@ import pyarrow.csv as pa_csv
 
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.files.csv_dialect import Grammar
+from tranship.connectors.files.csv_grammar import Grammar
+from tranship.connectors.files.csv_quotes import BLANK, MOST_BLANKS, Positions
 from tranship.connectors.files.csv_records import (
-    BLANK,
-    MOST_BLANKS,
     Block,
-    Positions,
     RecordPositions,
     byte_order_marks,
-    cut,
+    cut_parts,
     locate_records,
     padding_positions,
     readable,
@@ -34,6 +32,8 @@ from tranship.schemas.counted import counted
 from tranship.schemas.faults import BROKEN
 
 _RESCUE_BYTES = 1 << 16
+_RESCUE_ROUNDS = 8
+"""Each round looks one line deeper into a record; nearly all that can be rescued is so in the first."""
 _GUARD = 0x27
 _BEHIND_GUARD = frozenset(b"=+-@\t\r'\xc2\xe2\xef")
 """Bytes that can follow a guard; of letters other than ASCII's, the first byte."""
@@ -41,6 +41,9 @@ _FOLLOWS_GUARD = np.isin(np.arange(256), list(_BEHIND_GUARD))
 _QUOTE = frozenset(b'"')
 _RARE = 20_000
 _HEADER_BYTES = 4
+
+_Broken = tuple[int, str, str, str]
+"""A broken line, by the columns of `BROKEN`."""
 
 
 @dataclass
@@ -76,7 +79,8 @@ class CsvPart:
             found.update(block.data)
         return found.hexdigest()
 
-    def _read(self, block: Block) -> Batch:
+    def _read(self, block: Block, rounds: int = _RESCUE_ROUNDS) -> Batch:
+        """Return the records of a block; search misread ones for records this many times."""
         where = locate_records(block)
         data, broken = block.data, list(block.broken)
         gone = padding_positions(block, self.grammar) if block.padded else []
@@ -89,29 +93,18 @@ class CsvPart:
             data, where, bad = _without_damaged(data, where)
             broken += bad
         records, faulty = self._parse(data)
+        lines = pl.Series(where.lines, dtype=pl.UInt64)
         if faulty:
-            keep = np.ones(len(where.lines), bool)
-            rescued: list[Batch] = []
-            for row in faulty:
-                index = row.number - 1
-                keep[index] = False
-                line, text = int(where.lines[index]), data[where.starts[index] : where.ends[index] + 1]
-                again = self._rescue(text, line)
-                if again is None:
-                    code = "too_few" if row.actual_columns < row.expected_columns else "too_many"
-                    detail = f"{row.actual_columns} of {counted(row.expected_columns, 'column')}"
-                    broken.append((line, f"line.{code}_columns", detail, readable(text)))
-                else:
-                    rescued.append(again)
-            lines = pl.Series(where.lines[keep], dtype=pl.UInt64)
-            if rescued:
-                records = pl.concat([records, *(batch.records for batch in rescued)])
-                lines = pl.concat([lines, *(batch.lines for batch in rescued)])
-                broken += [row for batch in rescued for row in batch.broken.rows()]
+            misfits = self._misfits(data, where, faulty)
+            fitting = np.ones(len(lines), bool)
+            fitting[[row.number - 1 for row in faulty]] = False
+            lines = lines.filter(pl.Series(fitting))
+            rescued, unread = self._rescue(data, misfits, rounds)
+            broken += unread
+            if rescued is not None:
+                records, lines = pl.concat([records, rescued.records]), pl.concat([lines, rescued.lines])
                 order = lines.arg_sort()
                 records, lines = records[order], lines.gather(order)
-        else:
-            lines = pl.Series(where.lines, dtype=pl.UInt64)
         if records.height != len(lines):
             raise RuntimeError(f"{self.source}: {counted(len(lines), 'record')} found, {records.height:,} read")
         if self.heading and self._may_repeat_header(data, where.starts):
@@ -230,19 +223,69 @@ class CsvPart:
         after = raw[np.minimum(at + 1, len(raw) - 1)]
         return bool((first & _FOLLOWS_GUARD[after]).any())
 
-    def _rescue(self, text: bytes, line: int) -> Batch | None:
-        """Good records inside one that spans lines and has a wrong number of columns: a quote was left open, and a
-        later one closed it by chance. Null if there are none.
+    def _misfits(self, data: bytes, where: RecordPositions, faulty: list[Any]) -> list[_Misfit]:
+        """Return the records that have too few or too many columns, in order."""
+        expected = len(self.columns)
+        of_expected = f"of {counted(expected, 'column')}"
+        counts = [row.actual_columns for row in faulty]
+        at = np.array([row.number for row in faulty], np.int64) - 1
+        places = zip(*(of.tolist() for of in (where.lines[at], where.starts[at], where.ends[at] + 1)), strict=True)
+        return [
+            _Misfit(
+                line, start, end, data.find(b"\n", start, end) + 1 or end, count < expected, f"{count} {of_expected}"
+            )
+            for (line, start, end), count in zip(places, counts, strict=True)
+        ]
+
+    def _rescue(self, data: bytes, misfits: list[_Misfit], rounds: int) -> tuple[Batch | None, list[_Broken]]:
+        """Return the good records inside misfits that span lines, null if there are none, and what is left of all
+        misfits as broken lines: where there is a good record, a quote was left open in the first line, and a later one
+        closed it by chance.
         """
-        first = text.find(b"\n") + 1
-        if not 0 < first < len(text) or len(text) > _RESCUE_BYTES:
-            return None
-        block, _, _ = cut(text[first:], line + 1, self.grammar, final=True)
-        batch = self._read(block)
-        if batch.records.is_empty():
-            return None
-        head = pl.DataFrame([(line, "line.quote", "", readable(text[:first]))], schema=BROKEN, orient="row")
-        return Batch(batch.source, batch.records, batch.lines, pl.concat([head, batch.broken]))
+        delimiter, enough = self.grammar.delimiter, len(self.columns) - 1
+        spanning = [
+            misfit
+            for misfit in misfits
+            if misfit.second < misfit.end <= misfit.start + _RESCUE_BYTES
+            and data.count(delimiter, misfit.second, misfit.end) >= enough
+        ]
+        if not spanning or not rounds:
+            return None, [m.whole(data) for m in misfits]
+        rests = [(m.line + 1, m.second, min(m.end, len(data))) for m in spanning]
+        batch = self._read(cut_parts(data, rests, self.grammar), rounds - 1)
+        firsts = np.array([m.line for m in spanning], np.int64)
+
+        def misfit_of(lines: pl.Series) -> Positions:
+            return np.searchsorted(firsts, lines.to_numpy().astype(np.int64), side="right") - 1
+
+        is_torn = np.zeros(len(spanning), bool)
+        is_torn[misfit_of(batch.lines)] = True
+        torn = set(firsts[is_torn].tolist())
+        broken = [m.first_line(data) if m.line in torn else m.whole(data) for m in misfits]
+        within = pl.Series(is_torn[misfit_of(batch.broken["line"])], dtype=pl.Boolean)
+        return batch, [*broken, *batch.broken.filter(within).rows()]
+
+
+class _Misfit(NamedTuple):
+    """A record with too few columns (`is_short`) or too many: its line, and where it, its second line and what follows
+    it begin in the data.
+    """
+
+    line: int
+    start: int
+    end: int
+    second: int
+    is_short: bool
+    detail: str
+
+    def whole(self, data: bytes) -> _Broken:
+        """Return the record as a broken line."""
+        code = "line.too_few_columns" if self.is_short else "line.too_many_columns"
+        return self.line, code, self.detail, readable(data[self.start : self.end])
+
+    def first_line(self, data: bytes) -> _Broken:
+        """Return the first line as one in which a quote was left open."""
+        return self.line, "line.quote", "", readable(data[self.start : self.second])
 
 
 def _may_hold(data: bytes, first: bytes, behind: frozenset[int]) -> bool:

@@ -11,21 +11,13 @@ import numpy.typing as npt
 
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
-from tranship.connectors.files.csv_dialect import (
-    BAD_BYTE_UTF8,
-    MAX_RECORD_BYTES,
-    SWAPPED_BOM,
-    Dialect,
-    Grammar,
-    unix_line_ends,
-)
+from tranship.connectors.files.csv_dialect import Dialect
+from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES, Grammar, Records
+from tranship.connectors.files.csv_quotes import BLANK, Alternation, Bytes, Positions
+from tranship.connectors.files.text_encoding import BAD_BYTE_UTF8, SWAPPED_BOM, unix_line_ends
 
-BLANK = 0x20
-MOST_BLANKS = 64
-"""With more blanks beside a quote, the slower regular expression decides."""
-
-Positions = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.uint8]
+_MOST_EXACT = 1024
+"""The records that are read one by one before the plain rule is tried again."""
 
 
 def decode_pieces(content: storage.Bytes, encoding: str, name: str) -> Iterator[tuple[bytes, int]]:
@@ -79,118 +71,82 @@ def cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[Blo
     raw = np.frombuffer(buffer, np.uint8)
     quotes = np.flatnonzero(raw == grammar.quote[0])
     newlines = np.flatnonzero(raw == 0x0A)
-    alternation = _Alternation(raw, quotes, grammar)
+    alternation = Alternation(buffer, quotes, newlines, grammar)
     marked = _starts_with_mark(raw, newlines)
 
-    def record_end(start: int, first_quote: int, limit: int) -> int:
-        """Return the end of the last record up to `limit`; quotes alternate from `start`."""
-        while (newline := buffer.rfind(b"\n", start, limit)) >= 0:
-            opened = int(np.searchsorted(quotes, newline)) - first_quote
-            if opened % 2 == 0:
-                return newline + 1
-            limit = int(quotes[first_quote + opened - 1])
-        return start
-
+    records = Records(buffer, grammar)
     kept: list[tuple[int, int, int]] = []  # line, start, end
     lenient: list[tuple[int, int]] = []
     broken: list[tuple[int, str, str, str]] = []
-    start = 0
+    start, exact = 0, 1
 
-    def line_at(position: int) -> int:
-        return line + int(np.searchsorted(newlines, position))
+    def keep(end: int) -> None:
+        if kept and kept[-1][2] == start:
+            kept[-1] = (*kept[-1][:2], end)
+        else:
+            kept.append((line, start, end))
 
     while start < len(buffer):
-        first_quote = int(np.searchsorted(quotes, start))
-        ahead = alternation.faults(first_quote)
-        fault = int(np.searchsorted(ahead, first_quote))
-        limit = int(quotes[ahead[fault]]) if fault < len(ahead) else len(buffer)
-        end = record_end(start, first_quote, limit)
-        if limit == len(buffer) and final and (len(quotes) - first_quote) % 2 == 0:
-            end = len(buffer)
+        end, is_rest = alternation.plain(start, final=final)
         if end > start:
-            kept.append((line_at(start), start, end))
+            keep(end)
+            line += buffer.count(b"\n", start, end)
+            start, exact = end, 1
+        if is_rest or start == len(buffer):
+            break
+        # What follows starts a record that the plain rule cannot read, or that goes on behind the buffer. Such records
+        # often follow each other: each time, more of them are read one by one.
+        for _ in range(exact):
+            end, match = records.next(start, whole=final or len(buffer) - start > MAX_RECORD_BYTES)
+            if match:
+                lenient.append((start, end))
+                keep(end)
+            elif end > start:
+                broken.append((line, "line.quote", "", readable(buffer[start:end])))
+            else:
+                break
+            line += buffer.count(b"\n", start, end)
             start = end
-        if limit == len(buffer) and (len(quotes) - first_quote) % 2 == 0:
-            break  # nothing is left but the start of a line
-        # What follows starts a record that the plain rule cannot read, or that goes on behind the buffer.
-        if start == len(buffer):
-            break
-        match = grammar.record.match(buffer, start)
-        waits = not final and len(buffer) - start <= MAX_RECORD_BYTES
-        if match and match.end() > start and (final or buffer[match.end() - 1] == 0x0A):
-            lenient.append((start, match.end()))
-            kept.append((line_at(start), start, match.end()))
-            start = match.end()
-        elif waits and (match or buffer.find(b"\n", start) < 0 or grammar.partial.match(buffer, start)):
-            break
+            if start == len(buffer):
+                break
         else:
-            newline = buffer.find(b"\n", start)
-            end = newline + 1 if newline >= 0 else len(buffer)
-            broken.append((line_at(start), "line.quote", "", readable(buffer[start:end])))
-            start = end
+            exact = min(2 * exact, _MOST_EXACT)
+            continue
+        break
     if not final and start == 0 and len(buffer) > MAX_RECORD_BYTES:
         raise ConfigError(f"no line end within {MAX_RECORD_BYTES >> 20} MB at line {line}: is it CSV?")
     block = _assemble(buffer, kept, lenient, broken, newlines, quotes)
     padded = alternation.padded or bool(lenient)
-    return replace(block, padded=padded, marked=marked), start, line_at(start)
+    return replace(block, padded=padded, marked=marked), start, line
+
+
+def cut_parts(buffer: bytes, parts: list[tuple[int, int, int]], grammar: Grammar) -> Block:
+    """Return the records in parts of a buffer that are read one by one: line, start and end of each, in order."""
+    raw = np.frombuffer(buffer, np.uint8)
+    quotes, newlines = np.flatnonzero(raw == grammar.quote[0]), np.flatnonzero(raw == 0x0A)
+    records = Records(buffer, grammar)
+    kept: list[tuple[int, int, int]] = []
+    lenient: list[tuple[int, int]] = []
+    broken: list[tuple[int, str, str, str]] = []
+    for first_line, first, behind in parts:
+        line, start = first_line, first
+        while start < behind:
+            end, match = records.next(start, whole=True, end=behind)
+            if match:
+                lenient.append((start, end))
+                kept.append((line, start, end))
+            else:
+                broken.append((line, "line.quote", "", readable(buffer[start:end])))
+            line += buffer.count(b"\n", start, end)
+            start = end
+    block = _assemble(buffer, kept, lenient, broken, newlines, quotes)
+    return replace(block, padded=bool(lenient), marked=_starts_with_mark(raw, newlines))
 
 
 def _starts_with_mark(raw: Bytes, newlines: Positions) -> bool:
     """Return whether a line may start with a byte-order mark."""
     first = codecs.BOM_UTF8[0]
     return bool(len(raw)) and bool(raw[0] == first or (raw[np.minimum(newlines + 1, len(raw) - 1)] == first).any())
-
-
-class _Alternation:
-    """The quotes that cannot open (or close) a value although they would have to."""
-
-    def __init__(self, raw: Bytes, quotes: Positions, grammar: Grammar) -> None:
-        self._raw, self._quotes, self._grammar = raw, quotes, grammar
-        self._faults: dict[int, Positions] = {}
-        self.padded = False
-        """Whether blanks beside a quote were seen not to belong to the value."""
-
-    def faults(self, first_quote: int) -> Positions:
-        """Return the faulty quotes, assuming that this one opens a value."""
-        parity = first_quote % 2
-        if parity not in self._faults:
-            self._faults[parity] = self._found(parity) if len(self._quotes) else self._quotes
-        return self._faults[parity]
-
-    def _found(self, parity: int) -> Positions:
-        delimiter, quote = self._grammar.delimiter[0], self._grammar.quote[0]
-        opening, closing = self._quotes[parity::2], self._quotes[1 - parity :: 2]
-        before, after = self._raw[opening - 1], self._raw[np.minimum(closing + 1, len(self._raw) - 1)]
-        # The ends of a file are ends of lines.
-        before[:1][opening[:1] == 0] = 0x0A
-        after[-1:][closing[-1:] == len(self._raw) - 1] = 0x0A
-        fits = np.empty(len(self._quotes), bool)
-        fits[parity::2] = (before == delimiter) | (before == 0x0A) | (before == quote)
-        fits[1 - parity :: 2] = (after == delimiter) | (after == 0x0A) | (after == 0x0D) | (after == quote)
-        faults = np.flatnonzero(~fits)
-        if not len(faults) or not self._grammar.pads:
-            return faults
-        excused = np.zeros(len(faults), bool)
-        for of_these, step in ((faults % 2 == parity, -1), (faults % 2 != parity, 1)):
-            at = self._quotes[faults[of_these]] + step
-            blank = (at >= 0) & (at < len(self._raw)) & (self._raw[np.clip(at, 0, len(self._raw) - 1)] == BLANK)
-            if blank.any():
-                beyond = _beyond_blanks(self._raw, at[blank], step)
-                ends = (beyond == self._grammar.delimiter[0]) | (beyond == 0x0A) | ((beyond == 0x0D) & (step > 0))
-                excused[np.flatnonzero(of_these)[blank]] = ends
-        self.padded = self.padded or bool(excused.any())
-        return faults[~excused]
-
-
-def _beyond_blanks(raw: Bytes, at: Positions, step: int) -> Bytes:
-    """What stands behind the blanks at these positions, in one direction; the ends of a file are ends of lines."""
-    for _ in range(MOST_BLANKS):
-        inside = (at >= 0) & (at < len(raw))
-        blank = inside & (raw[np.clip(at, 0, len(raw) - 1)] == BLANK)
-        if not blank.any():
-            return np.where(inside, raw[np.clip(at, 0, len(raw) - 1)], np.uint8(0x0A))
-        at = at + step * blank
-    return np.full(len(at), BLANK, np.uint8)
 
 
 def _assemble(
@@ -201,25 +157,22 @@ def _assemble(
     newlines: Positions,
     quotes: Positions,
 ) -> Block:
-    pieces: list[bytes] = []
-    segments: list[tuple[int, int]] = []
-    moved: dict[int, int] = {}
-    length, last_end = 0, -1
-    for line, start, end in kept:
-        if start != last_end:
-            segments.append((length, line))
-        moved[start] = length
-        pieces.append(buffer[start:end])
-        length, last_end = length + end - start, end
-    ranges = [(moved[start], moved[start] + end - start) for start, end in lenient]
+    pieces = [buffer[start:end] for _, start, end in kept]
     starts, ends = (np.array([piece[i] for piece in kept], np.int64) for i in (1, 2))
-    shifts = starts - np.array(list(moved.values()), np.int64)
+    offsets = np.cumsum(ends - starts) - (ends - starts)
+    shifts = starts - offsets
+    segments = list(zip(offsets.tolist(), [line for line, _, _ in kept], strict=True))
+    ranges: list[tuple[int, int]] = []
+    if lenient:
+        at = np.array(lenient, np.int64)
+        at -= shifts[np.searchsorted(starts, at[:, :1], side="right") - 1]
+        ranges = [(first, last) for first, last in at.tolist()]
 
     def follow(positions: Positions) -> Positions:
         """Return positions in the buffer as positions in the data, without those of removed lines."""
         piece = np.searchsorted(starts, positions, side="right") - 1
         inside = (piece >= 0) & (positions < ends[np.maximum(piece, 0)])
-        return positions[inside] - shifts[piece[inside]]
+        return np.asarray(positions[inside] - shifts[piece[inside]])
 
     if len(kept) == 1:
         low, high = starts[0], ends[0]
@@ -312,7 +265,8 @@ def without_bytes(gone: Positions, data: bytes, where: RecordPositions) -> tuple
     kept[gone] = False
     starts, ends = (at - np.searchsorted(gone, at) for at in (where.starts, where.ends))
     left = raw[kept].tobytes()
-    filled = np.array([bool(left[start:end].strip(b"\r")) for start, end in zip(starts, ends, strict=True)])
+    filled = ends > starts
+    filled &= (ends > starts + 1) | (np.frombuffer(left + b"\r", np.uint8)[starts] != 0x0D)
     return left, RecordPositions(starts[filled], ends[filled], where.lines[filled])
 
 

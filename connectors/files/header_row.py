@@ -1,7 +1,8 @@
 """The row in which a table begins: its header, below titles, comments, labels and blank rows; or its first record.
 
-A row that could be a customer is never taken for a title: above a header, a row has to be blank, a comment, narrower
-than the header, or a label that ends with a colon.
+A row that could be a customer is never taken for a title. Above a header, a row has to be blank, a comment, a label,
+narrower than the header, or unlike the rows below the header in a column of addresses, numbers or dates. Where that is
+not certain, the first row stays the first, and `suspect` returns a row further down that has the names of a header.
 """
 
 from __future__ import annotations
@@ -9,24 +10,26 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import chain, pairwise
+from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from tranship.schemas import headers, person_names
 
-Row = Sequence[str]
+Cells = Sequence[str]
 """The cells of a row, blank ones included; empty for a blank line."""
 
-_MOST_ABOVE: Final = 50
-"""A header further down is not looked for."""
-_NAMES_READ: Final = 100
-"""Of a wide header, the first names say whether it is one."""
+_CELLS_READ: Final = 100
+"""Of a wide row, the first cells say what it is."""
 _LONGEST_NAME: Final = 200
 _SURE: Final = 2
 """A row with this number of known names is a header."""
+_BODY: Final = 20
+"""The rows below a header that say what its columns hold."""
 
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.\w+")
-_NUMBER: Final = re.compile(r"[+-]?[\d.,:/ +-]*\d[\d.,:/ TZ+-]*")
+_DATE: Final = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}(?:[T ,].*)?")
+_NUMBER: Final = re.compile(r"[+-]?(?=[.,:/ +-]*\d)[\d.,:/ TZ+-]++")
 _YEAR: Final = re.compile(r"(?:19|20|21)\d\d")
 
 
@@ -37,7 +40,7 @@ class Start(NamedTuple):
     header: bool
 
 
-def start_of(rows: Sequence[Row | None], header: bool | None = None) -> Start:
+def start_of(rows: Sequence[Cells | None], header: bool | None = None) -> Start:
     """Return where a table begins, from its first rows; a null is a row that could not be read.
 
     `header` is whether there is a header, null if that is to be decided. Without one, only blank rows and comments
@@ -45,133 +48,223 @@ def start_of(rows: Sequence[Row | None], header: bool | None = None) -> Start:
     """
     if header is False:
         return Start(next((place for place, row in enumerate(rows) if row is None or row), 0), False)
-    for place, row in enumerate(rows[:_MOST_ABOVE]):
+    read = [None if row is None else _Row(row) for row in rows]
+    for place, row in enumerate(read):
         if row is None:
             break
-        if not _filled(row):
-            continue
-        above = rows[:place]
-        if not all(before is not None and _may_be_above(before, row) for before in above):
-            # What is not above this row is above none that is not wider.
-            continue
-        if _is_header(rows, place):
+        if row.filled and _is_header(read, place):
             return Start(place, True)
-    first = next((place for place, row in enumerate(rows) if row is None or not _is_nothing(rows, place)), 0)
-    return Start(first, header or (first < len(rows) and looks_like_header(rows, first)))
+    first = next((place for place, row in enumerate(read) if row is None or not _is_nothing(read, place)), 0)
+    return Start(first, header or (first < len(read) and _may_be_header(read, first)))
 
 
-def looks_like_header(rows: Sequence[Row | None], place: int) -> bool:
-    """Return whether a row may be a header: it has a name, no e-mail address, and no number or date except years above
-    columns of other values.
+def suspect(rows: Sequence[Cells | None], start: Start) -> int | None:
+    """Return a row below the start of a table that seems to be its header, null if there is none: it has known names
+    where the first row has none, or is no header.
     """
-    row = rows[place]
-    if row is None or not _filled(row) or any(map(_EMAIL.fullmatch, _filled(row))):
-        return False
-    numbers = [column for column, cell in enumerate(row) if _NUMBER.fullmatch(cell.strip())]
-    return not numbers or _are_years(rows, place, numbers)
+    if start.row >= len(rows):
+        return None
+    first = rows[start.row]
+    if first is None or (start.header and known_names(first)):
+        return None
+    read = [None if row is None else _Row(row) for row in rows]
+    for place in range(start.row + 1, len(read)):
+        row = read[place]
+        # Below a header of as many columns that has unknown names, it is a record.
+        if row is None or (start.header and len(row.cells) == len(first)):
+            continue
+        below = [after for after in read[place + 1 :] if after and after.filled]
+        fitting = sum(len(after.cells) == len(row.cells) for after in below)
+        if fitting and 2 * fitting > len(below) and _may_be_header(read, place) and row.known >= _SURE:
+            return place
+    return None
 
 
-def known_names(row: Row) -> int:
-    """Return how many of a row's cells are names of columns that mean a field."""
-    cells = [cell.strip() for cell in row[:_NAMES_READ] if len(cell) <= _LONGEST_NAME]
-    names = list(dict.fromkeys(filter(None, cells)))
+def known_names(cells: Cells) -> int:
+    """Return how many of the cells of a row are names of columns that mean a field."""
+    names = [cell.strip() for cell in cells[:_CELLS_READ] if len(cell) <= _LONGEST_NAME]
+    return _known(tuple(dict.fromkeys(filter(None, names))))
+
+
+@lru_cache(maxsize=256)
+def _known(names: tuple[str, ...]) -> int:
     fits = headers.match(names, {}).values()
     return len({column for fit in fits for column in fit.columns} | {*person_names.find(names).columns})
 
 
-def is_data(cell: str) -> bool:
-    """Return whether a cell is an e-mail address, a number or a date."""
-    return bool(_EMAIL.fullmatch(cell.strip()) or _NUMBER.fullmatch(cell.strip()))
+class _Row:
+    """A row, its filled cells, and the number of cells up to the last filled one."""
+
+    def __init__(self, cells: Cells) -> None:
+        self.cells = cells
+        self.stripped = [cell.strip() for cell in cells]
+        self.filled = [cell for cell in self.stripped if cell]
+        self.width = len(cells)
+        while self.width and not self.stripped[self.width - 1]:
+            self.width -= 1
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """What each of the first cells is: `email`, `date`, `number`, `text`, or empty."""
+        return list(map(_kind, self.stripped[:_CELLS_READ]))
+
+    @cached_property
+    def known(self) -> int:
+        """How many cells are names of columns that mean a field."""
+        return known_names(self.cells)
+
+    @property
+    def is_label(self) -> bool:
+        """Whether it begins with a label, such as `Report:`."""
+        return bool(self.filled) and self.filled[0].endswith(":")
+
+    @property
+    def is_comment(self) -> bool:
+        """Whether it begins with the mark of a comment."""
+        return bool(self.filled) and self.filled[0].startswith("#")
 
 
-def _filled(row: Row) -> list[str]:
-    return [cell.strip() for cell in row if cell.strip()]
+def _kind(cell: str) -> str:
+    if not cell:
+        return ""
+    if len(cell) > _LONGEST_NAME:
+        return "text"
+    if _EMAIL.fullmatch(cell):
+        return "email"
+    return "date" if _DATE.fullmatch(cell) else "number" if _NUMBER.fullmatch(cell) else "text"
 
 
-def _width(row: Row) -> int:
-    """Return the number of cells up to the last filled one."""
-    return max((number for number, cell in enumerate(row, 1) if cell.strip()), default=0)
-
-
-def _is_header(rows: Sequence[Row | None], place: int) -> bool:
-    """Return whether a row is a header, and not only may be one: by its names, or because the rows above it are titles
-    and the ones below are as wide as it and hold values.
+def _may_be_header(rows: Sequence[_Row | None], place: int) -> bool:
+    """Return whether a row may be a header: it has a name, no e-mail address, and no number or date except years above
+    columns of other values.
     """
     row = rows[place]
-    assert row is not None  # noqa: S101  (a row that could not be read is no candidate)
-    known = known_names(row)
-    if not looks_like_header(rows, place):
+    if row is None or "email" in row.kinds or "text" not in row.kinds:
         return False
-    above = [before for before in rows[:place] if before]
-    separated = any(before is not None and not _filled(before) for before in rows[:place])
-    if _width(row) == 1:
-        # Anything is as wide as one column: only a blank row tells a title from a customer.
-        wider = sum(after is not None and _width(after) > 1 for after in rows[place + 1 :])
-        if 2 * wider > sum(after is None or bool(_filled(after)) for after in rows[place + 1 :]):
-            return False
-        titles = [before for before in above if _filled(before) and not _is_comment(before)]
-        return known > 0 and (separated or not titles) and not any(map(is_data, chain(*titles)))
-    if known >= _SURE:
-        return True
-    names = _filled(row)
-    below = [after for after in rows[place + 1 :] if after and _filled(after)]
-    if len(set(names)) < len(row) or not below:
-        return False
-    fitting = [after for after in below if len(after) == len(row)]
-    plain = all(len(_filled(before)) < 2 or _is_label(before) or _is_comment(before) for before in above)
-    values = known > 0 or any(any(map(is_data, after)) for after in fitting)
-    return bool(above) and plain and values and 2 * len(fitting) > len(below)
+    numbers = [column for column, kind in enumerate(row.kinds) if kind in ("date", "number")]
+    return not numbers or _are_years(rows, place, numbers)
 
 
-def _may_be_above(row: Row, header: Row) -> bool:
-    """Return whether a row above a header with these names is no customer."""
-    cells, width = _filled(row), _width(header)
-    if not cells or _is_label(row):
-        return True
-    if _is_comment(row):
-        return len(row) != len(header) or known_names(row) < known_names(header)
-    if width == 1:
-        return True
-    if any(map(_EMAIL.fullmatch, cells)) and len(row) == len(header):
-        return False
-    if len(row) < len(header):
-        return _width(row) < width
-    padded = 2 * len(cells) <= len(_filled(header)) and not is_data(cells[0])
-    return len(cells) == 1 or padded or (len(row) > len(header) and _width(row) < width)
-
-
-def _is_label(row: Row) -> bool:
-    """Whether a row begins with a label, such as `Report:`."""
-    cells = _filled(row)
-    return bool(cells) and cells[0].endswith(":")
-
-
-def _is_comment(row: Row) -> bool:
-    cells = _filled(row)
-    return bool(cells) and cells[0].startswith("#")
-
-
-def _is_nothing(rows: Sequence[Row | None], place: int) -> bool:
-    """Return whether a row is blank, or a comment that is not as wide as the next row that is none."""
-    row = rows[place]
-    if row is None or not _filled(row):
-        return row is not None
-    after = next((row for row in rows[place + 1 :] if row and _filled(row) and not _is_comment(row)), None)
-    return _is_comment(row) and after is not None and _width(row) != _width(after)
-
-
-def _are_years(rows: Sequence[Row | None], place: int, columns: Sequence[int]) -> bool:
+def _are_years(rows: Sequence[_Row | None], place: int, columns: Sequence[int]) -> bool:
     """Return whether these cells are years in a row, each once, and the cells below are none."""
     row = rows[place]
     assert row is not None  # noqa: S101  (it has cells)
-    cells = [row[column].strip() for column in columns]
+    cells = [row.stripped[column] for column in columns]
     if len(cells) < 2 or not all(map(_YEAR.fullmatch, cells)):
         return False
     steps = {int(after) - int(before) for before, after in pairwise(cells)}
     below = Counter(
-        bool(_YEAR.fullmatch(after[column].strip()))
+        bool(_YEAR.fullmatch(after.stripped[column]))
         for after in rows[place + 1 :]
         for column in columns
-        if after and column < len(after) and after[column].strip()
+        if after and column < len(after.stripped) and after.stripped[column]
     )
     return steps in ({1}, {-1}) and below[False] > below[True]
+
+
+def _is_header(rows: Sequence[_Row | None], place: int) -> bool:
+    """Return whether a row is a header, and not only may be one: it has known names, or the rows above it are titles
+    and the ones below are as wide as it and hold other values. No row above it may be a record.
+    """
+    row = rows[place]
+    assert row is not None  # noqa: S101  (a row that could not be read is no candidate)
+    if not _may_be_header(rows, place):
+        return False
+    titles = [before for before in rows[:place] if before and before.filled]
+    separated = any(before is not None and not before.filled for before in rows[:place])
+    below = [after for after in rows[place + 1 :] if after is None or after.filled]
+    if row.width == 1:
+        return _heads_one_column(row, titles, below, separated=separated)
+    body = _kinds_below(row, below)
+    if not titles:
+        return row.known >= _SURE
+    if _are_a_table(titles) or not all(_is_title(before, row, body) for before in titles):
+        return False
+    if row.known >= _SURE:
+        return True
+    # Without known names, titles have to be what no header is.
+    plain = all(
+        (len(before.cells) != len(row.cells) or (separated and not before.is_label and not before.is_comment))
+        and (len(before.filled) < 2 or before.is_label or before.is_comment)
+        for before in titles
+    )
+    if not plain or len(set(row.filled)) < len(row.cells):
+        return False
+    fitting = [after for after in below if after and len(after.cells) == len(row.cells)]
+    differs = any(kinds in ({"email"}, {"date"}, {"number"}) for kinds in body)
+    return (row.known > 0 or differs) and 2 * len(fitting) > len(below)
+
+
+def _heads_one_column(row: _Row, titles: Sequence[_Row], below: Sequence[_Row | None], *, separated: bool) -> bool:
+    """Return whether a row of one cell is a header. Anything is as wide as one column: below a title, there must be a
+    blank row, and then only addresses or numbers.
+    """
+    wider = sum(after is not None and after.width > 1 for after in below)
+    if not row.known or 2 * wider > len(below):
+        return False
+    titles = [before for before in titles if not before.is_comment]
+    if not titles:
+        return True
+    found = {after.kinds[0] for after in below if after and after.kinds}
+    return (
+        separated
+        and found in ({"email"}, {"number"})
+        and not any(kind not in ("", "text") for before in titles for kind in before.kinds)
+    )
+
+
+def _kinds_below(row: _Row, below: Sequence[_Row | None]) -> list[set[str]]:
+    """Return the kinds of values of each column, in the first rows that are as wide as the header."""
+    fitting = [after for after in below if after and len(after.cells) == len(row.cells)][:_BODY]
+    return [{kind for kind in of_column if kind} for of_column in zip(*(after.kinds for after in fitting), strict=True)]
+
+
+def _is_title(row: _Row, header: _Row, body: Sequence[set[str]]) -> bool:
+    """Return whether a row above a header is no customer, and no header either."""
+    same = len(row.cells) == len(header.cells)
+    if not same and (row.is_label or row.is_comment):
+        return True
+    if len(row.filled) == 1:
+        return not same or row.known < header.known
+    first = next((kind for kind in row.kinds if kind), "text")
+    if first in ("number", "email") or (same and "email" in row.kinds):
+        return False
+    padded = 2 * len(row.filled) <= len(header.filled) or (row.is_label and len(row.filled) == row.width == 2)
+    if row.width < header.width and (padded or not same):
+        return True
+    if not same:
+        return padded
+    every_name_known = header.known == len(header.cells)
+    return padded or (every_name_known and row.known < header.known and _differs(row, body))
+
+
+def _differs(row: _Row, body: Sequence[set[str]]) -> bool:
+    """Return whether a row has another kind of value in a column that holds one kind, and the same in none but text."""
+    differing = 0
+    for kind, kinds in zip(row.kinds, body, strict=False):
+        if kind and len(kinds) == 1:
+            if kind in kinds and kind != "text":
+                return False
+            differing += kind not in kinds
+    return differing > 0
+
+
+def _are_a_table(titles: Sequence[_Row]) -> bool:
+    """Return whether rows above a header are records of another table: of as many values, at least three."""
+    widths = Counter(len(row.cells) for row in titles if len(row.filled) > 2 and not (row.is_label or row.is_comment))
+    return any(number > 1 for number in widths.values())
+
+
+def _is_nothing(rows: Sequence[_Row | None], place: int) -> bool:
+    """Return whether a row is blank, or a comment: of another number of cells than the next row that is none, or words
+    in one cell above a row of several.
+    """
+    row = rows[place]
+    if row is None or not row.filled:
+        return row is not None
+    if not row.is_comment:
+        return False
+    after = next((after for after in rows[place + 1 :] if after and after.filled and not after.is_comment), None)
+    if after is None or len(row.cells) != len(after.cells):
+        return after is not None
+    return len(row.filled) == 1 and after.width > 1 and " " in row.filled[0]

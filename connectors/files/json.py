@@ -24,12 +24,13 @@ from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Layout, notes_on, repeated
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import json_documents, storage
-from tranship.connectors.files.csv_dialect import MAX_RECORD_BYTES, sniff_encoding
+from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES
 from tranship.connectors.files.csv_records import decode_pieces
 from tranship.connectors.files.json_documents import Document
 from tranship.connectors.files.json_frames import Block, JsonPart, Layouts, Objects, sift
 from tranship.connectors.files.json_paths import Paths
 from tranship.connectors.files.json_tokens import Values, take_apart
+from tranship.connectors.files.text_encoding import sniff_encoding
 from tranship.connectors.files.whole_file import WholeFile, Written
 
 PIECE_BYTES: Final = 2 << 20

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.files.csv_dialect import MAX_RECORD_BYTES
+from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES
 from tranship.connectors.files.json_frames import Block
 from tranship.connectors.files.json_tokens import Bytes, Positions
 from tranship.connectors.json_text.scanner import escaped_places

@@ -20,8 +20,9 @@ from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import csv as csv_file
 from tranship.connectors.files import csv_dialect, csv_records
 from tranship.connectors.files.csv import CsvSource
-from tranship.connectors.files.csv_dialect import CsvOptions, Dialect, Grammar
+from tranship.connectors.files.csv_dialect import CsvOptions, Dialect
 from tranship.connectors.files.csv_frames import CsvPart
+from tranship.connectors.files.csv_grammar import Grammar
 from tranship.connectors.files.csv_records import cut_blocks
 from tranship.connectors.files.parquet import ParquetSource
 from tranship.connectors.registry import CONNECTORS
