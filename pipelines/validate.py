@@ -7,16 +7,15 @@ from functools import cache
 from typing import Final
 
 import polars as pl
-from pandera.errors import SchemaErrors
-from pandera.polars import DataFrameSchema
+from pandera.polars import Column
 
 from tranship.pipelines.normalise.batch import Normalised
+from tranship.pipelines.normalise.raw_text import as_text
 from tranship.schemas.codes import TOTAL_WORDS
-from tranship.schemas.customer import Customer
-from tranship.schemas.faults import REASONS, reasons
+from tranship.schemas.customer import COLUMNS, Customer
+from tranship.schemas.faults import no_reasons, reasons
 
 _FAULT_OF_CHECK: Final = {
-    "not_nullable": "missing",
     "str_length": "too_long",
     "str_matches": "syntax",
     "mailbox": "syntax",
@@ -36,29 +35,35 @@ def faults(batch: Normalised) -> pl.DataFrame:
 
 
 @cache
-def _model_of(columns: tuple[str, ...]) -> DataFrameSchema:
-    """Return the model of these columns. Empty columns are left out: they break no rule except `missing`."""
-    return Customer.to_schema().select_columns(list(columns))
+def _model() -> dict[str, Column]:
+    """Return the columns of the model, each with its checks."""
+    return Customer.to_schema().columns
 
 
 def _against_model(records: pl.DataFrame) -> pl.DataFrame:
-    filled = tuple(name for name in records.columns if name == "name" or records[name].null_count() < records.height)
-    try:
-        _model_of(filled).validate(records.select(filled), lazy=True)
-    except SchemaErrors as error:
-        cases = error.failure_cases
-        if cases["index"].has_nulls():
-            # Not about a record: the frame itself breaks its schema, which is a bug of Tranship.
-            raise RuntimeError(f"normalised batch breaks its schema: {cases['check'].unique().to_list()}") from error
-        kinds = cases["check"].unique()
-        names = pl.Series([_FAULT_OF_CHECK[re.split(r"\W", kind, maxsplit=1)[0]] for kind in kinds], dtype=pl.String)
-        found: pl.DataFrame = cases.select(
-            at=pl.col("index").cast(pl.UInt32),
-            code=pl.concat_str("column", pl.lit("."), pl.col("check").replace_strict(kinds, names)),
-            value=pl.when(pl.col("check") != "not_nullable").then(pl.col("failure_case").cast(pl.String)),
-        )
-        return found
-    return pl.DataFrame(schema=REASONS)
+    """Return the values that fail a check of the model. Each check is applied here, because to validate a frame,
+    pandera takes many small steps beside the checks, which cost as much again.
+    """
+    if records.schema != COLUMNS:
+        # Not about a record: a bug of Tranship.
+        raise RuntimeError(f"normalised batch breaks its schema: {records.schema}")
+    found = [no_reasons()]
+    for name, column in _model().items():
+        values = records[name]
+        if not column.nullable:
+            found.append(reasons(values.is_null().arg_true(), f"{name}.missing"))
+        if values.null_count() < len(values):
+            for check in column.checks:
+                passed = check(values.to_frame().lazy(), name).check_output.collect().to_series()
+                if not passed.all():
+                    rows = (~passed).arg_true()
+                    fault = _FAULT_OF_CHECK[check.name]
+                    found.append(reasons(rows, f"{name}.{fault}", _shown(values.gather(rows))))
+    return pl.concat(found)
+
+
+def _shown(values: pl.Series) -> pl.Series:
+    return as_text(values) if values.dtype.is_nested() else values.cast(pl.String)
 
 
 def without_identity(batch: Normalised) -> pl.DataFrame:

@@ -57,7 +57,7 @@ def is_mailbox(address: pl.Expr) -> pl.Expr:
 class Customer(pa.DataFrameModel):
     """One customer per row, with the columns in this order; text unless stated otherwise.
 
-    The kind of a check determines the fault of a record that fails it: `not_nullable` → missing, `str_length` →
+    The kind of a check determines the fault of a record that fails it: `nullable=False` → missing, `str_length` →
     too_long, `isin` → unknown, `in_range` → range, `str_matches` and `mailbox` → syntax, `no_control` → control.
     """
 
