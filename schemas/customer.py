@@ -46,12 +46,11 @@ _YEARS = {
 
 
 def is_mailbox(address: pl.Expr) -> pl.Expr:
-    """Return whether a lower-case address is a mailbox: at most 64 characters before the `@`, 253 after it, and a last
-    label that is not a number.
+    """Return whether a lower-case address of at most 254 characters is a mailbox: at most 64 characters before the `@`,
+    and a last label that is not a number.
     """
-    # Three patterns are searched in half the time of one with three branches.
-    unfit = (address.str.contains(pattern) for pattern in (r"^.{65,}@", r"@.{254}", r"\.[0-9]+$"))
-    return address.str.contains(MAILBOX) & ~pl.any_horizontal(unfit)
+    # Two patterns are searched in less time than one with two branches.
+    return address.str.contains(MAILBOX) & ~address.str.contains(r"^.{65,}@") & ~address.str.contains(r"\.[0-9]+$")
 
 
 class Customer(pa.DataFrameModel):

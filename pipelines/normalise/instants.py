@@ -145,7 +145,10 @@ def _written_to_iso(plain: pl.Series) -> pl.Series:
     """Return written forms (upper case) as ISO 8601, null where there is no such form or it has several readings."""
     ascii_text = plain.str.normalize("NFKD").str.replace_all(r"\p{M}", "").str.replace_all(r"\s", " ")
     result = null_text(len(plain))
+    has_word = ascii_text.str.contains("[A-Z]{3}").any()
     for form in _WRITTEN:
+        if "<word>" in form and not has_word:
+            continue
         matching = ascii_text.str.contains(rf"^{_WEEKDAY}{form}$") & result.is_null()
         result = fill_where(result, ascii_text, matching, partial(_form_to_iso, form=rf"^{_WEEKDAY}{form}$"))
     return result
