@@ -13,14 +13,16 @@ from tranship.connectors.contract import Batch
 from tranship.pipelines import expressions
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.mapping import ColumnMap
-from tranship.pipelines.normalise.batch import NULL_WORDS
 from tranship.pipelines.normalise.raw_text import beyond_precision, text_of_field
 from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, null_text, replace_where
 from tranship.schemas import codes
 from tranship.schemas.customer import LISTS
 
 _ABSENT: Final = {
-    **NULL_WORDS,
+    **dict.fromkeys(("customer_type", "currency", "timezone", "status", "tax_id"), codes.NO_CODE_WORDS),
+    "billing_contact_email": codes.NO_CODE_WORDS,
+    "country": codes.NO_CODE_WORDS - {"na"},  # Namibia
+    "language": codes.NO_CODE_WORDS - {"na", "nan"},  # Nauru, Min Nan
     # A column `Company` may say whether the customer is one.
     "name": codes.NO_NAME_WORDS | {"0", "1", "true", "false"},
     "email": codes.NO_VALUE_WORDS,

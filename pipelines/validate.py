@@ -7,19 +7,19 @@ from functools import cache
 from typing import Final
 
 import polars as pl
-from pandera.errors import SchemaErrors
-from pandera.polars import DataFrameSchema
+from pandera.polars import Column
 
 from tranship.pipelines.normalise.batch import Normalised
+from tranship.pipelines.normalise.raw_text import as_text
 from tranship.schemas.codes import TOTAL_WORDS
-from tranship.schemas.customer import Customer
-from tranship.schemas.faults import REASONS, reasons
+from tranship.schemas.customer import COLUMNS, Customer, passes
+from tranship.schemas.faults import no_reasons, reasons
 
 _FAULT_OF_CHECK: Final = {
-    "not_nullable": "missing",
     "str_length": "too_long",
     "str_matches": "syntax",
     "mailbox": "syntax",
+    "mailboxes": "syntax",
     "isin": "unknown",
     "in_range": "range",
     "no_control": "control",
@@ -36,29 +36,35 @@ def faults(batch: Normalised) -> pl.DataFrame:
 
 
 @cache
-def _model_of(columns: tuple[str, ...]) -> DataFrameSchema:
-    """Return the model of these columns. Empty columns are left out: they break no rule except `missing`."""
-    return Customer.to_schema().select_columns(list(columns))
+def _model() -> dict[str, Column]:
+    """Return the columns of the model, each with its checks."""
+    return Customer.to_schema().columns
 
 
 def _against_model(records: pl.DataFrame) -> pl.DataFrame:
-    filled = tuple(name for name in records.columns if name == "name" or records[name].null_count() < records.height)
-    try:
-        _model_of(filled).validate(records.select(filled), lazy=True)
-    except SchemaErrors as error:
-        cases = error.failure_cases
-        if cases["index"].has_nulls():
-            # Not about a record: the frame itself breaks its schema, which is a bug of Tranship.
-            raise RuntimeError(f"normalised batch breaks its schema: {cases['check'].unique().to_list()}") from error
-        kinds = cases["check"].unique()
-        names = pl.Series([_FAULT_OF_CHECK[re.split(r"\W", kind, maxsplit=1)[0]] for kind in kinds], dtype=pl.String)
-        found: pl.DataFrame = cases.select(
-            at=pl.col("index").cast(pl.UInt32),
-            code=pl.concat_str("column", pl.lit("."), pl.col("check").replace_strict(kinds, names)),
-            value=pl.when(pl.col("check") != "not_nullable").then(pl.col("failure_case").cast(pl.String)),
-        )
-        return found
-    return pl.DataFrame(schema=REASONS)
+    """Return the values that fail a check of the model."""
+    if records.schema != COLUMNS:
+        # Not about a record: a bug of Tranship.
+        raise RuntimeError(f"normalised batch breaks its schema: {records.schema}")
+    found = [no_reasons()]
+    checks: dict[str, pl.Expr] = {}
+    for name, column in _model().items():
+        if not column.nullable:
+            found.append(reasons(records[name].is_null().arg_true(), f"{name}.missing"))
+        if records[name].null_count() < records.height:
+            for check in column.checks:
+                code = f"{name}.{_FAULT_OF_CHECK[check.name]}"
+                checks[code] = passes(check, pl.col(name)).alias(code)
+    for passed in records.select(checks.values()):
+        if not passed.all():
+            rows = (~passed).arg_true()
+            values = records[passed.name.split(".", 1)[0]].gather(rows)
+            found.append(reasons(rows, passed.name, _shown(values)))
+    return pl.concat(found)
+
+
+def _shown(values: pl.Series) -> pl.Series:
+    return as_text(values) if values.dtype.is_nested() else values.cast(pl.String)
 
 
 def without_identity(batch: Normalised) -> pl.DataFrame:

@@ -46,19 +46,33 @@ _YEARS = {
 
 
 def is_mailbox(address: pl.Expr) -> pl.Expr:
-    """Return whether a lower-case address is a mailbox: at most 64 characters before the `@`, 253 after it, and a last
-    label that is not a number.
+    """Return whether a lower-case address of at most 254 characters is a mailbox: at most 64 characters before the `@`,
+    and a last label that is not a number.
     """
-    # Three patterns are searched in half the time of one with three branches.
-    unfit = (address.str.contains(pattern) for pattern in (r"^.{65,}@", r"@.{254}", r"\.[0-9]+$"))
-    return address.str.contains(MAILBOX) & ~pl.any_horizontal(unfit)
+    # Two patterns are searched in less time than one with two branches.
+    return address.str.contains(MAILBOX) & ~address.str.contains(r"^.{65,}@") & ~address.str.contains(r"\.[0-9]+$")
+
+
+def _is_email(address: pl.Expr) -> pl.Expr:
+    # An address that is too long has a fault of its own; its syntax is not checked.
+    return is_mailbox(address) | (address.str.len_chars() > 254)
+
+
+def _are_emails(addresses: pl.Expr) -> pl.Expr:
+    each = pl.element()
+    return addresses.list.eval(is_mailbox(each) & (each.str.len_chars() <= 254)).list.all()
+
+
+def _is_one_line(value: pl.Expr) -> pl.Expr:
+    return ~value.str.contains(r"\p{Cc}")
 
 
 class Customer(pa.DataFrameModel):
     """One customer per row, with the columns in this order; text unless stated otherwise.
 
-    The kind of a check determines the fault of a record that fails it: `not_nullable` → missing, `str_length` →
-    too_long, `isin` → unknown, `in_range` → range, `str_matches` and `mailbox` → syntax, `no_control` → control.
+    The kind of a check determines the fault of a record that fails it: `nullable=False` → missing, `str_length` →
+    too_long, `isin` → unknown, `in_range` → range, `str_matches`, `mailbox` and `mailboxes` → syntax, `no_control` →
+    control.
     """
 
     external_id: str = pa.Field(nullable=True, str_length=_LONGEST, description="Your own id of the customer.")
@@ -93,20 +107,16 @@ class Customer(pa.DataFrameModel):
     provider_id: str = pa.Field(nullable=True, description="Id at that provider.")
 
     @pa.check("email", "billing_contact_email", name="mailbox")
-    def _mailbox(cls, data: PolarsData) -> pl.LazyFrame:  # noqa: N805
-        address = pl.col(data.key)
-        # An address that is too long has a fault of its own; its syntax is not checked.
-        return data.lazyframe.select(is_mailbox(address) | (address.str.len_chars() > 254))
+    def _email(cls, data: PolarsData) -> pl.LazyFrame:  # noqa: N805
+        return data.lazyframe.select(_is_email(pl.col(data.key)))
 
-    @pa.check("invoice_cc_emails", name="mailbox")
-    def _mailboxes(cls, data: PolarsData) -> pl.LazyFrame:  # noqa: N805
-        each = pl.element()
-        good = is_mailbox(each) & (each.str.len_chars() <= 254)
-        return data.lazyframe.select(pl.col(data.key).list.eval(good).list.all())
+    @pa.check("invoice_cc_emails", name="mailboxes")
+    def _emails(cls, data: PolarsData) -> pl.LazyFrame:  # noqa: N805
+        return data.lazyframe.select(_are_emails(pl.col(data.key)))
 
     @pa.check("external_id", name="no_control")
     def _no_control(cls, data: PolarsData) -> pl.LazyFrame:  # noqa: N805
-        return data.lazyframe.select(~pl.col(data.key).str.contains(r"\p{Cc}"))
+        return data.lazyframe.select(_is_one_line(pl.col(data.key)))
 
     class Config:
         """Require exactly these columns, in this order."""
@@ -131,3 +141,23 @@ ADDRESS: Final = ("address_line1", "address_line2", "city", "state", "zip_code",
 
 KEY: Final = "customer_key"
 """The key of a table, set at the first insert and never changed: the external id, or `email:` and the e-mail."""
+
+
+def passes(check: pa.Check, value: pl.Expr) -> pl.Expr:
+    """Return whether values pass a check of the model; null passes. As an expression, all checks of a batch are
+    evaluated at once, which pandera itself cannot do.
+    """
+    limits = check.statistics or {}
+    match check.name:
+        case "str_length":
+            return value.str.len_chars() <= limits["max_value"]
+        case "isin":
+            return value.is_in(list(limits["allowed_values"]))
+        case "in_range":
+            low = value >= limits["min_value"]
+            high = value <= limits["max_value"] if limits["include_max"] else value < limits["max_value"]
+            return low & high
+        case "str_matches":
+            return value.str.contains(limits["pattern"])
+        case own:
+            return {"mailbox": _is_email, "mailboxes": _are_emails, "no_control": _is_one_line}[str(own)](value)

@@ -39,6 +39,7 @@ _BEHIND_GUARD = frozenset(b"=+-@\t\r'\xc2\xe2\xef")
 """Bytes that can follow a guard; of letters other than ASCII's, the first byte."""
 _FOLLOWS_GUARD = np.isin(np.arange(256), list(_BEHIND_GUARD))
 _QUOTE = frozenset(b'"')
+_ANYTHING = re.compile(rb"[^\r\n]")
 _RARE = 20_000
 _HEADER_BYTES = 4
 
@@ -122,7 +123,7 @@ class CsvPart:
             faulty.append(row)
             return "skip"
 
-        if not data.strip(b"\r\n"):
+        if not _ANYTHING.search(data):
             return pl.DataFrame(schema=dict.fromkeys(self.columns, pl.String)), faulty
         table = pa_csv.read_csv(
             pa.BufferReader(data),

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -28,6 +28,7 @@ from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES
 from tranship.connectors.files.csv_records import decode_pieces
 from tranship.connectors.files.json_documents import Document
 from tranship.connectors.files.json_frames import Block, JsonPart, Layouts, Objects, sift
+from tranship.connectors.files.json_ordinary import Ordinary
 from tranship.connectors.files.json_paths import Paths
 from tranship.connectors.files.json_tokens import Values, take_apart
 from tranship.connectors.files.text_encoding import sniff_encoding
@@ -53,6 +54,7 @@ class _Look:
     is_lines: bool
     chosen: int | None = None
     has_records: bool = False
+    ordinary: Ordinary = field(default_factory=Ordinary)
 
     def columns(self) -> dict[str, str]:
         """Column → its own name. Records without a single key have a column without values."""
@@ -73,7 +75,8 @@ class JsonSource:
             self.close()
             raise
         self._layouts = [
-            Layouts(tuple(look.columns()), look.paths, look.paths.places(), look.paths.wholes()) for look in self._looks
+            Layouts(tuple(look.columns()), look.paths, look.paths.places(), look.paths.wholes(), look.ordinary)
+            for look in self._looks
         ]
 
     def layouts(self) -> list[Layout]:
@@ -142,21 +145,35 @@ class JsonSource:
             look.notes.append("holds JSON Lines: one record on each line")
         if not is_lines:
             self._choose(number, look, wants_lines=wants_lines)
+        self._notice_keys(number, look)
+        if look.ordinary.used and look.paths.flat_keys() is None:
+            # Whether a key with keys of its own has other values, too, is not known of blocks of text and numbers.
+            look.ordinary = Ordinary(given_up=True)
+            self._notice_keys(number, look)
+        return look
+
+    def _notice_keys(self, number: int, look: _Look) -> None:
+        file = self._files[number]
         content = self._content(number)
-        pieces = (piece for piece, _ in decode_pieces(content, encoding, file.name))
+        pieces = (piece for piece, _ in decode_pieces(content, look.encoding, file.name))
         try:
-            if is_lines:
+            if look.is_lines:
                 blocks = _cut_lines(pieces, file.name)
             elif look.chosen is None:
                 blocks = iter([_one_record(pieces)])
             else:
                 blocks = json_documents.cut(pieces, Document(file.name), look.chosen)
-            for objects, values in _taken_apart(blocks):
+            for found in _taken_apart(blocks, look.ordinary):
+                if isinstance(found, bytes):
+                    look.ordinary.add(found)
+                    continue
+                objects, values = found
                 look.paths.notice(objects.raw, values)
                 look.has_records |= bool(len(objects.starts) or objects.broken)
+                if look.is_lines:
+                    look.ordinary.expect(look.paths.flat_keys())
         finally:
             content.close()
-        return look
 
     def _shape(self, number: int, *, wants_lines: bool) -> tuple[str, bool]:
         """Encoding, and whether a file is JSON Lines. Raises ConfigError if it is no JSON."""
@@ -256,15 +273,20 @@ def _one_record(pieces: Iterable[bytes]) -> Block:
     return block
 
 
-def _taken_apart(blocks: Iterator[Block]) -> Iterator[tuple[Objects, Values]]:
-    """The values of blocks, in order; taken apart in threads."""
+_Found = tuple[Objects, Values] | bytes
 
-    def work(block: Block) -> tuple[Objects, Values]:
+
+def _taken_apart(blocks: Iterator[Block], ordinary: Ordinary) -> Iterator[_Found]:
+    """The values of blocks, in order, taken apart in threads; the digest of a block that is recognised instead."""
+
+    def work(block: Block) -> _Found:
+        if digest := ordinary.recognise(block.data):
+            return digest
         objects = sift(block)
         return objects, take_apart(objects.raw, objects.starts)
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        ahead: deque[Future[tuple[Objects, Values]]] = deque()
+        ahead: deque[Future[_Found]] = deque()
         for block in blocks:
             ahead.append(pool.submit(work, block))
             if len(ahead) > _THREADS + 1:

@@ -6,7 +6,7 @@ import codecs
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -18,6 +18,7 @@ from tranship.connectors.contract import Batch
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.csv_frames import is_utf8
 from tranship.connectors.files.csv_records import readable
+from tranship.connectors.files.json_ordinary import Ordinary, Shape
 from tranship.connectors.files.json_paths import Paths
 from tranship.connectors.files.json_tokens import (
     ARRAY,
@@ -173,6 +174,7 @@ class Layouts:
     paths: Paths
     places: Positions
     wholes: Mask
+    ordinary: Ordinary = field(default_factory=Ordinary)
 
 
 @dataclass
@@ -207,6 +209,27 @@ class JsonPart:
         return found.hexdigest()
 
     def _read(self, block: Block) -> Batch:
+        shape = self.layout.ordinary.shape_of(block.data)
+        return (shape and self._read_ordinary(block, shape)) or self._read_any(block)
+
+    def _read_ordinary(self, block: Block, shape: Shape) -> Batch | None:
+        """Null where polars does not read what is valid JSON, such as a number beyond all bounds."""
+        try:
+            found = shape.read(block.data)
+        except pl.exceptions.PolarsError:
+            return None
+        if found.height != block.data.count(b"\n") + (not block.data.endswith(b"\n")):
+            return None
+        layout = self.layout
+        names = {layout.columns[place]: key for place, key in zip(layout.places.tolist(), shape.keys, strict=False)}
+        records = found.select(
+            pl.col(names[name]).alias(name) if name in names else pl.lit(None, pl.String).alias(name)
+            for name in layout.columns
+        )
+        lines = pl.int_range(block.line, block.line + records.height, dtype=pl.UInt64, eager=True)
+        return Batch(self.source, records, lines, pl.DataFrame(schema=BROKEN))
+
+    def _read_any(self, block: Block) -> Batch:
         objects = sift(block)
         values = take_apart(objects.raw, objects.starts)
         numbers = self.layout.paths.numbers(values.paths)

@@ -14,7 +14,7 @@ import numpy as np
 
 from tranship.connectors.contract import told_apart
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.files.json_tokens import NULL, OBJECT, Bytes, Mask, Positions, Values, Words
+from tranship.connectors.files.json_tokens import NULL, OBJECT, PLAIN, Bytes, Mask, Positions, Values, Words
 from tranship.connectors.files.unfolding import is_metadata
 
 MOST_COLUMNS: Final = 2_000
@@ -114,6 +114,14 @@ class Paths:
         if self._is_hidden(path):
             return False
         return path.whole or not path.has_parts or not path.kinds <= {NULL, OBJECT}
+
+    def flat_keys(self) -> dict[str, bool] | None:
+        """Return each key, in order, with whether it has a number, true or false somewhere; null if a key has keys of
+        its own.
+        """
+        if any(path.parent >= 0 or path.has_parts for path in self._paths):
+            return None
+        return {path.name: PLAIN in path.kinds for path in self._paths}
 
     def columns(self) -> dict[str, str]:
         """Column → its own name, each unique, in order."""

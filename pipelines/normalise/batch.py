@@ -33,7 +33,7 @@ from tranship.pipelines.normalise.lists import append_items, text_list, tidy_ite
 from tranship.pipelines.normalise.metadata import json_object, merge_unmapped
 from tranship.pipelines.normalise.phone import phone
 from tranship.pipelines.normalise.raw_text import as_text, beyond_precision, text_of_field, with_default
-from tranship.pipelines.normalise.series import null_text, replace_where
+from tranship.pipelines.normalise.series import ByDistinctValue, fill_where, null_text, replace_where, with_rows
 from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.normalise.text import email, further_emails, name, text, trimmed, upper, without_words
 from tranship.schemas.codes import NO_CODE_WORDS
@@ -74,8 +74,7 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
     unreadable, warnings = [no_reasons()], [no_reasons()]
 
     for field in (field for field in _TEXT_NORMALISERS if field in texts):
-        words = NULL_WORDS.get(field)
-        normalised[field] = _TEXT_NORMALISERS[field](without_words(texts[field], words) if words else texts[field])
+        normalised[field] = _TEXT_NORMALISERS[field](texts[field])
     if "external_id" in texts:
         normalised["external_id"], blocked, rounded = external_id(texts["external_id"], spelling.blocked)
         if column := columns.fields.get("external_id"):
@@ -99,9 +98,8 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
             normalised[field], faults = instant(texts[field], field, spelling)
             unreadable.append(faults)
     if "net_terms" in texts:
-        terms = without_words(texts["net_terms"], NO_CODE_WORDS)
-        normalised["net_terms"] = net_terms(terms)
-        unreadable.append(_unreadable(terms, normalised["net_terms"], "net_terms.unreadable"))
+        normalised["net_terms"] = net_terms(texts["net_terms"])
+        unreadable.append(_unreadable(texts["net_terms"], normalised["net_terms"], "net_terms.unreadable"))
     for field in LISTS:
         is_email = field == "invoice_cc_emails"
         if field in typed:
@@ -111,12 +109,12 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
             unreadable.append(unreadable_lists(texts[field], normalised[field], f"{field}.unreadable"))
     for field in ("email", "billing_contact_email"):
         if field in texts:
-            others = further_emails(texts[field])
-            several = others.is_not_null()
-            warnings.append(_reasons_where(several, f"{field}.several", texts[field]))
-            if several.any():
+            several, others = further_emails(texts[field], normalised[field])
+            warnings.append(reasons(several, f"{field}.several", texts[field].gather(several)))
+            if not several.is_empty():
                 copies = normalised.get("invoice_cc_emails", _nothing("invoice_cc_emails", raw.height))
-                normalised["invoice_cc_emails"] = append_items(copies, others)
+                longer = append_items(copies.gather(several), others)
+                normalised["invoice_cc_emails"] = with_rows(copies, several, longer)
     if "aliases" in normalised:
         rounded = normalised["aliases"].list.eval(pl.element().str.contains(ROUNDED)).list.any().fill_null(value=False)
         unreadable.append(_reasons_where(rounded, "aliases.spreadsheet", normalised["aliases"].list.join(";")))
@@ -126,7 +124,8 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
         unreadable.append(reasons(bad.arg_true(), "metadata.syntax", texts["metadata"].filter(bad)))
     extra = raw.select(column for column in columns.extra if column in raw.columns)
     if "state" in normalised:
-        misplaced = normalised["state"].is_null() & text(texts["state"]).is_not_null()
+        left_out = normalised["state"].is_null() & texts["state"].is_not_null()
+        misplaced = fill_where(left_out, texts["state"], left_out, lambda part: text(part).is_not_null())
         warnings.append(_reasons_where(misplaced, "state.status", texts["state"]))
         if "state" in columns.fields and misplaced.any():
             # A field that was built from several columns has a name of its own (`pipelines/build.py`).
@@ -162,27 +161,29 @@ def _reasons_where(mask: pl.Series, code: str, values: pl.Series) -> pl.DataFram
     return reasons(rows, code, values.gather(rows))
 
 
-NULL_WORDS: Final = {
-    **dict.fromkeys(("customer_type", "currency", "timezone", "status", "tax_id"), NO_CODE_WORDS),
-    "billing_contact_email": NO_CODE_WORDS,
-    "country": NO_CODE_WORDS - {"na"},  # Namibia
-    "language": NO_CODE_WORDS - {"na", "nan"},  # Nauru, Min Nan
-}
-"""Field → the words for no value, which cannot be meant in it."""
+def _unless_absent(normaliser: Callable[[pl.Series], pl.Series], *meant: str) -> Callable[[pl.Series], pl.Series]:
+    """Return a normaliser for a field in which a word for no value, except those that are `meant`, is null."""
+    return lambda values: normaliser(without_words(values, NO_CODE_WORDS - set(meant)))
+
+
+def _code_unless_absent(normaliser: Callable[[pl.Series], pl.Series], *meant: str) -> Callable[[pl.Series], pl.Series]:
+    """The same, applied once to each distinct value."""
+    return ByDistinctValue(_unless_absent(normaliser, *meant))
+
 
 _TEXT_NORMALISERS: Final[dict[str, Callable[[pl.Series], pl.Series]]] = {
     "email": email,
     **dict.fromkeys(TEXT, text),
     "name": name,
     "state": state,
-    "customer_type": customer_type,
-    "country": country,
-    "currency": currency,
-    "timezone": timezone,
-    "language": language,
-    "status": status,
-    "tax_id": upper,
-    "billing_contact_email": email,
+    "customer_type": _code_unless_absent(customer_type),
+    "country": _code_unless_absent(country, "na"),  # Namibia
+    "currency": _code_unless_absent(currency),
+    "timezone": _code_unless_absent(timezone),
+    "language": _code_unless_absent(language, "na", "nan"),  # Nauru, Min Nan
+    "status": _code_unless_absent(status),
+    "tax_id": _unless_absent(upper),
+    "billing_contact_email": _unless_absent(email),
     "provider": trimmed,
     "provider_id": trimmed,
 }
@@ -202,6 +203,8 @@ def _flagged(values: pl.Series, flag: Flag) -> pl.DataFrame:
 
 
 def _unreadable(given: pl.Series, read: pl.Series, code: str) -> pl.DataFrame:
-    """Return a reason for each value that is not blank and could not be parsed."""
-    lost = (read.is_null() & (given.str.strip_chars() != "")).fill_null(value=False)
-    return reasons(lost.arg_true(), code, given.filter(lost))
+    """Return a reason for each value that is not blank or a word for no value, and could not be parsed."""
+    rows = (read.is_null() & given.is_not_null()).arg_true()
+    values = without_words(given.gather(rows), NO_CODE_WORDS)
+    lost = (values.str.strip_chars() != "").fill_null(value=False)
+    return reasons(rows.filter(lost), code, values.filter(lost))

@@ -39,6 +39,9 @@ _COMPACT: Final = (
     r"^(?:19|20|21)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[01][0-9]|2[0-3])(?:[0-5][0-9])?$"
 )
 
+_EPOCH: Final = r"^-?[1-9](?:[0-9]{8,9}|[0-9]{11,12})$"
+"""Epoch seconds, or milliseconds. Without date formats of the run, nothing else can be meant unless it is compact."""
+
 _DAY_OR_MONTH_FIRST: Final = r"^([0-9]{1,2})[/.\-]([0-9]{1,2})[/.\-](?:[0-9]{4}|[0-9]{2})(?:[T ,].*)?$"
 
 
@@ -53,6 +56,12 @@ def instant(values: pl.Series, field: str, spelling: Spelling) -> tuple[pl.Serie
     read = pl.repeat(None, len(values), dtype=INSTANT, eager=True)
     read = fill_where(read, values, values.str.contains(_USUAL), lambda texts: _parse_usual(texts, spelling))
     rows = (read.is_null() & values.is_not_null()).arg_true()
+    if not spelling.date_formats and not rows.is_empty():
+        others = values.gather(rows)
+        epochs = rows.filter(others.str.contains(_EPOCH) & ~others.str.contains(_COMPACT))
+        if not epochs.is_empty():
+            read = read.scatter(epochs, _parse_epoch(values.gather(epochs)))
+            rows = (read.is_null() & values.is_not_null()).arg_true()
     if rows.is_empty():
         return read, no_reasons()
     others, faults = _unusual_instants(values.gather(rows), field, spelling)
@@ -136,7 +145,10 @@ def _written_to_iso(plain: pl.Series) -> pl.Series:
     """Return written forms (upper case) as ISO 8601, null where there is no such form or it has several readings."""
     ascii_text = plain.str.normalize("NFKD").str.replace_all(r"\p{M}", "").str.replace_all(r"\s", " ")
     result = null_text(len(plain))
+    has_word = ascii_text.str.contains("[A-Z]{3}").any()
     for form in _WRITTEN:
+        if "<word>" in form and not has_word:
+            continue
         matching = ascii_text.str.contains(rf"^{_WEEKDAY}{form}$") & result.is_null()
         result = fill_where(result, ascii_text, matching, partial(_form_to_iso, form=rf"^{_WEEKDAY}{form}$"))
     return result

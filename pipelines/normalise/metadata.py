@@ -25,14 +25,15 @@ def json_object(values: pl.Series) -> tuple[pl.Series, pl.Series]:
     objects with `key` and `value`, each key once, is an object.
     """
     plain = trimmed(values)
-    plain = replace_where(plain, plain.str.contains(r'^\[\s*\{[^{}]*"key"'), _objects_of_pairs)
     other = ~plain.str.contains(_FLAT_OBJECT)
     bad = pl.repeat(False, len(plain), dtype=pl.Boolean, eager=True)
     rows = other.arg_true()
     if rows.is_empty():
         return plain, bad
     unusual = plain.gather(rows)
-    valid = unusual.str.starts_with("{") & unusual.str.json_path_match("$").is_not_null()
+    unusual = replace_where(unusual, unusual.str.contains(r'^\[\s*\{[^{}]*"key"'), _objects_of_pairs)
+    valid = unusual.str.contains(_FLAT_OBJECT)
+    valid |= unusual.str.starts_with("{") & unusual.str.json_path_match("$").is_not_null()
     kept = pl.select(pl.when(valid & ~unusual.str.contains(r"^\{\s*\}$")).then(unusual)).to_series()
     return plain.clone().scatter(rows, kept), bad.scatter(rows, ~valid)
 

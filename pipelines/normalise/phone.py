@@ -21,13 +21,10 @@ def phone(values: pl.Series, countries: pl.Series | None) -> tuple[pl.Series, pl
     `Mobile:`) is not part of a number.
     """
     number, shortened = values, constant(False, len(values))
-    worded = values.str.contains(_WORDED).arg_true()
-    if not worded.is_empty():
-        parts = values.gather(worded).str.extract_groups(_PARTS).struct.unnest()
-        first, rest = parts.get_columns()
-        number = number.clone().scatter(worded, first)
-        shortened = shortened.scatter(worded, (rest != "").fill_null(value=False))
-    number = replace_where(number, number.str.contains(r"[^+0-9]"), _strip_grouping)
+    grouped = values.str.contains(r"[^+0-9]").arg_true()
+    if not grouped.is_empty():
+        bare, cut_short = _bare_numbers(values.gather(grouped))
+        number, shortened = number.clone().scatter(grouped, bare), shortened.scatter(grouped, cut_short)
     digits = number.str.contains(r"^\+?[0-9]+$").fill_null(value=False)
     abroad = digits & evaluate(number, VALUE.str.starts_with("+") | VALUE.str.starts_with("00"))
     read = fill_where(null_text(len(number)), number, abroad, _international)
@@ -55,13 +52,27 @@ _PARTS: Final = (
 )
 
 
-def _strip_grouping(numbers: pl.Series) -> pl.Series:
-    """Remove white space and the signs that group digits. The zero in +49 (0)30 is not dialled; elsewhere a bracketed
-    zero is an ordinary digit.
+# White space, and the signs that group digits.
+_GROUPING: Final = (
+    *" \t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f",
+    *"\u205f\u3000().-/",
+)
+
+
+def _bare_numbers(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Return the numbers without labels and grouping, null where the words are not understood; and a mask of those
+    from which an extension or a further number was left out.
     """
+    numbers, shortened = values, constant(False, len(values))
+    worded = values.str.contains(_WORDED).arg_true()
+    if not worded.is_empty():
+        first, rest = values.gather(worded).str.extract_groups(_PARTS).struct.unnest().get_columns()
+        numbers = numbers.clone().scatter(worded, first)
+        shortened = shortened.scatter(worded, (rest != "").fill_null(value=False))
+    # The zero in +49 (0)30 is not dialled; elsewhere a bracketed zero is an ordinary digit.
     undialled = numbers.str.contains("(0)", literal=True)
-    plain = replace_where(numbers, undialled, lambda part: part.str.replace(r"^(\s*(?:\+|00).*?)\(0\)", "${1}"))
-    return plain.str.replace_all(r"[\s().\-/]+", "")
+    dialled = replace_where(numbers, undialled, lambda part: part.str.replace(r"^(\s*(?:\+|00).*?)\(0\)", "${1}"))
+    return dialled.str.replace_many(_GROUPING, [""]), shortened
 
 
 _MOST_DIGITS: Final = 31
@@ -101,8 +112,9 @@ def _national(numbers: pl.Series, countries: pl.Series) -> pl.Series:
     """Parse national numbers. The trunk prefix is removed if a possible length remains; otherwise it is a digit. A
     number too long for a national one that begins with its country's calling code is taken to include it.
     """
-    frame = pl.DataFrame({"digits": numbers, "country": countries}).join(
-        codes.phone_regions(), on="country", how="left", maintain_order="left"
+    # Lazily, so that polars evaluates what the branches have in common once.
+    frame = pl.LazyFrame({"digits": numbers, "country": countries}).join(
+        codes.phone_regions().lazy(), on="country", how="left", maintain_order="left"
     )
     has_trunk = (pl.col("trunk") != "") & pl.col("digits").str.starts_with(pl.col("trunk"))
     bare = pl.col("digits").str.slice(pl.col("trunk").str.len_bytes())
@@ -117,14 +129,15 @@ def _national(numbers: pl.Series, countries: pl.Series) -> pl.Series:
     def e164(digits: pl.Expr) -> pl.Expr:
         return pl.concat_str(pl.lit("+"), "calling_code", digits)
 
-    return frame.select(
+    read = (
         pl.when(has_trunk & _has_length(pl.col("lengths"), bare.str.len_bytes()))
         .then(e164(bare))
         .when(has_code)
         .then(pl.concat_str(pl.lit("+"), "digits"))
         .when(_has_length(pl.col("lengths"), pl.col("digits").str.len_bytes()))
         .then(e164(pl.col("digits")))
-    ).to_series()
+    )
+    return frame.select(read).collect().to_series()
 
 
 def _has_length(lengths: pl.Expr, digits: pl.Expr) -> pl.Expr:

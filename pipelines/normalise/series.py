@@ -24,6 +24,13 @@ def fill_where(
     return result if rows.is_empty() else result.clone().scatter(rows, convert(texts.gather(rows)))
 
 
+def with_rows(values: pl.Series, rows: pl.Series, replaced: pl.Series) -> pl.Series:
+    """Return the column with other values in these rows; for lists, which polars cannot scatter."""
+    positions = pl.int_range(len(values), dtype=pl.UInt32, eager=True)
+    others = pl.int_range(len(values), len(values) + len(rows), dtype=pl.UInt32, eager=True)
+    return pl.concat([values, replaced]).gather(positions.scatter(rows, others))
+
+
 class ByDistinctValue:
     """A normaliser that is applied once to each distinct value, also across batches."""
 

@@ -44,18 +44,28 @@ def name(values: pl.Series) -> pl.Series:
 
 
 def _tidy(values: pl.Series, absent: frozenset[str]) -> pl.Series:
-    tidy = (
+    # One scan finds the few values that need work.
+    return replace_where(values, values.str.contains(_odd_text(absent)), lambda part: _tidied(part, absent))
+
+
+@cache
+def _odd_text(absent: frozenset[str]) -> str:
+    return rf"{_UNTIDY}|{_only(absent)}"
+
+
+def _tidied(values: pl.Series, absent: frozenset[str]) -> pl.Series:
+    tidy = evaluate(
+        values,
         VALUE.str.replace_all(WHITE_SPACE, " ")
         .str.replace_all(r"\p{Cc}+", "")
         .str.normalize("NFC")
         .str.strip_chars(" ")
+        # Removing a control character may leave two adjacent blanks.
+        .str.replace_all("  +", " "),
     )
-    # Removing a control character may leave two adjacent blanks.
-    tidy = tidy.str.replace_all("  +", " ")
-    is_absent = tidy.str.to_lowercase().is_in(list(absent)) & ~tidy.is_in(list(codes.SHORT_NAMES))
-    # One scan finds the few values that need work.
-    odd = values.str.contains(rf"{_UNTIDY}|{_only(absent)}")
-    return replace_where(values, odd, lambda part: evaluate(part, pl.when((tidy != "") & ~is_absent).then(tidy)))
+    # An expression of its own: polars would evaluate the one above once for each use.
+    is_absent = VALUE.str.to_lowercase().is_in(list(absent)) & ~VALUE.is_in(list(codes.SHORT_NAMES))
+    return evaluate(tidy, pl.when((VALUE != "") & ~is_absent).then(VALUE))
 
 
 @cache
@@ -94,19 +104,28 @@ def email(values: pl.Series) -> pl.Series:
     return replace_where(values, values.str.contains(rf"^$|[^!-@\[-~]|{_LISTED}"), repair)
 
 
-def further_emails(values: pl.Series) -> pl.Series:
-    """Return the addresses behind the first in each value, a list; null where there is none."""
-    rows = values.str.contains(_LISTED).arg_true()
-    if rows.is_empty():
-        return pl.repeat(None, len(values), dtype=pl.List(pl.String), eager=True)
-    others = _addresses_of(values.gather(rows).str.replace_all(INVISIBLE, "").str.to_lowercase()).list.slice(1)
-    filled = pl.select(pl.when(others.list.len() > 0).then(others)).to_series()
-    positions = pl.repeat(None, len(values), dtype=pl.UInt32, eager=True)
-    return filled.gather(positions.scatter(rows, pl.int_range(len(rows), dtype=pl.UInt32, eager=True)))
+def further_emails(values: pl.Series, first: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Return the positions of the values that have several addresses, and the addresses behind the first in each, a
+    list. `first` is the normalised `email` of each value.
+    """
+    # A value of several addresses is never its own first one.
+    changed = values.ne_missing(first).arg_true()
+    rows = changed.filter(values.gather(changed).str.contains(_LISTED).fill_null(value=False))
+    visible = values.gather(rows).str.replace_all(INVISIBLE, "").str.to_lowercase()
+    # Most of them are one address with blanks around it.
+    joined = visible.str.strip_chars().str.contains(_JOINED)
+    if not joined.any():
+        return rows.clear(), pl.Series(dtype=pl.List(pl.String))
+    rows, others = rows.filter(joined), _addresses_of(visible.filter(joined)).list.slice(1)
+    several = others.list.len() > 0
+    return rows.filter(several), others.filter(several)
 
 
 # What an address alone never has: a separator between several, brackets around it, or a scheme before it.
 _LISTED: Final = r"[,;<>|\s]|^(?i-u:mailto:)"
+
+# What several addresses always have between them, see `addresses`.
+_JOINED: Final = r"[,;<>|\s\x1c-\x1f]|:::"
 
 _ADDRESS: Final = r"([^<>\s@,;|:]+@[^<>\s@,;|]+)"
 

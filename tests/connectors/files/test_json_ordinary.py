@@ -1,0 +1,138 @@
+"""Ordinary JSON Lines give the same records by the quick way as by the one that reads any JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tranship.connectors.files import json as json_files
+from tranship.connectors.files.json_frames import Block, JsonPart, Layouts, sift
+from tranship.connectors.files.json_ordinary import Shape
+from tranship.connectors.files.json_paths import Paths
+from tranship.connectors.files.json_tokens import take_apart
+
+_KEYS = ("id", "Zip/Postal Code", "größe", "net terms", "a.b")
+_NUMBERS = ("0", "-0", "1.10", "12345678901234567890123", "1e5", "-2.50E-3", "007", "1e999", "01", "-", "1.")
+_TEXTS = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(
+        ["", " ", '":5', ',"id":1', '{"id": 2', "\\", "null", "true", "\u2028", "\x00", "😀", "\n", "1.10"]
+    ),
+)
+_VALUES = st.one_of(
+    _TEXTS.flatmap(lambda text: st.sampled_from([json.dumps(text), json.dumps(text, ensure_ascii=False)])),
+    st.sampled_from(["null", "true", "false", "[]", '{"a":1}', *_NUMBERS]),
+    st.integers().map(str),
+)
+_PAIRS = st.lists(st.sampled_from(_KEYS), max_size=6).flatmap(
+    lambda keys: st.tuples(*(st.tuples(st.just(key), _VALUES) for key in sorted(keys, key=_KEYS.index)))
+)
+
+
+@st.composite
+def _lines(draw: st.DrawFn) -> bytes:
+    comma, colon = draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :")]))
+    lines = [
+        "{" + comma.join(f"{json.dumps(key, ensure_ascii=False)}{colon}{value}" for key, value in pairs) + "}"
+        for pairs in draw(st.lists(_PAIRS, min_size=1, max_size=5))
+    ]
+    text = draw(st.sampled_from(["\n", "\r\n", "\n\n"])).join(lines).encode(errors="surrogatepass")
+    at = draw(st.integers(0, len(text)))
+    damaged = text[:at] + draw(st.sampled_from([b"", b'"', b"\\", b"}", b",", b"\xff", b" "])) + text[at:]
+    return draw(st.sampled_from([text, text + b"\n", damaged]))
+
+
+def _part(block: Block) -> JsonPart:
+    objects = sift(block)
+    paths = Paths("a.jsonl")
+    paths.notice(objects.raw, take_apart(objects.raw, objects.starts))
+    return JsonPart("a.jsonl", [block], Layouts(tuple(paths.columns()), paths, paths.places(), paths.wholes()), 0)
+
+
+@given(_lines())
+def test_what_fits_the_shape_is_read_alike_in_both_ways(data: bytes) -> None:
+    block = Block(data, 7)
+    part = _part(block)
+    keys = part.layout.paths.flat_keys()
+    shape = None if keys is None else Shape.of(keys)
+    if shape and shape.fits(data):
+        slow = part._read_any(block)
+        assert slow.broken.is_empty()
+        quick = part._read_ordinary(block, shape)
+        if quick is not None:
+            assert quick.records.equals(slow.records)
+            assert quick.lines.equals(slow.lines)
+            assert quick.records.schema == slow.records.schema
+
+
+@pytest.mark.parametrize(
+    ("line", "fits"),
+    [
+        ('{"id":"1","n":1.10}', True),
+        ('{"id": "1", "n": 12}', True),
+        ('{"id":"1"}', True),
+        ('{"id":null,"n":true}\r', True),
+        ('{"n":1,"id":"1"}', False),
+        ('{"n":1}', False),
+        ('{"id":"1","id":"2"}', False),
+        ('{"id":"1","n":[1]}', False),
+        ('{"id":"1","n":01}', False),
+        ('{"id":1}', False),
+        ('{"id":"1","other":1}', False),
+        ('{"id":"1"}{"id":"2"}', False),
+        ('{"id":"1",}', False),
+        ('{"id":"\\ud83d\\ude00"}', False),
+        ('{"id":"a\tb"}', False),
+        ("", False),
+    ],
+)
+def test_only_lines_that_are_proven_to_be_ordinary_fit(line: str, fits: bool) -> None:
+    shape = Shape.of({"id": False, "n": True})
+    assert shape is not None
+    assert shape.fits(f'{{"id":"0"}}\n{line}\n'.encode()) is fits
+
+
+def test_numbers_keep_their_digits_and_text_its_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = ["1.10", "12345678901234567890", '"007"', "-0", '""', "null", '"1.10"', "1e5", "true"]
+    _same_as_any(tmp_path, monkeypatch, [f'{{"id":"{at}","n":{values[at % 9]}}}' for at in range(900)])
+
+
+def test_a_key_that_has_keys_of_its_own_late_keeps_its_other_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [f'{{"id":"{at}","address":"here"}}' for at in range(900)]
+    records = _same_as_any(tmp_path, monkeypatch, [*lines, '{"id":"x","address":{"city":"Bonn"}}'])
+    assert records.columns == ["id", "address", "address.city"]
+    assert records["address"].null_count() == 1
+
+
+def test_lines_of_another_shape_among_ordinary_ones_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f'{{"id":"{at}","n":"{at}"}}' for at in range(900)]
+    lines[500], lines[700], lines[800] = '{"n":"b","id":"a"}', '{"id":"1","id":"2"}', '{"id":"x","new":3}'
+    records = _same_as_any(tmp_path, monkeypatch, lines)
+    assert records.height == 899
+    assert records["new"].drop_nulls().to_list() == ["3"]
+
+
+def _same_as_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> pl.DataFrame:
+    """Return the records of a file of many small blocks, of which most are ordinary, read in both ways."""
+    monkeypatch.setattr(json_files, "PIECE_BYTES", 256)
+    file = tmp_path / "a.jsonl"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    source = json_files.JsonSource(str(file), (".jsonl",))
+    parts = list(source.parts(tmp_path))
+    ordinary = parts[0].layout.ordinary
+    quick = [part.read() for part in parts]
+    slow = [[part._read_any(block) for block in part.blocks] for part in parts]
+    for batch, blocks in zip(quick, slow, strict=True):
+        assert batch.records.equals(pl.concat([block.records for block in blocks]))
+        assert batch.lines.equals(pl.concat([block.lines for block in blocks]))
+        assert batch.broken.equals(pl.concat([block.broken for block in blocks]))
+    is_flat = parts[0].layout.paths.flat_keys() is not None
+    assert ordinary.used is is_flat
+    return pl.concat([batch.records for batch in quick])
