@@ -288,6 +288,7 @@ _REMARK: Final = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def fold(column: str) -> str:
     """Return the form in which names are compared: lower-case letters and digits only."""
     plain = unicodedata.normalize("NFKD", column).casefold()

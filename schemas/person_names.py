@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from tranship.schemas.headers import fold
@@ -167,6 +168,7 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
             yield column, role, owner
 
 
+@lru_cache(maxsize=4096)
 def _split(column: str) -> tuple[str, tuple[str, ...]]:
     """Return the folded name of a column and the words in front of it that say whose name it is."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\s*\([^)]*\)\s*$", "", column))
