@@ -99,8 +99,10 @@ def _is_header(rows: Sequence[Row | None], place: int) -> bool:
     """
     row = rows[place]
     assert row is not None  # noqa: S101  (a row that could not be read is no candidate)
-    known = known_names(row)
     if not looks_like_header(rows, place):
+        return False
+    known = known_names(row)
+    if not known and _width(row) == 1:
         return False
     above = [before for before in rows[:place] if before]
     separated = any(before is not None and not _filled(before) for before in rows[:place])
@@ -110,7 +112,7 @@ def _is_header(rows: Sequence[Row | None], place: int) -> bool:
         if 2 * wider > sum(after is None or bool(_filled(after)) for after in rows[place + 1 :]):
             return False
         titles = [before for before in above if _filled(before) and not _is_comment(before)]
-        return known > 0 and (separated or not titles) and not any(map(is_data, chain(*titles)))
+        return (separated or not titles) and not any(map(is_data, chain(*titles)))
     if known >= _SURE:
         return True
     names = _filled(row)
