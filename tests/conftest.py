@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import signal
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.metadata import EntryPoint
@@ -15,7 +18,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from support.postgres_server import Database, GivenServer, Server, UnavailableError, installations
-from tranship.connectors import lookup
 
 if TYPE_CHECKING:
     from support.accounts import Account, Open
@@ -56,9 +58,31 @@ def _keep_temporary_files_in_memory() -> None:
 _keep_temporary_files_in_memory()
 
 
+def _compile_once() -> None:
+    """Where Python may not write bytecode, each worker would compile all tests, and each process that a test starts all
+    of Tranship, which takes longer than most tests. It is kept beside the temporary files instead.
+    """
+    if not sys.dont_write_bytecode:
+        return
+    root = Path(os.environ.get("PYTEST_DEBUG_TEMPROOT") or tempfile.gettempdir())
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(root / f"pytest-bytecode-of-{getpass.getuser()}")
+    Path(sys.pycache_prefix).mkdir(mode=0o700, exist_ok=True)
+    if Path(sys.pycache_prefix).stat().st_uid != os.getuid():  # somebody else's code is not run
+        sys.pycache_prefix = None
+        del os.environ["PYTHONPYCACHEPREFIX"]
+        return
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+_compile_once()
+
+
 @pytest.fixture
 def toy_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty working directory, and the database of `support/toy_database.py` as another package would add it."""
+    from tranship.connectors import lookup
+
     monkeypatch.chdir(tmp_path)
     entry = EntryPoint("toydb", "support.toy_database:CONNECTOR", lookup.GROUP)
     monkeypatch.setattr(lookup, "entry_points", lambda group: [entry] if group == lookup.GROUP else [])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 import pytest
@@ -96,10 +97,15 @@ POOR = {"external_id": None, "email": "cy@acme.com", "name": "Cy"}
 class End:
     """One connector's end in a folder or database: filled by the pipeline, read through the contract."""
 
-    def __init__(self, kind: str, folder: Path, request: pytest.FixtureRequest) -> None:
+    direct: ClassVar[dict[str, list[dict[str, Any]]]] = {}
+    """Records as JSON → what the pipeline makes of them."""
+
+    def __init__(self, kind: str, folder: Path, request: pytest.FixtureRequest, database: str | None = None) -> None:
         self.kind = kind
-        self.database = request.getfixturevalue("postgres_database").url if kind in SERVED else NOWHERE
-        self.address = ENDS[kind](folder, self.database)
+        if database is None:
+            database = request.getfixturevalue("postgres_database").url if kind in SERVED else NOWHERE
+        self.database = database
+        self.address = ENDS[kind](folder, database)
         self.warehouse = Warehouse(folder)
 
     def fill(self, source: list[Record] | Path, **options: Any) -> dict[str, int]:
@@ -122,9 +128,12 @@ class End:
         return self._meant("read_back")
 
     def customers_of(self, source: list[Record]) -> list[dict[str, Any]]:
-        """What the pipeline makes of these records, by the direct way."""
-        self.warehouse.load(source, table="direct")
-        return self._meant("direct")
+        """What the pipeline makes of these records, by the direct way; found out once for all tests."""
+        given = json.dumps(source)
+        if given not in self.direct:
+            self.warehouse.load(source, table="direct")
+            self.direct[given] = self._meant("direct")
+        return self.direct[given]
 
     def _meant(self, table: str) -> list[dict[str, Any]]:
         """The customers of a table; metadata read, since a database may write the same JSON otherwise."""
@@ -143,12 +152,38 @@ def writer(request: pytest.FixtureRequest, tmp_path: Path) -> End:
 
 
 @pytest.fixture(scope="module")
+def kept_end(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., End]]:
+    """`kept_end(kind, source)`: an end with these records that tests only read; each is filled once."""
+    ends: dict[str, End] = {}
+    with ExitStack() as stack:
+
+        def end(kind: str, source: list[Record] | Path) -> End:
+            known = f"{kind} {source if isinstance(source, Path) else json.dumps(source)}"
+            if known not in ends:
+                database = None
+                if kind in SERVED:
+                    server = request.getfixturevalue("postgres_servers")()
+                    database = stack.enter_context(server.database()).url
+                ends[known] = End(kind, tmp_path_factory.mktemp("end"), request, database or NOWHERE)
+                ends[known].fill(source)
+            return ends[known]
+
+        yield end
+
+
+@pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """More customers than fit into one batch."""
     file = tmp_path_factory.mktemp("many") / "many.parquet"
     numbers = pl.DataFrame({"external_id": pl.int_range(1, MANY + 1, eager=True).cast(pl.String)})
     numbers.with_columns(name=pl.format("Customer {}", "external_id")).write_parquet(file)
     return file
+
+
+@pytest.fixture(params=READERS)
+def full_end(request: pytest.FixtureRequest, kept_end: Callable[..., End], many: Path) -> End:
+    """An end with many customers, to be read."""
+    return kept_end(request.param, many)
 
 
 def test_every_connector_is_tried_here() -> None:
@@ -186,18 +221,15 @@ def test_the_advice_for_a_duckdb_file_shows_no_secret() -> None:
 # Source ----------------------------------------------------------------------------------------------------------
 
 
-def test_each_record_is_read_once(reader: End, many: Path) -> None:
-    reader.fill(many)
-
-    assert sorted(map(int, reader.column("external_id"))) == list(range(1, MANY + 1))
+def test_each_record_is_read_once(full_end: End) -> None:
+    assert sorted(map(int, full_end.column("external_id"))) == list(range(1, MANY + 1))
 
 
-def test_a_batch_says_where_its_records_stand(reader: End, many: Path) -> None:
-    reader.fill(many)
-
-    lines = [line for batch in reader.read()[1] for line in batch.lines]
+def test_a_batch_says_where_its_records_stand(full_end: End) -> None:
+    _, batches = full_end.read()
+    lines = [line for batch in batches for line in batch.lines]
     assert lines == list(range(lines[0], lines[0] + MANY))
-    for batch in reader.read()[1]:
+    for batch in batches:
         assert batch.lines.dtype == pl.UInt64
         assert len(batch.lines) == batch.records.height
         assert batch.source
@@ -210,11 +242,9 @@ def test_batches_have_the_columns_that_the_layout_promised(reader: End) -> None:
     assert {tuple(batch.records.columns) for batch in batches if batch.records.height} == {layout.columns}
 
 
-def test_types_do_not_change_from_batch_to_batch(reader: End, many: Path) -> None:
-    reader.fill(many)
-
-    _, batches = reader.read()
-    assert len(batches) > 1 or reader.kind == "csv"
+def test_types_do_not_change_from_batch_to_batch(full_end: End) -> None:
+    _, batches = full_end.read()
+    assert len(batches) > 1 or full_end.kind == "csv"
     assert len({tuple(batch.records.dtypes) for batch in batches if batch.records.height}) == 1
 
 
@@ -245,9 +275,8 @@ def test_reading_twice_gives_the_same(reader: End) -> None:
     assert [batch.lines.to_list() for batch in first[1]] == [batch.lines.to_list() for batch in second[1]]
 
 
-def test_progress_ends_at_the_size(reader: End, many: Path) -> None:
-    reader.fill(many)
-    source = opening.open_source(reader.address)
+def test_progress_ends_at_the_size(full_end: End) -> None:
+    source = opening.open_source(full_end.address)
     try:
         positions = [part.position for part in source.parts(Path("pages"))]
         assert positions == sorted(positions)
@@ -481,15 +510,12 @@ def test_an_end_is_not_written_to_itself(kind: str, tmp_path: Path, request: pyt
 @pytest.mark.parametrize("first", READERS)
 @pytest.mark.parametrize("second", READERS)
 def test_two_sources_are_read_one_behind_the_other(
-    first: str, second: str, tmp_path: Path, request: pytest.FixtureRequest
+    first: str, second: str, tmp_path: Path, kept_end: Callable[..., End]
 ) -> None:
-    ends = []
-    for at, kind in enumerate((first, second)):
-        (tmp_path / str(at)).mkdir()
-        ends.append(End(kind, tmp_path / str(at), request))
-        if kind in SERVED and at:
-            ends[-1].address = ends[-1].address.replace("people", "more_people")
-        ends[-1].fill([{**RICH, "external_id": f"{kind} {at}"}, {**POOR, "email": f"cy{at}@acme.com"}])
+    ends = [
+        kept_end(kind, [{**RICH, "external_id": f"{kind} {at}"}, {**POOR, "email": f"cy{at}@acme.com"}])
+        for at, kind in enumerate((first, second))
+    ]
     source = opening.open_sources([end.address for end in ends])
     try:
         parts = list(source.parts(tmp_path / "pages"))
@@ -512,16 +538,12 @@ PAIRS = [(source, destination) for source in READERS for destination in WRITERS 
 
 @pytest.mark.parametrize(("source", "destination"), PAIRS)
 def test_customers_move_from_any_end_to_any_other(
-    source: str, destination: str, tmp_path: Path, request: pytest.FixtureRequest
+    source: str, destination: str, tmp_path: Path, request: pytest.FixtureRequest, kept_end: Callable[..., End]
 ) -> None:
-    for name in ("a", "b", "direct"):
-        (tmp_path / name).mkdir()
-    start, end = End(source, tmp_path / "a", request), End(destination, tmp_path / "b", request)
-    start.fill([RICH, POOR])
-    end.warehouse.load(start.address, destination=end.address)
+    end = End(destination, tmp_path, request)
+    end.warehouse.load(kept_end(source, [RICH, POOR]).address, destination=end.address)
 
-    direct = End("csv", tmp_path / "direct", request).customers_of([RICH, POOR])
-    assert end.customers() == direct
+    assert end.customers() == end.customers_of([RICH, POOR])
 
 
 def test_a_csv_of_the_tests_is_read_as_written(tmp_path: Path) -> None:

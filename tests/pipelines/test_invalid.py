@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from support.accounts import Open
@@ -264,7 +266,9 @@ def test_a_value_taken_over_from_a_merged_record_is_sent(account: Open, tmp_path
 VALUES = st.one_of(st.sampled_from(["", "active", "US", "30", "2024-01-01", "nobody", "a@b.co", "{}", "[]"]), st.text())
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(list(COLUMNS)), VALUES, max_size=6), min_size=1, max_size=4))
+# A run takes much longer than a record: few runs, with many records each.
+@hypothesis_settings(max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "12")))
+@given(st.lists(st.dictionaries(st.sampled_from(list(COLUMNS)), VALUES, max_size=6), min_size=1, max_size=40))
 def test_no_value_disappears(tmp_path_factory: pytest.TempPathFactory, given_records: list[dict[str, str]]) -> None:
     warehouse = Warehouse(tmp_path_factory.mktemp("w"))
     records = [{"external_id": f"id-{n}", "name": "Ann"} | record for n, record in enumerate(given_records)]

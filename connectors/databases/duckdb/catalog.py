@@ -110,8 +110,10 @@ def table_exists(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress, 
     return bool(look_up(connection, address, "1", "duckdb_tables()", table))
 
 
-def existing_columns(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> dict[str, Column]:
-    """Return the table's columns, without computed ones."""
+def existing_columns(
+    connection: duckdb.DuckDBPyConnection, address: DuckDbAddress
+) -> tuple[dict[str, Column], list[str]]:
+    """Return the table's columns, and the names of those that it computes itself, which are not among them."""
     rows = look_up(
         connection,
         address,
@@ -122,27 +124,18 @@ def existing_columns(connection: duckdb.DuckDBPyConnection, address: DuckDbAddre
     hiding = next((row[0] for row in rows if row[0].lower() == "rowid"), None)
     if hiding:
         raise ConfigError(f"{address.title}: column {hiding} hides DuckDB's own rowid. Rename it.")
-    return {
+    columns = {
         name: Column(name, dtype, required=must and not given, null_becomes_default=must and given)
         for name, dtype, must, given, computed in rows
         if not computed
     }
+    return columns, [row[0] for row in rows if row[-1]]
 
 
 def map_existing_table(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> TableMapping:
     """Return how an existing table is mapped. Raises ConfigError if it cannot hold customers."""
-    return map_table(
-        address.title,
-        existing_columns(connection, address),
-        unique_columns(connection, address),
-        computed_columns(connection, address),
-    )
-
-
-def computed_columns(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> list[str]:
-    """Return the columns that the table computes itself."""
-    rows = look_up(connection, address, "column_name, is_generated", "duckdb_columns()", address.table)
-    return [name for name, computed in rows if computed]
+    columns, computed = existing_columns(connection, address)
+    return map_table(address.title, columns, unique_columns(connection, address), computed)
 
 
 def unique_columns(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> tuple[str, ...]:

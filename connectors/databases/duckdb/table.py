@@ -19,7 +19,6 @@ from tranship.connectors.contract import Plan, Waiting, WriteRequest
 from tranship.connectors.databases.diff import Classifier, create_survivors_view, plan_new_table
 from tranship.connectors.databases.duckdb.address import parse_address
 from tranship.connectors.databases.duckdb.catalog import (
-    computed_columns,
     describe_missing,
     existing_columns,
     map_existing_table,
@@ -27,7 +26,7 @@ from tranship.connectors.databases.duckdb.catalog import (
     type_of,
 )
 from tranship.connectors.databases.duckdb.compare import DuckDbComparedTable
-from tranship.connectors.databases.duckdb.connection import connect
+from tranship.connectors.databases.duckdb.connection import connect, in_memory
 from tranship.connectors.databases.duckdb.last_written import LastWritten
 from tranship.connectors.databases.duckdb.write import DuckDbWriter
 from tranship.connectors.databases.ledger import LEDGER
@@ -68,7 +67,7 @@ class DuckDbTable:
         self._mapping = None
         if self._open is None and not self._address.path.exists():
             # There is no file, and none is created before the write.
-            with duckdb.connect() as nowhere:
+            with in_memory() as nowhere:
                 create_survivors_view(nowhere, request)
                 return plan_new_table(nowhere, request, rows, notes=(will_be_created(*self._missing_file()),))
         connection = self._connection()
@@ -153,8 +152,8 @@ class DuckDbTable:
 
     def _evolve(self, connection: duckdb.DuckDBPyConnection, request: WriteRequest) -> list[str]:
         """Add the columns that the table lacks; return notes about them."""
-        columns = existing_columns(connection, self._address)
-        missing = missing_columns(list(columns), computed_columns(connection, self._address), request)
+        columns, computed = existing_columns(connection, self._address)
+        missing = missing_columns(list(columns), computed, request)
         for name in missing:
             connection.execute(f"ALTER TABLE {self._address.name} ADD COLUMN {quoted(name)} {type_of(name)}").fetchall()
         return [f"column {name} is added" for name in missing]

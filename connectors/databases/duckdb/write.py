@@ -11,14 +11,13 @@ from tranship.connectors.databases.diff import create_survivors_view
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.duckdb.catalog import (
     column_defaults,
-    look_up,
     map_existing_table,
     references_to,
     replaced_with,
     type_of,
 )
 from tranship.connectors.databases.duckdb.last_written import LastWritten
-from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER, LEDGER_COUNTS, ledger_row
+from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER_COUNTS, ledger_row
 from tranship.connectors.databases.table_mapping import (
     COMMENTS,
     DELETED,
@@ -147,9 +146,7 @@ class DuckDbWriter:
             "started_at TIMESTAMP WITH TIME ZONE NOT NULL, finished_at TIMESTAMP WITH TIME ZONE NOT NULL, "
             f"{counts})"
         ).fetchall()
-        known = {
-            name for (name,) in look_up(self._connection, self._address, "column_name", "duckdb_columns()", LEDGER)
-        }
+        known = {name for name, *_ in self._connection.execute(f"DESCRIBE {self._address.ledger}").fetchall()}
         for name in LATER_COUNTS:
             if name not in known:
                 self._connection.execute(

@@ -21,7 +21,7 @@ from tranship.connectors.errors import Busy
 pytestmark = pytest.mark.slow
 
 CUSTOMERS = 3_000
-MANY = int(os.environ.get("TRANSHIP_AT_ONCE", "4"))
+MANY = int(os.environ.get("TRANSHIP_AT_ONCE", "3"))
 
 
 def inputs(folder: Path, number: int) -> list[Path]:
