@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,11 @@ class _LaterPart:
 class Chain:
     """Sources in the order in which they were given, closed together."""
 
-    def __init__(self, sources: Sequence[Source], *, alike: bool) -> None:
-        """`alike`: their sizes are in one unit, so that they can be added."""
+    def __init__(self, sources: Sequence[Source], *, alike: bool, close: Callable[[], None] | None = None) -> None:
+        """`alike`: their sizes are in one unit, so that they can be added. `close` is called when they are closed."""
         self._sources = sources
         self._alike = alike
+        self._close = close
 
     @property
     def size(self) -> int | None:
@@ -67,3 +68,5 @@ class Chain:
         """Close them all."""
         for source in self._sources:
             source.close()
+        if self._close:
+            self._close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -32,6 +32,7 @@ GROUP: Final = "tranship.connectors"
 """The entry points of packages that bring connectors: each is a `contract.Connector`, or a module such as those in
 `connectors/providers/`."""
 _CLOUD: Final = ("s3", "gs", "az")
+_ARCHIVES: Final = (".zip",)
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,12 @@ def _problem(connector: Any, others: Iterable[Connector]) -> str:
 
 def connector_of(spec: str) -> Connector:
     """Return the connector for an address. Raises ConfigError, listing those there are."""
-    kind = kind_of(spec)
-    return CONNECTORS[kind] if kind in CONNECTORS else plug_ins().connectors[kind]
+    return named(kind_of(spec))
+
+
+def named(name: str) -> Connector:
+    """Return the connector of this name."""
+    return CONNECTORS[name] if name in CONNECTORS else plug_ins().connectors[name]
 
 
 def kind_of(spec: str) -> str:
@@ -95,13 +100,12 @@ def kind_of(spec: str) -> str:
             f"{name}://: no connector has this scheme. Use one of: {', '.join(known.example for known in everything)}"
         )
     path = spec.lower().rstrip("/")
-    folder = Path(spec).expanduser()
-    if scheme or not folder.is_dir():
-        if not scheme:
-            _refuse_table_file(spec, path)
-        return _format_of(path) or DEFAULT_FORMAT
-    named = _built_in_format(path)
-    return named if named and CONNECTORS[named].folder_is_data_set else _format_in(spec, folder)
+    if not scheme and Path(spec).expanduser().is_dir():
+        kind = _built_in_format(path)
+        return kind if kind and CONNECTORS[kind].folder_is_data_set else DEFAULT_FORMAT
+    if not scheme:
+        _refuse_table_file(spec, path)
+    return _format_of(path) or DEFAULT_FORMAT
 
 
 def _refuse_table_file(spec: str, path: str) -> None:
@@ -129,18 +133,23 @@ def _format_of(path: str) -> str | None:
     return next((connector.name for connector in found if path.endswith(connector.suffixes)), None)
 
 
-def _format_in(spec: str, folder: Path) -> str:
-    """The format of the files in a folder. Raises ConfigError if there are several formats."""
-    names = [file.name.lower() for file in folder.iterdir() if file.is_file()]
-    formats = sorted({kind for name in names if (kind := _built_in_format(name))})
-    if len(formats) > 1:
-        suffixes = [CONNECTORS[kind].suffixes[0] for kind in formats]
-        raise ConfigError(
-            f"{redacted(spec)}: contains files ending in {' and '.join(suffixes)}. Choose one kind with a glob: "
-            f"{redacted(spec)}/*{suffixes[-1]}"
-        )
-    # Connectors of other packages are loaded only if no file belongs to a built-in one.
-    return next(iter(formats), None) or next(filter(None, map(_format_of, sorted(names))), DEFAULT_FORMAT)
+def format_of(name: str) -> str | None:
+    """Return the name of the connector for files of this name, null if none has its suffix."""
+    return _format_of(name.lower())
+
+
+def in_folder(spec: str, connector: Connector) -> Callable[[str], bool]:
+    """Return which files of a folder are read, by their names in lower case: those of all formats, or, of a folder that
+    is one set of data, those of its own.
+    """
+    if connector.folder_is_data_set and _is_data_set(spec):
+        return lambda name: name.endswith(connector.suffixes)
+    return lambda name: name.endswith(_ARCHIVES) or _format_of(name) is not None
+
+
+def _is_data_set(spec: str) -> bool:
+    kind = _built_in_format(spec.lower().rstrip("/"))
+    return kind is not None and CONNECTORS[kind].folder_is_data_set and Path(spec).expanduser().is_dir()
 
 
 def identity(spec: str) -> str:

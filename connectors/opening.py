@@ -14,10 +14,11 @@ from tranship.connectors.apart import same_place
 from tranship.connectors.chain import Chain
 from tranship.connectors.contract import Connector, Destination, Source, Waiting
 from tranship.connectors.errors import ConfigError, TranshipError
-from tranship.connectors.lookup import connector_of, load, provider_spec
+from tranship.connectors.lookup import connector_of, format_of, in_folder, load, named, provider_spec
+from tranship.connectors.registry import DEFAULT_FORMAT
 
 if TYPE_CHECKING:
-    from tranship.connectors.files.storage import Seen
+    from tranship.connectors.files.storage import File, Seen
 
 
 def open_sources(
@@ -75,17 +76,57 @@ def open_source(
         raise ConfigError(f"{redacted(spec)}: only providers have archived customers; leave --include-archived out.")
     if connector.source is None:
         raise ConfigError(f"{redacted(spec)}: {connector.name} can only be written.")
-    offered: dict[str, Any] = {"options": _validated(connector, options or {}), "waiting": waiting, "seen": seen}
-    offered["suffixes"] = connector.suffixes
+    if connector.suffixes:
+        return _open_files(spec, connector, options or {}, {} if seen is None else seen)
+    offered = {"options": _validated(connector, options or {}), "waiting": waiting}
     source: Source = _called(connector.source, spec, offered)
     return source
 
 
-def _called(target: str, spec: str, offered: Mapping[str, Any]) -> Any:
-    """Call a class or function with an address and those of the keyword arguments that it names."""
+def _open_files(spec: str, connector: Connector, options: Mapping[str, Any], seen: Seen) -> Source:
+    """Open the files of an address, each with the connector of its format. Raises ConfigError or ConnectorError."""
+    from tranship.connectors.files.inputs import Inputs, Kinds, columns_of_folders
+    from tranship.connectors.files.partitions import Partitioned
+
+    inputs = Inputs(spec, Kinds(format_of, DEFAULT_FORMAT), in_folder(spec, connector), seen)
+    opened: list[Source] = []
+    try:
+        for kind, files in inputs.groups:
+            source = _open_group(named(kind), files, options)
+            opened.append(source)
+            if folders := columns_of_folders(files):
+                opened[-1] = Partitioned(source, folders)
+    except TranshipError:
+        for source in opened:
+            source.close()
+        inputs.close()
+        raise
+    units = {named(kind).size_unit or kind for kind, _ in inputs.groups}
+    return Chain(opened, alike=len(units) <= 1, close=inputs.close)
+
+
+def _open_group(connector: Connector, files: Sequence[File], options: Mapping[str, Any]) -> Source:
+    if connector.source is None:
+        raise ConfigError(f"{files[0].name}: {connector.name} can only be written.")
+    offered = {"options": _validated(connector, options), "suffixes": connector.suffixes, "files": files}
+    if "files" in inspect.signature(load(connector.source)).parameters:
+        source: Source = _called(connector.source, None, offered)
+        return source
+    one_by_one: list[Source] = []
+    for file in files:
+        if file.path is None:
+            raise ConfigError(f"{file.name}: {connector.name} is read from local files only. Save it as a file.")
+        one_by_one.append(_called(connector.source, str(file.path), offered))
+    return Chain(one_by_one, alike=True)
+
+
+def _called(target: str, spec: str | None, offered: Mapping[str, Any]) -> Any:
+    """Call a class or function with an address, if there is one, and those of the keyword arguments that it names."""
     function = load(target)
-    named = inspect.signature(function).parameters
-    return function(spec, **{name: value for name, value in offered.items() if name in named})
+    known = inspect.signature(function).parameters
+    return function(
+        *([] if spec is None else [spec]), **{name: value for name, value in offered.items() if name in known}
+    )
 
 
 def _validated(connector: Connector, options: Mapping[str, Any]) -> Any:
