@@ -115,9 +115,21 @@ def _refuse_table_file(spec: str, path: str) -> None:
         found = plug_ins().connectors.values()
         schemes = {suffix: connector.schemes[0] for connector in found for suffix in connector.table_files}
     scheme = next((scheme for suffix, scheme in schemes.items() if path.endswith(suffix)), None)
-    if scheme:
+    if scheme and not _is_other(spec):
         shown = redacted(spec)
         raise ConfigError(f"{shown}: is a database file. To use a table in it, write {scheme}:///{shown}?table=NAME")
+
+
+def _is_other(spec: str) -> bool:
+    """Whether a file that is there has another format than its name says: it is named for that when it is opened."""
+    from tranship.connectors.files.formats import DUCKDB, HEAD_BYTES, recognise
+
+    try:
+        with Path(spec).expanduser().open("rb") as opened:
+            found = recognise(opened.read(HEAD_BYTES), "")
+    except OSError:
+        return False
+    return found not in (None, DUCKDB)
 
 
 def _built_in_format(path: str) -> str | None:

@@ -52,6 +52,7 @@ _DECLARED: Final = (
         suffixes=tuple(
             f"{ending}{packed}" for packed in ("", ".gz", ".zst") for ending in (".jsonl", ".ndjson", ".json")
         ),
+        size_unit="bytes",
         source=f"{_FILES}.json:JsonSource",
         destination=f"{_FILES}.json:destination",
     ),

@@ -37,7 +37,7 @@ class Archive:
 
     def __init__(self, file: File) -> None:
         self._file = file
-        self._copy = Copy(file) if file.once else None
+        self._copy = Copy(file) if file.once or not file.seekable else None
         self._raw = (self._copy.file if self._copy else file).open()
         try:
             self._zip = zipfile.ZipFile(self._raw)

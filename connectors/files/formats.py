@@ -45,6 +45,9 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(rf"\A(?:{text})", re.IGNORECASE | re.DOTALL)
 
 
+DUCKDB: Final = Format(
+    "a DuckDB database", "To use a table in it, write duckdb:///{path}?table=NAME", magic=(b"DUCK",), offset=8
+)
 PARQUET: Final = Format("a Parquet file", "Name it .parquet", magic=(b"PAR1",), reader=".parquet")
 JSON: Final = Format("JSON", "Name it .json", reader=".json")
 EXCEL: Final = Format("an Excel workbook", _AS_CSV, suffixes=(".xlsx", ".xlsm"), reader=".xlsx")
@@ -75,7 +78,7 @@ FORMATS: Final = (
         magic=(b"SQLite format 3\0",),
         suffixes=(".sqlite", ".sqlite3"),
     ),
-    Format("a DuckDB database", "To use a table in it, write duckdb:///{path}?table=NAME", magic=(b"DUCK",), offset=8),
+    DUCKDB,
     Format(
         "an Access database",
         "Export the table as CSV in Access, or: mdb-export {file} customers > customers.csv",
@@ -272,9 +275,9 @@ def _text_of(head: bytes) -> str | None:
     ):
         if head.startswith(mark):
             return head[len(mark) :].decode(encoding, "replace").lstrip()
-    if head[:200:2].count(0) > 30 or head[1:200:2].count(0) > 30:
-        even = head[:200:2].count(0)
-        encoding = "utf-16-be" if even > head[1:200:2].count(0) else "utf-16-le"
+    even, odd = head[:200:2].count(0), head[1:200:2].count(0)
+    if head and max(even, odd) > 0.15 * len(head[:200]):
+        encoding = "utf-16-be" if even > odd else "utf-16-le"
         text = head[: len(head) & ~1].decode(encoding, "replace")
         return None if re.search("[\0-\x08\ufffd]", text) else text.lstrip()
     return None if len(_NOT_TEXT.findall(head[:4096])) > len(head[:4096]) / 10 else head.decode("latin-1").lstrip()

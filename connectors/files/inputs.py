@@ -65,7 +65,7 @@ class Inputs:
         """Close archives and pipes."""
         self._closers.close()
 
-    def _read_by(self, file: File, *, within: Archive | None = None) -> list[tuple[str, File]]:
+    def _read_by(self, file: File, *, is_member: bool = False) -> list[tuple[str, File]]:
         """Return the files that a file is or holds, each with its connector."""
         name = file.kind_name.lower()
         named = self._kinds.of_name(name)
@@ -73,13 +73,12 @@ class Inputs:
             return [(str(named), file)]
         head, is_packed, file = self._look(file)
         found = formats.recognise(head, name)
-        if found is formats.ZIP and within is None and not is_packed:
+        if found is formats.ZIP and not is_packed:
             archive = self._archive(file)
-            found = archive.document
-            if found is None:
+            document = archive.document
+            if document is None and not is_member:
                 return self._members(archive, file)
-        elif found is formats.ZIP and self._kinds.reader(formats.EXCEL) == named:
-            found = formats.EXCEL
+            found = document or found
         if found is None:
             return [(named or self._kinds.default, file)]
         kind = self._kinds.reader(found)
@@ -122,7 +121,7 @@ class Inputs:
                 container=None if at else file,
                 remarks=() if at else remarks,
             )
-            found += self._read_by(member, within=archive)
+            found += self._read_by(member, is_member=True)
         return found
 
 
