@@ -34,11 +34,14 @@ class _LaterPart:
 class Chain:
     """Sources in the order in which they were given, closed together."""
 
-    def __init__(self, sources: Sequence[Source], *, alike: bool, close: Callable[[], None] | None = None) -> None:
-        """`alike`: their sizes are in one unit, so that they can be added. `close` is called when they are closed."""
+    def __init__(self, sources: Sequence[Source], *, alike: bool, close: Callable[[bool], None] | None = None) -> None:
+        """`alike`: their sizes are in one unit, so that they can be added. `close` is called when they are closed, with
+        whether they were read to their end.
+        """
         self._sources = sources
         self._alike = alike
         self._close = close
+        self._was_read = False
 
     @property
     def size(self) -> int | None:
@@ -63,10 +66,11 @@ class Chain:
                 yield _LaterPart(part, before)
                 position = part.position
             before += position if source.size is None else source.size
+        self._was_read = True
 
     def close(self) -> None:
         """Close them all."""
         for source in self._sources:
             source.close()
         if self._close:
-            self._close()
+            self._close(self._was_read)

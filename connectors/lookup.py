@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from tranship.connectors.addresses import redacted, resolved_path
 from tranship.connectors.contract import Connector
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 GROUP: Final = "tranship.connectors"
 """The entry points of packages that bring connectors: each is a `contract.Connector`, or a module such as those in
 `connectors/providers/`."""
-_CLOUD: Final = ("s3", "gs", "az")
+_OF_FILES: Final = ("s3", "gs", "az", "http", "https")
+"""Schemes of addresses of files."""
 _ARCHIVES: Final = (".zip",)
 
 
@@ -88,7 +90,7 @@ def named(name: str) -> Connector:
 def kind_of(spec: str) -> str:
     """Return the name of the connector for an address. Raises ConfigError, listing those there are."""
     scheme = re.match(r"([a-z][a-z0-9+.:-]*)://", spec, re.IGNORECASE)
-    if scheme and scheme[1].lower() not in _CLOUD:
+    if scheme and scheme[1].lower() not in _OF_FILES:
         name = scheme[1].lower()
         if name in SCHEMES:
             return SCHEMES[name]
@@ -99,7 +101,8 @@ def kind_of(spec: str) -> str:
         raise ConfigError(
             f"{name}://: no connector has this scheme. Use one of: {', '.join(known.example for known in everything)}"
         )
-    path = spec.lower().rstrip("/")
+    is_web = scheme and scheme[1].lower().startswith("http")
+    path = (urlsplit(spec).path if is_web else spec).lower().rstrip("/")
     if not scheme and Path(spec).expanduser().is_dir():
         kind = _built_in_format(path)
         return kind if kind and CONNECTORS[kind].folder_is_data_set else DEFAULT_FORMAT

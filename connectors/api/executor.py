@@ -21,7 +21,7 @@ from typing import Final
 
 import pyarrow.parquet as pq
 
-from tranship.connectors.api.background_loop import BackgroundLoop
+from tranship.connectors.background_loop import BackgroundLoop
 from tranship.connectors.api.bulk_writer import BulkWriter
 from tranship.connectors.api.concurrency import Stopped
 from tranship.connectors.api.http_client import HttpClient, Traffic

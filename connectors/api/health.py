@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from tranship.connectors.api.background_loop import BackgroundLoop
+from tranship.connectors.background_loop import BackgroundLoop
 from tranship.connectors.api.http_client import HttpClient, HttpResponse
 from tranship.connectors.api.http_errors import refusal
 from tranship.connectors.api.pagination import Cursor, Listing, Numbered, SinglePage, parse_page

@@ -136,6 +136,7 @@ FORMATS: Final = (
     Format("a Stata file", "Export it as CSV", magic=(b"<stata_dta>",), suffixes=(".dta",)),
     Format("a SAS file", "Export it as CSV", suffixes=(".sas7bdat", ".xpt")),
     Format("a dBase table", _AS_CSV, suffixes=(".dbf",)),
+    Format("a file that is compressed twice", "Decompress it once", magic=(b"\x1f\x8b", b"\x28\xb5\x2f\xfd")),
     Format("a bzip2 file", "Decompress it: bunzip2 -k {file}", magic=tuple(b"BZh%d" % n for n in range(1, 10))),
     Format("an xz file", "Decompress it: unxz -k {file}", magic=(b"\xfd7zXZ\0",), suffixes=(".xz", ".lzma")),
     Format("an lz4 file", "Decompress it: unlz4 {file}", magic=(b"\x04\x22\x4d\x18",), suffixes=(".lz4",)),

@@ -7,8 +7,10 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+from tranship.connectors.addresses import redacted, scheme_of
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import folders, formats, storage
 from tranship.connectors.files.archive import Archive
@@ -16,8 +18,19 @@ from tranship.connectors.files.formats import Format
 from tranship.connectors.files.storage import File, Seen
 from tranship.schemas.counted import counted
 
+if TYPE_CHECKING:
+    from tranship.connectors.files.download import Download
+
 _ZIP_END: Final = formats.ZIP.suffixes
 _READ_BY_CONTENT: Final = (formats.PARQUET, formats.JSON, formats.EXCEL)
+
+
+@dataclass(frozen=True)
+class Downloads:
+    """Where downloads are kept until they have been read (null: a temporary folder), and where they are reported."""
+
+    folder: Path | None = None
+    say: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -44,12 +57,15 @@ class Kinds:
 class Inputs:
     """The files of one address, in order. Raises ConfigError if there are none, or one of them is not read."""
 
-    def __init__(self, spec: str, kinds: Kinds, is_table: storage.IsTable, seen: Seen) -> None:
+    def __init__(
+        self, spec: str, kinds: Kinds, is_table: storage.IsTable, seen: Seen, downloads: Downloads | None = None
+    ) -> None:
         self._kinds = kinds
+        self._download: Download | None = None
         self._closers = contextlib.ExitStack()
         self._found: list[tuple[str, File]] = []
         try:
-            for file in storage.new_ones(storage.located(spec, is_table), seen):
+            for file in self._located(spec, is_table, seen, downloads or Downloads()):
                 self._found += self._read_by(file)
         except BaseException:
             self.close()
@@ -61,9 +77,23 @@ class Inputs:
         grouped = groupby(self._found, key=lambda found: found[0])
         return [(kind, tuple(file for _, file in found)) for kind, found in grouped]
 
-    def close(self) -> None:
-        """Close archives and pipes."""
+    def close(self, *, was_read: bool = False) -> None:
+        """Close archives and pipes; a download that was read to its end is removed."""
+        if self._download and was_read:
+            self._download.remove()
         self._closers.close()
+
+    def _located(self, spec: str, is_table: storage.IsTable, seen: Seen, downloads: Downloads) -> list[File]:
+        if scheme_of(spec).lower() not in storage.WEB:
+            return storage.new_ones(storage.located(spec, is_table), seen)
+        from tranship.connectors.files.download import Download
+
+        place = (spec.partition("#")[0],)
+        if place in seen:
+            seen[place].also.append(redacted(spec))
+            return []
+        self._download = Download(spec, downloads.folder, downloads.say, self._closers)
+        return storage.new_ones([self._download.file(place, self._kinds.is_table)], seen)
 
     def _read_by(self, file: File, *, is_member: bool = False) -> list[tuple[str, File]]:
         """Return the files that a file is or holds, each with its connector."""

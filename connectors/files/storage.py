@@ -30,6 +30,7 @@ from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable
 from tranship.connectors.files import folders
 
 CLOUD = ("s3", "gs", "az")
+WEB = ("http", "https")
 _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 STDIN_NAME = "standard input"
 

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from support.served import Served, as_json, served
 from tranship.connectors.api import full_scan, pagination
-from tranship.connectors.api.background_loop import BackgroundLoop
+from tranship.connectors.background_loop import BackgroundLoop
 from tranship.connectors.api.full_scan import FullScan
 from tranship.connectors.api.http_client import HttpClient
 from tranship.connectors.api.pagination import Cursor, Envelope, Listing, Numbered, SinglePage
