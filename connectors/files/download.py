@@ -1,7 +1,8 @@
 """Files behind http:// and https://: streamed to disk, and continued there after an interruption.
 
-A download has a folder of its own, named after a digest of the address. It is removed once the file has been read; until
-then a later command asks the server whether the file is still the same (ETag or Last-Modified), and uses what it has.
+A download has a folder of its own, named after a digest of the address. It is removed once the file has been read;
+until then a later command asks the server whether the file is still the same (ETag or Last-Modified), and uses what it
+has.
 
 A redirect is followed within http and https only, never from https to http, and never to a place that is nearer to this
 machine than where it came from, such as from the internet into the local network. A password in the address is sent to
@@ -159,7 +160,7 @@ class Download:
                 found = self._error(error)
                 if tries == _TRIES or not isinstance(found, Unreachable):
                     raise found from error
-            await asyncio.sleep(tries)
+            await _pause(tries)
 
     async def _try(self, url: str) -> None:
         resolver = GuardedResolver(self._name)
@@ -179,7 +180,7 @@ class Download:
                     if response.status not in _REDIRECTS:
                         await self._take(response, (url, at))
                         return
-                    target = self._redirected(at, response.headers.get("Location", ""))
+                    target = redirect_target(self._name, at, response.headers.get("Location", ""))
                 if urlsplit(target).netloc != urlsplit(at).netloc:
                     auth = None
                 literal = reach_of(urlsplit(at).hostname or "")
@@ -206,23 +207,6 @@ class Download:
             headers |= {"Range": f"bytes={entry.size}-", "If-Range": entry.etag}
         return headers
 
-    def _redirected(self, url: str, location: str) -> str:
-        """Return where a redirect leads. Raises Refused if it is not followed."""
-        target = urljoin(url, location)
-        try:
-            parts = urlsplit(target)
-            is_web = parts.scheme.lower() in WEB and bool(parts.hostname)
-        except ValueError:
-            is_web = False
-        if not location or not is_web:
-            raise Refused(f"{self._name}: redirects to something other than a web address, which is not followed.")
-        if urlsplit(url).scheme == "https" and parts.scheme.lower() == "http":
-            raise Refused(
-                f"{self._name}: redirects from https to {redacted(target)}, without encryption, which is not followed. "
-                "If you trust the network, give that address."
-            )
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
     async def _take(self, response: aiohttp.ClientResponse, urls: tuple[str, str]) -> None:
         entry, status = self._entry, response.status
         etag, modified = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
@@ -248,7 +232,7 @@ class Download:
             entry.safe = 0
         entry.save()
         written = begin
-        with open(entry.body, "ab", opener=_private) as out:  # noqa: PTH123  (with an opener)
+        with open(entry.body, "ab", opener=_private) as out:
             try:
                 async for piece in response.content.iter_chunked(_PIECE_BYTES):
                     written += len(piece)
@@ -324,6 +308,28 @@ class Download:
         return Unreachable(f"{self._name}: the connection was lost. {again}")
 
 
+async def _pause(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+def redirect_target(name: str, url: str, location: str) -> str:
+    """Return where a redirect from `url` leads, without a user or password. Raises Refused if it is not followed."""
+    target = urljoin(url, location)
+    try:
+        parts = urlsplit(target)
+        is_web = parts.scheme.lower() in WEB and bool(parts.hostname)
+    except ValueError:
+        is_web = False
+    if not location or not is_web:
+        raise Refused(f"{name}: redirects to something other than a web address, which is not followed.")
+    if urlsplit(url).scheme == "https" and parts.scheme.lower() == "http":
+        raise Refused(
+            f"{name}: redirects from https to {redacted(target)}, without encryption, which is not followed. If you "
+            "trust the network, give that address."
+        )
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+
+
 def _parted(spec: str) -> tuple[str, aiohttp.BasicAuth | None]:
     """Return an address without its user and password and without its fragment, and these."""
     try:
@@ -376,7 +382,8 @@ def _own_folder(downloads: Path | None, spec: str) -> Iterator[Path]:
         if downloads is not None:
             folder = downloads / hashlib.sha256(spec.encode("utf-8", "surrogateescape")).hexdigest()[:32]
             try:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                for parent in (downloads.parent, downloads, folder):
+                    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 if stack.enter_context(_locked(folder)):
                     yield folder
                     return

@@ -68,7 +68,7 @@ class Inputs:
             for file in self._located(spec, is_table, seen, downloads or Downloads()):
                 self._found += self._read_by(file)
         except BaseException:
-            self.close()
+            self.close(was_read=True)
             raise
 
     @property
@@ -78,7 +78,7 @@ class Inputs:
         return [(kind, tuple(file for _, file in found)) for kind, found in grouped]
 
     def close(self, *, was_read: bool = False) -> None:
-        """Close archives and pipes; a download that was read to its end is removed."""
+        """Close archives and pipes; a download that was read, or that cannot be, is removed."""
         if self._download and was_read:
             self._download.remove()
         self._closers.close()

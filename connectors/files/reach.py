@@ -39,7 +39,8 @@ def refuse_nearer(name: str, host: str, least: int) -> None:
     reach = reach_of(host)
     if reach is not None and reach < least:
         raise Refused(
-            f"{name}: redirects to a private address ({host}), which is not followed. If it is meant, give that address."
+            f"{name}: redirects to a private address ({host}), which is not followed. If it is meant, give that "
+            "address."
         )
 
 
