@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from tranship.connectors.errors import ConfigError
 
@@ -30,13 +30,14 @@ def _without_values(url: str) -> str:
     """Return a web address without the values of its query and its fragment, any of which may grant access."""
     bare, _, fragment = url.partition("#")
     path, mark, query = bare.partition("?")
-    shown = re.sub(r"[^&;=]+(?=[&;]|$)", "***", query)
+    shown = re.sub(r"([^&;=]*=)?[^&;]+", r"\1***", query)
     return f"{path}{mark}{shown}{'#***' if fragment else ''}"
 
 
 def scheme_of(spec: str) -> str:
     """Return the scheme of an address: `s3` for `s3://bucket/key`, empty for a path."""
-    return urlsplit(spec).scheme if "://" in spec else ""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec)
+    return found[1].lower() if found else ""
 
 
 def percent_decoded(spec: str, text: str) -> str:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import polars as pl
 import pyarrow as pa
@@ -155,6 +155,15 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Close files and connections."""
+        ...
+
+
+@runtime_checkable
+class Releasing(Protocol):
+    """A source that keeps files so that reading can be continued."""
+
+    def release(self) -> None:
+        """Remove them: all records are staged."""
         ...
 
 

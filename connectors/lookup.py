@@ -12,7 +12,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from tranship.connectors.addresses import redacted, resolved_path
 from tranship.connectors.contract import Connector
@@ -102,7 +101,7 @@ def kind_of(spec: str) -> str:
             f"{name}://: no connector has this scheme. Use one of: {', '.join(known.example for known in everything)}"
         )
     is_web = scheme and scheme[1].lower().startswith("http")
-    path = (urlsplit(spec).path if is_web else spec).lower().rstrip("/")
+    path = (re.split("[?#]", spec)[0] if is_web else spec).lower().rstrip("/")
     if not scheme and Path(spec).expanduser().is_dir():
         kind = _built_in_format(path)
         return kind if kind and CONNECTORS[kind].folder_is_data_set else DEFAULT_FORMAT

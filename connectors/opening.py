@@ -113,7 +113,7 @@ def _open_files(
         inputs.close()
         raise
     units = {named(kind).size_unit or kind for kind, _ in inputs.groups}
-    return Chain(opened, alike=len(units) <= 1, close=lambda was_read: inputs.close(was_read=was_read))
+    return Chain(opened, alike=len(units) <= 1, release=inputs.release, close=inputs.close)
 
 
 def _open_group(connector: Connector, files: Sequence[File], options: Mapping[str, Any]) -> Source:
@@ -189,7 +189,7 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
         module = importlib.import_module(connector.provider)
         arguments = {name: options[name] for name in ("observer", "memory", "pace")}
         return ProviderDestination(module.SPEC, spec, module.build_operations, **arguments)
-    if connector.suffixes and scheme_of(spec).lower() in ("http", "https"):
+    if connector.suffixes and scheme_of(spec) in ("http", "https"):
         raise ConfigError(f"{redacted(spec)}: a web address can be read, not written. Write to a file.")
     if connector.suffixes and "://" in spec:
         raise ConfigError(

@@ -74,7 +74,8 @@ class _Entry:
     etag: str = ""
     modified: str = ""
     complete: bool = False
-    digest: str = ""
+    seal: str = ""
+    """Size and SHA-256 of the whole file."""
     names: list[str] = field(default_factory=list)
     """Names of the file, the most telling one first."""
     safe: int = 0
@@ -98,18 +99,18 @@ class _Entry:
         """Take over what an earlier process has kept, if it is whole."""
         with contextlib.suppress(FileNotFoundError, Damaged, KeyError, TypeError):
             kept = durable.read_json(self.folder / _ABOUT)
-            if kept["complete"] and not durable.is_whole(self.body, kept["digest"]):
+            if kept["complete"] and not durable.is_whole(self.body, kept["seal"]):
                 return
             if self.size < kept["safe"]:
                 return
             os.truncate(self.body, kept["safe"])
             self.etag, self.modified, self.complete = kept["etag"], kept["modified"], kept["complete"]
-            self.digest, self.names, self.safe = kept["digest"], kept["names"], kept["safe"]
+            self.seal, self.names, self.safe = kept["seal"], kept["names"], kept["safe"]
 
     def save(self) -> None:
         """Keep what is known of the bytes."""
         kept = {"etag": self.etag, "modified": self.modified, "complete": self.complete}
-        facts = {**kept, "digest": self.digest, "names": self.names, "safe": self.safe}
+        facts = {**kept, "seal": self.seal, "names": self.names, "safe": self.safe}
         durable.write_json(self.folder / _ABOUT, facts)
 
     def keep(self, out: BinaryIO) -> None:
@@ -126,7 +127,7 @@ class Download:
     def __init__(self, spec: str, downloads: Path | None, say: Callable[[str], None], closers: ExitStack) -> None:
         """`downloads` is the folder in which downloads are kept until they have been read; null: a temporary one."""
         self._name = redacted(spec)
-        url, self._auth = _parted(spec)
+        url, self._authorization = _parted(spec)
         self._say = say
         self._entry = _Entry(closers.enter_context(_own_folder(downloads, spec)))
         self._entry.load()
@@ -141,7 +142,7 @@ class Download:
         entry = self._entry
         called = next((name for name in entry.names if is_table(name.lower())), entry.names[-1])
         body = entry.body
-        return File(self._name, entry.size, entry.digest, lambda: body.open("rb"), place, called=called)
+        return File(self._name, entry.size, entry.seal, lambda: body.open("rb"), place, called=called)
 
     def remove(self) -> None:
         """Remove it: it has been read."""
@@ -169,20 +170,20 @@ class Download:
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
         ) as session:
-            at, auth, least = url, self._auth, LINK
+            at, authorization, least = url, self._authorization, LINK
             for _ in range(_MOST_REDIRECTS + 1):
                 proxy = _proxy_for(at)
                 # A proxy is the user's own, and resolves the names behind it.
                 resolver.least = LINK if proxy else least
                 async with session.get(
-                    self._as_url(at), allow_redirects=False, headers=self._headers(), auth=auth, proxy=proxy
+                    self._as_url(at), allow_redirects=False, headers=self._headers() | authorization, proxy=proxy
                 ) as response:
                     if response.status not in _REDIRECTS:
                         await self._take(response, (url, at))
                         return
                     target = redirect_target(self._name, at, response.headers.get("Location", ""))
                 if urlsplit(target).netloc != urlsplit(at).netloc:
-                    auth = None
+                    authorization = {}
                 literal = reach_of(urlsplit(at).hostname or "")
                 least = max(least, resolver.reached if literal is None else literal)
                 refuse_nearer(self._name, urlsplit(target).hostname or "", least)
@@ -225,7 +226,7 @@ class Download:
         self._must_fit(begin, length)
         if begin:
             self._say(f"{self._name}: continuing the download after {begin:,} bytes")
-        entry.etag, entry.modified, entry.complete, entry.digest = etag, modified, False, ""
+        entry.etag, entry.modified, entry.complete, entry.seal = etag, modified, False, ""
         entry.names = list(_names(response, urls))
         if not begin:
             entry.body.unlink(missing_ok=True)
@@ -245,7 +246,7 @@ class Download:
                 entry.keep(out)
         if length is not None and written != begin + length:
             raise _Broken
-        entry.digest, entry.complete = durable.seal(entry.body), True
+        entry.seal, entry.complete = durable.seal(entry.body), True
         entry.save()
 
     def _must_fit(self, begin: int, length: int | None) -> None:
@@ -330,8 +331,8 @@ def redirect_target(name: str, url: str, location: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 
 
-def _parted(spec: str) -> tuple[str, aiohttp.BasicAuth | None]:
-    """Return an address without its user and password and without its fragment, and these."""
+def _parted(spec: str) -> tuple[str, dict[str, str]]:
+    """Return an address without its user, password and fragment, and the header that these make."""
     try:
         parts = urlsplit(spec)
         user, password, _ = parts.username, parts.password, parts.port
@@ -343,8 +344,8 @@ def _parted(spec: str) -> tuple[str, aiohttp.BasicAuth | None]:
         scheme=parts.scheme.lower(), netloc=parts.netloc.rpartition("@")[2], fragment="", path=parts.path or "/"
     ).geturl()
     if user is None:
-        return bare, None
-    return bare, aiohttp.BasicAuth(unquote(user), unquote(password or ""), encoding="utf-8")
+        return bare, {}
+    return bare, {"Authorization": aiohttp.encode_basic_auth(unquote(user), unquote(password or ""))}
 
 
 def _names(response: aiohttp.ClientResponse, urls: tuple[str, str]) -> Iterator[str]:

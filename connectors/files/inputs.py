@@ -68,7 +68,8 @@ class Inputs:
             for file in self._located(spec, is_table, seen, downloads or Downloads()):
                 self._found += self._read_by(file)
         except BaseException:
-            self.close(was_read=True)
+            self.release()
+            self.close()
             raise
 
     @property
@@ -77,14 +78,17 @@ class Inputs:
         grouped = groupby(self._found, key=lambda found: found[0])
         return [(kind, tuple(file for _, file in found)) for kind, found in grouped]
 
-    def close(self, *, was_read: bool = False) -> None:
-        """Close archives and pipes; a download that was read, or that cannot be, is removed."""
-        if self._download and was_read:
+    def release(self) -> None:
+        """Remove a download that was read."""
+        if self._download:
             self._download.remove()
+
+    def close(self) -> None:
+        """Close archives and pipes."""
         self._closers.close()
 
     def _located(self, spec: str, is_table: storage.IsTable, seen: Seen, downloads: Downloads) -> list[File]:
-        if scheme_of(spec).lower() not in storage.WEB:
+        if scheme_of(spec) not in storage.WEB:
             return storage.new_ones(storage.located(spec, is_table), seen)
         from tranship.connectors.files.download import Download
 

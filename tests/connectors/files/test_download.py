@@ -20,6 +20,7 @@ from support.served import Served, complete, nobody, raw, served
 from support.warehouse import Warehouse, fates, rejects
 from tranship.connectors import opening
 from tranship.connectors.addresses import redacted
+from tranship.connectors.contract import Releasing
 from tranship.connectors.errors import ConfigError, Malformed, Refused, TranshipError, Unreachable
 from tranship.connectors.files import download
 from tranship.connectors.files.download import redirect_target
@@ -27,7 +28,7 @@ from tranship.connectors.files.reach import LINK, PRIVATE, PUBLIC, THIS_MACHINE,
 from tranship.pipelines import run as flow
 
 TEXT = "id,name\n1,Ann\n2,Bea\n"
-LONG = ("id,name\n" + "".join(f"{n},Customer {n}\n" for n in range(50_000))).encode()
+LONG = ("id,name\n" + "".join(f"{n},Customer {n}\n" for n in range(1, 50_001))).encode()
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +54,8 @@ def read(spec: str, downloads: Path | None = None) -> tuple[list[str], list[dict
     source = opening.open_sources([spec], downloads=downloads)
     try:
         records = [row for part in source.parts(Path("pages")) for row in part.read().records.to_dicts()]
+        assert isinstance(source, Releasing)
+        source.release()
         return [layout.name for layout in source.layouts()], records
     finally:
         source.close()
@@ -226,7 +229,6 @@ def test_redirects_are_followed(status: int) -> None:
     [
         ("file:///etc/passwd", "other than a web address"),
         ("ftp://host/a.csv", "other than a web address"),
-        ("http://", "other than a web address"),
         ("", "other than a web address"),
         ("http://169.254.169.254/latest/meta-data", "redirects to a private address"),
         ("http://[fe80::1]/", "redirects to a private address"),
@@ -304,7 +306,7 @@ def test_a_body_that_is_cut_off_is_continued() -> None:
         _, records = read(f"{server.url}/a.csv", Path("downloads"))
 
         assert [headers.get("Range", "")[:6] for headers in server.headers] == ["", "bytes=", "bytes="]
-    assert [row["id"] for row in records] == [str(n) for n in range(50_000)]
+    assert [row["id"] for row in records] == [str(n) for n in range(1, 50_001)]
 
 
 def test_a_body_that_stays_cut_off_is_an_error_and_the_next_command_continues(tmp_path: Path) -> None:
@@ -431,7 +433,7 @@ def test_a_password_reaches_its_own_host_alone(other_host: Served) -> None:
         ("https://host/a.csv?x=1&auth=s3cret;y=2", "https://host/a.csv?x=***&auth=***;y=***"),
         ("https://host/a.csv?s3cret", "https://host/a.csv?***"),
         ("HTTPS://host/a.csv?a=b#s3cret", "HTTPS://host/a.csv?a=***#***"),
-        ("https://host/a.csv?jwt=a.b=c==", "https://host/a.csv?jwt=***=***=="),
+        ("https://host/a.csv?jwt=a.b=c==", "https://host/a.csv?jwt=***"),
     ],
 )
 def test_an_address_is_shown_without_secrets(address: str, shown: str) -> None:
