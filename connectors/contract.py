@@ -366,8 +366,10 @@ class Connector:
     """The declaration of a kind of source or destination: its addresses, its abilities, and where its code is.
 
     `source` and `destination` name a class or function, `module:name`, imported on first use. It is called with the
-    address, and with those of these keyword arguments that it names: `options`; for a source also `suffixes`,
-    `seen` and `waiting`; for a destination all that `connectors.opening.open_destination` describes.
+    address, and with those of these keyword arguments that it names: `options`; for a source also `waiting`; for a
+    destination all that `connectors.opening.open_destination` describes. A source of files that names `files` is called
+    with those (`connectors.files.storage.File`) instead of an address; one that does not, with the path of each, and
+    with `suffixes` if it names that.
     """
 
     name: str
