@@ -368,7 +368,7 @@ class Connector:
     `source` and `destination` name a class or function, `module:name`, imported on first use. It is called with the
     address, and with those of these keyword arguments that it names: `options`; for a source also `waiting`; for a
     destination all that `connectors.opening.open_destination` describes. A source of files that names `files` is called
-    with those (`connectors.files.storage.File`) instead of an address; one that does not, with the path of each, and
+    with those (`connectors.files.storage.File`) instead of an address; one that does not, with the address of each, and
     with `suffixes` if it names that.
     """
 

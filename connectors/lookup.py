@@ -126,8 +126,11 @@ def _is_other(spec: str) -> bool:
     """Whether a file that is there has another format than its name says: it is named for that when it is opened."""
     from tranship.connectors.files.formats import DUCKDB, HEAD_BYTES, recognise
 
+    path = Path(spec).expanduser()
+    if not path.is_file():
+        return False
     try:
-        with Path(spec).expanduser().open("rb") as opened:
+        with path.open("rb") as opened:
             found = recognise(opened.read(HEAD_BYTES), "")
     except OSError:
         return False

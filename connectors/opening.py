@@ -125,9 +125,9 @@ def _open_group(connector: Connector, files: Sequence[File], options: Mapping[st
         return source
     one_by_one: list[Source] = []
     for file in files:
-        if file.path is None:
-            raise ConfigError(f"{file.name}: {connector.name} is read from local files only. Save it as a file.")
-        one_by_one.append(_called(connector.source, str(file.path), offered))
+        if not file.address:
+            raise ConfigError(f"{file.name}: {connector.name} is only read from a file. Save it as one.")
+        one_by_one.append(_called(connector.source, file.address, offered))
     return Chain(one_by_one, alike=True)
 
 

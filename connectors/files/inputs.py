@@ -112,7 +112,7 @@ class Inputs:
             document = archive.document
             if document is None and not is_member:
                 return self._members(archive, file)
-            found = document or found
+            found, file = document or found, archive.file
         if found is None:
             return [(named or self._kinds.default, file)]
         kind = self._kinds.reader(found)
