@@ -164,6 +164,13 @@ def test_what_is_no_http_is_answered_in_words(bytes_: bytes | None) -> None:
         read(f"{server.url}/a.csv")
 
 
+def test_a_host_that_does_not_speak_https_is_answered_in_words() -> None:
+    with raw(b"HTTP/1.1 400 Bad Request\r\n\r\n") as server:
+        address = server.url.replace("http://", "https://")
+        with pytest.raises(Refused, match="no encrypted connection is possible"):
+            read(f"{address}/a.csv")
+
+
 def test_an_encoding_that_was_not_asked_for_is_refused() -> None:
     body = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc"
     with raw(body) as server, pytest.raises(Malformed, match="encoding 'br'"):
