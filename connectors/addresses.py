@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from tranship.connectors.errors import ConfigError
 
@@ -13,7 +13,7 @@ _SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token|key|sig|credential)[^
 
 def redacted(address: str) -> str:
     """Return an address without its secrets: the password before the host (for a provider, everything before the host,
-    which can only be a key), and query values that are keys or tokens.
+    which can only be a key), and query values that are keys or tokens (of a web address, all of them).
 
     Every message, log, report and manifest shows addresses this way. Bytes of a file name that are not valid text
     become `\\udcXX`.
@@ -21,12 +21,23 @@ def redacted(address: str) -> str:
     text = address.encode("utf-8", "backslashreplace").decode()
     hidden = re.sub(r"(://[^:/?@]*):[^?]*@", r"\1:***@", text)
     hidden = re.sub(r"^((?!postgres)\w+://)[^/?]*@", r"\1***@", hidden, flags=re.IGNORECASE)
+    if re.match(r"https?://", hidden, re.IGNORECASE):
+        return _without_values(hidden)
     return re.sub(_SECRET, r"\1***", hidden)
+
+
+def _without_values(url: str) -> str:
+    """Return a web address without the values of its query and its fragment, any of which may grant access."""
+    bare, _, fragment = url.partition("#")
+    path, mark, query = bare.partition("?")
+    shown = re.sub(r"([^&;=]*=)?[^&;]+", r"\1***", query)
+    return f"{path}{mark}{shown}{'#***' if fragment else ''}"
 
 
 def scheme_of(spec: str) -> str:
     """Return the scheme of an address: `s3` for `s3://bucket/key`, empty for a path."""
-    return urlsplit(spec).scheme if "://" in spec else ""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec)
+    return found[1].lower() if found else ""
 
 
 def percent_decoded(spec: str, text: str) -> str:

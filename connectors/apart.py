@@ -8,7 +8,7 @@ from pathlib import Path
 from tranship.connectors.addresses import is_same_file, redacted
 from tranship.connectors.contract import Connector
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.lookup import connector_of, identity, load
+from tranship.connectors.lookup import connector_of, identity, in_folder, load
 
 
 def must_be_apart(specs: Sequence[str], destination: str) -> None:
@@ -23,18 +23,18 @@ def must_be_apart(specs: Sequence[str], destination: str) -> None:
 
 
 def _why_not_apart(spec: str, destination: str) -> str | None:
-    from tranship.connectors.files.storage import is_among, takes_in
+    from tranship.connectors.files.overlap import is_among, takes_in
 
     source, target = connector_of(spec), connector_of(destination)
     if target.suffixes and "://" not in destination:
         path = Path(destination).expanduser()
         if source.suffixes:
-            return takes_in(spec, source.suffixes, path)
+            return takes_in(spec, in_folder(spec, source), path)
         file = _file_of(source, spec)
         return "lies in the file that is read" if file and is_same_file(file, path) else None
     if source.suffixes:
         file = _file_of(target, destination)
-        return "is read by this run" if file and is_among(spec, source.suffixes, file) else None
+        return "is read by this run" if file and is_among(spec, in_folder(spec, source), file) else None
     return "is read by this run" if same_place(spec, destination) else None
 
 

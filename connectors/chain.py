@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tranship.connectors.contract import Batch, Layout, Part, Source
+from tranship.connectors.contract import Batch, Layout, Part, Releasing, Source
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,21 @@ class _LaterPart:
 class Chain:
     """Sources in the order in which they were given, closed together."""
 
-    def __init__(self, sources: Sequence[Source], *, alike: bool) -> None:
-        """`alike`: their sizes are in one unit, so that they can be added."""
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        alike: bool,
+        release: Callable[[], None] | None = None,
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        """`alike`: their sizes are in one unit, so that they can be added. `release` and `close` are called when the
+        sources are released and closed.
+        """
         self._sources = sources
         self._alike = alike
+        self._release = release
+        self._close = close
 
     @property
     def size(self) -> int | None:
@@ -63,7 +74,17 @@ class Chain:
                 position = part.position
             before += position if source.size is None else source.size
 
+    def release(self) -> None:
+        """Release them all."""
+        for source in self._sources:
+            if isinstance(source, Releasing):
+                source.release()
+        if self._release:
+            self._release()
+
     def close(self) -> None:
         """Close them all."""
         for source in self._sources:
             source.close()
+        if self._close:
+            self._close()

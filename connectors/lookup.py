@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 GROUP: Final = "tranship.connectors"
 """The entry points of packages that bring connectors: each is a `contract.Connector`, or a module such as those in
 `connectors/providers/`."""
-_CLOUD: Final = ("s3", "gs", "az")
+_OF_FILES: Final = ("s3", "gs", "az", "http", "https")
+"""Schemes of addresses of files."""
+_ARCHIVES: Final = (".zip",)
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,18 @@ def _problem(connector: Any, others: Iterable[Connector]) -> str:
 
 def connector_of(spec: str) -> Connector:
     """Return the connector for an address. Raises ConfigError, listing those there are."""
-    kind = kind_of(spec)
-    return CONNECTORS[kind] if kind in CONNECTORS else plug_ins().connectors[kind]
+    return named(kind_of(spec))
+
+
+def named(name: str) -> Connector:
+    """Return the connector of this name."""
+    return CONNECTORS[name] if name in CONNECTORS else plug_ins().connectors[name]
 
 
 def kind_of(spec: str) -> str:
     """Return the name of the connector for an address. Raises ConfigError, listing those there are."""
     scheme = re.match(r"([a-z][a-z0-9+.:-]*)://", spec, re.IGNORECASE)
-    if scheme and scheme[1].lower() not in _CLOUD:
+    if scheme and scheme[1].lower() not in _OF_FILES:
         name = scheme[1].lower()
         if name in SCHEMES:
             return SCHEMES[name]
@@ -94,14 +100,14 @@ def kind_of(spec: str) -> str:
         raise ConfigError(
             f"{name}://: no connector has this scheme. Use one of: {', '.join(known.example for known in everything)}"
         )
-    path = spec.lower().rstrip("/")
-    folder = Path(spec).expanduser()
-    if scheme or not folder.is_dir():
-        if not scheme:
-            _refuse_table_file(spec, path)
-        return _format_of(path) or DEFAULT_FORMAT
-    named = _built_in_format(path)
-    return named if named and CONNECTORS[named].folder_is_data_set else _format_in(spec, folder)
+    is_web = scheme and scheme[1].lower().startswith("http")
+    path = (re.split("[?#]", spec)[0] if is_web else spec).lower().rstrip("/")
+    if not scheme and Path(spec).expanduser().is_dir():
+        kind = _built_in_format(path)
+        return kind if kind and CONNECTORS[kind].folder_is_data_set else DEFAULT_FORMAT
+    if not scheme:
+        _refuse_table_file(spec, path)
+    return _format_of(path) or DEFAULT_FORMAT
 
 
 def _refuse_table_file(spec: str, path: str) -> None:
@@ -111,9 +117,24 @@ def _refuse_table_file(spec: str, path: str) -> None:
         found = plug_ins().connectors.values()
         schemes = {suffix: connector.schemes[0] for connector in found for suffix in connector.table_files}
     scheme = next((scheme for suffix, scheme in schemes.items() if path.endswith(suffix)), None)
-    if scheme:
+    if scheme and not _is_other(spec):
         shown = redacted(spec)
         raise ConfigError(f"{shown}: is a database file. To use a table in it, write {scheme}:///{shown}?table=NAME")
+
+
+def _is_other(spec: str) -> bool:
+    """Whether a file that is there has another format than its name says: it is named for that when it is opened."""
+    from tranship.connectors.files.formats import DUCKDB, HEAD_BYTES, recognise
+
+    path = Path(spec).expanduser()
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as opened:
+            found = recognise(opened.read(HEAD_BYTES), "")
+    except OSError:
+        return False
+    return found not in (None, DUCKDB)
 
 
 def _built_in_format(path: str) -> str | None:
@@ -129,18 +150,23 @@ def _format_of(path: str) -> str | None:
     return next((connector.name for connector in found if path.endswith(connector.suffixes)), None)
 
 
-def _format_in(spec: str, folder: Path) -> str:
-    """The format of the files in a folder. Raises ConfigError if there are several formats."""
-    names = [file.name.lower() for file in folder.iterdir() if file.is_file()]
-    formats = sorted({kind for name in names if (kind := _built_in_format(name))})
-    if len(formats) > 1:
-        suffixes = [CONNECTORS[kind].suffixes[0] for kind in formats]
-        raise ConfigError(
-            f"{redacted(spec)}: contains files ending in {' and '.join(suffixes)}. Choose one kind with a glob: "
-            f"{redacted(spec)}/*{suffixes[-1]}"
-        )
-    # Connectors of other packages are loaded only if no file belongs to a built-in one.
-    return next(iter(formats), None) or next(filter(None, map(_format_of, sorted(names))), DEFAULT_FORMAT)
+def format_of(name: str) -> str | None:
+    """Return the name of the connector for files of this name, null if none has its suffix."""
+    return _format_of(name.lower())
+
+
+def in_folder(spec: str, connector: Connector) -> Callable[[str], bool]:
+    """Return which files of a folder are read, by their names in lower case: those of all formats, or, of a folder that
+    is one set of data, those of its own.
+    """
+    if connector.folder_is_data_set and _is_data_set(spec):
+        return lambda name: name.endswith(connector.suffixes)
+    return lambda name: name.endswith(_ARCHIVES) or _format_of(name) is not None
+
+
+def _is_data_set(spec: str) -> bool:
+    kind = _built_in_format(spec.lower().rstrip("/"))
+    return kind is not None and CONNECTORS[kind].folder_is_data_set and Path(spec).expanduser().is_dir()
 
 
 def identity(spec: str) -> str:

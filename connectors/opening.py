@@ -9,15 +9,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tranship.connectors.addresses import redacted
+from tranship.connectors.addresses import redacted, scheme_of
 from tranship.connectors.apart import same_place
 from tranship.connectors.chain import Chain
 from tranship.connectors.contract import Connector, Destination, Source, Waiting
 from tranship.connectors.errors import ConfigError, TranshipError
-from tranship.connectors.lookup import connector_of, load, provider_spec
+from tranship.connectors.lookup import connector_of, format_of, in_folder, load, named, provider_spec
+from tranship.connectors.registry import DEFAULT_FORMAT
 
 if TYPE_CHECKING:
-    from tranship.connectors.files.storage import Seen
+    from tranship.connectors.files.inputs import Downloads
+    from tranship.connectors.files.storage import File, Seen
 
 
 def open_sources(
@@ -26,6 +28,7 @@ def open_sources(
     *,
     include_archived: bool = False,
     waiting: Waiting | None = None,
+    downloads: Path | None = None,
 ) -> Source:
     """What is behind several addresses, as one source in their order; a file that several of them name is read once.
 
@@ -42,7 +45,9 @@ def open_sources(
         for spec, connector in zip(specs, connectors, strict=True):
             # Where a provider is among the sources, the option is for the providers.
             archived = include_archived and bool(connector.provider or not any(other.provider for other in connectors))
-            opened.append(open_source(spec, options, include_archived=archived, waiting=waiting, seen=seen))
+            opened.append(
+                open_source(spec, options, include_archived=archived, waiting=waiting, seen=seen, downloads=downloads)
+            )
     except TranshipError:
         for source in opened:
             source.close()
@@ -59,12 +64,14 @@ def open_source(
     include_archived: bool = False,
     waiting: Waiting | None = None,
     seen: Seen | None = None,
+    downloads: Path | None = None,
 ) -> Source:
     """Open the source behind an address. Raises ConfigError or ConnectorError.
 
     Of the `options` each connector takes those that it declares, such as the encoding of CSV files. `include_archived`
     also reads archived customers of a provider; `waiting` says how long to wait for a file that another process holds,
-    which otherwise is an error at once; files that are `seen` already are left out.
+    which otherwise is an error at once; files that are `seen` already are left out; `downloads` is the folder in which
+    downloads are kept until they have been read (null: a temporary one).
     """
     connector = connector_of(spec)
     if connector.provider:
@@ -75,17 +82,62 @@ def open_source(
         raise ConfigError(f"{redacted(spec)}: only providers have archived customers; leave --include-archived out.")
     if connector.source is None:
         raise ConfigError(f"{redacted(spec)}: {connector.name} can only be written.")
-    offered: dict[str, Any] = {"options": _validated(connector, options or {}), "waiting": waiting, "seen": seen}
-    offered["suffixes"] = connector.suffixes
+    if connector.suffixes:
+        from tranship.connectors.files.inputs import Downloads
+
+        say = waiting.say if waiting else Downloads.say
+        return _open_files(spec, connector, options or {}, {} if seen is None else seen, Downloads(downloads, say))
+    offered = {"options": _validated(connector, options or {}), "waiting": waiting}
     source: Source = _called(connector.source, spec, offered)
     return source
 
 
-def _called(target: str, spec: str, offered: Mapping[str, Any]) -> Any:
-    """Call a class or function with an address and those of the keyword arguments that it names."""
+def _open_files(
+    spec: str, connector: Connector, options: Mapping[str, Any], seen: Seen, downloads: Downloads
+) -> Source:
+    """Open the files of an address, each with the connector of its format. Raises ConfigError or ConnectorError."""
+    from tranship.connectors.files.inputs import Inputs, Kinds, columns_of_folders
+    from tranship.connectors.files.partitions import Partitioned
+
+    inputs = Inputs(spec, Kinds(format_of, DEFAULT_FORMAT), in_folder(spec, connector), seen, downloads)
+    opened: list[Source] = []
+    try:
+        for kind, files in inputs.groups:
+            source = _open_group(named(kind), files, options)
+            opened.append(source)
+            if folders := columns_of_folders(files):
+                opened[-1] = Partitioned(source, folders)
+    except TranshipError:
+        for source in opened:
+            source.close()
+        inputs.close()
+        raise
+    units = {named(kind).size_unit or kind for kind, _ in inputs.groups}
+    return Chain(opened, alike=len(units) <= 1, release=inputs.release, close=inputs.close)
+
+
+def _open_group(connector: Connector, files: Sequence[File], options: Mapping[str, Any]) -> Source:
+    if connector.source is None:
+        raise ConfigError(f"{files[0].name}: {connector.name} can only be written.")
+    offered = {"options": _validated(connector, options), "suffixes": connector.suffixes, "files": files}
+    if "files" in inspect.signature(load(connector.source)).parameters:
+        source: Source = _called(connector.source, None, offered)
+        return source
+    one_by_one: list[Source] = []
+    for file in files:
+        if not file.address:
+            raise ConfigError(f"{file.name}: {connector.name} is only read from a file. Save it as one.")
+        one_by_one.append(_called(connector.source, file.address, offered))
+    return Chain(one_by_one, alike=True)
+
+
+def _called(target: str, spec: str | None, offered: Mapping[str, Any]) -> Any:
+    """Call a class or function with an address, if there is one, and those of the keyword arguments that it names."""
     function = load(target)
-    named = inspect.signature(function).parameters
-    return function(spec, **{name: value for name, value in offered.items() if name in named})
+    known = inspect.signature(function).parameters
+    return function(
+        *([] if spec is None else [spec]), **{name: value for name, value in offered.items() if name in known}
+    )
 
 
 def _validated(connector: Connector, options: Mapping[str, Any]) -> Any:
@@ -137,6 +189,8 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
         module = importlib.import_module(connector.provider)
         arguments = {name: options[name] for name in ("observer", "memory", "pace")}
         return ProviderDestination(module.SPEC, spec, module.build_operations, **arguments)
+    if connector.suffixes and scheme_of(spec) in ("http", "https"):
+        raise ConfigError(f"{redacted(spec)}: a web address can be read, not written. Write to a file.")
     if connector.suffixes and "://" in spec:
         raise ConfigError(
             f"{redacted(spec)}: cloud storage can be read, not written yet. Write to a local file and copy it."

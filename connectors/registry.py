@@ -21,7 +21,7 @@ _PROVIDERS: Final = "tranship.connectors.providers"
 _DECLARED: Final = (
     Connector(
         "csv",
-        "CSV files, also gzip and zstd; - is standard input",
+        "CSV files, also gzip, zstd and zip; - is standard input",
         "exports/*.csv.gz",
         _WHOLE_FILE,
         suffixes=tuple(f"{ending}{packed}" for packed in ("", ".gz", ".zst") for ending in (".csv", ".tsv", ".txt")),
@@ -52,6 +52,7 @@ _DECLARED: Final = (
         suffixes=tuple(
             f"{ending}{packed}" for packed in ("", ".gz", ".zst") for ending in (".jsonl", ".ndjson", ".json")
         ),
+        size_unit="bytes",
         source=f"{_FILES}.json:JsonSource",
         destination=f"{_FILES}.json:destination",
     ),

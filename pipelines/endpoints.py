@@ -59,7 +59,13 @@ def _check_place(settings: Settings, out: Path | None) -> None:
 def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
     """Open all sources as one. Raises ConfigError or ConnectorError."""
     options = reading.options | {name: getattr(reading, name) for name in _OF_CSV}
-    return opening.open_sources(reading.sources, options, include_archived=reading.include_archived, waiting=waiting)
+    return opening.open_sources(
+        reading.sources,
+        options,
+        include_archived=reading.include_archived,
+        waiting=waiting,
+        downloads=reading.state_dir / "downloads" if isinstance(reading, Settings) else None,
+    )
 
 
 def open_destination(settings: Settings, observer: Observer) -> Destination:

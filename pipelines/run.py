@@ -170,6 +170,11 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
                 f"{directory.run_id}: did not read its sources to the end, and standard input, one of them, is gone. "
                 "Run the command again, with its input."
             )
+        if not staged and any("://" in source and "***" in source for source in settings.sources):
+            raise ConfigError(
+                f"{directory.run_id}: did not read its sources to the end, and the secrets in their addresses are not "
+                "kept. Run the command again, with the same addresses; what was downloaded is used again."
+            )
         if not staged and not directory.keeps_pages():
             # It died before its stage was complete: there is nothing to continue from, so it starts again.
             return _run(job)

@@ -32,7 +32,7 @@ EVERYBODY = ("connectors.addresses", "connectors.contract", "connectors.errors",
 """What every connector and every step may know: the types that cross the border, the errors, how an address is shown,
 what right data is."""
 
-FLOOR = (*EVERYBODY, "connectors.durable", "connectors.existing")
+FLOOR = (*EVERYBODY, "connectors.background_loop", "connectors.durable", "connectors.existing")
 """What the connectors stand on."""
 
 ENTRANCE = (
@@ -75,7 +75,7 @@ RULES = (
             EVERYBODY,
             "What files, databases and providers share stands at the root of connectors/ and knows none of them.",
         )
-        for name in ("chain", "durable", "existing")
+        for name in ("background_loop", "chain", "durable", "existing")
     ),
     Rule(
         "connectors.json_text.*",

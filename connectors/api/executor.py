@@ -21,7 +21,6 @@ from typing import Final
 
 import pyarrow.parquet as pq
 
-from tranship.connectors.api.background_loop import BackgroundLoop
 from tranship.connectors.api.bulk_writer import BulkWriter
 from tranship.connectors.api.concurrency import Stopped
 from tranship.connectors.api.http_client import HttpClient, Traffic
@@ -33,6 +32,7 @@ from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.row_sender import RowSender
 from tranship.connectors.api.row_writer import RowWriter
 from tranship.connectors.api.service import ANY, Service
+from tranship.connectors.background_loop import BackgroundLoop
 from tranship.connectors.errors import ConfigError
 
 

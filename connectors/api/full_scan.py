@@ -26,10 +26,10 @@ import numpy.typing as npt
 import polars as pl
 
 from tranship.connectors import durable
-from tranship.connectors.api.background_loop import BackgroundLoop
 from tranship.connectors.api.http_client import HttpClient
 from tranship.connectors.api.page_store import Page, PageStore
 from tranship.connectors.api.pagination import ListDownload, Listing, SinglePage, malformed_list
+from tranship.connectors.background_loop import BackgroundLoop
 from tranship.connectors.errors import ConfigError, Damaged, Malformed
 from tranship.connectors.json_text.scanner import record_ids
 from tranship.schemas.counted import counted

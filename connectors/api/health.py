@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from tranship.connectors.api.background_loop import BackgroundLoop
 from tranship.connectors.api.http_client import HttpClient, HttpResponse
 from tranship.connectors.api.http_errors import refusal
 from tranship.connectors.api.pagination import Cursor, Listing, Numbered, SinglePage, parse_page
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.service import Service
 from tranship.connectors.api.spec import HealthFinding, ProviderAddress, ProviderSpec, parse_address, service
+from tranship.connectors.background_loop import BackgroundLoop
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed
 
 _NO: Final = (401, 403)

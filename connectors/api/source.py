@@ -14,11 +14,11 @@ import polars as pl
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.api import json_codec
-from tranship.connectors.api.background_loop import BackgroundLoop
 from tranship.connectors.api.full_scan import FullScan, PageGroup
 from tranship.connectors.api.http_client import HttpClient
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.spec import ProviderSpec, parse_address, service
+from tranship.connectors.background_loop import BackgroundLoop
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.errors import ConfigError, Malformed
 from tranship.schemas.counted import counted

@@ -20,7 +20,7 @@ Whatever is no regular file (a pipe, standard input) is opened once: what was lo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +47,9 @@ PART_BYTES = 24 << 20
 class CsvSource:
     """One or several CSV files; the dialect of each is detected separately."""
 
-    def __init__(
-        self, spec: str, options: CsvOptions, suffixes: tuple[str, ...], seen: storage.Seen | None = None
-    ) -> None:
+    def __init__(self, files: Sequence[storage.File], options: CsvOptions) -> None:
         options.check()
-        self._files = storage.expand(spec, suffixes, seen)
+        self._files = files
         self._options = options
         sizes = [file.size for file in self._files]
         self.size: int | None = None if None in sizes else sum(size for size in sizes if size is not None)

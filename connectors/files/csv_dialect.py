@@ -197,15 +197,6 @@ def _column_names(values: list[str]) -> list[str]:
     return [value.strip() or f"column_{number}" for number, value in enumerate(values, 1)]
 
 
-_OTHER_FILES = {
-    b"PK\x03\x04": "is a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV",
-    b"\xd0\xcf\x11\xe0": "is an old Excel workbook; save the sheet as CSV",
-    b"PAR1": "is a Parquet file; give it a name that ends in .parquet (out of a pipe, save it to such a file first)",
-    b"%PDF": "is a PDF; there is no table in it to read",
-    b"SQLite format 3": "is an SQLite database; export the table as CSV",
-}
-
-
 class Beginning:
     """The beginning of a file, read as far as needed; its pieces are kept."""
 
@@ -223,7 +214,6 @@ class Beginning:
 def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
     """Detect the parts of the dialect that are not given. Raises ConfigError if the file cannot be read as CSV."""
     head = beginning.first(1 << 20)
-    _must_be_no_other(name, head)
     encoding = options.encoding or sniff_encoding(head)
     if encoding is None:
         _must_be_text(name, head)
@@ -376,12 +366,6 @@ def _after_lines(data: bytes, count: int) -> bytes:
     for _ in range(count):
         at = data.find(b"\n", at) + 1 or len(data)
     return data[at:]
-
-
-def _must_be_no_other(name: str, head: bytes) -> None:
-    """Raise ConfigError that names the format of a file that is not CSV."""
-    if other := next((what for magic, what in _OTHER_FILES.items() if head.startswith(magic)), None):
-        raise ConfigError(f"{name}: {other}.")
 
 
 def _must_be_text(name: str, sample: bytes) -> None:

@@ -11,7 +11,7 @@ columns (`address.city`), arrays stay JSON, and so do objects that are metadata 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,8 +64,8 @@ class _Look:
 class JsonSource:
     """One JSON file, or several of one run."""
 
-    def __init__(self, spec: str, suffixes: tuple[str, ...], seen: storage.Seen | None = None) -> None:
-        self._files = storage.expand(spec, suffixes, seen)
+    def __init__(self, files: Sequence[storage.File]) -> None:
+        self._files = files
         sizes = [file.size for file in self._files]
         self.size: int | None = None if None in sizes else sum(size for size in sizes if size is not None)
         self._copies = [storage.Copy(file) if file.once else None for file in self._files]
@@ -138,7 +138,7 @@ class JsonSource:
 
     def _look(self, number: int) -> _Look:
         file = self._files[number]
-        wants_lines = any(end in file.name.lower() for end in _LINES_ENDS)
+        wants_lines = any(end in file.kind_name.lower() for end in _LINES_ENDS)
         encoding, is_lines = self._shape(number, wants_lines=wants_lines)
         look = _Look(encoding, [], Paths(file.name), is_lines)
         if is_lines and not wants_lines:

@@ -8,7 +8,7 @@ as a whole. What has no type of its own here becomes text: UUIDs, JSON, bytes, d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,8 +35,8 @@ BATCH_ROWS = 61_440
 class ParquetSource:
     """One or several Parquet files."""
 
-    def __init__(self, spec: str, suffixes: tuple[str, ...], seen: storage.Seen | None = None) -> None:
-        self._files = storage.expand(spec, suffixes, seen)
+    def __init__(self, files: Sequence[storage.File]) -> None:
+        self._files = files
         self._opened: list[tuple[str, pq.ParquetFile]] = []
         self._copies: list[storage.Copy] = []
         try:
@@ -82,7 +82,7 @@ class ParquetSource:
             copy.close()
 
     def _open(self, file: storage.File) -> pq.ParquetFile:
-        if file.once:
+        if file.once or not file.seekable:
             # Parquet is read from its end.
             self._copies.append(storage.Copy(file))
             file = self._copies[-1].file

@@ -1,4 +1,4 @@
-"""Files as bytes: how they are found, opened and decompressed.
+"""Files as bytes: how they are located, opened and decompressed.
 
 Local paths, globs, folders, standard input (`-`), and, with the extra `cloud`, `s3://`, `gs://` and `az://` objects.
 gzip and zstd are recognised by their first bytes, whatever the name says.
@@ -6,6 +6,7 @@ gzip and zstd are recognised by their first bytes, whatever the name says.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import io
@@ -13,25 +14,28 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from stat import S_ISREG, S_ISSOCK
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from tranship.connectors.addresses import is_same_file, redacted, scheme_of
+from tranship.connectors.addresses import redacted, scheme_of
 from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable
+from tranship.connectors.files import folders
 
 CLOUD = ("s3", "gs", "az")
+WEB = ("http", "https")
 _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 STDIN_NAME = "standard input"
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_HEAD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,30 @@ class File:
     """Identifies the file, whatever its name: device and inode, or bucket and key."""
     also: list[str] = field(default_factory=list)
     """Further names under which it was given."""
-    folders: tuple[str, ...] = ()
-    """Folders beside it that are named like files of its format and are not read."""
+    remarks: tuple[str, ...] = ()
+    """Notes for people on how it was found."""
+    partitions: Mapping[str, str | None] = field(default_factory=dict)
+    """Columns that its folders give: `ds=2024-01-01/` is `ds`. Null is the absence of a value."""
+    address: str = ""
+    """The address by which it alone is opened, if there is one."""
+    called: str = ""
+    """The name by which its format is known, where that is not `name`."""
+    seekable: bool = True
+    """Whether it can be read from its end, as some formats are."""
+    container: File | None = None
+    """The archive whose first table it is."""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for people on how the file was given."""
         given = f"is given more than once (also as {', '.join(self.also)}); it is read once"
-        beside = (f"the folder {name} beside it is not read; give it as a source of its own" for name in self.folders)
-        return (*((given,) if self.also else ()), *beside)
+        around = self.container.notes if self.container else ()
+        return (*around, *((given,) if self.also else ()), *self.remarks)
+
+    @property
+    def kind_name(self) -> str:
+        """The name by which its format is known."""
+        return self.called or self.name
 
     @property
     def once(self) -> bool:
@@ -88,6 +107,8 @@ class File:
 
 Seen = dict[tuple[Any, ...], File]
 """Place → file, of the files that a run reads."""
+IsTable = Callable[[str], bool]
+"""Whether a file of a folder is read, by its name in lower case."""
 
 
 def expand(spec: str, suffixes: tuple[str, ...], seen: Seen | None = None) -> list[File]:
@@ -97,9 +118,13 @@ def expand(spec: str, suffixes: tuple[str, ...], seen: Seen | None = None) -> li
     its records would be doubled. `seen` are the files of other sources of the run; new ones are added to it. Raises
     ConfigError if there is none.
     """
-    seen = {} if seen is None else seen
+    return new_ones(located(spec, lambda name: name.endswith(suffixes)), {} if seen is None else seen)
+
+
+def new_ones(files: Iterable[File], seen: Seen) -> list[File]:
+    """Return the files that are not `seen` yet, and add them to it; others are noted where they were seen first."""
     new = []
-    for file in _expand(spec, suffixes):
+    for file in files:
         first = seen.setdefault(file.place, file)
         if first is file:
             new.append(file)
@@ -108,33 +133,38 @@ def expand(spec: str, suffixes: tuple[str, ...], seen: Seen | None = None) -> li
     return new
 
 
-def _expand(spec: str, suffixes: tuple[str, ...]) -> list[File]:
+def located(spec: str, is_table: IsTable) -> list[File]:
+    """Return the files of an address, also those of other sources. Of those in a folder, only the ones whose name in
+    lower case `is_table` accepts; the others are named in a remark.
+    """
     if spec in _STDIN:
-        return [File(STDIN_NAME, None, None, _standard_input, _place_of_stdin())]
+        return [File(STDIN_NAME, None, None, _standard_input, _place_of_stdin(), seekable=False)]
     if scheme_of(spec) in CLOUD:
-        return _expand_cloud(spec, suffixes)
+        return _located_in_cloud(spec, is_table)
     path = Path(spec).expanduser()
-    folders: tuple[str, ...] = ()
     if path.is_dir():
-        named = sorted(p for p in path.iterdir() if p.name.lower().endswith(suffixes))
-        found = [p for p in named if _is_meant(p)]
-        passed_over = [p for p in named if p not in found and not p.name.startswith(".")]
-        folders = tuple(redacted(str(p)) for p in passed_over if os.path.isdir(p))  # noqa: PTH112
-        if not found:
-            raise ConfigError(f"{redacted(spec)}: no file ending in {', '.join(suffixes)} in this folder.")
-    elif path.is_file() or not glob.has_magic(spec):
-        found = [path]
-    else:
-        names = glob.iglob(str(path), recursive=True)  # noqa: PTH207  (a pattern may be absolute)
-        found = sorted(p for name in names if _is_meant(p := Path(name)))
-        if not found:
-            raise ConfigError(f"{redacted(spec)}: no file fits this pattern. Quote the pattern and check the folder.")
-    return [_local(p, folders if p is found[0] else ()) for p in found]
+        paths, passed_over = folders.walk(path, is_table)
+        if not paths:
+            there = f" ({folders.listed(passed_over)})" if passed_over else ""
+            raise ConfigError(f"{redacted(spec)}: there is no file of a known kind in this folder{there}.")
+        return [
+            _local(found, folders.remarks(redacted(spec), passed_over if found is paths[0] else ()), path)
+            for found in paths
+        ]
+    if path.is_file() or not glob.has_magic(spec):
+        return [_local(path)]
+    names = glob.iglob(str(path), recursive=True)  # noqa: PTH207  (a pattern may be absolute)
+    paths = sorted(found for name in names if _is_meant(found := Path(name)))
+    if not paths:
+        raise ConfigError(f"{redacted(spec)}: no file fits this pattern. Quote the pattern and check the folder.")
+    parts = Path(spec).expanduser().parts
+    fixed = Path(*parts[: next(at for at, part in enumerate(parts) if glob.has_magic(part))])
+    return [_local(found, (), fixed) for found in paths]
 
 
 def _is_meant(path: Path) -> bool:
-    """Return whether an entry of a folder, or a match of a pattern, is read: not folders, and not hidden links and
-    sockets of other programs. A pipe is read, and a broken link stops the run: customers would be missing.
+    """Return whether a match of a pattern is read: not folders, and not hidden links and sockets of other programs. A
+    pipe is read, and a broken link stops the run: customers would be missing.
     """
     hidden = path.name.startswith(".")
     return os.path.isfile(path) if hidden else not os.path.isdir(path)  # noqa: PTH112, PTH113  (these never raise)
@@ -146,7 +176,8 @@ def _standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def _local(path: Path, folders: tuple[str, ...]) -> File:
+def _local(path: Path, remarks: tuple[str, ...] = (), root: Path | None = None) -> File:
+    """Return a local file; folders between `root` and it may be partitions."""
     try:
         stat = path.stat()
     except OSError as error:
@@ -159,7 +190,18 @@ def _local(path: Path, folders: tuple[str, ...]) -> File:
     regular = S_ISREG(stat.st_mode)
     changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat() if regular else None
     size, place = stat.st_size if regular else None, (stat.st_dev, stat.st_ino)
-    return File(redacted(str(path)), size, changed, lambda: path.open("rb"), place, folders=folders)
+    values = folders.partitions(path.relative_to(root).parts[:-1], redacted(str(path))) if root else {}
+    return File(
+        redacted(str(path)),
+        size,
+        changed,
+        lambda: path.open("rb"),
+        place,
+        remarks=remarks,
+        partitions=values,
+        address=str(path),
+        seekable=regular,
+    )
 
 
 def _place_of_stdin() -> tuple[Any, ...]:
@@ -172,7 +214,7 @@ def _place_of_stdin() -> tuple[Any, ...]:
     return (stat.st_dev, stat.st_ino)
 
 
-def _expand_cloud(spec: str, suffixes: tuple[str, ...]) -> list[File]:
+def _located_in_cloud(spec: str, is_table: IsTable) -> list[File]:
     try:
         import obstore
         from obstore.store import from_url
@@ -192,17 +234,27 @@ def _expand_cloud(spec: str, suffixes: tuple[str, ...]) -> list[File]:
             f"{redacted(root)}: cannot be read ({type(error).__name__}). Check the name, the credentials in the "
             "environment, and the network."
         ) from error
-    kept = [m for m in listed if whole or (_fits(m["path"], pattern) and m["path"].lower().endswith(suffixes))]
+    found = {str(meta["path"]): meta for meta in listed if whole or _fits(meta["path"], pattern)}
+    base = "" if whole else fixed[: fixed.rfind("/") + 1]
+    below = sorted(key.removeprefix(base) for key in found)
+    kept, passed_over = (below, []) if whole else folders.sift(below, is_table)
     if not kept:
         raise ConfigError(f"{redacted(spec)}: no object fits. Check bucket and pattern.")
 
-    def opener(meta: Any) -> Callable[[], BinaryIO]:
-        return lambda: io.BufferedReader(_ObjectReader(obstore.open_reader(store, meta["path"])), 8 << 20)
+    def file(key: str) -> File:
+        meta, name = found[base + key], f"{redacted(root)}/{base}{key}"
+        return File(
+            name,
+            meta["size"],
+            meta["last_modified"].isoformat(),
+            lambda: io.BufferedReader(_ObjectReader(obstore.open_reader(store, base + key)), 8 << 20),
+            (root, base + key),
+            remarks=folders.remarks(redacted(spec), passed_over if key == kept[0] else ()),
+            partitions=folders.partitions(key.split("/")[:-1], name),
+            address=f"{root}/{base}{key}",
+        )
 
-    return [
-        File(f"{redacted(root)}/{m['path']}", m["size"], m["last_modified"].isoformat(), opener(m), (root, m["path"]))
-        for m in sorted(kept, key=lambda m: str(m["path"]))
-    ]
+    return [file(key) for key in kept]
 
 
 def _fits(key: str, pattern: str) -> bool:
@@ -259,7 +311,7 @@ class Bytes:
 
     def __iter__(self) -> Iterator[bytes]:
         head = self._read(self._piece)
-        codec = next((codec for magic, codec in _MAGIC.items() if head.startswith(magic)), None)
+        codec = _codec(head)
         if codec is None:
             while head:
                 yield head
@@ -289,6 +341,42 @@ class Bytes:
             self._raw.close()
 
 
+def decompressed(head: bytes, count: int) -> bytes | None:
+    """Return the first bytes of the contents of a file that begins with `head`; null if it is not compressed."""
+    codec = _codec(head)
+    if codec is None:
+        return None
+    try:
+        return bytes(pa.CompressedInputStream(pa.BufferReader(head), codec).read(count))
+    except OSError:
+        return b""  # damaged, which is reported when it is read
+
+
+def _codec(head: bytes) -> str | None:
+    return next((codec for magic, codec in _MAGIC.items() if head.startswith(magic)), None)
+
+
+def peeked(file: File, closers: contextlib.ExitStack) -> tuple[bytes, File]:
+    """Return the first bytes of a file, and the file to be read from now on: one that can be read only once stays open
+    until `closers` ends.
+    """
+    raw = file.open()
+    if file.once and file.name != STDIN_NAME:
+        closers.enter_context(raw)
+    try:
+        head = b""
+        while len(head) < _HEAD_BYTES and (piece := raw.read(_HEAD_BYTES - len(head))):
+            head += piece
+    except OSError as error:
+        raise ConfigError(f"{file.name}: reading failed ({error.strerror or error}).") from error
+    finally:
+        if not file.once:
+            raw.close()
+    if not file.once:
+        return head, file
+    return head, dataclasses.replace(file, opener=lambda: cast(BinaryIO, _Prefixed(head, raw.read)))
+
+
 class _Prefixed(io.RawIOBase):
     """A stream of the bytes that were read already, then the rest."""
 
@@ -301,7 +389,7 @@ class _Prefixed(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         if self._head:
-            taken, self._head = self._head[:size], self._head[size:]
+            taken, self._head = (self._head, b"") if size < 0 else (self._head[:size], self._head[size:])
             return taken
         return self._rest(size)
 
@@ -327,54 +415,3 @@ class Copy:
     def close(self) -> None:
         """Remove the copy."""
         self._copy.close()
-
-
-# Source and destination apart ------------------------------------------------------------------------------------
-
-
-def is_among(spec: str, suffixes: tuple[str, ...], path: Path) -> bool:
-    """Return whether the source `spec` currently includes this file."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return False
-    return any(file.place == (stat.st_dev, stat.st_ino) for file in _expand(spec, suffixes))
-
-
-def takes_in(spec: str, suffixes: tuple[str, ...], path: Path) -> str | None:
-    """Return why the source `spec` would include this file, now or once it is written; null if it would not.
-
-    A folder includes everything in it, at any depth.
-    """
-    if scheme_of(spec):
-        return None
-    if is_among(spec, suffixes, path):
-        return "is read by this run"
-    given = Path(spec).expanduser()
-    if given.is_dir():
-        return "lies in the folder that is read" if _lies_in(path, given) else None
-    if glob.has_magic(spec) and not given.exists() and _fits_pattern(path, str(given)):
-        return "fits the pattern that is read; the next run would read it"
-    return None
-
-
-def _lies_in(path: Path, folder: Path) -> bool:
-    return any(is_same_file(parent, folder) for place in _places(path) for parent in place.parents)
-
-
-def _fits_pattern(path: Path, pattern: str) -> bool:
-    head, tail = os.path.split(pattern)
-    folders = [Path(name) for name in glob.glob(head, recursive=True)] if head else [Path()]  # noqa: PTH207
-    if tail == "**":
-        return any(_lies_in(path, folder) for folder in folders)
-    return any(
-        fnmatchcase(place.name, tail)
-        and (tail.startswith(".") or not place.name.startswith("."))
-        and any(is_same_file(place.parent, folder) for folder in folders)
-        for place in _places(path)
-    )
-
-
-def _places(path: Path) -> tuple[Path, Path]:
-    """Return the absolute path of a name, and that of the file it leads to."""
-    return path.parent.resolve() / path.name, path.resolve()

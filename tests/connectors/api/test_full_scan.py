@@ -25,12 +25,12 @@ from hypothesis import strategies as st
 
 from support.served import Served, as_json, served
 from tranship.connectors.api import full_scan, pagination
-from tranship.connectors.api.background_loop import BackgroundLoop
 from tranship.connectors.api.full_scan import FullScan
 from tranship.connectors.api.http_client import HttpClient
 from tranship.connectors.api.pagination import Cursor, Envelope, Listing, Numbered, SinglePage
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.service import Service
+from tranship.connectors.background_loop import BackgroundLoop
 from tranship.connectors.errors import ConfigError, Malformed, Refused
 
 QUICK = RetryPolicy(tries=6, first_pause=0.002, longest_pause=0.02, silence=2)

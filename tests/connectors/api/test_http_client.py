@@ -18,10 +18,10 @@ import pytest
 from aiohttp import web
 
 from support.served import Served, as_json, complete, nobody, raw, served
-from tranship.connectors.api.background_loop import BackgroundLoop
 from tranship.connectors.api.http_client import HttpClient, HttpResponse
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.service import Service
+from tranship.connectors.background_loop import BackgroundLoop
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, Unreachable
 
 T = TypeVar("T")

@@ -6,9 +6,9 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
-from tranship.connectors.api.http_client import T
+T = TypeVar("T")
 
 
 class BackgroundLoop:

@@ -1,0 +1,157 @@
+"""Zip archives: their members as files, each read from the archive without unpacking it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, Final
+
+from tranship.connectors.addresses import redacted
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.files import formats
+from tranship.connectors.files.formats import Format
+from tranship.connectors.files.storage import Copy, File
+
+_MOST_EXPANSION: Final = 300
+"""Text that a zip archive makes smaller by more than this factor is no list of customers."""
+_HARMLESS_BYTES: Final = 1 << 30
+"""So much may be unpacked whatever the factor is."""
+_DAMAGE: Final = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
+"""What the library raises for damaged, unsupported and encrypted archives."""
+_KINDS: Final = (
+    ("xl/workbook.xml", formats.EXCEL),
+    ("xl/workbook.bin", formats.BINARY_EXCEL),
+    ("word/document.xml", formats.WORD),
+    ("ppt/presentation.xml", formats.SLIDES),
+    ("Index/Document.iwa", formats.NUMBERS),
+)
+"""A member that only documents of this format have."""
+_OPEN_DOCUMENTS: Final = {"spreadsheet": formats.OPEN_DOCUMENT, "text": formats.WORD, "presentation": formats.SLIDES}
+
+
+class Archive:
+    """An open zip archive. Raises ConfigError if it cannot be read."""
+
+    def __init__(self, file: File) -> None:
+        self._copy = Copy(file) if file.once or not file.seekable else None
+        self._file = dataclasses.replace(self._copy.file, seekable=True) if self._copy else file
+        self._raw = self._file.open()
+        try:
+            self._zip = zipfile.ZipFile(self._raw)
+        except _DAMAGE as error:
+            self.close()
+            raise ConfigError(
+                f"{file.name}: the zip archive is damaged, half written or one part of several ({_why(error)}). Fetch "
+                "it again."
+            ) from error
+
+    @property
+    def file(self) -> File:
+        """The archive, which can be opened again as long as it is not closed."""
+        return self._file
+
+    @property
+    def document(self) -> Format | None:
+        """The format of a document that is a zip archive inside, such as an Excel workbook; null for plain archives."""
+        names = set(self._zip.namelist())
+        for member, found in _KINDS:
+            if member in names:
+                return found
+        if "mimetype" in names:
+            with _Member(self._zip, self._zip.getinfo("mimetype"), self._file.name) as opened:
+                kind = opened.read(100).decode("latin-1")
+            return next((found for word, found in _OPEN_DOCUMENTS.items() if f"opendocument.{word}" in kind), None)
+        return None
+
+    def members(self) -> list[File]:
+        """Return the members, folders excepted, sorted by name. Raises ConfigError if one of them cannot be trusted."""
+        infos = [info for info in self._zip.infolist() if not info.is_dir()]
+        for info in infos:
+            self._check_name(info)
+        names = [info.filename for info in infos]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(
+                f"{self._file.name}: holds two members named {twice!r}; which one counts is not known. Unpack the one "
+                "to load."
+            )
+        size = sum(info.file_size for info in infos)
+        # Members that share their bytes unpack to more than each of them says.
+        packed = max(1, min(sum(info.compress_size for info in infos), self._raw.seek(0, io.SEEK_END)))
+        if size > _HARMLESS_BYTES and size > packed * _MOST_EXPANSION:
+            raise ConfigError(
+                f"{self._file.name}: would grow {size // packed:,} times, to {size >> 20:,} MB: this looks like a zip "
+                "bomb. If you trust it, unpack it and give the files in it."
+            )
+        return [self._member(info) for info in sorted(infos, key=lambda info: info.filename)]
+
+    def close(self) -> None:
+        """Close the archive and remove its copy."""
+        if hasattr(self, "_zip"):
+            self._zip.close()
+        self._raw.close()
+        if self._copy:
+            self._copy.close()
+
+    def _check_name(self, info: zipfile.ZipInfo) -> None:
+        path = PurePosixPath(info.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
+            raise ConfigError(
+                f"{self._file.name}: a member is named {info.filename!r}, which leads out of the archive. It may be an "
+                "attack; nothing of it is read."
+            )
+
+    def _member(self, info: zipfile.ZipInfo) -> File:
+        name = f"{self._file.name}/{redacted(info.filename)}"
+
+        def opener() -> BinaryIO:
+            return io.BufferedReader(_Member(self._zip, info, name), 1 << 20)
+
+        changed = None if self._file.changed is None else f"{self._file.changed} {info.CRC:08x}"
+        size = None if self._file.once else info.file_size
+        return File(name, size, changed, opener, (*self._file.place, info.header_offset), seekable=False)
+
+
+class _Member(io.RawIOBase):
+    """The contents of a member. Raises ConfigError for what the library cannot unpack."""
+
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> None:
+        self._name = name
+        if info.flag_bits & 1:
+            raise ConfigError(f"{name}: is encrypted in the zip archive. Unpack it with its password first.")
+        self._raw: Any = self._tried(lambda: archive.open(info))
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._tried(lambda: self._raw.read(len(buffer)))
+        buffer[: len(data)] = memoryview(data)
+        return len(data)
+
+    def close(self) -> None:
+        if hasattr(self, "_raw"):
+            self._raw.close()
+        super().close()
+
+    def _tried(self, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except NotImplementedError as error:
+            raise ConfigError(
+                f"{self._name}: is packed in a way that cannot be read here ({_why(error)}). Unpack the archive and "
+                "give the files in it."
+            ) from error
+        except _DAMAGE as error:
+            raise ConfigError(
+                f"{self._name}: is damaged in the zip archive ({_why(error)}). Nothing of it was loaded; fetch the "
+                "archive again."
+            ) from error
+
+
+def _why(error: Exception) -> str:
+    return " ".join(str(error).split())[:100].rstrip(".") or type(error).__name__

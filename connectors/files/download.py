@@ -1,0 +1,316 @@
+"""Files behind http:// and https://: streamed to disk, and continued there after an interruption.
+
+A download has a folder of its own, named after a digest of the address. It is removed once the file has been read;
+until then a later command asks the server whether the file is still the same (ETag or Last-Modified), and uses what it
+has.
+
+A redirect is followed within http and https only, never from https to http, and never to a place that is nearer to this
+machine than where it came from, such as from the internet into the local network. A password in the address is sent to
+that host alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from tranship.connectors import durable
+from tranship.connectors.addresses import redacted
+from tranship.connectors.background_loop import BackgroundLoop
+from tranship.connectors.errors import ConfigError, Malformed, Refused, TranshipError, Unreachable
+from tranship.connectors.files.download_store import Entry, own_folder
+from tranship.connectors.files.reach import LINK, GuardedResolver, reach_of, refuse_nearer
+from tranship.connectors.files.storage import WEB, File
+
+MOST_BYTES: Final = 100 << 30
+_MOST_REDIRECTS: Final = 10
+_TRIES: Final = 3
+_CONNECT_SECONDS: Final = 15.0
+_SILENT_SECONDS: Final = 60.0
+_TOTAL_SECONDS: Final = 6 * 3600.0
+_PIECE_BYTES: Final = 1 << 20
+_SAFE_BYTES: Final = 64 << 20
+"""So many bytes at most are fetched again after a power failure."""
+_PASSING: Final = (408, 425, 429, 500, 502, 503, 504)
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
+_ENDS: Final = {
+    "text/csv": ".csv",
+    "text/tab-separated-values": ".tsv",
+    "application/json": ".json",
+    "application/jsonl": ".jsonl",
+    "application/x-ndjson": ".jsonl",
+    "application/vnd.apache.parquet": ".parquet",
+    "application/zip": ".zip",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
+}
+"""Content type → the end of the name of such a file."""
+
+
+class _Broken(Exception):
+    """The transfer broke off; another try may complete it."""
+
+
+class Download:
+    """The file behind a web address, on disk. Raises Unreachable, Refused, Malformed or ConfigError."""
+
+    def __init__(self, spec: str, downloads: Path | None, say: Callable[[str], None], closers: ExitStack) -> None:
+        """`downloads` is the folder in which downloads are kept until they have been read; null: a temporary one."""
+        self._name = redacted(spec)
+        url, self._authorization = _parted(spec)
+        self._say = say
+        self._entry = Entry(closers.enter_context(own_folder(downloads, spec)))
+        self._entry.load()
+        loop = BackgroundLoop()
+        try:
+            loop.submit(self._fetch(url)).result()
+        finally:
+            loop.close()
+
+    def file(self, place: tuple[Any, ...], is_table: Callable[[str], bool]) -> File:
+        """Return it as a file; its kind is told by the first of its names that `is_table` accepts."""
+        entry = self._entry
+        called = next((name for name in entry.names if is_table(name.lower())), entry.names[-1])
+        body = entry.body
+        return File(self._name, entry.size, entry.seal, lambda: body.open("rb"), place, called=called)
+
+    def remove(self) -> None:
+        """Remove it: it has been read."""
+        shutil.rmtree(self._entry.folder, ignore_errors=True)
+
+    async def _fetch(self, url: str) -> None:
+        for tries in range(1, _TRIES + 1):
+            try:
+                async with asyncio.timeout(_TOTAL_SECONDS):
+                    await self._try(url)
+                return
+            except Unreachable:
+                if tries == _TRIES:
+                    raise
+            except (aiohttp.ClientError, OSError, _Broken) as error:
+                found = self._error(error)
+                if tries == _TRIES or not isinstance(found, Unreachable):
+                    raise found from error
+            await _pause(tries)
+
+    async def _try(self, url: str) -> None:
+        resolver = GuardedResolver(self._name)
+        connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+        ) as session:
+            at, authorization, least = url, self._authorization, LINK
+            for _ in range(_MOST_REDIRECTS + 1):
+                proxy = _proxy_for(at)
+                # A proxy is the user's own, and resolves the names behind it.
+                resolver.least = LINK if proxy else least
+                async with session.get(
+                    self._as_url(at), allow_redirects=False, headers=self._headers() | authorization, proxy=proxy
+                ) as response:
+                    if response.status not in _REDIRECTS:
+                        await self._take(response, (url, at))
+                        return
+                    target = redirect_target(self._name, at, response.headers.get("Location", ""))
+                if urlsplit(target).netloc != urlsplit(at).netloc:
+                    authorization = {}
+                literal = reach_of(urlsplit(at).hostname or "")
+                least = max(least, resolver.reached if literal is None else literal)
+                refuse_nearer(self._name, urlsplit(target).hostname or "", least)
+                at = target
+        raise Refused(f"{self._name}: more than {_MOST_REDIRECTS} redirects. Give the address at which they end.")
+
+    def _as_url(self, url: str) -> URL:
+        """Return an address as it is; what it holds beyond ASCII is encoded."""
+        try:
+            return URL(url, encoded=url.isascii() and " " not in url)
+        except ValueError as error:
+            raise ConfigError(f"{self._name}: is not a valid web address.") from error
+
+    def _headers(self) -> dict[str, str]:
+        entry = self._entry
+        headers = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "tranship"}
+        if entry.complete and entry.etag:
+            headers["If-None-Match"] = entry.etag
+        elif entry.complete and entry.modified:
+            headers["If-Modified-Since"] = entry.modified
+        elif not entry.complete and entry.is_strong and entry.size:
+            headers |= {"Range": f"bytes={entry.size}-", "If-Range": entry.etag}
+        return headers
+
+    async def _take(self, response: aiohttp.ClientResponse, urls: tuple[str, str]) -> None:
+        entry, status = self._entry, response.status
+        etag, modified = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
+        if entry.complete and (status == 304 or (status == 200 and etag and etag == entry.etag)):
+            self._say(f"{self._name}: unchanged at the server; the earlier download is used")
+            return
+        if status not in (200, 206):
+            raise self._refused(status)
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip", "x-gzip", "zstd", ""):
+            raise Malformed(f"{self._name}: is sent in the encoding {encoding[:20]!r}, which was not asked for.")
+        begin = entry.size if status == 206 else 0
+        if status == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {begin}-"):
+            raise Malformed(f"{self._name}: the server sent another piece of the file than was asked for.")
+        length = response.content_length
+        self._must_fit(begin, length)
+        if begin:
+            self._say(f"{self._name}: continuing the download after {begin:,} bytes")
+        entry.etag, entry.modified, entry.complete, entry.seal = etag, modified, False, ""
+        entry.names = list(_names(response, urls))
+        if not begin:
+            entry.body.unlink(missing_ok=True)
+            entry.safe = 0
+        entry.save()
+        written = begin
+        with entry.open() as out:
+            try:
+                async for piece in response.content.iter_chunked(_PIECE_BYTES):
+                    written += len(piece)
+                    if written > MOST_BYTES:
+                        raise self._too_large()
+                    out.write(piece)
+                    if written - entry.safe >= _SAFE_BYTES:
+                        entry.keep(out)
+            finally:
+                entry.keep(out)
+        if length is not None and written != begin + length:
+            raise _Broken
+        entry.seal, entry.complete = durable.seal(entry.body), True
+        entry.save()
+
+    def _must_fit(self, begin: int, length: int | None) -> None:
+        if length is None:
+            return
+        if begin + length > MOST_BYTES:
+            raise self._too_large()
+        free = shutil.disk_usage(self._entry.folder).free
+        if length > free:
+            raise ConfigError(
+                f"{self._name}: has {length >> 20:,} MB, and the disk of {self._entry.folder.parent} has room for "
+                f"{free >> 20:,} MB. Make room, or choose another --state-dir."
+            )
+
+    def _too_large(self) -> ConfigError:
+        return ConfigError(
+            f"{self._name}: is larger than {MOST_BYTES >> 30} GB, which is the most that is downloaded. Download it "
+            "with another program and give the file."
+        )
+
+    def _refused(self, status: int) -> TranshipError:
+        what = f"{self._name}: the server answered {status}"
+        if status in _PASSING:
+            return Unreachable(f"{what}. Try again later.")
+        if status in (401, 403, 407):
+            return Refused(
+                f"{what}: it does not allow this download. A link may have expired; a password is given as "
+                "https://user:password@host/…"
+            )
+        if status in (404, 410):
+            return Refused(f"{what}: there is no such file. Check the address.")
+        return Refused(f"{what}, not a file. Check the address.")
+
+    def _error(self, error: Exception) -> TranshipError:
+        again = "Run the same command again" + (
+            f": it continues after the {self._entry.size:,} bytes that are there."
+            if self._entry.is_strong and self._entry.size
+            else "."
+        )
+        if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
+            return Refused(
+                f"{self._name}: the certificate of the host is not trusted, so nothing was read. Check the host; "
+                "behind a company proxy, set SSL_CERT_FILE to the proxy's certificate."
+            )
+        if isinstance(error, aiohttp.ClientConnectorSSLError | ssl.SSLError):
+            return Refused(
+                f"{self._name}: no encrypted connection is possible. Check the port, and whether it is http."
+            )
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            return Unreachable(f"{self._name}: unknown host. Check its name and the network.")
+        if isinstance(error, aiohttp.InvalidURL | ValueError):
+            return ConfigError(f"{self._name}: is not a valid web address.")
+        if isinstance(error, aiohttp.ClientConnectorError):
+            why = (error.os_error.strerror or "no answer").lower()
+            return Unreachable(f"{self._name}: the host cannot be reached ({why}). Check host, port and network.")
+        if isinstance(error, aiohttp.ClientPayloadError | _Broken):
+            return Unreachable(f"{self._name}: the download was cut off. Nothing of it was loaded. {again}")
+        if isinstance(error, TimeoutError):
+            return Unreachable(f"{self._name}: no data for {_SILENT_SECONDS:g} s, or not done in time. {again}")
+        if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientError | ConnectionError):
+            return ConfigError(
+                f"{self._entry.folder.parent}: the download cannot be written here ({error.strerror}). Check rights "
+                "and room on the disk, or choose another --state-dir."
+            )
+        if isinstance(error, aiohttp.ClientResponseError):
+            return Malformed(f"{self._name}: the response is not valid HTTP. Check whether the server uses https.")
+        return Unreachable(f"{self._name}: the connection was lost. {again}")
+
+
+async def _pause(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+def redirect_target(name: str, url: str, location: str) -> str:
+    """Return where a redirect from `url` leads, without a user or password. Raises Refused if it is not followed."""
+    target = urljoin(url, location)
+    try:
+        parts = urlsplit(target)
+        is_web = parts.scheme.lower() in WEB and bool(parts.hostname)
+    except ValueError:
+        is_web = False
+    if not location or not is_web:
+        raise Refused(f"{name}: redirects to something other than a web address, which is not followed.")
+    if urlsplit(url).scheme == "https" and parts.scheme.lower() == "http":
+        raise Refused(
+            f"{name}: redirects from https to {redacted(target)}, without encryption, which is not followed. If you "
+            "trust the network, give that address."
+        )
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+
+
+def _parted(spec: str) -> tuple[str, dict[str, str]]:
+    """Return an address without its user, password and fragment, and the header that these make."""
+    try:
+        parts = urlsplit(spec)
+        user, password, _ = parts.username, parts.password, parts.port
+    except ValueError as error:
+        raise ConfigError(f"{redacted(spec)}: is not a valid web address.") from error
+    if not parts.hostname:
+        raise ConfigError(f"{redacted(spec)}: names no host. Write https://host/path/customers.csv")
+    bare = parts._replace(
+        scheme=parts.scheme.lower(), netloc=parts.netloc.rpartition("@")[2], fragment="", path=parts.path or "/"
+    ).geturl()
+    if user is None:
+        return bare, {}
+    return bare, {"Authorization": aiohttp.encode_basic_auth(unquote(user), unquote(password or ""))}
+
+
+def _names(response: aiohttp.ClientResponse, urls: tuple[str, str]) -> Iterator[str]:
+    """Yield the names of a file: as the server calls it, of its address and that to which it redirects, of its type."""
+    disposition = response.content_disposition
+    if disposition and disposition.filename:
+        yield PurePosixPath(disposition.filename.replace("\\", "/")).name
+    for url in reversed(urls):
+        yield PurePosixPath(unquote(urlsplit(url).path)).name
+    end = _ENDS.get(response.content_type.lower())
+    if end:
+        yield f"download{end}"
+    yield "download"
+
+
+def _proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment sets for this host; null for this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host == "localhost" or host.startswith("127.") or proxy_bypass(host):
+        return None
+    return getproxies().get(parts.scheme)

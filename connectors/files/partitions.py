@@ -1,0 +1,91 @@
+"""Columns that the folders of files give, beside those in the files: `ds=2024-01-01/` is the column `ds`."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tranship.connectors.contract import Batch, Layout, Part, Source
+
+Values = Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a file, with the columns of its folders."""
+
+    part: Part
+    values: Mapping[str, Values]
+
+    @property
+    def position(self) -> int:
+        """As that of the part."""
+        return self.part.position
+
+    def read(self) -> Batch:
+        """Return its records with the columns of its folders behind their own, as text."""
+        batch = self.part.read()
+        columns = [pl.lit(value, pl.String).alias(name) for name, value in self.values[batch.source].items()]
+        return dataclasses.replace(batch, records=batch.records.with_columns(columns))
+
+    def digest(self) -> str:
+        """Return a digest of the part and the names of the columns; their values are in the name of its file."""
+        names = sorted({name for values in self.values.values() for name in values})
+        return hashlib.sha256(f"{self.part.digest()} {names}".encode()).hexdigest()
+
+
+class Partitioned:
+    """A source whose files lie in such folders. A column of its own that a file has is used instead, with a note."""
+
+    def __init__(self, source: Source, columns: Mapping[str, Values]) -> None:
+        """`columns`: name of a file → the columns that its folders give."""
+        self._source = source
+        self._folders = columns
+        self._own = {layout.name: set(layout.columns) for layout in source.layouts()}
+        self._values = {
+            name: {column: value for column, value in columns.get(name, {}).items() if column not in own}
+            for name, own in self._own.items()
+        }
+
+    @property
+    def size(self) -> int | None:
+        """Size of the source."""
+        return self._source.size
+
+    def layouts(self) -> list[Layout]:
+        """Return the columns of each file, followed by those of its folders."""
+        return [
+            dataclasses.replace(
+                layout,
+                columns=(*layout.columns, *self._values[layout.name]),
+                notes=(*layout.notes, *self._notes(layout.name)),
+            )
+            for layout in self._source.layouts()
+        ]
+
+    def _notes(self, name: str) -> Iterator[str]:
+        for column, value in self._folders.get(name, {}).items():
+            shown = f"{column}={'null' if value is None else value}"
+            if column in self._own[name]:
+                yield f"the file has a column {column!r} of its own, which is used; that of its folder ({shown}) is not"
+            else:
+                yield f"column {column!r} from its folder ({shown})"
+
+    def fingerprint(self) -> list[dict[str, Any]]:
+        """Return the fingerprint of the source."""
+        return self._source.fingerprint()
+
+    def parts(self, keep: Path, /) -> Iterator[_Part]:
+        """Yield the parts of the source, each with the columns of its folders."""
+        for part in self._source.parts(keep):
+            yield _Part(part, self._values)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()

@@ -1,0 +1,69 @@
+"""How far from this machine a host is, so that a redirect does not lead from the internet into a private network."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import Any, Final
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import DefaultResolver
+
+from tranship.connectors.errors import Refused
+
+LINK: Final = 0
+"""Only on this cable, or no host at all: addresses at which clouds answer with credentials are among them."""
+THIS_MACHINE: Final = 1
+PRIVATE: Final = 2
+PUBLIC: Final = 3
+
+
+def reach_of(host: str) -> int | None:
+    """Return how far away an IP address is, null for a name."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return THIS_MACHINE if host.lower().rstrip(".") == "localhost" else None
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback:
+        return THIS_MACHINE
+    if address.is_global and not address.is_multicast:
+        return PUBLIC
+    if address.is_link_local or address.is_unspecified or address.is_multicast:
+        return LINK
+    return PRIVATE
+
+
+def refuse_nearer(name: str, host: str, least: int) -> None:
+    """Raise Refused if an IP address is nearer than `least`; names are looked at when they are resolved."""
+    reach = reach_of(host)
+    if reach is not None and reach < least:
+        raise Refused(
+            f"{name}: redirects to a private address ({host}), which is not followed. If it is meant, give that "
+            "address."
+        )
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves names, and refuses addresses that are nearer than `least`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._resolver = DefaultResolver()
+        self.least = LINK
+        self.reached = LINK
+        """How far away the name that was resolved last is."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of a name."""
+        found = await self._resolver.resolve(host, port, family)
+        for result in found:
+            refuse_nearer(self._name, result["host"], self.least)
+        self.reached = min((reach_of(result["host"]) or LINK for result in found), default=LINK)
+        return found
+
+    async def close(self, *_: Any) -> None:
+        """Close the resolver."""
+        await self._resolver.close()
