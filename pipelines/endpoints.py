@@ -96,6 +96,11 @@ def continues(reading: Reading) -> bool:
     return all(lookup.connector_of(source).abilities.continues for source in reading.sources)
 
 
+def reads_workbooks(reading: Reading) -> bool:
+    """Return whether a source is an Excel workbook, so that its rejects are written as one, too."""
+    return any(lookup.kind_of(source) == "excel" for source in reading.sources)
+
+
 def destination_identity(settings: Settings) -> str:
     """Return what is the same for all spellings of the destination."""
     return lookup.identity(settings.destination)

@@ -2,7 +2,8 @@
 
 All cells become text, as the user sees them: text unchanged, dates in ISO 8601, whole numbers without decimals, numbers
 of currencies and percentages as numbers, results of formulas, errors by their names (`#N/A`). A number format of zeros
-(`00000`) keeps its zeros. Numbers of 16 or more digits are given with an exponent, since Excel has lost their last digits.
+(`00000`) keeps its zeros. Numbers of 16 or more digits are given with an exponent, since Excel has lost their last
+digits.
 
 The cells are read by a library (`excel_frames.py`), what it does not say is found in the XML (`excel_cells.py`), and a
 workbook that would take all memory is refused before (`excel_archive.py`). A sheet is read whole: it takes memory for
@@ -171,10 +172,12 @@ def _choose(book: Book, options: ExcelOptions) -> tuple[Sheet, tuple[str, ...]]:
 
 def _named(book: Book, given: str) -> Sheet:
     sheets = book.archive.sheets
-    for fits in (lambda name: name == given, lambda name: name.strip().casefold() == given.strip().casefold()):
-        for sheet in sheets:
-            if fits(sheet.name):
-                return sheet
+    folded = given.strip().casefold()
+    for sheet in (
+        *(sheet for sheet in sheets if sheet.name == given),
+        *(sheet for sheet in sheets if sheet.name.strip().casefold() == folded),
+    ):
+        return sheet
     if given.strip().isdecimal() and 0 < int(given) <= len(sheets):
         return sheets[int(given) - 1]
     raise ConfigError(f"{book.name}: has no sheet {given!r}. Name one: {_choices(sheets, sheets)}")

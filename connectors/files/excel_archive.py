@@ -53,7 +53,10 @@ _OTHER_ARCHIVES: Final = {
 _HTML: Final = re.compile(rb"(?i)<(?:!doctype html|html|head|body|table|meta|style)\b|^mime-version:")
 _XML_SHEET: Final = b"urn:schemas-microsoft-com:office:spreadsheet"
 _WORKSHEET: Final = "/worksheet"
-_DAMAGED: Final = "is a damaged or incomplete workbook ({}). Nothing of it was loaded. Open it in Excel, which may repair it, or fetch it again"
+_DAMAGED: Final = (
+    "is a damaged or incomplete workbook ({}). Nothing of it was loaded. Open it in Excel, which may repair it, or "
+    "fetch it again"
+)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """What the XML of a sheet says beyond the values that the library reads.
 
 `measure` finds how far the cells reach, before the library reserves memory for all cells up to the last one. `scan`
-finds the cells that users see otherwise than the library gives them: errors, numbers with a format of their own, formulas
-without a stored result; and hidden rows and columns, and merged cells. Both work on the text with regular expressions,
-whose matches are rare, so that they cost a fraction of the reading.
+finds the cells that users see otherwise than the library gives them: errors, numbers with a format of their own,
+formulas without a stored result; and hidden rows and columns, and merged cells. Both work on the text with regular
+expressions, whose matches are rare, so that they cost a fraction of the reading.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _patterns(p: bytes) -> _Patterns:
     def compiled(pattern: bytes) -> re.Pattern[bytes]:
         return re.compile(pattern.replace(b"~", p), re.DOTALL)
 
-    # Attributes are short; a limit keeps what is searched for in damaged files from growing with the square of their size.
+    # Attributes are short; without a limit, the time for a damaged file would grow with the square of its size.
     inside = rb"[^<>]{0,400}"
     opened = rb"<~c(\s%b)(?<!/)>\s*" % inside
     of_formula = rb"<~f(?:\s%b)?(?:/>|>[^<]*</~f>)" % inside

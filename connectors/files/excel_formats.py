@@ -43,7 +43,7 @@ def _shown(code: str) -> Shown | None:
     if ":" in first and _TIME.fullmatch(first.strip()):
         return _time_of_day
     pattern = _digits(first)
-    return pattern and (lambda number: _filled(pattern, number))
+    return None if pattern is None else lambda number: _filled(pattern, number)
 
 
 def _digits(code: str) -> list[str] | None:
