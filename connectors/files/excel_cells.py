@@ -16,6 +16,8 @@ from functools import cache
 from html import unescape
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.excel_archive import Archive, Sheet
 from tranship.connectors.files.excel_formats import Shown
@@ -85,6 +87,8 @@ class _Patterns:
     """Regular expressions for the XML of a sheet whose names have this prefix."""
 
     row_end: bytes
+    table_end: bytes
+    row: re.Pattern[bytes]
     row_or_cell: re.Pattern[bytes]
     odd_cell: re.Pattern[bytes]
     formula: bytes
@@ -116,6 +120,8 @@ def _patterns(p: bytes) -> _Patterns:
 
     return _Patterns(
         row_end=b"</%brow>" % p,
+        table_end=b"</%bsheetData>" % p,
+        row=compiled(rb"<~row\s(?:%b?\s)?r=[\"'](\d{1,9})[\"']" % inside),
         row_or_cell=compiled(rb"<~(row|c)(\s%b?)?(/?)>" % inside),
         odd_cell=compiled(rb'<~c(?:>|\s(?!r="[A-Z]\d{1,6}")(?:r="([A-Z]{2,3})\d{1,6}")?)'),
         formula=b"<%bf" % p,
@@ -136,7 +142,7 @@ def _patterns(p: bytes) -> _Patterns:
 
 
 _ATTRIBUTE: Final = re.compile(rb"([\w:]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
-_PLACE: Final = re.compile(rb"([A-Za-z]{1,3})(\d{1,7})")
+_PLACE: Final = re.compile(rb"([A-Za-z]{1,6})(\d{1,10})")
 _ROOT: Final = re.compile(rb"<(?:([\w.-]+):)?worksheet\b")
 _MIDNIGHT: Final = b" 00:00:00<"
 
@@ -155,7 +161,9 @@ def measure(name: str, archive: Archive, sheet: Sheet) -> Extent:
     elif columns * _NARROW_ROWS > MOST_CELLS:
         rows, names = _far_ends(archive, sheet, p)
         extent = Extent(rows, names, implied=False)
-    if extent.rows > MOST_ROWS or extent.columns > MOST_COLUMNS or extent.rows * extent.columns > MOST_CELLS:
+    if extent.rows > MOST_ROWS or extent.columns > MOST_COLUMNS:
+        raise archive.damaged(f"a cell outside the {MOST_ROWS:,} rows and {MOST_COLUMNS:,} columns of a sheet")
+    if extent.rows * extent.columns > MOST_CELLS:
         raise ConfigError(
             f"{name}: the last cell of sheet {sheet.name!r} is in row {extent.rows:,} and column "
             f"{column_name(extent.columns - 1)}, more than can be read at once. If that cell is there by mistake, "
@@ -205,6 +213,8 @@ class _Places:
         if found:
             self._column = column_number(found[1].decode())
             return int(found[2]) - 1, self._column, True
+        if given:
+            return MOST_ROWS, MOST_COLUMNS, True  # no place at all: beyond what can be read
         self._column += 1
         return max(self._row, 0), self._column, False
 
@@ -216,15 +226,26 @@ def scan(archive: Archive, sheet: Sheet, shown: Mapping[int, Shown], *, implied:
     p = _patterns(_prefix(archive, sheet))
     found, counter = Scan(), _Places()
     of_style = _of_styles(p, shown) if shown else None
+    last_row, is_over = 0, False
     for piece in archive.rows(sheet.part, p.row_end):
         text = _with_places(piece, p, counter) if implied else piece
+        # Of two rows with one number, the library would keep the cells of the later one.
+        numbers = np.array([last_row, *map(int, p.row.findall(text))])
+        if (np.diff(numbers) <= 0).any():
+            raise archive.damaged(f"the rows of sheet {sheet.name!r} are not in order")
+        last_row = int(numbers[-1])
+        # The library would not read what follows the end.
+        end = 0 if is_over else text.find(p.table_end)
+        if end >= 0 and p.row.search(text, end):
+            raise archive.damaged(f"sheet {sheet.name!r} has more than one table of cells")
+        is_over = end >= 0
         if b't="e"' in text or b"t='e'" in text:
             _find_errors(found, p.error.finditer(text))
         if p.formula in text:
             _find_unstored(found, p.unstored.finditer(text))
         if b"hidden=" in text:
-            numbers = (_attributes(match[1]).get(b"r", b"") for match in p.hidden_row.finditer(text))
-            found.hidden_rows.extend(int(number) - 1 for number in numbers if number.isdigit() and len(number) < 9)
+            places = (_attributes(match[1]).get(b"r", b"") for match in p.hidden_row.finditer(text))
+            found.hidden_rows.extend(int(number) - 1 for number in places if number.isdigit() and len(number) < 9)
             for match in p.column.finditer(text):
                 found.hidden_columns |= _columns_of(_attributes(match[1]))
         if p.may_be_large.search(text):
