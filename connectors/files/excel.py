@@ -13,6 +13,7 @@ each of its cells. Of several workbooks, one at a time is in memory.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -118,9 +119,9 @@ class ExcelSource:
         self._tables = [None] * len(self._files)
 
     def _read(self, file: storage.File) -> _Table:
-        book = Book(file.name, _content(file))
-        sheet, note = _choose(book, self._options)
-        frame, scan = book.whole(sheet)
+        with closing(Book(file.name, _content(file))) as book:
+            sheet, note = _choose(book, self._options)
+            frame, scan = book.whole(sheet)
         table = _table(file.name, sheet, frame, scan, self._options)
         return replace(table, notes=(*note, *table.notes))
 

@@ -7,11 +7,14 @@ more than `MOST_BYTES`, nor so much more than the file's own size that only a ZI
 from __future__ import annotations
 
 import io
+import lzma
 import posixpath
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 from xml.etree import ElementTree
@@ -29,6 +32,11 @@ _PIECE: Final = 4 << 20
 _MOST_ROW: Final = 64 << 20
 """The longest row in bytes of XML."""
 
+_OF_ZIP: Final = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, NotImplementedError, OSError, ValueError),
+)
+"""What the standard library raises for a damaged archive."""
 _SAVE: Final = "Open it in Excel and save it as .xlsx, or save the sheet as CSV"
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _OLD_BIFF: Final = (
@@ -53,6 +61,7 @@ _OTHER_ARCHIVES: Final = {
 _HTML: Final = re.compile(rb"(?i)<(?:!doctype html|html|head|body|table|meta|style)\b|^mime-version:")
 _XML_SHEET: Final = b"urn:schemas-microsoft-com:office:spreadsheet"
 _WORKSHEET: Final = "/worksheet"
+_NEEDED: Final = ("/styles", "/sharedStrings")
 _DAMAGED: Final = (
     "is a damaged or incomplete workbook ({}). Nothing of it was loaded. Open it in Excel, which may repair it, or "
     "fetch it again"
@@ -76,9 +85,11 @@ class Archive:
         _must_be_zip(name, data)
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        except _OF_ZIP as error:
             raise self.damaged(error) from error
-        self._parts = {self._key(part.filename): part for part in self._zip.infolist() if not part.is_dir()}
+        # An entry may have no name at all.
+        self._entries = [part for part in self._zip.infolist() if not part.filename.endswith(("/", "\\"))]
+        self._parts = {self._key(part.filename): part for part in self._entries}
         self._must_be_workbook()
         self._must_be_reasonable()
         self.sheets = self._listed()
@@ -95,10 +106,13 @@ class Archive:
         if found.flag_bits & 1:
             raise ConfigError(f"{self._name}: is a ZIP archive with a password. Unpack it, and give the workbook.")
         try:
-            with self._zip.open(found) as content:
-                while piece := content.read(_PIECE):
+            # The next piece is unpacked while this one is searched.
+            with self._zip.open(found) as content, ThreadPoolExecutor(1) as beside:
+                ahead = beside.submit(content.read, _PIECE)
+                while piece := ahead.result():
+                    ahead = beside.submit(content.read, _PIECE)
                     yield piece
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError) as error:
+        except _OF_ZIP as error:
             raise self.damaged(error) from error
 
     def rows(self, part: str, end: bytes) -> Iterator[bytes]:
@@ -135,7 +149,7 @@ class Archive:
 
     def _must_be_workbook(self) -> None:
         if "xl/workbook.xml" in self._parts:
-            if len(self._parts) < sum(not part.is_dir() for part in self._zip.infolist()):
+            if len(self._parts) < len(self._entries):
                 raise self.damaged("a part occurs twice")
             return
         for part, kind in _OTHER_ARCHIVES.items():
@@ -163,6 +177,10 @@ class Archive:
         for relation in self.tree("xl/_rels/workbook.xml.rels"):
             target = relation.get("Target", "").replace("\\", "/")
             path = target.lstrip("/") if target.startswith("/") else posixpath.normpath(f"xl/{target}")
+            if ".." in target:
+                raise self.damaged(f"a sheet is in {target}")
+            if relation.get("Type", "").endswith(_NEEDED) and not self.has(path):
+                raise self.damaged(f"{path} is missing")
             if relation.get("Type", "").endswith(_WORKSHEET):
                 targets[relation.get("Id", "")] = path
         sheets = []
@@ -173,6 +191,8 @@ class Archive:
             if relation_id in targets:
                 hidden = element.get("state", "visible") != "visible"
                 sheets.append(Sheet(element.get("name", ""), hidden, targets[relation_id]))
+        if len({sheet.name for sheet in sheets}) < len(sheets):
+            raise self.damaged("two sheets have the same name")
         return sheets
 
     def number_formats(self) -> list[str | int]:

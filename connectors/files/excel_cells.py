@@ -86,15 +86,17 @@ def column_number(name: str) -> int:
 class _Patterns:
     """Regular expressions for the XML of a sheet whose names have this prefix."""
 
+    prefix: bytes
     row_end: bytes
     table_end: bytes
     row: re.Pattern[bytes]
     row_or_cell: re.Pattern[bytes]
     odd_cell: re.Pattern[bytes]
+    unusual_cell: re.Pattern[bytes]
     formula: bytes
     error: re.Pattern[bytes]
     unstored: re.Pattern[bytes]
-    may_be_large: re.Pattern[bytes]
+    may_be_large: tuple[re.Pattern[bytes], ...]
     large: re.Pattern[bytes]
     number: re.Pattern[bytes]
     place: re.Pattern[bytes]
@@ -115,22 +117,30 @@ def _patterns(p: bytes) -> _Patterns:
     of_formula = rb"<~f(?:\s%b)?(?:/>|>[^<]*</~f>)" % inside
     value = rb"(?:%b)?\s*<~v(?:\s%b)?>\s*(%%b)</~v>" % (of_formula, inside)
 
+    usual = rb"(?:\s(?:s|t|cm|vm|ph)=[\"']\w*[\"'])*\s*/?>"
+    exponent = rb"(?:1[5-9]|[2-9]\d|\d{3})[\s<]"
+
     def having(attribute: bytes) -> bytes:
         return opened.replace(inside, rb"%b\b%b%b" % (inside, attribute, inside))
 
     return _Patterns(
+        prefix=p,
         row_end=b"</%brow>" % p,
         table_end=b"</%bsheetData>" % p,
         row=compiled(rb"<~row\s(?:%b?\s)?r=[\"'](\d{1,9})[\"']" % inside),
-        row_or_cell=compiled(rb"<~(row|c)(\s%b?)?(/?)>" % inside),
+        row_or_cell=compiled(rb"<~(row|c)(\s[^<>]*?)?(/?)>"),
         odd_cell=compiled(rb'<~c(?:>|\s(?!r="[A-Z]\d{1,6}")(?:r="([A-Z]{2,3})\d{1,6}")?)'),
+        unusual_cell=compiled(
+            rb'<~c(?:>|\s(?!r="[A-Z]\d{1,6}"%b)(?:r="([A-Z]{2,3})\d{1,6}"%b)?)' % (usual, usual),
+        ),
         formula=b"<%bf" % p,
         error=compiled(having(rb"t=[\"']e[\"']") + value % rb"[^<]*"),
         unstored=compiled(
             rb"<~c(\s%b)?(?<!/)>\s*%b\s*(<~v(?:\s%b)?/>|<~v(?:\s%b)?>\s*</~v>)?\s*</~c>"
             % (inside, of_formula, inside, inside)
         ),
-        may_be_large=compiled(rb"<~v>-?\d(?:\d{15}|[^<]*[eE])"),
+        # Each begins with rare text, and is found many times as fast as by one pattern for all.
+        may_be_large=tuple(map(compiled, (rb"<~v>-?\d{16}", rb"E\+?" + exponent, rb"e\+?" + exponent))),
         large=compiled(opened + value % rb"-?\d{16,}[^<]*|-?\d[^<]*[eE][^<]*"),
         number=compiled(having(rb"s=[\"'](?:STYLES)[\"']") + value % rb"[^<]*"),
         place=compiled(rb'<~c\s(?:%b?\s)?r="([A-Z]{1,3})(\d+)"%b(?<!/)>' % (inside, inside)),
@@ -142,8 +152,13 @@ def _patterns(p: bytes) -> _Patterns:
 
 
 _ATTRIBUTE: Final = re.compile(rb"([\w:]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
+_ATTRIBUTES: Final = re.compile(rb"(?:\s+[\w:.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*")
 _PLACE: Final = re.compile(rb"([A-Za-z]{1,6})(\d{1,10})")
 _ROOT: Final = re.compile(rb"<(?:([\w.-]+):)?worksheet\b")
+_SUSPECT: Final = (b'" r', b"'", b'"\n', b'"\t', b'"\r')
+"""Where none of these is, a cell has its place in front of its other attributes, and no second one."""
+_ANY_PREFIX: Final = re.compile(rb":(?:c|row)[\s/>]")
+_PREFIXED: Final = re.compile(rb"<((?:[\w.-]+:)?)(?:c|row)[\s/>]")
 _MIDNIGHT: Final = b" 00:00:00<"
 
 
@@ -152,7 +167,10 @@ def measure(name: str, archive: Archive, sheet: Sheet) -> Extent:
     p = _patterns(_prefix(archive, sheet))
     letters: set[bytes] = set()
     for piece in archive.rows(sheet.part, p.row_end):
-        letters.update(p.odd_cell.findall(piece))
+        is_suspect = any(mark in piece for mark in _SUSPECT)
+        letters.update((p.unusual_cell if is_suspect else p.odd_cell).findall(piece))
+        if _ANY_PREFIX.search(piece) and {*_PREFIXED.findall(piece)} != {p.prefix}:
+            raise archive.damaged(f"{sheet.part} has names with different prefixes")
     is_regular = b"" not in letters
     columns = max((column_number(letter.decode()) + 1 for letter in letters if letter), default=_LETTERS)
     extent = Extent(_NARROW_ROWS, columns, implied=False)
@@ -204,11 +222,15 @@ class _Places:
 
     def of(self, kind: bytes, attributes: bytes) -> tuple[int, int, bool]:
         """Return row and column, from 0, and whether the XML gives them."""
-        given = _attributes(attributes).get(b"r", b"")
+        pairs = _ATTRIBUTE.findall(attributes)
+        given = b"".join(double or single for name, double, single in pairs if name == b"r")
+        if not _ATTRIBUTES.fullmatch(attributes) or sum(name == b"r" for name, _, _ in pairs) > 1:
+            given = b"?"
         if kind == b"row":
-            self._row = int(given) - 1 if given.isdigit() and len(given) < 9 else self._row + 1
+            is_given = given.isdigit() and len(given) < 9
+            self._row = int(given) - 1 if is_given else self._row + 1
             self._column = -1
-            return self._row, 0, given.isdigit()
+            return self._row, 0, is_given
         found = _PLACE.fullmatch(given)
         if found:
             self._column = column_number(found[1].decode())
@@ -248,7 +270,7 @@ def scan(archive: Archive, sheet: Sheet, shown: Mapping[int, Shown], *, implied:
             found.hidden_rows.extend(int(number) - 1 for number in places if number.isdigit() and len(number) < 9)
             for match in p.column.finditer(text):
                 found.hidden_columns |= _columns_of(_attributes(match[1]))
-        if p.may_be_large.search(text):
+        if any(pattern.search(text) for pattern in p.may_be_large):
             _find_numbers(found, p.large.finditer(text), {})
         if of_style:
             _find_numbers(found, of_style.finditer(text), shown)
@@ -267,7 +289,9 @@ def scan(archive: Archive, sheet: Sheet, shown: Mapping[int, Shown], *, implied:
 def _prefix(archive: Archive, sheet: Sheet) -> bytes:
     """The prefix of the names in the XML, with its colon; usually empty."""
     root = _ROOT.search(next(archive.pieces(sheet.part), b""))
-    return root[1] + b":" if root and root[1] else b""
+    if root is None:
+        raise archive.damaged(f"{sheet.part} is no worksheet")
+    return root[1] + b":" if root[1] else b""
 
 
 def _attributes(text: bytes) -> dict[bytes, bytes]:

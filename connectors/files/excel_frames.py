@@ -50,7 +50,10 @@ class ExcelPart:
 
 
 class Book:
-    """A workbook that has been opened, and its cells."""
+    """A workbook that has been opened, and its cells.
+
+    The library does not hold the interpreter's lock: while it opens a workbook and reads a sheet, the XML is searched.
+    """
 
     def __init__(self, name: str, data: bytes) -> None:
         """Raises ConfigError if the bytes are no workbook."""
@@ -62,7 +65,12 @@ class Book:
                 for _ in self.archive.pieces(part):
                     pass
         self._shown = differing(self.archive.number_formats())
-        self._reader = _called(self.archive, lambda: fastexcel.read_excel(data))
+        self._beside = ThreadPoolExecutor(1)
+        self._opening = self._beside.submit(fastexcel.read_excel, data)
+
+    def close(self) -> None:
+        """Wait for what is still being done, and forget the workbook."""
+        self._beside.shutdown()
 
     def beginning(self, sheet: Sheet, rows: int) -> pl.DataFrame:
         """Return the first rows of a sheet as text, as `whole` does, without corrections. Raises ConfigError."""
@@ -74,16 +82,14 @@ class Book:
         number in the sheet, from 0. Blank cells are null. Raises ConfigError.
         """
         extent = excel_cells.measure(self.name, self.archive, sheet)
-        with ThreadPoolExecutor(1) as pool:
-            # The library does not hold the interpreter's lock while it reads.
-            scanning = pool.submit(excel_cells.scan, self.archive, sheet, self._shown, implied=extent.implied)
-            frame = self._load(sheet)
-            scan = scanning.result()
+        scanning = self._beside.submit(excel_cells.scan, self.archive, sheet, self._shown, implied=extent.implied)
+        frame = self._load(sheet)
+        scan = scanning.result()
         return _corrected(frame, scan), scan
 
     def _load(self, sheet: Sheet, rows: int | None = None) -> pl.DataFrame:
         def load() -> pl.DataFrame:
-            loaded = self._reader.load_sheet(
+            loaded = self._opening.result().load_sheet(
                 sheet.name, header_row=None, skip_rows=0, n_rows=rows, dtypes="string", schema_sample_rows=1
             )
             names = [str(column.absolute_index) for column in loaded.selected_columns]
