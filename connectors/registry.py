@@ -45,6 +45,16 @@ _DECLARED: Final = (
         table_files=(".duckdb", ".db"),
     ),
     Connector(
+        "excel",
+        "Excel workbooks",
+        "customers.xlsx",
+        Abilities(writes=False, modes=(), keeps_state=False),
+        suffixes=(".xlsx", ".xlsm", ".xls"),
+        options=f"{_FILES}.excel:ExcelOptions",
+        size_unit="bytes",
+        source=f"{_FILES}.excel:ExcelSource",
+    ),
+    Connector(
         "json",
         "JSON Lines, and JSON: an array of records or an object with one list; also gzip and zstd",
         "exports/*.jsonl",

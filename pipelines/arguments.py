@@ -47,6 +47,7 @@ class SourceOptions(TypedDict, total=False):
     header: bool | None
     skip_lines: int
     header_line: int | None
+    sheet: str | int | None
     options: Mapping[str, str | int | float | bool]
     include_archived: bool
     where: str | None

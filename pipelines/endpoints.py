@@ -15,8 +15,8 @@ from tranship.pipelines.settings import Reading, Settings, per_second, seconds
 
 log = logging.getLogger("tranship")
 
-_OF_CSV = ("encoding", "delimiter", "quote", "header", "skip_lines", "header_line")
-"""Settings that are options of CSV files."""
+_OF_FILES = ("encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet")
+"""Settings that are options of file formats."""
 
 
 def check_options(reading: Reading) -> None:
@@ -58,7 +58,7 @@ def _check_place(settings: Settings, out: Path | None) -> None:
 
 def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
     """Open all sources as one. Raises ConfigError or ConnectorError."""
-    options = reading.options | {name: getattr(reading, name) for name in _OF_CSV}
+    options = reading.options | {name: getattr(reading, name) for name in _OF_FILES}
     return opening.open_sources(
         reading.sources,
         options,
@@ -100,6 +100,11 @@ def waiting_of(settings: Settings, observer: Observer) -> Waiting:
 def continues(reading: Reading) -> bool:
     """Return whether a read that died can be continued, for every source."""
     return all(lookup.connector_of(source).abilities.continues for source in reading.sources)
+
+
+def reads_workbooks(reading: Reading) -> bool:
+    """Return whether a source is an Excel workbook, so that its rejects are written as one, too."""
+    return any(lookup.kind_of(source) == "excel" for source in reading.sources)
 
 
 def destination_identity(settings: Settings) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from tranship.connectors.contract import Batch
-from tranship.pipelines.mapping import OURS
+from tranship.pipelines.mapping import OURS, ColumnMap
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.stage_files import PATCHED, write
 from tranship.schemas import cells
@@ -95,8 +95,10 @@ class Findings:
         """Return the files of all warnings (`WARNINGS`), also of those that were retracted later."""
         return tuple(sorted((self.path / "warned").glob("*.parquet")))
 
-    def collect(self, columns: list[str]) -> dict[str, Path]:
-        """Write rejects.csv, rejects.parquet and warnings.parquet. `columns` is the order of the source."""
+    def collect(self, columns: list[str], workbook_of: ColumnMap | None = None) -> dict[str, Path]:
+        """Write rejects.csv, rejects.parquet and warnings.parquet; with the columns of a workbook that was read, also
+        rejects.xlsx. `columns` is the order of the source.
+        """
         files = {}
         rejects = [pl.scan_parquet(file) for file in sorted((self.path / "rejected").glob("*.parquet"))]
         if rejects:
@@ -109,12 +111,23 @@ class Findings:
             files["rejects"] = self.path / "rejects.csv"
             found = pl.scan_parquet(files["rejects_parquet"])
             found.with_columns(cells.written(found.collect_schema())).sink_csv(files["rejects"])
+            if workbook_of is not None:
+                files |= self._write_workbook(found, workbook_of)
         warned = self.warned_files()
         frame = pl.concat([pl.scan_parquet(file) for file in warned]) if warned else pl.LazyFrame(schema=WARNINGS)
         for file in sorted((self.path / "identity").glob("retracted-*.parquet")):
             frame = frame.join(pl.scan_parquet(file), on=["source", "line"], how="anti", maintain_order="left")
         frame.sink_parquet(self.path / "warnings.parquet")
         return files | {"warnings": self.path / "warnings.parquet", "merges": self.path / "merges.parquet"}
+
+    def _write_workbook(self, found: pl.LazyFrame, columns: ColumnMap) -> dict[str, Path]:
+        # Most runs read no workbook, and do not need the library.
+        from tranship.pipelines import reject_workbook
+
+        file = self.path / "rejects.xlsx"
+        file.unlink(missing_ok=True)
+        whole = reject_workbook.write(found, found.select(pl.len()).collect().item(), columns, file)
+        return {"rejects_workbook" if whole else "rejects_workbook_part": file} if file.exists() else {}
 
     def keep_results(self, outcomes: Path, staged: Iterable[pl.DataFrame]) -> dict[str, Path]:
         """Write the result of each record at a provider as CSV: successful, failed and unprocessed, each with the

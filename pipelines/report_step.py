@@ -15,6 +15,7 @@ from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Outcomes, Plan
 from tranship.connectors.errors import TranshipError
 from tranship.pipelines import report
+from tranship.pipelines.endpoints import reads_workbooks
 from tranship.pipelines.mapping import OURS, ColumnMap
 from tranship.pipelines.report import Counts, Report, Status
 from tranship.pipelines.run_context import RunContext
@@ -41,7 +42,8 @@ class Ending:
 def write_report(run: RunContext, ending: Ending) -> Report:
     """Write report.json and report.html, and the status to the manifest."""
     settings, directory, total, plan = run.settings, run.directory, ending.total, ending.plan
-    findings = run.findings.collect(ending.raw_columns) if ending.status != "failed" else {}
+    workbook_of = ending.columns if reads_workbooks(settings) else None
+    findings = run.findings.collect(ending.raw_columns, workbook_of) if ending.status != "failed" else {}
     counts = _counts(ending)
     status = ending.status or _status(run, ending, counts)
     exit_code = ending.error.exit_code if ending.error else 4 if status == "done_with_rejects" else 0

@@ -144,7 +144,7 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **opti
         given["mode"] = "upsert"
     for name in (
         *("columns", "fields", "values", "defaults", "set", "where", "allow_missing"),
-        *("encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "include_archived"),
+        *("encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet", "include_archived"),
     ):
         given.pop(name, None)
     # These columns of the results are for people and no data of the customer.

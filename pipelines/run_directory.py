@@ -14,7 +14,7 @@ present/*.parquet  the keys of records that were read and are not staged (`PRESE
 identity/          dropped.parquet (rows that are not survivors), patched.parquet (survivors that took over values),
                    retracted-*.parquet (places of records whose warnings were retracted)
 agreed.parquet     in the folder of a plan: plan.parquet as first made
-rejects.csv, rejects.parquet, warnings.parquet, merges.parquet, plan.parquet, report.json, report.html
+rejects.csv, rejects.parquet, rejects.xlsx, warnings.parquet, merges.parquet, plan.parquet, report.json, report.html
 """
 
 from __future__ import annotations

@@ -96,6 +96,10 @@ def _written(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _sheet(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
 def _option_values(value: Any) -> Any:
     """Options of connectors as text, whether they are from a command or from TOML or Python."""
     if not isinstance(value, Mapping):
@@ -163,10 +167,17 @@ class Reading(BaseModel):
     encoding: str | None = Field(None, description="Encoding of CSV files; detected by default.")
     delimiter: str | None = Field(None, description="Delimiter of CSV files, one character; detected by default.")
     quote: str | None = Field(None, description="Quote character of CSV files; detected by default.")
-    header: bool | None = Field(None, description="Whether CSV files have a header line; detected by default.")
-    skip_lines: int = Field(0, ge=0, description="Number of lines at the start of each CSV file to ignore.")
+    header: bool | None = Field(
+        None, description="Whether CSV files and Excel sheets have a header; detected by default."
+    )
+    skip_lines: int = Field(
+        0, ge=0, description="Number of lines to ignore at the start of each CSV file, or of rows of an Excel sheet."
+    )
     header_line: int | None = Field(
-        None, ge=1, description="Line of the header in CSV files, counted from 1; detected by default."
+        None, ge=1, description="Line of the header, or row of an Excel sheet, counted from 1; detected by default."
+    )
+    sheet: Annotated[str | None, BeforeValidator(_sheet)] = Field(
+        None, description="Sheet of Excel workbooks, by name or number; by default the only one with a table."
     )
 
     options: Annotated[dict[str, str], BeforeValidator(_option_values)] = Field(

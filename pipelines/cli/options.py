@@ -23,7 +23,9 @@ GROUPS: Final = {
         *("fields", "ignore", "values", "defaults", "set", "where", "extra", "allow_missing"),
         *("timezone", "date_format", "blocked", "on_invalid", "strict"),
     ),
-    "CSV files": ("encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "raw"),
+    "CSV files and Excel workbooks": (
+        *("encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet", "raw"),
+    ),
     "Providers": ("include_archived",),
     "Connectors of other packages": ("options",),
     "Customers that occur more than once": ("survivor", "fill"),
@@ -76,6 +78,7 @@ _METAVARS = {
     "limit": "N",
     "skip_lines": "N",
     "header_line": "N",
+    "sheet": "NAME|N",
     "pace": "RATE",
     "workers": "N",
     "memory": "SIZE",

@@ -62,12 +62,13 @@ def _next_step(report: Report) -> list[str]:
     can_add = lookup.connector_of(loaded.destination).abilities.keeps_state and loaded.mode != "mirror"
     if not can_add:  # the records of the rejects file would replace all others
         return ["correct the rejected records at the source, then run the same command again"]
-    # The rejects file is CSV: options of the source mean nothing there.
+    # The rejects file is written by us: options of the source mean nothing there.
     own = opening.option_names(loaded.destination)
     loaded = loaded.model_copy(
         update={"options": {name: loaded.options[name] for name in own if name in loaded.options}}
     )
-    command = format_run_command(loaded, [report.files["rejects"]], _SETTINGS_FOR_REJECTS)
+    file = report.files.get("rejects_workbook") or report.files["rejects"]
+    command = format_run_command(loaded, [file], _SETTINGS_FOR_REJECTS)
     return [f"correct the rejected records there, then run: {command}"]
 
 
@@ -90,4 +91,4 @@ _SETTINGS_FOR_REJECTS: Final = (
     ),
     *("mode", "nulls", "evolve", "state_dir"),
 )
-"""Settings kept for a run over a rejects file, which has the columns of its source but our CSV format."""
+"""Settings kept for a run over a rejects file, which has the columns of its source but our own format."""

@@ -89,7 +89,10 @@ def _message(code: str) -> str:
 def _files(report: Report) -> list[str]:
     named = {
         **({"warnings": "warnings, record by record"} if report.counts.warnings else {}),
-        **{"rejects": "rejected lines, with reasons", "stale": "older than the destination, with both times"},
+        **{"rejects": "rejected lines, with reasons"},
+        **{"rejects_workbook": "the same as a workbook, with comments"},
+        **{"rejects_workbook_part": "the first of them as a workbook, with comments"},
+        **{"stale": "older than the destination, with both times"},
         **{"changes": "what would change, field by field"},
         **{
             "failed": "failed, with reasons",

@@ -13,6 +13,7 @@ import pytest
 
 from support.accounts import PROVIDERS
 from support.warehouse import Record, Warehouse, fates, write_csv
+from support.workbooks import from_frame
 from tranship.connectors import lookup, opening
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.databases.table_mapping import RUN
@@ -29,6 +30,7 @@ from tranship.schemas.faults import BROKEN
 ENDS: dict[str, Callable[[Path, str], str]] = {
     "csv": lambda folder, _: str(folder / "end.csv"),
     "duckdb": lambda folder, _: f"duckdb:///{folder}/end.duckdb?table=people",
+    "excel": lambda folder, _: str(folder / "end.xlsx"),
     "json": lambda folder, _: str(folder / "end.jsonl"),
     "parquet": lambda folder, _: str(folder / "end.parquet"),
     "postgresql": lambda _, database: f"{database}?table=people",
@@ -109,7 +111,20 @@ class End:
         self.warehouse = Warehouse(folder)
 
     def fill(self, source: list[Record] | Path, **options: Any) -> dict[str, int]:
+        if not CONNECTORS[self.kind].abilities.writes:
+            return self._fill_by_hand(source, **options)
         return fates(self.warehouse.load(source, destination=self.address, **options))
+
+    def _fill_by_hand(self, source: list[Record] | Path, **options: Any) -> dict[str, int]:
+        """What the pipeline cannot write is made of the CSV file that it writes, with another library."""
+        file = self.warehouse.folder / "by_hand.csv"
+        found = fates(self.warehouse.load(source, destination=str(file), **{**options, "raw": True}))
+        records = pl.read_csv(file, infer_schema=False)
+        from_frame(
+            Path(self.address), records.select(*(c.name for c in records if c.null_count() < len(c) or c.is_empty()))
+        )
+        file.unlink()
+        return found
 
     def read(self) -> tuple[list[Layout], list[Batch]]:
         source = opening.open_source(self.address)

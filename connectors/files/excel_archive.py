@@ -1,0 +1,249 @@
+"""The ZIP archive of an Excel workbook: what a file is, its sheets and number formats.
+
+Nothing is handed to the library that reads the cells before the archive has been checked: its directory may not promise
+more than `MOST_BYTES`, nor so much more than the file's own size that only a ZIP bomb could.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import posixpath
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+from xml.etree import ElementTree
+
+from tranship.connectors.errors import ConfigError
+
+MOST_BYTES: Final = 16 << 30
+"""Of all parts of a workbook, unpacked: a full sheet of 60 columns has less."""
+_ALWAYS_FINE: Final = 64 << 20
+_MOST_TIMES: Final = 100
+"""Unpacked, a larger part is at most this many times its packed size; the XML of sheets has 5 to 30 times."""
+_MOST_XML: Final = 64 << 20
+"""Of a part that is read as a tree: the list of sheets, the styles."""
+_PIECE: Final = 4 << 20
+_MOST_ROW: Final = 64 << 20
+"""The longest row in bytes of XML."""
+
+_OF_ZIP: Final = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, NotImplementedError, OSError, ValueError),
+)
+"""What the standard library raises for a damaged archive."""
+_SAVE: Final = "Open it in Excel and save it as .xlsx, or save the sheet as CSV"
+_OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_OLD_BIFF: Final = (
+    b"\x09\x00\x04\x00",
+    b"\x09\x02\x06\x00",
+    b"\x09\x04\x06\x00",
+    b"\x09\x08\x10\x00",
+    b"\x09\x08\x08\x00",
+)
+_OTHER_FILES: Final = {
+    b"PAR1": "is a Parquet file. Give it a name that ends in .parquet",
+    b"%PDF": "is a PDF. Export the data as .xlsx or CSV",
+    b"SQLite format 3": "is an SQLite database. Export the table as CSV",
+}
+_OTHER_ARCHIVES: Final = {
+    "xl/workbook.bin": f"is a binary workbook (.xlsb). {_SAVE}",
+    "word/document.xml": "is a Word document. Copy the table to a workbook and save that as .xlsx",
+    "ppt/presentation.xml": "is a presentation. Copy the table to a workbook and save that as .xlsx",
+    "content.xml": "is an OpenDocument file (.ods). Open it and save it as .xlsx, or save the sheet as CSV",
+    "index/document.iwa": "is an Apple Numbers document. Export it as .xlsx or CSV",
+}
+_HTML: Final = re.compile(rb"(?i)<(?:!doctype html|html|head|body|table|meta|style)\b|^mime-version:")
+_XML_SHEET: Final = b"urn:schemas-microsoft-com:office:spreadsheet"
+_WORKSHEET: Final = "/worksheet"
+_NEEDED: Final = ("/styles", "/sharedStrings")
+_DAMAGED: Final = (
+    "is a damaged or incomplete workbook ({}). Nothing of it was loaded. Open it in Excel, which may repair it, or "
+    "fetch it again"
+)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A sheet with cells: its name, whether it is hidden, and its part of the archive."""
+
+    name: str
+    hidden: bool
+    part: str
+
+
+class Archive:
+    """The parts of a workbook. Raises ConfigError if the bytes are no workbook, or an unreasonable one."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self._name = name
+        _must_be_zip(name, data)
+        try:
+            self._zip = zipfile.ZipFile(io.BytesIO(data))
+        except _OF_ZIP as error:
+            raise self.damaged(error) from error
+        # An entry may have no name at all.
+        self._entries = [part for part in self._zip.infolist() if not part.filename.endswith(("/", "\\"))]
+        self._parts = {self._key(part.filename): part for part in self._entries}
+        self._must_be_workbook()
+        self._must_be_reasonable()
+        self.sheets = self._listed()
+
+    def damaged(self, error: BaseException | str) -> ConfigError:
+        """Return the error for a workbook that cannot be read."""
+        return ConfigError(f"{self._name}: {_DAMAGED.format(' '.join(str(error).split())[:200])}.")
+
+    def pieces(self, part: str) -> Iterator[bytes]:
+        """Yield the bytes of a part. Raises ConfigError if it is damaged or longer than the directory says."""
+        found = self._parts.get(self._key(part))
+        if found is None:
+            raise self.damaged(f"{part} is missing")
+        if found.flag_bits & 1:
+            raise ConfigError(f"{self._name}: is a ZIP archive with a password. Unpack it, and give the workbook.")
+        try:
+            # The next piece is unpacked while this one is searched.
+            with self._zip.open(found) as content, ThreadPoolExecutor(1) as beside:
+                ahead = beside.submit(content.read, _PIECE)
+                while piece := ahead.result():
+                    ahead = beside.submit(content.read, _PIECE)
+                    yield piece
+        except _OF_ZIP as error:
+            raise self.damaged(error) from error
+
+    def rows(self, part: str, end: bytes) -> Iterator[bytes]:
+        """Yield the XML of a sheet, cut behind rows: each piece but the last ends with `end`. Raises ConfigError."""
+        held = b""
+        for piece in self.pieces(part):
+            held += piece
+            cut = held.rfind(end) + len(end)
+            if cut >= len(end):
+                yield held[:cut]
+                held = held[cut:]
+            elif len(held) > _MOST_ROW:
+                raise self.damaged(f"a row of more than {_MOST_ROW >> 20} MB")
+        yield held
+
+    def has(self, part: str) -> bool:
+        """Return whether there is such a part."""
+        return self._key(part) in self._parts
+
+    def tree(self, part: str) -> ElementTree.Element:
+        """Return a small part as XML. Raises ConfigError."""
+        found = self._parts.get(self._key(part))
+        if found is not None and found.file_size > _MOST_XML:
+            raise self.damaged(f"{part} is larger than {_MOST_XML >> 20} MB")
+        try:
+            # Entities are not expanded without a limit: expat stops where they would grow.
+            return ElementTree.fromstring(b"".join(self.pieces(part)))  # noqa: S314
+        except (ElementTree.ParseError, ValueError, LookupError) as error:
+            raise self.damaged(f"{part}: {error}") from error
+
+    @staticmethod
+    def _key(part: str) -> str:
+        return part.replace("\\", "/").lstrip("/").lower()
+
+    def _must_be_workbook(self) -> None:
+        if "xl/workbook.xml" in self._parts:
+            if len(self._parts) < len(self._entries):
+                raise self.damaged("a part occurs twice")
+            return
+        for part, kind in _OTHER_ARCHIVES.items():
+            if part in self._parts:
+                raise ConfigError(f"{self._name}: {kind}.")
+        raise ConfigError(f"{self._name}: is a ZIP archive without a workbook. Unpack it, and give the file in it.")
+
+    def _must_be_reasonable(self) -> None:
+        parts = self._parts.values()
+        total = sum(part.file_size for part in parts)
+        huge = [
+            part
+            for part in parts
+            if part.file_size > _ALWAYS_FINE and part.file_size > _MOST_TIMES * max(part.compress_size, 1)
+        ]
+        if huge or total > MOST_BYTES:
+            size = max(huge, key=lambda part: part.file_size).file_size if huge else total
+            raise ConfigError(
+                f"{self._name}: would unpack to {size / (1 << 30):.1f} GB, which no real workbook of this size does. "
+                "Save the sheet as CSV."
+            )
+
+    def _listed(self) -> list[Sheet]:
+        targets = {}
+        for relation in self.tree("xl/_rels/workbook.xml.rels"):
+            target = relation.get("Target", "").replace("\\", "/")
+            path = target.lstrip("/") if target.startswith("/") else posixpath.normpath(f"xl/{target}")
+            if ".." in target:
+                raise self.damaged(f"a sheet is in {target}")
+            if relation.get("Type", "").endswith(_NEEDED) and not self.has(path):
+                raise self.damaged(f"{path} is missing")
+            if relation.get("Type", "").endswith(_WORKSHEET):
+                targets[relation.get("Id", "")] = path
+        sheets = []
+        for element in self.tree("xl/workbook.xml").iter():
+            if _local(element.tag) != "sheet":
+                continue
+            relation_id = next((value for key, value in element.attrib.items() if _local(key) == "id"), "")
+            if relation_id in targets:
+                hidden = element.get("state", "visible") != "visible"
+                sheets.append(Sheet(element.get("name", ""), hidden, targets[relation_id]))
+        if len({sheet.name for sheet in sheets}) < len(sheets):
+            raise self.damaged("two sheets have the same name")
+        return sheets
+
+    def number_formats(self) -> list[str | int]:
+        """Return the number format of each cell style: its code, or the number of a built-in one."""
+        if not self.has("xl/styles.xml"):
+            return []
+        root = self.tree("xl/styles.xml")
+        codes = {
+            element.get("numFmtId", ""): element.get("formatCode", "")
+            for element in root.iter()
+            if _local(element.tag) == "numFmt"
+        }
+        for element in root.iter():
+            if _local(element.tag) == "cellXfs":
+                numbers = [style.get("numFmtId", "0") for style in element if _local(style.tag) == "xf"]
+                return [codes.get(number) or (int(number) if number.isdecimal() else 0) for number in numbers]
+        return []
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def _must_be_zip(name: str, data: bytes) -> None:
+    """Raise ConfigError that says what a file is if it is no ZIP archive."""
+    if data.startswith(b"PK\x03\x04"):
+        return
+    raise ConfigError(f"{name}: {_what_it_is(data)}.")
+
+
+def _what_it_is(data: bytes) -> str:
+    if not data.strip(b"\0 \t\r\n"):
+        return "is empty. Export it again"
+    if data.startswith(_OLE):
+        if "EncryptedPackage".encode("utf-16-le") in data:
+            return "is protected by a password. Open it in Excel, remove the password, and save it"
+        if any(stream.encode("utf-16-le") in data for stream in ("Workbook", "Book")):
+            return f"is an old Excel workbook (.xls). {_SAVE}"
+        return "is an old Office document without a workbook. Save its table as .xlsx or CSV"
+    if data.startswith(_OLD_BIFF):
+        return f"is a very old Excel workbook (.xls). {_SAVE}"
+    for magic, what in _OTHER_FILES.items():
+        if data.startswith(magic):
+            return what
+    head = data[:65_536].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if _XML_SHEET in head:
+        return f"is an XML spreadsheet of Excel 2003. {_SAVE}"
+    if _HTML.search(head[:4096]):
+        return f"is an HTML page with the name of a workbook. {_SAVE}"
+    if head.startswith(b"<?xml"):
+        return "is XML, not a workbook. Export the data as .xlsx or CSV"
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or not re.search(rb"[\0-\x08\x0e-\x1f]", data[:4096]):
+        return "is text with the name of a workbook. If it is CSV, give it a name that ends in .csv"
+    return "is not an Excel workbook. Export the data as .xlsx or CSV"

@@ -1,0 +1,387 @@
+"""What the XML of a sheet says beyond the values that the library reads.
+
+`measure` finds how far the cells reach, before the library reserves memory for all cells up to the last one. `scan`
+finds the cells that users see otherwise than the library gives them: errors, numbers with a format of their own,
+formulas without a stored result; and hidden rows and columns, and merged cells. Both work on the text with regular
+expressions, whose matches are rare, so that they cost a fraction of the reading.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from html import unescape
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.files.excel_archive import Archive, Sheet
+from tranship.connectors.files.excel_formats import Shown
+
+MOST_CELLS: Final = 100_000_000
+"""Rows times columns, up to the last cell of a sheet: each takes up to 32 bytes of memory, filled or not."""
+MOST_COLUMNS: Final = 16_384
+MOST_ROWS: Final = 1_048_576
+_LETTERS: Final = 26
+_NARROW_ROWS: Final = 999_999
+_SURE_DIGITS: Final = 15
+_EXAMPLES: Final = 5
+
+
+class Extent(NamedTuple):
+    """How far the cells of a sheet reach, at most; and whether some do not say where they are."""
+
+    rows: int
+    columns: int
+    implied: bool
+
+
+@dataclass
+class Scan:
+    """What `scan` has found. Rows and columns are counted from 0."""
+
+    rows: array[int] = field(default_factory=lambda: array("L"))
+    columns: array[int] = field(default_factory=lambda: array("L"))
+    texts: list[str] = field(default_factory=list)
+    """The text that users see, of the cells at these rows and columns."""
+    errors: int = 0
+    first_errors: list[str] = field(default_factory=list)
+    """`#REF! in C5`"""
+    unstored: int = 0
+    """Formulas without a result."""
+    first_unstored: list[str] = field(default_factory=list)
+    hidden_rows: array[int] = field(default_factory=lambda: array("L"))
+    hidden_columns: set[int] = field(default_factory=set)
+    merged: list[tuple[int, int]] = field(default_factory=list)
+    """First and last row of each range of merged cells."""
+    has_midnights: bool = False
+    """Whether some text looks like a date with the time 00:00:00."""
+    has_long_decimals: bool = False
+    """Whether some text looks like a number with more decimals than Excel keeps."""
+
+
+def column_name(number: int) -> str:
+    """Return the letters of a column, counted from 0."""
+    name = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, _LETTERS)
+        name = chr(65 + rest) + name
+    return name
+
+
+def column_number(name: str) -> int:
+    """Return the number of a column, from 0, by its letters."""
+    number = 0
+    for letter in name.upper():
+        number = number * _LETTERS + ord(letter) - 64
+    return number - 1
+
+
+@dataclass(frozen=True)
+class _Patterns:
+    """Regular expressions for the XML of a sheet whose names have this prefix."""
+
+    prefix: bytes
+    row_end: bytes
+    table_end: bytes
+    row: re.Pattern[bytes]
+    row_or_cell: re.Pattern[bytes]
+    odd_cell: re.Pattern[bytes]
+    unusual_cell: re.Pattern[bytes]
+    formula: bytes
+    error: re.Pattern[bytes]
+    unstored: re.Pattern[bytes]
+    may_be_large: tuple[re.Pattern[bytes], ...]
+    large: re.Pattern[bytes]
+    number: re.Pattern[bytes]
+    place: re.Pattern[bytes]
+    hidden_row: re.Pattern[bytes]
+    column: re.Pattern[bytes]
+    merged: re.Pattern[bytes]
+    text_value: re.Pattern[bytes]
+
+
+@cache
+def _patterns(p: bytes) -> _Patterns:
+    def compiled(pattern: bytes) -> re.Pattern[bytes]:
+        return re.compile(pattern.replace(b"~", p), re.DOTALL)
+
+    # Attributes are short; without a limit, the time for a damaged file would grow with the square of its size.
+    inside = rb"[^<>]{0,400}"
+    opened = rb"<~c(\s%b)(?<!/)>\s*" % inside
+    of_formula = rb"<~f(?:\s%b)?(?:/>|>[^<]*</~f>)" % inside
+    value = rb"(?:%b)?\s*<~v(?:\s%b)?>\s*(%%b)</~v>" % (of_formula, inside)
+
+    usual = rb"(?:\s(?:s|t|cm|vm|ph)=[\"']\w*[\"'])*\s*/?>"
+    exponent = rb"(?:1[5-9]|[2-9]\d|\d{3})[\s<]"
+
+    def having(attribute: bytes) -> bytes:
+        return opened.replace(inside, rb"%b\b%b%b" % (inside, attribute, inside))
+
+    return _Patterns(
+        prefix=p,
+        row_end=b"</%brow>" % p,
+        table_end=b"</%bsheetData>" % p,
+        row=compiled(rb"<~row\s(?:%b?\s)?r=[\"'](\d{1,9})[\"']" % inside),
+        row_or_cell=compiled(rb"<~(row|c)(\s[^<>]*?)?(/?)>"),
+        odd_cell=compiled(rb'<~c(?:>|\s(?!r="[A-Z]\d{1,6}")(?:r="([A-Z]{2,3})\d{1,6}")?)'),
+        unusual_cell=compiled(
+            rb'<~c(?:>|\s(?!r="[A-Z]\d{1,6}"%b)(?:r="([A-Z]{2,3})\d{1,6}"%b)?)' % (usual, usual),
+        ),
+        formula=b"<%bf" % p,
+        error=compiled(having(rb"t=[\"']e[\"']") + value % rb"[^<]*"),
+        unstored=compiled(
+            rb"<~c(\s%b)?(?<!/)>\s*%b\s*(<~v(?:\s%b)?/>|<~v(?:\s%b)?>\s*</~v>)?\s*</~c>"
+            % (inside, of_formula, inside, inside)
+        ),
+        # Each begins with rare text, and is found many times as fast as by one pattern for all.
+        may_be_large=tuple(map(compiled, (rb"<~v>-?\d{16}", rb"E\+?" + exponent, rb"e\+?" + exponent))),
+        large=compiled(opened + value % rb"-?\d{16,}[^<]*|-?\d[^<]*[eE][^<]*"),
+        number=compiled(having(rb"s=[\"'](?:STYLES)[\"']") + value % rb"[^<]*"),
+        place=compiled(rb'<~c\s(?:%b?\s)?r="([A-Z]{1,3})(\d+)"%b(?<!/)>' % (inside, inside)),
+        hidden_row=compiled(rb"<~row(\s%b\bhidden=[\"'](?:1|true)[\"']%b)>" % (inside, inside)),
+        column=compiled(rb"<~col(\s%b\bhidden=[\"'](?:1|true)[\"']%b)>" % (inside, inside)),
+        merged=compiled(rb"<~mergeCell\s%b\bref=[\"']([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})[\"']" % inside),
+        text_value=compiled(rb"\.\d{12,}</~t>"),
+    )
+
+
+_ATTRIBUTE: Final = re.compile(rb"([\w:]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
+_ATTRIBUTES: Final = re.compile(rb"(?:\s+[\w:.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*")
+_PLACE: Final = re.compile(rb"([A-Za-z]{1,6})(\d{1,10})")
+_ROOT: Final = re.compile(rb"<(?:([\w.-]+):)?worksheet\b")
+_SUSPECT: Final = (b'" r', b"'", b'"\n', b'"\t', b'"\r')
+"""Where none of these is, a cell has its place in front of its other attributes, and no second one."""
+_ANY_PREFIX: Final = re.compile(rb":(?:c|row)[\s/>]")
+_PREFIXED: Final = re.compile(rb"<((?:[\w.-]+:)?)(?:c|row)[\s/>]")
+_MIDNIGHT: Final = b" 00:00:00<"
+
+
+def measure(name: str, archive: Archive, sheet: Sheet) -> Extent:
+    """Return how far the cells of a sheet reach. Raises ConfigError if that is more than can be read."""
+    p = _patterns(_prefix(archive, sheet))
+    letters: set[bytes] = set()
+    for piece in archive.rows(sheet.part, p.row_end):
+        is_suspect = any(mark in piece for mark in _SUSPECT)
+        letters.update((p.unusual_cell if is_suspect else p.odd_cell).findall(piece))
+        if _ANY_PREFIX.search(piece) and {*_PREFIXED.findall(piece)} != {p.prefix}:
+            raise archive.damaged(f"{sheet.part} has names with different prefixes")
+    is_regular = b"" not in letters
+    columns = max((column_number(letter.decode()) + 1 for letter in letters if letter), default=_LETTERS)
+    extent = Extent(_NARROW_ROWS, columns, implied=False)
+    if not is_regular:
+        extent = _exactly(archive, sheet, p)
+    elif columns * _NARROW_ROWS > MOST_CELLS:
+        rows, names = _far_ends(archive, sheet, p)
+        extent = Extent(rows, names, implied=False)
+    if extent.rows > MOST_ROWS or extent.columns > MOST_COLUMNS:
+        raise archive.damaged(f"a cell outside the {MOST_ROWS:,} rows and {MOST_COLUMNS:,} columns of a sheet")
+    if extent.rows * extent.columns > MOST_CELLS:
+        raise ConfigError(
+            f"{name}: the last cell of sheet {sheet.name!r} is in row {extent.rows:,} and column "
+            f"{column_name(extent.columns - 1)}, more than can be read at once. If that cell is there by mistake, "
+            "delete its row or column, and save the workbook; otherwise save the sheet as CSV."
+        )
+    return extent
+
+
+def _far_ends(archive: Archive, sheet: Sheet, p: _Patterns) -> tuple[int, int]:
+    """The last row and column of cells that all say where they are."""
+    places = [set[bytes](), set[bytes]()]
+    for piece in archive.rows(sheet.part, p.row_end):
+        for found, taken in zip(places, zip(*p.place.findall(piece), strict=True), strict=False):
+            found.update(taken)
+    names, numbers = places
+    return max(map(int, numbers), default=0), max((column_number(name.decode()) + 1 for name in names), default=0)
+
+
+def _exactly(archive: Archive, sheet: Sheet, p: _Patterns) -> Extent:
+    """How far the cells reach, from the place of each; that of a cell without one is implied."""
+    rows = columns = 0
+    implied = False
+    counter = _Places()
+    for piece in archive.rows(sheet.part, p.row_end):
+        for kind, attributes, closed in p.row_or_cell.findall(piece):
+            row, column, given = counter.of(kind, attributes)
+            implied |= not given
+            if kind == b"c" and not closed:
+                rows, columns = max(rows, row + 1), max(columns, column + 1)
+    return Extent(rows, columns, implied)
+
+
+class _Places:
+    """The place of each row and cell, in their order in the XML."""
+
+    def __init__(self) -> None:
+        self._row, self._column = -1, -1
+
+    def of(self, kind: bytes, attributes: bytes) -> tuple[int, int, bool]:
+        """Return row and column, from 0, and whether the XML gives them."""
+        pairs = _ATTRIBUTE.findall(attributes)
+        given = b"".join(double or single for name, double, single in pairs if name == b"r")
+        if not _ATTRIBUTES.fullmatch(attributes) or sum(name == b"r" for name, _, _ in pairs) > 1:
+            given = b"?"
+        if kind == b"row":
+            is_given = given.isdigit() and len(given) < 9
+            self._row = int(given) - 1 if is_given else self._row + 1
+            self._column = -1
+            return self._row, 0, is_given
+        found = _PLACE.fullmatch(given)
+        if found:
+            self._column = column_number(found[1].decode())
+            return int(found[2]) - 1, self._column, True
+        if given:
+            return MOST_ROWS, MOST_COLUMNS, True  # no place at all: beyond what can be read
+        self._column += 1
+        return max(self._row, 0), self._column, False
+
+
+def scan(archive: Archive, sheet: Sheet, shown: Mapping[int, Shown], *, implied: bool) -> Scan:
+    """Return what the library does not say about the cells of a sheet. `shown` are the styles whose numbers look
+    otherwise; `implied` is whether some cells do not say where they are. Raises ConfigError.
+    """
+    p = _patterns(_prefix(archive, sheet))
+    found, counter = Scan(), _Places()
+    of_style = _of_styles(p, shown) if shown else None
+    last_row, is_over = 0, False
+    for piece in archive.rows(sheet.part, p.row_end):
+        text = _with_places(piece, p, counter) if implied else piece
+        # Of two rows with one number, the library would keep the cells of the later one.
+        numbers = np.array([last_row, *map(int, p.row.findall(text))])
+        if (np.diff(numbers) <= 0).any():
+            raise archive.damaged(f"the rows of sheet {sheet.name!r} are not in order")
+        last_row = int(numbers[-1])
+        # The library would not read what follows the end.
+        end = 0 if is_over else text.find(p.table_end)
+        if end >= 0 and p.row.search(text, end):
+            raise archive.damaged(f"sheet {sheet.name!r} has more than one table of cells")
+        is_over = end >= 0
+        if b't="e"' in text or b"t='e'" in text:
+            _find_errors(found, p.error.finditer(text))
+        if p.formula in text:
+            _find_unstored(found, p.unstored.finditer(text))
+        if b"hidden=" in text:
+            places = (_attributes(match[1]).get(b"r", b"") for match in p.hidden_row.finditer(text))
+            found.hidden_rows.extend(int(number) - 1 for number in places if number.isdigit() and len(number) < 9)
+            for match in p.column.finditer(text):
+                found.hidden_columns |= _columns_of(_attributes(match[1]))
+        if any(pattern.search(text) for pattern in p.may_be_large):
+            _find_numbers(found, p.large.finditer(text), {})
+        if of_style:
+            _find_numbers(found, of_style.finditer(text), shown)
+        if b"mergeCell" in text:
+            found.merged += [(int(top) - 1, int(bottom) - 1) for _, top, _, bottom in p.merged.findall(text)]
+        _find_lookalikes(found, text, p)
+    if archive.has("xl/sharedStrings.xml"):
+        held = b""
+        for piece in archive.pieces("xl/sharedStrings.xml"):
+            held = held[-256:] + piece
+            found.has_midnights |= _MIDNIGHT in held
+            found.has_long_decimals |= re.search(rb"\.\d{12,}</", held) is not None
+    return found
+
+
+def _prefix(archive: Archive, sheet: Sheet) -> bytes:
+    """The prefix of the names in the XML, with its colon; usually empty."""
+    root = _ROOT.search(next(archive.pieces(sheet.part), b""))
+    if root is None:
+        raise archive.damaged(f"{sheet.part} is no worksheet")
+    return root[1] + b":" if root[1] else b""
+
+
+def _attributes(text: bytes) -> dict[bytes, bytes]:
+    return {name: double or single for name, double, single in _ATTRIBUTE.findall(text)}
+
+
+def _place_of(attributes: Mapping[bytes, bytes]) -> tuple[int, int] | None:
+    found = _PLACE.fullmatch(attributes.get(b"r", b""))
+    return (int(found[2]) - 1, column_number(found[1].decode())) if found else None
+
+
+def _with_places(piece: bytes, p: _Patterns, counter: _Places) -> bytes:
+    """The XML with the place of each cell and row written out."""
+
+    def placed(match: re.Match[bytes]) -> bytes:
+        row, column, given = counter.of(match[1], match[2] or b"")
+        if given:
+            return match[0]
+        place = f"{row + 1}" if match[1] == b"row" else f"{column_name(column)}{row + 1}"
+        start = match[0].partition(match[1])[0] + match[1]
+        return b'%b r="%b"%b' % (start, place.encode(), match[0][len(start) :])
+
+    return p.row_or_cell.sub(placed, piece)
+
+
+def _of_styles(p: _Patterns, shown: Mapping[int, Shown]) -> re.Pattern[bytes]:
+    styles = b"|".join(b"%d" % style for style in sorted(shown))
+    return re.compile(p.number.pattern.replace(b"STYLES", styles), re.DOTALL)
+
+
+def _find_errors(found: Scan, matches: Iterator[re.Match[bytes]]) -> None:
+    for match in matches:
+        place = _place_of(_attributes(match[1]))
+        if place:
+            text = unescape(match[2].decode(errors="replace")).strip()
+            _correct(found, place, text)
+            found.errors += 1
+            if len(found.first_errors) < _EXAMPLES:
+                found.first_errors.append(f"{text} in {column_name(place[1])}{place[0] + 1}")
+
+
+def _find_unstored(found: Scan, matches: Iterator[re.Match[bytes]]) -> None:
+    for match in matches:
+        attributes = _attributes(match[1] or b"")
+        if match[2] and attributes.get(b"t") == b"str":
+            continue  # the result is the empty text
+        found.unstored += 1
+        place = _place_of(attributes)
+        if place and len(found.first_unstored) < _EXAMPLES:
+            found.first_unstored.append(f"{column_name(place[1])}{place[0] + 1}")
+
+
+def _find_numbers(found: Scan, matches: Iterator[re.Match[bytes]], shown: Mapping[int, Shown]) -> None:
+    """Correct numbers with one of these formats, or without formats those that have lost digits."""
+    for match in matches:
+        attributes = _attributes(match[1])
+        place = _place_of(attributes)
+        if place is None or attributes.get(b"t", b"n") != b"n":
+            continue
+        number = match[2].decode(errors="replace").strip()
+        text = shown[int(attributes[b"s"])](number) if shown else _inexact(number)
+        if text is not None:
+            _correct(found, place, text)
+
+
+def _inexact(number: str) -> str | None:
+    """A number of more digits than Excel keeps, as Excel shows it: its last digits are lost, and it must not look like
+    an id. Null for others.
+    """
+    try:
+        value = float(number)
+    except ValueError:
+        return None
+    return f"{value:.14E}" if abs(value) >= 10**_SURE_DIGITS else None
+
+
+def _correct(found: Scan, place: tuple[int, int], text: str) -> None:
+    found.rows.append(place[0])
+    found.columns.append(place[1])
+    found.texts.append(text)
+
+
+def _columns_of(attributes: Mapping[bytes, bytes]) -> set[int]:
+    first, last = attributes.get(b"min", b""), attributes.get(b"max", b"")
+    if not (first.isdigit() and last.isdigit() and len(first) < 6 and len(last) < 6):
+        return set()
+    return set(range(int(first) - 1, min(int(last), MOST_COLUMNS)))
+
+
+def _find_lookalikes(found: Scan, text: bytes, p: _Patterns) -> None:
+    """Notice text that looks like what the library makes of dates and numbers."""
+    found.has_midnights |= _MIDNIGHT in text
+    found.has_long_decimals |= b"inlineStr" in text and p.text_value.search(text) is not None
