@@ -45,6 +45,10 @@ class ColumnMap:
     rivals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    profile: str | None = None
+    """The export profile that the map follows, for people."""
+    optional_words: frozenset[tuple[str, str]] = frozenset()
+    """Those of `words` that need not occur, as (field, folded word)."""
     keeps_unused: bool = True
     """Whether unmapped columns are kept in metadata, and so what a rule leaves unused in a record."""
 
@@ -348,8 +352,9 @@ def columns_of(layouts: Sequence[Layout]) -> list[str]:
     return list(dict.fromkeys(c for layout in layouts for c in layout.columns if c not in OURS))
 
 
-def propose(layouts: Sequence[Layout], reading: Reading) -> ColumnMap:
-    """Return the map of a run, by `match`.
+def propose(layouts: Sequence[Layout], reading: Reading, pinned: Collection[str] = ()) -> ColumnMap:
+    """Return the map of a run, by `match`. `pinned` are the fields whose rules in the settings are those of a profile,
+    and no choice of the user.
 
     Raises ConfigError if a name in the settings does not exist, two columns fit one field, a file lacks a mapped
     column, or nothing can fill a mandatory field; all problems are in one message.
@@ -385,7 +390,7 @@ def propose(layouts: Sequence[Layout], reading: Reading) -> ColumnMap:
         rivals=_filled({name: matched.undecided(fit.rivals) for name, fit in open_.items()}),
         others=_filled({name: matched.undecided(fit.others) for name, fit in open_.items()}),
         notes=(
-            *_notes(matched, by_hand, reading.extra),
+            *_notes(matched, by_hand, reading.extra, pinned),
             *missing,
             *_new(layouts, left, reading.extra),
             *_note_of_secrets(secret),
@@ -460,11 +465,11 @@ def _filled(columns: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
     return {name: of_field for name, of_field in columns.items() if of_field}
 
 
-def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str) -> Iterator[str]:
-    """Yield a note on each column that fits a field by name and was not mapped to it."""
+def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str, pinned: Collection[str]) -> Iterator[str]:
+    """Yield a note on each column that fits a field by name and was not mapped to it, unless a profile decides it."""
     for name, fit in matched.fits.items():
         left = matched.undecided(fit.columns)
-        if not left or not (name in matched.fields or name in matched.built):
+        if not left or name in pinned or not (name in matched.fields or name in matched.built):
             continue
         rule = f'"{matched.fields[name]}"' if name in matched.fields else str(matched.built[name])
         columns = " and ".join(f'"{other}"' for other in left)
