@@ -222,10 +222,15 @@ def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
         "",
         "# For other files of this kind, this file is a profile: --profile THIS_FILE. They must have these headers.",
         "[recognise]",
-        f"name = {_toml(re.split(r'[/\\]', sources[0])[-1].partition('.')[0])}",
+        f"name = {_toml(_stem(sources[0]))}",
         f"headers = {_toml(used)}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _stem(source: str) -> str:
+    """Return the last part of a path or URL, without suffixes."""
+    return re.split(r"[/\\]", source)[-1].partition(".")[0]
 
 
 def _toml_choice(field: str, column: str, fitting: Sequence[str]) -> str:
