@@ -512,7 +512,8 @@ _SECRET: Final = re.compile(
     r".*(?:socialsecurity(?:number|no)?|nationalinsurancenumber|sozialversicherungsnummer|passportnumber|passportno)|"
     r"(?:.*customer|.*tax|.*personal)?(?:ssn|bsn)(?:number|last4)?|"
     r"(?:.*card|.*creditcard|cc)(?:number|no|num|pan|cvv|cvc|securitycode)|creditcard|cvv|cvc|"
-    r".*iban|(?:.*bank|.*checking)account(?:number|no)|(?:bank)?routingnumber|sortcode|banksortcode|kontonummer|bankkonto"
+    r".*iban(?:nr|no|number|nummer)?[0-9]{0,2}|(?:.*bank|.*checking)account(?:number|no)|(?:bank)?routingnumber|sortcode|banksortcode|kontonummer|"
+    r"bankkonto(?:nummer|nr)?[0-9]{0,2}"
 )
 _NO_SECRET: Final = re.compile(r".*(?:at|on|date|time|count|status|type|enabled|required|expires|expiry)")
 

@@ -16,6 +16,8 @@ from tranship.pipelines import build, run
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.cli import render
 from tranship.pipelines.mapping import propose
+from tranship.pipelines.normalise import batch as normalise
+from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings import Reading
@@ -54,6 +56,15 @@ def values(columns: dict[str, list[Any]], field: str, **options: Any) -> list[An
 def test_the_first_that_is_filled_and_no_stray_blanks(rule: str, cities: list[str | None]) -> None:
     columns = {"A": [" a ", "", None, " "], "B": ["b", "b2", " b3", None], "C": [None, None, "", "c"]}
     assert values(columns, "city", fields={"city": rule}) == cities
+
+
+def test_a_built_date_is_read_as_any_other() -> None:
+    found = prepared({"A": ["2024-01-05 10:00:00", None], "B": [None, "2024-01-06"]}, fields={"created_at": "A | B"})
+    read = normalise.customers(found.records, found.columns, Spelling())
+    assert [value.isoformat() for value in read.records["created_at"]] == [
+        "2024-01-05T10:00:00+00:00",
+        "2024-01-06T00:00:00+00:00",
+    ]
 
 
 def test_typed_columns_are_joined_as_text() -> None:
