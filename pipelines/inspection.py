@@ -129,7 +129,7 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
     """
     applied = profiles.apply(layouts, reading)
     reading = applied.reading
-    matched = mapping.match(layouts, reading)
+    matched = mapping.match(layouts, reading, applied.pins)
     columns, problem, where = None, None, None
     try:
         columns = applied.columns(layouts)

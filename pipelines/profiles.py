@@ -2,6 +2,7 @@
 
 A profile is a part of a settings file that says what the columns and words of a system mean, and never more than what
 the user says. A rule is applied to those of its columns that a file has: exports of one system differ in their columns.
+A blank rule means that no column fills the field, whatever its name is.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import expressions, field_rules, mapping
-from tranship.pipelines.mapping import ColumnMap, folded_word
+from tranship.pipelines.mapping import NO_PINS, ColumnMap, Pins, folded_word
 from tranship.pipelines.reading import check_values
 from tranship.pipelines.settings import Reading, Settings, fragment
 from tranship.schemas import export_profiles
@@ -26,7 +27,7 @@ from tranship.schemas.headers import fold
 NONE: Final = "none"
 """The value of the setting `profile` that turns recognition off."""
 
-_SETTINGS: Final = (
+SETTINGS: Final = (
     *("fields", "ignore", "values", "defaults", "set", "where"),
     *("timezone", "date_format", "blocked", "on_invalid"),
 )
@@ -38,19 +39,18 @@ _R = TypeVar("_R", bound=Reading)
 @dataclass(frozen=True)
 class Applied(Generic[_R]):
     """The settings of a run with those of a profile beneath them. `title` is the name of the profile for people, null
-    if there is none; `pinned` are the fields whose rule it gives; `words` are its words, as (field, folded word), which
-    need not occur in a file.
+    if there is none; `words` are its words, as (field, folded word), which need not occur in a file.
     """
 
     reading: _R
     title: str | None = None
-    pinned: frozenset[str] = frozenset()
+    pins: Pins = NO_PINS
     words: frozenset[tuple[str, str]] = frozenset()
     notes: tuple[str, ...] = ()
 
     def columns(self, layouts: Sequence[Layout]) -> ColumnMap:
         """Return the map of a run. Raises what `mapping.propose` raises."""
-        made = mapping.propose(layouts, self.reading, self.pinned)
+        made = mapping.propose(layouts, self.reading, self.pins)
         return dataclasses.replace(
             made, profile=self.title, optional_words=self.words, notes=(*self.notes, *made.notes)
         )
@@ -118,7 +118,7 @@ def _named(given: str) -> _Profile:
     headers = about.get("headers", ())
     base = content.pop("profile", None)
     beneath = _built_in(name) if base and (name := export_profiles.find(base)) else None
-    own = {name: value for name, value in content.items() if name in _SETTINGS}
+    own = {name: value for name, value in content.items() if name in SETTINGS}
     checked = fragment({**own, "source": given}, given)
     check_values(checked)
     settings = checked.model_dump(include=set(own))
@@ -155,8 +155,8 @@ def _of_file(given: str) -> dict[str, Any]:
         raise ConfigError(f'--profile {given}: [recognise] has a name and headers = ["COLUMN", …].')
     for name in content:
         if name not in (*Settings.model_fields, "recognise"):
-            near = get_close_matches(name, [*_SETTINGS, "recognise"], n=1)
-            advice = f"Did you mean {near[0]}?" if near else f"A profile has: {', '.join(_SETTINGS)}."
+            near = get_close_matches(name, [*SETTINGS, "recognise"], n=1)
+            advice = f"Did you mean {near[0]}?" if near else f"A profile has: {', '.join(SETTINGS)}."
             raise ConfigError(f"--profile {given}: unknown setting {name}. {advice}")
     return content
 
@@ -171,8 +171,15 @@ def _beneath(reading: _R, profile: _Profile, layouts: Sequence[Layout], title: s
             raise ConfigError(f"--profile {profile.own_file}: {layout.name} lacks {listed}, which [recognise] names.")
     given = profile.settings
     by_hand = {*reading.fields, *reading.set}
-    rules = {field: columns.rule(text) for field, text in given.get("fields", {}).items()}
-    fields = {field: rule for field, rule in rules.items() if rule and field not in by_hand}
+    rules = {
+        field: columns.rule(text) if text else None
+        for field, text in given.get("fields", {}).items()
+        if field not in by_hand
+    }
+    fields = {field: rule for field, rule in rules.items() if rule}
+    # An id that the profile does not name is that of something else: a contact's account, a user's organisation.
+    unfilled = {field for field, text in given.get("fields", {}).items() if field in rules and not text}
+    unfilled |= {"external_id"} & rules.keys() - fields.keys()
     computed = {
         field: text
         for field, text in given.get("set", {}).items()
@@ -205,7 +212,7 @@ def _beneath(reading: _R, profile: _Profile, layouts: Sequence[Layout], title: s
     return Applied(
         reading.model_copy(update=update),
         title,
-        frozenset((*fields, *computed)),
+        Pins(frozenset((*fields, *computed)), frozenset(unfilled - computed.keys())),
         frozenset(optional),
         tuple(_missing(profile, columns)),
     )

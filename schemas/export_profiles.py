@@ -18,15 +18,10 @@ _FOLDER: Final = files("tranship.schemas") / "exports"
 
 
 class Known(NamedTuple):
-    """A profile in the index: its title, and sets of headers, folded. A file with all of one set is recognised."""
+    """A profile in the index: its title, and sets of headers. A file with all of one set is recognised."""
 
     title: str
     headers: tuple[frozenset[str], ...]
-
-
-def fold(header: str) -> str:
-    """Return the form in which headers are compared here: case and blanks around them do not count, all else does."""
-    return header.strip().casefold()
 
 
 @cache
@@ -34,16 +29,17 @@ def index() -> Mapping[str, Known]:
     """Return name → profile, in the order of names."""
     listed = json.loads((_FOLDER / "index.json").read_text(encoding="utf-8"))
     return {
-        name: Known(entry["title"], tuple(frozenset(map(fold, headers)) for headers in entry["headers"]))
+        name: Known(entry["title"], tuple(frozenset(headers) for headers in entry["headers"]))
         for name, entry in listed.items()
     }
 
 
 def recognise(columns: Collection[str]) -> tuple[str, ...]:
     """Return the names of the profiles whose headers are all among these columns. A profile that needs more headers
-    precedes one that needs some of them; several names remain only if neither does.
+    precedes one that needs some of them; several names remain only if neither does. Case counts: `Record ID` is of
+    HubSpot, `Record Id` of Zoho.
     """
-    present = {fold(column) for column in columns}
+    present = {column.strip() for column in columns}
     fitting = {
         name: max(found, key=len)
         for name, known in index().items()
@@ -54,8 +50,8 @@ def recognise(columns: Collection[str]) -> tuple[str, ...]:
 
 def find(name: str) -> str | None:
     """Return the name of the profile that is called this, or has this title; null if there is none."""
-    wanted = fold(name)
-    return next((known for known, profile in index().items() if wanted in (known, fold(profile.title))), None)
+    wanted = name.strip().casefold()
+    return next((known for known, profile in index().items() if wanted in (known, profile.title.casefold())), None)
 
 
 def load(name: str) -> dict[str, Any]:

@@ -19,12 +19,13 @@ _INTRODUCTION = """\
 <!-- Written by schemas/exports/build.py from the profiles in schemas/exports/. -->
 
 Tranship recognises the exports of the systems below by their headers: all headers of one set must be there, in this
-spelling; case does not count. The summary, the report, `tranship inspect` and `--json` then name the profile
+spelling. The summary, the report, `tranship inspect` and `--json` then name the profile
 (`recognised: HubSpot contacts`). If the headers fit several profiles, none is used, and a note says so.
 
 A profile says only what the general vocabulary of column names cannot know: which id, name, e-mail and address are the
-customer's, and what the words of that system mean. Each of its rules applies to those columns that the file has;
-all other columns are mapped by name, as always. Your own rules (`--map`, `--set`, `--value`, `--ignore`, …) precede it.
+customer's, and what the words of that system mean. Each of its rules applies to those columns that the file has; all
+other columns are mapped by name, as always, but an id that the profile does not name is never used. Your own rules
+(`--map`, `--set`, `--value`, `--ignore`, …) precede the profile.
 
 - `--profile NAME` uses a profile whatever the headers are.
 - `--profile none` uses none.
@@ -67,7 +68,8 @@ def _section(name: str, content: dict[str, Any]) -> str:
     lines = [f"## {about['name']}", "", f"`--profile {name}`. Source: {about['source']}.", ""]
     for headers in header_sets(about):
         lines.append(f"- Recognised by {', '.join(f'`{header}`' for header in headers)}")
-    lines += [f"- `{field}` is `{rule}`" for field, rule in content.get("fields", {}).items()]
+    rules = {**content.get("fields", {}), **content.get("set", {})}
+    lines += [f"- `{field}` is {f'`{rule}`' if rule else 'left empty'}" for field, rule in rules.items()]
     for field, words in content.get("values", {}).items():
         meanings = (f"`{word}` is {f'`{value}`' if value else 'no value'}" for word, value in words.items())
         lines.append(f"- In `{field}`, {', '.join(meanings)}")
