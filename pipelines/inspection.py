@@ -111,9 +111,13 @@ class Inspection:
             f"{finding.count:,} × {finding.code}: {finding.says}" for finding in (*self.rejects, *self.warnings)
         ]
         problem = [self.problem] if self.problem else []
+        recognised = [f"recognised: {self.recognised}"] if self.recognised else []
         title = f"{self.source}: {counted(self.records, 'record')}"
         return notebook.table(
-            title, ("column", "type", "filled", "distinct", "becomes"), rows, [*problem, *expected, *self.notes]
+            title,
+            ("column", "type", "filled", "distinct", "becomes"),
+            rows,
+            [*recognised, *problem, *expected, *self.notes],
         )
 
     def to_json(self) -> str:

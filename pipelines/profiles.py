@@ -8,6 +8,7 @@ A blank rule means that no column fills the field, whatever its name is.
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,8 +105,10 @@ def _built_in(name: str) -> _Profile:
     return _Profile(about["name"], content)
 
 
-def _named(given: str) -> _Profile:
-    """Return the profile of this name, or the one in this file."""
+def _named(given: str, above: tuple[str, ...] = ()) -> _Profile:
+    """Return the profile of this name, or the one in this file, which may name a profile beneath it."""
+    if given in above:
+        raise ConfigError(f"--profile {above[0]}: names itself as the profile beneath it. Remove that line.")
     if not given.lower().endswith(".toml"):
         if name := export_profiles.find(given):
             return _built_in(name)
@@ -116,8 +119,8 @@ def _named(given: str) -> _Profile:
     content = _of_file(given)
     about = content.pop("recognise", {})
     headers = about.get("headers", ())
-    base = content.pop("profile", None)
-    beneath = _built_in(name) if base and (name := export_profiles.find(base)) else None
+    base = content.pop("profile", NONE)
+    beneath = _named(base, (*above, given)) if base != NONE else None
     own = {name: value for name, value in content.items() if name in SETTINGS}
     checked = fragment({**own, "source": given}, given)
     check_values(checked)
@@ -239,7 +242,8 @@ class _Columns:
             folded.setdefault(fold(column), []).append(column)
         self._by_fold = {name: alike[0] for name, alike in folded.items() if len(alike) == 1}
         self._ignored = {self.find(column) for column in reading.ignore}
-        self._rules = [*reading.fields.values(), *reading.set.values(), *filter(None, [reading.where])]
+        rules = (*reading.fields.values(), *reading.set.values(), reading.where or "")
+        self._words = frozenset(word for rule in rules for word in re.findall(r"\w+", rule))
         self.missing: list[str] = []
         self.found = False
 
@@ -248,8 +252,8 @@ class _Columns:
         return self._by_name.get(name) or self._by_fold.get(fold(name))
 
     def is_free(self, column: str) -> bool:
-        """Return whether no rule of the settings names a column."""
-        return not any(column in rule for rule in self._rules)
+        """Return whether no rule of the settings can name a column."""
+        return not self._words.issuperset(re.findall(r"\w+", column))
 
     def rule(self, text: str) -> str | None:
         """Return the rule for the columns that are there, null if none is."""

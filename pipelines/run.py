@@ -215,7 +215,7 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
         applied = profiles.apply(layouts, settings)
         columns = applied.columns(layouts)
         where = _where(applied.reading, layouts)
-        work = resuming.work_id(settings, source)
+        work = resuming.work_id(applied.reading, source)
         directory = resuming.continued_run(settings, work) if continuing else None
         is_new = directory is None
         directory = directory or RunDirectory.new(

@@ -40,12 +40,9 @@ def recognise(columns: Collection[str]) -> tuple[str, ...]:
     HubSpot, `Record Id` of Zoho.
     """
     present = {column.strip() for column in columns}
-    fitting = {
-        name: max(found, key=len)
-        for name, known in index().items()
-        if (found := [headers for headers in known.headers if headers <= present])
-    }
-    return tuple(name for name, headers in fitting.items() if not any(headers < other for other in fitting.values()))
+    fitting = [(name, headers) for name, known in index().items() for headers in known.headers if headers <= present]
+    best = [name for name, headers in fitting if not any(headers < other for _, other in fitting)]
+    return tuple(dict.fromkeys(best))
 
 
 def find(name: str) -> str | None:

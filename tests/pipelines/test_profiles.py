@@ -263,6 +263,13 @@ def test_a_file_is_a_profile(tmp_path: Path) -> None:
     ]
 
 
+def test_ones_own_profile_may_have_another_beneath_it(tmp_path: Path) -> None:
+    written(tmp_path, 'profile = "hubspot-contacts"\n[values.status]\n"open deal" = "trial"\n', "a.toml")
+    own = written(tmp_path, f'profile = "{tmp_path}/a.toml"\n[fields]\nstatus = "Lead Status"\n', "b.toml")
+    (record,) = customers(written(tmp_path, HUBSPOT), tmp_path, profile=str(own))["records"]
+    assert (record["external_id"], record["status"]) == ("7", "trial")
+
+
 def test_columns_of_ones_own_profile_that_are_not_there_are_named(tmp_path: Path) -> None:
     own = written(tmp_path, OWN, "own.toml")
     reading = Reading.model_validate({"source": str(written(tmp_path, OWN_FILE)), "profile": str(own)})
@@ -280,10 +287,13 @@ def test_columns_of_ones_own_profile_that_are_not_there_are_named(tmp_path: Path
         (OWN.replace('headers = ["No", "Firm"]', 'headers = "No"'), "has a name and headers"),
         (OWN.replace('name = "Firm"', 'nam = "Firm"'), "unknown field 'nam'; did you mean 'name'"),
         ("fields = [", "is not valid TOML"),
+        ('profile = "OWN"', "names itself as the profile beneath it"),
+        ('profile = "hubspot"', "there is no such profile. Did you mean hubspot-co"),
+        ("[fields]\nname = 7", "fields.*valid string"),
     ],
 )
 def test_mistakes_in_ones_own_profile_are_named(content: str, message: str, tmp_path: Path) -> None:
-    own = written(tmp_path, content, "own.toml")
+    own = written(tmp_path, content.replace("OWN", f"{tmp_path}/own.toml"), "own.toml")
     with pytest.raises(ConfigError, match=message):
         customers(written(tmp_path, OWN_FILE), tmp_path, profile=str(own))
 
