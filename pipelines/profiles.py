@@ -265,7 +265,8 @@ class _Columns:
             present = tuple(column for _, column in found if column is not None and column not in self._ignored)
             if present:
                 alternatives.append(present)
-        return str(field_rules.FieldRule(tuple(alternatives))) if alternatives else None
+        # Two spellings of a name, of which a file has one, are one alternative.
+        return str(field_rules.FieldRule(tuple(dict.fromkeys(alternatives)))) if alternatives else None
 
     def has_all(self, field: str, text: str) -> bool:
         """Return whether all columns of an expression are there."""

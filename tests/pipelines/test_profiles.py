@@ -13,8 +13,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import build, inspection, profiles, run, validate
+from tranship.pipelines import build, inspection, mapping, profiles, run, validate
 from tranship.pipelines.endpoints import open_source
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.reading import check_values, spelling_of
@@ -63,6 +64,20 @@ def test_a_sample_is_recognised_and_read_as_expected(name: str, tmp_path: Path) 
 
     assert customers(sample(name), tmp_path) == expected
     assert expected["recognised"] == export_profiles.index()[name].title
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_set_of_headers_is_recognised_and_leaves_no_choice(name: str) -> None:
+    for headers in export_profiles.index()[name].headers:
+        layouts = [Layout("in.csv", tuple(sorted(headers)))]
+        applied = profiles.apply(layouts, Reading.model_validate({"source": "in.csv"}))
+        matched = mapping.match(layouts, applied.reading, applied.pins)
+
+        assert applied.title == export_profiles.index()[name].title
+        assert matched.conflicts == {}
+        assert {"name", "email", "external_id"} & {*matched.fields, *matched.built}
+        for rule in matched.built.values():
+            assert len(set(rule.alternatives)) == len(rule.alternatives)
 
 
 def test_there_are_samples_of_profiles_only() -> None:
