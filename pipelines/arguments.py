@@ -34,6 +34,7 @@ Texts: TypeAlias = str | list[str] | tuple[str, ...] | AbstractSet[str]
 class SourceOptions(TypedDict, total=False):
     """Settings about a source: how its files are written, and what its columns and values mean."""
 
+    profile: Address | None
     fields: Mapping[str, str]
     ignore: Texts
     values: Mapping[str, Mapping[str, str | int | date]]

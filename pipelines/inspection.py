@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,13 +17,14 @@ import polars as pl
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Batch, Layout, Part
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import build, field_rules, mapping, notebook, rivals, selection, validate
+from tranship.pipelines import build, field_rules, mapping, notebook, profiles, rivals, selection, validate
 from tranship.pipelines.invalid import InvalidValues
 from tranship.pipelines.mapping import ColumnMap, Match
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.reading import spelling_of
 from tranship.pipelines.settings import Reading
+from tranship.schemas import export_profiles
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import no_reasons, sentence
 
@@ -82,6 +84,10 @@ class Inspection:
     rejects: tuple[Finding, ...] = ()
     warnings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+    recognised: str | None = None
+    """The name of the export profile that is used, null if there is none."""
+    expressions: Mapping[str, str] = field(default_factory=dict)
+    """Field → its SQL expression, of those in `rules` that are one."""
 
     def __repr__(self) -> str:
         mapped = sum(column.becomes == "field" for column in self.columns)
@@ -105,9 +111,13 @@ class Inspection:
             f"{finding.count:,} × {finding.code}: {finding.says}" for finding in (*self.rejects, *self.warnings)
         ]
         problem = [self.problem] if self.problem else []
+        recognised = [f"recognised: {self.recognised}"] if self.recognised else []
         title = f"{self.source}: {counted(self.records, 'record')}"
         return notebook.table(
-            title, ("column", "type", "filled", "distinct", "becomes"), rows, [*problem, *expected, *self.notes]
+            title,
+            ("column", "type", "filled", "distinct", "becomes"),
+            rows,
+            [*recognised, *problem, *expected, *self.notes],
         )
 
     def to_json(self) -> str:
@@ -121,10 +131,12 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
     Raises ConfigError if the source cannot be used or a name in the settings does not exist. An ambiguous or missing
     mapping is part of the result.
     """
-    matched = mapping.match(layouts, reading)
+    applied = profiles.apply(layouts, reading)
+    reading = applied.reading
+    matched = mapping.match(layouts, reading, applied.pins)
     columns, problem, where = None, None, None
     try:
-        columns = mapping.propose(layouts, reading)
+        columns = applied.columns(layouts)
         missing = reading.allow_missing
         where = selection.condition(reading.where, layouts, allow_missing=missing) if reading.where else None
     except ConfigError as error:
@@ -155,8 +167,10 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
         warnings=expected[2],
         notes=(
             *(f"{layout.name}: {note}" for layout in layouts for note in layout.notes),
-            *(columns.notes if columns else ()),
+            *(columns.notes if columns else applied.notes),
         ),
+        recognised=applied.title,
+        expressions=dict(reading.set),
     )
 
 
@@ -172,8 +186,10 @@ def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
     options = {
         name: value
         for name, value in given.items()
-        if value != Reading.model_fields[name].get_default() and value != []
+        if value != Reading.model_fields[name].get_default() and value not in ([], {})
     }
+    if inspection.recognised and reading.profile is None:
+        options["profile"] = export_profiles.find(inspection.recognised)
     kept = [column.name for column in inspection.columns if column.becomes == "metadata"]
     dropped = [column.name for column in inspection.columns if column.becomes == "nothing" and column.field is None]
     lines = [
@@ -196,16 +212,29 @@ def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
         '# Field = its column, or "Company | First Name + Last Name": the first that is filled is used, + joins with a',
         "# blank. `tranship fields` lists the fields.",
         "[fields]",
-        *(f"{name} = {_toml(rule)}" for name, rule in inspection.rules.items() if name not in reading.set),
+        *(f"{name} = {_toml(rule)}" for name, rule in inspection.rules.items() if name not in inspection.expressions),
         *(_toml_choice(name, column, fitting) for name, fitting in inspection.conflicts.items() for column in fitting),
         *(["", "# Options of a connector of another package.", "[options]"] if reading.options else []),
         *(f"{_toml(name)} = {_toml(value)}" for name, value in reading.options.items()),
-        *(["", "# SQL expressions on the columns of the source.", "[set]"] if reading.set else []),
-        *(f"{name} = {_toml(text)}" for name, text in reading.set.items()),
+        *(["", "# SQL expressions on the columns of the source.", "[set]"] if inspection.expressions else []),
+        *(f"{name} = {_toml(text)}" for name, text in inspection.expressions.items()),
     ]
     for name, words in reading.values.items():
         lines += ["", f"[values.{name}]", *(f"{_toml(word)} = {_toml(value)}" for word, value in words.items())]
+    used = [column.name for column in inspection.columns if column.becomes == "field"]
+    lines += [
+        "",
+        "# For other files of this kind, this file is a profile: --profile THIS_FILE. They must have these headers.",
+        "[recognise]",
+        f"name = {_toml(_stem(sources[0]))}",
+        f"headers = {_toml(used)}",
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _stem(source: str) -> str:
+    """Return the last part of a path or URL, without suffixes."""
+    return re.split(r"[/\\]", source)[-1].partition(".")[0]
 
 
 def _toml_choice(field: str, column: str, fitting: Sequence[str]) -> str:

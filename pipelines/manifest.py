@@ -25,6 +25,7 @@ class _Staged(TypedDict):
     """Field → its alternatives, or its expression."""
     extra: list[str]
     defaults: dict[str, Any]
+    profile: NotRequired[str | None]
 
 
 class _Identified(TypedDict):

@@ -45,6 +45,10 @@ class ColumnMap:
     rivals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    profile: str | None = None
+    """The export profile that the map follows, for people."""
+    optional_words: frozenset[tuple[str, str]] = frozenset()
+    """Those of `words` that need not occur, as (field, folded word)."""
     keeps_unused: bool = True
     """Whether unmapped columns are kept in metadata, and so what a rule leaves unused in a record."""
 
@@ -135,7 +139,20 @@ def fields_by_column(fields: Mapping[str, str], built: Mapping[str, FieldRule]) 
     return {column: names[0] if len(names) == 1 else names for column, names in found.items()}
 
 
-def match(layouts: Sequence[Layout], reading: Reading) -> Match:
+@dataclass(frozen=True)
+class Pins:
+    """What a profile decides: `fields` are those whose rules in the settings are its rules, and no choice of the user;
+    `unfilled` are those that no column fills by its name.
+    """
+
+    fields: frozenset[str] = frozenset()
+    unfilled: frozenset[str] = frozenset()
+
+
+NO_PINS = Pins()
+
+
+def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> Match:
     """Match the columns of all files of a run to fields, first by the settings, then by name.
 
     Raises ConfigError if a name in the settings does not exist, or the settings contradict themselves; all that is
@@ -152,10 +169,12 @@ def match(layouts: Sequence[Layout], reading: Reading) -> Match:
     given.check_dropped(dropped)
     if given.problems:
         raise ConfigError("\n".join(given.problems))
-    by_name = _ByName(layouts, columns, dropped, given)
+    by_name = _ByName(layouts, columns, dropped, given, pins.unfilled)
     by_name.add_fields()
-    by_name.add_house_number()
-    by_name.add_names()
+    if "address_line1" not in pins.unfilled:
+        by_name.add_house_number()
+    if "name" not in pins.unfilled:
+        by_name.add_names()
     in_order = {name: given.fields[name] for name in COLUMNS if name in given.fields}
     return Match(in_order, given.built, dropped, by_name.conflicts, by_name.fits)
 
@@ -166,14 +185,20 @@ class _ByName:
     """
 
     def __init__(
-        self, layouts: Sequence[Layout], columns: Sequence[str], dropped: Collection[str], given: _Given
+        self,
+        layouts: Sequence[Layout],
+        columns: Sequence[str],
+        dropped: Collection[str],
+        given: _Given,
+        unfilled: Collection[str],
     ) -> None:
         self._kept = [column for column in columns if column not in dropped]
+        self._unfilled = unfilled
         self._fields, self._built = given.fields, given.built
         self._by_hand = {*given.fields, *given.built}
         self._used = {*given.fields.values(), *(column for rule in given.built.values() for column in rule.columns)}
         self._repeats = {made: own for layout in layouts for made, own in layout.repeated.items()}
-        self.fits = names.match(columns, self._repeats)
+        self.fits = {name: fit for name, fit in names.match(columns, self._repeats).items() if name not in unfilled}
         self.conflicts: dict[str, Sequence[str]] = {}
 
     def add_fields(self) -> None:
@@ -220,7 +245,7 @@ class _ByName:
             self._add("name", person_names.name_rule(people, own.column if own else None))
         name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))
         person_beside = people.person and not set(name.columns) <= set(people.person)
-        if person_beside and "billing_contact_name" not in {*self._by_hand, *self.conflicts}:
+        if person_beside and "billing_contact_name" not in {*self._by_hand, *self.conflicts, *self._unfilled}:
             # A column of its own, such as `Billing Attention`, is often empty.
             own_column = self._fields.pop("billing_contact_name", None)
             own_rule = ((own_column,),) if own_column else ()
@@ -359,14 +384,14 @@ def columns_of(layouts: Sequence[Layout]) -> list[str]:
     return list(dict.fromkeys(c for layout in layouts for c in layout.columns if c not in OURS))
 
 
-def propose(layouts: Sequence[Layout], reading: Reading) -> ColumnMap:
+def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> ColumnMap:
     """Return the map of a run, by `match`.
 
     Raises ConfigError if a name in the settings does not exist, two columns fit one field, a file lacks a mapped
     column, or nothing can fill a mandatory field; all problems are in one message.
     """
     columns = columns_of(layouts)
-    matched = match(layouts, reading)
+    matched = match(layouts, reading, pins)
     mapped = matched.fields
     problems = [_choice(layouts[0], *conflict) for conflict in matched.conflicts.items()]
     if any(layout.columns for layout in layouts):
@@ -396,7 +421,7 @@ def propose(layouts: Sequence[Layout], reading: Reading) -> ColumnMap:
         rivals=_filled({name: matched.undecided(fit.rivals) for name, fit in open_.items()}),
         others=_filled({name: matched.undecided(fit.others) for name, fit in open_.items()}),
         notes=(
-            *_notes(matched, by_hand, reading.extra),
+            *_notes(matched, by_hand, reading.extra, pins.fields),
             *missing,
             *_new(layouts, left, reading.extra),
             *_note_of_secrets(secret),
@@ -477,11 +502,11 @@ def _filled(columns: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
     return {name: of_field for name, of_field in columns.items() if of_field}
 
 
-def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str) -> Iterator[str]:
-    """Yield a note on each column that fits a field by name and was not mapped to it."""
+def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str, pinned: Collection[str]) -> Iterator[str]:
+    """Yield a note on each column that fits a field by name and was not mapped to it, unless a profile decides it."""
     for name, fit in matched.fits.items():
         left = matched.undecided(fit.columns)
-        if not left or not (name in matched.fields or name in matched.built):
+        if not left or name in pinned or not (name in matched.fields or name in matched.built):
             continue
         rule = f'"{matched.fields[name]}"' if name in matched.fields else str(matched.built[name])
         columns = " and ".join(f'"{other}"' for other in left)

@@ -139,11 +139,11 @@ def stage_source(
 
 
 def _unmatched(columns: ColumnMap, parts: Sequence[BatchCounts]) -> Iterator[str]:
-    """Yield a note on each word of `--value` that no record has."""
+    """Yield a note on each word of `--value` that no record has; those of a profile need not occur."""
     matched = {tuple(pair) for part in parts for pair in part.matched}
     for field, words in columns.words.items():
         for word in words:
-            if (field, word) not in matched:
+            if (field, word) not in matched and (field, word) not in columns.optional_words:
                 yield f'--value {field}:"{word}" matched no value. Check its spelling in the source.'
 
 
@@ -165,7 +165,7 @@ def _facts(total: StepResult, columns: ColumnMap) -> dict[str, Any]:
         **{"read": total.read, "skipped": total.skipped, "staged": total.staged, "rejected": total.rejected},
         **{"by_code": dict(total.by_code), "warnings": dict(total.warnings), "first": dict(total.first)},
         **{"mapped": dict(columns.fields), "built": field_rules.to_json(columns.built)},
-        **{"extra": columns.extra, "defaults": dict(columns.defaults)},
+        **{"extra": columns.extra, "defaults": dict(columns.defaults), "profile": columns.profile},
     }
 
 

@@ -61,6 +61,7 @@ class Report:
     """A run's report, as `--json` prints it and `report.json` keeps it.
 
     `stale_by_reason` has OLDER and MOVED; `unidentified` are the first records for which deletes were withheld.
+    `recognised` is the name of the export profile that was used, null if there was none.
     `columns` is column → its field, or its fields; `built` is field → its rule, of fields made of several columns;
     `kept` are the columns kept in metadata, `left_out` those that are not loaded. `seconds` has `total` and one entry
     a step; `examples` is code → the place of its first record; `files` is name → path.
@@ -81,6 +82,7 @@ class Report:
     unidentified: tuple[str, ...] = ()
     merges_by_rule: Mapping[str, int] = field(default_factory=lambda: {"external_id": 0, "email": 0})
     changed_fields: Mapping[str, int] = field(default_factory=dict)
+    recognised: str | None = None
     columns: Mapping[str, str | list[str]] = field(default_factory=dict)
     built: Mapping[str, str] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
@@ -145,7 +147,8 @@ def mapping(report: Report, most: int | None = None) -> str:
         return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
     total = len({*report.columns, *report.kept, *report.left_out})
-    parts = [f"mapped {len(report.columns):,} of {counted(total, 'column')}"]
+    parts = [f"recognised: {report.recognised}"] if report.recognised else []
+    parts.append(f"mapped {len(report.columns):,} of {counted(total, 'column')}")
     if report.built:
         parts.append("built: " + named([f"{field} from {rule}" for field, rule in report.built.items()]))
     for title, columns in (("kept in metadata", report.kept), ("left out", report.left_out)):

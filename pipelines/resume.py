@@ -138,7 +138,11 @@ def find_run(state_dir: Path, run_id: str) -> RunDirectory:
 
 def settings_of(directory: RunDirectory, **changes: Any) -> Settings:
     """Return the settings of an earlier run, with these changes. Raises ConfigError."""
-    return load(without_columns(directory.manifest["settings"]) | changes, {})
+    given = without_columns(directory.manifest["settings"])
+    if given.get("timezone") == Settings.model_fields["timezone"].default:
+        # The manifest has all settings, and this one does not say whether it was given, which precedes a profile's.
+        given.pop("timezone")
+    return load(given | changes, {})
 
 
 def columns_of(directory: RunDirectory) -> ColumnMap | None:
@@ -154,7 +158,7 @@ def columns_of(directory: RunDirectory) -> ColumnMap | None:
         else FieldRule(tuple(map(tuple, rule)))
         for field, rule in facts.get("built", {}).items()
     }
-    return ColumnMap(facts["mapped"], tuple(facts["extra"]), facts["defaults"], built)
+    return ColumnMap(facts["mapped"], tuple(facts["extra"]), facts["defaults"], built, profile=facts.get("profile"))
 
 
 def raw_columns_of(directory: RunDirectory) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from tranship.connectors.contract import Destination, Layout
 from tranship.connectors.errors import ConfigError, Damaged
-from tranship.pipelines import inspection, mapping, selection
+from tranship.pipelines import inspection, mapping, profiles, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.endpoints import (
     check_ends,
@@ -149,6 +149,7 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **opti
         given.pop(name, None)
     # These columns of the results are for people and no data of the customer.
     given["ignore"] = ("_outcome", "_reason")
+    given["profile"] = profiles.NONE
     settings, observer = load(given, {}), observer or Quiet()
     resuming.check_left_to_retry(directory)
     with owned(settings, observer, directory, resuming.check_left_to_retry):
@@ -216,9 +217,10 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
         closing(open_source(settings, waiting_of(settings, observer))) as source,
     ):
         layouts = source.layouts()
-        columns = mapping.propose(layouts, settings)
-        where = _where(settings, layouts)
-        work = resuming.work_id(settings, source)
+        applied = profiles.apply(layouts, settings)
+        columns = applied.columns(layouts)
+        where = _where(applied.reading, layouts)
+        work = resuming.work_id(applied.reading, source)
         directory = resuming.continued_run(settings, work) if continuing else None
         is_new = directory is None
         directory = directory or RunDirectory.new(
@@ -226,7 +228,7 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
             {
                 "settings": resuming.public_settings(settings),
                 "work": work,
-                "reading": resuming.reading_id(settings, columns, where),
+                "reading": resuming.reading_id(applied.reading, columns, where),
                 "source": source.fingerprint(),
                 "columns": columns.by_column,
             },
@@ -238,7 +240,7 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
         with directory.interruptible():
             if is_new:
                 directory.create()
-            return Flow(RunContext(settings, directory, observer), given).execute(destination)
+            return Flow(RunContext(applied.reading, directory, observer), given).execute(destination)
 
 
 def _continue(job: _Job, directory: RunDirectory) -> Report:
@@ -257,17 +259,18 @@ def _read_on(job: _Job, directory: RunDirectory, destination: Destination) -> Re
     settings, observer = job.settings, job.observer
     with closing(open_source(settings, waiting_of(settings, observer))) as source:
         layouts = source.layouts()
-        columns = mapping.propose(layouts, settings)
+        applied = profiles.apply(layouts, settings)
+        columns = applied.columns(layouts)
         if directory.manifest["source"] != source.fingerprint():
             raise ConfigError(
                 f"{directory.run_id}: read from a different account than {settings.source_name} is now. "
                 "Restore the environment variables, or start a new run."
             )
-        where = _where(settings, layouts)
-        directory.manifest["reading"] = resuming.reading_id(settings, columns, where)
+        where = _where(applied.reading, layouts)
+        directory.manifest["reading"] = resuming.reading_id(applied.reading, columns, where)
         directory.begin_stage_again()
         given = Input(source, columns, _raw_columns(layouts), where, columns.notes)
-        return Flow(RunContext(settings, directory, observer), given).execute(destination)
+        return Flow(RunContext(applied.reading, directory, observer), given).execute(destination)
 
 
 def _flow(settings: Settings, directory: RunDirectory, observer: Observer, columns: mapping.ColumnMap) -> Flow:

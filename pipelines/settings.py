@@ -142,6 +142,11 @@ class Reading(BaseModel):
         description="Path, glob, folder, - or URL to read from, or a list of them."
     )
 
+    profile: Annotated[str | None, BeforeValidator(_path)] = Field(
+        None,
+        description="Export profile, which says what the columns and words of a system mean: a name, a file (.toml) or "
+        "none; by default the one whose headers the source has.",
+    )
     fields: dict[str, str] = Field(
         default_factory=dict,
         description='Build a field from columns: "Company | First Name + Last Name". The first that is filled is used; '
@@ -367,6 +372,11 @@ def load(
     return _validated(Settings, flags, environment, file)
 
 
+def fragment(given: Mapping[str, Any], file: str) -> Reading:
+    """Return the settings of a profile. Raises ConfigError that names the setting and the file."""
+    return _validated(Reading, given, {}, None, file)
+
+
 def from_command(
     source: object,
     destination: object,
@@ -514,7 +524,10 @@ def per_second(value: str) -> float:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        # By this table, the file serves as a profile for other sources; it says nothing about the run.
+        content.pop("recognise", None)
+        return content
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -548,7 +548,8 @@ _SECRET: Final = re.compile(
     r".*(?:personnummer|cprnummer|burgerservicenummer|pesel|nationalinsuranceno|henkilotunnus)|"
     r"(?:.*customer|.*tax|.*personal)?(?:ssn|bsn)(?:number|last4)?|"
     r"(?:.*card|.*creditcard|cc)(?:number|no|num|pan|cvv|cvc|securitycode)|creditcard|cvv|cvc|"
-    r".*iban|(?:.*bank|.*checking)account(?:number|no)|(?:bank)?routingnumber|sortcode|banksortcode|kontonummer|bankkonto(?:nummer)?|"
+    r".*iban(?:nr|no|number|nummer)?[0-9]{0,2}|(?:.*bank|.*checking)account(?:number|no)|(?:bank)?routingnumber|sortcode|banksortcode|kontonummer|"
+    r"bankkonto(?:nummer|nr)?[0-9]{0,2}|"
     r"(?:bank)?rekeningnummer|bankrekening(?:nummer)?|n(?:ume)?r?o?konta(?:bankowego)?|rachunekbankowy|"
     r"(?:numero(?:de)?)?comptebancaire|(?:numero(?:de)?)?cuentabancaria|contocorrente|clabe"
 )

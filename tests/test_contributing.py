@@ -10,6 +10,7 @@ from support.accounts import PROVIDERS
 from support.toys import FORMAT, FORMAT_FILES, PROVIDER, PROVIDER_FILES
 from support.wheels import FOLDERS, ROOT
 from tranship.connectors.registry import CONNECTORS
+from tranship.schemas import export_profiles
 from tranship.schemas.customer import COLUMNS
 
 FORMATS = [name for name, connector in CONNECTORS.items() if connector.suffixes]
@@ -17,6 +18,7 @@ NAMES = {
     "A provider": PROVIDERS,
     "A file format": FORMATS,
     "A database": ["duckdb", "postgres"],
+    "An export profile": sorted(export_profiles.index()),
     "A field": PROVIDERS,
 }
 """What `<name>` stands for in each list."""

@@ -56,6 +56,7 @@ RULES = (
     ),
     Rule("tranship.__main__", ("tranship",), "Calling the command is all that it does."),
     Rule("schemas.data.build", (), "The script that writes the tables stands alone."),
+    Rule("schemas.exports.build", (), "The script that writes the index and the page of profiles stands alone."),
     Rule(
         "schemas.*",
         ("schemas.*", "!schemas.providers.*"),

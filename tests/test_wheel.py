@@ -66,9 +66,15 @@ def test_type_checkers_find_the_folders_where_they_are_imported(folder: str) -> 
 
 
 def test_the_wheel_holds_code_tables_and_licence(wheel: Path) -> None:
-    code = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if path.parent.name != "data"]
+    code = [
+        path
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
+        if path.parent.name not in ("data", "exports")
+    ]
     tables = (ROOT / "schemas" / "data").glob("*.csv")
-    expected = {f"tranship/{path.relative_to(ROOT).as_posix()}" for path in (*code, *tables)}
+    profiles = [path for path in (ROOT / "schemas" / "exports").iterdir() if path.suffix in (".toml", ".json")]
+    expected = {f"tranship/{path.relative_to(ROOT).as_posix()}" for path in (*code, *tables, *profiles)}
     assert expected | {"tranship/__init__.py", "tranship/__main__.py"} <= set(names(wheel))
     assert [name for name in names(wheel) if name.endswith("py.typed")] == ["tranship/py.typed"]
     assert any(name.endswith("licenses/LICENSE") for name in names(wheel))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 GROUPS: Final = {
     "Columns and values": (
-        *("fields", "ignore", "values", "defaults", "set", "where", "extra", "allow_missing"),
+        *("profile", "fields", "ignore", "values", "defaults", "set", "where", "extra", "allow_missing"),
         *("timezone", "date_format", "blocked", "on_invalid", "strict"),
     ),
     "CSV files and Excel workbooks": (
@@ -59,6 +59,7 @@ GROUPS: Final = {
 
 _FLAGS = {"fields": "map", "values": "value", "defaults": "default", "options": "option"}
 _METAVARS = {
+    "profile": "NAME|FILE",
     "fields": "FIELD=RULE",
     "ignore": "COLUMN",
     "values": "FIELD:WORD=VALUE",

@@ -74,6 +74,7 @@ def _next_step(report: Report) -> list[str]:
 
 _SETTINGS_FOR_REJECTS: Final = (
     *(
+        "profile",
         "fields",
         "ignore",
         "values",

@@ -124,7 +124,8 @@ def of_inspection(found: Inspection, width: int | None = None) -> str:
         )
         for column in found.columns
     ]
-    lines = [title, *(f"note: {note}" for note in found.notes), "", *table(rows, (2, 3), width)]
+    recognised = [f"recognised: {found.recognised}"] if found.recognised else []
+    lines = [title, *recognised, *(f"note: {note}" for note in found.notes), "", *table(rows, (2, 3), width)]
     # A column's line shows its fields; what is made of several columns is shown as a whole.
     built = [(name, rule) for name, rule in found.rules.items() if rule not in _plain_rules(found)]
     if built:

@@ -35,7 +35,16 @@ from tranship.pipelines.normalise.phone import phone
 from tranship.pipelines.normalise.raw_text import as_text, beyond_precision, text_of_field, with_default
 from tranship.pipelines.normalise.series import ByDistinctValue, fill_where, null_text, replace_where, with_rows
 from tranship.pipelines.normalise.spelling import Spelling
-from tranship.pipelines.normalise.text import email, further_emails, name, text, trimmed, upper, without_words
+from tranship.pipelines.normalise.text import (
+    email,
+    further_emails,
+    name,
+    postal_code,
+    text,
+    trimmed,
+    upper,
+    without_words,
+)
 from tranship.schemas.codes import NO_CODE_WORDS
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, TEXT
 from tranship.schemas.faults import no_reasons, reasons
@@ -175,6 +184,7 @@ _TEXT_NORMALISERS: Final[dict[str, Callable[[pl.Series], pl.Series]]] = {
     "email": email,
     **dict.fromkeys(TEXT, text),
     "name": name,
+    "zip_code": postal_code,
     "state": state,
     "customer_type": _code_unless_absent(customer_type),
     "country": _code_unless_absent(country, "na"),  # Namibia

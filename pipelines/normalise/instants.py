@@ -76,7 +76,8 @@ def _parse_usual(texts: pl.Series, spelling: Spelling) -> pl.Series:
 
 
 def _parse_with_arrow(texts: pl.Series, zone: str | None) -> pl.Series:
-    parsed = texts.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.timestamp("us", zone))
+    # Arrow refuses the null character in the name of a field that was built (`pipelines/build.py`).
+    parsed = texts.rename("").to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.timestamp("us", zone))
     return pl.Series(parsed)
 
 

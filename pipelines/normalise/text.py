@@ -38,6 +38,13 @@ def text(values: pl.Series) -> pl.Series:
     return _tidy(values, codes.NO_TEXT_WORDS)
 
 
+def postal_code(values: pl.Series) -> pl.Series:
+    """Return postal codes: as text, without the guard (`'01067`) that keeps a spreadsheet from reading a number."""
+    codes_of_places = text(values)
+    guarded = codes_of_places.str.contains(r"^'\s*[0-9]").fill_null(value=False)
+    return replace_where(codes_of_places, guarded, lambda part: part.str.strip_prefix("'").str.strip_chars_start())
+
+
 def name(values: pl.Series) -> pl.Series:
     """Return names: as text; a place-holder (`?`, `TBD`, `NaN`) becomes null."""
     return _tidy(values, codes.NO_NAME_WORDS)

@@ -16,6 +16,8 @@ from tranship.pipelines import build, run
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.cli import render
 from tranship.pipelines.mapping import propose
+from tranship.pipelines.normalise import batch as normalise
+from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings import Reading
@@ -80,6 +82,15 @@ def test_a_company_called_n_a_does_not_hide_the_person(warehouse: Warehouse) -> 
     report = warehouse.load(warehouse.folder / "in.csv", fields={"name": "company | first + last"})
     assert report.rejects_by_code == {"name.missing": 1}
     assert warehouse.column("name") == ["Jane Doe"]
+
+
+def test_a_built_date_is_read_as_any_other() -> None:
+    found = prepared({"A": ["2024-01-05 10:00:00", None], "B": [None, "2024-01-06"]}, fields={"created_at": "A | B"})
+    read = normalise.customers(found.records, found.columns, Spelling())
+    assert [value.isoformat() for value in read.records["created_at"]] == [
+        "2024-01-05T10:00:00+00:00",
+        "2024-01-06T00:00:00+00:00",
+    ]
 
 
 def test_typed_columns_are_joined_as_text() -> None:

@@ -77,7 +77,7 @@ def test_variables_of_others_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("flags", "environment", "message"),
     [
-        ({"xyz": 1}, {}, "xyz (command): unknown setting. The settings are: source, fields"),
+        ({"xyz": 1}, {}, "xyz (command): unknown setting. The settings are: source, profile, fields"),
         ({"max_reject": "1"}, {}, "max_reject (command): unknown setting. Did you mean max_rejects?"),
         ({}, {"TRANSHIP_MAX_REJECT": "1"}, "TRANSHIP_MAX_REJECT: unknown setting. Did you mean"),
         ({}, {"TRANSHIP_WORKERS": "many"}, "workers (TRANSHIP_WORKERS): Input should be a valid integer"),

@@ -359,6 +359,13 @@ def place_text(text: str) -> str | None:
     return None if is_word else clean
 
 
+def postal_code(text: str) -> str | None:
+    """A guard before a digit is a spreadsheet's."""
+    clean = place_text(text)
+    bare = clean[1:].lstrip(" ") if clean and clean.startswith("'") else ""
+    return bare if bare[:1].isascii() and bare[:1].isdigit() else clean
+
+
 def full_name(text: str) -> str | None:
     clean = plain_text(text)
     is_word = clean is not None and clean.lower() in ABSENT_EMAIL_WORDS | {"tbd", "tba", "tbc", "no name", "noname"}
@@ -866,6 +873,7 @@ def metadata(text: str) -> dict[str, Any]:
 NORMALISERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(PLAIN_TEXT, place_text),
     "name": full_name,
+    "zip_code": postal_code,
     **dict.fromkeys(INSTANTS, instant),
     "external_id": external_id,
     "email": email,
