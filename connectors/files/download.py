@@ -12,6 +12,7 @@ that host alone.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import ssl
 from collections.abc import Callable, Iterator
@@ -75,6 +76,8 @@ class Download:
             loop.submit(self._fetch(url)).result()
         finally:
             loop.close()
+            if not (self._entry.size or self._entry.complete):
+                self.remove()
 
     def file(self, place: tuple[Any, ...], is_table: Callable[[str], bool]) -> File:
         """Return it as a file; its kind is told by the first of its names that `is_table` accepts."""
@@ -239,7 +242,7 @@ class Download:
         if isinstance(error, aiohttp.InvalidURL | ValueError):
             return ConfigError(f"{self._name}: is not a valid web address.")
         if isinstance(error, aiohttp.ClientConnectorError):
-            why = (error.os_error.strerror or "no answer").lower()
+            why = os.strerror(error.os_error.errno).lower() if error.os_error.errno else "no answer"
             return Unreachable(f"{self._name}: the host cannot be reached ({why}). Check host, port and network.")
         if isinstance(error, aiohttp.ClientPayloadError | _Broken):
             return Unreachable(f"{self._name}: the download was cut off. Nothing of it was loaded. {again}")

@@ -108,13 +108,21 @@ class Inputs:
         head, is_packed, file = self._look(file)
         found = formats.recognise(head, name)
         if found is formats.ZIP and not is_packed:
-            archive = self._archive(file)
+            try:
+                archive = self._archive(file)
+            except ConfigError:
+                if named is None or named != self._kinds.reader(formats.EXCEL) or file.once:
+                    raise
+                return [(named, file)]  # its connector says what is wrong with a workbook
             document = archive.document
             if document is None and not is_member:
                 return self._members(archive, file)
             found, file = document or found, archive.file
         if found is None:
             return [(named or self._kinds.default, file)]
+        if found is formats.ZIP:
+            around = "a compressed file" if is_packed else "another archive"
+            raise ConfigError(f"{file.name}: is a zip archive within {around}. {found.way_out}.")
         kind = self._kinds.reader(found)
         if kind is None:
             raise formats.refusal(found, file.name)

@@ -93,6 +93,11 @@ def test_a_file_is_read_from_the_web(path: str, body: str | bytes, headers: dict
     assert names[0].startswith(server.url)
 
 
+def test_an_empty_file_has_no_records() -> None:
+    with served(answer("")) as server:
+        assert read(f"{server.url}/a.csv", Path("downloads"))[1] == []
+
+
 def test_a_run_from_the_web_names_the_address_in_rejects(tmp_path: Path) -> None:
     with served(answer("id,name\n1,\n2,Bea\n")) as server:
         report = Warehouse(tmp_path).load(f"{server.url}/customers.csv", max_rejects="1")
@@ -152,8 +157,9 @@ def test_an_address_that_cannot_be_is_answered_in_words(address: str, message: s
 
 
 def test_nobody_there_is_answered_in_words() -> None:
-    with nobody() as url, pytest.raises(Unreachable, match="cannot be reached"):
-        read(f"{url}/a.csv")
+    with nobody() as url, pytest.raises(Unreachable, match=r"cannot be reached \(connection refused\)"):
+        read(f"{url}/a.csv", Path("downloads"))
+    assert not list(Path("downloads").iterdir())
 
 
 @pytest.mark.parametrize(
