@@ -9,8 +9,9 @@ that identifies it (`identity.missing`); `pipelines/validate.py` adds this rule 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pandera.polars as pa
 import polars as pl
@@ -147,16 +148,15 @@ def passes(check: pa.Check, value: pl.Expr) -> pl.Expr:
     """Return whether values pass a check of the model; null passes. As an expression, all checks of a batch are
     evaluated at once, which pandera itself cannot do.
     """
-    limits = check.statistics or {}
+    limits: Mapping[str, Any] = check.statistics or {}
     match check.name:
         case "str_length":
-            return value.str.len_chars() <= limits["max_value"]
+            return value.str.len_chars().le(limits["max_value"])
         case "isin":
             return value.is_in(list(limits["allowed_values"]))
         case "in_range":
-            low = value >= limits["min_value"]
-            high = value <= limits["max_value"] if limits["include_max"] else value < limits["max_value"]
-            return low & high
+            closed: Literal["both", "left"] = "both" if limits["include_max"] else "left"
+            return value.is_between(limits["min_value"], limits["max_value"], closed)
         case "str_matches":
             return value.str.contains(limits["pattern"])
         case own:
