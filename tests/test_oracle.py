@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from support.cases import FIELD_CASES, IDENTITY_CASES, FieldCase, IdentityCase
+from support.cases.case import FieldCase
+from support.cases.fields import FIELD_CASES
+from support.cases.identity import IDENTITY_CASES, IdentityCase
 from support.oracle import FIELDS, Result, read_csv, run
 
 MAPPING = {name: name for name in FIELDS}

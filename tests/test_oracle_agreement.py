@@ -15,7 +15,9 @@ import polars as pl
 import pytest
 
 from support import oracle
-from support.cases import FIELD_CASES, IDENTITY_CASES, FieldCase, IdentityCase
+from support.cases.case import FieldCase
+from support.cases.fields import FIELD_CASES
+from support.cases.identity import IDENTITY_CASES, IdentityCase
 from support.made_once import shared_value
 from support.warehouse import Warehouse, write_csv
 from tranship.pipelines.report import Report

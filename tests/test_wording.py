@@ -45,6 +45,7 @@ REPLACED = {
     r"\ba moment may be the same\b": "allow equal timestamps",
 }
 """Pattern, in any case of letters → what is written instead."""
+ANY_REPLACED = re.compile("|".join(REPLACED), re.IGNORECASE)
 
 COUNTED = "records|customers|requests|calls|runs|rows|files|pages|lines|columns|batches|keys|deletes|locations"
 ONE_OF_MANY = re.compile(rf"(?<![\w.,$-])1 (?:{COUNTED})\b")
@@ -88,19 +89,26 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
 FILES = tracked(".py", ".md", ".toml")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_replaced_sentences_do_not_come_back(path: Path) -> None:
-    for line, text in texts(path):
-        for pattern, instead in REPLACED.items():
-            if found := re.search(pattern, text, re.IGNORECASE):
-                pytest.fail(f"{path.relative_to(ROOT)}:{line}: “{found[0]}”. Write instead: {instead}")
+@pytest.fixture(scope="module")
+def read() -> list[tuple[str, str]]:
+    """Every text of every file, and where it is."""
+    return [(f"{path.relative_to(ROOT)}:{line}", text) for path in FILES for line, text in texts(path)]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_one_of_a_thing_is_singular(path: Path) -> None:
-    for line, text in texts(path):
-        if found := ONE_OF_MANY.search(text):
-            pytest.fail(f"{path.relative_to(ROOT)}:{line}: “{found[0]}”.")
+def test_replaced_sentences_do_not_come_back(read: list[tuple[str, str]]) -> None:
+    back = [
+        f"{where}: “{found[0]}”. Write instead: {instead}"
+        for where, text in read
+        if ANY_REPLACED.search(text)
+        for pattern, instead in REPLACED.items()
+        if (found := re.search(pattern, text, re.IGNORECASE))
+    ]
+    assert not back, "\n".join(back)
+
+
+def test_one_of_a_thing_is_singular(read: list[tuple[str, str]]) -> None:
+    many = [f"{where}: “{found[0]}”" for where, text in read if (found := ONE_OF_MANY.search(text))]
+    assert not many, "\n".join(many)
 
 
 OURS = [
@@ -122,7 +130,6 @@ def plurals(path: Path) -> Iterator[tuple[int, str]]:
                     yield node.lineno, f"{{{ast.unparse(value.value)}}}{noun[0]}"
 
 
-@pytest.mark.parametrize("path", OURS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_counts_are_singular_or_plural(path: Path) -> None:
-    for line, text in plurals(path):
-        pytest.fail(f"{path.relative_to(ROOT)}:{line}: “{text}”. Use schemas/counted.py.")
+def test_counts_are_singular_or_plural() -> None:
+    found = [f"{path.relative_to(ROOT)}:{line}: “{text}”" for path in OURS for line, text in plurals(path)]
+    assert not found, "Use schemas/counted.py:\n" + "\n".join(found)

@@ -27,6 +27,8 @@ from tranship.pipelines.verify import Verification
 from tranship.schemas.customer import KEY
 from tranship.schemas.faults import BROKEN
 
+pytestmark = pytest.mark.slow
+
 ENDS: dict[str, Callable[[Path, str], str]] = {
     "csv": lambda folder, _: str(folder / "end.csv"),
     "duckdb": lambda folder, _: f"duckdb:///{folder}/end.duckdb?table=people",

@@ -21,6 +21,8 @@ from tranship.pipelines import run, settings
 from tranship.pipelines.cli import main as cli
 from tranship.schemas.customer import COLUMNS
 
+pytestmark = pytest.mark.slow
+
 GOOD = {"external_id": "1", "email": "ann@b.co", "name": "Ann"}
 
 # Field, invalid value, code.

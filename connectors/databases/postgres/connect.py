@@ -68,10 +68,14 @@ def _connected(address: PostgresAddress) -> Connection:
         raise MissingDriver(
             "postgresql: needs a driver that is not installed. Install it with: pip install 'tranship[postgres]'"
         )
-    for setting in _SESSION:
-        connection.execute(setting)
-    if connection.query_value("SELECT current_setting('client_encoding')") != "UTF8":
-        raise ConnectorError(
-            f"{address.shown}: does not allow a UTF-8 session. Connect to the server without the pooler."
-        )
+    try:
+        for setting in _SESSION:
+            connection.execute(setting)
+        if connection.query_value("SELECT current_setting('client_encoding')") != "UTF8":
+            raise ConnectorError(
+                f"{address.shown}: does not allow a UTF-8 session. Connect to the server without the pooler."
+            )
+    except BaseException:
+        connection.close()
+        raise
     return connection

@@ -1,4 +1,4 @@
-"""Dates, date-times and epoch numbers; tests/support/cases.py has the tables of each field."""
+"""Dates, date-times and epoch numbers; tests/support/cases/ has the tables of each field."""
 
 from __future__ import annotations
 

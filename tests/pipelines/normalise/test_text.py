@@ -1,4 +1,4 @@
-"""Free text and e-mail addresses; tests/support/cases.py has the tables of each field."""
+"""Free text and e-mail addresses; tests/support/cases/ has the tables of each field."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from support.postgres_server import Database
 from support.served import nobody
 from support.warehouse import PostgresWarehouse, fates
+from tranship.connectors.databases.postgres import connect
+from tranship.connectors.databases.postgres.address import parse_address
 from tranship.connectors.databases.table_mapping import RUN
 from tranship.connectors.errors import (
     ConfigError,
@@ -114,3 +117,15 @@ def test_without_any_driver_one_is_asked_for(warehouse: PostgresWarehouse, monke
 
     with pytest.raises(ConfigError, match="pip install"):
         warehouse.load([ANN])
+
+
+@pytest.mark.parametrize("adbc", [True, False])
+def test_a_session_that_cannot_be_set_up_is_closed(
+    postgres_database: Database, monkeypatch: pytest.MonkeyPatch, adbc: bool
+) -> None:
+    if not adbc:
+        monkeypatch.setattr(connect, "find_spec", lambda name: name == "psycopg" or None)
+    monkeypatch.setattr(connect, "_SESSION", ("SET no_such_setting = 1",))
+    with pytest.raises(TranshipError, match="no_such_setting"):
+        connect.connect(parse_address(postgres_database.url))
+    gc.collect()  # a connection that is still open warns here, and warnings are errors
