@@ -411,6 +411,10 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
         raise ConfigError("\n".join([*problems, *(["Nothing was written."] if missing else [])]))
     by_hand = {*reading.fields, *reading.set}
     open_ = {name: fit for name, fit in matched.fits.items() if name in mapped and name not in by_hand}
+    # A profile chooses among names, and not between two columns of one name.
+    pinned = {
+        name: fit for name, fit in matched.fits.items() if name in pins.fields and fit.column == mapped.get(name, "")
+    }
     return ColumnMap(
         mapped,
         left if reading.extra == "keep" else (),
@@ -418,7 +422,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
         matched.built,
         {name: {folded_word(word): value for word, value in given.items()} for name, given in reading.values.items()},
         flags=tuple(flag for flag in map(names.flag, left) if flag),
-        rivals=_filled({name: matched.undecided(fit.rivals) for name, fit in open_.items()}),
+        rivals=_filled({name: matched.undecided(fit.rivals) for name, fit in (*open_.items(), *pinned.items())}),
         others=_filled({name: matched.undecided(fit.others) for name, fit in open_.items()}),
         notes=(
             *_notes(matched, by_hand, reading.extra, pins.fields),

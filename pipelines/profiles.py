@@ -113,7 +113,8 @@ def _named(given: str, above: tuple[str, ...] = ()) -> _Profile:
         if name := export_profiles.find(given):
             return _built_in(name)
         known = list(export_profiles.index())
-        near = get_close_matches(given.casefold().replace(" ", "-"), known, n=3)
+        wanted = given.strip().casefold().replace(" ", "-")
+        near = [name for name in known if wanted and wanted in name] or get_close_matches(wanted, known, n=3)
         advice = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(known)}."
         raise ConfigError(f"--profile {given}: there is no such profile. {advice} Or name a file that ends with .toml.")
     content = _of_file(given)

@@ -157,8 +157,9 @@ _WORDS: Final[dict[str, str]] = {
         fecha_de_alta fecha_alta data_di_creazione data_creazione creato_il aangemaakt aangemaakt_op aanmaakdatum
         data_de_criacao data_criacao criado_em toegevoegd_op ajoute_le date_d_ajout anadido_el inserito_il skapad
         skapad_datum skapat oprettet oprettet_dato opprettet luotu
-        | signup_date signed_up_at sign_up_date signup_at registered_at registered_on date_registered
-        registration_date user_registered date_added added_time added_on added_at date_joined joined_at join_date
+        | signup_date signed_up signed_up_on signed_up_at sign_up_date signup_at registered_at registered_on
+        date_registered registration_date user_registered date_added added_time added_on added_at date_joined joined_at
+        join_date
         kunde_seit client_depuis cliente_desde cliente_dal klant_sinds kund_sedan registriert_am date_d_inscription
         inscription inscrit_le
         opened account_opened opened_on date_opened account_opened_on eroeffnet_am eroffnet_am
@@ -166,7 +167,7 @@ _WORDS: Final[dict[str, str]] = {
     """,
     "updated_at": """
         updated updated_date date_updated last_updated updated_on last_updated_at updated_utc update_date
-        last_update updated_time update_time last_updated_date date_last_updated write_date aktualisiert
+        last_update last_updated_on updated_time update_time last_updated_date date_last_updated write_date aktualisiert
         aktualisiert_am mis_a_jour mis_a_jour_le actualizado actualizado_el aggiornato bijgewerkt atualizado_em
         uppdaterad opdateret oppdatert
         | modified modified_at last_modified last_modified_date modified_date last_modified_at last_modified_time
@@ -391,6 +392,8 @@ def _read_folded(folded: str) -> _Hit | None:
     while role := _role_of(rest):
         roles.append(role)
         rest = rest.removeprefix(role)
+        if (suffixed := _SUFFIXED.fullmatch(rest)) and _ROLE_RANK[role] == 1:  # `Person - Email - Work`
+            return _Hit(suffixed["kind"], suffixed["kind"], (_ROLE_RANK.get(suffixed["role"], 9), 0, 0), "")
         if (word := _WORD_OF.get(rest)) and _keeps_meaning(word, roles):
             rank = max(_ROLE_RANK.get(role, 1) for role in roles)
             return _Hit(word.field, word.group, (rank, 0, word.level), roles[-1] if word.field in ADDRESS else "")
@@ -548,8 +551,8 @@ _SECRET: Final = re.compile(
     r".*(?:personnummer|cprnummer|burgerservicenummer|pesel|nationalinsuranceno|henkilotunnus)|"
     r"(?:.*customer|.*tax|.*personal)?(?:ssn|bsn)(?:number|last4)?|"
     r"(?:.*card|.*creditcard|cc)(?:number|no|num|pan|cvv|cvc|securitycode)|creditcard|cvv|cvc|"
-    r".*iban(?:nr|no|number|nummer)?[0-9]{0,2}|(?:.*bank|.*checking)account(?:number|no)|(?:bank)?routingnumber|sortcode|banksortcode|kontonummer|"
-    r"bankkonto(?:nummer|nr)?[0-9]{0,2}|"
+    r".*iban(?:nr|no|number|nummer)?[0-9]{0,2}|(?:.*bank|.*checking)account(?:number|no)|(?:bank)?routingnumber|"
+    r"sortcode|banksortcode|kontonummer|bankkonto(?:nummer|nr)?[0-9]{0,2}|"
     r"(?:bank)?rekeningnummer|bankrekening(?:nummer)?|n(?:ume)?r?o?konta(?:bankowego)?|rachunekbankowy|"
     r"(?:numero(?:de)?)?comptebancaire|(?:numero(?:de)?)?cuentabancaria|contocorrente|clabe"
 )

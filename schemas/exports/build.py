@@ -32,7 +32,7 @@ other columns are mapped by name, as always, but an id that the profile does not
 - `--profile FILE` uses your own. `tranship inspect customers.csv --write mine.toml` writes one: a settings file with
   a table `[recognise]`, whose headers the files must have. Of a settings file that is used as a profile, only the
   settings about columns and values count: `fields`, `ignore`, `values`, `defaults`, `set`, `where`, `timezone`,
-  `date_format`, `blocked` and `on_invalid`, and a built-in `profile` beneath it.
+  `date_format`, `blocked` and `on_invalid`, and a `profile` beneath it.
 
 """
 

@@ -46,6 +46,10 @@ def mapped(*columns: str, **options):
         ("City (Billing)", "city"),
         ("Default Address Province Code", "state"),
         ("E-mail 1 - Value", "email"),
+        ("Person - Email - Work", "email"),
+        ("Person - Phone - Home", "phone"),
+        ("Billing Email Work", None),
+        ("Signed up (UTC)", "created_at"),
         ("account_state", "status"),
         ("Net Term Days", "net_terms"),
         ("Kundennummer", "external_id"),
@@ -83,9 +87,11 @@ def test_the_id_of_a_payment_card_identifies_nobody():
 
 
 def test_secrets_are_left_out_and_named_unless_mapped():
-    found = mapped("id", "name", "user_pass", "IBAN", "Password Changed At")
+    found = mapped("id", "name", "user_pass", "IBAN", "Password Changed At", "IBAN-Nr. 1", "Bankkonto-Nummer 1")
     assert found.extra == ("Password Changed At",)
-    assert '"user_pass", "IBAN" hold secrets and are left out' in "".join(found.notes)
+    assert '"user_pass", "IBAN", "IBAN-Nr. 1", "Bankkonto-Nummer 1" hold secrets and are left out' in "".join(
+        found.notes
+    )
     assert mapped("id", "name", "IBAN", fields={"tax_id": "IBAN"}).fields["tax_id"] == "IBAN"
 
 

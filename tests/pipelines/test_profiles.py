@@ -188,6 +188,15 @@ def test_an_id_that_the_profile_does_not_name_is_not_used(tmp_path: Path) -> Non
     assert [record.get("external_id") for record in found["records"]] == [None, None]
 
 
+def test_two_columns_of_the_name_that_it_chooses_must_agree(tmp_path: Path) -> None:
+    header, first, second = sample("salesforce-contacts").read_text(encoding="utf-8").splitlines()
+    lines = (f"{header},E-mail", f"{first},elsa@ekdal.example", f"{second},FRANK")
+    found = run.inspect(Reading.model_validate({"source": str(written(tmp_path, "\n".join(lines)))}), 10)
+
+    assert found.recognised == "Salesforce contacts"
+    assert 'line 3: "Email" and "E-mail" both mean email and have different values' in (found.problem or "")
+
+
 # What the user says precedes it ----------------------------------------------------------------------------------
 
 
@@ -234,6 +243,7 @@ def test_a_profile_that_is_named_needs_no_headers(name: str, tmp_path: Path) -> 
     ("profile", "message"),
     [
         ("hubspot-contact", "there is no such profile. Did you mean hubspot-contacts"),
+        ("HubSpot", r"Did you mean hubspot-companies or hubspot-contacts\?"),
         ("xyz", "there is no such profile. There are: "),
         ("zuora-accounts", "in.csv has none of its columns"),
         ("missing.toml", r"missing.toml: cannot be read \(No such file or directory\)"),
