@@ -158,6 +158,7 @@ FIRST_LINES = [
     ("a column of names, one of them known", "Xkod\n\nBen\nName\nAda\n", None),
     ("a title without commas and nothing known", "Xkod\n\nAda,Bonn\nBen,Oslo\n", None),
     ("numbers with the mark of a comment", "#1001,Acme,a@x.co\n#1002,Beta,b@x.co\n", 1),
+    ("an address far to the right", f"{','.join(['A'] * 150)},a@x.co\n{','.join(['B'] * 150)},b@x.co\n", 1),
     ("years of a customer", "Acme,Bonn,2021,2022\nBeta,Oslo,2020,2021\n", 1),
     ("records of empty cells", ",,\n1,A,a@x.co\n", 2),
     ("comments above customers", "# all\n1,A,a@x.co\n2,B,b@x.co\n", 2),
