@@ -124,7 +124,8 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
     if own is not None:
         own, bad = json_object(own)
         unreadable.append(reasons(bad.arg_true(), "metadata.syntax", texts["metadata"].filter(bad)))
-    extra = raw.select(column for column in columns.extra if column in raw.columns)
+    present = set(raw.columns)
+    extra = raw.select([column for column in columns.extra if column in present])
     if "state" in normalised:
         misplaced = normalised["state"].is_null() & text(texts["state"]).is_not_null()
         warnings.append(_reasons_where(misplaced, "state.status", texts["state"]))
