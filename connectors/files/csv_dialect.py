@@ -19,6 +19,8 @@ from tranship.schemas.counted import counted
 
 _SAMPLE_BYTES = 1 << 17
 _SAMPLE_RECORDS = 200
+_SEARCHED_RECORDS = 2000
+"""Where the first of them have no known names, a header is searched in more."""
 _TITLE_BYTES = 1000
 """A record longer than this is not above the header."""
 _TITLES = 20
@@ -83,14 +85,14 @@ class _Record(NamedTuple):
     values: list[str] | None
 
 
-def _records(sample: bytes, grammar: Grammar, *, whole: bool) -> list[_Record]:
+def _records(sample: bytes, grammar: Grammar, *, whole: bool, most: int = _SAMPLE_RECORDS) -> list[_Record]:
     """Return the first records, blank lines included, without values. Unless the sample is `whole`, its last record may
     be incomplete and is left out.
     """
     found: list[_Record] = []
     at = filled = 0
     records = Records(sample, grammar)
-    while at < len(sample) and filled < _SAMPLE_RECORDS:
+    while at < len(sample) and filled < most:
         end, match = records.next(at, whole=whole)
         if end == at:
             break
@@ -126,7 +128,7 @@ def _cannot_be_header(name: str, line: int) -> ConfigError:
     )
 
 
-_SEPARATOR_LINE = re.compile(rb"""(?i)(?:\xef\xbb\xbf)*"?sep=([^\w\s"']|\t)\1*"?[ \r]*(?:\n|\Z)""")
+_SEPARATOR_LINE = re.compile(rb"""(?i)(?:\xef\xbb\xbf)*"?sep=([^\w\s"']|[\t ])\1*"?[ \r]*(?:\n|\Z)""")
 """The line by which a file names its delimiter to Excel, which repeats it in further columns."""
 
 
@@ -234,7 +236,7 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
     quote = options.quote.encode() if options.quote else _sniff_quote(sample)
     table = _table(sample, quote, options, delimiter, whole=whole)
     if options.header is None and not options.header_line:
-        _must_be_no_other_header(name, table, above + 1, sample)
+        _must_be_no_other_header(name, table, above + 1, sample, whole=whole)
     first, header = table.first, table.start.header
     if first is None and sample:
         raise ConfigError(
@@ -296,17 +298,27 @@ _ADDRESS = re.compile(r"[^\s@<>]++@[^\s@<>]++")
 _SHOWN = 40
 
 
-def _must_be_no_other_header(name: str, table: _Table, line: int, sample: bytes) -> None:
+def _must_be_no_other_header(name: str, table: _Table, line: int, sample: bytes, *, whole: bool) -> None:
     """Raise ConfigError if a row below the first one, with which the table would begin, seems to be its header. `line`
     is that of the start of the sample.
     """
-    place = header_row.suspect([record.values for record in table.records], table.start)
-    if place is None:
+    first = table.first
+    if first is None or first.values is None or (table.start.header and header_row.known_names(first.values)):
         return
-    record = table.records[place]
-    line += sample.count(b"\n", 0, record.start)
+    # Where no delimiter fits, each of them may be that of a table further down.
+    grammars = (
+        [table.grammar] if table.fit[1] else [Grammar(d, table.grammar.quote) for d in _DELIMITERS if d in sample]
+    )
+    for grammar in grammars:
+        records = _records(sample, grammar, whole=whole, most=_SEARCHED_RECORDS)
+        place = header_row.suspect([record.values for record in records], table.start)
+        if place is not None:
+            raise _header_further_down(name, records[place], line + sample.count(b"\n", 0, records[place].start))
+
+
+def _header_further_down(name: str, record: _Record, line: int) -> ConfigError:
     names = ", ".join(f'"{_shown(value)}"' for value in (record.values or [])[:3])
-    raise ConfigError(
+    return ConfigError(
         f"{name}: line {line} looks like a header ({names}), but the lines above it may be records. To skip them: "
         f"--header-line {line}. To read every line as a record: --no-header. If the header is another line, give its "
         "number: --header-line N."

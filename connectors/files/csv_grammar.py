@@ -82,9 +82,7 @@ class Records:
         """
         data = self._data
         size = len(data) if end is None else end
-        line_end = 0
-        if start < self._fails_at:
-            line_end = data.find(b"\n", start, size) + 1 or size
+        line_end = data.find(b"\n", start, size) + 1 if start < self._fails_at else 0
         limit = line_end if 0 < line_end <= self._fails_at else size
         match = self._grammar.record.match(data, start, limit)
         if match and (whole or data[match.end() - 1] == _LINE_FEED):

@@ -245,7 +245,8 @@ def padding_positions(block: Block, grammar: Grammar) -> list[Positions]:
         quotes = quotes[~_within(quotes, *(np.array([r[i] for r in block.lenient], np.int64) for i in (0, 1)))]
         for first, last in block.lenient:
             for match in grammar.padding.finditer(block.data[first:last]):
-                found += [np.arange(first + match.start(i), first + match.end(i)) for i in (1, 2)]
+                blanks = (match.span(1), match.span(2))
+                found += [np.arange(first + at, first + behind) for at, behind in blanks if at < behind]
     # Quotes alternate here: what is no start of a value has text or a quote in front of it.
     for at, step in ((quotes[::2] - 1, -1), (quotes[1::2] + 1, 1)):
         while True:

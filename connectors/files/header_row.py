@@ -19,8 +19,8 @@ from tranship.schemas import headers, person_names
 Cells = Sequence[str]
 """The cells of a row, blank ones included; empty for a blank line."""
 
-_CELLS_READ: Final = 100
-"""Of a wide row, the first cells say what it is."""
+_NAMES_READ: Final = 100
+"""Of a wide header, the first names say whether it is one."""
 _LONGEST_NAME: Final = 200
 _SURE: Final = 2
 """A row with this number of known names is a header."""
@@ -73,16 +73,18 @@ def suspect(rows: Sequence[Cells | None], start: Start) -> int | None:
         # Below a header of as many columns that has unknown names, it is a record.
         if row is None or (start.header and len(row.cells) == len(first)):
             continue
+        if not _may_be_header(read, place) or row.known < _SURE:
+            continue
         below = [after for after in read[place + 1 :] if after and after.filled]
         fitting = sum(len(after.cells) == len(row.cells) for after in below)
-        if fitting and 2 * fitting > len(below) and _may_be_header(read, place) and row.known >= _SURE:
+        if fitting and 2 * fitting > len(below):
             return place
     return None
 
 
 def known_names(cells: Cells) -> int:
     """Return how many of the cells of a row are names of columns that mean a field."""
-    names = [cell.strip() for cell in cells[:_CELLS_READ] if len(cell) <= _LONGEST_NAME]
+    names = [cell.strip() for cell in cells[:_NAMES_READ] if len(cell) <= _LONGEST_NAME]
     return _known(tuple(dict.fromkeys(filter(None, names))))
 
 
@@ -105,8 +107,8 @@ class _Row:
 
     @cached_property
     def kinds(self) -> list[str]:
-        """What each of the first cells is: `email`, `date`, `number`, `text`, or empty."""
-        return list(map(_kind, self.stripped[:_CELLS_READ]))
+        """What each cell is: `email`, `date`, `number`, `text`, or empty."""
+        return list(map(_kind, self.stripped))
 
     @cached_property
     def known(self) -> int:
@@ -175,10 +177,9 @@ def _is_header(rows: Sequence[_Row | None], place: int) -> bool:
     below = [after for after in rows[place + 1 :] if after is None or after.filled]
     if row.width == 1:
         return _heads_one_column(row, titles, below, separated=separated)
-    body = _kinds_below(row, below)
     if not titles:
         return row.known >= _SURE
-    if _are_a_table(titles) or not all(_is_title(before, row, body) for before in titles):
+    if _are_a_table(titles) or not all(_is_title(before, row, below) for before in titles):
         return False
     if row.known >= _SURE:
         return True
@@ -191,7 +192,7 @@ def _is_header(rows: Sequence[_Row | None], place: int) -> bool:
     if not plain or len(set(row.filled)) < len(row.cells):
         return False
     fitting = [after for after in below if after and len(after.cells) == len(row.cells)]
-    differs = any(kinds in ({"email"}, {"date"}, {"number"}) for kinds in body)
+    differs = any(kinds in ({"email"}, {"date"}, {"number"}) for kinds in _kinds_below(row, below))
     return (row.known > 0 or differs) and 2 * len(fitting) > len(below)
 
 
@@ -219,7 +220,7 @@ def _kinds_below(row: _Row, below: Sequence[_Row | None]) -> list[set[str]]:
     return [{kind for kind in of_column if kind} for of_column in zip(*(after.kinds for after in fitting), strict=True)]
 
 
-def _is_title(row: _Row, header: _Row, body: Sequence[set[str]]) -> bool:
+def _is_title(row: _Row, header: _Row, below: Sequence[_Row | None]) -> bool:
     """Return whether a row above a header is no customer, and no header either."""
     same = len(row.cells) == len(header.cells)
     if not same and (row.is_label or row.is_comment):
@@ -235,7 +236,7 @@ def _is_title(row: _Row, header: _Row, body: Sequence[set[str]]) -> bool:
     if not same:
         return padded
     every_name_known = header.known == len(header.cells)
-    return padded or (every_name_known and row.known < header.known and _differs(row, body))
+    return padded or (every_name_known and row.known < header.known and _differs(row, _kinds_below(header, below)))
 
 
 def _differs(row: _Row, body: Sequence[set[str]]) -> bool:

@@ -131,7 +131,8 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
     if own is not None:
         own, bad = json_object(own)
         unreadable.append(reasons(bad.arg_true(), "metadata.syntax", texts["metadata"].filter(bad)))
-    extra = raw.select(column for column in columns.extra if column in raw.columns)
+    present = set(raw.columns)
+    extra = raw.select([column for column in columns.extra if column in present])
     if "state" in normalised:
         left_out = normalised["state"].is_null() & texts["state"].is_not_null()
         misplaced = fill_where(left_out, texts["state"], left_out, lambda part: text(part).is_not_null())

@@ -231,6 +231,7 @@ def damaged_files(draw) -> tuple[bytes, list[bytes]]:
 @given(damaged_files(), st.integers(1, 64))
 @settings(max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "100")))
 @example((b'tok000x,"\n\ntok001x,a,b', [b"tok000x", b"tok001x"]), 3)
+@example((b',",,\naa\n""tok000x"a,"\n"\n\n\n""a,"\n,', [b"tok000x"]), 1)
 def test_no_line_is_lost_or_doubled(file, size):
     data, tokens = file
     records, broken = in_pieces(data, size)

@@ -49,6 +49,7 @@ PREAMBLES = [
     ("sep line", "sep=;\n", "Name;Email", "Britt, B;b@x.co\n"),
     ("sep line of a tab after a mark", "\ufeffsep=\t\n", "id\tname\temail", "1\tA, B\ta@x.co\n"),
     ("sep line in quotes with Windows line ends", '"sep=|"\r\n', "id|name", "1|A\r\n2|B\r\n"),
+    ("sep line of a blank", "sep= \n", "id name email", "1 A a@x.co\n"),
     ("sep line that Excel has saved again", "SEP=;;;\n", "id;name;email", "1;A;a@x.co\n"),
     ("sep line and titles", "sep=;\nKundenliste\n\n", "Kundennr;Name;Ort", "1;A;Bonn\n"),
     ("blank lines and commas", "\n,,,\n , ,,\n\n", "id,name,email,city", "1,A,a@x.co,Bonn\n"),
@@ -89,7 +90,7 @@ def test_the_header_is_found_below_what_is_above_it(above: str, header: str, bel
     ends = "\r" if "\r" in above and "\n" not in above else "\n"
     line = above.count(ends) + 1
     columns, records, notes = read(f"{above}{header}{ends}{below}", tmp_path)
-    delimiter = next((mark for mark in ";\t|" if mark in header), ",")
+    delimiter = next((mark for mark in ";\t| " if mark in header and "," not in header), ",")
     assert columns == tuple(header.split(delimiter))
     first = below.splitlines()[0].split(delimiter)
     assert records[0] == (line + 1, *first)
@@ -158,6 +159,7 @@ FIRST_LINES = [
     ("a column of names, one of them known", "Xkod\n\nBen\nName\nAda\n", None),
     ("a title without commas and nothing known", "Xkod\n\nAda,Bonn\nBen,Oslo\n", None),
     ("numbers with the mark of a comment", "#1001,Acme,a@x.co\n#1002,Beta,b@x.co\n", 1),
+    ("an address far to the right", f"{','.join(['A'] * 150)},a@x.co\n{','.join(['B'] * 150)},b@x.co\n", 1),
     ("years of a customer", "Acme,Bonn,2021,2022\nBeta,Oslo,2020,2021\n", 1),
     ("records of empty cells", ",,\n1,A,a@x.co\n", 2),
     ("comments above customers", "# all\n1,A,a@x.co\n2,B,b@x.co\n", 2),
@@ -173,6 +175,7 @@ def test_no_customer_is_skipped(data: str, first: int | None, tmp_path: Path) ->
 
 
 SUSPECTS = [
+    ("hundreds of titles", "".join(f"Term {n}\n" for n in range(400)) + "id;name;email\n8;Beta;b@x.co\n", 401),
     ("a customer above a header", "7,Acme,a@x.co\nid,name,email\n8,Beta,b@x.co\n", 2),
     ("a short customer above a header", "7,Acme,,\nid,name,email,city\n8,Beta,b@x.co,Bonn\n", 2),
     ("a narrow customer above a header", "7,Acme\nid,name,email\n8,Beta,b@x.co\n", 2),
