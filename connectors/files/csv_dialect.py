@@ -315,7 +315,7 @@ def _column_names(values: list[str]) -> list[str]:
 
 
 _OTHER_FILES = {
-    b"PK\x03\x04": "is a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV",
+    b"PK\x03\x04": "is a ZIP archive or an Excel workbook; unpack it, or give the workbook a name that ends in .xlsx",
     b"\xd0\xcf\x11\xe0": "is an old Excel workbook; save the sheet as CSV",
     b"PAR1": "is a Parquet file; give it a name that ends in .parquet (out of a pipe, save it to such a file first)",
     b"%PDF": "is a PDF; there is no table in it to read",
