@@ -65,12 +65,10 @@ class _Table:
 class ExcelSource:
     """One workbook, or several of one run."""
 
-    def __init__(
-        self, spec: str, options: ExcelOptions, suffixes: tuple[str, ...], seen: storage.Seen | None = None
-    ) -> None:
+    def __init__(self, files: Sequence[storage.File], options: ExcelOptions) -> None:
         CsvOptions(header=options.header, skip_lines=options.skip_lines, header_line=options.header_line).check()
         self._options = options
-        self._files = storage.expand(spec, suffixes, seen)
+        self._files = files
         sizes = [file.size for file in self._files]
         self.size: int | None = None if None in sizes else sum(size for size in sizes if size is not None)
         self._tables: list[_Table | None] = []

@@ -21,6 +21,7 @@ import numpy as np
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.excel_archive import Archive, Sheet
 from tranship.connectors.files.excel_formats import Shown
+from tranship.schemas.counted import counted
 
 MOST_CELLS: Final = 100_000_000
 """Rows times columns, up to the last cell of a sheet: each takes up to 32 bytes of memory, filled or not."""
@@ -155,7 +156,7 @@ _ATTRIBUTE: Final = re.compile(rb"([\w:]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 _ATTRIBUTES: Final = re.compile(rb"(?:\s+[\w:.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*")
 _PLACE: Final = re.compile(rb"([A-Za-z]{1,6})(\d{1,10})")
 _ROOT: Final = re.compile(rb"<(?:([\w.-]+):)?worksheet\b")
-_SUSPECT: Final = (b'" r', b"'", b'"\n', b'"\t', b'"\r')
+_SUSPECT: Final = (b"'", b"\n", b"\t", b"\r", b'" r')
 """Where none of these is, a cell has its place in front of its other attributes, and no second one."""
 _ANY_PREFIX: Final = re.compile(rb":(?:c|row)[\s/>]")
 _PREFIXED: Final = re.compile(rb"<((?:[\w.-]+:)?)(?:c|row)[\s/>]")
@@ -180,7 +181,9 @@ def measure(name: str, archive: Archive, sheet: Sheet) -> Extent:
         rows, names = _far_ends(archive, sheet, p)
         extent = Extent(rows, names, implied=False)
     if extent.rows > MOST_ROWS or extent.columns > MOST_COLUMNS:
-        raise archive.damaged(f"a cell outside the {MOST_ROWS:,} rows and {MOST_COLUMNS:,} columns of a sheet")
+        raise archive.damaged(
+            f"a cell outside the {counted(MOST_ROWS, 'row')} and {counted(MOST_COLUMNS, 'column')} of a sheet"
+        )
     if extent.rows * extent.columns > MOST_CELLS:
         raise ConfigError(
             f"{name}: the last cell of sheet {sheet.name!r} is in row {extent.rows:,} and column "

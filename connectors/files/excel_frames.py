@@ -17,6 +17,7 @@ from tranship.connectors.files import excel_cells
 from tranship.connectors.files.excel_archive import Archive, Sheet
 from tranship.connectors.files.excel_cells import Scan
 from tranship.connectors.files.excel_formats import differing
+from tranship.schemas.counted import counted
 from tranship.schemas.faults import BROKEN
 
 _Result = TypeVar("_Result")
@@ -164,4 +165,4 @@ def without_repeated_headers(
 def must_have_cells(name: str, sheet: Sheet, frame: pl.DataFrame, count: int, option: str) -> None:
     """Raise ConfigError if an option names a row that the sheet does not have."""
     if count > frame.height:
-        raise ConfigError(f"{name}: {option} {count}: sheet {sheet.name!r} has only {frame.height:,} rows.")
+        raise ConfigError(f"{name}: {option} {count}: sheet {sheet.name!r} has only {counted(frame.height, 'row')}.")
