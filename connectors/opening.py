@@ -196,7 +196,7 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
             f"{redacted(spec)}: cloud storage can be read, not written yet. Write to a local file and copy it."
         )
     if connector.destination is None:
-        raise ConfigError(f"{redacted(spec)}: {connector.name} can only be read.")
+        raise ConfigError(f"{redacted(spec)}: {connector.name} can only be read. Write to a table, .csv or .parquet.")
     if connector.suffixes and not options["create"]:
         from tranship.connectors.existing import must_exist
 

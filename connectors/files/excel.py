@@ -185,7 +185,7 @@ def _named(book: Book, given: str) -> Sheet:
 def _choices(offered: Sequence[Sheet], sheets: Sequence[Sheet]) -> str:
     """The options that choose these sheets."""
     shown = [
-        f"--sheet {_quoted(sheet.name)}{' (hidden)' if sheet.hidden else ''} or --sheet {sheets.index(sheet) + 1}"
+        f"--sheet {_quoted(sheet.name)} or --sheet {sheets.index(sheet) + 1}{' (hidden)' if sheet.hidden else ''}"
         for sheet in offered[:20]
     ]
     more = f"; and {len(offered) - 20} more" if len(offered) > 20 else ""
