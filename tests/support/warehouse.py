@@ -5,8 +5,10 @@ look at what it left.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,27 @@ from tranship.pipelines import settings
 from tranship.pipelines.report import Report
 
 Record = Mapping[str, str | None]
+
+
+@cache
+def _engine() -> duckdb.DuckDBPyConnection:
+    """An instance of DuckDB for all files, one after the other: to start one takes longer than most queries."""
+    return duckdb.connect(":memory:")
+
+
+@contextmanager
+def attached(file: Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to a DuckDB file that nothing else in this process has open."""
+    name = file.stem
+    with _engine().cursor() as connection:
+        options = "READ_ONLY, TYPE duckdb" if read_only else "TYPE duckdb"
+        connection.execute(f"ATTACH '{file}' AS {name} ({options})").fetchall()
+        try:
+            connection.execute(f"USE {name}").fetchall()
+            yield connection
+        finally:
+            connection.execute("USE memory").fetchall()
+            connection.execute(f"DETACH {name}").fetchall()
 
 
 @dataclass(frozen=True)
@@ -46,13 +69,13 @@ class Warehouse:
 
     def do(self, *statements: str) -> None:
         """Run SQL in the file."""
-        with duckdb.connect(self.file) as connection:
+        with attached(self.file, read_only=False) as connection:
             for statement in statements:
                 connection.execute(statement).fetchall()
 
     def rows(self, query: str = "SELECT * FROM customers ORDER BY ALL") -> list[dict[str, Any]]:
         """What a query gives, as Python values."""
-        with duckdb.connect(self.file, read_only=True) as connection:
+        with attached(self.file, read_only=True) as connection:
             connection.execute("SET TimeZone = 'UTC'").fetchall()
             frame = pl.from_arrow(connection.sql(query).to_arrow_table())
         assert isinstance(frame, pl.DataFrame)
