@@ -49,7 +49,7 @@ _DECLARED: Final = (
         "Excel workbooks",
         "customers.xlsx",
         Abilities(writes=False, modes=(), keeps_state=False),
-        suffixes=(".xlsx", ".xlsm", ".xls"),
+        suffixes=(".xlsx", ".xlsm"),
         options=f"{_FILES}.excel:ExcelOptions",
         size_unit="bytes",
         source=f"{_FILES}.excel:ExcelSource",

@@ -37,29 +37,6 @@ _OF_ZIP: Final = (
     *(EOFError, NotImplementedError, OSError, ValueError),
 )
 """What the standard library raises for a damaged archive."""
-_SAVE: Final = "Open it in Excel and save it as .xlsx, or save the sheet as CSV"
-_OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_OLD_BIFF: Final = (
-    b"\x09\x00\x04\x00",
-    b"\x09\x02\x06\x00",
-    b"\x09\x04\x06\x00",
-    b"\x09\x08\x10\x00",
-    b"\x09\x08\x08\x00",
-)
-_OTHER_FILES: Final = {
-    b"PAR1": "is a Parquet file. Give it a name that ends in .parquet",
-    b"%PDF": "is a PDF. Export the data as .xlsx or CSV",
-    b"SQLite format 3": "is an SQLite database. Export the table as CSV",
-}
-_OTHER_ARCHIVES: Final = {
-    "xl/workbook.bin": f"is a binary workbook (.xlsb). {_SAVE}",
-    "word/document.xml": "is a Word document. Copy the table to a workbook and save that as .xlsx",
-    "ppt/presentation.xml": "is a presentation. Copy the table to a workbook and save that as .xlsx",
-    "content.xml": "is an OpenDocument file (.ods). Open it and save it as .xlsx, or save the sheet as CSV",
-    "index/document.iwa": "is an Apple Numbers document. Export it as .xlsx or CSV",
-}
-_HTML: Final = re.compile(rb"(?i)<(?:!doctype html|html|head|body|table|meta|style)\b|^mime-version:")
-_XML_SHEET: Final = b"urn:schemas-microsoft-com:office:spreadsheet"
 _WORKSHEET: Final = "/worksheet"
 _NEEDED: Final = ("/styles", "/sharedStrings")
 _DAMAGED: Final = (
@@ -152,9 +129,6 @@ class Archive:
             if len(self._parts) < len(self._entries):
                 raise self.damaged("a part occurs twice")
             return
-        for part, kind in _OTHER_ARCHIVES.items():
-            if part in self._parts:
-                raise ConfigError(f"{self._name}: {kind}.")
         raise ConfigError(f"{self._name}: is a ZIP archive without a workbook. Unpack it, and give the file in it.")
 
     def _must_be_reasonable(self) -> None:
@@ -217,33 +191,15 @@ def _local(tag: str) -> str:
 
 
 def _must_be_zip(name: str, data: bytes) -> None:
-    """Raise ConfigError that says what a file is if it is no ZIP archive."""
+    """Raise ConfigError if a file is no ZIP archive, nor of a kind that is recognised before it is opened
+    (`formats.py`).
+    """
     if data.startswith(b"PK\x03\x04"):
         return
-    raise ConfigError(f"{name}: {_what_it_is(data)}.")
-
-
-def _what_it_is(data: bytes) -> str:
     if not data.strip(b"\0 \t\r\n"):
-        return "is empty. Export it again"
-    if data.startswith(_OLE):
-        if "EncryptedPackage".encode("utf-16-le") in data:
-            return "is protected by a password. Open it in Excel, remove the password, and save it"
-        if any(stream.encode("utf-16-le") in data for stream in ("Workbook", "Book")):
-            return f"is an old Excel workbook (.xls). {_SAVE}"
-        return "is an old Office document without a workbook. Save its table as .xlsx or CSV"
-    if data.startswith(_OLD_BIFF):
-        return f"is a very old Excel workbook (.xls). {_SAVE}"
-    for magic, what in _OTHER_FILES.items():
-        if data.startswith(magic):
-            return what
-    head = data[:65_536].lstrip(b"\xef\xbb\xbf \t\r\n")
-    if _XML_SHEET in head:
-        return f"is an XML spreadsheet of Excel 2003. {_SAVE}"
-    if _HTML.search(head[:4096]):
-        return f"is an HTML page with the name of a workbook. {_SAVE}"
-    if head.startswith(b"<?xml"):
-        return "is XML, not a workbook. Export the data as .xlsx or CSV"
+        raise ConfigError(f"{name}: is empty. Export it again.")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or not re.search(rb"[\0-\x08\x0e-\x1f]", data[:4096]):
-        return "is text with the name of a workbook. If it is CSV, give it a name that ends in .csv"
-    return "is not an Excel workbook. Export the data as .xlsx or CSV"
+        raise ConfigError(
+            f"{name}: is text with the name of a workbook. If it is CSV, give it a name that ends in .csv."
+        )
+    raise ConfigError(f"{name}: is not an Excel workbook. Export the data as .xlsx or CSV.")

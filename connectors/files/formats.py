@@ -86,7 +86,7 @@ FORMATS: Final = (
         suffixes=(".mdb", ".accdb"),
     ),
     Format(
-        "an old Office document (.xls, .doc or .msg), or an encrypted one",
+        "an old Office document (.xls, .doc or .msg), or one with a password",
         _AS_CSV,
         magic=(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",),
     ),
