@@ -63,6 +63,7 @@ class RunOptions(SourceOptions, total=False):
     survivor: Literal["newest", "first", "last"]
     fill: bool
     mode: Literal["upsert", "insert", "update", "mirror"]
+    columns: Mapping[str, str]
     nulls: Literal["keep", "overwrite"]
     older: Literal["skip", "write", "refuse"] | None
     deletes: Literal["mark", "remove"]

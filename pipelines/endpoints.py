@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from tranship.connectors import apart, lookup, opening
+from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Destination, Source, Waiting
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.compared_file import ComparedFile
@@ -41,7 +42,19 @@ def check_ends(settings: Settings, out: Path | None) -> None:
     """Raises ConfigError if the destination cannot be written as the settings say, or is one of the sources."""
     apart.must_be_apart(settings.sources, settings.destination)
     opening.must_take(settings.destination, settings.mode, for_good=settings.remove_for_good)
+    _check_columns(settings)
     _check_place(settings, out)
+
+
+def _check_columns(settings: Settings) -> None:
+    """Raises ConfigError where the destination is no table, whose columns could be named."""
+    connector = lookup.connector_of(settings.destination)
+    if settings.columns and not connector.abilities.maps_columns:
+        named = " ".join(f"--column {field}={column}" for field, column in settings.columns.items())
+        raise ConfigError(
+            f"{named}: names a column of the destination table, and {redacted(settings.destination)} is not a table. "
+            "For a column of the source, write --map FIELD=COLUMN."
+        )
 
 
 def _check_place(settings: Settings, out: Path | None) -> None:

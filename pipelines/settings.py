@@ -30,6 +30,7 @@ from pydantic import (
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import field_rules
+from tranship.schemas.customer import COLUMNS
 
 ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
 _SOURCES_NAMED: Final = 5
@@ -256,6 +257,10 @@ class Settings(Reading):
     deletes: Literal["mark", "remove"] = Field(
         "mark", description="How mirror treats customers that are missing from the source."
     )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Column of the destination table in which a field is stored; matched by name by default.",
+    )
     evolve: bool = Field(False, description="Add missing columns to an existing table.")
     create: Literal["auto", "never"] = Field("auto", description="Create a missing table, schema or file, or stop.")
     crosswalk: Path | None = Field(
@@ -419,7 +424,7 @@ def _validated(
         (place, flags),
     ):
         for name, value in given.items():
-            if name == "columns":
+            if name == "columns" and _is_of_source(value):
                 raise ConfigError(
                     _now_fields(_variable(name) if where == "environment" else f"{name} ({where})", value)
                 )
@@ -447,13 +452,23 @@ def _merged(given: Any, nearer: Any) -> Any:
 
 
 def without_columns(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings of an earlier version, whose `columns` were column → field or fields, in today's form."""
+    """Return settings of an earlier version, whose `columns` were source column → field or fields, in today's form."""
     settings = dict(given)
-    fields, ignored = _of_columns(settings.pop("columns", {}))
+    fields, ignored = _of_columns({} if "fields" in settings else settings.pop("columns", {}))
     if fields or ignored:
         settings["fields"] = fields | settings.get("fields", {})
         settings["ignore"] = [*ignored, *settings.get("ignore", [])]
     return settings
+
+
+def _is_of_source(columns: Any) -> bool:
+    """Whether `columns` are those of the source, column → field or fields, as earlier versions had them."""
+    if not isinstance(columns, Mapping):
+        return True
+    return any(
+        not isinstance(value, str) or not value or (key not in COLUMNS and value in COLUMNS)
+        for key, value in columns.items()
+    )
 
 
 def _of_columns(columns: Any) -> tuple[dict[str, str], list[str]]:
@@ -523,9 +538,6 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
             continue
         if name in kind.model_fields:
             found[name] = _value(name, text)
-        elif name == "columns":
-            pairs = (pair.partition("=") for pair in text.split(","))
-            found[name] = {column: field for column, _, field in pairs if column}
         # Kubernetes sets variables with our prefix for a service called tranship; only likely typos are reported.
         elif name not in Settings.model_fields and (near := _nearest(name, cutoff=0.85)):
             raise ConfigError(f"{variable}: unknown setting. Did you mean {_variable(near)}?")
@@ -571,6 +583,7 @@ TABLES: Final = {
     "set": "FIELD=EXPRESSION",
     "options": "NAME=VALUE",
     "on_invalid": "FIELD=reject|warn",
+    "columns": "FIELD=COLUMN",
 }
 """Settings that are tables, with the form of a pair."""
 

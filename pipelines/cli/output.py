@@ -88,6 +88,6 @@ _SETTINGS_FOR_REJECTS: Final = (
         "survivor",
         "fill",
     ),
-    *("mode", "nulls", "evolve", "state_dir"),
+    *("mode", "columns", "nulls", "evolve", "state_dir"),
 )
 """Settings kept for a run over a rejects file, which has the columns of its source but our CSV format."""

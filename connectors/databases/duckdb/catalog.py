@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import duckdb
@@ -129,13 +130,18 @@ def existing_columns(connection: duckdb.DuckDBPyConnection, address: DuckDbAddre
     }
 
 
-def map_existing_table(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> TableMapping:
-    """Return how an existing table is mapped. Raises ConfigError if it cannot hold customers."""
+def map_existing_table(
+    connection: duckdb.DuckDBPyConnection, address: DuckDbAddress, chosen: Mapping[str, str]
+) -> TableMapping:
+    """Return how an existing table is mapped, given field → column for those that the user has chosen. Raises
+    ConfigError as `map_table` does.
+    """
     return map_table(
         address.title,
         existing_columns(connection, address),
         unique_columns(connection, address),
         computed_columns(connection, address),
+        chosen,
     )
 
 
