@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from tranship.connectors.errors import ConfigError
+
+STANDARD_OUTPUT: Final = "-"
+"""The address of standard output, as a destination."""
 
 _SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token|key|sig|credential)[^=&]*=)[^&]*", re.IGNORECASE)
 

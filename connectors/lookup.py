@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from tranship.connectors.addresses import redacted, resolved_path
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, resolved_path
 from tranship.connectors.contract import Connector
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.registry import (
@@ -179,7 +179,9 @@ def identity(spec: str) -> str:
         return identity(provider_spec(connector), spec, os.environ)
     if connector.identity:
         return str(load(connector.identity)(spec))
-    return spec if connector.schemes else f"file {resolved_path(Path(spec))}"
+    if spec == STANDARD_OUTPUT:
+        return f"standard output of process {os.getpid()}"  # each process has its own
+    return spec if connector.schemes or "://" in spec else f"file {resolved_path(Path(spec))}"
 
 
 def provider_spec(connector: Connector) -> ProviderSpec:

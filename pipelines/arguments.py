@@ -72,6 +72,7 @@ class RunOptions(SourceOptions, total=False):
     crosswalk: Address | None
     remove_for_good: bool
     overwrite: bool
+    format: Literal["csv", "tsv", "jsonl"] | None
     raw: bool
     max_rejects: Limit | None
     max_warnings: Limit | None

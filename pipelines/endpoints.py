@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from tranship.connectors import apart, lookup, opening
-from tranship.connectors.addresses import redacted
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.connectors.contract import Destination, Source, Waiting
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.compared_file import ComparedFile
@@ -59,7 +59,7 @@ def _check_columns(settings: Settings) -> None:
 
 def _check_place(settings: Settings, out: Path | None) -> None:
     """Raises ConfigError for a file to be written among the files of runs."""
-    if _keeps_state(settings):
+    if _keeps_state(settings) or not _is_path(settings.destination):
         return
     place = Path(settings.destination).expanduser().resolve()
     for folder in (settings.state_dir / "runs", settings.state_dir / "written", *([out] if out else [])):
@@ -86,7 +86,7 @@ def open_destination(settings: Settings, observer: Observer) -> Destination:
     options = {
         **settings.options,
         **{"raw": settings.raw, "create": settings.create == "auto", "overwrite": settings.overwrite},
-        "written": settings.state_dir / "written",
+        **{"written": settings.state_dir / "written", "format": settings.format},
         **{"memory": settings.memory, "pace": per_second(settings.pace) if settings.pace else None},
         **{name: seconds(getattr(settings, name)) for name in ("lock_timeout", "statement_timeout")},
         "waiting": waiting_of(settings, observer),
@@ -118,6 +118,11 @@ def continues(reading: Reading) -> bool:
 def destination_identity(settings: Settings) -> str:
     """Return what is the same for all spellings of the destination."""
     return lookup.identity(settings.destination)
+
+
+def _is_path(destination: str) -> bool:
+    """Whether a file lies on this machine, under a name."""
+    return destination != STANDARD_OUTPUT and "://" not in destination
 
 
 def _keeps_state(settings: Settings) -> bool:

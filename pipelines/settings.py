@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from tranship.connectors.addresses import redacted
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import field_rules
 from tranship.schemas.customer import COLUMNS
@@ -238,7 +238,9 @@ class Settings(Reading):
 
     model_config = ConfigDict(title="tranship pipeline")
 
-    destination: Annotated[str, BeforeValidator(_path)] = Field(description="Path or URL to write to.")
+    destination: Annotated[str, BeforeValidator(_path)] = Field(
+        description="Path or URL to write to, or - for standard output."
+    )
 
     survivor: Literal["newest", "first", "last"] = Field(
         "newest", description="Which record of a customer survives: by updated_at, or by position in the input."
@@ -271,6 +273,9 @@ class Settings(Reading):
         description="Allow mirror to make irreversible changes at a provider: archive at Metronome, delete licences.",
     )
     overwrite: bool = Field(False, description="Replace a file that Tranship did not write.")
+    format: Literal["csv", "tsv", "jsonl"] | None = Field(
+        None, description="Format of standard output (-) as destination: csv (default), tsv or jsonl."
+    )
     raw: bool = Field(
         False, description="Write CSV cells unchanged, including those that a spreadsheet would run as formulas."
     )
@@ -335,6 +340,14 @@ class Settings(Reading):
             raise ValueError(
                 "allow_missing cannot be combined with nulls overwrite: a file without a column would empty that field "
                 "at the destination. Leave one of the two out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_standard_output_has_a_format(self) -> Self:
+        if self.format is not None and self.destination != STANDARD_OUTPUT:
+            raise ValueError(
+                "format is that of standard output (-); the format of a file is that of its name. Leave it out"
             )
         return self
 

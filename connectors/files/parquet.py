@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from tranship.connectors.contract import ArrowPart, Layout, notes_on, repeated, told_apart
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
+from tranship.connectors.files.local_file import Written
 from tranship.connectors.files.unfolding import is_metadata
-from tranship.connectors.files.whole_file import WholeFile, Written
+from tranship.connectors.files.whole_file import WholeFile
 
 _DASHED: Final = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 """Start and length of each group of a UUID in its hexadecimal digits."""

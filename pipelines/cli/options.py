@@ -28,8 +28,8 @@ GROUPS: Final = {
     "Connectors of other packages": ("options",),
     "Customers that occur more than once": ("survivor", "fill"),
     "Writing": (
-        *("mode", "columns", "nulls", "older", "deletes", "evolve", "create", "overwrite", "crosswalk"),
-        "remove_for_good",
+        *("mode", "columns", "nulls", "older", "deletes", "evolve", "create", "overwrite", "format"),
+        *("crosswalk", "remove_for_good"),
     ),
     "Limits, checked before the first write": (
         "max_rejects",
