@@ -14,12 +14,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, resolved_path
+from tranship.connectors.addresses import STANDARD_OUTPUT, is_in_python, redacted, resolved_path
 from tranship.connectors.contract import Connector
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.registry import (
     CONNECTORS,
     DEFAULT_FORMAT,
+    IN_PYTHON,
     SCHEMES,
     SUFFIXES,
     TABLE_FILES,
@@ -84,11 +85,15 @@ def connector_of(spec: str) -> Connector:
 
 def named(name: str) -> Connector:
     """Return the connector of this name."""
+    if name in IN_PYTHON:
+        return IN_PYTHON[name]
     return CONNECTORS[name] if name in CONNECTORS else plug_ins().connectors[name]
 
 
 def kind_of(spec: str) -> str:
     """Return the name of the connector for an address. Raises ConfigError, listing those there are."""
+    if is_in_python(spec):
+        return spec.partition("://")[0]
     scheme = re.match(r"([a-z][a-z0-9+.:-]*)://", spec, re.IGNORECASE)
     if scheme and scheme[1].lower() not in _OF_FILES:
         name = scheme[1].lower()

@@ -228,6 +228,23 @@ def _must_exist(spec: str) -> None:
         must_exist(Path(spec).expanduser())
 
 
+def is_records(value: object) -> bool:
+    """Return whether this is a frame, an Arrow stream or an iterable of dicts, which `spool` takes."""
+    from tranship.connectors.files import spool
+
+    return spool.is_records(value)
+
+
+def spool(value: object, name: str, folder: Path, most: int | None = None) -> str:
+    """Write records that were given in Python to `folder`, and return their address as a source. Raises ConfigError.
+
+    `name` is what reports call them; with `most`, further records need not be written.
+    """
+    from tranship.connectors.files import spool as spooling
+
+    return spooling.spool(value, name, folder, most).address
+
+
 def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> Destination:
     """A table of canonical records (Parquet files with these fields) in a new database, to be compared with."""
     from tranship.connectors.databases.duckdb.table import table_of_records

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
+from tranship.connectors.addresses import DICTS, FRAME
 from tranship.connectors.contract import Abilities, Connector
 
 if TYPE_CHECKING:
@@ -80,6 +81,17 @@ _DECLARED: Final = (
         same_place=f"{_DATABASES}.postgres.catalog:same_table",
     ),
 )
+
+
+_SPOOLED: Final = f"{_FILES}.spooled:open_spooled"
+_READ_ONCE: Final = Abilities(writes=False, modes=(), keeps_state=False)
+IN_PYTHON: Final = {
+    FRAME: Connector(
+        "frame", "A frame in Python", "", _READ_ONCE, schemes=(FRAME,), size_unit="records", source=_SPOOLED
+    ),
+    DICTS: Connector("dicts", "Dicts in Python", "", _READ_ONCE, schemes=(DICTS,), size_unit="bytes", source=_SPOOLED),
+}
+"""Scheme, and name → connector of records that are given in Python. They are no addresses that people type."""
 
 
 class _BuiltIn(Mapping[str, Connector]):

@@ -69,6 +69,10 @@ def _check_place(settings: Settings, out: Path | None) -> None:
             )
 
 
+is_records = opening.is_records
+spool = opening.spool
+
+
 def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
     """Open all sources as one. Raises ConfigError or ConnectorError."""
     options = reading.options | {name: getattr(reading, name) for name in _OF_CSV}

@@ -122,7 +122,10 @@ def _source_or_sources(value: Any) -> Any:
         return os.fspath(value)
     if not isinstance(value, list | tuple):
         if not isinstance(value, str):
-            raise ValueError("Input should be a valid string, or a list of them")
+            raise ValueError(
+                f"{_kind(value)} is not a source. Give a path, a URL or a list of them, or in Python a DataFrame, an "
+                "Arrow table or an iterable of dicts"
+            )
         return value
     if not value:
         raise ValueError("the list is empty: name at least one source")
