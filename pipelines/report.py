@@ -101,11 +101,13 @@ class Report:
 
     def rejects(self) -> pl.DataFrame:
         """Return the rejected records: the columns of the source as they were, then `_source`, `_line` (of a frame,
-        the row number from 1), `_codes`, `_reasons` and `_text`. Without rejects, the frame has neither rows nor columns.
-        """
-        import polars as pl
+        the row number from 1), `_codes`, `_reasons` and `_text`. Without rejects, there are no rows and no columns.
 
-        return pl.read_parquet(self.files["rejects_parquet"]) if "rejects_parquet" in self.files else pl.DataFrame()
+        Raises FileNotFoundError if the run was removed.
+        """
+        from tranship.pipelines import rejects_file
+
+        return rejects_file.read(self.files.get("rejects_parquet"))
 
     def __repr__(self) -> str:
         counts = dataclasses.asdict(self.counts)

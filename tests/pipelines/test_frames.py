@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet
 import pytest
@@ -117,7 +118,7 @@ def test_frames_of_all_types_are_read_as_the_same_parquet_file() -> None:
 def test_what_parquet_does_not_have_is_text() -> None:
     big = pl.DataFrame({"id": pl.Series([2**100], dtype=pl.Int128), "name": ["Ann"]})
     assert loaded(big)[0][0] == str(2**100)
-    columns = [pa.array([pa.MonthDayNano([1, 2, 3])]), pa.array(["Ann"]), pa.array(["1"]).run_end_encode()]
+    columns = [pa.array([pa.MonthDayNano([1, 2, 3])]), pa.array(["Ann"]), pc.run_end_encode(pa.array(["1"]))]
     assert loaded(pa.table(columns, ["span", "name", "id"]))[0][0] == "1"
 
 
@@ -142,8 +143,13 @@ def test_dicts_may_have_any_keys_and_values() -> None:
     key = uuid.UUID("1a901a90-1a90-1a90-1a90-1a901a900001")
     rows: list[dict[Any, Any]] = [
         {"id": 2**80, "name": "Ann", "first": float("nan")},
-        {"id": key, "name": "B\ud800ea", "created_at": datetime.datetime(2024, 1, 2, tzinfo=datetime.UTC)},
-        {"id": decimal.Decimal("7.00"), "name": "Cy", "later": {"a": [Plan.PRO, b"x", {1}], 5: float("inf")}},
+        {"id": key, "name": "B\ud800ea"},
+        {
+            "id": decimal.Decimal("7.00"),
+            "name": "Cy",
+            "created_at": datetime.date(2024, 1, 2),
+            "later": {"a": [Plan.PRO, b"x", {1}], 5: float("inf")},
+        },
         {"id": b"x1", "name": "Di", "metadata": {"took": datetime.timedelta(seconds=1.5), (1, 2): None}},
     ]
     report = tranship.run(rows, "out.jsonl", max_rejects=1)
@@ -153,7 +159,7 @@ def test_dicts_may_have_any_keys_and_values() -> None:
     assert set(report.kept) == {"first", "later.a", "later.5"}
     assert report.counts.rejected == 1  # half a character is no text
     third = pl.read_ndjson("out.jsonl")["metadata"].to_list()[1]
-    assert third["later.a"] in (["pro", "x", [1]], '["pro","x",[1]]')
+    assert third["later.a"] == '["pro", "x", [1]]'
 
 
 def test_a_generator_is_read_once_and_not_kept_in_memory() -> None:
@@ -211,7 +217,7 @@ def test_several_sources_may_be_records_and_files(folder: Path) -> None:
         ([{"id": object()}], "<list>: record 1 cannot be read: a value is of the type object, which has no text."),
         (pl.Series([1]), "<Series>: cannot be read as a table"),
         (pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}), "column 'o' holds Python objects."),
-        (pl.DataFrame({"a": ["x"]}), "name: no column fits"),
+        (pl.DataFrame({"a": ["x"]}), "<DataFrame>: no known column name ('a')."),
     ],
 )
 def test_what_is_no_source_is_refused_in_a_sentence(source: Any, said: str, folder: Path) -> None:
@@ -270,7 +276,7 @@ def test_records_that_are_gone_are_asked_for(folder: Path, monkeypatch: pytest.M
             tranship.run(TABLE, "out.csv")
     [kept] = (folder / ".tranship" / "frames").iterdir()
     kept.unlink()
-    with pytest.raises(ConfigError, match="<Table>: the records are no longer kept .* Give them again"):
+    with pytest.raises(ConfigError, match=r"<Table>: the records are no longer kept .* Give them again"):
         tranship.resume("last")
 
 
@@ -292,14 +298,9 @@ def test_runs_and_reports_give_no_command_that_does_not_work(capsys: pytest.Capt
 # pandas ----------------------------------------------------------------------------------------------------------
 
 
-def test_pandas_is_not_imported() -> None:
-    import subprocess
-
-    code = (
-        "import sys, tranship; tranship.run([{'id': '1', 'name': 'Ann'}], 'out.csv'); "
-        "assert 'pandas' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_pandas_need_not_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert loaded(TABLE) == loaded(ROWS) == loaded(pl.DataFrame(ROWS)) == READS
 
 
 def test_frames_of_pandas() -> None:
@@ -326,7 +327,7 @@ def test_frames_of_pandas() -> None:
     assert found[0][3] == datetime.datetime(2024, 1, 2, tzinfo=datetime.UTC)
     metadata = pl.read_parquet("out.parquet")["metadata"].to_list()
     assert metadata[0] == (
-        f'{{"mixed":"1","seats":"1.0","month":"2024-01","big":"{2**80}","plan":"pro","3":"x","a.b":"true"}}'
+        f'{{"mixed":"1","seats":1.0,"month":"2024-01","big":"{2**80}","plan":"pro","3":"x","a.b":true}}'
     )
     rejects = report.rejects()
     assert rejects.select("email", "name", "_line").rows() == [("b@x.co", None, 2)]
