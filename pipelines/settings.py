@@ -30,7 +30,6 @@ from pydantic import (
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import field_rules
-from tranship.schemas.customer import COLUMNS
 
 ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
 _SOURCES_NAMED: Final = 5
@@ -481,6 +480,8 @@ def _is_of_source(columns: Any) -> bool:
     """Whether `columns` are those of the source, column → field or fields, as earlier versions had them."""
     if not isinstance(columns, Mapping):
         return True
+    from tranship.schemas.customer import COLUMNS  # not for help
+
     return any(
         not isinstance(value, str) or not value or (key not in COLUMNS and value in COLUMNS)
         for key, value in columns.items()
