@@ -52,8 +52,8 @@ def _check_columns(settings: Settings) -> None:
     if settings.columns and not connector.abilities.maps_columns:
         named = " ".join(f"--column {field}={column}" for field, column in settings.columns.items())
         raise ConfigError(
-            f"{named}: names a column of the destination table, and {redacted(settings.destination)} is not a table. "
-            "For a column of the source, write --map FIELD=COLUMN."
+            f"{named}: {redacted(settings.destination)} is not a table of DuckDB or Postgres, whose columns can be "
+            "named. For a column of the source, write --map FIELD=COLUMN."
         )
 
 

@@ -7,11 +7,11 @@ import enum
 import json
 import math
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from itertools import islice
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Final
 
 import polars as pl
@@ -22,14 +22,13 @@ from tranship.connectors.files.arrow_columns import text_of_bytes, text_of_decim
 _LINES: Final = 1_000
 
 
-def write(records: Iterable[Any], name: str, path: Path) -> None:
-    """Write each record on a line of its own. Raises ConfigError for one that is not a dict, or has a value that has no
-    text; what the iterable itself raises is passed on.
+def lines(records: Iterable[Any], name: str) -> Iterator[str]:
+    """Yield the records as lines, many at a time, in ASCII. Raises ConfigError for one that is not a dict, or has a
+    value that has no text; what the iterable itself raises is passed on.
     """
-    with path.open("w", encoding="ascii") as out:
-        numbered = enumerate(records, 1)
-        while lines := [_line(record, f"<{name}>: record {n}") for n, record in islice(numbered, _LINES)]:
-            out.write("\n".join(lines) + "\n")
+    numbered = enumerate(records, 1)
+    while some := [_line(record, f"<{name}>: record {number}") for number, record in islice(numbered, _LINES)]:
+        yield "\n".join(some) + "\n"
 
 
 def _line(record: Any, where: str) -> str:

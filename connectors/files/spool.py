@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -61,29 +62,49 @@ def spool(value: Any, name: str, folder: Path, most: int | None = None) -> Spool
 
     Raises ConfigError if these are no records. What an iterable raises is passed on.
     """
-    ending = "parquet" if _is_frame(value) else "jsonl"
-    path = folder.absolute() / f"{secrets.token_hex(8)}.{ending}"
-    notes: tuple[str, ...] = ()
+    is_frame = _is_frame(value)
+    path = folder.absolute() / f"{secrets.token_hex(8)}.{'parquet' if is_frame else 'jsonl'}"
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        if ending == "jsonl":
-            dicts.write(value if most is None else islice(value, most), name, path)
-        else:
-            try:
-                batches, notes = _batches(value, most)
-                _write(batches, path)
-            except (pa.ArrowException, pl.exceptions.PolarsError, TypeError, NotImplementedError) as error:
-                reason = str(error).partition("\n")[0]
-                raise ConfigError(f"<{name}>: cannot be read as a table ({reason}). Give a DataFrame.") from error
-        with path.open("rb") as file:
+        with _written_to(folder, name):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        notes = _write_frame(value, name, path, most) if is_frame else _write_dicts(value, name, path, most)
+        with _written_to(folder, name), path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise ConfigError(f"<{name}>: cannot be kept in {folder} ({error.strerror or error}).") from error
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     return SpooledRecords(path, name, digest, notes)
+
+
+@contextmanager
+def _written_to(folder: Path, name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"<{name}>: cannot be kept in {folder} ({error.strerror or error}).") from error
+
+
+def _write_dicts(records: Iterable[Any], name: str, path: Path, most: int | None) -> tuple[str, ...]:
+    with path.open("w", encoding="ascii") as out:
+        for lines in dicts.lines(records if most is None else islice(records, most), name):
+            # An error of the iterable itself is not one of the disk.
+            with _written_to(path.parent, name):
+                out.write(lines)
+        with _written_to(path.parent, name):
+            out.flush()
+    return ()
+
+
+def _write_frame(frame: Any, name: str, path: Path, most: int | None) -> tuple[str, ...]:
+    try:
+        batches, notes = _batches(frame, most)
+        _write(batches, path)
+    except (pa.ArrowException, pl.exceptions.PolarsError, TypeError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"<{name}>: cannot be read as a table ({reason}). Give a DataFrame.") from error
+    except OSError as error:
+        raise ConfigError(f"<{name}>: cannot be read, or kept in {path.parent} ({error}).") from error
+    return notes
 
 
 def _batches(value: Any, most: int | None) -> tuple[pa.RecordBatchReader, tuple[str, ...]]:

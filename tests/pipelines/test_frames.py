@@ -185,12 +185,13 @@ def test_a_generator_is_read_once_and_not_kept_in_memory() -> None:
     assert pl.read_parquet("out.parquet")["city"].drop_nulls().to_list() == ["Bonn"]
 
 
-def test_what_a_generator_raises_is_passed_on(folder: Path) -> None:
+@pytest.mark.parametrize("kind", [LookupError, ConnectionError, TypeError])
+def test_what_a_generator_raises_is_passed_on(kind: type[Exception], folder: Path) -> None:
     def rows() -> Iterator[dict[str, str]]:
         yield {"id": "1", "name": "Ann"}
-        raise LookupError("gone")
+        raise kind("gone")
 
-    with pytest.raises(LookupError, match="gone"):
+    with pytest.raises(kind, match="gone"):
         tranship.run(rows(), "out.csv")
     assert list((folder / ".tranship" / "frames").iterdir()) == []
 
