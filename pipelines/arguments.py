@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, timedelta, tzinfo
 from difflib import get_close_matches
@@ -45,11 +45,15 @@ class ArrowDataset(Protocol):
         ...
 
 
-Records: TypeAlias = ArrowStream | ArrowArray | ArrowDataset | pl.LazyFrame | Iterable[Mapping[str, Any]]
-"""Records in Python. What can be read only once, such as a generator, is read once."""
+Frame: TypeAlias = ArrowStream | ArrowArray | ArrowDataset | pl.LazyFrame
+"""Records in a frame or another form of Arrow."""
 
-Sources: TypeAlias = Address | Records | Sequence[Address | Records]
-"""One path, glob, folder or URL, or records, or several of these."""
+Records: TypeAlias = Frame | Sequence[Mapping[str, Any]] | Iterator[Mapping[str, Any]]
+"""Records in Python. What can be read only once, such as a generator, is read once. Any iterable of dicts is accepted;
+for type checkers it is a list or an iterator, since they cannot infer a list of sources beside `Iterable`."""
+
+Sources: TypeAlias = Address | Frame | Sequence[Address | Records | Mapping[str, Any]] | Iterator[Mapping[str, Any]]
+"""One path, glob, folder or URL, or records, or a list of several of these."""
 
 Limit: TypeAlias = int | float | str
 """A count (`20`) or a share (`0.02` or `"2%"`)."""

@@ -61,8 +61,9 @@ def main(folder: Path) -> None:
 
     frame = pl.DataFrame({"id": ["1"], "name": ["Ann"]})
     rows: list[dict[str, str]] = [{"id": "1", "name": "Ann"}]
-    for source in (frame, frame.lazy(), rows, iter(rows), [frame, "a.csv"]):
+    for source in (frame, frame.lazy(), rows, iter(rows)):
         tranship.run(source, "b.csv", columns={"name": "firma"})
+    tranship.run([frame, rows, "a.csv"], "b.csv")
     assert_type(tranship.run((row for row in rows), "-", format="jsonl").rejects(), pl.DataFrame)
     assert_type(tranship.inspect(frame), Inspection)
     assert_type(tranship.verify(frame, "b.csv"), Verification)
