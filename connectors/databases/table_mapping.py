@@ -353,7 +353,8 @@ def missing_columns(columns: Sequence[str], computed: Sequence[str], request: Wr
     name is that of a column chosen for another field has none.
     """
     known = {*request.columns, *_fitting((*columns, *computed), request.columns)}
-    known |= {name for name in request.survivors.columns if name in request.columns.values()}
+    taken = {column.casefold() for column in request.columns.values()}
+    known |= {field for field in request.survivors.columns if field in taken}
     missing = [field for field in request.survivors.columns if field not in known]
     return missing + ([RUN, DELETED] if KEY in columns and RUN not in columns else [])
 

@@ -29,7 +29,7 @@ def unfolded_names(fields: Iterable[pa.Field], above: str = "") -> list[str]:
     """The names of all columns, those of structs unfolded."""
     names = []
     for field in fields:
-        if _isunfolded(field, above):
+        if _is_unfolded(field, above):
             names += unfolded_names(field.type, f"{above}{field.name}.")
         else:
             names.append(above + field.name)
@@ -40,14 +40,14 @@ def unfolded(fields: Iterable[pa.Field], arrays: Iterable[pa.Array], above: str 
     """The columns of these names; where a struct is null, so are its parts."""
     found = []
     for field, values in zip(fields, arrays, strict=True):
-        if _isunfolded(field, above):
+        if _is_unfolded(field, above):
             found += unfolded(field.type, values.flatten(), f"{above}{field.name}.")
         else:
             found.append(_plain(values))
     return found
 
 
-def _isunfolded(field: pa.Field, above: str) -> bool:
+def _is_unfolded(field: pa.Field, above: str) -> bool:
     return pa.types.is_struct(field.type) and bool(len(field.type)) and not (not above and is_metadata(field.name))
 
 

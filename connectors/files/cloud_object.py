@@ -81,5 +81,5 @@ class CloudObject:
     def _unreachable(self, done: str, error: Exception) -> Unreachable:
         return Unreachable(
             f"{self._spec}: cannot be {done} ({type(error).__name__}). Check the name of the bucket, the credentials "
-            "in the environment and what they allow, and the network. The object is as it was."
+            "in the environment and what they allow, and the network."
         )

@@ -60,7 +60,10 @@ def value_text(value: Any) -> str | None:
 def _cleaned(value: Any) -> Any:
     """Return a value of JSON: numbers that are not numbers are null, infinite ones and odd keys are text."""
     if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else str(key): _cleaned(item) for key, item in value.items()}
+        found = {str(key): _cleaned(item) for key, item in value.items()}
+        if len(found) < len(value):
+            raise TypeError("two of its keys are the same text. Rename one")
+        return found
     if isinstance(value, list | tuple):
         return [_cleaned(item) for item in value]
     if isinstance(value, float):

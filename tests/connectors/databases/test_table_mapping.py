@@ -300,11 +300,11 @@ def test_a_field_is_stored_in_the_column_that_the_user_names(warehouse: Warehous
 
 
 def test_a_named_column_is_taken_from_the_field_of_its_own_name(warehouse: Warehouse) -> None:
-    warehouse.do("CREATE TABLE customers (external_id VARCHAR, name VARCHAR)")
+    warehouse.do('CREATE TABLE customers (external_id VARCHAR, "Name" VARCHAR)')
     record = {**ANN, "legal_name": "Ann Ltd"}
-    report = warehouse.load([record], columns={"legal_name": "name"}, evolve=True)
+    report = warehouse.load([record], columns={"legal_name": "Name"}, evolve=True)
 
-    assert warehouse.rows() == [{"external_id": "1", "name": "Ann Ltd", "email": "ann@acme.com"}]
+    assert warehouse.rows() == [{"external_id": "1", "Name": "Ann Ltd", "email": "ann@acme.com"}]
     assert any(note.startswith("not stored") and "name" in note for note in report.notes)
 
 
