@@ -22,7 +22,7 @@ _PROVIDERS: Final = "tranship.connectors.providers"
 _DECLARED: Final = (
     Connector(
         "csv",
-        "CSV files, also gzip, zstd and zip; - is standard input",
+        "CSV files, also gzip, zstd and zip; - is standard input or output",
         "exports/*.csv.gz",
         _WHOLE_FILE,
         suffixes=tuple(f"{ending}{packed}" for packed in ("", ".gz", ".zst") for ending in (".csv", ".tsv", ".txt")),
