@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, quote, unquote, unquote_to_bytes, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, unquote, unquote_to_bytes, urlencode
 
 from tranship.connectors.errors import ConfigError
 
@@ -72,13 +72,14 @@ def _without_values(url: str) -> str:
     """Return a web address without the values of its query and its fragment, any of which may grant access."""
     bare, _, fragment = url.partition("#")
     path, mark, query = bare.partition("?")
-    shown = re.sub(r"[^&;=]+(?=[&;]|$)", "***", query)
+    shown = re.sub(r"([^&;=]*=)?[^&;]+", r"\1***", query)
     return f"{path}{mark}{shown}{'#***' if fragment else ''}"
 
 
 def scheme_of(spec: str) -> str:
     """Return the scheme of an address: `s3` for `s3://bucket/key`, empty for a path."""
-    return urlsplit(spec).scheme if "://" in spec else ""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec)
+    return found[1].lower() if found else ""
 
 
 def percent_decoded(spec: str, text: str) -> str:

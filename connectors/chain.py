@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tranship.connectors.contract import Batch, Layout, Part, Source
+from tranship.connectors.contract import Batch, Layout, Part, Releasing, Source
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,21 @@ class _LaterPart:
 class Chain:
     """Sources in the order in which they were given, closed together."""
 
-    def __init__(self, sources: Sequence[Source], *, alike: bool, close: Callable[[bool], None] | None = None) -> None:
-        """`alike`: their sizes are in one unit, so that they can be added. `close` is called when they are closed, with
-        whether they were read to their end.
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        alike: bool,
+        release: Callable[[], None] | None = None,
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        """`alike`: their sizes are in one unit, so that they can be added. `release` and `close` are called when the
+        sources are released and closed.
         """
         self._sources = sources
         self._alike = alike
+        self._release = release
         self._close = close
-        self._was_read = False
 
     @property
     def size(self) -> int | None:
@@ -66,11 +73,18 @@ class Chain:
                 yield _LaterPart(part, before)
                 position = part.position
             before += position if source.size is None else source.size
-        self._was_read = True
+
+    def release(self) -> None:
+        """Release them all."""
+        for source in self._sources:
+            if isinstance(source, Releasing):
+                source.release()
+        if self._release:
+            self._release()
 
     def close(self) -> None:
         """Close them all."""
         for source in self._sources:
             source.close()
         if self._close:
-            self._close(self._was_read)
+            self._close()

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import polars as pl
 import pyarrow as pa
@@ -155,6 +155,15 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Close files and connections."""
+        ...
+
+
+@runtime_checkable
+class Releasing(Protocol):
+    """A source that keeps files so that reading can be continued."""
+
+    def release(self) -> None:
+        """Remove them: all records are staged."""
         ...
 
 
@@ -361,8 +370,10 @@ class Connector:
     """The declaration of a kind of source or destination: its addresses, its abilities, and where its code is.
 
     `source` and `destination` name a class or function, `module:name`, imported on first use. It is called with the
-    address, and with those of these keyword arguments that it names: `options`; for a source also `suffixes`,
-    `seen` and `waiting`; for a destination all that `connectors.opening.open_destination` describes.
+    address, and with those of these keyword arguments that it names: `options`; for a source also `waiting`; for a
+    destination all that `connectors.opening.open_destination` describes. A source of files that names `files` is called
+    with those (`connectors.files.storage.File`) instead of an address; one that does not, with the address of each, and
+    with `suffixes` if it names that.
     """
 
     name: str

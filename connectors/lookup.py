@@ -12,7 +12,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from tranship.connectors.addresses import STANDARD_OUTPUT, is_in_python, redacted, resolved_path
 from tranship.connectors.contract import Connector
@@ -107,7 +106,7 @@ def kind_of(spec: str) -> str:
             f"{name}://: no connector has this scheme. Use one of: {', '.join(known.example for known in everything)}"
         )
     is_web = scheme and scheme[1].lower().startswith("http")
-    path = (urlsplit(spec).path if is_web else spec).lower().rstrip("/")
+    path = (re.split("[?#]", spec)[0] if is_web else spec).lower().rstrip("/")
     if not scheme and Path(spec).expanduser().is_dir():
         kind = _built_in_format(path)
         return kind if kind and CONNECTORS[kind].folder_is_data_set else DEFAULT_FORMAT
@@ -132,8 +131,11 @@ def _is_other(spec: str) -> bool:
     """Whether a file that is there has another format than its name says: it is named for that when it is opened."""
     from tranship.connectors.files.formats import DUCKDB, HEAD_BYTES, recognise
 
+    path = Path(spec).expanduser()
+    if not path.is_file():
+        return False
     try:
-        with Path(spec).expanduser().open("rb") as opened:
+        with path.open("rb") as opened:
             found = recognise(opened.read(HEAD_BYTES), "")
     except OSError:
         return False

@@ -124,7 +124,7 @@ def _open_files(
         inputs.close()
         raise
     units = {named(kind).size_unit or kind for kind, _ in inputs.groups}
-    return Chain(opened, alike=len(units) <= 1, close=lambda was_read: inputs.close(was_read=was_read))
+    return Chain(opened, alike=len(units) <= 1, release=inputs.release, close=inputs.close)
 
 
 def _open_group(connector: Connector, files: Sequence[File], options: Mapping[str, Any]) -> Source:
@@ -136,9 +136,9 @@ def _open_group(connector: Connector, files: Sequence[File], options: Mapping[st
         return source
     one_by_one: list[Source] = []
     for file in files:
-        if file.path is None:
-            raise ConfigError(f"{file.name}: {connector.name} is read from local files only. Save it as a file.")
-        one_by_one.append(_called(connector.source, str(file.path), offered))
+        if not file.address:
+            raise ConfigError(f"{file.name}: {connector.name} is only read from a file. Save it as one.")
+        one_by_one.append(_called(connector.source, file.address, offered))
     return Chain(one_by_one, alike=True)
 
 
@@ -200,7 +200,7 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
         module = importlib.import_module(connector.provider)
         arguments = {name: options[name] for name in ("observer", "memory", "pace")}
         return ProviderDestination(module.SPEC, spec, module.build_operations, **arguments)
-    if connector.suffixes and scheme_of(spec).lower() in ("http", "https"):
+    if connector.suffixes and scheme_of(spec) in ("http", "https"):
         raise ConfigError(f"{redacted(spec)}: a web address can be read, not written. Write to a file.")
     if spec == STANDARD_OUTPUT:
         connector = named(_OF_OUTPUT[options.get("format") or DEFAULT_FORMAT])

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from tranship.connectors.contract import Part, Source
+from tranship.connectors.contract import Part, Releasing, Source
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import build, field_rules, present, rivals, selection, validate
 from tranship.pipelines.expressions import Expression
@@ -140,6 +140,8 @@ def stage_source(
     run.stage.complete(run.directory.run_id, parts)
     run.directory.manifest["wire"] = raw_columns
     run.directory.finish(STAGE_STEP, _facts(total, columns))
+    if isinstance(source, Releasing):
+        source.release()
 
 
 def _unmatched(columns: ColumnMap, parts: Sequence[BatchCounts]) -> Iterator[str]:

@@ -178,7 +178,7 @@ def _resume(job: _Job, directory: RunDirectory) -> Report:
                 f"{directory.run_id}: did not read its sources to the end, and standard input, one of them, is gone. "
                 "Run the command again, with its input."
             )
-        if not staged and any("***" in source for source in settings.sources):
+        if not staged and any("://" in source and "***" in source for source in settings.sources):
             raise ConfigError(
                 f"{directory.run_id}: did not read its sources to the end, and the secrets in their addresses are not "
                 "kept. Run the command again, with the same addresses; what was downloaded is used again."

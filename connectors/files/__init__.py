@@ -1,1 +1,1 @@
-"""Files as sources and destinations: CSV and Parquet, here, compressed, or in cloud storage."""
+"""Files as sources and destinations: here, compressed, in archives and folders, in cloud storage, or on the web."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import zipfile
 import zlib
@@ -36,9 +37,9 @@ class Archive:
     """An open zip archive. Raises ConfigError if it cannot be read."""
 
     def __init__(self, file: File) -> None:
-        self._file = file
         self._copy = Copy(file) if file.once or not file.seekable else None
-        self._raw = (self._copy.file if self._copy else file).open()
+        self._file = dataclasses.replace(self._copy.file, seekable=True) if self._copy else file
+        self._raw = self._file.open()
         try:
             self._zip = zipfile.ZipFile(self._raw)
         except _DAMAGE as error:
@@ -47,6 +48,11 @@ class Archive:
                 f"{file.name}: the zip archive is damaged, half written or one part of several ({_why(error)}). Fetch "
                 "it again."
             ) from error
+
+    @property
+    def file(self) -> File:
+        """The archive, which can be opened again as long as it is not closed."""
+        return self._file
 
     @property
     def document(self) -> Format | None:

@@ -12,17 +12,13 @@ that host alone.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
 import os
 import shutil
 import ssl
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -32,7 +28,8 @@ from yarl import URL
 from tranship.connectors import durable
 from tranship.connectors.addresses import redacted
 from tranship.connectors.background_loop import BackgroundLoop
-from tranship.connectors.errors import ConfigError, Damaged, Malformed, Refused, TranshipError, Unreachable
+from tranship.connectors.errors import ConfigError, Malformed, Refused, TranshipError, Unreachable
+from tranship.connectors.files.download_store import Entry, own_folder
 from tranship.connectors.files.reach import LINK, GuardedResolver, reach_of, refuse_nearer
 from tranship.connectors.files.storage import WEB, File
 
@@ -58,66 +55,10 @@ _ENDS: Final = {
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
 }
 """Content type → the end of the name of such a file."""
-_BODY: Final = "body"
-_ABOUT: Final = "about.json"
 
 
 class _Broken(Exception):
     """The transfer broke off; another try may complete it."""
-
-
-@dataclass
-class _Entry:
-    """What is kept of a download: its bytes, and what the server said about them."""
-
-    folder: Path
-    etag: str = ""
-    modified: str = ""
-    complete: bool = False
-    digest: str = ""
-    names: list[str] = field(default_factory=list)
-    """Names of the file, the most telling one first."""
-    safe: int = 0
-    """The bytes that survive a power failure; what is behind them is not continued."""
-
-    @property
-    def body(self) -> Path:
-        return self.folder / _BODY
-
-    @property
-    def size(self) -> int:
-        """Bytes on disk."""
-        return self.body.stat().st_size if self.body.exists() else 0
-
-    @property
-    def is_strong(self) -> bool:
-        """Whether the bytes can be continued: only a strong ETag promises the same bytes."""
-        return self.etag.startswith('"')
-
-    def load(self) -> None:
-        """Take over what an earlier process has kept, if it is whole."""
-        with contextlib.suppress(FileNotFoundError, Damaged, KeyError, TypeError):
-            kept = durable.read_json(self.folder / _ABOUT)
-            if kept["complete"] and not durable.is_whole(self.body, kept["digest"]):
-                return
-            if self.size < kept["safe"]:
-                return
-            os.truncate(self.body, kept["safe"])
-            self.etag, self.modified, self.complete = kept["etag"], kept["modified"], kept["complete"]
-            self.digest, self.names, self.safe = kept["digest"], kept["names"], kept["safe"]
-
-    def save(self) -> None:
-        """Keep what is known of the bytes."""
-        kept = {"etag": self.etag, "modified": self.modified, "complete": self.complete}
-        facts = {**kept, "digest": self.digest, "names": self.names, "safe": self.safe}
-        durable.write_json(self.folder / _ABOUT, facts)
-
-    def keep(self, out: BinaryIO) -> None:
-        """Keep the bytes that were written so far."""
-        out.flush()
-        os.fsync(out.fileno())
-        self.safe = out.tell()
-        self.save()
 
 
 class Download:
@@ -126,22 +67,24 @@ class Download:
     def __init__(self, spec: str, downloads: Path | None, say: Callable[[str], None], closers: ExitStack) -> None:
         """`downloads` is the folder in which downloads are kept until they have been read; null: a temporary one."""
         self._name = redacted(spec)
-        url, self._auth = _parted(spec)
+        url, self._authorization = _parted(spec)
         self._say = say
-        self._entry = _Entry(closers.enter_context(_own_folder(downloads, spec)))
+        self._entry = Entry(closers.enter_context(own_folder(downloads, spec)))
         self._entry.load()
         loop = BackgroundLoop()
         try:
             loop.submit(self._fetch(url)).result()
         finally:
             loop.close()
+            if not (self._entry.size or self._entry.complete):
+                self.remove()
 
     def file(self, place: tuple[Any, ...], is_table: Callable[[str], bool]) -> File:
         """Return it as a file; its kind is told by the first of its names that `is_table` accepts."""
         entry = self._entry
         called = next((name for name in entry.names if is_table(name.lower())), entry.names[-1])
         body = entry.body
-        return File(self._name, entry.size, entry.digest, lambda: body.open("rb"), place, called=called)
+        return File(self._name, entry.size, entry.seal, lambda: body.open("rb"), place, called=called)
 
     def remove(self) -> None:
         """Remove it: it has been read."""
@@ -169,20 +112,20 @@ class Download:
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
         ) as session:
-            at, auth, least = url, self._auth, LINK
+            at, authorization, least = url, self._authorization, LINK
             for _ in range(_MOST_REDIRECTS + 1):
                 proxy = _proxy_for(at)
                 # A proxy is the user's own, and resolves the names behind it.
                 resolver.least = LINK if proxy else least
                 async with session.get(
-                    self._as_url(at), allow_redirects=False, headers=self._headers(), auth=auth, proxy=proxy
+                    self._as_url(at), allow_redirects=False, headers=self._headers() | authorization, proxy=proxy
                 ) as response:
                     if response.status not in _REDIRECTS:
                         await self._take(response, (url, at))
                         return
                     target = redirect_target(self._name, at, response.headers.get("Location", ""))
                 if urlsplit(target).netloc != urlsplit(at).netloc:
-                    auth = None
+                    authorization = {}
                 literal = reach_of(urlsplit(at).hostname or "")
                 least = max(least, resolver.reached if literal is None else literal)
                 refuse_nearer(self._name, urlsplit(target).hostname or "", least)
@@ -225,14 +168,14 @@ class Download:
         self._must_fit(begin, length)
         if begin:
             self._say(f"{self._name}: continuing the download after {begin:,} bytes")
-        entry.etag, entry.modified, entry.complete, entry.digest = etag, modified, False, ""
+        entry.etag, entry.modified, entry.complete, entry.seal = etag, modified, False, ""
         entry.names = list(_names(response, urls))
         if not begin:
             entry.body.unlink(missing_ok=True)
             entry.safe = 0
         entry.save()
         written = begin
-        with open(entry.body, "ab", opener=_private) as out:
+        with entry.open() as out:
             try:
                 async for piece in response.content.iter_chunked(_PIECE_BYTES):
                     written += len(piece)
@@ -245,7 +188,7 @@ class Download:
                 entry.keep(out)
         if length is not None and written != begin + length:
             raise _Broken
-        entry.digest, entry.complete = durable.seal(entry.body), True
+        entry.seal, entry.complete = durable.seal(entry.body), True
         entry.save()
 
     def _must_fit(self, begin: int, length: int | None) -> None:
@@ -285,14 +228,21 @@ class Download:
             if self._entry.is_strong and self._entry.size
             else "."
         )
-        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
-            return Refused(f"{self._name}: the certificate of the host is not trusted, so nothing was read.")
+        if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
+            return Refused(
+                f"{self._name}: the certificate of the host is not trusted, so nothing was read. Check the host; "
+                "behind a company proxy, set SSL_CERT_FILE to the proxy's certificate."
+            )
+        if isinstance(error, aiohttp.ClientConnectorSSLError | ssl.SSLError):
+            return Refused(
+                f"{self._name}: no encrypted connection is possible. Check the port, and whether it is http."
+            )
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             return Unreachable(f"{self._name}: unknown host. Check its name and the network.")
         if isinstance(error, aiohttp.InvalidURL | ValueError):
             return ConfigError(f"{self._name}: is not a valid web address.")
         if isinstance(error, aiohttp.ClientConnectorError):
-            why = (error.os_error.strerror or "no answer").lower()
+            why = os.strerror(error.os_error.errno).lower() if error.os_error.errno else "no answer"
             return Unreachable(f"{self._name}: the host cannot be reached ({why}). Check host, port and network.")
         if isinstance(error, aiohttp.ClientPayloadError | _Broken):
             return Unreachable(f"{self._name}: the download was cut off. Nothing of it was loaded. {again}")
@@ -330,8 +280,8 @@ def redirect_target(name: str, url: str, location: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 
 
-def _parted(spec: str) -> tuple[str, aiohttp.BasicAuth | None]:
-    """Return an address without its user and password and without its fragment, and these."""
+def _parted(spec: str) -> tuple[str, dict[str, str]]:
+    """Return an address without its user, password and fragment, and the header that these make."""
     try:
         parts = urlsplit(spec)
         user, password, _ = parts.username, parts.password, parts.port
@@ -343,8 +293,8 @@ def _parted(spec: str) -> tuple[str, aiohttp.BasicAuth | None]:
         scheme=parts.scheme.lower(), netloc=parts.netloc.rpartition("@")[2], fragment="", path=parts.path or "/"
     ).geturl()
     if user is None:
-        return bare, None
-    return bare, aiohttp.BasicAuth(unquote(user), unquote(password or ""), encoding="utf-8")
+        return bare, {}
+    return bare, {"Authorization": aiohttp.encode_basic_auth(unquote(user), unquote(password or ""))}
 
 
 def _names(response: aiohttp.ClientResponse, urls: tuple[str, str]) -> Iterator[str]:
@@ -367,50 +317,3 @@ def _proxy_for(url: str) -> str | None:
     if host == "localhost" or host.startswith("127.") or proxy_bypass(host):
         return None
     return getproxies().get(parts.scheme)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-@contextlib.contextmanager
-def _own_folder(downloads: Path | None, spec: str) -> Iterator[Path]:
-    """Yield the folder of the download of an address, which no other process has meanwhile; if one has, another folder,
-    which is removed in the end.
-    """
-    with ExitStack() as stack:
-        if downloads is not None:
-            folder = downloads / hashlib.sha256(spec.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-            try:
-                for parent in (downloads.parent, downloads, folder):
-                    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                if stack.enter_context(_locked(folder)):
-                    yield folder
-                    return
-            except OSError as error:
-                raise ConfigError(
-                    f"{downloads}: nothing can be downloaded to this folder ({error.strerror}). Choose another "
-                    "--state-dir."
-                ) from error
-        yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tranship-")))
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Yield whether this process has the folder; the lock ends with the process."""
-    try:
-        import fcntl
-    except ImportError:
-        yield True
-        return
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine, there = os.fstat(opened), folder.stat()
-            has_it = (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
-        except (BlockingIOError, FileNotFoundError):
-            has_it = False
-        yield has_it
-    finally:
-        os.close(opened)

@@ -62,7 +62,7 @@ SLIDES: Final = Format(
 )
 NUMBERS: Final = Format("an Apple Numbers document", "Export it: File > Export To > CSV", suffixes=(".numbers",))
 
-_SQL_COMMENTS: Final = r"(?:\s|--[^\n]*\n|\#[^\n]*\n|/\*.*?\*/;?)*"
+_SQL_COMMENTS: Final = r"(?>\s|--[^\n]*\n|\#[^\n]*\n|/\*.*?\*/;?)*+"
 _SQL: Final = (
     r"(?:CREATE\s+(?:TABLE|DATABASE|SCHEMA|TYPE|SEQUENCE|EXTENSION)|INSERT\s+INTO|DROP\s+(?:TABLE|DATABASE)|"
     r"SET\s+[@\w.]+\s*(?:=|TO\s)|PRAGMA\s+\w+\s*=|BEGIN(?:\s+TRANSACTION)?;|START\s+TRANSACTION|LOCK\s+TABLES|"
@@ -186,7 +186,7 @@ FORMATS: Final = (
         "If it is a table saved as .xls, open it in a spreadsheet program and save it as CSV; if it is a login or "
         "sharing page, download the file itself",
         text=_pattern(
-            r"(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|table|meta|style|script|title|div)\b"
+            r"(?><\?xml[^>]*>\s*|<!--.*?-->\s*)*+<(?:!doctype\s+html|html|head|body|table|meta|style|script|title|div)\b"
         ),
         suffixes=(".html", ".htm", ".xhtml", ".mht", ".mhtml"),
     ),
@@ -211,7 +211,7 @@ FORMATS: Final = (
     Format(
         "an LDIF file",
         "Export the entries as CSV",
-        text=_pattern(r"(?:\#[^\n]*\n|version:\s*\d+\s|\s)*dn::?\s*\S[^\n]*\n\s?[\w;-]+:"),
+        text=_pattern(r"(?>\#[^\n]*\n|version:\s*\d+\s|\s)*+dn::?\s*\S[^\n]*\n\s?[\w;-]+:"),
         suffixes=(".ldif",),
     ),
     Format(
@@ -309,6 +309,6 @@ def refusal(found: Format, name: str) -> ConfigError:
     """Return the error for a file that is not read; `name` is the file's for people."""
     path = name.rpartition("/")[2] if ".zip/" in name else name
     way_out = found.way_out.format(file=shlex.quote(path), path=path)
-    if ".zip/" in name and found is not ZIP:
+    if ".zip/" in name:
         way_out = f"Unpack the archive first. {way_out}"
     return ConfigError(f"{name}: is {found.what}, which is not read. {way_out}.")

@@ -68,7 +68,8 @@ class Inputs:
             for file in self._located(spec, is_table, seen, downloads or Downloads()):
                 self._found += self._read_by(file)
         except BaseException:
-            self.close(was_read=True)
+            self.release()
+            self.close()
             raise
 
     @property
@@ -77,14 +78,17 @@ class Inputs:
         grouped = groupby(self._found, key=lambda found: found[0])
         return [(kind, tuple(file for _, file in found)) for kind, found in grouped]
 
-    def close(self, *, was_read: bool = False) -> None:
-        """Close archives and pipes; a download that was read, or that cannot be, is removed."""
-        if self._download and was_read:
+    def release(self) -> None:
+        """Remove a download that was read."""
+        if self._download:
             self._download.remove()
+
+    def close(self) -> None:
+        """Close archives and pipes."""
         self._closers.close()
 
     def _located(self, spec: str, is_table: storage.IsTable, seen: Seen, downloads: Downloads) -> list[File]:
-        if scheme_of(spec).lower() not in storage.WEB:
+        if scheme_of(spec) not in storage.WEB:
             return storage.new_ones(storage.located(spec, is_table), seen)
         from tranship.connectors.files.download import Download
 
@@ -104,13 +108,21 @@ class Inputs:
         head, is_packed, file = self._look(file)
         found = formats.recognise(head, name)
         if found is formats.ZIP and not is_packed:
-            archive = self._archive(file)
+            try:
+                archive = self._archive(file)
+            except ConfigError:
+                if named is None or named != self._kinds.reader(formats.EXCEL) or file.once:
+                    raise
+                return [(named, file)]  # its connector says what is wrong with a workbook
             document = archive.document
             if document is None and not is_member:
                 return self._members(archive, file)
-            found = document or found
+            found, file = document or found, archive.file
         if found is None:
             return [(named or self._kinds.default, file)]
+        if found is formats.ZIP:
+            around = "a compressed file" if is_packed else "another archive"
+            raise ConfigError(f"{file.name}: is a zip archive within {around}. {found.way_out}.")
         kind = self._kinds.reader(found)
         if kind is None:
             raise formats.refusal(found, file.name)

@@ -24,7 +24,6 @@ def open_spooled(spec: str) -> Source:
         lambda: kept.path.open("rb"),
         (stat.st_dev, stat.st_ino),
         remarks=kept.notes,
-        path=kept.path,
         called=kept.path.name,
     )
     if kept.path.suffix == ".jsonl":

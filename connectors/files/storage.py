@@ -54,8 +54,8 @@ class File:
     """Notes for people on how it was found."""
     partitions: Mapping[str, str | None] = field(default_factory=dict)
     """Columns that its folders give: `ds=2024-01-01/` is `ds`. Null is the absence of a value."""
-    path: Path | None = None
-    """Where it lies on this machine, if it does."""
+    address: str = ""
+    """The address by which it alone is opened, if there is one."""
     called: str = ""
     """The name by which its format is known, where that is not `name`."""
     seekable: bool = True
@@ -199,7 +199,7 @@ def _local(path: Path, remarks: tuple[str, ...] = (), root: Path | None = None) 
         place,
         remarks=remarks,
         partitions=values,
-        path=path,
+        address=str(path),
         seekable=regular,
     )
 
@@ -226,36 +226,27 @@ def _located_in_cloud(spec: str, is_table: IsTable) -> list[File]:
         listed = [obstore.head(store, pattern)] if whole else [m for page in store.list(fixed) for m in page]
     except Exception as error:  # obstore's errors share no base that says where they come from
         raise _unreachable(root, error) from error
-    fitting = {str(m["path"]): m for m in listed if whole or _fits(m["path"], pattern)}
+    found = {str(meta["path"]): meta for meta in listed if whole or _fits(meta["path"], pattern)}
     base = "" if whole else fixed[: fixed.rfind("/") + 1]
-    is_folder = not whole and not glob.has_magic(pattern)
-    keys, passed_over = (
-        folders.sift([key.removeprefix(base) for key in fitting], is_table)
-        if is_folder
-        else (
-            [key.removeprefix(base) for key in fitting],
-            [],
-        )
-    )
-    if not keys:
+    below = sorted(key.removeprefix(base) for key in found)
+    kept, passed_over = (below, []) if whole else folders.sift(below, is_table)
+    if not kept:
         raise ConfigError(f"{redacted(spec)}: no object fits. Check bucket and pattern.")
 
-    def opener(meta: Any) -> Callable[[], BinaryIO]:
-        return lambda: io.BufferedReader(_ObjectReader(obstore.open_reader(store, meta["path"])), 8 << 20)
-
-    keys.sort()
-    return [
-        File(
-            name := f"{redacted(root)}/{base}{key}",
-            (meta := fitting[base + key])["size"],
+    def file(key: str) -> File:
+        meta, name = found[base + key], f"{redacted(root)}/{base}{key}"
+        return File(
+            name,
+            meta["size"],
             meta["last_modified"].isoformat(),
-            opener(meta),
+            lambda: io.BufferedReader(_ObjectReader(obstore.open_reader(store, base + key)), 8 << 20),
             (root, base + key),
-            remarks=folders.remarks(redacted(spec), passed_over if key is keys[0] else ()),
+            remarks=folders.remarks(redacted(spec), passed_over if key == kept[0] else ()),
             partitions=folders.partitions(key.split("/")[:-1], name),
+            address=f"{root}/{base}{key}",
         )
-        for key in keys
-    ]
+
+    return [file(key) for key in kept]
 
 
 def store_of(root: str) -> Any:
@@ -285,7 +276,7 @@ def takes_in_object(spec: str, is_table: IsTable, address: str) -> bool:
     pattern, key = source.path.lstrip("/"), target.path.lstrip("/")
     if not glob.has_magic(pattern) and not pattern.endswith("/") and pattern:
         return key == pattern
-    return _fits(key, pattern) and (glob.has_magic(pattern) or is_table(key.lower()))
+    return _fits(key, pattern) and is_table(key.lower())
 
 
 def _fits(key: str, pattern: str) -> bool:

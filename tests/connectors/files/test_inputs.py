@@ -214,7 +214,7 @@ def _bomb() -> None:
         (_encrypted, "all.zip/a.csv: is encrypted in the zip archive. Unpack it with its password first."),
         (_unknown_method, "all.zip/a.csv: is packed in a way that cannot be read here"),
         (_cut, "all.zip: the zip archive is damaged"),
-        (_nested, "all.zip/in.zip: is a zip archive"),
+        (_nested, "all.zip/in.zip: is a zip archive within another archive. Unpack it and give the files in it."),
         (_twice, "all.zip: holds two members named 'a.csv'"),
         (_bomb, "this looks like a zip bomb"),
         (lambda: zipped("all.zip", {"../a.csv": A}), "a member is named '../a.csv', which leads out"),
@@ -448,6 +448,21 @@ def test_each_format_is_told_in_one_sentence() -> None:
         message = str(formats.refusal(found, "it's.x"))
         assert message.startswith(f"it's.x: is {found.what}, which is not read. ")
         assert "{" not in message
+
+
+def test_a_zip_archive_that_is_compressed_is_named() -> None:
+    made("all.zip.gz", gzip.compress(zipped("all.zip", {"a.csv": A}).read_bytes()))
+
+    assert "all.zip.gz: is a zip archive within a compressed file." in refusal("all.zip.gz")
+
+
+@pytest.mark.parametrize(
+    "piece", ["/**/", "/*", "<!---->", "<!--", "<?xml>", "# \n", "--\n", "version: 1 ", '{"', "<a "]
+)
+def test_repeated_beginnings_of_a_format_are_judged_at_once(piece: str) -> None:
+    head = (piece * formats.HEAD_BYTES)[: formats.HEAD_BYTES]
+
+    assert formats.recognise(head.encode(), "a.csv") in {None, *formats.FORMATS}
 
 
 def test_random_bytes_are_answered_in_words() -> None:
