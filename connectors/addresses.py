@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
+from typing import Final
+from urllib.parse import parse_qs, quote, unquote, unquote_to_bytes, urlencode
 
 from tranship.connectors.errors import ConfigError
+
+STANDARD_OUTPUT: Final = "-"
+"""The address of standard output, as a destination."""
+
+FRAME: Final = "frame"
+DICTS: Final = "dicts"
+"""Schemes of the addresses of records that were given in Python."""
 
 _SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token|key|sig|credential)[^=&]*=)[^&]*", re.IGNORECASE)
 
@@ -18,12 +28,44 @@ def redacted(address: str) -> str:
     Every message, log, report and manifest shows addresses this way. Bytes of a file name that are not valid text
     become `\\udcXX`.
     """
+    if is_in_python(address):
+        return f"<{spooled_records(address).name}>"
     text = address.encode("utf-8", "backslashreplace").decode()
     hidden = re.sub(r"(://[^:/?@]*):[^?]*@", r"\1:***@", text)
     hidden = re.sub(r"^((?!postgres)\w+://)[^/?]*@", r"\1***@", hidden, flags=re.IGNORECASE)
     if re.match(r"https?://", hidden, re.IGNORECASE):
         return _without_values(hidden)
     return re.sub(_SECRET, r"\1***", hidden)
+
+
+@dataclass(frozen=True)
+class SpooledRecords:
+    """Records that were given in Python: their name for people, and the file that keeps them until they are read."""
+
+    path: Path
+    name: str
+    digest: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """The address of the file as a source: `frame://` for Parquet, `dicts://` for JSON Lines."""
+        scheme = DICTS if self.path.suffix == ".jsonl" else FRAME
+        about = [("name", self.name), ("digest", self.digest), *(("note", note) for note in self.notes)]
+        return f"{scheme}://{quote(os.fsencode(self.path))}?{urlencode(about)}"
+
+
+def is_in_python(address: str) -> bool:
+    """Return whether this is the address of `SpooledRecords`."""
+    return address.startswith((f"{FRAME}://", f"{DICTS}://"))
+
+
+def spooled_records(address: str) -> SpooledRecords:
+    """Return the records that have this address."""
+    path, _, about = address.partition("://")[2].partition("?")
+    found = parse_qs(about)
+    name, digest = (found.get(key, [""])[0] for key in ("name", "digest"))
+    return SpooledRecords(Path(os.fsdecode(unquote_to_bytes(path))), name, digest, tuple(found.get("note", ())))
 
 
 def _without_values(url: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tranship.connectors.addresses import is_same_file, redacted
+from tranship.connectors.addresses import STANDARD_OUTPUT, is_same_file, redacted
 from tranship.connectors.contract import Connector
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.lookup import connector_of, identity, in_folder, load
@@ -26,8 +26,15 @@ def _why_not_apart(spec: str, destination: str) -> str | None:
     from tranship.connectors.files.overlap import is_among, takes_in
 
     source, target = connector_of(spec), connector_of(destination)
-    if target.suffixes and "://" not in destination:
-        path = Path(destination).expanduser()
+    if target.suffixes and "://" in destination:
+        from tranship.connectors.files.storage import takes_in_object
+
+        is_read = source.suffixes and takes_in_object(spec, in_folder(spec, source), destination)
+        return "is read by this run, or would be by the next one" if is_read else None
+    if target.suffixes:
+        path = Path("/dev/stdout").resolve() if destination == STANDARD_OUTPUT else Path(destination).expanduser()
+        if destination == STANDARD_OUTPUT and not path.is_file():
+            return None
         if source.suffixes:
             return takes_in(spec, in_folder(spec, source), path)
         file = _file_of(source, spec)

@@ -264,6 +264,8 @@ class WriteRequest:
     """ISO 8601, UTC."""
     ledger: Mapping[str, int]
     """The counts that are known before the plan: read, skipped, rejected, merged."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Field → the column of a table in which it is stored, whatever its name (`Abilities.maps_columns`)."""
     older: Older = "skip"
     """What is done with a record whose `updated_at` is earlier than that of the row it would change."""
     present: tuple[Path, ...] = ()
@@ -361,6 +363,8 @@ class Abilities:
     """An interrupted read can continue with the pages that it has kept: true for providers."""
     archives: bool = False
     """Archived customers can be read as well."""
+    maps_columns: bool = False
+    """Fields can be stored in columns that the user names: true for tables."""
 
 
 @dataclass(frozen=True)

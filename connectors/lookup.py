@@ -13,12 +13,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from tranship.connectors.addresses import redacted, resolved_path
+from tranship.connectors.addresses import STANDARD_OUTPUT, is_in_python, redacted, resolved_path
 from tranship.connectors.contract import Connector
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.registry import (
     CONNECTORS,
     DEFAULT_FORMAT,
+    IN_PYTHON,
     SCHEMES,
     SUFFIXES,
     TABLE_FILES,
@@ -83,11 +84,15 @@ def connector_of(spec: str) -> Connector:
 
 def named(name: str) -> Connector:
     """Return the connector of this name."""
+    if name in IN_PYTHON:
+        return IN_PYTHON[name]
     return CONNECTORS[name] if name in CONNECTORS else plug_ins().connectors[name]
 
 
 def kind_of(spec: str) -> str:
     """Return the name of the connector for an address. Raises ConfigError, listing those there are."""
+    if is_in_python(spec):
+        return spec.partition("://")[0]
     scheme = re.match(r"([a-z][a-z0-9+.:-]*)://", spec, re.IGNORECASE)
     if scheme and scheme[1].lower() not in _OF_FILES:
         name = scheme[1].lower()
@@ -181,7 +186,9 @@ def identity(spec: str) -> str:
         return identity(provider_spec(connector), spec, os.environ)
     if connector.identity:
         return str(load(connector.identity)(spec))
-    return spec if connector.schemes else f"file {resolved_path(Path(spec))}"
+    if spec == STANDARD_OUTPUT:
+        return f"standard output of process {os.getpid()}"  # each process has its own
+    return spec if connector.schemes or "://" in spec else f"file {resolved_path(Path(spec))}"
 
 
 def provider_spec(connector: Connector) -> ProviderSpec:

@@ -7,19 +7,30 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from tranship.connectors.addresses import redacted, scheme_of
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, scheme_of
 from tranship.connectors.apart import same_place
 from tranship.connectors.chain import Chain
 from tranship.connectors.contract import Connector, Destination, Source, Waiting
 from tranship.connectors.errors import ConfigError, TranshipError
-from tranship.connectors.lookup import connector_of, format_of, in_folder, load, named, provider_spec
+from tranship.connectors.lookup import (
+    connector_of,
+    format_of,
+    in_folder,
+    load,
+    named,
+    provider_spec,
+)
 from tranship.connectors.registry import DEFAULT_FORMAT
 
 if TYPE_CHECKING:
     from tranship.connectors.files.inputs import Downloads
     from tranship.connectors.files.storage import File, Seen
+
+
+_OF_OUTPUT: Final = {"csv": "csv", "tsv": "csv", "jsonl": "json"}
+"""Format of standard output → connector that writes it."""
 
 
 def open_sources(
@@ -178,9 +189,9 @@ def must_take(spec: str, mode: str, *, for_good: bool) -> None:
 def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
     """The table, file or account to write to. `options`: raw (CSV cells as they are), create (what does not exist may
     be created; else ConfigError), overwrite (a file that Tranship did not write may be replaced), written (the folder
-    that knows which files it wrote), memory (of a database), lock_timeout and statement_timeout (seconds, 0 is no
-    limit), pace (calls a second at most, null: as declared), waiting (for a file that another process holds), observer
-    (a `contract.WriteObserver`).
+    that knows which files it wrote), format (of standard output: csv, tsv or jsonl; null: csv), memory (of a
+    database), lock_timeout and statement_timeout (seconds, 0 is no limit), pace (calls a second at most, null: as
+    declared), waiting (for a file that another process holds), observer (a `contract.WriteObserver`).
     """
     connector = connector_of(spec)
     if connector.provider:
@@ -191,21 +202,47 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
         return ProviderDestination(module.SPEC, spec, module.build_operations, **arguments)
     if connector.suffixes and scheme_of(spec) in ("http", "https"):
         raise ConfigError(f"{redacted(spec)}: a web address can be read, not written. Write to a file.")
-    if connector.suffixes and "://" in spec:
-        raise ConfigError(
-            f"{redacted(spec)}: cloud storage can be read, not written yet. Write to a local file and copy it."
-        )
+    if spec == STANDARD_OUTPUT:
+        connector = named(_OF_OUTPUT[options.get("format") or DEFAULT_FORMAT])
     if connector.destination is None:
         raise ConfigError(f"{redacted(spec)}: {connector.name} can only be read. Write to a table, .csv or .parquet.")
     if connector.suffixes and not options["create"]:
-        from tranship.connectors.existing import must_exist
-
-        must_exist(Path(spec).expanduser())
-    from tranship.connectors.files.whole_file import Written
+        _must_exist(spec)
+    from tranship.connectors.files.local_file import Written
 
     offered = {**options, "written": Written(options["written"]), "options": _validated(connector, options)}
     destination: Destination = _called(connector.destination, spec, offered)
     return destination
+
+
+def _must_exist(spec: str) -> None:
+    """Raise ConfigError if a file that is to be replaced does not exist."""
+    from tranship.connectors.existing import must_exist, not_created
+
+    if scheme_of(spec):
+        from tranship.connectors.files.cloud_object import CloudObject
+
+        if not CloudObject(spec, overwrite=True).exists():
+            raise not_created(f"object {redacted(spec)}", "")
+    elif spec != STANDARD_OUTPUT:
+        must_exist(Path(spec).expanduser())
+
+
+def is_records(value: object) -> bool:
+    """Return whether this is a frame, an Arrow stream or an iterable of dicts, which `spool` takes."""
+    from tranship.connectors.files import spool
+
+    return spool.is_records(value)
+
+
+def spool(value: object, name: str, folder: Path, most: int | None = None) -> str:
+    """Write records that were given in Python to `folder`, and return their address as a source. Raises ConfigError.
+
+    `name` is what reports call them; with `most`, further records need not be written.
+    """
+    from tranship.connectors.files import spool as spooling
+
+    return spooling.spool(value, name, folder, most).address
 
 
 def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> Destination:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
+from tranship.connectors.addresses import DICTS, FRAME
 from tranship.connectors.contract import Abilities, Connector
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _PROVIDERS: Final = "tranship.connectors.providers"
 _DECLARED: Final = (
     Connector(
         "csv",
-        "CSV files, also gzip, zstd and zip; - is standard input",
+        "CSV files, also gzip, zstd and zip; - is standard input or output",
         "exports/*.csv.gz",
         _WHOLE_FILE,
         suffixes=tuple(f"{ending}{packed}" for packed in ("", ".gz", ".zst") for ending in (".csv", ".tsv", ".txt")),
@@ -34,7 +35,7 @@ _DECLARED: Final = (
         "duckdb",
         "A table in a DuckDB file",
         "duckdb:///warehouse.duckdb?table=customers",
-        Abilities(),
+        Abilities(maps_columns=True),
         schemes=("duckdb",),
         size_unit="records",
         source=f"{_DATABASES}.duckdb.source:DuckDbSource",
@@ -81,7 +82,7 @@ _DECLARED: Final = (
         "postgresql",
         "A table in Postgres; a view or ?query=SELECT is read",
         "postgresql://user@host/db?table=billing.customers",
-        Abilities(),
+        Abilities(maps_columns=True),
         schemes=("postgresql", "postgres"),
         size_unit="records",
         source=f"{_DATABASES}.postgres.source:PostgresSource",
@@ -90,6 +91,17 @@ _DECLARED: Final = (
         same_place=f"{_DATABASES}.postgres.catalog:same_table",
     ),
 )
+
+
+_SPOOLED: Final = f"{_FILES}.spooled:open_spooled"
+_READ_ONCE: Final = Abilities(writes=False, modes=(), keeps_state=False)
+IN_PYTHON: Final = {
+    FRAME: Connector(
+        "frame", "A frame in Python", "", _READ_ONCE, schemes=(FRAME,), size_unit="records", source=_SPOOLED
+    ),
+    DICTS: Connector("dicts", "Dicts in Python", "", _READ_ONCE, schemes=(DICTS,), size_unit="bytes", source=_SPOOLED),
+}
+"""Scheme, and name → connector of records that are given in Python. They are no addresses that people type."""
 
 
 class _BuiltIn(Mapping[str, Connector]):

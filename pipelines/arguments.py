@@ -6,20 +6,54 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, timedelta, tzinfo
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypedDict
+
+import polars as pl
 
 from tranship.connectors.errors import ConfigError
 
 Address: TypeAlias = str | os.PathLike[str]
 """A path or a URL."""
 
-Sources: TypeAlias = Address | Sequence[Address]
-"""One path, glob, folder or URL, or several."""
+
+class ArrowStream(Protocol):
+    """A frame of polars or pandas, a table or reader of pyarrow, a DuckDB relation, or any other Arrow stream."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return a PyCapsule of an ArrowArrayStream."""
+        ...
+
+
+class ArrowArray(Protocol):
+    """A record batch of Arrow."""
+
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]:
+        """Return PyCapsules of an ArrowSchema and an ArrowArray."""
+        ...
+
+
+class ArrowDataset(Protocol):
+    """A data set of pyarrow."""
+
+    def scanner(self, *arguments: Any, **options: Any) -> Any:
+        """Return a scanner of its files."""
+        ...
+
+
+Frame: TypeAlias = ArrowStream | ArrowArray | ArrowDataset | pl.LazyFrame
+"""Records in a frame or another form of Arrow."""
+
+Records: TypeAlias = Frame | Sequence[Mapping[str, Any]] | Iterator[Mapping[str, Any]]
+"""Records in Python. What can be read only once, such as a generator, is read once. Any iterable of dicts is accepted;
+for type checkers it is a list or an iterator, since they cannot infer a list of sources beside `Iterable`."""
+
+Sources: TypeAlias = Address | Frame | Sequence[Address | Records | Mapping[str, Any]] | Iterator[Mapping[str, Any]]
+"""One path, glob, folder or URL, or records, or a list of several of these."""
 
 Limit: TypeAlias = int | float | str
 """A count (`20`) or a share (`0.02` or `"2%"`)."""
@@ -65,6 +99,7 @@ class RunOptions(SourceOptions, total=False):
     survivor: Literal["newest", "first", "last"]
     fill: bool
     mode: Literal["upsert", "insert", "update", "mirror"]
+    columns: Mapping[str, str]
     nulls: Literal["keep", "overwrite"]
     older: Literal["skip", "write", "refuse"] | None
     deletes: Literal["mark", "remove"]
@@ -73,6 +108,7 @@ class RunOptions(SourceOptions, total=False):
     crosswalk: Address | None
     remove_for_good: bool
     overwrite: bool
+    format: Literal["csv", "tsv", "jsonl"] | None
     raw: bool
     max_rejects: Limit | None
     max_warnings: Limit | None

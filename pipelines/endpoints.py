@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from tranship.connectors import apart, lookup, opening
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.connectors.contract import Destination, Source, Waiting
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.compared_file import ComparedFile
@@ -41,12 +42,24 @@ def check_ends(settings: Settings, out: Path | None) -> None:
     """Raises ConfigError if the destination cannot be written as the settings say, or is one of the sources."""
     apart.must_be_apart(settings.sources, settings.destination)
     opening.must_take(settings.destination, settings.mode, for_good=settings.remove_for_good)
+    _check_columns(settings)
     _check_place(settings, out)
+
+
+def _check_columns(settings: Settings) -> None:
+    """Raises ConfigError where the destination is no table, whose columns could be named."""
+    connector = lookup.connector_of(settings.destination)
+    if settings.columns and not connector.abilities.maps_columns:
+        named = " ".join(f"--column {field}={column}" for field, column in settings.columns.items())
+        raise ConfigError(
+            f"{named}: {redacted(settings.destination)} is not a table of DuckDB or Postgres, whose columns can be "
+            "named. For a column of the source, write --map FIELD=COLUMN."
+        )
 
 
 def _check_place(settings: Settings, out: Path | None) -> None:
     """Raises ConfigError for a file to be written among the files of runs."""
-    if _keeps_state(settings):
+    if _keeps_state(settings) or not _is_path(settings.destination):
         return
     place = Path(settings.destination).expanduser().resolve()
     for folder in (settings.state_dir / "runs", settings.state_dir / "written", *([out] if out else [])):
@@ -54,6 +67,10 @@ def _check_place(settings: Settings, out: Path | None) -> None:
             raise ConfigError(
                 f"{settings.destination}: lies in {folder}, where runs keep their files. Write it elsewhere."
             )
+
+
+is_records = opening.is_records
+spool = opening.spool
 
 
 def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
@@ -73,7 +90,7 @@ def open_destination(settings: Settings, observer: Observer) -> Destination:
     options = {
         **settings.options,
         **{"raw": settings.raw, "create": settings.create == "auto", "overwrite": settings.overwrite},
-        "written": settings.state_dir / "written",
+        **{"written": settings.state_dir / "written", "format": settings.format},
         **{"memory": settings.memory, "pace": per_second(settings.pace) if settings.pace else None},
         **{name: seconds(getattr(settings, name)) for name in ("lock_timeout", "statement_timeout")},
         "waiting": waiting_of(settings, observer),
@@ -110,6 +127,11 @@ def reads_workbooks(reading: Reading) -> bool:
 def destination_identity(settings: Settings) -> str:
     """Return what is the same for all spellings of the destination."""
     return lookup.identity(settings.destination)
+
+
+def _is_path(destination: str) -> bool:
+    """Whether a file lies on this machine, under a name."""
+    return destination != STANDARD_OUTPUT and "://" not in destination
 
 
 def _keeps_state(settings: Settings) -> bool:

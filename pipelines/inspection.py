@@ -23,7 +23,7 @@ from tranship.pipelines.mapping import ColumnMap, Match
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.reading import spelling_of
-from tranship.pipelines.settings import Reading
+from tranship.pipelines.settings import Reading, Settings
 from tranship.schemas import export_profiles
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import no_reasons, sentence
@@ -168,10 +168,18 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
         notes=(
             *(f"{layout.name}: {note}" for layout in layouts for note in layout.notes),
             *(columns.notes if columns else applied.notes),
+            *_destination_columns(reading),
         ),
         recognised=applied.title,
         expressions=dict(reading.set),
     )
+
+
+def _destination_columns(reading: Reading) -> Iterator[str]:
+    """Yield a note on each field for which a settings file names the column of the destination."""
+    if isinstance(reading, Settings):
+        for name, column in reading.columns.items():
+            yield f"{name} is stored in the column {column} of the destination"
 
 
 def _names(field: str | list[str] | None) -> str:

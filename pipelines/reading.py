@@ -23,7 +23,7 @@ from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.parts import BatchCounts
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import PAGES, STAGE_STEP
-from tranship.pipelines.settings import Reading
+from tranship.pipelines.settings import Reading, Settings
 from tranship.pipelines.stage import EarlierStage, earlier_stage
 from tranship.pipelines.step_result import StepResult
 from tranship.schemas import faults
@@ -41,15 +41,21 @@ def check_values(reading: Reading) -> None:
                 f"--date-format {form!r}: no date can be read by it. Write a form of strftime with day, month and "
                 "year, such as %d/%m/%Y or '%m/%d/%Y %H:%M'."
             )
+    for name, column in reading.columns.items() if isinstance(reading, Settings) else ():
+        _must_be_field(name, f"--column {name}={column}")
     for name, cost in reading.on_invalid.items():
-        if name not in COLUMNS:
-            near = next(iter(get_close_matches(name, COLUMNS, n=1)), None)
-            advice = f"Did you mean {near}?" if near else f"The fields are: {', '.join(COLUMNS)}."
-            raise ConfigError(f"--on-invalid {name}={cost}: unknown field {name!r}. {advice}")
+        _must_be_field(name, f"--on-invalid {name}={cost}")
         if name == ALWAYS_NEEDED and cost == "warn":
             raise ConfigError(f"--on-invalid {name}=warn: every customer needs a {name}. Use {name}=reject.")
     _check_defaults(reading)
     _check_words(reading)
+
+
+def _must_be_field(name: str, option: str) -> None:
+    if name not in COLUMNS:
+        near = next(iter(get_close_matches(name, COLUMNS, n=1)), None)
+        advice = f"Did you mean {near}?" if near else f"The fields are: {', '.join(COLUMNS)}."
+        raise ConfigError(f"{option}: unknown field {name!r}. {advice}")
 
 
 def _check_defaults(reading: Reading) -> None:

@@ -7,13 +7,16 @@ import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
 from tranship.pipelines import notebook
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import RULES
+
+if TYPE_CHECKING:
+    import polars as pl
 
 LEFT_OUT: Final = "invalid values, left empty and kept in metadata"
 """The title of the warnings about values that cost only themselves."""
@@ -97,6 +100,16 @@ class Report:
     def to_json(self) -> str:
         """Return one JSON object."""
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
+
+    def rejects(self) -> pl.DataFrame:
+        """Return the rejected records: the columns of the source as they were, then `_source`, `_line` (of a frame,
+        the row number from 1), `_codes`, `_reasons` and `_text`. Without rejects, there are no rows and no columns.
+
+        Raises FileNotFoundError if the run was removed.
+        """
+        from tranship.pipelines import rejects_file
+
+        return rejects_file.read(self.files.get("rejects_parquet"))
 
     def __repr__(self) -> str:
         counts = dataclasses.asdict(self.counts)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from tranship.connectors.addresses import redacted
+from tranship.connectors.addresses import is_in_python, redacted
 from tranship.connectors.contract import Source
 from tranship.connectors.errors import ConfigError, Damaged, TranshipError
 from tranship.pipelines import endpoints, expressions
@@ -30,7 +30,7 @@ _STILL_FRESH = timedelta(hours=1)
 def public_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings without secrets, as the manifest keeps them."""
     public = settings.model_dump(mode="json")
-    sources = [redacted(source) for source in settings.sources]
+    sources = [source if is_in_python(source) else redacted(source) for source in settings.sources]
     return public | {
         "source": sources if len(sources) > 1 else sources[0],
         "destination": redacted(settings.destination),
@@ -48,6 +48,8 @@ def work_id(settings: Settings, source: Source) -> str:
             *("state_dir", "workers", "memory", "lock_timeout", "statement_timeout", "overlap", "locks", "overwrite"),
         },
     )
+    # Records that are given again in Python are in another file, and have the same fingerprint.
+    given["source"] = [redacted(source) if is_in_python(source) else source for source in settings.sources]
     return hashlib.sha256(json.dumps([given, prints], sort_keys=True).encode()).hexdigest()
 
 

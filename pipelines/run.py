@@ -15,7 +15,7 @@ from typing import Any
 
 from tranship.connectors.contract import Destination, Layout
 from tranship.connectors.errors import ConfigError, Damaged
-from tranship.pipelines import inspection, mapping, profiles, selection
+from tranship.pipelines import frames, inspection, mapping, profiles, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.endpoints import (
     check_ends,
@@ -164,6 +164,14 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
     settings = resuming.settings_of(directory, **{"state_dir": state_dir, "limit": None, **options})
     job = _Job(settings, observer or Quiet())
     resuming.check_left_to_resume(directory)
+    try:
+        return _resume(job, directory)
+    finally:
+        frames.discard(state_dir, settings.sources)
+
+
+def _resume(job: _Job, directory: RunDirectory) -> Report:
+    settings = job.settings
     with owned(settings, job.observer, directory, resuming.check_left_to_resume), directory.interruptible():
         staged = directory.done(STAGE_STEP) is not None
         if not staged and len(settings.sources) > 1 and "-" in settings.sources:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import overload
 
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import notebook
+from tranship.pipelines import frames, notebook
 from tranship.pipelines.report import Counts, Report
 from tranship.pipelines.run_directory import RunDirectory, all_runs, damaged_runs
 from tranship.pipelines.settings import named
@@ -84,6 +84,9 @@ def list_runs(state_dir: Path, remove_older_than: timedelta | None = None, now: 
         limit = (now or datetime.now(UTC)) - remove_older_than
         old = [run for run in found if is_over(run) and started_at(run) < limit]
         removed = [run for run in old if run.remove()]
+        for run in removed:
+            source = run.manifest["settings"]["source"]
+            frames.discard(state_dir, [source] if isinstance(source, str) else source)
     summaries = tuple(_summary(run) for run in found if run not in removed)
     return RunList(summaries, damaged, tuple(run.run_id for run in removed))
 

@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from tranship.connectors.addresses import redacted
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import field_rules
 
@@ -125,7 +125,10 @@ def _source_or_sources(value: Any) -> Any:
         return os.fspath(value)
     if not isinstance(value, list | tuple):
         if not isinstance(value, str):
-            raise ValueError("Input should be a valid string, or a list of them")
+            raise ValueError(
+                f"{_kind(value)} is not a source. Give a path, a URL or a list of them, or in Python a DataFrame, an "
+                "Arrow table or an iterable of dicts"
+            )
         return value
     if not value:
         raise ValueError("the list is empty: name at least one source")
@@ -253,7 +256,9 @@ class Settings(Reading):
 
     model_config = ConfigDict(title="tranship pipeline")
 
-    destination: Annotated[str, BeforeValidator(_path)] = Field(description="Path or URL to write to.")
+    destination: Annotated[str, BeforeValidator(_path)] = Field(
+        description="Path or URL to write to, or - for standard output."
+    )
 
     survivor: Literal["newest", "first", "last"] = Field(
         "newest", description="Which record of a customer survives: by updated_at, or by position in the input."
@@ -272,6 +277,10 @@ class Settings(Reading):
     deletes: Literal["mark", "remove"] = Field(
         "mark", description="How mirror treats customers that are missing from the source."
     )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Column of the destination table in which a field is stored; matched by name by default.",
+    )
     evolve: bool = Field(False, description="Add missing columns to an existing table.")
     create: Literal["auto", "never"] = Field("auto", description="Create a missing table, schema or file, or stop.")
     crosswalk: Path | None = Field(
@@ -282,6 +291,9 @@ class Settings(Reading):
         description="Allow mirror to make irreversible changes at a provider: archive at Metronome, delete licences.",
     )
     overwrite: bool = Field(False, description="Replace a file that Tranship did not write.")
+    format: Literal["csv", "tsv", "jsonl"] | None = Field(
+        None, description="Format of standard output (-) as destination: csv (default), tsv or jsonl."
+    )
     raw: bool = Field(
         False, description="Write CSV cells unchanged, including those that a spreadsheet would run as formulas."
     )
@@ -346,6 +358,14 @@ class Settings(Reading):
             raise ValueError(
                 "allow_missing cannot be combined with nulls overwrite: a file without a column would empty that field "
                 "at the destination. Leave one of the two out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_standard_output_has_a_format(self) -> Self:
+        if self.format is not None and self.destination != STANDARD_OUTPUT:
+            raise ValueError(
+                "format is that of standard output (-); the format of a file is that of its name. Leave it out"
             )
         return self
 
@@ -440,7 +460,7 @@ def _validated(
         (place, flags),
     ):
         for name, value in given.items():
-            if name == "columns":
+            if name == "columns" and _is_of_source(value):
                 raise ConfigError(
                     _now_fields(_variable(name) if where == "environment" else f"{name} ({where})", value)
                 )
@@ -468,13 +488,25 @@ def _merged(given: Any, nearer: Any) -> Any:
 
 
 def without_columns(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings of an earlier version, whose `columns` were column → field or fields, in today's form."""
+    """Return settings of an earlier version, whose `columns` were source column → field or fields, in today's form."""
     settings = dict(given)
-    fields, ignored = _of_columns(settings.pop("columns", {}))
+    fields, ignored = _of_columns({} if "fields" in settings else settings.pop("columns", {}))
     if fields or ignored:
         settings["fields"] = fields | settings.get("fields", {})
         settings["ignore"] = [*ignored, *settings.get("ignore", [])]
     return settings
+
+
+def _is_of_source(columns: Any) -> bool:
+    """Whether `columns` are those of the source, column → field or fields, as earlier versions had them."""
+    if not isinstance(columns, Mapping):
+        return True
+    from tranship.schemas.customer import COLUMNS  # not for help
+
+    return any(
+        not isinstance(value, str) or not value or (key not in COLUMNS and value in COLUMNS)
+        for key, value in columns.items()
+    )
 
 
 def _of_columns(columns: Any) -> tuple[dict[str, str], list[str]]:
@@ -547,9 +579,6 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
             continue
         if name in kind.model_fields:
             found[name] = _value(name, text)
-        elif name == "columns":
-            pairs = (pair.partition("=") for pair in text.split(","))
-            found[name] = {column: field for column, _, field in pairs if column}
         # Kubernetes sets variables with our prefix for a service called tranship; only likely typos are reported.
         elif name not in Settings.model_fields and (near := _nearest(name, cutoff=0.85)):
             raise ConfigError(f"{variable}: unknown setting. Did you mean {_variable(near)}?")
@@ -595,6 +624,7 @@ TABLES: Final = {
     "set": "FIELD=EXPRESSION",
     "options": "NAME=VALUE",
     "on_invalid": "FIELD=reject|warn",
+    "columns": "FIELD=COLUMN",
 }
 """Settings that are tables, with the form of a pair."""
 

@@ -44,6 +44,7 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
         workspace=directory.path,
         started_at=directory.manifest["started_at"],
         ledger={"read": total.read, "rejected": total.rejected, "merged": merged, "skipped": total.skipped},
+        columns=settings.columns,
         older=settings.older or "skip",
         present=run.stage.present_files(),
         left_out=run.findings.warned_files(),

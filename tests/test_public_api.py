@@ -202,7 +202,7 @@ ANY: Any = tranship
         (lambda: ANY.run(**ENDS, observer="me"), "observer: str is not accepted. Give a function"),
         (lambda: ANY.run(destination="b.csv"), "source: is missing."),
         (lambda: ANY.run("a.csv"), "destination: is missing."),
-        (lambda: ANY.run(3, "b.csv"), "source (call): Input should be a valid string, or a list of them."),
+        (lambda: ANY.run(3, "b.csv"), "source (call): int is not a source. Give a path, a URL or a list of them, or in Python"),
         (lambda: ANY.run([3, "a.csv"], "b.csv"), "source (call): Input should be a valid string."),
         (lambda: ANY.run([], "b.csv"), "source: is missing."),
         (lambda: ANY.run("a.csv", 3), "destination (call): Input should be a valid string."),

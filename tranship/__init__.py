@@ -45,7 +45,16 @@ if TYPE_CHECKING:
         Unreachable,
     )
     from tranship.connectors.sandbox.session import Sandbox, WeatherOptions
-    from tranship.pipelines.arguments import Address, Duration, Limit, LockOptions, RunOptions, SourceOptions, Sources
+    from tranship.pipelines.arguments import (
+        Address,
+        Duration,
+        Limit,
+        LockOptions,
+        Records,
+        RunOptions,
+        SourceOptions,
+        Sources,
+    )
     from tranship.pipelines.events import Observer, Progress
     from tranship.pipelines.inspection import Column, Finding, Inspection
     from tranship.pipelines.report import Counts, Report
@@ -74,6 +83,7 @@ __all__ = [
     "MissingDriver",
     "Observer",
     "Progress",
+    "Records",
     "Refused",
     "Report",
     "RunList",
@@ -103,7 +113,8 @@ __all__ = [
 
 _HOME = {
     **dict.fromkeys(
-        ("Address", "Duration", "Limit", "LockOptions", "RunOptions", "SourceOptions", "Sources"), "pipelines.arguments"
+        ("Address", "Duration", "Limit", "LockOptions", "Records", "RunOptions", "SourceOptions", "Sources"),
+        "pipelines.arguments",
     ),
     **dict.fromkeys(("Column", "Finding", "Inspection"), "pipelines.inspection"),
     **dict.fromkeys(("Counts", "Report"), "pipelines.report"),
@@ -126,15 +137,18 @@ def run(
 ) -> Report:
     """Move the customers of `source` to `destination` and report what was done.
 
-    Both are paths or URLs as on the command line. `source` may be a list of them, and alone a settings file
-    (`pipeline.toml`). An earlier run of the same work that died is continued. `observer` is called with a `Progress`
-    again and again.
+    Both are paths or URLs as on the command line. `source` may be a list of them, alone a settings file
+    (`pipeline.toml`), or records: a frame of polars or pandas, a table, batch, reader or data set of pyarrow, any Arrow
+    stream, a DuckDB relation, or an iterable of dicts. These are read like a Parquet or JSON file. An earlier run of
+    the same work that died is continued. `observer` is called with a `Progress` again and again.
     """
-    from tranship.pipelines import events, settings
+    from tranship.pipelines import events, frames, settings
     from tranship.pipelines import run as flow
 
-    made = settings.from_command(source, destination, options, os.environ, _CALL)
-    return flow.run(made, events.events(observer))
+    told = events.events(observer)
+    made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL)
+    with frames.spooled(made, source) as given:
+        return flow.run(given, told)
 
 
 def plan(
@@ -151,12 +165,14 @@ def plan(
     """
     from pathlib import Path
 
-    from tranship.pipelines import arguments, events, settings
+    from tranship.pipelines import arguments, events, frames, settings
     from tranship.pipelines import run as flow
 
     folder = Path(arguments.path("out", out))
-    made = settings.from_command(source, destination, options, os.environ, _CALL)
-    return flow.plan(made, folder, events.events(observer))
+    told = events.events(observer)
+    made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL)
+    with frames.spooled(made, source) as given:
+        return flow.plan(given, folder, told)
 
 
 def apply(
@@ -196,12 +212,14 @@ def verify(
     holds now; of the options only `state_dir` may stand beside it.
     """
     from tranship.connectors.errors import ConfigError
-    from tranship.pipelines import arguments, events, settings
+    from tranship.pipelines import arguments, events, frames, settings
     from tranship.pipelines import run as flow
 
     told = events.events(observer)
     if run is None:
-        return flow.verify(settings.from_command(source, destination, options, os.environ, _CALL), told)
+        made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL)
+        with frames.spooled(made, source) as given:
+            return flow.verify(given, told)
     beside = [name for name, value in (("source", source), ("destination", destination)) if value is not None]
     if beside or (beside := [name for name in options if name != "state_dir"]):
         raise ConfigError(f"{beside[0]}: cannot be given beside run, which says it itself. Leave one of them out.")
@@ -247,11 +265,13 @@ def resume(
 
 def inspect(source: Sources | None = None, *, rows: int = 10_000, **options: Unpack[SourceOptions]) -> Inspection:
     """Look at the first `rows` records: columns, proposed mapping, and what would be rejected. Writes nothing."""
-    from tranship.pipelines import arguments, settings
+    from tranship.pipelines import arguments, frames, settings
     from tranship.pipelines import run as flow
 
-    reading = settings.reading_from_command(source, options, os.environ, _CALL)
-    return flow.inspect(reading, arguments.count("rows", rows))
+    most = arguments.count("rows", rows)
+    reading = settings.reading_from_command(frames.named(source), options, os.environ, _CALL)
+    with frames.spooled(reading, source, most + 1) as given:
+        return flow.inspect(given, most)
 
 
 def runs(*, state_dir: Address | None = None, remove_older_than: timedelta | None = None) -> RunList:

@@ -5,7 +5,8 @@ A created table has `customer_key`, the columns of `schemas.customer.COLUMNS`, `
 row) and `_deleted_at` (when mirror found that the source no longer has the customer).
 
 In a table of the user's own, customers are matched by external id, by `customer_key`, or, if it has neither, by
-e-mail. Columns are recognised by name like those of files; fields without a column are not stored.
+e-mail. Columns are recognised by name like those of files, unless the user names the column of a field; fields without
+a column are not stored.
 
 Where a table sets `updated_at` itself (a trigger, a default), that time shows when a row was touched, also by Tranship.
 The values that Tranship last wrote are then kept beside the ledger, in `_tranship_written`.
@@ -25,6 +26,7 @@ from typing import Final
 import polars as pl
 
 from tranship.connectors.contract import WriteRequest
+from tranship.connectors.databases.chosen_columns import check_chosen
 from tranship.connectors.errors import ConfigError
 from tranship.schemas import headers
 from tranship.schemas.counted import counted
@@ -219,6 +221,8 @@ class TableMapping:
     """The customer of a row in `_written`, as SQL, where the destination sets `updated_at` itself."""
     unassigned: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Field → its matching columns where none of them is written: there are several, or the table computes it."""
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    """Field → column, as the user named them."""
     encoding: str = ""
     """The encoding of the database, if it lacks characters that the survivors contain."""
     unwritable: str = ""
@@ -289,13 +293,15 @@ class TableMapping:
             for column, value in brought.items()
         ]
 
-    def unstored_notes(self, request: WriteRequest) -> tuple[str, ...]:
-        """Return notes about fields of the source that are not stored."""
+    def notes(self, request: WriteRequest) -> tuple[str, ...]:
+        """Return notes about columns that the user named, and about fields of the source that are not stored."""
         lost = [field for field in request.survivors.columns if not self.mapped(field)]
         addable = [field for field in lost if field not in self.unassigned]
         rivals = {field: fitting for field in lost if len(fitting := self.unassigned.get(field, ())) > 1}
         computed = [field for field in lost if len(self.unassigned.get(field, ())) == 1]
+        named = ", ".join(f"{field} in {column}" for field, column in self.chosen.items())
         return (
+            *((f"stored as --column says: {named}",) * bool(named)),
             *((f"not stored, no matching column: {', '.join(addable)} (--evolve adds columns)",) * bool(addable)),
             *((f"not stored, computed by the table: {', '.join(computed)}",) * bool(computed)),
             *(f"not stored, two columns match: {field} ({', '.join(fitting)})" for field, fitting in rivals.items()),
@@ -314,10 +320,21 @@ def deleted_rows_note(count: int) -> tuple[str, ...]:
     return (skipped,) if count else ()
 
 
-def recognised(columns: Sequence[str]) -> dict[str, str]:
-    """Return field → column, matched by name; if two columns match, neither is used. `customer_key` is the key."""
-    found = {field: among[0] for field, among in _matching_columns(tuple(columns)).items() if len(among) == 1}
-    return found | ({KEY: KEY} if KEY in columns else {})
+def recognised(columns: Sequence[str], chosen: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return field → column: those `chosen`, others matched by name; if two columns match, neither is used.
+    `customer_key` is the key.
+    """
+    chosen = chosen or {}
+    fitting = _fitting(columns, chosen)
+    found = {field: among[0] for field, among in fitting.items() if len(among) == 1}
+    return found | dict(chosen) | ({KEY: KEY} if KEY in columns else {})
+
+
+def _fitting(columns: Sequence[str], chosen: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return field → matching columns; a column that is chosen for a field matches no other one."""
+    taken = set(chosen.values())
+    free = tuple(column for column in columns if column not in taken)
+    return {field: among for field, among in _matching_columns(free).items() if field not in chosen}
 
 
 @lru_cache(maxsize=8)  # of the same table, several steps ask
@@ -332,26 +349,37 @@ def _matching_columns(columns: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]
 
 
 def missing_columns(columns: Sequence[str], computed: Sequence[str], request: WriteRequest) -> list[str]:
-    """Return the columns that `--evolve` adds to a table: those of fields without a matching column."""
-    fitting = _matching_columns((*columns, *computed))
-    missing = [field for field in request.survivors.columns if field not in fitting]
+    """Return the columns that `--evolve` adds to a table: those of fields without a matching column. A field whose own
+    name is that of a column chosen for another field has none.
+    """
+    known = {*request.columns, *_fitting((*columns, *computed), request.columns)}
+    taken = {column.casefold() for column in request.columns.values()}
+    known |= {field for field in request.survivors.columns if field in taken}
+    missing = [field for field in request.survivors.columns if field not in known]
     return missing + ([RUN, DELETED] if KEY in columns and RUN not in columns else [])
 
 
 def map_table(
-    where: str, columns: Mapping[str, Column], unique: tuple[str, ...], computed: Sequence[str] = ()
+    where: str,
+    columns: Mapping[str, Column],
+    unique: tuple[str, ...],
+    computed: Sequence[str] = (),
+    chosen: Mapping[str, str] | None = None,
 ) -> TableMapping:
-    """Return the mapping of an existing table, given the columns that can be written and the names of those that it
-    computes. Raises ConfigError if it cannot hold customers.
+    """Return the mapping of an existing table, given the columns that can be written, the names of those that it
+    computes, and field → column for those that the user has chosen. Raises ConfigError if it cannot hold customers, or
+    if a chosen column cannot be written.
     """
-    fitting = _matching_columns(tuple(columns))
+    chosen = chosen or {}
+    check_chosen(where, columns, computed, chosen, (KEY, RUN, DELETED))
+    fitting = _fitting(tuple(columns), chosen)
     unclear = [field for field in ("external_id", "email") if len(fitting.get(field, ())) > 1]
     if unclear and KEY not in columns:
         raise ConfigError(
             f"{where}: columns {' and '.join(fitting[unclear[0]])} could both hold {unclear[0]}, "
-            f"which identifies customers. Rename the right one to {unclear[0]}."
+            f"which identifies customers. Name the right one: --column {unclear[0]}=COLUMN"
         )
-    known = recognised(list(columns))
+    known = recognised(list(columns), chosen)
     bookkeeping = RUN in columns and DELETED in columns
     mapping = TableMapping(
         fields=tuple(MappedField(field, columns[name]) for field, name in known.items() if field != KEY),
@@ -360,20 +388,22 @@ def map_table(
         required=tuple(name for name, column in columns.items() if column.required),
         unique=unique,
         unassigned={
-            field: fitting for field, fitting in _matching_columns((*columns, *computed)).items() if field not in known
+            field: fitting for field, fitting in _fitting((*columns, *computed), chosen).items() if field not in known
         },
+        chosen=dict(chosen),
     )
     if not (mapping.has_id or mapping.has_email):
         raise ConfigError(
             f"{where}: has no column for the external id or the e-mail ({', '.join(columns)}), "
-            "so customers cannot be found again. Choose another table with ?table=."
+            "so customers cannot be found again. Name it: --column external_id=COLUMN, or choose another table with "
+            "?table=."
         )
     filled = {*known.values(), *((RUN, DELETED) if bookkeeping else ())}
     unfilled = [name for name in mapping.required if name not in filled]
     if unfilled:
         raise ConfigError(
             f"{where}: column {unfilled[0]} must have a value, but no field is stored "
-            "in it. Give it a default, allow NULL, or rename it to the field that it holds."
+            f"in it. Name the field that it holds (--column FIELD={unfilled[0]}), give it a default, or allow NULL."
         )
     return mapping
 

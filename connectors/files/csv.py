@@ -27,14 +27,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tranship.connectors.addresses import redacted
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.connectors.contract import Layout, notes_on
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
 from tranship.connectors.files.csv_dialect import Beginning, CsvOptions, Dialect, sniff
 from tranship.connectors.files.csv_frames import CsvPart
 from tranship.connectors.files.csv_records import Block, byte_order_marks, cut_blocks, locate_records
-from tranship.connectors.files.whole_file import WholeFile, Written
+from tranship.connectors.files.local_file import Written
+from tranship.connectors.files.packing import packing
+from tranship.connectors.files.whole_file import WholeFile
 from tranship.schemas import cells
 from tranship.schemas.counted import counted
 
@@ -151,16 +153,22 @@ class _Replayed(storage.Bytes):
         self._content.close()
 
 
-def destination(spec: str, written: Written, *, overwrite: bool, raw: bool) -> WholeFile:
-    """Return a CSV file as destination: UTF-8, commas, instants in ISO 8601 with Z, lists as JSON."""
-
-    if not spec.lower().endswith((".csv", ".txt")):
+def destination(spec: str, written: Written, *, overwrite: bool, raw: bool, format: str | None = None) -> WholeFile:
+    """Return a CSV file as destination: UTF-8, commas (tabs in `.tsv`, or with the format tsv on standard output),
+    instants in ISO 8601 with Z, lists as JSON.
+    """
+    packed, name = packing(spec)
+    if not (spec == STANDARD_OUTPUT or name.endswith((".csv", ".tsv")) or spec.lower().endswith(".txt")):
         raise ConfigError(
-            f"{redacted(spec)}: what should be written? Use duckdb:///file.duckdb, file.csv or file.parquet."
+            f"{redacted(spec)}: what should be written? Use duckdb:///file.duckdb, file.csv, file.tsv, file.jsonl "
+            "(each also .gz and .zst), file.parquet, or - for standard output."
         )
+    separator = "\t" if name.endswith(".tsv") or (spec == STANDARD_OUTPUT and format == "tsv") else ","
 
     def write(frame: pl.LazyFrame, path: Path) -> None:
-        frame.with_columns(cells.written(frame.collect_schema(), raw=raw)).sink_csv(path)
+        frame.with_columns(cells.written(frame.collect_schema(), raw=raw)).sink_csv(
+            path, separator=separator, compression=packed, check_extension=False
+        )
 
     def look(frame: pl.LazyFrame) -> tuple[str, ...]:
         count = frame.select(cells.misread(frame.collect_schema())).collect().item()

@@ -17,12 +17,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import polars as pl
 
-from tranship.connectors.addresses import redacted
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.connectors.contract import Layout, notes_on, repeated
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import json_documents, storage
@@ -33,8 +33,10 @@ from tranship.connectors.files.json_frames import Block, JsonPart, Layouts, Obje
 from tranship.connectors.files.json_ordinary import Ordinary
 from tranship.connectors.files.json_paths import Paths
 from tranship.connectors.files.json_tokens import Values, take_apart
+from tranship.connectors.files.local_file import Written
+from tranship.connectors.files.packing import packing
 from tranship.connectors.files.text_encoding import sniff_encoding
-from tranship.connectors.files.whole_file import WholeFile, Written
+from tranship.connectors.files.whole_file import WholeFile
 
 PIECE_BYTES: Final = 2 << 20
 """Read and taken apart at a time: small enough to stay in the processor's cache."""
@@ -42,7 +44,6 @@ PART_BYTES: Final = 24 << 20
 """Handed on at a time: large enough for what each batch costs by itself."""
 _SAMPLE_BYTES: Final = 1 << 17
 _LINES_ENDS: Final = (".jsonl", ".ndjson")
-_PACKED: Final[dict[str, Literal["uncompressed", "gzip", "zstd"]]] = {".gz": "gzip", ".zst": "zstd"}
 _THREADS: Final = 2
 
 
@@ -301,9 +302,8 @@ def destination(spec: str, written: Written, *, overwrite: bool) -> WholeFile:
     """A file of JSON Lines to be written whole: all fields on each line, instants as ISO 8601 with Z, null as null,
     metadata as an object.
     """
-    name = spec.lower()
-    packed = _PACKED.get(Path(name).suffix, "uncompressed")
-    if not name.removesuffix(".gz").removesuffix(".zst").endswith(_LINES_ENDS):
+    packed, name = packing(spec)
+    if spec != STANDARD_OUTPUT and not name.endswith(_LINES_ENDS):
         raise ConfigError(f"{redacted(spec)}: JSON is written as JSON Lines. Name the file .jsonl.")
 
     def write(frame: pl.LazyFrame, path: Path) -> None:

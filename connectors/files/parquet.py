@@ -1,33 +1,21 @@
-"""Parquet files as source and destination.
-
-Typed columns are taken as they are. Structs are unfolded into columns (`address.city`), except where they are metadata
-as a whole. What has no type of its own here becomes text: UUIDs, JSON, bytes, decimals (whole ones without their zeros:
-`7.00` is the id 7), intervals and unions.
-"""
+"""Parquet files as source and destination. Their columns are read as `connectors/files/arrow_columns.py` says."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tranship.connectors.contract import ArrowPart, Layout, notes_on, repeated, told_apart
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
-from tranship.connectors.files.unfolding import is_metadata
-from tranship.connectors.files.whole_file import WholeFile, Written
-
-_DASHED: Final = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
-"""Start and length of each group of a UUID in its hexadecimal digits."""
-
-_MOST_DIGITS: Final = 38
-"""Of a decimal in polars."""
+from tranship.connectors.files.arrow_columns import unfolded, unfolded_names
+from tranship.connectors.files.local_file import Written
+from tranship.connectors.files.whole_file import WholeFile
 
 BATCH_ROWS = 61_440
 
@@ -51,7 +39,7 @@ class ParquetSource:
         """Return the column names of each file."""
         layouts = []
         for file, (name, parquet) in zip(self._files, self._opened, strict=True):
-            columns = told_apart(_unfolded_names(parquet.schema_arrow))
+            columns = told_apart(unfolded_names(parquet.schema_arrow))
             twice = repeated(columns)
             layouts.append(Layout(name, tuple(columns), (*notes_on(twice), *file.notes), twice))
         return layouts
@@ -64,11 +52,11 @@ class ParquetSource:
         """Yield batches in file order. Raises ConfigError for a damaged file."""
         done = 0
         for name, parquet in self._opened:
-            row, columns = 1, list(told_apart(_unfolded_names(parquet.schema_arrow)))
+            row, columns = 1, list(told_apart(unfolded_names(parquet.schema_arrow)))
             try:
                 for table in parquet.iter_batches(BATCH_ROWS, use_threads=False):
                     done += table.num_rows
-                    plain = pa.RecordBatch.from_arrays(_unfolded(table.schema, table.columns), columns)
+                    plain = pa.RecordBatch.from_arrays(unfolded(table.schema, table.columns), columns)
                     yield ArrowPart(name, plain, row, done)
                     row += table.num_rows
             except (pa.ArrowInvalid, OSError) as error:
@@ -92,124 +80,6 @@ class ParquetSource:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             opened.close()
             raise ConfigError(f"{file.name}: is no readable Parquet file (half written?).") from error
-
-
-def _unfolded_names(fields: Iterable[pa.Field], above: str = "") -> list[str]:
-    """The names of all columns, those of structs unfolded."""
-    names = []
-    for field in fields:
-        if _is_unfolded(field, above):
-            names += _unfolded_names(field.type, f"{above}{field.name}.")
-        else:
-            names.append(above + field.name)
-    return names
-
-
-def _unfolded(fields: Iterable[pa.Field], arrays: Iterable[pa.Array], above: str = "") -> list[pa.Array]:
-    """The columns of these names; where a struct is null, so are its parts."""
-    found = []
-    for field, values in zip(fields, arrays, strict=True):
-        if _is_unfolded(field, above):
-            found += _unfolded(field.type, values.flatten(), f"{above}{field.name}.")
-        else:
-            found.append(_plain(values))
-    return found
-
-
-def _is_unfolded(field: pa.Field, above: str) -> bool:
-    return pa.types.is_struct(field.type) and bool(len(field.type)) and not (not above and is_metadata(field.name))
-
-
-def _plain(values: pa.Array) -> pa.Array:
-    """A column in a type that polars has: a UUID as it is usually written, JSON as text, bytes as the UTF-8 that they
-    are, else (and if all have one length) in hexadecimal digits. Others as they are.
-    """
-    dtype = values.type
-    plain = _plain_type(dtype)
-    if plain == dtype:
-        return values
-    if isinstance(dtype, pa.UuidType):
-        digits = pl.Series(values.storage.cast(pa.binary())).bin.encode("hex")
-        return pl.select(pl.concat_str([digits.str.slice(*at) for at in _DASHED], separator="-")).to_series().to_arrow()
-    if isinstance(dtype, pa.BaseExtensionType):
-        return values.cast(plain) if isinstance(dtype, pa.Bool8Type) else _plain(values.storage)
-    if pa.types.is_dictionary(dtype):
-        return _plain(values.dictionary_decode())
-    if pa.types.is_run_end_encoded(dtype):
-        return _plain(pc.run_end_decode(values))
-    if pa.types.is_decimal(dtype) and dtype.scale >= 0:
-        # Arrow writes very small ones with an exponent, polars has 38 digits.
-        text = pl.Series(values.cast(plain) if dtype.precision > _MOST_DIGITS else values).cast(pl.String)
-        return text.str.replace(r"\.0+$", "").to_arrow()
-    if pa.types.is_null(dtype) or pa.types.is_float16(dtype) or pa.types.is_timestamp(dtype):
-        return values.cast(plain)
-    return pa.array([_plain_value(value, dtype) for value in values.to_pylist()], plain)
-
-
-_LIST_TYPES: Final = (
-    *(pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list),
-    *(pa.types.is_list_view, pa.types.is_large_list_view),
-)
-_PLAIN_TYPES: Final = (
-    *(pa.types.is_boolean, pa.types.is_integer, pa.types.is_float32, pa.types.is_float64, pa.types.is_date),
-    *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_time, pa.types.is_duration),
-)
-
-
-def _plain_type(dtype: pa.DataType) -> pa.DataType:
-    if isinstance(dtype, pa.Bool8Type):
-        return pa.bool_()
-    if isinstance(dtype, pa.BaseExtensionType) and not isinstance(dtype, pa.UuidType | pa.JsonType):
-        return _plain_type(dtype.storage_type)
-    if any(is_kind(dtype) for is_kind in _PLAIN_TYPES):
-        return dtype
-    if pa.types.is_timestamp(dtype):
-        return dtype if dtype.tz is None else pa.timestamp(dtype.unit, "UTC")
-    if pa.types.is_float16(dtype):
-        return pa.float32()
-    if pa.types.is_dictionary(dtype) or pa.types.is_run_end_encoded(dtype):
-        return _plain_type(dtype.value_type)
-    if pa.types.is_map(dtype):
-        return pa.map_(_plain_type(dtype.key_type), _plain_type(dtype.item_type))
-    if pa.types.is_struct(dtype) and len(dtype):
-        return pa.struct([field.with_type(_plain_type(field.type)) for field in dtype])
-    if any(is_kind(dtype) for is_kind in _LIST_TYPES):
-        plain = _plain_type(dtype.value_type)
-        is_same = plain == dtype.value_type and (pa.types.is_list(dtype) or pa.types.is_large_list(dtype))
-        return dtype if is_same else pa.large_list(plain)
-    return pa.large_string()
-
-
-def _is_bytes(dtype: pa.DataType) -> bool:
-    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
-    return any(is_kind(dtype) for is_kind in kinds)
-
-
-def _plain_value(value: Any, dtype: pa.DataType) -> Any:
-    if value is None:
-        return None
-    if isinstance(dtype, pa.UuidType | pa.JsonType):
-        return str(value)
-    if isinstance(dtype, pa.BaseExtensionType):
-        return value if isinstance(dtype, pa.Bool8Type) else _plain_value(value, dtype.storage_type)
-    if _is_bytes(dtype):
-        if pa.types.is_fixed_size_binary(dtype):
-            return value.hex()
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return value.hex()
-    if pa.types.is_dictionary(dtype) or pa.types.is_run_end_encoded(dtype):
-        return _plain_value(value, dtype.value_type)
-    if pa.types.is_map(dtype):
-        return [(_plain_value(key, dtype.key_type), _plain_value(item, dtype.item_type)) for key, item in value]
-    if pa.types.is_struct(dtype) and len(dtype):
-        return {field.name: _plain_value(value[field.name], field.type) for field in dtype}
-    if any(is_kind(dtype) for is_kind in _LIST_TYPES):
-        return [_plain_value(item, dtype.value_type) for item in value]
-    if pa.types.is_decimal(dtype):
-        return re.sub(r"\.0+$", "", f"{value:f}")
-    return str(value) if pa.types.is_large_string(_plain_type(dtype)) and not isinstance(value, str) else value
 
 
 def write(frame: pl.LazyFrame, path: Path) -> None:

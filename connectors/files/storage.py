@@ -215,25 +215,17 @@ def _place_of_stdin() -> tuple[Any, ...]:
 
 
 def _located_in_cloud(spec: str, is_table: IsTable) -> list[File]:
-    try:
-        import obstore
-        from obstore.store import from_url
-    except ImportError as error:
-        raise MissingDriver(
-            f"{redacted(spec)}: reading cloud storage needs an extra: pip install 'tranship[cloud]'"
-        ) from error
     parts = urlsplit(spec)
     root, pattern = f"{parts.scheme}://{parts.netloc}", parts.path.lstrip("/")
+    store = store_of(root)
+    import obstore
+
     fixed = pattern if not glob.has_magic(pattern) else pattern[: min(pattern.find(c) for c in "*?[" if c in pattern)]
     try:
-        store = from_url(root)
         whole = not glob.has_magic(pattern) and not pattern.endswith("/")
         listed = [obstore.head(store, pattern)] if whole else [m for page in store.list(fixed) for m in page]
     except Exception as error:  # obstore's errors share no base that says where they come from
-        raise Unreachable(
-            f"{redacted(root)}: cannot be read ({type(error).__name__}). Check the name, the credentials in the "
-            "environment, and the network."
-        ) from error
+        raise _unreachable(root, error) from error
     found = {str(meta["path"]): meta for meta in listed if whole or _fits(meta["path"], pattern)}
     base = "" if whole else fixed[: fixed.rfind("/") + 1]
     below = sorted(key.removeprefix(base) for key in found)
@@ -255,6 +247,36 @@ def _located_in_cloud(spec: str, is_table: IsTable) -> list[File]:
         )
 
     return [file(key) for key in kept]
+
+
+def store_of(root: str) -> Any:
+    """Return obstore's store for a bucket (`s3://bucket`). Raises MissingDriver, and Unreachable for wrong settings."""
+    try:
+        from obstore import store
+    except ImportError as error:
+        raise MissingDriver(f"{redacted(root)}: cloud storage needs an extra: pip install 'tranship[cloud]'") from error
+    try:
+        return store.from_url(root)
+    except Exception as error:  # as above
+        raise _unreachable(root, error) from error
+
+
+def _unreachable(root: str, error: Exception) -> Unreachable:
+    return Unreachable(
+        f"{redacted(root)}: cannot be read ({type(error).__name__}). Check the name, the credentials in the "
+        "environment, and the network."
+    )
+
+
+def takes_in_object(spec: str, is_table: IsTable, address: str) -> bool:
+    """Return whether a source in a bucket would include the object with this address, now or once it is written."""
+    source, target = urlsplit(spec), urlsplit(address)
+    if (source.scheme.lower(), source.netloc) != (target.scheme.lower(), target.netloc):
+        return False
+    pattern, key = source.path.lstrip("/"), target.path.lstrip("/")
+    if not glob.has_magic(pattern) and not pattern.endswith("/") and pattern:
+        return key == pattern
+    return _fits(key, pattern) and is_table(key.lower())
 
 
 def _fits(key: str, pattern: str) -> bool:

@@ -1,72 +1,50 @@
-"""A file as a destination: written whole under a temporary name, which is then renamed."""
+"""A file as a destination: written whole, on this machine, in a bucket or on standard output."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 
-from tranship.connectors.addresses import redacted
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, scheme_of
 from tranship.connectors.contract import Plan, WriteRequest, all_created
-from tranship.connectors.durable import replacing
 from tranship.connectors.errors import ConfigError, Unreachable
+from tranship.connectors.files.local_file import LocalFile, Written
+from tranship.connectors.files.standard_output import StandardOutput
+from tranship.connectors.files.storage import CLOUD
 
 
-class Written:
-    """The files that Tranship has written, as recorded in a state directory. A file changed since then is not known.
+class Place(Protocol):
+    """Where a file is put; `str` is its name for people. Nothing of it is visible there before it is complete."""
 
-    There is one record per file: its path, and the size and modification time of what the last run wrote and, while a
-    run replaces it, also of the file that it is about to rename. A run that dies in between is therefore recognised.
-    """
+    def exists(self) -> bool:
+        """Return whether there is something that would be replaced."""
+        ...
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def must_be_free(self) -> None:
+        """Raise ConfigError if there is something that must not be replaced."""
+        ...
 
-    def knows(self, path: Path) -> bool:
-        """Return whether Tranship wrote the file at this path and nobody has changed it since."""
-        return _mark(path) in self._marks(path)
+    def put(self, make: Callable[[Path], None], workspace: Path) -> None:
+        """Put there the file that `make` writes under a path. `workspace` is a private folder for it.
 
-    def expect(self, path: Path, coming: Path) -> None:
-        """Record that `coming` is about to replace `path`."""
-        self._keep(path, [*self._marks(path), _mark(coming)])
-
-    def confirm(self, path: Path) -> None:
-        """Record that the file at this path was written by Tranship, in place of earlier records."""
-        self._keep(path, [_mark(path)])
-
-    def _marks(self, path: Path) -> list[list[int]]:
-        try:
-            found = json.loads(self._record(path).read_text(encoding="utf-8"))
-            return [list(mark) for mark in found["marks"]] if found["path"] == _as_text(path) else []
-        except (OSError, ValueError, KeyError, TypeError):
-            return []  # a damaged record counts as none: --overwrite is then needed
-
-    def _keep(self, path: Path, marks: list[list[int]]) -> None:
-        record = self._record(path)
-        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = record.with_name(f".{record.name}.{os.getpid()}.partial")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            json.dump({"path": _as_text(path), "marks": marks}, out)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(record)
-
-    def _record(self, path: Path) -> Path:
-        return self._folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
+        Raises OSError or ConnectorError if it cannot be put there, and what `must_be_free` raises.
+        """
+        ...
 
 
-def _mark(path: Path) -> list[int]:
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+def place_of(spec: str, written: Written, *, overwrite: bool) -> Place:
+    """Return the place of an address. Raises ConfigError if no file can be put there."""
+    if spec == STANDARD_OUTPUT:
+        return StandardOutput()
+    if scheme_of(spec).lower() in CLOUD:
+        from tranship.connectors.files.cloud_object import CloudObject
 
-
-def _as_text(path: Path) -> str:
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+        return CloudObject(spec, overwrite=overwrite)
+    return LocalFile(spec, written, overwrite=overwrite)
 
 
 class WholeFile:
@@ -86,42 +64,29 @@ class WholeFile:
     ) -> None:
         """`look` returns notes on values that the file cannot hold."""
         self._spec = redacted(spec)
-        self._path = Path(spec).expanduser()
         self._sink = sink
         self._look = look
-        self._written = written
-        self._overwrite = overwrite
-        if self._path.is_dir():
-            raise ConfigError(f"{self._spec}: is a folder; name the file to write.")
-        if not self._path.parent.is_dir():
-            raise ConfigError(f"{self._spec}: the folder {self._path.parent} does not exist.")
-        self._path = self._path.resolve()  # a link is kept, and its target is replaced
-        if not self._path.parent.is_dir():
-            raise ConfigError(f"{self._spec}: is a link into {self._path.parent}, which does not exist.")
-        self._must_be_free()
+        self._place = place_of(spec, written, overwrite=overwrite)
+        self._place.must_be_free()
 
     def plan(self, request: WriteRequest) -> Plan:
         """Return a plan in which every survivor is created. Raises ConfigError for other modes than upsert."""
         if request.mode != "upsert":
             raise ConfigError(f"{self._spec}: a file is written whole; --mode {request.mode} needs a table.")
-        notes: tuple[str, ...] = (f"{self._spec} exists; this run replaces it",) if self._path.exists() else ()
+        notes: tuple[str, ...] = (f"{self._spec} exists; this run replaces it",) if self._place.exists() else ()
         if self._look:
             notes += self._look(_records_of(request))
         return dataclasses.replace(all_created(request), notes=notes)
 
     def apply(self, request: WriteRequest, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
-        """Write beside the file, sync, rename. Raises ConfigError if another file has appeared there meanwhile, and
+        """Write the file and put it in its place. Raises ConfigError if another file has appeared there meanwhile, and
         Unreachable if it cannot be written.
         """
         try:
-            with replacing(self._path) as temporary:
-                self._sink(_records_of(request), temporary)
-                self._must_be_free()
-                self._written.expect(self._path, temporary)
-            self._written.confirm(self._path)
+            self._place.put(lambda path: self._sink(_records_of(request), path), request.workspace)
         except (OSError, pl.exceptions.ComputeError) as error:
             raise Unreachable(
-                f"{self._path}: cannot be written ({error}). Check rights and room on the disk."
+                f"{self._place}: cannot be written ({error}). Check rights and room on the disk."
             ) from error
 
     def applied(self, run_id: str) -> bool:  # noqa: ARG002
@@ -130,20 +95,6 @@ class WholeFile:
 
     def close(self) -> None:
         """Do nothing: no file is open."""
-
-    def _must_be_free(self) -> None:
-        """Raise ConfigError if there is a file that Tranship did not write. An empty file may be replaced."""
-        if not self._path.exists():
-            return
-        if not self._path.is_file():
-            raise ConfigError(f"{self._spec}: is no regular file and cannot be replaced by one. Name another file.")
-        if self._overwrite or self._path.stat().st_size == 0 or self._written.knows(self._path):
-            return
-        raise ConfigError(
-            f"{self._spec}: exists, and Tranship did not write it (or it was changed since, or another --state-dir "
-            "knows it); it was left as it is. Should a pattern of sources stand in quotes, so that the shell does not "
-            "make the last file the destination? Are source and destination swapped? To replace it: --overwrite"
-        )
 
 
 def _records_of(request: WriteRequest) -> pl.LazyFrame:

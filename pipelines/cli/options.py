@@ -1,7 +1,7 @@
 """Options of commands: the settings of a run, and options that several commands share.
 
 Every field of `pipelines.settings` is an option of the same name with - for _; `fields` is `--map`, `values` is
-`--value`, `defaults` is `--default` and `options` is `--option`, one pair at a time.
+`--value`, `defaults` is `--default`, `columns` is `--column` and `options` is `--option`, one pair at a time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ GROUPS: Final = {
     "Connectors of other packages": ("options",),
     "Customers that occur more than once": ("survivor", "fill"),
     "Writing": (
-        *("mode", "nulls", "older", "deletes", "evolve", "create", "overwrite", "crosswalk", "remove_for_good"),
+        *("mode", "columns", "nulls", "older", "deletes", "evolve", "create", "overwrite", "format"),
+        *("crosswalk", "remove_for_good"),
     ),
     "Limits, checked before the first write": (
         "max_rejects",
@@ -57,10 +58,11 @@ GROUPS: Final = {
 }
 """Title → settings, in the order of the help."""
 
-_FLAGS = {"fields": "map", "values": "value", "defaults": "default", "options": "option"}
+_FLAGS = {"fields": "map", "values": "value", "defaults": "default", "options": "option", "columns": "column"}
 _METAVARS = {
     "profile": "NAME|FILE",
     "fields": "FIELD=RULE",
+    "columns": "FIELD=COLUMN",
     "ignore": "COLUMN",
     "values": "FIELD:WORD=VALUE",
     "defaults": "FIELD=VALUE",

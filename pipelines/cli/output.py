@@ -40,6 +40,7 @@ def terminal_width(out: TextIO) -> int | None:
 def _next_step(report: Report) -> list[str]:
     """Return the command to use next."""
     from tranship.connectors import lookup, opening
+    from tranship.connectors.addresses import is_in_python
     from tranship.pipelines import settings
     from tranship.pipelines.report import MOVED
     from tranship.pipelines.run_directory import RunDirectory
@@ -54,6 +55,9 @@ def _next_step(report: Report) -> list[str]:
         return [f"to apply this, run: {run.go_on}"]
     if report.stale_by_reason.get(MOVED) or report.counts.unknown or "failed" in report.files:
         return [f"retry failed records with: {run.command('retry')}"]
+    in_python = any(map(is_in_python, loaded.sources))
+    if report.dry_run and in_python:
+        return ["to apply this, make the same call in Python without dry_run"]
     if report.dry_run:
         names = [name for name in type(loaded).model_fields if name not in ("source", "destination", "dry_run")]
         return [f"to apply this, run: {format_run_command(loaded, loaded.sources, names)}"]
@@ -61,7 +65,8 @@ def _next_step(report: Report) -> list[str]:
         return []
     can_add = lookup.connector_of(loaded.destination).abilities.keeps_state and loaded.mode != "mirror"
     if not can_add:  # the records of the rejects file would replace all others
-        return ["correct the rejected records at the source, then run the same command again"]
+        again = "make the same call in Python" if in_python else "run the same command"
+        return [f"correct the rejected records at the source, then {again} again"]
     # The rejects file is written by us: options of the source mean nothing there.
     own = opening.option_names(loaded.destination)
     loaded = loaded.model_copy(
@@ -90,6 +95,6 @@ _SETTINGS_FOR_REJECTS: Final = (
         "survivor",
         "fill",
     ),
-    *("mode", "nulls", "evolve", "state_dir"),
+    *("mode", "columns", "nulls", "evolve", "state_dir"),
 )
 """Settings kept for a run over a rejects file, which has the columns of its source but our own format."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from tranship.connectors.addresses import STANDARD_OUTPUT
 from tranship.connectors.errors import (
     ConfigError,
     GateClosed,
@@ -97,6 +98,8 @@ def run_command(
 
     configured = settings.from_command(*_split_ends(ends), given(options), os.environ)
     context.state_dir = configured.state_dir
+    if not configured.dry_run:
+        _output_has_one_use(configured.destination, as_json)
     return _execute(lambda display: run.run(configured, display), as_json, log, quiet)
 
 
@@ -151,7 +154,9 @@ def apply_command(folder: Path, limit: int | None, as_json: bool, log: str | Non
     table that has changed is not written to at all.
     """
     from tranship.pipelines import run
+    from tranship.pipelines.run_directory import RunDirectory
 
+    _output_has_one_use(RunDirectory.at(folder).manifest["settings"]["destination"], as_json)
     return _execute(lambda display: run.apply(folder, display, limit=limit, **given(options)), as_json, log, quiet)
 
 
@@ -265,9 +270,19 @@ def resume_command(
 ) -> int:
     """Continue a run that was interrupted or killed. RUN is its id, or `last`."""
     from tranship.pipelines import run
+    from tranship.pipelines.run_directory import RunDirectory
 
     context.state_dir = state_dir
+    _output_has_one_use(RunDirectory.open(state_dir, run_id).manifest["settings"]["destination"], as_json)
     return _execute(lambda display: run.resume(state_dir, run_id, display, **given(options)), as_json, log, quiet)
+
+
+def _output_has_one_use(destination: str, as_json: bool) -> None:
+    """Raise ConfigError if both the records and the report would be written to standard output."""
+    if as_json and destination == STANDARD_OUTPUT:
+        raise ConfigError(
+            "--json: standard output is the destination of the records. Leave --json out, or name a file."
+        )
 
 
 def _execute(work: Callable[[Display | None], Report], as_json: bool, log: str | None, quiet: bool) -> int:

@@ -118,7 +118,7 @@ def test_several_slips_are_told_at_once() -> None:
     [
         ('mode = "insert', "is not valid TOML"),
         ("mode = 1", "mode (FILE): Input should be"),
-        ('[source]\npath = "x"', "source (FILE): Input should be a valid string"),
+        ('[source]\npath = "x"', "source (FILE): dict is not a source. Give a path"),
         ("colour = 1", "colour (FILE): unknown setting"),
         ("[fields]\nname = 1", "fields (FILE): Input should be a valid string"),
     ],

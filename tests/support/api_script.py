@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal, assert_type
 from zoneinfo import ZoneInfo
 
+import polars as pl
+
 import tranship
 from tranship import Counts, Inspection, Progress, Report, RunList, RunOptions, RunSummary, Sandbox, Verification
 
@@ -56,6 +58,15 @@ def main(folder: Path) -> None:
     assert_type(report.files["rejects"], str)
     assert_type(report.to_json(), str)
     assert_type(Report.from_json(report.to_json()), Report)
+
+    frame = pl.DataFrame({"id": ["1"], "name": ["Ann"]})
+    rows: list[dict[str, str]] = [{"id": "1", "name": "Ann"}]
+    for source in (frame, frame.lazy(), rows, iter(rows)):
+        tranship.run(source, "b.csv", columns={"name": "firma"})
+    tranship.run([frame, rows, "a.csv"], "b.csv")
+    assert_type(tranship.run((row for row in rows), "-", format="jsonl").rejects(), pl.DataFrame)
+    assert_type(tranship.inspect(frame), Inspection)
+    assert_type(tranship.verify(frame, "b.csv"), Verification)
 
     tranship.run(source=["a.csv", folder / "b.csv"], destination=folder / "c.parquet", observer=Watcher())
     tranship.run("pipeline.toml", **settings(0.1))
@@ -109,6 +120,8 @@ def errors() -> None:
     tranship.run("a.csv", "b.csv", mode="replace")  # unknown choice
     tranship.run("a.csv", "b.csv", max_rejects=[3])  # wrong type
     tranship.run(3, "b.csv")  # no address
+    tranship.run([3], "b.csv")  # no records
+    tranship.run({"id": "1"}, "b.csv")  # no list of dicts
     tranship.run("a.csv", "b.csv", observer=3)  # no function
     tranship.inspect("a.csv", dry_run=True)  # no option of a source
     tranship.plan("a.csv", "b.csv")  # out is missing

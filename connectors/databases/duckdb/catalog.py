@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import duckdb
@@ -132,10 +133,14 @@ def existing_columns(
     return columns, [row[0] for row in rows if row[-1]]
 
 
-def map_existing_table(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> TableMapping:
-    """Return how an existing table is mapped. Raises ConfigError if it cannot hold customers."""
+def map_existing_table(
+    connection: duckdb.DuckDBPyConnection, address: DuckDbAddress, chosen: Mapping[str, str]
+) -> TableMapping:
+    """Return how an existing table is mapped, given field → column for those that the user has chosen. Raises
+    ConfigError as `map_table` does.
+    """
     columns, computed = existing_columns(connection, address)
-    return map_table(address.title, columns, unique_columns(connection, address), computed)
+    return map_table(address.title, columns, unique_columns(connection, address), computed, chosen)
 
 
 def unique_columns(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> tuple[str, ...]:

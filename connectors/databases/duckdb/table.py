@@ -16,6 +16,7 @@ import duckdb
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Plan, Waiting, WriteRequest
+from tranship.connectors.databases.chosen_columns import check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, create_survivors_view, plan_new_table
 from tranship.connectors.databases.duckdb.address import parse_address
 from tranship.connectors.databases.duckdb.catalog import (
@@ -67,6 +68,7 @@ class DuckDbTable:
         self._mapping = None
         if self._open is None and not self._address.path.exists():
             # There is no file, and none is created before the write.
+            check_nothing_chosen(self._missing_file()[0], request)
             with in_memory() as nowhere:
                 create_survivors_view(nowhere, request)
                 return plan_new_table(nowhere, request, rows, notes=(will_be_created(*self._missing_file()),))
@@ -75,12 +77,13 @@ class DuckDbTable:
             self._configure(connection, request)
             connection.execute("BEGIN").fetchall()
             if not table_exists(connection, self._address, self._address.table):
+                check_nothing_chosen(self._missing(connection)[0], request)
                 create_survivors_view(connection, request)
                 return plan_new_table(connection, request, rows, notes=(will_be_created(*self._missing(connection)),))
             notes: list[str] = []
             if request.evolve:
                 notes += self._evolve(connection, request)
-            self._mapping = mapping = map_existing_table(connection, self._address)
+            self._mapping = mapping = map_existing_table(connection, self._address, request.columns)
             check_mirror_bookkeeping(self._address.title, mapping, request)
             last_written = LastWritten(connection, self._address)
             if last_written.is_needed(mapping):
@@ -88,7 +91,7 @@ class DuckDbTable:
                 last_written.load()
             return Classifier(
                 connection, DuckDbComparedTable(connection, self._address, request, mapping), mapping, request
-            ).plan(rows, (*notes, *mapping.unstored_notes(request)))
+            ).plan(rows, (*notes, *mapping.notes(request)))
         except duckdb.Error as error:
             raise ConnectorError(f"{self._address.title}: the comparison failed ({first_line(error)}).") from error
 

@@ -44,7 +44,7 @@ class DuckDbWriter:
         """Write everything and COMMIT; without a mapping, create the table."""
         if mapping is None:
             self._create()
-            self._insert(map_existing_table(self._connection, self._address), everything=True)
+            self._insert(map_existing_table(self._connection, self._address, {}), everything=True)
         else:
             create_survivors_view(self._connection, self._request)
             if mapping.written_key and "updated_at" in self._request.survivors.columns:

@@ -19,6 +19,7 @@ import duckdb
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Plan, WriteObserver, WriteRequest
+from tranship.connectors.databases.chosen_columns import check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, plan_new_table
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.postgres.address import parse_address
@@ -106,6 +107,7 @@ class PostgresTable:
         try:
             relation = self._lock(connection, request)
             if relation is None:
+                check_nothing_chosen(describe_missing(connection, self._address)[0], request)
                 mapping, notes = check_encoding(connection, duck, request, _created_table_mapping())
                 self._context = WriteContext(connection, duck, request, None, mapping, (), {})
                 held = PostgresComparedTable(self._context)
@@ -119,10 +121,11 @@ class PostgresTable:
             columns = {name: kind.compared_column() for name, kind in fillable.items()} | {
                 name: created_column(name) for name in added
             }
-            mapping = reject_nul(map_table(self._where, columns, unique_columns(connection, relation), computed))
+            unique = unique_columns(connection, relation)
+            mapping = reject_nul(map_table(self._where, columns, unique, computed, request.columns))
             check_mirror_bookkeeping(self._where, mapping, request)
             mapping, notes = check_encoding(connection, duck, request, mapping)
-            notes = (*(f"column {name} is added" for name in added), *mapping.unstored_notes(request), *notes)
+            notes = (*(f"column {name} is added" for name in added), *mapping.notes(request), *notes)
             written = LastWritten(connection, relation)
             if written.is_needed(mapping):
                 mapping = replace(mapping, written_key=mapping.row_key)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from support.warehouse import Warehouse, fates
+from support.warehouse import Warehouse, fates, write_csv
 from tranship.connectors.errors import ConfigError
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
 from tranship.schemas.customer import KEY
 
 pytestmark = pytest.mark.slow
@@ -279,3 +281,87 @@ def test_odd_names_of_known_columns_are_quoted(warehouse: Warehouse, name: str) 
     assert fates(warehouse.load([ANN])) == {"created": 1}
     assert fates(warehouse.load([{**ANN, "name": "Anna"}])) == {"updated": 1}
     assert warehouse.column(column) == ["ann@acme.com"]
+
+
+# Columns that the user names ----------------------------------------------------------------------------------------
+
+
+def test_a_field_is_stored_in_the_column_that_the_user_names(warehouse: Warehouse) -> None:
+    warehouse.do('CREATE TABLE customers (nr VARCHAR, name VARCHAR, firma VARCHAR, "E Mail!" VARCHAR)')
+    columns = {"external_id": "nr", "name": "firma", "email": "E Mail!"}
+    report = warehouse.load([ANN, BOB], columns=columns)
+
+    assert warehouse.rows("SELECT * FROM customers ORDER BY nr") == [
+        {"nr": "1", "name": None, "firma": "Ann", "E Mail!": "ann@acme.com"},
+        {"nr": "2", "name": None, "firma": "Bob", "E Mail!": "bob@acme.com"},
+    ]
+    assert "stored as --column says: external_id in nr, name in firma, email in E Mail!" in report.notes
+    assert fates(warehouse.load([ANN, {**BOB, "name": "Bo"}], columns=columns)) == {"unchanged": 1, "updated": 1}
+
+
+def test_a_named_column_is_taken_from_the_field_of_its_own_name(warehouse: Warehouse) -> None:
+    warehouse.do('CREATE TABLE customers (external_id VARCHAR, "Name" VARCHAR)')
+    record = {**ANN, "legal_name": "Ann Ltd"}
+    report = warehouse.load([record], columns={"legal_name": "Name"}, evolve=True)
+
+    assert warehouse.rows() == [{"external_id": "1", "Name": "Ann Ltd", "email": "ann@acme.com"}]
+    assert any(note.startswith("not stored") and "name" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"name": "firm"}, "table customers has no column 'firm'. Did you mean 'firma'?"),
+        ({"name": "zzz"}, "Its columns are: id, firma."),
+        ({"name": "upper"}, "computes the column upper by itself"),
+        ({"external_id": "customer_key"}, "Tranship keeps its own data in customer_key"),
+        ({"name": "firma", "legal_name": "firma"}, "--column legal_name=firma: firma is also named for name."),
+        ({"nam": "firma"}, "--column nam=firma: unknown field 'nam'. Did you mean name?"),
+    ],
+)
+def test_a_column_that_cannot_be_written_stops_the_run(
+    warehouse: Warehouse, columns: dict[str, str], said: str
+) -> None:
+    warehouse.do(
+        "CREATE TABLE customers (id VARCHAR, firma VARCHAR, customer_key VARCHAR, _run_id VARCHAR, "
+        "_deleted_at TIMESTAMP, upper VARCHAR AS (upper(firma)))"
+    )
+    with pytest.raises(ConfigError) as error:
+        warehouse.load([ANN], columns=columns)
+
+    assert said in str(error.value)
+    assert warehouse.rows() == []
+
+
+def test_columns_of_a_table_that_does_not_exist_cannot_be_named(warehouse: Warehouse) -> None:
+    with pytest.raises(ConfigError, match=r"--column name=firma: database file .* does not exist"):
+        warehouse.load([ANN], columns={"name": "firma"})
+    warehouse.do("CREATE TABLE other (id VARCHAR)")
+    with pytest.raises(ConfigError, match=r"--column name=firma: .*table customers does not exist"):
+        warehouse.load([ANN], columns={"name": "firma"})
+
+
+def test_columns_of_a_file_cannot_be_named(warehouse: Warehouse) -> None:
+    with pytest.raises(ConfigError, match=r"is not a table .* For a column of the source, write --map FIELD=COLUMN"):
+        warehouse.load([ANN], columns={"name": "firma"}, destination=str(warehouse.folder / "out.csv"))
+
+
+def test_mirror_and_verify_use_the_named_columns(warehouse: Warehouse) -> None:
+    warehouse.load([ANN, BOB])
+    warehouse.do("ALTER TABLE customers RENAME name TO firma")
+    columns = {"name": "firma"}
+
+    assert fates(warehouse.load([ANN], columns=columns, mode="mirror", max_deletes="1")) == {
+        "unchanged": 1,
+        "deleted": 1,
+    }
+    found = flow.verify(
+        settings.load(
+            {
+                **{"source": str(write_csv(warehouse.folder / "b.csv", [{**ANN, "name": "Anna"}]))},
+                **{"destination": warehouse.address(), "state_dir": warehouse.folder / "state", "columns": columns},
+            },
+            {},
+        )
+    )
+    assert found.different_fields == {"name": 1}

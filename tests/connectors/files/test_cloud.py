@@ -1,9 +1,10 @@
-"""Objects in a bucket are read like files. S3 is spoken with a local server; gs:// and az:// are not tried."""
+"""Objects in a bucket are read and written like files. S3 is spoken with a local server; gs:// and az:// are not tried."""
 
 from __future__ import annotations
 
 import gzip
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -12,9 +13,12 @@ import pytest
 
 from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable
 from tranship.connectors.opening import open_source
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
 
 boto3 = pytest.importorskip("boto3")
 server = pytest.importorskip("moto.server")
+obstore = pytest.importorskip("obstore")
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +91,100 @@ def test_without_the_extra_the_message_says_what_to_install(bucket, monkeypatch)
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(MissingDriver, match=r"pip install 'tranship\[cloud\]'"):
         ids("s3://exports/daily/a.csv")
+
+
+# Writing ---------------------------------------------------------------------------------------------------------
+
+
+CUSTOMERS = "id,email,name\n1,ann@acme.com,Ann\n2,bea@acme.com,Bea\n"
+
+
+@pytest.fixture
+def folder(bucket, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.csv").write_text(CUSTOMERS)
+    return tmp_path
+
+
+def load(source: str, destination: str, **options):
+    given = {"source": source, "destination": destination, "state_dir": ".tranship", **options}
+    return flow.run(settings.load(given, {}))
+
+
+def body(bucket, key: str) -> bytes:
+    return bucket.get_object(Bucket="exports", Key=key)["Body"].read()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz", "a.jsonl.zst", "a.parquet"])
+def test_an_object_is_written_and_reads_back(name, bucket, folder):
+    destination = f"s3://exports/written/{name}"
+    assert load("in.csv", destination).counts.created == 2
+    assert load("in.csv", destination).notes[-1] == f"{destination} exists; this run replaces it"
+    load(destination, "back.csv")
+    back = pl.read_csv("back.csv")
+    assert back.select("external_id", "email", "name").rows() == [
+        (1, "ann@acme.com", "Ann"),
+        (2, "bea@acme.com", "Bea"),
+    ]
+    verification = flow.verify(settings.load({"source": "in.csv", "destination": destination}, {}))
+    assert verification.equal
+    assert [path.name for path in folder.rglob("*.partial")] == []
+
+
+def test_an_object_that_tranship_did_not_write_is_left_alone(bucket, folder):
+    bucket.put_object(Bucket="exports", Key="theirs.csv", Body=b"id\n1\n")
+    with pytest.raises(ConfigError, match="exists, and Tranship did not write it"):
+        load("in.csv", "s3://exports/theirs.csv")
+    assert body(bucket, "theirs.csv") == b"id\n1\n"
+    load("in.csv", "s3://exports/theirs.csv", overwrite=True)
+    load("in.csv", "s3://exports/theirs.csv", state_dir="another")
+    assert b"ann@acme.com" in body(bucket, "theirs.csv")
+
+
+def test_a_failed_upload_leaves_the_earlier_object(bucket, folder, monkeypatch):
+    load("in.csv", "s3://exports/failing.csv")
+    before = body(bucket, "failing.csv")
+
+    def fail(*_, **__):
+        raise OSError("connection reset")
+
+    monkeypatch.setattr(obstore, "put", fail)
+    (folder / "in.csv").write_text(CUSTOMERS + "3,cy@acme.com,Cy\n")
+    with pytest.raises(Unreachable, match=r"failing\.csv: cannot be written \(OSError\)"):
+        load("in.csv", "s3://exports/failing.csv")
+    assert body(bucket, "failing.csv") == before
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+
+
+def test_a_large_object_is_uploaded_in_parts_or_not_at_all(bucket, folder, monkeypatch):
+    with (folder / "in.csv").open("w") as out:
+        out.write("id,email,name,city\n")
+        out.writelines(f"c{i},c{i}@acme.com,{os.urandom(30).hex()},{os.urandom(30).hex()}\n" for i in range(40_000))
+    assert load("in.csv", "s3://exports/large.csv").counts.created == 40_000
+    assert bucket.head_object(Bucket="exports", Key="large.csv")["ETag"].endswith('-2"')
+    assert len(body(bucket, "large.csv").splitlines()) == 40_001
+
+
+def test_a_bucket_that_does_not_exist_is_said(bucket, folder):
+    with pytest.raises(Unreachable, match=r"s3://nowhere/a\.csv: cannot be written .* Check the name of the bucket"):
+        load("in.csv", "s3://nowhere/a.csv")
+
+
+@pytest.mark.parametrize("destination", ["s3://exports", "s3://exports/", "s3://exports/a/", "s3://exports/*.csv"])
+def test_a_destination_names_one_object(destination, bucket, folder):
+    with pytest.raises(ConfigError, match=r"is not the name of an object|what should be written"):
+        load("in.csv", destination)
+
+
+@pytest.mark.parametrize("source", ["s3://exports/daily/a.csv", "s3://exports/daily/", "s3://exports/daily/*.csv"])
+def test_what_is_read_is_not_written(source, bucket, folder):
+    before = body(bucket, "daily/a.csv")
+    with pytest.raises(ConfigError, match="cannot be the destination"):
+        load(source, "s3://exports/daily/a.csv", overwrite=True)
+    assert body(bucket, "daily/a.csv") == before
+
+
+def test_create_never_needs_an_object(bucket, folder):
+    with pytest.raises(ConfigError, match=r"object s3://exports/none\.csv does not exist"):
+        load("in.csv", "s3://exports/none.csv", create="never")

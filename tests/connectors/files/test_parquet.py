@@ -17,7 +17,7 @@ import pytest
 
 from support.warehouse import Warehouse
 from tranship.connectors import opening
-from tranship.connectors.files import parquet
+from tranship.connectors.files import arrow_columns
 from tranship.pipelines.normalise.raw_text import as_text
 
 
@@ -122,7 +122,7 @@ def test_all_types_of_arrow_are_tried() -> None:
 def test_no_type_of_arrow_is_too_much(tmp_path: Path, dtype: pa.DataType) -> None:
     values: Any = pa.nulls(2, dtype)
     table = pa.table({"id": pa.array(["1", "2"]), "x": values})
-    arrays = parquet._unfolded(table.schema, [column.combine_chunks() for column in table.columns])
+    arrays = arrow_columns.unfolded(table.schema, [column.combine_chunks() for column in table.columns])
     for array in arrays:
         assert as_text(pl.Series(array)).dtype == pl.String
     path = tmp_path / "in.parquet"

@@ -19,8 +19,8 @@ from support.warehouse import Record, Warehouse, fates, write_csv
 from tranship.connectors import apart
 from tranship.connectors.contract import Abilities
 from tranship.connectors.errors import ConfigError, Interrupted
+from tranship.connectors.files.local_file import Written
 from tranship.connectors.files.overlap import takes_in
-from tranship.connectors.files.whole_file import Written
 from tranship.connectors.registry import CONNECTORS
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings

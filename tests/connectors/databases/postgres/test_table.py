@@ -186,6 +186,21 @@ def test_evolve_adds_the_columns_that_the_source_has(each: PostgresWarehouse) ->
     assert fates(each.load([record], evolve=True)) == {"unchanged": 1}
 
 
+def test_a_field_is_stored_in_the_column_that_the_user_names(warehouse: PostgresWarehouse) -> None:
+    warehouse.do('CREATE TABLE customers (nr text PRIMARY KEY, name text, "Firma" text NOT NULL, mail varchar(40))')
+    columns = {"external_id": "nr", "name": "Firma", "email": "mail"}
+    report = warehouse.load([ANN, BOB], columns=columns)
+
+    assert warehouse.rows("SELECT * FROM customers ORDER BY nr") == [
+        {"nr": "1", "name": None, "Firma": "Ann", "mail": "ann@acme.com"},
+        {"nr": "2", "name": None, "Firma": "Bob", "mail": "bob@acme.com"},
+    ]
+    assert "stored as --column says: external_id in nr, name in Firma, email in mail" in report.notes
+    assert fates(warehouse.load([ANN, {**BOB, "name": "Bo"}], columns=columns)) == {"unchanged": 1, "updated": 1}
+    with pytest.raises(ConfigError, match=r"customers has no column 'firma'\. Did you mean 'Firma'\?"):
+        warehouse.load([ANN], columns={**columns, "name": "firma"})
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [

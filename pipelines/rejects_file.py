@@ -1,0 +1,13 @@
+"""The rejects of a run, read back from its directory as a frame."""
+
+from __future__ import annotations
+
+import polars as pl
+
+
+def read(file: str | None) -> pl.DataFrame:
+    """Return the records of a rejects.parquet; a frame without rows and columns if the run has none.
+
+    Raises FileNotFoundError if the run was removed.
+    """
+    return pl.read_parquet(file) if file else pl.DataFrame()
