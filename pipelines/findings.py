@@ -103,7 +103,7 @@ class Findings:
         rejects = [pl.scan_parquet(file) for file in sorted((self.path / "rejected").glob("*.parquet"))]
         if rejects:
             whole = pl.concat(rejects, how="diagonal")
-            present = whole.collect_schema().names()
+            present = {*whole.collect_schema().names()}
             own = (name for name in columns if name in present and name not in OURS)
             whole = whole.select(*own, *OURS)
             whole.sink_parquet(self.path / "rejects.parquet")

@@ -50,13 +50,14 @@ def written(schema: pl.Schema, *, raw: bool = False) -> list[pl.Expr]:
     """Return expressions for the columns that are converted before writing: text with guards (unless `raw`), instants
     as ISO 8601 with Z, lists as JSON.
     """
-    return [expression for name, dtype in schema.items() for expression in _written(name, dtype, raw=raw)]
+    # By type, since a wide table has thousands of texts, and a name such as `^a.*$` would be taken for a pattern.
+    texts = pl.String in schema.dtypes() and not raw
+    others = [expression for name, dtype in schema.items() for expression in _written(name, dtype)]
+    return [*([guarded(pl.col(pl.String))] if texts else []), *others]
 
 
-def _written(name: str, dtype: pl.DataType, *, raw: bool) -> list[pl.Expr]:
+def _written(name: str, dtype: pl.DataType) -> list[pl.Expr]:
     column = pl.col(name)
-    if dtype == pl.String:
-        return [] if raw else [guarded(column)]
     if isinstance(dtype, pl.List):
         encoded = pl.struct(column).struct.json_encode().str.slice(len(name) + 4).str.head(-1)
         return [pl.when(column.is_not_null()).then(encoded).alias(name)]

@@ -59,16 +59,27 @@ def merge_unmapped(own: pl.Series | None, extra: pl.DataFrame) -> pl.Series:
 
     A column whose name may already occur in the record's own metadata is added as `column.<name>`.
     """
-    pairs = [] if own is None else [_between_braces(own).alias("own")]
-    for name in extra.columns:
-        values = _blank_strings_to_null(extra[name])
-        pair = encode_pairs(values, name)
+    # All columns in one query: a wide table has thousands of them.
+    columns, pairs = {}, []
+    if own is not None:
+        columns["own"] = own
+        pairs.append(_between_braces(pl.col("own")))
+    for number, values in enumerate(extra.iter_columns()):
+        key, place = values.name, f"c{number}"
+        if values.dtype == pl.String:
+            columns[place] = values
+            text = pl.col(place)
+            pair = pl.when(text.str.strip_chars() != "").then(_between_braces(_as_object(text, key)))
+        else:
+            columns[place] = encode_pairs(values, key)
+            pair = pl.col(place)
         if own is not None:
-            taken = own.str.contains(f'"{name}"', literal=True).fill_null(value=False)
-            pair = replace_where(pair, taken, lambda part: part.str.replace('"', '"column.', literal=True))
-        pairs.append(pair.alias(f"p{len(pairs)}"))
-    joined = pl.DataFrame(pairs).select(pl.concat_str(pl.all(), separator=",", ignore_nulls=True)).to_series()
-    return pl.select(pl.when(joined != "").then(pl.concat_str(pl.lit("{"), joined, pl.lit("}")))).to_series()
+            taken = pl.col("own").str.contains(f'"{key}"', literal=True)
+            pair = pl.when(taken).then(pair.str.replace('"', '"column.', literal=True)).otherwise(pair)
+        pairs.append(pair)
+    merged = pl.concat_str(pairs, separator=",", ignore_nulls=True)
+    found = pl.DataFrame([values.alias(place) for place, values in columns.items()]).select(merged.alias("v"))
+    return found.select(pl.when(VALUE != "").then(pl.concat_str(pl.lit("{"), VALUE, pl.lit("}")))).to_series()
 
 
 def encode_pairs(values: pl.Series, key: str) -> pl.Series:
@@ -77,8 +88,7 @@ def encode_pairs(values: pl.Series, key: str) -> pl.Series:
     """
     if values.dtype.is_float():
         values = evaluate(values, pl.when(VALUE.is_not_nan()).then(VALUE))
-    whole = values.alias(key).to_frame().select(pl.struct(key).struct.json_encode()).to_series()
-    pairs = pl.select(pl.when(values.is_not_null()).then(_between_braces(whole))).to_series()
+    pairs = evaluate(values, pl.when(VALUE.is_not_null()).then(_between_braces(_as_object(VALUE, key))))
     if not (values.dtype.is_float() or values.dtype.is_nested()):
         return pairs
     infinite = evaluate(values, _has_infinity(VALUE, values.dtype)).fill_null(value=False)
@@ -112,10 +122,11 @@ def _json_value(value: Any) -> Any:
     return [_json_value(item) for item in value] if isinstance(value, list | pl.Series) else value
 
 
-def _between_braces(objects: pl.Series) -> pl.Series:
+def _as_object(value: pl.Expr, key: str) -> pl.Expr:
+    """Return a JSON object with one key."""
+    return pl.struct(value.alias(key)).struct.json_encode()
+
+
+def _between_braces(objects: pl.Expr) -> pl.Expr:
     """Return the text between the braces of JSON objects."""
     return objects.str.slice(1).str.head(-1)
-
-
-def _blank_strings_to_null(values: pl.Series) -> pl.Series:
-    return evaluate(values, pl.when(VALUE.str.strip_chars() != "").then(VALUE)) if values.dtype == pl.String else values

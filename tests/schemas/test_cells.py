@@ -39,3 +39,8 @@ def test_a_written_cell_does_not_begin_as_a_formula_does(values: list[str]) -> N
         begins = cell.lstrip("\ufeff\u200b")[:1]
         number = cell[:1] in "+-" and cell[1:2].isdigit() and not cell[1:].strip("1 .")
         assert number or not begins or begins not in "=+-@＝＋－＠"
+
+
+def test_a_column_whose_name_looks_like_a_pattern_is_guarded_as_well() -> None:
+    frame = pl.DataFrame({"^a.*$": ["=1"], "*": ["=2"], "a": ["=3"]})
+    assert frame.with_columns(cells.written(frame.schema)).row(0) == ("'=1", "'=2", "'=3")
