@@ -16,6 +16,7 @@ from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise.raw_text import beyond_precision, text_of_field
 from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, null_text, replace_where
 from tranship.schemas import codes
+from tranship.schemas.constant import constant
 from tranship.schemas.customer import LISTS
 
 _ABSENT: Final = {
@@ -79,7 +80,7 @@ def _built(batch: Batch, field: str, rule: FieldRule, chosen: dict[str, pl.Serie
     if rule.expression is not None:
         return expressions.evaluate(batch, rule.expression)
     result = null_text(batch.records.height)
-    numbers = pl.repeat(len(rule.alternatives), batch.records.height, dtype=pl.UInt32, eager=True)
+    numbers = constant(len(rule.alternatives), batch.records.height, pl.UInt32)
     joined = {}
     for number, alternative in enumerate(rule.alternatives):
         parts = [batch.records[column] for column in alternative if column in batch.records.columns]

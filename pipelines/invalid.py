@@ -18,6 +18,7 @@ from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise.batch import Normalised
 from tranship.pipelines.normalise.metadata import merge_unmapped
 from tranship.pipelines.normalise.raw_text import as_text
+from tranship.schemas.constant import constant
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import CODE_OF_FIELD
 
@@ -93,7 +94,7 @@ def _with_originals(metadata: pl.Series, left_out: pl.DataFrame, raw: pl.DataFra
         for column in columns.columns_of(str(field)):
             if column in raw.columns:
                 text = as_text(raw[column].gather(rows))
-                known = originals.get(column, pl.repeat(None, len(rows), dtype=pl.String, eager=True))
+                known = originals.get(column, constant(None, len(rows), pl.String))
                 originals[column] = pl.select(pl.when(affected).then(text).otherwise(known).alias(column)).to_series()
     if not originals:
         return metadata
@@ -102,4 +103,4 @@ def _with_originals(metadata: pl.Series, left_out: pl.DataFrame, raw: pl.DataFra
 
 
 def _mask(rows: pl.Series, height: int) -> pl.Series:
-    return pl.repeat(False, height, dtype=pl.Boolean, eager=True).scatter(rows.unique(), True)
+    return constant(False, height).scatter(rows.unique(), True)

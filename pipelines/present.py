@@ -6,6 +6,7 @@ import polars as pl
 
 from tranship.connectors.contract import Batch
 from tranship.pipelines.normalise.batch import Normalised
+from tranship.schemas.constant import constant
 
 PRESENT = {
     **{"source": pl.String, "line": pl.UInt64, "external_id": pl.String, "email": pl.String},
@@ -24,7 +25,7 @@ def keys_of(batch: Batch, normalised: Normalised, reasons: pl.DataFrame, at: pl.
     ids, emails = normalised.records["external_id"].gather(at), normalised.records["email"].gather(at)
     return pl.DataFrame(
         {
-            "source": pl.repeat(batch.source, len(at), dtype=pl.String, eager=True),
+            "source": constant(batch.source, len(at), pl.String),
             "line": batch.lines.gather(at),
             "external_id": ids.set(id_unusable, None),
             "email": emails.set(email_unusable | normalised.email_blocked.gather(at), None),

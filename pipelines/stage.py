@@ -20,6 +20,7 @@ from tranship.pipelines.normalise.batch import Normalised
 from tranship.pipelines.parts import BatchCounts
 from tranship.pipelines.run_directory import STAGE_STEP, all_runs
 from tranship.pipelines.stage_files import PART_BITS, PART_FOLDERS, PATCHED, write, write_stage
+from tranship.schemas.constant import constant
 from tranship.schemas.customer import COLUMNS
 
 _AT_A_TIME = 16_384
@@ -52,7 +53,7 @@ class Stage:
         name = f"{number:06}.parquet"
         raw = batch.records
         bad = reasons["at"].unique()
-        good_rows = pl.repeat(True, raw.height, dtype=pl.Boolean, eager=True)
+        good_rows = constant(True, raw.height)
         if not bad.is_empty():
             good_rows = good_rows.scatter(bad, False)
         warnings = pl.DataFrame(schema=findings.WARNINGS)
@@ -61,7 +62,7 @@ class Stage:
             places = pl.DataFrame(
                 {
                     "_row": pl.int_range(raw.height, dtype=pl.UInt64, eager=True) + (number << PART_BITS),
-                    "_source": pl.repeat(batch.source, raw.height, dtype=pl.String, eager=True),
+                    "_source": constant(batch.source, raw.height, pl.String),
                     "_line": batch.lines,
                     "_email_blocked": normalised.email_blocked,
                 }

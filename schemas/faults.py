@@ -9,6 +9,7 @@ from typing import Final
 
 import polars as pl
 
+from tranship.schemas.constant import constant
 from tranship.schemas.customer import COLUMNS, INSTANTS
 
 REASONS: Final = {"at": pl.UInt32, "code": pl.String, "value": pl.String}
@@ -129,8 +130,8 @@ def reasons(at: pl.Series, code: str, value: pl.Series | None = None) -> pl.Data
     return pl.DataFrame(
         {
             "at": at.cast(pl.UInt32),
-            "code": pl.repeat(code, len(at), dtype=pl.String, eager=True),
-            "value": pl.repeat(None, len(at), dtype=pl.String, eager=True) if value is None else value.cast(pl.String),
+            "code": constant(code, len(at), pl.String),
+            "value": constant(None, len(at), pl.String) if value is None else value.cast(pl.String),
         },
         schema=REASONS,
     )

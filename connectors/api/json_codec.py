@@ -17,6 +17,7 @@ from tranship.connectors.api import overflow
 from tranship.connectors.api.demands import refusals, unreadable_metadata
 from tranship.connectors.api.json_records import RAW, read_records
 from tranship.connectors.json_text import columns as jsons
+from tranship.schemas.constant import constant
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
 from tranship.schemas.provider import Field, ProviderSchema, quoted
 
@@ -85,7 +86,7 @@ def _customers(schema: ProviderSchema, columns: pl.DataFrame, unknown: pl.DataFr
     kept_there = overflow.read_overflow(schema, columns[schema.overflow.name])
     fields = {name: pl.col(name) for name in COLUMNS if name != "metadata"}
     for name, (rows, values) in kept_there.spilled.items():
-        is_spilled = pl.repeat(False, columns.height, dtype=pl.Boolean, eager=True).scatter(rows, True)
+        is_spilled = constant(False, columns.height).scatter(rows, True)
         whole = jsons.placed(rows, values, columns.height)
         fields[name] = pl.when(pl.lit(is_spilled)).then(pl.lit(whole)).otherwise(name).alias(name)
     for name, value in columns.select(**schema.overrides).to_dict().items():
@@ -122,7 +123,7 @@ def _nameless(schema: ProviderSchema, columns: pl.DataFrame, names: pl.Series) -
     emails = [
         field.name for field in schema.fields if field.canonical == "email" and field.name in source.meta.root_names()
     ]
-    nameless = pl.repeat(False, columns.height, dtype=pl.Boolean, eager=True)
+    nameless = constant(False, columns.height)
     for email in emails:
         rows = (names == columns[email]).fill_null(value=False).arg_true()
         without = columns[rows].with_columns(pl.lit(None, dtype=pl.String).alias(email)).select(source).to_series()

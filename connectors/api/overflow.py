@@ -14,6 +14,7 @@ from typing import Final
 import polars as pl
 
 from tranship.connectors.json_text import columns as jsons
+from tranship.schemas.constant import constant
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
 from tranship.schemas.provider import OVERFLOW_FIELDS, Kind, ProviderSchema, quoted
 
@@ -258,7 +259,7 @@ def split_metadata(schema: ProviderSchema, metadata: pl.Series) -> SplitMetadata
         own,
         jsons.evaluated(pl.coalesce(pl.lit(jsons.joined(foreign.filter(free), count)), pl.lit(inner))),
         jsons.joined(foreign.filter(~free), count),
-        pl.repeat(False, count, dtype=pl.Boolean, eager=True).scatter(rows.filter(~valid), True),
+        constant(False, count).scatter(rows.filter(~valid), True),
     )
 
 

@@ -28,6 +28,7 @@ from tranship.connectors.files.csv_records import (
     without_bytes,
 )
 from tranship.schemas import cells
+from tranship.schemas.constant import constant
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import BROKEN
 
@@ -191,7 +192,7 @@ class CsvPart:
             (line, "line.header", "", text(value or "" for value in row))
             for line, row in zip(lines.gather(rows), records[rows].rows(), strict=True)
         ]
-        kept = pl.repeat(True, len(lines), dtype=pl.Boolean, eager=True).scatter(rows, False)
+        kept = constant(True, len(lines)).scatter(rows, False)
         return records.filter(kept), lines.filter(kept), found
 
     def _must_keep_the_order(self, records: pl.DataFrame, lines: pl.Series) -> None:

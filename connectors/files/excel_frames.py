@@ -17,6 +17,7 @@ from tranship.connectors.files import excel_cells
 from tranship.connectors.files.excel_archive import Archive, Sheet
 from tranship.connectors.files.excel_cells import Scan
 from tranship.connectors.files.excel_formats import differing
+from tranship.schemas.constant import constant
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import BROKEN
 
@@ -158,7 +159,7 @@ def without_repeated_headers(
         (line, "line.header", "", "\t".join(value or "" for value in row))
         for line, row in zip(lines.gather(rows), records[rows].rows(), strict=True)
     ]
-    kept = pl.repeat(True, len(lines), dtype=pl.Boolean, eager=True).scatter(rows, False)
+    kept = constant(True, len(lines)).scatter(rows, False)
     return records.filter(kept), lines.filter(kept), pl.DataFrame(found, schema=BROKEN, orient="row")
 
 

@@ -34,6 +34,7 @@ from tranship.connectors.files.json_tokens import (
     text_views,
 )
 from tranship.connectors.json_text import columns as jsons
+from tranship.schemas.constant import constant
 from tranship.schemas.faults import BROKEN
 
 Broken = list[tuple[int, str, str, str]]
@@ -273,7 +274,7 @@ class JsonPart:
         for place, name in enumerate(layout.columns):
             at = where(place)
             if not len(at):
-                made.append(pl.repeat(None, count, dtype=pl.String, eager=True).alias(name))
+                made.append(constant(None, count, pl.String).alias(name))
                 continue
             of_records = values.records[at]
             if len(at) == count:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from tranship.schemas.constant import constant
 from tranship.schemas.provider import Kind, quoted
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def joined(entries: pl.DataFrame, count: int) -> pl.Series:
 
 def placed(rows: pl.Series, values: pl.Series, count: int) -> pl.Series:
     """Return a column of text of length `count`, with values in these rows and null elsewhere."""
-    return pl.repeat(None, count, dtype=pl.String, eager=True).scatter(rows, values)
+    return constant(None, count, pl.String).scatter(rows, values)
 
 
 def evaluated(expression: pl.Expr) -> pl.Series:

@@ -46,6 +46,7 @@ from tranship.pipelines.normalise.text import (
     without_words,
 )
 from tranship.schemas.codes import NO_CODE_WORDS
+from tranship.schemas.constant import constant
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, TEXT
 from tranship.schemas.faults import no_reasons, reasons
 from tranship.schemas.headers import Flag
@@ -78,7 +79,7 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
     }
     for field, value in columns.defaults.items():
         if field not in texts:
-            texts[field] = pl.repeat(value, raw.height, dtype=pl.String, eager=True)
+            texts[field] = constant(value, raw.height, pl.String)
     normalised: dict[str, pl.Series] = {}
     unreadable, warnings = [no_reasons()], [no_reasons()]
 
@@ -90,7 +91,7 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
             rounded = rounded | beyond_precision(raw[column])
         warnings.append(reasons(blocked.arg_true(), "external_id.blocked"))
         unreadable.append(_reasons_where(rounded, "external_id.spreadsheet", normalised["external_id"]))
-    email_blocked = pl.repeat(False, raw.height, dtype=pl.Boolean, eager=True)
+    email_blocked = constant(False, raw.height)
     if "email" in normalised:
         normalised["email"], emptied, email_blocked = blocked_emails(normalised["email"], spelling.blocked)
         warnings.append(reasons((emptied | email_blocked).arg_true(), "email.blocked"))
@@ -157,7 +158,7 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
 
 
 def _nothing(field: str, height: int) -> pl.Series:
-    return pl.repeat(None, height, dtype=COLUMNS[field], eager=True)
+    return constant(None, height, COLUMNS[field])
 
 
 def _is_typed(field: str, dtype: pl.DataType) -> bool:

@@ -9,9 +9,10 @@ from typing import Final
 
 import polars as pl
 
-from tranship.pipelines.normalise.series import VALUE, blank_to_null, constant, evaluate, null_text, replace_where
+from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, null_text, replace_where
 from tranship.pipelines.normalise.text import INVISIBLE
 from tranship.schemas import codes
+from tranship.schemas.constant import constant
 
 ROUNDED: Final = r"^[+-]?[0-9]+(?:[.,][0-9]*[eE][+-]?|[eE][+])[0-9]{1,3}$"
 """A long number as a spreadsheet writes it, without its last digits. `12E5` and `7E-4` may be ids."""

@@ -11,10 +11,11 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-from tranship.pipelines.normalise.series import VALUE, constant, fill_where, null_text, replace_where
+from tranship.pipelines.normalise.series import VALUE, fill_where, null_text, replace_where
 from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.normalise.text import trimmed
 from tranship.schemas import codes
+from tranship.schemas.constant import constant
 from tranship.schemas.customer import INSTANT
 from tranship.schemas.faults import no_reasons, reasons
 
@@ -53,7 +54,7 @@ def instant(values: pl.Series, field: str, spelling: Spelling) -> tuple[pl.Serie
     that cannot be a date without separators. A value that two date formats parse as different instants is ambiguous. A
     date of zeros and a word for no value (`NULL`) are null.
     """
-    read = pl.repeat(None, len(values), dtype=INSTANT, eager=True)
+    read = constant(None, len(values), INSTANT)
     read = fill_where(read, values, values.str.contains(_USUAL), lambda texts: _parse_usual(texts, spelling))
     rows = (read.is_null() & values.is_not_null()).arg_true()
     if not spelling.date_formats and not rows.is_empty():
@@ -70,7 +71,7 @@ def instant(values: pl.Series, field: str, spelling: Spelling) -> tuple[pl.Serie
 
 def _parse_usual(texts: pl.Series, spelling: Spelling) -> pl.Series:
     zoned = texts.str.len_bytes() > _WITHOUT_ZONE_BYTES
-    read = pl.repeat(None, len(texts), dtype=INSTANT, eager=True)
+    read = constant(None, len(texts), INSTANT)
     read = fill_where(read, texts, zoned, lambda part: _parse_with_arrow(part, "UTC"))
     return fill_where(read, texts, ~zoned, lambda part: _local_to_utc(_parse_with_arrow(part, None), spelling))
 
@@ -83,7 +84,7 @@ def _parse_with_arrow(texts: pl.Series, zone: str | None) -> pl.Series:
 
 def _unusual_instants(values: pl.Series, field: str, spelling: Spelling) -> tuple[pl.Series, pl.DataFrame]:
     plain = trimmed(values).str.to_uppercase()
-    read = pl.repeat(None, len(plain), dtype=INSTANT, eager=True)
+    read = constant(None, len(plain), INSTANT)
     usual = plain.str.contains(_USUAL)
     read = fill_where(read, plain, usual, lambda texts: _parse_usual(texts, spelling))
     iso = ~usual & plain.str.contains(_ISO)
@@ -100,7 +101,7 @@ def _unusual_instants(values: pl.Series, field: str, spelling: Spelling) -> tupl
     early = (read.is_null() | (read < datetime(2, 1, 1, tzinfo=UTC))) & plain.is_not_null()
     if early.any():
         absent = early & plain.str.contains(_absent()).fill_null(value=False)
-        read = replace_where(read, absent, lambda part: pl.repeat(None, len(part), dtype=INSTANT, eager=True))
+        read = replace_where(read, absent, lambda part: constant(None, len(part), INSTANT))
         plain = replace_where(plain, absent, lambda part: null_text(len(part)))
     read = _clip_to_calendar(read)
     lost = (read.is_null() & plain.is_not_null()).arg_true()
@@ -246,13 +247,13 @@ def _local_to_utc(wall: pl.Series, spelling: Spelling) -> pl.Series:
 
 def _parse_forms(plain: pl.Series, spelling: Spelling) -> tuple[pl.Series, pl.Series]:
     """Parse values by the date formats of the run (strftime); the mask is true where two of them disagree."""
-    read = pl.repeat(None, len(plain), dtype=INSTANT, eager=True)
+    read = constant(None, len(plain), INSTANT)
     disputed = constant(False, len(plain))
     for form in spelling.date_formats:
         other = _parse_form(plain, _compile_form(form), spelling)
         disputed |= (read != other).fill_null(value=False)
         read = pl.select(pl.coalesce(read, other)).to_series()
-    return replace_where(read, disputed, lambda part: pl.repeat(None, len(part), dtype=INSTANT, eager=True)), disputed
+    return replace_where(read, disputed, lambda part: constant(None, len(part), INSTANT)), disputed
 
 
 @dataclass(frozen=True)
@@ -335,7 +336,7 @@ def typed_instants(given: pl.Series, field: str, spelling: Spelling) -> tuple[pl
         micros = given.dt.cast_time_unit("us")
         read = micros.dt.convert_time_zone("UTC") if given.dtype.time_zone else _local_to_utc(micros, spelling)
     else:
-        read = pl.repeat(None, len(given), dtype=INSTANT, eager=True)
+        read = constant(None, len(given), INSTANT)
     lost = (read.is_null() & given.is_not_null()).arg_true()
     faults = reasons(lost, f"{field}.unreadable", given.gather(lost).cast(pl.String, strict=False))
     return _clip_to_calendar(read), faults

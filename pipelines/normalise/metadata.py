@@ -11,6 +11,7 @@ import polars as pl
 from tranship.pipelines.normalise.lists import JSON_NUMBER
 from tranship.pipelines.normalise.series import VALUE, evaluate, fill_where, replace_where
 from tranship.pipelines.normalise.text import trimmed
+from tranship.schemas.constant import constant
 
 _PLAIN_TEXT: Final = r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt])*"'
 
@@ -26,7 +27,7 @@ def json_object(values: pl.Series) -> tuple[pl.Series, pl.Series]:
     """
     plain = trimmed(values)
     other = ~plain.str.contains(_FLAT_OBJECT)
-    bad = pl.repeat(False, len(plain), dtype=pl.Boolean, eager=True)
+    bad = constant(False, len(plain))
     rows = other.arg_true()
     if rows.is_empty():
         return plain, bad
@@ -60,7 +61,9 @@ def merge_unmapped(own: pl.Series | None, extra: pl.DataFrame) -> pl.Series:
     A column whose name may already occur in the record's own metadata is added as `column.<name>`.
     """
     # All columns in one query: a wide table has thousands of them.
-    columns, pairs = {}, []
+    columns: dict[str, pl.Series] = {}
+    pairs: list[pl.Expr] = []
+    pair: pl.Expr
     if own is not None:
         columns["own"] = own
         pairs.append(_between_braces(pl.col("own")))

@@ -7,9 +7,10 @@ from typing import Final
 
 import polars as pl
 
-from tranship.pipelines.normalise.series import VALUE, constant, evaluate, fill_where, null_text, replace_where
+from tranship.pipelines.normalise.series import VALUE, evaluate, fill_where, null_text, replace_where
 from tranship.pipelines.normalise.text import trimmed
 from tranship.schemas import codes
+from tranship.schemas.constant import constant
 
 
 def phone(values: pl.Series, countries: pl.Series | None) -> tuple[pl.Series, pl.Series, pl.Series]:
@@ -35,7 +36,7 @@ def phone(values: pl.Series, countries: pl.Series | None) -> tuple[pl.Series, pl
     rows = read.is_null().arg_true()
     kept = trimmed(values.gather(rows))
     shortened &= read.is_not_null()
-    unread = pl.zeros(len(read), dtype=pl.Boolean, eager=True).scatter(rows, kept.is_not_null())
+    unread = constant(False, len(read)).scatter(rows, kept.is_not_null())
     return read.scatter(rows, kept), unread, shortened
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from tranship.pipelines.normalise.metadata import encode_pairs
-from tranship.pipelines.normalise.series import VALUE, constant, evaluate, replace_where
+from tranship.pipelines.normalise.series import VALUE, evaluate, replace_where
+from tranship.schemas.constant import constant
 from tranship.schemas.customer import INSTANTS
 
 

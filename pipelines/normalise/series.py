@@ -7,6 +7,8 @@ from typing import Final
 
 import polars as pl
 
+from tranship.schemas.constant import constant
+
 VALUE: Final = pl.col("v")
 
 
@@ -63,12 +65,7 @@ def _positions(values: pl.Series, among: pl.Series) -> pl.Series:
 
 def null_text(count: int) -> pl.Series:
     """Return a text column of nulls."""
-    return pl.repeat(None, count, dtype=pl.String, eager=True)
-
-
-def constant(value: bool | str, count: int) -> pl.Series:
-    """Return a column that repeats one value."""
-    return pl.repeat(value, count, dtype=pl.Boolean if isinstance(value, bool) else pl.String, eager=True)
+    return constant(None, count, pl.String)
 
 
 def blank_to_null(values: pl.Expr) -> pl.Expr:
