@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ def part(file: str | Path, name: str) -> str:
 
 
 def read(file: str | Path) -> pl.DataFrame:
-    source = opening.open_source(str(file))
-    return pl.concat([batch.read().records for batch in source.parts(Path("pages"))])
+    with closing(opening.open_source(str(file))) as source:
+        return pl.concat([batch.read().records for batch in source.parts(Path("pages"))])
 
 
 def test_it_has_what_the_other_rejects_files_have(report: Report) -> None:

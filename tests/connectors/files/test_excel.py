@@ -8,6 +8,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -273,9 +274,10 @@ def test_parts_are_cut_without_losing_a_row(tmp_path: Path, monkeypatch: pytest.
     _, batches = read_all(file)
     assert [id_ for batch in batches for id_ in batch.records["Customer ID"]] == [str(n) for n in range(9)]
     assert [line for batch in batches for line in batch.broken["line"]] == [7, 12]
-    source = opening.open_source(str(file))
-    assert [part.position for part in source.parts(Path("pages"))][-1] == source.size
-    assert len({part.digest() for part in opening.open_source(str(file)).parts(Path("pages"))}) == len(batches)
+    with closing(opening.open_source(str(file))) as source:
+        parts = list(source.parts(Path("pages")))
+        assert parts[-1].position == source.size
+    assert len({part.digest() for part in parts}) == len(batches)
 
 
 def test_several_workbooks_are_read_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
