@@ -538,6 +538,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         quote="'",
         header=True,
         skip_lines=2,
+        sheet="Kunden 2024",
         header_line=5,
         timezone="Europe/Berlin",
         date_format=("%d/%m/%Y", "%d %b %Y"),
