@@ -102,6 +102,8 @@ class PostgresComparedTable:
             )
             stored = without_blanks("stored") if is_jsonb(mapped) else "stored"
             stream_into(duck, f"INSERT INTO _cast_{number} SELECT value, {stored} FROM _stream", streamed)
+            # Committed with the rest, it would outlive a server that dies before the session ends.
+            connection.execute("DROP FUNCTION pg_temp.tranship_stored(text)")
         connection.execute("DROP TABLE pg_temp._tranship_values")
 
     def load_table(self, select: str, joined: str) -> None:
