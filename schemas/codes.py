@@ -99,7 +99,8 @@ NET_TERMS_WORDS: dict[str, int] = dict.fromkeys(
             "per_direct",
         ),
         *("bij_ontvangst", "pagamento_imediato", "imediato", "a_vista", "omgaende", "direktbetalning", "straks"),
-        *("ved_modtagelse", "ved_mottak", "heti"),
+        *("ved_modtagelse", "ved_mottak", "heti", "direct_betalen", "direkt", "kontant", "kontantbetaling"),
+        *("contado", "al_contado", "pago_de_contado", "contanti", "a_pronti", "pronto_pagamento", "po_otrzymaniu"),
     ),
     0,
 )
@@ -122,6 +123,13 @@ NO_VALUE_WORDS = frozenset(
 NO_TEXT_WORDS = NO_VALUE_WORDS - {"na", "nan", "-nan", "none", "unknown", "."}
 # Words for a missing value in a name. `Nan` and `Na` are names; `NaN` and `NA` are not.
 NO_NAME_WORDS = NO_VALUE_WORDS | {"tbd", "tba", "tbc", "no name", "noname"}
+# What a column such as `Company`, `Client` or `Entreprise` says where it is a flag. Those of FLAGS are never a name; the
+# other words are one only if there is no other.
+FLAGS = frozenset({"0", "1", "true", "false"})
+FLAG_WORDS = FLAGS | {
+    *("yes", "no", "ja", "nein", "oui", "non", "sí", "si", "sì", "nee", "sim", "não", "nao", "nej", "nei", "kyllä"),
+    *("ei", "tak", "nie", "ano", "ne", "vrai", "faux", "wahr", "falsch", "vero", "falso", "verdadero", "verdadeiro"),
+}
 SHORT_NAMES = frozenset({"Nan", "Na"})
 # Words for a missing value in a code, a number, a date or a phone number.
 NO_CODE_WORDS = NO_VALUE_WORDS - {"unknown"}

@@ -157,13 +157,13 @@ def net_terms(values: pl.Series) -> pl.Series:
     return _day_count(values).cast(pl.Int32)
 
 
-_DAYS: Final = r"(?:d|days?|tage?n?|jours?|dias?|giorn[oi]|dag(?:en|ar|e|er)?|calendar_days|paivaa)"
-_NET: Final = (
-    r"(?:net|netto|n|netto_innerhalb_von|innerhalb_von|within|due_in|payment_(?:with)?in|zahlbar_innerhalb_von)"
-)
+_DAYS: Final = r"(?:d|days?|tage?n?|jours?|dias?|giorn[oi]|gg|dag(?:en|ar|e|er)?|dni|dnu|calendar_days|paivaa)"
+_NET: Final = r"(?:net|netto|n|netto_innerhalb_von|innerhalb_von|within|due_in|payment_(?:with)?in|zahlbar_innerhalb_von|innerhalb|binnen|entro|a|en|em|sous)"
 _TERMS: Final = re.compile(
     rf"(?:[0-9.]+%?[_/]+[0-9]+(?:_{_DAYS})?[,_]+)?{_NET}[_:/]*([0-9]{{1,4}})(?:_*{_DAYS})?"
-    rf"|([0-9]{{1,4}})_*{_DAYS}(?:_(?:net|netto))?"
+    rf"|([0-9]{{1,4}})_*{_DAYS}\.?(?:_(?:net|nets|netto|netti|netos|date_de_facture|date_facture|data_fattura|d\.?f\.?|"
+    rf"fecha_factura|fecha_de_factura|na_factuurdatum|nach_rechnungsdatum|from_invoice|from_invoice_date|"
+    rf"after_invoice_date))?"
 )
 
 
