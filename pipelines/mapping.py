@@ -242,11 +242,10 @@ class _ByName:
             if people.unclear and not is_own:
                 self.conflicts["name"] = people.unclear
                 return
-            # `Client` beside `Nom` may say whether it is one.
-            has_better = (
-                people.full and not people.first_last and own and names.fold(own.column or "") in names.CUSTOMERS
-            )
-            self._add("name", person_names.name_rule(people, own.column if own and not has_better else None))
+            rule = person_names.name_rule(people, own.column if own else None)
+            if people.full and len(rule) == 1 and names.fold(rule[0][0]) in names.CUSTOMERS:
+                rule = (*rule, (people.full,))  # `Client` beside `Nom` may only say whether it is one
+            self._add("name", rule)
         name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))
         person_beside = people.person and not set(name.columns) <= set(people.person)
         if person_beside and "billing_contact_name" not in {*self._by_hand, *self.conflicts, *self._unfilled}:

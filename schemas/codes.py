@@ -123,10 +123,11 @@ NO_VALUE_WORDS = frozenset(
 NO_TEXT_WORDS = NO_VALUE_WORDS - {"na", "nan", "-nan", "none", "unknown", "."}
 # Words for a missing value in a name. `Nan` and `Na` are names; `NaN` and `NA` are not.
 NO_NAME_WORDS = NO_VALUE_WORDS | {"tbd", "tba", "tbc", "no name", "noname"}
-# What a column such as `Company`, `Client` or `Entreprise` says where it is a flag. Those of FLAGS are never a name; the
-# other words are one only if there is no other.
+# What a column such as `Company`, `Client` or `Entreprise` says where it is a flag. Beside another column of names,
+# those of FLAGS are never a name, and the other words are one only if there is no better.
 FLAGS = frozenset({"0", "1", "true", "false"})
 FLAG_WORDS = FLAGS | {
+    *"23456789",  # kinds of third parties
     *("yes", "no", "ja", "nein", "oui", "non", "sí", "si", "sì", "nee", "sim", "não", "nao", "nej", "nei", "kyllä"),
     *("ei", "tak", "nie", "ano", "ne", "vrai", "faux", "wahr", "falsch", "vero", "falso", "verdadero", "verdadeiro"),
 }

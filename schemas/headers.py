@@ -58,7 +58,8 @@ _WORDS: Final[dict[str, str]] = {
         epostadress e_postadresse epostadresse mailadresse email_adresse e_mail_adresse courriel adresse_email
         adresse_mail adresse_e_mail adresse_electronique adresse_courriel correo correo_electronico
         direccion_de_correo direccion_de_correo_electronico posta_elettronica indirizzo_email indirizzo_e_mail
-        adres_e_mail adres_email e_mailadres emailadres endereco_de_email correio_eletronico sahkoposti sahkopostiosoite login_email
+        adres_e_mail adres_email e_mailadres emailadres endereco_de_email correio_eletronico sahkoposti
+        sahkopostiosoite login_email
         | emails email_addresses e_mails work_email business_email company_email
         | personal_email home_email other_email
     """,
@@ -73,11 +74,11 @@ _WORDS: Final[dict[str, str]] = {
         | company company_name organization organisation organization_name organisation_name business_name firma
         firmenname unternehmen unternehmensname entreprise nom_entreprise nom_de_l_entreprise societe
         nom_de_la_societe raison_sociale empresa nombre_empresa nombre_de_la_empresa razon_social azienda
-        nome_azienda ragione_sociale denominazione bedrijf bedrijfsnaam nome_da_empresa razao_social foretag foretagsnamn
+        nome_azienda ragione_sociale denominazione bedrijf bedrijfsnaam nome_da_empresa razao_social foretag
+        foretagsnamn
         virksomhed virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi associated_company nazwa_firmy
-        | nom nombre nome
         | customer client kunde klant kund asiakas cliente klient zakaznik
-        | contact_name
+        | contact_name nom nombre nome
     """,
     "legal_name": """
         legal_company_name legal_entity legal_entity_name registered_name company_legal_name legal_business_name
@@ -85,7 +86,8 @@ _WORDS: Final[dict[str, str]] = {
     """,
     "customer_type": """
         client_type account_type type_of_customer customer_kind kundentyp kundenart type_de_client type_client
-        tipo_de_cliente tipo_cliente tipo_di_cliente tipo_do_cliente klanttype kundtyp kundetype asiakastyyppi typ_klienta
+        tipo_de_cliente tipo_cliente tipo_di_cliente tipo_do_cliente klanttype kundtyp kundetype asiakastyyppi
+        typ_klienta
         | company_type customer_sub_type contact_type partner_type person_type type_of_person type_de_personne
         tipo_de_pessoa tipo_pessoa tipo_de_persona tipo_persona tipo_di_persona
     """,
@@ -121,7 +123,8 @@ _WORDS: Final[dict[str, str]] = {
     """,
     "state": """
         province region county state_name province_name region_name state_province_region province_region
-        province_state bundesland departement provincia regione provincie fylke landskap maakunta uf estado wojewodztwo województwo
+        province_state bundesland departement provincia regione provincie fylke landskap maakunta uf estado
+        wojewodztwo województwo
         | state_code province_code region_code state_id state_province_code
     """,
     "zip_code": """
@@ -143,7 +146,8 @@ _WORDS: Final[dict[str, str]] = {
         tidszone
     """,
     "language": """
-        locale language_code preferred_language preferred_locale sprache langue jezyk język jazyk idioma lingua taal sprak sprog kieli
+        locale language_code preferred_language preferred_locale sprache langue jezyk język jazyk idioma lingua taal
+        sprak sprog kieli
         preferred_language_code communication_language language_override
     """,
     "status": """
@@ -200,7 +204,8 @@ _WORDS: Final[dict[str, str]] = {
         geaendert_am geandert_am letzte_aenderung letzte_anderung laatst_gewijzigd laatst_gewijzigd_op
         date_de_modification date_modification modifie_le
         fecha_de_modificacion fecha_modificacion data_di_modifica data_modifica modificato_il gewijzigd gewijzigd_op
-        data_de_modificacao data_modificacao data_de_alteracao alterado_em andrad senast_andrad aendret sist_endret muokattu
+        data_de_modificacao data_modificacao data_de_alteracao alterado_em andrad senast_andrad aendret sist_endret
+        muokattu
         | system_modstamp
     """,
     "trial_started": """
@@ -225,7 +230,8 @@ _WORDS: Final[dict[str, str]] = {
         momsreg_nr vat_nummer alv_numero alv_nro numero_de_iva mva_nr mva_nummer vat_id_no
         ust_id_nummer tax_id_value
         | vat taxvat tax_number tax_no tax_identification_number tax_id_number tax_registration_number taxpayer_id
-        tax_registration_no abn nzbn gstin gst_number gst_no ein nif cif nif_cif cif_nif nipc cnpj cpf cpf_cnpj cnpj_cpf rfc rut ruc cuit nit cvr
+        tax_registration_no abn nzbn gstin gst_number gst_no ein nif cif nif_cif cif_nif nipc cnpj cpf cpf_cnpj
+        cnpj_cpf rfc rut ruc cuit nit cvr
         cvr_nummer cvr_nr nip dic y_tunnus codice_fiscale steuer_id steuernummer
     """,
     "billing_contact_name": """
@@ -281,6 +287,9 @@ _ADDRESS_ROLES: Final = """
 """
 
 # What may come between a role and a word: `billing_address.city`, `Addr 1 - City`, `Default Address City`.
+_BEFORE_NOUNS: Final = _word_set("post posti visit social")
+"""Roles only in front of a noun: `Postadresse - Land`. A `Visit Country` is not that of an address."""
+
 _ADDRESS_NOUNS: Final = (
     "addresses",
     "address",
@@ -310,8 +319,8 @@ _COMPANIONS: Final = {
     "via": "cap citta comune",
 }
 
-# Bare words for a number or a code. They are an id only among columns of customers, and not beside an address, where
-# they are a house number or a postal code. A list typed by people has line numbers: `No.` is an id only where the books
+# Bare words for a number or a code. They are an id only among columns of customers, and only in front of the address, in
+# which they are a house number or a postal code. A list typed by people has line numbers: `No.` is an id only where the books
 # of an accounting system are, too.
 _BARE_CODES: Final = _word_set("code codice codigo kode kod koodi")
 _BARE_NUMBERS: Final = _word_set("nr no nummer number numero num numer nro")
@@ -319,7 +328,7 @@ _OF_CUSTOMERS: Final = frozenset({"name", "email", "phone"})
 _OF_BOOKS: Final = frozenset({"tax_id", "net_terms"})
 
 CUSTOMERS: Final = _word_set("customer client kunde klant kund asiakas cliente klient zakaznik")
-"""Folded words for a customer: a column called so holds its name, or a flag of a third party that is one."""
+"""Folded words for a customer: a column called so holds its name, or says whether a third party is one."""
 
 # Roles of other fields, and the fields that keep their meaning with them.
 _ENTITY_ROLES: Final = (
@@ -379,6 +388,9 @@ def _words() -> dict[str, _Word]:
     for field, levels in _WORDS.items():
         for level, words in enumerate(levels.split("|"), 1):
             found |= {fold(word): _Word(field, fold(word), level) for word in words.split()}
+    for word in [word for word in found if word.endswith(("number", "nummer"))]:
+        for short in ("no", "nr", "num"):  # `VAT Registration No.`, `Kundennr.`
+            found.setdefault(word[:-6] + short, _Word(found[word].field, word[:-6] + short, found[word].level))
     # `Rue 2` and `2. Adresse` are the second line of an address.
     for street in [word for word, meant in found.items() if meant.field == "address_line1" and word.isalpha()]:
         for number, field in (("1", "address_line1"), ("2", "address_line2")):
@@ -499,7 +511,7 @@ def _read_folded(folded: str) -> _Hit | None:
         rest = rest.removeprefix(role)
         if (suffixed := _SUFFIXED.fullmatch(rest)) and _ROLE_RANK[role] == 1:  # `Person - Email - Work`
             return _Hit(suffixed["kind"], suffixed["kind"], (_ROLE_RANK.get(suffixed["role"], 9), 0, 0), "")
-        if (word := _WORD_OF.get(rest)) and _keeps_meaning(word, roles):
+        if (word := _WORD_OF.get(rest)) and role not in _BEFORE_NOUNS and _keeps_meaning(word, roles):
             rank = max(_ROLE_RANK.get(role, 1) for role in roles)
             return _Hit(word.field, word.group, (rank, 0, word.level), roles[-1] if word.field in ADDRESS else "")
     address = _ADDRESS.match(rest)
@@ -509,7 +521,7 @@ def _read_folded(folded: str) -> _Hit | None:
     inner = rest[address.end() :]
     if (behind := _ROLE_BEHIND.match(inner)) and inner not in _WORD_OF:  # `Adresse de facturation - Ville`
         roles.append(behind["role"])
-        inner = inner[behind.end() :]
+        inner = inner[behind.end() :] or address[0]
     if line := _LINE.fullmatch(inner):
         inner = f"line{line['number']}"
     if nested := _NUMBERED.fullmatch(inner):
@@ -528,9 +540,11 @@ _NUMBERED: Final = re.compile(
 _SUFFIXED: Final = re.compile(r"(?P<kind>email|phone)(?P<role>work|business|office|home|personal|private|other|mobile)")
 _ADDRESS: Final = re.compile(rf"(?:{'|'.join(_NOUNS)})(?P<number>[0-9]?)")
 _ROLE_BEHIND: Final = re.compile(
-    rf"(?:de|di|da|do|of|del|della|du)?(?P<role>{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})(?=.)"
+    rf"(?:de|di|da|do|of|del|della|du)?(?P<role>{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})"
 )
-_LINE: Final = re.compile(r"(?:linje|ligne|zeile|linea|riga|regel|linha|rad|rivi|radek|wiersz)(?P<number>[12])")
+_LINE: Final = re.compile(
+    rf"(?:{'|'.join(_NOUNS)})?(?:line|linje|ligne|zeile|linea|riga|regel|linha|rad|rivi|radek|wiersz)(?P<number>[12])"
+)
 _IN_DAYS: Final = re.compile(
     r"(?P<terms>.+?)(?:in|en|em|i|w)?(?:days|tagen?|jours|dias|giorni|dagen|dagar|dager|dage|paivaa|dniach|dni|dny)"
 )
@@ -632,12 +646,12 @@ def _is_placed(column: str, hit: _Hit, columns: Sequence[str], hits: Mapping[str
     if not (is_estado or ((codes or numbers) and hit.field == "external_id")):
         return True
     at = columns.index(column)
-    beside = [hits.get(columns[place]) for place in (at - 1, at + 1) if 0 <= place < len(columns)]
-    in_address = any(other is not None and other.field in ADDRESS for other in beside)
+    in_address = [name in hits and hits[name].field in ADDRESS for name in columns]
+    is_beside = any(in_address[max(at - 1, 0) : at + 2 : 2] if at else in_address[1:2])
     if is_estado:  # `Estado` is the status in Spanish tables that have a `Provincia`
-        return in_address and not any(other.field == "state" for name, other in hits.items() if name != column)
+        return is_beside and not any(other.field == "state" for name, other in hits.items() if name != column)
     needed = _OF_CUSTOMERS if codes else _OF_BOOKS
-    return not in_address and any(other.field in needed for other in hits.values())
+    return not is_beside and not any(in_address[:at]) and any(other.field in needed for other in hits.values())
 
 
 _PAYMENT_CARD: Final = re.compile(r"card(?:last4|brand|exp.*|funding|type|number|fingerprint)")

@@ -22,8 +22,8 @@ _WORDS: Final[dict[Role, str]] = {
     "middle": "middle_name second_name zweiter_vorname deuxieme_prenom segundo_nombre secondo_nome nome_do_meio "
     "tussenvoegsel mellannamn mellomnavn mellemnavn",
     "last": "last_name surname family_name lname nachname familienname zuname nom_de_famille apellido apellidos "
-    "primer_apellido cognome sobrenome apelido ultimo_nome achternaam efternavn etternavn efternamn sukunimi nazwisko prijmeni "
-    "co_last_name",
+    "primer_apellido cognome sobrenome apelido ultimo_nome achternaam efternavn etternavn efternamn sukunimi "
+    "nazwisko prijmeni co_last_name",
     "second_last": "segundo_apellido apellido_materno",
     "full": "full_name person person_name nom nom_complet nombre nombre_completo nombre_y_apellidos nome nome_completo "
     "naam volledige_naam namn fullstandigt_namn navn fulde_navn fullt_navn nimi vollstandiger_name vor_und_nachname",
@@ -34,7 +34,8 @@ _WORDS: Final[dict[Role, str]] = {
     "organization_name organisation organisation_name business "
     "business_name account_name firm firm_name firma firmenname unternehmen unternehmensname entreprise "
     "nom_de_l_entreprise societe nom_de_la_societe raison_sociale empresa nombre_de_la_empresa razon_social azienda "
-    "nome_azienda ragione_sociale denominazione nazwa_firmy bedrijf bedrijfsnaam nome_da_empresa razao_social foretag foretagsnamn virksomhed "
+    "nome_azienda ragione_sociale denominazione nazwa_firmy bedrijf bedrijfsnaam nome_da_empresa razao_social "
+    "foretag foretagsnamn virksomhed "
     "virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi",
     "display": "display_name anzeigename nom_d_affichage nombre_para_mostrar nome_visualizzato visningsnavn "
     "visningsnamn",
