@@ -106,7 +106,7 @@ _WORDS: Final[dict[str, str]] = {
         street_1 street_address_1 street_line_1 addressline_1 street_address_line_1 strasse_1 adresse_1
         adresse_ligne_1 direccion_1 indirizzo_1 adres_1 endereco_1 adress_1 adressrad_1
         | street street_address street_name strasse strasse_und_hausnummer strasse_nr rue calle via straat rua gata
-        gatuadress gade vej gate gateadresse katuosoite road_name ulica ulice
+        gatuadress gade vej gate gateadresse katuosoite road_name logradouro ulica ulice
         | address adresse anschrift postanschrift adresse_postale direccion domicilio indirizzo adres endereco
         morada adress postadress postadresse osoite full_address adresa
     """,
@@ -320,12 +320,11 @@ _COMPANIONS: Final = {
     "via": "cap citta comune",
 }
 
-# Bare words for a number or a code. They are an id only among columns of customers, and only in front of the address,
-# in which they are a house number or a postal code. A list typed by people has line numbers: `No.` is an id only beside
-# columns that an accounting system writes.
+# Bare words for a number or a code. They are an id only beside the name (elsewhere, `Code` may be that of a discount) and
+# in front of the address (in which they are a house number or a postal code). A list typed by people has line numbers:
+# `No.` is an id only where there are columns that an accounting system writes, too.
 _BARE_CODES: Final = _word_set("code codice codigo kode kod koodi")
 _BARE_NUMBERS: Final = _word_set("nr no nummer number numero num numer nro")
-_OF_CUSTOMERS: Final = frozenset({"name", "email", "phone"})
 _OF_BOOKS: Final = frozenset({"tax_id", "net_terms"})
 
 CUSTOMERS: Final = _word_set("customer client kunde klant kund asiakas cliente klient zakaznik")
@@ -648,12 +647,12 @@ def _is_placed(column: str, hit: _Hit, columns: Sequence[str], hits: Mapping[str
     if not (is_estado or ((codes or numbers) and hit.field == "external_id")):
         return True
     at = columns.index(column)
-    in_address = [name in hits and hits[name].field in ADDRESS for name in columns]
-    is_beside = any(in_address[max(at - 1, 0) : at + 2 : 2] if at else in_address[1:2])
+    fields = [hits[name].field if name in hits else "" for name in columns]
+    beside = {*fields[max(at - 1, 0) : at], *fields[at + 1 : at + 2]}
     if is_estado:  # `Estado` is the status in Spanish tables that have a `Provincia`
-        return is_beside and not any(other.field == "state" for name, other in hits.items() if name != column)
-    needed = _OF_CUSTOMERS if codes else _OF_BOOKS
-    return not is_beside and not any(in_address[:at]) and any(other.field in needed for other in hits.values())
+        return not beside.isdisjoint(ADDRESS) and fields.count("state") == 1
+    is_id = "name" in beside and beside.isdisjoint(ADDRESS) and not {*fields[:at]}.intersection(ADDRESS)
+    return is_id and (codes or not _OF_BOOKS.isdisjoint(fields))
 
 
 _PAYMENT_CARD: Final = re.compile(r"card(?:last4|brand|exp.*|funding|type|number|fingerprint)")

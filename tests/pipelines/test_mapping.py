@@ -119,6 +119,7 @@ def test_names_are_known(column, field):
         ("Name;Email;Code;City", None),
         ("Nome;Email;Endereço;Complemento;Número;CNPJ", None),
         ("Email;Name;Discount Code", None),
+        ("Code;Discount;Email;Name", None),
     ],
 )
 def test_a_bare_number_is_an_id_where_it_can_be_nothing_else(header, external_id):
