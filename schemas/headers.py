@@ -287,10 +287,10 @@ _ADDRESS_ROLES: Final = """
     | other alternate alternative secondary
 """
 
-# What may come between a role and a word: `billing_address.city`, `Addr 1 - City`, `Default Address City`.
 _BEFORE_NOUNS: Final = _word_set("post posti visit social")
 """Roles only in front of a noun: `Postadresse - Land`. A `Visit Country` is not that of an address."""
 
+# What may come between a role and a word: `billing_address.city`, `Addr 1 - City`, `Default Address City`.
 _ADDRESS_NOUNS: Final = (
     "addresses",
     "address",
@@ -320,9 +320,9 @@ _COMPANIONS: Final = {
     "via": "cap citta comune",
 }
 
-# Bare words for a number or a code. They are an id only beside the name (elsewhere, `Code` may be that of a discount) and
-# in front of the address (in which they are a house number or a postal code). A list typed by people has line numbers:
-# `No.` is an id only where there are columns that an accounting system writes, too.
+# Bare words for a number or a code. They are an id only beside the name (elsewhere, `Code` may be that of a discount)
+# and in front of the address (in which they are a house number or a postal code). A list typed by people has line
+# numbers: `No.` is an id only where there are columns that an accounting system writes, too.
 _BARE_CODES: Final = _word_set("code codice codigo kode kod koodi")
 _BARE_NUMBERS: Final = _word_set("nr no nummer number numero num numer nro")
 _OF_BOOKS: Final = frozenset({"tax_id", "net_terms"})
@@ -347,7 +347,8 @@ _RECORD_FIELDS: Final = frozenset({"status", "customer_type", "name"})
 _REMARK: Final = re.compile(
     r"(?i)\s*(?:utc|gmt|utc[+-]\d.*|gmt[+-]\d.*|local time|iso|iso[ -]?(?:8601|3166|4217).*|iso code|iso-?2|e\.?164|"
     r"days?|in days|(?:in )?tagen?|(?:en )?jours|(?:en )?d[ií]as|(?:in )?giorni|(?:in )?dagen|em dias|dagar|dager|dage|"
-    r"debitor(?:en)?|debtors?|kunden?|customers?|clients?|clientes?|klant(?:en)?|required|optional|mandatory|pflichtfeld|obligatoire|primary|default|main|text|string|"
+    r"debitor(?:en)?|debtors?|kunden?|customers?|clients?|clientes?|klant(?:en)?|"
+    r"required|optional|mandatory|pflichtfeld|obligatoire|primary|default|main|text|string|"
     r"[dmyhs]{1,4}(?:[-/.: ][dmyhs]{1,4})+|[a-z_]+/[a-z_]+)\s*"
 )
 
@@ -389,8 +390,9 @@ def _words() -> dict[str, _Word]:
         for level, words in enumerate(levels.split("|"), 1):
             found |= {fold(word): _Word(field, fold(word), level) for word in words.split()}
     for word in [word for word in found if word.endswith(("number", "nummer"))]:
-        for short in ("no", "nr", "num"):  # `VAT Registration No.`, `Kundennr.`
-            found.setdefault(word[:-6] + short, _Word(found[word].field, word[:-6] + short, found[word].level))
+        field, group, level = found[word]
+        for short in (word[:-6] + ending for ending in ("no", "nr", "num")):  # `VAT Registration No.`, `Kundennr.`
+            found.setdefault(short, _Word(field, short if level else group, level))
     # `Rue 2` and `2. Adresse` are the second line of an address.
     for street in [word for word, meant in found.items() if meant.field == "address_line1" and word.isalpha()]:
         for number, field in (("1", "address_line1"), ("2", "address_line2")):
