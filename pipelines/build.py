@@ -25,7 +25,7 @@ _ABSENT: Final = {
     "country": codes.NO_CODE_WORDS - {"na"},  # Namibia
     "language": codes.NO_CODE_WORDS - {"na", "nan"},  # Nauru, Min Nan
     # A column `Company` may say whether the customer is one.
-    "name": codes.NO_NAME_WORDS | {"0", "1", "true", "false"},
+    "name": codes.NO_NAME_WORDS | codes.FLAG_WORDS,
     "email": codes.NO_VALUE_WORDS,
     "external_id": codes.BLOCKED_IDS,
 }
@@ -88,7 +88,7 @@ def _built(batch: Batch, field: str, rule: FieldRule, chosen: dict[str, pl.Serie
             joined[number] = _joined(parts, field)
     # A word for no value is taken only if there is nothing else, to be reported as it would be in a plain column.
     filled = {number: ~_is_absent(values, field) for number, values in joined.items()}
-    present = {number: values.is_not_null() for number, values in joined.items()}
+    present = {number: _is_present(values, field) for number, values in joined.items()}
     for usable in (filled, present):
         for number, values in joined.items():
             taken = result.is_null() & usable[number]
@@ -115,6 +115,13 @@ def _is_absent(values: pl.Series, field: str) -> pl.Series:
     if field == "name":
         words &= ~VALUE.is_in(sorted(codes.SHORT_NAMES))
     return evaluate(values, VALUE.is_null() | words)
+
+
+def _is_present(values: pl.Series, field: str) -> pl.Series:
+    """Return a mask of the values that are taken if there is nothing better. A flag is never a name."""
+    if field != "name":
+        return values.is_not_null()
+    return evaluate(values, VALUE.is_not_null() & ~VALUE.str.to_lowercase().is_in(sorted(codes.FLAGS)))
 
 
 def _joined(parts: Sequence[pl.Series], field: str) -> pl.Series:

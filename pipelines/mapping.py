@@ -234,7 +234,7 @@ class _ByName:
             )
         if not self._has("name"):
             # Which of two whole names is the customer's, only the field's own name decides.
-            is_own = own is not None and own.column is not None and names.fold(own.column) == "name"
+            is_own = own is not None and own.column is not None and names.is_own_name(own.column, "name")
             companies = [column for column in (people.company, *people.unclear) if column]
             if own and (own.column is None or (companies and not is_own)):
                 self.conflicts["name"] = (*([own.column] if own.column else []), *own.others, *companies)
@@ -242,7 +242,10 @@ class _ByName:
             if people.unclear and not is_own:
                 self.conflicts["name"] = people.unclear
                 return
-            self._add("name", person_names.name_rule(people, own.column if own else None))
+            rule = person_names.name_rule(people, own.column if own else None)
+            if people.full and len(rule) == 1 and names.fold(rule[0][0]) in names.CUSTOMERS:
+                rule = (*rule, (people.full,))  # `Client` beside `Nom` may only say whether it is one
+            self._add("name", rule)
         name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))
         person_beside = people.person and not set(name.columns) <= set(people.person)
         if person_beside and "billing_contact_name" not in {*self._by_hand, *self.conflicts, *self._unfilled}:

@@ -27,7 +27,8 @@ STATUS_WORDS: dict[str, str] = {
     word: status
     for status, words in {
         "active": "active enabled paying live non_renewing pending_cancel pending_cancellation in_good_standing "
-        "aktiv aktive aktiver aktives aktivt actif activo activa attivo attiva actief ativo ativa aktiivinen",
+        "aktiv aktive aktiver aktives aktivt actif activo activa attivo attiva actief ativo ativa aktiivinen "
+        "aktywny aktivni",
         "trial": "trial trialing trialling trialist in_trial on_trial free_trial trial_active trial_period "
         "testphase in_testphase probezeit probephase en_essai periode_d_essai en_prueba periodo_de_prueba in_prova "
         "periodo_di_prova proefperiode in_proefperiode em_teste periodo_de_teste provperiod proveperiode",
@@ -35,7 +36,7 @@ STATUS_WORDS: dict[str, str] = {
         "incomplete_expired inaktiv inaktive inaktives inaktivt deaktiviert archiviert inactif inactive desactive "
         "archive inactivo inactiva desactivado archivado inattivo inattiva disattivato archiviato inactief "
         "gedeactiveerd gearchiveerd inativo inativa desativado arquivado ej_aktiv ikke_aktiv arkiverad arkiveret "
-        "arkivert ei_aktiivinen",
+        "arkivert ei_aktiivinen nieaktywny neaktivni",
         "suspended": "suspended paused past_due pastdue unpaid overdue delinquent soft_failure in_dunning dunning "
         "gesperrt pausiert uberfallig ueberfaellig suspendu suspendue en_pause impaye suspendido suspendida "
         "en_pausa impagado sospeso sospesa in_pausa insoluto opgeschort gepauzeerd achterstallig suspenso suspensa "
@@ -70,14 +71,14 @@ CUSTOMER_TYPE_WORDS: dict[str, str] = {
         "juristische_person "
         "entreprise societe professionnel personne_morale empresa sociedad persona_juridica persona_moral "
         "azienda societa impresa persona_giuridica bedrijf zakelijk onderneming rechtspersoon pessoa_juridica "
-        "foretag foretagskund virksomhed erhverv bedrift bedriftskunde naeringsliv yritys",
+        "osoba_prawna pravnicka_osoba foretag foretagskund virksomhed erhverv bedrift bedriftskunde naeringsliv yritys",
         "INDIVIDUAL": "individual person personal private consumer b2c private_individual private_person "
         "natural_person "
         "private_customer residential sole_person privat privatperson privatkunde privatkundin verbraucher endkunde "
         "naturliche_person natuerliche_person particulier personne personne_physique persona particular "
         "persona_fisica persona_natural consumidor privato persona_physica consumatore consument natuurlijk_persoon "
         "persoon pessoa pessoa_fisica privatkund konsument forbruger forbruker yksityinen yksityishenkilo henkilo "
-        "kuluttaja",
+        "kuluttaja osoba_fizyczna fyzicka_osoba",
     }.items()
     for word in words.split()
 }
@@ -99,7 +100,8 @@ NET_TERMS_WORDS: dict[str, int] = dict.fromkeys(
             "per_direct",
         ),
         *("bij_ontvangst", "pagamento_imediato", "imediato", "a_vista", "omgaende", "direktbetalning", "straks"),
-        *("ved_modtagelse", "ved_mottak", "heti"),
+        *("ved_modtagelse", "ved_mottak", "heti", "direct_betalen", "direkt", "kontant", "kontantbetaling"),
+        *("contado", "al_contado", "pago_de_contado", "contanti", "a_pronti", "pronto_pagamento", "po_otrzymaniu"),
     ),
     0,
 )
@@ -122,6 +124,14 @@ NO_VALUE_WORDS = frozenset(
 NO_TEXT_WORDS = NO_VALUE_WORDS - {"na", "nan", "-nan", "none", "unknown", "."}
 # Words for a missing value in a name. `Nan` and `Na` are names; `NaN` and `NA` are not.
 NO_NAME_WORDS = NO_VALUE_WORDS | {"tbd", "tba", "tbc", "no name", "noname"}
+# What a column such as `Company`, `Client` or `Entreprise` says where it is a flag. Beside another column of names,
+# those of FLAGS are never a name, and the other words are one only if there is no better.
+FLAGS = frozenset({"0", "1", "true", "false"})
+FLAG_WORDS = FLAGS | {
+    *"23456789",  # kinds of third parties
+    *("yes", "no", "ja", "nein", "oui", "non", "sí", "si", "sì", "nee", "sim", "não", "nao", "nej", "nei", "kyllä"),
+    *("ei", "tak", "nie", "ano", "ne", "vrai", "faux", "wahr", "falsch", "vero", "falso", "verdadero", "verdadeiro"),
+}
 SHORT_NAMES = frozenset({"Nan", "Na"})
 # Words for a missing value in a code, a number, a date or a phone number.
 NO_CODE_WORDS = NO_VALUE_WORDS - {"unknown"}

@@ -7,7 +7,8 @@ or with a number (`Addr 1 - City`, `E-mail 1 - Value`). A suffix in brackets is 
 (`Created (UTC)`): `Customer (VIP)` is not a name, and `customer_id (metadata)` is not an id.
 
 Sources: export formats of about fifty systems, as documented by their vendors in 2026-11; words in German, French,
-Spanish, Italian, Dutch, Portuguese, Swedish, Danish, Norwegian and Finnish are our own.
+Spanish, Italian, Dutch, Portuguese, Swedish, Danish, Norwegian and Finnish are our own, with the commonest ones in
+Polish and Czech.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ _WORDS: Final[dict[str, str]] = {
         no_client n_client code_client id_client identifiant_client reference_client numero_de_cliente
         numero_cliente no_cliente n_cliente id_cliente codigo_cliente codigo_de_cliente codice_cliente
         codigo_do_cliente klantnummer klantnr klant_id klantcode debiteurnummer kundnummer kundnr kund_id
-        kundenummer kundenr kunde_id debitornummer asiakasnumero asiakas_id
+        kundenummer kundenr kunde_id kundekode debitornummer debitornr asiakasnumero asiakasnro asiakas_id kundenkonto
+        debitoren_nr debitor_nr code_tiers codigo_del_cliente numero_del_cliente numer_klienta nr_klienta kod_klienta
+        id_klienta cislo_zakaznika
         | id uuid guid
         | record_id
         | contact_id person_id
@@ -47,13 +50,17 @@ _WORDS: Final[dict[str, str]] = {
         | reference_id
         | subscriber_id internal_id
         | account_ref a_c
+        | code codice codigo kode kod koodi debtor_no debtor_number debtor_code relatiecode relatienummer relatienr
+        kartei_nr
+        | nr no nummer number numero num numer nro
     """,
     "email": """
         primary_email customer_email contact_email user_email email_id e_mail_id e_post epost e_postadress
         epostadress e_postadresse epostadresse mailadresse email_adresse e_mail_adresse courriel adresse_email
         adresse_mail adresse_e_mail adresse_electronique adresse_courriel correo correo_electronico
         direccion_de_correo direccion_de_correo_electronico posta_elettronica indirizzo_email indirizzo_e_mail
-        e_mailadres emailadres endereco_de_email correio_eletronico sahkoposti sahkopostiosoite login_email
+        adres_e_mail adres_email e_mailadres emailadres endereco_de_email correio_eletronico sahkoposti
+        sahkopostiosoite login_email
         | emails email_addresses e_mails work_email business_email company_email
         | personal_email home_email other_email
     """,
@@ -61,13 +68,17 @@ _WORDS: Final[dict[str, str]] = {
     "name": """
         customer_name client_name account_name customer_full_name kundenname nom_du_client nom_client
         nombre_del_cliente nombre_cliente nome_cliente nome_do_cliente klantnaam kundnamn kundenavn asiakkaan_nimi
+        nom_ou_raison_sociale raison_sociale_ou_nom nombre_o_razon_social nombre_razon_social
+        nome_o_ragione_sociale nome_ragione_sociale nome_razao_social nome_ou_razao_social
+        denominazione_ragione_sociale denominazione_o_ragione_sociale nazwa_klienta
         | display_name full_name namn navn naam nimi
         | company company_name organization organisation organization_name organisation_name business_name firma
         firmenname unternehmen unternehmensname entreprise nom_entreprise nom_de_l_entreprise societe
         nom_de_la_societe raison_sociale empresa nombre_empresa nombre_de_la_empresa razon_social azienda
-        nome_azienda ragione_sociale bedrijf bedrijfsnaam nome_da_empresa razao_social foretag foretagsnamn
-        virksomhed virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi associated_company
-        | customer client kunde klant kund asiakas cliente
+        nome_azienda ragione_sociale denominazione bedrijf bedrijfsnaam nome_da_empresa razao_social foretag
+        foretagsnamn
+        virksomhed virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi associated_company nazwa_firmy
+        | customer client kunde klant kund asiakas cliente klient zakaznik
         | contact_name nom nombre nome
     """,
     "legal_name": """
@@ -76,16 +87,18 @@ _WORDS: Final[dict[str, str]] = {
     """,
     "customer_type": """
         client_type account_type type_of_customer customer_kind kundentyp kundenart type_de_client type_client
-        tipo_de_cliente tipo_cliente tipo_di_cliente klanttype kundtyp kundetype asiakastyyppi
-        | company_type customer_sub_type contact_type partner_type
+        tipo_de_cliente tipo_cliente tipo_di_cliente tipo_do_cliente klanttype kundtyp kundetype asiakastyyppi
+        typ_klienta
+        | company_type customer_sub_type contact_type partner_type person_type type_of_person type_de_personne
+        tipo_de_pessoa tipo_pessoa tipo_de_persona tipo_persona tipo_di_persona
     """,
     "phone": """
         primary_phone contact_phone main_phone phone_numbers telefon telefonnummer telefonnr rufnummer
-        numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon telefoonnummer telefone tlf
+        numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon telefoonnummer telefone fone tlf
         tlfnr tlf_nr puhelin puhelinnumero
         | mobile mobile_phone mobile_number mobile_no cell cell_phone cellphone handy handynummer mobil mobilnummer
         mobiltelefon portable telephone_portable mobile_phone_number movil telefono_movil celular cellulare mobiel
-        gsm telemovel mobiltlf matkapuhelin
+        gsm telemovel mobiltlf matkapuhelin telefon_komórkowy komórka mobilni_telefon
         | work_phone business_phone company_phone office_phone
         | home_phone other_phone
     """,
@@ -93,58 +106,74 @@ _WORDS: Final[dict[str, str]] = {
         street_1 street_address_1 street_line_1 addressline_1 street_address_line_1 strasse_1 adresse_1
         adresse_ligne_1 direccion_1 indirizzo_1 adres_1 endereco_1 adress_1 adressrad_1
         | street street_address street_name strasse strasse_und_hausnummer strasse_nr rue calle via straat rua gata
-        gatuadress gade vej gate gateadresse katuosoite
+        gatuadress gade vej gate gateadresse katuosoite road_name logradouro ulica ulice
         | address adresse anschrift postanschrift adresse_postale direccion domicilio indirizzo adres endereco
-        morada adress postadress postadresse osoite full_address
+        morada adress postadress postadresse osoite full_address adresa
     """,
     "address_line2": """
         street_2 street_address_2 street_line_2 addressline_2 street_address_line_2 adresse_2 adresse_ligne_2
-        direccion_2 indirizzo_2 adres_2 endereco_2 adress_2 adressrad_2
+        direccion_2 indirizzo_2 adres_2 endereco_2 adress_2 adressrad_2 indirizzo_extra
         | suite extended_address adresszusatz complement_d_adresse complement_adresse complemento address_complement
         toevoeging
     """,
     "city": """
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
         poblacion municipio citta comune plaats woonplaats gemeente cidade localidade stad postort by poststed kaupunki
-        postitoimipaikka
+        postitoimipaikka miasto miejscowosc mesto sted
+        | village commune
     """,
     "state": """
         province region county state_name province_name region_name state_province_region province_region
-        province_state bundesland departement provincia regione provincie fylke landskap maakunta
+        province_state bundesland departement provincia regione provincie fylke landskap maakunta uf estado
+        wojewodztwo województwo
         | state_code province_code region_code state_id state_province_code
     """,
     "zip_code": """
         plz postleitzahl code_postal cp codigo_postal cap codice_postale cep postnummer postnr postinumero postal
-        pincode pin_code zip_postcode postal_zip_code
+        pincode pin_code zip_postcode postal_zip_code kod_pocztowy psc
     """,
     "country": """
-        country_name country_region land pays pais paese nazione maa
+        country_name country_region land pays pais paese nazione maa kraj zeme
         | country_code country_id country_iso country_iso_code country_code_2 country_iso2 country_code_iso
         land_code landcode laenderkuerzel landerkurzel code_pays codigo_pais
     """,
     "currency": """
         currency_code default_currency billing_currency preferred_currency_code preferred_currency currency_iso_code
         currency_iso customer_currency account_currency base_currency waehrung wahrung devise monnaie moneda divisa
-        valuta moeda valuutta
+        valuta moeda valuutta waluta mena
     """,
     "timezone": """
         time_zone zeitzone fuseau_horaire zona_horaria huso_horario fuso_orario tijdzone fuso_horario tidszon
         tidszone
     """,
     "language": """
-        locale language_code preferred_language preferred_locale sprache langue idioma lingua taal sprak sprog kieli
+        locale language_code preferred_language preferred_locale sprache langue jezyk język jazyk idioma lingua taal
+        sprak sprog kieli
         preferred_language_code communication_language language_override
     """,
     "status": """
         customer_status account_status lifecycle_status account_state kundenstatus statut statut_du_client
         client_status contact_status estado_del_cliente stato_cliente klantstatus kundstatus
         | subscription_status subscription_state
+        | situacao situacion situacao_do_cliente situacao_cliente
     """,
     "net_terms": """
         net_payment_terms net_payment_term net_term net_term_days net_days terms_days payment_terms_days
-        payment_term_days term_days payment_due_days due_days
-        zahlungsziel zahlungsziel_tage zahlungsfrist
+        payment_term_days term_days payment_due_days due_days due_in_days days_until_due days_to_pay payment_days
+        credit_days zahlungsziel zahlungsfrist faelligkeit_in_tagen falligkeit_in_tagen faellig_in_tagen
+        fallig_in_tagen faelligkeitstage falligkeitstage zahlungstage jours_de_paiement echeance_en_jours
+        dias_de_pago dias_de_credito dias_credito plazo_en_dias vencimiento_en_dias giorni_di_pagamento
+        giorni_pagamento scadenza_in_giorni betaaldagen vervaldagen prazo_em_dias dias_para_pagamento
+        kreditdagar forfallsdager kredittdager kreditdage maksuaika
         | payment_terms payment_term terms payment_term_id customer_terms zahlungsbedingungen zahlungsbedingung
+        zahlungskonditionen zahlungskondition zahlungsbed payment_conditions payment_condition
+        conditions_de_reglement conditions_reglement condition_de_reglement delai_de_reglement delai_reglement
+        delai_paiement conditions_paiement condition_de_paiement terminos_de_pago plazo_pago condiciones_pago
+        condicion_de_pago termini_pagamento condizioni_pagamento condizione_di_pagamento betalingsconditie
+        betalingscondities betaalconditie betaalcondities betalingsvoorwaarde betalingsvoorwaarden
+        prazo_pagamento condicao_de_pagamento condicao_pagamento condicoes_pagamento termos_de_pagamento
+        betalvillkor betalingsbetingelse betalingsbet betalingsvilkar betalingsvilkår
+        maksuehdot termin_płatności termin_platnosci warunki_płatności warunki_platnosci splatnost
         delai_de_paiement conditions_de_paiement plazo_de_pago condiciones_de_pago termini_di_pagamento
         condizioni_di_pagamento betalingstermijn betaaltermijn prazo_de_pagamento condicoes_de_pagamento
         betalningsvillkor betalingsbetingelser betalingsfrist maksuehto
@@ -156,7 +185,8 @@ _WORDS: Final[dict[str, str]] = {
         anlagedatum date_de_creation date_creation cree_le cree fecha_de_creacion fecha_creacion creado creado_el
         fecha_de_alta fecha_alta data_di_creazione data_creazione creato_il aangemaakt aangemaakt_op aanmaakdatum
         data_de_criacao data_criacao criado_em toegevoegd_op ajoute_le date_d_ajout anadido_el inserito_il skapad
-        skapad_datum skapat oprettet oprettet_dato opprettet luotu
+        skapad_datum skapat oprettet oprettet_dato opprettet luotu data_de_cadastro data_cadastro utworzono
+        data_utworzenia vytvoreno
         | signup_date signed_up signed_up_on signed_up_at sign_up_date signup_at registered_at registered_on
         date_registered registration_date user_registered date_added added_time added_on added_at date_joined joined_at
         join_date
@@ -169,13 +199,14 @@ _WORDS: Final[dict[str, str]] = {
         updated updated_date date_updated last_updated updated_on last_updated_at updated_utc update_date
         last_update last_updated_on updated_time update_time last_updated_date date_last_updated write_date aktualisiert
         aktualisiert_am mis_a_jour mis_a_jour_le actualizado actualizado_el aggiornato bijgewerkt atualizado_em
-        uppdaterad opdateret oppdatert
+        uppdaterad opdateret oppdatert paivitetty zaktualizowano data_aktualizacji
         | modified modified_at last_modified last_modified_date modified_date last_modified_at last_modified_time
         modified_time date_modified modified_on last_changed last_changed_at changed_at geaendert geandert
         geaendert_am geandert_am letzte_aenderung letzte_anderung laatst_gewijzigd laatst_gewijzigd_op
-        date_de_modification modifie_le
-        fecha_de_modificacion fecha_modificacion data_di_modifica modificato_il gewijzigd gewijzigd_op
-        data_de_modificacao andrad senast_andrad aendret sist_endret muokattu
+        date_de_modification date_modification modifie_le
+        fecha_de_modificacion fecha_modificacion data_di_modifica data_modifica modificato_il gewijzigd gewijzigd_op
+        data_de_modificacao data_modificacao data_de_alteracao alterado_em andrad senast_andrad aendret sist_endret
+        muokattu
         | system_modstamp
     """,
     "trial_started": """
@@ -197,10 +228,12 @@ _WORDS: Final[dict[str, str]] = {
         vat_id vat_number vat_no vat_nr vat_registration_number tax_vat_number ust_id ust_idnr ust_id_nr ustid
         umsatzsteuer_id umsatzsteuer_identifikationsnummer numero_tva numero_de_tva n_tva no_tva
         tva_intracommunautaire partita_iva p_iva piva btw_nummer btw_nr momsnummer momsregistreringsnummer
-        momsreg_nr vat_nummer alv_numero numero_de_iva
+        momsreg_nr vat_nummer alv_numero alv_nro numero_de_iva mva_nr mva_nummer vat_id_no
+        ust_id_nummer tax_id_value
         | vat taxvat tax_number tax_no tax_identification_number tax_id_number tax_registration_number taxpayer_id
-        tax_registration_no abn nzbn gstin gst_number gst_no ein nif cif nif_cif cif_nif nipc cnpj cvr cvr_nummer
-        y_tunnus codice_fiscale steuer_id steuernummer
+        tax_registration_no abn nzbn gstin gst_number gst_no ein nif cif nif_cif cif_nif nipc cnpj cpf cpf_cnpj
+        cnpj_cpf rfc rut ruc cuit nit cvr
+        cvr_nummer cvr_nr nip dic y_tunnus codice_fiscale steuer_id steuernummer
     """,
     "billing_contact_name": """
         billing_contact billing_name invoice_contact billing_contact_full_name billing_attention bill_to_contact
@@ -226,6 +259,7 @@ _WORDS: Final[dict[str, str]] = {
 # Synonyms with exactly the meaning of the field's own name. Two columns of one group are rivals: `Email` and
 # `E-mail Address` mean the same, `Phone` and `Mobile` do not.
 _OWN_NAMES: Final[dict[str, str]] = {
+    "name": "nazwa nazev",
     "email": "email_address e_mail_address mail",
     "phone": "phone_number telephone telephone_number tel phone_no",
     "address_line1": "address1 address_1 line1",
@@ -242,14 +276,19 @@ _OWN_NAMES: Final[dict[str, str]] = {
 _ADDRESS_ROLES: Final = """
     customer client account contact person property properties fields user kunden
     | billing bill_to bill_to_contact bill invoice invoicing rechnungs rechnung facturation facturacion fatturazione
-      factuur faturamento faktura
-    | default primary main mailing postal po
-    | business company organization organisation work office legal registered head_office
+      factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus
+    | default primary main mailing postal po post posti korrespondenz postale correspondance correspondencia
+      corrispondenza correspondentie
+    | business company organization organisation work office legal registered head_office forretnings firmen
+      geschafts visiting visit besoks besøks besogs besøgs bezoek kaynti fiscal social
     | home personal private
-    | shipping ship_to ship delivery sold_to sold_to_contact sa liefer livraison envio spedizione verzend entrega
-      leverans
+    | shipping ship_to ship delivery sold_to sold_to_contact sa liefer livraison envio spedizione consegna verzend
+      aflever bezorg entrega leverans leverings toimitus
     | other alternate alternative secondary
 """
+
+_BEFORE_NOUNS: Final = _word_set("post posti visit social")
+"""Roles only in front of a noun: `Postadresse - Land`. A `Visit Country` is not that of an address."""
 
 # What may come between a role and a word: `billing_address.city`, `Addr 1 - City`, `Default Address City`.
 _ADDRESS_NOUNS: Final = (
@@ -260,18 +299,36 @@ _ADDRESS_NOUNS: Final = (
     "anschrift",
     "direccion",
     "indirizzo",
+    "endereco",
+    "morada",
     "adres",
     "adress",
+    "osoite",
 )
 
 # Words that mean this only beside one of these columns: `By` is a city in a Danish table, `Via` a street in an Italian.
 _COMPANIONS: Final = {
     "by": "postnr postnummer",
+    "sted": "postnr postnummer",
+    "commune": "codepostal cp adresse rue",
+    "kraj": "miasto miejscowosc kodpocztowy ulica",
+    "mesto": "psc ulice",
+    "uf": "cidade municipio cep endereco",
     "cap": "citta comune indirizzo via provincia localita",
     "cp": "ville localite ciudad localidad poblacion adresse direccion",
     "gate": "postnr postnummer poststed",
     "via": "cap citta comune",
 }
+
+# Bare words for a number or a code. They are an id only beside the name (elsewhere, `Code` may be that of a discount)
+# and in front of the address (in which they are a house number or a postal code). A list typed by people has line
+# numbers: `No.` is an id only where there are columns that an accounting system writes, too.
+_BARE_CODES: Final = _word_set("code codice codigo kode kod koodi")
+_BARE_NUMBERS: Final = _word_set("nr no nummer number numero num numer nro")
+_OF_BOOKS: Final = frozenset({"tax_id", "net_terms"})
+
+CUSTOMERS: Final = _word_set("customer client kunde klant kund asiakas cliente klient zakaznik")
+"""Folded words for a customer: a column called so holds its name, or says whether a third party is one."""
 
 # Roles of other fields, and the fields that keep their meaning with them.
 _ENTITY_ROLES: Final = (
@@ -289,7 +346,9 @@ _RECORD_FIELDS: Final = frozenset({"status", "customer_type", "name"})
 # What is said in brackets about a value and changes nothing.
 _REMARK: Final = re.compile(
     r"(?i)\s*(?:utc|gmt|utc[+-]\d.*|gmt[+-]\d.*|local time|iso|iso[ -]?(?:8601|3166|4217).*|iso code|iso-?2|e\.?164|"
-    r"days?|in days|tage|jours|required|optional|mandatory|pflichtfeld|obligatoire|primary|default|main|text|string|"
+    r"days?|in days|(?:in )?tagen?|(?:en )?jours|(?:en )?d[ií]as|(?:in )?giorni|(?:in )?dagen|em dias|dagar|dager|dage|"
+    r"debitor(?:en)?|debtors?|kunden?|customers?|clients?|clientes?|klant(?:en)?|"
+    r"required|optional|mandatory|pflichtfeld|obligatoire|primary|default|main|text|string|"
     r"[dmyhs]{1,4}(?:[-/.: ][dmyhs]{1,4})+|[a-z_]+/[a-z_]+)\s*"
 )
 
@@ -330,6 +389,14 @@ def _words() -> dict[str, _Word]:
     for field, levels in _WORDS.items():
         for level, words in enumerate(levels.split("|"), 1):
             found |= {fold(word): _Word(field, fold(word), level) for word in words.split()}
+    for word in [word for word in found if word.endswith(("number", "nummer"))]:
+        field, group, level = found[word]
+        for short in (word[:-6] + ending for ending in ("no", "nr", "num")):  # `VAT Registration No.`, `Kundennr.`
+            found.setdefault(short, _Word(field, short if level else group, level))
+    # `Rue 2` and `2. Adresse` are the second line of an address.
+    for street in [word for word, meant in found.items() if meant.field == "address_line1" and word.isalpha()]:
+        for number, field in (("1", "address_line1"), ("2", "address_line2")):
+            found |= {word: _Word(field, street, 1) for word in (street + number, number + street) if word not in found}
     for field in COLUMNS:
         own = (field, *_OWN_NAMES.get(field, "").split())
         found |= {fold(word): _Word(field, fold(field), 0) for word in own}
@@ -343,7 +410,7 @@ _ROLE_RANK: Final[dict[str, int]] = {
 _ENTITIES: Final = frozenset(map(fold, _ENTITY_ROLES.split()))
 _RECORDS: Final = frozenset(map(fold, _RECORD_ROLES.split()))
 _COMPANY: Final = frozenset({"company", "companyname", "organization", "organisation"})
-_NOUNS: Final = tuple(map(fold, _ADDRESS_NOUNS))
+_NOUNS: Final = sorted(map(fold, _ADDRESS_NOUNS), key=len, reverse=True)
 
 
 class _Hit(NamedTuple):
@@ -375,12 +442,65 @@ def _read(name: str) -> _Hit | None:
             return None
         if fold(name) not in _WORD_OF and fold(bare):
             name = bare
-    return _read_folded(role + fold(name))
+    if hit := _read_folded(role + fold(name)):
+        return hit
+    return _read_of_address(name, role) or _read_numbered(name, role) or _read_either(name, role)
+
+
+_OF_ADDRESS: Final = re.compile(
+    r"(?i)(?P<word>.+?)\s+(?:of|der|de la|de l.|dell.|do|van het|av)\s*(?P<role>(?:\w+\s+)?)"
+    rf"(?:{'|'.join(_ADDRESS_NOUNS)})"
+)
+_BEHIND: Final = re.compile(r"(?P<word>.*[^\W\d].*?)[\s._#-]+(?P<number>[1-9])")
+_EITHER_FIELDS: Final = frozenset({*ADDRESS, "phone", "email", "tax_id"})
+
+
+def _read_of_address(name: str, role: str) -> _Hit | None:
+    """Read `ZIP/Postal code of Postal address`."""
+    matched = _OF_ADDRESS.fullmatch(name)
+    if matched is None:
+        return None
+    # The owner stays in front: `Organization - Country of Address`.
+    hit = _read(matched["word"])
+    of_role = fold(matched["role"])
+    if hit is None or hit.field not in ADDRESS or (of_role and of_role not in _ROLE_RANK):
+        return None
+    rank = max(hit.rank[0], _ROLE_RANK.get(of_role, 0), _ROLE_RANK.get(role, 0))
+    return hit._replace(rank=(rank, *hit.rank[1:]), role=role or of_role or hit.role)
+
+
+def _read_numbered(name: str, role: str) -> _Hit | None:
+    """Read `Address City - 2` and `Telefon 1`. The first is the same as one without a number."""
+    matched = _BEHIND.fullmatch(name)
+    hit = matched and _read_folded(role + fold(matched["word"]))
+    if not matched or not hit or hit.field not in (*ADDRESS, "phone", "email"):
+        return None
+    number = int(matched["number"])
+    if number == 1:
+        return hit
+    of_address = f"{hit.role}{number}" if hit.field in ADDRESS else ""
+    return hit._replace(rank=(hit.rank[0], hit.rank[1] + number, *hit.rank[2:]), role=of_address)
+
+
+def _read_either(name: str, role: str) -> _Hit | None:
+    """Read `CNPJ / CPF` and `City/town/village`: words that all mean the same field."""
+    words = re.split(r"\s*/\s*", name)
+    if len(words) < 2 or not all(map(fold, words)):
+        return None
+    first = _read_folded(role + fold(words[0]))
+    if first is None or first.field not in _EITHER_FIELDS:
+        return None
+    others = [_WORD_OF.get(fold(word)) for word in words[1:]]
+    return first if all(word is not None and word.field == first.field for word in others) else None
 
 
 def _read_folded(folded: str) -> _Hit | None:
     if word := _WORD_OF.get(folded):
         return _Hit(word.field, word.group, (0, 0, word.level), "")
+    if in_days := _IN_DAYS.fullmatch(folded):
+        word = _WORD_OF.get(in_days["terms"])
+        if word and word.field == "net_terms":  # precedes those that may be a key or a text
+            return _Hit(word.field, word.group, (0, 0, min(word.level, 1)), "")
     if coded := re.fullmatch("(billing|shipping|mailing|other)code", folded):  # Zoho's postal code
         return _Hit("zip_code", "code", (_ROLE_RANK[coded[1]], 0, 9), coded[1])
     if numbered := _NUMBERED.fullmatch(folded):
@@ -394,7 +514,7 @@ def _read_folded(folded: str) -> _Hit | None:
         rest = rest.removeprefix(role)
         if (suffixed := _SUFFIXED.fullmatch(rest)) and _ROLE_RANK[role] == 1:  # `Person - Email - Work`
             return _Hit(suffixed["kind"], suffixed["kind"], (_ROLE_RANK.get(suffixed["role"], 9), 0, 0), "")
-        if (word := _WORD_OF.get(rest)) and _keeps_meaning(word, roles):
+        if (word := _WORD_OF.get(rest)) and role not in _BEFORE_NOUNS and _keeps_meaning(word, roles):
             rank = max(_ROLE_RANK.get(role, 1) for role in roles)
             return _Hit(word.field, word.group, (rank, 0, word.level), roles[-1] if word.field in ADDRESS else "")
     address = _ADDRESS.match(rest)
@@ -402,6 +522,11 @@ def _read_folded(folded: str) -> _Hit | None:
         return None
     number = int(address["number"] or 0)
     inner = rest[address.end() :]
+    if (behind := _ROLE_BEHIND.match(inner)) and inner not in _WORD_OF:  # `Adresse de facturation - Ville`
+        roles.append(behind["role"])
+        inner = inner[behind.end() :] or address[0]
+    if line := _LINE.fullmatch(inner):
+        inner = f"line{line['number']}"
     if nested := _NUMBERED.fullmatch(inner):
         return _Hit(nested["kind"], nested["kind"], (1, number, int(nested["number"])), "")
     word = _WORD_OF.get(inner)
@@ -417,6 +542,15 @@ _NUMBERED: Final = re.compile(
 )
 _SUFFIXED: Final = re.compile(r"(?P<kind>email|phone)(?P<role>work|business|office|home|personal|private|other|mobile)")
 _ADDRESS: Final = re.compile(rf"(?:{'|'.join(_NOUNS)})(?P<number>[0-9]?)")
+_ROLE_BEHIND: Final = re.compile(
+    rf"(?:de|di|da|do|of|del|della|du)?(?P<role>{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})"
+)
+_LINE: Final = re.compile(
+    rf"(?:{'|'.join(_NOUNS)})?(?:line|linje|ligne|zeile|linea|riga|regel|linha|rad|rivi|radek|wiersz)(?P<number>[12])"
+)
+_IN_DAYS: Final = re.compile(
+    r"(?P<terms>.+?)(?:in|en|em|i|w)?(?:days|tagen?|jours|dias|giorni|dagen|dagar|dager|dage|paivaa|dniach|dni|dny)"
+)
 
 
 def _role_of(folded: str) -> str | None:
@@ -456,6 +590,12 @@ class Fit:
         return (*([self.column] if self.column else []), *self.rivals, *self.others)
 
 
+def is_own_name(column: str, field: str) -> bool:
+    """Return whether a column is called as the field itself, or by a word of exactly this meaning."""
+    word = _WORD_OF.get(fold(column))
+    return word is not None and word.field == field and word.group == fold(field)
+
+
 def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collection[str] = ()) -> dict[str, Fit]:
     """Return field → matching columns, except the columns in `without`.
 
@@ -486,17 +626,35 @@ def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Map
     folded = {fold(column) for column in columns}
     own_names = dict(repeats)
     named = ((column, _read(own_names.get(column, column))) for column in columns)
-    return {column: hit for column, hit in named if hit and not is_secret(column) and _is_meant(hit, folded)}
+    hits = {column: hit for column, hit in named if hit and not is_secret(column) and _is_meant(column, hit, folded)}
+    return {column: hit for column, hit in hits.items() if _is_placed(column, hit, columns, hits)}
 
 
-def _is_meant(hit: _Hit, folded: Collection[str]) -> bool:
+def _is_meant(column: str, hit: _Hit, folded: Collection[str]) -> bool:
     """Return whether the other columns allow this meaning."""
     if hit.group == "cardid":  # the card of a contact (MYOB), unless there is a payment card
         return not any(_PAYMENT_CARD.fullmatch(name) for name in folded)
-    if hit.group == "code":
+    if hit.group == "code" and hit.field == "zip_code":
         return any(f"{hit.role}{word}" in folded for word in ("city", "street", "state"))
     companions = _COMPANIONS.get(hit.group)
-    return companions is None or any(name in folded for name in companions.split())
+    if companions is None or any(noun in fold(column) for noun in _NOUNS):  # `Postadresse - sted`
+        return True
+    return any(name in folded for name in companions.split())
+
+
+def _is_placed(column: str, hit: _Hit, columns: Sequence[str], hits: Mapping[str, _Hit]) -> bool:
+    """Return whether a word that has several meanings has this one among these columns and beside its neighbours."""
+    is_estado = hit.group == "estado"
+    codes, numbers = hit.group in _BARE_CODES, hit.group in _BARE_NUMBERS
+    if not (is_estado or ((codes or numbers) and hit.field == "external_id")):
+        return True
+    at = columns.index(column)
+    fields = [hits[name].field if name in hits else "" for name in columns]
+    beside = {*fields[max(at - 1, 0) : at], *fields[at + 1 : at + 2]}
+    if is_estado:  # `Estado` is the status in Spanish tables that have a `Provincia`
+        return not beside.isdisjoint(ADDRESS) and fields.count("state") == 1
+    is_id = "name" in beside and beside.isdisjoint(ADDRESS) and not {*fields[:at]}.intersection(ADDRESS)
+    return is_id and (codes or not _OF_BOOKS.isdisjoint(fields))
 
 
 _PAYMENT_CARD: Final = re.compile(r"card(?:last4|brand|exp.*|funding|type|number|fingerprint)")

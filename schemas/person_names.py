@@ -18,23 +18,24 @@ Role = Literal["first", "middle", "last", "second_last", "full", "contact", "com
 
 _WORDS: Final[dict[Role, str]] = {
     "first": "first_name given_name forename fname christian_name vorname prenom nombre_de_pila primer_nombre "
-    "nome_di_battesimo primeiro_nome voornaam fornavn fornamn etunimi",
+    "nome_di_battesimo primeiro_nome voornaam fornavn fornamn etunimi imie imię jmeno",
     "middle": "middle_name second_name zweiter_vorname deuxieme_prenom segundo_nombre secondo_nome nome_do_meio "
     "tussenvoegsel mellannamn mellomnavn mellemnavn",
     "last": "last_name surname family_name lname nachname familienname zuname nom_de_famille apellido apellidos "
     "primer_apellido cognome sobrenome apelido ultimo_nome achternaam efternavn etternavn efternamn sukunimi "
-    "co_last_name",
+    "nazwisko prijmeni co_last_name",
     "second_last": "segundo_apellido apellido_materno",
     "full": "full_name person person_name nom nom_complet nombre nombre_completo nombre_y_apellidos nome nome_completo "
     "naam volledige_naam namn fullstandigt_namn navn fulde_navn fullt_navn nimi vollstandiger_name vor_und_nachname",
     "contact": "contact_name contact_person contact_full_name ansprechpartner kontaktperson kontaktname contactpersoon "
     "nom_du_contact personne_de_contact persona_de_contacto nombre_de_contacto persona_di_contatto referente "
-    "pessoa_de_contato kontakt_navn kontaktnamn",
+    "pessoa_de_contato pessoa_de_contacto kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
     "company": "company company_name associated_company nom_entreprise nombre_empresa organization "
     "organization_name organisation organisation_name business "
     "business_name account_name firm firm_name firma firmenname unternehmen unternehmensname entreprise "
     "nom_de_l_entreprise societe nom_de_la_societe raison_sociale empresa nombre_de_la_empresa razon_social azienda "
-    "nome_azienda ragione_sociale bedrijf bedrijfsnaam nome_da_empresa razao_social foretag foretagsnamn virksomhed "
+    "nome_azienda ragione_sociale denominazione nazwa_firmy bedrijf bedrijfsnaam nome_da_empresa razao_social "
+    "foretag foretagsnamn virksomhed "
     "virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi",
     "display": "display_name anzeigename nom_d_affichage nombre_para_mostrar nome_visualizzato visningsnavn "
     "visningsnamn",
@@ -43,7 +44,9 @@ _ROLE_OF: Final[dict[str, Role]] = {fold(word): role for role, words in _WORDS.i
 
 # Words that mean a last name beside a first name, and a whole name or a first name elsewhere.
 _LAST_BESIDE_FIRST: Final = frozenset(map(fold, ["name", "nom", "naam", "navn", "namn", "nimi"]))
-_FIRST_WORDS_OF_NAME: Final = frozenset(map(fold, ["vorname", "prenom", "voornaam", "fornavn", "fornamn", "etunimi"]))
+_FIRST_WORDS_OF_NAME: Final = frozenset(
+    map(fold, ["vorname", "prenom", "voornaam", "fornavn", "fornamn", "etunimi", "imie", "jmeno"])
+)
 _FIRST_BESIDE_LAST: Final = frozenset(map(fold, ["nombre", "nome"]))
 _LAST_WORDS_OF_NAME: Final = frozenset(
     map(fold, ["apellido", "apellidos", "primer_apellido", "cognome", "sobrenome", "apelido", "ultimo_nome"])

@@ -12,13 +12,14 @@ from typing import Final
 from tranship.schemas.headers import fold
 
 _STREETS: Final = re.compile(
-    r"(?P<owner>.*?)(?:street|streetname|strasse|strassenname|rue|nomdelarue|calle|via|straat|straatnaam|rua|gata|gade|"
-    r"vej|gatenavn|gatunamn|vejnavn|katu)"
+    r"(?P<owner>.*?)(?:street|streetname|streetroadname|strasse|strassenname|rue|nomdelarue|calle|via|straat|straatnaam|"
+    r"rua|endereco|logradouro|gata|gade|vej|gatenavn|gatunamn|vejnavn|katu|ulica|ulice)(?P<of>of\w*address)?"
 )
 _ADDRESSES: Final = re.compile(r"(?P<owner>.*?)(?:address|adresse|adres|adress|direccion|indirizzo|endereco|domicilio)")
 _NUMBERS: Final = re.compile(
     r"(?P<owner>.*?)(?:housenumber|houseno|housenr|buildingnumber|streetnumber|streetno|streetnr|hausnummer|hausnr|"
-    r"huisnummer|huisnr|numeroderue|numerodevoie|numerocivico|ncivico|civico|numeroexterior|husnummer|husnr)"
+    r"huisnummer|huisnr|numeroderue|numerodevoie|numerocivico|ncivico|civico|numeroexterior|noexterior|numext|exterior|"
+    r"numerodacasa|husnummer|husnr|talonumero|numerdomu|nrdomu|cislopopisne|cislodomu)(?P<of>of\w*address)?"
 )
 _NUMBERS_BEHIND: Final = re.compile(r"(?P<owner>.*?)(?:nummer|numero|number|nr|no|n|num)")
 """A number of anything, which is that of a house right behind a street."""

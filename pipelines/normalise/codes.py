@@ -157,13 +157,19 @@ def net_terms(values: pl.Series) -> pl.Series:
     return _day_count(values).cast(pl.Int32)
 
 
-_DAYS: Final = r"(?:d|days?|tage?n?|jours?|dias?|giorn[oi]|dag(?:en|ar|e|er)?|calendar_days|paivaa)"
+_DAYS: Final = r"(?:d|days?|tage?n?|jours?|dias?|giorn[oi]|gg|dag(?:en|ar|e|er)?|dni|dnu|calendar_days|paivaa)"
 _NET: Final = (
     r"(?:net|netto|n|netto_innerhalb_von|innerhalb_von|within|due_in|payment_(?:with)?in|zahlbar_innerhalb_von)"
 )
+_BEFORE_DAYS: Final = r"(?:(?:a|en|em|in|innerhalb|innert|binnen|entro|sous|inom|innen|within)_)?"
+# `30 giorni d.f.`: from the date of the invoice. From the end of the month is another number of days.
+_AFTER_DAYS: Final = (
+    r"(?:_(?:nets?|netto|netti|neto|netos|date_(?:de_)?facture|data_fattura|d\.?f\.?|fecha_(?:de_)?factura|"
+    r"na_factuurdatum|nach_rechnungsdatum|(?:from|after)_invoice(?:_date)?))?"
+)
 _TERMS: Final = re.compile(
     rf"(?:[0-9.]+%?[_/]+[0-9]+(?:_{_DAYS})?[,_]+)?{_NET}[_:/]*([0-9]{{1,4}})(?:_*{_DAYS})?"
-    rf"|([0-9]{{1,4}})_*{_DAYS}(?:_(?:net|netto))?"
+    rf"|{_BEFORE_DAYS}([0-9]{{1,4}})_*{_DAYS}\.?{_AFTER_DAYS}"
 )
 
 

@@ -146,7 +146,7 @@ def test_an_expression_is_computed_for_each_record(expression: str, cities: list
 
 def test_a_flag_does_not_hide_the_name() -> None:
     columns = {"A": ["1", "0", "TRUE", "1", "11"], "B": ["Acme", "Jane", "Birch", None, "x"]}
-    assert values(columns, "name", fields={"name": "A | B"}) == ["Acme", "Jane", "Birch", "1", "11"]
+    assert values(columns, "name", fields={"name": "A | B"}) == ["Acme", "Jane", "Birch", None, "11"]
 
 
 def test_truth_values_are_recognised_in_other_languages() -> None:

@@ -65,6 +65,37 @@ def mapped(*columns: str, **options):
         ("Via", None),
         ("password_hash", None),
         ("Umsatz", None),
+        ("Fälligkeit in Tagen (Debitor)", "net_terms"),
+        ("Conditions de règlement", "net_terms"),
+        ("Termini pagamento", "net_terms"),
+        ("Betalingsbet.", "net_terms"),
+        ("CNPJ / CPF", "tax_id"),
+        ("CVR-nr.", "tax_id"),
+        ("tax_id.value", "tax_id"),
+        ("IE / RG", None),
+        ("Tipo de pessoa", "customer_type"),
+        ("Situação", "status"),
+        ("Adresregel 1", "address_line1"),
+        ("2. Adresse", "address_line2"),
+        ("Rue 2", "address_line2"),
+        ("Postadresse - Adresselinje 1", "address_line1"),
+        ("Postadresse - linje 1", "address_line1"),
+        ("Forretningsadresse - sted", "city"),
+        ("Adresse de facturation - Ville", "city"),
+        ("Dirección de envío", "address_line1"),
+        ("Besöksadress - Ort", "city"),
+        ("Adresszeile 2", "address_line2"),
+        ("Kundennr.", "external_id"),
+        ("Invoice No.", None),
+        ("PLZ/Ort", None),
+        ("Address City - 1", "city"),
+        ("City/town/village/locality of address", "city"),
+        ("ZIP/Postal code of Postal address", "zip_code"),
+        ("Teléfono 1", "phone"),
+        ("Visit Country", None),
+        ("Name of address", None),
+        ("Ulica", "address_line1"),
+        ("PSČ", "zip_code"),
         ("Plan", None),
         ("", None),
         ("(UTC)", None),
@@ -72,6 +103,55 @@ def mapped(*columns: str, **options):
 )
 def test_names_are_known(column, field):
     assert list(match([column], {})) == ([field] if field else [])
+
+
+@pytest.mark.parametrize(
+    ("header", "external_id"),
+    [
+        ("Code;Naam;Adresregel 1;Postcode", "Code"),
+        ("Codice;Denominazione;Indirizzo;CAP;Partita IVA", "Codice"),
+        ("Nr.;Navn;Adresse;Postnr.;By;CVR-nr.", "Nr."),
+        ("No.;Name;Address;City;VAT Registration No.", "No."),
+        ("ID;Código;Nome", "ID"),
+        ("No.;Name;Email;Phone", None),  # lines of a list
+        ("Name;Email;Straße;Nr;PLZ;Ort;USt-IdNr.", None),
+        ("Name;Email;Street;Code;City;VAT Number", None),
+        ("Name;Email;Code;City", None),
+        ("Nome;Email;Endereço;Complemento;Número;CNPJ", None),
+        ("Email;Name;Discount Code", None),
+        ("Code;Discount;Email;Name", None),
+    ],
+)
+def test_a_bare_number_is_an_id_where_it_can_be_nothing_else(header, external_id):
+    fit = match(header.split(";"), {}).get("external_id")
+    assert (fit.column if fit else None) == external_id
+
+
+@pytest.mark.parametrize(
+    ("header", "state"),
+    [
+        ("Nombre;Municipio;Estado;País", "Estado"),
+        ("Nombre;Estado;Email;Ciudad", None),
+        ("Nombre;Ciudad;Provincia;Estado", "Provincia"),
+        ("Nome;Cidade;UF", "UF"),
+        ("Name;UF", None),
+    ],
+)
+def test_a_word_with_two_meanings_is_a_place_beside_places(header, state):
+    fit = match(header.split(";"), {}).get("state")
+    assert (fit.column if fit else None) == state
+
+
+def test_columns_of_days_precede_keys_of_terms():
+    found = mapped("Konto-Nr", "Name", "Email", "Zahlungsbedingung", "Fälligkeit in Tagen (Debitor)")
+    assert found.fields["net_terms"] == "Fälligkeit in Tagen (Debitor)"
+
+
+def test_the_first_of_numbered_addresses_is_used():
+    parts = ("Address Line 1 - {}", "Address Line 2 - {}", "Address City - {}", "Address Zip - {}")
+    columns = [part.format(number) for number in (2, 1) for part in parts]
+    found = mapped("ID", "Name", *columns)
+    assert [found.fields[name] for name in ("address_line1", "address_line2", "city", "zip_code")] == columns[4:]
 
 
 def test_an_address_is_taken_from_one_role():

@@ -25,6 +25,13 @@ from tranship.schemas import streets
         (["Calle", "Número", "Piso"], "Calle", ("Calle", "Número")),
         (["address.street", "address.house_number"], "address.street", ("address.street", "address.house_number")),
         (["Adresse", "Hausnummer"], "Adresse", ("Adresse", "Hausnummer")),
+        (["Endereço", "Número", "Bairro"], "Endereço", ("Endereço", "Número")),
+        (["Calle", "Exterior", "Interior"], "Calle", ("Calle", "Exterior")),
+        (
+            ["House number of Address", "Street/road name of Address"],
+            "Street/road name of Address",
+            ("House number of Address", "Street/road name of Address"),
+        ),
         # A number that need not be that of a house.
         (["No", "Street", "City"], "Street", ("Street",)),
         (["Straat", "Postcode", "Nummer"], "Straat", ("Straat",)),
