@@ -15,6 +15,7 @@ from tranship.connectors.contract import Batch, Layout, Part, Plan, WriteRequest
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import build, mapping
 from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.matching import columns_of, match
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.normalise.spelling import Spelling
@@ -82,8 +83,8 @@ def _columns_of(name: str, layouts: Sequence[Layout]) -> ColumnMap:
     """What the columns of a written file are, by their names; what no field fits, or several columns fit, is no part of
     it. Raises ConfigError where customers cannot be recognised.
     """
-    matched = mapping.match(layouts, Reading.model_validate({"source": name}))
-    columns = mapping.columns_of(layouts)
+    matched = match(layouts, Reading.model_validate({"source": name}))
+    columns = columns_of(layouts)
     if columns and not {*mapping.KEYS} & {*matched.fields, *matched.built}:
         raise ConfigError(
             f"{name}: has no column for the external id or the e-mail ({', '.join(map(repr, columns[:12]))}); without "

@@ -17,7 +17,8 @@ import polars as pl
 
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.errors import ConfigError, Undecided
-from tranship.schemas.headers import NO, YES, fold
+from tranship.schemas.column_names import fold
+from tranship.schemas.flags import NO, YES
 
 _FLAG: Final = "\0flag"
 """Suffix of the name of a column that is read as true or false."""

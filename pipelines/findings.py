@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from tranship.connectors.contract import Batch
-from tranship.pipelines.mapping import OURS, ColumnMap
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.matching import OURS
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.stage_files import PATCHED, write
 from tranship.schemas import cells

@@ -17,9 +17,10 @@ import polars as pl
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Batch, Layout, Part
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import build, field_rules, mapping, notebook, profiles, rivals, selection, validate
+from tranship.pipelines import build, field_rules, notebook, profiles, rivals, selection, validate
 from tranship.pipelines.invalid import InvalidValues
-from tranship.pipelines.mapping import ColumnMap, Match
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.matching import Match, columns_of, fields_by_column, match
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.reading import spelling_of
@@ -133,7 +134,7 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
     """
     applied = profiles.apply(layouts, reading)
     reading = applied.reading
-    matched = mapping.match(layouts, reading, applied.pins)
+    matched = match(layouts, reading, applied.pins)
     columns, problem, where = None, None, None
     try:
         columns = applied.columns(layouts)
@@ -284,13 +285,13 @@ def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match
     undecided = {column for fitting in matched.conflicts.values() for column in fitting}
     fields: dict[str, str | list[str]] = {
         **dict.fromkeys(matched.dropped, ""),
-        **mapping.fields_by_column(matched.fields, matched.built),
+        **fields_by_column(matched.fields, matched.built),
     }
     series: dict[str, list[pl.Series]] = {}
     for batch in batches:
         for values in batch.records.iter_columns():
             series.setdefault(values.name, []).append(values)
-    for name in mapping.columns_of(layouts):
+    for name in columns_of(layouts):
         given = series.get(name, [])
         text = pl.concat([as_text(values).alias(name) for values in given]) if given else pl.Series(dtype=pl.String)
         values = text.filter(text.str.strip_chars() != "")

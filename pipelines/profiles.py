@@ -19,11 +19,12 @@ from typing import Any, Final, Generic, TypeVar
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import expressions, field_rules, mapping
-from tranship.pipelines.mapping import NO_PINS, ColumnMap, Pins, folded_word
+from tranship.pipelines.mapping import ColumnMap, folded_word
+from tranship.pipelines.matching import NO_PINS, Pins, columns_of
 from tranship.pipelines.reading import check_values
 from tranship.pipelines.settings import Reading, Settings, fragment
 from tranship.schemas import export_profiles
-from tranship.schemas.headers import fold
+from tranship.schemas.column_names import fold
 
 NONE: Final = "none"
 """The value of the setting `profile` that turns recognition off."""
@@ -72,7 +73,7 @@ def apply(layouts: Sequence[Layout], reading: _R) -> Applied[_R]:
 
     Raises ConfigError if the profile that is named does not exist, is not valid, or is not one of these files.
     """
-    columns = mapping.columns_of(layouts)
+    columns = columns_of(layouts)
     if reading.profile == NONE or not columns:
         return Applied(reading)
     if reading.profile is not None:
@@ -237,7 +238,7 @@ class _Columns:
 
     def __init__(self, layouts: Sequence[Layout], reading: Reading) -> None:
         self._layouts = layouts
-        self._by_name = {column: column for column in mapping.columns_of(layouts)}
+        self._by_name = {column: column for column in columns_of(layouts)}
         folded: dict[str, list[str]] = {}
         for column in self._by_name:
             folded.setdefault(fold(column), []).append(column)

@@ -14,7 +14,8 @@ from typing import Any, Final
 import polars as pl
 import xlsxwriter
 
-from tranship.pipelines.mapping import KEYS, OURS, ColumnMap
+from tranship.pipelines.mapping import KEYS, ColumnMap
+from tranship.pipelines.matching import OURS
 from tranship.schemas import codes
 from tranship.schemas.faults import sentence
 

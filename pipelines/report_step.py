@@ -16,7 +16,8 @@ from tranship.connectors.contract import Outcomes, Plan
 from tranship.connectors.errors import TranshipError
 from tranship.pipelines import report
 from tranship.pipelines.endpoints import reads_workbooks
-from tranship.pipelines.mapping import OURS, ColumnMap
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.matching import OURS
 from tranship.pipelines.report import Counts, Report, Status
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.step_result import StepResult

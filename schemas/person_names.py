@@ -1,7 +1,8 @@
 """Columns of first, last and full names and of companies, and the rules that follow for a customer's name.
 
-A company beside a person is the customer, and the person its billing contact. Names are compared folded, as in
-`headers.py`, with and without words in front that say whose name it is: `Billing First Name`, `customer[first_name]`.
+A company beside a person is the customer, and the person its billing contact. Names are compared folded
+(`column_names.py`), with and without words in front that say whose name it is: `Billing First Name`,
+`customer[first_name]`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from tranship.schemas.headers import fold, unwrapped
+from tranship.schemas.column_names import fold, unwrapped
 
 Role = Literal["first", "middle", "last", "second_last", "full", "contact", "company", "display"]
 

@@ -1,6 +1,6 @@
 """House numbers in columns of their own: `Straat` and `Nummer`, `Billing Street` and `Billing House Number`.
 
-Names are compared folded, as in `headers.py`.
+Names are compared folded, as in `column_names.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from tranship.schemas.headers import fold
+from tranship.schemas.column_names import fold
 
 _STREETS: Final = re.compile(
     r"(?P<owner>.*?)(?:street|streetname|streetroadname|strasse|strassenname|rue|nomdelarue|calle|via|straat|straatnaam|"

@@ -29,6 +29,7 @@ from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.chosen_columns import check_chosen
 from tranship.connectors.errors import ConfigError
 from tranship.schemas import headers
+from tranship.schemas.column_names import fold
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, INSTANT, KEY, Customer
 
@@ -341,10 +342,7 @@ def _fitting(columns: Sequence[str], chosen: Mapping[str, str]) -> dict[str, tup
 def _matching_columns(columns: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     """Return field → matching columns: the one with exactly its name, else all that match."""
     fits = headers.match([column for column in columns if column != KEY], {})
-    own = {
-        name: [column for column in fit.columns if headers.fold(column) == headers.fold(name)]
-        for name, fit in fits.items()
-    }
+    own = {name: [column for column in fit.columns if fold(column) == fold(name)] for name, fit in fits.items()}
     return {name: tuple(own[name]) or fit.columns for name, fit in fits.items()}
 
 

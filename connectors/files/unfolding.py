@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from tranship.schemas.headers import fold, match
+from tranship.schemas.column_names import fold
+from tranship.schemas.headers import match
 
 
 @cache

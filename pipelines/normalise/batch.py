@@ -49,7 +49,7 @@ from tranship.schemas.codes import NO_CODE_WORDS
 from tranship.schemas.constant import constant
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, TEXT
 from tranship.schemas.faults import no_reasons, reasons
-from tranship.schemas.headers import Flag
+from tranship.schemas.flags import Flag
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pytest
 
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import build, inspection, mapping, profiles, run, validate
+from tranship.pipelines import build, inspection, matching, profiles, run, validate
 from tranship.pipelines.endpoints import open_source
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.reading import check_values, spelling_of
@@ -71,7 +71,7 @@ def test_each_set_of_headers_is_recognised_and_leaves_no_choice(name: str) -> No
     for headers in export_profiles.index()[name].headers:
         layouts = [Layout("in.csv", tuple(sorted(headers)))]
         applied = profiles.apply(layouts, Reading.model_validate({"source": "in.csv"}))
-        matched = mapping.match(layouts, applied.reading, applied.pins)
+        matched = matching.match(layouts, applied.reading, applied.pins)
 
         assert applied.title == export_profiles.index()[name].title
         assert matched.conflicts == {}

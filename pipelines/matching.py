@@ -1,0 +1,319 @@
+"""Which columns of a source fill which fields: by the settings first, then by the names of the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from tranship.connectors.contract import Layout
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines import expressions, field_rules
+from tranship.pipelines.field_rules import FieldRule
+from tranship.pipelines.settings import Reading
+from tranship.schemas import headers as names
+from tranship.schemas import person_names, streets
+from tranship.schemas.column_names import fold
+from tranship.schemas.customer import COLUMNS
+from tranship.schemas.header_words import CUSTOMERS
+from tranship.schemas.headers import Fit
+
+OURS = ("_source", "_line", "_codes", "_reasons", "_text")
+"""Columns that a rejects file adds to those of the input; they are not data of the customer."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """The mapping that follows from the settings and the names of the columns.
+
+    `fields` is field → column, `built` as in ColumnMap; `dropped` are the columns that the settings leave out;
+    `conflicts` is field → the columns that would all fit it, between which a person must choose; `fits` has, by field,
+    all that fit by name.
+    """
+
+    fields: Mapping[str, str]
+    built: Mapping[str, FieldRule]
+    dropped: frozenset[str]
+    conflicts: Mapping[str, Sequence[str]]
+    fits: Mapping[str, Fit]
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The columns that feed a field."""
+        return frozenset((*self.fields.values(), *(c for rule in self.built.values() for c in rule.columns)))
+
+    @property
+    def rules(self) -> dict[str, str]:
+        """Field → its rule as a person writes it, in the order of fields."""
+        rules = {name: field_rules.quoted(column) for name, column in self.fields.items()}
+        rules |= {name: str(rule) for name, rule in self.built.items()}
+        return {name: rules[name] for name in COLUMNS if name in rules}
+
+    def undecided(self, of: Sequence[str]) -> tuple[str, ...]:
+        """Return those of the columns that are neither mapped nor dropped."""
+        used = self.used
+        return tuple(c for c in of if c not in self.dropped and c not in used)
+
+
+def fields_by_column(fields: Mapping[str, str], built: Mapping[str, FieldRule]) -> dict[str, str | list[str]]:
+    """Return column → its field, or its fields, from field → column and the fields that are built."""
+    found: dict[str, list[str]] = {}
+    for name, column in fields.items():
+        found.setdefault(column, []).append(name)
+    for name, rule in built.items():
+        for column in rule.columns:
+            found.setdefault(column, []).append(name)
+    return {column: names[0] if len(names) == 1 else names for column, names in found.items()}
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What a profile decides: `fields` are those whose rules in the settings are its rules, and no choice of the user;
+    `unfilled` are those that no column fills by its name.
+    """
+
+    fields: frozenset[str] = frozenset()
+    unfilled: frozenset[str] = frozenset()
+
+
+NO_PINS = Pins()
+
+
+def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> Match:
+    """Match the columns of all files of a run to fields, first by the settings, then by name.
+
+    Raises ConfigError if a name in the settings does not exist, or the settings contradict themselves; all that is
+    wrong is in one message.
+    """
+    columns = columns_of(layouts)
+    given = _Given(layouts, columns)
+    given.check_fields(reading)
+    for name, text in reading.fields.items():
+        given.add_rule(name, text)
+    for name, text in reading.set.items():
+        given.add_expression(name, text, allow_missing=reading.allow_missing)
+    dropped = frozenset(filter(None, (given.column("--ignore", column) for column in reading.ignore)))
+    given.check_dropped(dropped)
+    if given.problems:
+        raise ConfigError("\n".join(given.problems))
+    by_name = _ByName(layouts, columns, dropped, given, pins.unfilled)
+    by_name.add_fields()
+    if "address_line1" not in pins.unfilled:
+        by_name.add_house_number()
+    if "name" not in pins.unfilled:
+        by_name.add_names()
+    in_order = {name: given.fields[name] for name in COLUMNS if name in given.fields}
+    return Match(in_order, given.built, dropped, by_name.conflicts, by_name.fits)
+
+
+class _ByName:
+    """Adds to the rules of the settings those that follow from the names of columns. `conflicts` and `fits` are as in
+    Match.
+    """
+
+    def __init__(
+        self,
+        layouts: Sequence[Layout],
+        columns: Sequence[str],
+        dropped: Collection[str],
+        given: _Given,
+        unfilled: Collection[str],
+    ) -> None:
+        self._kept = [column for column in columns if column not in dropped]
+        self._unfilled = unfilled
+        self._fields, self._built = given.fields, given.built
+        self._by_hand = {*given.fields, *given.built}
+        self._used = {*given.fields.values(), *(column for rule in given.built.values() for column in rule.columns)}
+        self._repeats = {made: own for layout in layouts for made, own in layout.repeated.items()}
+        self.fits = {name: fit for name, fit in names.match(columns, self._repeats).items() if name not in unfilled}
+        self.conflicts: dict[str, Sequence[str]] = {}
+
+    def add_fields(self) -> None:
+        """Add all fields but the name."""
+        for name, fit in self.fits.items():
+            if name != "name" and not self._has(name) and (among := self._among(name, fit.columns)):
+                self._decide(name, among)
+
+    def add_house_number(self) -> None:
+        """Add the house number to the street, where it has a column of its own."""
+        if "address_line1" in self._fields and "address_line1" not in self._by_hand:
+            street = self._fields["address_line1"]
+            taken = self._used | {*self._fields.values()}
+            parts = streets.line(self._kept, street, taken)
+            if len(parts) > 1:
+                del self._fields["address_line1"]
+                self._add("address_line1", (parts,))
+
+    def add_names(self) -> None:
+        """Add the name, of a person from first and last name, and the name of the billing contact: a company beside a
+        person is the customer.
+        """
+        people = person_names.find(self._kept)
+        of_people = people.columns
+        if people.unclear:
+            people = person_names.find([column for column in self._kept if column not in self._used])
+        fitting = self.fits["name"].columns if "name" in self.fits else ()
+        own = self._among("name", [column for column in fitting if column not in of_people])
+        whole = (*people.whole_names, *people.unclear)
+        if own or whole:
+            self.fits["name"] = Fit(
+                own.column if own else None, own.rivals if own else (), (*(own.others if own else ()), *whole)
+            )
+        if not self._has("name"):
+            # Which of two whole names is the customer's, only the field's own name decides.
+            is_own = own is not None and own.column is not None and names.is_own_name(own.column, "name")
+            companies = [column for column in (people.company, *people.unclear) if column]
+            if own and (own.column is None or (companies and not is_own)):
+                self.conflicts["name"] = (*([own.column] if own.column else []), *own.others, *companies)
+                return
+            if people.unclear and not is_own:
+                self.conflicts["name"] = people.unclear
+                return
+            rule = person_names.name_rule(people, own.column if own else None)
+            if people.full and len(rule) == 1 and fold(rule[0][0]) in CUSTOMERS:
+                rule = (*rule, (people.full,))  # `Client` beside `Nom` may only say whether it is one
+            self._add("name", rule)
+        name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))
+        person_beside = people.person and not set(name.columns) <= set(people.person)
+        if person_beside and "billing_contact_name" not in {*self._by_hand, *self.conflicts, *self._unfilled}:
+            # A column of its own, such as `Billing Attention`, is often empty.
+            own_column = self._fields.pop("billing_contact_name", None)
+            own_rule = ((own_column,),) if own_column else ()
+            rest = (rule for rule in person_names.contact_rule(people) if rule not in own_rule)
+            self._add("billing_contact_name", (*own_rule, *rest))
+
+    def _has(self, name: str) -> bool:
+        return name in self._fields or name in self._built
+
+    def _among(self, name: str, fitting: Sequence[str]) -> Fit | None:
+        """Return which of the columns that fit a field is used; null if all are left out."""
+        kept = [column for column in fitting if column in self._kept]
+        # A column that the settings map to another field is used only if no other column fits.
+        free = [column for column in kept if column not in self._used] or kept
+        return names.match(self._kept, self._repeats, without={*self._kept} - {*free}).get(name)
+
+    def _decide(self, name: str, fit: Fit) -> None:
+        if fit.column is None:
+            self.conflicts[name] = fit.others
+        else:
+            self._fields[name] = fit.column
+
+    def _add(self, name: str, alternatives: tuple[tuple[str, ...], ...]) -> None:
+        rule = FieldRule(alternatives)
+        if rule.column is not None:
+            self._fields[name] = rule.column
+        elif alternatives:
+            self._built[name] = rule
+
+
+class _Given:
+    """The rules of the settings, applied to the columns of the source. `problems` collects what is wrong with them."""
+
+    def __init__(self, layouts: Sequence[Layout], columns: Sequence[str]) -> None:
+        self._layouts, self._columns = layouts, columns
+        self.fields: dict[str, str] = {}
+        self.built: dict[str, FieldRule] = {}
+        self.problems: list[str] = []
+
+    def check_fields(self, reading: Reading) -> None:
+        """Check the names of fields in all settings."""
+        for option, fields in (
+            ("--map", reading.fields),
+            ("--set", reading.set),
+            ("--value", reading.values),
+            ("--default", reading.defaults),
+        ):
+            for name in fields:
+                if name not in COLUMNS:
+                    turned = self._turned(name, reading.fields[name]) if option == "--map" else ""
+                    self.problems.append(turned or f"{option}: unknown field {name!r}{_nearest(name, COLUMNS)}")
+        for name in reading.fields:
+            if name in reading.set:
+                self.problems.append(f"{name}: --map and --set both give a rule. Give one of the two.")
+
+    def add_rule(self, name: str, text: str) -> None:
+        """Add a rule of `--map`."""
+        if name not in COLUMNS:
+            return
+        try:
+            spelled = field_rules.parse(text)
+        except ValueError as error:
+            self.problems.append(f'--map {name}={text!r}: {error}. Write {name}="Column | First + Last".')
+            return
+        before = len(self.problems)
+        alternatives = tuple(
+            tuple(self.column(f"--map {name}", column, text) or "" for column in spelled_columns)
+            for spelled_columns in spelled
+        )
+        if len(self.problems) > before:
+            return
+        rule = FieldRule(alternatives)
+        if rule.column is not None:
+            self.fields[name] = rule.column
+        else:
+            self.built[name] = rule
+
+    def add_expression(self, name: str, text: str, *, allow_missing: bool) -> None:
+        """Add a rule of `--set`."""
+        if name not in COLUMNS:
+            return
+        try:
+            parsed = expressions.parse(f"--set {name}", text, is_condition=False)
+        except ConfigError as error:
+            self.problems.append(str(error))
+            return
+        self.problems += expressions.problems(parsed, self._layouts, allow_missing=allow_missing)
+        self.built[name] = FieldRule(expression=parsed)
+
+    def check_dropped(self, dropped: Collection[str]) -> None:
+        """Check that no column is both used and left out."""
+        for column, fields in fields_by_column(self.fields, self.built).items():
+            if column in dropped:
+                name = fields if isinstance(fields, str) else fields[0]
+                self.problems.append(
+                    f'--ignore leaves "{column}" out, and the rule of {name} uses it. Give one of the two.'
+                )
+
+    def column(self, option: str, name: str, rule: str = "") -> str | None:
+        """Return the source's spelling of a column named in the settings, exactly or up to case and punctuation; null,
+        with a problem, if there is none or more than one.
+        """
+        if name in self._columns:
+            return name
+        alike = [column for column in self._columns if fold(column) == fold(name)]
+        if len(alike) == 1:
+            return alike[0]
+        if alike:
+            spelled = " and ".join(map(repr, alike))
+            self.problems.append(f"{option}: {name!r} could be {spelled}. Write the name as in the header.")
+            return None
+        problem = f"{option}: {self._layouts[0].name} has no column {name!r}{_nearest(name, self._columns)}"
+        if rule in self._columns:
+            problem = f"{option}: the name of a column that contains | or + is written in double quotes: "
+            problem += field_rules.option(option.removeprefix("--map "), field_rules.quoted(rule))
+        elif rule in COLUMNS and (turned := self._turned(option.removeprefix("--map "), rule)):
+            problem = turned
+        if problem not in self.problems:
+            self.problems.append(problem)
+        return None
+
+    def _turned(self, left: str, right: str) -> str:
+        """Return what to type instead of COLUMN=FIELD, which earlier versions took; empty if it is not that."""
+        column = next((column for column in self._columns if fold(column) == fold(left)), None)
+        if column is None:
+            return ""
+        if not right:
+            return f"--map: to leave a column out, type: {field_rules.ignore_option(column)}"
+        if right in COLUMNS:
+            return f"--map: the field comes first: {field_rules.option(right, field_rules.quoted(column))}"
+        return ""
+
+
+def columns_of(layouts: Sequence[Layout]) -> list[str]:
+    """Return the columns of all files, each once, without those that a rejects file adds."""
+    return list(dict.fromkeys(c for layout in layouts for c in layout.columns if c not in OURS))
+
+
+def _nearest(name: str, known: Sequence[str] | Mapping[str, object]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}."

@@ -1,0 +1,31 @@
+"""How the names of columns are compared: folded, and without the objects that are wrapped around a record."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import Final
+
+# Objects that APIs and databases wrap around the fields of a record, and around a value: JSON:API, HubSpot, Airtable,
+# GraphQL, Elasticsearch; MongoDB's Extended JSON.
+_WRAPPED: Final = re.compile(r"(?:attributes|properties|fields|node|_source|record|item|object)\.(?=.)")
+_TYPED: Final = re.compile(r"(?<=.)\.\$(?:oid|date|uuid|numberInt|numberLong|numberDouble|numberDecimal)$")
+
+
+def unwrapped(column: str) -> str:
+    """Return the name of a column of a nested record without the objects wrapped around it: `attributes.name` and
+    `name` are one field.
+    """
+    return _TYPED.sub("", _WRAPPED.sub("", column, count=1) if _WRAPPED.match(column) else column)
+
+
+REMEMBERED: Final = 1 << 16
+"""The names whose reading is remembered: those of a wide table are asked for again and again."""
+
+
+@lru_cache(maxsize=REMEMBERED)
+def fold(column: str) -> str:
+    """Return the form in which names are compared: lower-case letters and digits only."""
+    plain = unicodedata.normalize("NFKD", column).casefold()
+    return "".join(c for c in plain if c.isalnum())

@@ -1,0 +1,342 @@
+"""The words of column names: what they mean, the roles that may precede them, and where they mean nothing.
+
+Sources: export formats of about fifty systems, as documented by their vendors in 2026-11; words in German, French,
+Spanish, Italian, Dutch, Portuguese, Swedish, Danish, Norwegian and Finnish are our own, with the commonest ones in
+Polish and Czech.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+
+def word_set(words: str) -> frozenset[str]:
+    """Return the words of a text."""
+    return frozenset(words.split())
+
+
+# Field → words, in levels separated by `|`: if several columns fit, one of an earlier level is used. Two words of one
+# level with different meanings leave the choice to the user. The field's own name, and the words in OWN_NAMES, precede
+# the first level.
+WORDS: Final[dict[str, str]] = {
+    "external_id": """
+        externalid external_customer_id customer_id customerid customer_key customer_number customer_no
+        customer_code client_id client_number client_code account_id account_number account_code account_no
+        external_key external_reference customer_reference cust_id cust_no customer_external_id kundennummer
+        kundennr kundenid kunden_nr debitorennummer debitorennr debitorenkonto numero_client numero_de_client
+        no_client n_client code_client id_client identifiant_client reference_client numero_de_cliente
+        numero_cliente no_cliente n_cliente id_cliente codigo_cliente codigo_de_cliente codice_cliente
+        codigo_do_cliente klantnummer klantnr klant_id klantcode debiteurnummer kundnummer kundnr kund_id
+        kundenummer kundenr kunde_id kundekode debitornummer debitornr asiakasnumero asiakasnro asiakas_id kundenkonto
+        debitoren_nr debitor_nr code_tiers codigo_del_cliente numero_del_cliente numer_klienta nr_klienta kod_klienta
+        id_klienta cislo_zakaznika
+        | id uuid guid
+        | record_id
+        | contact_id person_id
+        | card_id
+        | square_customer_id
+        | reference_id
+        | subscriber_id internal_id
+        | account_ref a_c
+        | code codice codigo kode kod koodi debtor_no debtor_number debtor_code relatiecode relatienummer relatienr
+        kartei_nr
+        | nr no nummer number numero num numer nro
+    """,
+    "email": """
+        primary_email customer_email contact_email user_email email_id e_mail_id e_post epost e_postadress
+        epostadress e_postadresse epostadresse mailadresse email_adresse e_mail_adresse courriel adresse_email
+        adresse_mail adresse_e_mail adresse_electronique adresse_courriel correo correo_electronico
+        direccion_de_correo direccion_de_correo_electronico posta_elettronica indirizzo_email indirizzo_e_mail
+        adres_e_mail adres_email e_mailadres emailadres endereco_de_email correio_eletronico sahkoposti
+        sahkopostiosoite login_email
+        | emails email_addresses e_mails work_email business_email company_email
+        | personal_email home_email other_email
+    """,
+    # Beside others of a person, `person_names.py` decides between these.
+    "name": """
+        customer_name client_name account_name customer_full_name kundenname nom_du_client nom_client
+        nombre_del_cliente nombre_cliente nome_cliente nome_do_cliente klantnaam kundnamn kundenavn asiakkaan_nimi
+        nom_ou_raison_sociale raison_sociale_ou_nom nombre_o_razon_social nombre_razon_social
+        nome_o_ragione_sociale nome_ragione_sociale nome_razao_social nome_ou_razao_social
+        denominazione_ragione_sociale denominazione_o_ragione_sociale nazwa_klienta
+        | display_name full_name namn navn naam nimi
+        | company company_name organization organisation organization_name organisation_name business_name firma
+        firmenname unternehmen unternehmensname entreprise nom_entreprise nom_de_l_entreprise societe
+        nom_de_la_societe raison_sociale empresa nombre_empresa nombre_de_la_empresa razon_social azienda
+        nome_azienda ragione_sociale denominazione bedrijf bedrijfsnaam nome_da_empresa razao_social foretag
+        foretagsnamn
+        virksomhed virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi associated_company nazwa_firmy
+        | customer client kunde klant kund asiakas cliente klient zakaznik
+        | contact_name nom nombre nome
+    """,
+    "legal_name": """
+        legal_company_name legal_entity legal_entity_name registered_name company_legal_name legal_business_name
+        denomination_sociale nombre_legal denominacion_social denominazione_sociale statutaire_naam juridisk_namn
+    """,
+    "customer_type": """
+        client_type account_type type_of_customer customer_kind kundentyp kundenart type_de_client type_client
+        tipo_de_cliente tipo_cliente tipo_di_cliente tipo_do_cliente klanttype kundtyp kundetype asiakastyyppi
+        typ_klienta
+        | company_type customer_sub_type contact_type partner_type person_type type_of_person type_de_personne
+        tipo_de_pessoa tipo_pessoa tipo_de_persona tipo_persona tipo_di_persona
+    """,
+    "phone": """
+        primary_phone contact_phone main_phone phone_numbers telefon telefonnummer telefonnr rufnummer
+        numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon telefoonnummer telefone fone tlf
+        tlfnr tlf_nr puhelin puhelinnumero
+        | mobile mobile_phone mobile_number mobile_no cell cell_phone cellphone handy handynummer mobil mobilnummer
+        mobiltelefon portable telephone_portable mobile_phone_number movil telefono_movil celular cellulare mobiel
+        gsm telemovel mobiltlf matkapuhelin telefon_komórkowy komórka mobilni_telefon
+        | work_phone business_phone company_phone office_phone
+        | home_phone other_phone
+    """,
+    "address_line1": """
+        street_1 street_address_1 street_line_1 addressline_1 street_address_line_1 strasse_1 adresse_1
+        adresse_ligne_1 direccion_1 indirizzo_1 adres_1 endereco_1 adress_1 adressrad_1
+        | street street_address street_name strasse strasse_und_hausnummer strasse_nr rue calle via straat rua gata
+        gatuadress gade vej gate gateadresse katuosoite road_name logradouro ulica ulice
+        | address adresse anschrift postanschrift adresse_postale direccion domicilio indirizzo adres endereco
+        morada adress postadress postadresse osoite full_address adresa
+    """,
+    "address_line2": """
+        street_2 street_address_2 street_line_2 addressline_2 street_address_line_2 adresse_2 adresse_ligne_2
+        direccion_2 indirizzo_2 adres_2 endereco_2 adress_2 adressrad_2 indirizzo_extra
+        | suite extended_address adresszusatz complement_d_adresse complement_adresse complemento address_complement
+        toevoeging
+    """,
+    "city": """
+        town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
+        poblacion municipio citta comune plaats woonplaats gemeente cidade localidade stad postort by poststed kaupunki
+        postitoimipaikka miasto miejscowosc mesto sted
+        | village commune
+    """,
+    "state": """
+        province region county state_name province_name region_name state_province_region province_region
+        province_state bundesland departement provincia regione provincie fylke landskap maakunta uf estado
+        wojewodztwo województwo
+        | state_code province_code region_code state_id state_province_code
+    """,
+    "zip_code": """
+        plz postleitzahl code_postal cp codigo_postal cap codice_postale cep postnummer postnr postinumero postal
+        pincode pin_code zip_postcode postal_zip_code kod_pocztowy psc
+    """,
+    "country": """
+        country_name country_region land pays pais paese nazione maa kraj zeme
+        | country_code country_id country_iso country_iso_code country_code_2 country_iso2 country_code_iso
+        land_code landcode laenderkuerzel landerkurzel code_pays codigo_pais
+    """,
+    "currency": """
+        currency_code default_currency billing_currency preferred_currency_code preferred_currency currency_iso_code
+        currency_iso customer_currency account_currency base_currency waehrung wahrung devise monnaie moneda divisa
+        valuta moeda valuutta waluta mena
+    """,
+    "timezone": """
+        time_zone zeitzone fuseau_horaire zona_horaria huso_horario fuso_orario tijdzone fuso_horario tidszon
+        tidszone
+    """,
+    "language": """
+        locale language_code preferred_language preferred_locale sprache langue jezyk język jazyk idioma lingua taal
+        sprak sprog kieli
+        preferred_language_code communication_language language_override
+    """,
+    "status": """
+        customer_status account_status lifecycle_status account_state kundenstatus statut statut_du_client
+        client_status contact_status estado_del_cliente stato_cliente klantstatus kundstatus
+        | subscription_status subscription_state
+        | situacao situacion situacao_do_cliente situacao_cliente
+    """,
+    "net_terms": """
+        net_payment_terms net_payment_term net_term net_term_days net_days terms_days payment_terms_days
+        payment_term_days term_days payment_due_days due_days due_in_days days_until_due days_to_pay payment_days
+        credit_days zahlungsziel zahlungsfrist faelligkeit_in_tagen falligkeit_in_tagen faellig_in_tagen
+        fallig_in_tagen faelligkeitstage falligkeitstage zahlungstage jours_de_paiement echeance_en_jours
+        dias_de_pago dias_de_credito dias_credito plazo_en_dias vencimiento_en_dias giorni_di_pagamento
+        giorni_pagamento scadenza_in_giorni betaaldagen vervaldagen prazo_em_dias dias_para_pagamento
+        kreditdagar forfallsdager kredittdager kreditdage maksuaika
+        | payment_terms payment_term terms payment_term_id customer_terms zahlungsbedingungen zahlungsbedingung
+        zahlungskonditionen zahlungskondition zahlungsbed payment_conditions payment_condition
+        conditions_de_reglement conditions_reglement condition_de_reglement delai_de_reglement delai_reglement
+        delai_paiement conditions_paiement condition_de_paiement terminos_de_pago plazo_pago condiciones_pago
+        condicion_de_pago termini_pagamento condizioni_pagamento condizione_di_pagamento betalingsconditie
+        betalingscondities betaalconditie betaalcondities betalingsvoorwaarde betalingsvoorwaarden
+        prazo_pagamento condicao_de_pagamento condicao_pagamento condicoes_pagamento termos_de_pagamento
+        betalvillkor betalingsbetingelse betalingsbet betalingsvilkar betalingsvilkår
+        maksuehdot termin_płatności termin_platnosci warunki_płatności warunki_platnosci splatnost
+        delai_de_paiement conditions_de_paiement plazo_de_pago condiciones_de_pago termini_di_pagamento
+        condizioni_di_pagamento betalingstermijn betaaltermijn prazo_de_pagamento condicoes_de_pagamento
+        betalningsvillkor betalingsbetingelser betalingsfrist maksuehto
+        | payment_terms_label trading_terms trading_terms_text
+    """,
+    "created_at": """
+        created created_date date_created creation_date created_on created_time created_utc create_date create_time
+        creation_time date_of_creation erstellt erstellt_am angelegt angelegt_am anlage_am erstelldatum erstellungsdatum
+        anlagedatum date_de_creation date_creation cree_le cree fecha_de_creacion fecha_creacion creado creado_el
+        fecha_de_alta fecha_alta data_di_creazione data_creazione creato_il aangemaakt aangemaakt_op aanmaakdatum
+        data_de_criacao data_criacao criado_em toegevoegd_op ajoute_le date_d_ajout anadido_el inserito_il skapad
+        skapad_datum skapat oprettet oprettet_dato opprettet luotu data_de_cadastro data_cadastro utworzono
+        data_utworzenia vytvoreno
+        | signup_date signed_up signed_up_on signed_up_at sign_up_date signup_at registered_at registered_on
+        date_registered registration_date user_registered date_added added_time added_on added_at date_joined joined_at
+        join_date
+        kunde_seit client_depuis cliente_desde cliente_dal klant_sinds kund_sedan registriert_am date_d_inscription
+        inscription inscrit_le
+        opened account_opened opened_on date_opened account_opened_on eroeffnet_am eroffnet_am
+        | customer_since
+    """,
+    "updated_at": """
+        updated updated_date date_updated last_updated updated_on last_updated_at updated_utc update_date
+        last_update last_updated_on updated_time update_time last_updated_date date_last_updated write_date aktualisiert
+        aktualisiert_am mis_a_jour mis_a_jour_le actualizado actualizado_el aggiornato bijgewerkt atualizado_em
+        uppdaterad opdateret oppdatert paivitetty zaktualizowano data_aktualizacji
+        | modified modified_at last_modified last_modified_date modified_date last_modified_at last_modified_time
+        modified_time date_modified modified_on last_changed last_changed_at changed_at geaendert geandert
+        geaendert_am geandert_am letzte_aenderung letzte_anderung laatst_gewijzigd laatst_gewijzigd_op
+        date_de_modification date_modification modifie_le
+        fecha_de_modificacion fecha_modificacion data_di_modifica data_modifica modificato_il gewijzigd gewijzigd_op
+        data_de_modificacao data_modificacao data_de_alteracao alterado_em andrad senast_andrad aendret sist_endret
+        muokattu
+        | system_modstamp
+    """,
+    "trial_started": """
+        trial_start trial_started_at trial_start_date trial_began trial_start_at trial_starts_at trial_started_on
+    """,
+    "paid_started": """
+        paid_start paid_started_at paid_start_date paid_since first_paid_at first_payment_date first_payment_at
+        paying_since
+        | activated_at
+    """,
+    "cancel_date": """
+        cancelled_at canceled_at cancellation_date cancel_at cancelled_on canceled_on churned_at date_cancelled
+        date_canceled cancelled_date canceled_date churn_date gekuendigt_am gekundigt_am kuendigungsdatum
+        kundigungsdatum date_de_resiliation fecha_de_baja fecha_baja data_di_disdetta opgezegd_op uppsagd_datum
+        opsagt_dato
+        | closed_at closed_date closed_on terminated_at
+    """,
+    "tax_id": """
+        vat_id vat_number vat_no vat_nr vat_registration_number tax_vat_number ust_id ust_idnr ust_id_nr ustid
+        umsatzsteuer_id umsatzsteuer_identifikationsnummer numero_tva numero_de_tva n_tva no_tva
+        tva_intracommunautaire partita_iva p_iva piva btw_nummer btw_nr momsnummer momsregistreringsnummer
+        momsreg_nr vat_nummer alv_numero alv_nro numero_de_iva mva_nr mva_nummer vat_id_no
+        ust_id_nummer tax_id_value
+        | vat taxvat tax_number tax_no tax_identification_number tax_id_number tax_registration_number taxpayer_id
+        tax_registration_no abn nzbn gstin gst_number gst_no ein nif cif nif_cif cif_nif nipc cnpj cpf cpf_cnpj
+        cnpj_cpf rfc rut ruc cuit nit cvr
+        cvr_nummer cvr_nr nip dic y_tunnus codice_fiscale steuer_id steuernummer
+    """,
+    "billing_contact_name": """
+        billing_contact billing_name invoice_contact billing_contact_full_name billing_attention bill_to_contact
+        rechnungskontakt
+    """,
+    "billing_contact_email": """
+        billing_email invoice_email billing_contact_e_mail billing_e_mail accounts_payable_email
+        billing_email_address invoice_email_address bill_to_email bill_to_work_email bill_to_contact_work_email
+        ap_email accounting_email rechnungs_email rechnungs_e_mail rechnungsmail email_facturation
+        e_mail_de_facturation email_de_facturacion email_fatturazione factuur_email factuur_e_mail
+        email_de_faturacao faktura_e_post faktura_email fakturamail
+    """,
+    "invoice_cc_emails": """
+        cc_emails invoice_cc cc_email additional_emails additional_invoice_emails cc_email_addresses email_cc
+        additional_email_addresses invoice_cc_addresses
+    """,
+    "aliases": "alias ingest_aliases other_ids",
+    "metadata": "meta_data custom_fields custom_data attributes custom_attributes additional_data",
+    "provider": "billing_provider source_provider",
+    "provider_id": "billing_provider_id provider_customer_id",
+}
+
+# Synonyms with exactly the meaning of the field's own name. Two columns of one group are rivals: `Email` and
+# `E-mail Address` mean the same, `Phone` and `Mobile` do not.
+OWN_NAMES: Final[dict[str, str]] = {
+    "name": "nazwa nazev",
+    "email": "email_address e_mail_address mail",
+    "phone": "phone_number telephone telephone_number tel phone_no",
+    "address_line1": "address1 address_1 line1",
+    "address_line2": "address2 address_2 line2",
+    "state": "state_province state_region state_or_province",
+    "zip_code": "zip postal_code zip_postal_code postcode post_code zip_or_postal_code",
+    "timezone": "tz",
+    "language": "lang",
+    "net_terms": "net_terms_days",
+    "invoice_cc_emails": "invoice_cc_email",
+}
+
+# Roles of an address, the one to prefer first. An address is taken from columns of one role.
+ADDRESS_ROLES: Final = """
+    customer client account contact person property properties fields user kunden
+    | billing bill_to bill_to_contact bill invoice invoicing rechnungs rechnung facturation facturacion fatturazione
+      factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus
+    | default primary main mailing postal po post posti korrespondenz postale correspondance correspondencia
+      corrispondenza correspondentie
+    | business company organization organisation work office legal registered head_office forretnings firmen
+      geschafts visiting visit besoks besøks besogs besøgs bezoek kaynti fiscal social
+    | home personal private
+    | shipping ship_to ship delivery sold_to sold_to_contact sa liefer livraison envio spedizione consegna verzend
+      aflever bezorg entrega leverans leverings toimitus
+    | other alternate alternative secondary
+"""
+
+BEFORE_NOUNS: Final = word_set("post posti visit social")
+"""Roles only in front of a noun: `Postadresse - Land`. A `Visit Country` is not that of an address."""
+
+# What may come between a role and a word: `billing_address.city`, `Addr 1 - City`, `Default Address City`.
+ADDRESS_NOUNS: Final = (
+    "addresses",
+    "address",
+    "addr",
+    "adresse",
+    "anschrift",
+    "direccion",
+    "indirizzo",
+    "endereco",
+    "morada",
+    "adres",
+    "adress",
+    "osoite",
+)
+
+# Words that mean this only beside one of these columns: `By` is a city in a Danish table, `Via` a street in an Italian.
+COMPANIONS: Final = {
+    "by": "postnr postnummer",
+    "sted": "postnr postnummer",
+    "commune": "codepostal cp adresse rue",
+    "kraj": "miasto miejscowosc kodpocztowy ulica",
+    "mesto": "psc ulice",
+    "uf": "cidade municipio cep endereco",
+    "cap": "citta comune indirizzo via provincia localita",
+    "cp": "ville localite ciudad localidad poblacion adresse direccion",
+    "gate": "postnr postnummer poststed",
+    "via": "cap citta comune",
+}
+
+# Bare words for a number or a code. They are an id only beside the name (elsewhere, `Code` may be that of a discount)
+# and in front of the address (in which they are a house number or a postal code). A list typed by people has line
+# numbers: `No.` is an id only where there are columns that an accounting system writes, too.
+BARE_CODES: Final = word_set("code codice codigo kode kod koodi")
+BARE_NUMBERS: Final = word_set("nr no nummer number numero num numer nro")
+OF_BOOKS: Final = frozenset({"tax_id", "net_terms"})
+
+CUSTOMERS: Final = word_set("customer client kunde klant kund asiakas cliente klient zakaznik")
+"""Folded words for a customer: a column called so holds its name, or says whether a third party is one."""
+
+# Roles of other fields, and the fields that keep their meaning with them.
+ENTITY_ROLES: Final = (
+    "customer client account contact person property properties fields user primary default main billing business "
+    "company organization organisation bill_to work"
+)
+ENTITY_FIELDS: Final = word_set("""
+    email phone currency timezone language net_terms created_at updated_at cancel_date tax_id legal_name
+    invoice_cc_emails trial_started paid_started
+""")
+# These tell of the record itself; the status of a user is that of a log-in, the one of a company a stage of a sale.
+RECORD_ROLES: Final = "customer client account properties fields"
+RECORD_FIELDS: Final = frozenset({"status", "customer_type", "name"})
+
+# What is said in brackets about a value and changes nothing.
+REMARK: Final = re.compile(
+    r"(?i)\s*(?:utc|gmt|utc[+-]\d.*|gmt[+-]\d.*|local time|iso|iso[ -]?(?:8601|3166|4217).*|iso code|iso-?2|e\.?164|"
+    r"days?|in days|(?:in )?tagen?|(?:en )?jours|(?:en )?d[ií]as|(?:in )?giorni|(?:in )?dagen|em dias|dagar|dager|dage|"
+    r"debitor(?:en)?|debtors?|kunden?|customers?|clients?|clientes?|klant(?:en)?|"
+    r"required|optional|mandatory|pflichtfeld|obligatoire|primary|default|main|text|string|"
+    r"[dmyhs]{1,4}(?:[-/.: ][dmyhs]{1,4})+|[a-z_]+/[a-z_]+)\s*"
+)

@@ -1,0 +1,34 @@
+"""Columns of secrets, by their names."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from tranship.schemas.column_names import REMEMBERED, fold
+
+_SECRET: Final = re.compile(
+    r".*(?:password|passwd|passwort|motdepasse|contrasena|wachtwoord|losenord|apikey|secretkey|clientsecret|privatekey)"
+    r"(?:hash|digest|salt|encrypted)?|(?:user|customer|login|account)?(?:pass|pwd|pw|pin|secret|salt)(?:hash|word)?|"
+    r"(?:encrypted|hashed)(?:pass|password)|.*(?:access|refresh|auth|api|rp|reset|session|login|remember|bearer|payment|card)?token|"
+    r".*(?:socialsecurity(?:number|no)?|nationalinsurancenumber|sozialversicherungsnummer|passportnumber|passportno)|"
+    r".*(?:national|swedish|danish|citizen)id(?:number|no|code)?|.*(?:identity|nationalidentification)(?:number|no)|"
+    r".*(?:personnummer|cprnummer|burgerservicenummer|pesel|nationalinsuranceno|henkilotunnus)|"
+    r"(?:.*customer|.*tax|.*personal)?(?:ssn|bsn)(?:number|last4)?|"
+    r"(?:.*card|.*creditcard|cc)(?:number|no|num|pan|cvv|cvc|securitycode)|creditcard|cvv|cvc|"
+    r".*iban(?:nr|no|number|nummer)?[0-9]{0,2}|(?:.*bank|.*checking)account(?:number|no)|(?:bank)?routingnumber|"
+    r"sortcode|banksortcode|kontonummer|bankkonto(?:nummer|nr)?[0-9]{0,2}|"
+    r"(?:bank)?rekeningnummer|bankrekening(?:nummer)?|n(?:ume)?r?o?konta(?:bankowego)?|rachunekbankowy|"
+    r"(?:numero(?:de)?)?comptebancaire|(?:numero(?:de)?)?cuentabancaria|contocorrente|clabe"
+)
+_NO_SECRET: Final = re.compile(r".*(?:at|on|date|time|count|status|type|enabled|required|expires|expiry)")
+
+
+@lru_cache(maxsize=REMEMBERED)
+def is_secret(column: str) -> bool:
+    """Return whether a column holds passwords, tokens, or numbers of cards, bank accounts or social security. Such a
+    column is used only if it is mapped on purpose.
+    """
+    folded = fold(column)
+    return _SECRET.fullmatch(folded) is not None and not _NO_SECRET.fullmatch(folded)
