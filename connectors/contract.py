@@ -75,6 +75,18 @@ class Batch:
     broken: pl.DataFrame
 
 
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Return consecutive batches of one source, of the same columns, as one."""
+    if len(batches) == 1:
+        return batches[0]
+    return Batch(
+        batches[0].source,
+        pl.concat([batch.records for batch in batches], rechunk=True),
+        pl.concat([batch.lines for batch in batches], rechunk=True),
+        pl.concat([batch.broken for batch in batches]),
+    )
+
+
 class Part(Protocol):
     """A piece of a source. Parts are produced in order and cheaply; `read` does the work, once, in any thread."""
 

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from tranship.connectors.contract import Batch
+from tranship.connectors.contract import Batch, joined
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.csv_grammar import Grammar
 from tranship.connectors.files.csv_quotes import BLANK, MOST_BLANKS, Positions
@@ -61,15 +61,7 @@ class CsvPart:
 
     def read(self) -> Batch:
         """Return the records of all blocks, read by Arrow; records that do not fit the header are in `broken`."""
-        batches = [self._read(block) for block in self.blocks]
-        if len(batches) == 1:
-            return batches[0]
-        return Batch(
-            self.source,
-            pl.concat([batch.records for batch in batches], rechunk=True),
-            pl.concat([batch.lines for batch in batches], rechunk=True),
-            pl.concat([batch.broken for batch in batches]),
-        )
+        return joined([self._read(block) for block in self.blocks])
 
     def digest(self) -> str:
         """Return a digest of the bytes, their lines, and the way in which they are read."""

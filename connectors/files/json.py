@@ -2,12 +2,13 @@
 
 A file is read twice. The first pass finds its keys, since a key may occur for the first time in the last record
 (`json_paths.py`); the second one reads the values of each part (`json_frames.py`). Documents are cut into their records
-(`json_documents.py`); neither pass keeps more than a few blocks. What can be read only once is copied to disk first.
+(`json_documents.py`); neither pass keeps more than a few blocks in memory. A pipe, which can be read only once, is
+copied to disk first.
 Blocks of lines that all have the same keys, in the same order, and no nested values take a quicker way in both passes
 (`json_ordinary.py`), with the same result.
 
-A value is the text that stands in the file: numbers keep their digits, null and empty text are null. Objects become
-columns (`address.city`), arrays stay JSON, and so do objects that are metadata as a whole.
+Values are read as text: numbers keep their digits, null and empty text are null. Objects become columns
+(`address.city`); arrays, and objects that are metadata as a whole, stay JSON.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class _Look:
     ordinary: Ordinary = field(default_factory=Ordinary)
 
     def columns(self) -> dict[str, str]:
-        """Column → its own name. Records without a single key have a column without values."""
+        """Return column → its own name. Records without any key have one column without values."""
         return self.paths.columns() or ({"column_1": "column_1"} if self.has_records else {})
 
 
@@ -83,7 +84,7 @@ class JsonSource:
         ]
 
     def layouts(self) -> list[Layout]:
-        """All keys of each file, unfolded, in the order in which they occur first."""
+        """Return the unfolded keys of each file, in the order of their first occurrence."""
         layouts = []
         for file, look in zip(self._files, self._looks, strict=True):
             columns = look.columns()
@@ -92,18 +93,18 @@ class JsonSource:
         return layouts
 
     def fingerprint(self) -> list[dict[str, Any]]:
-        """Names, sizes and times of the files."""
+        """Return name, size and modification time of each file."""
         return [file.fingerprint() for file in self._files]
 
     def parts(self, _keep: Path, /) -> Iterator[JsonPart]:
-        """Blocks in file order. Raises ConfigError if a file has changed since it was opened."""
+        """Yield the blocks in file order. Raises ConfigError if a file has changed since it was opened."""
         done = 0
         for number, file in enumerate(self._files):
             content = self._content(number)
             try:
                 held: list[Block] = []
                 ready: JsonPart | None = None
-                for block in self._blocks(number, content):
+                for block in self._blocks(self._looks[number], content, file.name):
                     held.append(block)
                     if sum(len(block.data) for block in held) >= PART_BYTES:
                         if ready:
@@ -113,7 +114,7 @@ class JsonSource:
                 file.must_be_as_it_was(content)
                 for part in (ready, JsonPart(file.name, held, self._layouts[number], 0) if held else None):
                     if part:
-                        # What follows the last record has been read, too.
+                        # The rest of the file, behind the last record, has been read as well.
                         part.position = part.position if held and part is ready else done + content.position
                         yield part
             finally:
@@ -121,7 +122,7 @@ class JsonSource:
             done += content.position
 
     def close(self) -> None:
-        """Remove the copies of what could be read only once."""
+        """Remove the copies of pipes."""
         for copy in self._copies:
             if copy:
                 copy.close()
@@ -130,8 +131,7 @@ class JsonSource:
         copy = self._copies[number]
         return storage.Bytes(copy.file if copy else self._files[number], PIECE_BYTES)
 
-    def _blocks(self, number: int, content: storage.Bytes) -> Iterator[Block]:
-        look, name = self._looks[number], self._files[number].name
+    def _blocks(self, look: _Look, content: storage.Bytes, name: str) -> Iterator[Block]:
         pieces = (piece for piece, _ in decode_pieces(content, look.encoding, name))
         if look.is_lines:
             return _cut_lines(pieces, name)
@@ -158,15 +158,8 @@ class JsonSource:
     def _notice_keys(self, number: int, look: _Look) -> None:
         file = self._files[number]
         content = self._content(number)
-        pieces = (piece for piece, _ in decode_pieces(content, look.encoding, file.name))
         try:
-            if look.is_lines:
-                blocks = _cut_lines(pieces, file.name)
-            elif look.chosen is None:
-                blocks = iter([_one_record(pieces)])
-            else:
-                blocks = json_documents.cut(pieces, Document(file.name), look.chosen)
-            for found in _taken_apart(blocks, look.ordinary):
+            for found in _taken_apart(self._blocks(look, content, file.name), look.ordinary):
                 if isinstance(found, bytes):
                     look.ordinary.add(found)
                     continue
@@ -179,7 +172,7 @@ class JsonSource:
             content.close()
 
     def _shape(self, number: int, *, wants_lines: bool) -> tuple[str, bool]:
-        """Encoding, and whether a file is JSON Lines. Raises ConfigError if it is no JSON."""
+        """Return the encoding, and whether the file is JSON Lines. Raises ConfigError if it is not JSON."""
         name = self._files[number].name
         content = self._content(number)
         try:
@@ -224,7 +217,7 @@ class JsonSource:
 
 
 def _is_lines(name: str, sample: bytes, *, whole: bool, wants_lines: bool) -> bool:
-    """Whether a file that begins so is JSON Lines. Raises ConfigError if it is no JSON."""
+    """Return whether a file with this beginning is JSON Lines. Raises ConfigError if it is not JSON."""
     text = sample.lstrip()
     if not text:
         return True
@@ -253,7 +246,7 @@ def _is_object(line: bytes) -> bool:
 
 
 def _cut_lines(pieces: Iterable[bytes], name: str) -> Iterator[Block]:
-    """Blocks of whole lines. Raises ConfigError if a line is too long."""
+    """Yield blocks of whole lines. Raises ConfigError if a line is too long."""
     carry, line = b"", 1
     for piece in pieces:
         buffer = carry + piece
@@ -271,7 +264,7 @@ def _cut_lines(pieces: Iterable[bytes], name: str) -> Iterator[Block]:
 
 
 def _one_record(pieces: Iterable[bytes]) -> Block:
-    """A document that is one record: its size was limited when it was scanned."""
+    """Return a document that is a single record; its size was checked when it was scanned."""
     [block] = json_documents.cut([b"[", *pieces, b"]"], Document(""), 0)
     return block
 

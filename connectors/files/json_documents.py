@@ -35,15 +35,15 @@ class FoundList:
 
 @dataclass
 class Document:
-    """A document as a scan found it. `rest` is its text with all arrays emptied."""
+    """A document after a scan. `rest` is its text with all arrays emptied."""
 
     name: str
     lists: list[FoundList] = field(default_factory=list)
     rest: bytes = b""
 
     def list_of_records(self) -> tuple[int, str, list[str]] | None:
-        """Which list holds the records, under which keys, and what stands beside it; null where there is none, and
-        the document is one record. Raises ConfigError where there are several.
+        """Return the number of the list that holds the records, its path, and the other keys of the document; null if
+        the document is a single record. Raises ConfigError if there are several lists of records.
         """
         try:
             outer = msgspec.json.decode(self.rest)
@@ -94,7 +94,7 @@ def _is_customer(keys: Iterable[str]) -> bool:
 
 
 def _lists_in(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The keys of all arrays, in the order of the document."""
+    """Yield the path of each array, in the order of the document."""
     if isinstance(value, list):
         yield path
     elif isinstance(value, dict):
@@ -104,8 +104,8 @@ def _lists_in(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class _Marks:
-    """Of a piece: the places of brackets and commas outside strings, what stands there, and how deep it is behind them:
-    in brackets, and in arrays.
+    """The brackets and commas of a piece that are outside strings: their places, the characters, and the depth behind
+    each, counted in brackets and in arrays.
     """
 
     raw: Bytes
@@ -217,7 +217,7 @@ def cut(pieces: Iterable[bytes], document: Document, chosen: int | None) -> Iter
 
 
 def _block(text: bytes, borders: list[int], line: int, first: int) -> Block | None:
-    """The records between these commas, counted from `first`; null where there is none."""
+    """Return the records between these commas, numbered from `first`; null if there are none."""
     if not borders and not text.strip():
         return None
     starts = np.array([0, *(border + 1 for border in borders)], np.int64)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tranship.connectors.contract import Batch
+from tranship.connectors.contract import Batch, joined
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.csv_frames import is_utf8
 from tranship.connectors.files.csv_records import readable
@@ -62,7 +62,7 @@ class Block:
     numbers: Positions | None = None
 
     def where(self, start: int) -> str:
-        """The line of a record of a list, for people; empty where its number is a line."""
+        """Return the line of a record in a list, for messages; empty for JSON Lines, whose numbers are lines."""
         line = self.line + self.data.count(b"\n", 0, start)
         return "" if self.starts is None else f"line {line:,}"
 
@@ -78,7 +78,7 @@ class Objects:
 
 
 def sift(block: Block) -> Objects:
-    """Tell valid JSON objects from what is broken."""
+    """Separate valid JSON objects from broken records."""
     data, starts, ends, lines = located(block)
     broken: Broken = []
     kept = np.ones(len(starts), np.bool_)
@@ -106,7 +106,7 @@ def sift(block: Block) -> Objects:
 
 
 def located(block: Block) -> tuple[bytes, Positions, Positions, Positions]:
-    """The text of a block, and where its records start and end, and on which lines."""
+    """Return the text of a block, and the start, end and line of each record."""
     data = block.data
     if block.starts is not None and block.ends is not None and block.numbers is not None:
         return data, block.starts, block.ends, block.numbers
@@ -130,7 +130,7 @@ def located(block: Block) -> tuple[bytes, Positions, Positions, Positions]:
 
 
 def _all_valid(data: bytes, starts: Positions, block: Block, kept: Mask) -> bool:
-    """Whether all records are valid objects. A no costs a look at each."""
+    """Return whether all records are valid objects; if not, each must be checked by itself."""
     if not len(starts):
         return True
     first = np.frombuffer(data, np.uint8)[np.minimum(starts, len(data) - 1)]
@@ -148,7 +148,7 @@ def _all_valid(data: bytes, starts: Positions, block: Block, kept: Mask) -> bool
 
 
 def _fault(text: bytes) -> str:
-    """What is wrong with a record, empty if nothing is."""
+    """Return what is wrong with a record, empty if it is valid."""
     try:
         _RAW.decode(text)
         if _SURROGATE.search(text):
@@ -159,7 +159,7 @@ def _fault(text: bytes) -> str:
     except msgspec.ValidationError:
         pass  # a number beyond all bounds stays text
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        reason = str(error).removeprefix("JSON is malformed: ") if text else "nothing stands between two commas"
+        reason = str(error).removeprefix("JSON is malformed: ") if text else "there is nothing between two commas"
         return "half a surrogate pair" if "surrogate" in reason else reason
     if text[:1] != b"{":
         first = text[:1].decode(errors="replace")
@@ -180,7 +180,7 @@ class Layouts:
 
 @dataclass
 class JsonPart:
-    """Blocks of one file that lie one behind the other."""
+    """Consecutive blocks of one file."""
 
     source: str
     blocks: list[Block]
@@ -188,19 +188,13 @@ class JsonPart:
     position: int
 
     def read(self) -> Batch:
-        """Columns of text; broken records are set aside. Raises ConfigError if the file has changed meanwhile."""
-        batches = [self._read(block) for block in self.blocks]
-        if len(batches) == 1:
-            return batches[0]
-        return Batch(
-            self.source,
-            pl.concat([batch.records for batch in batches], rechunk=True),
-            pl.concat([batch.lines for batch in batches], rechunk=True),
-            pl.concat([batch.broken for batch in batches]),
-        )
+        """Return the records as columns of text; broken records are in `broken`. Raises ConfigError if the file has
+        changed meanwhile.
+        """
+        return joined([self._read(block) for block in self.blocks])
 
     def digest(self) -> str:
-        """Of the bytes, the lines they stand on, and the columns."""
+        """Return a digest of the bytes, their lines, and the columns."""
         found = hashlib.sha256(repr((self.source, self.layout.columns)).encode(errors="backslashreplace"))
         for block in self.blocks:
             found.update(repr((block.line, len(block.data))).encode())
@@ -338,7 +332,7 @@ def _unescaped(texts: pl.Series, behind: npt.NDArray[np.int64]) -> pl.Series:
 
 
 def _is_regular(values: Values, numbers: Positions, count: int) -> bool:
-    """Whether all records have the same keys in the same order."""
+    """Return whether all records have the same keys in the same order."""
     if not count or len(numbers) % count:
         return False
     width = len(numbers) // count
@@ -351,7 +345,7 @@ def _is_regular(values: Values, numbers: Positions, count: int) -> bool:
 def _by_column(
     columns: Positions, values: Values, numbers: Positions, count: int, width: int
 ) -> Callable[[int], Positions]:
-    """The places of the values of a column, by the place of the column."""
+    """Return a function from the place of a column to the places of its values."""
     if _is_regular(values, numbers, count):
         size = len(numbers) // count
         first = columns[:size]
