@@ -23,7 +23,7 @@ WORDS: Final[dict[str, str]] = {
     "external_id": """
         externalid external_customer_id customer_id customerid customer_key customer_number customer_no
         customer_code client_id client_number client_code account_id account_number account_code account_no
-        external_key external_reference customer_reference cust_id cust_no customer_external_id kundennummer
+        cust_id cust_no customer_external_id kundennummer
         kundennr kundenid kunden_nr debitorennummer debitorennr debitorenkonto numero_client numero_de_client
         no_client n_client code_client id_client identifiant_client reference_client numero_de_cliente
         numero_cliente no_cliente n_cliente id_cliente codigo_cliente codigo_de_cliente codice_cliente
@@ -31,6 +31,7 @@ WORDS: Final[dict[str, str]] = {
         kundenummer kundenr kunde_id kundekode debitornummer debitornr asiakasnumero asiakasnro asiakas_id kundenkonto
         debitoren_nr debitor_nr code_tiers codigo_del_cliente numero_del_cliente numer_klienta nr_klienta kod_klienta
         id_klienta cislo_zakaznika
+        | external_key external_reference customer_reference external_ref customer_ref
         | id uuid guid
         | record_id
         | contact_id person_id
@@ -39,7 +40,8 @@ WORDS: Final[dict[str, str]] = {
         | reference_id
         | subscriber_id internal_id
         | account_ref a_c
-        | code codice codigo kode kod koodi debtor_no debtor_number debtor_code relatiecode relatienummer relatienr
+        | code codice codigo kode kod koodi cod kontaktnr kontakt_nr debtor_no debtor_number debtor_code relatiecode
+        relatienummer relatienr
         kartei_nr
         | nr no nummer number numero num numer nro
     """,
@@ -112,9 +114,9 @@ WORDS: Final[dict[str, str]] = {
         | village commune
     """,
     "state": """
-        province region county state_name province_name region_name state_province_region province_region
-        province_state bundesland departement provincia regione provincie fylke landskap maakunta uf estado
-        wojewodztwo województwo
+        province state_name province_name state_province_region province_region province_state bundesland departement
+        provincia prov provincie fylke landskap maakunta uf estado wojewodztwo województwo
+        | region county region_name regione
         | state_code province_code region_code state_id state_province_code
     """,
     "zip_code": """
@@ -124,7 +126,7 @@ WORDS: Final[dict[str, str]] = {
     "country": """
         country_name country_region land pays pais paese nazione maa kraj zeme
         | country_code country_id country_iso country_iso_code country_code_2 country_iso2 country_code_iso
-        land_code landcode laenderkuerzel landerkurzel code_pays codigo_pais
+        land_id land_code landcode laenderkuerzel landerkurzel code_pays codigo_pais
     """,
     "currency": """
         currency_code default_currency billing_currency preferred_currency_code preferred_currency currency_iso_code
@@ -149,7 +151,8 @@ WORDS: Final[dict[str, str]] = {
     "net_terms": """
         net_payment_terms net_payment_term net_term net_term_days net_days terms_days payment_terms_days
         payment_term_days term_days payment_due_days due_days due_in_days days_until_due days_to_pay payment_days
-        credit_days zahlungsziel zahlungsfrist faelligkeit_in_tagen falligkeit_in_tagen faellig_in_tagen
+        credit_days credit_terms krediettermijn kredietdagen kredittid kredittfrist zahlungsziel zahlungsfrist
+        faelligkeit_in_tagen falligkeit_in_tagen faellig_in_tagen
         fallig_in_tagen faelligkeitstage falligkeitstage zahlungstage jours_de_paiement echeance_en_jours
         dias_de_pago dias_de_credito dias_credito plazo_en_dias vencimiento_en_dias giorni_di_pagamento
         giorni_pagamento scadenza_in_giorni betaaldagen vervaldagen prazo_em_dias dias_para_pagamento
@@ -220,7 +223,8 @@ WORDS: Final[dict[str, str]] = {
         momsreg_nr vat_nummer alv_numero alv_nro numero_de_iva mva_nr mva_nummer vat_id_no
         ust_id_nummer tax_id_value
         | vat taxvat tax_number tax_no tax_identification_number tax_id_number tax_registration_number taxpayer_id
-        tax_registration_no abn nzbn gstin gst_number gst_no ein nif cif nif_cif cif_nif nipc cnpj cpf cpf_cnpj
+        tax_registration_no abn nzbn gstin gst_number gst_no ein contribuinte n_contribuinte numero_de_contribuinte
+        nif cif nif_cif cif_nif nipc cnpj cpf cpf_cnpj
         cnpj_cpf rfc rut ruc cuit nit cvr
         cvr_nummer cvr_nr nip dic y_tunnus codice_fiscale steuer_id steuernummer
     """,
@@ -312,7 +316,7 @@ COMPANIONS: Final = {
 # Bare words for a number or a code. They are an id only beside the name (elsewhere, `Code` may be that of a discount)
 # and in front of the address (in which they are a house number or a postal code). A list typed by people has line
 # numbers: `No.` is an id only where there are columns that an accounting system writes, too.
-BARE_CODES: Final = word_set("code codice codigo kode kod koodi")
+BARE_CODES: Final = word_set("code codice codigo kode kod koodi cod")
 BARE_NUMBERS: Final = word_set("nr no nummer number numero num numer nro")
 OF_BOOKS: Final = frozenset({"tax_id", "net_terms"})
 

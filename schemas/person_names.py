@@ -30,7 +30,9 @@ _WORDS: Final[dict[Role, str]] = {
     "naam volledige_naam namn fullstandigt_namn navn fulde_navn fullt_navn nimi vollstandiger_name vor_und_nachname",
     "contact": "contact_name contact_person contact_full_name ansprechpartner kontaktperson kontaktname contactpersoon "
     "nom_du_contact personne_de_contact persona_de_contacto nombre_de_contacto persona_di_contatto referente "
-    "pessoa_de_contato pessoa_de_contacto kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
+    "pessoa_de_contato pessoa_de_contacto nome_contacto nome_contato nome_do_contacto nombre_contacto "
+    "att_person att attn for_the_attention_of a_l_attention_de z_hd zu_haenden_von atencion t_a_v att_til "
+    "kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
     "company": "company company_name associated_company nom_entreprise nombre_empresa organization "
     "organization_name organisation organisation_name business "
     "business_name account_name firm firm_name firma firmenname unternehmen unternehmensname entreprise "

@@ -55,6 +55,9 @@ def mapped(*columns: str, **options):
         ("Kundennummer", "external_id"),
         ("Code postal", "zip_code"),
         ("Företag", "name"),
+        ("LandID", "country"),
+        ("Contribuinte", "tax_id"),
+        ("Krediettermijn", "net_terms"),
         ("customer_id (metadata)", None),
         ("Customer (VIP)", None),
         ("company_id", None),
@@ -256,6 +259,16 @@ def test_a_file_that_lacks_a_mapped_column_is_named():
 def test_files_may_order_their_columns_as_they_like():
     layouts = [Layout("a.csv", ("id", "name")), Layout("b.csv", ("name", "id", "Plan"))]
     assert propose(layouts, reading()).fields == {"external_id": "id", "name": "name"}
+
+
+def test_the_customer_number_precedes_the_reference_of_another_system():
+    assert mapped("CustomerNumber", "ExternalReference", "Name").fields["external_id"] == "CustomerNumber"
+    assert mapped("id", "ExternalReference", "Name").fields["external_id"] == "ExternalReference"
+
+
+def test_a_province_precedes_a_region():
+    assert mapped("id", "name", "Città", "Regione", "Prov.").fields["state"] == "Prov."
+    assert mapped("id", "name", "City", "Region").fields["state"] == "Region"
 
 
 def test_columns_of_a_rejects_file_say_nothing():
