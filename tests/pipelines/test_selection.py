@@ -15,6 +15,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import run, settings
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.selection import condition
+from tranship.schemas.faults import WARNINGS
 
 ROWS = [
     {"id": "1", "name": "A", "Status": "Lead", "Seats": "3", "is_deleted": "false"},
@@ -80,6 +81,17 @@ def test_the_keys_of_skipped_records_are_kept(warehouse: Warehouse) -> None:
             (3, None, None, False, False),
             (4, None, None, True, True),
         ]
+
+
+@pytest.mark.parametrize("column", ["IsDeleted", "Active", "deleted_at"])
+def test_the_advice_on_deleted_records_leaves_out_these_only(warehouse: Warehouse, column: str) -> None:
+    marks = {"IsDeleted": ["no", "yes"], "Active": ["1", "0"], "deleted_at": [None, "2024-01-01"]}[column]
+    rows = [{"id": str(n), "name": "A", column: mark} for n, mark in enumerate([*marks, None], start=1)]
+    condition = next(part for part in WARNINGS["record.deleted_flag"].split("'") if part.startswith(column))
+
+    assert warehouse.load(rows).warnings_by_code == {"record.deleted_flag": 1}
+    report = warehouse.load(rows, where=condition, table="kept")
+    assert (warehouse.column("external_id", table="kept"), report.counts.warnings) == (["1", "3"], 0)
 
 
 def test_broken_lines_are_rejected_whatever_the_condition(warehouse: Warehouse) -> None:
