@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -22,7 +23,14 @@ from tranship.schemas.flags import NO, YES
 
 _FLAG: Final = "\0flag"
 """Suffix of the name of a column that is read as true or false."""
+_BOOLEAN: Final = {"Literal": "Boolean"}
 _TRUTHS: Final = [{"Literal": {"Scalar": {"Boolean": truth}}} for truth in (True, False)]
+_COMPARED_TRUTHS: Final = [{"Cast": {"expr": truth, "dtype": _BOOLEAN, "options": "Strict"}} for truth in _TRUTHS]
+_COMPARED: Final = re.compile(
+    r"""(?P<text>'[^']*'|"[^"]*")|(?P<operator>[=<>][\s(]*)(?P<truth>true|false)\b""", re.IGNORECASE
+)
+"""Quoted text or a name, and a comparison with true or false."""
+_JUNCTIONS: Final = ("And", "Or", "Xor")
 _FUNCTIONS_OF_ONE_RECORD: Final = frozenset(
     {
         *("Boolean", "StringExpr", "Sql", "TemporalExpr", "ListExpr", "ArrayExpr", "StructExpr"),
@@ -55,7 +63,7 @@ def parse(option: str, text: str, *, is_condition: bool) -> Expression:
     """
     kind = "condition" if is_condition else "expression"
     try:
-        tree = json.loads(pl.sql_expr(text).meta.serialize(format="json"))
+        tree = json.loads(pl.sql_expr(_marked(text)).meta.serialize(format="json"))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
         raise ConfigError(
             f"{option} {text!r}: is not an SQL {kind} ({_first_line(error)}). Put column names with blanks in "
@@ -120,10 +128,11 @@ class _Reader:
             self.flags[inner] = None
             return {kind: inner + _FLAG}
         if kind == "Cast":
-            return {kind: inner | {"expr": self.node(inner["expr"], truth=inner["dtype"] == {"Literal": "Boolean"})}}
+            return {kind: inner | {"expr": self.node(inner["expr"], truth=inner["dtype"] == _BOOLEAN)}}
         if kind == "BinaryExpr":
+            inner = self._comparison(inner)
             sides = {side: inner[side] for side in ("left", "right")}
-            truth = truth and inner["op"] in ("And", "Or", "Xor")
+            truth = truth and inner["op"] in _JUNCTIONS
             truth |= any(side in _TRUTHS for side in sides.values())
             return {kind: inner | {side: self.node(node, truth=truth) for side, node in sides.items()}}
         if kind == "Ternary":
@@ -142,6 +151,34 @@ class _Reader:
             f"{self._option} {self._text!r}: involves more than one record, or another table. Use the columns of a "
             "single record."
         )
+
+    def _comparison(self, inner: Any) -> Any:
+        """Return a binary expression with the meaning that it has in SQL."""
+        right = inner["right"]
+        kind, operation = _kind_of(right)
+        if inner["op"] in ("EqValidity", "NotEqValidity") and kind == "BinaryExpr" and operation["op"] in _JUNCTIONS:
+            # The parser takes all that follows as what is compared, which SQL does not.
+            raise ConfigError(
+                f"{self._option} {self._text!r}: it is unclear where the comparison IS DISTINCT FROM ends. Put it in "
+                "brackets: (COLUMN is distinct from VALUE) and …"
+            )
+        if inner["op"] == "Eq" and right in _TRUTHS:
+            return inner | {"op": "EqValidity"}
+        if right in _COMPARED_TRUTHS:
+            return inner | {"right": right["Cast"]["expr"]}
+        return inner
+
+
+def _marked(text: str) -> str:
+    """Return an expression with a cast around each `true` and `false` that is compared by a sign.
+
+    Polars makes the same tree of `COLUMN <> true`, which is unknown for a blank, and `COLUMN is not true`, which holds.
+    """
+
+    def mark(found: re.Match[str]) -> str:
+        return found["text"] or f"{found['operator']}cast({found['truth']} as boolean)"
+
+    return _COMPARED.sub(mark, text)
 
 
 def _kind_of(node: Any) -> tuple[str, Any]:

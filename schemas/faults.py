@@ -87,7 +87,8 @@ RULES: Final[dict[str, str]] = {
 WARNINGS: Final[dict[str, str]] = {
     "phone.unreadable": "not recognised as a phone number; kept unchanged",
     "record.deleted_flag": "the source marks this record as deleted, archived or disabled; it was loaded. To leave out "
-    "such records: --where 'not COLUMN'",
+    "such records, with the name of the column: --where 'IsDeleted is not true', 'Active is not false' or "
+    "'deleted_at is null'",
     "state.status": "the status of an account, not a place; left out. If it is the customer's: --map status=COLUMN",
     "phone.shortened": "an extension or a further number was left out",
     "email.several": _SEVERAL,

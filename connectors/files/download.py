@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import ssl
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ from tranship.connectors.files.storage import WEB, File
 
 MOST_BYTES: Final = 100 << 30
 _MOST_REDIRECTS: Final = 10
+_PIECE: Final = re.compile(r"bytes (?P<first>\d{1,18})-\d*/(?P<total>\d+|\*)")
 _TRIES: Final = 3
 _CONNECT_SECONDS: Final = 15.0
 _SILENT_SECONDS: Final = 60.0
@@ -161,8 +163,9 @@ class Download:
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip", "x-gzip", "zstd", ""):
             raise Malformed(f"{self._name}: is sent in the encoding {encoding[:20]!r}, which was not asked for.")
-        begin = entry.size if status == 206 else 0
-        if status == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {begin}-"):
+        begin = entry.size if status == 206 and "Range" in response.request_info.headers else 0
+        sent = _PIECE.fullmatch(response.headers.get("Content-Range", "")) if status == 206 else None
+        if status == 206 and (not sent or int(sent["first"]) != begin):
             raise Malformed(f"{self._name}: the server sent another piece of the file than was asked for.")
         length = response.content_length
         self._must_fit(begin, length)
@@ -188,6 +191,8 @@ class Download:
                 entry.keep(out)
         if length is not None and written != begin + length:
             raise _Broken
+        if sent and sent["total"] not in ("*", str(written)):
+            raise _Broken  # A server may send less than the rest, or a piece that was not asked for.
         entry.seal, entry.complete = durable.seal(entry.body), True
         entry.save()
 

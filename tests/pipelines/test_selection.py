@@ -15,6 +15,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import run, settings
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.selection import condition
+from tranship.schemas.faults import WARNINGS
 
 ROWS = [
     {"id": "1", "name": "A", "Status": "Lead", "Seats": "3", "is_deleted": "false"},
@@ -34,7 +35,15 @@ def warehouse(tmp_path: Path) -> Warehouse:
     [
         ("not is_deleted", ["1", "3"]),
         ("is_deleted", ["2"]),
-        ("is_deleted is not true", ["1", "3"]),
+        ("is_deleted is not true", ["1", "3", "4"]),
+        ("is_deleted is not false", ["2", "4"]),
+        ("(Seats = '12' and is_deleted) is not true", ["1", "3", "4"]),
+        ("is_deleted is not true and Status is not null", ["1", "4"]),
+        ("not (is_deleted is true)", ["1", "3", "4"]),
+        ("is_deleted <> true and not is_deleted <> (false)", ["1", "3"]),
+        ("is_deleted = false or name = '= true'", ["1", "3"]),
+        ("not (is_deleted =true)", ["1", "3"]),
+        ("(is_deleted is distinct from true) and Status is not null", ["1", "4"]),
         ("coalesce(is_deleted, 'no') <> 'TRUE'", ["1", "3", "4"]),
         ("Status <> 'Lead'", ["2", "4"]),
         ("Status is null", ["3"]),
@@ -72,6 +81,17 @@ def test_the_keys_of_skipped_records_are_kept(warehouse: Warehouse) -> None:
             (3, None, None, False, False),
             (4, None, None, True, True),
         ]
+
+
+@pytest.mark.parametrize("column", ["IsDeleted", "Active", "deleted_at"])
+def test_the_advice_on_deleted_records_leaves_out_these_only(warehouse: Warehouse, column: str) -> None:
+    marks = {"IsDeleted": ["no", "yes"], "Active": ["1", "0"], "deleted_at": [None, "2024-01-01"]}[column]
+    rows = [{"id": str(n), "name": "A", column: mark} for n, mark in enumerate([*marks, None], start=1)]
+    condition = next(part for part in WARNINGS["record.deleted_flag"].split("'") if part.startswith(column))
+
+    assert warehouse.load(rows).warnings_by_code == {"record.deleted_flag": 1}
+    report = warehouse.load(rows, where=condition, table="kept")
+    assert (warehouse.column("external_id", table="kept"), report.counts.warnings) == (["1", "3"], 0)
 
 
 def test_broken_lines_are_rejected_whatever_the_condition(warehouse: Warehouse) -> None:
@@ -125,6 +145,7 @@ def test_postgres_records_are_left_out(tmp_path: Path, postgres_database: Databa
         ("Seats > 3", "cannot be applied to .*cannot compare string with numeric"),
         ("cast(Status as int) > 3", "cannot be applied to"),
         ("Status", "column 'Status' is neither true nor false in .*, line 2"),
+        ("is_deleted is distinct from true and Status = 'x'", "IS DISTINCT FROM ends. Put it in brackets"),
         ("lower(Status)", "is a value, not a condition"),
     ],
 )

@@ -354,6 +354,25 @@ def test_without_an_etag_a_download_starts_again() -> None:
     assert len(records) == 50_000
 
 
+@pytest.mark.parametrize("etag", ['"v1"', ""])
+def test_a_piece_of_a_file_is_not_taken_for_the_file(etag: str) -> None:
+    body = b"id,name\n1,A\n2,B\n3,C\n"
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        begin = int(request.headers.get("Range", "bytes=0-")[6:-1])
+        end = min(begin + 12, len(body))
+        piece = {"Content-Range": f"bytes {begin}-{end - 1}/{len(body)}", "ETag": etag}
+        return web.Response(status=206, body=body[begin:end], headers=piece)
+
+    with served(handler) as server:
+        address = f"{server.url}/a.csv"
+        if etag:
+            assert [row["id"] for row in read(address, Path("downloads"))[1]] == ["1", "2", "3"]
+        else:
+            with pytest.raises(Unreachable, match="cut off"):
+                read(address, Path("downloads"))
+
+
 def test_a_file_that_has_changed_meanwhile_is_fetched_anew() -> None:
     with served(ranged(LONG, [300_000, 0, 0])) as server, pytest.raises(Unreachable):
         read(address := f"{server.url}/a.csv", Path("downloads"))
