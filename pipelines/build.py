@@ -135,12 +135,21 @@ def _joined(parts: Sequence[pl.Series], field: str) -> pl.Series:
     separator = ";" if field in LISTS else " "
     whole = pl.concat_str([text.alias(str(at)) for at, text in enumerate(kept)], separator=separator, ignore_nulls=True)
     first = pl.coalesce(text.alias(str(at)) for at, text in enumerate(texts))
+    if field == "address_line1" and len(kept) == 2:
+        whole = _street_and_number(*(pl.lit(text) for text in kept), whole)
     joined = pl.select(pl.when(whole != "").then(whole).otherwise(first)).to_series()
     for part, text in zip(parts, texts, strict=True):
         if field == "external_id":
             # An id that has lost digits spoils the whole.
             joined = joined.zip_with(~beyond_precision(part), text)
     return joined
+
+
+def _street_and_number(before: pl.Expr, behind: pl.Expr, joined: pl.Expr) -> pl.Expr:
+    """Return a street and its house number joined, unless the street has the number already: `Main St. 12`, `12`."""
+    has_it = before.str.ends_with(pl.concat_str(pl.lit(" "), behind))
+    has_it_first = behind.str.starts_with(pl.concat_str(before, pl.lit(" ")))
+    return pl.when(has_it).then(before).when(has_it_first).then(behind).otherwise(joined)
 
 
 def _text(values: pl.Series, field: str) -> pl.Series:

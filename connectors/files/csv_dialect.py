@@ -260,11 +260,14 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
         notes.append("delimiter " + ("tab" if table.grammar.delimiter == b"\t" else table.grammar.delimiter.decode()))
     is_filled = above > options.skip_lines or bool(sample[:start].strip())
     skipped = lines_above - options.skip_lines if is_filled and not options.header_line else 0
+    if not sample.strip():
+        notes.append("is empty")
+    blank = sample[:start].strip().partition(b"\n")[0].rstrip().decode(errors="replace")
     notes += _notes_on_header(
         lines_above + 1 if header else None,
         skipped,
         detected=options.header is None and values != [],
-        title=table.title or "sep=" + table.grammar.delimiter.decode(),
+        title=table.title or blank or "sep=" + table.grammar.delimiter.decode(),
     )
     if header:
         # The last line of a file may end without a line feed.

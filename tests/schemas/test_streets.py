@@ -48,6 +48,17 @@ def test_a_column_that_is_used_elsewhere_is_not_a_house_number() -> None:
     assert streets.line(["Straat", "Nummer"], "Straat", {"Nummer"}) == ("Straat",)
 
 
+def test_a_number_that_the_street_has_already_is_not_added_again(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    streets_and_numbers = [("Hauptstr. 12", "12"), ("Hauptstr. 2", "12"), ("Hauptstr. 112", "12"), ("Hof", "")]
+    warehouse.load(
+        [{"id": str(n), "name": "A", "Straße": s, "Nr": h} for n, (s, h) in enumerate(streets_and_numbers, 1)]
+    )
+    assert warehouse.column("address_line1") == ["Hauptstr. 112 12", "Hauptstr. 12", "Hauptstr. 2 12", "Hof"]
+    warehouse.load([{"id": "1", "name": "A", "House Number": "12", "Street": "12 High St"}], table="t")
+    assert warehouse.column("address_line1", table="t") == ["12 High St"]
+
+
 def test_the_house_number_is_part_of_the_line_unless_the_rule_is_given(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     rows = [

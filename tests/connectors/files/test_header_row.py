@@ -200,6 +200,7 @@ def test_a_header_below_what_may_be_a_customer_is_asked_for(data: str, line: int
         ("by jane@acme.co at\x07 noon\n", "by …@… at noon"),
         (f"{'Customers of Acme ' * 9}\n", "Customers of Acme Customers of Acme Cus…"),
         ("sep=,\n", "sep=,"),
+        (",,,\n", ",,,"),
     ],
 )
 def test_what_was_skipped_is_shown_without_addresses(above: str, shown: str, tmp_path: Path) -> None:
