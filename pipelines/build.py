@@ -136,7 +136,7 @@ def _joined(parts: Sequence[pl.Series], field: str) -> pl.Series:
     whole = pl.concat_str([text.alias(str(at)) for at, text in enumerate(kept)], separator=separator, ignore_nulls=True)
     first = pl.coalesce(text.alias(str(at)) for at, text in enumerate(texts))
     if field == "address_line1" and len(kept) == 2:
-        whole = _street_and_number(*(pl.lit(text) for text in kept), whole)
+        whole = _street_and_number(pl.lit(kept[0]), pl.lit(kept[1]), whole)
     joined = pl.select(pl.when(whole != "").then(whole).otherwise(first)).to_series()
     for part, text in zip(parts, texts, strict=True):
         if field == "external_id":
