@@ -212,7 +212,10 @@ def _beneath(reading: _R, profile: _Profile, layouts: Sequence[Layout], title: s
     if "timezone" in given and "timezone" not in reading.model_fields_set:
         update["timezone"] = given["timezone"]
     if profile.own_file is None and reading.profile is not None and columns.missing and not columns.found:
-        raise ConfigError(f"--profile {reading.profile}: {layouts[0].name} has none of its columns.")
+        raise ConfigError(
+            f"--profile {reading.profile}: {layouts[0].name} has none of the columns of this profile. Choose "
+            "another one, or leave the option out."
+        )
     return Applied(
         reading.model_copy(update=update),
         title,

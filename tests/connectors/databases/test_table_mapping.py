@@ -295,7 +295,7 @@ def test_a_field_is_stored_in_the_column_that_the_user_names(warehouse: Warehous
         {"nr": "1", "name": None, "firma": "Ann", "E Mail!": "ann@acme.com"},
         {"nr": "2", "name": None, "firma": "Bob", "E Mail!": "bob@acme.com"},
     ]
-    assert "stored as --column says: external_id in nr, name in firma, email in E Mail!" in report.notes
+    assert "stored with --column: external_id in nr, name in firma, email in E Mail!" in report.notes
     assert fates(warehouse.load([ANN, {**BOB, "name": "Bo"}], columns=columns)) == {"unchanged": 1, "updated": 1}
 
 

@@ -437,7 +437,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(change, tmp_path):
     ("spec", "options", "message"),
     [
         ("missing.csv", {}, "no such file"),
-        ("*.none", {}, "no file fits"),
+        ("*.none", {}, "no file matches"),
         ("in.csv", {"encoding": "klingon"}, "klingon"),
         ("in.csv", {"delimiter": ";;"}, "must be one ASCII character"),
     ],
