@@ -1,4 +1,4 @@
-"""The export profile of a run: recognised by the headers of its files, or named in the settings, and put beneath them.
+"""The export profile of a run: recognised by the headers of its files or named in the settings, which override it.
 
 A profile is a part of a settings file that says what the columns and words of a system mean, and never more than what
 the user says. A rule is applied to those of its columns that a file has: exports of one system differ in their columns.

@@ -313,7 +313,7 @@ def test_a_named_column_is_taken_from_the_field_of_its_own_name(warehouse: Wareh
     [
         ({"name": "firm"}, "table customers has no column 'firm'. Did you mean 'firma'?"),
         ({"name": "zzz"}, "Its columns are: id, firma."),
-        ({"name": "upper"}, "computes the column upper by itself"),
+        ({"name": "upper"}, "computes the column upper itself"),
         ({"external_id": "customer_key"}, "Tranship keeps its own data in customer_key"),
         ({"name": "firma", "legal_name": "firma"}, "--column legal_name=firma: firma is also named for name."),
         ({"nam": "firma"}, "--column nam=firma: unknown field 'nam'. Did you mean name?"),
