@@ -17,8 +17,9 @@ def must_be_apart(specs: Sequence[str], destination: str) -> None:
         why = _why_not_apart(spec, destination)
         if why:
             raise ConfigError(
-                f"{redacted(destination)}: cannot be the destination, as it {why} ({redacted(spec)}). Nothing was read "
-                "or written. Name another destination, behind all sources; a pattern of sources stands in quotes."
+                f"{redacted(destination)}: cannot be the destination, because it {why} ({redacted(spec)}). "
+                "Nothing was read or written. Name another destination, after all sources; put a pattern of sources in "
+                "quotes."
             )
 
 

@@ -92,7 +92,7 @@ def open_source(
     if include_archived:
         raise ConfigError(f"{redacted(spec)}: only providers have archived customers; leave --include-archived out.")
     if connector.source is None:
-        raise ConfigError(f"{redacted(spec)}: {connector.name} can only be written.")
+        raise ConfigError(f"{redacted(spec)}: {connector.name} can only be written, not read.")
     if connector.suffixes:
         from tranship.connectors.files.inputs import Downloads
 
@@ -129,7 +129,7 @@ def _open_files(
 
 def _open_group(connector: Connector, files: Sequence[File], options: Mapping[str, Any]) -> Source:
     if connector.source is None:
-        raise ConfigError(f"{files[0].name}: {connector.name} can only be written.")
+        raise ConfigError(f"{files[0].name}: {connector.name} can only be written, not read.")
     offered = {"options": _validated(connector, options), "suffixes": connector.suffixes, "files": files}
     if "files" in inspect.signature(load(connector.source)).parameters:
         source: Source = _called(connector.source, None, offered)
@@ -137,7 +137,7 @@ def _open_group(connector: Connector, files: Sequence[File], options: Mapping[st
     one_by_one: list[Source] = []
     for file in files:
         if not file.address:
-            raise ConfigError(f"{file.name}: {connector.name} is only read from a file. Save it as one.")
+            raise ConfigError(f"{file.name}: {connector.name} can only be read from a file. Save it as a file.")
         one_by_one.append(_called(connector.source, file.address, offered))
     return Chain(one_by_one, alike=True)
 

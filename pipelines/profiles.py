@@ -1,4 +1,4 @@
-"""The export profile of a run: recognised by the headers of its files, or named in the settings, and put beneath them.
+"""The export profile of a run: recognised by the headers of its files or named in the settings, which override it.
 
 A profile is a part of a settings file that says what the columns and words of a system mean, and never more than what
 the user says. A rule is applied to those of its columns that a file has: exports of one system differ in their columns.
@@ -213,7 +213,10 @@ def _beneath(reading: _R, profile: _Profile, layouts: Sequence[Layout], title: s
     if "timezone" in given and "timezone" not in reading.model_fields_set:
         update["timezone"] = given["timezone"]
     if profile.own_file is None and reading.profile is not None and columns.missing and not columns.found:
-        raise ConfigError(f"--profile {reading.profile}: {layouts[0].name} has none of its columns.")
+        raise ConfigError(
+            f"--profile {reading.profile}: {layouts[0].name} has none of the columns of this profile. Choose "
+            "another one, or leave the option out."
+        )
     return Applied(
         reading.model_copy(update=update),
         title,

@@ -172,7 +172,7 @@ def check_left_to_resume(directory: RunDirectory) -> None:
     """Raises ConfigError if the run is finished."""
     if (directory.path / "report.json").exists() and directory.manifest["status"] in ("done", "done_with_rejects"):
         raise ConfigError(
-            f"{directory.run_id}: is finished; nothing is left to do. See: tranship report {directory.run_id}"
+            f"{directory.run_id}: this run is finished; nothing is left to do. See: tranship report {directory.run_id}"
         )
 
 

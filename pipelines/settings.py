@@ -147,17 +147,18 @@ class Reading(BaseModel):
 
     profile: Annotated[str | None, BeforeValidator(_path)] = Field(
         None,
-        description="Export profile, which says what the columns and words of a system mean: a name, a file (.toml) or "
-        "none; by default the one whose headers the source has.",
+        description="Export profile, which says what the columns and words of a system mean: a name, a file "
+        "(.toml), or none to use no profile; by default recognised by the headers of the source.",
     )
     fields: dict[str, str] = Field(
         default_factory=dict,
-        description='Build a field from columns: "Company | First Name + Last Name". The first that is filled is used; '
-        "+ joins with a blank.",
+        description='Build a field from columns: "Company | First Name + Last Name". The first alternative that is '
+        "not empty is used; + joins columns with a blank.",
     )
-    ignore: Texts = Field((), description="Column to leave out. Repeatable.")
+    ignore: Texts = Field((), description="Source column to leave out. Repeatable.")
     values: Annotated[dict[str, dict[str, str]], BeforeValidator(_words)] = Field(
-        default_factory=dict, description="Value of a field for a word of the source; case is ignored."
+        default_factory=dict,
+        description="Value of a field that a word in the source stands for; case is ignored. Repeatable.",
     )
     defaults: Annotated[dict[str, str], BeforeValidator(_values)] = Field(
         default_factory=dict, description="Value for a field where the source has none."
@@ -166,7 +167,7 @@ class Reading(BaseModel):
         default_factory=dict, description="Compute a field with an SQL expression on the source's columns."
     )
     allow_missing: bool = Field(
-        False, description="Accept files that lack a mapped column, which other files of the run have."
+        False, description="Accept files that lack a mapped column that other files of the run have."
     )
     extra: Literal["keep", "drop", "error"] = Field(
         "keep", description="Unmapped columns: keep them in metadata, drop them, or stop with an error."
@@ -189,7 +190,7 @@ class Reading(BaseModel):
     )
 
     options: Annotated[dict[str, str], BeforeValidator(_option_values)] = Field(
-        default_factory=dict, description="Value for an option of a connector of another package."
+        default_factory=dict, description="Option of a connector that another package provides."
     )
 
     include_archived: bool = Field(
@@ -201,13 +202,16 @@ class Reading(BaseModel):
     )
 
     timezone: Annotated[str, BeforeValidator(_zone)] = Field(
-        "UTC", description="IANA time zone of dates and times without one."
+        "UTC", description="IANA time zone for dates and times that have none."
     )
-    date_format: Texts = Field((), description="Additional date format (strftime), e.g. %d/%m/%Y. Repeatable.")
-    blocked: Texts = Field((), description="E-mail address or id that identifies nobody. Repeatable.")
+    date_format: Texts = Field((), description="Additional date format (strftime), e.g. %d.%m.%Y. Repeatable.")
+    blocked: Texts = Field(
+        (), description="E-mail address or id that identifies nobody and is never used for matching. Repeatable."
+    )
     on_invalid: dict[str, Literal["reject", "warn"]] = Field(
         default_factory=dict,
-        description="What an invalid value of this field costs: reject the record, or warn and leave the value out. "
+        description="What to do about an invalid value of this field: reject the record, or warn and leave the "
+        "field empty. "
         "Default: reject for external_id, email and name, warn for the others. Repeatable.",
     )
     strict: bool = Field(False, description="Reject a record for any invalid value.")
@@ -265,7 +269,9 @@ class Settings(Reading):
     )
     fill: bool = Field(False, description="Fill the survivor's empty fields from the records merged into it.")
 
-    mode: Literal["upsert", "insert", "update", "mirror"] = Field("upsert", description="Which writes are allowed.")
+    mode: Literal["upsert", "insert", "update", "mirror"] = Field(
+        "upsert", description="Which customers may be created, updated or removed."
+    )
     nulls: Literal["keep", "overwrite"] = Field(
         "keep", description="Whether an empty source value keeps or overwrites the destination's value."
     )
@@ -275,7 +281,9 @@ class Settings(Reading):
         "If set, a run of mostly older records does not stop.",
     )
     deletes: Literal["mark", "remove"] = Field(
-        "mark", description="How mirror treats customers that are missing from the source."
+        "mark",
+        description="What mirror does with customers that are missing from the source: mark them as deleted, or "
+        "remove them.",
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
@@ -284,7 +292,7 @@ class Settings(Reading):
     evolve: bool = Field(False, description="Add missing columns to an existing table.")
     create: Literal["auto", "never"] = Field("auto", description="Create a missing table, schema or file, or stop.")
     crosswalk: Path | None = Field(
-        None, description="Crosswalk of an earlier run: the provider's customer for each record."
+        None, description="Crosswalk file of an earlier run; records are matched to the provider's customers by it."
     )
     remove_for_good: bool = Field(
         False,
@@ -299,20 +307,20 @@ class Settings(Reading):
     )
 
     max_rejects: Limit | None = Field(
-        None, description="Stop before the first write if more records are rejected: N or N%."
+        None, description="Stop before the first write if more records than this are rejected: N or N%."
     )
     max_warnings: Limit | None = Field(
-        None, description="Stop before the first write if there are more warnings: N or N% of the records."
+        None, description="Stop before the first write if there are more warnings than this: N or N% of the records."
     )
     max_conflicts: Limit = Field(
         "1%",
-        description="Stop before the first write if more records share an id with another customer: N or N%.",
+        description="Stop before the first write if more records than this share an id with another customer: N or N%.",
     )
     max_deletes: Limit | None = Field(
-        None, description="Stop before the first write if mirror would delete more customers."
+        None, description="Stop before the first write if mirror would delete more customers than this: N or N%."
     )
     max_changes: Limit | None = Field(
-        None, description="Stop before the first write if more existing customers would change."
+        None, description="Stop before the first write if more existing customers than this would change: N or N%."
     )
     allow_empty: bool = Field(False, description="Accept an empty source.")
     limit: int | None = Field(
@@ -330,7 +338,7 @@ class Settings(Reading):
     memory: str = Field(
         "600MB",
         pattern=r"^\d+(MB|GB)$",
-        description="Memory limit of the destination database before it spills to disk, e.g. 600MB or 2GB.",
+        description="Memory that DuckDB may use before it spills to disk, e.g. 600MB or 2GB.",
     )
     overlap: Literal["wait", "skip", "fail"] = Field(
         "wait", description="If another run is writing to the destination: wait for it, skip this run, or fail."

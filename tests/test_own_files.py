@@ -86,4 +86,7 @@ def test_pipes_on_the_command_line(tmp_path: Path) -> None:
 
     script = f'"$@" - {tmp_path}/out3.csv <&-'
     done = subprocess.run(["bash", "-c", script, "bash", *command], cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, "Error: standard input: is closed. Give it a file or a pipe.\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "Error: standard input: is closed. Redirect it from a file or a pipe.\n",
+    )

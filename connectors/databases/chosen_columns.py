@@ -25,7 +25,7 @@ def check_chosen(
         if column in reserved:
             raise ConfigError(f"{option}: Tranship keeps its own data in {column}. Name another column.")
         if column in computed:
-            raise ConfigError(f"{option}: {where} computes the column {column} by itself. Name another column.")
+            raise ConfigError(f"{option}: {where} computes the column {column} itself. Name another column.")
         if column not in columns:
             others = [name for name in columns if name not in reserved]
             raise ConfigError(f"{option}: {where} has no column {column!r}. {_nearest(column, others)}")

@@ -302,7 +302,7 @@ class TableMapping:
         computed = [field for field in lost if len(self.unassigned.get(field, ())) == 1]
         named = ", ".join(f"{field} in {column}" for field, column in self.chosen.items())
         return (
-            *((f"stored as --column says: {named}",) * bool(named)),
+            *((f"stored with --column: {named}",) * bool(named)),
             *((f"not stored, no matching column: {', '.join(addable)} (--evolve adds columns)",) * bool(addable)),
             *((f"not stored, computed by the table: {', '.join(computed)}",) * bool(computed)),
             *(f"not stored, two columns match: {field} ({', '.join(fitting)})" for field, fitting in rivals.items()),

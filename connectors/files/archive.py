@@ -45,8 +45,8 @@ class Archive:
         except _DAMAGE as error:
             self.close()
             raise ConfigError(
-                f"{file.name}: the zip archive is damaged, half written or one part of several ({_why(error)}). Fetch "
-                "it again."
+                f"{file.name}: the zip archive is damaged, incomplete or one part of several ({_why(error)}). "
+                "Download or copy it again."
             ) from error
 
     @property
@@ -76,8 +76,8 @@ class Archive:
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ConfigError(
-                f"{self._file.name}: holds two members named {twice!r}; which one counts is not known. Unpack the one "
-                "to load."
+                f"{self._file.name}: contains two members named {twice!r}, so it is unclear which one is meant. "
+                "Unpack the one to load."
             )
         size = sum(info.file_size for info in infos)
         # Members that share their bytes unpack to more than each of them says.
@@ -85,7 +85,7 @@ class Archive:
         if size > _HARMLESS_BYTES and size > packed * _MOST_EXPANSION:
             raise ConfigError(
                 f"{self._file.name}: would grow {size // packed:,} times, to {size >> 20:,} MB: this looks like a zip "
-                "bomb. If you trust it, unpack it and give the files in it."
+                "bomb. If you trust it, unpack it and name the files in it."
             )
         return [self._member(info) for info in sorted(infos, key=lambda info: info.filename)]
 
@@ -102,7 +102,7 @@ class Archive:
         if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
             raise ConfigError(
                 f"{self._file.name}: a member is named {info.filename!r}, which leads out of the archive. It may be an "
-                "attack; nothing of it is read."
+                "attack; nothing was read from it."
             )
 
     def _member(self, info: zipfile.ZipInfo) -> File:
@@ -122,7 +122,9 @@ class _Member(io.RawIOBase):
     def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> None:
         self._name = name
         if info.flag_bits & 1:
-            raise ConfigError(f"{name}: is encrypted in the zip archive. Unpack it with its password first.")
+            raise ConfigError(
+                f"{name}: is encrypted in the zip archive. Unpack it with its password first, and name the files in it."
+            )
         self._raw: Any = self._tried(lambda: archive.open(info))
 
     def readable(self) -> bool:
@@ -143,13 +145,13 @@ class _Member(io.RawIOBase):
             return work()
         except NotImplementedError as error:
             raise ConfigError(
-                f"{self._name}: is packed in a way that cannot be read here ({_why(error)}). Unpack the archive and "
-                "give the files in it."
+                f"{self._name}: cannot be unpacked here ({_why(error)}). Unpack the archive and name the files in it."
             ) from error
         except _DAMAGE as error:
             raise ConfigError(
-                f"{self._name}: is damaged in the zip archive ({_why(error)}). Nothing of it was loaded; fetch the "
-                "archive again."
+                f"{self._name}: is damaged in the zip archive ({_why(error)}). Nothing was loaded from it; "
+                f"download or copy "
+                "the archive again."
             ) from error
 
 

@@ -48,7 +48,7 @@ class CloudObject:
         if found is None or found.meta["size"] == 0 or _MARK in found.attributes:
             return
         raise ConfigError(
-            f"{self._spec}: exists, and Tranship did not write it; it was left as it is. Are source and destination "
+            f"{self._spec}: exists, and Tranship did not write it; it was left unchanged. Are source and destination "
             "swapped? To replace it: --overwrite"
         )
 
@@ -81,5 +81,5 @@ class CloudObject:
     def _unreachable(self, done: str, error: Exception) -> Unreachable:
         return Unreachable(
             f"{self._spec}: cannot be {done} ({type(error).__name__}). Check the name of the bucket, the credentials "
-            "in the environment and what they allow, and the network."
+            "in the environment and their permissions, and the network."
         )

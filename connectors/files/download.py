@@ -132,7 +132,9 @@ class Download:
                 least = max(least, resolver.reached if literal is None else literal)
                 refuse_nearer(self._name, urlsplit(target).hostname or "", least)
                 at = target
-        raise Refused(f"{self._name}: more than {_MOST_REDIRECTS} redirects. Give the address at which they end.")
+        raise Refused(
+            f"{self._name}: more than {_MOST_REDIRECTS} redirects. Use the address to which they finally lead."
+        )
 
     def _as_url(self, url: str) -> URL:
         """Return an address as it is; what it holds beyond ASCII is encoded."""
@@ -156,17 +158,17 @@ class Download:
         entry, status = self._entry, response.status
         etag, modified = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
         if entry.complete and (status == 304 or (status == 200 and etag and etag == entry.etag)):
-            self._say(f"{self._name}: unchanged at the server; the earlier download is used")
+            self._say(f"{self._name}: unchanged on the server; the earlier download is used")
             return
         if status not in (200, 206):
             raise self._refused(status)
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip", "x-gzip", "zstd", ""):
-            raise Malformed(f"{self._name}: is sent in the encoding {encoding[:20]!r}, which was not asked for.")
+            raise Malformed(f"{self._name}: the server used the encoding {encoding[:20]!r}, which was not requested.")
         begin = entry.size if status == 206 and "Range" in response.request_info.headers else 0
         sent = _PIECE.fullmatch(response.headers.get("Content-Range", "")) if status == 206 else None
         if status == 206 and (not sent or int(sent["first"]) != begin):
-            raise Malformed(f"{self._name}: the server sent another piece of the file than was asked for.")
+            raise Malformed(f"{self._name}: the server sent a different part of the file from the one requested.")
         length = response.content_length
         self._must_fit(begin, length)
         if begin:
@@ -204,14 +206,14 @@ class Download:
         free = shutil.disk_usage(self._entry.folder).free
         if length > free:
             raise ConfigError(
-                f"{self._name}: has {length >> 20:,} MB, and the disk of {self._entry.folder.parent} has room for "
-                f"{free >> 20:,} MB. Make room, or choose another --state-dir."
+                f"{self._name}: has {length >> 20:,} MB, and the disk of {self._entry.folder.parent} has only "
+                f"{free >> 20:,} MB free. Free some space, or choose another --state-dir."
             )
 
     def _too_large(self) -> ConfigError:
         return ConfigError(
-            f"{self._name}: is larger than {MOST_BYTES >> 30} GB, which is the most that is downloaded. Download it "
-            "with another program and give the file."
+            f"{self._name}: is larger than {MOST_BYTES >> 30} GB, the largest download allowed. Download it "
+            "with another program and name the file."
         )
 
     def _refused(self, status: int) -> TranshipError:
@@ -220,7 +222,7 @@ class Download:
             return Unreachable(f"{what}. Try again later.")
         if status in (401, 403, 407):
             return Refused(
-                f"{what}: it does not allow this download. A link may have expired; a password is given as "
+                f"{what}: it does not allow this download. The link may have expired; give a password as "
                 "https://user:password@host/…"
             )
         if status in (404, 410):
@@ -235,12 +237,13 @@ class Download:
         )
         if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
             return Refused(
-                f"{self._name}: the certificate of the host is not trusted, so nothing was read. Check the host; "
+                f"{self._name}: the host's certificate is not trusted, so nothing was read. Check the host name; "
                 "behind a company proxy, set SSL_CERT_FILE to the proxy's certificate."
             )
         if isinstance(error, aiohttp.ClientConnectorSSLError | ssl.SSLError):
             return Refused(
-                f"{self._name}: no encrypted connection is possible. Check the port, and whether it is http."
+                f"{self._name}: no encrypted connection is possible. Check the port, and whether the address "
+                "should start with http://."
             )
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             return Unreachable(f"{self._name}: unknown host. Check its name and the network.")
@@ -250,13 +253,13 @@ class Download:
             why = os.strerror(error.os_error.errno).lower() if error.os_error.errno else "no answer"
             return Unreachable(f"{self._name}: the host cannot be reached ({why}). Check host, port and network.")
         if isinstance(error, aiohttp.ClientPayloadError | _Broken):
-            return Unreachable(f"{self._name}: the download was cut off. Nothing of it was loaded. {again}")
+            return Unreachable(f"{self._name}: the download was cut off. Nothing was loaded from it. {again}")
         if isinstance(error, TimeoutError):
-            return Unreachable(f"{self._name}: no data for {_SILENT_SECONDS:g} s, or not done in time. {again}")
+            return Unreachable(f"{self._name}: no data for {_SILENT_SECONDS:g} s, or not finished in time. {again}")
         if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientError | ConnectionError):
             return ConfigError(
-                f"{self._entry.folder.parent}: the download cannot be written here ({error.strerror}). Check rights "
-                "and room on the disk, or choose another --state-dir."
+                f"{self._entry.folder.parent}: the download cannot be written here ({error.strerror}). Check the "
+                "permissions and the free space, or choose another --state-dir."
             )
         if isinstance(error, aiohttp.ClientResponseError):
             return Malformed(f"{self._name}: the response is not valid HTTP. Check whether the server uses https.")
@@ -279,7 +282,7 @@ def redirect_target(name: str, url: str, location: str) -> str:
         raise Refused(f"{name}: redirects to something other than a web address, which is not followed.")
     if urlsplit(url).scheme == "https" and parts.scheme.lower() == "http":
         raise Refused(
-            f"{name}: redirects from https to {redacted(target)}, without encryption, which is not followed. If you "
+            f"{name}: redirects from https to {redacted(target)}, without encryption, and this is not followed. If you "
             "trust the network, give that address."
         )
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()

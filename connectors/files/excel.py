@@ -133,9 +133,7 @@ def _content(file: storage.File) -> bytes:
             pieces.append(piece)
             size += len(piece)
             if size > MOST_FILE_BYTES:
-                raise ConfigError(
-                    f"{file.name}: is larger than {MOST_FILE_BYTES >> 30} GB. No workbook is; save its sheets as CSV."
-                )
+                raise ConfigError(f"{file.name}: is larger than {MOST_FILE_BYTES >> 30} GB. Save its sheets as CSV.")
         file.must_be_as_it_was(content)
     finally:
         content.close()

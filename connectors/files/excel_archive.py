@@ -40,8 +40,8 @@ _OF_ZIP: Final = (
 _WORKSHEET: Final = "/worksheet"
 _NEEDED: Final = ("/styles", "/sharedStrings")
 _DAMAGED: Final = (
-    "is a damaged or incomplete workbook ({}). Nothing of it was loaded. Open it in Excel, which may repair it, or "
-    "fetch it again"
+    "is a damaged or incomplete workbook ({}). Nothing was loaded from it. Open it in Excel, which may repair it, or "
+    "download it again"
 )
 
 
@@ -81,7 +81,7 @@ class Archive:
         if found is None:
             raise self.damaged(f"{part} is missing")
         if found.flag_bits & 1:
-            raise ConfigError(f"{self._name}: is a ZIP archive with a password. Unpack it, and give the workbook.")
+            raise ConfigError(f"{self._name}: is a ZIP archive with a password. Unpack it and name the workbook.")
         try:
             # The next piece is unpacked while this one is searched.
             with self._zip.open(found) as content, ThreadPoolExecutor(1) as beside:
@@ -129,7 +129,7 @@ class Archive:
             if len(self._parts) < len(self._entries):
                 raise self.damaged("a part occurs twice")
             return
-        raise ConfigError(f"{self._name}: is a ZIP archive without a workbook. Unpack it, and give the file in it.")
+        raise ConfigError(f"{self._name}: is a ZIP archive without a workbook. Unpack it and name the file in it.")
 
     def _must_be_reasonable(self) -> None:
         parts = self._parts.values()

@@ -19,7 +19,7 @@ from tranship.connectors.errors import ConfigError
 HEAD_BYTES: Final = 1 << 14
 """Bytes of the contents, decompressed, that are enough to recognise every format."""
 _AS_CSV: Final = "Open it in a spreadsheet program and save the sheet as CSV"
-_UNPACK: Final = "Unpack it and give the files in it"
+_UNPACK: Final = "Unpack it and name the files in it"
 
 
 @dataclass(frozen=True)

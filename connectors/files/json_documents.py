@@ -210,8 +210,8 @@ def cut(pieces: Iterable[bytes], document: Document, chosen: int | None) -> Iter
             rest = [b"".join(rest)]
     except EOFError:
         raise ConfigError(
-            f"{document.name}: ends in the middle of line {line:,}: a bracket or quote is not closed. It is half "
-            "written or damaged. Nothing of it was loaded; fetch it again."
+            f"{document.name}: ends in the middle of line {line:,}: a bracket or quote is not closed. It is "
+            "incomplete or damaged. Nothing was loaded from it; download or copy it again."
         ) from None
     document.rest = b"".join(rest)
 

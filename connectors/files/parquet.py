@@ -79,7 +79,9 @@ class ParquetSource:
             return pq.ParquetFile(opened, pre_buffer=False)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             opened.close()
-            raise ConfigError(f"{file.name}: is no readable Parquet file (half written?).") from error
+            raise ConfigError(
+                f"{file.name}: is not a readable Parquet file; it may be incomplete. Export or copy it again."
+            ) from error
 
 
 def write(frame: pl.LazyFrame, path: Path) -> None:

@@ -28,7 +28,7 @@ class StandardOutput:
     def must_be_free(self) -> None:
         """Raise ConfigError if it is closed."""
         if sys.stdout is None:
-            raise ConfigError(f"{NAME}: is closed. Give it a file or a pipe.")
+            raise ConfigError(f"{NAME}: is closed. Redirect it to a file or a pipe.")
 
     def put(self, make: Callable[[Path], None], workspace: Path) -> None:
         """Print the file that `make` writes. Raises Unreachable if the reader closes the pipe early, and OSError."""
@@ -38,7 +38,7 @@ class StandardOutput:
             _print(made)
         except BrokenPipeError as error:
             _discard_the_rest()
-            raise Unreachable(f"{NAME}: was closed by its reader before all records were written.") from error
+            raise Unreachable(f"{NAME}: the reader closed it before all records were written.") from error
         finally:
             made.unlink(missing_ok=True)
 

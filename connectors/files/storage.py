@@ -156,7 +156,9 @@ def located(spec: str, is_table: IsTable) -> list[File]:
     names = glob.iglob(str(path), recursive=True)  # noqa: PTH207  (a pattern may be absolute)
     paths = sorted(found for name in names if _is_meant(found := Path(name)))
     if not paths:
-        raise ConfigError(f"{redacted(spec)}: no file fits this pattern. Quote the pattern and check the folder.")
+        raise ConfigError(
+            f"{redacted(spec)}: no file matches this pattern. Put the pattern in quotes and check the folder."
+        )
     parts = Path(spec).expanduser().parts
     fixed = Path(*parts[: next(at for at, part in enumerate(parts) if glob.has_magic(part))])
     return [_local(found, (), fixed) for found in paths]
@@ -172,7 +174,7 @@ def _is_meant(path: Path) -> bool:
 
 def _standard_input() -> BinaryIO:
     if sys.stdin is None:
-        raise ConfigError(f"{STDIN_NAME}: is closed. Give it a file or a pipe.")
+        raise ConfigError(f"{STDIN_NAME}: is closed. Redirect it from a file or a pipe.")
     return sys.stdin.buffer
 
 
@@ -345,8 +347,8 @@ class Bytes:
                 yield piece
         except OSError as error:
             raise ConfigError(
-                f"{self._file.name}: the {codec} data ends or breaks in the middle; it is half written or damaged. "
-                "Nothing of it was loaded; fetch it again."
+                f"{self._file.name}: the {codec} data ends or breaks off in the middle; it is incomplete or damaged. "
+                "Nothing was loaded from it; download or copy it again."
             ) from error
 
     def _read(self, count: int) -> bytes:

@@ -86,7 +86,7 @@ class WholeFile:
             self._place.put(lambda path: self._sink(_records_of(request), path), request.workspace)
         except (OSError, pl.exceptions.ComputeError) as error:
             raise Unreachable(
-                f"{self._place}: cannot be written ({error}). Check rights and room on the disk."
+                f"{self._place}: cannot be written ({error}). Check the permissions and the free space."
             ) from error
 
     def applied(self, run_id: str) -> bool:  # noqa: ARG002

@@ -18,21 +18,21 @@ _INTRODUCTION = """\
 
 <!-- Written by schemas/exports/build.py from the profiles in schemas/exports/. -->
 
-Tranship recognises the exports of the systems below by their headers: all headers of one set must be there, in this
-spelling. The summary, the report, `tranship inspect` and `--json` then name the profile
+Tranship recognises the exports of the systems below by their headers: all headers of one set must be present, in
+exactly this spelling. The summary, the report, `tranship inspect` and `--json` then name the profile
 (`recognised: HubSpot contacts`). If the headers fit several profiles, none is used, and a note says so.
 
-A profile says only what the general vocabulary of column names cannot know: which id, name, e-mail and address are the
-customer's, and what the words of that system mean. Each of its rules applies to those columns that the file has; all
-other columns are mapped by name, as always, but an id that the profile does not name is never used. Your own rules
-(`--map`, `--set`, `--value`, `--ignore`, …) precede the profile.
+A profile contains only what cannot be derived from the names of columns: which id, name, e-mail and address are the
+customer's, and what the words of that system mean. A rule uses those of its columns that the file has. All other
+columns are mapped by name, as usual, except that an id that the profile does not name is never used. Your own rules
+(`--map`, `--set`, `--value`, `--ignore`, …) take precedence over the profile.
 
-- `--profile NAME` uses a profile whatever the headers are.
-- `--profile none` uses none.
+- `--profile NAME` uses a profile, whatever the headers are.
+- `--profile none` turns recognition off.
 - `--profile FILE` uses your own. `tranship inspect customers.csv --write mine.toml` writes one: a settings file with
   a table `[recognise]`, whose headers the files must have. Of a settings file that is used as a profile, only the
-  settings about columns and values count: `fields`, `ignore`, `values`, `defaults`, `set`, `where`, `timezone`,
-  `date_format`, `blocked` and `on_invalid`, and a `profile` beneath it.
+  settings about columns and values are used: `fields`, `ignore`, `values`, `defaults`, `set`, `where`, `timezone`,
+  `date_format`, `blocked` and `on_invalid`, and `profile`, which names another profile on which it is based.
 
 """
 

@@ -245,7 +245,7 @@ def test_a_profile_that_is_named_needs_no_headers(name: str, tmp_path: Path) -> 
         ("hubspot-contact", "there is no such profile. Did you mean hubspot-contacts"),
         ("HubSpot", r"Did you mean hubspot-companies or hubspot-contacts\?"),
         ("xyz", "there is no such profile. There are: "),
-        ("zuora-accounts", "in.csv has none of its columns"),
+        ("zuora-accounts", "in.csv has none of the columns of this profile"),
         ("missing.toml", r"missing.toml: cannot be read \(No such file or directory\)"),
     ],
 )

@@ -295,7 +295,7 @@ def test_a_field_is_stored_in_the_column_that_the_user_names(warehouse: Warehous
         {"nr": "1", "name": None, "firma": "Ann", "E Mail!": "ann@acme.com"},
         {"nr": "2", "name": None, "firma": "Bob", "E Mail!": "bob@acme.com"},
     ]
-    assert "stored as --column says: external_id in nr, name in firma, email in E Mail!" in report.notes
+    assert "stored with --column: external_id in nr, name in firma, email in E Mail!" in report.notes
     assert fates(warehouse.load([ANN, {**BOB, "name": "Bo"}], columns=columns)) == {"unchanged": 1, "updated": 1}
 
 
@@ -313,7 +313,7 @@ def test_a_named_column_is_taken_from_the_field_of_its_own_name(warehouse: Wareh
     [
         ({"name": "firm"}, "table customers has no column 'firm'. Did you mean 'firma'?"),
         ({"name": "zzz"}, "Its columns are: id, firma."),
-        ({"name": "upper"}, "computes the column upper by itself"),
+        ({"name": "upper"}, "computes the column upper itself"),
         ({"external_id": "customer_key"}, "Tranship keeps its own data in customer_key"),
         ({"name": "firma", "legal_name": "firma"}, "--column legal_name=firma: firma is also named for name."),
         ({"nam": "firma"}, "--column nam=firma: unknown field 'nam'. Did you mean name?"),

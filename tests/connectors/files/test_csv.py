@@ -355,7 +355,7 @@ def test_compression_is_recognised_by_the_bytes(name, tmp_path):
 def test_a_half_written_gzip_is_stopped_in_words(tmp_path):
     rows = b"".join(b"%d,name %d\n" % (i, i * 7919) for i in range(200_000))
     packed = gzip.compress(b"id,name\n" + rows)
-    with pytest.raises(ConfigError, match=r"in\.csv\.gz: the gzip data ends or breaks in the middle"):
+    with pytest.raises(ConfigError, match=r"in\.csv\.gz: the gzip data ends or breaks off in the middle"):
         read(packed[: len(packed) // 2], tmp_path, "in.csv.gz")
 
 
@@ -437,7 +437,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(change, tmp_path):
     ("spec", "options", "message"),
     [
         ("missing.csv", {}, "no such file"),
-        ("*.none", {}, "no file fits"),
+        ("*.none", {}, "no file matches"),
         ("in.csv", {"encoding": "klingon"}, "klingon"),
         ("in.csv", {"delimiter": ";;"}, "must be one ASCII character"),
     ],

@@ -326,7 +326,7 @@ def test_a_body_that_stays_cut_off_is_an_error_and_the_next_command_continues(tm
     with served(ranged(LONG, [300_000, 10, 10])) as server:
         address = f"{server.url}/a.csv"
         with pytest.raises(
-            Unreachable, match=r"cut off\. Nothing of it was loaded\. Run the same command again: it cont"
+            Unreachable, match=r"cut off\. Nothing was loaded from it\. Run the same command again: it cont"
         ):
             Warehouse(tmp_path).load(address)
         assert fates(Warehouse(tmp_path).load(address)) == {"created": 50_000}

@@ -211,11 +211,14 @@ def _bomb() -> None:
 @pytest.mark.parametrize(
     ("arrange", "expected"),
     [
-        (_encrypted, "all.zip/a.csv: is encrypted in the zip archive. Unpack it with its password first."),
-        (_unknown_method, "all.zip/a.csv: is packed in a way that cannot be read here"),
+        (
+            _encrypted,
+            "all.zip/a.csv: is encrypted in the zip archive. Unpack it with its password first, and name the files in it.",
+        ),
+        (_unknown_method, "all.zip/a.csv: cannot be unpacked here (That compression method"),
         (_cut, "all.zip: the zip archive is damaged"),
-        (_nested, "all.zip/in.zip: is a zip archive within another archive. Unpack it and give the files in it."),
-        (_twice, "all.zip: holds two members named 'a.csv'"),
+        (_nested, "all.zip/in.zip: is a zip archive within another archive. Unpack it and name the files in it."),
+        (_twice, "all.zip: contains two members named 'a.csv'"),
         (_bomb, "this looks like a zip bomb"),
         (lambda: zipped("all.zip", {"../a.csv": A}), "a member is named '../a.csv', which leads out"),
         (lambda: zipped("all.zip", {"/etc/a.csv": A}), "a member is named '/etc/a.csv', which leads out"),

@@ -93,7 +93,7 @@ def test_a_reader_that_goes_away_is_a_failure_without_traceback() -> None:
         process.stdout.close()
         err = process.stderr.read()
     assert process.returncode == 3
-    assert "Error: standard output: was closed by its reader before all records were written." in err
+    assert "Error: standard output: the reader closed it before all records were written." in err
     assert "continue with: tranship resume" in err
     assert "Traceback" not in err
     assert "BrokenPipe" not in err
@@ -106,5 +106,5 @@ def test_a_source_is_not_printed_to_its_own_end() -> None:
         words = [sys.executable, "-m", "tranship", "run", "in.csv", "-"]
         ran = subprocess.run(words, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
     assert ran.returncode == 2
-    assert "cannot be the destination, as it is read by this run" in ran.stderr
+    assert "cannot be the destination, because it is read by this run" in ran.stderr
     assert Path("in.csv").read_text() == before

@@ -195,7 +195,7 @@ def test_a_field_is_stored_in_the_column_that_the_user_names(warehouse: Postgres
         {"nr": "1", "name": None, "Firma": "Ann", "mail": "ann@acme.com"},
         {"nr": "2", "name": None, "Firma": "Bob", "mail": "bob@acme.com"},
     ]
-    assert "stored as --column says: external_id in nr, name in Firma, email in mail" in report.notes
+    assert "stored with --column: external_id in nr, name in Firma, email in mail" in report.notes
     assert fates(warehouse.load([ANN, {**BOB, "name": "Bo"}], columns=columns)) == {"unchanged": 1, "updated": 1}
     with pytest.raises(ConfigError, match=r"customers has no column 'firma'\. Did you mean 'Firma'\?"):
         warehouse.load([ANN], columns={**columns, "name": "firma"})
