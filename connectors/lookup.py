@@ -128,7 +128,7 @@ def _refuse_table_file(spec: str, path: str) -> None:
 
 
 def _is_other(spec: str) -> bool:
-    """Whether a file that is there has another format than its name says: it is named for that when it is opened."""
+    """Return whether an existing file has a format other than its name suggests; opening it reports the format."""
     from tranship.connectors.files.formats import DUCKDB, HEAD_BYTES, recognise
 
     path = Path(spec).expanduser()

@@ -130,7 +130,7 @@ def destination_identity(settings: Settings) -> str:
 
 
 def _is_path(destination: str) -> bool:
-    """Whether a file lies on this machine, under a name."""
+    """Whether the file is on this machine and has a name."""
     return destination != STANDARD_OUTPUT and "://" not in destination
 
 

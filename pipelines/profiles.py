@@ -90,7 +90,7 @@ def apply(layouts: Sequence[Layout], reading: _R) -> Applied[_R]:
 
 
 def _headers(layout: Layout) -> list[str]:
-    """Return the columns as they stand in the header."""
+    """Return the columns as spelled in the header."""
     return [layout.repeated.get(column, column) for column in layout.columns]
 
 

@@ -24,7 +24,7 @@ MOST_CELLS: Final = 1_000_000
 MOST_COMMENTS: Final = 5_000
 MOST_COLUMNS: Final = 16_384
 MOST_CHARACTERS: Final = 32_767
-"""Of a cell."""
+"""Longest text of a cell, in characters."""
 _COMMENT_CHARACTERS: Final = 1_000
 _LISTS: Final = "Codes"
 _INVALID: Final = {"bg_color": "#FFC7CE", "font_color": "#9C0006"}

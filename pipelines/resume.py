@@ -22,7 +22,7 @@ from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, STAGE_STEP, 
 from tranship.pipelines.settings import Settings, load, without_columns
 
 _METADATA: Final = re.compile(r"(polars|pyarrow|duckdb|pandera|idna|tzdata)-[^-]+(?:-[^-]+)?\.(?:dist|egg)-info")
-"""The folder of the metadata of a library that decides how values are read; its name contains the version."""
+"""The metadata folder of a library that affects how values are read; its name contains the version."""
 _STILL_FRESH = timedelta(hours=1)
 """How long the same command reuses what was read from a provider; `resume` does at any time."""
 

@@ -22,7 +22,7 @@ _NUMBERS: Final = re.compile(
     r"numerodacasa|husnummer|husnr|talonumero|numerdomu|nrdomu|cislopopisne|cislodomu)(?P<of>of\w*address)?"
 )
 _NUMBERS_BEHIND: Final = re.compile(r"(?P<owner>.*?)(?:nummer|numero|number|nr|no|n|num)")
-"""A number of anything, which is that of a house right behind a street."""
+"""A word for any number; directly after a street, it is a house number."""
 
 
 def line(columns: Sequence[str], street: str, taken: Collection[str]) -> tuple[str, ...]:

@@ -17,11 +17,11 @@ from tranship.connectors.files.formats import Format
 from tranship.connectors.files.storage import Copy, File
 
 _MOST_EXPANSION: Final = 300
-"""Text that a zip archive makes smaller by more than this factor is no list of customers."""
+"""A member that is compressed by more than this factor is not a list of customers."""
 _HARMLESS_BYTES: Final = 1 << 30
-"""So much may be unpacked whatever the factor is."""
+"""This many bytes may be unpacked, whatever the factor is."""
 _DAMAGE: Final = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
-"""What the library raises for damaged, unsupported and encrypted archives."""
+"""Errors that the library raises for damaged, unsupported and encrypted archives."""
 _KINDS: Final = (
     ("xl/workbook.xml", formats.EXCEL),
     ("xl/workbook.bin", formats.BINARY_EXCEL),
@@ -29,7 +29,7 @@ _KINDS: Final = (
     ("ppt/presentation.xml", formats.SLIDES),
     ("Index/Document.iwa", formats.NUMBERS),
 )
-"""A member that only documents of this format have."""
+"""A member that occurs only in documents of this format."""
 _OPEN_DOCUMENTS: Final = {"spreadsheet": formats.OPEN_DOCUMENT, "text": formats.WORD, "presentation": formats.SLIDES}
 
 

@@ -22,7 +22,7 @@ _DASHED: Final = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 """Start and length of each group of a UUID in its hexadecimal digits."""
 
 _MOST_DIGITS: Final = 38
-"""Of a decimal in polars."""
+"""Number of digits of a decimal in polars."""
 
 
 def unfolded_names(fields: Iterable[pa.Field], above: str = "") -> list[str]:

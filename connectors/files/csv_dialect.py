@@ -20,7 +20,7 @@ from tranship.schemas.counted import counted
 _SAMPLE_BYTES = 1 << 17
 _SAMPLE_RECORDS = 200
 _SEARCHED_RECORDS = 2000
-"""Where the first of them have no known names, a header is searched in more."""
+"""Number of lines that are searched for a header if the first ones have no known names."""
 _TITLE_BYTES = 1000
 """A record longer than this is not above the header."""
 _TITLES = 20
@@ -36,12 +36,12 @@ class CsvOptions:
     quote: str | None = None
     header: bool | None = None
     skip_lines: int = 0
-    """Lines at the start that are not looked at."""
+    """Number of lines at the start that are ignored."""
     header_line: int | None = None
     """The line of the header, from 1."""
 
     def check(self) -> None:
-        """Raises ConfigError for options that contradict each other or cannot be."""
+        """Raise ConfigError for options that contradict each other or are out of range."""
         for name, value in (("--delimiter", self.delimiter), ("--quote", self.quote)):
             if value is not None and (len(value) != 1 or not value.isascii() or value in "\r\n\0"):
                 raise ConfigError(f"{name} {value!r}: must be one ASCII character.")

@@ -96,7 +96,7 @@ def _view(positions: Positions) -> memoryview[int]:
 
 
 def _beyond_blanks(raw: Bytes, at: Positions, step: int) -> Bytes:
-    """What stands behind the blanks at these positions, in one direction; the ends of a file are ends of lines."""
+    """Return the bytes next to the blanks at these positions, in one direction; a file ends with a line end."""
     for _ in range(MOST_BLANKS):
         inside = (at >= 0) & (at < len(raw))
         blank = inside & (raw[np.clip(at, 0, len(raw) - 1)] == BLANK)

@@ -1,4 +1,4 @@
-"""Files behind http:// and https://: streamed to disk, and continued there after an interruption.
+"""Files at http:// and https:// addresses: streamed to disk, and continued there after an interruption.
 
 A download has a folder of its own, named after a digest of the address. It is removed once the file has been read;
 until then a later command asks the server whether the file is still the same (ETag or Last-Modified), and uses what it
@@ -43,7 +43,7 @@ _SILENT_SECONDS: Final = 60.0
 _TOTAL_SECONDS: Final = 6 * 3600.0
 _PIECE_BYTES: Final = 1 << 20
 _SAFE_BYTES: Final = 64 << 20
-"""So many bytes at most are fetched again after a power failure."""
+"""At most this many bytes are downloaded again after a power failure."""
 _PASSING: Final = (408, 425, 429, 500, 502, 503, 504)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _ENDS: Final = {
@@ -82,14 +82,14 @@ class Download:
                 self.remove()
 
     def file(self, place: tuple[Any, ...], is_table: Callable[[str], bool]) -> File:
-        """Return it as a file; its kind is told by the first of its names that `is_table` accepts."""
+        """Return it as a file; its format is recognised by the first of its names that `is_table` accepts."""
         entry = self._entry
         called = next((name for name in entry.names if is_table(name.lower())), entry.names[-1])
         body = entry.body
         return File(self._name, entry.size, entry.seal, lambda: body.open("rb"), place, called=called)
 
     def remove(self) -> None:
-        """Remove it: it has been read."""
+        """Remove the download once it has been read."""
         shutil.rmtree(self._entry.folder, ignore_errors=True)
 
     async def _fetch(self, url: str) -> None:

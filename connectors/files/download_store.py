@@ -30,9 +30,9 @@ class Entry:
     seal: str = ""
     """Size and SHA-256 of the whole file."""
     names: list[str] = field(default_factory=list)
-    """Names of the file, the most telling one first."""
+    """Names of the file, the most specific one first."""
     safe: int = 0
-    """The bytes that survive a power failure; what is behind them is not continued."""
+    """Number of bytes that survive a power failure; a download continues from there."""
 
     @property
     def body(self) -> Path:
@@ -41,7 +41,7 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Bytes on disk."""
+        """Number of bytes on disk."""
         return self.body.stat().st_size if self.body.exists() else 0
 
     @property
@@ -50,7 +50,7 @@ class Entry:
         return self.etag.startswith('"')
 
     def load(self) -> None:
-        """Take over what an earlier process has kept, if it is whole."""
+        """Take over what an earlier process has kept, if it is intact."""
         with contextlib.suppress(FileNotFoundError, Damaged, KeyError, TypeError):
             kept = durable.read_json(self.folder / _ABOUT)
             if kept["complete"] and not durable.is_whole(self.body, kept["seal"]):
@@ -68,7 +68,7 @@ class Entry:
         durable.write_json(self.folder / _ABOUT, facts)
 
     def open(self) -> BinaryIO:
-        """Open the file to write behind its end, readable for its owner only."""
+        """Open the file to append to it, readable by its owner only."""
         return open(self.body, "ab", opener=_private)
 
     def keep(self, out: BinaryIO) -> None:

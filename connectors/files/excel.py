@@ -40,13 +40,13 @@ _SHOWN: Final = 5
 
 @dataclass(frozen=True)
 class ExcelOptions:
-    """What the user says about a workbook; null is detected."""
+    """Options of the user for a workbook; null means detect."""
 
     sheet: str | None = None
     """Its name, or its number, from 1."""
     header: bool | None = None
     skip_lines: int = 0
-    """Rows at the start that are not looked at."""
+    """Number of rows at the start that are ignored."""
     header_line: int | None = None
     """The row of the header, from 1."""
 
@@ -113,7 +113,7 @@ class ExcelSource:
             done += size
 
     def close(self) -> None:
-        """Forget the tables; no file is open."""
+        """Release the tables; no file is open."""
         self._tables = [None] * len(self._files)
 
     def _read(self, file: storage.File) -> _Table:
@@ -203,7 +203,7 @@ def _names(sheets: Sequence[Sheet]) -> str:
 
 
 def _rows(frame: pl.DataFrame) -> list[list[str]]:
-    """The first rows, without the columns that are blank in all of them; a blank row is empty."""
+    """Return the first rows, without the columns that are blank in all of them; a blank row is empty."""
     head = frame.head(_SAMPLE_ROWS)
     filled = [column for column in head.iter_columns() if column.null_count() < head.height]
     if not filled:
@@ -277,7 +277,7 @@ def _notes_on_header(
 
 
 def _notes_on_cells(scan: Scan, columns: Mapping[int, str], lines: pl.Series) -> Iterator[str]:
-    """Notes on what a user of Excel sees otherwise, or not at all."""
+    """Yield notes on content that Excel shows differently or not at all."""
     if scan.errors:
         yield f"{counted(scan.errors, 'cell')} with an error, read as its text: {_some(scan.first_errors, scan.errors)}"
     if scan.unstored:

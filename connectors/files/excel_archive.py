@@ -22,12 +22,12 @@ from xml.etree import ElementTree
 from tranship.connectors.errors import ConfigError
 
 MOST_BYTES: Final = 16 << 30
-"""Of all parts of a workbook, unpacked: a full sheet of 60 columns has less."""
+"""Limit for all parts of a workbook, unpacked: a full sheet of 60 columns has less."""
 _ALWAYS_FINE: Final = 64 << 20
 _MOST_TIMES: Final = 100
 """Unpacked, a larger part is at most this many times its packed size; the XML of sheets has 5 to 30 times."""
 _MOST_XML: Final = 64 << 20
-"""Of a part that is read as a tree: the list of sheets, the styles."""
+"""Limit for a part that is read as a tree: the list of sheets, the styles."""
 _PIECE: Final = 4 << 20
 _MOST_ROW: Final = 64 << 20
 """The longest row in bytes of XML."""

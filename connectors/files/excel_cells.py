@@ -1,4 +1,4 @@
-"""What the XML of a sheet says beyond the values that the library reads.
+"""Information in the XML of a sheet that the library does not return.
 
 `measure` finds how far the cells reach, before the library reserves memory for all cells up to the last one. `scan`
 finds the cells that users see otherwise than the library gives them: errors, numbers with a format of their own,
@@ -157,7 +157,7 @@ _ATTRIBUTES: Final = re.compile(rb"(?:\s+[\w:.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*
 _PLACE: Final = re.compile(rb"([A-Za-z]{1,6})(\d{1,10})")
 _ROOT: Final = re.compile(rb"<(?:([\w.-]+):)?worksheet\b")
 _SUSPECT: Final = (b"'", b"\n", b"\t", b"\r", b'" r')
-"""Where none of these is, a cell has its place in front of its other attributes, and no second one."""
+"""If none of these occurs, the place of a cell is its first attribute and is given only once."""
 _ANY_PREFIX: Final = re.compile(rb":(?:c|row)[\s/>]")
 _PREFIXED: Final = re.compile(rb"<((?:[\w.-]+:)?)(?:c|row)[\s/>]")
 _MIDNIGHT: Final = b" 00:00:00<"
@@ -385,6 +385,6 @@ def _columns_of(attributes: Mapping[bytes, bytes]) -> set[int]:
 
 
 def _find_lookalikes(found: Scan, text: bytes, p: _Patterns) -> None:
-    """Notice text that looks like what the library makes of dates and numbers."""
+    """Record whether some text looks like a date or number as the library writes it."""
     found.has_midnights |= _MIDNIGHT in text
     found.has_long_decimals |= b"inlineStr" in text and p.text_value.search(text) is not None

@@ -20,7 +20,7 @@ _DECORATION: Final = re.compile(
 )
 _TIME: Final = re.compile(r"(?i)[hms:.0\s]+(?:am/pm|a/p)?")
 _MOST_DIGITS: Final = 15
-"""That a number in Excel has."""
+"""Number of digits that Excel keeps of a number."""
 
 
 def differing(formats: Sequence[str | int]) -> dict[int, Shown]:

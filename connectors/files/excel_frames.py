@@ -71,7 +71,7 @@ class Book:
         self._opening = self._beside.submit(fastexcel.read_excel, data)
 
     def close(self) -> None:
-        """Wait for what is still being done, and forget the workbook."""
+        """Wait for work in progress, and release the workbook."""
         self._beside.shutdown()
 
     def beginning(self, sheet: Sheet, rows: int) -> pl.DataFrame:

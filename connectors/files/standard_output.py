@@ -56,7 +56,7 @@ def _print(file: Path) -> None:
 
 
 def _discard_the_rest() -> None:
-    """Let nothing be written to the broken pipe any more, such as what is still buffered when the process ends."""
+    """Discard further output to the broken pipe, such as text that is still buffered when the process ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -55,11 +55,11 @@ class File:
     partitions: Mapping[str, str | None] = field(default_factory=dict)
     """Columns that its folders give: `ds=2024-01-01/` is `ds`. Null is the absence of a value."""
     address: str = ""
-    """The address by which it alone is opened, if there is one."""
+    """The address that opens this file alone, if there is one."""
     called: str = ""
-    """The name by which its format is known, where that is not `name`."""
+    """The name from which its format is recognised, if that is not `name`."""
     seekable: bool = True
-    """Whether it can be read from its end, as some formats are."""
+    """Whether the file is seekable, which some formats require."""
     container: File | None = None
     """The archive whose first table it is."""
 
@@ -72,7 +72,7 @@ class File:
 
     @property
     def kind_name(self) -> str:
-        """The name by which its format is known."""
+        """The name from which its format is recognised."""
         return self.called or self.name
 
     @property

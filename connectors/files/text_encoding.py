@@ -5,11 +5,11 @@ from __future__ import annotations
 import codecs
 import re
 
-# Half a surrogate stands before each byte that the encoding of a file does not know: what is written of it is no UTF-8.
+# A lone surrogate precedes each byte that is invalid in the encoding of the file: it is not valid UTF-8.
 BAD_BYTE = "\udcff"
 BAD_BYTE_UTF8 = BAD_BYTE.encode(errors="surrogatepass")
 SWAPPED_BOM = "\ufffe".encode()
-"""A byte-order mark read in the wrong byte order; it is not a character."""
+"""A byte-order mark read in the wrong byte order, which is not a valid character."""
 
 
 def _mark_bad_bytes(error: UnicodeError) -> tuple[str, int]:

@@ -67,7 +67,7 @@ def _next_step(report: Report) -> list[str]:
     if not can_add:  # the records of the rejects file would replace all others
         again = "make the same call in Python" if in_python else "run the same command"
         return [f"correct the rejected records at the source, then {again} again"]
-    # The rejects file is written by us: options of the source mean nothing there.
+    # Tranship writes the rejects file: options of the source do not apply to it.
     own = opening.option_names(loaded.destination)
     loaded = loaded.model_copy(
         update={"options": {name: loaded.options[name] for name in own if name in loaded.options}}
@@ -97,4 +97,4 @@ _SETTINGS_FOR_REJECTS: Final = (
     ),
     *("mode", "columns", "nulls", "evolve", "state_dir"),
 )
-"""Settings kept for a run over a rejects file, which has the columns of its source but our own format."""
+"""Settings kept for a run over a rejects file, which has the columns of its source in Tranship's own format."""

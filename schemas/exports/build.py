@@ -1,4 +1,4 @@
-"""Write what follows from the profiles: index.json beside them, and the page docs/profiles.md.
+"""Write the files that are derived from the profiles: index.json beside them, and the page docs/profiles.md.
 
 Run it from anywhere after a profile has changed: python schemas/exports/build.py
 """

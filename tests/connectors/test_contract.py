@@ -242,7 +242,7 @@ def test_each_record_is_read_once(full_end: End) -> None:
     assert sorted(map(int, full_end.column("external_id"))) == list(range(1, MANY + 1))
 
 
-def test_a_batch_says_where_its_records_stand(full_end: End) -> None:
+def test_a_batch_gives_the_place_of_each_record(full_end: End) -> None:
     _, batches = full_end.read()
     lines = [line for batch in batches for line in batch.lines]
     assert lines == list(range(lines[0], lines[0] + MANY))

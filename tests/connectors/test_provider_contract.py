@@ -182,7 +182,7 @@ def crowds() -> Iterator[Callable[[str], Account]]:
 
 
 @pytest.mark.parametrize("weather", ROUGH)
-def test_bad_weather_loses_nobody(
+def test_simulated_failures_lose_no_customer(
     crowds: Callable[[str], Account],
     provider: str,
     monkeypatch: pytest.MonkeyPatch,

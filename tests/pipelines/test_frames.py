@@ -71,7 +71,7 @@ KINDS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_records_are_read_whatever_holds_them(kind: str, folder: Path) -> None:
+def test_records_are_read_from_any_container(kind: str, folder: Path) -> None:
     report = tranship.run(KINDS[kind](), "out.parquet", max_rejects=1)
 
     assert (report.source, report.counts.read, report.counts.created) == (f"<{kind}>", 2, 1)
@@ -186,7 +186,7 @@ def test_a_generator_is_read_once_and_not_kept_in_memory() -> None:
 
 
 @pytest.mark.parametrize("kind", [LookupError, ConnectionError, TypeError])
-def test_what_a_generator_raises_is_passed_on(kind: type[Exception], folder: Path) -> None:
+def test_errors_of_a_generator_are_passed_on(kind: type[Exception], folder: Path) -> None:
     def rows() -> Iterator[dict[str, str]]:
         yield {"id": "1", "name": "Ann"}
         raise kind("gone")
@@ -222,7 +222,7 @@ def test_several_sources_may_be_records_and_files(folder: Path) -> None:
         (pl.DataFrame({"a": ["x"]}), "<DataFrame>: no known column name ('a')."),
     ],
 )
-def test_what_is_no_source_is_refused_in_a_sentence(source: Any, said: str, folder: Path) -> None:
+def test_an_invalid_source_is_refused_in_one_sentence(source: Any, said: str, folder: Path) -> None:
     with pytest.raises(ConfigError) as error:
         tranship.run(source, "out.csv")
     assert said in str(error.value)
@@ -266,7 +266,7 @@ def test_a_run_that_died_while_it_read_is_resumed_by_another_process(
     assert cli.main(["resume", "last"]) == 4
 
 
-def test_records_that_are_gone_are_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_that_are_no_longer_kept_are_requested_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tranship.pipelines import reading
 
     def die(*_: Any, **__: Any) -> Any:

@@ -153,7 +153,7 @@ def test_a_profile_that_needs_more_headers_precedes_one_that_needs_some_of_them(
     assert export_profiles.recognise("abcd") == ("more", "other")
 
 
-def test_headers_of_two_systems_are_of_none_and_it_is_said(tmp_path: Path) -> None:
+def test_headers_of_two_systems_select_no_profile_with_a_note(tmp_path: Path) -> None:
     both = [*HUBSPOT.split("\n")[0].split(","), "account_code", "account_state", "account_email"]
     file = written(tmp_path, ",".join(both) + "\n" + ",".join("x" for _ in both) + "\n")
     reading = Reading.model_validate({"source": str(file)})
@@ -168,7 +168,7 @@ def test_headers_of_two_systems_are_of_none_and_it_is_said(tmp_path: Path) -> No
     )
 
 
-def test_files_of_which_one_is_foreign_are_of_no_profile(tmp_path: Path) -> None:
+def test_files_of_different_systems_select_no_profile(tmp_path: Path) -> None:
     written(tmp_path, HUBSPOT, "a.csv")
     written(tmp_path, "First Name,Last Name,Email\nBob,Ash,bob@ash.example\n", "b.csv")
     reading = Reading.model_validate({"source": str(tmp_path)})
@@ -211,12 +211,12 @@ def test_two_columns_of_the_name_that_it_chooses_must_agree(tmp_path: Path) -> N
         ({"profile": "none", "values": {"status": {"Open deal": "trial"}}}, {"status": None}),
     ],
 )
-def test_options_precede_a_profile(options: Mapping[str, Any], expected: Mapping[str, Any], tmp_path: Path) -> None:
+def test_options_override_a_profile(options: Mapping[str, Any], expected: Mapping[str, Any], tmp_path: Path) -> None:
     (record,) = customers(written(tmp_path, HUBSPOT), tmp_path, **options)["records"]
     assert {field: record.get(field) for field in expected} == expected
 
 
-def test_a_word_of_the_user_precedes_one_of_the_profile(tmp_path: Path) -> None:
+def test_a_word_of_the_user_overrides_one_of_the_profile(tmp_path: Path) -> None:
     file = sample("stripe-customers")
     found = customers(file, tmp_path, values={"status": {"TRUE": "inactive"}})["records"]
     assert [record.get("status") for record in found] == ["trial", "inactive", None]
@@ -233,7 +233,7 @@ def test_words_of_a_profile_need_not_occur(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["hubspot-contacts", "HubSpot contacts"])
-def test_a_profile_that_is_named_needs_no_headers(name: str, tmp_path: Path) -> None:
+def test_a_profile_chosen_by_name_needs_no_headers(name: str, tmp_path: Path) -> None:
     file = written(tmp_path, "Record ID,First Name,Last Name\n7,Ann,Ash\n")
     assert customers(file, tmp_path)["recognised"] is None
     assert customers(file, tmp_path, profile=name)["recognised"] == "HubSpot contacts (--profile)"
@@ -249,7 +249,7 @@ def test_a_profile_that_is_named_needs_no_headers(name: str, tmp_path: Path) -> 
         ("missing.toml", r"missing.toml: cannot be read \(No such file or directory\)"),
     ],
 )
-def test_a_profile_that_cannot_be_used_is_answered_in_words(profile: str, message: str, tmp_path: Path) -> None:
+def test_an_unusable_profile_is_explained(profile: str, message: str, tmp_path: Path) -> None:
     file = written(tmp_path, HUBSPOT)
     with pytest.raises(ConfigError, match=message):
         customers(file, tmp_path, profile=profile)
@@ -288,14 +288,14 @@ def test_a_file_is_a_profile(tmp_path: Path) -> None:
     ]
 
 
-def test_ones_own_profile_may_have_another_beneath_it(tmp_path: Path) -> None:
+def test_a_custom_profile_may_be_based_on_another(tmp_path: Path) -> None:
     written(tmp_path, 'profile = "hubspot-contacts"\n[values.status]\n"open deal" = "trial"\n', "a.toml")
     own = written(tmp_path, f'profile = "{tmp_path}/a.toml"\n[fields]\nstatus = "Lead Status"\n', "b.toml")
     (record,) = customers(written(tmp_path, HUBSPOT), tmp_path, profile=str(own))["records"]
     assert (record["external_id"], record["status"]) == ("7", "trial")
 
 
-def test_columns_of_ones_own_profile_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_columns_of_a_custom_profile_are_named(tmp_path: Path) -> None:
     own = written(tmp_path, OWN, "own.toml")
     reading = Reading.model_validate({"source": str(written(tmp_path, OWN_FILE)), "profile": str(own)})
     notes = profiles.apply(open_source(reading).layouts(), reading).notes
@@ -317,7 +317,7 @@ def test_columns_of_ones_own_profile_that_are_not_there_are_named(tmp_path: Path
         ("[fields]\nname = 7", "fields.*valid string"),
     ],
 )
-def test_mistakes_in_ones_own_profile_are_named(content: str, message: str, tmp_path: Path) -> None:
+def test_mistakes_in_a_custom_profile_are_named(content: str, message: str, tmp_path: Path) -> None:
     own = written(tmp_path, content.replace("OWN", f"{tmp_path}/own.toml"), "own.toml")
     with pytest.raises(ConfigError, match=message):
         customers(written(tmp_path, OWN_FILE), tmp_path, profile=str(own))
@@ -341,7 +341,7 @@ def test_what_inspect_writes_is_a_profile_and_a_settings_file(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_run_says_it_and_keeps_it_when_it_is_resumed(tmp_path: Path) -> None:
+def test_a_run_names_its_profile_and_keeps_it_when_resumed(tmp_path: Path) -> None:
     file = sample("recurly-accounts")
     given = {"source": str(file), "destination": f"duckdb:///{tmp_path}/x.duckdb", "state_dir": tmp_path / "state"}
     planned = run.plan(load(given, {}), tmp_path / "plan")

@@ -53,7 +53,7 @@ def read(file: str | Path) -> pl.DataFrame:
         return pl.concat([batch.read().records for batch in source.parts(Path("pages"))])
 
 
-def test_it_has_what_the_other_rejects_files_have(report: Report) -> None:
+def test_the_workbook_has_the_contents_of_the_other_rejects_files(report: Report) -> None:
     found = read(report.files["rejects_workbook"])
     same = pl.read_parquet(report.files["rejects_parquet"]).with_columns(pl.col("_line").cast(pl.String))
 
@@ -63,7 +63,7 @@ def test_it_has_what_the_other_rejects_files_have(report: Report) -> None:
     assert all(same[name].null_count() == same.height for name in same.columns if name not in columns)
 
 
-def test_nothing_in_it_is_a_formula_or_a_link(report: Report) -> None:
+def test_the_workbook_has_no_formulas_or_links(report: Report) -> None:
     xml = sheet(report.files["rejects_workbook"])
 
     assert "<f>" not in xml
@@ -95,7 +95,7 @@ def test_columns_of_codes_have_a_list(report: Report) -> None:
     assert 'name="Codes" sheetId="2" state="hidden"' in part(report.files["rejects_workbook"], "xl/workbook.xml")
 
 
-def test_corrected_it_loads_the_rest_by_the_command_of_the_summary(
+def test_a_corrected_workbook_loads_with_the_command_of_the_summary(
     warehouse: Warehouse, report: Report, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = Path(report.files["rejects_workbook"])
@@ -126,7 +126,7 @@ def test_other_sources_have_no_workbook(warehouse: Warehouse) -> None:
     assert not [name for name in report.files if name.startswith("rejects_workbook")]
 
 
-def test_of_very_many_rejects_it_has_the_first(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_workbook_has_the_first_of_very_many_rejects(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reject_workbook, "MOST_ROWS", 2)
     monkeypatch.setattr(reject_workbook, "MOST_COMMENTS", 1)
     report = warehouse.load(workbook(warehouse.folder / "in.xlsx", {"A": ROWS}), strict=True)

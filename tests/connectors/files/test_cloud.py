@@ -166,7 +166,7 @@ def test_a_large_object_is_uploaded_in_parts_or_not_at_all(bucket, folder, monke
     assert len(body(bucket, "large.csv").splitlines()) == 40_001
 
 
-def test_a_bucket_that_does_not_exist_is_said(bucket, folder):
+def test_a_missing_bucket_is_reported(bucket, folder):
     with pytest.raises(Unreachable, match=r"s3://nowhere/a\.csv: cannot be written .* Check the name of the bucket"):
         load("in.csv", "s3://nowhere/a.csv")
 

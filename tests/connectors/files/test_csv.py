@@ -352,7 +352,7 @@ def test_compression_is_recognised_by_the_bytes(name, tmp_path):
     assert read(packed, tmp_path, name)[0] == [(2, "1", "A")]
 
 
-def test_a_half_written_gzip_is_stopped_in_words(tmp_path):
+def test_an_incomplete_gzip_file_is_refused(tmp_path):
     rows = b"".join(b"%d,name %d\n" % (i, i * 7919) for i in range(200_000))
     packed = gzip.compress(b"id,name\n" + rows)
     with pytest.raises(ConfigError, match=r"in\.csv\.gz: the gzip data ends or breaks off in the middle"):

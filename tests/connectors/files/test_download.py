@@ -136,7 +136,7 @@ def test_a_web_address_cannot_be_written() -> None:
         (503, Unreachable, "Try again later", 3),
     ],
 )
-def test_a_status_is_answered_in_words(status: int, error: type[TranshipError], message: str, calls: int) -> None:
+def test_an_error_status_is_explained(status: int, error: type[TranshipError], message: str, calls: int) -> None:
     with served(answer("", status)) as server:
         with pytest.raises(error, match=rf"the server answered {status}.*{message}"):
             read(f"{server.url}/a.csv")
@@ -151,12 +151,12 @@ def test_a_status_is_answered_in_words(status: int, error: type[TranshipError], 
         ("http://host:port/a.csv", "is not a valid web address"),
     ],
 )
-def test_an_address_that_cannot_be_is_answered_in_words(address: str, message: str) -> None:
+def test_an_invalid_address_is_explained(address: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read(address)
 
 
-def test_nobody_there_is_answered_in_words() -> None:
+def test_an_unreachable_host_is_explained() -> None:
     with nobody() as url, pytest.raises(Unreachable, match=r"cannot be reached \(connection refused\)"):
         read(f"{url}/a.csv", Path("downloads"))
     assert not list(Path("downloads").iterdir())
@@ -165,19 +165,19 @@ def test_nobody_there_is_answered_in_words() -> None:
 @pytest.mark.parametrize(
     "bytes_", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", None]
 )
-def test_what_is_no_http_is_answered_in_words(bytes_: bytes | None) -> None:
+def test_an_invalid_http_response_is_explained(bytes_: bytes | None) -> None:
     with raw(bytes_) as server, pytest.raises((Malformed, Unreachable)):
         read(f"{server.url}/a.csv")
 
 
-def test_a_host_that_does_not_speak_https_is_answered_in_words() -> None:
+def test_a_host_without_https_is_explained() -> None:
     with raw(b"HTTP/1.1 400 Bad Request\r\n\r\n") as server:
         address = server.url.replace("http://", "https://")
         with pytest.raises(Refused, match="no encrypted connection is possible"):
             read(f"{address}/a.csv")
 
 
-def test_an_encoding_that_was_not_asked_for_is_refused() -> None:
+def test_an_encoding_that_was_not_requested_is_refused() -> None:
     body = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc"
     with raw(body) as server, pytest.raises(Malformed, match="encoding 'br'"):
         read(f"{server.url}/a.csv")
@@ -198,7 +198,7 @@ def test_a_file_that_is_too_large_is_refused(announced: bool, monkeypatch: pytes
         read(f"{server.url}/a.csv")
 
 
-def test_a_server_that_falls_silent_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "_SILENT_SECONDS", 0.05)
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -248,27 +248,27 @@ def test_redirects_are_followed(status: int) -> None:
         ("http://0.0.0.0/", "redirects to a private address"),
     ],
 )
-def test_a_redirect_that_leads_elsewhere_is_not_followed(location: str, message: str) -> None:
+def test_a_redirect_to_another_scheme_or_a_private_address_is_not_followed(location: str, message: str) -> None:
     with served(redirecting(location)) as server:
         with pytest.raises(Refused, match=message):
             read(f"{server.url}/a.csv")
         assert len(server.calls) == 1
 
 
-def test_redirects_without_end_are_left() -> None:
+def test_endless_redirects_are_refused() -> None:
     with served(redirecting(*["/a.csv"] * 50)) as server:
         with pytest.raises(Refused, match="more than 10 redirects"):
             read(f"{server.url}/a.csv")
         assert len(server.calls) == 11
 
 
-def test_https_is_not_left_for_http() -> None:
+def test_a_redirect_from_https_to_http_is_refused() -> None:
     with pytest.raises(Refused, match=r"from https to http://host/a\?t=\*\*\*"):
         redirect_target("x", "https://host/a", "http://host/a?t=1")
     assert redirect_target("x", "http://host/a", "https://u:p@host/b#c") == "https://host/b"
 
 
-def test_a_redirect_from_the_internet_into_a_private_network_is_seen() -> None:
+def test_a_redirect_from_the_internet_into_a_private_network_is_refused() -> None:
     reach = {
         "8.8.8.8": PUBLIC,
         "2001:4860:4860::8888": PUBLIC,
@@ -373,7 +373,7 @@ def test_a_piece_of_a_file_is_not_taken_for_the_file(etag: str) -> None:
                 read(address, Path("downloads"))
 
 
-def test_a_file_that_has_changed_meanwhile_is_fetched_anew() -> None:
+def test_a_changed_file_is_downloaded_again() -> None:
     with served(ranged(LONG, [300_000, 0, 0])) as server, pytest.raises(Unreachable):
         read(address := f"{server.url}/a.csv", Path("downloads"))
     kept = next(Path("downloads").iterdir())
@@ -391,7 +391,7 @@ def _folder_of(address: str) -> str:
 
 
 @pytest.mark.parametrize("damage", [None, "body", "about.json"])
-def test_what_was_downloaded_is_used_again_if_it_is_still_the_same(damage: str | None) -> None:
+def test_an_unchanged_download_is_reused(damage: str | None) -> None:
     with served(ranged(TEXT.encode(), [])) as server:
         address = f"{server.url}/a.csv"
         opening.open_sources([address], downloads=Path("downloads")).close()
@@ -421,7 +421,7 @@ def test_a_run_that_died_while_reading_is_resumed_with_its_download(
         assert "If-None-Match" in server.headers[-1]
 
 
-def test_two_processes_that_download_the_same_do_not_disturb_each_other() -> None:
+def test_two_processes_can_download_the_same_address() -> None:
     with served(ranged(TEXT.encode(), [])) as server:
         address = f"{server.url}/a.csv"
         first = opening.open_sources([address], downloads=Path("downloads"))
@@ -449,7 +449,7 @@ def other_host(tmp_path: Path) -> Iterator[Served]:
         yield server
 
 
-def test_a_password_reaches_its_own_host_alone(other_host: Served) -> None:
+def test_a_password_is_sent_to_its_own_host_only(other_host: Served) -> None:
     there = other_host.url.replace("127.0.0.1", "localhost")
     with served(redirecting("/b.csv", f"{there}/c.csv")) as server:
         read(server.url.replace("http://", "http://ann:p%40ss@") + "/a.csv")
@@ -473,7 +473,7 @@ def test_an_address_is_shown_without_secrets(address: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 403, 302])
-def test_secrets_of_an_address_are_left_nowhere(status: int, tmp_path: Path) -> None:
+def test_secrets_of_an_address_are_stored_nowhere(status: int, tmp_path: Path) -> None:
     with served(answer("id,name\n1,Ann\n2,\n", status, Location="https://x.invalid/?jwt=s3cret")) as server:
         address = server.url.replace("http://", "http://ann:s3cret-pw@") + "/a.csv?auth=s3cret-token#s3cret"
         words = ["run", address, "duckdb:///out.duckdb", "--log", "log.jsonl", "--json"]
@@ -488,7 +488,7 @@ def test_secrets_of_an_address_are_left_nowhere(status: int, tmp_path: Path) -> 
     assert [path for path in files if b"s3cret" in path.read_bytes()] == []
 
 
-def test_a_run_whose_address_had_secrets_says_how_it_is_continued(
+def test_a_run_whose_address_had_secrets_explains_how_to_continue_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tranship.connectors.files.csv_frames import CsvPart
@@ -507,6 +507,6 @@ def test_a_run_whose_address_had_secrets_says_how_it_is_continued(
         assert "If-None-Match" in server.headers[-1]
 
 
-def test_a_server_that_sends_what_it_announced_is_believed() -> None:
+def test_a_body_of_the_announced_length_is_complete() -> None:
     with raw(complete(TEXT.encode(), "text/csv")) as server:
         assert len(read(f"{server.url}/a.csv")[1]) == 2

@@ -149,7 +149,7 @@ def test_text_with_many_decimals_is_left_as_it_is(tmp_path: Path) -> None:
     assert read(file)[1]["a"].to_list() == ["0.12345678901234567"]
 
 
-def test_errors_and_formulas_without_a_result_are_said(tmp_path: Path) -> None:
+def test_errors_and_formulas_without_a_result_are_noted(tmp_path: Path) -> None:
     rows = [HEADER, ["1", Formula("A9|#REF!"), "a@x.co"], ["2", Formula("A1"), "b@x.co"]]
     file = workbook(tmp_path / "x.xlsx", {"A": rows})
 
@@ -206,7 +206,7 @@ def test_a_merged_title_is_a_title(tmp_path: Path) -> None:
     assert layout.notes == ("header in row 3; skipped 2 rows above it",)
 
 
-def test_cells_merged_over_several_records_are_said(tmp_path: Path) -> None:
+def test_cells_merged_over_several_records_are_noted(tmp_path: Path) -> None:
     def change(book: Any, sheet: Any) -> None:
         sheet.merge_range("B2:B3", "Ann")
 
@@ -234,7 +234,7 @@ def test_rows_to_skip_and_the_row_of_the_header_can_be_given(tmp_path: Path) -> 
         ({"header_line": 1, "header": False}, "--header-line 1: contradicts --no-header"),
     ],
 )
-def test_rows_that_are_not_there_are_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+def test_missing_rows_are_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     assert said in refused(workbook(tmp_path / "x.xlsx", {"A": [HEADER, [], ANN]}), **options)
 
 
@@ -246,7 +246,7 @@ def test_a_repeated_header_is_set_aside(tmp_path: Path) -> None:
     assert batch.broken.select("line", "code").rows() == [(3, "line.header")]
 
 
-def test_hidden_rows_and_columns_are_read_and_said(tmp_path: Path) -> None:
+def test_hidden_rows_and_columns_are_read_and_noted(tmp_path: Path) -> None:
     def change(book: Any, sheet: Any) -> None:
         sheet.set_row(2, None, None, {"hidden": True})
         sheet.set_row(9, None, None, {"hidden": True})
@@ -295,7 +295,7 @@ def test_several_workbooks_are_read_one_after_the_other(tmp_path: Path, monkeypa
 NOTES = [["Made for the yearly review"], ["Do not edit"]]
 
 
-def test_the_only_sheet_with_a_table_is_taken_and_said(tmp_path: Path) -> None:
+def test_the_only_sheet_with_a_table_is_read_and_noted(tmp_path: Path) -> None:
     file = workbook(tmp_path / "x.xlsx", {"Read me": NOTES, "Export": [HEADER, ANN], "Empty": []})
 
     layout, records, _ = read(file)
@@ -303,7 +303,7 @@ def test_the_only_sheet_with_a_table_is_taken_and_said(tmp_path: Path) -> None:
     assert layout.notes == ("read sheet 'Export'; no customers in the sheets 'Read me', 'Empty'",)
 
 
-def test_a_sheet_of_pairs_is_no_table_beside_one_of_customers(tmp_path: Path) -> None:
+def test_a_sheet_of_pairs_does_not_compete_with_one_of_customers(tmp_path: Path) -> None:
     file = workbook(tmp_path / "x.xlsx", {"Info": [["Made by", "Max"], ["On", "Monday"]], "Export": [HEADER, ANN]})
 
     assert "read sheet 'Export'" in read(file)[0].notes[0]
@@ -324,14 +324,14 @@ def test_a_sheet_is_named_or_numbered(tmp_path: Path, given: str) -> None:
     assert read(file, sheet=given)[1]["Name"].to_list() == ["Bob"]
 
 
-def test_the_name_of_a_sheet_goes_before_its_number(tmp_path: Path) -> None:
+def test_the_name_of_a_sheet_takes_precedence_over_its_number(tmp_path: Path) -> None:
     file = workbook(tmp_path / "x.xlsx", {"2": [HEADER, ANN], "1": [HEADER, ["2", "Bob", "b@x.co"]]})
 
     assert read(file, sheet="2")[1]["Name"].to_list() == ["Ann"]
 
 
 @pytest.mark.parametrize("given", ["Gone", "0", "3", ""])
-def test_a_sheet_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path, given: str) -> None:
+def test_a_missing_sheet_is_answered_with_the_existing_ones(tmp_path: Path, given: str) -> None:
     file = workbook(tmp_path / "x.xlsx", {"Old": [HEADER, ANN], "New": [HEADER, ANN]})
 
     said = refused(file, sheet=given)
@@ -484,7 +484,7 @@ def test_a_part_that_is_longer_than_it_says_is_damaged(tmp_path: Path) -> None:
         "<c r='XFD1048576'><v>1</v></c>",
     ],
 )
-def test_a_stray_cell_far_away_is_named(tmp_path: Path, cell: str) -> None:
+def test_a_distant_stray_cell_is_reported(tmp_path: Path, cell: str) -> None:
     file = plain(tmp_path)
     edited(file, lambda parts: parts.update({SHEET: parts[SHEET].replace(b"</row>", f"{cell}</row>".encode(), 1)}))
 

@@ -86,7 +86,7 @@ PREAMBLES = [
 
 
 @pytest.mark.parametrize(("above", "header", "below"), [case[1:] for case in PREAMBLES], ids=[c[0] for c in PREAMBLES])
-def test_the_header_is_found_below_what_is_above_it(above: str, header: str, below: str, tmp_path: Path) -> None:
+def test_the_header_is_found_below_titles_and_comments(above: str, header: str, below: str, tmp_path: Path) -> None:
     ends = "\r" if "\r" in above and "\n" not in above else "\n"
     line = above.count(ends) + 1
     columns, records, notes = read(f"{above}{header}{ends}{below}", tmp_path)
@@ -101,7 +101,7 @@ def test_the_header_is_found_below_what_is_above_it(above: str, header: str, bel
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
-def test_in_every_encoding(encoding: str, tmp_path: Path) -> None:
+def test_the_header_is_found_in_every_encoding(encoding: str, tmp_path: Path) -> None:
     text = "sep=;\r\nÜbersicht\r\n\r\nKundennr;Name;Ort\r\n1;Müller;Köln\r\n2;Weiß\r\n"
     columns, records, _ = read(text.encode(encoding), tmp_path)
     assert columns == ("Kundennr", "Name", "Ort")
@@ -109,7 +109,7 @@ def test_in_every_encoding(encoding: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_out_of_a_pipe(packed: bool, tmp_path: Path) -> None:
+def test_the_header_is_found_in_data_from_a_pipe(packed: bool, tmp_path: Path) -> None:
     data = b"Customers\n\nid,name,email\n1,A,a@x.co\n"
     path = tmp_path / "pipe.csv"
     os.mkfifo(path)
@@ -121,13 +121,13 @@ def test_out_of_a_pipe(packed: bool, tmp_path: Path) -> None:
     source.close()
 
 
-def test_each_file_has_its_own(tmp_path: Path) -> None:
+def test_each_file_has_its_own_header(tmp_path: Path) -> None:
     for name, above in (("a.csv", "Customers\n\n"), ("b.csv", ""), ("c.csv", "sep=,\n# c\n# d\n")):
         (tmp_path / name).write_text(f"{above}id,name,email\n1,{name},a@x.co\n")
     assert [row[:3] for row in rows_of(opened(tmp_path))] == [(2, "1", "b.csv"), (4, "1", "a.csv"), (5, "1", "c.csv")]
 
 
-def test_a_header_that_is_repeated_is_no_customer(tmp_path: Path) -> None:
+def test_a_repeated_header_is_not_a_customer(tmp_path: Path) -> None:
     text = "Customers\n\nid,name,email\n1,A,a@x.co\nid,name,email\n2,B,b@x.co\n"
     assert read(text, tmp_path)[1] == [(4, "1", "A", "a@x.co"), (5, "line.header"), (6, "2", "B", "b@x.co")]
 
@@ -184,7 +184,7 @@ SUSPECTS = [
 
 
 @pytest.mark.parametrize(("data", "line"), [case[1:] for case in SUSPECTS], ids=[case[0] for case in SUSPECTS])
-def test_a_header_below_what_may_be_a_customer_is_asked_for(data: str, line: int, tmp_path: Path) -> None:
+def test_a_header_below_a_possible_customer_stops_the_run(data: str, line: int, tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=rf'in\.csv: line {line} looks like a header \("id", .* --header-line {line}\.'
     ):
@@ -250,7 +250,7 @@ def test_no_record_of_a_well_formed_file_is_lost(file: tuple[str, list[str], str
         assert sum(token in value for value in kept) == 1, (columns, records)
 
 
-def test_comments_above_customers_are_said(tmp_path: Path) -> None:
+def test_comments_above_customers_are_noted(tmp_path: Path) -> None:
     assert read("# all\n\n1,A,a@x.co\n", tmp_path)[2] == [
         'no header line; skipped 2 lines above the first record ("# all")'
     ]
@@ -259,14 +259,14 @@ def test_comments_above_customers_are_said(tmp_path: Path) -> None:
 # Said by the user -----------------------------------------------------------------------------------------------------
 
 
-def test_lines_are_skipped_before_anything_is_looked_at(tmp_path: Path) -> None:
+def test_lines_are_skipped_before_the_header_is_detected(tmp_path: Path) -> None:
     text = 'a "b\x01,"c\n;;;;\nsep=|\nid|name\n1|A\n'
     assert read(text, tmp_path, skip_lines=2)[:2] == (("id", "name"), [(5, "1", "A")])
     assert read("1,A\n2,B\n3,C\n", tmp_path, skip_lines=2, header=False)[1] == [(3, "3", "C")]
     assert read("x,y\nid,name\n1,A\n", tmp_path, skip_lines=1)[1:] == ([(3, "1", "A")], [])
 
 
-def test_the_header_is_the_line_that_is_said(tmp_path: Path) -> None:
+def test_the_header_is_the_given_line(tmp_path: Path) -> None:
     text = "id,name\nKennung,Bezeichnung\n1,A\n2,B\n"
     assert read(text, tmp_path, header_line=2) == (("Kennung", "Bezeichnung"), [(3, "1", "A"), (4, "2", "B")], [])
     assert read(text, tmp_path, header_line=3)[:2] == (("1", "A"), [(4, "2", "B")])
@@ -285,7 +285,7 @@ def test_the_header_is_the_line_that_is_said(tmp_path: Path) -> None:
         ({"skip_lines": -1}, r"--skip-lines -1: give 0 or more\."),
     ],
 )
-def test_what_cannot_be_is_said(options: dict[str, object], message: str, tmp_path: Path) -> None:
+def test_impossible_options_are_refused(options: dict[str, object], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         read("id,name\n\n1,A\n", tmp_path, **options)
 
@@ -304,6 +304,6 @@ def test_what_cannot_be_is_said(options: dict[str, object], message: str, tmp_pa
         ([], (0, False)),
     ],
 )
-def test_rows_of_cells_are_enough(rows: list[list[str]], start: tuple[int, bool]) -> None:
+def test_the_header_is_found_in_rows_of_cells(rows: list[list[str]], start: tuple[int, bool]) -> None:
     found = header_row.start_of(rows)
     assert (found.row, found.header) == start

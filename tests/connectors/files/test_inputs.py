@@ -102,7 +102,7 @@ def test_an_archive_is_recognised_whatever_its_name_says() -> None:
     assert rows("export.csv") == [("export.csv/a.csv", 2, "1", "Ann")]
 
 
-def test_an_archive_comes_through_standard_input() -> None:
+def test_an_archive_is_read_from_standard_input() -> None:
     zipped("all.zip", {"a.csv": A, "b.csv": B})
     with Path("all.zip").open("rb") as stdin:
         words = [sys.executable, "-m", "tranship", "run", "-", "duckdb:///out.duckdb", "--json"]
@@ -111,7 +111,7 @@ def test_an_archive_comes_through_standard_input() -> None:
     assert (ran.returncode, json.loads(ran.stdout)["counts"]["created"]) == (0, 2), ran.stderr
 
 
-def test_members_that_are_no_tables_are_named_in_a_note() -> None:
+def test_members_that_are_not_tables_are_named_in_a_note() -> None:
     zipped("all.zip", {"README.txt": "x", "__MACOSX/._a.csv": "x", ".DS_Store": "x", "logo.png": "x", "a.csv": A})
 
     assert [row[0] for row in rows("all.zip")] == ["all.zip/a.csv"]
@@ -126,7 +126,7 @@ def test_the_only_member_is_read_whatever_its_name_is() -> None:
     assert rows("all.zip") == [("all.zip/export", 2, "1", "Ann")]
 
 
-def test_members_of_several_formats_are_each_read_as_theirs() -> None:
+def test_members_are_read_in_their_own_formats() -> None:
     table = io.BytesIO()
     pl.DataFrame({"id": ["3"], "name": ["Cy"]}).write_parquet(table)
     zipped("all.zip", {"a.csv": A, "b.jsonl": '{"id": "2", "name": "Bea"}\n', "c.parquet": table.getvalue()})
@@ -228,7 +228,7 @@ def _bomb() -> None:
         (lambda: zipped("all.zip", {"a.vcf": "BEGIN:VCARD\n"}), "all.zip/a.vcf: is a vCard file"),
     ],
 )
-def test_an_archive_that_cannot_be_read_is_answered_in_a_sentence(
+def test_an_unreadable_archive_is_explained_in_one_sentence(
     arrange: Callable[[], object], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive, "_HARMLESS_BYTES", 1 << 20)
@@ -247,7 +247,7 @@ def test_a_damaged_member_stops_the_run(tmp_path: Path) -> None:
         Warehouse(tmp_path).load("all.zip")
 
 
-def test_damage_anywhere_in_an_archive_is_answered_in_words() -> None:
+def test_damage_anywhere_in_an_archive_is_explained() -> None:
     text = "id,name\n" + "".join(f"{n},Customer {n}\n" for n in range(40))
     whole = zipped("whole.zip", {"a.csv": text, "b.csv": A}).read_bytes()
     expected = rows("whole.zip")
@@ -349,7 +349,7 @@ FOREIGN: dict[str, tuple[str, str | bytes | Callable[[], bytes]]] = {
 
 
 @pytest.mark.parametrize("what", FOREIGN)
-def test_a_foreign_format_is_named_with_the_way_out(what: str) -> None:
+def test_an_unsupported_format_is_named_with_a_way_to_export_it(what: str) -> None:
     name, content = FOREIGN[what]
     data = content() if callable(content) else content
     file = made(f"given/{name}", data)
@@ -367,7 +367,7 @@ def test_a_foreign_format_is_named_with_the_way_out(what: str) -> None:
         assert f"is {what}" in refusal(str(made(f"given/{name}", data.encode("utf-16"))))
 
 
-def test_a_foreign_file_called_like_a_table_stops_a_folder_and_others_are_skipped() -> None:
+def test_an_unsupported_file_named_like_a_table_stops_a_folder_and_others_are_skipped() -> None:
     made("in/a.csv", A)
     made("in/logo.png", b"\x89PNG\r\n\x1a\n")
     made("in/b.vcf", "BEGIN:VCARD\n")
@@ -377,7 +377,7 @@ def test_a_foreign_file_called_like_a_table_stops_a_folder_and_others_are_skippe
     assert "in/login.csv: is a web page" in refusal("in")
 
 
-def test_a_foreign_format_comes_through_standard_input() -> None:
+def test_an_unsupported_format_is_named_on_standard_input() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "tranship", "run", "-", "out.csv"], input=_sqlite(), capture_output=True, check=False
     )
@@ -429,7 +429,7 @@ def test_json_is_recognised_whatever_its_name_says(text: str, name: str, encodin
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_json_comes_through_standard_input(packed: bool) -> None:
+def test_json_is_read_from_standard_input(packed: bool) -> None:
     data = b'[{"id": "1", "name": "Ann"},\n {"id": "2", "name": "Bea"}]'
     words = [sys.executable, "-m", "tranship", "run", "-", "duckdb:///out.duckdb", "--json"]
     given = gzip.compress(data) if packed else data
@@ -445,7 +445,7 @@ def test_parquet_that_is_compressed_as_a_whole_is_named() -> None:
     assert "a.parquet.gz: is a Parquet file, compressed as a whole. Decompress it first." in refusal("a.parquet.gz")
 
 
-def test_each_format_is_told_in_one_sentence() -> None:
+def test_each_format_is_explained_in_one_sentence() -> None:
     for found in formats.FORMATS:
         assert found.magic or found.text or found.suffixes, found.what
         message = str(formats.refusal(found, "it's.x"))
@@ -462,13 +462,13 @@ def test_a_zip_archive_that_is_compressed_is_named() -> None:
 @pytest.mark.parametrize(
     "piece", ["/**/", "/*", "<!---->", "<!--", "<?xml>", "# \n", "--\n", "version: 1 ", '{"', "<a "]
 )
-def test_repeated_beginnings_of_a_format_are_judged_at_once(piece: str) -> None:
+def test_repeated_beginnings_of_a_format_are_recognised_quickly(piece: str) -> None:
     head = (piece * formats.HEAD_BYTES)[: formats.HEAD_BYTES]
 
     assert formats.recognise(head.encode(), "a.csv") in {None, *formats.FORMATS}
 
 
-def test_random_bytes_are_answered_in_words() -> None:
+def test_random_bytes_are_refused() -> None:
     heads = [magic for found in formats.FORMATS for magic in found.magic]
     for seed, head in enumerate(heads):
         body = struct.pack("<QQQQ", seed, seed * 7919, 3, 1) * 40
@@ -499,13 +499,13 @@ def test_what_is_skipped_in_a_folder_is_counted_and_named() -> None:
     ]
 
 
-def test_a_folder_without_a_table_is_answered_with_what_is_in_it() -> None:
+def test_a_folder_without_a_table_is_refused_with_its_contents_named() -> None:
     made("in/a.docx", "x")
 
     assert "in: there is no file of a known kind in this folder (a.docx)." in refusal("in")
 
 
-def test_links_that_go_round_in_circles_end() -> None:
+def test_circular_links_are_followed_once() -> None:
     made("in/deep/a.csv", A)
     Path("in/deep/up").symlink_to("..")
     Path("in/other").symlink_to("deep")
@@ -595,7 +595,7 @@ def test_customers_of_several_formats_are_merged_and_the_last_one_counts(tmp_pat
     assert Warehouse(tmp_path).column("name") == ["Anna"]
 
 
-def test_an_archive_that_is_given_twice_is_read_once() -> None:
+def test_an_archive_named_twice_is_read_once() -> None:
     zipped("all.zip", {"a.csv": A})
     Path("link.zip").symlink_to("all.zip")
 

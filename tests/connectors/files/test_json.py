@@ -404,7 +404,7 @@ def test_damage_costs_no_other_record_and_never_a_traceback(
 
 
 def test_bytes_that_are_compressed_in_the_middle_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="ends or breaks in the middle"):
+    with pytest.raises(ConfigError, match="ends or breaks off in the middle"):
         read(tmp_path, gzip.compress(b'{"id":1}\n' * 1000)[:-20], "a.jsonl.gz")
 
 
@@ -462,7 +462,7 @@ def test_a_field_of_the_record_itself_precedes_a_wrapped_one(tmp_path: Path) -> 
     assert json.loads(row["metadata"]) == {"attributes.name": "Birch", "attributes.plan": "pro"}
 
 
-def test_records_by_key_are_no_list(tmp_path: Path) -> None:
+def test_records_by_key_are_not_a_list(tmp_path: Path) -> None:
     records = {"c1": {"name": "Acme", "email": "a@acme.com"}, "c2": {"name": "Birch", "email": "b@birch.com"}}
     with pytest.raises(
         ConfigError, match=r"holds 2 records by key, not a list\. Write them as a list: jq '\[to_entries"

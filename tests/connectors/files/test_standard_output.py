@@ -72,7 +72,7 @@ def test_the_report_is_not_mixed_with_the_records(command: str, capfd: pytest.Ca
         ({"columns": {"name": "firma"}}, "is not a table"),
     ],
 )
-def test_what_standard_output_cannot_do_is_said(options: dict[str, Any], said: str) -> None:
+def test_unsupported_uses_of_standard_output_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         flow.run(settings.load({"source": "in.csv", "destination": "-", **options}, {}))
 
@@ -83,7 +83,7 @@ def test_standard_output_cannot_be_compared_with() -> None:
 
 
 @pytest.mark.slow
-def test_a_reader_that_goes_away_is_a_failure_without_traceback() -> None:
+def test_a_closed_pipe_is_an_error_without_traceback() -> None:
     write_csv(Path("in.csv"), [{**ANN, "external_id": f"c{n}", "city": "x" * 200} for n in range(8_000)])
     words = [sys.executable, "-m", "tranship", "run", "in.csv", "-"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
