@@ -121,6 +121,7 @@ class _ByName:
     ) -> None:
         self._kept = [column for column in columns if column not in dropped]
         self._unfilled = unfilled
+        self._given = given
         self._fields, self._built = given.fields, given.built
         self._by_hand = {*given.fields, *given.built}
         self._used = {*given.fields.values(), *(column for rule in given.built.values() for column in rule.columns)}
@@ -142,7 +143,7 @@ class _ByName:
             parts = streets.line(self._kept, street, taken)
             if len(parts) > 1:
                 del self._fields["address_line1"]
-                self._add("address_line1", (parts,))
+                self._given.add_alternatives("address_line1", (parts,))
 
     def add_names(self) -> None:
         """Add the name, of a person from first and last name, and the name of the billing contact: a company beside a
@@ -172,7 +173,7 @@ class _ByName:
             rule = person_names.name_rule(people, own.column if own else None)
             if people.full and len(rule) == 1 and fold(rule[0][0]) in CUSTOMERS:
                 rule = (*rule, (people.full,))  # `Client` beside `Nom` may only say whether it is one
-            self._add("name", rule)
+            self._given.add_alternatives("name", rule)
         name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))
         person_beside = people.person and not set(name.columns) <= set(people.person)
         if person_beside and "billing_contact_name" not in {*self._by_hand, *self.conflicts, *self._unfilled}:
@@ -180,7 +181,7 @@ class _ByName:
             own_column = self._fields.pop("billing_contact_name", None)
             own_rule = ((own_column,),) if own_column else ()
             rest = (rule for rule in person_names.contact_rule(people) if rule not in own_rule)
-            self._add("billing_contact_name", (*own_rule, *rest))
+            self._given.add_alternatives("billing_contact_name", (*own_rule, *rest))
 
     def _has(self, name: str) -> bool:
         return name in self._fields or name in self._built
@@ -197,13 +198,6 @@ class _ByName:
             self.conflicts[name] = fit.others
         else:
             self._fields[name] = fit.column
-
-    def _add(self, name: str, alternatives: tuple[tuple[str, ...], ...]) -> None:
-        rule = FieldRule(alternatives)
-        if rule.column is not None:
-            self._fields[name] = rule.column
-        elif alternatives:
-            self._built[name] = rule
 
 
 class _Given:
@@ -247,10 +241,14 @@ class _Given:
         )
         if len(self.problems) > before:
             return
+        self.add_alternatives(name, alternatives)
+
+    def add_alternatives(self, name: str, alternatives: tuple[tuple[str, ...], ...]) -> None:
+        """Add a rule of alternatives, each the columns to join; a rule of a single column is that column."""
         rule = FieldRule(alternatives)
         if rule.column is not None:
             self.fields[name] = rule.column
-        else:
+        elif alternatives:
             self.built[name] = rule
 
     def add_expression(self, name: str, text: str, *, allow_missing: bool) -> None:

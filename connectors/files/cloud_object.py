@@ -62,7 +62,7 @@ class CloudObject:
             self.must_be_free()
             try:
                 obstore.put(self._store, self._key, made, attributes={_MARK: "written"})
-            except Exception as error:  # obstore's errors share no base that says where they come from
+            except Exception as error:  # errors of obstore have no common base class
                 raise self._unreachable("written", error) from error
         finally:
             made.unlink(missing_ok=True)

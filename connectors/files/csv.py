@@ -10,8 +10,8 @@ Reading goes in three steps, so that every line of the input has one fate and ke
 3. `csv_frames.py`: blocks → frames by Arrow's CSV reader, side by side in threads. It reports records with too few or
    too many columns; records that hold bytes outside the encoding are set aside as `line.encoding`.
 
-A quote opens a value only at its start, blanks before it not counted; elsewhere in an unquoted value it is text. Lines
-with nothing on them are no records. What is above the header is left out (`header_row.py`). A lone carriage return ends
+A quote opens a value only at its start, blanks before it not counted; elsewhere in an unquoted value it is text. Blank
+lines are not records. What is above the header is left out (`header_row.py`). A lone carriage return ends
 a line, as editors count. Files that were joined leave byte-order marks and header lines in the middle: a mark in front
 of a record is removed, a header line is set aside as `line.header`.
 

@@ -53,7 +53,7 @@ class ExcelOptions:
 
 @dataclass(frozen=True)
 class _Table:
-    """The table of a workbook: its records as text, the row of each in the sheet, and rows that are no records."""
+    """The table of a workbook: its records as text, the row of each in the sheet, and the rows that are not records."""
 
     records: pl.DataFrame
     lines: pl.Series

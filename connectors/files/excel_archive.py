@@ -55,7 +55,7 @@ class Sheet:
 
 
 class Archive:
-    """The parts of a workbook. Raises ConfigError if the bytes are no workbook, or an unreasonable one."""
+    """The parts of a workbook. Raises ConfigError if the bytes are not a workbook, or one of unreasonable size."""
 
     def __init__(self, name: str, data: bytes) -> None:
         self._name = name
@@ -191,9 +191,7 @@ def _local(tag: str) -> str:
 
 
 def _must_be_zip(name: str, data: bytes) -> None:
-    """Raise ConfigError if a file is no ZIP archive, nor of a kind that is recognised before it is opened
-    (`formats.py`).
-    """
+    """Raise ConfigError if a file is not a ZIP archive. Other known formats were refused before (`formats.py`)."""
     if data.startswith(b"PK\x03\x04"):
         return
     if not data.strip(b"\0 \t\r\n"):

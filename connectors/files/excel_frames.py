@@ -58,7 +58,7 @@ class Book:
     """
 
     def __init__(self, name: str, data: bytes) -> None:
-        """Raises ConfigError if the bytes are no workbook."""
+        """Raises ConfigError if the bytes are not a workbook."""
         self.name = name
         self.archive = Archive(name, data)
         for part in ("xl/sharedStrings.xml", "xl/styles.xml"):

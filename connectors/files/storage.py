@@ -226,7 +226,7 @@ def _located_in_cloud(spec: str, is_table: IsTable) -> list[File]:
     try:
         whole = not glob.has_magic(pattern) and not pattern.endswith("/")
         listed = [obstore.head(store, pattern)] if whole else [m for page in store.list(fixed) for m in page]
-    except Exception as error:  # obstore's errors share no base that says where they come from
+    except Exception as error:  # errors of obstore have no common base class
         raise _unreachable(root, error) from error
     found = {str(meta["path"]): meta for meta in listed if whole or _fits(meta["path"], pattern)}
     base = "" if whole else fixed[: fixed.rfind("/") + 1]

@@ -404,19 +404,24 @@ def test_an_unchanged_download_is_reused(damage: str | None) -> None:
     assert not list(Path("downloads").iterdir())
 
 
+def interrupted_while_reading(address: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load an address, and press Ctrl-C when it is downloaded and the first records are read."""
+    from tranship.connectors.files.csv_frames import CsvPart
+
+    def pressed(_: CsvPart) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CsvPart, "read", pressed)
+        with pytest.raises(TranshipError):
+            Warehouse(folder).load(address)
+
+
 def test_a_run_that_died_while_reading_is_resumed_with_its_download(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tranship.connectors.files.csv_frames import CsvPart
-
-    def killed(_: CsvPart) -> Any:
-        raise KeyboardInterrupt
-
     with served(ranged(TEXT.encode(), [])) as server:
-        with monkeypatch.context() as patched:
-            patched.setattr(CsvPart, "read", killed)
-            with pytest.raises(TranshipError):
-                Warehouse(tmp_path).load(f"{server.url}/a.csv")
+        interrupted_while_reading(f"{server.url}/a.csv", tmp_path, monkeypatch)
         assert fates(flow.resume(tmp_path / "state", "last")) == {"created": 2}
         assert "If-None-Match" in server.headers[-1]
 
@@ -491,16 +496,8 @@ def test_secrets_of_an_address_are_stored_nowhere(status: int, tmp_path: Path) -
 def test_a_run_whose_address_had_secrets_explains_how_to_continue_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tranship.connectors.files.csv_frames import CsvPart
-
-    def killed(_: CsvPart) -> Any:
-        raise KeyboardInterrupt
-
     with served(ranged(TEXT.encode(), [])) as server:
-        with monkeypatch.context() as patched:
-            patched.setattr(CsvPart, "read", killed)
-            with pytest.raises(TranshipError):
-                Warehouse(tmp_path).load(f"{server.url}/a.csv?token=1")
+        interrupted_while_reading(f"{server.url}/a.csv?token=1", tmp_path, monkeypatch)
         with pytest.raises(ConfigError, match="secrets in their addresses are not kept"):
             flow.resume(tmp_path / "state", "last")
         assert fates(Warehouse(tmp_path).load(f"{server.url}/a.csv?token=1")) == {"created": 2}
