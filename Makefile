@@ -16,7 +16,7 @@ DEMO_REJECTS = echo 'In the rejects file (as they stood, and why):' && $(BIN)/py
     ORDER BY ALL\").show(max_rows=8, max_width=110)"
 DEMO_POSTGRES_RUN := $(BIN)/tranship run sample_data/crm_export.csv "$$DATABASE_URL?table=customers" --state-dir demo/.tranship
 
-.PHONY: help demo demo-postgres demo-postgres-run test quick check format chaos bench bench-postgres bench-api lock clean
+.PHONY: help demo demo-postgres demo-postgres-run test quick check format chaos bench bench-postgres bench-api lock sbom audit clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -84,6 +84,16 @@ lock: $(VENV)/lock.stamp  ## Write requirements/ anew from pyproject.toml (with 
 	$(PIP_COMPILE) --upgrade --output-file=requirements/dev.txt --constraint=requirements/run.txt --extra=dev pyproject.toml
 	sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/dev.txt
 
+sbom: build/tools/stamp  ## Write the software bill of materials, build/tranship.cdx.json
+	$(PYTHON) -m venv --clear --without-pip build/sbom
+	build/tools/bin/python -m pip --quiet --python build/sbom/bin/python install --require-hashes -r requirements/run.txt
+	build/tools/bin/cyclonedx-py environment build/sbom/bin/python --pyproject pyproject.toml --mc-type application \
+	    --output-reproducible --output-file build/tranship.cdx.json
+	@echo "Written: build/tranship.cdx.json"
+
+audit: build/tools/stamp  ## Look for known vulnerabilities of the exact versions (needs the internet)
+	build/tools/bin/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt
+
 clean:  ## Remove what these commands have made
 	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -119,6 +129,11 @@ endif
 $(VENV)/lock.stamp: $(VENV)/venv.stamp
 	$(PYTHON) -m venv --clear build/lock
 	build/lock/bin/python -m pip --quiet install pip-tools
+	@touch $@
+
+build/tools/stamp: $(VENV)/venv.stamp
+	$(PYTHON) -m venv --clear build/tools
+	build/tools/bin/python -m pip --quiet install cyclonedx-bom pip-audit
 	@touch $@
 
 # Hashes of every file of a version, so that they hold on any machine; no address, so that any index will do.
