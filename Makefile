@@ -16,7 +16,7 @@ DEMO_REJECTS = echo 'In the rejects file (as they stood, and why):' && $(BIN)/py
     ORDER BY ALL\").show(max_rows=8, max_width=110)"
 DEMO_POSTGRES_RUN := $(BIN)/tranship run sample_data/crm_export.csv "$$DATABASE_URL?table=customers" --state-dir demo/.tranship
 
-.PHONY: help demo demo-postgres demo-postgres-run test quick check format chaos bench bench-postgres bench-api lock sbom audit clean
+.PHONY: help demo demo-postgres demo-postgres-run test quick check format chaos bench bench-postgres bench-api bench-load lock sbom audit clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -73,6 +73,9 @@ bench-postgres: $(VENV)/dev.stamp  ## Time it into Postgres beside a hand-writte
 
 bench-api: $(VENV)/dev.stamp  ## Time reading from a paged API beside a bare script (ARGS="--peers dlt")
 	$(BIN)/python benchmarks/bench_api.py $(ARGS)
+
+bench-load: $(VENV)/dev.stamp  ## Time extreme loads: little memory, only rejects, one customer, many files or columns
+	$(BIN)/python benchmarks/bench_load.py $(ARGS)
 
 chaos: $(VENV)/dev.stamp  ## Kill writes at a hundred moments, start everything eight times at once, damage run directories (takes an hour)
 	TRANSHIP_CHAOS=100 TRANSHIP_DOUBLE_STARTS=20 $(BIN)/python -m pytest --verbosity=1 tests/test_one_effect.py \
