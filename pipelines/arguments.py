@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, timedelta, tzinfo
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypedDict
 
 import polars as pl
 
+from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError
 
 Address: TypeAlias = str | os.PathLike[str]
@@ -141,8 +141,7 @@ def lock_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> 
     known = list(LockOptions.__annotations__)
     for name in options:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            advice = f"Did you mean {near[0]}?" if near else f"Its options are: {', '.join(known)}."
+            advice = suggestions.advice(name, known, "Its options are")
             raise ConfigError(f"{name}: is not an option of a run that is continued. {advice}")
     variables = {name: environment.get(f"{_PREFIX}{name.upper()}") for name in known}
     return {name: value for name, value in variables.items() if value} | dict(options)

@@ -12,10 +12,10 @@ import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+from tranship.connectors import suggestions
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import expressions, field_rules, mapping
@@ -115,8 +115,8 @@ def _named(given: str, above: tuple[str, ...] = ()) -> _Profile:
             return _built_in(name)
         known = list(export_profiles.index())
         wanted = given.strip().casefold().replace(" ", "-")
-        near = [name for name in known if wanted and wanted in name] or get_close_matches(wanted, known, n=3)
-        advice = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(known)}."
+        near = [name for name in known if wanted and wanted in name] or suggestions.similar(wanted, known, at_most=3)
+        advice = suggestions.did_you_mean(near) or f"The profiles are: {', '.join(known)}."
         raise ConfigError(f"--profile {given}: there is no such profile. {advice} Or name a file that ends with .toml.")
     content = _of_file(given)
     about = content.pop("recognise", {})
@@ -160,8 +160,7 @@ def _of_file(given: str) -> dict[str, Any]:
         raise ConfigError(f'--profile {given}: [recognise] has a name and headers = ["COLUMN", …].')
     for name in content:
         if name not in (*Settings.model_fields, "recognise"):
-            near = get_close_matches(name, [*SETTINGS, "recognise"], n=1)
-            advice = f"Did you mean {near[0]}?" if near else f"A profile has: {', '.join(SETTINGS)}."
+            advice = suggestions.advice(name, (*SETTINGS, "recognise"), "The settings of a profile are")
             raise ConfigError(f"--profile {given}: unknown setting {name}. {advice}")
     return content
 

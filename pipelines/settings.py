@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, date, timedelta
 from decimal import Decimal
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
@@ -27,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from tranship.connectors import suggestions
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import field_rules
@@ -588,8 +588,10 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
         if name in kind.model_fields:
             found[name] = _value(name, text)
         # Kubernetes sets variables with our prefix for a service called tranship; only likely typos are reported.
-        elif name not in Settings.model_fields and (near := _nearest(name, cutoff=0.85)):
-            raise ConfigError(f"{variable}: unknown setting. Did you mean {_variable(near)}?")
+        elif name not in Settings.model_fields and (
+            near := suggestions.similar(name, Settings.model_fields, cutoff=0.85)
+        ):
+            raise ConfigError(f"{variable}: unknown setting. {suggestions.did_you_mean(map(_variable, near))}")
     return found
 
 
@@ -644,10 +646,6 @@ _PAIRS: Final = {
 }
 
 
-def _nearest(name: str, cutoff: float = 0.6, kind: type[Reading] | None = None) -> str | None:
-    return next(iter(get_close_matches(name, (kind or Settings).model_fields, n=1, cutoff=cutoff)), None)
-
-
 def _variable(name: str) -> str:
     return ENVIRONMENT_PREFIX + name.upper()
 
@@ -666,9 +664,8 @@ def _sentence(error: ValidationError, origin: Mapping[str, str], kind: type[Read
         given = {"environment": _variable(name)}.get(origin.get(name, ""), origin.get(name))
         where = f" ({given})" if given else ""
         if problem["type"] == "extra_forbidden":
-            near = _nearest(name, kind=kind)
-            known = f"Did you mean {near}?" if near else f"The settings are: {', '.join(kind.model_fields)}."
-            text = f"{name}{where}: unknown setting{_of(kind, name)}. {known}"
+            near = suggestions.advice(name, kind.model_fields, "The settings are")
+            text = f"{name}{where}: unknown setting{_of(kind, name)}. {near}"
         elif problem["type"] == "missing":
             text = f"{name}: is missing. {Settings.model_fields[name].description}"
         elif problem["type"] == "string_pattern_mismatch":

@@ -28,9 +28,12 @@ class Rule(NamedTuple):
     advice: str
 
 
-EVERYBODY = ("connectors.addresses", "connectors.contract", "connectors.errors", "schemas.*")
+EVERYBODY = (
+    *("connectors.addresses", "connectors.contract", "connectors.errors", "connectors.suggestions"),
+    "schemas.*",
+)
 """What every connector and every step may know: the types that cross the border, the errors, how an address is shown,
-what right data is."""
+which name may have been meant, what right data is."""
 
 FLOOR = (*EVERYBODY, "connectors.background_loop", "connectors.durable", "connectors.existing")
 """What the connectors stand on."""
@@ -70,6 +73,7 @@ RULES = (
     ),
     Rule("connectors.errors", ("schemas.*",), "Errors know nothing but what right data is."),
     Rule("connectors.addresses", ("connectors.errors", "schemas.*"), "What all addresses share knows no connector."),
+    Rule("connectors.suggestions", ("schemas.*",), "Suggestions are made of names alone."),
     *(
         Rule(
             f"connectors.{name}",
@@ -315,6 +319,14 @@ def test_connectors_are_imported_when_they_are_asked_for(module: str) -> None:
     for target, line in imports(ast.Module(top, [])):
         if target.split(".")[0] in ROOMS and (module, target) not in EXCEPTIONS:
             assert target in LAZY, f"{module}:{line} imports {target} at its top: import it where it is used."
+
+
+@pytest.mark.parametrize("module", [module for module in modules() if module != "connectors.suggestions"])
+def test_names_are_suggested_in_one_place(module: str) -> None:
+    for target, line in imports(_tree(_path(module))):
+        assert target != "difflib", (
+            f"{module}:{line} imports difflib: connectors/suggestions.py suggests similar names."
+        )
 
 
 @pytest.mark.parametrize(("module", "target"), EXCEPTIONS)

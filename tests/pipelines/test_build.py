@@ -183,7 +183,7 @@ def test_words_win_over_the_code_tables(warehouse: Warehouse) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("status", "suspnded", """--value status:"x"=suspnded: 'suspnded' is not valid; did you mean 'suspended'?"""),
+        ("status", "suspnded", """--value status:"x"=suspnded: 'suspnded' is not valid. Did you mean 'suspended'?"""),
         ("country", "Absurdistan", "is not valid; unknown country: use an ISO 3166-1 code"),
         ("created_at", "soon", "is not valid; created_at is not a recognised date"),
     ],
