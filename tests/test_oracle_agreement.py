@@ -164,6 +164,7 @@ def test_field(number: int, outcomes: dict[int, Outcome]) -> None:
 # Identity --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", IDENTITY_CASES, ids=lambda case: case.name)
 def test_identity(case: IdentityCase, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "cases.csv", case.wire_rows())
@@ -209,6 +210,7 @@ def generated_by(folder: Path) -> Both:
     return Both(oracle.run(rows, HEADER, lines), product, strict, expected)
 
 
+@pytest.mark.slow
 def test_every_generated_customer_is_the_same_field_by_field(generated: Both) -> None:
     product, expected = generated.product.customers, generated.oracle.customers
 

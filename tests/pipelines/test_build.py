@@ -227,6 +227,7 @@ def test_rejects_name_the_line_and_show_the_original_columns(warehouse: Warehous
     ]
 
 
+@pytest.mark.slow
 def test_a_changed_rule_reads_anew(warehouse: Warehouse) -> None:
     def reused(**options: Any) -> bool:
         report = warehouse.load(ROWS, **options)

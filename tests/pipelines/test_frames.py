@@ -82,6 +82,7 @@ def test_records_are_read_from_any_container(kind: str, folder: Path) -> None:
     assert loaded(KINDS[kind]()) == READS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_records_are_inspected_planned_and_verified(kind: str, folder: Path) -> None:
     found = tranship.inspect(KINDS[kind](), rows=1)

@@ -53,6 +53,7 @@ def test_what_was_told_is_shown(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["crm_export.csv", "shop_kunden.csv", "app_users_utf16.csv", "subscriptions.parquet", "nightly"]
 )

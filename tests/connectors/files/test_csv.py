@@ -126,6 +126,7 @@ def test_each_line_has_its_fate_and_number(data, records, broken, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 16, 1000])
 @pytest.mark.parametrize(("data", "records", "broken"), [case[1:] for case in LINES], ids=[case[0] for case in LINES])
 def test_the_size_of_pieces_changes_nothing(data, records, broken, size):
@@ -229,7 +230,7 @@ def damaged_files(draw) -> tuple[bytes, list[bytes]]:
 
 
 @given(damaged_files(), st.integers(1, 64))
-@settings(max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "100")))
+@settings(max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "40")))
 @example((b'tok000x,"\n\ntok001x,a,b', [b"tok000x", b"tok001x"]), 3)
 @example((b',",,\naa\n""tok000x"a,"\n"\n\n\n""a,"\n,', [b"tok000x"]), 1)
 def test_no_line_is_lost_or_doubled(file, size):
@@ -245,7 +246,7 @@ def test_no_line_is_lost_or_doubled(file, size):
 
 @given(data=st.binary(max_size=400))
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 def test_any_bytes_are_answered_in_words(data, tmp_path):
     try:

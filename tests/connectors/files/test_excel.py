@@ -21,7 +21,7 @@ from tranship.connectors import opening
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.errors import ConfigError
 
-EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "60"))
 
 SHEET = "xl/worksheets/sheet1.xml"
 HEADER = ["Customer ID", "Name", "Email"]

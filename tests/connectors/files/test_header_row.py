@@ -234,7 +234,7 @@ def well_formed_files(draw: st.DrawFn) -> tuple[str, list[str], str]:
 
 @given(file=well_formed_files())
 @settings(
-    max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "150")),
+    max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "60")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

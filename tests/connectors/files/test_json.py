@@ -22,7 +22,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import json as reader
 from tranship.connectors.files import json_documents
 
-EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "30"))
 
 
 class Read:
@@ -307,6 +307,7 @@ def test_a_file_that_changes_between_the_passes_stops_the_run(tmp_path: Path) ->
         [part.read() for part in source.parts(tmp_path)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("piece", [7, 64, 1 << 20])
 def test_the_size_of_pieces_changes_nothing(

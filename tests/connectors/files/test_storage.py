@@ -109,6 +109,7 @@ def test_each_record_says_which_source_it_is_from() -> None:
     assert rejects.select("_source", "_line").rows() == [("a.csv", "3"), ("b.parquet", "1")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "again",
     ["a{}", "./a{}", "{folder}/a{}", "*{}", "link{}", "hard{}", "folder/a{}", "."],
