@@ -1,6 +1,6 @@
 """The settings as keyword arguments of the Python API: their types, for editors and type checkers.
 
-`pipelines/settings.py` has the defaults, and checks the values; a test holds that the two name the same settings.
+`pipelines/settings_model.py` has the defaults, and checks the values; a test holds that the two name the same settings.
 """
 
 from __future__ import annotations

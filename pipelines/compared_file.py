@@ -19,7 +19,7 @@ from tranship.pipelines.matching import columns_of, match
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.normalise.spelling import Spelling
-from tranship.pipelines.settings import Reading, Settings
+from tranship.pipelines.settings_model import Reading, Settings
 from tranship.schemas.customer import COLUMNS
 
 

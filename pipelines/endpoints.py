@@ -11,7 +11,8 @@ from tranship.connectors.contract import Destination, Source, Waiting
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.compared_file import ComparedFile
 from tranship.pipelines.observer import Observer, WriteProgress
-from tranship.pipelines.settings import Reading, Settings, per_second, seconds
+from tranship.pipelines.setting_values import per_second, seconds
+from tranship.pipelines.settings_model import Reading, Settings
 
 log = logging.getLogger("tranship")
 

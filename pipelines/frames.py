@@ -17,7 +17,7 @@ from tranship.connectors.addresses import SpooledRecords, is_in_python, spooled_
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints
 from tranship.pipelines.run_directory import STAGE_STEP, all_runs
-from tranship.pipelines.settings import Reading, Settings
+from tranship.pipelines.settings_model import Reading, Settings
 
 _FOLDER = "frames"
 

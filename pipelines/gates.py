@@ -9,7 +9,7 @@ from tranship.connectors.contract import Plan
 from tranship.connectors.errors import GateClosed
 from tranship.pipelines.identity_step import CONFLICT
 from tranship.pipelines.run_context import RunContext
-from tranship.pipelines.settings import limit
+from tranship.pipelines.setting_values import limit
 from tranship.pipelines.step_result import StepResult
 from tranship.schemas.counted import counted
 

@@ -24,7 +24,7 @@ from tranship.pipelines.matching import Match, columns_of, fields_by_column, mat
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.reading import spelling_of
-from tranship.pipelines.settings import Reading, Settings
+from tranship.pipelines.settings_model import Reading, Settings
 from tranship.schemas import export_profiles
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import no_reasons, sentence

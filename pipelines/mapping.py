@@ -12,7 +12,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import field_rules
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.matching import NO_PINS, Match, Pins, columns_of, fields_by_column, match
-from tranship.pipelines.settings import Reading
+from tranship.pipelines.settings_model import Reading
 from tranship.schemas.column_names import fold
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS

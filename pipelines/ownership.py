@@ -10,7 +10,7 @@ from tranship.connectors.errors import Busy, ConfigError
 from tranship.pipelines import endpoints, locks
 from tranship.pipelines.observer import Observer
 from tranship.pipelines.run_directory import RunDirectory
-from tranship.pipelines.settings import Settings
+from tranship.pipelines.settings_model import Settings
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from tranship.pipelines import expressions, field_rules, mapping
 from tranship.pipelines.mapping import ColumnMap, folded_word
 from tranship.pipelines.matching import NO_PINS, Pins, columns_of
 from tranship.pipelines.reading import check_values
-from tranship.pipelines.settings import Reading, Settings, fragment
+from tranship.pipelines.settings import fragment
+from tranship.pipelines.settings_model import Reading, Settings
 from tranship.schemas import export_profiles
 from tranship.schemas.column_names import fold
 

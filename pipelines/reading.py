@@ -23,7 +23,7 @@ from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.parts import BatchCounts
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import PAGES, STAGE_STEP
-from tranship.pipelines.settings import Reading, Settings
+from tranship.pipelines.settings_model import Reading, Settings
 from tranship.pipelines.stage import EarlierStage, earlier_stage
 from tranship.pipelines.step_result import StepResult
 from tranship.schemas import faults

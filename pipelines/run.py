@@ -34,7 +34,8 @@ from tranship.pipelines.reading import check_values
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import IDENTIFY_STEP, STAGE_STEP, RunDirectory
-from tranship.pipelines.settings import Reading, Settings, load
+from tranship.pipelines.settings import load
+from tranship.pipelines.settings_model import Reading, Settings
 from tranship.pipelines.verify import Verification
 
 _COMPARISON = {"dry_run": True, "mode": "upsert", "older": "write"}

@@ -24,7 +24,7 @@ from tranship.connectors.sandbox.session import WeatherOptions
 from tranship.connectors.sandbox.weather import Weather
 from tranship.pipelines import settings
 from tranship.pipelines.arguments import LockOptions, RunOptions, SourceOptions
-from tranship.pipelines.settings import Reading, Settings
+from tranship.pipelines.settings_model import Reading, Settings
 
 ENDS = {"source": "a.csv", "destination": "b.csv"}
 

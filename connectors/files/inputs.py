@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tranship.connectors.addresses import redacted, scheme_of
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.files import folders, formats, storage
+from tranship.connectors.files import folders, formats, locating, storage
 from tranship.connectors.files.archive import Archive
 from tranship.connectors.files.formats import Format
 from tranship.connectors.files.storage import File, Seen
@@ -88,8 +88,8 @@ class Inputs:
         self._closers.close()
 
     def _located(self, spec: str, is_table: storage.IsTable, seen: Seen, downloads: Downloads) -> list[File]:
-        if scheme_of(spec) not in storage.WEB:
-            return storage.new_ones(storage.located(spec, is_table), seen)
+        if scheme_of(spec) not in locating.WEB:
+            return locating.new_ones(locating.located(spec, is_table), seen)
         from tranship.connectors.files.download import Download
 
         place = (spec.partition("#")[0],)
@@ -97,7 +97,7 @@ class Inputs:
             seen[place].also.append(redacted(spec))
             return []
         self._download = Download(spec, downloads.folder, downloads.say, self._closers)
-        return storage.new_ones([self._download.file(place, self._kinds.is_table)], seen)
+        return locating.new_ones([self._download.file(place, self._kinds.is_table)], seen)
 
     def _read_by(self, file: File, *, is_member: bool = False) -> list[tuple[str, File]]:
         """Return the files that a file is or holds, each with its connector."""

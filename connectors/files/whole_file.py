@@ -12,9 +12,9 @@ import polars as pl
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, scheme_of
 from tranship.connectors.contract import Plan, WriteRequest, all_created
 from tranship.connectors.errors import ConfigError, Unreachable
+from tranship.connectors.files import buckets
 from tranship.connectors.files.local_file import LocalFile, Written
 from tranship.connectors.files.standard_output import StandardOutput
-from tranship.connectors.files.storage import CLOUD
 
 
 class Place(Protocol):
@@ -40,7 +40,7 @@ def place_of(spec: str, written: Written, *, overwrite: bool) -> Place:
     """Return the place of an address. Raises ConfigError if no file can be put there."""
     if spec == STANDARD_OUTPUT:
         return StandardOutput()
-    if scheme_of(spec).lower() in CLOUD:
+    if scheme_of(spec).lower() in buckets.SCHEMES:
         from tranship.connectors.files.cloud_object import CloudObject
 
         return CloudObject(spec, overwrite=overwrite)

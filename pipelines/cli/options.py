@@ -16,7 +16,7 @@ import click
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from tranship.pipelines.settings import Settings
+    from tranship.pipelines.settings_model import Settings
 
 GROUPS: Final = {
     "Columns and values": (

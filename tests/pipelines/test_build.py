@@ -20,7 +20,7 @@ from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_directory import RunDirectory
-from tranship.pipelines.settings import Reading
+from tranship.pipelines.settings_model import Reading
 from tranship.schemas.faults import BROKEN
 
 

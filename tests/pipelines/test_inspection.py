@@ -12,7 +12,8 @@ import pytest
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import run
 from tranship.pipelines.inspection import Column, Inspection, pipeline_toml
-from tranship.pipelines.settings import Reading, load, reading_from_command
+from tranship.pipelines.settings import load, reading_from_command
+from tranship.pipelines.settings_model import Reading
 
 
 def inspected(source: Path | str, rows: int = 10_000, **options: Any) -> Inspection:

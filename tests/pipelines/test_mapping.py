@@ -8,7 +8,7 @@ from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.field_rules import parse, quoted
 from tranship.pipelines.mapping import propose
-from tranship.pipelines.settings import Reading
+from tranship.pipelines.settings_model import Reading
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.headers import match
 

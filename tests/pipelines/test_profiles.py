@@ -19,7 +19,8 @@ from tranship.pipelines import build, inspection, matching, profiles, run, valid
 from tranship.pipelines.endpoints import open_source
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.reading import check_values, spelling_of
-from tranship.pipelines.settings import Reading, fragment, load
+from tranship.pipelines.settings import fragment, load
+from tranship.pipelines.settings_model import Reading
 from tranship.schemas import export_profiles
 from tranship.schemas.customer import COLUMNS
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines.settings import Reading, Settings, from_command, limit, load, reading_from_command, table
+from tranship.pipelines.setting_values import limit
+from tranship.pipelines.settings import from_command, load, reading_from_command, table
+from tranship.pipelines.settings_model import Reading, Settings
 
 ENDS = {"source": "in.csv", "destination": "out.csv"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.files import storage
+from tranship.connectors.files import locating
 from tranship.connectors.files.csv import CsvSource
 from tranship.connectors.files.csv_dialect import CsvOptions
 from tranship.connectors.registry import CONNECTORS
@@ -62,7 +62,7 @@ def read(data: bytes, tmp_path: Path) -> tuple[list[str], list[int]]:
     """All texts that were read, set aside or taken for names of columns, and the lines of the records."""
     path = tmp_path / "in.csv"
     path.write_bytes(data)
-    source = CsvSource(storage.expand(str(path), CONNECTORS["csv"].suffixes), CsvOptions())
+    source = CsvSource(locating.expand(str(path), CONNECTORS["csv"].suffixes), CsvOptions())
     texts, lines = list(source.layouts()[0].columns), []
     for part in source.parts(tmp_path):
         batch = part.read()
