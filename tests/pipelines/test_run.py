@@ -542,6 +542,7 @@ class _StopAt(Quiet):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "begins"), [("read", True), ("read", False), ("identify", True), ("plan", True), ("write", True)]
 )
