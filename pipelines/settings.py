@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import earlier_columns
+from tranship.pipelines import earlier_columns, option_names, setting_errors
+from tranship.pipelines.option_names import ENVIRONMENT_PREFIX
+from tranship.pipelines.setting_errors import COMMAND, ENVIRONMENT
 from tranship.pipelines.setting_values import path_text
 from tranship.pipelines.settings_model import Reading, Settings
-
-ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
 
 
 def load(
@@ -41,7 +41,7 @@ def from_command(
     destination: object,
     options: Mapping[str, Any],
     environment: Mapping[str, str],
-    place: str = "command",
+    place: str = COMMAND,
 ) -> Settings:
     """Return the settings of `run SOURCE... DESTINATION`, or of `run pipeline.toml`; options override the file.
 
@@ -52,7 +52,7 @@ def from_command(
 
 
 def reading_from_command(
-    source: object, options: Mapping[str, Any], environment: Mapping[str, str], place: str = "command"
+    source: object, options: Mapping[str, Any], environment: Mapping[str, str], place: str = COMMAND
 ) -> Reading:
     """What `inspect SOURCE...` or `inspect pipeline.toml` says about the source. Raises ConfigError."""
     addresses = _addresses(source, None, options)
@@ -88,23 +88,19 @@ def _validated(
     flags: Mapping[str, Any],
     environment: Mapping[str, str],
     file: Path | None = None,
-    place: str = "command",
+    place: str = COMMAND,
 ) -> _S:
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     from_file = _read(file) if file else {}
     for where, given in (
         (str(file), from_file),
-        ("environment", _from(environment, kind)),
+        (ENVIRONMENT, _from(environment, kind)),
         (place, flags),
     ):
         for name, value in given.items():
             if name == "columns" and earlier_columns.is_of_source(value):
-                raise ConfigError(
-                    earlier_columns.replacement(
-                        _variable(name) if where == "environment" else f"{name} ({where})", value
-                    )
-                )
+                raise ConfigError(earlier_columns.replacement(setting_errors.place(name, where), value))
             merged[name] = _merged(merged.get(name), value) if name in TABLES else value
             origin[name] = where
         # A rule for a field replaces one of the other kind that was given farther away.
@@ -118,7 +114,7 @@ def _validated(
     try:
         return kind(**merged)
     except ValidationError as error:
-        raise ConfigError(_sentence(error, origin, kind)) from None
+        raise ConfigError(setting_errors.sentences(error, origin, kind)) from None
 
 
 def _merged(given: Any, nearer: Any) -> Any:
@@ -157,7 +153,9 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
         elif name not in Settings.model_fields and (
             near := suggestions.similar(name, Settings.model_fields, cutoff=0.85)
         ):
-            raise ConfigError(f"{variable}: unknown setting. {suggestions.did_you_mean(map(_variable, near))}")
+            raise ConfigError(
+                f"{variable}: unknown setting. {suggestions.did_you_mean(map(option_names.variable, near))}"
+            )
     return found
 
 
@@ -167,7 +165,7 @@ def _value(name: str, text: str) -> Any:
     if name in TABLES:
         # Expressions and names of columns contain commas.
         pairs = text.splitlines() if name in ("fields", "values", "set") else text.split(",")
-        return table(name, [pair for pair in pairs if pair.strip()], _variable(name))
+        return table(name, [pair for pair in pairs if pair.strip()], option_names.variable(name))
     if Settings.model_fields[name].annotation == tuple[str, ...]:
         return tuple(part for part in text.split(",") if part)
     return text
@@ -210,38 +208,3 @@ _PAIRS: Final = {
         r'\s*(?P<field>[^=:]*?)\s*:\s*(?:"(?P<quoted>(?:[^"]|"")+)"\s*|(?P<word>[^=]*))=(?P<value>.*)$', re.DOTALL
     ),
 }
-
-
-def _variable(name: str) -> str:
-    return ENVIRONMENT_PREFIX + name.upper()
-
-
-_PLAINER: Final = {"tuple_type": "Input should be a list of strings", "path_type": "Input should be a path"}
-
-
-def _sentence(error: ValidationError, origin: Mapping[str, str], kind: type[Reading]) -> str:
-    """Return a line for each invalid setting."""
-    lines: dict[str, str] = {}
-    for problem in error.errors(include_url=False, include_input=False):
-        if not problem["loc"]:  # about several settings; the message names them
-            lines[""] = problem["msg"].removeprefix("Value error, ") + "."
-            continue
-        name = str(problem["loc"][0])
-        given = {"environment": _variable(name)}.get(origin.get(name, ""), origin.get(name))
-        where = f" ({given})" if given else ""
-        if problem["type"] == "extra_forbidden":
-            near = suggestions.advice(name, kind.model_fields, "The settings are")
-            text = f"{name}{where}: unknown setting{_of(kind, name)}. {near}"
-        elif problem["type"] == "missing":
-            text = f"{name}: is missing. {Settings.model_fields[name].description}"
-        elif problem["type"] == "string_pattern_mismatch":
-            text = f"{name}{where}: is not valid. {Settings.model_fields[name].description}"
-        else:
-            message = _PLAINER.get(problem["type"], problem["msg"].removeprefix("Value error, "))
-            text = f"{name}{where}: {message}."
-        lines.setdefault(name, text)
-    return "\n".join(lines.values())
-
-
-def _of(kind: type[Reading], name: str) -> str:
-    return " of a source" if name in Settings.model_fields and name not in kind.model_fields else ""

@@ -30,10 +30,11 @@ class Rule(NamedTuple):
 
 EVERYBODY = (
     *("connectors.addresses", "connectors.contract", "connectors.errors", "connectors.suggestions"),
+    "connectors.value_errors",
     "schemas.*",
 )
 """What every connector and every step may know: the types that cross the border, the errors, how an address is shown,
-which name may have been meant, what right data is."""
+which name may have been meant, why a value is invalid, what right data is."""
 
 FLOOR = (*EVERYBODY, "connectors.background_loop", "connectors.durable", "connectors.existing")
 """What the connectors stand on."""
@@ -74,6 +75,7 @@ RULES = (
     Rule("connectors.errors", ("schemas.*",), "Errors know nothing but what right data is."),
     Rule("connectors.addresses", ("connectors.errors", "schemas.*"), "What all addresses share knows no connector."),
     Rule("connectors.suggestions", ("schemas.*",), "Suggestions are made of names alone."),
+    Rule("connectors.value_errors", (), "Reasons are made of what pydantic reports, and of nothing else."),
     *(
         Rule(
             f"connectors.{name}",
@@ -177,7 +179,14 @@ EXCEPTIONS = {
 }
 """Imports that break a rule for now, and what will end them."""
 
-LAZY = (*ENTRANCE, "connectors.addresses", "connectors.chain", "connectors.contract", "connectors.errors")
+LAZY = (
+    *ENTRANCE,
+    "connectors.addresses",
+    "connectors.chain",
+    "connectors.contract",
+    "connectors.errors",
+    "connectors.value_errors",
+)
 """All that is imported before a connector is asked for."""
 
 PURE = (

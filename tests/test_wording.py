@@ -40,6 +40,9 @@ REPLACED = {
     r"\bfound out if not given\b": "detected by default",
     r"\bfor ever\b": "no limit",
     r"(?<!such )\bas \d+(?:ms|s|min)\b": "e.g. 30s",
+    r"\bcan stand here\b": "Add any option",
+    r"\bby no rule\b": "not mapped",
+    r"\ball 1 record\b": "1 record",
     r"\ba moment may be the same\b": "allow equal timestamps",
 }
 """Pattern, in any case of letters → what is written instead."""

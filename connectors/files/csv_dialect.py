@@ -385,4 +385,4 @@ def _after_lines(data: bytes, count: int) -> bytes:
 
 def _must_be_text(name: str, sample: bytes) -> None:
     if len(re.findall(rb"[\x00-\x08\x0e-\x1f]", sample[:4096])) > len(sample[:4096]) / 10:
-        raise ConfigError(f"{name}: is no text. If it is, name its encoding with --encoding.")
+        raise ConfigError(f"{name}: does not seem to be text. If it is, give its encoding: --encoding NAME")

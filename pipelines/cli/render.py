@@ -108,8 +108,8 @@ def of_inspection(found: Inspection, width: int | None = None) -> str:
     """Return the columns with their fill, values and mapping, then the expected rejects. Table lines are cut at
     `width`.
     """
-    which = "all" if found.whole else "the first"
-    title = f"{found.source}: {which} {counted(found.records, 'record')}" + (
+    which = "the first " if not found.whole else "all " if found.records > 1 else ""
+    title = f"{found.source}: {which}{counted(found.records, 'record')}" + (
         f" of {counted(len(found.files), 'file')}" if len(found.files) > 1 else ""
     )
     rows = [("column", "type", "filled", "distinct", "becomes", "samples")] + [

@@ -211,9 +211,9 @@ def test_several_sources_may_be_records_and_files(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ({"id": [1]}, "source (call): dict is not a source. Give a path, a URL or a list of them, or in Python a"),
-        (3, "source (call): int is not a source."),
-        (b"x.csv", "source (call): bytes is not a source."),
+        ({"id": [1]}, "source: dict is not a source. Give a path, a URL or a list of them, or in Python a"),
+        (3, "source: int is not a source."),
+        (b"x.csv", "source: bytes is not a source."),
         ([{"id": 1}, 5], "<list>: record 2 is not a dict (int). Give an iterable of dicts."),
         ((n for n in "ab"), "<generator>: record 1 is not a dict (str)."),
         ([{"id": object()}], "<list>: record 1 cannot be read: a value is of the type object, which has no text."),
