@@ -434,6 +434,25 @@ def test_tests_stand_where_the_code_stands(room: str) -> None:
         )
 
 
+ABOUT_ALL = {"tests/connectors/providers/test_writing.py"}
+"""Suites over all modules of a folder."""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_test_is_named_for_its_module(room: str) -> None:
+    for test in files(ROOT):
+        where = test.relative_to(ROOT).as_posix()
+        if not test.is_relative_to(ROOT / "tests" / room) or not test.name.startswith("test_") or where in ABOUT_ALL:
+            continue
+        folder = ROOT / test.parent.relative_to(ROOT / "tests")
+        known = {path.stem for path in folder.iterdir()}
+        name = test.stem.removeprefix("test_")
+        assert any(name == module or name.startswith(f"{module}_") for module in known), (
+            f"{where}: no module of {folder.relative_to(ROOT)}/ is called so. A test is named for its module, and may "
+            "add what it is about: test_csv_fuzz.py tests csv.py."
+        )
+
+
 @pytest.mark.parametrize("folder", ["tests", "tests/support"])
 def test_what_helps_tests_stands_in_support(folder: str) -> None:
     here = [path for path in files(ROOT) if path.parent == ROOT / folder and path.suffix == ".py"]

@@ -55,7 +55,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 READERS = [name for name, one in CONNECTORS.items() if one.abilities.reads and not one.abilities.continues]
-"""Files and tables; providers have a suite of their own, test_provider_contract.py."""
+"""Files and tables; providers have a suite of their own, test_contract_of_providers.py."""
 WRITERS = [name for name, one in CONNECTORS.items() if one.abilities.writes and not one.abilities.continues]
 
 MANY = 150_000

@@ -1,6 +1,6 @@
 """What every provider must satisfy as a destination, in its own records, against its sandbox.
 
-What is special to a provider is in `test_<provider>_writing.py`; whole runs are in `tests/connectors/test_provider_contract.py`.
+What is special to a provider is in `test_<provider>_writing.py`; whole runs are in `tests/connectors/test_contract_of_providers.py`.
 """
 
 from __future__ import annotations
