@@ -1,6 +1,6 @@
 """The settings as keyword arguments of the Python API: their types, for editors and type checkers.
 
-`pipelines/settings_model.py` has the defaults, and checks the values; a test holds that the two name the same settings.
+`pipelines/settings_model.py` has the defaults, and checks the values; a test checks that both have the same settings.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ Frame: TypeAlias = ArrowStream | ArrowArray | ArrowDataset | pl.LazyFrame
 """Records in a frame or another form of Arrow."""
 
 Records: TypeAlias = Frame | Sequence[Mapping[str, Any]] | Iterator[Mapping[str, Any]]
-"""Records in Python. What can be read only once, such as a generator, is read once. Any iterable of dicts is accepted;
-for type checkers it is a list or an iterator, since they cannot infer a list of sources beside `Iterable`."""
+"""Records in Python. A generator, or another source that can be read only once, is read once. Any iterable of dicts is
+accepted; for type checkers it is a list or an iterator, since they cannot infer a list of sources beside `Iterable`.
+"""
 
 Sources: TypeAlias = Address | Frame | Sequence[Address | Records | Mapping[str, Any]] | Iterator[Mapping[str, Any]]
 """One path, glob, folder or URL, or records, or a list of several of these."""
@@ -148,7 +149,9 @@ def lock_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> 
 
 
 def state_dir(given: object, environment: Mapping[str, str]) -> Path:
-    """Where runs keep their files: as given, else TRANSHIP_STATE_DIR, else `.tranship`. Raises ConfigError."""
+    """Return the folder for the files of runs: as given, else TRANSHIP_STATE_DIR, else `.tranship`. Raises
+    ConfigError.
+    """
     if given is None:
         return Path(environment.get(f"{_PREFIX}STATE_DIR") or ".tranship")
     return Path(path("state_dir", given))

@@ -44,7 +44,7 @@ def check_ends(settings: Settings, out: Path | None) -> None:
 
 
 def _check_columns(settings: Settings) -> None:
-    """Raises ConfigError where the destination is no table, whose columns could be named."""
+    """Raise ConfigError if columns are named, and the destination is not a table."""
     connector = lookup.connector_of(settings.destination)
     if settings.columns and not connector.abilities.maps_columns:
         named = " ".join(f"--column {field}={column}" for field, column in settings.columns.items())

@@ -1,4 +1,4 @@
-"""How a run tells a function of the user how far it is."""
+"""The progress of a run, reported to a function of the user."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Progress:
 
 
 Observer: TypeAlias = Callable[[Progress], object]
-"""A function of one argument. What it returns is ignored; what it raises stops the run, which can be continued. It may
+"""A function of one argument. Its result is ignored; an exception stops the run, which can be continued. It may
 be called from another thread."""
 
 
@@ -52,13 +52,13 @@ class Events:
         self._observer(self._last)
 
     def note(self, text: str) -> None:
-        """Something a person may want to know."""
+        """A note for people."""
         last = self._last
         self._observer(Progress(last.step, last.position, last.total, last.records, text))
 
 
 def events(observer: Observer | None) -> Events | None:
-    """What a run is given for this function. Raises ConfigError if it is none."""
+    """Return the observer that calls this function. Raises ConfigError if it is not a function."""
     if observer is None:
         return None
     if not callable(observer):

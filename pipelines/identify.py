@@ -105,7 +105,7 @@ def _repeated(parts: list[Hashes]) -> npt.NDArray[np.bool_]:
     whole = np.concatenate(parts)
     parts.clear()
     mask = np.zeros(len(whole), bool)
-    # Sorting is much faster than finding the order, so what repeats is looked up afterwards.
+    # Sorting is much faster than finding the order, so repeated values are searched for afterwards.
     ordered = np.sort(whole)
     again = ordered[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)]
     del ordered  # 80 MB for ten million records

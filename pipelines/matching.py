@@ -68,8 +68,8 @@ def fields_by_column(fields: Mapping[str, str], built: Mapping[str, FieldRule]) 
 
 @dataclass(frozen=True)
 class Pins:
-    """What a profile decides: `fields` are those whose rules in the settings are its rules, and no choice of the user;
-    `unfilled` are those that no column fills by its name.
+    """The decisions of a profile: `fields` are those whose rules in the settings are its rules, and no choice of the
+    user; `unfilled` are those that no column fills by its name.
     """
 
     fields: frozenset[str] = frozenset()
@@ -172,7 +172,7 @@ class _ByName:
                 return
             rule = person_names.name_rule(people, own.column if own else None)
             if people.full and len(rule) == 1 and fold(rule[0][0]) in CUSTOMERS:
-                rule = (*rule, (people.full,))  # `Client` beside `Nom` may only say whether it is one
+                rule = (*rule, (people.full,))  # beside `Nom`, `Client` may be a flag: yes or no
             self._given.add_alternatives("name", rule)
         name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))
         person_beside = people.person and not set(name.columns) <= set(people.person)

@@ -1,8 +1,8 @@
 """The export profile of a run: recognised by the headers of its files or named in the settings, which override it.
 
-A profile is a part of a settings file that says what the columns and words of a system mean, and never more than what
-the user says. A rule is applied to those of its columns that a file has: exports of one system differ in their columns.
-A blank rule means that no column fills the field, whatever its name is.
+A profile is a part of a settings file about the meaning of a system's columns and words. The user's own settings
+override it. A rule is applied to those of its columns that a file has: exports of one system differ in their columns. A
+blank rule means that no column fills the field, whatever its name is.
 """
 
 from __future__ import annotations
@@ -235,8 +235,8 @@ def _missing(profile: _Profile, columns: _Columns) -> Iterator[str]:
 
 
 class _Columns:
-    """The columns of the source, as far as the settings leave them to a profile. `missing` collects those that are
-    looked for and not there, `found` is whether any was there.
+    """The columns of the source, as far as the settings leave them to a profile. `missing` collects the columns that
+    the source lacks; `found` is whether it has any of them.
     """
 
     def __init__(self, layouts: Sequence[Layout], reading: Reading) -> None:

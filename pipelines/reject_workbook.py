@@ -30,7 +30,7 @@ _LISTS: Final = "Codes"
 _INVALID: Final = {"bg_color": "#FFC7CE", "font_color": "#9C0006"}
 _HEADER: Final = {"bold": True, "bottom": 1}
 _AS_TEXT: Final = {"num_format": "@"}
-"""What is typed over a value stays text: 01067 keeps its zero."""
+"""Values typed over these cells stay text: 01067 keeps its zero."""
 _OPTIONS: Final = {
     "in_memory": True,
     "strings_to_formulas": False,

@@ -54,14 +54,16 @@ def from_command(
 def reading_from_command(
     source: object, options: Mapping[str, Any], environment: Mapping[str, str], place: str = COMMAND
 ) -> Reading:
-    """What `inspect SOURCE...` or `inspect pipeline.toml` says about the source. Raises ConfigError."""
+    """Return the settings of the source for `inspect SOURCE...` or `inspect pipeline.toml`. Raises ConfigError."""
     addresses = _addresses(source, None, options)
     file = _settings_file(source)
     return _validated(Settings if file else Reading, {**options, **addresses}, environment, file, place)
 
 
 def _settings_file(source: object) -> Path | None:
-    """The settings file that stands for the source, if there is one. Raises ConfigError where it is one of several."""
+    """Return the settings file that is given as the source, if any. Raises ConfigError if it is one of several
+    sources.
+    """
     given = source if isinstance(source, list | tuple) else [source]
     addresses = [path_text(address) for address in given]
     files = [address for address in addresses if isinstance(address, str) and address.lower().endswith(".toml")]
@@ -127,7 +129,7 @@ def _merged(given: Any, nearer: Any) -> Any:
 def _read(file: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
-        # By this table, the file serves as a profile for other sources; it says nothing about the run.
+        # This table makes the file a profile for other sources; it is not a setting of the run.
         content.pop("recognise", None)
         return content
     except OSError as error:

@@ -38,7 +38,7 @@ class Reading(BaseModel):
 
     profile: Annotated[str | None, BeforeValidator(path_text)] = Field(
         None,
-        description="Export profile, which says what the columns and words of a system mean: a name, a file "
+        description="Export profile: the meaning of a system's columns and words. Give a name, a file "
         "(.toml), or none to use no profile; by default recognised by the headers of the source.",
     )
     fields: dict[str, str] = Field(
@@ -49,7 +49,7 @@ class Reading(BaseModel):
     ignore: Texts = Field((), description="Source column to leave out. Repeatable.")
     values: Annotated[dict[str, dict[str, str]], BeforeValidator(field_words)] = Field(
         default_factory=dict,
-        description="Value of a field that a word in the source stands for; case is ignored. Repeatable.",
+        description="Value of a field for a word in the source; case is ignored. Repeatable.",
     )
     defaults: Annotated[dict[str, str], BeforeValidator(field_values)] = Field(
         default_factory=dict, description="Value for a field where the source has none."
@@ -97,7 +97,7 @@ class Reading(BaseModel):
     )
     date_format: Texts = Field((), description="Additional date format (strftime), e.g. %d.%m.%Y. Repeatable.")
     blocked: Texts = Field(
-        (), description="E-mail address or id that identifies nobody and is never used for matching. Repeatable."
+        (), description="E-mail address or id that identifies no customer and is never used for matching. Repeatable."
     )
     on_invalid: dict[str, Literal["reject", "warn"]] = Field(
         default_factory=dict,
@@ -120,7 +120,7 @@ class Reading(BaseModel):
     @model_validator(mode="after")
     def _header_is_in_one_place(self) -> Self:
         if self.header_line is not None and self.header is False:
-            raise ValueError("header_line names a header, and header says that there is none. Leave one of the two out")
+            raise ValueError("header_line gives the line of a header, but header is false. Remove one of the two")
         if self.header_line is not None and self.header_line <= self.skip_lines:
             raise ValueError(
                 f"header_line {self.header_line} is one of the lines that skip_lines {self.skip_lines} skips. Lines "

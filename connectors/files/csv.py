@@ -15,7 +15,7 @@ lines are not records. What is above the header is left out (`header_row.py`). A
 a line, as editors count. Files that were joined leave byte-order marks and header lines in the middle: a mark in front
 of a record is removed, a header line is set aside as `line.header`.
 
-Whatever is no regular file (a pipe, standard input) is opened once: what was looked at is read again from memory.
+A pipe or standard input is opened once: the part that was inspected is read again from memory.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tranship.schemas import cells
 from tranship.schemas.counted import counted
 
 PIECE_BYTES = 2 << 20
-"""The bytes read and cut at once: few enough for the processor's cache."""
+"""The bytes read and cut at once: small enough for the processor's cache."""
 PART_BYTES = 24 << 20
 """The bytes of one part: enough to outweigh the fixed cost of a batch."""
 
@@ -80,7 +80,9 @@ class CsvSource:
         return [file.fingerprint() for file in self._files]
 
     def parts(self, _keep: Path, /) -> Iterator[CsvPart]:
-        """Yield blocks in file order. Raises ConfigError for a file that cannot be read as CSV or changes meanwhile."""
+        """Yield blocks in file order. Raises ConfigError for a file that cannot be read as CSV or changes while it is
+        read.
+        """
         done = 0
         for number, (file, dialect) in enumerate(zip(self._files, self._dialects, strict=True)):
             content = self._content(number, file)

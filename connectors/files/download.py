@@ -138,7 +138,7 @@ class Download:
         )
 
     def _as_url(self, url: str) -> URL:
-        """Return an address as it is; what it holds beyond ASCII is encoded."""
+        """Return an address with its characters beyond ASCII encoded."""
         try:
             return URL(url, encoded=url.isascii() and " " not in url)
         except ValueError as error:

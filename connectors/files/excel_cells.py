@@ -43,7 +43,7 @@ class Extent(NamedTuple):
 
 @dataclass
 class Scan:
-    """What `scan` has found. Rows and columns are counted from 0."""
+    """The result of `scan`. Rows and columns are counted from 0."""
 
     rows: array[int] = field(default_factory=lambda: array("L"))
     columns: array[int] = field(default_factory=lambda: array("L"))
@@ -293,7 +293,7 @@ def _prefix(archive: Archive, sheet: Sheet) -> bytes:
     """The prefix of the names in the XML, with its colon; usually empty."""
     root = _ROOT.search(next(archive.pieces(sheet.part), b""))
     if root is None:
-        raise archive.damaged(f"{sheet.part} is no worksheet")
+        raise archive.damaged(f"{sheet.part} is not a worksheet")
     return root[1] + b":" if root[1] else b""
 
 

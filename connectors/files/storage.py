@@ -135,7 +135,7 @@ class Bytes:
                 yield piece
         except OSError as error:
             raise ConfigError(
-                f"{self._file.name}: the {codec} data ends or breaks off in the middle; it is incomplete or damaged. "
+                f"{self._file.name}: the {codec} data ends in the middle; it is incomplete or damaged. "
                 "Nothing was loaded from it; download or copy it again."
             ) from error
 

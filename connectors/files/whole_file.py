@@ -18,7 +18,9 @@ from tranship.connectors.files.standard_output import StandardOutput
 
 
 class Place(Protocol):
-    """Where a file is put; `str` is its name for people. Nothing of it is visible there before it is complete."""
+    """The place of a file to be written; `str` is its name for people. The file is not visible there before it is
+    complete.
+    """
 
     def exists(self) -> bool:
         """Return whether there is something that would be replaced."""
@@ -79,7 +81,7 @@ class WholeFile:
         return dataclasses.replace(all_created(request), notes=notes)
 
     def apply(self, request: WriteRequest, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
-        """Write the file and put it in its place. Raises ConfigError if another file has appeared there meanwhile, and
+        """Write the file and put it in its place. Raises ConfigError if another file has appeared there, and
         Unreachable if it cannot be written.
         """
         try:

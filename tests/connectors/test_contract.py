@@ -279,7 +279,7 @@ def test_an_empty_source_gives_no_records(reader: End) -> None:
     layouts, batches = reader.read()
     assert len(layouts) == 1
     assert sum(batch.records.height for batch in batches) == 0
-    with pytest.raises(GateClosed, match="holds no record"):
+    with pytest.raises(GateClosed, match="contains no record"):
         reader.warehouse.load(reader.address, table="read_back")
 
 

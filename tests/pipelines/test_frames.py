@@ -219,7 +219,7 @@ def test_several_sources_may_be_records_and_files(folder: Path) -> None:
         ([{"id": object()}], "<list>: record 1 cannot be read: a value is of the type object, which has no text."),
         ([{"id": "1", 2: 3, "2": float("nan")}], "<list>: record 1 cannot be read: two of its keys are the same text."),
         (pl.Series([1]), "<Series>: cannot be read as a table"),
-        (pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}), "column 'o' holds Python objects."),
+        (pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}), "column 'o' contains Python objects."),
         (pl.DataFrame({"a": ["x"]}), "<DataFrame>: no known column name ('a')."),
     ],
 )

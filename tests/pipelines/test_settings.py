@@ -99,7 +99,7 @@ def test_variables_of_others_are_left_alone() -> None:
         ({"skip_lines": -1}, {}, "--skip-lines -1: must be at least 0."),
         ({"header_line": "0"}, {}, "--header-line 0: must be at least 1."),
         ({}, {"TRANSHIP_HEADER_LINE": "top"}, "TRANSHIP_HEADER_LINE=top: is not a whole number."),
-        ({"header_line": 2, "header": False}, {}, "header_line names a header, and header says that there is none"),
+        ({"header_line": 2, "header": False}, {}, "header_line gives the line of a header, but header is false"),
         ({"header_line": 3, "skip_lines": 3}, {}, "header_line 3 is one of the lines that skip_lines 3 skips"),
     ],
 )
