@@ -11,7 +11,8 @@ from tranship.connectors.errors import ConfigError
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: in which step (`read`, `identify`, `plan`, `write` …), how far in it, and how many records.
+    """The progress of a run: its step (`read`, `identify`, `plan`, `write` …), the position in it, and the number of
+    records.
 
     `position` counts up to `total`, which is null where it is not known, in the unit of the step: bytes, records or
     batches. A `note` is text for people, such as why the run waits.
@@ -47,7 +48,7 @@ class Events:
         self._observer(self._last)
 
     def advanced(self, position: int, records: int) -> None:
-        """The step goes on."""
+        """The step has advanced."""
         self._last = Progress(self._last.step, position, self._last.total, records)
         self._observer(self._last)
 

@@ -157,7 +157,7 @@ class _Reader:
         right = inner["right"]
         kind, operation = _kind_of(right)
         if inner["op"] in ("EqValidity", "NotEqValidity") and kind == "BinaryExpr" and operation["op"] in _JUNCTIONS:
-            # The parser takes all that follows as what is compared, which SQL does not.
+            # The parser reads everything after the operator as its operand, unlike SQL.
             raise ConfigError(
                 f"{self._option} {self._text!r}: it is unclear where the comparison IS DISTINCT FROM ends. Put it in "
                 "brackets: (COLUMN is distinct from VALUE) and …"

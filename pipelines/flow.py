@@ -105,7 +105,7 @@ class Flow:
                     self._write(request, self._plan, destination)
                 return
             except Interfered as error:
-                # The destination has undone everything; another time it may go better.
+                # The destination has rolled back everything; another attempt may succeed.
                 if pause is None:
                     raise Interfered(
                         f"{error} Tried {len(_PAUSES) + 1} times. If it was interrupted while committing, find out: "

@@ -1,4 +1,4 @@
-"""Results as HTML for notebooks: small tables that need nothing around them."""
+"""Results as HTML for notebooks: small self-contained tables."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def _check_defaults(reading: Reading) -> None:
 
 
 def spelling_of(reading: Reading) -> Spelling:
-    """Return how the settings say that values are spelled."""
+    """Return the spelling of values that the settings give."""
     return Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
 
 

@@ -91,7 +91,7 @@ def _invalid_columns(found: list[str], columns: ColumnMap, place: Mapping[str, i
     for code in found:
         field = code.partition(".")[0]
         fields = KEYS if field == "identity" else (field,)
-        at_fault = [name for one in fields for name in columns.columns_of(one) if name in place]
+        at_fault = [name for field in fields for name in columns.columns_of(field) if name in place]
         for name in at_fault or ["_reasons"]:
             text = f"{faults[name]}\n{sentence(code)}" if name in faults else sentence(code)
             faults[name] = text[:_COMMENT_CHARACTERS]

@@ -36,7 +36,7 @@ def check_chosen(
 
 
 def check_nothing_chosen(missing: str, request: WriteRequest) -> None:
-    """Raise ConfigError if columns are chosen, and what has the table (`missing`, in words) does not exist yet."""
+    """Raise ConfigError if columns are chosen, but the table, or its schema or file (`missing`), does not exist yet."""
     if request.columns:
         pairs = " ".join(f"--column {field}={column}" for field, column in request.columns.items())
         raise ConfigError(

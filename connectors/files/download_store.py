@@ -62,7 +62,7 @@ class Entry:
             self.seal, self.names, self.safe = kept["seal"], kept["names"], kept["safe"]
 
     def save(self) -> None:
-        """Keep what is known of the bytes."""
+        """Save the description of the bytes."""
         kept = {"etag": self.etag, "modified": self.modified, "complete": self.complete}
         facts = {**kept, "seal": self.seal, "names": self.names, "safe": self.safe}
         durable.write_json(self.folder / _ABOUT, facts)

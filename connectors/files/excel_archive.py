@@ -1,4 +1,4 @@
-"""The ZIP archive of an Excel workbook: what a file is, its sheets and number formats.
+"""The ZIP archive of an Excel workbook: the kind of file, its sheets and number formats.
 
 Nothing is handed to the library that reads the cells before the archive has been checked: its directory may not promise
 more than `MOST_BYTES`, nor so much more than the file's own size that only a ZIP bomb could.

@@ -1,4 +1,4 @@
-"""The formats that are not read, and those that are recognised whatever the name says: the only table of them.
+"""The formats that are not read, and those that are recognised despite their names: the only table of them.
 
 A file is recognised by its first bytes; its name counts only if these are inconclusive. The message about an
 unsupported format names it, and how to convert the file.
