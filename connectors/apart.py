@@ -28,7 +28,7 @@ def _why_not_apart(spec: str, destination: str) -> str | None:
 
     source, target = connector_of(spec), connector_of(destination)
     if target.suffixes and "://" in destination:
-        from tranship.connectors.files.storage import takes_in_object
+        from tranship.connectors.files.buckets import takes_in_object
 
         is_read = source.suffixes and takes_in_object(spec, in_folder(spec, source), destination)
         return "is read by this run, or would be by the next one" if is_read else None

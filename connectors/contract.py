@@ -391,9 +391,12 @@ class Connector:
     """
 
     name: str
+    """Its name in settings and in JSON."""
     summary: str
     example: str
     abilities: Abilities
+    title: str = ""
+    """Its name in messages, such as Excel, if that is not `name`."""
     schemes: tuple[str, ...] = ()
     """Schemes of its addresses: `postgresql` of `postgresql://`."""
     suffixes: tuple[str, ...] = ()
@@ -424,3 +427,8 @@ class Connector:
     """The module of a provider, with `SPEC` and `build_operations`; `source` and `destination` are then null."""
     key_variable: str | None = None
     """The environment variable that a provider's key is read from."""
+
+    @property
+    def shown(self) -> str:
+        """The name for messages."""
+        return self.title or self.name

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError
 
 _CLOSE: Final = 0.8
@@ -16,11 +16,8 @@ _LISTED: Final = 5
 
 def similar(name: str, others: Iterable[str]) -> list[str]:
     """Return the names that `name` may be a misspelling of: other case, plural, or a letter more, less or wrong."""
-    folded: dict[str, list[str]] = {}
-    for other in others:
-        folded.setdefault(_fold(other), []).append(other)
-    close = get_close_matches(_fold(name), folded, n=_LISTED, cutoff=_CLOSE)
-    return [other for match in close for other in sorted(folded[match]) if other != name][:_LISTED]
+    different = sorted(other for other in others if other != name)
+    return suggestions.similar(name, different, at_most=_LISTED, cutoff=_CLOSE, key=_fold)
 
 
 def _fold(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tranship.connectors import value_errors
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, scheme_of
 from tranship.connectors.apart import same_place
 from tranship.connectors.chain import Chain
@@ -92,7 +93,7 @@ def open_source(
     if include_archived:
         raise ConfigError(f"{redacted(spec)}: only providers have archived customers; leave --include-archived out.")
     if connector.source is None:
-        raise ConfigError(f"{redacted(spec)}: {connector.name} can only be written, not read.")
+        raise ConfigError(f"{redacted(spec)}: {connector.shown} can only be written, not read.")
     if connector.suffixes:
         from tranship.connectors.files.inputs import Downloads
 
@@ -129,7 +130,7 @@ def _open_files(
 
 def _open_group(connector: Connector, files: Sequence[File], options: Mapping[str, Any]) -> Source:
     if connector.source is None:
-        raise ConfigError(f"{files[0].name}: {connector.name} can only be written, not read.")
+        raise ConfigError(f"{files[0].name}: {connector.shown} can only be written, not read.")
     offered = {"options": _validated(connector, options), "suffixes": connector.suffixes, "files": files}
     if "files" in inspect.signature(load(connector.source)).parameters:
         source: Source = _called(connector.source, None, offered)
@@ -137,7 +138,7 @@ def _open_group(connector: Connector, files: Sequence[File], options: Mapping[st
     one_by_one: list[Source] = []
     for file in files:
         if not file.address:
-            raise ConfigError(f"{file.name}: {connector.name} can only be read from a file. Save it as a file.")
+            raise ConfigError(f"{file.name}: {connector.shown} can only be read from a file. Save it as a file.")
         one_by_one.append(_called(connector.source, file.address, offered))
     return Chain(one_by_one, alike=True)
 
@@ -164,7 +165,7 @@ def _validated(connector: Connector, options: Mapping[str, Any]) -> Any:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
-        raise ConfigError(f"{connector.name}: option {where}: {problem['msg']}.") from None
+        raise ConfigError(f"{connector.shown}: option {where}: {value_errors.reason(problem)}.") from None
 
 
 def option_names(spec: str) -> tuple[str, ...]:
@@ -179,7 +180,7 @@ def must_take(spec: str, mode: str, *, for_good: bool) -> None:
     if connector.suffixes and mode != "upsert":
         raise ConfigError(f"{redacted(spec)}: a file is written whole; --mode {mode} needs a table.")
     if not connector.suffixes and mode not in connector.abilities.modes:
-        raise ConfigError(f"{redacted(spec)}: {connector.name} cannot do --mode {mode}.")
+        raise ConfigError(f"{redacted(spec)}: {connector.shown} cannot do --mode {mode}.")
     if connector.provider:
         from tranship.connectors.api.destination import refuse_unconfirmed_removal
 
@@ -205,7 +206,7 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
     if spec == STANDARD_OUTPUT:
         connector = named(_OF_OUTPUT[options.get("format") or DEFAULT_FORMAT])
     if connector.destination is None:
-        raise ConfigError(f"{redacted(spec)}: {connector.name} can only be read. Write to a table, .csv or .parquet.")
+        raise ConfigError(f"{redacted(spec)}: {connector.shown} can only be read. Write to a table, .csv or .parquet.")
     if connector.suffixes and not options["create"]:
         _must_exist(spec)
     from tranship.connectors.files.local_file import Written

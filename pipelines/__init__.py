@@ -1,1 +1,1 @@
-"""What happens to the records: read, map, normalise, validate, stage, identify, plan, gate, apply, report."""
+"""The processing of records: read, map, normalise, validate, stage, identify, plan, gate, apply, report."""

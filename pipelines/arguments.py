@@ -1,6 +1,6 @@
 """The settings as keyword arguments of the Python API: their types, for editors and type checkers.
 
-`pipelines/settings.py` has the defaults, and checks the values; a test holds that the two name the same settings.
+`pipelines/settings_model.py` has the defaults, and checks the values; a test checks that both have the same settings.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, timedelta, tzinfo
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypedDict
 
 import polars as pl
 
+from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError
 
 Address: TypeAlias = str | os.PathLike[str]
@@ -49,8 +49,9 @@ Frame: TypeAlias = ArrowStream | ArrowArray | ArrowDataset | pl.LazyFrame
 """Records in a frame or another form of Arrow."""
 
 Records: TypeAlias = Frame | Sequence[Mapping[str, Any]] | Iterator[Mapping[str, Any]]
-"""Records in Python. What can be read only once, such as a generator, is read once. Any iterable of dicts is accepted;
-for type checkers it is a list or an iterator, since they cannot infer a list of sources beside `Iterable`."""
+"""Records in Python. A generator, or another source that can be read only once, is read once. Any iterable of dicts is
+accepted; for type checkers it is a list or an iterator, since they cannot infer a list of sources beside `Iterable`.
+"""
 
 Sources: TypeAlias = Address | Frame | Sequence[Address | Records | Mapping[str, Any]] | Iterator[Mapping[str, Any]]
 """One path, glob, folder or URL, or records, or a list of several of these."""
@@ -141,15 +142,16 @@ def lock_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> 
     known = list(LockOptions.__annotations__)
     for name in options:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            advice = f"Did you mean {near[0]}?" if near else f"Its options are: {', '.join(known)}."
+            advice = suggestions.advice(name, known, "Its options are")
             raise ConfigError(f"{name}: is not an option of a run that is continued. {advice}")
     variables = {name: environment.get(f"{_PREFIX}{name.upper()}") for name in known}
     return {name: value for name, value in variables.items() if value} | dict(options)
 
 
 def state_dir(given: object, environment: Mapping[str, str]) -> Path:
-    """Where runs keep their files: as given, else TRANSHIP_STATE_DIR, else `.tranship`. Raises ConfigError."""
+    """Return the folder for the files of runs: as given, else TRANSHIP_STATE_DIR, else `.tranship`. Raises
+    ConfigError.
+    """
     if given is None:
         return Path(environment.get(f"{_PREFIX}STATE_DIR") or ".tranship")
     return Path(path("state_dir", given))

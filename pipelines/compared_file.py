@@ -1,4 +1,4 @@
-"""A file that is compared with: its records are normalised as those of a source are, and held as a table."""
+"""A file as the destination of a comparison: its records are normalised like those of a source, and become a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tranship.pipelines.matching import columns_of, match
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.normalise.spelling import Spelling
-from tranship.pipelines.settings import Reading, Settings
+from tranship.pipelines.settings_model import Reading, Settings
 from tranship.schemas.customer import COLUMNS
 
 
@@ -80,8 +80,8 @@ class ComparedFile:
 
 
 def _columns_of(name: str, layouts: Sequence[Layout]) -> ColumnMap:
-    """What the columns of a written file are, by their names; what no field fits, or several columns fit, is no part of
-    it. Raises ConfigError where customers cannot be recognised.
+    """Return the fields of a written file's columns, by their names; without columns that fit no field, and fields that
+    several columns fit. Raises ConfigError where customers cannot be recognised.
     """
     matched = match(layouts, Reading.model_validate({"source": name}))
     columns = columns_of(layouts)
@@ -96,8 +96,8 @@ def _columns_of(name: str, layouts: Sequence[Layout]) -> ColumnMap:
 def _staged(
     parts: Iterable[Part], columns: ColumnMap, spelling: Spelling, folder: Path
 ) -> tuple[list[Path], pl.DataFrame]:
-    """Write the records of a file to `folder`, normalised, in the fields that it has; and the lines that are no records
-    (`found`). Nothing is rejected: a value that could not be read stays as it is, and differs.
+    """Write the records of a file to `folder`, normalised, in the fields that it has; and the lines that are not
+    records (`found`). Nothing is rejected: an unreadable value is kept unchanged, and differs.
     """
     files, broken = [], [pl.DataFrame(schema={"found": pl.String})]
     for number, part in enumerate(parts):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from difflib import get_close_matches
 from pathlib import Path
 
-from tranship.connectors import apart, lookup, opening
+from tranship.connectors import apart, lookup, opening, suggestions
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.connectors.contract import Destination, Source, Waiting
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.compared_file import ComparedFile
 from tranship.pipelines.observer import Observer, WriteProgress
-from tranship.pipelines.settings import Reading, Settings, per_second, seconds
+from tranship.pipelines.setting_values import per_second, seconds
+from tranship.pipelines.settings_model import Reading, Settings
 
 log = logging.getLogger("tranship")
 
@@ -30,12 +30,9 @@ def check_options(reading: Reading) -> None:
         if name in Settings.model_fields:
             raise ConfigError(f"option {name}: is a setting of its own. Set {name} instead.")
         if name not in known:
-            near = get_close_matches(name, sorted(known), n=1)
-            names = f"The options are: {', '.join(sorted(known))}." if known else "Remove it."
+            advice = suggestions.advice(name, sorted(known), "The options are") if known else "Remove it."
             kinds = " or ".join(dict.fromkeys(lookup.kind_of(address) for address in addresses))
-            raise ConfigError(
-                f"option {name}: is not an option of {kinds}. {f'Did you mean {near[0]}?' if near else names}"
-            )
+            raise ConfigError(f"option {name}: is not an option of {kinds}. {advice}")
 
 
 def check_ends(settings: Settings, out: Path | None) -> None:
@@ -47,7 +44,7 @@ def check_ends(settings: Settings, out: Path | None) -> None:
 
 
 def _check_columns(settings: Settings) -> None:
-    """Raises ConfigError where the destination is no table, whose columns could be named."""
+    """Raise ConfigError if columns are named, and the destination is not a table."""
     connector = lookup.connector_of(settings.destination)
     if settings.columns and not connector.abilities.maps_columns:
         named = " ".join(f"--column {field}={column}" for field, column in settings.columns.items())

@@ -1,4 +1,4 @@
-"""How a run tells a function of the user how far it is."""
+"""The progress of a run, reported to a function of the user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from tranship.connectors.errors import ConfigError
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: in which step (`read`, `identify`, `plan`, `write` …), how far in it, and how many records.
+    """The progress of a run: its step (`read`, `identify`, `plan`, `write` …), the position in it, and the number of
+    records.
 
     `position` counts up to `total`, which is null where it is not known, in the unit of the step: bytes, records or
     batches. A `note` is text for people, such as why the run waits.
@@ -30,7 +31,7 @@ class Progress:
 
 
 Observer: TypeAlias = Callable[[Progress], object]
-"""A function of one argument. What it returns is ignored; what it raises stops the run, which can be continued. It may
+"""A function of one argument. Its result is ignored; an exception stops the run, which can be continued. It may
 be called from another thread."""
 
 
@@ -47,18 +48,18 @@ class Events:
         self._observer(self._last)
 
     def advanced(self, position: int, records: int) -> None:
-        """The step goes on."""
+        """The step has advanced."""
         self._last = Progress(self._last.step, position, self._last.total, records)
         self._observer(self._last)
 
     def note(self, text: str) -> None:
-        """Something a person may want to know."""
+        """A note for people."""
         last = self._last
         self._observer(Progress(last.step, last.position, last.total, last.records, text))
 
 
 def events(observer: Observer | None) -> Events | None:
-    """What a run is given for this function. Raises ConfigError if it is none."""
+    """Return the observer that calls this function. Raises ConfigError if it is not a function."""
     if observer is None:
         return None
     if not callable(observer):

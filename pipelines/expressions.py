@@ -11,14 +11,13 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Final
 
 import polars as pl
 
+from tranship.connectors import suggestions
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.errors import ConfigError, Undecided
-from tranship.schemas.column_names import fold
 from tranship.schemas.flags import NO, YES
 
 _FLAG: Final = "\0flag"
@@ -81,7 +80,8 @@ def problems(expression: Expression, layouts: Sequence[Layout], *, allow_missing
     """Return a sentence for each column of the expression that a file lacks; with `allow_missing`, that all lack."""
     known = [layout for layout in layouts if layout.columns]
     return [
-        f"{expression.option}: {layout.name} has no column {column!r}{_nearest(column, layout.columns)}"
+        f"{expression.option}: {layout.name} has no column {column!r}. "
+        + suggestions.advice(column, layout.columns, "Put text in single quotes; the columns are", repr)
         for column in expression.columns
         for layout in known
         if column not in layout.columns and not (allow_missing and any(column in other.columns for other in known))
@@ -157,7 +157,7 @@ class _Reader:
         right = inner["right"]
         kind, operation = _kind_of(right)
         if inner["op"] in ("EqValidity", "NotEqValidity") and kind == "BinaryExpr" and operation["op"] in _JUNCTIONS:
-            # The parser takes all that follows as what is compared, which SQL does not.
+            # The parser reads everything after the operator as its operand, unlike SQL.
             raise ConfigError(
                 f"{self._option} {self._text!r}: it is unclear where the comparison IS DISTINCT FROM ends. Put it in "
                 "brackets: (COLUMN is distinct from VALUE) and …"
@@ -207,10 +207,3 @@ def _first_line(error: BaseException) -> str:
 def _reason(error: BaseException) -> str:
     # The text after "values:" quotes values of customers.
     return _first_line(error).partition(" values:")[0]
-
-
-def _nearest(column: str, columns: Sequence[str]) -> str:
-    alike = [name for name in columns if fold(name) == fold(column)] or get_close_matches(column, columns, n=1)
-    if alike:
-        return f"; did you mean {alike[0]!r}?"
-    return f". Put text in single quotes; the columns are: {', '.join(columns)}."

@@ -40,7 +40,7 @@ class FieldRule:
 
     @property
     def column(self) -> str | None:
-        """The column that is the field as it stands; null if the field is built."""
+        """The column that alone is the field; null if the field is built."""
         plain = len(self.alternatives) == 1 and len(self.alternatives[0]) == 1
         return self.alternatives[0][0] if plain else None
 

@@ -29,8 +29,9 @@ _PAUSES = (0.2, 1, 3, 8)
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What a run reads. `source` is null for a run whose stage is complete; `raw_columns` are the columns of the source
-    in its own order, `notes` those on its columns."""
+    """The input of a run. `source` is null for a run whose stage is complete; `raw_columns` are the columns of the
+    source in its own order, `notes` those on its columns.
+    """
 
     source: Source | None
     columns: ColumnMap
@@ -42,7 +43,7 @@ class Input:
 class Flow:
     """One run, from its directory to its report.
 
-    `_total` is the sum of the steps so far. If the next one breaks off, the report is about these.
+    `_total` is the sum of the steps so far. If the next step fails, the report has this sum.
     """
 
     def __init__(self, run: RunContext, given: Input) -> None:
@@ -75,7 +76,7 @@ class Flow:
             raise
 
     def compare_again(self, destination: Destination) -> Verification:
-        """Compare what the run has read with what the destination holds now."""
+        """Compare the records of the run with the destination."""
         run = self._run
         self._add(reading.read_already(run))
         workspace = run.directory.path / "verify"
@@ -104,7 +105,7 @@ class Flow:
                     self._write(request, self._plan, destination)
                 return
             except Interfered as error:
-                # The destination has undone everything; another time it may go better.
+                # The destination has rolled back everything; another attempt may succeed.
                 if pause is None:
                     raise Interfered(
                         f"{error} Tried {len(_PAUSES) + 1} times. If it was interrupted while committing, find out: "

@@ -17,13 +17,13 @@ from tranship.connectors.addresses import SpooledRecords, is_in_python, spooled_
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints
 from tranship.pipelines.run_directory import STAGE_STEP, all_runs
-from tranship.pipelines.settings import Reading, Settings
+from tranship.pipelines.settings_model import Reading, Settings
 
 _FOLDER = "frames"
 
 
 def named(source: Any) -> Any:
-    """Return the source of a call with an address that only has a name for each object that holds records."""
+    """Return the source of a call with an address that has a name instead of each object with records."""
     if endpoints.is_records(source):
         return SpooledRecords(Path(), type(source).__name__).address
     if isinstance(source, list | tuple) and any(map(endpoints.is_records, source)):
@@ -48,7 +48,7 @@ def spooled(reading: _R, source: Any, most: int | None = None) -> Iterator[_R]:
     """Yield the settings, in which `named` sources are replaced by files with the records of `source`. With `most`,
     only so many records are needed.
 
-    Raises ConfigError if they are no records, or cannot be written.
+    Raises ConfigError if they are not records, or cannot be written.
     """
     if not any(map(is_in_python, reading.sources)):
         yield reading

@@ -9,7 +9,7 @@ from tranship.connectors.contract import Plan
 from tranship.connectors.errors import GateClosed
 from tranship.pipelines.identity_step import CONFLICT
 from tranship.pipelines.run_context import RunContext
-from tranship.pipelines.settings import limit
+from tranship.pipelines.setting_values import limit
 from tranship.pipelines.step_result import StepResult
 from tranship.schemas.counted import counted
 
@@ -25,7 +25,7 @@ def _check_input(run: RunContext, total: StepResult) -> None:
     settings = run.settings
     if not total.read and not settings.allow_empty:
         raise GateClosed(
-            f"{settings.source_name}: holds no record. Nothing was written. If that is right: --allow-empty"
+            f"{settings.source_name}: contains no record. Nothing was written. If that is right: --allow-empty"
         )
     conflicts = total.warnings.get(CONFLICT, 0)
     if conflicts > limit(settings.max_conflicts, total.read):

@@ -105,13 +105,13 @@ def _repeated(parts: list[Hashes]) -> npt.NDArray[np.bool_]:
     whole = np.concatenate(parts)
     parts.clear()
     mask = np.zeros(len(whole), bool)
-    # Sorting is much faster than finding the order, so what repeats is looked up afterwards.
+    # Sorting is much faster than finding the order, so repeated values are searched for afterwards.
     ordered = np.sort(whole)
     again = ordered[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)]
     del ordered  # 80 MB for ten million records
     if not len(again):
         return mask
-    # The last bits of a hash say of most that they do not repeat.
+    # For most hashes, the last bits are enough to see that they do not repeat.
     last_bits = np.uint64(_TABLE_SIZE - 1)
     table = np.zeros(_TABLE_SIZE, bool)
     table[again & last_bits] = True

@@ -24,7 +24,7 @@ _FILES = (
 
 
 def identify_customers(run: RunContext, staged: int) -> StepResult:
-    """Decide which of the staged records are one customer, or return what an earlier process has decided."""
+    """Decide which of the staged records are one customer, or return the decisions of an earlier process."""
     with run.timed("identify", None):
         done = run.directory.done(IDENTIFY_STEP)
         if done is None:
@@ -68,7 +68,7 @@ def _nothing_shared(run: RunContext) -> dict[str, Any]:
 
 
 def _decided(run: RunContext) -> dict[str, Any] | None:
-    """Write down what was decided, and return it as the manifest keeps it; null if no record shares a key."""
+    """Write the decisions to files, and return them as the manifest keeps them; null if no record shares a key."""
     stage, findings, settings = run.stage, run.findings, run.settings
     candidates = stage.candidates(identify.rows_to_look_at(stage.keys()))
     if candidates.is_empty():

@@ -24,7 +24,7 @@ from tranship.pipelines.matching import Match, columns_of, fields_by_column, mat
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.reading import spelling_of
-from tranship.pipelines.settings import Reading, Settings
+from tranship.pipelines.settings_model import Reading, Settings
 from tranship.schemas import export_profiles
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import no_reasons, sentence
@@ -203,14 +203,14 @@ def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
     dropped = [column.name for column in inspection.columns if column.becomes == "nothing" and column.field is None]
     lines = [
         "# A tranship pipeline. Try it: tranship run THIS_FILE --dry-run",
-        "# Every option of `tranship run --help` can stand here, with _ for -; `tranship schema` is for editors.",
+        "# Add any option of `tranship run --help`, with _ for -. `tranship schema` prints a schema for editors.",
         "",
         f"source = {_toml(sources[0] if len(sources) == 1 else sources)}",
         'destination = "duckdb:///customers.duckdb?table=customers"',
         *(f"{name} = {_toml(value)}" for name, value in options.items()),
         *(
-            f"# {text} by no rule: {_toml(names)}"
-            for text, names in (("kept in metadata,", kept), ("dropped,", dropped))
+            f"# {text}: {_toml(names)}"
+            for text, names in (("not mapped, kept in metadata", kept), ("not mapped, dropped", dropped))
             if names
         ),
         "",
@@ -233,7 +233,7 @@ def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
     used = [column.name for column in inspection.columns if column.becomes == "field"]
     lines += [
         "",
-        "# For other files of this kind, this file is a profile: --profile THIS_FILE. They must have these headers.",
+        "# For other files with these headers, use this file as a profile: --profile THIS_FILE",
         "[recognise]",
         f"name = {_toml(_stem(sources[0]))}",
         f"headers = {_toml(used)}",

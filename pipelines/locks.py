@@ -71,7 +71,7 @@ class Lock:
 
     @property
     def is_held(self) -> bool:
-        """Whether this object holds the lock."""
+        """Whether this object has the lock."""
         return self._descriptor is not None
 
     def take(self, glance: float = 0) -> bool:
@@ -89,7 +89,7 @@ class Lock:
                         self._must_exclude()
                         _write(descriptor, Holder(os.getpid(), socket.gethostname(), _now()))
                         self._descriptor, descriptor = descriptor, -1
-                    # Otherwise the file was removed meanwhile, and others do not see the locked one.
+                    # Otherwise the file was removed before it was locked, and other processes do not see it.
                 elif time.monotonic() - started >= glance:
                     return False
                 else:
@@ -133,7 +133,9 @@ class Lock:
         return Holder()
 
     def _opened(self, flags: int) -> int:
-        """Raises FileNotFoundError if there is no file and `flags` create none, ConfigError if it is no lock file."""
+        """Raises FileNotFoundError if there is no file and `flags` create none, ConfigError if it is not a lock
+        file.
+        """
         try:
             # Not inherited: a lock ends with its process. Not blocking: the file may be a pipe.
             extra = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK if os.name == "posix" else 0

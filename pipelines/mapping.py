@@ -12,7 +12,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import field_rules
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.matching import NO_PINS, Match, Pins, columns_of, fields_by_column, match
-from tranship.pipelines.settings import Reading
+from tranship.pipelines.settings_model import Reading
 from tranship.schemas.column_names import fold
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
@@ -28,7 +28,7 @@ class ColumnMap:
     """Canonical field → column of the source, the unmapped columns, and default values.
 
     One column may feed several fields. `built` are the fields that are made of several columns or by an expression;
-    `words` is field → the user's words, folded, → their values. `flags` are unmapped columns that say that a record is
+    `words` is field → the user's words, folded, → their values. `flags` are unmapped columns that mark a record as
     deleted or disabled. `rivals` are field → columns that have the same name as the mapped one in another spelling,
     `others` are field → synonyms of another meaning; only their names decided between those and the mapped column.
     `notes` say so, for people.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
+from tranship.connectors import suggestions
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import expressions, field_rules
 from tranship.pipelines.field_rules import FieldRule
-from tranship.pipelines.settings import Reading
+from tranship.pipelines.settings_model import Reading
 from tranship.schemas import headers as names
 from tranship.schemas import person_names, streets
 from tranship.schemas.column_names import fold
@@ -68,8 +68,8 @@ def fields_by_column(fields: Mapping[str, str], built: Mapping[str, FieldRule]) 
 
 @dataclass(frozen=True)
 class Pins:
-    """What a profile decides: `fields` are those whose rules in the settings are its rules, and no choice of the user;
-    `unfilled` are those that no column fills by its name.
+    """The decisions of a profile: `fields` are those whose rules in the settings are its rules, and no choice of the
+    user; `unfilled` are those that no column fills by its name.
     """
 
     fields: frozenset[str] = frozenset()
@@ -172,7 +172,7 @@ class _ByName:
                 return
             rule = person_names.name_rule(people, own.column if own else None)
             if people.full and len(rule) == 1 and fold(rule[0][0]) in CUSTOMERS:
-                rule = (*rule, (people.full,))  # `Client` beside `Nom` may only say whether it is one
+                rule = (*rule, (people.full,))  # beside `Nom`, `Client` may be a flag: yes or no
             self._given.add_alternatives("name", rule)
         name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))
         person_beside = people.person and not set(name.columns) <= set(people.person)
@@ -220,7 +220,8 @@ class _Given:
             for name in fields:
                 if name not in COLUMNS:
                     turned = self._turned(name, reading.fields[name]) if option == "--map" else ""
-                    self.problems.append(turned or f"{option}: unknown field {name!r}{_nearest(name, COLUMNS)}")
+                    near = suggestions.advice(name, COLUMNS, "The fields are")
+                    self.problems.append(turned or f"{option}: unknown field {name!r}. {near}")
         for name in reading.fields:
             if name in reading.set:
                 self.problems.append(f"{name}: --map and --set both give a rule. Give one of the two.")
@@ -285,7 +286,8 @@ class _Given:
             spelled = " and ".join(map(repr, alike))
             self.problems.append(f"{option}: {name!r} could be {spelled}. Write the name as in the header.")
             return None
-        problem = f"{option}: {self._layouts[0].name} has no column {name!r}{_nearest(name, self._columns)}"
+        near = suggestions.advice(name, self._columns, "Its columns are", repr)
+        problem = f"{option}: {self._layouts[0].name} has no column {name!r}. {near}"
         if rule in self._columns:
             problem = f"{option}: the name of a column that contains | or + is written in double quotes: "
             problem += field_rules.option(option.removeprefix("--map "), field_rules.quoted(rule))
@@ -310,8 +312,3 @@ class _Given:
 def columns_of(layouts: Sequence[Layout]) -> list[str]:
     """Return the columns of all files, each once, without those that a rejects file adds."""
     return list(dict.fromkeys(c for layout in layouts for c in layout.columns if c not in OURS))
-
-
-def _nearest(name: str, known: Sequence[str] | Mapping[str, object]) -> str:
-    near = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}."

@@ -1,4 +1,4 @@
-"""Results as HTML for notebooks: small tables that need nothing around them."""
+"""Results as HTML for notebooks: small self-contained tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], notes: Iterable[str] = ()) -> str:
-    """A heading, a table and lines below it. Everything is escaped; numbers stand on the right."""
+    """A heading, a table and lines below it. Everything is escaped; numbers are right-aligned."""
     heads = "".join(f"<th>{html.escape(text)}</th>" for text in head)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     below = "".join(f"<p>{html.escape(text)}</p>" for text in notes)

@@ -1,4 +1,4 @@
-"""Progress of a run, as it is reported to whoever wants to follow it."""
+"""The interface through which a run reports its progress."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Observer(Protocol):
         ...
 
     def note(self, text: str) -> None:
-        """Report something a person may need to know."""
+        """Report a note for people."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Ownership of a destination and of a run, by locks that this process holds while a command works."""
+"""Ownership of a destination and of a run, by locks that this process keeps while a command works."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tranship.connectors.errors import Busy, ConfigError
 from tranship.pipelines import endpoints, locks
 from tranship.pipelines.observer import Observer
 from tranship.pipelines.run_directory import RunDirectory
-from tranship.pipelines.settings import Settings
+from tranship.pipelines.settings_model import Settings
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def owned(
 ) -> Iterator[None]:
     """Hold the lock of the destination, unless nothing is written there, then that of the run to be continued.
 
-    Raises Busy or Skipped: another process has one of them, or has done meanwhile what was left of the run.
+    Raises Busy or Skipped if another process has one of them, or has completed the run.
     """
 
     def check_free() -> None:

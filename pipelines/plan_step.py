@@ -36,7 +36,7 @@ def make_plan(run: RunContext, request: WriteRequest, destination: Destination) 
     with run.timed("plan", None):
         done = directory.done(PLAN_STEP)
         if done is not None and destination.applied(request.run_id):
-            # The process died between the commit and the report: the plan as it was then is what was done.
+            # The process died between the commit and the report: the plan of that process was applied.
             directory.check_plan()
             directory.finish(APPLY_STEP, {})
         else:

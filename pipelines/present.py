@@ -36,8 +36,9 @@ def keys_of(batch: Batch, normalised: Normalised, reasons: pl.DataFrame, at: pl.
 
 
 def keys_of_rejects(batch: Batch, normalised: Normalised | None, reasons: pl.DataFrame) -> pl.DataFrame:
-    """Return the keys (`PRESENT`) of rejected records and broken lines, which have none. A repeated header line is no
-    record."""
+    """Return the keys (`PRESENT`) of rejected records and broken lines, which have none. A repeated header line is not
+    a record.
+    """
     lines = batch.broken.filter(pl.col("code") != "line.header")
     broken = lines.select(
         pl.lit(batch.source).alias("source"),

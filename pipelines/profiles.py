@@ -1,8 +1,8 @@
 """The export profile of a run: recognised by the headers of its files or named in the settings, which override it.
 
-A profile is a part of a settings file that says what the columns and words of a system mean, and never more than what
-the user says. A rule is applied to those of its columns that a file has: exports of one system differ in their columns.
-A blank rule means that no column fills the field, whatever its name is.
+A profile is a part of a settings file about the meaning of a system's columns and words. The user's own settings
+override it. A rule is applied to those of its columns that a file has: exports of one system differ in their columns. A
+blank rule means that no column fills the field, whatever its name is.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+from tranship.connectors import suggestions
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import expressions, field_rules, mapping
 from tranship.pipelines.mapping import ColumnMap, folded_word
 from tranship.pipelines.matching import NO_PINS, Pins, columns_of
 from tranship.pipelines.reading import check_values
-from tranship.pipelines.settings import Reading, Settings, fragment
+from tranship.pipelines.settings import fragment
+from tranship.pipelines.settings_model import Reading, Settings
 from tranship.schemas import export_profiles
 from tranship.schemas.column_names import fold
 
@@ -115,8 +116,8 @@ def _named(given: str, above: tuple[str, ...] = ()) -> _Profile:
             return _built_in(name)
         known = list(export_profiles.index())
         wanted = given.strip().casefold().replace(" ", "-")
-        near = [name for name in known if wanted and wanted in name] or get_close_matches(wanted, known, n=3)
-        advice = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(known)}."
+        near = [name for name in known if wanted and wanted in name] or suggestions.similar(wanted, known, at_most=3)
+        advice = suggestions.did_you_mean(near) or f"The profiles are: {', '.join(known)}."
         raise ConfigError(f"--profile {given}: there is no such profile. {advice} Or name a file that ends with .toml.")
     content = _of_file(given)
     about = content.pop("recognise", {})
@@ -160,8 +161,7 @@ def _of_file(given: str) -> dict[str, Any]:
         raise ConfigError(f'--profile {given}: [recognise] has a name and headers = ["COLUMN", …].')
     for name in content:
         if name not in (*Settings.model_fields, "recognise"):
-            near = get_close_matches(name, [*SETTINGS, "recognise"], n=1)
-            advice = f"Did you mean {near[0]}?" if near else f"A profile has: {', '.join(SETTINGS)}."
+            advice = suggestions.advice(name, (*SETTINGS, "recognise"), "The settings of a profile are")
             raise ConfigError(f"--profile {given}: unknown setting {name}. {advice}")
     return content
 
@@ -235,8 +235,8 @@ def _missing(profile: _Profile, columns: _Columns) -> Iterator[str]:
 
 
 class _Columns:
-    """The columns of the source, as far as the settings leave them to a profile. `missing` collects those that are
-    looked for and not there, `found` is whether any was there.
+    """The columns of the source, as far as the settings leave them to a profile. `missing` collects the columns that
+    the source lacks; `found` is whether it has any of them.
     """
 
     def __init__(self, layouts: Sequence[Layout], reading: Reading) -> None:

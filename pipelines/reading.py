@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
 
+from tranship.connectors import suggestions
 from tranship.connectors.contract import Part, Releasing, Source
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import build, field_rules, present, rivals, selection, validate
@@ -23,12 +23,15 @@ from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.parts import BatchCounts
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import PAGES, STAGE_STEP
-from tranship.pipelines.settings import Reading, Settings
+from tranship.pipelines.settings_model import Reading, Settings
 from tranship.pipelines.stage import EarlierStage, earlier_stage
 from tranship.pipelines.step_result import StepResult
 from tranship.schemas import faults
 from tranship.schemas.codes import CUSTOMER_TYPES, STATUSES
 from tranship.schemas.customer import COLUMNS
+
+_CODES: Final = {"status": STATUSES, "customer_type": CUSTOMER_TYPES}
+"""Fields with few values, and these."""
 
 
 def check_values(reading: Reading) -> None:
@@ -53,9 +56,7 @@ def check_values(reading: Reading) -> None:
 
 def _must_be_field(name: str, option: str) -> None:
     if name not in COLUMNS:
-        near = next(iter(get_close_matches(name, COLUMNS, n=1)), None)
-        advice = f"Did you mean {near}?" if near else f"The fields are: {', '.join(COLUMNS)}."
-        raise ConfigError(f"{option}: unknown field {name!r}. {advice}")
+        raise ConfigError(f"{option}: unknown field {name!r}. {suggestions.advice(name, COLUMNS, 'The fields are')}")
 
 
 def _check_defaults(reading: Reading) -> None:
@@ -71,7 +72,7 @@ def _check_defaults(reading: Reading) -> None:
 
 
 def spelling_of(reading: Reading) -> Spelling:
-    """Return how the settings say that values are spelled."""
+    """Return the spelling of values that the settings give."""
     return Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
 
 
@@ -84,11 +85,10 @@ def _check_words(reading: Reading) -> None:
             found = validate.faults(normalise.customers(raw, ColumnMap({field: field}, (), {}), spelling))
             codes = [code for code in found["code"] if code.startswith(f"{field}.") and value.strip()]
             if codes:
-                near = get_close_matches(
-                    value, {"status": STATUSES, "customer_type": CUSTOMER_TYPES}.get(field, ()), n=1
-                )
-                advice = f"did you mean {near[0]!r}?" if near else faults.sentence(codes[0]) + "."
-                raise ConfigError(f'--value {field}:"{word}"={value}: {value!r} is not valid; {advice}')
+                near = suggestions.similar(value, _CODES.get(field, ()))
+                reason = "" if near else f"; {faults.sentence(codes[0])}"
+                advice = f"{reason}. {suggestions.did_you_mean(map(repr, near))}".rstrip()
+                raise ConfigError(f'--value {field}:"{word}"={value}: {value!r} is not valid{advice}')
 
 
 def read_already(run: RunContext) -> StepResult:

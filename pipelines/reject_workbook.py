@@ -30,7 +30,7 @@ _LISTS: Final = "Codes"
 _INVALID: Final = {"bg_color": "#FFC7CE", "font_color": "#9C0006"}
 _HEADER: Final = {"bold": True, "bottom": 1}
 _AS_TEXT: Final = {"num_format": "@"}
-"""What is typed over a value stays text: 01067 keeps its zero."""
+"""Values typed over these cells stay text: 01067 keeps its zero."""
 _OPTIONS: Final = {
     "in_memory": True,
     "strings_to_formulas": False,
@@ -91,7 +91,7 @@ def _invalid_columns(found: list[str], columns: ColumnMap, place: Mapping[str, i
     for code in found:
         field = code.partition(".")[0]
         fields = KEYS if field == "identity" else (field,)
-        at_fault = [name for one in fields for name in columns.columns_of(one) if name in place]
+        at_fault = [name for field in fields for name in columns.columns_of(field) if name in place]
         for name in at_fault or ["_reasons"]:
             text = f"{faults[name]}\n{sentence(code)}" if name in faults else sentence(code)
             faults[name] = text[:_COMMENT_CHARACTERS]

@@ -34,7 +34,7 @@ class Counts:
     """The ledger: every record and every broken line has one fate. `deleted`, `withheld` (deletes that mirror did not
     carry out) and `warnings` are not part of the balance.
 
-    `skipped` were left out by a filter. `stale` are older than what the destination holds, or were changed at the
+    `skipped` were left out by a filter. `stale` are older than the rows of the destination, or were changed at the
     provider after the plan. `unknown`: sent, outcome unknown. `left`: not yet processed.
     """
 

@@ -15,11 +15,13 @@ from tranship.connectors.addresses import is_in_python, redacted
 from tranship.connectors.contract import Source
 from tranship.connectors.errors import ConfigError, Damaged, TranshipError
 from tranship.pipelines import endpoints, expressions
+from tranship.pipelines.earlier_columns import without_columns
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, STAGE_STEP, RunDirectory, all_runs
-from tranship.pipelines.settings import Settings, load, without_columns
+from tranship.pipelines.settings import load
+from tranship.pipelines.settings_model import Settings
 
 _METADATA: Final = re.compile(r"(polars|pyarrow|duckdb|pandera|idna|tzdata)-[^-]+(?:-[^-]+)?\.(?:dist|egg)-info")
 """The metadata folder of a library that affects how values are read; its name contains the version."""

@@ -34,11 +34,12 @@ from tranship.pipelines.reading import check_values
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import IDENTIFY_STEP, STAGE_STEP, RunDirectory
-from tranship.pipelines.settings import Reading, Settings, load
+from tranship.pipelines.settings import load
+from tranship.pipelines.settings_model import Reading, Settings
 from tranship.pipelines.verify import Verification
 
 _COMPARISON = {"dry_run": True, "mode": "upsert", "older": "write"}
-"""Settings of a comparison: what is older than what the destination holds differs from it."""
+"""Settings of a comparison: records older than those of the destination count as different."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def _resume(job: _Job, directory: RunDirectory) -> Report:
         if not staged and any("://" in source and "***" in source for source in settings.sources):
             raise ConfigError(
                 f"{directory.run_id}: did not read its sources to the end, and the secrets in their addresses are not "
-                "kept. Run the command again, with the same addresses; what was downloaded is used again."
+                "kept. Run the command again, with the same addresses; the downloaded parts are used again."
             )
         if not staged and not directory.keeps_pages():
             # It died before its stage was complete: there is nothing to continue from, so it starts again.

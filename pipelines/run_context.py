@@ -12,7 +12,7 @@ from functools import cached_property
 from tranship.pipelines.findings import Findings
 from tranship.pipelines.observer import Observer
 from tranship.pipelines.run_directory import RunDirectory
-from tranship.pipelines.settings import Settings
+from tranship.pipelines.settings_model import Settings
 from tranship.pipelines.stage import Stage
 
 log = logging.getLogger("tranship")

@@ -278,7 +278,7 @@ class RunDirectory:
             self.let_go()
 
     def interrupted(self, *, has_journal: bool = False) -> Interrupted:
-        """Mark the run as interrupted, and return the error that says how far it got and how to continue it. With
+        """Mark the run as interrupted, and return the error that reports its progress and how to continue it. With
         `has_journal`, the destination keeps a journal of what was written.
         """
         if self._lock.is_held or not self.has_lock:
@@ -346,7 +346,9 @@ class RunDirectory:
         return datetime.now(UTC) - datetime.fromtimestamp(newest, UTC) < span
 
     def begin_stage_again(self) -> None:
-        """Continue a run whose stage was not complete. All parts are staged anew, since their boundaries may differ."""
+        """Continue a run whose stage was not complete. All parts are staged again, since their boundaries may
+        differ.
+        """
         for folder in PART_FOLDERS:
             shutil.rmtree(self.path / folder, ignore_errors=True)
             (self.path / folder).mkdir(mode=0o700, exist_ok=True)

@@ -12,7 +12,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import frames, notebook
 from tranship.pipelines.report import Counts, Report
 from tranship.pipelines.run_directory import RunDirectory, all_runs, damaged_runs
-from tranship.pipelines.settings import named
+from tranship.pipelines.settings_model import named
 
 
 @dataclass(frozen=True)

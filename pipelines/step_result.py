@@ -13,7 +13,7 @@ class StepResult:
     """What one step, or one batch within it, has added to the ledger.
 
     `by_code` and `warnings` count rejects and warnings by code; `retracted` are warnings of earlier steps that no
-    longer hold. `first` is code → (source, line) of its first record, warnings included. `merges` counts by rule.
+    longer apply. `first` is code → (source, line) of its first record, warnings included. `merges` counts by rule.
     """
 
     read: int = 0

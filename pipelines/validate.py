@@ -69,7 +69,7 @@ def _shown(values: pl.Series) -> pl.Series:
 
 def without_identity(batch: Normalised) -> pl.DataFrame:
     """Return records without an id or e-mail that identifies the customer. A word such as `Total`, at the foot of a
-    report, is no id unless the record has an e-mail; it is the value of the reason.
+    report, is not an id unless the record has an e-mail; it is the value of the reason.
     """
     records = batch.records
     at = (records["email"].is_null() | batch.email_blocked).arg_true()

@@ -16,7 +16,7 @@ import polars as pl
 from tranship.connectors.contract import Plan, Survivors
 from tranship.pipelines import notebook
 from tranship.pipelines.run_directory import RunDirectory
-from tranship.pipelines.settings import named
+from tranship.pipelines.settings_model import named
 from tranship.schemas import cells
 
 DIFFERENCES = {

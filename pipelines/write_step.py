@@ -1,4 +1,4 @@
-"""The write of a run: what a destination is asked for, and the outcomes it returns."""
+"""The write of a run: the request to the destination, and the outcomes that it returns."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _field_of_rest(code: str) -> str:
 
 
 def keep_outcomes(run: RunContext, outcomes: Outcomes) -> Outcomes:
-    """Write the outcomes of a write, complete or broken off, to the run directory; return them with their files."""
+    """Write the outcomes of a write, complete or not, to the run directory; return them with their files."""
     directory = run.directory
     results = run.findings.keep_results(outcomes.files["outcomes"], run.stage.batched())
     kept = dataclasses.replace(outcomes, files={**outcomes.files, **results})

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from support.accounts import Account, Open
     from support.sandboxes import Start
 
-# Everyday the examples are the same ones, so that a change is judged by what it changes; with more of them, or long
-# tests, new ones are looked for. How long one takes to be made says nothing: the machine may be busy.
+# Everyday runs use few examples, and always the same ones, so that a change is judged by what it changes. With
+# TRANSHIP_EXAMPLES, or in long tests, they are random. They have no deadline: the machine may be busy.
 settings.register_profile(
     "house",
+    max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "40")),
     deadline=None,
     print_blob=True,
     derandomize=not {"TRANSHIP_EXAMPLES", "TRANSHIP_LONG_TESTS"} & set(os.environ),

@@ -56,6 +56,7 @@ def test_what_names_every_provider_is_listed() -> None:
     assert with_most(PROVIDERS, 1) <= set(listed("A provider"))
 
 
+@pytest.mark.slow
 def test_what_names_most_fields_is_listed() -> None:
     own = {file for file in with_most(list(COLUMNS), 2 / 3) if file.startswith("schemas/providers/")}
     assert with_most(list(COLUMNS), 2 / 3) - own <= set(listed("A field"))

@@ -28,9 +28,13 @@ class Rule(NamedTuple):
     advice: str
 
 
-EVERYBODY = ("connectors.addresses", "connectors.contract", "connectors.errors", "schemas.*")
+EVERYBODY = (
+    *("connectors.addresses", "connectors.contract", "connectors.errors", "connectors.suggestions"),
+    "connectors.value_errors",
+    "schemas.*",
+)
 """What every connector and every step may know: the types that cross the border, the errors, how an address is shown,
-what right data is."""
+which name may have been meant, why a value is invalid, what right data is."""
 
 FLOOR = (*EVERYBODY, "connectors.background_loop", "connectors.durable", "connectors.existing")
 """What the connectors stand on."""
@@ -70,6 +74,8 @@ RULES = (
     ),
     Rule("connectors.errors", ("schemas.*",), "Errors know nothing but what right data is."),
     Rule("connectors.addresses", ("connectors.errors", "schemas.*"), "What all addresses share knows no connector."),
+    Rule("connectors.suggestions", ("schemas.*",), "Suggestions are made of names alone."),
+    Rule("connectors.value_errors", (), "Reasons are made of what pydantic reports, and of nothing else."),
     *(
         Rule(
             f"connectors.{name}",
@@ -173,7 +179,14 @@ EXCEPTIONS = {
 }
 """Imports that break a rule for now, and what will end them."""
 
-LAZY = (*ENTRANCE, "connectors.addresses", "connectors.chain", "connectors.contract", "connectors.errors")
+LAZY = (
+    *ENTRANCE,
+    "connectors.addresses",
+    "connectors.chain",
+    "connectors.contract",
+    "connectors.errors",
+    "connectors.value_errors",
+)
 """All that is imported before a connector is asked for."""
 
 PURE = (
@@ -317,6 +330,14 @@ def test_connectors_are_imported_when_they_are_asked_for(module: str) -> None:
             assert target in LAZY, f"{module}:{line} imports {target} at its top: import it where it is used."
 
 
+@pytest.mark.parametrize("module", [module for module in modules() if module != "connectors.suggestions"])
+def test_names_are_suggested_in_one_place(module: str) -> None:
+    for target, line in imports(_tree(_path(module))):
+        assert target != "difflib", (
+            f"{module}:{line} imports difflib: connectors/suggestions.py suggests similar names."
+        )
+
+
 @pytest.mark.parametrize(("module", "target"), EXCEPTIONS)
 def test_an_exception_is_needed(module: str, target: str) -> None:
     there = target in {name for name, _ in imports(_tree(_path(module)))}
@@ -410,6 +431,25 @@ def test_tests_stand_where_the_code_stands(room: str) -> None:
         assert any(target.split(".")[0] == room for target, _ in imports(_tree(test))), (
             f"{where}: tests nothing of {room}/. A test stands in the folder of the module it tests; one about the "
             "whole product stands in tests/, and what only helps tests in tests/support/."
+        )
+
+
+ABOUT_ALL = {"tests/connectors/providers/test_writing.py"}
+"""Suites over all modules of a folder."""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_test_is_named_for_its_module(room: str) -> None:
+    for test in files(ROOT):
+        where = test.relative_to(ROOT).as_posix()
+        if not test.is_relative_to(ROOT / "tests" / room) or not test.name.startswith("test_") or where in ABOUT_ALL:
+            continue
+        folder = ROOT / test.parent.relative_to(ROOT / "tests")
+        known = {path.stem for path in folder.iterdir()}
+        name = test.stem.removeprefix("test_")
+        assert any(name == module or name.startswith(f"{module}_") for module in known), (
+            f"{where}: no module of {folder.relative_to(ROOT)}/ is called so. A test is named for its module, and may "
+            "add what it is about: test_csv_fuzz.py tests csv.py."
         )
 
 

@@ -164,6 +164,7 @@ def test_field(number: int, outcomes: dict[int, Outcome]) -> None:
 # Identity --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", IDENTITY_CASES, ids=lambda case: case.name)
 def test_identity(case: IdentityCase, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "cases.csv", case.wire_rows())
@@ -209,6 +210,7 @@ def generated_by(folder: Path) -> Both:
     return Both(oracle.run(rows, HEADER, lines), product, strict, expected)
 
 
+@pytest.mark.slow
 def test_every_generated_customer_is_the_same_field_by_field(generated: Both) -> None:
     product, expected = generated.product.customers, generated.oracle.customers
 
@@ -222,18 +224,22 @@ def test_every_generated_customer_is_the_same_field_by_field(generated: Both) ->
     assert differing == set()
 
 
+@pytest.mark.slow
 def test_every_generated_reject_has_the_same_line_and_reasons(generated: Both) -> None:
     assert generated.product.rejects == generated.oracle.rejects
 
 
+@pytest.mark.slow
 def test_every_generated_merge_is_the_same(generated: Both) -> None:
     assert generated.product.merges == generated.oracle.merges
 
 
+@pytest.mark.slow
 def test_every_generated_warning_is_the_same(generated: Both) -> None:
     assert generated.product.warnings == generated.oracle.warnings
 
 
+@pytest.mark.slow
 def test_the_counts_are_those_of_the_generator(generated: Both) -> None:
     report, expected = generated.strict, generated.expected
 
@@ -247,6 +253,7 @@ def test_the_counts_are_those_of_the_generator(generated: Both) -> None:
     assert report.counts.balance() == 0
 
 
+@pytest.mark.slow
 def test_the_counts_add_up_from_what_is_on_disk(generated: Both) -> None:
     """The report is not believed: its sums are made again from rejects, warnings and merges."""
     product = generated.product
@@ -257,6 +264,7 @@ def test_the_counts_add_up_from_what_is_on_disk(generated: Both) -> None:
     assert product.report.counts.created == len(product.customers)
 
 
+@pytest.mark.slow
 def test_rejects_keep_the_spelling_of_the_file(generated: Both) -> None:
     path = Path(generated.product.report.source)
     with path.open(newline="", encoding="utf-8") as file:

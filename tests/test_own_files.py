@@ -68,6 +68,7 @@ def test_a_query_names_each_column_once(tmp_path: Path, postgres_database: Datab
             opening.open_source(f"{address}?query=SELECT a AS email, b AS email FROM t")
 
 
+@pytest.mark.slow
 def test_pipes_on_the_command_line(tmp_path: Path) -> None:
     """One of bash's own, standard input by its name as a file, and standard input that is closed."""
     command = [sys.executable, "-m", "tranship", "run"]

@@ -24,7 +24,7 @@ from tranship.connectors.sandbox.session import WeatherOptions
 from tranship.connectors.sandbox.weather import Weather
 from tranship.pipelines import settings
 from tranship.pipelines.arguments import LockOptions, RunOptions, SourceOptions
-from tranship.pipelines.settings import Reading, Settings
+from tranship.pipelines.settings_model import Reading, Settings
 
 ENDS = {"source": "a.csv", "destination": "b.csv"}
 
@@ -184,29 +184,29 @@ ANY: Any = tranship
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: ANY.run(**ENDS, max_reject=3), "max_reject (call): unknown setting. Did you mean max_rejects?"),
-        (lambda: ANY.run(**ENDS, max_rejects=[3]), "max_rejects (call): list is not a limit. Give a count (20) or a"),
-        (lambda: ANY.run(**ENDS, max_rejects=True), "max_rejects (call): bool is not a limit."),
+        (lambda: ANY.run(**ENDS, max_reject=3), "max_reject: unknown setting. Did you mean max_rejects?"),
+        (lambda: ANY.run(**ENDS, max_rejects=[3]), "max_rejects: list is not a limit. Give a count (20) or a"),
+        (lambda: ANY.run(**ENDS, max_rejects=True), "max_rejects: bool is not a limit."),
         (lambda: ANY.run(**ENDS, max_rejects=20.0), "20.0 is not a share. Give a count (20) or a share from 0 to 1"),
         (lambda: ANY.run(**ENDS, max_rejects=float("nan")), "nan is not a share."),
-        (lambda: ANY.run(**ENDS, lock_timeout=1.5), 'lock_timeout (call): float is not a duration. Give a number with'),
+        (lambda: ANY.run(**ENDS, lock_timeout=1.5), 'lock_timeout: float is not a duration. Give a number with'),
         (lambda: ANY.run(**ENDS, lock_timeout=-timedelta(1)), "a negative timedelta is not a duration."),
-        (lambda: ANY.run(**ENDS, mode="replace"), "mode (call): Input should be 'upsert', 'insert', 'update' or"),
-        (lambda: ANY.run(**ENDS, date_format=3), "date_format (call): Input should be a list of strings."),
-        (lambda: ANY.run(**ENDS, fields=["A"]), "fields (call): Input should be a valid dictionary."),
-        (lambda: ANY.run(**ENDS, fields={"name": 1, "city": 2}), "fields (call): Input should be a valid string."),
-        (lambda: ANY.run(**ENDS, defaults={"net_terms": 1.5}), "defaults (call): Input should be a valid string."),
-        (lambda: ANY.run(**ENDS, timezone=3), "timezone (call): Input should be a valid string."),
-        (lambda: ANY.run(**ENDS, state_dir=3), "state_dir (call): Input should be a path."),
-        (lambda: ANY.run(**ENDS, limit="many"), "limit (call): Input should be a valid integer"),
+        (lambda: ANY.run(**ENDS, mode="replace"), "mode='replace': is not valid; use upsert, insert, update or"),
+        (lambda: ANY.run(**ENDS, date_format=3), "date_format=3: is not a list of texts."),
+        (lambda: ANY.run(**ENDS, fields=["A"]), "fields: is not a table"),
+        (lambda: ANY.run(**ENDS, fields={"name": 1, "city": 2}), "fields['name']=1: is not text."),
+        (lambda: ANY.run(**ENDS, defaults={"net_terms": 1.5}), "defaults['net_terms']=1.5: is not text."),
+        (lambda: ANY.run(**ENDS, timezone=3), "timezone=3: is not text."),
+        (lambda: ANY.run(**ENDS, state_dir=3), "state_dir=3: is not a path."),
+        (lambda: ANY.run(**ENDS, limit="many"), "limit='many': is not a whole number"),
         (lambda: ANY.run(**ENDS, observer="me"), "observer: str is not accepted. Give a function"),
         (lambda: ANY.run(destination="b.csv"), "source: is missing."),
         (lambda: ANY.run("a.csv"), "destination: is missing."),
-        (lambda: ANY.run(3, "b.csv"), "source (call): int is not a source. Give a path, a URL or a list of them, or in Python"),
-        (lambda: ANY.run([3, "a.csv"], "b.csv"), "source (call): Input should be a valid string."),
+        (lambda: ANY.run(3, "b.csv"), "source: int is not a source. Give a path, a URL or a list of them, or in Python"),
+        (lambda: ANY.run([3, "a.csv"], "b.csv"), "source: is not text."),
         (lambda: ANY.run([], "b.csv"), "source: is missing."),
-        (lambda: ANY.run("a.csv", 3), "destination (call): Input should be a valid string."),
-        (lambda: ANY.inspect("a.csv", dry_run=True), "dry_run (call): unknown setting of a source."),
+        (lambda: ANY.run("a.csv", 3), "destination=3: is not text."),
+        (lambda: ANY.inspect("a.csv", dry_run=True), "dry_run: unknown setting of a source."),
         (lambda: ANY.inspect("a.csv", delimitr=";"), "Did you mean delimiter?"),
         (lambda: ANY.inspect("a.csv", rows="all"), "rows: 'all' is not accepted. Give a whole number, 1 or more."),
         (lambda: ANY.inspect(None), "source: is missing."),

@@ -26,8 +26,10 @@ import pytest
 from support.postgres_server import Database
 from tranship.connectors import errors
 from tranship.pipelines.cli.main import cli, main
+from tranship.pipelines.option_names import ENVIRONMENT_PREFIX
 from tranship.pipelines.run import run
-from tranship.pipelines.settings import ENVIRONMENT_PREFIX, Settings, load
+from tranship.pipelines.settings import load
+from tranship.pipelines.settings_model import Settings
 from tranship.schemas import codes
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import RULES, WARNINGS

@@ -43,6 +43,7 @@ def test_counts_are_as_expected(name: str, run: Any) -> None:
     assert report["exit_code"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_second_run_writes_nothing(name: str, run: Any, tmp_path: Path) -> None:
     def stored() -> pl.DataFrame:

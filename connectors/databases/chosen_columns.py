@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 
+from tranship.connectors import suggestions
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.errors import ConfigError
 
@@ -28,20 +28,15 @@ def check_chosen(
             raise ConfigError(f"{option}: {where} computes the column {column} itself. Name another column.")
         if column not in columns:
             others = [name for name in columns if name not in reserved]
-            raise ConfigError(f"{option}: {where} has no column {column!r}. {_nearest(column, others)}")
+            near = suggestions.advice(column, others, "Its columns are", repr)
+            raise ConfigError(f"{option}: {where} has no column {column!r}. {near}")
         if column in users:
             raise ConfigError(f"{option}: {column} is also named for {users[column]}. Store one field in a column.")
         users[column] = field
 
 
-def _nearest(column: str, others: Collection[str]) -> str:
-    folded = {name.casefold(): name for name in others}
-    near = get_close_matches(column.casefold(), folded, n=1)
-    return f"Did you mean {folded[near[0]]!r}?" if near else f"Its columns are: {', '.join(others)}."
-
-
 def check_nothing_chosen(missing: str, request: WriteRequest) -> None:
-    """Raise ConfigError if columns are chosen, and what has the table (`missing`, in words) does not exist yet."""
+    """Raise ConfigError if columns are chosen, but the table, or its schema or file (`missing`), does not exist yet."""
     if request.columns:
         pairs = " ".join(f"--column {field}={column}" for field, column in request.columns.items())
         raise ConfigError(

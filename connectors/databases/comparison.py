@@ -1,4 +1,4 @@
-"""What the steps of a comparison share: the connection, the table, and the statements on `_plan`.
+"""Objects that the steps of a comparison share: the connection, the table, and the statements on `_plan`.
 
 The steps work on temporary tables of one DuckDB connection. `_survivors` has the survivors, `_table` keys and hashes of
 the rows, and `_plan` one line per survivor: row (UBIGINT), target (BIGINT, the id of the matching row, null for a new

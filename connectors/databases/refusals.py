@@ -81,7 +81,7 @@ def refuse_violations(comparison: Comparison) -> None:
 
 
 def _refuse_duplicates(comparison: Comparison) -> None:
-    """Refuse values that a unique column (or the key) holds already. If two survivors have the same value, the
+    """Refuse values that already exist in a unique column (or the key). If two survivors have the same value, the
     first record of the run keeps it. A value that one customer gives up in this run, another may take.
     """
     # A refused record keeps the value that it would have given up: repeat until nothing is refused.

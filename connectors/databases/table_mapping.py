@@ -1,5 +1,5 @@
-"""How a table of customers is mapped to fields, in any database: the columns of a table that Tranship creates, and
-how a table that somebody else created is understood.
+"""How a table of customers is mapped to fields, in any database: the columns of a table that Tranship creates, and the
+meaning of the columns of any other table.
 
 A created table has `customer_key`, the columns of `schemas.customer.COLUMNS`, `_run_id` (the run that last wrote the
 row) and `_deleted_at` (when mirror found that the source no longer has the customer).
@@ -105,12 +105,12 @@ class Column:
 
     @property
     def is_integer(self) -> bool:
-        """Whether it holds whole numbers."""
+        """Whether its values are whole numbers."""
         return self.dtype.endswith(("INT", "INTEGER"))
 
     @property
     def is_number(self) -> bool:
-        """Whether it holds numbers of any kind, which lose leading zeros."""
+        """Whether its values are numbers of any kind, which lose leading zeros."""
         return self.number or self.is_integer or self.dtype.startswith(("FLOAT", "DOUBLE", "DECIMAL"))
 
 
@@ -401,7 +401,7 @@ def map_table(
     if unfilled:
         raise ConfigError(
             f"{where}: column {unfilled[0]} must have a value, but no field is stored "
-            f"in it. Name the field that it holds (--column FIELD={unfilled[0]}), give it a default, or allow NULL."
+            f"in it. Name the field to store in it (--column FIELD={unfilled[0]}), give it a default, or allow NULL."
         )
     return mapping
 

@@ -19,7 +19,7 @@ from tranship.connectors.files.storage import Copy, File
 _MOST_EXPANSION: Final = 300
 """A member that is compressed by more than this factor is not a list of customers."""
 _HARMLESS_BYTES: Final = 1 << 30
-"""This many bytes may be unpacked, whatever the factor is."""
+"""A file may always unpack to this many bytes, even at a high compression ratio."""
 _DAMAGE: Final = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
 """Errors that the library raises for damaged, unsupported and encrypted archives."""
 _KINDS: Final = (
@@ -80,7 +80,7 @@ class Archive:
                 "Unpack the one to load."
             )
         size = sum(info.file_size for info in infos)
-        # Members that share their bytes unpack to more than each of them says.
+        # Members that share their bytes unpack to more than the sizes in their headers.
         packed = max(1, min(sum(info.compress_size for info in infos), self._raw.seek(0, io.SEEK_END)))
         if size > _HARMLESS_BYTES and size > packed * _MOST_EXPANSION:
             raise ConfigError(

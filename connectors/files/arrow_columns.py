@@ -1,7 +1,7 @@
 """Columns of Arrow as columns of a source, whether they are from a Parquet file or from a frame in Python.
 
 Typed columns are taken as they are. Structs are unfolded into columns (`address.city`), except where they are metadata
-as a whole. What has no type of its own here becomes text: UUIDs, JSON, bytes, decimals (whole ones without their zeros:
+as a whole. Values of other types become text: UUIDs, JSON, bytes, decimals (whole ones without their zeros:
 `7.00` is the id 7), intervals and unions.
 """
 

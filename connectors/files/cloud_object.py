@@ -13,8 +13,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.errors import ConfigError, Unreachable
-from tranship.connectors.files import storage
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.files import buckets
 
 _MARK: Final = "tranship"
 """Key of the metadata of an object that Tranship has written: letters only, as all providers allow them."""
@@ -31,7 +31,7 @@ class CloudObject:
         if not self._key or self._key.endswith("/") or glob.has_magic(self._key):
             raise ConfigError(f"{self._spec}: is not the name of an object. Write {parts.scheme}://BUCKET/FILE.")
         self._root = f"{parts.scheme}://{parts.netloc}"
-        self._store = storage.store_of(self._root)
+        self._store = buckets.store_of(self._root)
 
     def __str__(self) -> str:
         return self._spec
@@ -63,7 +63,7 @@ class CloudObject:
             try:
                 obstore.put(self._store, self._key, made, attributes={_MARK: "written"})
             except Exception as error:  # errors of obstore have no common base class
-                raise self._unreachable("written", error) from error
+                raise buckets.unreachable(self._spec, "written", error) from error
         finally:
             made.unlink(missing_ok=True)
 
@@ -76,10 +76,4 @@ class CloudObject:
         except FileNotFoundError:
             return None
         except Exception as error:
-            raise self._unreachable("looked up", error) from error
-
-    def _unreachable(self, done: str, error: Exception) -> Unreachable:
-        return Unreachable(
-            f"{self._spec}: cannot be {done} ({type(error).__name__}). Check the name of the bucket, the credentials "
-            "in the environment and their permissions, and the network."
-        )
+            raise buckets.unreachable(self._spec, "looked up", error) from error

@@ -2,20 +2,20 @@
 
 Reading goes in three steps, so that every line of the input has one fate and keeps its number:
 
-1. `csv_records.py`: bytes → UTF-8 with `\\n` line ends, in pieces. Bytes outside the encoding are no UTF-8 then, and
-   stay so until step 3: no quote, delimiter or line end is ever part of one;
+1. `csv_records.py`: bytes → UTF-8 with `\\n` line ends, in pieces. Bytes outside the encoding are invalid
+   UTF-8 from here to step 3: no quote, delimiter or line end is ever part of one;
 2. `csv_records.py`: pieces → blocks of whole records, with numpy on the positions of quotes only. Where the quotes of a
-   block do not alternate as RFC 4180 wants, one record is read by a regular expression; a line that no rule reads is
+   block do not alternate as RFC 4180 requires, one record is read by a regular expression; a line that no rule reads is
    set aside as `line.quote`, and reading resumes on the next line;
 3. `csv_frames.py`: blocks → frames by Arrow's CSV reader, side by side in threads. It reports records with too few or
-   too many columns; records that hold bytes outside the encoding are set aside as `line.encoding`.
+   too many columns; records with bytes outside the encoding are set aside as `line.encoding`.
 
 A quote opens a value only at its start, blanks before it not counted; elsewhere in an unquoted value it is text. Blank
 lines are not records. What is above the header is left out (`header_row.py`). A lone carriage return ends
 a line, as editors count. Files that were joined leave byte-order marks and header lines in the middle: a mark in front
 of a record is removed, a header line is set aside as `line.header`.
 
-Whatever is no regular file (a pipe, standard input) is opened once: what was looked at is read again from memory.
+A pipe or standard input is opened once: the part that was inspected is read again from memory.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tranship.schemas import cells
 from tranship.schemas.counted import counted
 
 PIECE_BYTES = 2 << 20
-"""The bytes read and cut at once: few enough for the processor's cache."""
+"""The bytes read and cut at once: small enough for the processor's cache."""
 PART_BYTES = 24 << 20
 """The bytes of one part: enough to outweigh the fixed cost of a batch."""
 
@@ -80,7 +80,9 @@ class CsvSource:
         return [file.fingerprint() for file in self._files]
 
     def parts(self, _keep: Path, /) -> Iterator[CsvPart]:
-        """Yield blocks in file order. Raises ConfigError for a file that cannot be read as CSV or changes meanwhile."""
+        """Yield blocks in file order. Raises ConfigError for a file that cannot be read as CSV or changes while it is
+        read.
+        """
         done = 0
         for number, (file, dialect) in enumerate(zip(self._files, self._dialects, strict=True)):
             content = self._content(number, file)

@@ -106,7 +106,7 @@ def _records(sample: bytes, grammar: Grammar, *, whole: bool, most: int = _SAMPL
 
 
 def _begins(sample: bytes, grammar: Grammar, *, whole: bool) -> bool:
-    """Return whether the sample holds the first record to its end, and also the ones after those that may be titles."""
+    """Return whether the sample contains the whole first record, and the whole records after possible title lines."""
     at = 0
     records = Records(sample, grammar)
     for _ in range(_TITLES):
@@ -185,8 +185,8 @@ def _table(sample: bytes, quote: bytes, options: CsvOptions, delimiter: bytes | 
 
 
 def _sniff_quote(sample: bytes) -> bytes:
-    """A double quote, unless values stand between single ones and no double one is to be seen. What begins as a
-    guarded cell does is no value between quotes.
+    """Return a double quote, or a single one if values are enclosed in single quotes and there is no double quote. A
+    cell with a spreadsheet guard (`'007`) is not an enclosed value.
     """
     if b'"' in sample or b"'" not in sample:
         return b'"'
@@ -331,9 +331,9 @@ def _header_further_down(name: str, record: _Record, line: int) -> ConfigError:
 def _sample(
     name: str, beginning: Beginning, encoding: str, options: CsvOptions
 ) -> tuple[int, bytes, bytes | None, bool]:
-    """Return how many lines are passed over as the user or a `sep=` line says; what follows them as UTF-8, with the
-    whole of the first record and of the header in it, whichever the delimiter is, unless it is too long to be read;
-    the delimiter if it is known; and whether that is the whole file.
+    """Return the number of lines to skip, given by the user or a `sep=` line; the text after them as UTF-8, which
+    contains the whole header and first record for every possible delimiter, unless they are too long; the delimiter if
+    it is known; and whether that is the whole file.
     """
     size = _SAMPLE_BYTES
     while True:
@@ -364,7 +364,9 @@ def _has_lines(name: str, sample: bytes, options: CsvOptions, *, is_last: bool, 
 
 
 def _without_lines_above(sample: bytes, options: CsvOptions) -> tuple[int, bytes, bytes | None]:
-    """Return how many lines the user or a `sep=` line says to pass over, what follows, and the delimiter if known."""
+    """Return the number of lines to skip, given by the user or a `sep=` line, the text after them, and the delimiter if
+    it is known.
+    """
     above = options.skip_lines
     rest = _after_lines(sample, above)
     separator = _SEPARATOR_LINE.match(rest)
@@ -376,7 +378,7 @@ def _without_lines_above(sample: bytes, options: CsvOptions) -> tuple[int, bytes
 
 
 def _after_lines(data: bytes, count: int) -> bytes:
-    """Return what follows this number of lines."""
+    """Return the text after this number of lines."""
     at = 0
     for _ in range(count):
         at = data.find(b"\n", at) + 1 or len(data)
@@ -385,4 +387,4 @@ def _after_lines(data: bytes, count: int) -> bytes:
 
 def _must_be_text(name: str, sample: bytes) -> None:
     if len(re.findall(rb"[\x00-\x08\x0e-\x1f]", sample[:4096])) > len(sample[:4096]) / 10:
-        raise ConfigError(f"{name}: is no text. If it is, name its encoding with --encoding.")
+        raise ConfigError(f"{name}: does not seem to be text. If it is, give its encoding: --encoding NAME")

@@ -141,8 +141,8 @@ class CsvPart:
         return frame, faulty
 
     def _may_repeat_header(self, data: bytes, starts: Positions) -> bool:
-        """Whether a record begins like one of the header's names, in any case: a few bytes of each record nearly always
-        say that none does.
+        """Whether a record begins like one of the header's names, in any case: a few bytes of each record are nearly
+        always enough to rule that out.
         """
         if not len(starts):
             return False
@@ -190,7 +190,7 @@ class CsvPart:
     def _must_keep_the_order(self, records: pl.DataFrame, lines: pl.Series) -> None:
         """Raise ConfigError if a record is the header in another order: the records after it would be misread."""
         own, *others = self.heading
-        # Of names in another order, the first two columns alone nearly always say that there is none.
+        # Of names in another order, the first two columns are nearly always enough to rule out all.
         moved = records.to_series(0).is_in(others).fill_null(value=False)
         if len(others) > 1:
             behind = (records.to_series(0) == own) & records.to_series(1).is_in(others[1:])

@@ -1,4 +1,4 @@
-"""Where the records of a CSV file end, by its delimiter and quote."""
+"""The end of each record of a CSV file, found by its delimiter and quote."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Grammar:
 
     record: re.Pattern[bytes] = field(init=False, repr=False)
     reach: re.Pattern[bytes] = field(init=False, repr=False)
-    """What can be read of a record that is broken or incomplete."""
+    """The readable start of a broken or incomplete record."""
     padding: re.Pattern[bytes] = field(init=False, repr=False)
     """Each quoted value of a record, with the blanks around it."""
 

@@ -27,7 +27,7 @@ class Alternation:
         self._faults: dict[int, memoryview[int]] = {}
         self._ends: dict[int, memoryview[int]] = {}
         self.padded = False
-        """Whether blanks beside a quote were seen not to belong to the value."""
+        """Whether there are blanks beside a quote that are not part of the value."""
 
     def plain(self, start: int, *, final: bool) -> tuple[int, bool]:
         """Return the end of the records from `start` that can be read as alternating quotes say, `start` if there are

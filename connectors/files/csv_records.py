@@ -47,8 +47,8 @@ class Block:
     """Whole records, and the lines that are not records.
 
     `segments` are (offset in `data`, line in the file) where the text is not contiguous in the file; `lenient` are
-    ranges of `data` that hold one record each whose quotes do not alternate; `newlines` and `quotes` are where those
-    stand in `data`. What is rare is looked for only where it may be: blanks beside quotes (`padded`), a byte-order mark
+    ranges of `data`, each a record whose quotes do not alternate; `newlines` and `quotes` are the positions of those
+    characters in `data`. Rare cases are handled only if they occur: blanks beside quotes (`padded`), a byte-order mark
     at the start of a line (`marked`).
     """
 
@@ -63,10 +63,10 @@ class Block:
 
 
 def cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[Block, int, int]:
-    """The whole records at the start of `buffer`, which starts with a record on `line`; how many bytes they took; and
-    the line behind them.
+    """Return the whole records at the start of `buffer`, which starts with a record on `line`; their size in bytes; and
+    the number of the next line.
 
-    Raises ConfigError if there is no line end in sight.
+    Raises ConfigError if there is no line end.
     """
     raw = np.frombuffer(buffer, np.uint8)
     quotes = np.flatnonzero(raw == grammar.quote[0])
@@ -247,7 +247,7 @@ def padding_positions(block: Block, grammar: Grammar) -> list[Positions]:
             for match in grammar.padding.finditer(block.data[first:last]):
                 blanks = (match.span(1), match.span(2))
                 found += [np.arange(first + at, first + behind) for at, behind in blanks if at < behind]
-    # Quotes alternate here: what is no start of a value has text or a quote in front of it.
+    # Quotes alternate here: one that does not start a value follows text or another quote.
     for at, step in ((quotes[::2] - 1, -1), (quotes[1::2] + 1, 1)):
         while True:
             at = at[(at >= 0) & (at < len(raw))]

@@ -24,7 +24,7 @@ _LINES: Final = 1_000
 
 def lines(records: Iterable[Any], name: str) -> Iterator[str]:
     """Yield the records as lines, many at a time, in ASCII. Raises ConfigError for one that is not a dict, or has a
-    value that has no text; what the iterable itself raises is passed on.
+    value that cannot be written as text. Exceptions of the iterable itself are not caught.
     """
     numbered = enumerate(records, 1)
     while some := [_line(record, f"<{name}>: record {number}") for number, record in islice(numbered, _LINES)]:

@@ -31,8 +31,9 @@ from tranship.connectors.addresses import redacted
 from tranship.connectors.background_loop import BackgroundLoop
 from tranship.connectors.errors import ConfigError, Malformed, Refused, TranshipError, Unreachable
 from tranship.connectors.files.download_store import Entry, own_folder
+from tranship.connectors.files.locating import WEB
 from tranship.connectors.files.reach import LINK, GuardedResolver, reach_of, refuse_nearer
-from tranship.connectors.files.storage import WEB, File
+from tranship.connectors.files.storage import File
 
 MOST_BYTES: Final = 100 << 30
 _MOST_REDIRECTS: Final = 10
@@ -137,7 +138,7 @@ class Download:
         )
 
     def _as_url(self, url: str) -> URL:
-        """Return an address as it is; what it holds beyond ASCII is encoded."""
+        """Return an address with its characters beyond ASCII encoded."""
         try:
             return URL(url, encoded=url.isascii() and " " not in url)
         except ValueError as error:

@@ -21,7 +21,7 @@ _ABOUT: Final = "about.json"
 
 @dataclass
 class Entry:
-    """What is kept of a download: its bytes, and what the server said about them."""
+    """The kept part of a download: its bytes, and the server's headers about them."""
 
     folder: Path
     etag: str = ""
@@ -50,7 +50,7 @@ class Entry:
         return self.etag.startswith('"')
 
     def load(self) -> None:
-        """Take over what an earlier process has kept, if it is intact."""
+        """Reuse the part that an earlier process downloaded, if it is intact."""
         with contextlib.suppress(FileNotFoundError, Damaged, KeyError, TypeError):
             kept = durable.read_json(self.folder / _ABOUT)
             if kept["complete"] and not durable.is_whole(self.body, kept["seal"]):
@@ -62,7 +62,7 @@ class Entry:
             self.seal, self.names, self.safe = kept["seal"], kept["names"], kept["safe"]
 
     def save(self) -> None:
-        """Keep what is known of the bytes."""
+        """Save the description of the bytes."""
         kept = {"etag": self.etag, "modified": self.modified, "complete": self.complete}
         facts = {**kept, "seal": self.seal, "names": self.names, "safe": self.safe}
         durable.write_json(self.folder / _ABOUT, facts)
@@ -85,9 +85,7 @@ def _private(path: str, flags: int) -> int:
 
 @contextlib.contextmanager
 def own_folder(downloads: Path | None, spec: str) -> Iterator[Path]:
-    """Yield the folder of the download of an address, which no other process has meanwhile; if one has, another folder,
-    which is removed in the end.
-    """
+    """Yield the folder of a download, locked against other processes; if one uses it, a temporary folder."""
     with ExitStack() as stack:
         if downloads is not None:
             folder = downloads / hashlib.sha256(spec.encode("utf-8", "surrogateescape")).hexdigest()[:32]

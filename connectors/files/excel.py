@@ -34,7 +34,7 @@ PART_ROWS: Final = 50_000
 MOST_FILE_BYTES: Final = 2 << 30
 _SAMPLE_ROWS: Final = 200
 _KEPT_BYTES: Final = 256 << 20
-"""Tables up to this size are kept between the look at their columns and their reading."""
+"""Tables up to this size stay in memory between the inspection of their columns and their reading."""
 _SHOWN: Final = 5
 
 
@@ -125,7 +125,7 @@ class ExcelSource:
 
 
 def _content(file: storage.File) -> bytes:
-    """All bytes of a file. Raises ConfigError if it is too large or changes meanwhile."""
+    """Return all bytes of a file. Raises ConfigError if it is too large or changes while it is read."""
     content = storage.Bytes(file)
     pieces, size = [], 0
     try:

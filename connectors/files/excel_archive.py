@@ -1,4 +1,4 @@
-"""The ZIP archive of an Excel workbook: what a file is, its sheets and number formats.
+"""The ZIP archive of an Excel workbook: the kind of file, its sheets and number formats.
 
 Nothing is handed to the library that reads the cells before the archive has been checked: its directory may not promise
 more than `MOST_BYTES`, nor so much more than the file's own size that only a ZIP bomb could.
@@ -36,7 +36,7 @@ _OF_ZIP: Final = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, NotImplementedError, OSError, ValueError),
 )
-"""What the standard library raises for a damaged archive."""
+"""Exceptions of the standard library for a damaged archive."""
 _WORKSHEET: Final = "/worksheet"
 _NEEDED: Final = ("/styles", "/sharedStrings")
 _DAMAGED: Final = (
@@ -76,7 +76,7 @@ class Archive:
         return ConfigError(f"{self._name}: {_DAMAGED.format(' '.join(str(error).split())[:200])}.")
 
     def pieces(self, part: str) -> Iterator[bytes]:
-        """Yield the bytes of a part. Raises ConfigError if it is damaged or longer than the directory says."""
+        """Yield the bytes of a part. Raises ConfigError if it is damaged or longer than its size in the directory."""
         found = self._parts.get(self._key(part))
         if found is None:
             raise self.damaged(f"{part} is missing")

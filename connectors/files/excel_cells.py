@@ -34,7 +34,7 @@ _EXAMPLES: Final = 5
 
 
 class Extent(NamedTuple):
-    """How far the cells of a sheet reach, at most; and whether some do not say where they are."""
+    """How far the cells of a sheet reach, at most; and whether the place of some is implied."""
 
     rows: int
     columns: int
@@ -43,7 +43,7 @@ class Extent(NamedTuple):
 
 @dataclass
 class Scan:
-    """What `scan` has found. Rows and columns are counted from 0."""
+    """The result of `scan`. Rows and columns are counted from 0."""
 
     rows: array[int] = field(default_factory=lambda: array("L"))
     columns: array[int] = field(default_factory=lambda: array("L"))
@@ -194,7 +194,7 @@ def measure(name: str, archive: Archive, sheet: Sheet) -> Extent:
 
 
 def _far_ends(archive: Archive, sheet: Sheet, p: _Patterns) -> tuple[int, int]:
-    """The last row and column of cells that all say where they are."""
+    """The last row and column of cells whose XML gives the place of each."""
     places = [set[bytes](), set[bytes]()]
     for piece in archive.rows(sheet.part, p.row_end):
         for found, taken in zip(places, zip(*p.place.findall(piece), strict=True), strict=False):
@@ -245,8 +245,8 @@ class _Places:
 
 
 def scan(archive: Archive, sheet: Sheet, shown: Mapping[int, Shown], *, implied: bool) -> Scan:
-    """Return what the library does not say about the cells of a sheet. `shown` are the styles whose numbers look
-    otherwise; `implied` is whether some cells do not say where they are. Raises ConfigError.
+    """Return the facts about the cells of a sheet that the library does not report. `shown` are the styles whose
+    numbers look otherwise; `implied` is whether the place of some cells is implied. Raises ConfigError.
     """
     p = _patterns(_prefix(archive, sheet))
     found, counter = Scan(), _Places()
@@ -293,7 +293,7 @@ def _prefix(archive: Archive, sheet: Sheet) -> bytes:
     """The prefix of the names in the XML, with its colon; usually empty."""
     root = _ROOT.search(next(archive.pieces(sheet.part), b""))
     if root is None:
-        raise archive.damaged(f"{sheet.part} is no worksheet")
+        raise archive.damaged(f"{sheet.part} is not a worksheet")
     return root[1] + b":" if root[1] else b""
 
 

@@ -47,8 +47,8 @@ def _shown(code: str) -> Shown | None:
 
 
 def _digits(code: str) -> list[str] | None:
-    """Return a format of zeros and literals, such as `00000` or `000-00-0000`, as a list in which null characters stand
-    for digits; null for any other format, and for one zero, which adds nothing to a number.
+    """Return a format of zeros and literals, such as `00000` or `000-00-0000`, as a list with a null character for each
+    digit; null for any other format, and for one zero, which adds nothing to a number.
     """
     found: list[str] = []
     at = 0

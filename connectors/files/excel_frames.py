@@ -63,7 +63,7 @@ class Book:
         self.archive = Archive(name, data)
         for part in ("xl/sharedStrings.xml", "xl/styles.xml"):
             if self.archive.has(part):
-                # To its end: what the directory of the archive says about its size is true.
+                # To its end, which confirms the size given in the directory of the archive.
                 for _ in self.archive.pieces(part):
                     pass
         self._shown = differing(self.archive.number_formats())
@@ -109,7 +109,7 @@ def _called(archive: Archive, function: Callable[[], _Result]) -> _Result:
     except (fastexcel.FastExcelError, pl.exceptions.PolarsError) as error:
         raise archive.damaged(error) from error
     except BaseException as error:
-        # The class of a panic is made anew in each library.
+        # Each library has its own class for panics.
         if type(error).__name__ != "PanicException":
             raise
         raise archive.damaged("the library that reads it failed") from error

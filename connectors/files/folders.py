@@ -20,7 +20,7 @@ _ABOUT: Final = re.compile(
 _NOT_DATA: Final = ("__macosx", "_temporary", "_spark_metadata", "@eadir", "__pycache__", "$recycle.bin")
 """Folders of programs, in lower case."""
 _TABLES: Final = {"_delta_log": "a Delta Lake table", ".hoodie": "an Apache Hudi table"}
-"""Folders by which a table of many files is recognised: some of its files may hold rows that were deleted."""
+"""Folders by which a table of many files is recognised: some of its files may contain deleted rows."""
 _PARTITION: Final = re.compile(r"([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
 _NULL: Final = "__HIVE_DEFAULT_PARTITION__"
 _SHOWN: Final = 5
@@ -94,7 +94,7 @@ def remarks(where: str, passed_over: Sequence[str]) -> tuple[str, ...]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return the first of these names, and how many there are besides."""
+    """Return the first of these names, and the number of the others."""
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 

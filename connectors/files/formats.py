@@ -1,7 +1,7 @@
-"""The formats that are not read, and those that are recognised whatever the name says: the only table of them.
+"""The formats that are not read, and those that are recognised despite their names: the only table of them.
 
-A file is recognised by its first bytes; its name counts only where they say nothing. What is not read is named for what
-it is, with the way to a file that can be read.
+A file is recognised by its first bytes; its name counts only if these are inconclusive. The message about an
+unsupported format names it, and how to convert the file.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _UNPACK: Final = "Unpack it and name the files in it"
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: what it is called, how it is recognised, and what to do with such a file."""
+    """A file format: its name, how it is recognised, and the advice about such a file."""
 
     what: str
     """With its article: `a SQLite database`."""
     way_out: str
-    """What to do with it; `{file}` is its name, quoted for a shell, and `{path}` the same without quotes."""
+    """The advice; `{file}` is its name, quoted for a shell, and `{path}` the same without quotes."""
     magic: tuple[bytes, ...] = ()
     """Any of these bytes, from `offset` on."""
     offset: int = 0

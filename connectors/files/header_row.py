@@ -44,7 +44,7 @@ def start_of(rows: Sequence[Cells | None], header: bool | None = None) -> Start:
     """Return where a table begins, from its first rows; a null is a row that could not be read.
 
     `header` is whether there is a header, null if that is to be decided. Without one, only blank rows and comments
-    are above the first record; if it is said that there is none, blank lines only.
+    are above the first record; if the user states that there is none, blank lines only.
     """
     if header is False:
         return Start(next((place for place, row in enumerate(rows) if row is None or row), 0), False)
@@ -107,7 +107,7 @@ class _Row:
 
     @cached_property
     def kinds(self) -> list[str]:
-        """What each cell is: `email`, `date`, `number`, `text`, or empty."""
+        """The kind of each cell: `email`, `date`, `number`, `text`, or empty."""
         return list(map(_kind, self.stripped))
 
     @cached_property
@@ -221,7 +221,7 @@ def _kinds_below(row: _Row, below: Sequence[_Row | None]) -> list[set[str]]:
 
 
 def _is_title(row: _Row, header: _Row, below: Sequence[_Row | None]) -> bool:
-    """Return whether a row above a header is no customer, and no header either."""
+    """Return whether a row above a header is neither a customer nor a header."""
     same = len(row.cells) == len(header.cells)
     if not same and (row.is_label or row.is_comment):
         return True

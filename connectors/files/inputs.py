@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tranship.connectors.addresses import redacted, scheme_of
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.files import folders, formats, storage
+from tranship.connectors.files import folders, formats, locating, storage
 from tranship.connectors.files.archive import Archive
 from tranship.connectors.files.formats import Format
 from tranship.connectors.files.storage import File, Seen
@@ -50,7 +50,7 @@ class Kinds:
         return self.of_name(found.reader) if found.reader else None
 
     def is_special(self, kind: str | None) -> bool:
-        """Return whether only its own connector knows the contents of such a file: that of another package."""
+        """Return whether only the connector of another package can judge the contents of such a file."""
         return kind not in {None, self.default, *map(self.reader, _READ_BY_CONTENT)}
 
 
@@ -88,8 +88,8 @@ class Inputs:
         self._closers.close()
 
     def _located(self, spec: str, is_table: storage.IsTable, seen: Seen, downloads: Downloads) -> list[File]:
-        if scheme_of(spec) not in storage.WEB:
-            return storage.new_ones(storage.located(spec, is_table), seen)
+        if scheme_of(spec) not in locating.WEB:
+            return locating.new_ones(locating.located(spec, is_table), seen)
         from tranship.connectors.files.download import Download
 
         place = (spec.partition("#")[0],)
@@ -97,10 +97,10 @@ class Inputs:
             seen[place].also.append(redacted(spec))
             return []
         self._download = Download(spec, downloads.folder, downloads.say, self._closers)
-        return storage.new_ones([self._download.file(place, self._kinds.is_table)], seen)
+        return locating.new_ones([self._download.file(place, self._kinds.is_table)], seen)
 
     def _read_by(self, file: File, *, is_member: bool = False) -> list[tuple[str, File]]:
-        """Return the files that a file is or holds, each with its connector."""
+        """Return a file, or the members of an archive, each with its connector."""
         name = file.kind_name.lower()
         named = self._kinds.of_name(name)
         if self._kinds.is_special(named):
@@ -113,7 +113,7 @@ class Inputs:
             except ConfigError:
                 if named is None or named != self._kinds.reader(formats.EXCEL) or file.once:
                     raise
-                return [(named, file)]  # its connector says what is wrong with a workbook
+                return [(named, file)]  # its connector reports what is wrong with a workbook
             document = archive.document
             if document is None and not is_member:
                 return self._members(archive, file)
@@ -129,7 +129,7 @@ class Inputs:
         if is_packed and found is not formats.JSON:
             raise ConfigError(f"{file.name}: is {found.what}, compressed as a whole. Decompress it first.")
         if kind != named and (named or found is not formats.JSON):
-            file = dataclasses.replace(file, remarks=(*file.remarks, f"is {found.what}, whatever its name says"))
+            file = dataclasses.replace(file, remarks=(*file.remarks, f"is {found.what}, despite its name"))
         return [(kind, file)]
 
     def _look(self, file: File) -> tuple[bytes, bool, File]:
@@ -147,7 +147,7 @@ class Inputs:
         members = {member.name.removeprefix(f"{file.name}/"): member for member in archive.members()}
         kept, passed_over = folders.sift(members, self._kinds.is_table)
         if not kept:
-            # The only file of an archive is meant, whatever its name is.
+            # The only file of an archive is read, whatever its name.
             kept, passed_over = folders.sift(members, lambda _: True)
             if len(kept) != 1:
                 there = f" ({folders.listed([*kept, *passed_over])})" if members else ""

@@ -50,7 +50,7 @@ _THREADS: Final = 2
 
 @dataclass
 class _Look:
-    """What the first pass found of a file. `chosen` is the list with the records, null for JSON Lines."""
+    """The result of the first pass over a file. `chosen` is the list with the records, null for JSON Lines."""
 
     encoding: str
     notes: list[str]
@@ -145,7 +145,7 @@ class JsonSource:
         encoding, is_lines = self._shape(number, wants_lines=wants_lines)
         look = _Look(encoding, [], Paths(file.name), is_lines)
         if is_lines and not wants_lines:
-            look.notes.append("holds JSON Lines: one record on each line")
+            look.notes.append("contains JSON Lines: one record on each line")
         if not is_lines:
             self._choose(number, look, wants_lines=wants_lines)
         self._notice_keys(number, look)
@@ -205,15 +205,15 @@ class JsonSource:
             content.close()
         found = document.list_of_records()
         if found is None:
-            look.notes.append("holds one record")
+            look.notes.append("contains one record")
             return
         look.chosen, keys, beside = found
         look.notes.append("its records are numbered by their place in the list")
         if keys:
-            left = f"; beside it, not read: {', '.join(map(repr, beside))}" if beside else ""
+            left = f"; other keys, not read: {', '.join(map(repr, beside))}" if beside else ""
             look.notes.append(f"the records are the list {keys!r}{left}")
         elif wants_lines:
-            look.notes.append("holds one array, not JSON Lines")
+            look.notes.append("contains one array, not JSON Lines")
 
 
 def _is_lines(name: str, sample: bytes, *, whole: bool, wants_lines: bool) -> bool:
@@ -318,7 +318,7 @@ def _line_of(schema: pl.Schema) -> pl.Expr:
     if columns[:at]:
         pieces.append(pl.struct(columns[:at]).struct.json_encode().str.slice(1).str.head(-1))
     if at < len(columns):
-        # Line breaks stand between the values of JSON, never within.
+        # JSON has line breaks between values, never within them.
         own = pl.col("metadata").str.replace_all(r"[\r\n]+", " ").fill_null("null")
         pieces.append(pl.lit('"metadata":') + own)
     if columns[at + 1 :]:

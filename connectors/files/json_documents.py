@@ -42,8 +42,8 @@ class Document:
     rest: bytes = b""
 
     def list_of_records(self) -> tuple[int, str, list[str]] | None:
-        """Return the number of the list that holds the records, its path, and the other keys of the document; null if
-        the document is a single record. Raises ConfigError if there are several lists of records.
+        """Return the number of the list of records, its path, and the other keys of the document; null if the
+        document is a single record. Raises ConfigError if there are several lists of records.
         """
         try:
             outer = msgspec.json.decode(self.rest)
@@ -62,14 +62,14 @@ class Document:
         if len(filled) > 1:
             names = ", ".join(f'"{".".join(paths[at])}" (line {self.lists[at].line:,})' for at in filled[:5])
             raise ConfigError(
-                f"{self.name}: holds {counted(len(filled), 'list')} of records: {names}. Save the list of customers as "
-                "a file of its own."
+                f"{self.name}: contains {counted(len(filled), 'list')} of records: {names}. Save the list of customers "
+                "as a file of its own."
             )
         empty = [at for at, path in enumerate(paths) if len(path) == 1]
         if not filled and not (len(empty) == 1 and len(self.lists) == 1 and _is_envelope(outer)):
             if _is_keyed(outer):
                 raise ConfigError(
-                    f"{self.name}: holds {counted(len(outer), 'record')} by key, not a list. Write them as a list: "
+                    f"{self.name}: contains {counted(len(outer), 'record')} by key, not a list. Write them as a list: "
                     "jq '[to_entries[] | {id: .key} + .value]'"
                 )
             return None

@@ -189,7 +189,7 @@ class JsonPart:
 
     def read(self) -> Batch:
         """Return the records as columns of text; broken records are in `broken`. Raises ConfigError if the file has
-        changed meanwhile.
+        changed.
         """
         return joined([self._read(block) for block in self.blocks])
 
@@ -259,7 +259,7 @@ class JsonPart:
     def _records(self, objects: Objects, values: Values, numbers: Positions) -> pl.DataFrame:
         layout, count = self.layout, len(objects.starts)
         raw, columns = objects.raw, layout.places[numbers]
-        # An object that is unfolded is no value itself.
+        # An object that is unfolded has no value of its own.
         held = (values.kinds != OBJECT) | layout.wholes[numbers]
         views = text_views(raw, values.starts, np.where(held & (values.kinds > 0), values.ends, values.starts))
         where = _by_column(columns, values, numbers, count, len(layout.columns))
@@ -285,8 +285,8 @@ class JsonPart:
 
     @staticmethod
     def _odd_texts(raw: Bytes, values: Values, columns: Positions) -> dict[int, tuple[Positions, pl.Series]]:
-        """Column → the records whose text is other than as it stands, and that text: strings with escapes, arrays and
-        objects on several lines.
+        """Column → the records whose text differs from the bytes in the file, and that text: strings with escapes,
+        arrays and objects on several lines.
         """
         slashes = np.flatnonzero(raw == 0x5C)
         at = np.searchsorted(values.starts, slashes, side="right") - 1

@@ -66,7 +66,7 @@ class Shape:
         if not plain:
             return records
         lines = _lines(data)
-        # Between a value and a key stands an unescaped quote behind a comma or a brace: nowhere else.
+        # Only between a value and a key does an unescaped quote follow a comma or a brace.
         given = {key: lines.str.extract(rf'[{{,] ?"{_literal(key)}": ?({_PLAIN})[ ,}}]') for key in plain}
         return records.with_columns(pl.coalesce(text, key).alias(key) for key, text in given.items())
 

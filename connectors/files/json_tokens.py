@@ -24,7 +24,7 @@ Depths = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 
 NULL, PLAIN, TEXT, ARRAY, OBJECT = range(5)
-"""What a value is: null; a number, true or false; a string; an array; an object."""
+"""The kind of a value: null; a number, true or false; a string; an array; an object."""
 
 PADDING: Final = bytes(16)
 """Behind each block: words of eight bytes are read at its last value, too."""
@@ -39,7 +39,7 @@ _NULL: Final = np.uint64(int.from_bytes(b"null", "little"))
 _ENDS: Final = np.isin(np.arange(256), list(b",]} \t\r\n"))
 _FEW_BYTES: Final = 40
 _INLINE: Final = 12
-"""So many bytes of text stand within an Arrow view itself."""
+"""An Arrow view itself contains up to this many bytes of text."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _beyond_blanks(raw: Bytes, at: Positions) -> Positions:
 
 
 def _carried(before: Positions, values: npt.NDArray[np.integer], size: int, first: int = 0) -> Positions:
-    """For each of `size` places, the last value that stands in front of it; `before` counts the places in front of
+    """Return, for each of `size` places, the last value in front of it; `before` counts the places in front of
     each value.
     """
     counts = np.diff(before, prepend=0, append=size)
@@ -204,7 +204,7 @@ def _closing(brackets: Positions, depths: Depths, steps: npt.NDArray[np.int8]) -
 
 
 def _plain_ends(raw: Bytes, starts: Positions) -> Positions:
-    """Where numbers and words end."""
+    """The ends of numbers and words."""
     ends = starts + 1
     going = np.flatnonzero(~_ENDS[raw[ends]])
     for _ in range(_FEW_BYTES):

@@ -24,11 +24,11 @@ class Written:
         self._folder = folder
 
     def knows(self, path: Path) -> bool:
-        """Return whether Tranship wrote the file at this path and nobody has changed it since."""
+        """Return whether Tranship wrote the file at this path and it has not been changed since."""
         return _mark(path) in self._marks(path)
 
     def expect(self, path: Path, coming: Path) -> None:
-        """Record that `coming` is about to replace `path`."""
+        """Record that the file `coming` is about to replace `path`."""
         self._keep(path, [*self._marks(path), _mark(coming)])
 
     def confirm(self, path: Path) -> None:
@@ -93,18 +93,18 @@ class LocalFile:
         if not self._path.exists():
             return
         if not self._path.is_file():
-            raise ConfigError(f"{self._spec}: is no regular file and cannot be replaced by one. Name another file.")
+            raise ConfigError(f"{self._spec}: is not a regular file and cannot be replaced by one. Name another file.")
         if self._overwrite or self._path.stat().st_size == 0 or self._written.knows(self._path):
             return
         raise ConfigError(
             f"{self._spec}: exists, and Tranship did not write it (or it was changed since, or another --state-dir "
-            "knows it); it was left as it is. Should a pattern of sources stand in quotes, so that the shell does not "
+            "knows it); it was left as it is. Does a pattern of sources need quotes, so that the shell does not "
             "make the last file the destination? Are source and destination swapped? To replace it: --overwrite"
         )
 
     def put(self, make: Callable[[Path], None], workspace: Path) -> None:  # noqa: ARG002  (the file is made beside its place)
         """Replace the file by the one that `make` writes. Raises OSError, and ConfigError if another file has appeared
-        there meanwhile.
+        there.
         """
         with replacing(self._path) as temporary:
             make(temporary)

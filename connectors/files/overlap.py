@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tranship.connectors.addresses import is_same_file, scheme_of
-from tranship.connectors.files.storage import IsTable, located
+from tranship.connectors.files.locating import located
+from tranship.connectors.files.storage import IsTable
 
 
 def is_among(spec: str, is_table: IsTable, path: Path) -> bool:

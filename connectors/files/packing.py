@@ -8,7 +8,7 @@ _PACKED: Final[dict[str, Literal["gzip", "zstd"]]] = {".gz": "gzip", ".zst": "zs
 
 
 def packing(spec: str) -> tuple[Literal["uncompressed", "gzip", "zstd"], str]:
-    """Return the compression of a file, and its name in lower case without the suffix that says so."""
+    """Return the compression of a file, and its name in lower case without the suffix of the compression."""
     name = spec.lower()
     for suffix, packed in _PACKED.items():
         if name.endswith(suffix):

@@ -1,4 +1,4 @@
-"""DataFrames of pandas as Arrow. pandas itself is not imported: it is there if somebody gives one."""
+"""DataFrames of pandas as Arrow. pandas itself is not imported: it is installed if a DataFrame is given."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _index(index: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     if named:
         notes.append(f"the index is read as {'a column' if len(named) == 1 else 'columns'}: {', '.join(named)}")
     if len(named) < len(levels):
-        notes.append("the index has no name and is not read; if it holds data, give it one or use reset_index()")
+        notes.append("the index has no name and is not read; if it has data, give it one or use reset_index()")
     return named, tuple(notes)
 
 

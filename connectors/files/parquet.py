@@ -1,4 +1,4 @@
-"""Parquet files as source and destination. Their columns are read as `connectors/files/arrow_columns.py` says."""
+"""Parquet files as source and destination. `connectors/files/arrow_columns.py` reads their columns."""
 
 from __future__ import annotations
 

@@ -35,12 +35,11 @@ def reach_of(host: str) -> int | None:
 
 
 def refuse_nearer(name: str, host: str, least: int) -> None:
-    """Raise Refused if an IP address is nearer than `least`; names are looked at when they are resolved."""
+    """Raise Refused if an IP address is nearer than `least`; names are checked when they are resolved."""
     reach = reach_of(host)
     if reach is not None and reach < least:
         raise Refused(
-            f"{name}: redirects to a private address ({host}), which is not followed. If it is meant, give that "
-            "address."
+            f"{name}: redirects to a private address ({host}), which is not followed. To allow it, give that address."
         )
 
 

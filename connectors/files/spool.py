@@ -130,7 +130,7 @@ def _of_polars(frame: pl.LazyFrame) -> pa.RecordBatchReader:
     schema = frame.collect_schema()
     for column, dtype in schema.items():
         if dtype == pl.Object:
-            raise ConfigError(f"column {column!r} holds Python objects. Convert it to text: .cast(pl.String)")
+            raise ConfigError(f"column {column!r} contains Python objects. Convert it to text: .cast(pl.String)")
     wide = [name for name, dtype in schema.items() if dtype in _WIDE]
     frame = frame.with_columns(pl.col(name).cast(pl.String) for name in wide)
     empty = pl.DataFrame(schema=frame.collect_schema()).to_arrow()

@@ -43,7 +43,7 @@ def sniff_encoding(head: bytes) -> str | None:
     # Patterns look at a megabyte in a few milliseconds, a loop over its characters takes ten times as long.
     text = head.decode("utf-8", "surrogateescape")
     damaged = len(_DAMAGED.findall(text))
-    # A sequence cut off by the end of the sample is no damage.
+    # A sequence that the end of the sample cuts off is not damage.
     if damaged <= 3 and len(_DAMAGED.findall(text[len(text) - damaged :])) == damaged:
         return "utf-8"
     good = len(_BEYOND_ASCII.findall(text)) - damaged

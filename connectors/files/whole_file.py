@@ -12,13 +12,15 @@ import polars as pl
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, scheme_of
 from tranship.connectors.contract import Plan, WriteRequest, all_created
 from tranship.connectors.errors import ConfigError, Unreachable
+from tranship.connectors.files import buckets
 from tranship.connectors.files.local_file import LocalFile, Written
 from tranship.connectors.files.standard_output import StandardOutput
-from tranship.connectors.files.storage import CLOUD
 
 
 class Place(Protocol):
-    """Where a file is put; `str` is its name for people. Nothing of it is visible there before it is complete."""
+    """The place of a file to be written; `str` is its name for people. The file is not visible there before it is
+    complete.
+    """
 
     def exists(self) -> bool:
         """Return whether there is something that would be replaced."""
@@ -40,7 +42,7 @@ def place_of(spec: str, written: Written, *, overwrite: bool) -> Place:
     """Return the place of an address. Raises ConfigError if no file can be put there."""
     if spec == STANDARD_OUTPUT:
         return StandardOutput()
-    if scheme_of(spec).lower() in CLOUD:
+    if scheme_of(spec).lower() in buckets.SCHEMES:
         from tranship.connectors.files.cloud_object import CloudObject
 
         return CloudObject(spec, overwrite=overwrite)
@@ -79,7 +81,7 @@ class WholeFile:
         return dataclasses.replace(all_created(request), notes=notes)
 
     def apply(self, request: WriteRequest, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
-        """Write the file and put it in its place. Raises ConfigError if another file has appeared there meanwhile, and
+        """Write the file and put it in its place. Raises ConfigError if another file has appeared there, and
         Unreachable if it cannot be written.
         """
         try:

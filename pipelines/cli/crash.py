@@ -1,4 +1,4 @@
-"""Reports about bugs of Tranship itself: a file that holds no data of the user."""
+"""Reports about bugs of Tranship itself: a file without any data of the user."""
 
 from __future__ import annotations
 

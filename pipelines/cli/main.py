@@ -1,7 +1,7 @@
 """The command line: parse, call one function of `pipelines`, print, choose the exit code.
 
 The modules a command needs are imported when it runs, so that help appears at once. The options of `run` and `inspect`
-are the fields of `pipelines.settings`.
+are the fields of `pipelines.settings_model`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Options of commands: the settings of a run, and options that several commands share.
 
-Every field of `pipelines.settings` is an option of the same name with - for _; `fields` is `--map`, `values` is
+Every field of `pipelines.settings_model` is an option of the same name with - for _; `fields` is `--map`, `values` is
 `--value`, `defaults` is `--default`, `columns` is `--column` and `options` is `--option`, one pair at a time.
 """
 
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 import click
 
+from tranship.pipelines import option_names
+
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from tranship.pipelines.settings import Settings
+    from tranship.pipelines.settings_model import Settings
 
 GROUPS: Final = {
     "Columns and values": (
@@ -58,7 +60,6 @@ GROUPS: Final = {
 }
 """Title → settings, in the order of the help."""
 
-_FLAGS = {"fields": "map", "values": "value", "defaults": "default", "options": "option", "columns": "column"}
 _METAVARS = {
     "profile": "NAME|FILE",
     "fields": "FIELD=RULE",
@@ -208,7 +209,7 @@ def shell(*words: str) -> str:
 
 
 def _words(name: str, value: Any) -> Sequence[str]:
-    flag = _flag(name)
+    flag = option_names.option(name)
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
     if isinstance(value, dict):
@@ -229,10 +230,6 @@ def _pairs_of(value: dict[str, Any]) -> Iterable[str]:
             yield f"{key}:{word}={meaning}" if plain else f'{key}:"{word.replace(chr(34), chr(34) * 2)}"={meaning}'
 
 
-def _flag(name: str) -> str:
-    return _FLAGS.get(name, name.replace("_", "-"))
-
-
 def _option(name: str, field: FieldInfo) -> click.Option:
     choices = get_args(field.annotation)
     is_table = get_origin(field.annotation) is dict
@@ -241,10 +238,11 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     kind = get_origin(annotation) or annotation
     choices = get_args(annotation)
     help_text = _HELP.get(name, field.description or "")
+    flag = option_names.option(name)
     if kind is bool or bool in choices:
-        return click.Option([f"--{_flag(name)}/--no-{_flag(name)}", name], default=None, help=help_text)
+        return click.Option([f"--{flag}/--no-{flag}", name], default=None, help=help_text)
     return click.Option(
-        [f"--{_flag(name)}", name],
+        [f"--{flag}", name],
         type=click.Choice(choices) if kind is Literal else int if kind is int else str,
         multiple=kind in (dict, tuple) or tuple in [get_origin(choice) for choice in choices],
         callback=_pairs if kind is dict else None,

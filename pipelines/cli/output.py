@@ -1,4 +1,4 @@
-"""What commands print at their end: JSON, or the summary of a run with the next step."""
+"""The output of commands at their end: JSON, or the summary of a run with the next step."""
 
 from __future__ import annotations
 

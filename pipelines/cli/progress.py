@@ -27,7 +27,7 @@ _LONG_STEP_SECONDS = 5.0
 
 
 class Display(Protocol):
-    """An observer of a run (`pipelines.observer.Observer`) that holds the terminal while it is open."""
+    """An observer of a run (`pipelines.observer.Observer`) that draws on the terminal while it is open."""
 
     def step(self, name: str, total: int | None) -> None:
         """Start a step; the previous one has ended."""
@@ -227,7 +227,7 @@ def logged(file: str | None) -> Iterator[None]:
 
 def _private(file: str) -> TextIO:
     path = Path(file)
-    # Opening a pipe that nobody reads would wait.
+    # Opening a pipe without a reader would wait.
     if path.exists() and not (path.is_file() or path.is_char_device()):
         raise ConfigError(f"--log {file}: is not a regular file. Name a file, or - for standard error.")
     if path.is_file() and path.stat().st_size:

@@ -108,7 +108,7 @@ class _Seconds(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return `50ms` or `0.05` as 0.05."""
-        from tranship.pipelines.settings import seconds
+        from tranship.pipelines.setting_values import seconds
 
         try:
             found = seconds(str(value))

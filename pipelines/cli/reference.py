@@ -28,7 +28,7 @@ def fields_command(as_json: bool) -> None:
 @click.command("schema")
 def schema_command() -> None:
     """Print the JSON Schema of a settings file, for editors."""
-    from tranship.pipelines.settings import Settings
+    from tranship.pipelines.settings_model import Settings
 
     print_json(json.dumps(Settings.model_json_schema(), indent=1))
 

@@ -108,8 +108,8 @@ def of_inspection(found: Inspection, width: int | None = None) -> str:
     """Return the columns with their fill, values and mapping, then the expected rejects. Table lines are cut at
     `width`.
     """
-    which = "all" if found.whole else "the first"
-    title = f"{found.source}: {which} {counted(found.records, 'record')}" + (
+    which = "the first " if not found.whole else "all " if found.records > 1 else ""
+    title = f"{found.source}: {which}{counted(found.records, 'record')}" + (
         f" of {counted(len(found.files), 'file')}" if len(found.files) > 1 else ""
     )
     rows = [("column", "type", "filled", "distinct", "becomes", "samples")] + [
@@ -126,7 +126,7 @@ def of_inspection(found: Inspection, width: int | None = None) -> str:
     ]
     recognised = [f"recognised: {found.recognised}"] if found.recognised else []
     lines = [title, *recognised, *(f"note: {note}" for note in found.notes), "", *table(rows, (2, 3), width)]
-    # A column's line shows its fields; what is made of several columns is shown as a whole.
+    # A column's line shows its fields; a rule about several columns is shown as a whole.
     built = [(name, rule) for name, rule in found.rules.items() if rule not in _plain_rules(found)]
     if built:
         lines += ["", "built from columns", *table(built, (), width)]
@@ -138,7 +138,7 @@ def of_inspection(found: Inspection, width: int | None = None) -> str:
 
 
 def _plain_rules(found: Inspection) -> set[str]:
-    """Return the rules that are a column as it stands."""
+    """Return the rules that are a single column."""
     return {quoted(column.name) for column in found.columns}
 
 

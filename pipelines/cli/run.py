@@ -50,7 +50,7 @@ _SOURCE = "Path, glob, folder, - for standard input, or URL to read from"
 
 
 def _source_and_destination(metavar: str, source: str, destination: str) -> Callable[[Decorated], Decorated]:
-    """Add the argument for sources and destination; the destination comes last."""
+    """Add the argument for sources and destination; the destination is the last one."""
     text = f"{source}. The last argument is the {destination}."
     return click.argument("ends", metavar=metavar, nargs=-1, required=False, help=text)
 
@@ -132,7 +132,7 @@ def plan_command(
       tranship apply plan --limit 10
       tranship apply plan
 
-    The folder holds report.html to read, plan.parquet with the planned action for each record, and the requests for
+    The folder contains report.html to read, plan.parquet with the planned action for each record, and the requests for
     a provider.
     """
     from tranship.pipelines import run, settings

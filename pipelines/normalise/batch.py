@@ -56,7 +56,7 @@ from tranship.schemas.flags import Flag
 class Normalised:
     """A batch in canonical columns, with the reasons for values that could not be parsed, and warnings.
 
-    `email_blocked` (bool) marks the records whose e-mail address identifies nobody.
+    `email_blocked` (bool) marks the records whose e-mail address does not identify a customer.
     """
 
     records: pl.DataFrame

@@ -43,7 +43,7 @@ _NAME_AND_CODE: Final = re.compile(r"(.+?)\s*[(\[](.+?)[)\]]|(.+?)\s+[-–|:]\s+
 
 def _named_country(value: str) -> str | None:
     spellings = _table(codes.countries)
-    # `San José, Costa Rica` is no country; a part is one only if the other part means the same.
+    # `San José, Costa Rica` is not a country; a part is one only if the other part means the same.
     match = _NAME_AND_CODE.fullmatch(value.upper())
     found = {spellings.get(part.strip()) for part in match.groups() if part} if match else set()
     return found.pop() if len(found) == 1 else None

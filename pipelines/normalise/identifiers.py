@@ -1,4 +1,4 @@
-"""Clean external ids, and find ids and e-mail addresses that identify nobody."""
+"""Clean external ids, and find ids and e-mail addresses that do not identify a customer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROUNDED: Final = r"^[+-]?[0-9]+(?:[.,][0-9]*[eE][+-]?|[eE][+])[0-9]{1,3}$"
 """A long number as a spreadsheet writes it, without its last digits. `12E5` and `7E-4` may be ids."""
 
 _TOO_NARROW: Final = "^##+$"
-"""What a spreadsheet saves for a value wider than its column."""
+"""Text that a spreadsheet saves for a value wider than its column."""
 
 
 def external_id(values: pl.Series, blocked: frozenset[str]) -> tuple[pl.Series, pl.Series, pl.Series]:

@@ -22,8 +22,8 @@ _FLAT_OBJECT: Final = rf"^\{{\s*{_PAIR}\s*(?:,\s*{_PAIR}\s*)*\}}$"
 
 
 def json_object(values: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Return JSON objects unchanged (an empty one is null), and a mask of the values that are no JSON object. A list of
-    objects with `key` and `value`, each key once, is an object.
+    """Return JSON objects unchanged (an empty one is null), and a mask of the values that are not JSON objects. A list
+    of objects with `key` and `value`, each key once, is an object.
     """
     plain = trimmed(values)
     other = ~plain.str.contains(_FLAT_OBJECT)

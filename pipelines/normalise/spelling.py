@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Spelling:
-    """The time zone of instants without one, further date formats, and ids and addresses that identify nobody."""
+    """The time zone of instants without one, further date formats, and ids and addresses that do not identify a
+    customer.
+    """
 
     timezone: str = "UTC"
     date_formats: tuple[str, ...] = ()

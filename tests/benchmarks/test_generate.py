@@ -14,6 +14,8 @@ import pytest
 from benchmarks import generate
 from support import oracle
 
+pytestmark = pytest.mark.slow
+
 ROWS = 3000
 MAPPING = {
     "Customer ID": "external_id", "E-mail": "email", "Name": "name", "Legal Name": "legal_name",

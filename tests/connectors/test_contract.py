@@ -55,7 +55,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 READERS = [name for name, one in CONNECTORS.items() if one.abilities.reads and not one.abilities.continues]
-"""Files and tables; providers have a suite of their own, test_provider_contract.py."""
+"""Files and tables; providers have a suite of their own, test_contract_of_providers.py."""
 WRITERS = [name for name, one in CONNECTORS.items() if one.abilities.writes and not one.abilities.continues]
 
 MANY = 150_000
@@ -279,7 +279,7 @@ def test_an_empty_source_gives_no_records(reader: End) -> None:
     layouts, batches = reader.read()
     assert len(layouts) == 1
     assert sum(batch.records.height for batch in batches) == 0
-    with pytest.raises(GateClosed, match="holds no record"):
+    with pytest.raises(GateClosed, match="contains no record"):
         reader.warehouse.load(reader.address, table="read_back")
 
 

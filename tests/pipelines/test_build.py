@@ -20,7 +20,7 @@ from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_directory import RunDirectory
-from tranship.pipelines.settings import Reading
+from tranship.pipelines.settings_model import Reading
 from tranship.schemas.faults import BROKEN
 
 
@@ -183,7 +183,7 @@ def test_words_win_over_the_code_tables(warehouse: Warehouse) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("status", "suspnded", """--value status:"x"=suspnded: 'suspnded' is not valid; did you mean 'suspended'?"""),
+        ("status", "suspnded", """--value status:"x"=suspnded: 'suspnded' is not valid. Did you mean 'suspended'?"""),
         ("country", "Absurdistan", "is not valid; unknown country: use an ISO 3166-1 code"),
         ("created_at", "soon", "is not valid; created_at is not a recognised date"),
     ],
@@ -227,6 +227,7 @@ def test_rejects_name_the_line_and_show_the_original_columns(warehouse: Warehous
     ]
 
 
+@pytest.mark.slow
 def test_a_changed_rule_reads_anew(warehouse: Warehouse) -> None:
     def reused(**options: Any) -> bool:
         report = warehouse.load(ROWS, **options)

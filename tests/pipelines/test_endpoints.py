@@ -27,7 +27,7 @@ def load(options: dict[str, Any], source: str = TABLE) -> Report:
         ({"row": 2}, r"option row: is not an option of toydb or duckdb. Did you mean rows\?"),
         ({"zzz": 2}, r"option zzz: is not an option of toydb or duckdb. The options are: loud, rows."),
         ({"encoding": "utf-8"}, r"option encoding: is a setting of its own\. Set encoding instead\."),
-        ({"rows": "many"}, "toydb: option rows: Input should be a valid integer"),
+        ({"rows": "many"}, "toydb: option rows: is not a whole number"),
         ({"rows": None}, "options"),
         (["rows"], "options"),
     ],

@@ -82,6 +82,7 @@ def test_records_are_read_from_any_container(kind: str, folder: Path) -> None:
     assert loaded(KINDS[kind]()) == READS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_records_are_inspected_planned_and_verified(kind: str, folder: Path) -> None:
     found = tranship.inspect(KINDS[kind](), rows=1)
@@ -210,15 +211,15 @@ def test_several_sources_may_be_records_and_files(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ({"id": [1]}, "source (call): dict is not a source. Give a path, a URL or a list of them, or in Python a"),
-        (3, "source (call): int is not a source."),
-        (b"x.csv", "source (call): bytes is not a source."),
+        ({"id": [1]}, "source: dict is not a source. Give a path, a URL or a list of them, or in Python a"),
+        (3, "source: int is not a source."),
+        (b"x.csv", "source: bytes is not a source."),
         ([{"id": 1}, 5], "<list>: record 2 is not a dict (int). Give an iterable of dicts."),
         ((n for n in "ab"), "<generator>: record 1 is not a dict (str)."),
         ([{"id": object()}], "<list>: record 1 cannot be read: a value is of the type object, which has no text."),
         ([{"id": "1", 2: 3, "2": float("nan")}], "<list>: record 1 cannot be read: two of its keys are the same text."),
         (pl.Series([1]), "<Series>: cannot be read as a table"),
-        (pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}), "column 'o' holds Python objects."),
+        (pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}), "column 'o' contains Python objects."),
         (pl.DataFrame({"a": ["x"]}), "<DataFrame>: no known column name ('a')."),
     ],
 )

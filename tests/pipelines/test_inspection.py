@@ -11,8 +11,10 @@ import pytest
 
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import run
+from tranship.pipelines.cli import render
 from tranship.pipelines.inspection import Column, Inspection, pipeline_toml
-from tranship.pipelines.settings import Reading, load, reading_from_command
+from tranship.pipelines.settings import load, reading_from_command
+from tranship.pipelines.settings_model import Reading
 
 
 def inspected(source: Path | str, rows: int = 10_000, **options: Any) -> Inspection:
@@ -53,6 +55,7 @@ def test_what_was_told_is_shown(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["crm_export.csv", "shop_kunden.csv", "app_users_utf16.csv", "subscriptions.parquet", "nightly"]
 )
@@ -185,7 +188,7 @@ def test_the_settings_file_says_what_was_told_and_what_was_found(tmp_path: Path)
     (tmp_path / "p.toml").write_text(text)
 
     assert tomllib.loads(text)["fields"] == {"external_id": "id", **options["fields"]}
-    assert '# kept in metadata, by no rule: ["Notes"]' in text
+    assert '# not mapped, kept in metadata: ["Notes"]' in text
     settings = load({}, {}, tmp_path / "p.toml")
     assert Reading(**settings.model_dump(include=set(Reading.model_fields))) == reading.model_copy(
         update={"fields": {"external_id": "id", **options["fields"]}}
@@ -201,3 +204,12 @@ def test_the_settings_file_leaves_a_conflict_to_its_reader(tmp_path: Path) -> No
     chosen = text.replace('# email = "mail"', 'email = "mail"')
     (tmp_path / "p.toml").write_text(chosen)
     assert run.inspect(reading_from_command(str(tmp_path / "p.toml"), {}, {}), 10).problem is None
+
+
+def test_one_record_is_singular(tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text("id,name,email\n1,Ann,ann@a.example\n")
+    text = render.of_inspection(inspected(file))
+
+    assert text.startswith(f"{file}: 1 record\n")
+    assert "0 of 1 record would be rejected" in text

@@ -8,7 +8,7 @@ from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.field_rules import parse, quoted
 from tranship.pipelines.mapping import propose
-from tranship.pipelines.settings import Reading
+from tranship.pipelines.settings_model import Reading
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.headers import match
 
@@ -220,23 +220,23 @@ def test_an_ignored_column_is_left_out():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fields": {"name": "Nmae"}}, "no column 'Nmae'; did you mean 'Name'"),
-        ({"fields": {"name": "Plan | Nmae"}}, "no column 'Nmae'; did you mean 'Name'"),
-        ({"fields": {"nmae": "Name"}}, "--map: unknown field 'nmae'; did you mean 'name'"),
+        ({"fields": {"name": "Nmae"}}, "no column 'Nmae'. Did you mean 'Name'"),
+        ({"fields": {"name": "Plan | Nmae"}}, "no column 'Nmae'. Did you mean 'Name'"),
+        ({"fields": {"nmae": "Name"}}, "--map: unknown field 'nmae'. Did you mean name"),
         ({"fields": {"name": "Plan |"}}, "--map name='Plan |': a column name is missing"),
         ({"fields": {"name": ""}}, "--map name='': a column name is missing"),
-        ({"ignore": "Paln"}, "--ignore: in.csv has no column 'Paln'; did you mean 'Plan'"),
+        ({"ignore": "Paln"}, "--ignore: in.csv has no column 'Paln'. Did you mean 'Plan'"),
         ({"ignore": "plan", "fields": {"city": "Plan"}}, '--ignore leaves "Plan" out, and the rule of city uses it'),
-        ({"values": {"stauts": {"x": "y"}}}, "--value: unknown field 'stauts'; did you mean 'status'"),
-        ({"set": {"ctiy": "Plan"}}, "--set: unknown field 'ctiy'; did you mean 'city'"),
-        ({"set": {"city": "upper(plan)"}}, "--set city: in.csv has no column 'plan'; did you mean 'Plan'"),
+        ({"values": {"stauts": {"x": "y"}}}, "--value: unknown field 'stauts'. Did you mean status"),
+        ({"set": {"ctiy": "Plan"}}, "--set: unknown field 'ctiy'. Did you mean city"),
+        ({"set": {"city": "upper(plan)"}}, "--set city: in.csv has no column 'plan'. Did you mean 'Plan'"),
         ({"set": {"city": "upper("}}, r"--set city 'upper\(': is not an SQL expression"),
         ({"set": {"city": "max(Plan)"}}, "involves more than one record"),
         ({"set": {"city": "first_value(Plan) over (order by Name)"}}, "involves more than one record"),
         ({"set": {"city": "(select 1)"}}, "involves more than one record"),
         ({"set": {"city": "'x'"}}, "names no column of the source. For a fixed value, use --default"),
         ({"set": {"city": "Plan"}, "fields": {"city": "Plan"}}, "city: --map and --set both give a rule"),
-        ({"defaults": {"curency": "EUR"}}, "did you mean 'currency'"),
+        ({"defaults": {"curency": "EUR"}}, "Did you mean currency"),
         ({"extra": "error"}, "unmapped columns: 'Plan'"),
     ],
 )

@@ -19,7 +19,8 @@ from tranship.pipelines import build, inspection, matching, profiles, run, valid
 from tranship.pipelines.endpoints import open_source
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.reading import check_values, spelling_of
-from tranship.pipelines.settings import Reading, fragment, load
+from tranship.pipelines.settings import fragment, load
+from tranship.pipelines.settings_model import Reading
 from tranship.schemas import export_profiles
 from tranship.schemas.customer import COLUMNS
 
@@ -244,7 +245,7 @@ def test_a_profile_chosen_by_name_needs_no_headers(name: str, tmp_path: Path) ->
     [
         ("hubspot-contact", "there is no such profile. Did you mean hubspot-contacts"),
         ("HubSpot", r"Did you mean hubspot-companies or hubspot-contacts\?"),
-        ("xyz", "there is no such profile. There are: "),
+        ("xyz", "there is no such profile. The profiles are: "),
         ("zuora-accounts", "in.csv has none of the columns of this profile"),
         ("missing.toml", r"missing.toml: cannot be read \(No such file or directory\)"),
     ],
@@ -307,10 +308,10 @@ def test_missing_columns_of_a_custom_profile_are_named(tmp_path: Path) -> None:
     [
         (OWN.replace('"Firm"]', '"Firm", "Region"]'), 'lacks "Region", which .recognise. names'),
         (OWN.replace("ignore =", "ignores ="), "unknown setting ignores. Did you mean ignore?"),
-        (OWN.replace('"active"', '"activ"'), "'activ' is not valid; did you mean 'active'"),
+        (OWN.replace('"active"', '"activ"'), "'activ' is not valid. Did you mean 'active'"),
         (OWN.replace('"Europe/Berlin"', '"Berlin"'), "'Berlin' is not an IANA time zone"),
         (OWN.replace('headers = ["No", "Firm"]', 'headers = "No"'), "has a name and headers"),
-        (OWN.replace('name = "Firm"', 'nam = "Firm"'), "unknown field 'nam'; did you mean 'name'"),
+        (OWN.replace('name = "Firm"', 'nam = "Firm"'), "unknown field 'nam'. Did you mean name"),
         ("fields = [", "is not valid TOML"),
         ('profile = "OWN"', "names itself as the profile beneath it"),
         ('profile = "hubspot"', "there is no such profile. Did you mean hubspot-co"),

@@ -396,6 +396,7 @@ def said(report: Report) -> dict[str, Any]:
     return whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["resume", "run"])
 @pytest.mark.parametrize("records", [RECORDS[:-1], RECORDS], ids=["clear", "ambiguous"])
 def test_a_run_that_died_after_its_commit_reports_what_it_did_and_writes_nothing(
@@ -415,6 +416,7 @@ def test_a_run_that_died_after_its_commit_reports_what_it_did_and_writes_nothing
     assert warehouse.column("count(*)", table=f"_tranship_ledger WHERE run_id = '{report.run_id}'") == [1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["resume", "run"])
 @pytest.mark.parametrize("step", ["stage", "identify", "plan"])
 def test_a_run_that_died_before_its_commit_goes_on_behind_its_last_step(
@@ -490,6 +492,7 @@ def test_a_run_that_is_alive_is_left_alone(warehouse: Warehouse) -> None:
     owned.let_go()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["resume", "run"])
 def test_a_run_that_died_as_process_1_of_a_container_goes_on_in_the_next_one(warehouse: Warehouse, way: str) -> None:
     """Another host name, and a process id that is alive here."""
@@ -539,6 +542,7 @@ class _StopAt(Quiet):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "begins"), [("read", True), ("read", False), ("identify", True), ("plan", True), ("write", True)]
 )

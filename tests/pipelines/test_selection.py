@@ -130,8 +130,8 @@ def test_postgres_records_are_left_out(tmp_path: Path, postgres_database: Databa
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("not is_deletd", "no column 'is_deletd'; did you mean 'is_deleted'"),
-        ("status = 'x'", "no column 'status'; did you mean 'Status'"),
+        ("not is_deletd", "no column 'is_deletd'. Did you mean 'is_deleted'"),
+        ("status = 'x'", "no column 'status'. Did you mean 'Status'"),
         ('Status = "Lead"', "no column 'Lead'. Put text in single quotes"),
         ("Status =", "is not an SQL condition"),
         ("drop table x", "is not an SQL condition"),

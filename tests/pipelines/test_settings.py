@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines.settings import Reading, Settings, from_command, limit, load, reading_from_command, table
+from tranship.pipelines.setting_values import limit
+from tranship.pipelines.settings import from_command, load, reading_from_command, table
+from tranship.pipelines.settings_model import Reading, Settings
 
 ENDS = {"source": "in.csv", "destination": "out.csv"}
 
@@ -77,21 +79,27 @@ def test_variables_of_others_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("flags", "environment", "message"),
     [
-        ({"xyz": 1}, {}, "xyz (command): unknown setting. The settings are: source, profile, fields"),
-        ({"max_reject": "1"}, {}, "max_reject (command): unknown setting. Did you mean max_rejects?"),
+        ({"xyz": 1}, {}, "--xyz: unknown setting. The settings are: source, profile, fields"),
+        ({"max_reject": "1"}, {}, "--max-reject: unknown setting. Did you mean max_rejects?"),
         ({}, {"TRANSHIP_MAX_REJECT": "1"}, "TRANSHIP_MAX_REJECT: unknown setting. Did you mean"),
-        ({}, {"TRANSHIP_WORKERS": "many"}, "workers (TRANSHIP_WORKERS): Input should be a valid integer"),
-        ({"workers": 0}, {}, "workers (command): Input should be greater than or equal to 1"),
-        ({"mode": "replace"}, {}, "mode (command): Input should be 'upsert'"),
-        ({"max_rejects": "2 percent"}, {}, "max_rejects (command): is not valid. Stop before the first write"),
-        ({"memory": "lots"}, {}, "memory (command): is not valid"),
-        ({"timezone": "Europe/Atlantis"}, {}, "timezone (command): 'Europe/Atlantis' is not an IANA time zone"),
-        ({"timezone": "../../etc/passwd"}, {}, "timezone (command): '../../etc/passwd' is not an IANA time zone"),
+        ({}, {"TRANSHIP_WORKERS": "many"}, "TRANSHIP_WORKERS=many: is not a whole number."),
+        ({"workers": 0}, {}, "--workers 0: must be at least 1."),
+        ({"mode": "replace"}, {}, "--mode replace: is not valid; use upsert, insert, update or mirror."),
+        ({"max_rejects": "2 percent"}, {}, "--max-rejects '2 percent': is not valid. Stop before the first write"),
+        ({"memory": "lots"}, {}, "--memory lots: is not valid. Memory that"),
+        ({"timezone": "Europe/Atlantis"}, {}, "--timezone: 'Europe/Atlantis' is not an IANA time zone"),
+        ({"timezone": "../../etc/passwd"}, {}, "--timezone: '../../etc/passwd' is not an IANA time zone"),
         ({"mode": "mirror"}, {}, "mirror needs max_deletes"),
-        ({"skip_lines": -1}, {}, "skip_lines (command): Input should be greater than or equal to 0"),
-        ({"header_line": "0"}, {}, "header_line (command): Input should be greater than or equal to 1"),
-        ({}, {"TRANSHIP_HEADER_LINE": "top"}, "header_line (TRANSHIP_HEADER_LINE): Input should be a valid integer"),
-        ({"header_line": 2, "header": False}, {}, "header_line names a header, and header says that there is none"),
+        ({"on_invalid": {"phone": "drop"}}, {}, "--on-invalid phone=drop: is not valid; use reject or warn."),
+        (
+            {},
+            {"TRANSHIP_ON_INVALID": "phone=drop"},
+            "TRANSHIP_ON_INVALID, phone=drop: is not valid; use reject or warn.",
+        ),
+        ({"skip_lines": -1}, {}, "--skip-lines -1: must be at least 0."),
+        ({"header_line": "0"}, {}, "--header-line 0: must be at least 1."),
+        ({}, {"TRANSHIP_HEADER_LINE": "top"}, "TRANSHIP_HEADER_LINE=top: is not a whole number."),
+        ({"header_line": 2, "header": False}, {}, "header_line gives the line of a header, but header is false"),
         ({"header_line": 3, "skip_lines": 3}, {}, "header_line 3 is one of the lines that skip_lines 3 skips"),
     ],
 )
@@ -109,7 +117,7 @@ def test_several_slips_are_told_at_once() -> None:
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
         "source",
         "destination",
-        "workers (command)",
+        "--workers 0",
     ]
 
 
@@ -117,10 +125,10 @@ def test_several_slips_are_told_at_once() -> None:
     ("text", "message"),
     [
         ('mode = "insert', "is not valid TOML"),
-        ("mode = 1", "mode (FILE): Input should be"),
+        ("mode = 1", "mode = 1 (FILE): is not valid; use"),
         ('[source]\npath = "x"', "source (FILE): dict is not a source. Give a path"),
         ("colour = 1", "colour (FILE): unknown setting"),
-        ("[fields]\nname = 1", "fields (FILE): Input should be a valid string"),
+        ("[fields]\nname = 1", "fields.name = 1 (FILE): is not text."),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told(text: str, message: str, tmp_path: Path) -> None:
@@ -205,7 +213,7 @@ def test_a_pair_that_cannot_be_used_is_told(name: str, pairs: list[str], message
 
 
 def test_a_blank_is_no_word() -> None:
-    with pytest.raises(ConfigError, match=r"values \(command\): status has a value for a blank. Use defaults"):
+    with pytest.raises(ConfigError, match=r"--value: status has a value for a blank. Use defaults"):
         load({**ENDS, "values": {"status": {" ": "active"}}}, {})
 
 
@@ -225,7 +233,7 @@ def test_columns_of_earlier_versions_are_answered_with_fields(tmp_path: Path) ->
     )
     with pytest.raises(ConfigError, match=r'TRANSHIP_COLUMNS: was replaced by fields[^"]*\nname = "A"'):
         load(ENDS, {"TRANSHIP_COLUMNS": "A=name"})
-    with pytest.raises(ConfigError, match=r"columns \(command\): was replaced by fields"):
+    with pytest.raises(ConfigError, match="--column: was replaced by fields"):
         load({**ENDS, "columns": ["A"]}, {})
 
 

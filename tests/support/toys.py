@@ -231,7 +231,7 @@ FORMAT_FILES = {
 import polars as pl
 
 from tranship.connectors.contract import Abilities, ArrowPart, Connector, Layout
-from tranship.connectors.files import storage
+from tranship.connectors.files import locating
 from tranship.connectors.files.whole_file import WholeFile
 
 CONNECTOR = Connector(
@@ -244,7 +244,7 @@ class ToySource:
     size = 3
 
     def __init__(self, spec, suffixes, seen=None):
-        self._files = storage.expand(spec, suffixes, seen)
+        self._files = locating.expand(spec, suffixes, seen)
 
     def frames(self):
         for file in self._files:

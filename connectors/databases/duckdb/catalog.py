@@ -1,4 +1,4 @@
-"""What DuckDB knows of a table: its columns, defaults, collations, constraints."""
+"""The definition of a table in DuckDB: its columns, defaults, collations, constraints."""
 
 from __future__ import annotations
 

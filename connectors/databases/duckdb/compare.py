@@ -48,7 +48,7 @@ class DuckDbComparedTable:
         return self._exact
 
     def refuse_violations(self, *, alone: bool) -> int:
-        """Refuse in `_plan` what would break a constraint."""
+        """Refuse in `_plan` the records that would violate a constraint."""
         if self._constraints_to_check is None:
             self._constraints_to_check = DuckDbConstraints(
                 self._connection, self._address, self._request, self._mapping, self._collations

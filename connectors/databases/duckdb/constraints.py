@@ -51,7 +51,9 @@ class DuckDbConstraints:
         self._together = list(self._unique())
 
     def refuse_violations(self, *, alone: bool) -> int:
-        """Refuse in `_plan` what breaks a constraint, of those about a row alone or of the others; how many."""
+        """Refuse in `_plan` the records that violate a constraint, on one row if `alone`, else between rows; return the
+        number.
+        """
         constraints = self._alone if alone else self._together
         if not constraints:
             return 0

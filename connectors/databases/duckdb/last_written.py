@@ -53,7 +53,7 @@ class LastWritten:
         return int(found[0][0])
 
     def write(self, request: WriteRequest, mapping: TableMapping) -> None:
-        """Record what the plan writes."""
+        """Record the values that the plan writes."""
         compute_written_times(self._connection, mapping, request)
         self._connection.execute(
             f"CREATE TABLE IF NOT EXISTS {self._address.written_table} (table_name VARCHAR NOT NULL, "

@@ -1,4 +1,4 @@
-"""A DuckDB table, view or query as a source: `?query=SELECT …` reads what a query gives."""
+"""A DuckDB table, view or query as a source: `?query=SELECT …` reads the result of a query."""
 
 from __future__ import annotations
 

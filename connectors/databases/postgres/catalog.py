@@ -186,7 +186,7 @@ def column_types(connection: Connection, relation: Relation) -> dict[str, Column
 
 
 def _with_nullability(connection: Connection, kind: ColumnType) -> ColumnType:
-    """Return the type with nulls allowed or not, which only the server can tell of a domain."""
+    """Return the type with nulls allowed or not, which, for a domain, only the server can decide."""
     nullable = kind.nullable and (not kind.is_domain or _can_compute(connection, f"SELECT NULL::{kind.shown} IS NULL"))
     required = not nullable and kind.default is None and not kind.computed
     return replace(kind, nullable=nullable, required=required)

@@ -26,7 +26,7 @@ from tranship.connectors.databases.table_mapping import (
 
 
 class PostgresComparedTable:
-    """A table on the server: its rows are compared while they are streamed, and only what is needed is kept."""
+    """A table on the server: its rows are compared while they are streamed, and only the needed values are kept."""
 
     row_id = "t.ctid"
 
@@ -152,7 +152,7 @@ class PostgresComparedTable:
         return "_rows"
 
     def refuse_violations(self, *, alone: bool) -> int:
-        """Refuse in `_plan` what would break a constraint."""
+        """Refuse in `_plan` the records that would violate a constraint."""
         objections = self._constraints = self._constraints or PostgresConstraints(self._context, self._existing)
         return objections.refuse_violations(alone=alone)
 

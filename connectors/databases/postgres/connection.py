@@ -1,4 +1,4 @@
-"""A connection to Postgres: what a driver must provide, and what both drivers share."""
+"""A connection to Postgres: the interface of a driver, and the code that both drivers share."""
 
 from __future__ import annotations
 

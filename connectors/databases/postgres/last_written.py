@@ -95,7 +95,7 @@ class LastWritten:
         )
 
     def write(self, duck: duckdb.DuckDBPyConnection, mapping: TableMapping, request: WriteRequest) -> None:
-        """Record what the plan writes."""
+        """Record the values that the plan writes."""
         if not self._can_be_kept():
             return
         compute_written_times(duck, mapping, request)

@@ -173,7 +173,7 @@ class _CopyReader(io.RawIOBase):
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """Return the table with JSON as text, since polars does not know Arrow's JSON type."""
+    """Return the table with JSON as text, since polars does not support Arrow's JSON type."""
     schema = [f.with_type(pa.string()) if isinstance(f.type, pa.JsonType) else f for f in table.schema]
     return table.cast(pa.schema(schema))
 

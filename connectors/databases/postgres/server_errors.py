@@ -19,7 +19,7 @@ from tranship.connectors.errors import (
 NOT_UTF8: Final = r'"UTF8": (0x[0-9a-f]{2} ?)+'
 """The end of `invalid byte sequence for encoding "UTF8": 0xe9`; the rest is in the server's language."""
 
-NO_UTF8: Final = "holds text that is not UTF-8"
+NO_UTF8: Final = "contains text that is not UTF-8"
 
 
 def not_utf8_error(address: PostgresAddress) -> ConfigError:
@@ -73,7 +73,7 @@ def translate_error(address: PostgresAddress, state: str, message: str, name: st
             "add target_session_attrs=read-write to an address with several hosts."
         )
     if state == "42501":
-        return Refused(f"{where}: {primary}. Ask for the privilege, or connect as a user who has it.")
+        return Refused(f"{where}: {primary}. Request the privilege, or connect as a user who has it.")
     if state.startswith("53"):
         return Unreachable(f"{where}: is out of resources ({primary}). Try again later.")
     if state.startswith("23"):

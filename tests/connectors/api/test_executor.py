@@ -398,6 +398,7 @@ def test_a_journal_that_cannot_be_written_ends_it(sandbox: Start, tmp_path: Path
 # Pace --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_pace_is_kept(sandbox: Start, tmp_path: Path) -> None:
     long = CREATES >= 5000
     limit = {"rate": {"POST": RATE}, "window": 1, "retry_after": "milliseconds"} if long else {}

@@ -620,7 +620,7 @@ def test_a_read_that_was_killed_goes_on_from_there(kind: str, kills: tuple[int, 
 # Ids -------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(st.lists(st.lists(st.integers(0, 60), max_size=40), max_size=12))
 def test_what_has_been_seen(batches: list[list[int]]) -> None:
     seen = full_scan._IdSet()

@@ -457,6 +457,7 @@ def test_nobody() -> None:
     assert encoded.bodies.to_list() == []
 
 
+@pytest.mark.slow
 def test_any_number_of_threads() -> None:
     def once(number: int) -> tuple[Any, ...]:
         schema = (MARGINFRONT, BLACKWALNUT, STRINGS)[number % 3]

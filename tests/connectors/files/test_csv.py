@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tranship.connectors import opening
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import csv as csv_file
-from tranship.connectors.files import csv_dialect, csv_records, storage
+from tranship.connectors.files import csv_dialect, csv_records, locating
 from tranship.connectors.files.csv import CsvSource
 from tranship.connectors.files.csv_dialect import CsvOptions, Dialect
 from tranship.connectors.files.csv_frames import CsvPart
@@ -36,7 +36,7 @@ def read(data: bytes, tmp_path: Path, name: str = "in.csv", **options: object) -
     """Records as (line, *values) and broken lines as (line, code, text)."""
     path = tmp_path / name
     path.write_bytes(data)
-    return everything(CsvSource(storage.expand(str(path), SUFFIXES), CsvOptions(**options)))
+    return everything(CsvSource(locating.expand(str(path), SUFFIXES), CsvOptions(**options)))
 
 
 def everything(source: CsvSource) -> tuple[list[tuple], list[tuple]]:
@@ -126,6 +126,7 @@ def test_each_line_has_its_fate_and_number(data, records, broken, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 16, 1000])
 @pytest.mark.parametrize(("data", "records", "broken"), [case[1:] for case in LINES], ids=[case[0] for case in LINES])
 def test_the_size_of_pieces_changes_nothing(data, records, broken, size):
@@ -138,7 +139,7 @@ def test_files_that_were_joined(tmp_path):
         first, second = ("id,Name\n1,A\n".encode(encoding), '"id", name \n2,"B, C"\n'.encode(encoding))
         path = tmp_path / "in.csv"
         path.write_bytes(first + second)
-        source = CsvSource(storage.expand(str(path), SUFFIXES), CsvOptions())
+        source = CsvSource(locating.expand(str(path), SUFFIXES), CsvOptions())
         assert everything(source) == ([(2, "1", "A"), (4, "2", "B, C")], [(3, "line.header", "id, name ")])
         assert "files were joined: removed the byte-order mark on line 3" in source.layouts()[0].notes
 
@@ -174,7 +175,7 @@ def test_a_header_of_any_length_is_read_to_its_end(form, padding, tmp_path):
     data = gzip.compress(text.encode()) if form == "gzip" else text.encode("utf-16" if form == "utf-16" else "utf-8")
     path = tmp_path / "in.csv"
     path.write_bytes(data)
-    source = CsvSource(storage.expand(str(path), SUFFIXES), CsvOptions())
+    source = CsvSource(locating.expand(str(path), SUFFIXES), CsvOptions())
     assert source.layouts()[0].columns[-1] == "updated_at"
     records, broken = everything(source)
     assert not broken
@@ -229,7 +230,7 @@ def damaged_files(draw) -> tuple[bytes, list[bytes]]:
 
 
 @given(damaged_files(), st.integers(1, 64))
-@settings(max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "100")))
+@settings(max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "40")))
 @example((b'tok000x,"\n\ntok001x,a,b', [b"tok000x", b"tok001x"]), 3)
 @example((b',",,\naa\n""tok000x"a,"\n"\n\n\n""a,"\n,', [b"tok000x"]), 1)
 def test_no_line_is_lost_or_doubled(file, size):
@@ -245,7 +246,7 @@ def test_no_line_is_lost_or_doubled(file, size):
 
 @given(data=st.binary(max_size=400))
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 def test_any_bytes_are_answered_in_words(data, tmp_path):
     try:
@@ -266,7 +267,7 @@ TEXT = "id;Name;Umsatz\r\n1;Müller;1,5\r\n2;Jürgen;2,75\r\n"
 def test_encodings_are_found_out(encoding, note, tmp_path):
     path = tmp_path / "in.csv"
     path.write_bytes(TEXT.encode(encoding))
-    source = CsvSource(storage.expand(str(path), SUFFIXES), CsvOptions())
+    source = CsvSource(locating.expand(str(path), SUFFIXES), CsvOptions())
     layout = source.layouts()[0]
     assert layout.columns == ("id", "Name", "Umsatz")
     assert note in " ".join(layout.notes)
@@ -326,7 +327,7 @@ def test_single_quotes_are_found_out(tmp_path):
 def test_a_file_without_header_gets_numbered_columns(tmp_path):
     path = tmp_path / "in.csv"
     path.write_bytes(b"1,Acme,a@acme.com\n2,Beta,b@beta.com\n")
-    source = CsvSource(storage.expand(str(path), SUFFIXES), CsvOptions())
+    source = CsvSource(locating.expand(str(path), SUFFIXES), CsvOptions())
     assert source.layouts()[0].columns == ("column_1", "column_2", "column_3")
     assert len(everything(source)[0]) == 2
 
@@ -334,7 +335,7 @@ def test_a_file_without_header_gets_numbered_columns(tmp_path):
 def test_repeated_and_blank_headers_get_names_of_their_own(tmp_path):
     path = tmp_path / "in.csv"
     path.write_bytes(b"id,id,,Name\n1,2,3,4\n")
-    layout = CsvSource(storage.expand(str(path), SUFFIXES), CsvOptions()).layouts()[0]
+    layout = CsvSource(locating.expand(str(path), SUFFIXES), CsvOptions()).layouts()[0]
     assert layout.columns == ("id", "id_2", "column_3", "Name")
     assert layout.repeated == {"id_2": "id"}
     assert layout.notes == ("another column is named 'id'; it is called 'id_2' here",)
@@ -355,7 +356,7 @@ def test_compression_is_recognised_by_the_bytes(name, tmp_path):
 def test_an_incomplete_gzip_file_is_refused(tmp_path):
     rows = b"".join(b"%d,name %d\n" % (i, i * 7919) for i in range(200_000))
     packed = gzip.compress(b"id,name\n" + rows)
-    with pytest.raises(ConfigError, match=r"in\.csv\.gz: the gzip data ends or breaks off in the middle"):
+    with pytest.raises(ConfigError, match=r"in\.csv\.gz: the gzip data ends in the middle"):
         read(packed[: len(packed) // 2], tmp_path, "in.csv.gz")
 
 
@@ -363,7 +364,7 @@ def test_a_folder_and_a_glob_are_read_in_the_order_of_names(tmp_path):
     for name in ("b.csv", "a.csv", "notes.md"):
         (tmp_path / name).write_bytes(b"id,name\n" + name[:1].encode() + b",A\n")
     for spec in (str(tmp_path), str(tmp_path / "*.csv")):
-        assert [row[1] for row in everything(CsvSource(storage.expand(spec, SUFFIXES), CsvOptions()))[0]] == ["a", "b"]
+        assert [row[1] for row in everything(CsvSource(locating.expand(spec, SUFFIXES), CsvOptions()))[0]] == ["a", "b"]
 
 
 def test_standard_input_is_read_once(monkeypatch):
@@ -371,7 +372,7 @@ def test_standard_input_is_read_once(monkeypatch):
         buffer = io.BytesIO(b"id,name\n1,A\n")
 
     monkeypatch.setattr(sys, "stdin", Stdin)
-    assert everything(CsvSource(storage.expand("-", SUFFIXES), CsvOptions()))[0] == [(2, "1", "A")]
+    assert everything(CsvSource(locating.expand("-", SUFFIXES), CsvOptions()))[0] == [(2, "1", "A")]
 
 
 @pytest.fixture
@@ -393,7 +394,7 @@ def fifo(tmp_path):
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_pipe_is_read_once_and_to_its_end(packed, fifo):
     data = b"id,name\n" + b"".join(b"%d,Customer %d\n" % (i, i) for i in range(200_000))
-    source = CsvSource(storage.expand(str(fifo(gzip.compress(data) if packed else data)), SUFFIXES), CsvOptions())
+    source = CsvSource(locating.expand(str(fifo(gzip.compress(data) if packed else data)), SUFFIXES), CsvOptions())
     assert source.size is None
     records, broken = everything(source)
     source.close()
@@ -411,21 +412,21 @@ def test_a_parquet_file_out_of_a_pipe(fifo, tmp_path):
 
 
 def test_a_device_is_read_as_a_pipe_is():
-    assert everything(CsvSource(storage.expand("/dev/null", SUFFIXES), CsvOptions())) == ([], [])
+    assert everything(CsvSource(locating.expand("/dev/null", SUFFIXES), CsvOptions())) == ([], [])
 
 
 def test_a_socket_is_refused(tmp_path):
     with closing(socket.socket(socket.AF_UNIX)) as listening:
         listening.bind(str(tmp_path / "s.csv"))
         with pytest.raises(ConfigError, match=r"s\.csv: is a socket"):
-            CsvSource(storage.expand(str(tmp_path / "s.csv"), SUFFIXES), CsvOptions())
+            CsvSource(locating.expand(str(tmp_path / "s.csv"), SUFFIXES), CsvOptions())
 
 
 @pytest.mark.parametrize("change", [b"3,C", None])
 def test_a_file_that_changes_while_it_is_read_is_refused(change, tmp_path):
     path = tmp_path / "in.csv"
     path.write_bytes(b"id,name\n1,A\n2,B\n")
-    source = CsvSource(storage.expand(str(path), SUFFIXES), CsvOptions())
+    source = CsvSource(locating.expand(str(path), SUFFIXES), CsvOptions())
     with path.open("r+b") as file:
         file.seek(0, 2)
         file.write(change) if change else file.truncate(12)
@@ -445,7 +446,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(change, tmp_path):
 def test_what_cannot_be_opened_is_said(spec, options, message, tmp_path):
     (tmp_path / "in.csv").write_bytes(b"id\n1\n")
     with pytest.raises(ConfigError, match=message):
-        CsvSource(storage.expand(str(tmp_path / spec), SUFFIXES), CsvOptions(**options))
+        CsvSource(locating.expand(str(tmp_path / spec), SUFFIXES), CsvOptions(**options))
 
 
 def test_lines_are_counted_across_blocks_and_parts(tmp_path, monkeypatch):

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.files import storage
+from tranship.connectors.files import locating
 from tranship.connectors.files.csv import CsvSource
 from tranship.connectors.files.csv_dialect import CsvOptions
 from tranship.connectors.registry import CONNECTORS
 
-FILES = int(os.environ.get("TRANSHIP_EXAMPLES", "400"))
+FILES = int(os.environ.get("TRANSHIP_EXAMPLES", "150"))
 GROUPS = 4
 
 PREAMBLES = ["", "", "", "sep={d}\n", "Customers\n\n", "# all\n", "{d}{d}{d}\n", "Report:{d}All customers\n", "\n\n"]
@@ -62,7 +62,7 @@ def read(data: bytes, tmp_path: Path) -> tuple[list[str], list[int]]:
     """All texts that were read, set aside or taken for names of columns, and the lines of the records."""
     path = tmp_path / "in.csv"
     path.write_bytes(data)
-    source = CsvSource(storage.expand(str(path), CONNECTORS["csv"].suffixes), CsvOptions())
+    source = CsvSource(locating.expand(str(path), CONNECTORS["csv"].suffixes), CsvOptions())
     texts, lines = list(source.layouts()[0].columns), []
     for part in source.parts(tmp_path):
         batch = part.read()
@@ -106,6 +106,7 @@ def test_a_damaged_file_in_another_encoding_is_read_or_refused(encoding: str, tm
 QUOTES = [b'"', b'a"b"c', b'1,"A,a\n', b'"a"b\n', b'a","\n', b'"\n"x\r\n', b'""",""\n', b'1,"a\n",b\n""x",y\n', b'1,"xa,\n\na,\n', b'"\n', b'1, "A" x,"a\r\n']  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", QUOTES)
 @pytest.mark.parametrize("head", [b"", b"id,name,email\n"])
 def test_a_file_of_nothing_but_quotes_is_read_line_by_line(head: bytes, pattern: bytes, tmp_path: Path) -> None:

@@ -477,6 +477,7 @@ def test_an_address_is_shown_without_secrets(address: str, shown: str) -> None:
     assert redacted(address) == shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [200, 403, 302])
 def test_secrets_of_an_address_are_stored_nowhere(status: int, tmp_path: Path) -> None:
     with served(answer("id,name\n1,Ann\n2,\n", status, Location="https://x.invalid/?jwt=s3cret")) as server:

@@ -21,7 +21,7 @@ from tranship.connectors import opening
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.errors import ConfigError
 
-EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "60"))
 
 SHEET = "xl/worksheets/sheet1.xml"
 HEADER = ["Customer ID", "Name", "Email"]
@@ -449,7 +449,7 @@ def test_a_workbook_is_read_whatever_its_suffix_and_compression(tmp_path: Path) 
 
 
 def test_a_workbook_cannot_be_written() -> None:
-    with pytest.raises(ConfigError, match="excel can only be read"):
+    with pytest.raises(ConfigError, match="Excel can only be read"):
         opening.open_destination("out.xlsx", {"create": True, "written": Path("written")})
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.files import header_row, storage
+from tranship.connectors.files import header_row, locating
 from tranship.connectors.files.csv import CsvSource
 from tranship.connectors.files.csv_dialect import CsvOptions
 from tranship.connectors.registry import CONNECTORS
@@ -23,7 +23,7 @@ SUFFIXES = CONNECTORS["csv"].suffixes
 
 
 def opened(path: Path, **options: object) -> CsvSource:
-    return CsvSource(storage.expand(str(path), SUFFIXES), CsvOptions(**options))
+    return CsvSource(locating.expand(str(path), SUFFIXES), CsvOptions(**options))
 
 
 def read(data: bytes | str, tmp_path: Path, **options: object) -> tuple[tuple[str, ...], list[tuple], list[str]]:
@@ -234,7 +234,7 @@ def well_formed_files(draw: st.DrawFn) -> tuple[str, list[str], str]:
 
 @given(file=well_formed_files())
 @settings(
-    max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "150")),
+    max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "60")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -22,7 +22,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import json as reader
 from tranship.connectors.files import json_documents
 
-EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "30"))
 
 
 class Read:
@@ -174,15 +174,15 @@ def test_a_record_of_an_array_is_named_by_its_number_and_line(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "text", "ids", "note"),
     [
-        ("a.json", '{"id":"1"}\n{"id":"2"}\n', ["1", "2"], "holds JSON Lines"),
-        ("a.json", '{"id":"1"\n{"id":"2"}\n{"id":"3"}\n', ["2", "3"], "holds JSON Lines"),
-        ("a.jsonl", ' [{"id":"1"},\n{"id":"2"}]', ["1", "2"], "holds one array"),
+        ("a.json", '{"id":"1"}\n{"id":"2"}\n', ["1", "2"], "contains JSON Lines"),
+        ("a.json", '{"id":"1"\n{"id":"2"}\n{"id":"3"}\n', ["2", "3"], "contains JSON Lines"),
+        ("a.jsonl", ' [{"id":"1"},\n{"id":"2"}]', ["1", "2"], "contains one array"),
         ("a.ndjson", '{"id":"1"}\r\n{"id":"2"}\r\n', ["1", "2"], ""),
         ("a.jsonl", '\ufeff{"id":"1"}\n\ufeff{"id":"2"}', ["1", "2"], ""),
         ("a.json", '\ufeff[{"id":"1"}]', ["1"], ""),
-        ("a.json", '{"has_more":true,"data":[{"id":"1"}]}', ["1"], "the list 'data'; beside it, not read: 'has_more'"),
+        ("a.json", '{"has_more":true,"data":[{"id":"1"}]}', ["1"], "the list 'data'; other keys, not read: 'has_more'"),
         ("a.json", '{"r":{"page":1,"rows":[{"id":"1"}]},"tags":[]}', ["1"], "the list 'r.rows'"),
-        ("a.json", '{"id":"1","aliases":["a"]}', ["1"], "holds one record"),
+        ("a.json", '{"id":"1","aliases":["a"]}', ["1"], "contains one record"),
         ("a.json", '{"data":[]}', [], "the list 'data'"),
         ("a.json", "[]", [], ""),
         ("a.jsonl", "", [], ""),
@@ -307,6 +307,7 @@ def test_a_file_that_changes_between_the_passes_stops_the_run(tmp_path: Path) ->
         [part.read() for part in source.parts(tmp_path)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("piece", [7, 64, 1 << 20])
 def test_the_size_of_pieces_changes_nothing(
@@ -396,7 +397,7 @@ def test_damage_costs_no_other_record_and_never_a_traceback(
         return
     if name == "a.jsonl" and not text.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"["):
         lines = {n: line for n, line in enumerate(text.split(b"\n"), 1) if line.strip(b"\xef\xbb\xbf \t\r")}
-        if "holds one record" not in found.notes and "list" not in found.notes:
+        if "contains one record" not in found.notes and "list" not in found.notes:
             assert {*found.records, *found.broken} == set(lines)
             for n, line in lines.items():
                 assert (n in found.records) or line in good or n in found.broken
@@ -404,7 +405,7 @@ def test_damage_costs_no_other_record_and_never_a_traceback(
 
 
 def test_bytes_that_are_compressed_in_the_middle_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="ends or breaks off in the middle"):
+    with pytest.raises(ConfigError, match="ends in the middle"):
         read(tmp_path, gzip.compress(b'{"id":1}\n' * 1000)[:-20], "a.jsonl.gz")
 
 
@@ -465,8 +466,8 @@ def test_a_field_of_the_record_itself_precedes_a_wrapped_one(tmp_path: Path) -> 
 def test_records_by_key_are_not_a_list(tmp_path: Path) -> None:
     records = {"c1": {"name": "Acme", "email": "a@acme.com"}, "c2": {"name": "Birch", "email": "b@birch.com"}}
     with pytest.raises(
-        ConfigError, match=r"holds 2 records by key, not a list\. Write them as a list: jq '\[to_entries"
+        ConfigError, match=r"contains 2 records by key, not a list\. Write them as a list: jq '\[to_entries"
     ):
         read(tmp_path, json.dumps(records), "a.json")
     one = {"billing": {"city": "Bonn"}, "shipping": {"city": "Köln"}}
-    assert "holds one record" in read(tmp_path, json.dumps(one), "a.json").notes
+    assert "contains one record" in read(tmp_path, json.dumps(one), "a.json").notes

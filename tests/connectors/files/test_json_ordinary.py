@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tranship.connectors.files import json as json_files
-from tranship.connectors.files import storage
+from tranship.connectors.files import locating
 from tranship.connectors.files.json_frames import Block, JsonPart, Layouts, sift
 from tranship.connectors.files.json_ordinary import Shape
 from tranship.connectors.files.json_paths import Paths
@@ -132,7 +132,7 @@ def _same_as_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[st
     monkeypatch.setattr(json_files, "PIECE_BYTES", 256)
     file = tmp_path / "a.jsonl"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    source = json_files.JsonSource(storage.expand(str(file), (".jsonl",)))
+    source = json_files.JsonSource(locating.expand(str(file), (".jsonl",)))
     parts = list(source.parts(tmp_path))
     ordinary = parts[0].layout.ordinary
     quick = [part.read() for part in parts]

@@ -118,6 +118,7 @@ def test_all_types_of_arrow_are_tried() -> None:
     assert ids <= {each.id for each in TYPES} | {pa.lib.Type_INTERVAL_MONTHS, pa.lib.Type_INTERVAL_DAY_TIME}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [*TYPES, *NESTED], ids=str)
 def test_no_type_of_arrow_is_too_much(tmp_path: Path, dtype: pa.DataType) -> None:
     values: Any = pa.nulls(2, dtype)

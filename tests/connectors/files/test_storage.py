@@ -109,6 +109,7 @@ def test_each_record_says_which_source_it_is_from() -> None:
     assert rejects.select("_source", "_line").rows() == [("a.csv", "3"), ("b.parquet", "1")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "again",
     ["a{}", "./a{}", "{folder}/a{}", "*{}", "link{}", "hard{}", "folder/a{}", "."],
@@ -401,6 +402,7 @@ def test_a_file_that_comes_while_a_run_reads_is_left_as_it_is(ending: str) -> No
     assert [path.name for path in Path().glob(".*.partial")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_run_that_dies_while_it_replaces_a_file_is_resumed(
     when: str, ending: str, monkeypatch: pytest.MonkeyPatch

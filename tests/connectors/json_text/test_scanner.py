@@ -68,7 +68,7 @@ def test_slices_hold_every_record_in_order(records_a_slice: int, tmp_path: Path)
                 assert rest == [] or (rest["result"]["list"] == [] and rest["result"]["count"] == count)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(RECORDS)
 @example([])
 @example(["\\", '\\"', {"\\": '"'}])
@@ -83,7 +83,7 @@ def test_quick_and_slow_agree(records: list[Any]) -> None:
         assert quick.beside == ((None,) if quick.is_bare else (len(records),))
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(RECORDS, st.data())
 def test_half_an_answer_is_none(records: list[Any], data: st.DataObject) -> None:
     for body in bodies(records):

@@ -1,6 +1,6 @@
 """What every provider must satisfy as a destination, in its own records, against its sandbox.
 
-What is special to a provider is in `test_<provider>_writing.py`; whole runs are in `tests/connectors/test_provider_contract.py`.
+What is special to a provider is in `test_<provider>_writing.py`; whole runs are in `tests/connectors/test_contract_of_providers.py`.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def test_an_answer_without_an_id_is_an_error(sandbox: Start, provider: str, body
         writer.operations.created_id(body, writer.particulars.full)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("provider", "switches", "external_id"),
     [(*variant, external_id) for variant in VARIANTS for external_id in PARTICULARS[variant[0]].odd_ids],
@@ -181,6 +182,7 @@ def test_answers_that_are_always_lost_are_looked_up(
     assert_sent_once(sent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("provider", "switches"), VARIANTS)
 def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(
     sandbox: Start, tmp_path: Path, provider: str, switches: dict[str, str]

@@ -333,6 +333,7 @@ def test_a_lost_answer_is_found_by_its_key(api: Api) -> None:
     assert api.keys() == ["cus_000000042"]
 
 
+@pytest.mark.slow
 def test_the_state_outlives_the_sandbox(sandbox: Start, tmp_path: Path) -> None:
     first = sandbox("metrifox", state=tmp_path / "state", process=True)
     api = Api(first)

@@ -21,6 +21,8 @@ from metrifox_sdk import (
 from support.sandboxes import Sandbox, Start
 from tranship.connectors.sandbox.metrifox import LARGEST_CSV
 
+pytestmark = pytest.mark.slow
+
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 

@@ -322,6 +322,7 @@ def test_a_key_says_nothing_on_a_read(api: Api) -> None:
 # What the vendor's client does by itself -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_vendors_client_sends_a_duplicate_three_times(metronome: Sandbox) -> None:
     metronome.record()
     with Metronome(bearer_token="t", base_url=metronome.url) as client:
@@ -390,6 +391,7 @@ def test_the_billable_status_of_some_accounts(sandbox: Start) -> None:
     assert body["current_billable_status"] == {"value": "billable", "effective_at": None}
 
 
+@pytest.mark.slow
 def test_everything_outlives_a_kill(sandbox: Start, tmp_path: Path) -> None:
     first = sandbox("metronome", state=tmp_path / "state", process=True)
     api = Api(first.url)

@@ -29,6 +29,7 @@ def create(front: Sandbox, name: str = "N", **body: Any) -> Reply:
 # State
 
 
+@pytest.mark.slow
 def test_a_killed_sandbox_has_lost_nothing_that_it_answered(sandbox: Start, tmp_path: Path) -> None:
     state = tmp_path / "state"
     front = sandbox("marginfront", seed=10, state=state, process=True)
@@ -77,6 +78,7 @@ def said(process: subprocess.Popen[str], enough: Callable[[str], bool]) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_serve_says_where_it_is_logs_calls_and_stops_on_interrupt() -> None:
     code = "from tranship.connectors.sandbox.server import serve; serve('marginfront', 0, 3, log=True)"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)

@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ def test_characters_left_alone_need_nothing_done():
         assert character == " " or not character.isspace()
 
 
+@pytest.mark.slow
 def test_characters_left_alone_never_join_with_each_other():
     composed = {unicodedata.normalize("NFD", chr(code)) for code in range(0x110000) if not 0xD800 <= code < 0xE000}
     quiet = set(quiet_characters())
@@ -39,7 +41,7 @@ def test_characters_left_alone_never_join_with_each_other():
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100)
 def test_text_is_nfc_trimmed_and_single_spaced(values):
     for value in text(pl.Series(values, dtype=pl.String)).drop_nulls():
         assert value == unicodedata.normalize("NFC", value)
@@ -50,7 +52,7 @@ def test_text_is_nfc_trimmed_and_single_spaced(values):
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100)
 def test_text_twice_is_text_once(values):
     once = text(pl.Series(values, dtype=pl.String))
     assert text(once).to_list() == once.to_list()

@@ -39,6 +39,7 @@ def test_percent_encoded_addresses_reach_the_file(tmp_path: Path) -> None:
     assert warehouse.column("name", table='"a b"') == ["Ann"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["main", "temp", "system", 'we"ird', "a b"])
 def test_any_file_name_will_do(tmp_path: Path, file: str) -> None:
     warehouse = Warehouse(tmp_path)

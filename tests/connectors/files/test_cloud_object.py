@@ -115,6 +115,7 @@ def body(bucket, key: str) -> bytes:
     return bucket.get_object(Bucket="exports", Key=key)["Body"].read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz", "a.jsonl.zst", "a.parquet"])
 def test_an_object_is_written_and_reads_back(name, bucket, folder):
     destination = f"s3://exports/written/{name}"

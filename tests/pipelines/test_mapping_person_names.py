@@ -7,7 +7,7 @@ import pytest
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.mapping import ColumnMap, propose
-from tranship.pipelines.settings import Reading
+from tranship.pipelines.settings_model import Reading
 from tranship.schemas.person_names import People, find
 
 

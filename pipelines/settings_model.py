@@ -1,0 +1,282 @@
+"""The settings of a source and of a run: their names, types, defaults and descriptions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
+from tranship.pipelines.setting_values import (
+    Duration,
+    Limit,
+    Texts,
+    field_values,
+    field_words,
+    option_values,
+    path_text,
+    sheet_text,
+    source_or_sources,
+    zone_name,
+)
+
+_SOURCES_NAMED: Final = 5
+
+
+class Reading(BaseModel):
+    """The settings of a source: the format of its files, and the meaning of its columns and values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Annotated[str | tuple[str, ...], BeforeValidator(source_or_sources)] = Field(
+        description="Path, glob, folder, - or URL to read from, or a list of them."
+    )
+
+    profile: Annotated[str | None, BeforeValidator(path_text)] = Field(
+        None,
+        description="Export profile: the meaning of a system's columns and words. Give a name, a file "
+        "(.toml), or none to use no profile; by default recognised by the headers of the source.",
+    )
+    fields: dict[str, str] = Field(
+        default_factory=dict,
+        description='Build a field from columns: "Company | First Name + Last Name". The first alternative that is '
+        "not empty is used; + joins columns with a blank.",
+    )
+    ignore: Texts = Field((), description="Source column to leave out. Repeatable.")
+    values: Annotated[dict[str, dict[str, str]], BeforeValidator(field_words)] = Field(
+        default_factory=dict,
+        description="Value of a field for a word in the source; case is ignored. Repeatable.",
+    )
+    defaults: Annotated[dict[str, str], BeforeValidator(field_values)] = Field(
+        default_factory=dict, description="Value for a field where the source has none."
+    )
+    set: dict[str, str] = Field(
+        default_factory=dict, description="Compute a field with an SQL expression on the source's columns."
+    )
+    allow_missing: bool = Field(
+        False, description="Accept files that lack a mapped column that other files of the run have."
+    )
+    extra: Literal["keep", "drop", "error"] = Field(
+        "keep", description="Unmapped columns: keep them in metadata, drop them, or stop with an error."
+    )
+
+    encoding: str | None = Field(None, description="Encoding of CSV files; detected by default.")
+    delimiter: str | None = Field(None, description="Delimiter of CSV files, one character; detected by default.")
+    quote: str | None = Field(None, description="Quote character of CSV files; detected by default.")
+    header: bool | None = Field(
+        None, description="Whether CSV files and Excel sheets have a header; detected by default."
+    )
+    skip_lines: int = Field(
+        0, ge=0, description="Number of lines to ignore at the start of each CSV file, or of rows of an Excel sheet."
+    )
+    header_line: int | None = Field(
+        None, ge=1, description="Line of the header, or row of an Excel sheet, counted from 1; detected by default."
+    )
+    sheet: Annotated[str | None, BeforeValidator(sheet_text)] = Field(
+        None, description="Sheet of Excel workbooks, by name or number; by default the only one with a table."
+    )
+
+    options: Annotated[dict[str, str], BeforeValidator(option_values)] = Field(
+        default_factory=dict, description="Option of a connector that another package provides."
+    )
+
+    include_archived: bool = Field(
+        False, description="Also read archived and deleted customers, if the provider returns them."
+    )
+
+    where: str | None = Field(
+        None, description="Read only records that satisfy this SQL condition on the source's columns."
+    )
+
+    timezone: Annotated[str, BeforeValidator(zone_name)] = Field(
+        "UTC", description="IANA time zone for dates and times that have none."
+    )
+    date_format: Texts = Field((), description="Additional date format (strftime), e.g. %d.%m.%Y. Repeatable.")
+    blocked: Texts = Field(
+        (), description="E-mail address or id that identifies no customer and is never used for matching. Repeatable."
+    )
+    on_invalid: dict[str, Literal["reject", "warn"]] = Field(
+        default_factory=dict,
+        description="What to do about an invalid value of this field: reject the record, or warn and leave the "
+        "field empty. "
+        "Default: reject for external_id, email and name, warn for the others. Repeatable.",
+    )
+    strict: bool = Field(False, description="Reject a record for any invalid value.")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All sources, in order."""
+        return (self.source,) if isinstance(self.source, str) else self.source
+
+    @property
+    def source_name(self) -> str:
+        """The sources as text, without secrets."""
+        return named(self.source)
+
+    @model_validator(mode="after")
+    def _header_is_in_one_place(self) -> Self:
+        if self.header_line is not None and self.header is False:
+            raise ValueError("header_line gives the line of a header, but header is false. Remove one of the two")
+        if self.header_line is not None and self.header_line <= self.skip_lines:
+            raise ValueError(
+                f"header_line {self.header_line} is one of the lines that skip_lines {self.skip_lines} skips. Lines "
+                "are counted from the start of the file"
+            )
+        return self
+
+    @field_validator("values")
+    @classmethod
+    def _no_blank_words(cls, values: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        for field, words in values.items():
+            if not all(word.strip() for word in words):
+                raise ValueError(f"{field} has a value for a blank. Use defaults for records without a value")
+        return values
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, KeyError) as error:
+            raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin") from error
+        return value
+
+
+class Settings(Reading):
+    """All settings of a run. The names are those of the options, with `_` for `-`."""
+
+    model_config = ConfigDict(title="tranship pipeline")
+
+    destination: Annotated[str, BeforeValidator(path_text)] = Field(
+        description="Path or URL to write to, or - for standard output."
+    )
+
+    survivor: Literal["newest", "first", "last"] = Field(
+        "newest", description="Which record of a customer survives: by updated_at, or by position in the input."
+    )
+    fill: bool = Field(False, description="Fill the survivor's empty fields from the records merged into it.")
+
+    mode: Literal["upsert", "insert", "update", "mirror"] = Field(
+        "upsert", description="Which customers may be created, updated or removed."
+    )
+    nulls: Literal["keep", "overwrite"] = Field(
+        "keep", description="Whether an empty source value keeps or overwrites the destination's value."
+    )
+    older: Literal["skip", "write", "refuse"] | None = Field(
+        None,
+        description="Records with an older updated_at than the destination's: skip (default), write or refuse. "
+        "If set, a run of mostly older records does not stop.",
+    )
+    deletes: Literal["mark", "remove"] = Field(
+        "mark",
+        description="What mirror does with customers that are missing from the source: mark them as deleted, or "
+        "remove them.",
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Column of the destination table in which a field is stored; matched by name by default.",
+    )
+    evolve: bool = Field(False, description="Add missing columns to an existing table.")
+    create: Literal["auto", "never"] = Field("auto", description="Create a missing table, schema or file, or stop.")
+    crosswalk: Path | None = Field(
+        None, description="Crosswalk file of an earlier run; records are matched to the provider's customers by it."
+    )
+    remove_for_good: bool = Field(
+        False,
+        description="Allow mirror to make irreversible changes at a provider: archive at Metronome, delete licences.",
+    )
+    overwrite: bool = Field(False, description="Replace a file that Tranship did not write.")
+    format: Literal["csv", "tsv", "jsonl"] | None = Field(
+        None, description="Format of standard output (-) as destination: csv (default), tsv or jsonl."
+    )
+    raw: bool = Field(
+        False, description="Write CSV cells unchanged, including those that a spreadsheet would run as formulas."
+    )
+
+    max_rejects: Limit | None = Field(
+        None, description="Stop before the first write if more records than this are rejected: N or N%."
+    )
+    max_warnings: Limit | None = Field(
+        None, description="Stop before the first write if there are more warnings than this: N or N% of the records."
+    )
+    max_conflicts: Limit = Field(
+        "1%",
+        description="Stop before the first write if more records than this share an id with another customer: N or N%.",
+    )
+    max_deletes: Limit | None = Field(
+        None, description="Stop before the first write if mirror would delete more customers than this: N or N%."
+    )
+    max_changes: Limit | None = Field(
+        None, description="Stop before the first write if more existing customers than this would change: N or N%."
+    )
+    allow_empty: bool = Field(False, description="Accept an empty source.")
+    limit: int | None = Field(
+        None, ge=1, description="Write at most N records to a provider, then stop; resume continues."
+    )
+    dry_run: bool = Field(False, description="Stop after the plan; write nothing.")
+
+    state_dir: Path = Field(Path(".tranship"), description="Folder for the files of runs.")
+    workers: int = Field(
+        default_factory=lambda: min(os.cpu_count() or 1, 8),
+        ge=1,
+        le=64,
+        description="Number of batches processed in parallel.",
+    )
+    memory: str = Field(
+        "600MB",
+        pattern=r"^\d+(MB|GB)$",
+        description="Memory that DuckDB may use before it spills to disk, e.g. 600MB or 2GB.",
+    )
+    overlap: Literal["wait", "skip", "fail"] = Field(
+        "wait", description="If another run is writing to the destination: wait for it, skip this run, or fail."
+    )
+    lock_timeout: Duration = Field(
+        "10min",
+        description="How long to wait for another process that has locked the destination, e.g. 30s or 10min; 0: "
+        "no limit.",
+    )
+    locks: bool = Field(
+        True,
+        description="Lock the destination against other processes; use no-locks, at your own risk, on file "
+        "systems without locks.",
+    )
+    pace: str | None = Field(
+        None, pattern=r"^\d+(/s|/min)$", description="Maximum rate of calls to a provider, e.g. 50/s or 100/min."
+    )
+    statement_timeout: Duration = Field(
+        "0", description="Time limit for each SQL statement of the write, e.g. 30min or 2h; 0: no limit."
+    )
+
+    @model_validator(mode="after")
+    def _missing_columns_erase_nothing(self) -> Self:
+        if self.allow_missing and self.nulls == "overwrite":
+            raise ValueError(
+                "allow_missing cannot be combined with nulls overwrite: a file without a column would empty that field "
+                "at the destination. Leave one of the two out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_standard_output_has_a_format(self) -> Self:
+        if self.format is not None and self.destination != STANDARD_OUTPUT:
+            raise ValueError(
+                "format is that of standard output (-); the format of a file is that of its name. Leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _mirror_has_a_limit(self) -> Self:
+        if self.mode == "mirror" and self.max_deletes is None:
+            raise ValueError("mode mirror needs max_deletes: how many customers may be deleted, N or N%")
+        return self
+
+
+def named(source: str | Sequence[str]) -> str:
+    """Return the sources as text, without secrets; of many, only the first."""
+    sources = [source] if isinstance(source, str) else source
+    more = len(sources) - _SOURCES_NAMED
+    return ", ".join(map(redacted, sources[:_SOURCES_NAMED])) + (f" and {more} more" if more > 0 else "")
