@@ -28,7 +28,9 @@ class Rule(NamedTuple):
     advice: str
 
 
-EVERYBODY = ("connectors.addresses", "connectors.contract", "connectors.errors", "schemas.*")
+EVERYBODY = (
+    *("connectors.addresses", "connectors.contract", "connectors.errors", "connectors.known_secrets", "schemas.*"),
+)
 """What every connector and every step may know: the types that cross the border, the errors, how an address is shown,
 what right data is."""
 
