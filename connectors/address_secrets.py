@@ -55,7 +55,7 @@ def spans(address: str, *, certain: bool = False) -> Iterator[Span]:
     if query < 0 or (fragment >= 0 and fragment < query):
         query = len(address)
     end = len(address)
-    if fragment >= 0 and (name in _WEB or name in _providers() or (strict and fragment < query)):
+    if fragment >= 0 and (name in _WEB or name in _providers() or (name.startswith("postgres") and fragment < query)):
         end = fragment
     place_end = min(query, end)
     if name in _providers():
@@ -75,6 +75,22 @@ def is_host(text: str) -> bool:
     full, short = rf"{label}(?:\.{label})*\.[a-z][a-z0-9-]*[a-z0-9]\.?(:\d+)?", rf"{label}:\d+"
     # A name is written in one case; a key that has dots mixes them.
     return any(re.fullmatch(f"{full}|{short}", part) for part in (text, text.lower() if text.isupper() else text))
+
+
+def is_misplaced(address: str) -> bool:
+    """Return whether a password contains `?`, `#`, `/` or `@` unescaped, or no host follows it."""
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", address)
+    found = [
+        (start, end)
+        for start, end in (_user(address, scheme.end(), scheme[1].lower(), strict=True) if scheme else ())
+        if re.search(r"[?#/@]", address[start:end]) or address[end : end + 1] != "@"
+    ]
+    return bool(found)
+
+
+def shown_option(name: str) -> str:
+    """Return the name of an unknown option, hidden where it may be a key."""
+    return name if re.fullmatch(r"[A-Za-z_.-]{1,30}", name) else "***"
 
 
 @cache
@@ -152,4 +168,4 @@ def _options(address: str, start: int, end: int, scheme: str, *, strict: bool, c
         else:
             is_secret = bool(equals and _NAME.search(name))
         if is_secret:
-            yield at if equals else option.span()
+            yield at if equals and (not strict or shown_option(name) == name) else option.span()

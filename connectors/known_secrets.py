@@ -30,10 +30,10 @@ _LONGEST_WORDS: Final = 200
 _LONGEST_READ: Final = 20_000
 
 _VARIABLE: Final = re.compile(
-    r"(?:^|_)(?:API_?)?(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PASS|CREDENTIALS?|BEARER)S?(?:_|$)", re.IGNORECASE
+    r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PASS|CREDENTIALS?|BEARER)S?(?:_|$)", re.IGNORECASE
 )
 _PASSWORD_VARIABLES: Final = ("PGPASSWORD",)
-_EMAIL: Final = re.compile(r"[^\s\"'<>(),;:\[\]{}\\]+(?:@|%(?:25)*40|&#64;|&commat;|\\u0040)[^\s\"'<>(),;:\[\]{}\\]+")
+_EMAIL: Final = re.compile(r"[^\s\"'<>(),;:\[\]{}\\]+(?:@|%(?:25)*40|&#64;|&commat;|\\u0040)[\w.%-]+")
 _UNIT: Final = re.compile(
     r"%(?:25)*([0-9A-Fa-f]{2})|(&(?:#\d+|#[xX][0-9a-fA-F]+|\w+);)|\\u00([0-9a-fA-F]{2})|\\?(.)", re.DOTALL
 )
@@ -63,8 +63,8 @@ def words(text: str) -> str:
     """Return the words of another system fit to be kept: without secrets, e-mail addresses and control characters, on
     one line, at most 200 characters.
     """
-    plain = re.sub(_EMAIL, HIDDEN, without_secrets(text[:_LONGEST_READ]))
-    line = " ".join("".join(" " if unicodedata.category(c) in _UNSEEN else c for c in plain).split())
+    plain = "".join(" " if unicodedata.category(c) in _UNSEEN else c for c in without_secrets(text[:_LONGEST_READ]))
+    line = " ".join(re.sub(_EMAIL, HIDDEN, plain).split())
     return line if len(line) <= _LONGEST_WORDS else f"{line[: _LONGEST_WORDS - 1]}…"
 
 
@@ -82,8 +82,7 @@ class KeyFilter:
         forms = [form.encode() for form in _forms(key)] if len(key) >= _SHORTEST else []
         self._needles = tuple({_needle(form) for form in forms})
         self._wanted = _spelled(frozenset([key])) if forms else {}
-        self.longest = 3 * max(map(len, forms), default=0)
-        """The length of its longest spelling, which is percent-encoded, in bytes."""
+        self._longest = 6 * max(map(len, forms), default=0)  # each character may be escaped, as in \u0041
 
     def clean(self, body: bytes) -> bytes:
         """Return a complete body without the key."""
@@ -91,6 +90,15 @@ class KeyFilter:
             return body
         text = body.decode("latin-1")
         return _replaced(text, _marks(text, self._wanted)).encode("latin-1")
+
+    def complete_until(self, body: bytes) -> int:
+        """Return where the beginning of a body may be cut, so that no key is torn."""
+        cut = max(0, len(body) - self._longest)
+        if any(needle in body for needle in self._needles):
+            marks = _marks(body.decode("latin-1"), self._wanted)
+            while 0 < cut < len(body) and marks[cut - 1] and marks[cut]:
+                cut -= 1
+        return cut
 
     def chunks(self) -> FilteredChunks:
         """Return what removes the key from a body that arrives in chunks."""
@@ -105,14 +113,14 @@ class FilteredChunks:
 
     def next(self, chunk: bytes) -> bytes:
         """Return the next piece of the body."""
-        body = self._filter.clean(self._tail + chunk)
-        cut = max(0, len(body) - self._filter.longest)
+        body = self._tail + chunk
+        cut = self._filter.complete_until(body)
         self._tail = body[cut:]
-        return body[:cut]
+        return self._filter.clean(body[:cut])
 
     def rest(self) -> bytes:
         """Return what was withheld."""
-        return self._tail
+        return self._filter.clean(self._tail)
 
 
 # Where secrets come from ----------------------------------------------------------------------------------------------
@@ -197,13 +205,16 @@ def _pieces(text: str, marks: bytearray) -> Iterable[str]:
     yield text[at:]
 
 
+_SHORTEST_NEEDLE: Final = 6
 _COMMON: Final = b" \"',:;.{}[]-/\\etaoinsrhldcum0123456789"
 
 
 def _needle(form: bytes) -> bytes:
-    """Return the piece of a spelling that is searched for first: one that ends with a byte that is rare in JSON, on
-    which the speed of the search depends.
+    """Return the piece of a spelling that is searched for first: one that no escaping changes, and that ends with a
+    byte that is rare in JSON, on which the speed of the search depends.
     """
-    ends = [end for end in range(min(8, len(form)), len(form) + 1) if form[end - 1] not in _COMMON]
-    end = max(ends, default=len(form))
-    return form[max(0, end - 16) : end]
+    plain = max(re.findall(rb"[A-Za-z0-9_.~-]+", form), key=len, default=form)
+    piece = plain if len(plain) >= _SHORTEST_NEEDLE else form
+    rare = [end for end in range(min(_SHORTEST_NEEDLE, len(piece)), len(piece) + 1) if piece[end - 1] not in _COMMON]
+    end = max(rare, default=len(piece))
+    return piece[max(0, end - 16) : end]

@@ -29,7 +29,8 @@ class Rule(NamedTuple):
 
 
 EVERYBODY = (
-    *("connectors.addresses", "connectors.contract", "connectors.errors", "connectors.known_secrets", "schemas.*"),
+    *("connectors.addresses", "connectors.address_secrets", "connectors.contract", "connectors.errors"),
+    *("connectors.known_secrets", "schemas.*"),
 )
 """What every connector and every step may know: the types that cross the border, the errors, how an address is shown,
 what right data is."""
@@ -71,7 +72,14 @@ RULES = (
         "The contract is what crosses the border: types only. What acts belongs in a connector.",
     ),
     Rule("connectors.errors", ("schemas.*",), "Errors know nothing but what right data is."),
-    Rule("connectors.addresses", ("connectors.errors", "schemas.*"), "What all addresses share knows no connector."),
+    *(
+        Rule(
+            f"connectors.{name}",
+            ("connectors.addresses", "connectors.address_secrets", "connectors.errors", "schemas.*"),
+            "What all addresses share, and what is secret in them, knows no connector.",
+        )
+        for name in ("addresses", "address_secrets", "known_secrets")
+    ),
     *(
         Rule(
             f"connectors.{name}",
@@ -175,7 +183,10 @@ EXCEPTIONS = {
 }
 """Imports that break a rule for now, and what will end them."""
 
-LAZY = (*ENTRANCE, "connectors.addresses", "connectors.chain", "connectors.contract", "connectors.errors")
+LAZY = (
+    *(*ENTRANCE, "connectors.addresses", "connectors.address_secrets", "connectors.chain", "connectors.contract"),
+    *("connectors.errors", "connectors.known_secrets"),
+)
 """All that is imported before a connector is asked for."""
 
 PURE = (

@@ -25,7 +25,9 @@ def coded(failure: Failure, schema: ProviderSchema, status: int | None = None) -
     kind, colon, said = failure.reason.partition(": ")
     if not colon or kind not in _WITH_WORDS:
         return failure
-    named = [field.name for field in schema.fields if re.search(rf"\b{re.escape(field.name)}\b", said)]
+    named = [
+        field.name for field in schema.fields if field.settable and re.search(rf"\b{re.escape(field.name)}\b", said)
+    ]
     facts = [*([str(status)] if status else []), *(named if len(named) <= _MOST_FIELDS else [])]
     code = f"{kind} ({', '.join(facts)})" if facts else kind
     return replace(failure, reason=f"{code}: {known_secrets.words(said)}")

@@ -193,7 +193,7 @@ def _failure(reply: Reply) -> Failure:
         known = [name for name, _ in faults if name in SCHEMA.by_name]
         return Failure("taken", f"taken: {', '.join(known)}" if known else "taken")
     if reply.status == 409 or (not faults and _IS_TAKEN.search(message)):
-        named = [name for name in SCHEMA.by_name if name in message]
+        named = [field for field in ("email", "external_id") if re.search(rf"\b{field}\b", message, re.IGNORECASE)]
         return Failure("taken", f"taken: {named[0]}" if len(named) == 1 else "taken")
     return Failure("refused", f"refused: {message}")
 
