@@ -18,6 +18,7 @@ from typing import Final
 from urllib.parse import quote, quote_plus
 
 from tranship.connectors.addresses import secrets_in
+from tranship.schemas.visible import UNSEEN
 
 HIDDEN: Final = "***"
 _PART: Final = 10
@@ -63,13 +64,9 @@ def words(text: str) -> str:
     """Return the words of another system fit to be kept: without secrets, e-mail addresses and control characters, on
     one line, at most 200 characters.
     """
-    plain = "".join(" " if unicodedata.category(c) in _UNSEEN else c for c in without_secrets(text[:_LONGEST_READ]))
+    plain = "".join(" " if unicodedata.category(c) in UNSEEN else c for c in without_secrets(text[:_LONGEST_READ]))
     line = " ".join(re.sub(_EMAIL, HIDDEN, plain).split())
     return line if len(line) <= _LONGEST_WORDS else f"{line[: _LONGEST_WORDS - 1]}…"
-
-
-_UNSEEN: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Categories of characters that steer a terminal or the direction of text."""
 
 
 class KeyFilter:

@@ -30,6 +30,7 @@ from pydantic import (
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import field_rules
+from tranship.schemas.visible import visible
 
 ENVIRONMENT_PREFIX: Final = "TRANSHIP_"
 _SOURCES_NAMED: Final = 5
@@ -485,7 +486,7 @@ def _validated(
     try:
         return kind(**merged)
     except ValidationError as error:
-        raise ConfigError(_sentence(error, origin, kind)) from None
+        raise ConfigError(*_sentence(error, origin, kind).split("\n")) from None
 
 
 def _merged(given: Any, nearer: Any) -> Any:
@@ -662,7 +663,7 @@ def _sentence(error: ValidationError, origin: Mapping[str, str], kind: type[Read
         if not problem["loc"]:  # about several settings; the message names them
             lines[""] = problem["msg"].removeprefix("Value error, ") + "."
             continue
-        name = str(problem["loc"][0])
+        name = visible(str(problem["loc"][0]))
         given = {"environment": _variable(name)}.get(origin.get(name, ""), origin.get(name))
         where = f" ({given})" if given else ""
         if problem["type"] == "extra_forbidden":
