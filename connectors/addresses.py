@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, quote, unquote, unquote_to_bytes, urlencode
 
+from tranship.connectors import address_secrets
 from tranship.connectors.errors import ConfigError
 
 STANDARD_OUTPUT: Final = "-"
@@ -18,12 +19,13 @@ FRAME: Final = "frame"
 DICTS: Final = "dicts"
 """Schemes of the addresses of records that were given in Python."""
 
-_SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token|key|sig|credential)[^=&]*=)[^&]*", re.IGNORECASE)
+_HIDDEN: Final = "***"
 
 
 def redacted(address: str) -> str:
-    """Return an address without its secrets: the password before the host (for a provider, everything before the host,
-    which can only be a key), and query values that are keys or tokens (of a web address, all of them).
+    """Return an address without its secrets: the password before the host (for other schemes than Postgres, everything
+    before the host), values of options that are keys or tokens (of a web address, all values; of a database or a
+    provider, all but those of its documented options), and whatever may be a key in the wrong place.
 
     Every message, log, report and manifest shows addresses this way. Bytes of a file name that are not valid text
     become `\\udcXX`.
@@ -31,11 +33,22 @@ def redacted(address: str) -> str:
     if is_in_python(address):
         return f"<{spooled_records(address).name}>"
     text = address.encode("utf-8", "backslashreplace").decode()
-    hidden = re.sub(r"(://[^:/?@]*):[^?]*@", r"\1:***@", text)
-    hidden = re.sub(r"^((?!postgres)\w+://)[^/?]*@", r"\1***@", hidden, flags=re.IGNORECASE)
-    if re.match(r"https?://", hidden, re.IGNORECASE):
-        return _without_values(hidden)
-    return re.sub(_SECRET, r"\1***", hidden)
+    shown, at = "", 0
+    for start, end in address_secrets.spans(text):
+        if start >= at:
+            shown += text[at:start] + _HIDDEN
+            at = end
+    return shown + text[at:]
+
+
+def secrets_in(address: str) -> list[str]:
+    """Return the passwords, keys and tokens in an address, as they are written and decoded."""
+    if is_in_python(address):
+        return []
+    found = [address[start:end] for start, end in address_secrets.spans(address, certain=True)]
+    # Before a host, the user's name may precede the password.
+    found += [text.partition(":")[2] for text in found if ":" in text]
+    return [text for text in dict.fromkeys([*found, *map(unquote, found)]) if text and text != _HIDDEN]
 
 
 @dataclass(frozen=True)
@@ -66,14 +79,6 @@ def spooled_records(address: str) -> SpooledRecords:
     found = parse_qs(about)
     name, digest = (found.get(key, [""])[0] for key in ("name", "digest"))
     return SpooledRecords(Path(os.fsdecode(unquote_to_bytes(path))), name, digest, tuple(found.get("note", ())))
-
-
-def _without_values(url: str) -> str:
-    """Return a web address without the values of its query and its fragment, any of which may grant access."""
-    bare, _, fragment = url.partition("#")
-    path, mark, query = bare.partition("?")
-    shown = re.sub(r"([^&;=]*=)?[^&;]+", r"\1***", query)
-    return f"{path}{mark}{shown}{'#***' if fragment else ''}"
 
 
 def scheme_of(spec: str) -> str:

@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tranship.schemas.visible import visible
+
 if TYPE_CHECKING:
     from tranship.pipelines.report import Report
 
@@ -36,6 +38,10 @@ class TranshipError(Exception):
 
     exit_code = 1
     report: Report | None = None
+
+    def __init__(self, *lines: str) -> None:
+        """Take the lines of a message, mostly one. No value in it can break a line or steer a terminal."""
+        super().__init__("\n".join(map(visible, lines)))
 
 
 class ConfigError(TranshipError):

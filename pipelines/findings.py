@@ -111,7 +111,7 @@ class Findings:
             files["rejects_parquet"] = self.path / "rejects.parquet"
             files["rejects"] = self.path / "rejects.csv"
             found = pl.scan_parquet(files["rejects_parquet"])
-            found.with_columns(cells.written(found.collect_schema())).sink_csv(files["rejects"])
+            cells.as_csv(found).sink_csv(files["rejects"])
             if workbook_of is not None:
                 files |= self._write_workbook(found, workbook_of)
         warned = self.warned_files()

@@ -19,6 +19,7 @@ from tranship.schemas.customer import COLUMNS
 from tranship.schemas.flags import Flag
 from tranship.schemas.flags import flag as flag_of
 from tranship.schemas.secret_columns import is_secret
+from tranship.schemas.visible import visible
 
 KEYS = ("external_id", "email")
 
@@ -117,7 +118,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
     if left and reading.extra == "error":
         problems.append(f"{layouts[0].name}: unmapped columns: {', '.join(map(repr, left))} (--extra error).")
     if problems:
-        raise ConfigError("\n".join([*problems, *(["Nothing was written."] if missing else [])]))
+        raise ConfigError(*"\n".join([*problems, *(["Nothing was written."] if missing else [])]).split("\n"))
     by_hand = {*reading.fields, *reading.set}
     open_ = {name: fit for name, fit in matched.fits.items() if name in mapped and name not in by_hand}
     # A profile chooses among names, and not between two columns of one name.
@@ -247,6 +248,6 @@ def _note_of_secrets(columns: Sequence[str]) -> Iterator[str]:
 
 
 def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:
-    lines = "\n".join(f"  {field_rules.option(field, field_rules.quoted(column))}" for column in fitting)
+    lines = "\n".join(f"  {visible(field_rules.option(field, field_rules.quoted(column)))}" for column in fitting)
     columns = counted(len(fitting), "column")
-    return f"{layout.name}: {columns} fit {field}: {', '.join(map(repr, fitting))}. Choose one:\n{lines}"
+    return f"{visible(layout.name)}: {columns} fit {field}: {', '.join(map(repr, fitting))}. Choose one:\n{lines}"

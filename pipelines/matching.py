@@ -95,7 +95,7 @@ def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> 
     dropped = frozenset(filter(None, (given.column("--ignore", column) for column in reading.ignore)))
     given.check_dropped(dropped)
     if given.problems:
-        raise ConfigError("\n".join(given.problems))
+        raise ConfigError(*"\n".join(given.problems).split("\n"))
     by_name = _ByName(layouts, columns, dropped, given, pins.unfilled)
     by_name.add_fields()
     if "address_line1" not in pins.unfilled:

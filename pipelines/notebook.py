@@ -5,14 +5,16 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
+from tranship.schemas.visible import visible
+
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], notes: Iterable[str] = ()) -> str:
     """A heading, a table and lines below it. Everything is escaped; numbers are right-aligned."""
-    heads = "".join(f"<th>{html.escape(text)}</th>" for text in head)
+    heads = "".join(f"<th>{_escaped(text)}</th>" for text in head)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    below = "".join(f"<p>{html.escape(text)}</p>" for text in notes)
+    below = "".join(f"<p>{_escaped(text)}</p>" for text in notes)
     return (
-        f"<div><p><strong>{html.escape(title)}</strong></p><table>"
+        f"<div><p><strong>{_escaped(title)}</strong></p><table>"
         f"{f'<thead><tr>{heads}</tr></thead>' if head else ''}<tbody>{body}</tbody></table>{below}</div>"
     )
 
@@ -20,4 +22,8 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], not
 def _cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f'<td style="text-align:right">{value:,}</td>'
-    return f'<td style="text-align:left">{html.escape(str(value))}</td>'
+    return f'<td style="text-align:left">{_escaped(str(value))}</td>'
+
+
+def _escaped(text: str) -> str:
+    return html.escape("\n".join(map(visible, text.split("\n"))))

@@ -16,6 +16,7 @@ from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP
 from tranship.pipelines.step_result import StepResult
 from tranship.pipelines.verify import write_differences
+from tranship.schemas import cells
 from tranship.schemas.counted import counted
 
 _ROWS = "plan.parquet"
@@ -119,5 +120,5 @@ def _list_stale(request: WriteRequest) -> dict[str, Path]:
     listed.unlink(missing_ok=True)
     if not found.exists():
         return {}
-    pl.scan_parquet(found).sink_csv(listed, datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")
+    cells.as_csv(pl.scan_parquet(found)).sink_csv(listed)
     return {"stale": listed}

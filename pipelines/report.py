@@ -14,6 +14,7 @@ import msgspec
 from tranship.pipelines import notebook
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import RULES
+from tranship.schemas.visible import visible
 
 if TYPE_CHECKING:
     import polars as pl
@@ -219,9 +220,9 @@ def page(report: Report) -> str:
         **({"Withheld": withheld(report)} if report.counts.withheld else {}),
         **({"Error": report.error} if report.error else {}),
     }
-    head = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items())
+    head = "".join(f"<dt>{name}</dt><dd>{_escaped(text)}</dd>" for name, text in facts.items())
     return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>tranship run {html.escape(report.run_id)}</title>
+<html lang="en"><meta charset="utf-8"><title>tranship run {_escaped(report.run_id)}</title>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
 dl {{ display: grid; grid-template-columns: 5rem 1fr }}
@@ -232,16 +233,20 @@ rect.warnings, rect.deleted, rect.withheld {{ fill: #d9a441 }}
 table {{ border-collapse: collapse; margin-bottom: 1rem }} td {{ padding: .15rem 1rem .15rem 0 }}
 td.n {{ text-align: right; font-variant-numeric: tabular-nums }} td.e {{ color: #666 }}
 </style>
-<h1>Run {html.escape(report.run_id)}</h1><dl>{head}</dl>
+<h1>Run {_escaped(report.run_id)}</h1><dl>{head}</dl>
 <svg width="640" height="{22 * len(shown)}" role="img" aria-label="The ledger">{bars}</svg>{tables}
 </html>
 """
 
 
+def _escaped(text: str) -> str:
+    return html.escape("\n".join(map(visible, text.split("\n"))))
+
+
 def _table(title: str, rows: Mapping[str, int], examples: Mapping[str, str]) -> str:
     cells = "".join(
-        f"<tr><td>{html.escape(name)}</td><td class=n>{count:,}</td>"
-        f"<td class=e>{html.escape(examples.get(name, ''))}</td></tr>"
+        f"<tr><td>{_escaped(name)}</td><td class=n>{count:,}</td>"
+        f"<td class=e>{_escaped(examples.get(name, ''))}</td></tr>"
         for name, count in sorted(rows.items(), key=lambda row: -row[1])
         if count
     )

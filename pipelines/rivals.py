@@ -15,6 +15,7 @@ from tranship.connectors.errors import Undecided
 from tranship.pipelines import field_rules
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise.raw_text import as_text
+from tranship.schemas.visible import visible
 
 
 def disagreements(batch: Batch, columns: ColumnMap) -> dict[str, str]:
@@ -27,17 +28,16 @@ def disagreements(batch: Batch, columns: ColumnMap) -> dict[str, str]:
                 kept, left = _values(batch, column), _values(batch, rival)
                 at = (left.is_not_null() & left.ne_missing(kept)).arg_true()
                 if len(at):
-                    found[field] = (
-                        f'{batch.source}, line {batch.lines[at[0]]}: "{column}" and "{rival}" both mean {field} and '
-                        f"have different values. Choose one:\n{_options(field, [column, *rivals])}"
-                    )
+                    where = visible(f'{batch.source}, line {batch.lines[at[0]]}: "{column}" and "{rival}"')
+                    options = _options(field, [column, *rivals])
+                    found[field] = f"{where} both mean {field} and have different values. Choose one:\n{options}"
     return found
 
 
 def must_agree(batch: Batch, columns: ColumnMap) -> None:
     """Raises Undecided where there are `disagreements`."""
     if found := disagreements(batch, columns):
-        raise Undecided("\n".join(found.values()))
+        raise Undecided(*"\n".join(found.values()).split("\n"))
 
 
 def filled(batch: Batch, columns: ColumnMap, records: pl.DataFrame) -> list[str]:
@@ -70,7 +70,8 @@ def must_not_hide(found: Iterable[tuple[str, Iterable[str]]], columns: ColumnMap
                 filled = "is filled" if len(hidden) == 1 else "are filled"
                 raise Undecided(
                     f'{source}: "{column}" has no value in any record, but {_quoted(hidden)} would fit {field}, too, '
-                    f"and {filled}. Nothing was written. Choose one:\n{_options(field, [*hidden, column])}"
+                    f"and {filled}. Nothing was written. Choose one:",
+                    *_options(field, [*hidden, column]).split("\n"),
                 )
 
 
@@ -84,4 +85,4 @@ def _quoted(columns: Iterable[str]) -> str:
 
 
 def _options(field: str, columns: Iterable[str]) -> str:
-    return "\n".join(f"  {field_rules.option(field, field_rules.quoted(column))}" for column in columns)
+    return "\n".join(f"  {visible(field_rules.option(field, field_rules.quoted(column)))}" for column in columns)

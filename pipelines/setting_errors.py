@@ -21,7 +21,7 @@ CALL: Final = "call"
 """Where a setting is given; any other place is the path of a file."""
 
 
-def sentences(error: ValidationError, origin: Mapping[str, str], kind: type[Reading]) -> str:
+def sentences(error: ValidationError, origin: Mapping[str, str], kind: type[Reading]) -> list[str]:
     """Return a line for each invalid setting; `origin` is where each was given."""
     lines: dict[str, str] = {}
     for problem in error.errors(include_url=False):
@@ -30,7 +30,7 @@ def sentences(error: ValidationError, origin: Mapping[str, str], kind: type[Read
             continue
         name = str(problem["loc"][0])
         lines.setdefault(name, _sentence(name, problem, origin.get(name, ""), kind))
-    return "\n".join(lines.values())
+    return list(lines.values())
 
 
 def _sentence(name: str, problem: ErrorDetails, where: str, kind: type[Reading]) -> str:

@@ -116,7 +116,7 @@ def _validated(
     try:
         return kind(**merged)
     except ValidationError as error:
-        raise ConfigError(setting_errors.sentences(error, origin, kind)) from None
+        raise ConfigError(*setting_errors.sentences(error, origin, kind)) from None
 
 
 def _merged(given: Any, nearer: Any) -> Any:

@@ -122,7 +122,7 @@ def write_differences(workspace: Path, plan: Plan, survivors: Survivors, file: P
         for file in (workspace / f"{name}.parquet" for name in ("found", "extra"))
     )
     differing = differences(pl.scan_parquet(plan.rows), survivors.scan(), found, extra)
-    differing.with_columns(cells.written(differing.collect_schema())).sink_csv(file)
+    cells.as_csv(differing).sink_csv(file)
     file.chmod(0o600)
 
 

@@ -11,9 +11,11 @@ from typing import Final
 
 import polars as pl
 
-_SIGNS: Final = r"=+\-@＝＋－＠"
-_INVISIBLE: Final = r"\x{ad}\x{200b}-\x{200f}\x{202a}-\x{202e}\x{2060}-\x{2064}\x{2066}-\x{2069}\x{feff}"
-_RUNS: Final = rf"[{_INVISIBLE}]*[{_SIGNS}]|[\t\r]"
+_SIGNS: Final = r"=+\-@＝＋－＠﹦﹢﹣﹫−"
+_INVISIBLE: Final = (
+    r"\p{Cf}\p{Cc}\x{34f}\x{115f}\x{1160}\x{17b4}\x{17b5}\x{180b}-\x{180f}\x{3164}\x{fe00}-\x{fe0f}\x{ffa0}"
+)
+_RUNS: Final = rf"[{_INVISIBLE}]*[{_SIGNS}]|[\t\r\n]"
 _NUMBER: Final = r"^[+-]?[0-9][0-9 .,]*$"
 _TO_GUARD: Final = rf"^(?:{_RUNS}|')"
 GUARD: Final = rf"^'({_RUNS}|')"
@@ -54,6 +56,14 @@ def written(schema: pl.Schema, *, raw: bool = False) -> list[pl.Expr]:
     texts = pl.String in schema.dtypes() and not raw
     others = [expression for name, dtype in schema.items() for expression in _written(name, dtype)]
     return [*([guarded(pl.col(pl.String))] if texts else []), *others]
+
+
+def as_csv(frame: pl.LazyFrame, *, raw: bool = False) -> pl.LazyFrame:
+    """Return a frame as CSV shows it: values as `written` converts them, and names with guards (unless `raw`)."""
+    schema = frame.collect_schema()
+    names = pl.DataFrame({"name": schema.names()}, schema={"name": pl.String})
+    shown = names["name"] if raw else names.select(guarded(pl.col("name"))).to_series()
+    return frame.with_columns(written(schema, raw=raw)).rename(dict(zip(names["name"], shown, strict=True)))
 
 
 def _written(name: str, dtype: pl.DataType) -> list[pl.Expr]:

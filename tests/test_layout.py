@@ -29,9 +29,8 @@ class Rule(NamedTuple):
 
 
 EVERYBODY = (
-    *("connectors.addresses", "connectors.contract", "connectors.errors", "connectors.suggestions"),
-    "connectors.value_errors",
-    "schemas.*",
+    *("connectors.addresses", "connectors.address_secrets", "connectors.contract", "connectors.errors"),
+    *("connectors.known_secrets", "connectors.suggestions", "connectors.value_errors", "schemas.*"),
 )
 """What every connector and every step may know: the types that cross the border, the errors, how an address is shown,
 which name may have been meant, why a value is invalid, what right data is."""
@@ -73,9 +72,16 @@ RULES = (
         "The contract is what crosses the border: types only. What acts belongs in a connector.",
     ),
     Rule("connectors.errors", ("schemas.*",), "Errors know nothing but what right data is."),
-    Rule("connectors.addresses", ("connectors.errors", "schemas.*"), "What all addresses share knows no connector."),
     Rule("connectors.suggestions", ("schemas.*",), "Suggestions are made of names alone."),
     Rule("connectors.value_errors", (), "Reasons are made of what pydantic reports, and of nothing else."),
+    *(
+        Rule(
+            f"connectors.{name}",
+            ("connectors.addresses", "connectors.address_secrets", "connectors.errors", "schemas.*"),
+            "What all addresses share, and what is secret in them, knows no connector.",
+        )
+        for name in ("addresses", "address_secrets", "known_secrets")
+    ),
     *(
         Rule(
             f"connectors.{name}",
@@ -180,12 +186,8 @@ EXCEPTIONS = {
 """Imports that break a rule for now, and what will end them."""
 
 LAZY = (
-    *ENTRANCE,
-    "connectors.addresses",
-    "connectors.chain",
-    "connectors.contract",
-    "connectors.errors",
-    "connectors.value_errors",
+    *(*ENTRANCE, "connectors.addresses", "connectors.address_secrets", "connectors.chain", "connectors.contract"),
+    *("connectors.errors", "connectors.known_secrets", "connectors.value_errors"),
 )
 """All that is imported before a connector is asked for."""
 

@@ -9,6 +9,7 @@ from tranship.connectors.api.concurrency import TRIES
 from tranship.connectors.api.journal import Result
 from tranship.connectors.api.operations import Bulk, Created, Failure, Operations, Record, Reply
 from tranship.connectors.api.plan_rows import PlanProgress, PlanRow
+from tranship.connectors.api.reasons import coded
 from tranship.connectors.api.row_sender import SHAPE_ERRORS, OutcomeUnknown, RowSender
 from tranship.connectors.api.row_writer import RowWriter
 
@@ -66,7 +67,7 @@ class BulkWriter:
                 row.possibly_applied = True
                 again.append(row)
             else:
-                apart.append(self._refused(row, outcome))
+                apart.append(self._refused(row, coded(outcome, self._operations.schema)))
         await _all_of(apart)
         return again
 

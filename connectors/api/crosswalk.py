@@ -120,7 +120,6 @@ def write_crosswalk(run: duckdb.DuckDBPyConnection, write: WriteRequest, provide
                 f"AND {condition} ORDER BY o.row"
             )
             crosswalk.write_table(found.to_arrow_table().cast(CROSSWALK))
-    known = pl.scan_parquet(whole)
     file = write.workspace / "crosswalk.csv"
-    known.with_columns(cells.written(known.collect_schema())).sink_csv(file)
+    cells.as_csv(pl.scan_parquet(whole)).sink_csv(file)
     return file

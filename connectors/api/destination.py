@@ -22,6 +22,7 @@ from tranship.connectors.api.account import BATCH, read_account
 from tranship.connectors.api.crosswalk import recognise, write_crosswalk
 from tranship.connectors.api.executor import ExecutionResult, carry_out
 from tranship.connectors.api.operations import Operations
+from tranship.connectors.api.reasons import code_of
 from tranship.connectors.api.request_plan import RequestPlanner, SavedPlan, save_plan
 from tranship.connectors.api.source import ApiSource
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_address, service
@@ -167,7 +168,7 @@ class ProviderDestination:
 
     def _reasons(self, write: WriteRequest) -> dict[str, int]:
         refused = pl.scan_parquet(write.workspace / "outcomes.parquet").filter(pl.col("outcome") == "refused")
-        by_reason = refused.group_by("reason").len().sort("len", descending=True).collect()
+        by_reason = refused.group_by(code_of(pl.col("reason"))).len().sort("len", descending=True).collect()
         return dict(by_reason.iter_rows())
 
     def _set_up(self, run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from tranship.connectors import known_secrets
 from tranship.connectors.api.http_client import HttpClient, HttpResponse
 from tranship.connectors.api.http_errors import refusal
 from tranship.connectors.api.pagination import Cursor, Listing, Numbered, SinglePage, parse_page
@@ -129,4 +130,4 @@ def _clock(answer: HttpResponse, sent: datetime) -> HealthFinding:
 def _limits(answer: HttpResponse) -> HealthFinding:
     seen = sorted({name for name in answer.headers if re.search(r"rate-?limit|retry-after", name, re.IGNORECASE)})
     said = "; ".join(f"{name}: {answer.headers[name]}" for name in seen)
-    return HealthFinding("rate limits", "ok", said or "no header states one")
+    return HealthFinding("rate limits", "ok", known_secrets.words(said) or "no header states one")

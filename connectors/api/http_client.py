@@ -5,8 +5,8 @@ time-out, 408, 425, 429, 5xx, and a body that is truncated or not JSON. The paus
 its maximum doubles with each try. `Retry-After` is honoured as seconds, as a date, and in milliseconds
 (`retry-after-ms`). After a 429 all requests of a client wait: the limit belongs to the key, not to the request.
 
-The key is sent in a header and nowhere else. Redirects are not followed, so it never reaches another host, and it is
-removed from messages.
+The key is sent in a header and nowhere else. Redirects are not followed, so it never reaches another host. A response
+that repeats it is read without it.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from tranship.connectors.api.rate_limit import RequestPacer
 from tranship.connectors.api.retry import RetryPolicy, random_pause, retry_after
 from tranship.connectors.api.service import Service, proxy_for
 from tranship.connectors.errors import ConfigError, Malformed, Refused, Unreachable
+from tranship.connectors.known_secrets import KeyFilter
 from tranship.schemas.counted import counted
 
 T = TypeVar("T")
@@ -121,6 +122,7 @@ class HttpClient:
         self.traffic = Traffic()
         self._session: aiohttp.ClientSession
         self._proxy = proxy_for(service)
+        self._key_filter = KeyFilter(service.key)
         self._pacer: RequestPacer
 
     async def __aenter__(self) -> HttpClient:
@@ -237,10 +239,12 @@ class HttpClient:
 
         async def once() -> T:
             async with self._open_response(call) as response:
+                chunks = self._key_filter.chunks()
                 with _open_for_writing(file) as write:
                     async for chunk in response.content.iter_chunked(1 << 20):
                         self.traffic.received += len(chunk)
-                        write(chunk)
+                        write(chunks.next(chunk))
+                    write(chunks.rest())
                 if not _may_be_json(response.headers, file):
                     raise Retryable(
                         not_json(self.service, response.headers.get("Content-Type", ""), call.method, call.label)
@@ -274,6 +278,7 @@ class HttpClient:
         async with self._open_response(call) as response:
             body = await response.read()
             self.traffic.received += len(body)
+            body = self._key_filter.clean(body)
             answer = HttpResponse(response.status, response.headers, body)
             if body and not answer.is_json:
                 raise Retryable(
@@ -372,7 +377,7 @@ class HttpClient:
         body = await response.read()
         if status in _PASSING or status >= 500:
             return self._retry_later(call, response, sent_at)
-        return Refused(refusal(self.service, status, body, call.method, call.label))
+        return Refused(refusal(self.service, status, body, call.method, call.path, call.label))
 
     def _retry_later(self, call: _Call, response: aiohttp.ClientResponse, sent_at: float) -> Exception:
         status = response.status

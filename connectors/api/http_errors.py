@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from tranship.connectors import known_secrets
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.service import Service
 from tranship.connectors.errors import ConnectorError, Malformed, Refused, Unreachable
@@ -41,14 +42,16 @@ class Unanswered(Exception):
         self.timed_out = timed_out
 
 
-def refusal(service: Service, status: int, body: bytes, method: str, label: str) -> str:
-    """Return the message for a 4xx."""
+def refusal(service: Service, status: int, body: bytes, method: str, path: str, label: str | None = None) -> str:
+    """Return the message for a 4xx. `label` replaces a path that contains personal data."""
+    label = label or path
     what = f"{service.place}: {method} {label} returned {status_name(status)}"
     if status == 401:
         default = f"The key in {service.key_variable} is not accepted: set one that is valid for this host."
         return f"{what}. {service.advice.get(status, default)}"
-    quoted = service.error_message(body)
-    what += f" ({service.clean(quoted)})" if quoted else ""
+    # Words about a request that carried a customer may repeat it; such a path is replaced by its label.
+    quoted = service.error_message(body) if method == "GET" and label.startswith(path) else None
+    what += f" ({known_secrets.words(quoted)})" if quoted else ""
     defaults = {
         403: f"The key in {service.key_variable} lacks the permission for this: use one that has it.",
         404: "Check the host and the address: nothing was found there.",
@@ -61,7 +64,7 @@ def redirect_refusal(service: Service, location: str, method: str, label: str) -
     target = urlsplit(location)
     to = f"{target.scheme}://{target.netloc}" if target.netloc else "another path"
     return (
-        f"{service.place}: {method} {label} redirects to {service.clean(to)}. Redirects "
+        f"{service.place}: {method} {label} redirects to {known_secrets.words(to)}. Redirects "
         "are not followed, as the key would be sent there. Give the final host."
     )
 
@@ -109,7 +112,7 @@ def not_json(service: Service, content_type: str, method: str, label: str) -> Ma
     """Return the error for a response with another content type."""
     kind = content_type.partition(";")[0].strip() or "an untyped body"
     return Malformed(
-        f"{service.place}: {method} {label} returned {service.clean(kind)} instead of JSON. "
+        f"{service.place}: {method} {label} returned {known_secrets.words(kind)} instead of JSON. "
         "Check that the host is the provider's API, not a web page or a login page in front of it."
     )
 

@@ -15,9 +15,11 @@ from tranship.connectors.api.operations import (
     NotSearchable,
     Operations,
     Record,
+    Reply,
     Request,
 )
 from tranship.connectors.api.plan_rows import PlanProgress, PlanRow
+from tranship.connectors.api.reasons import coded
 from tranship.connectors.api.reconcile import lies_between, may_derive_from, same
 from tranship.connectors.api.row_sender import SHAPE_ERRORS, OutcomeUnknown, RowSender
 
@@ -76,7 +78,7 @@ class RowWriter:
                 reply = await self._sender.send(row, operations.create(row.wanted))
                 if reply.ok:
                     return Result(row.row, "done", None, operations.created_id(reply.body, row.wanted))
-                result = await self._after_failure(row, failure := operations.failure(reply))
+                result = await self._after_failure(row, failure := self._failure(reply))
                 if result:
                     return result
                 why = failure.reason or failure.kind
@@ -165,8 +167,11 @@ class RowWriter:
             reply = await self._sender.send(row, request, following=place > 0)
             row.possibly_applied = True
             if not reply.ok:
-                return self._operations.failure(reply)
+                return self._failure(reply)
         return None
+
+    def _failure(self, reply: Reply) -> Failure:
+        return coded(self._operations.failure(reply), self._operations.schema, reply.status)
 
     def unexpected_changes(self, row: PlanRow, current: Record) -> list[str]:
         """Return the fields that are neither as the plan found them nor, if possibly applied, as it wants them."""

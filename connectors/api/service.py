@@ -10,6 +10,8 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from tranship.connectors import known_secrets
+
 ANY: Final = "*"
 """The key of a limit on all methods together."""
 
@@ -34,6 +36,10 @@ class Service:
     per_second: Mapping[str, float] = field(default_factory=dict)
     """Method (or `ANY`) → calls per second, where the provider declares a limit or the user sets one."""
 
+    def __post_init__(self) -> None:
+        """Make the key known, so that it is removed from every text of the provider."""
+        known_secrets.learn(self.key)
+
     @property
     def place(self) -> str:
         """Name and host, the beginning of each message: `MarginFront (api.marginfront.com)`."""
@@ -43,11 +49,6 @@ class Service:
     def is_local(self) -> bool:
         """Whether the API runs on this machine."""
         return is_loopback(urlsplit(self.base_url).hostname or "")
-
-    def clean(self, text: str) -> str:
-        """Make a text of the provider fit to quote: without the key, on one line, at most 200 characters."""
-        line = " ".join(text.replace(self.key, "***").split())
-        return line if len(line) <= 200 else f"{line[:199]}…"
 
 
 def is_loopback(host: str) -> bool:

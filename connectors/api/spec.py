@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import polars as pl
 
+from tranship.connectors.address_secrets import is_host, shown_option
 from tranship.connectors.addresses import redacted
 from tranship.connectors.api.pagination import Listing
 from tranship.connectors.api.service import Service, is_loopback
@@ -132,6 +133,13 @@ def parse_address(spec: ProviderSpec, url: str, environment: Mapping[str, str]) 
             f"{redacted(url)}: contains a key, which would end up in logs and shell histories. Set it in "
             f"{spec.key_variables[0]} instead."
         )
+    if parts.netloc and not is_host(parts.netloc):
+        raise ConfigError(
+            f"{redacted(url)}: what follows {spec.name}:// is not the name of a host. A key belongs in "
+            f"{spec.key_variables[0]}. To a host without a domain, add its port: {spec.name}://host:443"
+        )
+    if parts.fragment:
+        raise ConfigError(f"{redacted(url)}: remove # and what follows. A key belongs in {spec.key_variables[0]}.")
     options = _options(spec, url, parts.query)
     path = parts.path.strip("/")
     if spec.app_variable:
@@ -169,7 +177,8 @@ def _options(spec: ProviderSpec, url: str, query: str) -> dict[str, str]:
         if name not in spec.options:
             known = f"Known options: {', '.join(spec.options)}" if spec.options else "It has no options"
             raise ConfigError(
-                f"{redacted(url)}: unknown option {name!r}. {known}. A key is read only from {spec.key_variables[0]}."
+                f"{redacted(url)}: unknown option {shown_option(name)!r}. {known}. A key is read only from "
+                f"{spec.key_variables[0]}."
             )
         if name in options or not value.strip():
             raise ConfigError(f"{redacted(url)}: {name} is given {'twice' if name in options else 'without a value'}.")
@@ -186,9 +195,9 @@ def _base_url(spec: ProviderSpec, url: str, environment: Mapping[str, str]) -> s
             raise ConfigError(f"{redacted(url)}: name the host: {spec.name}://host (or set {variable}).")
         return spec.base_url
     parts = urlsplit(given)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+    if parts.scheme not in ("http", "https") or not is_host(parts.netloc) or parts.query:
         raise ConfigError(f"{variable}: is not a base URL such as https://host{spec.path}")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ConfigError(
             f"{variable}: reaches {parts.hostname} over plain http, where the key could be intercepted. Use https."
         )

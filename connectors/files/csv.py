@@ -168,9 +168,7 @@ def destination(spec: str, written: Written, *, overwrite: bool, raw: bool, form
     separator = "\t" if name.endswith(".tsv") or (spec == STANDARD_OUTPUT and format == "tsv") else ","
 
     def write(frame: pl.LazyFrame, path: Path) -> None:
-        frame.with_columns(cells.written(frame.collect_schema(), raw=raw)).sink_csv(
-            path, separator=separator, compression=packed, check_extension=False
-        )
+        cells.as_csv(frame, raw=raw).sink_csv(path, separator=separator, compression=packed, check_extension=False)
 
     def look(frame: pl.LazyFrame) -> tuple[str, ...]:
         count = frame.select(cells.misread(frame.collect_schema())).collect().item()

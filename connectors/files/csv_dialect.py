@@ -9,12 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import polars as pl
+
 from tranship.connectors.contract import repeated, told_apart
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import header_row
 from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES, Grammar, Records
 from tranship.connectors.files.header_row import Start
 from tranship.connectors.files.text_encoding import BAD_BYTE, sniff_encoding, unix_line_ends
+from tranship.schemas import cells
 from tranship.schemas.counted import counted
 
 _SAMPLE_BYTES = 1 << 17
@@ -252,7 +255,8 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
         values = next((record.values for record in table.records if record.values), [])
     if options.header_line and not values:
         raise ConfigError(f"{name}: --header-line {options.header_line}: this line is blank.")
-    columns = told_apart(_column_names(values if header else [""] * len(values)))
+    names = cells.unguarded(pl.Series(values, dtype=pl.String)).to_list() if header else [""] * len(values)
+    columns = told_apart(_column_names(names))
     notes = []
     if not options.encoding and encoding not in ("utf-8", "utf-8-sig"):
         notes.append(f"encoding {'Windows-1252' if encoding == 'cp1252' else encoding.upper()}")

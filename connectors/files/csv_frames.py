@@ -36,7 +36,7 @@ _RESCUE_BYTES = 1 << 16
 _RESCUE_ROUNDS = 8
 """Each round looks one line deeper into a record; nearly all that can be rescued is so in the first."""
 _GUARD = 0x27
-_BEHIND_GUARD = frozenset(b"=+-@\t\r'\xc2\xe2\xef")
+_BEHIND_GUARD = frozenset((*b"=+-@'\x7f", *range(0x20), *b"\xc2\xcd\xd8\xdb\xdc\xe0\xe1\xe2\xe3\xef\xf0\xf3"))
 """Bytes that can follow a guard; of letters other than ASCII's, the first byte."""
 _FOLLOWS_GUARD = np.isin(np.arange(256), list(_BEHIND_GUARD))
 _QUOTE = frozenset(b'"')

@@ -27,6 +27,7 @@ import aiohttp
 from yarl import URL
 
 from tranship.connectors import durable
+from tranship.connectors.address_secrets import is_misplaced
 from tranship.connectors.addresses import redacted
 from tranship.connectors.background_loop import BackgroundLoop
 from tranship.connectors.errors import ConfigError, Malformed, Refused, TranshipError, Unreachable
@@ -296,6 +297,10 @@ def _parted(spec: str) -> tuple[str, dict[str, str]]:
         user, password, _ = parts.username, parts.password, parts.port
     except ValueError as error:
         raise ConfigError(f"{redacted(spec)}: is not a valid web address.") from error
+    if is_misplaced(spec):
+        raise ConfigError(
+            f"{redacted(spec)}: the password contains @, /, ? or #. Write @ as %40, / as %2F, ? as %3F and # as %23."
+        )
     if not parts.hostname:
         raise ConfigError(f"{redacted(spec)}: names no host. Write https://host/path/customers.csv")
     bare = parts._replace(

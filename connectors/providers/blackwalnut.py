@@ -189,11 +189,12 @@ def _failure(reply: Reply) -> Failure:
         message, faults = f"answered {reply.status}", []
     if reply.status == 404:
         return Failure("gone", f"gone: {message}")
-    taken = [name for name, fault in faults if _IS_TAKEN.search(fault)]
-    if faults and len(taken) == len(faults):
-        return Failure("taken", f"taken: {', '.join(taken)}")
+    if faults and all(_IS_TAKEN.search(fault) for _, fault in faults):
+        known = [name for name, _ in faults if name in SCHEMA.by_name]
+        return Failure("taken", f"taken: {', '.join(known)}" if known else "taken")
     if reply.status == 409 or (not faults and _IS_TAKEN.search(message)):
-        return Failure("taken", f"taken: {message}")
+        named = [field for field in ("email", "external_id") if re.search(rf"\b{field}\b", message, re.IGNORECASE)]
+        return Failure("taken", f"taken: {named[0]}" if len(named) == 1 else "taken")
     return Failure("refused", f"refused: {message}")
 
 

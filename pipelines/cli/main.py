@@ -22,6 +22,7 @@ from tranship.connectors.errors import GateClosed, Interrupted, Skipped, Transhi
 from tranship.pipelines.cli import provider, reference, run, runs
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
 from tranship.pipelines.cli.output import print_json
+from tranship.schemas.visible import visible
 
 if TYPE_CHECKING:
     from tranship.pipelines.report import Report
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = cli.main(given, prog_name="tranship", standalone_mode=False, obj=context)
             return code if isinstance(code, int) else 0
         except click.ClickException as error:
+            error.message = visible(error.message)
             error.show()
             return _print_failure(error.format_message(), 2, as_json)
         except TranshipError as error:
@@ -60,7 +62,8 @@ def _report_error(error: TranshipError, as_json: bool) -> int:
     if not isinstance(error, GateClosed | Undecided):
         from tranship.pipelines.run_directory import RunDirectory
 
-        click.echo(f"Once this is solved, continue with: {RunDirectory.at(Path(report.run_dir)).go_on}", err=True)
+        go_on = RunDirectory.at(Path(report.run_dir)).go_on
+        click.echo(visible(f"Once this is solved, continue with: {go_on}"), err=True)
     if as_json:
         print_json(report.to_json())
     return error.exit_code
@@ -68,7 +71,7 @@ def _report_error(error: TranshipError, as_json: bool) -> int:
 
 def _report_bug(error: BaseException, state_dir: Path, as_json: bool) -> int:
     message = save_crash_report(error, state_dir)
-    click.echo(f"Error: {message}", err=True)
+    click.echo(f"Error: {visible(message)}", err=True)
     return _print_failure(message, 1, as_json)
 
 

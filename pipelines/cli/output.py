@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 
 from tranship.pipelines.cli.options import format_run_command
+from tranship.schemas.visible import visible, visible_json
 
 if TYPE_CHECKING:
     from tranship.pipelines.report import Report
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def print_json(text: str) -> None:
     """Print JSON on standard output."""
     # Bytes of file names that are not valid UTF-8 are written as \udcXX, which JSON allows.
-    click.echo(text.encode("utf-8", "backslashreplace"))
+    click.echo(visible_json(text).encode())
 
 
 def summary(report: Report, out: TextIO, *, everything: bool = False) -> str:
@@ -26,9 +27,9 @@ def summary(report: Report, out: TextIO, *, everything: bool = False) -> str:
 
     # During a run, notes are shown when they arise and the error at the end.
     options: dict[str, Any] = {} if everything else {"reasons": 8, "notes": False}
-    lines = [render.of_report(report, width=terminal_width(out), **options), *_next_step(report)]
+    lines = [render.of_report(report, width=terminal_width(out), **options), *map(visible, _next_step(report))]
     if everything and report.error:
-        lines.append(report.error)
+        lines += map(visible, report.error.split("\n"))
     return "\n".join(lines)
 
 

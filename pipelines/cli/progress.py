@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from tranship.connectors.errors import ConfigError
 from tranship.schemas.counted import counted
+from tranship.schemas.visible import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress, Task, TaskID
@@ -95,7 +96,7 @@ class Lines:
         self._name = None
 
     def _write(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+        print(visible(text), file=self._out, flush=True)
 
     def __enter__(self) -> Self:
         return self
@@ -135,9 +136,9 @@ class Terminal:
         """Write the note above the line."""
         with self._lock:
             if self._progress is not None:
-                self._progress.console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+                self._progress.console.print(f"note: {visible(text)}", markup=False, highlight=False, soft_wrap=True)
             else:
-                print(f"note: {text}", file=self._out, flush=True)
+                print(f"note: {visible(text)}", file=self._out, flush=True)
 
     def _show(self, name: str, total: int | None, started: float) -> None:
         # Imported late: most steps end before anything is shown.
@@ -252,4 +253,4 @@ class JsonLine(logging.Formatter):
         extra: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in self._PLAIN}
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {"time": when, "level": record.levelname.lower(), "message": record.getMessage(), **extra}
-        return json.dumps(line, default=str)
+        return visible_json(json.dumps(line, default=str))

@@ -13,6 +13,7 @@ from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError, ConnectorError
 from tranship.pipelines.cli.options import Decorated, given, json_option
 from tranship.pipelines.cli.output import print_json
+from tranship.schemas.visible import visible
 
 
 @click.command("connectors", short_help="List connectors, or fields lost between two providers.")
@@ -64,7 +65,7 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
         )
     click.echo("\n".join(render.table(rows)))
     for name, problem in plug_ins.broken.items():
-        click.echo(f"{name}: {problem}")
+        click.echo(visible(f"{name}: {problem}"))
 
 
 @click.command("doctor", short_help="Check access to a provider without changing anything.")

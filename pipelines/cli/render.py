@@ -17,6 +17,7 @@ from tranship.schemas.compatibility import Passage
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, Customer
 from tranship.schemas.faults import RULES, sentence
+from tranship.schemas.visible import visible
 
 _ALWAYS = ("read", "rejected", "merged", "created", "updated", "unchanged")
 _CELL = 44
@@ -52,7 +53,7 @@ def of_report(report: Report, *, reasons: int | None = None, notes: bool = True,
         lines += _by_frequency(title, by_code, report.examples, reasons, width)
     if notes and report.notes:
         lines += ["", *(f"note: {note}" for note in report.notes)]
-    return "\n".join([*lines, "", *_files(report)])
+    return _text([*lines, "", *_files(report)])
 
 
 def _ledger(report: Report) -> list[str]:
@@ -131,10 +132,10 @@ def of_inspection(found: Inspection, width: int | None = None) -> str:
     if built:
         lines += ["", "built from columns", *table(built, (), width)]
     if found.problem is not None:
-        lines += ["", "A run would stop here:", found.problem]
+        lines += ["", "A run would stop here:", *found.problem.split("\n")]
     else:
         lines += ["", *_expected(found, width)]
-    return "\n".join(lines)
+    return _text(lines)
 
 
 def _plain_rules(found: Inspection) -> set[str]:
@@ -168,7 +169,7 @@ def of_runs(runs: Iterable[Mapping[str, Any]]) -> str:
         counts = [f"{run['counts'][name]:,}" if run["counts"] else "" for name in ("read", "rejected")]
         began = f"{datetime.fromisoformat(run['started_at']).astimezone():%Y-%m-%d %H:%M}"
         rows.append((run["run_id"], began, run["status"], *counts, run["source"], run["destination"]))
-    return "\n".join(table(rows, (3, 4)))
+    return _text(table(rows, (3, 4)))
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ def of_verification(found: Verification, width: int | None = None) -> str:
     lines += _by_frequency("refused by the destination", found.refused_by_reason, {}, None, width)
     lines += ["", *(f"note: {note}" for note in found.notes)] if found.notes else []
     lines += ["", *(f"{name}: {path}" for name, path in found.files.items())] if found.files else []
-    return "\n".join(lines)
+    return _text(lines)
 
 
 def of_passage(here: str, there: str, passage: Passage) -> list[str]:
@@ -247,9 +248,13 @@ def table(rows: Iterable[Sequence[str]], right: tuple[int, ...] = (), width: int
 
 
 def cell(value: str, longest: int | None = _CELL) -> str:
-    """Return a value on one line, without control characters that the terminal could execute."""
-    plain = re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", value)
+    """Return a value on one line, with the characters spelled out that the terminal could execute or would not show."""
+    plain = visible(re.sub(r"\s+", " ", value) if re.search(r"[\t-\r\x85\u2028\u2029]", value) else value)
     return plain if longest is None or len(plain) <= longest else plain[: longest - 1] + "…"
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "\n".join(map(visible, lines))
 
 
 def _padded(value: str, width: int, right: bool) -> str:

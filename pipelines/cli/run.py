@@ -29,6 +29,7 @@ from tranship.pipelines.cli.options import (
     state_dir_option,
 )
 from tranship.pipelines.cli.output import print_json, summary, terminal_width
+from tranship.schemas.visible import visible
 
 if TYPE_CHECKING:
     from tranship.pipelines.cli.progress import Display
@@ -255,7 +256,7 @@ def inspect_command(sources: tuple[str, ...], rows: int, write: Path | None, as_
             raise ConfigError(f"{write}: already exists and was not changed. Choose another name.") from error
         except OSError as error:
             raise ConfigError(f"{write}: cannot be written ({error.strerror}).") from error
-        click.echo(f"Written: {write}. Try it: {shell('tranship', 'run', str(write), '--dry-run')}", err=True)
+        click.echo(visible(f"Written: {write}. Try it: {shell('tranship', 'run', str(write), '--dry-run')}"), err=True)
     return 0 if found.problem is None else 2
 
 

@@ -15,6 +15,7 @@ from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import json_option, state_dir_option
 from tranship.pipelines.cli.output import print_json, summary
 from tranship.schemas.counted import counted
+from tranship.schemas.visible import visible
 
 if TYPE_CHECKING:
     from tranship.pipelines.run_list import RunSummary
@@ -40,7 +41,7 @@ def runs_command(context: CrashContext, /, remove_older_than: int | None, state_
     found = run_list.list_runs(state_dir, days)
     for run in found:
         if run.problem:
-            click.echo(f"damaged: {run.problem}", err=True)
+            click.echo(visible(f"damaged: {run.problem}"), err=True)
     kept = [_entry(run) for run in found]
     if as_json:
         listed = {"runs": kept, "removed": found.removed, "damaged": found.damaged}
@@ -49,9 +50,9 @@ def runs_command(context: CrashContext, /, remove_older_than: int | None, state_
     if found.removed:
         click.echo(f"Removed {counted(len(found.removed), 'run')}.", err=True)
     for text in found.damaged.values():
-        click.echo(f"damaged: {text}", err=True)
+        click.echo(visible(f"damaged: {text}"), err=True)
     if not kept and not found.damaged:
-        click.echo(f"No runs in {state_dir}.", err=True)
+        click.echo(visible(f"No runs in {state_dir}."), err=True)
         return
     if kept:
         click.echo(render.of_runs(kept))

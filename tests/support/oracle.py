@@ -194,14 +194,21 @@ def read_csv(
     return header, rows, lines
 
 
-INVISIBLE = "\xad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff"
+SIGNS = "=+-@＝＋－＠﹦﹢﹣﹫−"
+"""Signs with which formulas begin, also full-width and small ones, which some spreadsheets take for them."""
+
+
+def is_invisible(one: str) -> bool:
+    """Whether nothing is seen of a character: it formats, controls, fills or varies others."""
+    blank = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u3164\uffa0"
+    return unicodedata.category(one) in ("Cf", "Cc") or one in blank or "\ufe00" <= one <= "\ufe0f"
 
 
 def unguarded(cell: str) -> str:
     """The cell without the apostrophe in front of a sign, a tab, a line end or an apostrophe; `="x"` is `x`."""
     if cell.startswith("'"):
-        sign = cell[1:].lstrip(INVISIBLE)[:1]
-        return cell[1:] if cell[1:2] in ("'", "\t", "\r") or (sign and sign in "=+-@＝＋－＠") else cell
+        sign = next((one for one in cell[1:] if not is_invisible(one)), "")
+        return cell[1:] if cell[1:2] in ("'", "\t", "\r", "\n") or (sign and sign in SIGNS) else cell
     inner = cell[2:-1].replace('""', "") if len(cell) > 2 and cell.startswith('="') and cell.endswith('"') else '"'
     return cell if '"' in inner else cell[2:-1].replace('""', '"')
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tranship.connectors.address_secrets import shown_option
 from tranship.connectors.addresses import is_same_file, percent_decoded, redacted, resolved_path, schema_and_table
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.table_mapping import WRITTEN, quoted
@@ -66,7 +67,8 @@ def parse_address(spec: str) -> DuckDbAddress:
         key, _, value = option.partition("=")
         if key not in ("table", "query"):
             raise ConfigError(
-                f"{redacted(spec)}: unknown parameter {key!r}. Use table or query; inside them, write & as %26."
+                f"{redacted(spec)}: unknown parameter {shown_option(key)!r}. Use table or query; inside them, write & "
+                "as %26."
             )
         if key in given or not value:
             raise ConfigError(f"{redacted(spec)}: {key} is given {'twice' if value else 'no value'}.")

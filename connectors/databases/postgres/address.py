@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, unquote
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from tranship.connectors.address_secrets import is_misplaced
 from tranship.connectors.addresses import percent_decoded, redacted, schema_and_table
 from tranship.connectors.errors import (
     ConfigError,
@@ -51,7 +52,16 @@ def parse_address(spec: str) -> PostgresAddress:
 
     Raises ConfigError.
     """
+    if is_misplaced(spec):
+        raise ConfigError(
+            f"{redacted(spec)}: the password contains @, /, ? or #, or no host follows it. Write @ as %40, / as %2F, ? "
+            "as %3F and # as %23, or keep the password in PGPASSWORD or ~/.pgpass."
+        )
     place, mark, options = spec.partition("?")
+    if "#" in place:
+        raise ConfigError(
+            f"{redacted(spec)}: contains #. Write it as %23 in a name. A password belongs in PGPASSWORD or ~/.pgpass."
+        )
     place = re.sub("^postgres(ql)?://", "postgresql://", place, flags=re.IGNORECASE)
     place = place.replace(f":{_HIDDEN}@", "@")
     given: dict[str, str] = {}
@@ -100,10 +110,7 @@ def _shown(spec: str, place: str, named: dict[str, str]) -> str:
     hint = "postgresql://user@host:5432/database?table=customers"
     authority = place.removeprefix("postgresql://")
     if "@" in authority.rpartition("@")[0] or "/" in authority.rpartition("@")[0]:
-        raise ConfigError(
-            f"{redacted(spec)}: the user name or password contains @ or /. Write @ as %40 and / as %2F, "
-            "or keep the password in PGPASSWORD or ~/.pgpass."
-        )
+        raise ConfigError(f"{redacted(spec)}: the user name contains @ or /. Write @ as %40 and / as %2F.")
     # A list of hosts is a libpq extension and not a valid URL.
     several = re.sub(r"^((?:[^/@]*@)?)[^/]*,[^/]*", r"\1several", authority)
     try:

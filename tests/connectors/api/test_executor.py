@@ -216,7 +216,7 @@ def test_one_refusal_spares_the_rest(sandbox: Start, tmp_path: Path) -> None:
     write(tmp_path, rows)
     send(there.url, tmp_path)
     found = outcomes(tmp_path)
-    assert found.pop(3) == ("create", "refused", "refused: email must be an email")
+    assert found.pop(3) == ("create", "refused", "refused (400, email): email must be an email")
     assert {one[1] for one in found.values()} == {"done"}
 
 

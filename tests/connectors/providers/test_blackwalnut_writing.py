@@ -238,7 +238,7 @@ def test_nothing_is_sent_of_a_field_that_is_on_neither_side(operations: Operatio
         (Reply(422, {"email": ["has already been taken"]}), "taken", "taken: email"),
         (Reply(409, {"email": ["has already been taken"]}), "taken", "taken: email"),
         (Reply(422, {"external_id": "is not unique"}), "taken", "taken: external_id"),
-        (Reply(409, None), "taken", "taken: validation_error: Email is invalid"),
+        (Reply(409, None), "taken", "taken: email"),
         (Reply(422, {"email": ["is invalid"]}), "refused", "refused: validation_error: Email is invalid"),
         (
             Reply(422, {"email": ["is invalid"], "external_id": ["has already been taken"]}),
@@ -257,7 +257,7 @@ def test_what_an_error_means(operations: Operations, reply: Reply, kind: str, re
 @pytest.mark.parametrize("body", [None, [], {"error": "no"}, {"error": None}, {"message": "taken"}])
 def test_an_error_of_another_form(operations: Operations, body: Any) -> None:
     assert operations.failure(Reply(422, body)).reason == "refused: answered 422"
-    assert operations.failure(Reply(409, body)).reason == "taken: answered 409"
+    assert operations.failure(Reply(409, body)).reason == "taken"
 
 
 # Plans -----------------------------------------------------------------------------------------------------------
@@ -281,9 +281,9 @@ def test_what_the_provider_will_not_have_spares_the_rest(
     ]
     assert carry(there, tmp_path, *rows) == {
         0: ("done", None),
-        1: ("refused", "refused: validation_error: Email is invalid"),
+        1: ("refused", "refused (422): validation_error: Email is invalid"),
         2: ("refused", "taken: email"),
-        3: ("refused", "refused: validation_error: Metadata is too large"),
+        3: ("refused", "refused (422): validation_error: Metadata is too large"),
         4: ("refused", "taken: email"),
         5: ("refused", "taken: external_id"),
         6: ("done", None),

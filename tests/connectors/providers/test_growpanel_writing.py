@@ -145,11 +145,17 @@ def test_rows_are_refused_each_for_itself(sandbox: Start, tmp_path: Path, dialec
         create(3, body("long", custom_variables={"a": "x" * 1001}) | {"email": "a@x.example"}),
     ]
     found = carried_out(there, tmp_path, rows)
+    status = "" if dialect == "spec" else " (400)"
+    said = (
+        "country must be an ISO 3166 alpha-2 code",
+        "unknown data source",
+        "custom_variables: a value has at most 1000 characters",
+    )
     assert found == {
         0: ("create", "done", None),
-        1: ("create", "refused", "refused: country must be an ISO 3166 alpha-2 code"),
-        2: ("create", "refused", "refused: unknown data source"),
-        3: ("create", "refused", "refused: custom_variables: a value has at most 1000 characters"),
+        1: ("create", "refused", f"refused{' (country)' if dialect == 'spec' else ' (400, country)'}: {said[0]}"),
+        2: ("create", "refused", f"refused{status}: {said[1]}"),
+        3: ("create", "refused", f"refused{status}: {said[2]}"),
     }
     assert [one["id"] for one in there.state()] == ["good"]
 
@@ -294,7 +300,7 @@ def test_a_change_that_is_not_valid_is_refused_in_the_providers_words(
 ) -> None:
     there = sandbox("growpanel", switches={"dialect": dialect})
     [found] = made(there, body("a"))
-    said = "refused: custom_variables: values must be strings"
+    said = f"refused{'' if dialect == 'spec' else ' (400)'}: custom_variables: values must be strings"
     rows = [update(0, found, custom_variables={"a": 1})]
     assert carried_out(there, tmp_path, rows) == {0: ("update", "refused", said)}
     assert there.state() == [found]

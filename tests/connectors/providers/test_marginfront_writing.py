@@ -277,11 +277,11 @@ def test_what_the_provider_will_not_have_spares_the_rest(
     ]
     assert carry(there, tmp_path, *rows) == {
         0: ("done", None),
-        1: ("refused", "refused: email must be an email"),
-        2: ("refused", "refused: name must be shorter than or equal to 255 characters"),
+        1: ("refused", "refused (400, email): email must be an email"),
+        2: ("refused", "refused (400, name): name must be shorter than or equal to 255 characters"),
         3: ("refused", "taken: external_id"),
-        4: ("refused", "refused: email must be an email"),
-        5: ("refused", "refused: Customer has active subscriptions"),
+        4: ("refused", "refused (400, email): email must be an email"),
+        5: ("refused", "refused (409): Customer has active subscriptions"),
         6: ("done", None),
     }
     assert sorted(record["externalId"] for record in there.state()) == ["cus_00001", "cus_00002", "cus_00010", "sub"]

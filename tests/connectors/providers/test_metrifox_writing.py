@@ -317,7 +317,7 @@ def test_a_change_to_an_email_that_is_taken_is_refused(sandbox: Start, tmp_path:
 def test_a_change_that_is_not_valid_is_refused_in_the_providers_words(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("metrifox")
     [found] = made(there, body("a"))
-    said = "refused: billing_email is not a valid email format"
+    said = "refused (422, billing_email): billing_email is not a valid email format"
     assert carried_out(there, tmp_path, [update(0, found, billing_email="x")]) == {0: ("update", "refused", said)}
 
 

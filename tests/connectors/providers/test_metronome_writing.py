@@ -532,13 +532,13 @@ def test_what_the_provider_will_not_have_spares_the_rest(
     ]
     assert carry(there, tmp_path, *rows) == {
         0: ("done", None),
-        1: ("refused", "refused: Each ingest alias must be a string of 1 to 128 characters"),
-        2: ("refused", "refused: Custom field n must be a string of at most 200 characters"),
+        1: ("refused", "refused (400): Each ingest alias must be a string of 1 to 128 characters"),
+        2: ("refused", "refused (400): Custom field n must be a string of at most 200 characters"),
         3: ("refused", "locked: external_id"),
         4: ("refused", "taken: aliases"),
         5: ("refused", "taken: external_id"),
         6: ("refused", "taken: custom_fields"),
-        7: ("refused", f"refused: Invalid custom field keys: {'k' * 101}"),
+        7: ("refused", f"refused (400): Invalid custom field keys: {'k' * 101}"),
         8: ("refused", "taken: aliases"),
         9: ("refused", "taken: custom_fields"),
         10: ("done", None),

@@ -1,0 +1,38 @@
+"""Why a provider refused a record: a code, followed by the provider's words, which only the files of records keep."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Final
+
+import polars as pl
+
+from tranship.connectors import known_secrets
+from tranship.connectors.api.operations import Failure
+from tranship.schemas.provider import ProviderSchema
+
+_WITH_WORDS: Final = ("refused", "gone")
+_CODE: Final = rf"(?s)^((?:{'|'.join(_WITH_WORDS)}|unresolved)(?: \([^)]*\))?): .*$"
+_MOST_FIELDS: Final = 3
+"""Words that name more fields than this probably repeat the whole record."""
+
+
+def coded(failure: Failure, schema: ProviderSchema, status: int | None = None) -> Failure:
+    """Return a failure whose reason begins with a code that is safe to report, of the status and of the fields that the
+    words name: `refused (422, email): email must be an email`. The words are without secrets and e-mail addresses.
+    """
+    kind, colon, said = failure.reason.partition(": ")
+    if not colon or kind not in _WITH_WORDS:
+        return failure
+    named = [
+        field.name for field in schema.fields if field.settable and re.search(rf"\b{re.escape(field.name)}\b", said)
+    ]
+    facts = [*([str(status)] if status else []), *(named if len(named) <= _MOST_FIELDS else [])]
+    code = f"{kind} ({', '.join(facts)})" if facts else kind
+    return replace(failure, reason=f"{code}: {known_secrets.words(said)}")
+
+
+def code_of(reason: pl.Expr) -> pl.Expr:
+    """Return reasons without the provider's words."""
+    return pl.coalesce(reason.str.extract(_CODE), reason).name.keep()

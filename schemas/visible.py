@@ -1,0 +1,34 @@
+"""Text as a terminal or a log may show it: characters that act, or that nobody sees, are spelled out."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+UNSEEN: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Categories of characters that steer a terminal, break a line, change the direction of text, or are invisible."""
+
+
+def visible(text: str) -> str:
+    """Return a text on one line, with such characters as `\\n`, `\\x1b` or `\\u202e`. Idempotent."""
+    return text if text.isprintable() else "".join(map(_spelled, text))
+
+
+def visible_json(text: str) -> str:
+    """Return JSON of the same meaning, without such characters; the line breaks between its values stay."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(character if character == "\n" else _escaped(character) for character in text)
+
+
+def _spelled(character: str) -> str:
+    if unicodedata.category(character) not in UNSEEN:
+        return character
+    return ascii(character)[1:-1]
+
+
+def _escaped(character: str) -> str:
+    if unicodedata.category(character) not in UNSEEN:
+        return character
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

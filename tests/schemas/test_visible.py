@@ -1,0 +1,35 @@
+"""Characters that act on a terminal, or that nobody sees, are spelled out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tranship.schemas.visible import visible, visible_json
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Zoë 東 – 100 %", "Zoë 東 – 100 %"),
+        ("a\nb\r\tc", "a\\nb\\r\\tc"),
+        ("\x1b[31m\x07\x7f\x9b", "\\x1b[31m\\x07\\x7f\\x9b"),
+        ("a\u202eb\u2066\u200b\ufeff", "a\\u202eb\\u2066\\u200b\\ufeff"),
+        ("\u2028\u2029", "\\u2028\\u2029"),
+        ("\U000e0041", "\\U000e0041"),
+        ("\udcff", "\\udcff"),
+        ("a\u00a0b\u3000", "a\u00a0b\u3000"),
+    ],
+)
+def test_text_on_one_line(text: str, expected: str) -> None:
+    assert visible(text) == expected
+    assert visible(expected) == expected
+
+
+@pytest.mark.parametrize("text", ["plain", "\x7f\x9b\u202e\u2028", "\U000e0041\udcff", "Zoë\n\x1b"])
+def test_json_means_the_same(text: str) -> None:
+    written = json.dumps({"a": text, text: [1]}, indent=1, ensure_ascii=False)
+    shown = visible_json(written)
+    assert json.loads(shown) == {"a": text, text: [1]}
+    assert visible(shown.replace("\n", "")) == shown.replace("\n", "")
