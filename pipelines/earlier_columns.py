@@ -43,17 +43,15 @@ def _of_columns(columns: Any) -> tuple[dict[str, str], list[str]]:
     return fields, ignored
 
 
-def replacement(where: str, columns: Any) -> str:
-    """Return what to write instead of `columns`, which earlier versions had."""
+def replacement(where: str, columns: Any) -> list[str]:
+    """Return the lines of what to write instead of `columns`, which earlier versions had."""
     fields, ignored = _of_columns(columns)
     lines = [f"{field} = {json.dumps(rule, ensure_ascii=False)}" for field, rule in fields.items()]
     if not lines and not ignored:
         lines = ['name = "Company | First Name + Last Name"']
     left_out = [f"ignore = {json.dumps(ignored, ensure_ascii=False)}"] if ignored else []
-    return "\n".join(
-        [
-            f"{where}: was replaced by fields, with the field first. Write:",
-            *left_out,
-            *(["[fields]", *lines] if lines else []),
-        ]
-    )
+    return [
+        f"{where}: was replaced by fields, with the field first. Write:",
+        *left_out,
+        *(["[fields]", *lines] if lines else []),
+    ]

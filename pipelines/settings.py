@@ -102,7 +102,7 @@ def _validated(
     ):
         for name, value in given.items():
             if name == "columns" and earlier_columns.is_of_source(value):
-                raise ConfigError(earlier_columns.replacement(setting_errors.place(name, where), value))
+                raise ConfigError(*earlier_columns.replacement(setting_errors.place(name, where), value))
             merged[name] = _merged(merged.get(name), value) if name in TABLES else value
             origin[name] = where
         # A rule for a field replaces one of the other kind that was given farther away.
