@@ -58,8 +58,10 @@ def refusal(service: Service, status: int, body: bytes, method: str, label: str)
 
 def redirect_refusal(service: Service, location: str, method: str, label: str) -> str:
     """Return the message for a 3xx to `location`, which may be empty."""
-    target = urlsplit(location)
-    to = f"{target.scheme}://{target.netloc}" if target.netloc else "another path"
+    to = "another path"
+    with contextlib.suppress(ValueError):
+        target = urlsplit(location)
+        to = f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.netloc else to
     return (
         f"{service.place}: {method} {label} redirects to {service.clean(to)}. Redirects "
         "are not followed, as the key would be sent there. Give the final host."
@@ -103,6 +105,21 @@ def connection_error(
             )
         )
     return Retryable(Unreachable(f"{what}: the connection was lost. Try again later."))
+
+
+def too_slow(service: Service, seconds: float, method: str, label: str) -> Unreachable:
+    """Return the error for an answer that is not complete in time, although bytes keep arriving."""
+    return Unreachable(
+        f"{service.place}: {method} {label}: the answer was not complete within {seconds:,g} s. Try again later."
+    )
+
+
+def too_large(service: Service, most: int, method: str, label: str) -> Malformed:
+    """Return the error for an answer that is larger than `most` bytes."""
+    return Malformed(
+        f"{service.place}: {method} {label}: the answer is larger than {most / (1 << 20):,g} MB, the limit. Check the "
+        "host; if the answer is right, raise the limit (see the README)."
+    )
 
 
 def not_json(service: Service, content_type: str, method: str, label: str) -> Malformed:

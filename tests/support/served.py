@@ -135,3 +135,36 @@ def complete(body: bytes, kind: str = "application/json") -> bytes:
     """An HTTP answer as bytes, the last one of its connection."""
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
     return head % (kind.encode(), len(body)) + body
+
+
+@dataclass
+class Endless(Served):
+    """A server that never ends; `sent` is the number of bytes that it got rid of."""
+
+    sent: int = 0
+
+
+@contextlib.contextmanager
+def endless(head: bytes, piece: bytes, pause: float = 0) -> Iterator[Endless]:
+    """A server that answers each connection with `head`, and then with the same piece until it is closed."""
+    seen = Endless()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            writer.write(head)
+            while not writer.is_closing():
+                writer.write(piece)
+                await writer.drain()
+                seen.sent += len(piece)
+                await asyncio.sleep(pause)
+
+    with _loop() as loop:
+        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop).result()
+        seen.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield seen
+        finally:
+            loop.call_soon_threadsafe(server.close)
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.02), loop).result()
