@@ -21,6 +21,7 @@ from tranship.connectors.addresses import redacted
 from tranship.connectors.api.account import BATCH, read_account
 from tranship.connectors.api.crosswalk import recognise, write_crosswalk
 from tranship.connectors.api.executor import ExecutionResult, carry_out
+from tranship.connectors.api.known_ids import KnownIds
 from tranship.connectors.api.operations import Operations
 from tranship.connectors.api.request_plan import RequestPlanner, SavedPlan, save_plan
 from tranship.connectors.api.source import ApiSource
@@ -126,6 +127,7 @@ class ProviderDestination:
                 outcomes=sent_file,
                 limit=write.provider.limit,
                 begun=write.provider.write_began,
+                known_ids=KnownIds.read(write.workspace),
                 pace=self._pace,
                 advanced=self._observer.written,
             )

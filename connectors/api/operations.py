@@ -99,7 +99,12 @@ class NotSearchable(Exception):
 
 
 def path_part(text: str) -> str:
-    """Encode a text as one part of a path. One or two dots alone would be taken as a relative path (RFC 3986, 3.3)."""
+    """Encode a text as one part of a path. One or two dots alone would be taken as a relative path (RFC 3986, 3.3).
+
+    Raises ValueError if it is empty, as the path would be that of all customers, or is no text.
+    """
+    if not text:
+        raise ValueError("empty")
     encoded = quote(text, safe="")
     return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
 

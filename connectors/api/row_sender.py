@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from tranship.connectors.api.checked_operations import SHAPE_ERRORS
 from tranship.connectors.api.concurrency import TRIES, ConcurrencyLimit, Stopped
 from tranship.connectors.api.http_client import HttpClient
 from tranship.connectors.api.http_errors import Unanswered
@@ -31,10 +32,6 @@ _FIRST_TRIES: Final = 3
 
 _RECORD_STATUSES: Final = frozenset(range(400, 500)) - {401, 403, 408, 425, 429}
 """Statuses that concern one record."""
-
-
-SHAPE_ERRORS: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError)
-"""Errors raised by reading a response of another shape."""
 
 
 class OutcomeUnknown(Exception):
@@ -211,5 +208,5 @@ def _decode_reply(status: int, body: bytes) -> Reply:
         return Reply(status, None)
     try:
         return Reply(status, msgspec.json.decode(body))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return Reply(status, None)

@@ -166,7 +166,7 @@ class _App:
 
 
 def _created_id(body: Any, _: Record) -> str:
-    return str(_customer(body)["id"])
+    return _customer(body)["id"]
 
 
 def _customer(body: Any) -> Record:

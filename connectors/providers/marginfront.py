@@ -175,7 +175,7 @@ def _create(wanted: Record) -> Request:
 
 
 def _created_id(body: Any, _: Record) -> str:
-    return str(_customer(body)["id"])
+    return _customer(body)["id"]
 
 
 def _customer(body: Any) -> Record:

@@ -226,9 +226,11 @@ def _created_id(body: Any, wanted: Record) -> str:
 
 def _id(customer: Record, key: str, wanted: Record) -> str:
     """Return the id of a customer. Raises ValueError if it is another customer, or has no id."""
-    if key != wanted["customer_key"] or not customer["id"]:
+    keys = {key, customer.get("customer_key", key), wanted["customer_key"]}
+    if len(keys) > 1 or not customer["id"]:
         raise ValueError("another customer")
-    return str(customer["id"])
+    customer_id: str = customer["id"]
+    return customer_id
 
 
 def _bulk_request(wanted: Sequence[Record]) -> Request:

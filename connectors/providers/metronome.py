@@ -228,10 +228,13 @@ def _create(wanted: Record) -> Request:
     return Request("POST", _CUSTOMERS, _CUSTOMERS, dict(wanted), keyed=True)
 
 
-def _created_id(body: Any, _: Record) -> str:
-    if not body["data"]["id"]:
-        raise ValueError("no id")
-    return str(body["data"]["id"])
+def _created_id(body: Any, wanted: Record) -> str:
+    """Return the id of a created customer. Raises ValueError if the answer is about another one."""
+    customer = body["data"]
+    if not customer["id"] or not {*_aliases(wanted)} <= {*customer.get("ingest_aliases", _aliases(wanted))}:
+        raise ValueError("another customer, or none")
+    customer_id: str = customer["id"]
+    return customer_id
 
 
 def _change(current: Record, wanted: Record) -> list[Request]:

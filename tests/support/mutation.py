@@ -1,6 +1,6 @@
-"""A provider that answers with any JSON value in any place: a sandbox whose recorded answers are changed in one place.
+"""A provider that misbehaves: a sandbox whose answers are changed on their way.
 
-An answer is named by its method, route and whether it is an error; a change by the keys that lead to its place.
+An answer is named by its method, its route and whether it is an error.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+import duckdb
+
+from support import writing
 from support.accounts import USUAL
 from support.provider_writing import Writer
 from support.sandboxes import Sandbox
 from tranship.connectors.api.executor import carry_out
 from tranship.connectors.api.health import check
+from tranship.connectors.api.known_ids import KnownIds, write_known_ids
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.source import ApiSource
 from tranship.connectors.api.spec import service
@@ -28,26 +32,16 @@ Keys = tuple[str | int, ...]
 Kind = tuple[str, str, bool]
 """Method, route, and whether the answer is an error."""
 
-NESTED: Final = "[" * 400 + "]" * 400
-VALUES: Final = (
-    *("null", "true", "false", "0", "1", "-1", "0.5", "1e400", "9" * 30, "9" * 5000),
-    *('""', '"x"', '"\\ud800"', '"\\u0000"', '".."', '"%2e%2e"', '"a/b?c#d"', "[]", "[null]", "[[]]", "{}"),
-    *('{"x":{}}', NESTED),
-)
-"""JSON values, as text."""
-
 QUICK: Final = RetryPolicy(tries=2, first_pause=0.001, longest_pause=0.001, connect=5, silence=5, total=5, settles=0)
 
 
 @dataclass
-class Mutation:
-    """What is changed: all answers of a kind get `value` in the place; `seen` has the first answer of each kind."""
+class Interceptor:
+    """What is done to the answers: those of `kind` are replaced by `change(answer)`; `seen` has one of each kind."""
 
     kind: Kind | None = None
-    keys: Keys = ()
-    value: str = "null"
+    change: Callable[[Any], bytes] = field(default=lambda answer: json.dumps(answer).encode())
     seen: dict[Kind, Any] = field(default_factory=dict)
-    used: int = 0
 
     async def around(
         self, call: Call, execute: Callable[[], Awaitable[Answer]], inner: Callable[..., Awaitable[Answer]]
@@ -55,49 +49,32 @@ class Mutation:
         answer = await inner(call, execute)
         body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
         kind = (call.method, call.route.path, answer.status >= 400)
-        if not body:
-            return answer
-        decoded = json.loads(body)
-        self.seen.setdefault(kind, decoded)
-        if kind != self.kind:
-            return answer._replace(body=body)
-        with contextlib.suppress(KeyError, IndexError, TypeError):
-            body = changed(decoded, self.keys, self.value)
-            self.used += 1
+        if body:
+            self.seen.setdefault(kind, json.loads(body))
+            body = self.change(json.loads(body)) if kind == self.kind else body
         return answer._replace(body=body)
 
 
-def changed(answer: Any, keys: Keys, value: str) -> bytes:
-    """The JSON of an answer with the JSON `value` in one place. Raises KeyError, IndexError or TypeError."""
-    mark = "\0place\0"
-    if not keys:
-        return value.encode()
-    inner = answer
-    for key in keys[:-1]:
-        inner = inner[key]
-    inner[keys[-1]]
-    inner[keys[-1]] = mark
-    return json.dumps(answer).replace(json.dumps(mark), value).encode()
-
-
-def places(answer: Any, keys: Keys = ()) -> Iterator[Keys]:
-    """All places of an answer; of a list the first and the last element."""
-    yield keys
-    if isinstance(answer, dict):
-        for key in answer:
-            yield from places(answer[key], (*keys, key))
-    elif isinstance(answer, list):
-        for place in sorted({0, len(answer) - 1}) if answer else ():
-            yield from places(answer[place], (*keys, place))
-
-
 @contextlib.contextmanager
-def hostile(provider: str, **options: Any) -> Iterator[tuple[Writer, Mutation]]:
-    """A sandbox with some customers whose answers are changed."""
+def intercepted(provider: str, **options: Any) -> Iterator[tuple[Writer, Interceptor]]:
+    """A sandbox whose answers can be changed; `options` are those of `Server`."""
     with running(provider, **options) as (url, server):
-        mutation, inner = Mutation(), server.api.around
-        server.api = replace(server.api, around=lambda call, execute: mutation.around(call, execute, inner))
-        yield Writer(provider, Sandbox(url)), mutation
+        interceptor, inner = Interceptor(), server.api.around
+        server.api = replace(server.api, around=lambda call, execute: interceptor.around(call, execute, inner))
+        yield Writer(provider, Sandbox(url)), interceptor
+
+
+def refill(writer: Writer) -> list[dict[str, Any]]:
+    """Leave four customers there, and return them."""
+    writer.sandbox.clear()
+    writer.__dict__.pop("operations", None)
+    writer.prepare()
+    for number in range(4):
+        writer.make(writer.particulars.customer(number))
+    return sorted(writer.sandbox.state(), key=lambda record: str(writer.external_id(record)))
+
+
+# What is done with such a provider --------------------------------------------------------------------------------
 
 
 def read(writer: Writer, folder: Path) -> None:
@@ -117,32 +94,39 @@ def look(writer: Writer, _: Path) -> None:
 
 
 def write(writer: Writer, folder: Path) -> None:
-    """Create, change and remove customers, some of which were perhaps sent before. Raises what the executor raises."""
-    from support import writing
-
+    """Carry out `plan`; `begun` in the folder's name: everything was perhaps sent before. Raises what that raises."""
+    found = sorted(writer.sandbox.state(), key=lambda record: str(writer.external_id(record)))
     folder.mkdir()
-    writing.write(folder, plan(writer))
-    known = replace(service(writer.spec, writer._address, writer.key), per_second={})
+    writing.write(folder, plan(writer, found))
+    with contextlib.closing(duckdb.connect()) as run:
+        run.execute("CREATE TABLE there (own_id VARCHAR)").fetchall()
+        run.executemany("INSERT INTO there VALUES (?)", [[record[USUAL[writer.provider].id]] for record in found])
+        write_known_ids(run, folder)
+    known_ids = KnownIds.read(folder)
+    (folder / "account_ids.parquet").unlink()
     carry_out(
         sorted(folder.glob("*.parquet")),
         writer.operations,
-        known,
+        replace(service(writer.spec, writer.address, writer.key), per_second={}),
         run_id="run",
         journal=folder / "journal.sqlite",
         outcomes=folder / "outcomes",
         retry_policy=QUICK,
         begun="begun" in folder.name,
+        known_ids=known_ids,
     )
 
 
-def plan(writer: Writer) -> Sequence[dict[str, Any]]:
-    customer = writer.particulars.customer
-    found = sorted(writer.sandbox.state(), key=lambda record: str(record[USUAL[writer.provider].id]))[:3]
-    found = [record for record in found if not record.get("archived_at")]
+def plan(writer: Writer, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows that change two customers, remove a third one, and create several, one of which exists already.
+
+    The fourth customer is not touched.
+    """
+    customer, others = writer.particulars.customer, writer.particulars.without_external_id
     rows = [writer.update(row, record, writer.particulars.changes[0]) for row, record in enumerate(found[:2])]
-    rows += [writer.delete(row + 10, record) for row, record in enumerate(found[2:])]
-    # The last one exists already.
-    return rows + [writer.create(row + 20, customer(number)) for row, number in enumerate((500, 501, 0))]
+    rows.append(writer.delete(2, found[2]))
+    rows += [writer.create(row, customer(number)) for row, number in ((3, 500), (4, 501), (5, 0))]
+    return [*rows, writer.create(6, others(7))] if others else rows
 
 
 def address(writer: Writer) -> str:
@@ -158,3 +142,43 @@ def misbehaved(work: Callable[[Writer, Path], None], writer: Writer, folder: Pat
     except BaseException as error:
         return error
     return None
+
+
+# Any JSON in any place -------------------------------------------------------------------------------------------
+
+NESTED: Final = "[" * 400 + "]" * 400
+VALUES: Final = (
+    *("null", "true", "false", "0", "1", "-1", "0.5", "1e400", "9" * 30, "9" * 5000),
+    *('""', '"x"', '"\\ud800"', '"\\u0000"', '".."', '"%2e%2e"', '"a/b?c#d"', "[]", "[null]", "[[]]", "{}"),
+    *('{"x":{}}', NESTED, "[" * 100_000 + "]" * 100_000),
+)
+"""JSON values, as text."""
+
+
+def with_value(keys: Keys, value: str) -> Callable[[Any], bytes]:
+    """A function that puts the JSON `value` into one place of an answer, if it has that place."""
+    mark = "\0place\0"
+
+    def change(answer: Any) -> bytes:
+        if not keys:
+            return value.encode()
+        with contextlib.suppress(KeyError, IndexError, TypeError):
+            inner = answer
+            for key in keys[:-1]:
+                inner = inner[key]
+            inner[keys[-1]]
+            inner[keys[-1]] = mark
+        return json.dumps(answer).replace(json.dumps(mark), value).encode()
+
+    return change
+
+
+def places(answer: Any, keys: Keys = ()) -> Iterator[Keys]:
+    """All places of an answer; of a list the first and the last element."""
+    yield keys
+    if isinstance(answer, dict):
+        for key in answer:
+            yield from places(answer[key], (*keys, key))
+    elif isinstance(answer, list):
+        for place in sorted({0, len(answer) - 1}) if answer else ():
+            yield from places(answer[place], (*keys, place))

@@ -234,8 +234,11 @@ def test_a_record_at_which_the_other_side_fails_is_given_up_and_the_rest_goes_on
     async def answer(request: web.Request) -> web.Response:
         if request.method == "GET":
             return web.json_response({"data": [], "hasMore": False})
-        wrong = (await request.json())["name"] == "Customer 2"
-        return web.json_response({"message": "no"}, status=500) if wrong else web.json_response({"id": "1"}, status=201)
+        name = (await request.json())["name"]
+        wrong = name == "Customer 2"
+        return (
+            web.json_response({"message": "no"}, status=500) if wrong else web.json_response({"id": name}, status=201)
+        )
 
     write(tmp_path, [create(row, customer(row)) for row in range(12)])
     with served(answer) as server:

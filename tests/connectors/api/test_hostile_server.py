@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from support.served import as_json, complete, endless, raw, served
+from support.served import as_json, endless, raw, served
 from tranship.connectors.api.http_client import HttpClient
 from tranship.connectors.api.http_errors import Unanswered
 from tranship.connectors.api.retry import RetryPolicy
