@@ -175,7 +175,8 @@ def _create(wanted: Record) -> Request:
 
 
 def _created_id(body: Any, _: Record) -> str:
-    return _customer(body)["id"]
+    customer_id: str = _customer(body)["id"]
+    return customer_id
 
 
 def _customer(body: Any) -> Record:

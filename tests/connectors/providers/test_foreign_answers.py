@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,13 @@ def _record(value: Any, id_field: str) -> dict[str, Any] | None:
     return value if id_field in value else next((r for v in value.values() if (r := _record(v, id_field))), None)
 
 
-@pytest.mark.parametrize("begun", [False, True], ids=["", "begun"])
+LONG = bool(os.environ.get("TRANSHIP_MISBEHAVIOUR"))
+SWAPS: tuple[Swap, ...] = (with_foreign_ids, with_foreign_records)
+if LONG:
+    SWAPS = (*SWAPS, in_another_order, with_ids_exchanged)
+
+
+@pytest.mark.parametrize("begun", [False, True] if LONG else [True])
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_another_customer_is_never_written_to_nor_taken_for_the_one_meant(
     provider: str, begun: bool, tmp_path: Path
@@ -70,7 +77,7 @@ def test_another_customer_is_never_written_to_nor_taken_for_the_one_meant(
     with intercepted(provider) as (writer, interceptor):
         kinds = _kinds(writer, interceptor, tmp_path / "begun")
         for number, kind in enumerate(kinds):
-            for swap in (with_foreign_ids, with_foreign_records, in_another_order, with_ids_exchanged):
+            for swap in SWAPS:
                 folder = tmp_path / f"{number}-{swap.__name__}{'-begun' if begun else ''}"
                 _attack(writer, interceptor, kind, swap, folder)
 
@@ -91,6 +98,8 @@ def _attack(writer: Writer, interceptor: Interceptor, kind: Kind, swap: Swap, fo
     interceptor.kind = kind
     interceptor.change = lambda answer: json.dumps(swap(answer, id_field, victim)).encode()
     case = f"{kind} {swap.__name__}"
+    # Which of two new customers has which of two new ids, only the answer to their creation says.
+    is_arbitrary = swap is with_ids_exchanged and kind[0] == "POST"
     assert misbehaved(write, writer, folder) is None, case
     interceptor.kind = None
     after = {record[id_field]: record for record in writer.sandbox.state()}
@@ -106,6 +115,6 @@ def _attack(writer: Writer, interceptor: Interceptor, kind: Kind, swap: Swap, fo
         if row["action"] == "create":
             created = after[row["provider_id"]]
             assert row["provider_id"] not in existing or writer.provider == "growpanel", case
-            assert writer.external_id(created) == meant["external_id"], case
+            assert is_arbitrary or writer.external_id(created) == meant["external_id"], case
         else:
             assert row["provider_id"] == meant["target"], case
