@@ -245,9 +245,9 @@ class HttpClient:
 
         async def once() -> T:
             policy = self.retry_policy
-            async with self._open_response(call, policy.download) as response:
+            async with self._open_response(call, policy.list) as response:
                 with _open_for_writing(file) as write:
-                    async for chunk in self._chunks(call, response, policy.download_bytes):
+                    async for chunk in self._chunks(call, response, policy.list_bytes):
                         write(chunk)
                 if not _may_be_json(response.headers, file):
                     raise Retryable(

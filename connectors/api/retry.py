@@ -31,12 +31,12 @@ class RetryPolicy:
     """Time from a request to the last byte of its answer, however slowly the bytes arrive."""
     answer_bytes: int = 256 << 20
     """Size of an answer, decompressed."""
-    download: float = 6 * 3600.0
-    """As `answer`, of a whole list in one answer."""
-    download_bytes: int = 64 << 30
+    list: float = 24 * 3600.0
+    """Time for a whole list, in one answer or in pages."""
+    list_bytes: int = 64 << 30
     """As `answer_bytes`, of a whole list in one answer."""
     pages: int = 1_000_000
-    """Pages of one list or search."""
+    """Pages of one list."""
     settles: float = 2.0
     """Pause between a write whose answer was lost and the look-up of its effect: it may still be in progress."""
 

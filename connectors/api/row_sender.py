@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, TypeVar
@@ -22,7 +23,7 @@ from tranship.connectors.api.journal import Journal
 from tranship.connectors.api.operations import Operations, Record, Reply, Request
 from tranship.connectors.api.plan_rows import PlanRow
 from tranship.connectors.api.retry import random_pause
-from tranship.connectors.errors import ConnectorError, Malformed, Refused
+from tranship.connectors.errors import ConnectorError, Malformed, Refused, Unreachable
 
 T = TypeVar("T")
 
@@ -40,6 +41,10 @@ class OutcomeUnknown(Exception):
     def __init__(self, error: ConnectorError) -> None:
         super().__init__()
         self.error = error
+
+
+class _TurnedAway(Unreachable):
+    """A request was turned away for too long, each time without an effect."""
 
 
 class RowSender:
@@ -129,7 +134,7 @@ class RowSender:
             row.spent, row.looked_up, row.sent_at = True, False, time.time()
         try:
             return await self._send_until_answered(request, rows[0])
-        except (Stopped, Refused):
+        except (Stopped, Refused, _TurnedAway):
             for row in rows:
                 row.spent = following  # it was not sent, or was turned away
             raise
@@ -146,9 +151,11 @@ class RowSender:
         return tries if self.limit.is_down else tries + 1
 
     async def _send_until_answered(self, request: Request, row: PlanRow | None = None) -> Reply:
-        """Send a request that takes effect at most once; resend it if it had none. Raises OutcomeUnknown, Stopped."""
+        """Send a request that takes effect at most once; resend it if it had none. Raises OutcomeUnknown, Stopped, and
+        Unreachable if it is turned away (429) for too long.
+        """
         body = None if request.body is None else msgspec.json.encode(request.body)
-        sendings = 0
+        sendings, refused_at = 0, math.inf
         while True:
             # A resent request gets a new key: a provider may have stored a 429 for the old one.
             key = self._key(row, request, sendings) if row and request.keyed else None
@@ -170,6 +177,12 @@ class RowSender:
                 self.limit.leave(began, failure)
                 if not failure.nothing_done:
                     raise OutcomeUnknown(failure.error) from failure
+                refused_at = min(refused_at, began)
+                if (waited := time.monotonic() - refused_at) > self._client.retry_policy.total:
+                    raise _TurnedAway(
+                        f"{failure.error} Nothing else was answered for {waited:,.0f} s. Completed writes are in the "
+                        "journal; run the same command later to continue."
+                    ) from failure
                 if not failure.throttled:
                     if not self._client.traffic.answered and self.limit.failures >= _FIRST_TRIES:
                         raise failure.error from failure

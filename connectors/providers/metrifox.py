@@ -27,6 +27,7 @@ from tranship.connectors.api.operations import (
     Reply,
     Request,
     path_part,
+    search_pages,
 )
 from tranship.connectors.api.pagination import Envelope, Listing, Numbered
 from tranship.connectors.api.reconcile import same
@@ -164,7 +165,7 @@ async def _look_up(ask: Ask, lookup_key: LookupKey) -> Record | None:
 async def _look_up_by_email(ask: Ask, email: str) -> Record | None:
     """Search for an e-mail, and compare: the search also matches parts of e-mails and names. Raises AmbiguousMatch."""
     seen: dict[str, Record] = {}
-    for page in range(1, 1_000_000):
+    for page in search_pages(SCHEMA.title):
         params = [("search_term", email), ("page", str(page)), ("per_page", str(_PAGE))]
         reply = await ask(Request("GET", "/customers", "/customers?search_term=…", params=params))
         if not reply.ok:

@@ -332,6 +332,18 @@ def test_a_provider_that_stays_down_ends_it_and_it_can_be_continued(sandbox: Sta
     assert len(there.state()) == 60
 
 
+def test_a_provider_that_turns_away_all_writes_ends_it_and_it_can_be_continued(sandbox: Start, tmp_path: Path) -> None:
+    there = sandbox("marginfront")
+    write(tmp_path, [create(row, customer(row)) for row in range(6)])
+    there.weather(statuses={"429": 1}, methods=["POST"])
+    with pytest.raises(Unreachable, match=r"429 Too Many Requests.*continue"):
+        send(there.url, tmp_path, retry_policy=replace(QUICK, total=0.3))
+    assert {outcome for _, outcome, _ in outcomes(tmp_path).values()} == {"left"}
+    there.weather()
+    assert send(there.url, tmp_path).counts == {("create", "done"): 6}
+    assert len(there.state()) == 6
+
+
 def test_a_host_that_never_answered_is_not_waited_for(tmp_path: Path) -> None:
     write(tmp_path, [create(0, customer(0))])
     with nobody() as url, pytest.raises(Unreachable, match="cannot be reached"):

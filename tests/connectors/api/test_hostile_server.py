@@ -23,7 +23,7 @@ from tranship.connectors.api.service import Service
 from tranship.connectors.errors import ConnectorError, Malformed, Refused, Unreachable
 
 POLICY = RetryPolicy(
-    tries=2, first_pause=0.001, longest_pause=0.002, total=5, silence=60, answer_bytes=1 << 20, download_bytes=1 << 20
+    tries=2, first_pause=0.001, longest_pause=0.002, total=5, silence=60, answer_bytes=1 << 20, list_bytes=1 << 20
 )
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -109,7 +109,7 @@ def test_an_answer_that_drips_ends(head: bytes, drop: bytes, work: Any) -> None:
 
 
 def test_a_list_in_one_answer_that_drips_ends(tmp_path: Path) -> None:
-    policy = replace(POLICY, download=0.2)
+    policy = replace(POLICY, list=0.2)
     with endless(CHUNKED, b"1\r\n \r\n", pause=0.005) as server, pytest.raises(Unreachable, match=r"within 0\.2 s"):
         run(server.url, lambda client: client.download("/all", tmp_path / "body", lambda _: None), policy)
 
