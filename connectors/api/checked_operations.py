@@ -14,7 +14,6 @@ from typing import Any, Final, ParamSpec, TypeVar
 from tranship.connectors.api.operations import (
     Ask,
     Bulk,
-    BulkLookup,
     Created,
     Failure,
     LookupKey,
@@ -41,11 +40,14 @@ _SHAPE: Final = "the provider's record of the customer has another shape than do
 
 
 def checked(operations: Operations) -> Operations:
-    """Return the operations with their answers checked. They raise InvalidAnswer, and `look_up` what it raises."""
+    """Return the operations with their answers checked. They raise InvalidAnswer, and `look_up` what it raises.
+
+    Of a look-up in bulk, the caller checks each record by itself (`checked_record`).
+    """
     schema = operations.schema
 
     async def look_up(ask: Ask, key: LookupKey) -> Record | None:
-        return _checked_record(schema, key, await operations.look_up(ask, key))
+        return checked_record(schema, key, await operations.look_up(ask, key))
 
     def created_id(body: Any, wanted: Record) -> str:
         if is_of_another(schema, body, wanted):
@@ -75,7 +77,6 @@ def checked(operations: Operations) -> Operations:
         failure=failure,
         interpret=interpret,
         bulk=_checked_bulk(operations.bulk) if operations.bulk else None,
-        bulk_lookup=_checked_bulk_lookup(schema, operations.bulk_lookup) if operations.bulk_lookup else None,
     )
 
 
@@ -93,14 +94,6 @@ def _checked_bulk(bulk: Bulk) -> Bulk:
         return found
 
     return replace(bulk, outcomes=outcomes, changes=_guarded(bulk.changes) if bulk.changes else None)
-
-
-def _checked_bulk_lookup(schema: ProviderSchema, bulk_lookup: BulkLookup) -> BulkLookup:
-    async def look_up(ask: Ask, keys: Sequence[LookupKey]) -> Sequence[Record | None]:
-        found = await bulk_lookup.look_up(ask, keys)
-        return [_checked_record(schema, key, record) for key, record in zip(keys, found, strict=True)]
-
-    return replace(bulk_lookup, look_up=look_up)
 
 
 def _guarded(function: Callable[P, T]) -> Callable[P, T]:
@@ -121,7 +114,7 @@ def own_id(value: Any) -> str:
     return value
 
 
-def _checked_record(schema: ProviderSchema, key: LookupKey, record: Record | None) -> Record | None:
+def checked_record(schema: ProviderSchema, key: LookupKey, record: Record | None) -> Record | None:
     """Return a record that was looked up. Raises InvalidAnswer if it is another one, or not a customer."""
     if record is None:
         return None

@@ -39,8 +39,9 @@ from tranship.connectors.api.http_errors import (
 )
 from tranship.connectors.api.rate_limit import RequestPacer
 from tranship.connectors.api.retry import RetryPolicy, random_pause, retry_after
-from tranship.connectors.api.service import Service, proxy_for
+from tranship.connectors.api.service import Service
 from tranship.connectors.errors import ConfigError, Malformed, Refused, Unreachable
+from tranship.connectors.hosts import proxy_for
 from tranship.schemas.counted import counted
 
 T = TypeVar("T")
@@ -128,7 +129,7 @@ class HttpClient:
         self.in_flight = in_flight
         self.traffic = Traffic()
         self._session: aiohttp.ClientSession
-        self._proxy = proxy_for(service)
+        self._proxy = proxy_for(service.base_url)
         self._pacer: RequestPacer
 
     async def __aenter__(self) -> HttpClient:

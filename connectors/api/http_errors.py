@@ -12,6 +12,7 @@ import aiohttp
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.service import Service
 from tranship.connectors.errors import ConnectorError, Malformed, Refused, Unreachable
+from tranship.connectors.hosts import certificate_fault
 
 
 class Retryable(Exception):
@@ -75,8 +76,8 @@ def connection_error(
     host = urlsplit(service.base_url).netloc
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
         return Unreachable(
-            f"{service.place}: the certificate of {host} is not trusted, so nothing was sent. Check the host; "
-            "behind a company proxy, set SSL_CERT_FILE to the proxy's certificate."
+            f"{service.place}: the certificate of {host} is not trusted ({certificate_fault(error)}), so nothing was "
+            "sent. Check the host; behind a company proxy, set SSL_CERT_FILE to the proxy's certificate."
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return Retryable(

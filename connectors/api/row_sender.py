@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from tranship.connectors.api.checked_operations import SHAPE_ERRORS
+from tranship.connectors.api.checked_operations import SHAPE_ERRORS, InvalidAnswer, checked_record
 from tranship.connectors.api.concurrency import TRIES, ConcurrencyLimit, Stopped
 from tranship.connectors.api.http_client import HttpClient
 from tranship.connectors.api.http_errors import Unanswered
@@ -83,9 +83,12 @@ class RowSender:
             for start in range(0, len(group), bulk_lookup.size):
                 batch = group[start : start + bulk_lookup.size]
                 await self._wait_to_settle(batch)
-                found = await self.checked(bulk_lookup.look_up(self.ask, [row.lookup_key() for row in batch]))
-                for row, current in zip(batch, found, strict=True):
-                    row.looked_up, row.current = True, current
+                keys = [row.lookup_key() for row in batch]
+                found = await self.checked(bulk_lookup.look_up(self.ask, keys))
+                for row, key, record in zip(batch, keys, found, strict=True):
+                    with contextlib.suppress(InvalidAnswer):  # it is looked up by itself
+                        row.current = checked_record(self._operations.schema, key, record)
+                        row.looked_up = True
 
     async def checked(self, work: Awaitable[T]) -> T:
         """Await an operation. Raises Malformed where responses have another shape."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+
+from tranship.connectors.hosts import is_loopback
 
 ANY: Final = "*"
 """The key of a limit on all methods together."""
@@ -48,20 +47,3 @@ class Service:
         """Make a text of the provider fit to quote: without the key, on one line, at most 200 characters."""
         line = " ".join(text.replace(self.key, "***").split())
         return line if len(line) <= 200 else f"{line[:199]}…"
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name is this machine: `localhost`, 127.0.0.0/8, ::1."""
-    if host.lower() == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    return False
-
-
-def proxy_for(service: Service) -> str | None:
-    """Return the proxy that the environment sets for this host; null for this machine."""
-    parts = urlsplit(service.base_url)
-    if service.is_local or proxy_bypass(parts.hostname or ""):
-        return None
-    return getproxies().get(parts.scheme)

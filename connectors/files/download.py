@@ -21,7 +21,6 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -33,6 +32,7 @@ from tranship.connectors.errors import ConfigError, Malformed, Refused, Tranship
 from tranship.connectors.files.download_store import Entry, own_folder
 from tranship.connectors.files.reach import LINK, GuardedResolver, reach_of, refuse_nearer
 from tranship.connectors.files.storage import WEB, File
+from tranship.connectors.hosts import certificate_fault, proxy_for
 
 MOST_BYTES: Final = 100 << 30
 _MOST_REDIRECTS: Final = 10
@@ -116,7 +116,7 @@ class Download:
         ) as session:
             at, authorization, least = url, self._authorization, LINK
             for _ in range(_MOST_REDIRECTS + 1):
-                proxy = _proxy_for(at)
+                proxy = proxy_for(at)
                 # A proxy is the user's own, and resolves the names behind it.
                 resolver.least = LINK if proxy else least
                 async with session.get(
@@ -237,8 +237,8 @@ class Download:
         )
         if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
             return Refused(
-                f"{self._name}: the host's certificate is not trusted, so nothing was read. Check the host name; "
-                "behind a company proxy, set SSL_CERT_FILE to the proxy's certificate."
+                f"{self._name}: the host's certificate is not trusted ({certificate_fault(error)}), so nothing was "
+                "read. Check the host name; behind a company proxy, set SSL_CERT_FILE to the proxy's certificate."
             )
         if isinstance(error, aiohttp.ClientConnectorSSLError | ssl.SSLError):
             return Refused(
@@ -316,12 +316,3 @@ def _names(response: aiohttp.ClientResponse, urls: tuple[str, str]) -> Iterator[
     if end:
         yield f"download{end}"
     yield "download"
-
-
-def _proxy_for(url: str) -> str | None:
-    """Return the proxy that the environment sets for this host; null for this machine."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if host == "localhost" or host.startswith("127.") or proxy_bypass(host):
-        return None
-    return getproxies().get(parts.scheme)

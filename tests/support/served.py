@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(handler: Handler, **options: Any) -> Iterator[Served]:
+def served(handler: Handler, tls: ssl.SSLContext | None = None, **options: Any) -> Iterator[Served]:
     """A server on loopback that answers every call with what `handler` gives; `options` are those of AppRunner."""
     seen = Served()
 
@@ -54,9 +55,9 @@ def served(handler: Handler, **options: Any) -> Iterator[Served]:
         app.router.add_route("*", "/{path:.*}", noted)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True, **options)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
-        seen.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        seen.url = f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}"
         return runner
 
     with _loop() as loop:
