@@ -139,6 +139,7 @@ def provider_connector(module: ModuleType) -> Connector:
         Abilities(continues=True, archives=spec.archives),
         schemes=(spec.name,),
         size_unit="records",
+        options="tranship.connectors.api.limits:ProviderLimits",
         provider=module.__name__,
         key_variable=spec.key_variables[0],
     )

@@ -343,7 +343,7 @@ class HttpClient:
                     raise await self._error_for(call, response, sent_at)
                 self._pacer.accepted()
                 yield response
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
             if deadline.expired():
                 raise Retryable(too_slow(self.service, seconds, call.method, call.label)) from error
             raise connection_error(self.service, self.retry_policy, error, call.method, call.label) from error

@@ -97,7 +97,7 @@ def connection_error(
         return Retryable(Unreachable(f"{what} got no answer within {limit:g} s. Try again later."), unseen=unseen)
     if isinstance(error, aiohttp.ClientPayloadError):
         return Retryable(Unreachable(f"{what}: the response was cut off. Try again later."))
-    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | UnicodeError):
         return Refused(f"{service.place}: not a valid web address. Check the host.")
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.http_exceptions.HttpProcessingError):
         return Retryable(

@@ -222,7 +222,7 @@ class ListDownload:
 
     def _register(self, page: Page) -> Page:
         if page.number > self._most_pages:
-            raise self._malformed(f"there are more than {self._most_pages:,} pages, the limit")
+            raise self._malformed(f"there are more than {counted(self._most_pages, 'page')}, the limit")
         self._known[page.number] = page
         self._largest_total = max(self._largest_total, page.total or 0)
         if page.count:
@@ -254,18 +254,14 @@ class ListDownload:
             nonlocal requested, empty
             while requested < last():
                 if last() > self._most_pages:
-                    raise self._malformed(
-                        f"states {self._largest_total:,} records, which are more than {self._most_pages:,} pages, the "
-                        "limit"
-                    )
+                    most = counted(self._most_pages, "page")
+                    raise self._malformed(f"{self._stated()}, which are more than {most}, the limit")
                 requested += 1
                 number = requested
                 page = self._known.get(number) or await self._request_page(number, str(number))
                 empty += not page.count
                 if empty > _NO_RECORDS:
-                    raise self._malformed(
-                        f"states {self._largest_total:,} records, but {empty:,} of its pages have none"
-                    )
+                    raise self._malformed(f"{self._stated()}, but {empty:,} of its pages have none")
 
         await _side_by_side(work, paging.in_flight)
         number, empty = last(), 0
@@ -278,6 +274,9 @@ class ListDownload:
             if empty == _EMPTY_PAGES:
                 raise self._malformed(f"page {number} is the third consecutive empty page that announces another")
         return number
+
+    def _stated(self) -> str:
+        return f"the list states {counted(self._largest_total, 'record')}"
 
     def _has_next(self, page: Page, size: int) -> bool:
         if page.more is not None:

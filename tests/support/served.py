@@ -143,6 +143,7 @@ class Endless(Served):
     """A server that never ends; `sent` is the number of bytes that it got rid of."""
 
     sent: int = 0
+    stopped: bool = False
 
 
 @contextlib.contextmanager
@@ -155,7 +156,7 @@ def endless(head: bytes, piece: bytes, pause: float = 0) -> Iterator[Endless]:
         await reader.readuntil(b"\r\n\r\n")
         with contextlib.suppress(ConnectionError):
             writer.write(head)
-            while not writer.is_closing():
+            while not writer.is_closing() and not seen.stopped:
                 writer.write(piece)
                 await writer.drain()
                 seen.sent += len(piece)
@@ -167,5 +168,6 @@ def endless(head: bytes, piece: bytes, pause: float = 0) -> Iterator[Endless]:
         try:
             yield seen
         finally:
+            seen.stopped = True
             loop.call_soon_threadsafe(server.close)
-            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.02), loop).result()
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.02 + pause), loop).result()
