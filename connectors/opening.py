@@ -175,7 +175,7 @@ def _as_options(target: str, name: str, options: Mapping[str, Any]) -> Any:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or ", ".join(own)
-        raise ConfigError(f"{name}: option {where}: {problem['msg']}.") from None
+        raise ConfigError(f"{name}: option {where}: {problem['msg'].removeprefix('Value error, ')}.") from None
 
 
 def option_names(spec: str) -> tuple[str, ...]:

@@ -248,7 +248,7 @@ class HttpClient:
             policy = self.retry_policy
             async with self._open_response(call, policy.list) as response:
                 with _open_for_writing(file) as write:
-                    async for chunk in self._chunks(call, response, policy.list_bytes):
+                    async for chunk in self._chunks(call, response, policy.list_bytes, "list_mb"):
                         write(chunk)
                 if not _may_be_json(response.headers, file):
                     raise Retryable(
@@ -298,14 +298,16 @@ class HttpClient:
             return b"".join([chunk async for chunk in self._chunks(call, response, _ERROR_BYTES)])
         return b""
 
-    async def _chunks(self, call: _Call, response: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:
+    async def _chunks(
+        self, call: _Call, response: aiohttp.ClientResponse, most: int, option: str = "answer_mb"
+    ) -> AsyncIterator[bytes]:
         """Yield a body, decompressed piece by piece. Raises Malformed once it has more than `most` bytes."""
         received = 0
         async for chunk in response.content.iter_chunked(1 << 20):
             received += len(chunk)
             self.traffic.received += len(chunk)
             if received > most:
-                raise too_large(self.service, most, call.method, call.label)
+                raise too_large(self.service, most, option, call.method, call.label)
             yield chunk
 
     @contextlib.asynccontextmanager

@@ -115,11 +115,11 @@ def too_slow(service: Service, seconds: float, method: str, label: str) -> Unrea
     )
 
 
-def too_large(service: Service, most: int, method: str, label: str) -> Malformed:
-    """Return the error for an answer that is larger than `most` bytes."""
+def too_large(service: Service, most: int, option: str, method: str, label: str) -> Malformed:
+    """Return the error for an answer that is larger than `most` bytes, the limit that `option` sets."""
     return Malformed(
         f"{service.place}: {method} {label}: the answer is larger than {most / (1 << 20):,g} MB, the limit. Check the "
-        "host; if the answer is right, raise the limit (see the README)."
+        f"host; if the answer is right, allow more: --option {option}=…"
     )
 
 
