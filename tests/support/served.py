@@ -90,6 +90,7 @@ def raw(*answers: bytes | None) -> Iterator[Served]:
             await writer.drain()
             writer.close()
             await writer.wait_closed()
+        writer.transport.abort()
 
     with _loop() as loop:
         server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop).result()
@@ -161,6 +162,7 @@ def endless(head: bytes, piece: bytes, pause: float = 0) -> Iterator[Endless]:
                 await writer.drain()
                 seen.sent += len(piece)
                 await asyncio.sleep(pause)
+        writer.transport.abort()
 
     with _loop() as loop:
         server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop).result()
