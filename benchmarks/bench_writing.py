@@ -67,7 +67,9 @@ def sandbox(provider: str) -> Iterator[int]:
 
 def asked(port: int, method: str, path: str, body: Any = None) -> bytes:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/_sandbox/{path}", data, method=method)
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/_sandbox/{path}", data, {"X-Tranship-Sandbox": "1"}, method=method
+    )
     with urllib.request.urlopen(request, timeout=60) as answer:
         return bytes(answer.read())
 

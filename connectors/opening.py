@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from tranship.connectors.files.storage import File, Seen
 
 
+WEB: Final = ("http", "https")
+_DOWNLOAD_LIMITS: Final = "tranship.connectors.files.download:DownloadLimits"
+
 _OF_OUTPUT: Final = {"csv": "csv", "tsv": "csv", "jsonl": "json"}
 """Format of standard output → connector that writes it."""
 
@@ -89,7 +92,10 @@ def open_source(
     if connector.provider:
         from tranship.connectors.api.source import ApiSource
 
-        return ApiSource(provider_spec(connector), spec, include_archived=include_archived)
+        limits = _validated(connector, options or {})
+        return ApiSource(
+            provider_spec(connector), spec, include_archived=include_archived, retry_policy=limits.retry_policy()
+        )
     if include_archived:
         raise ConfigError(f"{redacted(spec)}: only providers have archived customers; leave --include-archived out.")
     if connector.source is None:
@@ -98,7 +104,9 @@ def open_source(
         from tranship.connectors.files.inputs import Downloads
 
         say = waiting.say if waiting else Downloads.say
-        return _open_files(spec, connector, options or {}, {} if seen is None else seen, Downloads(downloads, say))
+        limits = _as_options(_DOWNLOAD_LIMITS, "download", options or {}) if scheme_of(spec) in WEB else None
+        kept = Downloads(downloads, say, limits)
+        return _open_files(spec, connector, options or {}, {} if seen is None else seen, kept)
     offered = {"options": _validated(connector, options or {}), "waiting": waiting}
     source: Source = _called(connector.source, spec, offered)
     return source
@@ -154,24 +162,27 @@ def _called(target: str, spec: str | None, offered: Mapping[str, Any]) -> Any:
 
 def _validated(connector: Connector, options: Mapping[str, Any]) -> Any:
     """The options that a connector declares, as its own model; null if it declares none. Raises ConfigError."""
-    if connector.options is None:
-        return None
+    return None if connector.options is None else _as_options(connector.options, connector.shown, options)
+
+
+def _as_options(target: str, name: str, options: Mapping[str, Any]) -> Any:
+    """Those of the options that a model (`module:name`) declares, as that model. Raises ConfigError."""
     from pydantic import TypeAdapter, ValidationError
 
-    model = load(connector.options)
+    model = load(target)
     own = {field.name: options[field.name] for field in fields(model) if field.name in options}
     try:
         return TypeAdapter(model).validate_python(own)
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise ConfigError(f"{connector.shown}: option {where}: {value_errors.reason(problem)}.") from None
+        where = ".".join(map(str, problem["loc"])) or ", ".join(own)
+        raise ConfigError(f"{name}: option {where}: {value_errors.reason(problem)}.") from None
 
 
 def option_names(spec: str) -> tuple[str, ...]:
     """Return the names of the options that the connector of an address declares. Raises ConfigError."""
-    declared = connector_of(spec).options
-    return tuple(field.name for field in fields(load(declared))) if declared else ()
+    declared = [connector_of(spec).options, _DOWNLOAD_LIMITS if scheme_of(spec) in WEB else None]
+    return tuple(field.name for target in declared if target for field in fields(load(target)))
 
 
 def must_take(spec: str, mode: str, *, for_good: bool) -> None:
@@ -200,8 +211,9 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
 
         module = importlib.import_module(connector.provider)
         arguments = {name: options[name] for name in ("observer", "memory", "pace")}
+        arguments["retry_policy"] = _validated(connector, options).retry_policy()
         return ProviderDestination(module.SPEC, spec, module.build_operations, **arguments)
-    if connector.suffixes and scheme_of(spec) in ("http", "https"):
+    if connector.suffixes and scheme_of(spec) in WEB:
         raise ConfigError(f"{redacted(spec)}: a web address can be read, not written. Write to a file.")
     if spec == STANDARD_OUTPUT:
         connector = named(_OF_OUTPUT[options.get("format") or DEFAULT_FORMAT])

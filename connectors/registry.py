@@ -146,6 +146,7 @@ def provider_connector(module: ModuleType) -> Connector:
         title=spec.schema.title,
         schemes=(spec.name,),
         size_unit="records",
+        options="tranship.connectors.api.limits:ProviderLimits",
         provider=module.__name__,
         key_variable=spec.key_variables[0],
     )

@@ -81,7 +81,7 @@ class Reading(BaseModel):
     )
 
     options: Annotated[dict[str, str], BeforeValidator(option_values)] = Field(
-        default_factory=dict, description="Option of a connector that another package provides."
+        default_factory=dict, description="Option of a connector, such as a limit of a provider's answers."
     )
 
     include_archived: bool = Field(

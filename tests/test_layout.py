@@ -35,7 +35,10 @@ EVERYBODY = (
 """What every connector and every step may know: the types that cross the border, the errors, how an address is shown,
 which name may have been meant, why a value is invalid, what right data is."""
 
-FLOOR = (*EVERYBODY, "connectors.background_loop", "connectors.durable", "connectors.existing")
+FLOOR = (
+    *EVERYBODY,
+    *("connectors.background_loop", "connectors.durable", "connectors.existing", "connectors.hosts"),
+)
 """What the connectors stand on."""
 
 ENTRANCE = (
@@ -88,7 +91,7 @@ RULES = (
             EVERYBODY,
             "What files, databases and providers share stands at the root of connectors/ and knows none of them.",
         )
-        for name in ("background_loop", "chain", "durable", "existing")
+        for name in ("background_loop", "chain", "durable", "existing", "hosts")
     ),
     Rule(
         "connectors.json_text.*",
@@ -135,7 +138,7 @@ RULES = (
     ),
     Rule(
         "connectors.sandbox.*",
-        ("connectors.sandbox.*", "connectors.api.json_codec", "connectors.errors", "schemas.*"),
+        ("connectors.sandbox.*", "connectors.api.json_codec", "connectors.errors", "connectors.hosts", "schemas.*"),
         "A sandbox plays the provider: it knows its schema, not the connector that is tested with it.",
     ),
     Rule(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 
+from tranship.connectors.api.checked_operations import SHAPE_ERRORS, InvalidAnswer
 from tranship.connectors.api.concurrency import TRIES
 from tranship.connectors.api.journal import Result
 from tranship.connectors.api.operations import Bulk, Created, Failure, Operations, Record, Reply
 from tranship.connectors.api.plan_rows import PlanProgress, PlanRow
 from tranship.connectors.api.reasons import coded
-from tranship.connectors.api.row_sender import SHAPE_ERRORS, OutcomeUnknown, RowSender
+from tranship.connectors.api.row_sender import OutcomeUnknown, RowSender
 from tranship.connectors.api.row_writer import RowWriter
 
 
@@ -61,9 +62,9 @@ class BulkWriter:
         """Settle rows that were sent together; return those that may be sent again after a look-up."""
         again, apart = [], []
         for row, outcome in zip(rows, found, strict=True):
-            if isinstance(outcome, Created):
+            if isinstance(outcome, Created) and self._single.is_own(row, outcome.id):
                 self._progress.settle(Result(row.row, "done", None, outcome.id))
-            elif outcome is None or outcome.kind in ("again", "gone"):
+            elif not isinstance(outcome, Failure) or outcome.kind in ("again", "gone"):
                 row.possibly_applied = True
                 again.append(row)
             else:
@@ -95,11 +96,14 @@ class BulkWriter:
             return False
         if row.action == "create":
             return row.current is None
-        return (
-            row.current is not None
-            and not self._single.unexpected_changes(row, row.current)
-            and bool(self._record(row, self._operations.bulk))
-        )
+        try:
+            return (
+                row.current is not None
+                and not self._single.unexpected_changes(row, row.current)
+                and bool(self._record(row, self._operations.bulk))
+            )
+        except (InvalidAnswer, RecursionError):
+            return False  # by itself it gets its outcome
 
     def _record(self, row: PlanRow, bulk: Bulk | None) -> Record | None:
         """Return the record to send in bulk; None: it cannot be sent in bulk, or nothing is to do."""
@@ -121,10 +125,9 @@ def _fits(row: PlanRow, bulk: Bulk) -> bool:
 
 def _outcomes(bulk: Bulk, reply: Reply, wanted: Sequence[Record]) -> Sequence[Created | Failure | None]:
     try:
-        found = bulk.outcomes(reply.body, wanted)
+        return bulk.outcomes(reply.body, wanted)
     except SHAPE_ERRORS:
-        found = ()
-    return found if len(found) == len(wanted) else [None] * len(wanted)
+        return [None] * len(wanted)
 
 
 async def _all_of(works: Iterable[Awaitable[None]]) -> None:

@@ -21,9 +21,11 @@ from tranship.connectors.addresses import redacted
 from tranship.connectors.api.account import BATCH, read_account
 from tranship.connectors.api.crosswalk import recognise, write_crosswalk
 from tranship.connectors.api.executor import ExecutionResult, carry_out
+from tranship.connectors.api.known_ids import KnownIds
 from tranship.connectors.api.operations import Operations
 from tranship.connectors.api.reasons import code_of
 from tranship.connectors.api.request_plan import RequestPlanner, SavedPlan, save_plan
+from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.source import ApiSource
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_address, service
 from tranship.connectors.contract import Outcomes, Plan, WriteObserver, WriteRequest
@@ -57,10 +59,11 @@ class ProviderDestination:
         observer: WriteObserver,
         memory: str = "600MB",
         pace: float | None = None,
+        retry_policy: RetryPolicy | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._spec, self._url, self._operations, self._memory, self._pace = spec, url, operations, memory, pace
-        self._observer = observer
+        self._observer, self._retry_policy = observer, retry_policy or RetryPolicy()
         self._environment = os.environ if environment is None else environment
         self._address = parse_address(spec, url, self._environment)
         self._service = service(spec, self._address, self._environment)
@@ -78,7 +81,13 @@ class ProviderDestination:
         database = write.workspace / "destination.duckdb"
         database.unlink(missing_ok=True)
         shutil.rmtree(write.workspace / "requests", ignore_errors=True)
-        source = ApiSource(self._spec, self._url, include_archived=self._spec.archives, environment=self._environment)
+        source = ApiSource(
+            self._spec,
+            self._url,
+            include_archived=self._spec.archives,
+            retry_policy=self._retry_policy,
+            environment=self._environment,
+        )
         planner = RequestPlanner(
             self._spec, self._address, self._operations(self._address), self._service.per_second, self._pace
         )
@@ -127,6 +136,8 @@ class ProviderDestination:
                 outcomes=sent_file,
                 limit=write.provider.limit,
                 begun=write.provider.write_began,
+                retry_policy=self._retry_policy,
+                known_ids=KnownIds.read(write.workspace),
                 pace=self._pace,
                 advanced=self._observer.written,
             )

@@ -22,9 +22,11 @@ from typing import Final
 import pyarrow.parquet as pq
 
 from tranship.connectors.api.bulk_writer import BulkWriter
+from tranship.connectors.api.checked_operations import checked
 from tranship.connectors.api.concurrency import Stopped
 from tranship.connectors.api.http_client import HttpClient, Traffic
 from tranship.connectors.api.journal import Journal
+from tranship.connectors.api.known_ids import KnownIds
 from tranship.connectors.api.operations import Operations
 from tranship.connectors.api.plan_rows import PlanProgress, PlanRow, read_rows
 from tranship.connectors.api.request_files import write_outcomes
@@ -59,11 +61,13 @@ def carry_out(
     pace: float | None = None,
     retry_policy: RetryPolicy | None = None,
     begun: bool = False,
+    known_ids: KnownIds | None = None,
     advanced: Callable[[int, int], None] = lambda *_: None,
 ) -> ExecutionResult:
     """Send the rows of `requests` (Parquet, columns of `REQUESTS`), except those done according to `journal`.
 
-    `begun` if an earlier process may have sent something, whatever the journal contains. Only the first
+    `begun` if an earlier process may have sent something, whatever the journal contains. `known_ids`: the customers of
+    the account when the plan was made; no create can have their ids. Only the first
     `limit` rows are sent, at most `pace` calls per second beside the limits of the service. `advanced` is called with
     (rows done, all rows) in the calling thread. `outcomes` is written however it ends.
 
@@ -75,7 +79,8 @@ def carry_out(
     known = Journal(journal, run_id, begun=begun)
     try:
         service = replace(service, per_second={**service.per_second, **({ANY: pace} if pace else {})})
-        executor = Executor(operations, HttpClient(service, retry_policy, operations.in_flight), known, run_id)
+        client = HttpClient(service, retry_policy, operations.in_flight)
+        executor = Executor(operations, client, known, run_id, known_ids or KnownIds())
         total = sum(pq.read_metadata(file).num_rows for file in requests)
         total = total if limit is None else min(limit, total)
         try:
@@ -126,12 +131,16 @@ _BATCH_ROWS: Final = 128
 class Executor:
     """Carries out the rows of one plan on the event loop that runs `run`; `stop` and `done` are for any thread."""
 
-    def __init__(self, operations: Operations, client: HttpClient, journal: Journal, run_id: str) -> None:
+    def __init__(
+        self, operations: Operations, client: HttpClient, journal: Journal, run_id: str, known_ids: KnownIds
+    ) -> None:
+        operations = checked(operations)
+        self._known_ids = known_ids
         self.traffic = client.traffic
         self._operations, self._client, self._journal = operations, client, journal
         self._progress = PlanProgress(journal)
         self._sender = RowSender(operations, client, journal, run_id)
-        self._single = RowWriter(operations, self._sender, self._progress)
+        self._single = RowWriter(operations, self._sender, self._progress, known_ids)
         self._bulk = BulkWriter(operations, self._sender, self._progress, self._single)
         self._limit = self._sender.limit
         self._began = time.time()
@@ -237,6 +246,8 @@ class Executor:
                 "carried out cannot be changed. Make a new plan."
             )
         if known.result and known.result.outcome != "unknown":
+            if row.action == "create" and known.result.provider_id:
+                self._known_ids.claim(known.result.provider_id, row.row)
             self._progress.done += 1
             return True
         row.attempt, row.possibly_applied, row.sent_at = known.attempts + 1, True, self._began

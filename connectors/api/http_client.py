@@ -5,6 +5,8 @@ time-out, 408, 425, 429, 5xx, and a body that is truncated or not JSON. The paus
 its maximum doubles with each try. `Retry-After` is honoured as seconds, as a date, and in milliseconds
 (`retry-after-ms`). After a 429 all requests of a client wait: the limit belongs to the key, not to the request.
 
+A response is limited in bytes, once decompressed, and in time, however slowly it arrives.
+
 The key is sent in a header and nowhere else. Redirects are not followed, so it never reaches another host. A response
 that repeats it is read without it.
 """
@@ -31,12 +33,15 @@ from tranship.connectors.api.http_errors import (
     redirect_refusal,
     refusal,
     status_name,
+    too_large,
+    too_slow,
     with_tries,
 )
 from tranship.connectors.api.rate_limit import RequestPacer
 from tranship.connectors.api.retry import RetryPolicy, random_pause, retry_after
-from tranship.connectors.api.service import Service, proxy_for
+from tranship.connectors.api.service import Service
 from tranship.connectors.errors import ConfigError, Malformed, Refused, Unreachable
+from tranship.connectors.hosts import proxy_for
 from tranship.connectors.known_secrets import KeyFilter
 from tranship.schemas.counted import counted
 
@@ -53,6 +58,10 @@ _PASSING: Final = (408, 425, 429)
 
 _IDLE_SECONDS: Final = 4.0
 """Time for which an idle connection is kept. Node servers close theirs after 5 s, possibly during a request."""
+
+
+_ERROR_BYTES: Final = 1 << 20
+"""The largest body of an error that is read."""
 
 
 _FIRST_TRIES: Final = 3
@@ -121,7 +130,7 @@ class HttpClient:
         self.in_flight = in_flight
         self.traffic = Traffic()
         self._session: aiohttp.ClientSession
-        self._proxy = proxy_for(service)
+        self._proxy = proxy_for(service.base_url)
         self._key_filter = KeyFilter(service.key)
         self._pacer: RequestPacer
 
@@ -238,11 +247,11 @@ class HttpClient:
         call = self._call("GET", path, params, None, {}, label, True, ())
 
         async def once() -> T:
-            async with self._open_response(call) as response:
+            policy = self.retry_policy
+            async with self._open_response(call, policy.list) as response:
                 chunks = self._key_filter.chunks()
                 with _open_for_writing(file) as write:
-                    async for chunk in response.content.iter_chunked(1 << 20):
-                        self.traffic.received += len(chunk)
+                    async for chunk in self._chunks(call, response, policy.list_bytes, "list_mb"):
                         write(chunks.next(chunk))
                     write(chunks.rest())
                 if not _may_be_json(response.headers, file):
@@ -275,10 +284,8 @@ class HttpClient:
         return _Call(method, path, params, body, headers, label or path, again, frozenset(expected))
 
     async def _try_once(self, call: _Call) -> HttpResponse:
-        async with self._open_response(call) as response:
-            body = await response.read()
-            self.traffic.received += len(body)
-            body = self._key_filter.clean(body)
+        async with self._open_response(call, self.retry_policy.answer) as response:
+            body = self._key_filter.clean(await self._read(call, response))
             answer = HttpResponse(response.status, response.headers, body)
             if body and not answer.is_json:
                 raise Retryable(
@@ -286,35 +293,65 @@ class HttpClient:
                 )
             return answer
 
+    async def _read(self, call: _Call, response: aiohttp.ClientResponse) -> bytes:
+        return b"".join([chunk async for chunk in self._chunks(call, response, self.retry_policy.answer_bytes)])
+
+    async def _read_error(self, call: _Call, response: aiohttp.ClientResponse) -> bytes:
+        """Read the body of an error, so that the connection can be used again; nothing of a large one."""
+        with contextlib.suppress(Malformed):
+            return b"".join([chunk async for chunk in self._chunks(call, response, _ERROR_BYTES)])
+        return b""
+
+    async def _chunks(
+        self, call: _Call, response: aiohttp.ClientResponse, most: int, option: str = "answer_mb"
+    ) -> AsyncIterator[bytes]:
+        """Yield a body, decompressed piece by piece. Raises Malformed once it has more than `most` bytes."""
+        received = 0
+        async for chunk in response.content.iter_chunked(1 << 20):
+            received += len(chunk)
+            self.traffic.received += len(chunk)
+            if received > most:
+                raise too_large(self.service, most, option, call.method, call.label)
+            yield chunk
+
     @contextlib.asynccontextmanager
-    async def _open_response(self, call: _Call) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Yield a response with an accepted status, its body unread. Raises `Retryable` or a ConnectorError."""
+    async def _open_response(self, call: _Call, seconds: float) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Yield a response with an accepted status, its body unread; `seconds` limit the whole response.
+
+        Raises `Retryable` or a ConnectorError.
+        """
         if not call.has_turn:
             await self.wait_turn(call.method)
         sent_at = asyncio.get_running_loop().time()
         self.traffic.requests += 1
         url = URL(self.service.base_url + call.path, encoded=True).extend_query(call.params)
+        deadline = asyncio.timeout(seconds)
         try:
-            async with self._session.request(
-                call.method,
-                url,
-                data=call.body,
-                # Not as headers of the session: aiohttp sends those to a proxy, too.
-                headers={
-                    "Accept": "application/json",
-                    "User-Agent": "tranship",
-                    **self.service.headers,
-                    **call.headers,
-                },
-                allow_redirects=False,
-                proxy=self._proxy,
-            ) as response:
+            async with (
+                deadline,
+                self._session.request(
+                    call.method,
+                    url,
+                    data=call.body,
+                    # Not as headers of the session: aiohttp sends those to a proxy, too.
+                    headers={
+                        "Accept": "application/json",
+                        "User-Agent": "tranship",
+                        **self.service.headers,
+                        **call.headers,
+                    },
+                    allow_redirects=False,
+                    proxy=self._proxy,
+                ) as response,
+            ):
                 self.traffic.answered = True
                 if not (200 <= response.status < 300 or response.status in call.expected):
                     raise await self._error_for(call, response, sent_at)
                 self._pacer.accepted()
                 yield response
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
+            if deadline.expired():
+                raise Retryable(too_slow(self.service, seconds, call.method, call.label)) from error
             raise connection_error(self.service, self.retry_policy, error, call.method, call.label) from error
 
     async def wait_turn(self, method: str) -> None:
@@ -374,7 +411,7 @@ class HttpClient:
             return Refused(
                 redirect_refusal(self.service, response.headers.get("Location", ""), call.method, call.label)
             )
-        body = await response.read()
+        body = await self._read_error(call, response)
         if status in _PASSING or status >= 500:
             return self._retry_later(call, response, sent_at)
         return Refused(refusal(self.service, status, body, call.method, call.path, call.label))
@@ -391,8 +428,8 @@ class HttpClient:
             )
         if throttled:
             self.traffic.throttled += 1
-            self.traffic.waited += self._pacer.throttled(sent_at)
-        if after is not None:
+            self.traffic.waited += self._pacer.throttled(sent_at, after)
+        elif after is not None:
             self.traffic.waited += self._pacer.pause_all(after)
         return Retryable(Unreachable(f"{message}. Try again later."), after=after, throttled=throttled)
 

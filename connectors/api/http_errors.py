@@ -13,6 +13,7 @@ from tranship.connectors import known_secrets
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.service import Service
 from tranship.connectors.errors import ConnectorError, Malformed, Refused, Unreachable
+from tranship.connectors.hosts import certificate_fault
 
 
 class Retryable(Exception):
@@ -61,8 +62,10 @@ def refusal(service: Service, status: int, body: bytes, method: str, path: str, 
 
 def redirect_refusal(service: Service, location: str, method: str, label: str) -> str:
     """Return the message for a 3xx to `location`, which may be empty."""
-    target = urlsplit(location)
-    to = f"{target.scheme}://{target.netloc}" if target.netloc else "another path"
+    to = "another path"
+    with contextlib.suppress(ValueError):
+        target = urlsplit(location)
+        to = f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.netloc else to
     return (
         f"{service.place}: {method} {label} redirects to {known_secrets.words(to)}. Redirects "
         "are not followed, as the key would be sent there. Give the final host."
@@ -76,8 +79,8 @@ def connection_error(
     host = urlsplit(service.base_url).netloc
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
         return Unreachable(
-            f"{service.place}: the certificate of {host} is not trusted, so nothing was sent. Check the host; "
-            "behind a company proxy, set SSL_CERT_FILE to the proxy's certificate."
+            f"{service.place}: the certificate of {host} is not trusted ({certificate_fault(error)}), so nothing was "
+            "sent. Check the host; behind a company proxy, set SSL_CERT_FILE to the proxy's certificate."
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return Retryable(
@@ -97,7 +100,7 @@ def connection_error(
         return Retryable(Unreachable(f"{what} got no answer within {limit:g} s. Try again later."), unseen=unseen)
     if isinstance(error, aiohttp.ClientPayloadError):
         return Retryable(Unreachable(f"{what}: the response was cut off. Try again later."))
-    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | UnicodeError):
         return Refused(f"{service.place}: not a valid web address. Check the host.")
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.http_exceptions.HttpProcessingError):
         return Retryable(
@@ -106,6 +109,21 @@ def connection_error(
             )
         )
     return Retryable(Unreachable(f"{what}: the connection was lost. Try again later."))
+
+
+def too_slow(service: Service, seconds: float, method: str, label: str) -> Unreachable:
+    """Return the error for an answer that is not complete in time, although bytes keep arriving."""
+    return Unreachable(
+        f"{service.place}: {method} {label}: the answer was not complete within {seconds:,g} s. Try again later."
+    )
+
+
+def too_large(service: Service, most: int, option: str, method: str, label: str) -> Malformed:
+    """Return the error for an answer that is larger than `most` bytes, the limit that `option` sets."""
+    return Malformed(
+        f"{service.place}: {method} {label}: the answer is larger than {most / (1 << 20):,g} MB, the limit. Check the "
+        f"host; if the answer is right, allow more: --option {option}=…"
+    )
 
 
 def not_json(service: Service, content_type: str, method: str, label: str) -> Malformed:

@@ -5,11 +5,12 @@ Each provider declares them in an `Operations` value; `connectors/api/executor.p
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
+from tranship.connectors.errors import Malformed
 from tranship.schemas.provider import ProviderSchema
 
 Record = Mapping[str, Any]
@@ -99,9 +100,26 @@ class NotSearchable(Exception):
 
 
 def path_part(text: str) -> str:
-    """Encode a text as one part of a path. One or two dots alone would be taken as a relative path (RFC 3986, 3.3)."""
+    """Encode a text as one part of a path. One or two dots alone would be taken as a relative path (RFC 3986, 3.3).
+
+    Raises ValueError if it is empty, as the path would be that of all customers, or is no text.
+    """
+    if not text:
+        raise ValueError("empty")
     encoded = quote(text, safe="")
     return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
+
+
+_SEARCHED_PAGES: Final = 1_000
+
+
+def search_pages(provider: str, most: int = _SEARCHED_PAGES) -> Iterator[int]:
+    """Yield the numbers of the pages of one search, from 1. Raises Malformed after `most` pages."""
+    yield from range(1, most + 1)
+    raise Malformed(
+        f"{provider}: a search for customers does not end: page {most:,} still announces another. Check that the host "
+        "is the provider's API."
+    )
 
 
 Ask = Callable[[Request], Awaitable[Reply]]

@@ -8,6 +8,7 @@ is split. Pages are stored as received, each with a line in an index, so that an
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 from tranship.connectors.api.http_client import HttpClient, HttpResponse
 from tranship.connectors.api.page_store import Page, PageStore
-from tranship.connectors.errors import Malformed
+from tranship.connectors.errors import Malformed, Unreachable
 from tranship.connectors.json_text.scanner import Keys, Slice, cut, split_list, values
 from tranship.schemas.counted import counted
 
@@ -29,6 +30,13 @@ _EMPTY_PAGES: Final = 3
 
 _PAGES_BEYOND: Final = 50
 """Pages beyond the stated total, before a list counts as endless."""
+
+
+_NO_RECORDS: Final = 1_000
+"""Empty pages within the stated total, before the total counts as wrong: a list may shrink while it is read."""
+
+
+_CURSOR_LENGTH: Final = 4_000
 
 
 _STALE_CURSOR: Final = (400, 404, 410, 422)
@@ -133,15 +141,30 @@ def _keys_beside(envelope: Envelope) -> tuple[Keys, ...]:
 
 def _read_envelope(envelope: Envelope, records: bytes, count: int, beside: tuple[Any, ...]) -> ParsedPage:
     total, following, more, around = beside
-    if total is not None and not (isinstance(total, int) or str(total).isdecimal()):
-        raise Malformed("the response has a total that is not a number")
-    following = None if following in (None, "", False) else str(following)
+    following = cursor_of(following) or None
     named = isinstance(around, dict) and envelope.next[-1] in around
     if envelope.next and more is None and (named or following is not None):
         more = following is not None
-    return ParsedPage(
-        records, count, None if total is None else int(total), following, None if more is None else bool(more)
-    )
+    return ParsedPage(records, count, _total(total), following, None if more is None else bool(more))
+
+
+def _total(stated: Any) -> int | None:
+    """Return the total that a response states. Raises Malformed."""
+    if stated is None:
+        return None
+    text = str(stated)
+    if isinstance(stated, bool) or not re.fullmatch(r"[0-9]{1,15}", text):
+        raise Malformed("the response has a total that is not a number of records")
+    return int(text)
+
+
+def cursor_of(stated: Any) -> str:
+    """Return the cursor of the next page, as text; empty at the end of a list. Raises Malformed."""
+    if stated in (None, "", False):
+        return ""
+    if isinstance(stated, bool) or not isinstance(stated, str | int) or len(str(stated)) > _CURSOR_LENGTH:
+        raise Malformed("the response has a cursor that is neither text nor a number, or is too long")
+    return str(stated)
 
 
 # One pass through a list -------------------------------------------------------------------------------------------
@@ -161,9 +184,24 @@ class ListDownload:
         self._contents: dict[tuple[int, int], int] = {}
         self._repeated = 0
         """Pages with the content of an earlier one."""
+        self._most_pages = client.retry_policy.pages
 
     async def run(self) -> int:
-        """Download all pages; return their number. Stored pages are reported first and not requested."""
+        """Download all pages; return their number. Stored pages are reported first and not requested.
+
+        Raises ConnectorError.
+        """
+        seconds = self._client.retry_policy.list
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._run()
+        except TimeoutError as error:
+            raise Unreachable(
+                f"{self._client.service.place}: GET {self._listing.path}: the list was not complete within "
+                f"{seconds:,g} s. Run the same command again: it continues with the next page."
+            ) from error
+
+    async def _run(self) -> int:
         if self._store.ended is not None:
             self._recall()
             return self._store.ended
@@ -183,6 +221,8 @@ class ListDownload:
             self._register(page)
 
     def _register(self, page: Page) -> Page:
+        if page.number > self._most_pages:
+            raise self._malformed(f"there are more than {counted(self._most_pages, 'page')}, the limit")
         self._known[page.number] = page
         self._largest_total = max(self._largest_total, page.total or 0)
         if page.count:
@@ -208,18 +248,23 @@ class ListDownload:
         def last() -> int:
             return max(1, -(-self._largest_total // size))
 
-        requested = 1
+        requested, empty = 1, 0
 
         async def work() -> None:
-            nonlocal requested
+            nonlocal requested, empty
             while requested < last():
+                if last() > self._most_pages:
+                    most = counted(self._most_pages, "page")
+                    raise self._malformed(f"{self._stated()}, which are more than {most}, the limit")
                 requested += 1
-                if requested not in self._known:
-                    await self._request_page(requested, str(requested))
+                number = requested
+                page = self._known.get(number) or await self._request_page(number, str(number))
+                empty += not page.count
+                if empty > _NO_RECORDS:
+                    raise self._malformed(f"{self._stated()}, but {empty:,} of its pages have none")
 
         await _side_by_side(work, paging.in_flight)
-        number = last()
-        empty = 0
+        number, empty = last(), 0
         while self._has_next(self._known[number], size):
             number += 1
             if number > last() + _PAGES_BEYOND and first.total is not None:
@@ -229,6 +274,9 @@ class ListDownload:
             if empty == _EMPTY_PAGES:
                 raise self._malformed(f"page {number} is the third consecutive empty page that announces another")
         return number
+
+    def _stated(self) -> str:
+        return f"the list states {counted(self._largest_total, 'record')}"
 
     def _has_next(self, page: Page, size: int) -> bool:
         if page.more is not None:

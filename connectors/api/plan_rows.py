@@ -36,6 +36,8 @@ class PlanRow:
     """When it was sent last, in seconds since 1970."""
     key_taken: bool = False
     """Whether it was refused because another customer has its key."""
+    strayed: bool = False
+    """Whether a write to it was answered with another customer."""
     looked_up: bool = False
     current: Record | None = None
     """The record at the provider, if `looked_up`."""

@@ -18,6 +18,10 @@ _CATCH_UP_SECONDS: Final = 0.1
 """The delay up to which late calls are caught up. A loop that wakes late would otherwise stay below its rate."""
 
 
+_BELIEVED: Final = 3
+"""Consecutive 429s whose `Retry-After` is believed: one that always asks for 0 seconds would be asked without end."""
+
+
 class RateLimiter:
     """At most so many calls per second, evenly spread. For one event loop.
 
@@ -83,15 +87,21 @@ class RequestPacer:
         self._open_at = max(self._open_at, time + seconds)
         return added
 
-    def throttled(self, sent_at: float) -> float:
+    def throttled(self, sent_at: float, after: float | None) -> float:
         """Pause all requests after a 429 to a request sent at that time; return the seconds by which this delays them.
 
-        Of several requests refused at the same time only the first makes the next pause longer.
+        The pause is as long as the provider asks for (`after`), until it has refused several requests in a row that
+        waited as long; without that, it has a random length. Of several requests refused at the same time only the
+        first makes the next pause longer.
         """
         if sent_at < self._paused_at:
-            return 0.0
+            return self.pause_all(after) if after else 0.0
         self._streak += 1
-        return self.pause_all(random_pause(self._retry_policy, self._streak - 1))
+        if after is None:
+            return self.pause_all(random_pause(self._retry_policy, self._streak - 1))
+        if self._streak <= _BELIEVED:
+            return self.pause_all(after)
+        return self.pause_all(after + random_pause(self._retry_policy, self._streak - 1 - _BELIEVED))
 
     def accepted(self) -> None:
         """Note a response with an accepted status: the next pause is a short one again."""

@@ -27,6 +27,8 @@ from tranship.connectors.api.account import (
     batched_survivors,
     create_merged_survivors_view,
 )
+from tranship.connectors.api.known_ids import FILE as KNOWN_IDS
+from tranship.connectors.api.known_ids import write_known_ids
 from tranship.connectors.api.operations import Operations
 from tranship.connectors.api.request_files import REQUESTS
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec
@@ -74,7 +76,10 @@ class RequestPlanner:
         )
 
     def plan(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, notes: tuple[str, ...]) -> Plan:
-        """Compare; write `plan.parquet`, `targets.parquet` and the requests. Raises the errors of DuckDB."""
+        """Compare; write `plan.parquet`, `targets.parquet`, the ids of the account and the requests.
+
+        Raises the errors of DuckDB.
+        """
         rows = write.workspace / "plan.parquet"
         target = self._target()
         classifier = Classifier(run, HeldCustomers(run, write, self._merged), target, write)
@@ -89,6 +94,7 @@ class RequestPlanner:
         self._write_requests(run, write, numbers)
         plan = classifier.finish(rows, notes, "ORDER BY row")
         self._write_removals(run, write, numbers)
+        write_known_ids(run, write.workspace)
         run.execute(
             "COPY (SELECT p.row, h.own_id FROM _plan p JOIN held h ON h.target = p.target "
             "WHERE p.action IN ('update', 'unchanged', 'stale')) "
@@ -343,7 +349,7 @@ def save_plan(plan: Plan, run_id: str, workspace: Path) -> None:
     """Seal the files of a plan and write plan.json."""
     requests = sorted((workspace / "requests").glob("*.parquet"))
     names = [f"requests/{file.name}" for file in requests]
-    sealed = durable.seals(workspace, [plan.rows.name, "targets.parquet", *names])
+    sealed = durable.seals(workspace, [plan.rows.name, "targets.parquet", KNOWN_IDS, *names])
     facts = dataclasses.asdict(plan)
     del facts["rows"]
     durable.write_json(workspace / "plan.json", {"run_id": run_id, "files": sealed, "plan": facts})

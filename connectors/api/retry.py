@@ -1,4 +1,4 @@
-"""Retries of a request: their number, the pauses between them, and the headers in which a provider asks to wait."""
+"""Limits of a request and its answer, retries, pauses, and the headers in which a provider asks to wait."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from multidict import CIMultiDict
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Limits of the retries of a request, of the pauses between them, and of the wait for a response. In seconds."""
+    """Limits of the retries of a request, of the pauses between them, and of its answer. In seconds and bytes."""
 
     tries: int = 8
     """Tries of one request, those answered 429 not counted."""
     total: float = 600.0
-    """Limit for one request with all its tries and pauses."""
+    """Limit for one request with all its tries and pauses, however often it is turned away."""
     first_pause: float = 0.25
     longest_pause: float = 30.0
     longest_wait: float = 120.0
@@ -27,6 +27,16 @@ class RetryPolicy:
     connect: float = 15.0
     silence: float = 60.0
     """Time without receiving a byte."""
+    answer: float = 300.0
+    """Time from a request to the last byte of its answer, however slowly the bytes arrive."""
+    answer_bytes: int = 256 << 20
+    """Size of an answer, decompressed."""
+    list: float = 24 * 3600.0
+    """Time for a whole list, in one answer or in pages."""
+    list_bytes: int = 64 << 30
+    """As `answer_bytes`, of a whole list in one answer."""
+    pages: int = 1_000_000
+    """Pages of one list."""
     settles: float = 2.0
     """Pause between a write whose answer was lost and the look-up of its effect: it may still be in progress."""
 

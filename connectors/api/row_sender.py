@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from tranship.connectors.api.checked_operations import SHAPE_ERRORS, InvalidAnswer, checked_record
 from tranship.connectors.api.concurrency import TRIES, ConcurrencyLimit, Stopped
 from tranship.connectors.api.http_client import HttpClient
 from tranship.connectors.api.http_errors import Unanswered
@@ -21,7 +23,7 @@ from tranship.connectors.api.journal import Journal
 from tranship.connectors.api.operations import Operations, Record, Reply, Request
 from tranship.connectors.api.plan_rows import PlanRow
 from tranship.connectors.api.retry import random_pause
-from tranship.connectors.errors import ConnectorError, Malformed, Refused
+from tranship.connectors.errors import ConnectorError, Malformed, Refused, Unreachable
 
 T = TypeVar("T")
 
@@ -33,16 +35,16 @@ _RECORD_STATUSES: Final = frozenset(range(400, 500)) - {401, 403, 408, 425, 429}
 """Statuses that concern one record."""
 
 
-SHAPE_ERRORS: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError)
-"""Errors raised by reading a response of another shape."""
-
-
 class OutcomeUnknown(Exception):
     """A request was sent, and its outcome is unknown."""
 
     def __init__(self, error: ConnectorError) -> None:
         super().__init__()
         self.error = error
+
+
+class _TurnedAway(Unreachable):
+    """A request was turned away for too long, each time without an effect."""
 
 
 class RowSender:
@@ -81,9 +83,12 @@ class RowSender:
             for start in range(0, len(group), bulk_lookup.size):
                 batch = group[start : start + bulk_lookup.size]
                 await self._wait_to_settle(batch)
-                found = await self.checked(bulk_lookup.look_up(self.ask, [row.lookup_key() for row in batch]))
-                for row, current in zip(batch, found, strict=True):
-                    row.looked_up, row.current = True, current
+                keys = [row.lookup_key() for row in batch]
+                found = await self.checked(bulk_lookup.look_up(self.ask, keys))
+                for row, key, record in zip(batch, keys, found, strict=True):
+                    with contextlib.suppress(InvalidAnswer):  # it is looked up by itself
+                        row.current = checked_record(self._operations.schema, key, record)
+                        row.looked_up = True
 
     async def checked(self, work: Awaitable[T]) -> T:
         """Await an operation. Raises Malformed where responses have another shape."""
@@ -132,7 +137,7 @@ class RowSender:
             row.spent, row.looked_up, row.sent_at = True, False, time.time()
         try:
             return await self._send_until_answered(request, rows[0])
-        except (Stopped, Refused):
+        except (Stopped, Refused, _TurnedAway):
             for row in rows:
                 row.spent = following  # it was not sent, or was turned away
             raise
@@ -149,9 +154,11 @@ class RowSender:
         return tries if self.limit.is_down else tries + 1
 
     async def _send_until_answered(self, request: Request, row: PlanRow | None = None) -> Reply:
-        """Send a request that takes effect at most once; resend it if it had none. Raises OutcomeUnknown, Stopped."""
+        """Send a request that takes effect at most once; resend it if it had none. Raises OutcomeUnknown, Stopped, and
+        Unreachable if it is turned away (429) for too long.
+        """
         body = None if request.body is None else msgspec.json.encode(request.body)
-        sendings = 0
+        sendings, refused_at = 0, math.inf
         while True:
             # A resent request gets a new key: a provider may have stored a 429 for the old one.
             key = self._key(row, request, sendings) if row and request.keyed else None
@@ -173,6 +180,12 @@ class RowSender:
                 self.limit.leave(began, failure)
                 if not failure.nothing_done:
                     raise OutcomeUnknown(failure.error) from failure
+                refused_at = min(refused_at, began)
+                if (waited := time.monotonic() - refused_at) > self._client.retry_policy.total:
+                    raise _TurnedAway(
+                        f"{failure.error} Nothing else was answered for {waited:,.0f} s. Completed writes are in the "
+                        "journal; run the same command later to continue."
+                    ) from failure
                 if not failure.throttled:
                     if not self._client.traffic.answered and self.limit.failures >= _FIRST_TRIES:
                         raise failure.error from failure
@@ -211,5 +224,5 @@ def _decode_reply(status: int, body: bytes) -> Reply:
         return Reply(status, None)
     try:
         return Reply(status, msgspec.json.decode(body))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return Reply(status, None)

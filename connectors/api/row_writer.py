@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from tranship.connectors.api.checked_operations import SHAPE_ERRORS, InvalidAnswer, is_of_another
 from tranship.connectors.api.concurrency import TRIES
 from tranship.connectors.api.journal import Result
+from tranship.connectors.api.known_ids import KnownIds
 from tranship.connectors.api.operations import (
     AmbiguousMatch,
     Failure,
@@ -21,7 +23,7 @@ from tranship.connectors.api.operations import (
 from tranship.connectors.api.plan_rows import PlanProgress, PlanRow
 from tranship.connectors.api.reasons import coded
 from tranship.connectors.api.reconcile import lies_between, may_derive_from, same
-from tranship.connectors.api.row_sender import SHAPE_ERRORS, OutcomeUnknown, RowSender
+from tranship.connectors.api.row_sender import OutcomeUnknown, RowSender
 
 _HIDDEN_TRIES: Final = 2
 """Tries after which a key that is taken, but by no customer that can be found, counts as taken by a hidden one."""
@@ -30,8 +32,9 @@ _HIDDEN_TRIES: Final = 2
 class RowWriter:
     """Carries rows to their outcomes, one at a time."""
 
-    def __init__(self, operations: Operations, sender: RowSender, progress: PlanProgress) -> None:
+    def __init__(self, operations: Operations, sender: RowSender, progress: PlanProgress, known_ids: KnownIds) -> None:
         self._operations, self._sender, self._progress = operations, sender, progress
+        self._known_ids = known_ids
         schema = operations.schema
         self._settable = [field.name for field in schema.fields if field.settable and not field.from_address]
         self._settable.append(schema.overflow.name)
@@ -52,6 +55,10 @@ class RowWriter:
         except KeyUnavailable as locked:
             result = Result(row.row, "refused", str(locked) or "locked")
             row.key_taken = str(locked).startswith("taken: ")
+        except InvalidAnswer as invalid:
+            result = _unusable(row, str(invalid))
+        except RecursionError:
+            result = _unusable(row, "the provider's record of the customer is nested too deeply")
         except NotSearchable:
             result = Result(row.row, "unknown", "sent, and there is nothing to look it up by")
         if row.key_taken and result.outcome in ("refused", "stale") and not self._progress.is_final:
@@ -77,7 +84,10 @@ class RowWriter:
             try:
                 reply = await self._sender.send(row, operations.create(row.wanted))
                 if reply.ok:
-                    return Result(row.row, "done", None, operations.created_id(reply.body, row.wanted))
+                    created = operations.created_id(reply.body, row.wanted)
+                    if not self.is_own(row, created):
+                        raise ValueError("the id of another customer")
+                    return Result(row.row, "done", None, created)
                 result = await self._after_failure(row, failure := self._failure(reply))
                 if result:
                     return result
@@ -118,12 +128,17 @@ class RowWriter:
     async def _already_exists(self, row: PlanRow, current: Record) -> Result:
         """Handle a customer to create that exists already."""
         existing, wanted = self._operations.comparable(current), self._operations.comparable(row.wanted)
-        if not row.possibly_applied or not all(
+        is_ours = row.possibly_applied and all(
             may_derive_from(existing.get(name), wanted.get(name)) for name in self._foreseen
-        ):
+        )
+        if not is_ours or not self.is_own(row, self._id(current)):
             return Result(row.row, "stale", "created", self._id(current))
         row.looked_up, row.current, row.found, row.target = True, current, current, self._id(current)
         return await self._apply_difference(row)
+
+    def is_own(self, row: PlanRow, id: str) -> bool:
+        """Return whether an id that a create was answered with can be that of the row's customer."""
+        return row.action != "create" or self._known_ids.claim(id, row.row)
 
     def _id(self, record: Record) -> str:
         return str(record[self._operations.schema.id])
@@ -168,6 +183,11 @@ class RowWriter:
             row.possibly_applied = True
             if not reply.ok:
                 return self._failure(reply)
+            if is_of_another(self._operations.schema, reply.body, {}, row.target):
+                if row.strayed:
+                    raise InvalidAnswer("the provider answered with another customer")
+                row.strayed = True
+                return Failure("again")  # a look-up shows whether the customer was changed
         return None
 
     def _failure(self, reply: Reply) -> Failure:
@@ -186,3 +206,8 @@ class RowWriter:
             for name in self._settable
             if not same(current.get(name), found.get(name)) and not (row.possibly_applied and may_be_ours(name))
         ]
+
+
+def _unusable(row: PlanRow, reason: str) -> Result:
+    """Return the outcome of a row whose customer cannot be read: nothing is written to it."""
+    return Result(row.row, "unknown" if row.possibly_applied else "refused", reason, row.target)

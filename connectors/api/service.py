@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+
+from tranship.connectors.hosts import is_loopback
 
 from tranship.connectors import known_secrets
 
@@ -50,19 +49,3 @@ class Service:
         """Whether the API runs on this machine."""
         return is_loopback(urlsplit(self.base_url).hostname or "")
 
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name is this machine: `localhost`, 127.0.0.0/8, ::1."""
-    if host.lower() == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    return False
-
-
-def proxy_for(service: Service) -> str | None:
-    """Return the proxy that the environment sets for this host; null for this machine."""
-    parts = urlsplit(service.base_url)
-    if service.is_local or proxy_bypass(parts.hostname or ""):
-        return None
-    return getproxies().get(parts.scheme)

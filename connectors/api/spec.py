@@ -13,8 +13,9 @@ import polars as pl
 from tranship.connectors.address_secrets import is_host, shown_option
 from tranship.connectors.addresses import redacted
 from tranship.connectors.api.pagination import Listing
-from tranship.connectors.api.service import Service, is_loopback
+from tranship.connectors.api.service import Service
 from tranship.connectors.errors import ConfigError
+from tranship.connectors.hosts import is_loopback
 from tranship.schemas.provider import ProviderSchema
 
 

@@ -14,12 +14,8 @@ from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import formats
 from tranship.connectors.files.formats import Format
-from tranship.connectors.files.storage import Copy, File
+from tranship.connectors.files.storage import Copy, File, grows_too_much
 
-_MOST_EXPANSION: Final = 300
-"""A member that is compressed by more than this factor is not a list of customers."""
-_HARMLESS_BYTES: Final = 1 << 30
-"""A file may always unpack to this many bytes, even at a high compression ratio."""
 _DAMAGE: Final = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
 """Errors that the library raises for damaged, unsupported and encrypted archives."""
 _KINDS: Final = (
@@ -82,7 +78,7 @@ class Archive:
         size = sum(info.file_size for info in infos)
         # Members that share their bytes unpack to more than the sizes in their headers.
         packed = max(1, min(sum(info.compress_size for info in infos), self._raw.seek(0, io.SEEK_END)))
-        if size > _HARMLESS_BYTES and size > packed * _MOST_EXPANSION:
+        if grows_too_much(packed, size):
             raise ConfigError(
                 f"{self._file.name}: would grow {size // packed:,} times, to {size >> 20:,} MB: this looks like a zip "
                 "bomb. If you trust it, unpack it and name the files in it."

@@ -16,12 +16,13 @@ import os
 import re
 import shutil
 import ssl
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -35,14 +36,13 @@ from tranship.connectors.files.download_store import Entry, own_folder
 from tranship.connectors.files.locating import WEB
 from tranship.connectors.files.reach import LINK, GuardedResolver, reach_of, refuse_nearer
 from tranship.connectors.files.storage import File
+from tranship.connectors.hosts import certificate_fault, proxy_for
 
-MOST_BYTES: Final = 100 << 30
 _MOST_REDIRECTS: Final = 10
 _PIECE: Final = re.compile(r"bytes (?P<first>\d{1,18})-\d*/(?P<total>\d+|\*)")
 _TRIES: Final = 3
 _CONNECT_SECONDS: Final = 15.0
 _SILENT_SECONDS: Final = 60.0
-_TOTAL_SECONDS: Final = 6 * 3600.0
 _PIECE_BYTES: Final = 1 << 20
 _SAFE_BYTES: Final = 64 << 20
 """At most this many bytes are downloaded again after a power failure."""
@@ -61,6 +61,25 @@ _ENDS: Final = {
 """Content type → the end of the name of such a file."""
 
 
+@dataclass(frozen=True)
+class DownloadLimits:
+    """The limits of a download, as options of a web address (`--option NAME=VALUE`)."""
+
+    download_mb: int = 102_400
+    download_seconds: int = 21_600
+    """With all tries, however slowly the bytes arrive."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a limit below 1."""
+        if min(self.download_mb, self.download_seconds) < 1:
+            raise ValueError("a limit must be at least 1")
+
+    @property
+    def most_bytes(self) -> int:
+        """The size in bytes."""
+        return self.download_mb << 20
+
+
 class _Broken(Exception):
     """The transfer broke off; another try may complete it."""
 
@@ -68,8 +87,16 @@ class _Broken(Exception):
 class Download:
     """The file behind a web address, on disk. Raises Unreachable, Refused, Malformed or ConfigError."""
 
-    def __init__(self, spec: str, downloads: Path | None, say: Callable[[str], None], closers: ExitStack) -> None:
+    def __init__(
+        self,
+        spec: str,
+        downloads: Path | None,
+        say: Callable[[str], None],
+        closers: ExitStack,
+        limits: DownloadLimits | None = None,
+    ) -> None:
         """`downloads` is the folder in which downloads are kept until they have been read; null: a temporary one."""
+        self._limits = limits or DownloadLimits()
         self._name = redacted(spec)
         url, self._authorization = _parted(spec)
         self._say = say
@@ -95,15 +122,25 @@ class Download:
         shutil.rmtree(self._entry.folder, ignore_errors=True)
 
     async def _fetch(self, url: str) -> None:
+        seconds = self._limits.download_seconds
+        deadline = asyncio.timeout(seconds)
+        try:
+            async with deadline:
+                await self._fetch_in_time(url)
+        except TimeoutError as error:
+            raise Unreachable(
+                f"{self._name}: the download was not complete within {seconds:,} s. {self._again()}"
+            ) from error
+
+    async def _fetch_in_time(self, url: str) -> None:
         for tries in range(1, _TRIES + 1):
             try:
-                async with asyncio.timeout(_TOTAL_SECONDS):
-                    await self._try(url)
+                await self._try(url)
                 return
             except Unreachable:
                 if tries == _TRIES:
                     raise
-            except (aiohttp.ClientError, OSError, _Broken) as error:
+            except (aiohttp.ClientError, OSError, UnicodeError, _Broken) as error:
                 found = self._error(error)
                 if tries == _TRIES or not isinstance(found, Unreachable):
                     raise found from error
@@ -118,7 +155,7 @@ class Download:
         ) as session:
             at, authorization, least = url, self._authorization, LINK
             for _ in range(_MOST_REDIRECTS + 1):
-                proxy = _proxy_for(at)
+                proxy = proxy_for(at)
                 # A proxy is the user's own, and resolves the names behind it.
                 resolver.least = LINK if proxy else least
                 async with session.get(
@@ -186,7 +223,7 @@ class Download:
             try:
                 async for piece in response.content.iter_chunked(_PIECE_BYTES):
                     written += len(piece)
-                    if written > MOST_BYTES:
+                    if written > self._limits.most_bytes:
                         raise self._too_large()
                     out.write(piece)
                     if written - entry.safe >= _SAFE_BYTES:
@@ -203,7 +240,7 @@ class Download:
     def _must_fit(self, begin: int, length: int | None) -> None:
         if length is None:
             return
-        if begin + length > MOST_BYTES:
+        if begin + length > self._limits.most_bytes:
             raise self._too_large()
         free = shutil.disk_usage(self._entry.folder).free
         if length > free:
@@ -214,8 +251,8 @@ class Download:
 
     def _too_large(self) -> ConfigError:
         return ConfigError(
-            f"{self._name}: is larger than {MOST_BYTES >> 30} GB, the largest download allowed. Download it "
-            "with another program and name the file."
+            f"{self._name}: is larger than {self._limits.download_mb:,} MB, the limit of downloads. Download it with "
+            "another program and name the file, or allow more: --option download_mb=…"
         )
 
     def _refused(self, status: int) -> TranshipError:
@@ -231,16 +268,17 @@ class Download:
             return Refused(f"{what}: there is no such file. Check the address.")
         return Refused(f"{what}, not a file. Check the address.")
 
+    def _again(self) -> str:
+        goes_on = self._entry.is_strong and self._entry.size
+        more = f": it continues after the {self._entry.size:,} bytes that are there." if goes_on else "."
+        return f"Run the same command again{more}"
+
     def _error(self, error: Exception) -> TranshipError:
-        again = "Run the same command again" + (
-            f": it continues after the {self._entry.size:,} bytes that are there."
-            if self._entry.is_strong and self._entry.size
-            else "."
-        )
+        again = self._again()
         if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
             return Refused(
-                f"{self._name}: the host's certificate is not trusted, so nothing was read. Check the host name; "
-                "behind a company proxy, set SSL_CERT_FILE to the proxy's certificate."
+                f"{self._name}: the host's certificate is not trusted ({certificate_fault(error)}), so nothing was "
+                "read. Check the host name; behind a company proxy, set SSL_CERT_FILE to the proxy's certificate."
             )
         if isinstance(error, aiohttp.ClientConnectorSSLError | ssl.SSLError):
             return Refused(
@@ -257,7 +295,7 @@ class Download:
         if isinstance(error, aiohttp.ClientPayloadError | _Broken):
             return Unreachable(f"{self._name}: the download was cut off. Nothing was loaded from it. {again}")
         if isinstance(error, TimeoutError):
-            return Unreachable(f"{self._name}: no data for {_SILENT_SECONDS:g} s, or not finished in time. {again}")
+            return Unreachable(f"{self._name}: no data for {_SILENT_SECONDS:g} s. {again}")
         if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientError | ConnectionError):
             return ConfigError(
                 f"{self._entry.folder.parent}: the download cannot be written here ({error.strerror}). Check the "
@@ -274,10 +312,10 @@ async def _pause(seconds: float) -> None:
 
 def redirect_target(name: str, url: str, location: str) -> str:
     """Return where a redirect from `url` leads, without a user or password. Raises Refused if it is not followed."""
-    target = urljoin(url, location)
     try:
+        target = urljoin(url, location)
         parts = urlsplit(target)
-        is_web = parts.scheme.lower() in WEB and bool(parts.hostname)
+        is_web = parts.scheme.lower() in WEB and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_web = False
     if not location or not is_web:
@@ -313,7 +351,9 @@ def _parted(spec: str) -> tuple[str, dict[str, str]]:
 
 def _names(response: aiohttp.ClientResponse, urls: tuple[str, str]) -> Iterator[str]:
     """Yield the names of a file: as the server calls it, of its address and that to which it redirects, of its type."""
-    disposition = response.content_disposition
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a malformed one is ignored
+        disposition = response.content_disposition
     if disposition and disposition.filename:
         yield PurePosixPath(disposition.filename.replace("\\", "/")).name
     for url in reversed(urls):
@@ -322,12 +362,3 @@ def _names(response: aiohttp.ClientResponse, urls: tuple[str, str]) -> Iterator[
     if end:
         yield f"download{end}"
     yield "download"
-
-
-def _proxy_for(url: str) -> str | None:
-    """Return the proxy that the environment sets for this host; null for this machine."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if host == "localhost" or host.startswith("127.") or proxy_bypass(host):
-        return None
-    return getproxies().get(parts.scheme)

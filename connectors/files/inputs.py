@@ -19,7 +19,7 @@ from tranship.connectors.files.storage import File, Seen
 from tranship.schemas.counted import counted
 
 if TYPE_CHECKING:
-    from tranship.connectors.files.download import Download
+    from tranship.connectors.files.download import Download, DownloadLimits
 
 _ZIP_END: Final = formats.ZIP.suffixes
 _READ_BY_CONTENT: Final = (formats.PARQUET, formats.JSON, formats.EXCEL)
@@ -31,6 +31,7 @@ class Downloads:
 
     folder: Path | None = None
     say: Callable[[str], None] = lambda _: None
+    limits: DownloadLimits | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Inputs:
         if place in seen:
             seen[place].also.append(redacted(spec))
             return []
-        self._download = Download(spec, downloads.folder, downloads.say, self._closers)
+        self._download = Download(spec, downloads.folder, downloads.say, self._closers, downloads.limits)
         return locating.new_ones([self._download.file(place, self._kinds.is_table)], seen)
 
     def _read_by(self, file: File, *, is_member: bool = False) -> list[tuple[str, File]]:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Final, cast
 
 import pyarrow as pa
 
@@ -22,6 +22,10 @@ from tranship.connectors.errors import ConfigError
 
 STDIN_NAME = "standard input"
 
+_MOST_EXPANSION: Final = 300
+"""What is compressed by more than this factor is not a list of customers."""
+_HARMLESS_BYTES: Final = 1 << 30
+"""This many bytes may be unpacked, whatever the factor is."""
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _HEAD_BYTES = 1 << 16
 
@@ -130,8 +134,15 @@ class Bytes:
                 head = self._read(self._piece)
             return
         stream = pa.CompressedInputStream(pa.PythonFile(_Prefixed(head, self._read), mode="r"), codec)
+        unpacked = 0
         try:
             while piece := stream.read(self._piece):
+                unpacked += len(piece)
+                if grows_too_much(self._position, unpacked):
+                    raise ConfigError(
+                        f"{self._file.name}: grows {unpacked // self._position:,} times or more when it is "
+                        "decompressed: this looks like a bomb. If you trust it, decompress it and name that file."
+                    )
                 yield piece
         except OSError as error:
             raise ConfigError(
@@ -151,6 +162,11 @@ class Bytes:
         """Close the file, except standard input."""
         if self._file.name != STDIN_NAME:
             self._raw.close()
+
+
+def grows_too_much(packed: int, unpacked: int) -> bool:
+    """Return whether data are compressed by more than a list of customers can be."""
+    return unpacked > _HARMLESS_BYTES and unpacked > packed * _MOST_EXPANSION
 
 
 def decompressed(head: bytes, count: int) -> bytes | None:

@@ -166,7 +166,8 @@ class _App:
 
 
 def _created_id(body: Any, _: Record) -> str:
-    return str(_customer(body)["id"])
+    customer_id: str = _customer(body)["id"]
+    return customer_id
 
 
 def _customer(body: Any) -> Record:

@@ -25,6 +25,7 @@ from tranship.connectors.api.operations import (
     Reply,
     Request,
     path_part,
+    search_pages,
 )
 from tranship.connectors.api.pagination import Envelope, Listing, Numbered
 from tranship.connectors.api.reconcile import exactly, same
@@ -142,8 +143,7 @@ async def _search(ask: Ask, text: str, matches: Callable[[Record], bool], *, fir
     for _ in range(_SEARCH_PASSES):
         seen: set[str] = set()
         found: list[Record] = []
-        page, more = 1, True
-        while more:
+        for page in search_pages(SCHEMA.title):
             params = [("search", text), ("limit", str(_PAGE)), ("page", str(page))]
             reply = await ask(Request("GET", "/customers", "/customers?search=…", params=params))
             if not reply.ok:
@@ -154,9 +154,10 @@ async def _search(ask: Ask, text: str, matches: Callable[[Record], bool], *, fir
             found.extend(customer for customer in fresh if matches(customer))
             if found and first:
                 return found
-            page, more = page + 1, more and bool(fresh)
+            if not (more and fresh):
+                break
         # Numbered pages shift when customers are created or deleted: one may have moved to a page read before.
-        if page == 2 or seen == before:
+        if page == 1 or seen == before:
             return found
         before = seen
     raise NotSearchable
@@ -175,7 +176,8 @@ def _create(wanted: Record) -> Request:
 
 
 def _created_id(body: Any, _: Record) -> str:
-    return str(_customer(body)["id"])
+    customer_id: str = _customer(body)["id"]
+    return customer_id
 
 
 def _customer(body: Any) -> Record:

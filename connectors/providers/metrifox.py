@@ -27,6 +27,7 @@ from tranship.connectors.api.operations import (
     Reply,
     Request,
     path_part,
+    search_pages,
 )
 from tranship.connectors.api.pagination import Envelope, Listing, Numbered
 from tranship.connectors.api.reconcile import same
@@ -164,7 +165,7 @@ async def _look_up(ask: Ask, lookup_key: LookupKey) -> Record | None:
 async def _look_up_by_email(ask: Ask, email: str) -> Record | None:
     """Search for an e-mail, and compare: the search also matches parts of e-mails and names. Raises AmbiguousMatch."""
     seen: dict[str, Record] = {}
-    for page in range(1, 1_000_000):
+    for page in search_pages(SCHEMA.title):
         params = [("search_term", email), ("page", str(page)), ("per_page", str(_PAGE))]
         reply = await ask(Request("GET", "/customers", "/customers?search_term=…", params=params))
         if not reply.ok:
@@ -226,9 +227,11 @@ def _created_id(body: Any, wanted: Record) -> str:
 
 def _id(customer: Record, key: str, wanted: Record) -> str:
     """Return the id of a customer. Raises ValueError if it is another customer, or has no id."""
-    if key != wanted["customer_key"] or not customer["id"]:
+    keys = {key, customer.get("customer_key", key), wanted["customer_key"]}
+    if len(keys) > 1 or not customer["id"]:
         raise ValueError("another customer")
-    return str(customer["id"])
+    customer_id: str = customer["id"]
+    return customer_id
 
 
 def _bulk_request(wanted: Sequence[Record]) -> Request:

@@ -31,8 +31,9 @@ from tranship.connectors.api.operations import (
     Reply,
     Request,
     path_part,
+    search_pages,
 )
-from tranship.connectors.api.pagination import Cursor, Envelope, Listing
+from tranship.connectors.api.pagination import Cursor, Envelope, Listing, cursor_of
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, bearer, page_size
 from tranship.connectors.errors import Malformed
 from tranship.schemas.providers.metronome import ALIAS_LENGTH, SCHEMA
@@ -75,6 +76,9 @@ SPEC: Final = ProviderSpec(
 
 
 # Writing -------------------------------------------------------------------------------------------------------------
+
+_ALL_PAGES: Final = 100_000
+"""Pages of a list of all customers."""
 
 _CUSTOMERS: Final = "/v1/customers"
 _ONE: Final = "/v1/customers/{id}"
@@ -184,19 +188,24 @@ async def _look_up_many(ask: Ask, lookup_keys: Sequence[LookupKey]) -> list[Reco
     return [found.get(customer_id) for customer_id in ids]
 
 
-async def _listed(ask: Ask, params: Sequence[tuple[str, str]], label: str = "…") -> AsyncIterator[Record]:
-    cursors: list[str | None] = [None]
-    while len(cursors) == len(set(cursors)):
-        more = [("next_page", cursors[-1])] if cursors[-1] else []
+async def _listed(
+    ask: Ask, params: Sequence[tuple[str, str]], label: str = "…", most: int = 1_000
+) -> AsyncIterator[Record]:
+    """Yield the customers of a list of at most so many pages."""
+    cursor, seen = "", {""}
+    for _ in search_pages(SCHEMA.title, most):
+        more = [("next_page", cursor)] if cursor else []
         reply = await ask(Request("GET", _CUSTOMERS, f"{_CUSTOMERS}?{label}=…", params=[*params, *more]))
         if not reply.ok:
             raise NotSearchable
         for customer in reply.body["data"]:
             yield customer
-        if not reply.body["next_page"]:
+        cursor = cursor_of(reply.body["next_page"])
+        if not cursor:
             return
-        cursors.append(reply.body["next_page"])
-    raise NotSearchable
+        if cursor in seen:
+            raise NotSearchable
+        seen.add(cursor)
 
 
 def _unless_archived(customer: Record) -> Record | None:
@@ -213,7 +222,7 @@ async def _read_all(ask: Ask, wanted: set[_Marks]) -> dict[_Marks, dict[str, Rec
     """
     found: dict[_Marks, dict[str, Record]] = {}
     for _ in range(2):
-        async for customer in _listed(ask, [("only_archived", "false"), ("limit", str(_PAGE))], "limit"):
+        async for customer in _listed(ask, [("only_archived", "false"), ("limit", str(_PAGE))], "limit", _ALL_PAGES):
             if not _aliases(customer) and (marks := _marks(customer)) in wanted:
                 found.setdefault(marks, {})[customer["id"]] = customer
         if found.keys() == wanted:
@@ -228,10 +237,13 @@ def _create(wanted: Record) -> Request:
     return Request("POST", _CUSTOMERS, _CUSTOMERS, dict(wanted), keyed=True)
 
 
-def _created_id(body: Any, _: Record) -> str:
-    if not body["data"]["id"]:
-        raise ValueError("no id")
-    return str(body["data"]["id"])
+def _created_id(body: Any, wanted: Record) -> str:
+    """Return the id of a created customer. Raises ValueError if the answer is about another one."""
+    customer = body["data"]
+    if not customer["id"] or not {*_aliases(wanted)} <= {*customer.get("ingest_aliases", _aliases(wanted))}:
+        raise ValueError("another customer, or none")
+    customer_id: str = customer["id"]
+    return customer_id
 
 
 def _change(current: Record, wanted: Record) -> list[Request]:
@@ -323,17 +335,17 @@ class _FieldKeys:
 
 async def _registered(ask: Ask) -> AsyncIterator[str]:
     """Yield the registered keys, as far as they can be listed: registering a key again is harmless."""
-    path, cursors = f"{_FIELDS}/listKeys", [""]
-    while len(cursors) == len(set(cursors)):
-        params = [("next_page", cursors[-1])] if cursors[-1] else []
+    path, cursor = f"{_FIELDS}/listKeys", ""
+    for _ in search_pages(SCHEMA.title):
+        params = [("next_page", cursor)] if cursor else []
         reply = await ask(Request("POST", path, path, {"entities": ["customer"]}, params, repeatable=True))
         if not reply.ok:
             return
         for field in reply.body["data"]:
             yield field["key"]
-        if not reply.body.get("next_page"):
+        before, cursor = cursor, cursor_of(reply.body.get("next_page"))
+        if cursor in ("", before):
             return
-        cursors.append(reply.body["next_page"])
 
 
 def _failure(reply: Reply) -> Failure:

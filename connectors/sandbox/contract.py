@@ -72,7 +72,7 @@ class Call:
         """Return the body. Raises Problem 400 if it is not JSON."""
         try:
             return decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Problem(400, "The body is not valid JSON") from None
 
     def object(self) -> Record:

@@ -1,5 +1,8 @@
 """The endpoints under `/_sandbox`, which show and change the state of a sandbox, without weather or keys.
 
+Each call needs the header `X-Tranship-Sandbox`, whatever its value, which no form and no link in a browser can send.
+
+
 - `GET`, `PUT weather`: see `connectors/sandbox/weather.py`; a PUT resets everything that it does not set
 - `GET`, `PUT keys`: `{"valid": [..] or null, "stops_after": {key: calls}}`; null means any well-formed key
 - `GET state[?collection=]`: the records as the provider would list them, NDJSON; `POST` adds such records unchecked,
@@ -22,7 +25,10 @@ from tranship.connectors.sandbox.contract import SandboxApi
 from tranship.connectors.sandbox.store import Collection, Store, decode, encode
 from tranship.connectors.sandbox.weather import Sky, Weather
 
-ControlRoute = tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ControlRoute = tuple[str, str, Handler]
+
+HEADER: Final = "X-Tranship-Sandbox"
 
 
 class Keys(msgspec.Struct, forbid_unknown_fields=True):
@@ -90,7 +96,7 @@ class Control:
             try:
                 for line in (await request.read()).splitlines():
                     collection.put(decode(line))
-            except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+            except (msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
                 raise web.HTTPBadRequest(text=f"not a record: {error}") from None
             return _json({collection.name: len(collection)})
 
@@ -118,7 +124,7 @@ class Control:
             self._server.statuses.clear()
             return web.Response(status=204)
 
-        return [
+        endpoints: list[ControlRoute] = [
             ("GET", "weather", show_weather),
             ("PUT", "weather", set_weather),
             ("GET", "keys", show_keys),
@@ -131,12 +137,22 @@ class Control:
             ("PUT", "calls", set_calls),
             ("DELETE", "calls", clear_calls),
         ]
+        return [(method, path, _with_header(handler)) for method, path, handler in endpoints]
 
     def _collection(self, request: web.Request) -> Collection:
         name = request.query.get("collection", self._server.api.customers.name)
         if name not in self._server.store.collections:
             raise web.HTTPNotFound(text=f"known collections: {', '.join(self._server.store.collections)}")
         return self._server.store.collections[name]
+
+
+def _with_header(handler: Handler) -> Handler:
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        if HEADER not in request.headers:
+            raise web.HTTPForbidden(text=f"Send the header {HEADER}: 1\n")
+        return await handler(request)
+
+    return guarded
 
 
 class _Recording(msgspec.Struct, forbid_unknown_fields=True):
@@ -154,5 +170,5 @@ def _json(value: Any) -> web.Response:
 async def _read(request: web.Request, kind: type[_Kind]) -> _Kind:
     try:
         return msgspec.json.decode(await request.read(), type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise web.HTTPBadRequest(text=str(error)) from None

@@ -7,6 +7,7 @@ five. `connectors/sandbox/control.py` has the endpoints that show and change the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
 import socket
@@ -21,11 +22,13 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 from zlib import crc32
 
 from aiohttp import web
 
 from tranship.connectors.errors import ConfigError
+from tranship.connectors.hosts import is_loopback
 from tranship.connectors.sandbox import seed
 from tranship.connectors.sandbox.contract import Answer, Call, Problem, Route, answer
 from tranship.connectors.sandbox.control import JSON_HEADERS, Control, Keys
@@ -34,7 +37,8 @@ from tranship.connectors.sandbox.store import Record, Store, encode
 from tranship.connectors.sandbox.weather import Sky, Spell, Weather
 from tranship.schemas.counted import counted
 
-_MOST_BYTES: Final = 256 << 20
+_MOST_BYTES: Final = 64 << 20
+"""Size of the body of a call."""
 _MESSAGES: Final = {
     401: "Unauthorized",
     404: "Not found",
@@ -106,7 +110,7 @@ class Server:
 
     async def start(self, listener: socket.socket) -> None:
         """Serve the calls on this socket."""
-        app = web.Application(middlewares=[self._with_provider_errors], client_max_size=_MOST_BYTES)
+        app = web.Application(middlewares=[_on_this_machine, self._with_provider_errors], client_max_size=_MOST_BYTES)
         for route in self.api.routes:
             app.router.add_route(route.method, route.path, self._endpoint(route))
         for method, path, handler in Control(self).routes():
@@ -250,6 +254,16 @@ class Server:
             query = request.raw_path.partition("?")[2]
             shown = "".join(re.sub(r"=(?!\d{1,6}$).*", "=…", f" {part}") for part in query.split("&") if part)
             self._say(f"{request.method} {path}{shown} {status or 'no answer'} {seconds:.3f} s")
+
+
+@web.middleware
+async def _on_this_machine(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Answer only to names of this machine: a page in a browser could otherwise reach it under a name of its own."""
+    with contextlib.suppress(ValueError):
+        if is_loopback(urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""):
+            reply: web.StreamResponse = await handler(request)
+            return reply
+    return web.Response(status=421, text="A sandbox is reached as 127.0.0.1 or localhost only.\n")
 
 
 async def _cut(request: web.Request, spell: Spell) -> web.StreamResponse:

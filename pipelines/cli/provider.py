@@ -215,7 +215,8 @@ def sandbox_command(
       tranship sandbox metrifox --latency 50ms --error 500=5% --error 429=5% --cut-after 2%
 
     Any key in the provider's format is accepted. To change the simulated failures (the "weather") while it runs,
-    PUT JSON to /_sandbox/weather. GET /_sandbox/state returns its customers.
+    PUT JSON to /_sandbox/weather; GET /_sandbox/state returns its customers. Both need the header
+    "X-Tranship-Sandbox: 1".
     """
     from tranship.connectors import provider_services
 

@@ -211,7 +211,7 @@ class Writer:
 
     @cached_property
     def operations(self) -> Operations:
-        operations: Operations = self._module.build_operations(self._address)
+        operations: Operations = self._module.build_operations(self.address)
         return operations
 
     @property
@@ -223,7 +223,7 @@ class Writer:
         return {str(CONNECTORS[self.provider].key_variable): USUAL[self.provider].key}
 
     @cached_property
-    def _address(self) -> ProviderAddress:
+    def address(self) -> ProviderAddress:
         usual = USUAL[self.provider].address
         return parse_address(self.spec, f"{self.provider}://127.0.0.1:{self.sandbox.port}{usual}", self.key)
 
@@ -237,7 +237,7 @@ class Writer:
 
     def ask(self, request: Request) -> Reply:
         """Send one request."""
-        known = service(self.spec, self._address, self.key)
+        known = service(self.spec, self.address, self.key)
         base = known.base_url.partition("://")[2].partition("/")[2]
         path = f"/{base}{request.path}" if base else request.path
         query = f"?{urlencode(request.params)}" if request.params else ""
@@ -304,7 +304,7 @@ class Writer:
     def carry_out(self, folder: Path, rows: Sequence[Mapping[str, Any]]) -> dict[int, tuple[str, str, str | None]]:
         """Carry out a plan, without a declared pace; return row → action, outcome, reason."""
         writing.write(folder, rows)
-        known = replace(service(self.spec, self._address, self.key), per_second={})
+        known = replace(service(self.spec, self.address, self.key), per_second={})
         policy = replace(writing.QUICK, silence=5, total=60)
         writing.send(self.sandbox.url, folder, operations=self.operations, service=known, retry_policy=policy)
         return writing.outcomes(folder)

@@ -48,7 +48,8 @@ class Sandbox:
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> bytes:
         """One plain request; raises urllib.error.HTTPError."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, headers or {}, method=method)
+        sent = {"X-Tranship-Sandbox": "1", **(headers or {})}
+        request = urllib.request.Request(self.url + path, data, sent, method=method)
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.read()
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(handler: Handler, **options: Any) -> Iterator[Served]:
+def served(handler: Handler, tls: ssl.SSLContext | None = None, **options: Any) -> Iterator[Served]:
     """A server on loopback that answers every call with what `handler` gives; `options` are those of AppRunner."""
     seen = Served()
 
@@ -54,9 +55,9 @@ def served(handler: Handler, **options: Any) -> Iterator[Served]:
         app.router.add_route("*", "/{path:.*}", noted)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True, **options)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
-        seen.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        seen.url = f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}"
         return runner
 
     with _loop() as loop:
@@ -89,6 +90,7 @@ def raw(*answers: bytes | None) -> Iterator[Served]:
             await writer.drain()
             writer.close()
             await writer.wait_closed()
+        writer.transport.abort()
 
     with _loop() as loop:
         server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop).result()
@@ -135,3 +137,39 @@ def complete(body: bytes, kind: str = "application/json") -> bytes:
     """An HTTP answer as bytes, the last one of its connection."""
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
     return head % (kind.encode(), len(body)) + body
+
+
+@dataclass
+class Endless(Served):
+    """A server that never ends; `sent` is the number of bytes that it got rid of."""
+
+    sent: int = 0
+    stopped: bool = False
+
+
+@contextlib.contextmanager
+def endless(head: bytes, piece: bytes, pause: float = 0) -> Iterator[Endless]:
+    """A server that answers each connection with `head`, and then with the same piece until it is closed."""
+    seen = Endless()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            writer.write(head)
+            while not writer.is_closing() and not seen.stopped:
+                writer.write(piece)
+                await writer.drain()
+                seen.sent += len(piece)
+                await asyncio.sleep(pause)
+        writer.transport.abort()
+
+    with _loop() as loop:
+        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop).result()
+        seen.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield seen
+        finally:
+            seen.stopped = True
+            loop.call_soon_threadsafe(server.close)
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.02 + pause), loop).result()

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from support.cutting import relay
 from support.sandboxes import Sandbox
 from support.served import nobody, served
 from support.writing import QUICK, VERBS, create, customer, delete, outcomes, send, update, write
@@ -234,8 +235,11 @@ def test_a_record_at_which_the_other_side_fails_is_given_up_and_the_rest_goes_on
     async def answer(request: web.Request) -> web.Response:
         if request.method == "GET":
             return web.json_response({"data": [], "hasMore": False})
-        wrong = (await request.json())["name"] == "Customer 2"
-        return web.json_response({"message": "no"}, status=500) if wrong else web.json_response({"id": "1"}, status=201)
+        name = (await request.json())["name"]
+        wrong = name == "Customer 2"
+        return (
+            web.json_response({"message": "no"}, status=500) if wrong else web.json_response({"id": name}, status=201)
+        )
 
     write(tmp_path, [create(row, customer(row)) for row in range(12)])
     with served(answer) as server:
@@ -327,6 +331,18 @@ def test_a_provider_that_stays_down_ends_it_and_it_can_be_continued(sandbox: Sta
     there.weather()
     assert send(there.url, tmp_path).counts == {("create", "done"): 60}
     assert len(there.state()) == 60
+
+
+def test_a_provider_that_turns_away_all_writes_ends_it_and_it_can_be_continued(sandbox: Start, tmp_path: Path) -> None:
+    there = sandbox("marginfront")
+    write(tmp_path, [create(row, customer(row)) for row in range(6)])
+    there.weather(statuses={"429": 1}, methods=["POST"])
+    with pytest.raises(Unreachable, match=r"429 Too Many Requests.*continue"):
+        send(there.url, tmp_path, retry_policy=replace(QUICK, total=0.3))
+    assert {outcome for _, outcome, _ in outcomes(tmp_path).values()} == {"left"}
+    there.weather()
+    assert send(there.url, tmp_path).counts == {("create", "done"): 6}
+    assert len(there.state()) == 6
 
 
 def test_a_host_that_never_answered_is_not_waited_for(tmp_path: Path) -> None:
@@ -426,3 +442,23 @@ def test_without_a_known_limit_it_finds_the_level(sandbox: Start, tmp_path: Path
     sent = send(there.url, tmp_path)
     assert sent.counts == {("create", "done"): 1000}
     assert sent.traffic.throttled < 100
+
+
+@pytest.mark.parametrize("part", ["of_request", "of_answer"])
+def test_a_connection_that_is_reset_at_any_byte_makes_one_customer(part: str, sandbox: Start, tmp_path: Path) -> None:
+    """TRANSHIP_MISBEHAVIOUR=1 tries every byte."""
+    there = sandbox("marginfront")
+    with relay(there.port) as between:
+        write(tmp_path / "whole", [create(0, customer(0))])
+        send(between.url, tmp_path / "whole")
+        size = between.sizes[part == "of_answer"]
+        step = 1 if os.environ.get("TRANSHIP_MISBEHAVIOUR") else size // 12
+        for place in [*range(0, size, step), size]:
+            there.clear()
+            setattr(between, part, place)
+            write(tmp_path / str(place), [create(0, customer(0))])
+            send(between.url, tmp_path / str(place))
+            assert getattr(between, part) is None
+            assert outcomes(tmp_path / str(place)) == {0: ("create", "done", None)}
+            [record] = there.state()
+            assert record["externalId"] == customer(0)["externalId"]

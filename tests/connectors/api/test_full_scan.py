@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import signal
@@ -11,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,9 @@ from tranship.connectors.api.pagination import Cursor, Envelope, Listing, Number
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.service import Service
 from tranship.connectors.background_loop import BackgroundLoop
-from tranship.connectors.errors import ConfigError, Malformed, Refused
+from tranship.connectors.errors import ConfigError, Malformed, Refused, Unreachable
 
-QUICK = RetryPolicy(tries=6, first_pause=0.002, longest_pause=0.02, silence=2)
+QUICK = RetryPolicy(tries=6, first_pause=0.002, longest_pause=0.02, silence=2, pages=1_000)
 SIZE = 3
 KEY = "sk_very-secret"
 
@@ -113,11 +114,11 @@ class ParsedPage:
 
 @contextmanager
 def reading(
-    url: str, listings: list[Listing], keep: Path, identity: str = "me"
+    url: str, listings: list[Listing], keep: Path, identity: str = "me", policy: RetryPolicy = QUICK
 ) -> Iterator[tuple[FullScan, HttpClient]]:
     service = Service("Acme", url, "ACME_KEY", KEY, {"x-api-key": KEY})
     background = BackgroundLoop()
-    client = HttpClient(service, QUICK)
+    client = HttpClient(service, policy)
     background.submit(client.__aenter__()).result()
     read = FullScan(background, client, listings, keep, {"identity": identity})
     try:
@@ -419,6 +420,10 @@ def endless(kind: str) -> Callable[[web.Request], dict[str, Any]]:
         "nothing new": lambda request: {"data": shuffled(), "next": str(next(count))},
         "page ignored": lambda request: {"data": [thing(1)], "total": 100, "more": True},
         "always more": lambda request: {"data": [thing(next(count))], "total": 9, "more": True},
+        "always new": lambda request: {"data": [thing(next(count))], "next": str(next(count))},
+        "new and more": lambda request: {"data": [thing(next(count))], "more": True},
+        "a trillion": lambda request: {"data": [thing(next(count))], "total": 10**12, "more": True},
+        "few of many": lambda request: {"data": [thing(n) for n in range(3)] if next(count) == 0 else [], "total": 900},
         "empty and more": lambda request: {"data": [thing(1)] if next(count) == 0 else [], "more": True},
     }[kind]
 
@@ -434,9 +439,16 @@ def endless(kind: str) -> Callable[[web.Request], dict[str, Any]]:
         ("page ignored", BY_MORE, "repeats page 1"),
         ("always more", BY_MORE, "still announces another: the list does not end"),
         ("empty and more", BY_MORE, "third consecutive empty page"),
+        ("always new", BY_CURSOR, "more than 1,000 pages, the limit"),
+        ("new and more", BY_MORE, "more than 1,000 pages, the limit"),
+        ("a trillion", BY_MORE, "states 1,000,000,000,000 records, which are more than 1,000 pages"),
+        ("few of many", BY_MORE, "states 900 records, but 21 of its pages have none"),
     ],
 )
-def test_a_list_without_end_is_noticed(kind: str, listing: Listing, words: str, tmp_path: Path) -> None:
+def test_a_list_without_end_is_noticed(
+    kind: str, listing: Listing, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pagination, "_NO_RECORDS", 20)
     given = endless(kind)
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -458,6 +470,45 @@ def test_an_answer_of_another_shape(answer: Any, tmp_path: Path) -> None:
     with served(give) as server, pytest.raises(Malformed) as stopped:
         read(server.url, BY_TOTAL, tmp_path)
     assert f"Acme ({server.host}): GET /total: the response" in str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    "total", ["-1", "true", "1.5", "1e400", "9" * 5000, '"9"', '"\u0663"', f'"{"9" * 5000}"', "[]", "{}", '""', "1e3"]
+)
+@pytest.mark.parametrize("listing", [BY_TOTAL, BY_MORE, AT_ONCE], ids=lambda listing: listing.path)
+def test_a_total_that_cannot_be_is_answered_in_words(total: str, listing: Listing, tmp_path: Path) -> None:
+    body = '{"data": [], "total": 0, "meta": {"total": 0}, "result": {"list": [], "count": 0}}'.replace("0", total)
+    body = body.replace('"9"', "0")
+
+    async def give(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=body, content_type="application/json")
+
+    with served(give) as server, contextlib.suppress(Malformed):
+        assert read(server.url, listing, tmp_path).ids == []
+
+
+@pytest.mark.parametrize(
+    "cursor", [[], {}, ["a"], {"a": 1}, 1.5, True, "x" * 5000, 10**30, "a&b=c#d", "\ud800"], ids=repr
+)
+def test_a_cursor_that_cannot_be_is_answered_in_words(cursor: Any, tmp_path: Path) -> None:
+    async def give(request: web.Request) -> web.StreamResponse:
+        is_first = "next" not in request.query
+        return as_json({"data": [thing(1 if is_first else 2)], "next": cursor if is_first else None})
+
+    with served(give) as server, contextlib.suppress(Malformed):
+        assert read(server.url, BY_CURSOR, tmp_path).ids in (["t1"], ["t1", "t2"])
+
+
+def test_a_list_whose_pages_come_too_slowly_ends(tmp_path: Path) -> None:
+    policy = replace(QUICK, list=0.3)
+
+    async def give(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.05)
+        number = int(request.query.get("next", 0))
+        return as_json({"data": [thing(number)], "next": str(number + 1)})
+
+    with served(give) as server, pytest.raises(Unreachable, match=r"the list was not complete within 0\.3 s"):
+        read(server.url, BY_CURSOR, tmp_path, policy=policy)
 
 
 # Reads that die --------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import io
 import json
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from support.served import Served, complete, nobody, raw, served
+from support.served import Served, complete, endless, nobody, raw, served
 from support.warehouse import Warehouse, fates, rejects
 from tranship.connectors import opening
 from tranship.connectors.addresses import redacted
@@ -49,9 +50,12 @@ def answer(body: bytes | str = TEXT, status: int = 200, **headers: str) -> Any:
     return handler
 
 
-def read(spec: str, downloads: Path | None = None) -> tuple[list[str], list[dict[str, Any]]]:
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def read(spec: str, downloads: Path | None = None, **options: str) -> tuple[list[str], list[dict[str, Any]]]:
     """The layouts' names and all records."""
-    source = opening.open_sources([spec], downloads=downloads)
+    source = opening.open_sources([spec], options, downloads=downloads)
     try:
         records = [row for part in source.parts(Path("pages")) for row in part.read().records.to_dicts()]
         assert isinstance(source, Releasing)
@@ -184,17 +188,57 @@ def test_an_encoding_that_was_not_requested_is_refused() -> None:
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_file_that_is_too_large_is_refused(announced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_is_refused(announced: bool) -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         if announced:
-            response.content_length = len(LONG)
+            response.content_length = 2 * len(LONG)
         await response.prepare(request)
+        await response.write(LONG)
         await response.write(LONG)
         return response
 
-    monkeypatch.setattr(download, "MOST_BYTES", 1 << 10)
-    with served(handler) as server, pytest.raises(ConfigError, match="is larger than"):
+    with served(handler) as server, pytest.raises(ConfigError, match="is larger than 1 MB, the limit of downloads"):
+        read(f"{server.url}/a.csv", download_mb="1")
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x", "1.5", "9" * 5000])
+def test_a_limit_that_cannot_be_is_explained(value: str) -> None:
+    with pytest.raises(ConfigError, match="option download_mb"):
+        read("http://127.0.0.1/a.csv", download_mb=value)
+
+
+@pytest.mark.parametrize("drop", [b"1\r\n \r\n", b"X-A: b\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_a_download_that_drips_ends(drop: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\n" if drop[:1] == b"X" else b"" if drop[:1] == b"H" else CHUNKED
+    with endless(head, drop, pause=0.05) as server, pytest.raises((Unreachable, Malformed)):
+        read(f"{server.url}/a.csv", download_seconds="1")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 " + b"x" * (1 << 16) + b"\r\n\r\n",
+        CHUNKED[:-2] + b"X-A: b\r\n" * 10_000 + b"\r\n",
+        CHUNKED + b"ffffffffffffffffffff\r\n",
+        CHUNKED + b"-1\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000000000\r\n\r\nid",
+        b"HTTP/1.1 200 OK\r\nContent-Disposition: attachment; filename*=UTF-8''%00%2e%2e%2f\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Disposition: \xff;;=\r\nContent-Type: \xff/\xfe\r\nContent-Length: 2\r\n\r\nid",
+        b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-1/99999999999999999999\r\nContent-Length: 2\r\n\r\nid",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://\xff\xfe/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://x:99999999/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://" + b"a" * 5000 + b"/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    ],
+)
+def test_an_odd_head_is_answered_in_words(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "_SILENT_SECONDS", 0.3)
+    with raw(head) as server, contextlib.suppress(TranshipError):
         read(f"{server.url}/a.csv")
 
 

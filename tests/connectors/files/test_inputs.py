@@ -20,12 +20,13 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from support.warehouse import Warehouse, fates, rejects
 from tranship.connectors import opening
 from tranship.connectors.errors import ConfigError, TranshipError
-from tranship.connectors.files import archive, formats
+from tranship.connectors.files import formats, storage
 
 Rows = list[tuple[str, int, str | None, str | None]]
 """Source, line, id and name of each record."""
@@ -232,10 +233,20 @@ def _bomb() -> None:
 def test_an_unreadable_archive_is_explained_in_one_sentence(
     arrange: Callable[[], object], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "_HARMLESS_BYTES", 1 << 20)
+    monkeypatch.setattr(storage, "_HARMLESS_BYTES", 1 << 20)
     arrange()
 
     assert expected in refusal("all.zip")
+
+
+@pytest.mark.parametrize("name", ["all.csv.gz", "all.csv.zst", "all.jsonl.gz"])
+def test_a_bomb_is_not_decompressed_to_its_end(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "_HARMLESS_BYTES", 1 << 20)
+    line = b'{"id": "1", "name": "Ann"}\n' if "jsonl" in name else b"1,Ann\n"
+    text = (b"" if "jsonl" in name else b"id,name\n") + line * 2_000_000
+    made(name, gzip.compress(text) if name.endswith("gz") else pa.compress(text, "zstd", asbytes=True))
+    with pytest.raises(ConfigError, match="when it is decompressed: this looks like a bomb"):
+        Warehouse(tmp_path).load(name)
 
 
 def test_a_damaged_member_stops_the_run(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 from urllib.error import HTTPError
@@ -122,3 +123,51 @@ def test_a_call_tells_what_it_did_whatever_became_of_the_answer(sandbox: Start) 
     ]
     assert len({one["content"] for one in calls[:5]}) == 1
     assert calls[5]["content"] != calls[0]["content"]
+
+
+# Who may ask -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "", "["]
+)
+@pytest.mark.parametrize("path", ["/v1/customers", "/_sandbox/state"])
+def test_only_names_of_this_machine_are_answered(sandbox: Start, host: str, path: str) -> None:
+    headers = {"Host": host, "x-api-key": "mf_sk_1", "X-Tranship-Sandbox": "1"}
+    assert sandbox("marginfront").call("GET", path, headers=headers).status in (400, 421)
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.9.9.9", "[::1]"])
+def test_each_name_of_this_machine_is_answered(sandbox: Start, host: str) -> None:
+    assert (
+        sandbox("marginfront").call("GET", "/v1/customers", headers={"Host": host, "x-api-key": "mf_sk_1"}).status
+        == 200
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "state"), ("POST", "state"), ("DELETE", "state"), ("PUT", "weather"), ("DELETE", "calls")],
+)
+def test_what_a_browser_can_send_by_itself_changes_nothing(sandbox: Start, method: str, path: str) -> None:
+    front = sandbox("marginfront")
+    create(front)
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        reply = front.call(method, f"/_sandbox/{path}", b"{}", {"Content-Type": kind, "Origin": "https://evil.example"})
+        assert reply.status == 403
+    assert len(front.state()) == 1
+
+
+def test_a_body_has_a_limit(sandbox: Start) -> None:
+    front = sandbox("marginfront")
+    head = {"x-api-key": "mf_sk_1", "Content-Type": "application/json", "Content-Encoding": "gzip"}
+    bomb = gzip.compress(b" " * (80 << 20), 1)
+    assert front.call("POST", "/v1/customers", bomb, head).status == 413
+    assert front.call("POST", "/_sandbox/state", bomb, {**head, "X-Tranship-Sandbox": "1"}).status == 413
+
+
+def test_a_body_that_is_nested_without_end_is_refused(sandbox: Start) -> None:
+    front = sandbox("marginfront")
+    body = b'{"name": "x", "metadata": ' + b'{"a":' * 20_000 + b"1" + b"}" * 20_001
+    assert front.call("POST", "/v1/customers", body, {"x-api-key": "mf_sk_1"}).status == 400
+    assert front.call("POST", "/_sandbox/state", body, {"X-Tranship-Sandbox": "1"}).status == 400

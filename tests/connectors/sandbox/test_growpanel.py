@@ -51,7 +51,7 @@ class Api:
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[Api]:
-    with running("growpanel") as (url, _), httpx.Client(base_url=url) as client:
+    with running("growpanel") as (url, _), httpx.Client(base_url=url, headers={"X-Tranship-Sandbox": "1"}) as client:
         yield Api(client)
 
 
@@ -63,7 +63,10 @@ def api(started: Api) -> Api:
 
 @pytest.fixture(scope="module")
 def started_older() -> Iterator[Api]:
-    with running("growpanel", switches={"dialect": "docs"}) as (url, _), httpx.Client(base_url=url) as client:
+    with (
+        running("growpanel", switches={"dialect": "docs"}) as (url, _),
+        httpx.Client(base_url=url, headers={"X-Tranship-Sandbox": "1"}) as client,
+    ):
         yield Api(client)
 
 

@@ -108,7 +108,7 @@ class Vendor:
 @pytest.fixture(scope="module")
 def control() -> Iterator[httpx.Client]:
     """Behind the sandbox: its state, its keys, its weather."""
-    with running("growpanel") as (url, _), httpx.Client(base_url=url) as client:
+    with running("growpanel") as (url, _), httpx.Client(base_url=url, headers={"X-Tranship-Sandbox": "1"}) as client:
         yield client
 
 

@@ -37,7 +37,7 @@ def call(
 def plain(sandbox: Sandbox, method: str, body: Any = None) -> Iterator[socket.socket]:
     """A connection on which a request has been sent."""
     content = b"" if body is None else json.dumps(body).encode()
-    head = f"{method} /v1/customers HTTP/1.1\r\nHost: x\r\nx-api-key: mf_sk_1\r\nContent-Length: {len(content)}\r\n\r\n"
+    head = f"{method} /v1/customers HTTP/1.1\r\nHost: localhost\r\nx-api-key: mf_sk_1\r\nContent-Length: {len(content)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=60) as connection:
         connection.sendall(head.encode() + content)
         yield connection

@@ -1,0 +1,185 @@
+"""The operations of a provider, with each answer checked before anything is decided by it.
+
+A provider may answer with any JSON, and with another customer than the one that was asked for. The functions of a
+provider read answers as documented; here, once for all providers, what they return is checked, and what they raise
+because of another shape becomes `InvalidAnswer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, ParamSpec, TypeVar
+
+from tranship.connectors.api.operations import (
+    Ask,
+    Bulk,
+    Created,
+    Failure,
+    LookupKey,
+    Operations,
+    Record,
+    Reply,
+    Request,
+)
+from tranship.schemas.provider import Field, Kind, ProviderSchema
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SHAPE_ERRORS: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError)
+"""Errors raised by reading a response of another shape."""
+
+
+class InvalidAnswer(Exception):
+    """An answer is not as documented, or is about another customer; the text is the reason of the row's outcome."""
+
+
+_ANOTHER: Final = "the provider answered with another customer"
+_SHAPE: Final = "the provider's record of the customer has another shape than documented"
+
+
+def checked(operations: Operations) -> Operations:
+    """Return the operations with their answers checked. They raise InvalidAnswer, and `look_up` what it raises.
+
+    Of a look-up in bulk, the caller checks each record by itself (`checked_record`).
+    """
+    schema = operations.schema
+
+    async def look_up(ask: Ask, key: LookupKey) -> Record | None:
+        return checked_record(schema, key, await operations.look_up(ask, key))
+
+    def created_id(body: Any, wanted: Record) -> str:
+        if is_of_another(schema, body, wanted):
+            raise ValueError(_ANOTHER)
+        return own_id(operations.created_id(body, wanted))
+
+    def failure(reply: Reply) -> Failure:
+        try:
+            return operations.failure(reply)
+        except SHAPE_ERRORS:
+            kind = _KIND_OF.get(reply.status, "refused")
+            return Failure(kind, f"{kind}: answered {reply.status}")
+
+    def interpret(request: Request, reply: Reply) -> Reply:
+        try:
+            return operations.interpret(request, reply)
+        except SHAPE_ERRORS:
+            return reply
+
+    return replace(
+        operations,
+        look_up=look_up,
+        created_id=created_id,
+        change=_guarded(operations.change),
+        remove=_guarded(operations.remove) if operations.remove else None,
+        comparable=_guarded(operations.comparable),
+        failure=failure,
+        interpret=interpret,
+        bulk=_checked_bulk(operations.bulk) if operations.bulk else None,
+    )
+
+
+_KIND_OF: Final[Mapping[int, Any]] = {404: "gone", 405: "gone", 409: "taken"}
+
+
+def _checked_bulk(bulk: Bulk) -> Bulk:
+    def outcomes(body: Any, wanted: Sequence[Record]) -> Sequence[Created | Failure | None]:
+        found = bulk.outcomes(body, wanted)
+        if len(found) != len(wanted):
+            raise ValueError("not an outcome for each")
+        for outcome in found:
+            if isinstance(outcome, Created):
+                own_id(outcome.id)
+        return found
+
+    return replace(bulk, outcomes=outcomes, changes=_guarded(bulk.changes) if bulk.changes else None)
+
+
+def _guarded(function: Callable[P, T]) -> Callable[P, T]:
+    def guarded(*given: P.args, **named: P.kwargs) -> T:
+        try:
+            return function(*given, **named)
+        except SHAPE_ERRORS as error:
+            raise InvalidAnswer(_SHAPE) from error
+
+    return guarded
+
+
+def own_id(value: Any) -> str:
+    """Return a provider's id of a customer. Raises ValueError if it is none that could be put into a path."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("no id")
+    value.encode()
+    return value
+
+
+def checked_record(schema: ProviderSchema, key: LookupKey, record: Record | None) -> Record | None:
+    """Return a record that was looked up. Raises InvalidAnswer if it is another one, or not a customer."""
+    if record is None:
+        return None
+    try:
+        found = own_id(record[schema.id])
+        misfits = [name for name, kind in _kinds(schema) if not _fits(kind, record.get(name))]
+    except SHAPE_ERRORS as error:
+        raise InvalidAnswer(_SHAPE) from error
+    if misfits:
+        raise InvalidAnswer(f"{_SHAPE}: {', '.join(misfits)}")
+    if (key.id is not None and found != key.id) or _differs(schema, record, _identity(schema, key)):
+        raise InvalidAnswer(_ANOTHER)
+    return record
+
+
+def is_of_another(schema: ProviderSchema, body: Any, wanted: Record, id: str | None = None) -> bool:
+    """Return whether the body of an answer to a write is a customer, and another one than `wanted` or that with the id.
+
+    An answer need not have the customer, or all of its fields.
+    """
+    customer = body.get("data", body) if isinstance(body, Mapping) else None
+    if not isinstance(customer, Mapping) or customer.get(schema.id) is None:
+        return False
+    return (id is not None and customer[schema.id] != id) or _differs(schema, customer, wanted)
+
+
+def _identity(schema: ProviderSchema, key: LookupKey) -> Record:
+    """Return the fields by which a customer was asked for."""
+    given = {"external_id": key.external_id, "email": key.email}
+    return {field.name: given.get(field.canonical or "") for field in schema.fields}
+
+
+def _differs(schema: ProviderSchema, customer: Record, wanted: Record) -> bool:
+    """Return whether the external ids or the e-mails of two records are filled and different."""
+    for field in schema.fields:
+        if field.canonical in ("external_id", "email"):
+            there, here = customer.get(field.name), wanted.get(field.name)
+            if isinstance(there, str) and isinstance(here, str) and _spelling(field, there) != _spelling(field, here):
+                return True
+    return False
+
+
+def _spelling(field: Field, value: str) -> str:
+    return value.strip().lower() if field.canonical == "email" else value.strip()
+
+
+def _kinds(schema: ProviderSchema) -> list[tuple[str, Kind]]:
+    return [*((field.name, field.kind) for field in schema.fields), (schema.overflow.name, "object")]
+
+
+_TYPES: Final[Mapping[Kind, Any]] = {
+    "text": str,
+    "integer": int,
+    "number": int | float,
+    "boolean": bool,
+    "texts": list,
+    "array": list,
+    "object": Mapping,
+    "json": list | Mapping,
+}
+
+
+def _fits(kind: Kind, value: Any) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
+        return False
+    return kind != "texts" or all(isinstance(text, str) for text in value)

@@ -1,0 +1,44 @@
+"""The limits of a provider's answers, as options of its connector (`--option NAME=VALUE`)."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+from tranship.connectors.api.retry import RetryPolicy
+
+
+@dataclass(frozen=True)
+class ProviderLimits:
+    """The limits that users can set; MB are 2^20 bytes."""
+
+    answer_mb: int = 256
+    """Size of one answer, decompressed."""
+    answer_seconds: int = 300
+    """Time of one answer, however slowly it arrives."""
+    list_mb: int = 65_536
+    """Size of a list that comes in one answer."""
+    list_seconds: int = 86_400
+    """Time of a list with all its pages."""
+    list_pages: int = 1_000_000
+    """Pages of a list."""
+    patience_seconds: int = 600
+    """Time for which a request is repeated while the provider fails or turns it away."""
+    wait_seconds: int = 120
+    """The longest `Retry-After` that is honoured."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a limit below 1."""
+        if min(astuple(self)) < 1:
+            raise ValueError("a limit must be at least 1")
+
+    def retry_policy(self) -> RetryPolicy:
+        """Return the policy of a client with these limits."""
+        return RetryPolicy(
+            total=self.patience_seconds,
+            longest_wait=self.wait_seconds,
+            answer=self.answer_seconds,
+            answer_bytes=self.answer_mb << 20,
+            list=self.list_seconds,
+            list_bytes=self.list_mb << 20,
+            pages=self.list_pages,
+        )

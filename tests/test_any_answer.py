@@ -1,0 +1,41 @@
+"""Providers that answer with any JSON value in any place: one sentence, or an outcome of the record, never a crash.
+
+Each recorded answer of a provider's sandbox (lists, look-ups, creates, changes, removals, bulk, errors) gets each value
+in each of its places. TRANSHIP_MISBEHAVIOUR=N tries N of these for each provider; by default a few.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from support.accounts import PROVIDERS
+from support.mutation import VALUES, intercepted, look, misbehaved, places, read, refill, with_value, write
+
+INPUTS = int(os.environ.get("TRANSHIP_MISBEHAVIOUR") or 12)
+SEED = int(os.environ.get("TRANSHIP_SEED") or 0)
+WORKS = {"read": read, "look": look, "write": write, "write begun": write}
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_any_value_in_any_place_is_answered_in_words(provider: str, tmp_path: Path) -> None:
+    with intercepted(provider) as (writer, interceptor):
+        cases = []
+        for name, work in WORKS.items():
+            refill(writer)
+            interceptor.seen.clear()
+            assert misbehaved(work, writer, tmp_path / name) is None
+            for kind, answer in interceptor.seen.items():
+                cases += [(name, kind, keys, value) for keys in places(answer) for value in VALUES]
+        assert len(cases) > 3_000
+        random.Random(SEED).shuffle(cases)
+        for number, (name, kind, keys, value) in enumerate(cases[:INPUTS]):
+            interceptor.kind = None
+            if WORKS[name] is write:
+                refill(writer)
+            interceptor.kind, interceptor.change = kind, with_value(keys, value)
+            error = misbehaved(WORKS[name], writer, tmp_path / f"{number} {name}")
+            assert error is None, f"TRANSHIP_SEED={SEED}, {name}, {kind}, {keys}, {value[:40]}: {error!r}"
