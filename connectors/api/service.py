@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from tranship.connectors.hosts import is_loopback
-
 from tranship.connectors import known_secrets
+from tranship.connectors.hosts import is_loopback
 
 ANY: Final = "*"
 """The key of a limit on all methods together."""
@@ -48,4 +47,3 @@ class Service:
     def is_local(self) -> bool:
         """Whether the API runs on this machine."""
         return is_loopback(urlsplit(self.base_url).hostname or "")
-
