@@ -88,6 +88,11 @@ def is_misplaced(address: str) -> bool:
     return bool(found)
 
 
+def is_connection_string(address: str) -> bool:
+    """Return whether this is meant for Postgres and is no URL: `host=db password=…`, `postgresql:user:…@host`."""
+    return "://" not in address and next(_without_slashes(address), None) is not None and not address.startswith("http")
+
+
 def shown_option(name: str) -> str:
     """Return the name of an unknown option, hidden where it may be a key."""
     return name if re.fullmatch(r"[A-Za-z_.-]{1,30}", name) else "***"

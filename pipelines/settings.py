@@ -27,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 
+from tranship.connectors import known_secrets
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import field_rules
@@ -228,6 +229,12 @@ class Reading(BaseModel):
         return named(self.source)
 
     @model_validator(mode="after")
+    def _secrets_of_sources_are_known(self) -> Self:
+        for source in self.sources:
+            known_secrets.learn_address(source)
+        return self
+
+    @model_validator(mode="after")
     def _header_is_in_one_place(self) -> Self:
         if self.header_line is not None and self.header is False:
             raise ValueError("header_line names a header, and header says that there is none. Leave one of the two out")
@@ -360,6 +367,11 @@ class Settings(Reading):
     statement_timeout: Duration = Field(
         "0", description="Time limit for each SQL statement of the write, e.g. 30min or 2h; 0: no limit."
     )
+
+    @model_validator(mode="after")
+    def _secrets_of_the_destination_are_known(self) -> Self:
+        known_secrets.learn_address(self.destination)
+        return self
 
     @model_validator(mode="after")
     def _missing_columns_erase_nothing(self) -> Self:
