@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from typing import Final
 
@@ -115,7 +115,7 @@ def _without_slashes(address: str) -> Iterator[Span]:
         yield from _options(address, query + 1, len(address), "", strict=False, certain=True)
 
 
-def _user(address: str, start: int, scheme: str, *, strict: bool) -> Iterator[Span]:
+def _user(address: str, start: int, scheme: str, *, strict: bool) -> Generator[Span, None, int]:
     """Yield the secret before the host, if any; return where the host starts."""
     found = re.compile(r"[/?#]").search(address, start)
     authority_end = found.start() if found else len(address)
