@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from typing import Final
 
@@ -88,6 +88,11 @@ def is_misplaced(address: str) -> bool:
     return bool(found)
 
 
+def is_connection_string(address: str) -> bool:
+    """Return whether this is meant for Postgres and is no URL: `host=db password=…`, `postgresql:user:…@host`."""
+    return "://" not in address and next(_without_slashes(address), None) is not None and not address.startswith("http")
+
+
 def shown_option(name: str) -> str:
     """Return the name of an unknown option, hidden where it may be a key."""
     return name if re.fullmatch(r"[A-Za-z_.-]{1,30}", name) else "***"
@@ -110,7 +115,7 @@ def _without_slashes(address: str) -> Iterator[Span]:
         yield from _options(address, query + 1, len(address), "", strict=False, certain=True)
 
 
-def _user(address: str, start: int, scheme: str, *, strict: bool) -> Iterator[Span]:
+def _user(address: str, start: int, scheme: str, *, strict: bool) -> Generator[Span, None, int]:
     """Yield the secret before the host, if any; return where the host starts."""
     found = re.compile(r"[/?#]").search(address, start)
     authority_end = found.start() if found else len(address)

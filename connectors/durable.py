@@ -111,8 +111,7 @@ def sync_folder(folder: Path) -> None:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; at the end that file is synced and replaces `path`, or is removed."""
-    # Random, because another container or host may have the same process id.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    temporary = _new_name(path)
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -125,7 +124,8 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def replacing_nothing(path: Path) -> Iterator[Path]:
     """The same, but a file that another process has made at `path` in the meantime stays, and ours is removed."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    # DuckDB, which creates the file, refuses an empty one; the name cannot be foreseen.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
         yield temporary
         with contextlib.suppress(OSError):
@@ -136,18 +136,23 @@ def replacing_nothing(path: Path) -> Iterator[Path]:
 
 def write(file: Path, text: str) -> None:
     """Write a small file atomically, readable for its owner only; it is on disk when this returns."""
-    temporary = file.with_name(f".{file.name}.partial")
-    with os.fdopen(
-        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-        "w",
-        encoding="utf-8",
-        errors="backslashreplace",
-    ) as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(file)
+    temporary = _new_name(file, mode=0o600)
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
     sync_folder(file.parent)
+
+
+def _new_name(path: Path, *, mode: int = 0o666) -> Path:
+    """Create an empty file beside `path` under a name that nobody can foresee, and return it."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+    return temporary
 
 
 def write_json(file: Path, values: Mapping[str, Any], *, indent: int | None = None) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from tranship.connectors.address_secrets import is_connection_string
 from tranship.connectors.addresses import STANDARD_OUTPUT, is_in_python, redacted, resolved_path
 from tranship.connectors.contract import Connector
 from tranship.connectors.errors import ConfigError
@@ -94,6 +95,11 @@ def kind_of(spec: str) -> str:
     if is_in_python(spec):
         return spec.partition("://")[0]
     scheme = re.match(r"([a-z][a-z0-9+.:-]*)://", spec, re.IGNORECASE)
+    if is_connection_string(spec):
+        raise ConfigError(
+            f"{redacted(spec)}: is not an address. Write postgresql://user@host:5432/database?table=NAME, and keep the "
+            "password in PGPASSWORD or ~/.pgpass."
+        )
     if scheme and scheme[1].lower() not in _OF_FILES:
         name = scheme[1].lower()
         if name in SCHEMES:

@@ -19,6 +19,7 @@ rejects.csv, rejects.parquet, rejects.xlsx, warnings.parquet, merges.parquet, pl
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shlex
@@ -90,6 +91,10 @@ class RunDirectory:
             parents = () if is_plan else (state_dir, state_dir / "runs")
             for folder in (*parents, path, *(path / name for name in _FOLDERS)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # An existing folder of a plan, or a state directory that another program made, may be open to others.
+            path.chmod(0o700)
+            if not is_plan:
+                _keep_out_of_git(state_dir)
         except OSError as error:
             raise ConfigError(
                 f"{path if is_plan else state_dir}: cannot create a run directory here ({error.strerror}). "
@@ -353,6 +358,14 @@ class RunDirectory:
             shutil.rmtree(self.path / folder, ignore_errors=True)
             (self.path / folder).mkdir(mode=0o700, exist_ok=True)
         self.take_over()
+
+
+def _keep_out_of_git(state_dir: Path) -> None:
+    """Write the file that keeps customers' records out of a repository."""
+    with contextlib.suppress(FileExistsError):
+        opened = os.open(state_dir / ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(opened, "w", encoding="utf-8") as out:
+            out.write("*\n")
 
 
 def all_runs(state_dir: Path) -> list[RunDirectory]:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from tranship.connectors import known_secrets
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.pipelines.setting_values import (
     Duration,
@@ -116,6 +117,12 @@ class Reading(BaseModel):
     def source_name(self) -> str:
         """The sources as text, without secrets."""
         return named(self.source)
+
+    @model_validator(mode="after")
+    def _secrets_of_sources_are_known(self) -> Self:
+        for source in self.sources:
+            known_secrets.learn_address(source)
+        return self
 
     @model_validator(mode="after")
     def _header_is_in_one_place(self) -> Self:
@@ -250,6 +257,11 @@ class Settings(Reading):
     statement_timeout: Duration = Field(
         "0", description="Time limit for each SQL statement of the write, e.g. 30min or 2h; 0: no limit."
     )
+
+    @model_validator(mode="after")
+    def _secrets_of_the_destination_are_known(self) -> Self:
+        known_secrets.learn_address(self.destination)
+        return self
 
     @model_validator(mode="after")
     def _missing_columns_erase_nothing(self) -> Self:

@@ -258,3 +258,12 @@ def test_files_of_a_run_are_for_the_owner_alone(tmp_path: Path, tranship: Transh
     found = [state, *state.rglob("*"), tmp_path / "log.jsonl"]
     assert {oct(path.stat().st_mode & 0o777) for path in found if path.is_dir()} == {"0o700"}
     assert {oct(path.stat().st_mode & 0o777) for path in found if path.is_file()} == {"0o600"}
+    assert (state / ".gitignore").read_text() == "*\n"
+
+
+def test_an_existing_folder_of_a_plan_is_closed_to_others(tmp_path: Path, tranship: Tranship) -> None:
+    (tmp_path / "plan").mkdir(mode=0o755)
+    assert tranship("plan", str(SAMPLE), "duckdb:///w.duckdb", "--out", "plan").code == 4
+    found = [tmp_path / "plan", *(tmp_path / "plan").rglob("*")]
+    assert {oct(path.stat().st_mode & 0o777) for path in found if path.is_dir()} == {"0o700"}
+    assert {oct(path.stat().st_mode & 0o777) for path in found if path.is_file()} == {"0o600"}

@@ -152,7 +152,10 @@ def parse_address(spec: ProviderSpec, url: str, environment: Mapping[str, str]) 
             )
         options["app"] = app
     elif path:
-        raise ConfigError(f"{redacted(url)}: remove the path after the host: {spec.name}://{parts.netloc}")
+        raise ConfigError(
+            f"{redacted(url)}: remove the path after the host: {spec.name}://{parts.netloc}. A key "
+            f"belongs in {spec.key_variables[0]}."
+        )
     for name in spec.required:
         if name not in options:
             raise ConfigError(f"{redacted(url)}: needs {name}, {spec.options[name]}: {spec.name}://?{name}=…")

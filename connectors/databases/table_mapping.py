@@ -25,6 +25,7 @@ from typing import Final
 
 import polars as pl
 
+from tranship.connectors import known_secrets
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.chosen_columns import check_chosen
 from tranship.connectors.errors import ConfigError
@@ -70,8 +71,8 @@ def literal(value: str | Path) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error message."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    """Return the first line of an error message, without secrets and e-mail addresses."""
+    return known_secrets.words(str(error).splitlines()[0]) if str(error) else type(error).__name__
 
 
 # Columns ---------------------------------------------------------------------------------------------------------

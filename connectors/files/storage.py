@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Final, cast
 
 import pyarrow as pa
 
+from tranship.connectors import known_secrets
 from tranship.connectors.errors import ConfigError
 
 STDIN_NAME = "standard input"
@@ -77,9 +78,7 @@ class File:
         try:
             return self.opener()
         except OSError as error:
-            raise ConfigError(
-                f"{self.name}: cannot be opened ({error.strerror or error}). Check path and rights."
-            ) from error
+            raise ConfigError(f"{self.name}: cannot be opened ({_why(error)}). Check path and rights.") from error
 
     def must_be_as_it_was(self, content: Bytes) -> None:
         """Raise ConfigError if the size of a file that was read to its end has changed since the run began."""
@@ -154,7 +153,7 @@ class Bytes:
         try:
             data = self._raw.read(count)
         except OSError as error:
-            raise ConfigError(f"{self._file.name}: reading failed ({error.strerror or error}).") from error
+            raise ConfigError(f"{self._file.name}: reading failed ({_why(error)}).") from error
         self._position += len(data)
         return data
 
@@ -196,7 +195,7 @@ def peeked(file: File, closers: contextlib.ExitStack) -> tuple[bytes, File]:
         while len(head) < _HEAD_BYTES and (piece := raw.read(_HEAD_BYTES - len(head))):
             head += piece
     except OSError as error:
-        raise ConfigError(f"{file.name}: reading failed ({error.strerror or error}).") from error
+        raise ConfigError(f"{file.name}: reading failed ({_why(error)}).") from error
     finally:
         if not file.once:
             raw.close()
@@ -243,3 +242,8 @@ class Copy:
     def close(self) -> None:
         """Remove the copy."""
         self._copy.close()
+
+
+def _why(error: OSError) -> str:
+    """Return why a file cannot be read, in the words of the system or of the storage's server."""
+    return error.strerror or known_secrets.words(str(error))

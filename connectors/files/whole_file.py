@@ -9,6 +9,7 @@ from typing import Protocol
 
 import polars as pl
 
+from tranship.connectors import known_secrets
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, scheme_of
 from tranship.connectors.contract import Plan, WriteRequest, all_created
 from tranship.connectors.errors import ConfigError, Unreachable
@@ -87,8 +88,9 @@ class WholeFile:
         try:
             self._place.put(lambda path: self._sink(_records_of(request), path), request.workspace)
         except (OSError, pl.exceptions.ComputeError) as error:
+            why = known_secrets.words(str(error))
             raise Unreachable(
-                f"{self._place}: cannot be written ({error}). Check the permissions and the free space."
+                f"{self._place}: cannot be written ({why}). Check the permissions and the free space."
             ) from error
 
     def applied(self, run_id: str) -> bool:  # noqa: ARG002

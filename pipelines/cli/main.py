@@ -6,6 +6,7 @@ are the fields of `pipelines.settings_model`.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -38,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = cli.main(given, prog_name="tranship", standalone_mode=False, obj=context)
             return code if isinstance(code, int) else 0
         except click.ClickException as error:
-            error.message = visible(error.message)
-            error.show()
+            _show_usage_error(error)
             return _print_failure(error.format_message(), 2, as_json)
         except TranshipError as error:
             return _report_error(error, as_json)
@@ -49,6 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _report_bug(error, context.state_dir, as_json)
         except Exception as error:
             return _report_bug(error, context.state_dir, as_json)
+
+
+def _show_usage_error(error: click.ClickException) -> None:
+    shown, message = io.StringIO(), error.format_message()
+    error.show(shown)
+    text = shown.getvalue().replace(message, visible(message)).rstrip("\n")
+    click.echo("\n".join(map(visible, text.split("\n"))), err=True)
 
 
 def _report_error(error: TranshipError, as_json: bool) -> int:

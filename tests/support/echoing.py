@@ -25,7 +25,7 @@ def echo_of(request: web.Request, body: bytes) -> str:
     key = secret.removeprefix("Bearer ")
     spelled = [quote(key, safe=""), quote(quote(key, safe="")), escape(key), key.encode().hex()]
     spelled += [base64.b64encode(text.encode()).decode() for text in (key, secret, f"x:{key}", f"xy:{key}")]
-    parts = [key[:12], key[5:17], key[-10:], "".join(reversed(spelled[4:5]))[:0]]
+    parts = [key[:12], key[5:17], key[-10:]]
     return f"no: {headers} {body.decode()} spelled {' | '.join(spelled)} in parts {' | '.join(parts)}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from tranship.connectors import known_secrets
 from tranship.connectors.databases.postgres.address import PostgresAddress
 from tranship.connectors.errors import (
     Busy,
@@ -96,7 +97,7 @@ def primary_message(text: str) -> str:
     line = re.sub(r"^.*?(?:ERROR|FATAL): +", "", line)
     line = re.sub(r': "(?:[^"]|"")*"', "", line)
     line = re.sub(r"\s*\(?Query was: .*|[. ]*SQLSTATE: .*", "", line)
-    return re.sub(r"[^\s\"'(]+@[^\s\"')]+", "***", line).rstrip(".")
+    return known_secrets.words(line).rstrip(".")
 
 
 class MissingDatabase(ConfigError):
@@ -110,6 +111,7 @@ class MissingDatabase(ConfigError):
 
 def connect_error(address: PostgresAddress, text: str) -> TranshipError:
     """Return the error for a failed connection, from its text: libpq has no SQLSTATE then."""
+    text = known_secrets.without_secrets(text)
     message = re.sub(
         r"^.*?(Failed to connect|connection failed|connection is bad): ", "", text, flags=re.DOTALL
     ).strip()
