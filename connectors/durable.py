@@ -137,16 +137,20 @@ def replacing_nothing(path: Path) -> Iterator[Path]:
 def write(file: Path, text: str) -> None:
     """Write a small file atomically, readable for its owner only; it is on disk when this returns."""
     temporary = file.with_name(f".{file.name}.partial")
-    with os.fdopen(
-        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-        "w",
-        encoding="utf-8",
-        errors="backslashreplace",
-    ) as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(file)
+    try:
+        with os.fdopen(
+            os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+            "w",
+            encoding="utf-8",
+            errors="backslashreplace",
+        ) as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_folder(file.parent)
 
 

@@ -25,7 +25,7 @@ import shlex
 import shutil
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from typing import Any
 import msgspec
 
 from tranship.connectors import durable
-from tranship.connectors.errors import Busy, ConfigError, Damaged, Interrupted, TranshipError
+from tranship.connectors.errors import Busy, ConfigError, Damaged, Interrupted, LocalFailure, TranshipError
 from tranship.pipelines import parts
 from tranship.pipelines.locks import GLANCE, Lock
 from tranship.pipelines.manifest import Manifest
@@ -83,6 +83,8 @@ class RunDirectory:
         Raises ConfigError if the directory cannot be created.
         """
         path, is_plan = self.path, self.stands_alone
+        if is_plan and _is_broken_off_plan(path):
+            shutil.rmtree(path)
         if is_plan and path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ConfigError(f"--out {path}: exists already. Name a new folder, or remove it.")
         state_dir = path.parent.parent
@@ -91,15 +93,22 @@ class RunDirectory:
             for folder in (*parents, path, *(path / name for name in _FOLDERS)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(
+            shutil.rmtree(path, ignore_errors=True)
+            instead = "another --out" if is_plan else "--state-dir"
+            raise LocalFailure(
                 f"{path if is_plan else state_dir}: cannot create a run directory here ({error.strerror}). "
-                f"Use {'another --out' if is_plan else '--state-dir'}."
+                f"Free some space there, check the access rights, or use {instead}."
             ) from error
         self.own()
         if is_plan and {file.name for file in path.iterdir()} - {*_FOLDERS, LOCK}:
             self.let_go()
             raise ConfigError(f"--out {path}: another process has created a plan there. Name a new folder.")
-        self.save()
+        try:
+            self.save()
+        except OSError:
+            # Without a manifest it would count as damaged.
+            shutil.rmtree(path, ignore_errors=True)
+            raise
 
     @classmethod
     def open(cls, state_dir: Path, run_id: str) -> RunDirectory:
@@ -152,7 +161,11 @@ class RunDirectory:
 
     @property
     def go_on(self) -> str:
-        """The command that continues the run, or applies the plan."""
+        """The command that continues the run or applies the plan; if the run is finished, that for its report."""
+        if self.stands_alone and self.done(PLAN_STEP) is None:
+            return "the same command"
+        if self.manifest["status"] in ("done", "done_with_rejects") and not self.stands_alone:
+            return self.command("report")
         return self.command("apply" if self.stands_alone else "resume")
 
     def command(self, verb: str) -> str:
@@ -283,7 +296,8 @@ class RunDirectory:
         """
         if self._lock.is_held or not self.has_lock:
             self.manifest["status"] = "interrupted"
-            self.save()
+            with suppress(OSError):  # an unfinished run can be continued, whatever its status
+                self.save()
         if self.done(APPLY_STEP) is not None:
             state = "the write is complete, only its report is missing"
         elif has_journal:
@@ -351,6 +365,15 @@ class RunDirectory:
             shutil.rmtree(self.path / folder, ignore_errors=True)
             (self.path / folder).mkdir(mode=0o700, exist_ok=True)
         self.take_over()
+
+
+def _is_broken_off_plan(path: Path) -> bool:
+    """Return whether the folder has a plan that was never complete, which no process makes any more."""
+    try:
+        plan = RunDirectory.at(path)
+        return plan.stands_alone and plan.done(PLAN_STEP) is None and plan.has_lock and plan._lock.holder() is None
+    except ConfigError:
+        return False
 
 
 def all_runs(state_dir: Path) -> list[RunDirectory]:

@@ -32,7 +32,13 @@ EVERYBODY = ("connectors.addresses", "connectors.contract", "connectors.errors",
 """What every connector and every step may know: the types that cross the border, the errors, how an address is shown,
 what right data is."""
 
-FLOOR = (*EVERYBODY, "connectors.background_loop", "connectors.durable", "connectors.existing")
+FLOOR = (
+    *EVERYBODY,
+    "connectors.background_loop",
+    "connectors.durable",
+    "connectors.existing",
+    "connectors.local_failures",
+)
 """What the connectors stand on."""
 
 ENTRANCE = (
@@ -76,7 +82,7 @@ RULES = (
             EVERYBODY,
             "What files, databases and providers share stands at the root of connectors/ and knows none of them.",
         )
-        for name in ("background_loop", "chain", "durable", "existing")
+        for name in ("background_loop", "chain", "durable", "existing", "local_failures")
     ),
     Rule(
         "connectors.json_text.*",
@@ -142,7 +148,14 @@ RULES = (
     ),
     Rule(
         "pipelines.cli.*",
-        ("pipelines.*", *ENTRANCE, "connectors.addresses", "connectors.errors", "schemas.*"),
+        (
+            "pipelines.*",
+            *ENTRANCE,
+            "connectors.addresses",
+            "connectors.errors",
+            "connectors.local_failures",
+            "schemas.*",
+        ),
         "A command parses, calls one function of pipelines and prints. The work belongs in pipelines/.",
     ),
     *(
@@ -156,12 +169,19 @@ RULES = (
     ),
     Rule(
         "pipelines.run",
-        (*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "connectors.durable"),
+        (*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "connectors.durable", "connectors.local_failures"),
         "run.py opens the two ends through pipelines/endpoints.py and hands them to the flow.",
     ),
     Rule(
         "pipelines.*",
-        (*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "connectors.durable"),
+        (
+            *EVERYBODY,
+            "pipelines.*",
+            "!pipelines.cli.*",
+            "!pipelines.run",
+            "connectors.durable",
+            "connectors.local_failures",
+        ),
         "A step knows schemas, the types of connectors/contract.py and other steps. What joins steps and connectors "
         "belongs in pipelines/run.py.",
     ),
@@ -173,7 +193,11 @@ EXCEPTIONS = {
 }
 """Imports that break a rule for now, and what will end them."""
 
-LAZY = (*ENTRANCE, "connectors.addresses", "connectors.chain", "connectors.contract", "connectors.errors")
+LAZY = (
+    *ENTRANCE,
+    *("connectors.addresses", "connectors.chain", "connectors.contract", "connectors.errors"),
+    "connectors.local_failures",
+)
 """All that is imported before a connector is asked for."""
 
 PURE = (

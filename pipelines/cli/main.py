@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tranship.connectors.errors import GateClosed, Interrupted, Skipped, TranshipError, Undecided
+from tranship.connectors.errors import GateClosed, Interrupted, LocalFailure, Skipped, TranshipError, Undecided
+from tranship.connectors.local_failures import local_failure
 from tranship.pipelines.cli import provider, reference, run, runs
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
 from tranship.pipelines.cli.output import print_json
@@ -45,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not isinstance(error.__cause__, EOFError):
                 return _report_error(Interrupted("Stopped. If a run had started, `tranship runs` lists it."), as_json)
             return _report_bug(error, context.state_dir, as_json)
-        except Exception as error:
+        except BaseException as error:
+            # Also panics of polars, which are no Exception.
+            if (failure := local_failure(error, context.state_dir)) is not None:
+                return _report_error(failure, as_json)
             return _report_bug(error, context.state_dir, as_json)
 
 
@@ -56,6 +60,8 @@ def _report_error(error: TranshipError, as_json: bool) -> int:
     click.echo(f"Error: {error}", err=True)
     report: Report | None = error.report
     if report is None:
+        if isinstance(error, LocalFailure):
+            click.echo("Once this is solved, run the same command again.", err=True)
         return _print_failure(str(error), error.exit_code, as_json)
     if not isinstance(error, GateClosed | Undecided):
         from tranship.pipelines.run_directory import RunDirectory

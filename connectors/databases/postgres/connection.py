@@ -15,6 +15,7 @@ from tranship.connectors.errors import (
     Interfered,
     TranshipError,
 )
+from tranship.connectors.local_failures import local_failure
 
 _NAME: Final = "tranship"
 
@@ -63,7 +64,8 @@ def stream_error(connection: Connection, address: PostgresAddress, doing: str, e
         pass  # the transaction is undone, which is what the first error did
     if re.search(f"{NOT_UTF8}|{NO_UTF8}", str(error)):
         return not_utf8_error(address)
-    return ConnectorError(f"{address.shown}: {doing} ({primary_message(str(error))}).")
+    failure = local_failure(error, "temporary files of the comparison")
+    return failure or ConnectorError(f"{address.shown}: {doing} ({primary_message(str(error))}).")
 
 
 def connection_string(address: PostgresAddress) -> str:
