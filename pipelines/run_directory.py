@@ -92,6 +92,8 @@ class RunDirectory:
             parents = () if is_plan else (state_dir, state_dir / "runs")
             for folder in (*parents, path, *(path / name for name in _FOLDERS)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.has_lock:
+                (path / LOCK).touch(mode=0o600)
         except OSError as error:
             shutil.rmtree(path, ignore_errors=True)
             instead = "another --out" if is_plan else "--state-dir"
@@ -162,11 +164,22 @@ class RunDirectory:
     @property
     def go_on(self) -> str:
         """The command that continues the run or applies the plan; if the run is finished, that for its report."""
-        if self.stands_alone and self.done(PLAN_STEP) is None:
+        if self._is_unfinished_plan:
             return "the same command"
-        if self.manifest["status"] in ("done", "done_with_rejects") and not self.stands_alone:
+        if self.has_ended_well and not self.stands_alone:
             return self.command("report")
         return self.command("apply" if self.stands_alone else "resume")
+
+    @property
+    def has_ended_well(self) -> bool:
+        """Whether the last command that worked on it came to its end."""
+        return self.manifest["status"] in ("done", "done_with_rejects")
+
+    @property
+    def _is_unfinished_plan(self) -> bool:
+        """Whether this is a plan that broke off, or was not begun to be applied: nothing is lost if it is made again."""
+        broke_off = self.manifest["status"] in ("running", "failed", "interrupted")
+        return self.stands_alone and broke_off and not self.has_begun_to_write
 
     def command(self, verb: str) -> str:
         """Return a command about this run, as typed in a shell."""
@@ -368,10 +381,10 @@ class RunDirectory:
 
 
 def _is_broken_off_plan(path: Path) -> bool:
-    """Return whether the folder has a plan that was never complete, which no process makes any more."""
+    """Return whether the folder has a plan that broke off, and no process works on it."""
     try:
         plan = RunDirectory.at(path)
-        return plan.stands_alone and plan.done(PLAN_STEP) is None and plan.has_lock and plan._lock.holder() is None
+        return plan._is_unfinished_plan and plan.has_lock and plan._lock.holder() is None
     except ConfigError:
         return False
 

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +17,7 @@ import click
 
 from tranship.connectors.errors import GateClosed, Interrupted, LocalFailure, Skipped, TranshipError, Undecided
 from tranship.connectors.local_failures import local_failure
-from tranship.pipelines.cli import provider, reference, run, runs
+from tranship.pipelines.cli import process, provider, reference, run, runs
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
 from tranship.pipelines.cli.output import print_json
 
@@ -33,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     context = CrashContext(Path(os.environ.get("TRANSHIP_STATE_DIR") or ".tranship"))
-    with _sigterm_as_interrupt():
+    with process.interrupts():
         try:
             code = cli.main(given, prog_name="tranship", standalone_mode=False, obj=context)
             return code if isinstance(code, int) else 0
@@ -44,13 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _report_error(error, as_json)
         except click.Abort as error:
             if not isinstance(error.__cause__, EOFError):
-                return _report_error(Interrupted("Stopped. If a run had started, `tranship runs` lists it."), as_json)
+                return _report_error(_stopped(), as_json)
             return _report_bug(error, context.state_dir, as_json)
         except BaseException as error:
             # Also panics of polars, which are no Exception.
+            if process.was_interrupted():
+                return _report_error(_stopped(), as_json)
             if (failure := local_failure(error, context.state_dir)) is not None:
                 return _report_error(failure, as_json)
             return _report_bug(error, context.state_dir, as_json)
+
+
+def _stopped() -> Interrupted:
+    return Interrupted("Stopped. If a run had started, `tranship runs` lists it.")
 
 
 def _report_error(error: TranshipError, as_json: bool) -> int:
@@ -82,23 +85,6 @@ def _print_failure(message: str, code: int, as_json: bool, status: str = "failed
     if as_json:
         print_json(json.dumps({"status": status, "exit_code": code, "error": message}, indent=1))
     return code
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Handle SIGTERM like Ctrl-C: the state is saved and the command that continues is printed."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class _OrderedGroup(click.Group):
