@@ -92,8 +92,6 @@ class RunDirectory:
             parents = () if is_plan else (state_dir, state_dir / "runs")
             for folder in (*parents, path, *(path / name for name in _FOLDERS)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.has_lock:
-                (path / LOCK).touch(mode=0o600)
         except OSError as error:
             shutil.rmtree(path, ignore_errors=True)
             instead = "another --out" if is_plan else "--state-dir"
@@ -101,16 +99,19 @@ class RunDirectory:
                 f"{path if is_plan else state_dir}: cannot create a run directory here ({error.strerror}). "
                 f"Free some space there, check the access rights, or use {instead}."
             ) from error
-        self.own()
-        if is_plan and {file.name for file in path.iterdir()} - {*_FOLDERS, LOCK}:
-            self.let_go()
-            raise ConfigError(f"--out {path}: another process has created a plan there. Name a new folder.")
         try:
+            self.own()
+            self._must_be_new()
             self.save()
-        except OSError:
+        except (OSError, LocalFailure):
             # Without a manifest it would count as damaged.
             shutil.rmtree(path, ignore_errors=True)
             raise
+
+    def _must_be_new(self) -> None:
+        if self.stands_alone and {file.name for file in self.path.iterdir()} - {*_FOLDERS, LOCK}:
+            self.let_go()
+            raise ConfigError(f"--out {self.path}: another process has created a plan there. Name a new folder.")
 
     @classmethod
     def open(cls, state_dir: Path, run_id: str) -> RunDirectory:
@@ -177,7 +178,7 @@ class RunDirectory:
 
     @property
     def _is_unfinished_plan(self) -> bool:
-        """Whether this is a plan that broke off, or was not begun to be applied: nothing is lost if it is made again."""
+        """Whether this is a plan that broke off before anything was written: it may be made again."""
         broke_off = self.manifest["status"] in ("running", "failed", "interrupted")
         return self.stands_alone and broke_off and not self.has_begun_to_write
 
