@@ -111,6 +111,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 )
 def cli() -> None:
     """Move customer records between files, tables and billing providers without losing or doubling one."""
+    process.check_memory()
 
 
 for command in (*run.COMMANDS, *runs.COMMANDS, *provider.COMMANDS, *reference.COMMANDS):

@@ -16,7 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NoReturn, TextIO
 
+from tranship.connectors.errors import LocalFailure
+
 _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_ADDRESS_SPACE: Final = 2 << 30
+_ADDRESS_SPACE_PER_CORE: Final = 256 << 20
+"""Reserved by polars and DuckDB: buffers and stacks of threads; measured with 2 cores (1.6 GB fail, 2.5 GB suffice)."""
+_REPEAT_SECONDS: Final = 0.01
 _received: list[int] = []
 
 
@@ -72,9 +78,11 @@ def interrupts() -> Iterator[None]:
     handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     for number in handled:
         signal.signal(number, _interrupt)
+    hook, sys.unraisablehook = sys.unraisablehook, _repeat_interrupt
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number in handled:
             signal.signal(number, before[number])
 
@@ -85,6 +93,33 @@ def _interrupt(number: int, _frame: object) -> None:
     _received.append(number)
     if len(_received) == 1:  # a service manager may send SIGHUP right after SIGTERM
         raise KeyboardInterrupt
+
+
+def _repeat_interrupt(unraisable: sys.UnraisableHookArgs, /) -> None:
+    """Repeat a signal that arrived in a destructor or a callback of an import, where Python drops exceptions."""
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    number = _received.pop() if _received else signal.SIGINT
+    repeat = threading.Timer(_REPEAT_SECONDS, os.kill, (os.getpid(), number))
+    repeat.daemon = True
+    repeat.start()
+
+
+def check_memory() -> None:
+    """Raise LocalFailure if the limit on address space is too low: native libraries would abort without a message."""
+    try:
+        import resource
+    except ImportError:  # a system without such limits
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    needed = _ADDRESS_SPACE + (os.cpu_count() or 1) * _ADDRESS_SPACE_PER_CORE
+    if limit == resource.RLIM_INFINITY or limit >= needed:
+        return
+    raise LocalFailure(
+        f"This process may use {limit >> 20:,} MB of address space (ulimit -v), and needs {needed >> 20:,} MB, most of "
+        "which is reserved and not used. Allow that: ulimit -v unlimited. To save memory: --memory 300MB"
+    )
 
 
 def was_interrupted() -> bool:
