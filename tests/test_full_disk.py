@@ -13,8 +13,8 @@ import random
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class Scene:
     restore: Callable[[], None] = lambda: None
     piecemeal: bool = False
     """The destination is written customer by customer."""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def _in_duckdb(folder: Path) -> Any:
@@ -113,7 +114,7 @@ def _moments(calls: list[str], cases: int, chance: random.Random) -> list[int]:
 
 def _complaints(disk: FailingDisk, scene: Scene, before: Any, after: Any) -> Iterator[str]:
     """Give the command on the failing disk, heal it, and continue as the command said."""
-    said = disk.run(*scene.words)
+    said = disk.run(*scene.words, environment=scene.environment)
     disk.heal()
     now = scene.look(disk.folder)
     if said.code not in (2, *DONE) or "Traceback" in said.err:
@@ -130,7 +131,7 @@ def _complaints(disk: FailingDisk, scene: Scene, before: Any, after: Any) -> Ite
         yield f"no path, or no command to continue with: {said.err}"
         return
     words = shlex.split(continued[1])[1:] if continued[1] else scene.words
-    again = disk.run(*words)
+    again = disk.run(*words, environment=scene.environment)
     if words[0] != "report" and again.code not in DONE:
         yield f"{words[0]} does not continue: {again.err}"
     elif scene.look(disk.folder) != after:
@@ -147,7 +148,7 @@ def _swept(disk: FailingDisk, scene: Scene, template: Path, cases: int) -> list[
     shutil.copytree(disk.folder, template)
     before = scene.look(disk.folder)
     disk.heal()
-    said = disk.run(*scene.words)
+    said = disk.run(*scene.words, environment=scene.environment)
     assert said.code in DONE, said.err
     after, calls = scene.look(disk.folder), disk.calls()
     complaints = []
@@ -191,7 +192,12 @@ def test_a_failing_disk_while_an_account_is_written(account: Open, disk: Failing
         there.sandbox.add(*left)
 
     scene = Scene(
-        ("run", "in.csv", there.address, "--fill"), lambda _: moving.settable(there), (), restore, piecemeal=True
+        ("run", "in.csv", there.address, "--fill"),
+        lambda _: moving.settable(there),
+        (),
+        restore,
+        piecemeal=True,
+        environment=there.environment,
     )
     assert _swept(disk, scene, tmp_path / "template", CASES) == []
 

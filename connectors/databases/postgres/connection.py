@@ -15,7 +15,6 @@ from tranship.connectors.errors import (
     Interfered,
     TranshipError,
 )
-from tranship.connectors.local_failures import local_failure
 
 _NAME: Final = "tranship"
 
@@ -64,8 +63,7 @@ def stream_error(connection: Connection, address: PostgresAddress, doing: str, e
         pass  # the transaction is undone, which is what the first error did
     if re.search(f"{NOT_UTF8}|{NO_UTF8}", str(error)):
         return not_utf8_error(address)
-    failure = local_failure(error, "temporary files of the comparison")
-    return failure or ConnectorError(f"{address.shown}: {doing} ({primary_message(str(error))}).")
+    return ConnectorError(f"{address.shown}: {doing} ({primary_message(str(error))}).")
 
 
 def connection_string(address: PostgresAddress) -> str:
