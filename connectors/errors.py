@@ -3,6 +3,7 @@
 TranshipError
 ├── ConfigError            fix the command, the settings or the file          exit 2
 │   ├── MissingDriver      install what is named
+│   ├── LocalFailure       free space, memory or rights on this machine, then continue
 │   ├── Undecided          set what the message asks for; the same run would stop again
 │   └── Damaged            start over, or make the plan again
 ├── ConnectorError         remote error                                        exit 3
@@ -52,6 +53,10 @@ class ConfigError(TranshipError):
 
 class MissingDriver(ConfigError):
     """An optional package is needed and is not installed; the message says which."""
+
+
+class LocalFailure(ConfigError):
+    """This machine has no space, memory or permission left for the work. Once that is solved, it can be continued."""
 
 
 class Undecided(ConfigError):

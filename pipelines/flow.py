@@ -9,6 +9,7 @@ from contextlib import closing
 
 from tranship.connectors.contract import Destination, Outcomes, Plan, Source, WriteRequest, outcomes_so_far
 from tranship.connectors.errors import GateClosed, Interfered, TranshipError
+from tranship.connectors.local_failures import local_failures
 from tranship.pipelines import reading, verify, write_step
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.gates import check_gates
@@ -57,22 +58,29 @@ class Flow:
         """Do all steps. Raises the errors of `connectors.errors`, with the report."""
         started = time.perf_counter()
         try:
-            self._steps(destination)
-            return self._end(started, None, None)
-        except GateClosed as error:
-            error.report = self._end(started, "stopped", error)
-            raise
+            with local_failures(self._run.directory.path):
+                return self._execute(destination, started)
         except (KeyboardInterrupt, RuntimeError) as error:
             # DuckDB answers a signal with this RuntimeError.
             if not isinstance(error, KeyboardInterrupt) and str(error) != "Query interrupted":
                 raise
             raise self._run.directory.interrupted(has_journal=self._outcomes is not None) from None
         except TranshipError as error:
+            if error.report is not None:
+                raise
             if self._run.directory.done(STAGE_STEP) is None and self._run.directory.keeps_pages():
                 error.args = (f"{error} Downloaded pages are kept.",)
             elif self._outcomes is not None:
                 error.args = (f"{error} Completed writes are in the journal.",)
             error.report = self._end(started, "failed", error)
+            raise
+
+    def _execute(self, destination: Destination, started: float) -> Report:
+        try:
+            self._steps(destination)
+            return self._end(started, None, None)
+        except GateClosed as error:
+            error.report = self._end(started, "stopped", error)
             raise
 
     def compare_again(self, destination: Destination) -> Verification:
@@ -168,6 +176,7 @@ class Flow:
             outcomes=self._outcomes,
             columns=given.columns,
             raw_columns=given.raw_columns,
+            written=self._run.directory.done(APPLY_STEP) is not None,
             status=status,
             error=error,
         )

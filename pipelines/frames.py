@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tranship.connectors.addresses import SpooledRecords, is_in_python, spooled_records
-from tranship.connectors.errors import ConfigError
+from tranship.connectors.errors import LocalFailure
 from tranship.pipelines import endpoints
 from tranship.pipelines.run_directory import STAGE_STEP, all_runs
 from tranship.pipelines.settings_model import Reading, Settings
@@ -75,7 +75,9 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be created ({error.strerror}). Use another state_dir.") from error
+        raise LocalFailure(
+            f"{folder}: cannot be created ({error.strerror}). Free some space there, or use another state_dir."
+        ) from error
 
 
 def discard(state_dir: Path, sources: Iterable[str]) -> None:

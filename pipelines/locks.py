@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tranship.connectors.contract import Waiting
-from tranship.connectors.errors import Busy, ConfigError, Skipped
+from tranship.connectors.errors import Busy, ConfigError, LocalFailure, Skipped
+from tranship.connectors.local_failures import local_failure
 
 Flock = Callable[[int, int], Any]
 """`fcntl.flock`: locks an open file or raises OSError."""
@@ -154,9 +155,9 @@ class Lock:
         return descriptor
 
     def _unusable(self, error: OSError) -> ConfigError:
-        return ConfigError(
+        return local_failure(error, self.file) or ConfigError(
             f"{self.file}: cannot be used as a lock file ({(error.strerror or str(error)).lower()}). Remove it if no "
-            "Tranship process is running, or check the access rights."
+            "Tranship process is running."
         )
 
     def _locked(self, descriptor: int, operation: int) -> bool:
@@ -212,9 +213,9 @@ def of_destination(state_dir: Path, identity: str) -> Lock:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"{folder}: cannot be created or used ({(error.strerror or str(error)).lower()}). Use another --state-dir, "
-            "or remove what is in the way."
+        raise LocalFailure(
+            f"{folder}: cannot be created or used ({(error.strerror or str(error)).lower()}). Free some space there, "
+            "use another --state-dir, or remove what is in the way."
         ) from error
     return Lock(folder / f"{hashlib.sha256(identity.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.lock")
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import Busy, ConfigError
+from tranship.connectors.local_failures import local_failures
 from tranship.pipelines import endpoints, locks
 from tranship.pipelines.observer import Observer
 from tranship.pipelines.run_directory import RunDirectory
@@ -22,14 +23,16 @@ def owned(
 ) -> Iterator[None]:
     """Hold the lock of the destination, unless nothing is written there, then that of the run to be continued.
 
-    Raises Busy or Skipped if another process has one of them, or has completed the run.
+    Raises Busy or Skipped if another process has one of them, or has completed the run. Failures of this machine in the
+    block are raised as LocalFailure.
     """
 
     def check_free() -> None:
         if directory is not None:
             directory.must_be_free()
 
-    with ExitStack() as stack:
+    place = settings.state_dir if directory is None else directory.path
+    with local_failures(place), ExitStack() as stack:
         if directory is not None:
             directory.has_lock = settings.locks
         if settings.locks and not settings.dry_run:

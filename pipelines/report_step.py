@@ -20,6 +20,7 @@ from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import OURS
 from tranship.pipelines.report import Counts, Report, Status
 from tranship.pipelines.run_context import RunContext
+from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.step_result import StepResult
 from tranship.pipelines.verify import refused_by_reason
 
@@ -36,6 +37,8 @@ class Ending:
     outcomes: Outcomes | None
     columns: ColumnMap
     raw_columns: list[str]
+    written: bool = False
+    """The write is complete, also if its report could not be written."""
     status: Status | None = None
     error: TranshipError | None = None
 
@@ -87,13 +90,22 @@ def write_report(run: RunContext, ending: Ending) -> Report:
         files={name: str(path) for name, path in files.items()},
         error=str(ending.error) if ending.error else None,
     )
-    durable.write_json(directory.path / "report.json", dataclasses.asdict(made), indent=1)
-    durable.write(directory.path / "report.html", report.page(made))
-    directory.manifest["status"] = status
-    directory.save()
-    directory.secure()
+    try:
+        _save(made, directory)
+    except OSError:
+        if status != "failed":
+            raise
+        # The disk may be what failed: the error is reported all the same, and the run remains as an unfinished one.
     log.info("run ends", extra={"run_id": made.run_id, "status": status, "counts": dataclasses.asdict(counts)})
     return made
+
+
+def _save(made: Report, directory: RunDirectory) -> None:
+    durable.write_json(directory.path / "report.json", dataclasses.asdict(made), indent=1)
+    durable.write(directory.path / "report.html", report.page(made))
+    directory.manifest["status"] = made.status
+    directory.save()
+    directory.secure()
 
 
 def _status(run: RunContext, ending: Ending, counts: Counts) -> Status:
@@ -117,7 +129,7 @@ def _counts(ending: Ending) -> Counts:
     total, plan = ending.total, ending.plan
     fates = Counter(ending.outcomes.counts if ending.outcomes else plan.counts if plan else {})
     failed = ending.status == "failed"
-    if failed and ending.outcomes is None:
+    if failed and ending.outcomes is None and not ending.written:
         # Planned, and rolled back or never begun.
         fates -= Counter({effect: fates[effect] for effect in ("create", "update", "delete")})
     counts = Counts(

@@ -172,7 +172,7 @@ def raw_columns_of(directory: RunDirectory) -> list[str]:
 
 def check_left_to_resume(directory: RunDirectory) -> None:
     """Raises ConfigError if the run is finished."""
-    if (directory.path / "report.json").exists() and directory.manifest["status"] in ("done", "done_with_rejects"):
+    if (directory.path / "report.json").exists() and directory.has_ended_well:
         raise ConfigError(
             f"{directory.run_id}: this run is finished; nothing is left to do. See: tranship report {directory.run_id}"
         )
@@ -183,7 +183,7 @@ def check_left_to_apply(directory: RunDirectory) -> None:
     folder = directory.path
     if directory.done(STAGE_STEP) is None or directory.done(PLAN_STEP) is None:
         raise ConfigError(f"{folder}: the plan is incomplete. Make it again: tranship plan")
-    if directory.done(APPLY_STEP) is not None:
+    if directory.done(APPLY_STEP) is not None and directory.has_ended_well:
         raise ConfigError(f"{folder}: the plan has been applied; nothing is left to do. See {folder / 'report.html'}")
 
 

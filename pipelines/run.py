@@ -15,6 +15,7 @@ from typing import Any
 
 from tranship.connectors.contract import Destination, Layout
 from tranship.connectors.errors import ConfigError, Damaged
+from tranship.connectors.local_failures import local_failures
 from tranship.pipelines import frames, inspection, mapping, profiles, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.endpoints import (
@@ -199,7 +200,11 @@ def inspect(reading: Reading, rows: int) -> Inspection:
     """Inspect the first rows of a source without running anything. Raises ConfigError or ConnectorError."""
     check_values(reading)
     check_options(reading)
-    with closing(open_source(reading)) as source, tempfile.TemporaryDirectory(prefix="tranship-") as keep:
+    with (
+        local_failures(tempfile.gettempdir()),
+        closing(open_source(reading)) as source,
+        tempfile.TemporaryDirectory(prefix="tranship-") as keep,
+    ):
         return inspection.inspect(source.layouts(), source.parts(Path(keep)), reading, rows)
 
 

@@ -26,7 +26,7 @@ import shlex
 import shutil
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from typing import Any
 import msgspec
 
 from tranship.connectors import durable
-from tranship.connectors.errors import Busy, ConfigError, Damaged, Interrupted, TranshipError
+from tranship.connectors.errors import Busy, ConfigError, Damaged, Interrupted, LocalFailure, TranshipError
 from tranship.pipelines import parts
 from tranship.pipelines.locks import GLANCE, Lock
 from tranship.pipelines.manifest import Manifest
@@ -84,6 +84,8 @@ class RunDirectory:
         Raises ConfigError if the directory cannot be created.
         """
         path, is_plan = self.path, self.stands_alone
+        if is_plan and _is_broken_off_plan(path):
+            shutil.rmtree(path)
         if is_plan and path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ConfigError(f"--out {path}: exists already. Name a new folder, or remove it.")
         state_dir = path.parent.parent
@@ -96,15 +98,25 @@ class RunDirectory:
             if not is_plan:
                 _keep_out_of_git(state_dir)
         except OSError as error:
-            raise ConfigError(
+            shutil.rmtree(path, ignore_errors=True)
+            instead = "another --out" if is_plan else "--state-dir"
+            raise LocalFailure(
                 f"{path if is_plan else state_dir}: cannot create a run directory here ({error.strerror}). "
-                f"Use {'another --out' if is_plan else '--state-dir'}."
+                f"Free some space there, check the access rights, or use {instead}."
             ) from error
-        self.own()
-        if is_plan and {file.name for file in path.iterdir()} - {*_FOLDERS, LOCK}:
+        try:
+            self.own()
+            self._must_be_new()
+            self.save()
+        except (OSError, LocalFailure):
+            # Without a manifest it would count as damaged.
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+
+    def _must_be_new(self) -> None:
+        if self.stands_alone and {file.name for file in self.path.iterdir()} - {*_FOLDERS, LOCK}:
             self.let_go()
-            raise ConfigError(f"--out {path}: another process has created a plan there. Name a new folder.")
-        self.save()
+            raise ConfigError(f"--out {self.path}: another process has created a plan there. Name a new folder.")
 
     @classmethod
     def open(cls, state_dir: Path, run_id: str) -> RunDirectory:
@@ -157,8 +169,23 @@ class RunDirectory:
 
     @property
     def go_on(self) -> str:
-        """The command that continues the run, or applies the plan."""
+        """The command that continues the run or applies the plan; if the run is finished, that for its report."""
+        if self._is_unfinished_plan:
+            return "the same command"
+        if self.has_ended_well and not self.stands_alone:
+            return self.command("report")
         return self.command("apply" if self.stands_alone else "resume")
+
+    @property
+    def has_ended_well(self) -> bool:
+        """Whether the last command that worked on it came to its end."""
+        return self.manifest["status"] in ("done", "done_with_rejects")
+
+    @property
+    def _is_unfinished_plan(self) -> bool:
+        """Whether this is a plan that broke off before anything was written: it may be made again."""
+        broke_off = self.manifest["status"] in ("running", "failed", "interrupted")
+        return self.stands_alone and broke_off and not self.has_begun_to_write
 
     def command(self, verb: str) -> str:
         """Return a command about this run, as typed in a shell."""
@@ -288,7 +315,8 @@ class RunDirectory:
         """
         if self._lock.is_held or not self.has_lock:
             self.manifest["status"] = "interrupted"
-            self.save()
+            with suppress(OSError):  # an unfinished run can be continued, whatever its status
+                self.save()
         if self.done(APPLY_STEP) is not None:
             state = "the write is complete, only its report is missing"
         elif has_journal:
@@ -366,6 +394,15 @@ def _keep_out_of_git(state_dir: Path) -> None:
         opened = os.open(state_dir / ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(opened, "w", encoding="utf-8") as out:
             out.write("*\n")
+
+
+def _is_broken_off_plan(path: Path) -> bool:
+    """Return whether the folder has a plan that broke off, and no process works on it."""
+    try:
+        plan = RunDirectory.at(path)
+        return plan._is_unfinished_plan and plan.has_lock and plan._lock.holder() is None
+    except ConfigError:
+        return False
 
 
 def all_runs(state_dir: Path) -> list[RunDirectory]:

@@ -38,6 +38,7 @@ which name may have been meant, why a value is invalid, what right data is."""
 FLOOR = (
     *EVERYBODY,
     *("connectors.background_loop", "connectors.durable", "connectors.existing", "connectors.hosts"),
+    "connectors.local_failures",
 )
 """What the connectors stand on."""
 
@@ -91,7 +92,7 @@ RULES = (
             EVERYBODY,
             "What files, databases and providers share stands at the root of connectors/ and knows none of them.",
         )
-        for name in ("background_loop", "chain", "durable", "existing", "hosts")
+        for name in ("background_loop", "chain", "durable", "existing", "hosts", "local_failures")
     ),
     Rule(
         "connectors.json_text.*",
@@ -157,7 +158,14 @@ RULES = (
     ),
     Rule(
         "pipelines.cli.*",
-        ("pipelines.*", *ENTRANCE, "connectors.addresses", "connectors.errors", "schemas.*"),
+        (
+            "pipelines.*",
+            *ENTRANCE,
+            "connectors.addresses",
+            "connectors.errors",
+            "connectors.local_failures",
+            "schemas.*",
+        ),
         "A command parses, calls one function of pipelines and prints. The work belongs in pipelines/.",
     ),
     *(
@@ -171,12 +179,19 @@ RULES = (
     ),
     Rule(
         "pipelines.run",
-        (*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "connectors.durable"),
+        (*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "connectors.durable", "connectors.local_failures"),
         "run.py opens the two ends through pipelines/endpoints.py and hands them to the flow.",
     ),
     Rule(
         "pipelines.*",
-        (*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "connectors.durable"),
+        (
+            *EVERYBODY,
+            "pipelines.*",
+            "!pipelines.cli.*",
+            "!pipelines.run",
+            "connectors.durable",
+            "connectors.local_failures",
+        ),
         "A step knows schemas, the types of connectors/contract.py and other steps. What joins steps and connectors "
         "belongs in pipelines/run.py.",
     ),
@@ -190,7 +205,7 @@ EXCEPTIONS = {
 
 LAZY = (
     *(*ENTRANCE, "connectors.addresses", "connectors.address_secrets", "connectors.chain", "connectors.contract"),
-    *("connectors.errors", "connectors.known_secrets", "connectors.value_errors"),
+    *("connectors.errors", "connectors.known_secrets", "connectors.local_failures", "connectors.value_errors"),
 )
 """All that is imported before a connector is asked for."""
 

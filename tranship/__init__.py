@@ -20,7 +20,7 @@ import gc
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -335,19 +335,18 @@ def main() -> None:
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:0")
     # What is imported is no garbage: the collector need not look at it again and again (`cli` turns it on).
     gc.disable()
-    from tranship.pipelines.cli import main as cli
+    from tranship.pipelines.cli import process
 
-    _end(cli.main())
-
-
-def _end(code: int) -> NoReturn:
-    """End the process at once: all is closed by now, and taking the libraries and their memory apart takes a while."""
+    process.use_lenient_streams()
+    code = 130
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        sys.exit(code)  # Python says what is wrong with the output
-    os._exit(code)
+        with process.interrupts():
+            from tranship.pipelines.cli import main as cli
+
+            code = cli.main()
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+    process.end(code)
 
 
 if not TYPE_CHECKING:  # a type checker that saw it would find any name here

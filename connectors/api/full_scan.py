@@ -30,8 +30,9 @@ from tranship.connectors.api.http_client import HttpClient
 from tranship.connectors.api.page_store import Page, PageStore
 from tranship.connectors.api.pagination import ListDownload, Listing, SinglePage, malformed_list
 from tranship.connectors.background_loop import BackgroundLoop
-from tranship.connectors.errors import ConfigError, Damaged, Malformed
+from tranship.connectors.errors import Damaged, Malformed
 from tranship.connectors.json_text.scanner import record_ids
+from tranship.connectors.local_failures import unwritable
 from tranship.schemas.counted import counted
 
 GROUP_RECORDS: Final = 16_384
@@ -235,7 +236,7 @@ class FullScan:
             self._mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             durable.write_json(self._mark, {"identity": printed, "began": began.isoformat()})
         except OSError as error:
-            raise ConfigError(f"{self._mark}: cannot be written ({error.strerror}). Free some space.") from error
+            raise unwritable(error, self._mark) from error
         return began
 
     def _start(self, listing: Listing, nth: int) -> tuple[PageStore, _Arrivals]:

@@ -40,9 +40,10 @@ from tranship.connectors.api.http_errors import (
 from tranship.connectors.api.rate_limit import RequestPacer
 from tranship.connectors.api.retry import RetryPolicy, random_pause, retry_after
 from tranship.connectors.api.service import Service
-from tranship.connectors.errors import ConfigError, Malformed, Refused, Unreachable
+from tranship.connectors.errors import Malformed, Refused, Unreachable
 from tranship.connectors.hosts import proxy_for
 from tranship.connectors.known_secrets import KeyFilter
+from tranship.connectors.local_failures import unwritable
 from tranship.schemas.counted import counted
 
 T = TypeVar("T")
@@ -445,22 +446,19 @@ def _retryable_of(state: tenacity.RetryCallState) -> Retryable:
 def _open_for_writing(file: Path) -> Iterator[Callable[[bytes], None]]:
     """Open a file for writing. Raises ConfigError, so that a full disk is not taken for a lost connection."""
 
-    def unwritable(error: OSError) -> ConfigError:
-        return ConfigError(f"{file}: cannot be written ({error.strerror}). Free some space.")
-
     def write(chunk: bytes) -> None:
         left = memoryview(chunk)
         try:
             while left:
                 left = left[sink.write(left) :]
         except OSError as error:
-            raise unwritable(error) from error
+            raise unwritable(error, file) from error
 
     try:
         # Unbuffered: an error shows when writing, not when closing.
         sink = file.open("wb", buffering=0)
     except OSError as error:
-        raise unwritable(error) from error
+        raise unwritable(error, file) from error
     with sink:
         yield write
 

@@ -32,7 +32,7 @@ import msgspec
 
 from tranship.connectors import durable
 from tranship.connectors.api.journal_reach import JournalReach
-from tranship.connectors.errors import ConfigError
+from tranship.connectors.errors import ConfigError, LocalFailure
 
 Outcome = Literal["done", "refused", "stale", "unknown", "left"]
 """done · refused (by the provider, with its reason) · stale (changed since the plan was made, not written) · unknown
@@ -380,7 +380,7 @@ class Journal:
                 raise self._unusable(error) from error
 
     def _unusable(self, error: Any) -> ConfigError:
-        return ConfigError(
+        return LocalFailure(
             f"{self.file}: the journal of this run cannot be written ({error}). Nothing more is sent without it. Free "
             "some space there, or end the other program that uses the file, and run the same command again."
         )

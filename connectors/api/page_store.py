@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from tranship.connectors import durable
-from tranship.connectors.errors import ConfigError
+from tranship.connectors.local_failures import unwritable
 
 
 class Page(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="is", tag="page"):
@@ -104,7 +104,7 @@ class PageStore:
             while left:
                 left = left[file.write(left) :]
         except OSError as error:
-            raise ConfigError(f"{self.folder}: cannot be written ({error.strerror}). Free some space.") from error
+            raise unwritable(error, self.folder) from error
 
     def _recall(self) -> None:
         good = 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from tranship.connectors import durable
-from tranship.connectors.errors import ConfigError, Damaged
+from tranship.connectors.errors import Damaged, LocalFailure
 
 _BODY: Final = "body"
 _ABOUT: Final = "about.json"
@@ -96,9 +96,9 @@ def own_folder(downloads: Path | None, spec: str) -> Iterator[Path]:
                     yield folder
                     return
             except OSError as error:
-                raise ConfigError(
-                    f"{downloads}: nothing can be downloaded to this folder ({error.strerror}). Choose another "
-                    "--state-dir."
+                raise LocalFailure(
+                    f"{downloads}: nothing can be downloaded to this folder ({error.strerror}). Free some space there, "
+                    "or choose another --state-dir."
                 ) from error
         yield Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tranship-")))
 

@@ -45,12 +45,10 @@ class Written:
     def _keep(self, path: Path, marks: list[list[int]]) -> None:
         record = self._record(path)
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = record.with_name(f".{record.name}.{os.getpid()}.partial")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            json.dump({"path": _as_text(path), "marks": marks}, out)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(record)
+        with replacing(record) as temporary:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as out:
+                json.dump({"path": _as_text(path), "marks": marks}, out)
 
     def _record(self, path: Path) -> Path:
         return self._folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"

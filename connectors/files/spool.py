@@ -24,6 +24,7 @@ from tranship.connectors.addresses import SpooledRecords
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import dicts
 from tranship.connectors.files.arrow_columns import unfolded, unfolded_names
+from tranship.connectors.local_failures import unwritable
 
 _ROWS: Final = 61_440
 _WIDE: Final = (pl.Int128, pl.UInt128)
@@ -65,10 +66,10 @@ def spool(value: Any, name: str, folder: Path, most: int | None = None) -> Spool
     is_frame = _is_frame(value)
     path = folder.absolute() / f"{secrets.token_hex(8)}.{'parquet' if is_frame else 'jsonl'}"
     try:
-        with _written_to(folder, name):
+        with _written_to(folder):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         notes = _write_frame(value, name, path, most) if is_frame else _write_dicts(value, name, path, most)
-        with _written_to(folder, name), path.open("rb") as file:
+        with _written_to(folder), path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except BaseException:
         path.unlink(missing_ok=True)
@@ -77,20 +78,20 @@ def spool(value: Any, name: str, folder: Path, most: int | None = None) -> Spool
 
 
 @contextmanager
-def _written_to(folder: Path, name: str) -> Iterator[None]:
+def _written_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ConfigError(f"<{name}>: cannot be kept in {folder} ({error.strerror or error}).") from error
+        raise unwritable(error, folder) from error
 
 
 def _write_dicts(records: Iterable[Any], name: str, path: Path, most: int | None) -> tuple[str, ...]:
     with path.open("w", encoding="ascii") as out:
         for lines in dicts.lines(records if most is None else islice(records, most), name):
             # An error of the iterable itself is not one of the disk.
-            with _written_to(path.parent, name):
+            with _written_to(path.parent):
                 out.write(lines)
-        with _written_to(path.parent, name):
+        with _written_to(path.parent):
             out.flush()
     return ()
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, TextIO
 
 from tranship.connectors.errors import ConfigError, Unreachable
 
@@ -48,11 +48,19 @@ def _print(file: Path) -> None:
     out.flush()
     if hasattr(out, "buffer"):
         with file.open("rb") as data:
-            shutil.copyfileobj(data, out.buffer, _PIECE_BYTES)
+            shutil.copyfileobj(data, _binary(out), _PIECE_BYTES)
     else:  # a notebook shows text only
         with file.open(encoding="utf-8", newline="") as text:
             shutil.copyfileobj(text, out, _PIECE_BYTES)
     out.flush()
+
+
+def _binary(out: TextIO) -> BinaryIO:
+    """Return the descriptor's own file where there is one: the command's stream hides errors, and drops the rest."""
+    try:
+        return open(out.fileno(), "wb", buffering=0, closefd=False)
+    except OSError:
+        return out.buffer
 
 
 def _discard_the_rest() -> None:

@@ -16,6 +16,7 @@ from tranship.connectors.errors import ConfigError, Unreachable
 from tranship.connectors.files import buckets
 from tranship.connectors.files.local_file import LocalFile, Written
 from tranship.connectors.files.standard_output import StandardOutput
+from tranship.connectors.local_failures import local_failure
 
 
 class Place(Protocol):
@@ -89,7 +90,7 @@ class WholeFile:
             self._place.put(lambda path: self._sink(_records_of(request), path), request.workspace)
         except (OSError, pl.exceptions.ComputeError) as error:
             why = known_secrets.words(str(error))
-            raise Unreachable(
+            raise local_failure(error, self._place) or Unreachable(
                 f"{self._place}: cannot be written ({why}). Check the permissions and the free space."
             ) from error
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tranship.connectors.errors import GateClosed, Interrupted, Skipped, TranshipError, Undecided
-from tranship.pipelines.cli import provider, reference, run, runs
+from tranship.connectors.errors import GateClosed, Interrupted, LocalFailure, Skipped, TranshipError, Undecided
+from tranship.connectors.local_failures import local_failure
+from tranship.pipelines.cli import process, provider, reference, run, runs
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
 from tranship.pipelines.cli.output import print_json
 from tranship.schemas.visible import visible
@@ -34,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     context = CrashContext(Path(os.environ.get("TRANSHIP_STATE_DIR") or ".tranship"))
-    with _sigterm_as_interrupt():
+    with process.interrupts():
         try:
             code = cli.main(given, prog_name="tranship", standalone_mode=False, obj=context)
             return code if isinstance(code, int) else 0
@@ -45,9 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _report_error(error, as_json)
         except click.Abort as error:
             if not isinstance(error.__cause__, EOFError):
-                return _report_error(Interrupted("Stopped. If a run had started, `tranship runs` lists it."), as_json)
+                return _report_error(_stopped(), as_json)
             return _report_bug(error, context.state_dir, as_json)
-        except Exception as error:
+        except BaseException as error:
+            # Also panics of polars, which are no Exception.
+            if process.was_interrupted():
+                return _report_error(_stopped(), as_json)
+            if (failure := local_failure(error, context.state_dir)) is not None:
+                return _report_error(failure, as_json)
             return _report_bug(error, context.state_dir, as_json)
 
 
@@ -58,6 +61,10 @@ def _show_usage_error(error: click.ClickException) -> None:
     click.echo("\n".join(map(visible, text.split("\n"))), err=True)
 
 
+def _stopped() -> Interrupted:
+    return Interrupted("Stopped. If a run had started, `tranship runs` lists it.")
+
+
 def _report_error(error: TranshipError, as_json: bool) -> int:
     if isinstance(error, Skipped):
         click.echo(f"Skipped: {error}", err=True)
@@ -65,6 +72,8 @@ def _report_error(error: TranshipError, as_json: bool) -> int:
     click.echo(f"Error: {error}", err=True)
     report: Report | None = error.report
     if report is None:
+        if isinstance(error, LocalFailure):
+            click.echo("Once this is solved, run the same command again.", err=True)
         return _print_failure(str(error), error.exit_code, as_json)
     if not isinstance(error, GateClosed | Undecided):
         from tranship.pipelines.run_directory import RunDirectory
@@ -86,23 +95,6 @@ def _print_failure(message: str, code: int, as_json: bool, status: str = "failed
     if as_json:
         print_json(json.dumps({"status": status, "exit_code": code, "error": message}, indent=1))
     return code
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Handle SIGTERM like Ctrl-C: the state is saved and the command that continues is printed."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class _OrderedGroup(click.Group):
@@ -129,6 +121,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 )
 def cli() -> None:
     """Move customer records between files, tables and billing providers without losing or doubling one."""
+    process.check_memory()
 
 
 for command in (*run.COMMANDS, *runs.COMMANDS, *provider.COMMANDS, *reference.COMMANDS):

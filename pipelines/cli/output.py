@@ -21,7 +21,7 @@ def print_json(text: str) -> None:
     click.echo(visible_json(text).encode())
 
 
-def summary(report: Report, out: TextIO, *, everything: bool = False) -> str:
+def summary(report: Report, out: TextIO | None, *, everything: bool = False) -> str:
     """Return the summary of a run and the next step; `everything` includes all reasons, notes and the error."""
     from tranship.pipelines.cli import render
 
@@ -33,9 +33,9 @@ def summary(report: Report, out: TextIO, *, everything: bool = False) -> str:
     return "\n".join(lines)
 
 
-def terminal_width(out: TextIO) -> int | None:
-    """Return the number of columns of a terminal, null for anything else."""
-    return shutil.get_terminal_size().columns if out.isatty() else None
+def terminal_width(out: TextIO | None) -> int | None:
+    """Return the number of columns of a terminal, null for anything else, also for a closed stream."""
+    return shutil.get_terminal_size().columns if out is not None and out.isatty() else None
 
 
 def _next_step(report: Report) -> list[str]:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
@@ -209,7 +209,7 @@ def logged(file: str | None) -> Iterator[None]:
         yield
         return
     try:
-        handler = logging.StreamHandler(sys.stderr) if file == "-" else logging.StreamHandler(_private(file))
+        handler = _LogHandler(sys.stderr if file == "-" else _private(file), file)
     except OSError as error:
         raise ConfigError(f"--log {file}: cannot be written ({error.strerror}).") from error
     handler.setFormatter(JsonLine())
@@ -223,7 +223,23 @@ def logged(file: str | None) -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(before)
         if file != "-":
-            handler.stream.close()
+            with suppress(OSError):  # reported when it was written
+                handler.stream.close()
+
+
+class _LogHandler(logging.StreamHandler[TextIO]):
+    """A log that cannot be written is reported once; the run goes on without it."""
+
+    def __init__(self, stream: TextIO, file: str) -> None:
+        super().__init__(stream)
+        self._file: str | None = file
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  (the name is that of logging)
+        """Report the first error."""
+        error = sys.exception()
+        if self._file is not None and isinstance(error, OSError):
+            print(f"note: --log {self._file}: cannot be written ({error.strerror}); it is incomplete", file=sys.stderr)
+        self._file = None
 
 
 def _private(file: str) -> TextIO:

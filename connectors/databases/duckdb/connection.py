@@ -17,6 +17,7 @@ from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.table_mapping import first_line, literal
 from tranship.connectors.durable import replacing_nothing
 from tranship.connectors.errors import Busy, ConfigError
+from tranship.connectors.local_failures import local_failure
 
 _PAUSE: Final = 0.1
 """Seconds between attempts to open a database that another process has locked."""
@@ -54,7 +55,7 @@ def connect(
         except duckdb.Error as error:
             holder = _holder(error)
             if holder is None:
-                raise ConfigError(
+                raise local_failure(error, address.path) or ConfigError(
                     f"{address.path}: cannot be opened as a DuckDB database ({first_line(error)})."
                 ) from error
             waited = time.monotonic() - started
@@ -93,6 +94,12 @@ def _create_file(file: Path) -> None:
     with replacing_nothing(file) as temporary, _LOCK:
         _instance().execute(f"ATTACH {literal(temporary)} AS created (TYPE duckdb)").fetchall()
         _instance().execute("DETACH created").fetchall()
+
+
+def remove_database(file: Path) -> None:
+    """Remove a database file and its write-ahead log, the log first: without its database it would be an obstacle."""
+    file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
+    file.unlink(missing_ok=True)
 
 
 def _holder(error: duckdb.Error) -> str | None:

@@ -21,6 +21,7 @@ from tranship.connectors.databases.table_mapping import (
     quoted,
 )
 from tranship.connectors.errors import ConfigError, ConnectorError
+from tranship.connectors.local_failures import local_failure
 
 BATCH_ROWS: Final = 61_440
 
@@ -92,7 +93,9 @@ class DuckDbSource:
                 yield ArrowPart(self._name, table, row, row - 1 + table.num_rows)
                 row += table.num_rows
         except duckdb.Error as error:
-            raise ConnectorError(f"{self._name}: reading failed near row {row} ({first_line(error)}).") from error
+            raise local_failure(error, self._name) or ConnectorError(
+                f"{self._name}: reading failed near row {row} ({first_line(error)})."
+            ) from error
 
     def close(self) -> None:
         """Close the connection."""

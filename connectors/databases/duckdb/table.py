@@ -27,7 +27,7 @@ from tranship.connectors.databases.duckdb.catalog import (
     type_of,
 )
 from tranship.connectors.databases.duckdb.compare import DuckDbComparedTable
-from tranship.connectors.databases.duckdb.connection import connect, in_memory
+from tranship.connectors.databases.duckdb.connection import connect, in_memory, remove_database
 from tranship.connectors.databases.duckdb.last_written import LastWritten
 from tranship.connectors.databases.duckdb.write import DuckDbWriter
 from tranship.connectors.databases.ledger import LEDGER
@@ -40,8 +40,9 @@ from tranship.connectors.databases.table_mapping import (
     missing_columns,
     quoted,
 )
-from tranship.connectors.errors import ConfigError, ConnectorError, Interfered, Refused
+from tranship.connectors.errors import ConfigError, ConnectorError, Interfered, Refused, TranshipError
 from tranship.connectors.existing import hint, not_created, similar_files, will_be_created
+from tranship.connectors.local_failures import local_failure
 
 
 class DuckDbTable:
@@ -56,6 +57,8 @@ class DuckDbTable:
         self._memory, self._waiting = memory, waiting
         self._open: duckdb.DuckDBPyConnection | None = None
         self._mapping: TableMapping | None = None
+        self._created: Path | None = None
+        """The file, while it is one of ours without content."""
         if not self._address.path.exists():
             if not create:
                 raise not_created(*self._missing_file())
@@ -93,11 +96,12 @@ class DuckDbTable:
                 connection, DuckDbComparedTable(connection, self._address, request, mapping), mapping, request
             ).plan(rows, (*notes, *mapping.notes(request)))
         except duckdb.Error as error:
-            raise ConnectorError(f"{self._address.title}: the comparison failed ({first_line(error)}).") from error
+            raise self._failure("the comparison failed", error) from error
 
     def apply(self, request: WriteRequest, plan: Plan) -> None:
         """Insert, update, delete and write the ledger row; commit. If anything fails, the table is unchanged."""
         if self._open is None:
+            self._created = None if self._address.path.exists() else self._address.path.resolve()
             connection = self._connection()
             self._configure(connection, request)
             connection.execute("BEGIN").fetchall()
@@ -107,15 +111,18 @@ class DuckDbTable:
         connection = self._connection()
         try:
             DuckDbWriter(connection, self._address, request, plan).write(self._mapping)
+            self._created = None
         except duckdb.ConstraintException as error:
             raise Refused(
                 f"{self._address.title}: refused the load; nothing was written ({_without_values(error)}). "
                 "Change the constraint or correct the records."
             ) from None
         except duckdb.Error as error:
-            raise ConnectorError(
-                f"{self._address.title}: writing failed and was rolled back ({first_line(error)})."
-            ) from error
+            raise self._failure("writing failed and was rolled back", error) from error
+
+    def _failure(self, what: str, error: duckdb.Error) -> TranshipError:
+        failure = local_failure(error, self._address.path)
+        return failure or ConnectorError(f"{self._address.title}: {what} ({first_line(error)}).")
 
     def applied(self, run_id: str) -> bool:
         """Return whether the ledger has this run."""
@@ -128,7 +135,11 @@ class DuckDbTable:
         return bool(found.fetchall())
 
     def close(self) -> None:
-        """Roll back uncommitted changes and close the file."""
+        """Roll back uncommitted changes and close the file. A file created for a write that failed is removed."""
+        if self._created is not None:
+            # Before it is closed: until then no other process can open it.
+            remove_database(self._created)
+            self._created = None
         if self._open is not None:
             self._open.close()
             self._open = None

@@ -57,6 +57,7 @@ from tranship.connectors.errors import (
     Unreachable,
 )
 from tranship.connectors.existing import not_created, will_be_created
+from tranship.connectors.local_failures import local_failure
 from tranship.schemas.customer import COLUMNS, KEY
 
 
@@ -135,7 +136,8 @@ class PostgresTable:
             held = PostgresComparedTable(self._context)
             return Classifier(duck, held, mapping, request, held.packed).plan(rows, notes)
         except duckdb.Error as error:
-            raise connection.stream_error(f"{self._where}: the comparison failed", error) from error
+            failure = local_failure(error, request.workspace)
+            raise failure or connection.stream_error(f"{self._where}: the comparison failed", error) from error
 
     def apply(self, request: WriteRequest, plan: Plan) -> None:
         """Write the plan and the ledger row; commit. If anything fails, the table is unchanged."""
@@ -144,7 +146,9 @@ class PostgresTable:
             context = replace(self._context, request=request)
             Writer(context, plan, self._address, self._where, self._observer).write()
         except (duckdb.Error, OSError) as error:
-            raise self._connected().stream_error(f"{self._where}: writing failed and was rolled back", error) from error
+            doing = f"{self._where}: writing failed and was rolled back"
+            failure = local_failure(error, request.workspace)
+            raise failure or self._connected().stream_error(doing, error) from error
 
     def applied(self, run_id: str) -> bool:
         """Return whether the ledger has this run, after waiting for its transaction to end."""

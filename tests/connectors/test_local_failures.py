@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tranship.connectors.errors import ConfigError, LocalFailure
+from tranship.connectors.local_failures import local_failure, local_failures
+
+FRAME = pl.DataFrame({"a": list(range(1000))})
+
+
+def _python(full: Path) -> None:
+    with full.open("wb", buffering=0) as out:
+        out.write(b"x")
+
+
+def _polars(full: Path) -> None:
+    FRAME.write_parquet(full)
+
+
+def _polars_sink(full: Path) -> None:
+    FRAME.lazy().sink_csv(full)
+
+
+def _arrow(full: Path) -> None:
+    pq.write_table(FRAME.to_arrow(), str(full))
+
+
+def _duckdb(full: Path) -> None:
+    # In its words: `COPY` would rename a file of its own to this name.
+    raise duckdb.IOException(f'IO Error: Could not write file "{full}": No space left on device')
+
+
+def _sqlite(_: Path) -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("PRAGMA max_page_count = 2")
+    connection.execute("CREATE TABLE a (b)")
+    connection.execute("INSERT INTO a VALUES (zeroblob(100000))")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full")
+@pytest.mark.parametrize("work", [_python, _polars, _polars_sink, _arrow, _duckdb, _sqlite])
+def test_a_full_disk_is_recognised_in_the_exceptions_of_each_library(
+    work: Callable[[Path], None], tmp_path: Path
+) -> None:
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")  # a library that removes what it could not write removes only the link
+    with pytest.raises(LocalFailure, match=r"No space left on device\)\. Free some space"), local_failures("here"):
+        work(full)
+
+
+@pytest.mark.parametrize("code", [errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EMFILE])
+def test_the_file_is_named_with_what_to_do(code: int) -> None:
+    failure = local_failure(OSError(code, os.strerror(code), "a/b"), "here")
+    assert str(failure).startswith(f"a/b: cannot be read or written ({os.strerror(code)}). ")
+    assert isinstance(failure, ConfigError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), duckdb.OutOfMemoryException("Out of Memory Error: failed to pin"), pa.ArrowMemoryError("malloc")],
+)
+def test_too_little_memory(error: Exception) -> None:
+    assert "memory ran out" in str(local_failure(error, "here"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("No space left on device"), ConnectionResetError(errno.ECONNRESET, "reset"), KeyboardInterrupt()],
+)
+def test_other_errors_are_not_the_machines(error: BaseException) -> None:
+    assert local_failure(error, "here") is None
+    with pytest.raises(type(error)), local_failures("here"):
+        raise error
