@@ -24,7 +24,7 @@ import msgspec
 import polars as pl
 
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
-from tranship.connectors.contract import Layout, notes_on, repeated
+from tranship.connectors.contract import Layout, notes_on, repeated, text_types
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import json_documents, storage
 from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES
@@ -89,7 +89,8 @@ class JsonSource:
         for file, look in zip(self._files, self._looks, strict=True):
             columns = look.columns()
             twice = repeated(columns)
-            layouts.append(Layout(file.name, tuple(columns), (*look.notes, *notes_on(twice), *file.notes), twice))
+            notes = (*look.notes, *notes_on(twice), *file.notes)
+            layouts.append(Layout(file.name, tuple(columns), notes, twice, text_types(columns)))
         return layouts
 
     def fingerprint(self) -> list[dict[str, Any]]:

@@ -335,8 +335,8 @@ def test_hostile_values_come_back_as_they_were_written(writer: End, field: str) 
         {"external_id": str(n), "email": f"c{n}@acme.com", "name": "x"}
         | ({"Note": text} if field == "metadata" else {field: text})
         for n, text in enumerate(HOSTILE, 1)
-        # These words are no names.
-        if field != "name" or text not in ("\\N", "NULL", "null", "NaN")
+        # These words are no names, and no ids.
+        if text not in {"name": ("\\N", "NULL", "null", "NaN", "true"), "external_id": ("true",)}.get(field, ())
     ]
     writer.fill(records, raw=True)
 
