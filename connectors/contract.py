@@ -366,6 +366,15 @@ class Destination(Protocol):
         ...
 
 
+@runtime_checkable
+class HasColumns(Protocol):
+    """A destination with columns that the user may name."""
+
+    def check_columns(self, columns: Mapping[str, str]) -> None:
+        """Raise ConfigError if one of the columns (field → column) cannot be written. Nothing is locked."""
+        ...
+
+
 # What a connector can do -----------------------------------------------------------------------------------------
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tranship.connectors import apart, lookup, opening
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
-from tranship.connectors.contract import Destination, Source, Waiting
-from tranship.connectors.errors import ConfigError
+from tranship.connectors.contract import Destination, HasColumns, Source, Waiting
+from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.pipelines.compared_file import ComparedFile
 from tranship.pipelines.observer import Observer, WriteProgress
 from tranship.pipelines.settings import Reading, Settings, per_second, seconds
@@ -86,7 +86,9 @@ def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
 
 
 def open_destination(settings: Settings, observer: Observer) -> Destination:
-    """Open the destination to be written. Raises ConfigError or ConnectorError."""
+    """Open the destination to be written, with the columns that the settings name. Raises ConfigError or
+    ConnectorError.
+    """
     options = {
         **settings.options,
         **{"raw": settings.raw, "create": settings.create == "auto", "overwrite": settings.overwrite},
@@ -96,7 +98,14 @@ def open_destination(settings: Settings, observer: Observer) -> Destination:
         "waiting": waiting_of(settings, observer),
         "observer": WriteProgress(observer),
     }
-    return opening.open_destination(settings.destination, options)
+    destination = opening.open_destination(settings.destination, options)
+    try:
+        if settings.columns and isinstance(destination, HasColumns):
+            destination.check_columns(settings.columns)
+    except TranshipError:
+        destination.close()
+        raise
+    return destination
 
 
 def open_compared(settings: Settings, observer: Observer) -> Destination:

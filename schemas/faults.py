@@ -46,7 +46,7 @@ RULES: Final[dict[str, str]] = {
     "email.syntax": "use an address such as jane@acme.com",
     "email.too_long": "at most 254 characters",
     "name.missing": "every customer needs a name",
-    "name.not_text": "one name is needed, not true, false, 0, 1, a list or an object",
+    "name.not_text": "one name is needed, not true, false, a list or an object",
     "name.too_long": "at most 255 characters",
     "customer_type.unknown": "use BUSINESS or INDIVIDUAL, or give the word a meaning: "
     "--value customer_type:WORD=BUSINESS",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 
-from tranship.connectors.contract import WriteRequest
 from tranship.connectors.errors import ConfigError
 
 
@@ -40,10 +39,10 @@ def _nearest(column: str, others: Collection[str]) -> str:
     return f"Did you mean {folded[near[0]]!r}?" if near else f"Its columns are: {', '.join(others)}."
 
 
-def check_nothing_chosen(missing: str, request: WriteRequest) -> None:
+def check_nothing_chosen(missing: str, chosen: Mapping[str, str]) -> None:
     """Raise ConfigError if columns are chosen, and what has the table (`missing`, in words) does not exist yet."""
-    if request.columns:
-        pairs = " ".join(f"--column {field}={column}" for field, column in request.columns.items())
+    if chosen:
+        pairs = " ".join(f"--column {field}={column}" for field, column in chosen.items())
         raise ConfigError(
             f"{pairs}: {missing} does not exist, and the columns of a table that Tranship creates have the names of "
             "the fields. Create the table first, or leave the option out."

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tranship.connectors.errors import GateClosed, Interrupted, Skipped, TranshipError, Undecided
+from tranship.connectors.errors import ConfigError, GateClosed, Interrupted, Skipped, TranshipError, Undecided
 from tranship.pipelines.cli import provider, reference, run, runs
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
 from tranship.pipelines.cli.output import print_json
@@ -60,7 +60,13 @@ def _report_error(error: TranshipError, as_json: bool) -> int:
     if not isinstance(error, GateClosed | Undecided):
         from tranship.pipelines.run_directory import RunDirectory
 
-        click.echo(f"Once this is solved, continue with: {RunDirectory.at(Path(report.run_dir)).go_on}", err=True)
+        run = RunDirectory.at(Path(report.run_dir))
+        if isinstance(error, ConfigError) and not run.stands_alone:
+            # A run that is continued keeps its settings, one of which may be at fault.
+            again = "Once this is solved, run the command again, with other options if they are at fault."
+            click.echo(f"{again} What was read is not read again if it is unchanged.", err=True)
+        else:
+            click.echo(f"Once this is solved, continue with: {run.go_on}", err=True)
     if as_json:
         print_json(report.to_json())
     return error.exit_code

@@ -94,8 +94,7 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
         warnings.append(reasons(blocked.arg_true(), "external_id.blocked"))
         unreadable.append(_reasons_where(rounded, "external_id.spreadsheet", normalised["external_id"]))
     if "name" in texts:
-        odd = not_text(texts["name"]) | texts["name"].str.contains(r"^\s*[01]\s*$").fill_null(value=False)
-        unreadable.append(_reasons_where(odd, "name.not_text", texts["name"]))
+        unreadable.append(_reasons_where(not_text(texts["name"]), "name.not_text", texts["name"]))
     email_blocked = constant(False, raw.height)
     if "email" in normalised:
         normalised["email"], emptied, email_blocked = blocked_emails(normalised["email"], spelling.blocked)

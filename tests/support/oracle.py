@@ -377,7 +377,7 @@ def is_no_text(text: str) -> bool:
 
 def full_name(text: str) -> str | None:
     clean = plain_text(text)
-    if clean is not None and (clean in ("0", "1") or is_no_text(clean)):
+    if clean is not None and is_no_text(clean):
         raise RuleError("not_text")
     is_word = clean is not None and clean.lower() in ABSENT_EMAIL_WORDS | {"tbd", "tba", "tbc", "no name", "noname"}
     return None if is_word and clean not in ("Nan", "Na") else clean
