@@ -43,6 +43,7 @@ def check_ends(settings: Settings, out: Path | None) -> None:
     apart.must_be_apart(settings.sources, settings.destination)
     opening.must_take(settings.destination, settings.mode, for_good=settings.remove_for_good)
     _check_columns(settings)
+    _check_raw(settings)
     _check_place(settings, out)
 
 
@@ -54,6 +55,15 @@ def _check_columns(settings: Settings) -> None:
         raise ConfigError(
             f"{named}: {redacted(settings.destination)} is not a table of DuckDB or Postgres, whose columns can be "
             "named. For a column of the source, write --map FIELD=COLUMN."
+        )
+
+
+def _check_raw(settings: Settings) -> None:
+    """Raises ConfigError where no CSV is written, whose cells could be left as they are."""
+    kind = lookup.kind_of(settings.destination)
+    if settings.raw and (kind != "csv" or settings.format == "jsonl"):
+        raise ConfigError(
+            f"--raw: is about the cells of a CSV file, and {redacted(settings.destination)} is none. Leave it out."
         )
 
 

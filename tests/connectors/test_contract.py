@@ -115,6 +115,8 @@ class End:
     def fill(self, source: list[Record] | Path, **options: Any) -> dict[str, int]:
         if not CONNECTORS[self.kind].abilities.writes:
             return self._fill_by_hand(source, **options)
+        if self.kind != "csv":
+            options.pop("raw", None)
         return fates(self.warehouse.load(source, destination=self.address, **options))
 
     def _fill_by_hand(self, source: list[Record] | Path, **options: Any) -> dict[str, int]:
