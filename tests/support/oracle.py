@@ -673,7 +673,8 @@ def as_written(text: str) -> dict[str, str] | None:
         year, month, day = match.groups()
     if match is None and (match := re.match(r"([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})(?![0-9])", text)):
         first, second, year = match.groups()
-        if int(first) <= 12 and int(second) <= 12 and int(first) != int(second):
+        dotted = re.match(r"[0-9]+\.[0-9]+\.", text)
+        if int(first) <= 12 and int(second) <= 12 and int(first) != int(second) and not dotted:
             return None
         day, month = (second, first) if int(second) > 12 else (first, second)
     if match is None:
