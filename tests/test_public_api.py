@@ -204,7 +204,6 @@ ANY: Any = tranship
         (lambda: ANY.run("a.csv"), "destination: is missing."),
         (lambda: ANY.run(3, "b.csv"), "source (call): int is not a source. Give a path, a URL or a list of them, or in Python"),
         (lambda: ANY.run([3, "a.csv"], "b.csv"), "source (call): Input should be a valid string."),
-        (lambda: ANY.run([], "b.csv"), "source: is missing."),
         (lambda: ANY.run("a.csv", 3), "destination (call): Input should be a valid string."),
         (lambda: ANY.inspect("a.csv", dry_run=True), "dry_run (call): unknown setting of a source."),
         (lambda: ANY.inspect("a.csv", delimitr=";"), "Did you mean delimiter?"),

@@ -298,7 +298,7 @@ class JsonPart:
         nested = np.flatnonzero((values.kinds >= ARRAY) & (columns >= 0))
         plain = np.flatnonzero((values.kinds == PLAIN) & (columns >= 0))
         found = []
-        if len(plain) and _EXPONENT.search(raw):
+        if len(plain) and _EXPONENT.search(raw.data):
             texts = pl.Series(text_column(raw, text_views(raw, values.starts[plain], values.ends[plain])))
             unsigned = texts.str.contains(r"[0-9.][eE][0-9]").arg_true()
             if len(unsigned):

@@ -494,3 +494,18 @@ def test_a_list_of_addresses_and_values_that_are_no_text(tmp_path: Path) -> None
         {"external_id": "1", "email": "a@x.example", "invoice_cc_emails": ["b@x.example"]},
         {"external_id": "12345678901234567890123", "email": None, "invoice_cc_emails": None},
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 3000 + "]" * 3000, "none of its records can be read; the first one: line 1: nested too deeply."),
+        ('{"a":' * 3000 + "[]" + "}" * 3000, "is nested too deeply. Export the customers as a flat list."),
+        ('[{"id":"1"}]\n[{"id":"2"}]\n', r"holds several arrays, one after the other.*jq -c '\.\[\]' FILE"),
+        ("[1, 2]", "none of its records can be read; the first one: line 1: an object is expected, not a number."),
+    ],
+    ids=["arrays", "objects", "several arrays", "numbers"],
+)
+def test_a_document_that_cannot_be_read_is_named_for_what_it_is(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read(tmp_path, text, "a.json")
