@@ -7,7 +7,7 @@ is raised (`connectors/errors.py`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -34,6 +34,13 @@ class Layout:
     """What was detected, for people: `Windows-1252, delimiter ;`."""
     repeated: Mapping[str, str] = field(default_factory=dict)
     """Columns whose name occurs earlier in the header: unique name → name in the header, `email_2` → `email`."""
+    types: Mapping[str, pl.DataType] = field(default_factory=dict)
+    """Column → its type, of those whose types are known before anything is read."""
+
+
+def text_types(columns: Iterable[str]) -> dict[str, pl.DataType]:
+    """Return the types of columns that are all text."""
+    return dict.fromkeys(columns, pl.String())
 
 
 def told_apart(names: Sequence[str]) -> dict[str, str]:
@@ -356,6 +363,15 @@ class Destination(Protocol):
 
     def close(self) -> None:
         """Close files and connections; uncommitted changes are rolled back."""
+        ...
+
+
+@runtime_checkable
+class HasColumns(Protocol):
+    """A destination with columns that the user may name."""
+
+    def check_columns(self, columns: Mapping[str, str]) -> None:
+        """Raise ConfigError if one of the columns (field → column) cannot be written. Nothing is locked."""
         ...
 
 

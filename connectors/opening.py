@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +23,7 @@ from tranship.connectors.lookup import (
     named,
     provider_spec,
 )
-from tranship.connectors.registry import DEFAULT_FORMAT
+from tranship.connectors.registry import CONNECTORS, DEFAULT_FORMAT
 
 if TYPE_CHECKING:
     from tranship.connectors.files.inputs import Downloads
@@ -55,14 +55,24 @@ def open_sources(
             raise ConfigError(f"{redacted(spec)}: is given twice (as {redacted(twice)}); its records would be doubled.")
     connectors = [connector_of(spec) for spec in specs]
     seen: Seen = {}
+    readers: set[str] = set()
     opened: list[Source] = []
     try:
         for spec, connector in zip(specs, connectors, strict=True):
             # Where a provider is among the sources, the option is for the providers.
             archived = include_archived and bool(connector.provider or not any(other.provider for other in connectors))
             opened.append(
-                open_source(spec, options, include_archived=archived, waiting=waiting, seen=seen, downloads=downloads)
+                open_source(
+                    spec,
+                    options,
+                    include_archived=archived,
+                    waiting=waiting,
+                    seen=seen,
+                    downloads=downloads,
+                    readers=readers,
+                )
             )
+        _must_be_used(options or {}, readers)
     except TranshipError:
         for source in opened:
             source.close()
@@ -80,15 +90,20 @@ def open_source(
     waiting: Waiting | None = None,
     seen: Seen | None = None,
     downloads: Path | None = None,
+    readers: set[str] | None = None,
 ) -> Source:
     """Open the source behind an address. Raises ConfigError or ConnectorError.
 
     Of the `options` each connector takes those that it declares, such as the encoding of CSV files. `include_archived`
     also reads archived customers of a provider; `waiting` says how long to wait for a file that another process holds,
     which otherwise is an error at once; files that are `seen` already are left out; `downloads` is the folder in which
-    downloads are kept until they have been read (null: a temporary one).
+    downloads are kept until they have been read (null: a temporary one); the names of the connectors that read it are
+    added to `readers`.
     """
     connector = connector_of(spec)
+    readers = set() if readers is None else readers
+    if not connector.suffixes:
+        readers.add(connector.name)
     if connector.provider:
         from tranship.connectors.api.source import ApiSource
 
@@ -106,14 +121,19 @@ def open_source(
         say = waiting.say if waiting else Downloads.say
         limits = _as_options(_DOWNLOAD_LIMITS, "download", options or {}) if scheme_of(spec) in WEB else None
         kept = Downloads(downloads, say, limits)
-        return _open_files(spec, connector, options or {}, {} if seen is None else seen, kept)
+        return _open_files(spec, connector, options or {}, {} if seen is None else seen, kept, readers)
     offered = {"options": _validated(connector, options or {}), "waiting": waiting}
     source: Source = _called(connector.source, spec, offered)
     return source
 
 
 def _open_files(
-    spec: str, connector: Connector, options: Mapping[str, Any], seen: Seen, downloads: Downloads
+    spec: str,
+    connector: Connector,
+    options: Mapping[str, Any],
+    seen: Seen,
+    downloads: Downloads,
+    readers: set[str],
 ) -> Source:
     """Open the files of an address, each with the connector of its format. Raises ConfigError or ConnectorError."""
     from tranship.connectors.files.inputs import Inputs, Kinds, columns_of_folders
@@ -123,6 +143,7 @@ def _open_files(
     opened: list[Source] = []
     try:
         for kind, files in inputs.groups:
+            readers.add(kind)
             source = _open_group(named(kind), files, options)
             opened.append(source)
             if folders := columns_of_folders(files):
@@ -179,10 +200,29 @@ def _as_options(target: str, name: str, options: Mapping[str, Any]) -> Any:
         raise ConfigError(f"{name}: option {where}: {value_errors.reason(problem)}.") from None
 
 
+def _must_be_used(options: Mapping[str, Any], readers: Collection[str]) -> None:
+    """Raise ConfigError for an option of a file format that is given, and that none of the formats read has."""
+    used = {name for reader in readers for name in _declared(named(reader))}
+    for name, given in options.items():
+        formats = [known.name for known in CONNECTORS.values() if known.suffixes and name in _declared(known)]
+        if formats and name not in used and given is not None and (given or given is False):
+            switch = f"no-{name}" if given is False else name.replace("_", "-")
+            read = f"this run reads {' and '.join(sorted(readers))}" if readers else "this run reads no file"
+            raise ConfigError(f"--{switch}: is an option of {' and '.join(formats)}, and {read}. Leave it out.")
+
+
 def option_names(spec: str) -> tuple[str, ...]:
     """Return the names of the options that the connector of an address declares. Raises ConfigError."""
     declared = [connector_of(spec).options, _DOWNLOAD_LIMITS if scheme_of(spec) in WEB else None]
-    return tuple(field.name for target in declared if target for field in fields(load(target)))
+    return tuple(name for target in declared if target for name in _names(target))
+
+
+def _declared(connector: Connector) -> tuple[str, ...]:
+    return _names(connector.options) if connector.options else ()
+
+
+def _names(target: str) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(load(target)))
 
 
 def must_take(spec: str, mode: str, *, for_good: bool) -> None:

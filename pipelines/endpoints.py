@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tranship.connectors import apart, lookup, opening, suggestions
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
-from tranship.connectors.contract import Destination, Source, Waiting
-from tranship.connectors.errors import ConfigError
+from tranship.connectors.contract import Destination, HasColumns, Source, Waiting
+from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.pipelines.compared_file import ComparedFile
 from tranship.pipelines.observer import Observer, WriteProgress
 from tranship.pipelines.setting_values import per_second, seconds
@@ -40,6 +40,7 @@ def check_ends(settings: Settings, out: Path | None) -> None:
     apart.must_be_apart(settings.sources, settings.destination)
     opening.must_take(settings.destination, settings.mode, for_good=settings.remove_for_good)
     _check_columns(settings)
+    _check_raw(settings)
     _check_place(settings, out)
 
 
@@ -51,6 +52,15 @@ def _check_columns(settings: Settings) -> None:
         raise ConfigError(
             f"{named}: {redacted(settings.destination)} is not a table of DuckDB or Postgres, whose columns can be "
             "named. For a column of the source, write --map FIELD=COLUMN."
+        )
+
+
+def _check_raw(settings: Settings) -> None:
+    """Raises ConfigError where no CSV is written, whose cells could be left as they are."""
+    kind = lookup.kind_of(settings.destination)
+    if settings.raw and (kind != "csv" or settings.format == "jsonl"):
+        raise ConfigError(
+            f"--raw: is about the cells of a CSV file, and {redacted(settings.destination)} is none. Leave it out."
         )
 
 
@@ -83,7 +93,9 @@ def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
 
 
 def open_destination(settings: Settings, observer: Observer) -> Destination:
-    """Open the destination to be written. Raises ConfigError or ConnectorError."""
+    """Open the destination to be written, with the columns that the settings name. Raises ConfigError or
+    ConnectorError.
+    """
     options = {
         **settings.options,
         **{"raw": settings.raw, "create": settings.create == "auto", "overwrite": settings.overwrite},
@@ -93,7 +105,14 @@ def open_destination(settings: Settings, observer: Observer) -> Destination:
         "waiting": waiting_of(settings, observer),
         "observer": WriteProgress(observer),
     }
-    return opening.open_destination(settings.destination, options)
+    destination = opening.open_destination(settings.destination, options)
+    try:
+        if settings.columns and isinstance(destination, HasColumns):
+            destination.check_columns(settings.columns)
+    except TranshipError:
+        destination.close()
+        raise
+    return destination
 
 
 def open_compared(settings: Settings, observer: Observer) -> Destination:

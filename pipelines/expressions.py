@@ -30,6 +30,9 @@ _COMPARED: Final = re.compile(
 )
 """Quoted text or a name, and a comparison with true or false."""
 _JUNCTIONS: Final = ("And", "Or", "Xor")
+_COMPARISONS: Final = ("Eq", "NotEq", "Lt", "LtEq", "Gt", "GtEq", "EqValidity", "NotEqValidity")
+_CHOICES: Final = ("Coalesce", "FillNull", "MaxHorizontal", "MinHorizontal")
+"""Functions whose result is one of their arguments."""
 _FUNCTIONS_OF_ONE_RECORD: Final = frozenset(
     {
         *("Boolean", "StringExpr", "Sql", "TemporalExpr", "ListExpr", "ArrayExpr", "StructExpr"),
@@ -42,7 +45,8 @@ _FUNCTIONS_OF_ONE_RECORD: Final = frozenset(
 @dataclass(frozen=True)
 class Expression:
     """An expression as text and for polars. `option` is where it was given, for messages; `columns` are the source
-    columns it names, `flags` those of them used as true or false; `meaning` is equal for equal expressions.
+    columns it names, `flags` those of them used as true or false; `meaning` is equal for equal expressions;
+    `is_condition` is whether its result must be a truth value.
     """
 
     option: str
@@ -50,6 +54,7 @@ class Expression:
     columns: tuple[str, ...]
     flags: tuple[str, ...]
     meaning: str
+    is_condition: bool = False
 
     def __str__(self) -> str:
         return f"{self.option} {self.text!r}"
@@ -73,12 +78,19 @@ def parse(option: str, text: str, *, is_condition: bool) -> Expression:
     if not reader.columns:
         advice = "Compare a column with a value." if is_condition else "For a fixed value, use --default."
         raise ConfigError(f"{option} {text!r}: names no column of the source. {advice}")
-    return Expression(option, text, tuple(reader.columns), tuple(reader.flags), meaning)
+    return Expression(option, text, tuple(reader.columns), tuple(reader.flags), meaning, is_condition)
 
 
 def problems(expression: Expression, layouts: Sequence[Layout], *, allow_missing: bool) -> list[str]:
-    """Return a sentence for each column of the expression that a file lacks; with `allow_missing`, that all lack."""
+    """Return a sentence for each column of the expression that a file lacks; with `allow_missing`, that all lack. If
+    there is none, return why the expression cannot be applied to the types of the columns, where these are known.
+    """
     known = [layout for layout in layouts if layout.columns]
+    lacking = _lacking(expression, known, allow_missing=allow_missing)
+    return lacking or list(dict.fromkeys(problem for layout in known if (problem := _clash(expression, layout))))[:1]
+
+
+def _lacking(expression: Expression, known: Sequence[Layout], *, allow_missing: bool) -> list[str]:
     return [
         f"{expression.option}: {layout.name} has no column {column!r}. "
         + suggestions.advice(column, layout.columns, "Put text in single quotes; the columns are", repr)
@@ -86,6 +98,26 @@ def problems(expression: Expression, layouts: Sequence[Layout], *, allow_missing
         for layout in known
         if column not in layout.columns and not (allow_missing and any(column in other.columns for other in known))
     ]
+
+
+def _clash(expression: Expression, layout: Layout) -> str:
+    """Return why an expression cannot be applied to columns of these types; empty if it can, or they are unknown."""
+    if not layout.types:
+        return ""
+    none = pl.DataFrame(schema=dict(layout.types))
+    try:
+        result = evaluate(Batch(layout.name, none, pl.Series(dtype=pl.UInt64), pl.DataFrame()), expression)
+        if expression.is_condition:
+            must_be_condition(result, expression)
+    except Undecided as error:
+        return str(error)
+    return ""
+
+
+def must_be_condition(result: pl.Series, expression: Expression) -> None:
+    """Raises Undecided if the values of an expression are not truth values."""
+    if result.dtype not in (pl.Boolean, pl.Null):
+        raise Undecided(f"{expression}: is a value, not a condition. Compare it with a value.")
 
 
 def evaluate(batch: Batch, expression: Expression) -> pl.Series:
@@ -103,7 +135,7 @@ def evaluate(batch: Batch, expression: Expression) -> pl.Series:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise Undecided(
             f"{expression}: cannot be applied to {batch.source} ({_reason(error)}). Convert text to a number with "
-            "try_cast(COLUMN as double), to a date with try_cast(COLUMN as date)."
+            "try_cast(COLUMN as double), to a date with try_cast(COLUMN as date); compare a flag with: COLUMN is true"
         ) from error
     return values.new_from_index(0, records.height) if len(values) == 1 else values
 
@@ -120,7 +152,7 @@ class _Reader:
         """Return the same node, with `_FLAG` added to columns used as a truth value."""
         kind, inner = _kind_of(node)
         if kind == "Literal":
-            return node
+            return self._literal(node) if truth else node
         if kind == "Column":
             self.columns[inner] = None
             if not truth:
@@ -133,9 +165,10 @@ class _Reader:
             inner = self._comparison(inner)
             sides = {side: inner[side] for side in ("left", "right")}
             truth = truth and inner["op"] in _JUNCTIONS
-            truth |= any(side in _TRUTHS for side in sides.values())
+            truth |= any(map(_is_truth, sides.values()))
             return {kind: inner | {side: self.node(node, truth=truth) for side, node in sides.items()}}
         if kind == "Ternary":
+            truth |= _is_truth(node)
             branches = {name: self.node(inner[name], truth=truth) for name in ("truthy", "falsy")}
             return {kind: {**inner, **branches, "predicate": self.node(inner["predicate"], truth=True)}}
         if kind == "Alias":
@@ -145,12 +178,24 @@ class _Reader:
             name = next(iter(function)) if isinstance(function, dict) else function
             over_records = isinstance(function, dict) and isinstance(function[name], dict) and "Any" in function[name]
             if name in _FUNCTIONS_OF_ONE_RECORD and not over_records:
-                truth = function == {"Boolean": "Not"}
+                truth = function == {"Boolean": "Not"} or (name in _CHOICES and (truth or _is_truth(node)))
                 return {kind: inner | {"input": [self.node(argument, truth=truth) for argument in inner["input"]]}}
         raise ConfigError(
             f"{self._option} {self._text!r}: involves more than one record, or another table. Use the columns of a "
             "single record."
         )
+
+    def _literal(self, node: Any) -> Any:
+        """Return a literal that is used as a truth value: text such as 'no' is false."""
+        word = node["Literal"].get("Scalar", {}).get("String") if isinstance(node["Literal"], dict) else None
+        if word is None:
+            return node
+        if word.strip().lower() not in {*YES, *NO}:
+            raise ConfigError(
+                f"{self._option} {self._text!r}: {word!r} is neither true nor false. Compare text with text, or a flag "
+                "with true: COLUMN is true"
+            )
+        return _TRUTHS[0] if word.strip().lower() in YES else _TRUTHS[1]
 
     def _comparison(self, inner: Any) -> Any:
         """Return a binary expression with the meaning that it has in SQL."""
@@ -167,6 +212,27 @@ class _Reader:
         if right in _COMPARED_TRUTHS:
             return inner | {"right": right["Cast"]["expr"]}
         return inner
+
+
+def _is_truth(node: Any) -> bool:
+    """Return whether a part of an expression is a truth value by itself, so that what it is compared with is one."""
+    kind, inner = _kind_of(node)
+    if kind == "Literal":
+        return node in _TRUTHS
+    if kind == "Cast":
+        return bool(inner["dtype"] == _BOOLEAN)
+    if kind == "BinaryExpr":
+        return inner["op"] in (*_JUNCTIONS, *_COMPARISONS)
+    if kind == "Ternary":
+        return _is_truth(inner["truthy"]) or _is_truth(inner["falsy"])
+    if kind == "Alias":
+        return _is_truth(inner[0])
+    if kind != "Function":
+        return False
+    function = inner["function"]
+    if isinstance(function, dict):
+        return "Boolean" in function
+    return function in _CHOICES and any(map(_is_truth, inner["input"]))
 
 
 def _marked(text: str) -> str:

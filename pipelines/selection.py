@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from tranship.connectors.contract import Batch, Layout
-from tranship.connectors.errors import ConfigError, Undecided
+from tranship.connectors.errors import ConfigError
 from tranship.pipelines import expressions
 from tranship.pipelines.expressions import Expression
 
@@ -16,7 +16,8 @@ from tranship.pipelines.expressions import Expression
 def condition(text: str, layouts: Sequence[Layout], *, allow_missing: bool = False) -> Expression:
     """Parse a condition on a source with these layouts. With `allow_missing` a column may be missing in some of them.
 
-    Raises ConfigError if it is not SQL, involves more than one record, or names a column that a file lacks.
+    Raises ConfigError if it is not SQL, involves more than one record, names a column that a file lacks, or cannot be
+    applied to the types of the columns.
     """
     parsed = expressions.parse("--where", text, is_condition=True)
     problems = expressions.problems(parsed, layouts, allow_missing=allow_missing)
@@ -34,9 +35,8 @@ def split(batch: Batch, condition: Expression) -> tuple[Batch, Batch]:
     if records.is_empty():
         return batch, dataclasses.replace(batch, broken=batch.broken.clear())
     true = expressions.evaluate(batch, condition)
-    if true.dtype != pl.Boolean:
-        raise Undecided(f"{condition}: is a value, not a condition. Compare it with a value.")
-    true = true.fill_null(value=False)
+    expressions.must_be_condition(true, condition)
+    true = true.cast(pl.Boolean).fill_null(value=False)
     left = dataclasses.replace(
         batch, records=records.filter(~true), lines=batch.lines.filter(~true), broken=batch.broken.clear()
     )

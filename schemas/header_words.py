@@ -54,6 +54,7 @@ WORDS: Final[dict[str, str]] = {
         sahkopostiosoite login_email
         | emails email_addresses e_mails work_email business_email company_email
         | personal_email home_email other_email
+        | secondary_email second_email alternate_email alternative_email additional_email
     """,
     # Beside others of a person, `person_names.py` decides between these.
     "name": """

@@ -244,6 +244,8 @@ class Fit:
     column: str | None
     rivals: tuple[str, ...]
     others: tuple[str, ...]
+    further: tuple[str, ...] = ()
+    """The columns of further numbers and addresses of a field in REACHED_BY, the one to prefer first."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -321,6 +323,8 @@ def _is_placed(column: str, hit: _Hit, columns: Sequence[str], hits: Mapping[str
 _PAYMENT_CARD: Final = re.compile(r"card(?:last4|brand|exp.*|funding|type|number|fingerprint)")
 
 
+REACHED_BY: Final = ("email", "phone")
+"""Fields by which a customer is reached: if the first column is blank, a further one serves."""
 _PLACE: Final = ("address_line1", "city", "zip_code")
 
 
@@ -356,4 +360,6 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
         return Fit(None, (), others)
     # The field's own name first, regardless of the order.
     used, *rivals = sorted(groups[own], key=lambda column: fold(column) != fold(field))
-    return Fit(used, tuple(rivals), others)
+    by_rank = sorted((hit.rank, at, column) for at, (column, hit) in enumerate(hits.items()) if hit.rank != best)
+    further = tuple(column for *_, column in by_rank) if field in REACHED_BY else ()
+    return Fit(used, tuple(rivals), others, further)

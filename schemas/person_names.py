@@ -55,6 +55,9 @@ _LAST_WORDS_OF_NAME: Final = frozenset(
     map(fold, ["apellido", "apellidos", "primer_apellido", "cognome", "sobrenome", "apelido", "ultimo_nome"])
 )
 
+# Words that mean parts of a name beside each other, and anything elsewhere.
+_BARE: Final[dict[str, Role]] = {"first": "first", "middle": "middle", "last": "last"}
+
 _OWNER_WORDS: Final = (
     "customer client account user member lead property kunde kunden cliente klant kund",
     "contact primary main default address associated to kontakt contacto contatto",
@@ -164,8 +167,11 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
     of_first = {owner for rest, owner in split.values() if rest in _FIRST_WORDS_OF_NAME}
     of_last = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "last"}
     of_latin_last = {owner for rest, owner in split.values() if rest in _LAST_WORDS_OF_NAME}
+    given = {(role, owner) for rest, owner in split.values() if (role := _ROLE_OF.get(rest) or _BARE.get(rest))}
     for column, (rest, owner) in split.items():
         role = _ROLE_OF.get(rest)
+        if rest in _BARE and {("first", owner), ("last", owner)} <= given:
+            role = _BARE[rest]
         if rest in _LAST_BESIDE_FIRST and owner in of_first and owner not in of_last:
             role = "last"
         elif rest in _FIRST_BESIDE_LAST and owner in of_latin_last:
@@ -183,7 +189,7 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
     # `Company Name` and `Contact Name` are names, not the name of a company's or a contact's something.
     for start in range(len(words)):
         rest = "".join(words[start:])
-        if rest in _ROLE_OF or rest in _LAST_BESIDE_FIRST or rest in _FIRST_BESIDE_LAST:
+        if any(rest in words for words in (_ROLE_OF, _LAST_BESIDE_FIRST, _FIRST_BESIDE_LAST, _BARE)):
             return rest, tuple(words[:start])
         if words[start] not in _OWNERS:
             break

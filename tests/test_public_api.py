@@ -204,7 +204,6 @@ ANY: Any = tranship
         (lambda: ANY.run("a.csv"), "destination: is missing."),
         (lambda: ANY.run(3, "b.csv"), "source: int is not a source. Give a path, a URL or a list of them, or in Python"),
         (lambda: ANY.run([3, "a.csv"], "b.csv"), "source: is not text."),
-        (lambda: ANY.run([], "b.csv"), "source: is missing."),
         (lambda: ANY.run("a.csv", 3), "destination=3: is not text."),
         (lambda: ANY.inspect("a.csv", dry_run=True), "dry_run: unknown setting of a source."),
         (lambda: ANY.inspect("a.csv", delimitr=";"), "Did you mean delimiter?"),

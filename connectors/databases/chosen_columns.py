@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from tranship.connectors import suggestions
-from tranship.connectors.contract import WriteRequest
 from tranship.connectors.errors import ConfigError
 
 
@@ -35,10 +34,10 @@ def check_chosen(
         users[column] = field
 
 
-def check_nothing_chosen(missing: str, request: WriteRequest) -> None:
+def check_nothing_chosen(missing: str, chosen: Mapping[str, str]) -> None:
     """Raise ConfigError if columns are chosen, but the table, or its schema or file (`missing`), does not exist yet."""
-    if request.columns:
-        pairs = " ".join(f"--column {field}={column}" for field, column in request.columns.items())
+    if chosen:
+        pairs = " ".join(f"--column {field}={column}" for field, column in chosen.items())
         raise ConfigError(
             f"{pairs}: {missing} does not exist, and the columns of a table that Tranship creates have the names of "
             "the fields. Create the table first, or leave the option out."

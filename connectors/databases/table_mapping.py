@@ -310,6 +310,10 @@ class TableMapping:
         )
 
 
+BOOKKEEPING: Final = (KEY, RUN, DELETED)
+"""Columns in which Tranship keeps its own data."""
+
+
 def bookkeeping_columns(columns: Collection[str], *, of_query: bool) -> tuple[str, ...]:
     """Return the columns of a created table, or of a query over one, that hold no data of the customer."""
     telling = {KEY, RUN, "external_id"} if of_query else {KEY, RUN, DELETED}
@@ -370,7 +374,7 @@ def map_table(
     if a chosen column cannot be written.
     """
     chosen = chosen or {}
-    check_chosen(where, columns, computed, chosen, (KEY, RUN, DELETED))
+    check_chosen(where, columns, computed, chosen, BOOKKEEPING)
     fitting = _fitting(tuple(columns), chosen)
     unclear = [field for field in ("external_id", "email") if len(fitting.get(field, ())) > 1]
     if unclear and KEY not in columns:

@@ -28,7 +28,7 @@ import numpy as np
 import polars as pl
 
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
-from tranship.connectors.contract import Layout, notes_on
+from tranship.connectors.contract import Layout, notes_on, text_types
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
 from tranship.connectors.files.csv_dialect import Beginning, CsvOptions, Dialect, sniff
@@ -67,6 +67,7 @@ class CsvSource:
                 dialect.columns,
                 (*dialect.notes, *notes_on(dialect.repeated), *self._joined(file.name), *file.notes),
                 dialect.repeated,
+                text_types(dialect.columns),
             )
             for file, dialect in zip(self._files, self._dialects, strict=True)
         ]

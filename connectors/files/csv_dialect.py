@@ -312,10 +312,9 @@ def _must_be_no_other_header(name: str, table: _Table, line: int, sample: bytes,
     first = table.first
     if first is None or first.values is None or (table.start.header and header_row.known_names(first.values)):
         return
-    # Where no delimiter fits, each of them may be that of a table further down.
-    grammars = (
-        [table.grammar] if table.fit[1] else [Grammar(d, table.grammar.quote) for d in _DELIMITERS if d in sample]
-    )
+    # Each delimiter may be that of a table further down.
+    others = [Grammar(d, table.grammar.quote) for d in _DELIMITERS if d in sample and d != table.grammar.delimiter]
+    grammars = [table.grammar, *others]
     for grammar in grammars:
         records = _records(sample, grammar, whole=whole, most=_SEARCHED_RECORDS)
         place = header_row.suspect([record.values for record in records], table.start)

@@ -76,7 +76,8 @@ class ExcelSource:
         for file in self._files:
             table = self._read(file)
             notes = (*table.notes, *notes_on(table.repeated), *file.notes)
-            self._layouts.append(Layout(file.name, tuple(table.records.columns), notes, table.repeated))
+            columns = tuple(table.records.columns)
+            self._layouts.append(Layout(file.name, columns, notes, table.repeated, table.records.schema))
             kept = sum(held.records.estimated_size() for held in self._tables if held)
             is_small = kept + table.records.estimated_size() <= _KEPT_BYTES
             self._tables.append(table if file.once or is_small or len(self._files) == 1 else None)

@@ -24,6 +24,11 @@ _NAMES_READ: Final = 100
 _LONGEST_NAME: Final = 200
 _SURE: Final = 2
 """A row with this number of known names is a header."""
+_INTRODUCES: Final = re.compile(
+    r"(?i)\b(?:by|from|for|to|von|par|por|da|door|av|af|przez|contact|kontakt|contatto|contacto|support|e-?mail|mail)$"
+)
+"""Words before the address of who made a report: `Exported by`."""
+_DELIMITERS: Final = ";,|\t"
 _BODY: Final = 20
 """The rows below a header that say what its columns hold."""
 
@@ -226,7 +231,9 @@ def _is_title(row: _Row, header: _Row, below: Sequence[_Row | None]) -> bool:
     if not same and (row.is_label or row.is_comment):
         return True
     if len(row.filled) == 1:
-        return not same or row.known < header.known
+        return not _may_be_record(row.filled[0]) and (not same or row.known < header.known)
+    if "email" in row.kinds and not row.is_label and not _INTRODUCES.search(row.filled[0]):
+        return False  # a name and an address may be a customer
     first = next((kind for kind in row.kinds if kind), "text")
     if first in ("number", "email") or (same and "email" in row.kinds):
         return False
@@ -237,6 +244,15 @@ def _is_title(row: _Row, header: _Row, below: Sequence[_Row | None]) -> bool:
         return padded
     every_name_known = header.known == len(header.cells)
     return padded or (every_name_known and row.known < header.known and _differs(row, _kinds_below(header, below)))
+
+
+def _may_be_record(cell: str) -> bool:
+    """Return whether a cell holds the values of a record, with another delimiter than that of the table: `7;Ann`."""
+    for delimiter in _DELIMITERS:
+        kinds = [_kind(value.strip()) for value in cell.split(delimiter)]
+        if len(kinds) > 1 and (kinds[0] in ("number", "email") or "email" in kinds):
+            return True
+    return False
 
 
 def _differs(row: _Row, body: Sequence[set[str]]) -> bool:

@@ -24,7 +24,7 @@ import msgspec
 import polars as pl
 
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
-from tranship.connectors.contract import Layout, notes_on, repeated
+from tranship.connectors.contract import Layout, notes_on, repeated, text_types
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import json_documents, storage
 from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES
@@ -58,6 +58,8 @@ class _Look:
     is_lines: bool
     chosen: int | None = None
     has_records: bool = False
+    fault: str = ""
+    """What is wrong with the first broken record."""
     ordinary: Ordinary = field(default_factory=Ordinary)
 
     def columns(self) -> dict[str, str]:
@@ -89,7 +91,8 @@ class JsonSource:
         for file, look in zip(self._files, self._looks, strict=True):
             columns = look.columns()
             twice = repeated(columns)
-            layouts.append(Layout(file.name, tuple(columns), (*look.notes, *notes_on(twice), *file.notes), twice))
+            notes = (*look.notes, *notes_on(twice), *file.notes)
+            layouts.append(Layout(file.name, tuple(columns), notes, twice, text_types(columns)))
         return layouts
 
     def fingerprint(self) -> list[dict[str, Any]]:
@@ -149,6 +152,8 @@ class JsonSource:
         if not is_lines:
             self._choose(number, look, wants_lines=wants_lines)
         self._notice_keys(number, look)
+        if look.fault and not look.paths.columns():
+            raise ConfigError(f"{file.name}: none of its records can be read; the first one: {look.fault}.")
         if look.ordinary.used and look.paths.flat_keys() is None:
             # Whether a key with keys of its own has other values, too, is not known of blocks of text and numbers.
             look.ordinary = Ordinary(given_up=True)
@@ -166,6 +171,7 @@ class JsonSource:
                 objects, values = found
                 look.paths.notice(objects.raw, values)
                 look.has_records |= bool(len(objects.starts) or objects.broken)
+                look.fault = look.fault or next((detail for _, _, detail, _ in objects.broken), "")
                 if look.is_lines:
                     look.ordinary.expect(look.paths.flat_keys())
         finally:

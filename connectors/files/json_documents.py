@@ -48,7 +48,14 @@ class Document:
         try:
             outer = msgspec.json.decode(self.rest)
         except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
+            if isinstance(error, RecursionError):
+                raise ConfigError(f"{self.name}: is nested too deeply. Export the customers as a flat list.") from None
             reason = str(error).partition(" (byte")[0].removeprefix("JSON is malformed: ")
+            if self.rest.lstrip().startswith(b"[") and reason == "trailing characters":
+                raise ConfigError(
+                    f"{self.name}: holds several arrays, one after the other. Put each record on a line: "
+                    "jq -c '.[]' FILE > customers.jsonl"
+                ) from None
             raise ConfigError(
                 f"{self.name}: is not valid JSON outside its records ({reason}). Is it one array, or one object with a "
                 "list? Put several values on a line each and name the file .jsonl."

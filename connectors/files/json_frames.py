@@ -18,12 +18,13 @@ from tranship.connectors.contract import Batch, joined
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.csv_frames import is_utf8
 from tranship.connectors.files.csv_records import readable
-from tranship.connectors.files.json_ordinary import Ordinary, Shape
+from tranship.connectors.files.json_ordinary import Ordinary, Shape, signed
 from tranship.connectors.files.json_paths import Paths
 from tranship.connectors.files.json_tokens import (
     ARRAY,
     OBJECT,
     PADDING,
+    PLAIN,
     TEXT,
     Bytes,
     Mask,
@@ -46,6 +47,7 @@ _KINDS_OF_JSON: Final = {"[": "an array", '"': "text", "t": "true", "f": "false"
 _LINE_BREAK: Final = r"[ \t\r\n]*\n[ \t\r\n]*"
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPES: Final = {r"\"": '"', r"\/": "/", r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\b": "\b", r"\f": "\f"}
+_EXPONENT: Final = re.compile(rb"[0-9.][eE][0-9]+\s*[,}]")
 _RARE_ESCAPE: Final = r"\\[\\u]"
 
 
@@ -286,7 +288,7 @@ class JsonPart:
     @staticmethod
     def _odd_texts(raw: Bytes, values: Values, columns: Positions) -> dict[int, tuple[Positions, pl.Series]]:
         """Column → the records whose text differs from the bytes in the file, and that text: strings with escapes,
-        arrays and objects on several lines.
+        numbers with an exponent, arrays and objects on several lines.
         """
         slashes = np.flatnonzero(raw == 0x5C)
         at = np.searchsorted(values.starts, slashes, side="right") - 1
@@ -294,7 +296,13 @@ class JsonPart:
         has_slash[at[(at >= 0) & (slashes < values.ends[np.maximum(at, 0)])]] = True
         escaped = np.flatnonzero(has_slash & (values.kinds == TEXT) & (columns >= 0))
         nested = np.flatnonzero((values.kinds >= ARRAY) & (columns >= 0))
+        plain = np.flatnonzero((values.kinds == PLAIN) & (columns >= 0))
         found = []
+        if len(plain) and _EXPONENT.search(raw.data):
+            texts = pl.Series(text_column(raw, text_views(raw, values.starts[plain], values.ends[plain])))
+            unsigned = texts.str.contains(r"[0-9.][eE][0-9]").arg_true()
+            if len(unsigned):
+                found.append((plain[unsigned.to_numpy()], signed(texts.gather(unsigned))))
         if len(escaped):
             texts = pl.Series(text_column(raw, text_views(raw, values.starts[escaped], values.ends[escaped])))
             found.append((escaped, _unescaped(texts, np.bincount(raw[slashes + 1], minlength=256))))

@@ -68,7 +68,12 @@ class Shape:
         lines = _lines(data)
         # Only between a value and a key does an unescaped quote follow a comma or a brace.
         given = {key: lines.str.extract(rf'[{{,] ?"{_literal(key)}": ?({_PLAIN})[ ,}}]') for key in plain}
-        return records.with_columns(pl.coalesce(text, key).alias(key) for key, text in given.items())
+        return records.with_columns(pl.coalesce(signed(text), key).alias(key) for key, text in given.items())
+
+
+def signed(plain: pl.Series) -> pl.Series:
+    """Return numbers with a sign in their exponent: `1e+22` shows that it is a number, `1e22` may be an id."""
+    return plain.str.replace(r"^(-?[0-9.]+)[eE]([0-9]+)$", "${1}e+${2}")
 
 
 @dataclass

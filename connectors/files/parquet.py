@@ -41,7 +41,10 @@ class ParquetSource:
         for file, (name, parquet) in zip(self._files, self._opened, strict=True):
             columns = told_apart(unfolded_names(parquet.schema_arrow))
             twice = repeated(columns)
-            layouts.append(Layout(name, tuple(columns), (*notes_on(twice), *file.notes), twice))
+            fields = parquet.schema_arrow
+            none = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in fields], schema=fields)
+            types = pl.DataFrame(_plain(none, list(columns))).schema
+            layouts.append(Layout(name, tuple(columns), (*notes_on(twice), *file.notes), twice, types))
         return layouts
 
     def fingerprint(self) -> list[dict[str, Any]]:
@@ -56,8 +59,7 @@ class ParquetSource:
             try:
                 for table in parquet.iter_batches(BATCH_ROWS, use_threads=False):
                     done += table.num_rows
-                    plain = pa.RecordBatch.from_arrays(unfolded(table.schema, table.columns), columns)
-                    yield ArrowPart(name, plain, row, done)
+                    yield ArrowPart(name, _plain(table, columns), row, done)
                     row += table.num_rows
             except (pa.ArrowInvalid, OSError) as error:
                 raise ConfigError(f"{name}: damaged Parquet near row {row}; nothing of it was loaded.") from error
@@ -82,6 +84,11 @@ class ParquetSource:
             raise ConfigError(
                 f"{file.name}: is not a readable Parquet file; it may be incomplete. Export or copy it again."
             ) from error
+
+
+def _plain(table: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
+    """Return the columns of the source, under these names."""
+    return pa.RecordBatch.from_arrays(unfolded(table.schema, table.columns), columns)
 
 
 def write(frame: pl.LazyFrame, path: Path) -> None:

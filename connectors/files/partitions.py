@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from tranship.connectors.contract import Batch, Layout, Part, Source
+from tranship.connectors.contract import Batch, Layout, Part, Source, text_types
 
 Values = Mapping[str, str | None]
 
@@ -64,6 +64,7 @@ class Partitioned:
             dataclasses.replace(
                 layout,
                 columns=(*layout.columns, *self._values[layout.name]),
+                types={**layout.types, **text_types(self._values[layout.name])},
                 notes=(*layout.notes, *self._notes(layout.name)),
             )
             for layout in self._source.layouts()

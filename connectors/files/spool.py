@@ -33,12 +33,12 @@ _WIDE: Final = (pl.Int128, pl.UInt128)
 
 def is_records(value: object) -> bool:
     """Return whether this is a frame, an Arrow stream or an iterable that may hold dicts, and no address or list of
-    sources.
+    sources. An empty list holds no records.
     """
     if isinstance(value, str | bytes | bytearray | os.PathLike | Mapping):
         return False
     if isinstance(value, list | tuple):
-        return bool(value) and isinstance(value[0], Mapping)
+        return not value or isinstance(value[0], Mapping)
     return _is_frame(value) or isinstance(value, Iterable)
 
 

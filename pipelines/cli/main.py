@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tranship.connectors.errors import GateClosed, Interrupted, LocalFailure, Skipped, TranshipError, Undecided
+from tranship.connectors.errors import (
+    ConfigError,
+    GateClosed,
+    Interrupted,
+    LocalFailure,
+    Skipped,
+    TranshipError,
+    Undecided,
+)
 from tranship.connectors.local_failures import local_failure
 from tranship.pipelines.cli import process, provider, reference, run, runs
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
@@ -78,8 +86,13 @@ def _report_error(error: TranshipError, as_json: bool) -> int:
     if not isinstance(error, GateClosed | Undecided):
         from tranship.pipelines.run_directory import RunDirectory
 
-        go_on = RunDirectory.at(Path(report.run_dir)).go_on
-        click.echo(visible(f"Once this is solved, continue with: {go_on}"), err=True)
+        run = RunDirectory.at(Path(report.run_dir))
+        if isinstance(error, ConfigError) and not isinstance(error, LocalFailure) and not run.stands_alone:
+            # A run that is continued keeps its settings, one of which may be at fault.
+            again = "Once this is solved, run the command again, with other options if they are at fault."
+            click.echo(f"{again} What was read is not read again if it is unchanged.", err=True)
+        else:
+            click.echo(visible(f"Once this is solved, continue with: {run.go_on}"), err=True)
     if as_json:
         print_json(report.to_json())
     return error.exit_code

@@ -39,6 +39,7 @@ from tranship.pipelines.normalise.text import (
     email,
     further_emails,
     name,
+    not_text,
     postal_code,
     text,
     trimmed,
@@ -86,11 +87,14 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
     for field in (field for field in _TEXT_NORMALISERS if field in texts):
         normalised[field] = _TEXT_NORMALISERS[field](texts[field])
     if "external_id" in texts:
-        normalised["external_id"], blocked, rounded = external_id(texts["external_id"], spelling.blocked)
+        normalised["external_id"], blocked, rounded, odd = external_id(texts["external_id"], spelling.blocked)
+        unreadable.append(_reasons_where(odd, "external_id.not_text", texts["external_id"]))
         if column := columns.fields.get("external_id"):
             rounded = rounded | beyond_precision(raw[column])
         warnings.append(reasons(blocked.arg_true(), "external_id.blocked"))
         unreadable.append(_reasons_where(rounded, "external_id.spreadsheet", normalised["external_id"]))
+    if "name" in texts:
+        unreadable.append(_reasons_where(not_text(texts["name"]), "name.not_text", texts["name"]))
     email_blocked = constant(False, raw.height)
     if "email" in normalised:
         normalised["email"], emptied, email_blocked = blocked_emails(normalised["email"], spelling.blocked)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
 from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, null_text, replace_where
-from tranship.pipelines.normalise.text import INVISIBLE
+from tranship.pipelines.normalise.text import INVISIBLE, not_text
 from tranship.schemas import codes
 from tranship.schemas.constant import constant
 
@@ -21,24 +21,34 @@ _TOO_NARROW: Final = "^##+$"
 """Text that a spreadsheet saves for a value wider than its column."""
 
 
-def external_id(values: pl.Series, blocked: frozenset[str]) -> tuple[pl.Series, pl.Series, pl.Series]:
-    """Return ids trimmed and without invisible characters or a spreadsheet's guard (`'00123`, `="00123"`); a mask of
-    the place-holders, which become null; and a mask of the numbers that have lost digits (`1.23E+12`).
+class Ids(NamedTuple):
+    """Ids, and masks: `blocked` are place-holders, which became null; `rounded` numbers that have lost digits
+    (`1.23E+12`); `not_text` truth values, lists and objects.
     """
+
+    ids: pl.Series
+    blocked: pl.Series
+    rounded: pl.Series
+    not_text: pl.Series
+
+
+def external_id(values: pl.Series, blocked: frozenset[str]) -> Ids:
+    """Return ids trimmed and without invisible characters or a spreadsheet's guard (`'00123`, `="00123"`)."""
     words = codes.BLOCKED_IDS | {word.strip().lower() for word in blocked}
-    ids, blocked_rows, rounded = values, constant(False, len(values)), constant(False, len(values))
+    none = constant(False, len(values))
     # One scan finds the few ids that need work.
     rows = values.str.contains(odd_id_pattern(words)).arg_true()
     if rows.is_empty():
-        return ids, blocked_rows, rounded
+        return Ids(values, none, none, none)
     cleaned = _clean_ids(values.gather(rows))
     placeholder = cleaned.str.to_lowercase().is_in(list(words)) | cleaned.str.contains(_TOO_NARROW)
     placeholder = placeholder.fill_null(value=False)
-    ids = ids.clone().scatter(rows, replace_where(cleaned, placeholder, lambda part: null_text(len(part))))
-    return (
+    ids = values.clone().scatter(rows, replace_where(cleaned, placeholder, lambda part: null_text(len(part))))
+    return Ids(
         ids,
-        blocked_rows.scatter(rows, placeholder),
-        rounded.scatter(rows, cleaned.str.contains(ROUNDED).fill_null(value=False)),
+        none.clone().scatter(rows, placeholder),
+        none.clone().scatter(rows, cleaned.str.contains(ROUNDED).fill_null(value=False)),
+        none.clone().scatter(rows, not_text(cleaned)),
     )
 
 
@@ -46,7 +56,7 @@ def external_id(values: pl.Series, blocked: frozenset[str]) -> tuple[pl.Series, 
 def odd_id_pattern(words: frozenset[str]) -> str:
     """Return a pattern of the ids that may need cleaning; `words` are place-holders."""
     plain = "|".join(re.escape(word) for word in sorted(words) if word.isascii())
-    return rf"^(?:$|['=\s]|(?i-u:{plain})$)|\s$|[^ -~]|{_TOO_NARROW}|{ROUNDED}"
+    return rf"^(?:$|['=\s\[{{]|(?i-u:true|false|{plain})$)|\s$|[^ -~]|{_TOO_NARROW}|{ROUNDED}"
 
 
 def _clean_ids(values: pl.Series) -> pl.Series:

@@ -132,13 +132,15 @@ _WORD: Final = r"(?P<word>[A-Z]{3,10})"
 _DAY: Final = r"(?P<day>[0-9]{1,2})"
 _YEAR: Final = r"(?P<year>[0-9]{4})"
 
-# Forms that have one reading: the year first; the month in words; a number above 12 that can be the day only.
+# Forms that have one reading: the year first; the month in words; a number above 12 that can be the day only; numbers
+# separated by dots, which every language that writes them so reads day first (CLDR 47).
 _WRITTEN: Final = (
     rf"{_YEAR}[/.-](?P<month>[0-9]{{1,2}})[/.-]{_DAY}{_TIME}{_ZONE}",
     rf"{_DAY}(?:\.|ST|ND|RD|TH|ER|º)?[\s./-]*(?:(?:DE|OF)\s+)?{_WORD}[\s.,/-]*(?:(?:DE|DEL|OF)\s+)?{_YEAR}{_TIME}{_ZONE}",
     rf"{_WORD}[\s./-]*{_DAY}(?:ST|ND|RD|TH)?[\s,./-]+{_YEAR}{_TIME}{_ZONE}",
     rf"{_WORD}\s+{_DAY}{_TIME}{_ZONE}\s+{_YEAR}",
     rf"{_YEAR}[\s./-]+{_WORD}[\s./-]+{_DAY}{_TIME}{_ZONE}",
+    rf"(?P<first>[0-9]{{1,2}})(?P<dot>\.)(?P<second_part>[0-9]{{1,2}})\.{_YEAR}{_TIME}{_ZONE}",
     rf"(?P<first>[0-9]{{1,2}})[/.-](?P<second_part>[0-9]{{1,2}})[/.-]{_YEAR}{_TIME}{_ZONE}",
 )
 
@@ -166,7 +168,9 @@ def _form_to_iso(texts: pl.Series, form: str) -> pl.Series:
         return part(name).cast(pl.Int32, strict=False)
 
     first, second = number("first"), number("second_part")
-    is_day_first = (first > 12) | (first == second)
+    # A month in front of a dot, which its day proves, leaves the other values of the column open.
+    dotted = part("dot").is_not_null() & (second <= 12) & ~(second > 12).any()
+    is_day_first = (first > 12) | (first == second) | dotted
     named = part("word").str.to_lowercase().replace_strict(codes.MONTH_WORDS, default=None, return_dtype=pl.Int32)
     month = pl.coalesce(number("month"), named, pl.when(is_day_first).then(second).when(second > 12).then(first))
     day = pl.coalesce(number("day"), pl.when(is_day_first).then(first).when(second > 12).then(second))

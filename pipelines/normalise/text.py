@@ -7,6 +7,7 @@ from functools import cache
 from typing import Final
 
 import idna
+import msgspec
 import polars as pl
 
 from tranship.pipelines.normalise.series import VALUE, evaluate, null_text, replace_where
@@ -81,6 +82,16 @@ def _only(words: frozenset[str]) -> str:
     return rf"^(?i-u:{'|'.join(re.escape(word) for word in sorted(words) if word.isascii())})$"
 
 
+def not_text(values: pl.Series) -> pl.Series:
+    """Return a mask of the values that are true or false, or a list or an object as JSON."""
+    truths = values.str.contains(r"^\s*(?i-u:true|false)\s*$").fill_null(value=False)
+    nested = values.str.contains(r"^\s*[\[{]").fill_null(value=False)
+    if not nested.any():
+        return truths
+    is_json = values.filter(nested).str.json_path_match("$").is_not_null()
+    return truths.scatter(nested.arg_true(), is_json)
+
+
 def without_words(values: pl.Series, absent: frozenset[str]) -> pl.Series:
     """Replace words for no value (`NULL`, `N/A`) by null, in a field in which they cannot be meant."""
     found = values.str.contains(rf"^\s*(?:{_only(absent)[1:-1]})\s*$")
@@ -128,8 +139,8 @@ def further_emails(values: pl.Series, first: pl.Series) -> tuple[pl.Series, pl.S
     return rows.filter(several), others.filter(several)
 
 
-# What an address alone never has: a separator between several, brackets around it, or a scheme before it.
-_LISTED: Final = r"[,;<>|\s]|^(?i-u:mailto:)"
+# What an address alone never has: a separator between several, brackets around it or them, or a scheme before it.
+_LISTED: Final = r"[,;<>|\s]|^\[|^(?i-u:mailto:)"
 
 # What several addresses always have between them, see `addresses`.
 _JOINED: Final = r"[,;<>|\s\x1c-\x1f]|:::"
@@ -152,6 +163,9 @@ def addresses(text: str) -> list[str]:
     """Return the e-mail addresses in a text: `a@b.co, c@d.co`, `Ann Lee <a@b.co>`, `mailto:a@b.co`. The text alone is
     returned if it is anything else.
     """
+    if text.startswith("["):
+        items = _items_of_json(text)
+        return [text] if items is None else [found for item in items for found in addresses(item)]
     if re.match(r'"[^<>]*"@', text):  # a quoted local part
         return [text]
     if "<" in text:
@@ -163,6 +177,15 @@ def addresses(text: str) -> list[str]:
     if len(parts) == 1:
         parts = parts[0].split()
     return parts if parts and all(re.fullmatch(r"[^@\s]+@[^@\s]+", part) for part in parts) else [text]
+
+
+def _items_of_json(text: str) -> list[str] | None:
+    """Return the texts in a JSON array, without blank ones; null if it is anything else."""
+    try:
+        items = msgspec.json.decode(text, type=list[str])
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
+    return [item for item in items if item.strip()]
 
 
 def _ascii_domains(addresses: pl.Series) -> pl.Series:

@@ -115,6 +115,8 @@ class End:
     def fill(self, source: list[Record] | Path, **options: Any) -> dict[str, int]:
         if not CONNECTORS[self.kind].abilities.writes:
             return self._fill_by_hand(source, **options)
+        if self.kind != "csv":
+            options.pop("raw", None)
         return fates(self.warehouse.load(source, destination=self.address, **options))
 
     def _fill_by_hand(self, source: list[Record] | Path, **options: Any) -> dict[str, int]:
@@ -335,8 +337,8 @@ def test_hostile_values_come_back_as_they_were_written(writer: End, field: str) 
         {"external_id": str(n), "email": f"c{n}@acme.com", "name": "x"}
         | ({"Note": text} if field == "metadata" else {field: text})
         for n, text in enumerate(HOSTILE, 1)
-        # These words are no names.
-        if field != "name" or text not in ("\\N", "NULL", "null", "NaN")
+        # These words are no names, and no ids.
+        if text not in {"name": ("\\N", "NULL", "null", "NaN", "true"), "external_id": ("true",)}.get(field, ())
     ]
     writer.fill(records, raw=True)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import polars as pl
 import pytest
 
 import tranship
@@ -70,3 +72,33 @@ def test_options_of_file_environment_and_command_are_merged() -> None:
     Path("p.toml").write_text(f'source = "{TABLE}"\ndestination = "x.csv"\n[options]\nrows = 1\nloud = true\n')
     merged = settings.load({"options": {"rows": "3"}}, {"TRANSHIP_OPTIONS": "rows=2"}, Path("p.toml"))
     assert merged.options == {"rows": "3", "loud": "true"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("in.csv", {"sheet": "Customers"}, "--sheet: is an option of excel, and this run reads csv. Leave it out."),
+        ("in.jsonl", {"encoding": "cp1252"}, "--encoding: is an option of csv, and this run reads json. Leave it out."),
+        ("in.jsonl", {"header_line": 2}, "--header-line: is an option of csv and excel, and this run reads json."),
+        ("in.parquet", {"header": False}, "--no-header: is an option of csv and excel, and this run reads parquet."),
+        ("in.parquet", {"delimiter": ";"}, "--delimiter: is an option of csv, and this run reads parquet."),
+        ("duckdb:///in.duckdb?table=t", {"skip_lines": 1}, "--skip-lines: .* this run reads duckdb. Leave it out."),
+        ("in.csv", {"raw": True}, "--raw: is about the cells of a CSV file, and duckdb:///to.duckdb.* is none."),
+    ],
+)
+def test_an_option_of_a_format_that_is_not_read_is_refused(name: str, options: dict[str, Any], message: str) -> None:
+    frame = pl.DataFrame({"id": ["1"], "name": ["Ann"]})
+    frame.write_csv("in.csv")
+    frame.write_ndjson("in.jsonl")
+    frame.write_parquet("in.parquet")
+    with duckdb.connect("in.duckdb") as database:
+        database.execute("CREATE TABLE t AS FROM 'in.parquet'").fetchall()
+    with pytest.raises(ConfigError, match=message):
+        tranship.run(name, "duckdb:///to.duckdb?table=t", **options)
+
+
+def test_an_option_is_used_for_those_of_several_sources_that_have_it() -> None:
+    Path("in.csv").write_text("id;name\n1;Ann\n")
+    pl.DataFrame({"id": ["2"], "name": ["Bob"]}).write_parquet("in.parquet")
+    report = tranship.run(["in.parquet", "in.csv"], "duckdb:///to.duckdb?table=t", delimiter=";")
+    assert report.counts.created == 2

@@ -345,3 +345,10 @@ def test_frames_of_pandas_with_odd_columns() -> None:
     with pytest.raises(ConfigError, match="has no text"):
         tranship.run(pandas.DataFrame({"id": ["1"], "name": [object()]}), "out.csv")
     assert tranship.run(pandas.DataFrame({"id": [], "name": []}), "out.csv", allow_empty=True).counts.read == 0
+
+
+@pytest.mark.parametrize("nothing", [[], (), iter([])], ids=["list", "tuple", "iterator"])
+def test_no_records_are_an_empty_source(nothing: Any) -> None:
+    with pytest.raises(tranship.GateClosed, match=r"holds no record\. .*--allow-empty"):
+        tranship.run(nothing, "duckdb:///to.duckdb?table=t")
+    assert tranship.run([], "duckdb:///to.duckdb?table=t", allow_empty=True).counts.read == 0

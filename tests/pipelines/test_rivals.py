@@ -112,8 +112,8 @@ def postgres(tmp_path: Path, postgres_database) -> PostgresWarehouse:  # type: i
 @pytest.mark.parametrize(
     ("own", "other"),
     [
-        *(("external_id", "id"), ("name", "Company"), ("phone", "Mobile"), ("country", "Country Code")),
-        *(("created_at", "Created"), ("status", "Subscription Status"), ("Phone Number", "Mobile")),
+        *(("external_id", "id"), ("name", "Company"), ("country", "Country Code")),
+        *(("created_at", "Created"), ("status", "Subscription Status")),
     ],
 )
 def test_the_own_name_wins_and_a_note_names_the_other(own: str, other: str) -> None:
@@ -129,7 +129,6 @@ def test_the_own_name_wins_and_a_note_names_the_other(own: str, other: str) -> N
     [
         (["external_id,id,email,name", ",7,a@b.co,A", ",8,b@b.co,B"], "external_id", "external_id", "id"),
         (["external_id,id,email,name", "N/A,7,a@b.co,A", "-,8,b@b.co,B"], "external_id", "external_id", "id"),
-        (["id,email,primary_email,name", "1,,a@b.co,A"], "email", "email", "primary_email"),
         (["id,name,company", "1,,Acme"], "name", "name", "company"),
         (["id,name,updated_at,last_modified", "1,A,,2024-01-01"], "updated_at", "updated_at", "last_modified"),
         (["id,name,country,billing_country", "1,A, ,DE"], "country", "country", "billing_country"),
@@ -144,6 +143,30 @@ def test_an_empty_column_hides_no_filled_one(
         warehouse.load(source)
     warehouse.load(source, fields={field: other})
     assert None not in warehouse.column(field)
+
+
+@pytest.mark.parametrize(
+    ("columns", "field", "rule"),
+    [
+        ("id,name,Phone,Mobile,Fax", "phone", "Phone | Mobile"),
+        ("id,name,Home Phone,Mobile,Work Phone,Phone 2", "phone", "Mobile | Work Phone | Home Phone | Phone 2"),
+        ("id,name,Secondary Email,Email", "email", "Email | Secondary Email"),
+        ("id,name,E-mail 2,E-mail 1", "email", "E-mail 1 | E-mail 2"),
+    ],
+)
+def test_a_further_phone_or_email_serves_where_the_first_is_blank(columns: str, field: str, rule: str) -> None:
+    found = propose([Layout("in.csv", tuple(columns.split(",")))], READING)
+    assert str(found.built[field]) == rule
+    assert not found.notes
+
+
+def test_an_unused_further_phone_stays_in_metadata(warehouse: Warehouse) -> None:
+    source = text(warehouse.folder, "id,name,Phone,Mobile\n1,A,+14155550101,+14155550102\n2,B,,+14155550103\n")
+    warehouse.load(source)
+    assert warehouse.rows("SELECT phone, metadata FROM customers ORDER BY external_id") == [
+        {"phone": "+14155550101", "metadata": '{"Mobile":"+14155550102"}'},
+        {"phone": "+14155550103", "metadata": None},
+    ]
 
 
 def test_an_empty_column_that_was_chosen_is_no_question(warehouse: Warehouse) -> None:

@@ -50,6 +50,12 @@ def warehouse(tmp_path: Path) -> Warehouse:
         ("Status in ('Lead', 'x') or not is_deleted and \"name\" > 'B'", ["1", "3"]),
         ("try_cast(Seats as int) > 3", ["2", "4"]),
         ("lower(Status) like 'a%' and length(name) = 1", ["2", "4"]),
+        ("coalesce(is_deleted, false) = false", ["1", "3", "4"]),
+        ("false = ifnull(is_deleted, 'no')", ["1", "3", "4"]),
+        ("not coalesce(is_deleted, false)", ["1", "3", "4"]),
+        ("is_deleted = (Seats = '12')", ["1", "2"]),
+        ("case when id < '4' then is_deleted else true end = false", ["1", "3"]),
+        ("nullif(is_deleted, false) is null", ["1", "3", "4"]),
         ("case when is_deleted then id = '2' else id = '1' end", ["1", "2"]),
     ],
 )
@@ -146,6 +152,8 @@ def test_postgres_records_are_left_out(tmp_path: Path, postgres_database: Databa
         ("cast(Status as int) > 3", "cannot be applied to"),
         ("Status", "column 'Status' is neither true nor false in .*, line 2"),
         ("is_deleted is distinct from true and Status = 'x'", "IS DISTINCT FROM ends. Put it in brackets"),
+        ("coalesce(is_deleted, 'maybe') = false", "'maybe' is neither true nor false"),
+        ("is_deleted in (true, false)", "cannot be applied to .*compare a flag with: COLUMN is true"),
         ("lower(Status)", "is a value, not a condition"),
     ],
 )
@@ -155,6 +163,19 @@ def test_a_bad_condition_is_answered_in_words(warehouse: Warehouse, where: str, 
     assert error.value.exit_code == 2
     assert "\n" not in str(error.value)
     assert "active" not in str(error.value).replace(where, "")
+
+
+@pytest.mark.parametrize(
+    "options", [{"where": "Seats > 3"}, {"where": "lower(name)"}, {"set": {"city": "Seats + 1"}}], ids=str
+)
+@pytest.mark.parametrize("end", ["csv", "jsonl", "parquet"])
+def test_a_clash_of_types_stops_before_a_run_begins(warehouse: Warehouse, options: dict[str, str], end: str) -> None:
+    path = warehouse.folder / f"in.{end}"
+    frame = pl.DataFrame([{**row, "Seats": row["Seats"] or "x"} for row in ROWS])
+    {"csv": frame.write_csv, "jsonl": frame.write_ndjson, "parquet": frame.write_parquet}[end](path)
+    with pytest.raises(ConfigError, match=r"cannot be applied to|is a value") as error:
+        warehouse.load(path, ignore="Status", **options)
+    assert error.value.report is None
 
 
 def test_a_file_that_lacks_the_column_is_named() -> None:

@@ -231,7 +231,7 @@ def read_record(
         if text is None or name == "phone":
             continue
         if name in ("email", "billing_contact_email"):
-            text, *others = addresses_in(text)
+            text, *others = addresses_in(text) or [""]
             further += others
             record.warnings += [f"{name}.several"] if others else []
         if name == "state" and (word(text) in NO_PLACES.split() or word(text) in status_words()):
@@ -252,7 +252,7 @@ def read_record(
     own = values["metadata"] or {}
     unmapped = {f"column.{column}" if column in own else column: text for column, text in unmapped.items()}
     values["metadata"] = {**own, **unmapped} or None
-    if values["name"] is None and "name.too_long" not in record.codes:
+    if values["name"] is None and not {"name.too_long", "name.not_text"} & {*record.codes}:
         record.codes.append("name.missing")
     read_phone(record, trim(wire.get("phone")))
     if not strict:
@@ -373,8 +373,19 @@ def postal_code(text: str) -> str | None:
     return bare if bare[:1].isascii() and bare[:1].isdigit() else clean
 
 
+def is_no_text(text: str) -> bool:
+    """Whether it is a truth value, or a list or an object as JSON."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text.lower() in ("true", "false")
+    return isinstance(found, bool | list | dict)
+
+
 def full_name(text: str) -> str | None:
     clean = plain_text(text)
+    if clean is not None and is_no_text(clean):
+        raise RuleError("not_text")
     is_word = clean is not None and clean.lower() in ABSENT_EMAIL_WORDS | {"tbd", "tba", "tbc", "no name", "noname"}
     return None if is_word and clean not in ("Nan", "Na") else clean
 
@@ -423,6 +434,8 @@ def is_rounded(text: str) -> bool:
 def external_id(text: str) -> str | None:
     text = bare_id(text)
     faults = []
+    if is_no_text(text):
+        faults.append("not_text")
     if is_rounded(text):
         faults.append("spreadsheet")
     if len(text) > 255:
@@ -448,6 +461,13 @@ LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 def addresses_in(text: str) -> list[str]:
     """The addresses of a list, or in angle brackets; the text itself where it is neither."""
     lower = seen(text).lower()
+    if lower.startswith("["):
+        try:
+            items = json.loads(lower)
+        except ValueError:
+            return [text]
+        texts = all(isinstance(item, str) for item in items)
+        return [address for item in items if item.strip() for address in addresses_in(item)] if texts else [text]
     if "<" in lower:
         unquoted = "".join(lower.split('"')[::2])
         found = [part.removeprefix("mailto:") for part in re.split(r"[<>,;|\s]+", unquoted) if "@" in part]
@@ -660,7 +680,8 @@ def as_written(text: str) -> dict[str, str] | None:
         year, month, day = match.groups()
     if match is None and (match := re.match(r"([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})(?![0-9])", text)):
         first, second, year = match.groups()
-        if int(first) <= 12 and int(second) <= 12 and int(first) != int(second):
+        dotted = re.match(r"[0-9]+\.[0-9]+\.", text)
+        if int(first) <= 12 and int(second) <= 12 and int(first) != int(second) and not dotted:
             return None
         day, month = (second, first) if int(second) > 12 else (first, second)
     if match is None:

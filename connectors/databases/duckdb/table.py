@@ -7,7 +7,8 @@ DuckDB's index doubles the time and the memory of a load. The comparison keeps k
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -16,7 +17,7 @@ import duckdb
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Plan, Waiting, WriteRequest
-from tranship.connectors.databases.chosen_columns import check_nothing_chosen
+from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, create_survivors_view, plan_new_table
 from tranship.connectors.databases.duckdb.address import parse_address
 from tranship.connectors.databases.duckdb.catalog import (
@@ -32,6 +33,7 @@ from tranship.connectors.databases.duckdb.last_written import LastWritten
 from tranship.connectors.databases.duckdb.write import DuckDbWriter
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.table_mapping import (
+    BOOKKEEPING,
     TYPE_OF,
     TableMapping,
     check_mirror_bookkeeping,
@@ -65,13 +67,24 @@ class DuckDbTable:
         elif not table_exists(self._connection(), self._address, self._address.table) and not create:
             raise not_created(*self._missing(self._connection()))
 
+    def check_columns(self, columns: Mapping[str, str]) -> None:
+        """Raise ConfigError if one of the columns (field → column) cannot be written."""
+        if self._open is None and not self._address.path.exists():
+            check_nothing_chosen(self._missing_file()[0], columns)
+            return
+        connection, address = connect(self._address, read_only=True, waiting=self._waiting)
+        with closing(connection):
+            if not table_exists(connection, address, address.table):
+                check_nothing_chosen(describe_missing(connection, address)[0], columns)
+            check_chosen(address.title, *existing_columns(connection, address), columns, BOOKKEEPING)
+
     def plan(self, request: WriteRequest) -> Plan:
         """Compare the survivors with the table; the transaction stays open for `apply`."""
         rows = request.workspace / "plan.parquet"
         self._mapping = None
         if self._open is None and not self._address.path.exists():
             # There is no file, and none is created before the write.
-            check_nothing_chosen(self._missing_file()[0], request)
+            check_nothing_chosen(self._missing_file()[0], request.columns)
             with in_memory() as nowhere:
                 create_survivors_view(nowhere, request)
                 return plan_new_table(nowhere, request, rows, notes=(will_be_created(*self._missing_file()),))
@@ -80,7 +93,7 @@ class DuckDbTable:
             self._configure(connection, request)
             connection.execute("BEGIN").fetchall()
             if not table_exists(connection, self._address, self._address.table):
-                check_nothing_chosen(self._missing(connection)[0], request)
+                check_nothing_chosen(self._missing(connection)[0], request.columns)
                 create_survivors_view(connection, request)
                 return plan_new_table(connection, request, rows, notes=(will_be_created(*self._missing(connection)),))
             notes: list[str] = []

@@ -11,7 +11,7 @@ commit. In a table created here (`connectors/databases/table_mapping.py` has its
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,7 +19,7 @@ import duckdb
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Plan, WriteObserver, WriteRequest
-from tranship.connectors.databases.chosen_columns import check_nothing_chosen
+from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, plan_new_table
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.postgres.address import parse_address
@@ -40,6 +40,7 @@ from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.sql import created_column
 from tranship.connectors.databases.postgres.write import Writer
 from tranship.connectors.databases.table_mapping import (
+    BOOKKEEPING,
     DELETED,
     RUN,
     TableMapping,
@@ -96,6 +97,17 @@ class PostgresTable:
             self.close()
             raise error
 
+    def check_columns(self, columns: Mapping[str, str]) -> None:
+        """Raise ConfigError if one of the columns (field → column) cannot be written."""
+        connection = self._connected()
+        relation = find_relation(connection, self._address, self._address.table)
+        if relation is None:
+            check_nothing_chosen(describe_missing(connection, self._address)[0], columns)
+            return
+        types = column_types(connection, relation)
+        computed = [name for name, kind in types.items() if kind.computed]
+        check_chosen(self._where, [name for name in types if name not in computed], computed, columns, BOOKKEEPING)
+
     def plan(self, request: WriteRequest) -> Plan:
         """Lock the table and compare the survivors with it; the transaction stays open for `apply`."""
         self._start_anew()
@@ -108,7 +120,7 @@ class PostgresTable:
         try:
             relation = self._lock(connection, request)
             if relation is None:
-                check_nothing_chosen(describe_missing(connection, self._address)[0], request)
+                check_nothing_chosen(describe_missing(connection, self._address)[0], request.columns)
                 mapping, notes = check_encoding(connection, duck, request, _created_table_mapping())
                 self._context = WriteContext(connection, duck, request, None, mapping, (), {})
                 held = PostgresComparedTable(self._context)

@@ -179,6 +179,8 @@ SUSPECTS = [
     ("a customer above a header", "7,Acme,a@x.co\nid,name,email\n8,Beta,b@x.co\n", 2),
     ("a short customer above a header", "7,Acme,,\nid,name,email,city\n8,Beta,b@x.co,Bonn\n", 2),
     ("a narrow customer above a header", "7,Acme\nid,name,email\n8,Beta,b@x.co\n", 2),
+    ("a customer with another delimiter", "7;Ann\nid,name,email\n8,Beta,b@x.co\n", 2),
+    ("a name and an address above a wider header", "Acme,a@x.co\nid,name,email,city\n8,Beta,b@x.co,Bonn\n", 2),
     ("another table above a header", "a,b,c\nAda,Oslo,x\nBen,Rom,y\nid,name,email,city\n8,Beta,b@x.co,Bonn\n", 4),
 ]
 

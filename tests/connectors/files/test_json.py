@@ -63,7 +63,7 @@ def read(folder: Path, text: bytes | str, name: str = "a.jsonl") -> Read:
         ("12345678901234567890123", "12345678901234567890123"),
         ("1.10", "1.10"),
         ("-0", "-0"),
-        ("1e999999", "1e999999"),
+        ("1e999999", "1e+999999"),
         ('"007"', "007"),
         ('""', None),
         ("null", None),
@@ -471,3 +471,42 @@ def test_records_by_key_are_not_a_list(tmp_path: Path) -> None:
         read(tmp_path, json.dumps(records), "a.json")
     one = {"billing": {"city": "Bonn"}, "shipping": {"city": "Köln"}}
     assert "contains one record" in read(tmp_path, json.dumps(one), "a.json").notes
+
+
+@pytest.mark.parametrize("rest", ['"x": {"y": 1}', '"x": 2'], ids=["nested", "flat"])
+def test_the_exponent_of_a_number_has_a_sign_by_which_it_is_not_taken_for_an_id(tmp_path: Path, rest: str) -> None:
+    values = ["1e22", "1E5", "1.5e3", "1e-7", "-2e3", "12", '"1e22"', "true"]
+    lines = "".join(f'{{"id": {value}, {rest}}}\n' for value in values) * 2
+    found = [record["id"] for record in read(tmp_path, lines).records.values()]
+    assert found == ["1e+22", "1e+5", "1.5e+3", "1e-7", "-2e+3", "12", "1e22", "true"] * 2
+
+
+def test_a_list_of_addresses_and_values_that_are_no_text(tmp_path: Path) -> None:
+    values = ['"1", "name": "A", "email": ["A@x.example", "b@x.example"]', '2, "name": true', '["3"], "name": "C"']
+    values += ['1e22, "name": "D"', '12345678901234567890123, "name": "E"', '"6", "name": ["F"]', 'true, "name": "G"']
+    file = tmp_path / "in.jsonl"
+    file.write_text("".join(f'{{"id": {value}}}\n' for value in values))
+    warehouse = Warehouse(tmp_path)
+    report = warehouse.load(file)
+    assert report.rejects_by_code == {"name.not_text": 2, "external_id.not_text": 2, "external_id.spreadsheet": 1}
+    assert report.warnings_by_code == {"email.several": 1}
+    found = warehouse.rows("SELECT external_id, email, invoice_cc_emails FROM customers ORDER BY external_id")
+    assert found == [
+        {"external_id": "1", "email": "a@x.example", "invoice_cc_emails": ["b@x.example"]},
+        {"external_id": "12345678901234567890123", "email": None, "invoice_cc_emails": None},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 3000 + "]" * 3000, "none of its records can be read; the first one: line 1: nested too deeply."),
+        ('{"a":' * 3000 + "[]" + "}" * 3000, "is nested too deeply. Export the customers as a flat list."),
+        ('[{"id":"1"}]\n[{"id":"2"}]\n', r"holds several arrays, one after the other.*jq -c '\.\[\]' FILE"),
+        ("[1, 2]", "none of its records can be read; the first one: line 1: an object is expected, not a number."),
+    ],
+    ids=["arrays", "objects", "several arrays", "numbers"],
+)
+def test_a_document_that_cannot_be_read_is_named_for_what_it_is(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read(tmp_path, text, "a.json")
