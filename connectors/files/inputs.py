@@ -118,6 +118,11 @@ class Inputs:
             if document is None and not is_member:
                 return self._members(archive, file)
             found, file = document or found, archive.file
+        if found is None and name.endswith(".zip"):
+            raise ConfigError(
+                f"{file.name}: is not a zip archive, or a damaged one. Download or copy it again; if it is a table, give "
+                "it a name that says which, such as .csv."
+            )
         if found is None:
             return [(named or self._kinds.default, file)]
         if found is formats.ZIP:

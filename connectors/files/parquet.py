@@ -55,6 +55,8 @@ class ParquetSource:
             row, columns = 1, list(told_apart(unfolded_names(parquet.schema_arrow)))
             try:
                 for table in parquet.iter_batches(BATCH_ROWS, use_threads=False):
+                    # Arrow reads text as it is: bytes that are no UTF-8 would be undefined behaviour later.
+                    table.validate(full=True)
                     done += table.num_rows
                     plain = pa.RecordBatch.from_arrays(unfolded(table.schema, table.columns), columns)
                     yield ArrowPart(name, plain, row, done)
