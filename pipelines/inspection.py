@@ -10,8 +10,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from tranship.connectors.addresses import redacted
@@ -31,6 +32,7 @@ from tranship.schemas.faults import no_reasons, sentence
 
 _SAMPLES = 3
 _VALUE_SHOWN = 80
+_CELLS_AT_A_TIME = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -287,25 +289,60 @@ def _columns(layouts: Sequence[Layout], batches: Sequence[Batch], matched: Match
         **dict.fromkeys(matched.dropped, ""),
         **fields_by_column(matched.fields, matched.built),
     }
-    series: dict[str, list[pl.Series]] = {}
+    series: dict[str, list[pl.Series]] = {name: [] for name in columns_of(layouts)}
     for batch in batches:
         for values in batch.records.iter_columns():
-            series.setdefault(values.name, []).append(values)
-    for name in columns_of(layouts):
-        given = series.get(name, [])
-        text = pl.concat([as_text(values).alias(name) for values in given]) if given else pl.Series(dtype=pl.String)
-        values = text.filter(text.str.strip_chars() != "")
-        distinct = values.unique(maintain_order=True)
+            if values.name in series:
+                series[values.name].append(values)
+    for name, found in _values_of(series, records).items():
         field = fields.get(name)
         yield Column(
             name=name,
-            type=_type_of(given),
-            filled=round(len(values) / records, 4) if records else 0.0,
-            distinct=len(distinct),
-            samples=tuple(distinct.head(_SAMPLES).str.head(_VALUE_SHOWN)),
+            type=_type_of(series[name]),
+            filled=round(found.filled / records, 4) if records else 0.0,
+            distinct=found.distinct,
+            samples=found.samples,
             field=field,
             becomes=_fate(field, name in undecided, extra),
         )
+
+
+class _Values(NamedTuple):
+    """The values of a column: how many are not blank, how many differ, and the first different ones."""
+
+    filled: int = 0
+    distinct: int = 0
+    samples: tuple[str, ...] = ()
+
+
+def _values_of(series: Mapping[str, Sequence[pl.Series]], records: int) -> dict[str, _Values]:
+    """Return the values of each column. Columns of few rows are looked at many at a time: a wide table has thousands
+    of them.
+    """
+    names = list(series)
+    found = dict.fromkeys(names, _Values())
+    at_a_time = max(1, _CELLS_AT_A_TIME // max(1, records))
+    for start in range(0, len(names), at_a_time):
+        given = [
+            (at, values) for at, name in enumerate(names[start : start + at_a_time], start) for values in series[name]
+        ]
+        if not given:
+            continue
+        texts = pl.concat([as_text(values).alias("text") for _, values in given])
+        places = np.repeat([at for at, _ in given], [len(values) for _, values in given])
+        by_column = (
+            pl.DataFrame({"text": texts, "at": places})
+            .filter(pl.col("text").str.strip_chars() != "")
+            .group_by("at")
+            .agg(
+                pl.len(),
+                pl.col("text").n_unique().alias("distinct"),
+                pl.col("text").unique(maintain_order=True).head(_SAMPLES).str.head(_VALUE_SHOWN).alias("samples"),
+            )
+        )
+        for at, filled, distinct, samples in by_column.iter_rows():
+            found[names[at]] = _Values(filled, distinct, tuple(samples))
+    return found
 
 
 def _questioned(matched: Match, columns: ColumnMap, batches: Sequence[Batch]) -> Match:

@@ -1,9 +1,9 @@
-"""From a source to staged batches: read, map, normalise, validate, stage."""
+"""Read a source into the stage, part by part (`staging.py`); and the checks of the settings that reading needs."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Part, Releasing, Source
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import build, field_rules, present, rivals, selection, validate
+from tranship.pipelines import field_rules, rivals, validate
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.invalid import ALWAYS_NEEDED, InvalidValues
 from tranship.pipelines.mapping import ColumnMap
@@ -25,6 +25,7 @@ from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import PAGES, STAGE_STEP
 from tranship.pipelines.settings_model import Reading, Settings
 from tranship.pipelines.stage import EarlierStage, earlier_stage
+from tranship.pipelines.staging import Staging
 from tranship.pipelines.step_result import StepResult
 from tranship.schemas import faults
 from tranship.schemas.codes import CUSTOMER_TYPES, STATUSES
@@ -32,6 +33,12 @@ from tranship.schemas.customer import COLUMNS
 
 _CODES: Final = {"status": STATUSES, "customer_type": CUSTOMER_TYPES}
 """Fields with few values, and these."""
+_MOST_TOGETHER: Final = 50
+"""The most parts that are staged together, and only where there are more files than that: the pages of a provider are
+staged as they arrive.
+"""
+_SMALL: Final = 1 << 16
+"""The size of the parts that are staged together, in the unit of the source: bytes or records."""
 
 
 def check_values(reading: Reading) -> None:
@@ -180,51 +187,38 @@ def _batches(
 ) -> Iterator[tuple[int, BatchCounts]]:
     """Stage parts in parallel; return the counts in the order of the source, each with the position of its part."""
     settings = run.settings
-    spelling = spelling_of(settings)
+    invalid = InvalidValues.of(settings.on_invalid, strict=settings.strict)
+    staging = Staging(run.stage, earlier, columns, where, spelling_of(settings), invalid)
+    at_a_time = _MOST_TOGETHER if len(source.layouts()) > _MOST_TOGETHER else 1
     with ThreadPoolExecutor(settings.workers) as pool:
-        ahead: deque[tuple[int, Future[BatchCounts]]] = deque()
+        ahead: deque[tuple[list[int], Future[list[BatchCounts]]]] = deque()
         try:
-            for number, part in enumerate(source.parts(run.directory.path / PAGES)):
-                work = pool.submit(_stage_part, run, number, part, columns, where, spelling, earlier)
-                ahead.append((part.position, work))
+            parts = enumerate(source.parts(run.directory.path / PAGES))
+            for group in _together(parts, at_a_time):
+                ahead.append(([part.position for _, part in group], pool.submit(staging.add, group)))
                 if len(ahead) > settings.workers + 1:
-                    position, future = ahead.popleft()
-                    yield position, future.result()
+                    positions, future = ahead.popleft()
+                    yield from zip(positions, future.result(), strict=True)
             while ahead:
-                position, future = ahead.popleft()
-                yield position, future.result()
+                positions, future = ahead.popleft()
+                yield from zip(positions, future.result(), strict=True)
         finally:
             for _, future in ahead:
                 future.cancel()
 
 
-def _stage_part(
-    run: RunContext,
-    number: int,
-    part: Part,
-    columns: ColumnMap,
-    where: Expression | None,
-    spelling: Spelling,
-    earlier: EarlierStage,
-) -> BatchCounts:
-    digest = part.digest()
-    reused = run.stage.adopt(number, digest, earlier)
-    if reused is not None:
-        return reused
-    batch, skipped = part.read(), None
-    if where is not None:
-        batch, left_out = selection.split(batch, where)
-        of_keys = build.prepare(left_out, columns.of_keys)
-        keys = normalise.customers(of_keys.records, of_keys.columns, spelling)
-        every = pl.int_range(left_out.records.height, dtype=pl.UInt32, eager=True)
-        skipped = present.keys_of(left_out, keys, validate.faults(keys), every)
-    if batch.records.is_empty():
-        return run.stage.add(number, batch, None, faults.no_reasons(), digest, skipped=skipped)
-    rivals.must_agree(batch, columns)
-    prepared = build.prepare(batch, columns)
-    normalised = normalise.customers(prepared.records, prepared.columns, spelling)
-    filled = rivals.filled(batch, columns, normalised.records)
-    invalid = InvalidValues.of(run.settings.on_invalid, strict=run.settings.strict)
-    normalised, reasons = invalid.settle(normalised, validate.faults(normalised), batch.records, columns)
-    matched = sorted(prepared.matched)
-    return run.stage.add(number, batch, normalised, reasons, digest, filled, skipped, matched)
+def _together(parts: Iterable[tuple[int, Part]], most: int) -> Iterator[list[tuple[int, Part]]]:
+    """Yield consecutive parts that are staged together: one, or several small ones."""
+    group: list[tuple[int, Part]] = []
+    start = end = 0
+    for number, part in parts:
+        if group and part.position - start > _SMALL:
+            yield group
+            group, start = [], end
+        group.append((number, part))
+        end = part.position
+        if len(group) == most:
+            yield group
+            group, start = [], end
+    if group:
+        yield group

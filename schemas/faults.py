@@ -139,3 +139,11 @@ def reasons(at: pl.Series, code: str, value: pl.Series | None = None) -> pl.Data
         },
         schema=REASONS,
     )
+
+
+def within(found: pl.DataFrame, start: int, count: int) -> pl.DataFrame:
+    """Return the reasons for this number of records of a batch, as if they were a batch of their own."""
+    if found.is_empty():
+        return found
+    own = found.filter((pl.col("at") >= start) & (pl.col("at") < start + count))
+    return own.with_columns(pl.col("at") - pl.lit(start, pl.UInt32))

@@ -206,6 +206,7 @@ _ADDRESS: Final = re.compile(rf"(?:{'|'.join(_NOUNS)})(?P<number>[0-9]?)")
 _ROLE_BEHIND: Final = re.compile(
     rf"(?:de|di|da|do|of|del|della|du)?(?P<role>{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})"
 )
+_ROLE_BEFORE: Final = re.compile(rf"(?:{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})(?=.)", re.DOTALL)
 _LINE: Final = re.compile(
     rf"(?:{'|'.join(_NOUNS)})?(?:line|linje|ligne|zeile|linea|riga|regel|linha|rad|rivi|radek|wiersz)(?P<number>[12])"
 )
@@ -216,7 +217,8 @@ _IN_DAYS: Final = re.compile(
 
 def _role_of(folded: str) -> str | None:
     """Return the longest role at the beginning."""
-    return max((role for role in _ROLE_RANK if folded.startswith(role) and folded != role), key=len, default=None)
+    found = _ROLE_BEFORE.match(folded)
+    return found[0] if found else None
 
 
 def _keeps_meaning(word: _Word, roles: Sequence[str]) -> bool:

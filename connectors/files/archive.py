@@ -65,7 +65,8 @@ class Archive:
 
     def members(self) -> list[File]:
         """Return the members, folders excepted, sorted by name. Raises ConfigError if one of them cannot be trusted."""
-        infos = [info for info in self._zip.infolist() if not info.is_dir()]
+        # `is_dir` fails for a member without a name.
+        infos = [info for info in self._zip.infolist() if not info.filename.endswith("/")]
         for info in infos:
             self._check_name(info)
         names = [info.filename for info in infos]
@@ -94,6 +95,10 @@ class Archive:
             self._copy.close()
 
     def _check_name(self, info: zipfile.ZipInfo) -> None:
+        if not info.filename:
+            raise ConfigError(
+                f"{self._file.name}: the zip archive is damaged: a member has no name. Download or copy it again."
+            )
         path = PurePosixPath(info.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
             raise ConfigError(

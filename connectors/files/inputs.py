@@ -108,6 +108,7 @@ class Inputs:
             return [(str(named), file)]
         head, is_packed, file = self._look(file)
         found = formats.recognise(head, name)
+        _must_be_zip_if_named_so(file.name, name, found)
         if found is formats.ZIP and not is_packed:
             try:
                 archive = self._archive(file)
@@ -166,6 +167,14 @@ class Inputs:
             )
             found += self._read_by(member, is_member=True)
         return found
+
+
+def _must_be_zip_if_named_so(name: str, kind_name: str, found: Format | None) -> None:
+    if found is None and kind_name.endswith(".zip"):
+        raise ConfigError(
+            f"{name}: is not a zip archive, or a damaged one. Download or copy it again; if it is a table, give it a "
+            "name that says which, such as .csv."
+        )
 
 
 def columns_of_folders(files: Iterable[File]) -> dict[str, dict[str, str | None]]:

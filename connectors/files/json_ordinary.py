@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -19,16 +19,22 @@ import polars as pl
 import pyarrow as pa
 
 from tranship.connectors.files.csv_frames import is_utf8
+from tranship.connectors.files.json_tokens import PADDING, Bytes, Positions, text_column, text_views
 
 _MOST_KEYS: Final = 64
 """With more keys, the expression would be larger than polars allows."""
 _MOST_MISSES: Final = 8
 """The first few blocks are under way before a shape is known."""
-_PLAIN_KEY: Final = re.compile(r'[^"\\\x00-\x1f\ufeff]+')
+# A key of a colon alone would look like the beginning of a text.
+_PLAIN_KEY: Final = re.compile(r'(?!: ?\Z)[^"\\\x00-\x1f\ufeff]+')
 # Half a surrogate pair would be an error, and a whole one is rare.
 _TEXT: Final = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?:[0-9abcefABCEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})))*"'
 _NUMBER: Final = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _PLAIN: Final = rf"{_NUMBER}|true|false"
+_QUOTE, _COLON, _BACKSLASH, _BLANK, _LINE_END = b'":\\ \n'
+_NO_PLAIN_VALUE: Final = np.isin(np.arange(256), list(b'"n'))
+"""First bytes of texts and null."""
+_BEHIND_PLAIN_VALUE: Final = np.isin(np.arange(256), list(b",} "))
 
 
 @dataclass(frozen=True)
@@ -62,13 +68,44 @@ class Shape:
         records = pl.read_ndjson(data, schema=dict.fromkeys(self.keys, pl.String))
         changed = [pl.when(pl.col(pl.String) != "").then(pl.col(pl.String))] if b'""' in data else []
         records = records.with_columns(changed)
-        plain = [key for key, may_be_plain in self.keys.items() if may_be_plain]
-        if not plain:
-            return records
-        lines = _lines(data)
-        # Only between a value and a key does an unescaped quote follow a comma or a brace.
-        given = {key: lines.str.extract(rf'[{{,] ?"{_literal(key)}": ?({_PLAIN})[ ,}}]') for key in plain}
-        return records.with_columns(pl.coalesce(signed(text), key).alias(key) for key, text in given.items())
+        return records.with_columns(self._with_digits(data, records)) if any(self.keys.values()) else records
+
+    def _with_digits(self, data: bytes, records: pl.DataFrame) -> Iterator[pl.Series]:
+        """Yield the columns that may have numbers, true and false, with these as they are in the file."""
+        raw = np.frombuffer(data + PADDING, np.uint8)
+        ends = np.flatnonzero(raw == _LINE_END)
+        # In a text, a quote in front of a colon is escaped, or the first character, which no key can precede.
+        colons = np.flatnonzero(raw == _COLON)
+        colons = colons[(raw[colons - 1] == _QUOTE) & (raw[colons - 2] != _BACKSLASH)]
+        for place, (key, may_be_plain) in enumerate(self.keys.items()):
+            if not may_be_plain:
+                continue
+            # Where each line has all keys, each of them is at the same places of all.
+            at = _behind(raw, colons[place :: len(self.keys)], key)
+            if len(at) != records.height:
+                at = _behind(raw, colons, key)
+            starts = at + 1 + (raw[at + 1] == _BLANK)
+            starts = starts[~_NO_PLAIN_VALUE[raw[starts]]]
+            stops = _ends_of_plain(raw, starts)
+            texts = signed(pl.Series(key, text_column(raw, text_views(raw, starts, stops))))
+            rows = np.searchsorted(ends, starts)
+            yield texts if len(rows) == records.height else records[key].scatter(rows, texts)
+
+
+def _behind(raw: Bytes, places: Positions, key: str) -> Positions:
+    """Return those of the places that are behind this key, in quotes."""
+    for offset, byte in enumerate(reversed(b'"%b"' % key.encode()), 1):
+        places = places[raw[places - offset] == byte]
+    return places
+
+
+def _ends_of_plain(raw: Bytes, starts: Positions) -> Positions:
+    """Return where the numbers, true and false end that begin at these places."""
+    ends = starts + 1
+    going_on = np.arange(len(starts))
+    while len(going_on := going_on[~_BEHIND_PLAIN_VALUE[raw[ends[going_on]]]]):
+        ends[going_on] += 1
+    return ends
 
 
 def signed(plain: pl.Series) -> pl.Series:

@@ -58,6 +58,8 @@ class ParquetSource:
             row, columns = 1, list(told_apart(unfolded_names(parquet.schema_arrow)))
             try:
                 for table in parquet.iter_batches(BATCH_ROWS, use_threads=False):
+                    # Arrow reads text as it is: bytes that are no UTF-8 would be undefined behaviour later.
+                    table.validate(full=True)
                     done += table.num_rows
                     yield ArrowPart(name, _plain(table, columns), row, done)
                     row += table.num_rows

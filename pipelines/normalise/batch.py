@@ -49,7 +49,7 @@ from tranship.pipelines.normalise.text import (
 from tranship.schemas.codes import NO_CODE_WORDS
 from tranship.schemas.constant import constant
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, TEXT
-from tranship.schemas.faults import no_reasons, reasons
+from tranship.schemas.faults import no_reasons, reasons, within
 from tranship.schemas.flags import Flag
 
 
@@ -64,6 +64,15 @@ class Normalised:
     email_blocked: pl.Series
     unreadable: pl.DataFrame
     warnings: pl.DataFrame
+
+    def slice(self, start: int, count: int) -> Normalised:
+        """Return this number of records, as if they were a batch of their own."""
+        return Normalised(
+            self.records.slice(start, count),
+            self.email_blocked.slice(start, count),
+            within(self.unreadable, start, count),
+            within(self.warnings, start, count),
+        )
 
 
 def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Normalised:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from tranship.pipelines.normalise.lists import JSON_NUMBER
 from tranship.pipelines.normalise.series import VALUE, evaluate, fill_where, replace_where
 from tranship.pipelines.normalise.text import trimmed
 from tranship.schemas.constant import constant
+
+_CELLS_AT_A_TIME: Final = 1 << 14
 
 _PLAIN_TEXT: Final = r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt])*"'
 
@@ -60,29 +64,60 @@ def merge_unmapped(own: pl.Series | None, extra: pl.DataFrame) -> pl.Series:
 
     A column whose name may already occur in the record's own metadata is added as `column.<name>`.
     """
-    # All columns in one query: a wide table has thousands of them.
-    columns: dict[str, pl.Series] = {}
-    pairs: list[pl.Expr] = []
-    pair: pl.Expr
+    pairs = _encoded(extra)
     if own is not None:
-        columns["own"] = own
-        pairs.append(_between_braces(pl.col("own")))
-    for number, values in enumerate(extra.iter_columns()):
-        key, place = values.name, f"c{number}"
-        if values.dtype == pl.String:
-            columns[place] = values
-            text = pl.col(place)
-            pair = pl.when(text.str.strip_chars() != "").then(_between_braces(_as_object(text, key)))
-        else:
-            columns[place] = encode_pairs(values, key)
-            pair = pl.col(place)
-        if own is not None:
-            taken = pl.col("own").str.contains(f'"{key}"', literal=True)
-            pair = pl.when(taken).then(pair.str.replace('"', '"column.', literal=True)).otherwise(pair)
-        pairs.append(pair)
-    merged = pl.concat_str(pairs, separator=",", ignore_nulls=True)
-    found = pl.DataFrame([values.alias(place) for place, values in columns.items()]).select(merged.alias("v"))
-    return found.select(pl.when(VALUE != "").then(pl.concat_str(pl.lit("{"), VALUE, pl.lit("}")))).to_series()
+        pairs = [pl.Series("own", evaluate(own, _between_braces(VALUE))), *_renamed_where_taken(pairs, own, extra)]
+    merged = pl.DataFrame(pairs).select(pl.concat_str(pl.all(), separator=",", ignore_nulls=True).alias("v"))
+    return merged.select(pl.when(VALUE != "").then(pl.concat_str(pl.lit("{"), VALUE, pl.lit("}")))).to_series()
+
+
+def _encoded(columns: pl.DataFrame) -> list[pl.Series]:
+    """Return each column as pairs of JSON, null where the value is null or blank. Columns of few rows are encoded many
+    at a time: a wide table has thousands of them.
+    """
+    by_type: dict[pl.DataType, list[tuple[int, pl.Series]]] = {}
+    for place, values in enumerate(columns.iter_columns()):
+        by_type.setdefault(values.dtype, []).append((place, values))
+    at_a_time = max(1, _CELLS_AT_A_TIME // max(1, columns.height))
+    encoded = {
+        place: pairs.alias(str(place))
+        for of_type in by_type.values()
+        for start in range(0, len(of_type), at_a_time)
+        for place, pairs in _encoded_together(dict(of_type[start : start + at_a_time]))
+    }
+    return [encoded[place] for place in range(columns.width)]
+
+
+def _encoded_together(columns: Mapping[int, pl.Series]) -> Iterator[tuple[int, pl.Series]]:
+    """Yield the pairs of columns of one type, which are encoded as one."""
+    [(place, first), *others] = columns.items()
+    if not others:
+        yield place, _pairs_of(first, first.name)
+        return
+    keys = evaluate(pl.Series([values.name for values in columns.values()]), _as_key(VALUE))
+    count = len(first)
+    values = _pairs_of(pl.concat([values.alias("v") for values in columns.values()]), "v").str.strip_prefix('"v":')
+    of_rows = keys.gather(np.repeat(np.arange(len(keys), dtype=np.uint32), count))
+    pairs = pl.select(pl.concat_str(of_rows, values)).to_series()
+    for number, place in enumerate(columns):
+        yield place, pairs.slice(number * count, count)
+
+
+def _pairs_of(values: pl.Series, key: str) -> pl.Series:
+    if values.dtype != pl.String:
+        return encode_pairs(values, key)
+    return evaluate(values, pl.when(VALUE.str.strip_chars() != "").then(_between_braces(_as_object(VALUE, key))))
+
+
+def _renamed_where_taken(pairs: Sequence[pl.Series], own: pl.Series, columns: pl.DataFrame) -> Iterator[pl.Series]:
+    """Yield the pairs, with the key `column.<name>` where the record's own metadata may have the name."""
+    quoted = [f'"{name}"' for name in columns.columns]
+    occurring = set(own.str.extract_many(quoted, overlapping=True).list.explode().unique())
+    for series, name in zip(pairs, quoted, strict=True):
+        if name in occurring:
+            taken = own.str.contains(name, literal=True).fill_null(value=False)
+            series = replace_where(series, taken, lambda part: part.str.replace('"', '"column.', literal=True))
+        yield series
 
 
 def encode_pairs(values: pl.Series, key: str) -> pl.Series:
@@ -128,6 +163,11 @@ def _json_value(value: Any) -> Any:
 def _as_object(value: pl.Expr, key: str) -> pl.Expr:
     """Return a JSON object with one key."""
     return pl.struct(value.alias(key)).struct.json_encode()
+
+
+def _as_key(name: pl.Expr) -> pl.Expr:
+    """Return a name as the key of a pair, with its colon."""
+    return pl.struct(name.alias("v")).struct.json_encode().str.strip_prefix('{"v":').str.strip_suffix("}") + ":"
 
 
 def _between_braces(objects: pl.Expr) -> pl.Expr:

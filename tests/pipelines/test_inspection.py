@@ -37,6 +37,19 @@ def test_columns_have_fill_distinct_values_and_samples(tmp_path: Path) -> None:
     )
 
 
+def test_each_of_many_columns_has_its_own_values(tmp_path: Path) -> None:
+    header = ["id", "name", *(f"c{number}" for number in range(500))]
+    rows = [[f"{row}", f"N {row}", *(f"{number % row}" if row else "" for number in range(500))] for row in range(5)]
+    file = tmp_path / "in.csv"
+    file.write_text("".join(",".join(line) + "\n" for line in (header, *rows)))
+    columns = {column.name: column for column in inspected(file).columns}
+    for number in range(500):
+        values = [f"{number % row}" for row in range(1, 5)]
+        found = columns[f"c{number}"]
+        assert (found.filled, found.distinct) == (0.8, len(set(values)))
+        assert found.samples == tuple(dict.fromkeys(values))[:3]
+
+
 @pytest.mark.parametrize(("extra", "becomes"), [("keep", "metadata"), ("drop", "nothing")])
 def test_what_nobody_mapped_becomes_what_extra_says(extra: str, becomes: str, tmp_path: Path) -> None:
     path = written(tmp_path, "id,name,Plan\n1,Acme,a\n")

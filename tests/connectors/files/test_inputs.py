@@ -201,6 +201,14 @@ def _nested() -> None:
     zipped("all.zip", {"in.zip": zipped("in.zip", {"a.csv": A}).read_bytes()})
 
 
+def _nameless() -> None:
+    data = bytearray(zipped("all.zip", {"a.csv": A}).read_bytes())
+    entry = data.rindex(b"PK\x01\x02")
+    # What was the name is a comment now.
+    data[entry + 28 : entry + 34] = bytes(4) + data[entry + 28 : entry + 30]
+    made("all.zip", bytes(data))
+
+
 def _twice() -> None:
     data = zipped("all.zip", {"a.csv": A, "b.csv": B}).read_bytes()
     made("all.zip", data.replace(b"b.csv", b"a.csv"))
@@ -219,6 +227,8 @@ def _bomb() -> None:
         ),
         (_unknown_method, "all.zip/a.csv: cannot be unpacked here (That compression method"),
         (_cut, "all.zip: the zip archive is damaged"),
+        (_nameless, "all.zip: the zip archive is damaged: a member has no name"),
+        (lambda: made("all.zip", ""), "all.zip: is not a zip archive, or a damaged one"),
         (_nested, "all.zip/in.zip: is a zip archive within another archive. Unpack it and name the files in it."),
         (_twice, "all.zip: contains two members named 'a.csv'"),
         (_bomb, "this looks like a zip bomb"),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import decimal
 import inspect
+import io
 import json
+import os
+import random
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +20,7 @@ import pytest
 
 from support.warehouse import Warehouse
 from tranship.connectors import opening
+from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import arrow_columns
 from tranship.pipelines.normalise.raw_text import as_text
 
@@ -149,3 +153,69 @@ def test_nested_customers_are_loaded(tmp_path: Path) -> None:
     [row] = warehouse.rows("SELECT external_id, metadata FROM people")
     assert row["external_id"] == "7"
     assert json.loads(row["metadata"]) == {"plan": "pro", "parcel.city": "Bonn", "parcel.uuid": str(KEY)}
+
+
+# Damaged at random -----------------------------------------------------------------------------------------------
+
+EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "100"))
+
+
+def made(chance: random.Random) -> bytes:
+    columns = {
+        "id": [f"tok{number}" for number in range(30)],
+        "n": list(range(30)),
+        "s": [{"a": "x", "b": number} for number in range(30)],
+        "l": [[1, 2]] * 30,
+        "kind": pa.array(["a", "b", "c"] * 10).dictionary_encode(),
+    }
+    out = io.BytesIO()
+    pq.write_table(
+        pa.table(columns),
+        out,
+        compression=chance.choice(["snappy", "zstd", "none", "gzip"]),
+        row_group_size=chance.choice([7, 100]),
+        use_dictionary=chance.random() < 0.5,
+        data_page_version=chance.choice(["1.0", "2.0"]),
+    )
+    return out.getvalue()
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        at = chance.choice((chance.randrange(len(changed)), len(changed) - chance.randrange(1, 600)))
+        kind = chance.randrange(4)
+        if kind == 0:
+            changed[at] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            changed[at : at + 1] = chance.randbytes(1)
+        elif kind == 2:
+            del changed[at : at + chance.choice((1, 2, 10, 100))]
+        else:
+            changed[at:at] = chance.randbytes(chance.choice((1, 4, 50)))
+    return bytes(changed)
+
+
+def test_a_damaged_file_is_read_whole_or_refused(tmp_path: Path) -> None:
+    """`TRANSHIP_EXAMPLES` is the number of files."""
+    path, refused = tmp_path / "in.parquet", 0
+    for number in range(EXAMPLES):
+        chance = random.Random(number)
+        path.write_bytes(damaged(made(chance), chance))
+        try:
+            found = read(path)
+        except ConfigError as error:
+            assert str(error).startswith(f"{path}: "), number  # noqa: PT017  (either it is read, or it says why not)
+            refused += 1
+            continue
+        assert found.height == 30, number
+        assert found.rows()
+    assert 0 < refused < EXAMPLES
+
+
+def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    text = pa.table({"id": pa.array(["1"]), "name": pa.array([b"M\xfcller"]).view(pa.string())})
+    path = tmp_path / "in.parquet"
+    pq.write_table(text, path)
+    with pytest.raises(ConfigError, match="damaged Parquet near row 1"):
+        read(path)
