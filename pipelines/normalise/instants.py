@@ -168,9 +168,8 @@ def _form_to_iso(texts: pl.Series, form: str) -> pl.Series:
         return part(name).cast(pl.Int32, strict=False)
 
     first, second = number("first"), number("second_part")
-    # A month in front of a dot, which its day proves, leaves the other values of the column open.
-    dotted = part("dot").is_not_null() & (second <= 12) & ~(second > 12).any()
-    is_day_first = (first > 12) | (first == second) | dotted
+    # The other values of a column decide nothing: a record is read alike in every batch and order.
+    is_day_first = (first > 12) | (first == second) | part("dot").is_not_null()
     named = part("word").str.to_lowercase().replace_strict(codes.MONTH_WORDS, default=None, return_dtype=pl.Int32)
     month = pl.coalesce(number("month"), named, pl.when(is_day_first).then(second).when(second > 12).then(first))
     day = pl.coalesce(number("day"), pl.when(is_day_first).then(first).when(second > 12).then(second))

@@ -683,7 +683,7 @@ def as_written(text: str) -> dict[str, str] | None:
         dotted = re.match(r"[0-9]+\.[0-9]+\.", text)
         if int(first) <= 12 and int(second) <= 12 and int(first) != int(second) and not dotted:
             return None
-        day, month = (second, first) if int(second) > 12 else (first, second)
+        day, month = (second, first) if int(second) > 12 and not dotted else (first, second)
     if match is None:
         return None
     rest = text[match.end() :]

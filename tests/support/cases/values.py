@@ -100,6 +100,7 @@ INSTANTS = [
     good("created_at", "25.12.2023", utc(2023, 12, 25)),
     good("created_at", "03.11.2023", utc(2023, 11, 3)),
     good("created_at", "3.11.2023 14:05", utc(2023, 11, 3, 14, 5)),
+    bad("created_at", "11.25.2023", "created_at.unreadable"),
     bad("created_at", "03/11/2023", "created_at.ambiguous"),
     bad("created_at", "03-11-2023", "created_at.ambiguous"),
     good("created_at", "25/12/2023 14:30", utc(2023, 12, 25, 14, 30)),
