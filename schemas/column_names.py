@@ -27,5 +27,11 @@ REMEMBERED: Final = 1 << 16
 @lru_cache(maxsize=REMEMBERED)
 def fold(column: str) -> str:
     """Return the form in which names are compared: lower-case letters and digits only."""
-    plain = unicodedata.normalize("NFKD", column).casefold()
+    if column.isascii():
+        return "".join(filter(str.isalnum, column.lower()))
+    plain = unicodedata.normalize("NFKD", column).casefold().translate(_PLAIN)
     return "".join(c for c in plain if c.isalnum())
+
+
+# Letters that are no other letter with an accent.
+_PLAIN: Final = str.maketrans({"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ı": "i"})

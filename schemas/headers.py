@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from tranship.schemas import header_families
 from tranship.schemas.column_names import REMEMBERED, fold, unwrapped
 from tranship.schemas.customer import ADDRESS, COLUMNS
 from tranship.schemas.header_words import (
@@ -58,6 +59,8 @@ def _words() -> dict[str, _Word]:
     for street in [word for word, meant in found.items() if meant.field == "address_line1" and word.isalpha()]:
         for number, field in (("1", "address_line1"), ("2", "address_line2")):
             found |= {word: _Word(field, street, 1) for word in (street + number, number + street) if word not in found}
+    for name, field, level in header_families.names():
+        found.setdefault(fold(name), _Word(field, fold(name), level))
     for field in COLUMNS:
         own = (field, *OWN_NAMES.get(field, "").split())
         found |= {fold(word): _Word(field, fold(field), 0) for word in own}
