@@ -81,7 +81,7 @@ FAMILIES: Final = (
     ),
     Family("phone", 2, "mobile cell mobil mobiel gsm handy mobiltelefon movil celular", "nr no num number nummer tel"),
     Family("phone", 2, "numero num", "portable de_portable movil celular cellulare mobile"),
-    Family("phone", 2, "mobile_telephone mobile_tel cell_tel cell_no cell_phone_no cell_telephone sms", "~ number"),
+    Family("phone", 2, "mobile_telephone mobile_tel cell_tel cell_no cell_phone_no cell_telephone", "~ number"),
     Family(
         "phone",
         3,
@@ -97,6 +97,9 @@ FAMILIES: Final = (
         "home private personal privat privé domicile maison casa residencial particular abitazione thuis hem",
     ),
     Family("phone", 4, "home private personal evening", "phone_number phone_no telephone tel number"),
+    Family("email", 1, "email e_mail mail", "value email"),
+    Family("phone", 1, "phone telephone phone_number", "value e164 formatted"),
+    Family("email", 2, "emails email_addresses", "value email"),
     # Addresses.
     Family("country", 2, "country land pays pais paese kraj cntry ctry", "code iso iso2 iso_2 iso_code cd kode kod"),
     Family("country", 2, "country land", "alpha2 alpha_2 code_alpha2 iso_alpha_2 region_code code_iso2 key kz"),
@@ -170,14 +173,14 @@ FAMILIES: Final = (
     Family("created_at", 1, "luonti luotu lisätty rekisteröity", "pvm päivä aika ~"),
     Family("created_at", 1, "data utworzono dodano", "utworzenia dodania rejestracji zalozenia wprowadzenia dnia"),
     Family("updated_at", 1, "updated update upd last_updated last_update last_upd", _MOMENT),
-    Family("updated_at", 1, _WHEN, "updated last_updated update last_update"),
+    Family("updated_at", 1, _WHEN, "updated last_updated update last_update updated_utc last_updated_utc"),
     Family("updated_at", 2, "modified modification mod last_modified last_mod last_modification edited", _MOMENT),
     Family("updated_at", 2, "changed change chg last_changed last_change last_edited amended", _MOMENT),
     Family(
         "updated_at",
         2,
         _WHEN + " last_date",
-        "modified last_modified changed last_changed edited last_edited last_change",
+        "modified last_modified modified_utc changed last_changed edited last_edited last_change",
     ),
     Family("updated_at", 2, "geändert änderung änderungs letzte_änderung aktualisiert bearbeitet", "am datum dat um"),
     Family("updated_at", 2, "zuletzt letzte", "geändert änderung aktualisiert bearbeitet aktualisierung geändert_am"),
@@ -273,6 +276,16 @@ FAMILIES: Final = (
     ),
     Family("billing_contact_name", 1, _OF_INVOICES, "contact contact_name attention attn contact_full_name"),
     Family("billing_contact_name", 1, "invoice_recipient send_invoices_to", "name attention attn"),
+    # Names.
+    Family(
+        "name",
+        1,
+        "name name1 nom nombre nome naam navn namn nazwa",
+        "client cliente kunde kunden klant kund klienta kontrahenta nabywcy odbiorcy zakaznika",
+        turned=True,
+    ),
+    Family("name", 1, "customer client cust account acct party debtor debitor debitoren", "nm name name1 name_1 desc"),
+    Family("name", 1, "name", "1 line_1"),
     # Kinds of customers.
     Family("customer_type", 1, "customer client account cust", "type kind typ type_name class_type"),
     Family(

@@ -30,6 +30,7 @@ from tranship.schemas.header_words import (
     ENTITY_FIELDS,
     ENTITY_ROLES,
     OF_BOOKS,
+    OTHER_IDS,
     OWN_NAMES,
     RECORD_FIELDS,
     RECORD_ROLES,
@@ -98,7 +99,7 @@ def _read(name: str) -> _Hit | None:
     role = ""
     if brackets := re.search(r"\s*[(]([^()]*)[)]\s*$", name):
         bare = name[: brackets.start()]
-        if fold(name) in _WORD_OF or REMARK.fullmatch(brackets[1]):
+        if fold(name) in _WORD_OF or REMARK.fullmatch(brackets[1]) or _says_the_same(bare, brackets[1]):
             pass
         elif fold(brackets[1]) in _ROLE_RANK:
             role = fold(brackets[1])
@@ -109,6 +110,12 @@ def _read(name: str) -> _Hit | None:
     if hit := _read_folded(role + fold(name)):
         return hit
     return _read_of_address(name, role) or _read_numbered(name, role) or _read_either(name, role)
+
+
+def _says_the_same(name: str, remark: str) -> bool:
+    """Return whether a remark is another word for the field: `City (Locality)`."""
+    hit, word = _read(name) if fold(name) else None, _WORD_OF.get(fold(remark))
+    return hit is not None and word is not None and word.field == hit.field
 
 
 _OF_ADDRESS: Final = re.compile(
@@ -172,6 +179,10 @@ def _read_folded(folded: str) -> _Hit | None:
         return _Hit(kind, kind, (0, number + 1, 0), "")
     if suffixed := _SUFFIXED.fullmatch(folded):
         return _Hit(suffixed["kind"], suffixed["kind"], (_ROLE_RANK.get(suffixed["role"], 9), 0, 0), "")
+    if owned := _OF_CUSTOMER.fullmatch(folded):  # `Teléfono del cliente`
+        word = _WORD_OF.get(owned["word"])
+        if word and _keeps_meaning(word, ["customer"]):
+            return _Hit(word.field, word.group, (1, 0, word.level), "customer" if word.field in ADDRESS else "")
     rest, roles = folded, []
     while role := _role_of(rest):
         roles.append(role)
@@ -206,6 +217,9 @@ _NUMBERED: Final = re.compile(
 )
 _SUFFIXED: Final = re.compile(r"(?P<kind>email|phone)(?P<role>work|business|office|home|personal|private|other|mobile)")
 _ADDRESS: Final = re.compile(rf"(?:{'|'.join(_NOUNS)})(?P<number>[0-9]?)")
+_OF_CUSTOMER: Final = re.compile(
+    r"(?P<word>.{2,}?)(?:de|del|dela|do|du|des|di|der)?(?:client|cliente|kunde|kunden|customer|klienta|kontrahenta)"
+)
 _ROLE_BEHIND: Final = re.compile(
     rf"(?:de|di|da|do|of|del|della|du)?(?P<role>{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})"
 )
@@ -260,6 +274,13 @@ def is_own_name(column: str, field: str) -> bool:
     return word is not None and word.field == field and word.group == fold(field)
 
 
+def is_id_of_record(column: str) -> bool:
+    """Return whether a column of ids, such as `Copper ID`, is that of nothing else by its name."""
+    named = re.fullmatch(r"(?i)(?P<of>[a-z]+)[\s_-]?id", column.strip())
+    words = "" if named is None else fold(named["of"])
+    return bool(words) and len(words) > 1 and words not in OTHER_IDS and not is_secret(column)
+
+
 def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collection[str] = ()) -> dict[str, Fit]:
     """Return field → matching columns, except the columns in `without`.
 
@@ -269,6 +290,8 @@ def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collectio
     """
     hits = _hits(tuple(columns), tuple(repeats.items()))
     address = _best_address(hits.values())
+    if not address:
+        hits = _joined_to_plain(hits)
     is_place = any(hit.role == address and hit.field in _PLACE for hit in hits.values())
     by_field: dict[str, dict[str, _Hit]] = {}
     for column, hit in hits.items():
@@ -339,6 +362,18 @@ def _best_address(hits: Iterable[_Hit]) -> str:
         return not is_place, min(hit.rank for hit in places[role])[:2]
 
     return min(places, key=order, default="")
+
+
+def _joined_to_plain(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with a street that has a role (`Adresse de facturation`) as that of the city and postal code
+    that have none, where there is no other street, city or postal code.
+    """
+    places = {(hit.role, hit.field) for hit in hits.values() if hit.field in _PLACE}
+    lines = [role for role, field in places if field == "address_line1"]
+    others = {role for role, field in places if field != "address_line1"}
+    if len(lines) != 1 or others != {""}:
+        return hits
+    return {column: hit._replace(role="") if hit.role == lines[0] else hit for column, hit in hits.items()}
 
 
 def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:

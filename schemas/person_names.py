@@ -18,22 +18,32 @@ from tranship.schemas.column_names import fold, unwrapped
 Role = Literal["first", "middle", "last", "second_last", "full", "contact", "company", "display"]
 
 _WORDS: Final[dict[Role, str]] = {
-    "first": "first_name given_name forename fname christian_name vorname prenom nombre_de_pila primer_nombre "
+    "first": "first_name given_name first_names given_names first_nm fst_nm f_name forename fname "
+    "christian_name vorname prenom nombre_de_pila primer_nombre "
     "nome_di_battesimo primeiro_nome voornaam fornavn fornamn etunimi imie imię jmeno",
     "middle": "middle_name second_name zweiter_vorname deuxieme_prenom segundo_nombre secondo_nome nome_do_meio "
     "tussenvoegsel mellannamn mellomnavn mellemnavn",
-    "last": "last_name surname family_name lname nachname familienname zuname nom_de_famille apellido apellidos "
+    "last": "last_name surname family_name last_nm lst_nm l_name surnames lname nachname familienname "
+    "zuname nom_de_famille apellido apellidos "
     "primer_apellido cognome sobrenome apelido ultimo_nome achternaam efternavn etternavn efternamn sukunimi "
     "nazwisko prijmeni co_last_name",
     "second_last": "segundo_apellido apellido_materno",
     "full": "full_name person person_name nom nom_complet nombre nombre_completo nombre_y_apellidos nome nome_completo "
     "naam volledige_naam namn fullstandigt_namn navn fulde_navn fullt_navn nimi vollstandiger_name vor_und_nachname",
-    "contact": "contact_name contact_person contact_full_name ansprechpartner kontaktperson kontaktname contactpersoon "
+    "contact": "contact_name primary_contact main_contact primary_contact_name main_contact_name contact_nm "
+    "hauptansprechpartner kontakt_person ansprechperson interlocuteur contact_principal persona_contacto "
+    "contacto_principal nombre_persona_contacto persona_riferimento er_referens deres_reference your_contact "
+    "deres_kontaktperson osoba_do_kontaktu kontaktni_osoba contact_person contact_full_name "
+    "ansprechpartner kontaktperson kontaktname contactpersoon "
     "nom_du_contact personne_de_contact persona_de_contacto nombre_de_contacto persona_di_contatto referente "
     "pessoa_de_contato pessoa_de_contacto nome_contacto nome_contato nome_do_contacto nombre_contacto "
     "att_person att attn for_the_attention_of a_l_attention_de z_hd zu_haenden_von atencion t_a_v att_til "
     "kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
-    "company": "company company_name associated_company nom_entreprise nombre_empresa organization "
+    "company": "company company_name company_nm firm_nm organization_nm org_name org organisatie nom_societe "
+    "nome_empresa firma_1 firma1 firmenname1 firmenname_1 firmenbezeichnung firmabezeichnung "
+    "bedrijf_naam nom_organisation "
+    "organisationsname firmaname navn_virksomhed company_name1 firmennavn nazwa_przedsiebiorstwa "
+    "associated_company nom_entreprise nombre_empresa organization "
     "organization_name organisation organisation_name business "
     "business_name account_name firm firm_name firma firmenname unternehmen unternehmensname entreprise "
     "nom_de_l_entreprise societe nom_de_la_societe raison_sociale empresa nombre_de_la_empresa razon_social azienda "
@@ -55,8 +65,26 @@ _LAST_WORDS_OF_NAME: Final = frozenset(
     map(fold, ["apellido", "apellidos", "primer_apellido", "cognome", "sobrenome", "apelido", "ultimo_nome"])
 )
 
+# Words that are part of a person's name only if the same person has both: `contact.first` and `contact.last`.
+_BARE_FIRST: Final = frozenset(map(fold, ["first", "given"]))
+_BARE_LAST: Final = frozenset(map(fold, ["last", "family"]))
+
+# Columns that only a person has: beside them, `Name` is that of a person.
+_PERSONAL: Final = (
+    "title salutation job_title position anrede briefanrede titel civilite tratamiento titolo aanhef tilltal "
+    "tiltale job_position job role_title gender sex geschlecht birthday birth_date birthdate date_of_birth dob "
+    "geburtsdatum date_de_naissance fecha_de_nacimiento data_di_nascita geboortedatum department "
+)
+_OF_PERSONS: Final = frozenset(map(fold, _PERSONAL.split()))
+
+# Attributes of LDAP (RFC 4519), beside `cn`.
+_OF_DIRECTORY: Final[dict[str, Role]] = {"sn": "last", "cn": "full", "o": "company"}
+
 _OWNER_WORDS: Final = (
-    "customer client account user member lead property kunde kunden cliente klant kund",
+    (
+        "customer client account user member lead property kunde kunden cliente klant kund cust cli kd usr party "
+        "partner person name debitor subscriber patient donor guest student"
+    ),
     "contact primary main default address associated to kontakt contacto contatto",
     "billing bill invoice rechnung rechnungs facturation facturacion",
 )
@@ -125,6 +153,11 @@ def find(columns: Sequence[str]) -> People:
     )
 
 
+def are_persons(columns: Iterable[str]) -> bool:
+    """Return whether the records are persons: a column says what only a person has."""
+    return not _OF_PERSONS.isdisjoint(fold(unwrapped(column)) for column in columns)
+
+
 def name_rule(people: People, name: str | None) -> tuple[tuple[str, ...], ...]:
     """Return the alternatives of a customer's name, each a tuple of columns; empty if there is none. `name` is the
     column that is a customer's name by itself.
@@ -164,14 +197,29 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
     of_first = {owner for rest, owner in split.values() if rest in _FIRST_WORDS_OF_NAME}
     of_last = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "last"}
     of_latin_last = {owner for rest, owner in split.values() if rest in _LAST_WORDS_OF_NAME}
+    bare_pairs = {owner for rest, owner in split.values() if rest in _BARE_FIRST} & {
+        owner for rest, owner in split.values() if rest in _BARE_LAST
+    }
+    # Some systems call the telephone number so.
+    has_phone = any(re.search("phone|mobil|telef|^tel", fold(column)) for column in columns)
+    is_directory = "cn" in {fold(column) for column in columns}
     for column, (rest, owner) in split.items():
         role = _ROLE_OF.get(rest)
         if rest in _LAST_BESIDE_FIRST and owner in of_first and owner not in of_last:
             role = "last"
         elif rest in _FIRST_BESIDE_LAST and owner in of_latin_last:
             role = "first"
+        elif rest in _BARE_FIRST | _BARE_LAST and owner in bare_pairs:
+            role = "first" if rest in _BARE_FIRST else "last"
+        elif rest == "contact":
+            role = "contact" if has_phone else None
+        elif is_directory:
+            role = role or _OF_DIRECTORY.get(fold(column))
         if role:
             yield column, role, owner
+
+
+_KNOWN: Final = frozenset((*_ROLE_OF, *_LAST_BESIDE_FIRST, *_FIRST_BESIDE_LAST, *_BARE_FIRST, *_BARE_LAST, "contact"))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -183,7 +231,7 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
     # `Company Name` and `Contact Name` are names, not the name of a company's or a contact's something.
     for start in range(len(words)):
         rest = "".join(words[start:])
-        if rest in _ROLE_OF or rest in _LAST_BESIDE_FIRST or rest in _FIRST_BESIDE_LAST:
+        if rest in _KNOWN:
             return rest, tuple(words[:start])
         if words[start] not in _OWNERS:
             break
