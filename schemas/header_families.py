@@ -160,10 +160,12 @@ FAMILIES: Final = (
     ),
     Family("created_at", 1, "angelegt erstellt erfasst anlage erstell erstellungs", "am datum dat zeit zeitpunkt um"),
     Family("created_at", 2, "erfassungs eröffnungs registrierungs registriert aufnahme", "datum am dat"),
-    Family("created_at", 1, "date date_de date_d dt", "creation ajout inscription enregistrement ouverture saisie"),
+    Family(
+        "created_at", 1, "date date_de date_d dt", "crea cre creation ajout inscription enregistrement ouverture saisie"
+    ),
     Family("created_at", 1, "cree crée ajoute inscrit enregistre", "le en"),
     Family("created_at", 1, "fecha fecha_de fec f fch", "alta creacion registro ingreso creado inscripcion"),
-    Family("created_at", 1, "data data_di dt", "creazione inserimento registrazione iscrizione apertura"),
+    Family("created_at", 1, "data data_di dt", "ins creazione inserimento registrazione iscrizione apertura"),
     Family("created_at", 1, "data data_de data_do dt", "cadastro criacao registro inclusao inscricao"),
     Family("created_at", 1, "criado cadastrado registrado creado inserito creato registrato", "em el en il"),
     Family("created_at", 1, "aanmaak aangemaakt ingevoerd invoer registratie toegevoegd aanmeld", "datum op"),
@@ -171,7 +173,7 @@ FAMILIES: Final = (
     Family("created_at", 1, "skapad skapat upplagd registrerad tillagd", "datum den ~"),
     Family("created_at", 1, "oprettet opprettet oprettelses opprettelses registrert registreret", "dato den ~"),
     Family("created_at", 1, "luonti luotu lisätty rekisteröity", "pvm päivä aika ~"),
-    Family("created_at", 1, "data utworzono dodano", "utworzenia dodania rejestracji zalozenia wprowadzenia dnia"),
+    Family("created_at", 1, "data utworzono dodano", "utw utworzenia dodania rejestracji zalozenia wprowadzenia dnia"),
     Family("updated_at", 1, "updated update upd last_updated last_update last_upd", _MOMENT),
     Family("updated_at", 1, _WHEN, "updated last_updated update last_update updated_utc last_updated_utc"),
     Family("updated_at", 2, "modified modification mod last_modified last_mod last_modification edited", _MOMENT),
@@ -197,7 +199,7 @@ FAMILIES: Final = (
         "fecha fecha_de fec f ultima fecha_ultima",
         "modificacion actualizacion ultima_modificacion ultima_actualizacion cambio",
     ),
-    Family("updated_at", 2, "data data_di dt ultima data_ultima ultimo", "modifica aggiornamento ultima_modifica"),
+    Family("updated_at", 2, "data data_di dt ultima data_ultima ultimo", "mod modifica aggiornamento ultima_modifica"),
     Family(
         "updated_at",
         2,

@@ -25,7 +25,7 @@ WORDS: Final[dict[str, str]] = {
         externalid external_customer_id customer_id customerid customer_key customer_number customer_no
         customer_code client_id client_number client_code account_id account_number account_code account_no
         cust_id cust_no customer_external_id kundennummer
-        kunnr cardcode an8
+        kunnr cardcode an8 customer_account cust_account shopper_reference kontaktnummer
         kundennr kundenid kunden_nr debitorennummer debitorennr debitorenkonto numero_client numero_de_client
         no_client n_client code_client id_client identifiant_client reference_client numero_de_cliente
         numero_cliente no_cliente n_cliente id_cliente codigo_cliente codigo_de_cliente codice_cliente
@@ -42,6 +42,7 @@ WORDS: Final[dict[str, str]] = {
         | reference_id
         | subscriber_id internal_id object_id objectguid
         | uid
+        | sub
         | account_ref a_c
         | code codice codigo kode kod koodi cod kontaktnr kontakt_nr debtor_no debtor_number debtor_code relatiecode
         relatienummer relatienr
@@ -73,7 +74,7 @@ WORDS: Final[dict[str, str]] = {
         foretagsnamn
         virksomhed virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi associated_company nazwa_firmy
         | customer client kunde klant kund asiakas cliente klient zakaznik
-        | contact_name nom nombre nome
+        | contact_name intitule libelle nom nombre nome
     """,
     "legal_name": """
         legal_company_name legal_entity legal_entity_name registered_name company_legal_name legal_business_name
@@ -87,7 +88,7 @@ WORDS: Final[dict[str, str]] = {
         tipo_de_pessoa tipo_pessoa tipo_de_persona tipo_persona tipo_di_persona
     """,
     "phone": """
-        primary_phone contact_phone main_phone phone_numbers telefon telefonnummer telefonnr rufnummer
+        primary_phone contact_phone main_phone phone_numbers phones telephones telefon telefonnummer telefonnr rufnummer
         telf1 tel_number numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon
         telefoonnummer telefone fone tlf
         tlfnr tlf_nr puhelin puhelinnumero
@@ -115,11 +116,12 @@ WORDS: Final[dict[str, str]] = {
     "city": """
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
         poblacion municipio citta comune plaats woonplaats gemeente cidade localidade stad postort by poststed kaupunki
-        postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l
+        postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
         | village commune
     """,
     "state": """
-        province state_name province_name state_province_region province_region province_state bundesland departement
+        province state_name province_name state_province_region province_region province_state bundesland
+        departement departamento state_or_province_code
         provincia prov provincie fylke landskap maakunta uf estado wojewodztwo województwo st
         | region county region_name regione regio
         | state_code province_code region_code state_id state_province_code
@@ -130,7 +132,7 @@ WORDS: Final[dict[str, str]] = {
     """,
     "country": """
         country_name country_region land1 co land pays pais paese nazione maa kraj zeme
-        | c
+        | c lkz land_kz länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
         | country_code country_id country_iso country_iso_code country_code_2 country_iso2 country_code_iso
         land_id land_code landcode laenderkuerzel landerkurzel code_pays codigo_pais
     """,
@@ -140,7 +142,7 @@ WORDS: Final[dict[str, str]] = {
         waers valuta moeda valuutta waluta mena
     """,
     "timezone": """
-        time_zone zeitzone fuseau_horaire zona_horaria huso_horario fuso_orario tijdzone fuso_horario tidszon
+        time_zone zoneinfo zeitzone fuseau_horaire zona_horaria huso_horario fuso_orario tijdzone fuso_horario tidszon
         tidszone
     """,
     "language": """
@@ -158,7 +160,7 @@ WORDS: Final[dict[str, str]] = {
         net_payment_terms net_payment_term net_term net_term_days net_days terms_days payment_terms_days
         payment_term_days term_days payment_due_days due_days due_in_days days_until_due days_to_pay payment_days
         credit_days credit_terms krediettermijn kredietdagen kredittid kredittfrist zahlungsziel zahlungsfrist
-        faelligkeit_in_tagen falligkeit_in_tagen faellig_in_tagen
+        zahlziel zahl_ziel zziel faelligkeit_in_tagen falligkeit_in_tagen faellig_in_tagen
         fallig_in_tagen faelligkeitstage falligkeitstage zahlungstage jours_de_paiement echeance_en_jours
         dias_de_pago dias_de_credito dias_credito plazo_en_dias vencimiento_en_dias giorni_di_pagamento
         giorni_pagamento scadenza_in_giorni betaaldagen vervaldagen prazo_em_dias dias_para_pagamento
@@ -184,7 +186,7 @@ WORDS: Final[dict[str, str]] = {
         fecha_de_alta fecha_alta data_di_creazione data_creazione creato_il aangemaakt aangemaakt_op aanmaakdatum
         data_de_criacao data_criacao criado_em toegevoegd_op ajoute_le date_d_ajout anadido_el inserito_il skapad
         skapad_datum skapat oprettet oprettet_dato opprettet luotu data_de_cadastro data_cadastro utworzono
-        erdat when_created
+        erdat when_created cdate crdate ctime
         data_utworzenia vytvoreno
         | signup_date signed_up signed_up_on signed_up_at sign_up_date signup_at registered_at registered_on
         date_registered registration_date user_registered date_added added_time added_on added_at date_joined joined_at
@@ -196,7 +198,7 @@ WORDS: Final[dict[str, str]] = {
     """,
     "updated_at": """
         updated updated_date date_updated last_updated updated_on last_updated_at updated_utc update_date
-        aedat last_update last_updated_on updated_time update_time last_updated_date date_last_updated
+        aedat udate mtime last_update last_updated_on updated_time update_time last_updated_date date_last_updated
         write_date aktualisiert
         aktualisiert_am mis_a_jour mis_a_jour_le actualizado actualizado_el aggiornato bijgewerkt atualizado_em
         uppdaterad opdateret oppdatert paivitetty zaktualizowano data_aktualizacji
@@ -234,7 +236,7 @@ WORDS: Final[dict[str, str]] = {
         tax_registration_no abn nzbn gstin gst_number gst_no ein contribuinte n_contribuinte numero_de_contribuinte
         nif cif nif_cif cif_nif nipc cnpj cpf cpf_cnpj
         cnpj_cpf rfc rut ruc cuit nit cvr
-        cvr_nummer cvr_nr nip dic y_tunnus codice_fiscale steuer_id steuernummer
+        cvr_nummer cvr_nr nip dic y_tunnus codice_fiscale cod_fisc lictradnum tax_exempt_number steuer_id steuernummer
     """,
     "billing_contact_name": """
         billing_contact billing_name invoice_contact billing_contact_full_name billing_attention bill_to_contact
@@ -248,7 +250,8 @@ WORDS: Final[dict[str, str]] = {
         email_de_faturacao faktura_e_post faktura_email fakturamail
     """,
     "invoice_cc_emails": """
-        cc_emails invoice_cc cc_email additional_emails additional_invoice_emails cc_email_addresses email_cc
+        email_copy copy_email email_kopie cc_emails invoice_cc cc_email additional_emails
+        additional_invoice_emails cc_email_addresses email_cc
         additional_email_addresses invoice_cc_addresses
     """,
     "aliases": "alias ingest_aliases other_ids",
@@ -276,15 +279,16 @@ OWN_NAMES: Final[dict[str, str]] = {
 # Roles of an address, the one to prefer first. An address is taken from columns of one role.
 ADDRESS_ROLES: Final = """
     customer client account contact person property properties fields user kunden kunde kund klant cliente klient
-    kontakt contacto contatto cust cli kd debitor party partner member
+    kontakt contacto contatto cust cli kd debitor party partner member buyer shopper purchaser subscriber
     | billing bill_to bill_to_contact bill invoice invoicing inv payer rechnungs rechnung facturation facture
     facturacion fatturazione
       factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus
-    | default primary main mailing mail postal po post posti communication current permanent haupt principal principale
+    | default primary main mailing mail postal po post posti communication current purchase sales permanent haupt
+    principal principale
       hoofd korrespondenz postale correspondance correspondencia
       corrispondenza correspondentie
     | business company organization organisation work office hq headquarters sede_legale siege siege_social sede
-    legal registered head_office forretnings firmen
+    legal registered head_office physical physique fisica forretnings firmen
       geschafts visiting visit besoks besøks besogs besøgs bezoek kaynti fiscal social
     | home personal private privat residential residence res domicile prive
     | shipping ship_to ship delivery sold_to sold_to_contact sa liefer livraison envio spedizione consegna verzend
@@ -325,6 +329,8 @@ COMPANIONS: Final = {
     "via": "cap citta comune",
     # Attributes of LDAP (RFC 4519).
     **dict.fromkeys(("l", "st", "c", "co"), "cn dn samaccountname"),
+    # Claims of OpenID Connect.
+    "sub": "emailverified givenname",
 }
 
 # Bare words for a number or a code. They are an id only beside the name (elsewhere, `Code` may be that of a discount)
@@ -350,7 +356,8 @@ CUSTOMERS: Final = word_set("customer client kunde klant kund asiakas cliente kl
 
 # Roles of other fields, and the fields that keep their meaning with them.
 ENTITY_ROLES: Final = (
-    "cust cli kd kunden kunde kund klant cliente klient kontakt contacto contatto debitor party partner member "
+    "cust cli kd buyer shopper purchaser purchase subscriber sales kunden kunde kund klant cliente "
+    "klient kontakt contacto contatto debitor party partner member "
     "customer client account contact person property properties fields user primary default main billing business "
     "company organization organisation bill_to work"
 )

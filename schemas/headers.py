@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from tranship.schemas import header_families
-from tranship.schemas.column_names import REMEMBERED, fold, unwrapped
+from tranship.schemas.column_names import REMEMBERED, fold, shared_front, unwrapped
 from tranship.schemas.customer import ADDRESS, COLUMNS
 from tranship.schemas.header_words import (
     ADDRESS_NOUNS,
@@ -307,12 +307,18 @@ def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collectio
     return {field: _fit(field, by_field[field], address) for field in COLUMNS if field in by_field}
 
 
+def _read_behind(front: str, name: str) -> _Hit | None:
+    """Read a name, and if it means nothing, what follows the part that all columns share."""
+    return _read(name) or (_read(name.removeprefix(front)) if front and name != front else None)
+
+
 @lru_cache(maxsize=4)
 def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Mapping[str, _Hit]:
     """Return column → what its name means, for the columns that mean something."""
     folded = {fold(column) for column in columns}
     own_names = dict(repeats)
-    named = ((column, _read(own_names.get(column, column))) for column in columns)
+    front = shared_front(columns)
+    named = ((column, _read_behind(front, own_names.get(column, column))) for column in columns)
     hits = {column: hit for column, hit in named if hit and not is_secret(column) and _is_meant(column, hit, folded)}
     return {column: hit for column, hit in hits.items() if _is_placed(column, hit, columns, hits)}
 
@@ -326,7 +332,10 @@ def _is_meant(column: str, hit: _Hit, folded: Collection[str]) -> bool:
     companions = COMPANIONS.get(hit.group)
     if companions is None or any(noun in fold(column) for noun in _NOUNS):  # `Postadresse - sted`
         return True
-    return any(name in folded for name in companions.split())
+    # `cli_cp` beside `cli_ville`
+    return any(
+        other.endswith(name) if len(name) > 2 else other == name for name in companions.split() for other in folded
+    )
 
 
 def _is_placed(column: str, hit: _Hit, columns: Sequence[str], hits: Mapping[str, _Hit]) -> bool:

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from tranship.schemas.column_names import fold, unwrapped
+from tranship.schemas.column_names import fold, shared_front, unwrapped
 
-Role = Literal["first", "middle", "last", "second_last", "full", "contact", "company", "display"]
+Role = Literal["first", "middle", "last", "second_last", "full", "contact", "company", "trading", "display"]
 
 _WORDS: Final[dict[Role, str]] = {
-    "first": "first_name given_name first_names given_names first_nm fst_nm f_name forename fname "
+    "first": "voorletters initialen first_name given_name first_names given_names first_nm fst_nm f_name "
+    "forename fname "
     "christian_name vorname prenom nombre_de_pila primer_nombre "
     "nome_di_battesimo primeiro_nome voornaam fornavn fornamn etunimi imie imię jmeno",
     "middle": "middle_name second_name zweiter_vorname deuxieme_prenom segundo_nombre secondo_nome nome_do_meio "
@@ -30,7 +31,8 @@ _WORDS: Final[dict[Role, str]] = {
     "second_last": "segundo_apellido apellido_materno",
     "full": "full_name person person_name nom nom_complet nombre nombre_completo nombre_y_apellidos nome nome_completo "
     "naam volledige_naam namn fullstandigt_namn navn fulde_navn fullt_navn nimi vollstandiger_name vor_und_nachname",
-    "contact": "contact_name primary_contact main_contact primary_contact_name main_contact_name contact_nm "
+    "contact": "cntctprsn attention_person buyer_contact contact_name primary_contact main_contact "
+    "primary_contact_name main_contact_name contact_nm "
     "hauptansprechpartner kontakt_person ansprechperson interlocuteur contact_principal persona_contacto "
     "contacto_principal nombre_persona_contacto persona_riferimento er_referens deres_reference your_contact "
     "deres_kontaktperson osoba_do_kontaktu kontaktni_osoba contact_person contact_full_name "
@@ -39,7 +41,8 @@ _WORDS: Final[dict[Role, str]] = {
     "pessoa_de_contato pessoa_de_contacto nome_contacto nome_contato nome_do_contacto nombre_contacto "
     "att_person att attn for_the_attention_of a_l_attention_de z_hd zu_haenden_von atencion t_a_v att_til "
     "kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
-    "company": "company company_name company_nm firm_nm organization_nm org_name org organisatie nom_societe "
+    "company": "nombre_fiscal company company_name company_nm firm_nm organization_nm org_name org organisatie "
+    "nom_societe "
     "nome_empresa firma_1 firma1 firmenname1 firmenname_1 firmenbezeichnung firmabezeichnung "
     "bedrijf_naam nom_organisation "
     "organisationsname firmaname navn_virksomhed company_name1 firmennavn nazwa_przedsiebiorstwa "
@@ -50,6 +53,8 @@ _WORDS: Final[dict[Role, str]] = {
     "nome_azienda ragione_sociale denominazione nazwa_firmy bedrijf bedrijfsnaam nome_da_empresa razao_social "
     "foretag foretagsnamn virksomhed "
     "virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi",
+    "trading": "trading_name trade_name trading_as dba doing_business_as nom_commercial nombre_comercial nome_fantasia "
+    "nome_comercial nome_commerciale nombre_fantasia fantasia handelsnaam handelsname",
     "display": "display_name anzeigename nom_d_affichage nombre_para_mostrar nome_visualizzato visningsnavn "
     "visningsnamn",
 }
@@ -83,7 +88,7 @@ _OF_DIRECTORY: Final[dict[str, Role]] = {"sn": "last", "cn": "full", "o": "compa
 _OWNER_WORDS: Final = (
     (
         "customer client account user member lead property kunde kunden cliente klant kund cust cli kd usr party "
-        "partner person name debitor subscriber patient donor guest student"
+        "partner person name buyer shopper purchaser debitor subscriber patient donor guest student"
     ),
     "contact primary main default address associated to kontakt contacto contatto",
     "billing bill invoice rechnung rechnungs facturation facturacion",
@@ -125,7 +130,7 @@ class People:
 
 
 def find(columns: Sequence[str]) -> People:
-    """Return the columns of names among those of a source."""
+    """Return the columns of names among those of a source. A trading name is that of a company without another one."""
     found: dict[Role, list[tuple[int, tuple[str, ...], str]]] = {}
     for column, role, owner in _roles(columns):
         rank = max((_OWNERS[word] for word in owner), default=-1)
@@ -135,6 +140,8 @@ def find(columns: Sequence[str]) -> People:
     billing = next((group for group in groups if group[0] == 2 and group != own), None)
     whole: dict[Role, str] = {}
     unclear: list[str] = []
+    if "company" not in found and "trading" in found:
+        found["company"] = found["trading"]
     for role in ("company", "display", "contact", "full"):
         ranked = sorted(found.get(role, []), key=lambda place: place[:2])
         best = [column for rank, owner, column in ranked if (rank, owner) == ranked[0][:2]]
@@ -193,7 +200,14 @@ def _of_group(
 
 def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]]:
     """Yield each column of a name with its role, and the words that say whose name it is."""
+    front = shared_front(columns)
     split = {column: _split(column) for column in columns}
+    if front:
+        split |= {
+            column: _split(column.removeprefix(front))
+            for column, read in split.items()
+            if not read[0] and column != front
+        }
     of_first = {owner for rest, owner in split.values() if rest in _FIRST_WORDS_OF_NAME}
     of_last = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "last"}
     of_latin_last = {owner for rest, owner in split.values() if rest in _LAST_WORDS_OF_NAME}
