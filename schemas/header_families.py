@@ -54,9 +54,10 @@ FAMILIES: Final = (
     Family("external_id", 1, "id nr numer kod symbol", "klienta kontrahenta odbiorcy nabywcy"),
     Family("external_id", 1, "klient kontrahent odbiorca", "id nr kod"),
     Family("external_id", 1, "id cislo kod", "zakaznika klienta odberatele"),
-    Family("external_id", 4, "contact person kontakt contacto contatto party partner geschäftspartner tiers", _ID),
-    Family("external_id", 4, "code num id ref", "tiers partenaire contact contacto contatto kontakt"),
-    Family("external_id", 8, "user member subscriber patient donor guest student tenant usr local", "id no nr number"),
+    Family("external_id", 4, "contact person kontakt party geschäftspartner tiers", "id code key uuid guid"),
+    Family("external_id", 4, "code num id ref", "tiers contact contacto contatto kontakt"),
+    Family("external_id", 8, "user member subscriber patient donor student usr", "id no nr number"),
+    Family("external_id", 8, "local", "id uid"),
     Family("external_id", 8, "mitglied mitglieds benutzer nutzer", "nr nummer id"),
     Family("external_id", 8, "id code numero num", "utilisateur adherent abonne usuario socio utente abonado"),
     # E-mail addresses and telephone numbers.
@@ -70,7 +71,9 @@ FAMILIES: Final = (
         "nr num no number numero nummer main fixed fixe fijo fisso fixo vast haupt principal principale primary "
         "contact and_fax and_fax_number fax_number comercial_1 1",
     ),
-    Family("phone", 1, "contact main primary landline fixed_line", "number no tel telephone phone_number phone_no"),
+    Family(
+        "phone", 1, "main primary landline fixed_line contact_phone", "number no tel telephone phone_number phone_no"
+    ),
     Family("phone", 1, "festnetz landline festnetznummer rufnummer telefonnr", "~ nummer nr"),
     Family("phone", 1, "num numero no nr n", "telephone de_telephone tel telefono de_telefono telefone de_telefone"),
     Family(
@@ -89,13 +92,14 @@ FAMILIES: Final = (
         "work business office company bureau travail trabajo oficina ufficio lavoro comercial empresa werk zakelijk "
         "arbete jobb arbeid geschäftlich geschäft dienstlich büro firma profissional professionnel",
     ),
-    Family("phone", 3, "work business office company daytime day", "phone_number phone_no telephone tel number"),
+    Family("phone", 3, "work business office company daytime day", "phone_number phone_no telephone tel"),
     Family(
         "phone",
         4,
         "phone telephone tel telefon telefono telefone telefoon tlf",
         "home private personal privat privé domicile maison casa residencial particular abitazione thuis hem",
     ),
+    Family("phone", 5, "contact contact_telephone", "number no"),
     Family("phone", 4, "home private personal evening", "phone_number phone_no telephone tel number"),
     Family("email", 1, "email e_mail mail", "value email"),
     Family("phone", 1, "phone telephone phone_number", "value e164 formatted"),
@@ -132,7 +136,7 @@ FAMILIES: Final = (
         "due credit_terms credit_period payment_period",
         "days in_days day_count due_days net_days no_of_days",
     ),
-    Family("net_terms", 1, "days", "to_pay until_due credit payment_due due"),
+    Family("net_terms", 1, "days", "to_pay until_due credit payment_due"),
     Family("net_terms", 1, "zahlungsziel zahlungsfrist zahlungsbedingung netto zahlungs", "tage tagen in_tagen"),
     Family("net_terms", 1, "dias dia plazo", "pago de_pago credito cobro pagamento vencimiento prazo"),
     Family("net_terms", 1, "jours nb_jours delai nombre_de_jours", "paiement de_paiement reglement de_reglement"),
@@ -149,8 +153,8 @@ FAMILIES: Final = (
     # The times of a record.
     Family("created_at", 1, "created create creation", _MOMENT),
     Family("created_at", 1, _WHEN, "created create creation created_utc created_at"),
-    Family("created_at", 2, "added add joined join registered registration reg signup sign_up signed_up", _MOMENT),
-    Family("created_at", 2, "entered entry inserted insert ins enrolled enrollment onboarded opened open", _MOMENT),
+    Family("created_at", 2, "added joined join registered registration reg signup sign_up signed_up", _MOMENT),
+    Family("created_at", 2, "entered entry inserted insert ins enrolled enrollment onboarded opened", _MOMENT),
     Family("created_at", 2, _WHEN, "added joined registered entered inserted opened enrolled signed_up account_opened"),
     Family(
         "created_at",
@@ -227,7 +231,7 @@ FAMILIES: Final = (
     Family("cancel_date", 1, "opzeg opzeggings opgezegd uppsägnings opsigelses oppsigelses", "datum op dato"),
     Family("cancel_date", 1, "data", "rezygnacji anulowania wypowiedzenia"),
     Family("trial_started", 1, "trial_start trial_started trial_begin trial_begins trial_activated", _MOMENT),
-    Family("paid_started", 1, "first_payment first_paid paid_start paid_started conversion converted", _MOMENT),
+    Family("paid_started", 1, "first_payment first_paid paid_start paid_started", _MOMENT),
     Family("paid_started", 2, "activated activation first_activated", "at on date dt"),
     # Tax ids.
     Family(
@@ -235,7 +239,7 @@ FAMILIES: Final = (
         1,
         "vat vat_reg vat_registration vat_tax eu_vat customer_vat sales_tax_registration tax_vat ust mwst btw moms mva "
         "iva partita_iva p_iva tva",
-        "id ids no nr num number code reg_no reg_number registration_no registration_number idnr id_nr id_no id_number "
+        "id ids no nr num number reg_no reg_number registration_no registration_number idnr id_nr id_no id_number "
         "nummer identification_number reg_nr",
     ),
     Family(
@@ -253,8 +257,9 @@ FAMILIES: Final = (
         2,
         "tax tax_reg tax_registration taxpayer gst gst_reg gst_registration sales_tax fiscal tax_identification "
         "federal_tax us_tax",
-        "id ids no nr num number code id_no id_num id_number reg_no identifier registration_number",
+        "id ids no nr num number id_no id_num id_number reg_no identifier registration_number",
     ),
+    Family("tax_id", 2, "fiscal", "code"),
     Family("tax_id", 2, "nif cif nie rfc cnpj cpf dni", "vat nif cif cnpj cpf iva dni nie numero"),
     Family("tax_id", 2, "codigo cod numero id identificacion identificador num", "fiscal fiscale tributaria nif cif"),
     Family("tax_id", 2, "steuer", "nr id nummer identnummer"),
@@ -286,7 +291,7 @@ FAMILIES: Final = (
         "client cliente kunde kunden klant kund klienta kontrahenta nabywcy odbiorcy zakaznika",
         turned=True,
     ),
-    Family("name", 1, "customer client cust account acct party debtor debitor debitoren", "nm name name1 name_1 desc"),
+    Family("name", 1, "customer client cust account acct party debtor debitor debitoren", "nm name name1 name_1"),
     Family("name", 1, "name", "1 line_1"),
     # Kinds of customers.
     Family("customer_type", 1, "customer client account cust", "type kind typ type_name class_type"),
@@ -294,7 +299,7 @@ FAMILIES: Final = (
         "customer_type", 1, "type typ art tipo rodzaj kategoria", "klienta cliente client kunde kund klant kontrahenta"
     ),
     Family("customer_type", 2, "entity legal_entity party", "type kind"),
-    Family("status", 1, "customer client account cust acct", "status status_code state stat status_name"),
+    Family("status", 1, "customer client account cust acct", "status status_code status_name"),
     Family("status", 1, "status stav", "klienta kontrahenta zakaznika cliente client"),
     Family(
         "legal_name", 1, "legal registered registered_company official statutory", "name company_name business_name"

@@ -138,7 +138,8 @@ WORDS: Final[dict[str, str]] = {
     """,
     "currency": """
         currency_code default_currency billing_currency preferred_currency_code preferred_currency currency_iso_code
-        currency_iso customer_currency account_currency base_currency waehrung wahrung devise monnaie moneda divisa
+        currency_iso sales_currency_code sales_currency customer_currency account_currency base_currency
+        waehrung wahrung devise monnaie moneda divisa
         waers valuta moeda valuutta waluta mena
     """,
     "timezone": """
@@ -279,11 +280,11 @@ OWN_NAMES: Final[dict[str, str]] = {
 # Roles of an address, the one to prefer first. An address is taken from columns of one role.
 ADDRESS_ROLES: Final = """
     customer client account contact person property properties fields user kunden kunde kund klant cliente klient
-    kontakt contacto contatto cust cli kd debitor party partner member buyer shopper purchaser subscriber
+    kontakt contacto contatto cust cli kd debitor party member buyer shopper purchaser subscriber
     | billing bill_to bill_to_contact bill invoice invoicing inv payer rechnungs rechnung facturation facture
     facturacion fatturazione
       factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus
-    | default primary main mailing mail postal po post posti communication current purchase sales permanent haupt
+    | default primary main mailing mail postal po post posti communication current purchase permanent haupt
     principal principale
       hoofd korrespondenz postale correspondance correspondencia
       corrispondenza correspondentie
@@ -356,8 +357,8 @@ CUSTOMERS: Final = word_set("customer client kunde klant kund asiakas cliente kl
 
 # Roles of other fields, and the fields that keep their meaning with them.
 ENTITY_ROLES: Final = (
-    "cust cli kd buyer shopper purchaser purchase subscriber sales kunden kunde kund klant cliente "
-    "klient kontakt contacto contatto debitor party partner member "
+    "cust cli kd buyer shopper purchaser purchase subscriber kunden kunde kund klant cliente "
+    "klient kontakt contacto contatto debitor party member "
     "customer client account contact person property properties fields user primary default main billing business "
     "company organization organisation bill_to work"
 )

@@ -88,7 +88,7 @@ _OF_DIRECTORY: Final[dict[str, Role]] = {"sn": "last", "cn": "full", "o": "compa
 _OWNER_WORDS: Final = (
     (
         "customer client account user member lead property kunde kunden cliente klant kund cust cli kd usr party "
-        "partner person name buyer shopper purchaser debitor subscriber patient donor guest student"
+        "person name buyer shopper purchaser debitor subscriber patient donor student"
     ),
     "contact primary main default address associated to kontakt contacto contatto",
     "billing bill invoice rechnung rechnungs facturation facturacion",
