@@ -159,7 +159,7 @@ FAULTS = (
     Faults("Status", 4, {"status.unknown": ("gold", "pending??", "VIP")}),
     Faults("Created (UTC)", 5, {
         "created_at.unreadable": ("2023-02-30", "yesterday", "2021-06-31T10:00:00Z", "2024-13-01 08:00"),
-        "created_at.ambiguous": ("03/04/2021", "1/2/2020", "05-06-2019 10:30", "20210304"),
+        "created_at.ambiguous": ("03/04/2021", "1/2/2020", "05-06-2019 10:30", "03042021"),
         "created_at.range": ("2999-12-31",),
     }),
     Faults("Net Terms", 3, {"net_terms.range": (-1, 3651, 99999, -30)}),

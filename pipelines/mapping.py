@@ -48,6 +48,8 @@ class ColumnMap:
     """The export profile that the map follows, for people."""
     optional_words: frozenset[tuple[str, str]] = frozenset()
     """Those of `words` that need not occur, as (field, folded word)."""
+    may_differ: frozenset[str] = frozenset()
+    """The fields whose column may hold something else: an unknown word there is no value, and stays in metadata."""
     keeps_unused: bool = True
     """Whether unmapped columns are kept in metadata, and so what a rule leaves unused in a record."""
 
@@ -138,8 +140,10 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
             *_notes(matched, by_hand, reading.extra, pins.fields),
             *missing,
             *_new(layouts, left, reading.extra),
+            *_note_of_first(matched),
             *_note_of_secrets(secret),
         ),
+        may_differ=frozenset({"customer_type"}.intersection(matched.tentative)),
         keeps_unused=reading.extra == "keep",
     )
 
@@ -237,6 +241,12 @@ def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str, pinned: 
         else:
             choice = field_rules.option(name, field_rules.quoted(left[0]))
             yield f"{name} is {rule}; {columns} would fit, too, and {fate}. To choose: {choice}"
+
+
+def _note_of_first(matched: Match) -> Iterator[str]:
+    if column := matched.tentative.get("external_id"):
+        other = field_rules.ignore_option(column)
+        yield f'external_id is "{column}", the first column. If it is not the id of the customer: {other}'
 
 
 def _note_of_secrets(columns: Sequence[str]) -> Iterator[str]:

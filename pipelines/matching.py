@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Layout
@@ -15,7 +15,7 @@ from tranship.schemas import headers as names
 from tranship.schemas import person_names, streets
 from tranship.schemas.column_names import fold
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.header_words import CUSTOMERS
+from tranship.schemas.header_words import BARE_TYPES, CUSTOMERS
 from tranship.schemas.headers import Fit
 
 OURS = ("_source", "_line", "_codes", "_reasons", "_text")
@@ -27,7 +27,8 @@ class Match:
     """The mapping that follows from the settings and the names of the columns.
 
     `fields` is field → column, `built` as in ColumnMap; `dropped` are the columns that the settings leave out;
-    `conflicts` is field → the columns that would all fit it, between which a person must choose; `fits` has, by field,
+    `tentative` is field → a column whose name alone does not say that it is meant; `conflicts` is field → the
+    columns that would all fit it, between which a person must choose; `fits` has, by field,
     all that fit by name.
     """
 
@@ -36,6 +37,7 @@ class Match:
     dropped: frozenset[str]
     conflicts: Mapping[str, Sequence[str]]
     fits: Mapping[str, Fit]
+    tentative: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def used(self) -> frozenset[str]:
@@ -98,12 +100,13 @@ def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> 
         raise ConfigError(*"\n".join(given.problems).split("\n"))
     by_name = _ByName(layouts, columns, dropped, given, pins.unfilled)
     by_name.add_fields()
+    by_name.add_tentative()
     if "address_line1" not in pins.unfilled:
         by_name.add_house_number()
     if "name" not in pins.unfilled:
         by_name.add_names()
     in_order = {name: given.fields[name] for name in COLUMNS if name in given.fields}
-    return Match(in_order, given.built, dropped, by_name.conflicts, by_name.fits)
+    return Match(in_order, given.built, dropped, by_name.conflicts, by_name.fits, by_name.tentative)
 
 
 class _ByName:
@@ -128,12 +131,28 @@ class _ByName:
         self._repeats = {made: own for layout in layouts for made, own in layout.repeated.items()}
         self.fits = {name: fit for name, fit in names.match(columns, self._repeats).items() if name not in unfilled}
         self.conflicts: dict[str, Sequence[str]] = {}
+        self.tentative: dict[str, str] = {}
 
     def add_fields(self) -> None:
         """Add all fields but the name."""
         for name, fit in self.fits.items():
             if name != "name" and not self._has(name) and (among := self._among(name, fit.columns)):
                 self._decide(name, among)
+
+    def add_tentative(self) -> None:
+        """Add a bare `Type`, which may say something else, and the id in the first column, whoever named it."""
+        free = [column for column in self._kept if column not in self._used]
+        kinds = [column for column in free if fold(column) in BARE_TYPES]
+        if self._lacks("customer_type") and len(kinds) == 1:
+            self.tentative["customer_type"] = kinds[0]
+        first = self._kept[0] if self._kept else ""
+        if self._lacks("external_id") and self._has("email") and first in free and names.is_id_of_record(first):
+            self.tentative["external_id"] = first
+        self._fields.update(self.tentative)
+
+    def _lacks(self, name: str) -> bool:
+        """Return whether nothing fits a field, and nothing is said of it."""
+        return not (self._has(name) or name in self.fits or name in self._unfilled)
 
     def add_house_number(self) -> None:
         """Add the house number to the street, where it has a column of its own."""
@@ -164,6 +183,8 @@ class _ByName:
             # Which of two whole names is the customer's, only the field's own name decides.
             is_own = own is not None and own.column is not None and names.is_own_name(own.column, "name")
             companies = [column for column in (people.company, *people.unclear) if column]
+            if own and is_own and people.company and not people.person and person_names.are_persons(self._kept):
+                people, own = replace(people, full=own.column), None
             if own and (own.column is None or (companies and not is_own)):
                 self.conflicts["name"] = (*([own.column] if own.column else []), *own.others, *companies)
                 return

@@ -71,14 +71,23 @@ CUSTOMER_TYPE_WORDS: dict[str, str] = {
         "juristische_person "
         "entreprise societe professionnel personne_morale empresa sociedad persona_juridica persona_moral "
         "azienda societa impresa persona_giuridica bedrijf zakelijk onderneming rechtspersoon pessoa_juridica "
-        "osoba_prawna pravnicka_osoba foretag foretagskund virksomhed erhverv bedrift bedriftskunde naeringsliv yritys",
+        "osoba_prawna pravnicka_osoba foretag foretagskund virksomhed erhverv bedrift bedriftskunde "
+        "naeringsliv yritys org corp incorporated business_entity company_account businesses "
+        "corporation_account geschaftskunden geschaeftskunden firmenkunden gewerbekunde gewerbekunden "
+        "juristisch entreprises societes professionnels pro morale empresas juridica juridico moral "
+        "aziende giuridica pj pessoa_coletiva bedrijven zakelijke_klant aktiebolag foretagskunder "
+        "virksomheder erhvervskunde yritysasiakas przedsiebiorstwo klient_biznesowy pravnicka",
         "INDIVIDUAL": "individual person personal private consumer b2c private_individual private_person "
         "natural_person "
         "private_customer residential sole_person privat privatperson privatkunde privatkundin verbraucher endkunde "
         "naturliche_person natuerliche_person particulier personne personne_physique persona particular "
         "persona_fisica persona_natural consumidor privato persona_physica consumatore consument natuurlijk_persoon "
         "persoon pessoa pessoa_fisica privatkund konsument forbruger forbruker yksityinen yksityishenkilo henkilo "
-        "kuluttaja osoba_fizyczna fyzicka_osoba",
+        "kuluttaja osoba_fizyczna fyzicka_osoba individuals persons people consumers private_customers "
+        "natural privatkunden privatpersonen privatpersoner naturlich natuerlich endkunden particuliers "
+        "physique client_particulier fisica fisico particulares privati persona_privata pf "
+        "pessoa_singular consumidor_final particuliere_klant particulieren yksityisasiakas "
+        "osoba_prywatna klient_indywidualny soukroma_osoba fyzicka",
     }.items()
     for word in words.split()
 }

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
 # Objects that APIs and databases wrap around the fields of a record, and around a value: JSON:API, HubSpot, Airtable,
 # GraphQL, Elasticsearch; MongoDB's Extended JSON.
-_WRAPPED: Final = re.compile(r"(?:attributes|properties|fields|node|_source|record|item|object)\.(?=.)")
+_WRAPPED: Final = re.compile(
+    r"(?:attributes|properties|profile|raw_user_meta_data|fields|node|_source|record|item|object)\.(?=.)"
+)
 _TYPED: Final = re.compile(r"(?<=.)\.\$(?:oid|date|uuid|numberInt|numberLong|numberDouble|numberDecimal)$")
+
+
+# What templates of imports say behind a name: `First Name [Required]`.
+_REQUIRED: Final = re.compile(r"(?i)(?<=\S)\s*[(\[](?:required|optional|mandatory|read[ -]?only)[)\]]\s*$")
+
+
+def shared_front(columns: Sequence[str]) -> str:
+    """Return what nearly all names of a table begin with, such as `CT_` or `shopper.`; empty if there is none."""
+    fronts = Counter(found[0] for column in columns if (found := _FRONT.match(column)))
+    front, count = fronts.most_common(1)[0] if fronts else ("", 0)
+    return front if count >= _FEWEST_SHARING and count >= 2 / 3 * len(columns) else ""
+
+
+_FRONT: Final = re.compile(r"[^\W\d_]{1,12}[_.:](?=\w)")
+_FEWEST_SHARING: Final = 4
 
 
 def unwrapped(column: str) -> str:
     """Return the name of a column of a nested record without the objects wrapped around it: `attributes.name` and
     `name` are one field.
     """
+    column = _REQUIRED.sub("", column)
     return _TYPED.sub("", _WRAPPED.sub("", column, count=1) if _WRAPPED.match(column) else column)
 
 
@@ -27,5 +47,11 @@ REMEMBERED: Final = 1 << 16
 @lru_cache(maxsize=REMEMBERED)
 def fold(column: str) -> str:
     """Return the form in which names are compared: lower-case letters and digits only."""
-    plain = unicodedata.normalize("NFKD", column).casefold()
+    if column.isascii():
+        return "".join(filter(str.isalnum, column.lower()))
+    plain = unicodedata.normalize("NFKD", column).casefold().translate(_PLAIN)
     return "".join(c for c in plain if c.isalnum())
+
+
+# Letters that are no other letter with an accent.
+_PLAIN: Final = str.maketrans({"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ı": "i"})

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from tranship.schemas.column_names import fold
 from tranship.schemas.header_words import word_set
 
-YES: Final = word_set("true t yes y 1 x ja oui si sí sim on wahr vrai verdadero vero waar verdadeiro sant kyllä kylla")
-NO: Final = word_set("false f no n 0 nein non nee não nao nej nei ei off falsch faux falso onwaar falskt")
-
-_SET_WHEN_GONE: Final = word_set("""
-    deleted isdeleted archived isarchived disabled isdisabled inactive isinactive deactivated isdeactivated
-    removed isremoved closed isclosed blocked isblocked banned isbanned suspended issuspended markedasdeleted
-    softdeleted deletedflag deletionmark accountdisabled customerdisabled geloescht geloscht archiviert gesperrt
-    supprime archive eliminado archivado desactivado eliminato archiviato disattivato verwijderd gearchiveerd
-    excluido arquivado raderad slettet
-""")
-_SET_WHEN_THERE: Final = word_set(
-    "active isactive enabled isenabled aktiv istaktiv actif estactif activo attivo actief ativo aktiivinen"
+YES: Final = word_set(
+    "true t yes y 1 x j ja s o oui si sí sim on wahr vrai verdadero vero waar verdadeiro sant kyllä kylla tak t ano"
 )
-_DATED_WHEN_GONE: Final = word_set(
-    "deletedat archivedat disabledat deactivatedat deletedon archivedon deletiondate deleteddate archiveddate"
+NO: Final = word_set("false f no n 0 nein non nee não nao nej nei ei off nie ne falsch faux falso onwaar falskt")
+
+_GONE: Final = """
+    deleted archived disabled inactive deactivated removed closed blocked banned suspended markedasdeleted softdeleted
+    barred voided terminated geloescht geloscht archiviert gesperrt deaktiviert inaktiv supprime archive desactive
+    bloque eliminado archivado desactivado bloqueado sperre
+    eliminato archiviato disattivato bloccato verwijderd gearchiveerd
+    geblokkeerd excluido arquivado desativado raderad arkiverad sparrad slettet sperret usuniety zablokowany smazano
+    nieaktywny loevm loesch losch del delete deletion block
+"""
+# Too short to say it by themselves; `del_flag` does.
+_ONLY_MARKED: Final = word_set("del delete deletion block loesch losch archive")
+_THERE: Final = (
+    "active enabled valid aktiv actif activo activa attivo attiva actief ativo ativa aktiivinen aktywny habilitado"
+)
+_DATED: Final = """
+    deleted archived disabled deactivated removed deletion archive blocked geloescht geloscht archiviert gesperrt
+    supprime archivage eliminado eliminacion eliminato verwijderd slettet
+"""
+_OWNERS: Final = (
+    r"(?:is|account|acct|customer|cust|client|cli|kd|usr|user|record|rec|ist|est|es|kunde|kunden|cliente|row)*"
+)
+_MARKS: Final = r"(?:flag|flg|ind|indicator|yn|mark|marker|kz|kennz|kennzeichen|merkmal)"
+_SAYS_SO: Final = [word for word in _GONE.split() if word not in _ONLY_MARKED]
+_SET_WHEN_GONE: Final = re.compile(rf"{_OWNERS}(?:(?:{'|'.join(_GONE.split())}){_MARKS}|(?:{'|'.join(_SAYS_SO)}))")
+_SET_WHEN_THERE: Final = re.compile(rf"{_OWNERS}(?:{'|'.join(_THERE.split())}){_MARKS}?")
+_DATED_WHEN_GONE: Final = re.compile(
+    rf"(?:{'|'.join(_DATED.split())})(?:at|on|date|dt|am|datum|le|el|il|op|timestamp|ts|time)|"
+    rf"(?:date|dt|fecha|data|datum)(?:de)?(?:{'|'.join(_DATED.split())})"
 )
 
 
@@ -39,8 +57,8 @@ class Flag:
 def flag(column: str) -> Flag | None:
     """Return the flag that a column is by its name, null if it is none."""
     folded = fold(column)
-    if folded in _SET_WHEN_GONE:
+    if _SET_WHEN_GONE.fullmatch(folded):
         return Flag(column, YES)
-    if folded in _SET_WHEN_THERE:
+    if _SET_WHEN_THERE.fullmatch(folded):
         return Flag(column, NO)
-    return Flag(column, None) if folded in _DATED_WHEN_GONE else None
+    return Flag(column, None) if _DATED_WHEN_GONE.fullmatch(folded) else None

@@ -1,6 +1,7 @@
 """The words of column names: what they mean, the roles that may precede them, and where they mean nothing.
 
-Sources: export formats of about fifty systems, as documented by their vendors in 2026-11; words in German, French,
+Sources: export formats of about fifty systems, as documented by their vendors in 2026-11, technical names of SAP (KNA1,
+ADRC, OCRD) and LDAP (RFC 4519); words in German, French,
 Spanish, Italian, Dutch, Portuguese, Swedish, Danish, Norwegian and Finnish are our own, with the commonest ones in
 Polish and Czech.
 """
@@ -24,6 +25,7 @@ WORDS: Final[dict[str, str]] = {
         externalid external_customer_id customer_id customerid customer_key customer_number customer_no
         customer_code client_id client_number client_code account_id account_number account_code account_no
         cust_id cust_no customer_external_id kundennummer
+        kunnr cardcode an8 customer_account cust_account shopper_reference kontaktnummer
         kundennr kundenid kunden_nr debitorennummer debitorennr debitorenkonto numero_client numero_de_client
         no_client n_client code_client id_client identifiant_client reference_client numero_de_cliente
         numero_cliente no_cliente n_cliente id_cliente codigo_cliente codigo_de_cliente codice_cliente
@@ -38,7 +40,9 @@ WORDS: Final[dict[str, str]] = {
         | card_id
         | square_customer_id
         | reference_id
-        | subscriber_id internal_id
+        | subscriber_id internal_id object_id objectguid
+        | uid
+        | sub
         | account_ref a_c
         | code codice codigo kode kod koodi cod kontaktnr kontakt_nr debtor_no debtor_number debtor_code relatiecode
         relatienummer relatienr
@@ -62,7 +66,7 @@ WORDS: Final[dict[str, str]] = {
         nombre_del_cliente nombre_cliente nome_cliente nome_do_cliente klantnaam kundnamn kundenavn asiakkaan_nimi
         nom_ou_raison_sociale raison_sociale_ou_nom nombre_o_razon_social nombre_razon_social
         nome_o_ragione_sociale nome_ragione_sociale nome_razao_social nome_ou_razao_social
-        denominazione_ragione_sociale denominazione_o_ragione_sociale nazwa_klienta
+        denominazione_ragione_sociale denominazione_o_ragione_sociale nazwa_klienta party_name card_name alph
         | display_name full_name namn navn naam nimi
         | company company_name organization organisation organization_name organisation_name business_name firma
         firmenname unternehmen unternehmensname entreprise nom_entreprise nom_de_l_entreprise societe
@@ -71,7 +75,7 @@ WORDS: Final[dict[str, str]] = {
         foretagsnamn
         virksomhed virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi associated_company nazwa_firmy
         | customer client kunde klant kund asiakas cliente klient zakaznik
-        | contact_name nom nombre nome
+        | contact_name intitule libelle nom nombre nome
     """,
     "legal_name": """
         legal_company_name legal_entity legal_entity_name registered_name company_legal_name legal_business_name
@@ -85,10 +89,12 @@ WORDS: Final[dict[str, str]] = {
         tipo_de_pessoa tipo_pessoa tipo_de_persona tipo_persona tipo_di_persona
     """,
     "phone": """
-        primary_phone contact_phone main_phone phone_numbers telefon telefonnummer telefonnr rufnummer
-        numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon telefoonnummer telefone fone tlf
+        primary_phone contact_phone main_phone phone_numbers phones telephones telefon telefonnummer telefonnr rufnummer
+        telf1 tel_number numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon
+        telefoonnummer telefone fone tlf
         tlfnr tlf_nr puhelin puhelinnumero
-        | mobile mobile_phone mobile_number mobile_no cell cell_phone cellphone handy handynummer mobil mobilnummer
+        | telf2 cellular mobile mobile_phone mobile_number mobile_no cell cell_phone cellphone handy
+        handynummer mobil mobilnummer
         mobiltelefon portable telephone_portable mobile_phone_number movil telefono_movil celular cellulare mobiel
         gsm telemovel mobiltlf matkapuhelin telefon_komórkowy komórka mobilni_telefon
         | work_phone business_phone company_phone office_phone
@@ -98,7 +104,7 @@ WORDS: Final[dict[str, str]] = {
         street_1 street_address_1 street_line_1 addressline_1 street_address_line_1 strasse_1 adresse_1
         adresse_ligne_1 direccion_1 indirizzo_1 adres_1 endereco_1 adress_1 adressrad_1
         | street street_address street_name strasse strasse_und_hausnummer strasse_nr rue calle via straat rua gata
-        gatuadress gade vej gate gateadresse katuosoite road_name logradouro ulica ulice
+        gatuadress gade vej gate gateadresse katuosoite road_name logradouro ulica ulice stras
         | address adresse anschrift postanschrift adresse_postale direccion domicilio indirizzo adres endereco
         morada adress postadress postadresse osoite full_address adresa
     """,
@@ -111,36 +117,39 @@ WORDS: Final[dict[str, str]] = {
     "city": """
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
         poblacion municipio citta comune plaats woonplaats gemeente cidade localidade stad postort by poststed kaupunki
-        postitoimipaikka miasto miejscowosc mesto sted
+        postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
         | village commune
     """,
     "state": """
-        province state_name province_name state_province_region province_region province_state bundesland departement
-        provincia prov provincie fylke landskap maakunta uf estado wojewodztwo województwo
-        | region county region_name regione
+        province state_name province_name state_province_region province_region province_state bundesland
+        departement departamento state_or_province_code
+        provincia prov provincie fylke landskap maakunta uf estado wojewodztwo województwo st
+        | region county region_name regione regio
         | state_code province_code region_code state_id state_province_code
     """,
     "zip_code": """
         plz postleitzahl code_postal cp codigo_postal cap codice_postale cep postnummer postnr postinumero postal
-        pincode pin_code zip_postcode postal_zip_code kod_pocztowy psc
+        pincode pin_code pstlz zip_postcode postal_zip_code kod_pocztowy psc
     """,
     "country": """
-        country_name country_region land pays pais paese nazione maa kraj zeme
+        country_name country_region land1 co land pays pais paese nazione maa kraj zeme
+        | c lkz land_kz länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
         | country_code country_id country_iso country_iso_code country_code_2 country_iso2 country_code_iso
         land_id land_code landcode laenderkuerzel landerkurzel code_pays codigo_pais
     """,
     "currency": """
         currency_code default_currency billing_currency preferred_currency_code preferred_currency currency_iso_code
-        currency_iso customer_currency account_currency base_currency waehrung wahrung devise monnaie moneda divisa
-        valuta moeda valuutta waluta mena
+        currency_iso sales_currency_code sales_currency customer_currency account_currency base_currency
+        waehrung wahrung devise monnaie moneda divisa
+        waers valuta moeda valuutta waluta mena
     """,
     "timezone": """
-        time_zone zeitzone fuseau_horaire zona_horaria huso_horario fuso_orario tijdzone fuso_horario tidszon
+        time_zone zoneinfo zeitzone fuseau_horaire zona_horaria huso_horario fuso_orario tijdzone fuso_horario tidszon
         tidszone
     """,
     "language": """
         locale language_code preferred_language preferred_locale sprache langue jezyk język jazyk idioma lingua taal
-        sprak sprog kieli
+        sprak sprog kieli spras langu
         preferred_language_code communication_language language_override
     """,
     "status": """
@@ -153,7 +162,7 @@ WORDS: Final[dict[str, str]] = {
         net_payment_terms net_payment_term net_term net_term_days net_days terms_days payment_terms_days
         payment_term_days term_days payment_due_days due_days due_in_days days_until_due days_to_pay payment_days
         credit_days credit_terms krediettermijn kredietdagen kredittid kredittfrist zahlungsziel zahlungsfrist
-        faelligkeit_in_tagen falligkeit_in_tagen faellig_in_tagen
+        zahlziel zahl_ziel zziel faelligkeit_in_tagen falligkeit_in_tagen faellig_in_tagen
         fallig_in_tagen faelligkeitstage falligkeitstage zahlungstage jours_de_paiement echeance_en_jours
         dias_de_pago dias_de_credito dias_credito plazo_en_dias vencimiento_en_dias giorni_di_pagamento
         giorni_pagamento scadenza_in_giorni betaaldagen vervaldagen prazo_em_dias dias_para_pagamento
@@ -170,7 +179,7 @@ WORDS: Final[dict[str, str]] = {
         delai_de_paiement conditions_de_paiement plazo_de_pago condiciones_de_pago termini_di_pagamento
         condizioni_di_pagamento betalingstermijn betaaltermijn prazo_de_pagamento condicoes_de_pagamento
         betalningsvillkor betalingsbetingelser betalingsfrist maksuehto
-        | payment_terms_label trading_terms trading_terms_text
+        | payment_terms_label zterm trading_terms trading_terms_text
     """,
     "created_at": """
         created created_date date_created creation_date created_on created_time created_utc create_date create_time
@@ -179,6 +188,7 @@ WORDS: Final[dict[str, str]] = {
         fecha_de_alta fecha_alta data_di_creazione data_creazione creato_il aangemaakt aangemaakt_op aanmaakdatum
         data_de_criacao data_criacao criado_em toegevoegd_op ajoute_le date_d_ajout anadido_el inserito_il skapad
         skapad_datum skapat oprettet oprettet_dato opprettet luotu data_de_cadastro data_cadastro utworzono
+        erdat when_created cdate crdate ctime
         data_utworzenia vytvoreno
         | signup_date signed_up signed_up_on signed_up_at sign_up_date signup_at registered_at registered_on
         date_registered registration_date user_registered date_added added_time added_on added_at date_joined joined_at
@@ -190,7 +200,8 @@ WORDS: Final[dict[str, str]] = {
     """,
     "updated_at": """
         updated updated_date date_updated last_updated updated_on last_updated_at updated_utc update_date
-        last_update last_updated_on updated_time update_time last_updated_date date_last_updated write_date aktualisiert
+        aedat udate mtime last_update last_updated_on updated_time update_time last_updated_date date_last_updated
+        write_date aktualisiert
         aktualisiert_am mis_a_jour mis_a_jour_le actualizado actualizado_el aggiornato bijgewerkt atualizado_em
         uppdaterad opdateret oppdatert paivitetty zaktualizowano data_aktualizacji
         | modified modified_at last_modified last_modified_date modified_date last_modified_at last_modified_time
@@ -222,12 +233,12 @@ WORDS: Final[dict[str, str]] = {
         umsatzsteuer_id umsatzsteuer_identifikationsnummer numero_tva numero_de_tva n_tva no_tva
         tva_intracommunautaire partita_iva p_iva piva btw_nummer btw_nr momsnummer momsregistreringsnummer
         momsreg_nr vat_nummer alv_numero alv_nro numero_de_iva mva_nr mva_nummer vat_id_no
-        ust_id_nummer tax_id_value
+        ust_id_nummer tax_id_value stceg
         | vat taxvat tax_number tax_no tax_identification_number tax_id_number tax_registration_number taxpayer_id
         tax_registration_no abn nzbn gstin gst_number gst_no ein contribuinte n_contribuinte numero_de_contribuinte
         nif cif nif_cif cif_nif nipc cnpj cpf cpf_cnpj
         cnpj_cpf rfc rut ruc cuit nit cvr
-        cvr_nummer cvr_nr nip dic y_tunnus codice_fiscale steuer_id steuernummer
+        cvr_nummer cvr_nr nip dic y_tunnus codice_fiscale cod_fisc lictradnum tax_exempt_number steuer_id steuernummer
     """,
     "billing_contact_name": """
         billing_contact billing_name invoice_contact billing_contact_full_name billing_attention bill_to_contact
@@ -241,7 +252,8 @@ WORDS: Final[dict[str, str]] = {
         email_de_faturacao faktura_e_post faktura_email fakturamail
     """,
     "invoice_cc_emails": """
-        cc_emails invoice_cc cc_email additional_emails additional_invoice_emails cc_email_addresses email_cc
+        email_copy copy_email email_kopie cc_emails invoice_cc cc_email additional_emails
+        additional_invoice_emails cc_email_addresses email_cc
         additional_email_addresses invoice_cc_addresses
     """,
     "aliases": "alias ingest_aliases other_ids",
@@ -268,20 +280,25 @@ OWN_NAMES: Final[dict[str, str]] = {
 
 # Roles of an address, the one to prefer first. An address is taken from columns of one role.
 ADDRESS_ROLES: Final = """
-    customer client account contact person property properties fields user kunden
-    | billing bill_to bill_to_contact bill invoice invoicing rechnungs rechnung facturation facturacion fatturazione
+    customer client account contact person property properties fields user kunden kunde kund klant cliente klient
+    kontakt contacto contatto cust cli kd debitor party member buyer shopper purchaser subscriber
+    | billing bill_to bill_to_contact bill invoice invoicing inv payer rechnungs rechnung facturation facture
+    facturacion fatturazione
       factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus
-    | default primary main mailing postal po post posti korrespondenz postale correspondance correspondencia
+    | default primary main mailing mail postal po post posti communication current purchase permanent haupt
+    principal principale
+      hoofd korrespondenz postale correspondance correspondencia
       corrispondenza correspondentie
-    | business company organization organisation work office legal registered head_office forretnings firmen
+    | business company organization organisation work office hq headquarters sede_legale siege siege_social sede
+    legal registered head_office physical physique fisica forretnings firmen
       geschafts visiting visit besoks besøks besogs besøgs bezoek kaynti fiscal social
-    | home personal private
+    | home personal private privat residential residence res domicile prive
     | shipping ship_to ship delivery sold_to sold_to_contact sa liefer livraison envio spedizione consegna verzend
       aflever bezorg entrega leverans leverings toimitus
     | other alternate alternative secondary
 """
 
-BEFORE_NOUNS: Final = word_set("post posti visit social")
+BEFORE_NOUNS: Final = word_set("post posti visit social mail inv res siege sede current communication")
 """Roles only in front of a noun: `Postadresse - Land`. A `Visit Country` is not that of an address."""
 
 # What may come between a role and a word: `billing_address.city`, `Addr 1 - City`, `Default Address City`.
@@ -312,6 +329,10 @@ COMPANIONS: Final = {
     "cp": "ville localite ciudad localidad poblacion adresse direccion",
     "gate": "postnr postnummer poststed",
     "via": "cap citta comune",
+    # Attributes of LDAP (RFC 4519).
+    **dict.fromkeys(("l", "st", "c", "co"), "cn dn samaccountname"),
+    # Claims of OpenID Connect.
+    "sub": "emailverified givenname",
 }
 
 # Bare words for a number or a code. They are an id only beside the name (elsewhere, `Code` may be that of a discount)
@@ -319,6 +340,17 @@ COMPANIONS: Final = {
 # numbers: `No.` is an id only where there are columns that an accounting system writes, too.
 BARE_CODES: Final = word_set("code codice codigo kode kod koodi cod")
 BARE_NUMBERS: Final = word_set("nr no nummer number numero num numer nro")
+BARE_TYPES: Final = word_set("type typ tipo tyyppi rodzaj")
+"""A column called so is the type of the customer in the records in which it has a word for one."""
+# What else has an id that may be in the first column of a table of customers.
+OTHER_IDS: Final = word_set("""
+    owner parent company organization organisation store shop site order invoice product item list campaign group team
+    session transaction payment subscription plan ad adset form event lead deal ticket conversation message file row
+    batch import job task project location address branch vendor supplier employee agent rep manager assigned category
+    tag segment price coupon discount card device visitor click page source referrer account_owner department class
+    created_by updated_by sales_rep salesperson tax vat national billing_provider gateway charge quote contract
+    opportunity case issue review booking appointment reservation visit shipment delivery refund dispute license
+""")
 OF_BOOKS: Final = frozenset({"tax_id", "net_terms"})
 
 CUSTOMERS: Final = word_set("customer client kunde klant kund asiakas cliente klient zakaznik")
@@ -326,6 +358,8 @@ CUSTOMERS: Final = word_set("customer client kunde klant kund asiakas cliente kl
 
 # Roles of other fields, and the fields that keep their meaning with them.
 ENTITY_ROLES: Final = (
+    "cust cli kd buyer shopper purchaser purchase subscriber kunden kunde kund klant cliente "
+    "klient kontakt contacto contatto debitor party member "
     "customer client account contact person property properties fields user primary default main billing business "
     "company organization organisation bill_to work"
 )
@@ -334,7 +368,7 @@ ENTITY_FIELDS: Final = word_set("""
     invoice_cc_emails trial_started paid_started
 """)
 # These tell of the record itself; the status of a user is that of a log-in, the one of a company a stage of a sale.
-RECORD_ROLES: Final = "customer client account properties fields"
+RECORD_ROLES: Final = "customer client account properties fields cust cli kd kunden kunde kund klant cliente klient"
 RECORD_FIELDS: Final = frozenset({"status", "customer_type", "name"})
 
 # What is said in brackets about a value and changes nothing.

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from tranship.schemas.column_names import REMEMBERED, fold, unwrapped
+from tranship.schemas import header_families
+from tranship.schemas.column_names import REMEMBERED, fold, shared_front, unwrapped
 from tranship.schemas.customer import ADDRESS, COLUMNS
 from tranship.schemas.header_words import (
     ADDRESS_NOUNS,
@@ -29,6 +30,7 @@ from tranship.schemas.header_words import (
     ENTITY_FIELDS,
     ENTITY_ROLES,
     OF_BOOKS,
+    OTHER_IDS,
     OWN_NAMES,
     RECORD_FIELDS,
     RECORD_ROLES,
@@ -58,6 +60,8 @@ def _words() -> dict[str, _Word]:
     for street in [word for word, meant in found.items() if meant.field == "address_line1" and word.isalpha()]:
         for number, field in (("1", "address_line1"), ("2", "address_line2")):
             found |= {word: _Word(field, street, 1) for word in (street + number, number + street) if word not in found}
+    for name, field, level in header_families.names():
+        found.setdefault(fold(name), _Word(field, fold(name), level))
     for field in COLUMNS:
         own = (field, *OWN_NAMES.get(field, "").split())
         found |= {fold(word): _Word(field, fold(field), 0) for word in own}
@@ -95,7 +99,7 @@ def _read(name: str) -> _Hit | None:
     role = ""
     if brackets := re.search(r"\s*[(]([^()]*)[)]\s*$", name):
         bare = name[: brackets.start()]
-        if fold(name) in _WORD_OF or REMARK.fullmatch(brackets[1]):
+        if fold(name) in _WORD_OF or REMARK.fullmatch(brackets[1]) or _says_the_same(bare, brackets[1]):
             pass
         elif fold(brackets[1]) in _ROLE_RANK:
             role = fold(brackets[1])
@@ -106,6 +110,12 @@ def _read(name: str) -> _Hit | None:
     if hit := _read_folded(role + fold(name)):
         return hit
     return _read_of_address(name, role) or _read_numbered(name, role) or _read_either(name, role)
+
+
+def _says_the_same(name: str, remark: str) -> bool:
+    """Return whether a remark is another word for the field: `City (Locality)`."""
+    hit, word = _read(name) if fold(name) else None, _WORD_OF.get(fold(remark))
+    return hit is not None and word is not None and word.field == hit.field
 
 
 _OF_ADDRESS: Final = re.compile(
@@ -169,6 +179,10 @@ def _read_folded(folded: str) -> _Hit | None:
         return _Hit(kind, kind, (0, number + 1, 0), "")
     if suffixed := _SUFFIXED.fullmatch(folded):
         return _Hit(suffixed["kind"], suffixed["kind"], (_ROLE_RANK.get(suffixed["role"], 9), 0, 0), "")
+    if owned := _OF_CUSTOMER.fullmatch(folded):  # `Teléfono del cliente`
+        word = _WORD_OF.get(owned["word"])
+        if word and _keeps_meaning(word, ["customer"]):
+            return _Hit(word.field, word.group, (1, 0, word.level), "customer" if word.field in ADDRESS else "")
     rest, roles = folded, []
     while role := _role_of(rest):
         roles.append(role)
@@ -203,6 +217,9 @@ _NUMBERED: Final = re.compile(
 )
 _SUFFIXED: Final = re.compile(r"(?P<kind>email|phone)(?P<role>work|business|office|home|personal|private|other|mobile)")
 _ADDRESS: Final = re.compile(rf"(?:{'|'.join(_NOUNS)})(?P<number>[0-9]?)")
+_OF_CUSTOMER: Final = re.compile(
+    r"(?P<word>.{2,}?)(?:de|del|dela|do|du|des|di|der)?(?:client|cliente|kunde|kunden|customer|klienta|kontrahenta)"
+)
 _ROLE_BEHIND: Final = re.compile(
     rf"(?:de|di|da|do|of|del|della|du)?(?P<role>{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})"
 )
@@ -261,6 +278,13 @@ def is_own_name(column: str, field: str) -> bool:
     return word is not None and word.field == field and word.group == fold(field)
 
 
+def is_id_of_record(column: str) -> bool:
+    """Return whether a column of ids, such as `Copper ID`, is that of nothing else by its name."""
+    named = re.fullmatch(r"(?i)(?P<of>[a-z]+)[\s_-]?id", column.strip())
+    words = "" if named is None else fold(named["of"])
+    return bool(words) and len(words) > 1 and words not in OTHER_IDS and not is_secret(column)
+
+
 def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collection[str] = ()) -> dict[str, Fit]:
     """Return field → matching columns, except the columns in `without`.
 
@@ -270,6 +294,8 @@ def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collectio
     """
     hits = _hits(tuple(columns), tuple(repeats.items()))
     address = _best_address(hits.values())
+    if not address:
+        hits = _joined_to_plain(hits)
     is_place = any(hit.role == address and hit.field in _PLACE for hit in hits.values())
     by_field: dict[str, dict[str, _Hit]] = {}
     for column, hit in hits.items():
@@ -285,12 +311,18 @@ def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collectio
     return {field: _fit(field, by_field[field], address) for field in COLUMNS if field in by_field}
 
 
+def _read_behind(front: str, name: str) -> _Hit | None:
+    """Read a name, and if it means nothing, what follows the part that all columns share."""
+    return _read(name) or (_read(name.removeprefix(front)) if front and name != front else None)
+
+
 @lru_cache(maxsize=4)
 def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Mapping[str, _Hit]:
     """Return column → what its name means, for the columns that mean something."""
     folded = {fold(column) for column in columns}
     own_names = dict(repeats)
-    named = ((column, _read(own_names.get(column, column))) for column in columns)
+    front = shared_front(columns)
+    named = ((column, _read_behind(front, own_names.get(column, column))) for column in columns)
     hits = {column: hit for column, hit in named if hit and not is_secret(column) and _is_meant(column, hit, folded)}
     return {column: hit for column, hit in hits.items() if _is_placed(column, hit, columns, hits)}
 
@@ -304,7 +336,10 @@ def _is_meant(column: str, hit: _Hit, folded: Collection[str]) -> bool:
     companions = COMPANIONS.get(hit.group)
     if companions is None or any(noun in fold(column) for noun in _NOUNS):  # `Postadresse - sted`
         return True
-    return any(name in folded for name in companions.split())
+    # `cli_cp` beside `cli_ville`
+    return any(
+        other.endswith(name) if len(name) > 2 else other == name for name in companions.split() for other in folded
+    )
 
 
 def _is_placed(column: str, hit: _Hit, columns: Sequence[str], hits: Mapping[str, _Hit]) -> bool:
@@ -342,6 +377,18 @@ def _best_address(hits: Iterable[_Hit]) -> str:
         return not is_place, min(hit.rank for hit in places[role])[:2]
 
     return min(places, key=order, default="")
+
+
+def _joined_to_plain(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with a street that has a role (`Adresse de facturation`) as that of the city and postal code
+    that have none, where there is no other street, city or postal code.
+    """
+    places = {(hit.role, hit.field) for hit in hits.values() if hit.field in _PLACE}
+    lines = [role for role, field in places if field == "address_line1"]
+    others = {role for role, field in places if field != "address_line1"}
+    if len(lines) != 1 or others != {""}:
+        return hits
+    return {column: hit._replace(role="") if hit.role == lines[0] else hit for column, hit in hits.items()}
 
 
 def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:

@@ -13,33 +13,48 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from tranship.schemas.column_names import fold, unwrapped
+from tranship.schemas.column_names import fold, shared_front, unwrapped
 
-Role = Literal["first", "middle", "last", "second_last", "full", "contact", "company", "display"]
+Role = Literal["first", "middle", "last", "second_last", "full", "contact", "company", "trading", "display"]
 
 _WORDS: Final[dict[Role, str]] = {
-    "first": "first_name given_name forename fname christian_name vorname prenom nombre_de_pila primer_nombre "
+    "first": "voorletters initialen first_name given_name first_names given_names first_nm fst_nm f_name "
+    "forename fname "
+    "christian_name vorname prenom nombre_de_pila primer_nombre "
     "nome_di_battesimo primeiro_nome voornaam fornavn fornamn etunimi imie imię jmeno",
     "middle": "middle_name second_name zweiter_vorname deuxieme_prenom segundo_nombre secondo_nome nome_do_meio "
     "tussenvoegsel mellannamn mellomnavn mellemnavn",
-    "last": "last_name surname family_name lname nachname familienname zuname nom_de_famille apellido apellidos "
+    "last": "last_name surname family_name last_nm lst_nm l_name surnames lname nachname familienname "
+    "zuname nom_de_famille apellido apellidos "
     "primer_apellido cognome sobrenome apelido ultimo_nome achternaam efternavn etternavn efternamn sukunimi "
     "nazwisko prijmeni co_last_name",
     "second_last": "segundo_apellido apellido_materno",
     "full": "full_name person person_name nom nom_complet nombre nombre_completo nombre_y_apellidos nome nome_completo "
     "naam volledige_naam namn fullstandigt_namn navn fulde_navn fullt_navn nimi vollstandiger_name vor_und_nachname",
-    "contact": "contact_name contact_person contact_full_name ansprechpartner kontaktperson kontaktname contactpersoon "
+    "contact": "cntctprsn attention_person buyer_contact contact_name primary_contact main_contact "
+    "primary_contact_name main_contact_name contact_nm "
+    "hauptansprechpartner kontakt_person ansprechperson interlocuteur contact_principal persona_contacto "
+    "contacto_principal nombre_persona_contacto persona_riferimento er_referens deres_reference your_contact "
+    "deres_kontaktperson osoba_do_kontaktu kontaktni_osoba contact_person contact_full_name "
+    "ansprechpartner kontaktperson kontaktname contactpersoon "
     "nom_du_contact personne_de_contact persona_de_contacto nombre_de_contacto persona_di_contatto referente "
     "pessoa_de_contato pessoa_de_contacto nome_contacto nome_contato nome_do_contacto nombre_contacto "
     "att_person att attn for_the_attention_of a_l_attention_de z_hd zu_haenden_von atencion t_a_v att_til "
     "kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
-    "company": "company company_name associated_company nom_entreprise nombre_empresa organization "
+    "company": "nombre_fiscal company company_name company_nm firm_nm organization_nm org_name org organisatie "
+    "nom_societe "
+    "nome_empresa firma_1 firma1 firmenname1 firmenname_1 firmenbezeichnung firmabezeichnung "
+    "bedrijf_naam nom_organisation "
+    "organisationsname firmaname navn_virksomhed company_name1 firmennavn nazwa_przedsiebiorstwa "
+    "associated_company nom_entreprise nombre_empresa organization "
     "organization_name organisation organisation_name business "
     "business_name account_name firm firm_name firma firmenname unternehmen unternehmensname entreprise "
     "nom_de_l_entreprise societe nom_de_la_societe raison_sociale empresa nombre_de_la_empresa razon_social azienda "
     "nome_azienda ragione_sociale denominazione nazwa_firmy bedrijf bedrijfsnaam nome_da_empresa razao_social "
     "foretag foretagsnamn virksomhed "
     "virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi",
+    "trading": "trading_name trade_name trading_as dba doing_business_as nom_commercial nombre_comercial nome_fantasia "
+    "nome_comercial nome_commerciale nombre_fantasia fantasia handelsnaam handelsname",
     "display": "display_name anzeigename nom_d_affichage nombre_para_mostrar nome_visualizzato visningsnavn "
     "visningsnamn",
 }
@@ -55,11 +70,25 @@ _LAST_WORDS_OF_NAME: Final = frozenset(
     map(fold, ["apellido", "apellidos", "primer_apellido", "cognome", "sobrenome", "apelido", "ultimo_nome"])
 )
 
-# Words that mean parts of a name beside each other, and anything elsewhere.
-_BARE: Final[dict[str, Role]] = {"first": "first", "middle": "middle", "last": "last"}
+# Words that are part of a person's name only if the same person has both: `contact.first` and `contact.last`.
+_BARE: Final[dict[str, Role]] = {"first": "first", "given": "first", "middle": "middle", "last": "last", "family": "last"}
+
+# Columns that only a person has: beside them, `Name` is that of a person.
+_PERSONAL: Final = (
+    "title salutation job_title position anrede briefanrede titel civilite tratamiento titolo aanhef tilltal "
+    "tiltale job_position job role_title gender sex geschlecht birthday birth_date birthdate date_of_birth dob "
+    "geburtsdatum date_de_naissance fecha_de_nacimiento data_di_nascita geboortedatum department "
+)
+_OF_PERSONS: Final = frozenset(map(fold, _PERSONAL.split()))
+
+# Attributes of LDAP (RFC 4519), beside `cn`.
+_OF_DIRECTORY: Final[dict[str, Role]] = {"sn": "last", "cn": "full", "o": "company"}
 
 _OWNER_WORDS: Final = (
-    "customer client account user member lead property kunde kunden cliente klant kund",
+    (
+        "customer client account user member lead property kunde kunden cliente klant kund cust cli kd usr party "
+        "person name buyer shopper purchaser debitor subscriber patient donor student"
+    ),
     "contact primary main default address associated to kontakt contacto contatto",
     "billing bill invoice rechnung rechnungs facturation facturacion",
 )
@@ -100,7 +129,7 @@ class People:
 
 
 def find(columns: Sequence[str]) -> People:
-    """Return the columns of names among those of a source."""
+    """Return the columns of names among those of a source. A trading name is that of a company without another one."""
     found: dict[Role, list[tuple[int, tuple[str, ...], str]]] = {}
     for column, role, owner in _roles(columns):
         rank = max((_OWNERS[word] for word in owner), default=-1)
@@ -110,6 +139,8 @@ def find(columns: Sequence[str]) -> People:
     billing = next((group for group in groups if group[0] == 2 and group != own), None)
     whole: dict[Role, str] = {}
     unclear: list[str] = []
+    if "company" not in found and "trading" in found:
+        found["company"] = found["trading"]
     for role in ("company", "display", "contact", "full"):
         ranked = sorted(found.get(role, []), key=lambda place: place[:2])
         best = [column for rank, owner, column in ranked if (rank, owner) == ranked[0][:2]]
@@ -126,6 +157,11 @@ def find(columns: Sequence[str]) -> People:
         display=whole.get("display"),
         unclear=tuple(unclear),
     )
+
+
+def are_persons(columns: Iterable[str]) -> bool:
+    """Return whether the records are persons: a column says what only a person has."""
+    return not _OF_PERSONS.isdisjoint(fold(unwrapped(column)) for column in columns)
 
 
 def name_rule(people: People, name: str | None) -> tuple[tuple[str, ...], ...]:
@@ -163,21 +199,38 @@ def _of_group(
 
 def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]]:
     """Yield each column of a name with its role, and the words that say whose name it is."""
+    front = shared_front(columns)
     split = {column: _split(column) for column in columns}
+    if front:
+        split |= {
+            column: _split(column.removeprefix(front))
+            for column, read in split.items()
+            if not read[0] and column != front
+        }
     of_first = {owner for rest, owner in split.values() if rest in _FIRST_WORDS_OF_NAME}
     of_last = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "last"}
     of_latin_last = {owner for rest, owner in split.values() if rest in _LAST_WORDS_OF_NAME}
     given = {(role, owner) for rest, owner in split.values() if (role := _ROLE_OF.get(rest) or _BARE.get(rest))}
+    # Some systems call the telephone number so.
+    has_phone = any(re.search("phone|mobil|telef|^tel", fold(column)) for column in columns)
+    is_directory = "cn" in {fold(column) for column in columns}
     for column, (rest, owner) in split.items():
         role = _ROLE_OF.get(rest)
-        if rest in _BARE and {("first", owner), ("last", owner)} <= given:
-            role = _BARE[rest]
         if rest in _LAST_BESIDE_FIRST and owner in of_first and owner not in of_last:
             role = "last"
         elif rest in _FIRST_BESIDE_LAST and owner in of_latin_last:
             role = "first"
+        elif rest in _BARE and {("first", owner), ("last", owner)} <= given:
+            role = _BARE[rest]
+        elif rest == "contact":
+            role = "contact" if has_phone else None
+        elif is_directory:
+            role = role or _OF_DIRECTORY.get(fold(column))
         if role:
             yield column, role, owner
+
+
+_KNOWN: Final = frozenset((*_ROLE_OF, *_LAST_BESIDE_FIRST, *_FIRST_BESIDE_LAST, *_BARE, "contact"))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -189,7 +242,7 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
     # `Company Name` and `Contact Name` are names, not the name of a company's or a contact's something.
     for start in range(len(words)):
         rest = "".join(words[start:])
-        if any(rest in words for words in (_ROLE_OF, _LAST_BESIDE_FIRST, _FIRST_BESIDE_LAST, _BARE)):
+        if rest in _KNOWN:
             return rest, tuple(words[:start])
         if words[start] not in _OWNERS:
             break

@@ -18,7 +18,7 @@ _STREETS: Final = re.compile(
 _ADDRESSES: Final = re.compile(r"(?P<owner>.*?)(?:address|adresse|adres|adress|direccion|indirizzo|endereco|domicilio)")
 _NUMBERS: Final = re.compile(
     r"(?P<owner>.*?)(?:housenumber|houseno|housenr|buildingnumber|streetnumber|streetno|streetnr|hausnummer|hausnr|"
-    r"huisnummer|huisnr|numeroderue|numerodevoie|numerocivico|ncivico|civico|numeroexterior|noexterior|numext|exterior|"
+    r"huisnummer|huisnr|numeroderue|numerodevoie|numerocivico|numcivico|ncivico|civico|numeroexterior|noexterior|numext|exterior|"
     r"numerodacasa|husnummer|husnr|talonumero|numerdomu|nrdomu|cislopopisne|cislodomu)(?P<of>of\w*address)?"
 )
 _NUMBERS_BEHIND: Final = re.compile(r"(?P<owner>.*?)(?:nummer|numero|number|nr|no|n|num)")

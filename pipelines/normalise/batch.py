@@ -46,7 +46,7 @@ from tranship.pipelines.normalise.text import (
     upper,
     without_words,
 )
-from tranship.schemas.codes import NO_CODE_WORDS
+from tranship.schemas.codes import CUSTOMER_TYPES, NO_CODE_WORDS
 from tranship.schemas.constant import constant
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, TEXT
 from tranship.schemas.faults import no_reasons, reasons, within
@@ -155,6 +155,15 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
             # A field that was built from several columns has a name of its own (`pipelines/build.py`).
             column = columns.fields["state"].replace("\0", "")
             extra = pl.DataFrame([*extra.get_columns(), _kept(texts["state"], misplaced).alias(column)])
+    if "customer_type" in columns.may_differ and "customer_type" in normalised:
+        kind = normalised["customer_type"]
+        other = ~kind.is_in(list(CUSTOMER_TYPES)).fill_null(value=True)
+        if other.any():
+            column = columns.fields["customer_type"].replace("\0", "")
+            normalised["customer_type"] = _kept(kind, ~other)
+            if columns.keeps_unused:
+                kept = _kept(texts["customer_type"], other).alias(column)
+                extra = pl.DataFrame([*extra.get_columns(), kept])
     for flag in columns.flags:
         if flag.column in raw.columns:
             warnings.append(_flagged(as_text(raw[flag.column]), flag))

@@ -40,6 +40,12 @@ _COMPACT: Final = (
     r"^(?:19|20|21)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[01][0-9]|2[0-3])(?:[0-5][0-9])?$"
 )
 
+# The same to the day or the second: 8 or 14 digits, which are no epoch number. SAP, LDAP and older systems write them.
+_PACKED: Final = (
+    r"(?P<year>(?:19|20|21)[0-9]{2})(?P<month>0[1-9]|1[0-2])(?P<day>0[1-9]|[12][0-9]|3[01])"
+    r"(?:(?P<hour>[01][0-9]|2[0-3])(?P<minute>[0-5][0-9])(?P<second>[0-5][0-9])(?:[.,]0+)?Z?)?"
+)
+
 _EPOCH: Final = r"^-?[1-9](?:[0-9]{8,9}|[0-9]{11,12})$"
 """Epoch seconds, or milliseconds. Without date formats of the run, nothing else can be meant unless it is compact."""
 
@@ -94,7 +100,12 @@ def _unusual_instants(values: pl.Series, field: str, spelling: Spelling) -> tupl
     if not rest.is_empty():
         named, disputed = _parse_forms(plain.gather(rest), spelling)
         read, ambiguous = read.scatter(rest, named), ambiguous.scatter(rest, disputed)
-        written = read.is_null() & ~ambiguous & ~iso & plain.str.contains(r"[0-9].*[^0-9]").fill_null(value=False)
+        written = (
+            read.is_null()
+            & ~ambiguous
+            & ~iso
+            & plain.str.contains(rf"[0-9].*[^0-9]|^{_PACKED}$").fill_null(value=False)
+        )
         read = fill_where(read, plain, written, lambda texts: _parse_iso(_written_to_iso(texts), spelling))
         left = read.is_null() & ~ambiguous & ~plain.str.contains(_COMPACT)
         read = fill_where(read, plain, left & plain.str.contains(r"^-?[1-9][0-9]{8,12}$"), _parse_epoch)
@@ -135,6 +146,7 @@ _YEAR: Final = r"(?P<year>[0-9]{4})"
 # Forms that have one reading: the year first; the month in words; a number above 12 that can be the day only; numbers
 # separated by dots, which every language that writes them so reads day first (CLDR 47).
 _WRITTEN: Final = (
+    _PACKED,
     rf"{_YEAR}[/.-](?P<month>[0-9]{{1,2}})[/.-]{_DAY}{_TIME}{_ZONE}",
     rf"{_DAY}(?:\.|ST|ND|RD|TH|ER|º)?[\s./-]*(?:(?:DE|OF)\s+)?{_WORD}[\s.,/-]*(?:(?:DE|DEL|OF)\s+)?{_YEAR}{_TIME}{_ZONE}",
     rf"{_WORD}[\s./-]*{_DAY}(?:ST|ND|RD|TH)?[\s,./-]+{_YEAR}{_TIME}{_ZONE}",

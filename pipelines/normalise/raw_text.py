@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import polars as pl
 
 from tranship.pipelines.normalise.metadata import encode_pairs
-from tranship.pipelines.normalise.series import VALUE, evaluate, replace_where
+from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, replace_where
 from tranship.schemas.constant import constant
 from tranship.schemas.customer import INSTANTS
 
@@ -44,13 +46,56 @@ def text_of_field(values: pl.Series, field: str) -> pl.Series:
     null in other text fields; in a number or an instant, infinite floats are unreadable.
     """
     if not values.dtype.is_float() or field in INSTANTS or field == "net_terms":
-        return as_text(values)
+        text = as_text(values)
+        if field not in ("email", "billing_contact_email", "phone"):
+            return text
+        listed = text.str.starts_with("[").fill_null(value=False)
+        return replace_where(text, listed, _emails_of if field != "phone" else _phones_of)
     text = as_text(evaluate(values, pl.when(VALUE.is_finite()).then(VALUE)))
     return (
         replace_where(text, ~values.is_finite(), lambda part: constant("NaN", len(part)))
         if field == "external_id"
         else text
     )
+
+
+_LISTED_PHONE: Final = ("value", "number", "phone", "phone_number", "phoneNumber", "e164", "tel", "mobile")
+"""Keys of the number in `[{"label": "work", "value": "+1 312 …"}]`, as APIs write the numbers of a person."""
+
+
+def _emails_of(lists: pl.Series) -> pl.Series:
+    """Return the addresses in JSON lists of texts or objects, separated by `;`, the primary one first. A list in which
+    there is none stays as it is, unless it is empty.
+    """
+    found = VALUE.str.extract_all(r'"[^"\\\s]+@[^"\\\s]+"').list.eval(pl.element().str.strip_chars('"'))
+    primary = _first_of("$[?(@.{flag}==true)].{key}", ("email", "value", "address", "email_address", "emailAddress"))
+    joined = pl.concat_list(primary, found).list.drop_nulls().list.unique(maintain_order=True).list.join(";")
+    return evaluate(lists, pl.when(found.list.len() > 0).then(joined).otherwise(_unless_empty(VALUE)))
+
+
+def _phones_of(lists: pl.Series) -> pl.Series:
+    """Return the primary number in JSON lists of texts or objects, or else the first one, and one that is left out, if
+    there are several. A list in which there is none stays as it is, unless it is empty.
+    """
+    first = _first_of("$[0].{key}", _LISTED_PHONE, "$[0]")
+    primary = pl.coalesce(_first_of("$[?(@.{flag}==true)].{key}", _LISTED_PHONE), first)
+    second = _first_of("$[1].{key}", _LISTED_PHONE, "$[1]")
+    other = pl.when(second != primary).then(second).otherwise(pl.when(first != primary).then(first))
+    return evaluate(lists, pl.coalesce(pl.concat_str(primary, pl.lit("; "), other), primary, _unless_empty(VALUE)))
+
+
+def _first_of(path: str, keys: tuple[str, ...], plain: str | None = None) -> pl.Expr:
+    """Return what the first of the keys has at a JSON path, or the text at the plain path, if it is no object."""
+    paths = [path.format(key=key, flag=flag) for key in keys for flag in ("primary", "default", "isPrimary")]
+    found = [blank_to_null(VALUE.str.json_path_match(path)) for path in dict.fromkeys(paths)]
+    if plain:
+        text = VALUE.str.json_path_match(plain)
+        found.append(pl.when(~text.str.starts_with("{")).then(blank_to_null(text)))
+    return pl.coalesce(found)
+
+
+def _unless_empty(lists: pl.Expr) -> pl.Expr:
+    return pl.when(~lists.str.contains(r"^\[\s*\]$")).then(lists)
 
 
 def beyond_precision(values: pl.Series) -> pl.Series:

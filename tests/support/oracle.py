@@ -711,6 +711,13 @@ def instant(text: str) -> datetime | None:
         return in_range(1970, EPOCH + timedelta(seconds=int(text)))
     if re.fullmatch("-?[1-9][0-9]{11,12}", text):
         return in_range(1970, EPOCH + timedelta(milliseconds=int(text)))
+    packed = re.fullmatch(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2})([0-9]{2})(?:[.,]0+)?Z?)?", text)
+    if packed and is_compact(text[:12]):
+        names = ("year", "month", "day", "hour", "minute", "second")
+        try:
+            return from_parts({name: digits or "" for name, digits in zip(names, packed.groups(), strict=True)})
+        except RuleError:
+            raise RuleError("ambiguous" if len(text) == 8 else "unreadable") from None
     if re.fullmatch("[0-9]{8}", text):
         raise RuleError("ambiguous")
     zeros = re.fullmatch(r"(0+[-/.]0+[-/.]0+)(?:[T ]00:00(?::00)?Z?)?|0001-01-01(?:[T ]00:00:00Z?)?", text)

@@ -11,7 +11,7 @@ SEVERAL_REASONS = [
     bad(
         "name", None,
         "email.syntax", "name.missing",
-        email="x", country="Atlantis", created_at="20240101", net_terms="9999", phone="call me",
+        email="x", country="Atlantis", created_at="01022024", net_terms="9999", phone="call me",
     ),
     bad("name", " ", "identity.missing", "name.missing", external_id=None),
     good("status", "vip", None, "email.blocked", "status.unknown", external_id="x", email="noreply@acme.com"),

@@ -1,0 +1,324 @@
+"""Families of column names: words that systems and people combine in every way, such as `cod_cliente`, `date_created`.
+
+A family is a set of first words and a set of second words, each of which may be joined with each. A name that is in
+`header_words.py` as well means what it says there.
+
+Sources: the technical and database names in the documentation of about eighty systems (accounting, billing, shops,
+directories, SAP, Oracle's sample schemas) as of 2026-11; words in other languages than English are our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+
+class Family(NamedTuple):
+    """Names that mean one field: each of the first words followed by each of the second ones, and the other way round
+    if they can be `turned`. A level as in `header_words.WORDS`. `~` is an empty word.
+    """
+
+    field: str
+    level: int
+    first: str
+    second: str
+    turned: bool = False
+
+
+_ID: Final = "id no nr num number code key ref reference identifier ident uid uuid guid"
+_MOMENT: Final = (
+    "at on date dt time ts tstamp timestamp datetime date_time stamp utc at_utc date_utc dt_utc utc_date time_utc "
+    "datetime_utc timestamp_utc"
+)
+_WHEN: Final = "date dt time ts when datetime timestamp date_of date_utc date_time"
+_OF_INVOICES: Final = (
+    "billing invoice invoices invoicing bill_to finance accounting accounts_payable ap accounts payable payables "
+    "remittance"
+)
+
+FAMILIES: Final = (
+    # Ids.
+    Family("external_id", 1, "customer cust client account acct debtor cust_account customer_account", _ID),
+    Family("external_id", 1, "kunde kunden kd kdn debitor debitoren", "nr nummer no num id kennung code schlüssel"),
+    Family(
+        "external_id",
+        1,
+        "codigo cod cód num numero nro no n nr id clave ref codice numer kod kode code n_de num_de id_del "
+        "cod_del código_del",
+        "cliente del_cliente do_cliente client du_client de_cliente",
+        turned=True,
+    ),
+    Family("external_id", 1, "klant debiteur debiteuren", "nr nummer no num id code", turned=True),
+    Family("external_id", 1, "kund kunde debitor kunde_", "nr nummer no num id kod kode", turned=True),
+    Family("external_id", 1, "asiakas asiakkaan", "nro numero id koodi tunnus"),
+    Family("external_id", 1, "id nr numer kod symbol", "klienta kontrahenta odbiorcy nabywcy"),
+    Family("external_id", 1, "klient kontrahent odbiorca", "id nr kod"),
+    Family("external_id", 1, "id cislo kod", "zakaznika klienta odberatele"),
+    Family("external_id", 4, "contact person kontakt party geschäftspartner tiers", "id code key uuid guid"),
+    Family("external_id", 4, "code num id ref", "tiers contact contacto contatto kontakt"),
+    Family("external_id", 8, "user member subscriber patient donor student usr", "id no nr number"),
+    Family("external_id", 8, "local", "id uid"),
+    Family("external_id", 8, "mitglied mitglieds benutzer nutzer", "nr nummer id"),
+    Family("external_id", 8, "id code numero num", "utilisateur adherent abonne usuario socio utente abonado"),
+    # E-mail addresses and telephone numbers.
+    Family("email", 1, "email e_mail mail", "adr addr adresse_1 principal principale haupt main primary"),
+    Family("email", 1, "smtp smtp_email", "address addr"),
+    Family("email", 1, "correo courriel mail", "e principal principale electronico_principal"),
+    Family(
+        "phone",
+        1,
+        "phone telephone tel telefon telefono telefone telefoon tlf telefonnummer",
+        "nr num no number numero nummer main fixed fixe fijo fisso fixo vast haupt principal principale primary "
+        "contact and_fax and_fax_number fax_number comercial_1 1",
+    ),
+    Family(
+        "phone", 1, "main primary landline fixed_line contact_phone", "number no tel telephone phone_number phone_no"
+    ),
+    Family("phone", 1, "festnetz landline festnetznummer rufnummer telefonnr", "~ nummer nr"),
+    Family("phone", 1, "num numero no nr n", "telephone de_telephone tel telefono de_telefono telefone de_telefone"),
+    Family(
+        "phone",
+        2,
+        "phone telephone tel telefon telefono telefone telefoon tlf telefonnummer",
+        "mobile cell mobil mobiel portable movil celular cellulare mobilnummer",
+    ),
+    Family("phone", 2, "mobile cell mobil mobiel gsm handy mobiltelefon movil celular", "nr no num number nummer tel"),
+    Family("phone", 2, "numero num", "portable de_portable movil celular cellulare mobile"),
+    Family("phone", 2, "mobile_telephone mobile_tel cell_tel cell_no cell_phone_no cell_telephone", "~ number"),
+    Family(
+        "phone",
+        3,
+        "phone telephone tel telefon telefono telefone telefoon tlf",
+        "work business office company bureau travail trabajo oficina ufficio lavoro comercial empresa werk zakelijk "
+        "arbete jobb arbeid geschäftlich geschäft dienstlich büro firma profissional professionnel",
+    ),
+    Family("phone", 3, "work business office company daytime day", "phone_number phone_no telephone tel"),
+    Family(
+        "phone",
+        4,
+        "phone telephone tel telefon telefono telefone telefoon tlf",
+        "home private personal privat privé domicile maison casa residencial particular abitazione thuis hem",
+    ),
+    Family("phone", 5, "contact contact_telephone", "number no"),
+    Family("phone", 4, "home private personal evening", "phone_number phone_no telephone tel number"),
+    Family("email", 1, "email e_mail mail", "value email"),
+    Family("phone", 1, "phone telephone phone_number", "value e164 formatted"),
+    Family("email", 2, "emails email_addresses", "value email"),
+    # Addresses.
+    Family("country", 2, "country land pays pais paese kraj cntry ctry", "code iso iso2 iso_2 iso_code cd kode kod"),
+    Family("country", 2, "country land", "alpha2 alpha_2 code_alpha2 iso_alpha_2 region_code code_iso2 key kz"),
+    Family("country", 2, "code cod codigo codice iso kod", "pays pais paese kraju"),
+    Family("country", 1, "country cntry", "nm name region"),
+    Family("state", 1, "state province prov region_state state_province", "nm name region_name"),
+    Family("state", 3, "state province county prov", "cd iso abbr abbreviation short"),
+    Family("zip_code", 1, "zip post postal pst postcode", "cd code number no kode kod area_code"),
+    Family("zip_code", 1, "postleitzahl plz", "ort_plz firma hausanschrift"),
+    Family("zip_code", 1, "cod codigo cód code c", "postal postale post po_stal", turned=True),
+    Family("zip_code", 1, "codice cod", "avviamento_postale di_avviamento_postale"),
+    Family("city", 1, "city town cty", "nm name or_town suburb"),
+    Family("city", 1, "ville ciudad citta cidade stadt ort plaats localite localidad", "nom nombre nome name naam"),
+    Family("address_line1", 2, "street str strasse straße", "addr adr address name_and_number and_number no_name nm"),
+    Family("address_line1", 2, "addr adr strasse_hausnr strasse_hnr strasse_und_hausnr strasse_u_hausnr", "~ 1 line_1"),
+    Family("address_line2", 1, "address addr adr street", "line_2 ln_2 ln2 2 complement additional addition extra"),
+    Family("address_line1", 1, "address addr adr street", "line_1 ln_1 ln1 l1"),
+    Family("address_line2", 2, "zusatz adress zusätzliche", "adresse zusatz adresszusatz adresszeile"),
+    Family("address_line2", 2, "suite unit apt apartment", "no number nr apt unit"),
+    # Codes and terms.
+    Family("currency", 1, "currency curr ccy valuta devise moneda moeda waehrung waluta", "code iso cd key iso_code"),
+    Family("currency", 1, "code cod codigo codice default", "devise moneda valuta moeda waluty currency"),
+    Family("language", 1, "language lang sprach langue idioma taal språk sprog", "code cd key iso id kz kod kode"),
+    Family("language", 1, "preferred default customer correspondence contact", "lang language locale sprache"),
+    Family("language", 1, "code cod", "langue idioma lingua taal jezyka"),
+    Family(
+        "net_terms",
+        1,
+        "payment payment_terms payment_term default_payment_terms default_payment_term net credit terms invoice_due "
+        "due credit_terms credit_period payment_period",
+        "days in_days day_count due_days net_days no_of_days",
+    ),
+    Family("net_terms", 1, "days", "to_pay until_due credit payment_due"),
+    Family("net_terms", 1, "zahlungsziel zahlungsfrist zahlungsbedingung netto zahlungs", "tage tagen in_tagen"),
+    Family("net_terms", 1, "dias dia plazo", "pago de_pago credito cobro pagamento vencimiento prazo"),
+    Family("net_terms", 1, "jours nb_jours delai nombre_de_jours", "paiement de_paiement reglement de_reglement"),
+    Family("net_terms", 1, "giorni gg", "pagamento di_pagamento scadenza"),
+    Family("net_terms", 1, "termin termin_platnosci dni", "dni platnosci zaplaty"),
+    Family(
+        "net_terms",
+        2,
+        "payment_terms payment_term payment_condition terms credit_terms pay_terms pymt_terms pmt_terms zahlungsbed "
+        "zahlungsbedingung zahlungsziel betalingsconditie betalingsbetingelse betalingsbetingelser betalningsvillkor",
+        "code cd key name description text desc kode kod",
+    ),
+    Family("net_terms", 2, "default standard customer", "payment_terms payment_term terms"),
+    # The times of a record.
+    Family("created_at", 1, "created create creation", _MOMENT),
+    Family("created_at", 1, _WHEN, "created create creation created_utc created_at"),
+    Family("created_at", 2, "added joined join registered registration reg signup sign_up signed_up", _MOMENT),
+    Family("created_at", 2, "entered entry inserted insert ins enrolled enrollment onboarded opened", _MOMENT),
+    Family("created_at", 2, _WHEN, "added joined registered entered inserted opened enrolled signed_up account_opened"),
+    Family(
+        "created_at",
+        2,
+        "account member customer",
+        "since opened opening_date open_date since_date created creation_date",
+    ),
+    Family("created_at", 1, "angelegt erstellt erfasst anlage erstell erstellungs", "am datum dat zeit zeitpunkt um"),
+    Family("created_at", 2, "erfassungs eröffnungs registrierungs registriert aufnahme", "datum am dat"),
+    Family(
+        "created_at", 1, "date date_de date_d dt", "crea cre creation ajout inscription enregistrement ouverture saisie"
+    ),
+    Family("created_at", 1, "cree crée ajoute inscrit enregistre", "le en"),
+    Family("created_at", 1, "fecha fecha_de fec f fch", "alta creacion registro ingreso creado inscripcion"),
+    Family("created_at", 1, "data data_di dt", "ins creazione inserimento registrazione iscrizione apertura"),
+    Family("created_at", 1, "data data_de data_do dt", "cadastro criacao registro inclusao inscricao"),
+    Family("created_at", 1, "criado cadastrado registrado creado inserito creato registrato", "em el en il"),
+    Family("created_at", 1, "aanmaak aangemaakt ingevoerd invoer registratie toegevoegd aanmeld", "datum op"),
+    Family("created_at", 1, "datum", "aangemaakt aanmaak invoer skapad skapat registrerad upplagd vytvoreni zalozeni"),
+    Family("created_at", 1, "skapad skapat upplagd registrerad tillagd", "datum den ~"),
+    Family("created_at", 1, "oprettet opprettet oprettelses opprettelses registrert registreret", "dato den ~"),
+    Family("created_at", 1, "luonti luotu lisätty rekisteröity", "pvm päivä aika ~"),
+    Family("created_at", 1, "data utworzono dodano", "utw utworzenia dodania rejestracji zalozenia wprowadzenia dnia"),
+    Family("updated_at", 1, "updated update upd last_updated last_update last_upd", _MOMENT),
+    Family("updated_at", 1, _WHEN, "updated last_updated update last_update updated_utc last_updated_utc"),
+    Family("updated_at", 2, "modified modification mod last_modified last_mod last_modification edited", _MOMENT),
+    Family("updated_at", 2, "changed change chg last_changed last_change last_edited amended", _MOMENT),
+    Family(
+        "updated_at",
+        2,
+        _WHEN + " last_date",
+        "modified last_modified modified_utc changed last_changed edited last_edited last_change",
+    ),
+    Family("updated_at", 2, "geändert änderung änderungs letzte_änderung aktualisiert bearbeitet", "am datum dat um"),
+    Family("updated_at", 2, "zuletzt letzte", "geändert änderung aktualisiert bearbeitet aktualisierung geändert_am"),
+    Family(
+        "updated_at",
+        2,
+        "date date_de dt derniere date_derniere",
+        "modification modif maj mise_a_jour derniere_modification derniere_maj",
+    ),
+    Family("updated_at", 2, "modifie maj mis_a_jour", "le"),
+    Family(
+        "updated_at",
+        2,
+        "fecha fecha_de fec f ultima fecha_ultima",
+        "modificacion actualizacion ultima_modificacion ultima_actualizacion cambio",
+    ),
+    Family("updated_at", 2, "data data_di dt ultima data_ultima ultimo", "mod modifica aggiornamento ultima_modifica"),
+    Family(
+        "updated_at",
+        2,
+        "data data_de data_da dt ultima data_ultima",
+        "alteracao modificacao atualizacao ultima_atualizacao ultima_alteracao",
+    ),
+    Family(
+        "updated_at", 2, "wijzigings gewijzigd laatst_gewijzigd mutatie laatste_wijziging laatste_mutatie", "datum op ~"
+    ),
+    Family(
+        "updated_at", 2, "andrad uppdaterad senast_andrad senast_uppdaterad senast", "datum den ~ andrad uppdaterad"
+    ),
+    Family("updated_at", 2, "endret ændret opdateret oppdatert sist_endret sidst_ændret senest_ændret", "dato den ~"),
+    Family("updated_at", 2, "muokkaus muokattu päivitys päivitetty", "pvm päivä aika ~"),
+    Family("updated_at", 2, "data ostatnia", "modyfikacji aktualizacji zmiany modyfikacja zmiana aktualizacja"),
+    Family("cancel_date", 1, "cancelled canceled cancel cancellation churned churn", _MOMENT),
+    Family("cancel_date", 1, _WHEN, "cancelled canceled churned cancellation"),
+    Family("cancel_date", 2, "terminated termination closed closing closure", "at on date dt"),
+    Family("cancel_date", 2, "date dt", "terminated closed"),
+    Family("cancel_date", 1, "gekündigt kündigung kündigungs storniert", "am datum dat zum"),
+    Family(
+        "cancel_date", 1, "date date_de fecha fecha_de fec f data data_di data_de dt", "resiliation annulation baja"
+    ),
+    Family("cancel_date", 1, "fecha fecha_de data data_di data_de dt", "cancelacion disdetta cessazione cancelamento"),
+    Family("cancel_date", 1, "opzeg opzeggings opgezegd uppsägnings opsigelses oppsigelses", "datum op dato"),
+    Family("cancel_date", 1, "data", "rezygnacji anulowania wypowiedzenia"),
+    Family("trial_started", 1, "trial_start trial_started trial_begin trial_begins trial_activated", _MOMENT),
+    Family("paid_started", 1, "first_payment first_paid paid_start paid_started", _MOMENT),
+    Family("paid_started", 2, "activated activation first_activated", "at on date dt"),
+    # Tax ids.
+    Family(
+        "tax_id",
+        1,
+        "vat vat_reg vat_registration vat_tax eu_vat customer_vat sales_tax_registration tax_vat ust mwst btw moms mva "
+        "iva partita_iva p_iva tva",
+        "id ids no nr num number reg_no reg_number registration_no registration_number idnr id_nr id_no id_number "
+        "nummer identification_number reg_nr",
+    ),
+    Family(
+        "tax_id",
+        1,
+        "num numero no nr n id identifiant identificativo numero_de n_de no_de",
+        "tva iva tva_intracommunautaire tva_intracom tva_intra iva_intracomunitario vat partita_iva tva_intracomm",
+    ),
+    Family(
+        "tax_id", 1, "umsatzsteuer ust mehrwertsteuer", "id_nummer identnummer ident_nr identifikationsnr nr nummer"
+    ),
+    Family("tax_id", 1, "tva_intracom tva_intra tva_intracommunautaire tva", "~ numero"),
+    Family(
+        "tax_id",
+        2,
+        "tax tax_reg tax_registration taxpayer gst gst_reg gst_registration sales_tax fiscal tax_identification "
+        "federal_tax us_tax",
+        "id ids no nr num number id_no id_num id_number reg_no identifier registration_number",
+    ),
+    Family("tax_id", 2, "fiscal", "code"),
+    Family("tax_id", 2, "nif cif nie rfc cnpj cpf dni", "vat nif cif cnpj cpf iva dni nie numero"),
+    Family("tax_id", 2, "codigo cod numero id identificacion identificador num", "fiscal fiscale tributaria nif cif"),
+    Family("tax_id", 2, "steuer", "nr id nummer identnummer"),
+    # Where invoices go.
+    Family("billing_contact_email", 1, _OF_INVOICES, "email e_mail mail email_address email_addr mailbox", turned=True),
+    Family("billing_contact_email", 1, "send_invoices_to invoice_to bill_to_contact invoice_recipient", "email e_mail"),
+    Family(
+        "billing_contact_email", 1, "email e_mail mail", "for_invoices to_invoice for_billing invoice_to for_invoice"
+    ),
+    Family(
+        "billing_contact_email",
+        1,
+        "rechnung rechnungs rechnungen buchhaltung buchhaltungs facturation facture factures compta comptabilite "
+        "facturacion factura facturas contabilidad fatturazione fatture amministrazione factuur facturatie "
+        "facturen boekhouding faktura fakturerings fatura faturacao faturamento financeiro faktury lasku laskutus",
+        "email e_mail mail epost e_post mailadresse email_adresse emailadres",
+        turned=True,
+    ),
+    Family(
+        "billing_contact_email", 1, "email e_mail mail courriel correo", "de_facturation de_facturacion di_fatturazione"
+    ),
+    Family("billing_contact_name", 1, _OF_INVOICES, "contact contact_name attention attn contact_full_name"),
+    Family("billing_contact_name", 1, "invoice_recipient send_invoices_to", "name attention attn"),
+    # Names.
+    Family(
+        "name",
+        1,
+        "name name1 nom nombre nome naam navn namn nazwa",
+        "client cliente kunde kunden klant kund klienta kontrahenta nabywcy odbiorcy zakaznika",
+        turned=True,
+    ),
+    Family("name", 1, "customer client cust account acct party debtor debitor debitoren", "nm name name1 name_1"),
+    Family("name", 1, "name", "1 line_1"),
+    # Kinds of customers.
+    Family("customer_type", 1, "customer client account cust", "type kind typ type_name class_type"),
+    Family(
+        "customer_type", 1, "type typ art tipo rodzaj kategoria", "klienta cliente client kunde kund klant kontrahenta"
+    ),
+    Family("customer_type", 2, "entity legal_entity party", "type kind"),
+    Family("status", 1, "customer client account cust acct", "status status_code status_name"),
+    Family("status", 1, "status stav", "klienta kontrahenta zakaznika cliente client"),
+    Family(
+        "legal_name", 1, "legal registered registered_company official statutory", "name company_name business_name"
+    ),
+)
+
+_UMLAUTS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "æ": "ae", "ø": "oe", "å": "aa"})
+
+
+def names() -> Iterator[tuple[str, str, int]]:
+    """Yield the name of a column, its field and its level, umlauts also as two letters: `geändert`, `geaendert`."""
+    for family in FAMILIES:
+        first, second = _words(family.first), _words(family.second)
+        joined = [before + after for before in first for after in second]
+        if family.turned:
+            joined += [before + after for before in second for after in first]
+        yield from ((name, family.field, family.level) for name in joined)
+
+
+def _words(listed: str) -> list[str]:
+    words = listed.replace("~", "_").split()
+    return list(dict.fromkeys((*words, *(word.translate(_UMLAUTS) for word in words))))

@@ -1,0 +1,133 @@
+"""Files of systems that Tranship has no profile for: what their columns and values become at the first try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pipelines.test_profiles import customers
+
+FILES: dict[str, tuple[str, dict[str, Any]]] = {
+    "a table of SAP": (
+        (
+            "MANDT\tKUNNR\tLAND1\tNAME1\tORT01\tPSTLZ\tREGIO\tSTRAS\tTELF1\tSTCEG\tSMTP_ADDR\tERDAT\tWAERS\n"
+            "100\t0000100001\tDE\tBecker GmbH\tBerlin\t13467\t11\tRing 36\t030-23125120\tDE123456789\ta@becker.example\t"
+            "20190412\tEUR\n"
+        ),
+        {
+            "external_id": "0000100001",
+            "name": "Becker GmbH",
+            "city": "Berlin",
+            "zip_code": "13467",
+            "address_line1": "Ring 36",
+            "country": "DE",
+            "phone": "+493023125120",
+            "tax_id": "DE123456789",
+            "created_at": "2019-04-12T00:00:00+00:00",
+        },
+    ),
+    "attributes of LDAP": (
+        (
+            "dn,uid,cn,sn,givenName,o,mail,street,l,st,postalCode,c,createTimestamp\n"
+            "uid=hk,hk,Hanna Kern,Kern,Hanna,Kern GmbH,hanna@kern.example,Platz 1,Bonn,NRW,53111,DE,20240115093000Z\n"
+        ),
+        {
+            "external_id": "hk",
+            "name": "Kern GmbH",
+            "billing_contact_name": "Hanna Kern",
+            "city": "Bonn",
+            "state": "NRW",
+            "country": "DE",
+            "created_at": "2024-01-15T09:30:00+00:00",
+        },
+    ),
+    "a prefix of its own on all columns": (
+        (
+            "CT_Intitule,CT_Contact,CT_Adresse,CT_CodePostal,CT_Ville,CT_Pays,CT_EMail,CT_Telephone\n"
+            "Dumas SARL,Luc Vidal,3 rue A,75011,Paris,France,l@dumas.example,\n"
+        ),
+        {"name": "Dumas SARL", "billing_contact_name": "Luc Vidal", "zip_code": "75011", "country": "FR"},
+    ),
+    "short names of a database": (
+        (
+            "cli_id;cli_nom;cli_prenom;cli_societe;cli_adr1;cli_cp;cli_ville;cli_pays;cli_mail;cli_date_crea\n"
+            "7;Vidal;Luc;Dumas SARL;3 rue A;75011;Paris;France;l@dumas.example;2024-01-02\n"
+        ),
+        {
+            "external_id": "7",
+            "name": "Dumas SARL",
+            "billing_contact_name": "Luc Vidal",
+            "address_line1": "3 rue A",
+            "zip_code": "75011",
+            "created_at": "2024-01-02T00:00:00+00:00",
+        },
+    ),
+    "lists of addresses and numbers": (
+        (
+            '[{"id": 1, "name": {"first": "Ann", "last": "Bell"}, "email": [{"label": "home", "value": "a@b.example"}, '
+            '{"label": "work", "value": "ann@bell.example", "primary": true}], '
+            '"phones": [{"type": "office", "phone": "+1 312 555 0111"}]}]'
+        ),
+        {
+            "name": "Ann Bell",
+            "email": "ann@bell.example",
+            "invoice_cc_emails": ["a@b.example"],
+            "phone": "+13125550111",
+        },
+    ),
+    "a list of persons": (
+        "Copper ID,Name,Title,Company,Email\n1,Dean Mauer,COO,Noveno,dean@noveno.example\n",
+        {"external_id": "1", "name": "Noveno", "billing_contact_name": "Dean Mauer"},
+    ),
+    "words behind and in brackets": (
+        (
+            "id,First Name [Required],Last Name [Required],Email,Billing City (Locality),Type\n"
+            "1,Ann,Bell,a@bell.example,Chicago,Person\n"
+        ),
+        {"name": "Ann Bell", "city": "Chicago", "customer_type": "INDIVIDUAL"},
+    ),
+    "a street that has a role, and a city that has none": (
+        (
+            "Code client;Raison sociale;E-mail;Adresse de facturation;Code postal;Ville\n"
+            "C1;Dumas SARL;c@dumas.example;3 rue A;75011;Paris\n"
+        ),
+        {"external_id": "C1", "address_line1": "3 rue A", "zip_code": "75011", "city": "Paris"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_a_file_is_understood(what: str, tmp_path: Path) -> None:
+    text, expected = FILES[what]
+    file = tmp_path / ("in.json" if text.startswith("[") else "in.csv")
+    file.write_text(text, encoding="utf-8")
+    (found,) = customers(file, tmp_path)["records"]
+    assert {field: found.get(field) for field in expected} == expected
+
+
+def test_a_type_that_is_none_of_ours_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text("id,name,email,Type\n1,Acme,a@acme.example,Reseller\n", encoding="utf-8")
+    found = customers(file, tmp_path)
+    assert "customer_type" not in found["records"][0]
+    assert found["codes"] == []
+
+
+@pytest.mark.parametrize("column", ["Deal ID", "Owner ID", "Company ID", "Store ID"])
+def test_the_first_id_of_something_else_is_not_the_id(column: str, tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(f"{column},name,email\n1,Acme,a@acme.example\n", encoding="utf-8")
+    assert "external_id" not in customers(file, tmp_path)["records"][0]
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["DEL_FLG", "gesperrt_kz", "accountEnabled", "customer_is_deleted", "deleted_date", "cli_actif", "LOEVM", "barred"],
+)
+def test_flags_are_known_in_every_combination(column: str, tmp_path: Path) -> None:
+    gone = "false" if column in ("accountEnabled", "cli_actif") else "X"
+    file = tmp_path / "in.csv"
+    file.write_text(f"id,name,email,{column}\n1,Acme,a@acme.example,{gone}\n", encoding="utf-8")
+    assert customers(file, tmp_path)["codes"] == ["record.deleted_flag"]
