@@ -71,7 +71,13 @@ _LAST_WORDS_OF_NAME: Final = frozenset(
 )
 
 # Words that are part of a person's name only if the same person has both: `contact.first` and `contact.last`.
-_BARE: Final[dict[str, Role]] = {"first": "first", "given": "first", "middle": "middle", "last": "last", "family": "last"}
+_BARE: Final[dict[str, Role]] = {
+    "first": "first",
+    "given": "first",
+    "middle": "middle",
+    "last": "last",
+    "family": "last",
+}
 
 # Columns that only a person has: beside them, `Name` is that of a person.
 _PERSONAL: Final = (
