@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from tranship.connectors import durable
 from tranship.connectors.addresses import redacted
-from tranship.connectors.durable import replacing
 from tranship.connectors.errors import ConfigError
 
 
@@ -45,10 +45,7 @@ class Written:
     def _keep(self, path: Path, marks: list[list[int]]) -> None:
         record = self._record(path)
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with replacing(record) as temporary:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as out:
-                json.dump({"path": _as_text(path), "marks": marks}, out)
+        durable.write(record, json.dumps({"path": _as_text(path), "marks": marks}))
 
     def _record(self, path: Path) -> Path:
         return self._folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
@@ -104,7 +101,7 @@ class LocalFile:
         """Replace the file by the one that `make` writes. Raises OSError, and ConfigError if another file has appeared
         there.
         """
-        with replacing(self._path) as temporary:
+        with durable.replacing(self._path) as temporary:
             make(temporary)
             self.must_be_free()
             self._written.expect(self._path, temporary)
