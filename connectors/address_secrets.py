@@ -73,8 +73,9 @@ def is_host(text: str) -> bool:
         return True
     label = r"(?:[a-z0-9]|[a-z0-9][a-z0-9-]{0,61}[a-z0-9])"
     full, short = rf"{label}(?:\.{label})*\.[a-z][a-z0-9-]*[a-z0-9]\.?(:\d+)?", rf"{label}:\d+"
-    # A name is written in one case; a key that has dots mixes them.
-    return any(re.fullmatch(f"{full}|{short}", part) for part in (text, text.lower() if text.isupper() else text))
+    # Each part of a name is written in one case; a key that has dots mixes them.
+    name = ".".join(part.lower() if part.isupper() else part for part in text.split("."))
+    return re.fullmatch(f"{full}|{short}", name) is not None
 
 
 def is_misplaced(address: str) -> bool:

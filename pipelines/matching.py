@@ -136,7 +136,7 @@ class _ByName:
     def add_fields(self) -> None:
         """Add all fields but the name."""
         for name, fit in self.fits.items():
-            if name != "name" and not self._has(name) and (among := self._among(name, fit.columns)):
+            if name != "name" and not self._has(name) and (among := self._among(name, (*fit.columns, *fit.further))):
                 self._decide(name, among)
 
     def add_tentative(self) -> None:

@@ -6,6 +6,7 @@ scanned for strings, escapes and brackets only; its records are checked when the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -51,9 +52,9 @@ class Document:
             if isinstance(error, RecursionError):
                 raise ConfigError(f"{self.name}: is nested too deeply. Export the customers as a flat list.") from None
             reason = str(error).partition(" (byte")[0].removeprefix("JSON is malformed: ")
-            if self.rest.lstrip().startswith(b"[") and reason == "trailing characters":
+            if re.fullmatch(rb"(?:\s*\[\s*\]){2,}\s*", self.rest):
                 raise ConfigError(
-                    f"{self.name}: holds several arrays, one after the other. Put each record on a line: "
+                    f"{self.name}: contains several arrays, one after the other. Put each record on a line: "
                     "jq -c '.[]' FILE > customers.jsonl"
                 ) from None
             raise ConfigError(

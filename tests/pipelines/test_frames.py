@@ -349,6 +349,6 @@ def test_frames_of_pandas_with_odd_columns() -> None:
 
 @pytest.mark.parametrize("nothing", [[], (), iter([])], ids=["list", "tuple", "iterator"])
 def test_no_records_are_an_empty_source(nothing: Any) -> None:
-    with pytest.raises(tranship.GateClosed, match=r"holds no record\. .*--allow-empty"):
+    with pytest.raises(tranship.GateClosed, match=r"contains no record\. .*--allow-empty"):
         tranship.run(nothing, "duckdb:///to.duckdb?table=t")
     assert tranship.run([], "duckdb:///to.duckdb?table=t", allow_empty=True).counts.read == 0

@@ -315,7 +315,7 @@ def test_missing_columns_of_a_custom_profile_are_named(tmp_path: Path) -> None:
         ("fields = [", "is not valid TOML"),
         ('profile = "OWN"', "names itself as the profile beneath it"),
         ('profile = "hubspot"', "there is no such profile. Did you mean hubspot-co"),
-        ("[fields]\nname = 7", "fields.*valid string"),
+        ("[fields]\nname = 7", "fields.*not text"),
     ],
 )
 def test_mistakes_in_a_custom_profile_are_named(content: str, message: str, tmp_path: Path) -> None:

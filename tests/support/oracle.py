@@ -466,6 +466,8 @@ def addresses_in(text: str) -> list[str]:
             items = json.loads(lower)
         except ValueError:
             return [text]
+        if items and all(isinstance(item, dict) for item in items):
+            return addresses_of_objects(items) or [text]
         texts = all(isinstance(item, str) for item in items)
         return [address for item in items if item.strip() for address in addresses_in(item)] if texts else [text]
     if "<" in lower:
@@ -478,6 +480,13 @@ def addresses_in(text: str) -> list[str]:
     parts = [part.strip().removeprefix("mailto:") for part in re.split(r":::|[,;|\n]", lower) if part.strip()]
     parts = parts[0].split() if len(parts) == 1 else parts
     return parts if parts and all(re.fullmatch(r"[^@\s]+@[^@\s]+", part) for part in parts) else [text]
+
+
+def addresses_of_objects(items: list[dict[str, Any]]) -> list[str]:
+    """The addresses in the objects of a list, as APIs write them: those of the primary one first."""
+    primary = [item for item in items if any(item.get(flag) is True for flag in ("primary", "default", "isprimary"))]
+    texts = [text for item in (*primary[:1], *items) for text in item.values() if isinstance(text, str)]
+    return list(dict.fromkeys(text for text in texts if re.fullmatch(r"[^\s]+@[^\s]+", text)))
 
 
 def is_mailbox(text: str) -> bool:

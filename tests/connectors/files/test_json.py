@@ -502,7 +502,7 @@ def test_a_list_of_addresses_and_values_that_are_no_text(tmp_path: Path) -> None
     [
         ("[" * 3000 + "]" * 3000, "none of its records can be read; the first one: line 1: nested too deeply."),
         ('{"a":' * 3000 + "[]" + "}" * 3000, "is nested too deeply. Export the customers as a flat list."),
-        ('[{"id":"1"}]\n[{"id":"2"}]\n', r"holds several arrays, one after the other.*jq -c '\.\[\]' FILE"),
+        ('[{"id":"1"}]\n[{"id":"2"}]\n', r"contains several arrays, one after the other.*jq -c '\.\[\]' FILE"),
         ("[1, 2]", "none of its records can be read; the first one: line 1: an object is expected, not a number."),
     ],
     ids=["arrays", "objects", "several arrays", "numbers"],
