@@ -28,7 +28,8 @@ MOST_CELLS: Final = 100_000_000
 MOST_COLUMNS: Final = 16_384
 MOST_ROWS: Final = 1_048_576
 _LETTERS: Final = 26
-_NARROW_ROWS: Final = 999_999
+_ROW: Final = rb"(?:\d{1,6}|10(?:[0-3]\d|4[0-7])\d{3}|1048[0-4]\d\d|10485[0-6]\d|104857[0-6])"
+"""The number of a row: 1 to MOST_ROWS."""
 _SURE_DIGITS: Final = 15
 _EXAMPLES: Final = 5
 
@@ -130,9 +131,9 @@ def _patterns(p: bytes) -> _Patterns:
         table_end=b"</%bsheetData>" % p,
         row=compiled(rb"<~row\s(?:%b?\s)?r=[\"'](\d{1,9})[\"']" % inside),
         row_or_cell=compiled(rb"<~(row|c)(\s[^<>]*?)?(/?)>"),
-        odd_cell=compiled(rb'<~c(?:>|\s(?!r="[A-Z]\d{1,6}")(?:r="([A-Z]{2,3})\d{1,6}")?)'),
+        odd_cell=compiled(rb'<~c(?:>|\s(?!r="[A-Z]%b")(?:r="([A-Z]{2,3})%b")?)' % (_ROW, _ROW)),
         unusual_cell=compiled(
-            rb'<~c(?:>|\s(?!r="[A-Z]\d{1,6}"%b)(?:r="([A-Z]{2,3})\d{1,6}"%b)?)' % (usual, usual),
+            rb'<~c(?:>|\s(?!r="[A-Z]%b"%b)(?:r="([A-Z]{2,3})%b"%b)?)' % (_ROW, usual, _ROW, usual),
         ),
         formula=b"<%bf" % p,
         error=compiled(having(rb"t=[\"']e[\"']") + value % rb"[^<]*"),
@@ -174,10 +175,10 @@ def measure(name: str, archive: Archive, sheet: Sheet) -> Extent:
             raise archive.damaged(f"{sheet.part} has names with different prefixes")
     is_regular = b"" not in letters
     columns = max((column_number(letter.decode()) + 1 for letter in letters if letter), default=_LETTERS)
-    extent = Extent(_NARROW_ROWS, columns, implied=False)
+    extent = Extent(MOST_ROWS, columns, implied=False)
     if not is_regular:
         extent = _exactly(archive, sheet, p)
-    elif columns * _NARROW_ROWS > MOST_CELLS:
+    elif columns * MOST_ROWS > MOST_CELLS:
         rows, names = _far_ends(archive, sheet, p)
         extent = Extent(rows, names, implied=False)
     if extent.rows > MOST_ROWS or extent.columns > MOST_COLUMNS:

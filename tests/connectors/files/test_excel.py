@@ -20,6 +20,8 @@ from support.workbooks import Formula, Rows, add_rows, edited, workbook, zipped
 from tranship.connectors import opening
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.errors import ConfigError
+from tranship.connectors.files import excel_cells
+from tranship.connectors.files.excel_archive import Archive
 
 EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "60"))
 
@@ -403,6 +405,16 @@ def test_wide_sheets_are_read(tmp_path: Path) -> None:
     assert records.row(0)[-1] == "699"
 
 
+def test_the_last_rows_of_a_full_sheet_cost_no_second_look_at_each_cell(tmp_path: Path) -> None:
+    file = plain(tmp_path)
+    edited(file, lambda parts: parts.update({SHEET: re.sub(rb'r="([A-E]?)4"', rb'r="\g<1>1048576"', parts[SHEET])}))
+
+    archive = Archive(file.name, file.read_bytes())
+    # Rows and columns are upper limits, and not counted exactly.
+    assert excel_cells.measure(file.name, archive, archive.sheets[0]) == (1_048_576, 26, False)
+    assert read(file)[2] == [2, 3, 1_048_576]
+
+
 # What cannot be read ---------------------------------------------------------------------------------------------
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
@@ -481,6 +493,7 @@ def test_a_part_that_is_longer_than_it_says_is_damaged(tmp_path: Path) -> None:
         '<c r="XFD1048576"><v>1</v></c>',
         '<c r="ZZ999999"><v>1</v></c>',
         '<c r="A99999999"><v>1</v></c>',
+        '<c r="A1048577"><v>1</v></c>',
         "<c r='XFD1048576'><v>1</v></c>",
     ],
 )
