@@ -154,6 +154,14 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
         "accountid,accountnumber,name,emailaddress1\n4f1c,ACC-1,Acme,a@acme.example\n",
         {"external_id": "4f1c", "email": "a@acme.example"},
     ),
+    "a list of addresses": (
+        (
+            '[{"id": 1, "name": "Acme", "email": "a@acme.example", "addresses": [{"type": "office", "line1": "1 Main", '
+            '"city": "Bonn"}, {"line1": "2 Quay", "city": "Kiel", "postal_code": "04109", "country": "DE", '
+            '"primary": true}]}]'
+        ),
+        {"address_line1": "2 Quay", "city": "Kiel", "zip_code": "04109", "country": "DE"},
+    ),
 }
 
 
