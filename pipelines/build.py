@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from tranship.connectors.contract import Batch
-from tranship.pipelines import expressions
+from tranship.pipelines import address_lists, expressions
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise.raw_text import beyond_precision, text_of_field
@@ -54,10 +54,13 @@ def prepare(batch: Batch, columns: ColumnMap) -> Prepared:
     cannot be applied to the values of its columns.
     """
     columns = columns.within(batch.records.columns)
-    if not columns.built and not columns.words:
+    listed = address_lists.fields_of(columns.fields)
+    if not columns.built and not columns.words and not listed:
         return Prepared(batch.records, columns)
     chosen: dict[str, pl.Series] = {}
     made = {field: _built(batch, field, rule, chosen) for field, rule in columns.built.items()}
+    for column in dict.fromkeys(listed.values()):
+        made |= address_lists.parts(batch.records[column], [field for field in listed if listed[field] == column])
     unused = [
         _unused(batch.records[column], columns, chosen) for column in columns.fallbacks if column in batch.records
     ]

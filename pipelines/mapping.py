@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import field_rules
+from tranship.pipelines import address_lists, field_rules
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.matching import NO_PINS, Match, Pins, columns_of, fields_by_column, match
 from tranship.pipelines.settings_model import Reading
@@ -121,6 +121,8 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
         problems.append(f"{layouts[0].name}: unmapped columns: {', '.join(map(repr, left))} (--extra error).")
     if problems:
         raise ConfigError(*"\n".join([*problems, *(["Nothing was written."] if missing else [])]).split("\n"))
+    lists = dict.fromkeys(address_lists.fields_of(mapped).values())
+    left = (*left, *lists)  # they hold more than the one address that is used
     by_hand = {*reading.fields, *reading.set}
     open_ = {name: fit for name, fit in matched.fits.items() if name in mapped and name not in by_hand}
     # A profile chooses among names, and not between two columns of one name.

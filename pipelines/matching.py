@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import expressions, field_rules
+from tranship.pipelines import address_lists, expressions, field_rules
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.settings_model import Reading
 from tranship.schemas import headers as names
 from tranship.schemas import person_names, streets
 from tranship.schemas.column_names import fold
-from tranship.schemas.customer import COLUMNS
+from tranship.schemas.customer import ADDRESS, COLUMNS
 from tranship.schemas.header_words import BARE_TYPES, CUSTOMERS
 from tranship.schemas.headers import Fit
 
@@ -101,6 +101,7 @@ def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> 
     by_name = _ByName(layouts, columns, dropped, given, pins.unfilled)
     by_name.add_fields()
     by_name.add_tentative()
+    by_name.add_address_list()
     if "address_line1" not in pins.unfilled:
         by_name.add_house_number()
     if "name" not in pins.unfilled:
@@ -149,6 +150,12 @@ class _ByName:
         if self._lacks("external_id") and self._has("email") and first in free and names.is_id_of_record(first):
             self.tentative["external_id"] = first
         self._fields.update(self.tentative)
+
+    def add_address_list(self) -> None:
+        """Add the address from a list of addresses, where no other column has a part of one."""
+        lists = [column for column in self._kept if address_lists.is_list(column) and column not in self._used]
+        if len(lists) == 1 and all(map(self._lacks, ADDRESS)):
+            self._fields.update(dict.fromkeys(ADDRESS, lists[0]))
 
     def _lacks(self, name: str) -> bool:
         """Return whether nothing fits a field, and nothing is said of it."""

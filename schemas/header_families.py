@@ -110,7 +110,7 @@ FAMILIES: Final = (
     Family("country", 2, "code cod codigo codice iso kod", "pays pais paese kraju"),
     Family("country", 1, "country cntry", "nm name region"),
     Family("state", 1, "state province prov region_state state_province", "nm name region_name"),
-    Family("state", 3, "state province county prov", "cd iso abbr abbreviation short"),
+    Family("state", 3, "state province county prov st", "cd iso abbr abbreviation short"),
     Family("zip_code", 1, "zip post postal pst postcode", "cd code number no kode kod area_code"),
     Family("zip_code", 1, "postleitzahl plz", "ort_plz firma hausanschrift"),
     Family("zip_code", 1, "cod codigo cód code c", "postal postale post po_stal", turned=True),
@@ -182,6 +182,13 @@ FAMILIES: Final = (
     Family("updated_at", 1, _WHEN, "updated last_updated update last_update updated_utc last_updated_utc"),
     Family("updated_at", 2, "modified modification mod last_modified last_mod last_modification edited", _MOMENT),
     Family("updated_at", 2, "changed change chg last_changed last_change last_edited amended", _MOMENT),
+    Family(
+        "updated_at",
+        2,
+        "record profile data entry row details",
+        "updated modified changed last_updated last_modified last_changed last_edited updated_at updated_on",
+    ),
+    Family("created_at", 2, "record profile entry row", "created added created_at created_on creation_date date_added"),
     Family(
         "updated_at",
         2,

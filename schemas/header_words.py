@@ -35,7 +35,7 @@ WORDS: Final[dict[str, str]] = {
         id_klienta cislo_zakaznika
         | external_key external_reference customer_reference external_ref customer_ref
         | id uuid guid
-        | record_id
+        | record_id do_not_modify_account do_not_modify_contact do_not_modify_lead
         | contact_id person_id
         | card_id
         | square_customer_id
@@ -132,7 +132,7 @@ WORDS: Final[dict[str, str]] = {
         pincode pin_code pstlz zip_postcode postal_zip_code kod_pocztowy psc
     """,
     "country": """
-        country_name country_region land1 co land pays pais paese nazione maa kraj zeme
+        country_name country_region land1 co ctry cntry land pays pais paese nazione maa kraj zeme
         | c lkz land_kz länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
         | country_code country_id country_iso country_iso_code country_code_2 country_iso2 country_code_iso
         land_id land_code landcode laenderkuerzel landerkurzel code_pays codigo_pais
@@ -155,7 +155,9 @@ WORDS: Final[dict[str, str]] = {
     "status": """
         customer_status account_status lifecycle_status account_state kundenstatus statut statut_du_client
         client_status contact_status estado_del_cliente stato_cliente klantstatus kundstatus
-        | subscription_status subscription_state
+        | subscription_status subscription_state membership_status membership_state member_status mitgliedsstatus
+        mitgliedschaftsstatus statut_adhesion statut_d_adhesion estado_de_socio stato_socio lidmaatschapsstatus
+        medlemsstatus
         | situacao situacion situacao_do_cliente situacao_cliente
     """,
     "net_terms": """
@@ -210,7 +212,7 @@ WORDS: Final[dict[str, str]] = {
         date_de_modification date_modification modifie_le
         fecha_de_modificacion fecha_modificacion data_di_modifica data_modifica modificato_il gewijzigd gewijzigd_op
         data_de_modificacao data_modificacao data_de_alteracao alterado_em andrad senast_andrad aendret sist_endret
-        muokattu
+        muokattu lst_upd lst_mod lst_chg last_upd last_mod last_chg last_edit last_edited do_not_modify_modified_on
         | system_modstamp
     """,
     "trial_started": """
@@ -330,7 +332,8 @@ COMPANIONS: Final = {
     "gate": "postnr postnummer poststed",
     "via": "cap citta comune",
     # Attributes of LDAP (RFC 4519).
-    **dict.fromkeys(("l", "st", "c", "co"), "cn dn samaccountname"),
+    **dict.fromkeys(("l", "c", "co"), "cn dn samaccountname"),
+    "st": "cn dn samaccountname zip zipcode zipcd postal postalcode postcode",
     # Claims of OpenID Connect.
     "sub": "emailverified givenname",
 }
@@ -339,6 +342,8 @@ COMPANIONS: Final = {
 # and in front of the address (in which they are a house number or a postal code). A list typed by people has line
 # numbers: `No.` is an id only where there are columns that an accounting system writes, too.
 BARE_CODES: Final = word_set("code codice codigo kode kod koodi cod")
+BARE_REFERENCES: Final = word_set("reference referencia referencja referenz referens referanse riferimento referentie")
+"""An id only in the first column: elsewhere it may be that of an order, or a person."""
 BARE_NUMBERS: Final = word_set("nr no nummer number numero num numer nro")
 BARE_TYPES: Final = word_set("type typ tipo tyyppi rodzaj")
 """A column called so is the type of the customer in the records in which it has a word for one."""

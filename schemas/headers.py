@@ -25,6 +25,7 @@ from tranship.schemas.header_words import (
     ADDRESS_ROLES,
     BARE_CODES,
     BARE_NUMBERS,
+    BARE_REFERENCES,
     BEFORE_NOUNS,
     COMPANIONS,
     ENTITY_FIELDS,
@@ -279,7 +280,9 @@ def is_own_name(column: str, field: str) -> bool:
 
 
 def is_id_of_record(column: str) -> bool:
-    """Return whether a column of ids, such as `Copper ID`, is that of nothing else by its name."""
+    """Return whether a column of ids, such as `Copper ID` or `Código`, is that of nothing else by its name."""
+    if fold(column) in BARE_CODES | BARE_REFERENCES:
+        return True
     named = re.fullmatch(r"(?i)(?P<of>[a-z]+)[\s_-]?id", column.strip())
     words = "" if named is None else fold(named["of"])
     return bool(words) and len(words) > 1 and words not in OTHER_IDS and not is_secret(column)
@@ -344,6 +347,10 @@ def _is_meant(column: str, hit: _Hit, folded: Collection[str]) -> bool:
 
 def _is_placed(column: str, hit: _Hit, columns: Sequence[str], hits: Mapping[str, _Hit]) -> bool:
     """Return whether a word that has several meanings has this one among these columns and beside its neighbours."""
+    if hit.group == "st" and not _OF_DIRECTORY.isdisjoint(map(fold, columns)):
+        return True
+    if hit.group == "st":  # `St` may be a street, unless there are a street and a city
+        return {"address_line1", "city"} <= {found.field for found in hits.values()}
     is_estado = hit.group == "estado"
     codes, numbers = hit.group in BARE_CODES, hit.group in BARE_NUMBERS
     if not (is_estado or ((codes or numbers) and hit.field == "external_id")):
@@ -357,6 +364,7 @@ def _is_placed(column: str, hit: _Hit, columns: Sequence[str], hits: Mapping[str
     return is_id and (codes or not OF_BOOKS.isdisjoint(fields))
 
 
+_OF_DIRECTORY: Final = frozenset({"cn", "dn", "samaccountname"})
 _PAYMENT_CARD: Final = re.compile(r"card(?:last4|brand|exp.*|funding|type|number|fingerprint)")
 
 
@@ -391,6 +399,21 @@ def _joined_to_plain(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
     return {column: hit._replace(role="") if hit.role == lines[0] else hit for column, hit in hits.items()}
 
 
+def _technical_id(groups: Collection[str]) -> str | None:
+    """Return the id among the names of one customer's id and number: a system fills `Customer ID` in every record, and
+    people may change the `Customer Number`.
+    """
+    parts = [_ID_OR_NUMBER.fullmatch(group) for group in groups]
+    owners = {part["of"] if part else "" for part in parts}
+    ids = [part[0] for part in parts if part and part["kind"] == "id"]
+    return ids[0] if len(owners) == 1 and len(ids) == 1 else None
+
+
+_ID_OR_NUMBER: Final = re.compile(
+    "(?P<of>customer|client|account|kunden?|debitor(?:en)?|klant|asiakas)(?P<kind>id|n[or]|num(?:ber|mer)?|code|kode)"
+)
+
+
 def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
     of_address = {column: hit for column, hit in hits.items() if hit.role == address} if field in ADDRESS else hits
     best = min(hit.rank for hit in (of_address or hits).values())
@@ -398,7 +421,7 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
     for column, hit in hits.items():
         if hit.rank == best:
             groups.setdefault(hit.group, []).append(column)
-    own = next(iter(groups)) if len(groups) == 1 else None
+    own = next(iter(groups)) if len(groups) == 1 else _technical_id(groups) if field == "external_id" else None
     # A further number or role is neither a rival nor another meaning.
     others = tuple(
         column

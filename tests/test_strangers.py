@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.pipelines.test_profiles import customers
+from tranship.connectors.errors import ConfigError
 
 FILES: dict[str, tuple[str, dict[str, Any]]] = {
     "a table of SAP": (
@@ -95,6 +96,72 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
         ),
         {"external_id": "C1", "address_line1": "3 rue A", "zip_code": "75011", "city": "Paris"},
     ),
+    "short names of a table in Management Studio": (
+        (
+            "CustID,CustName,ContactName,Addr1,City,St,Zip,Ctry,Phone1,EMail,CustStatus,DateEntered,LastUpd\n"
+            "A1,Alpine Tool,Greta Holm,410 Foundry Rd,Dayton,OH,45402,USA,937-555-0162,g@alpine.example,Active,"
+            "2016-08-22 00:00:00.000,2024-01-19 14:02:11.457\n"
+        ),
+        {
+            "state": "OH",
+            "country": "US",
+            "phone": "+19375550162",
+            "status": "active",
+            "created_at": "2016-08-22T00:00:00+00:00",
+            "updated_at": "2024-01-19T14:02:11.457000+00:00",
+        },
+    ),
+    "the members of an association": (
+        (
+            "User ID,First name,Last name,Email,Membership status,Creation date,Profile last updated\n"
+            "1,Helen,Marsh,helen@marsh.example,Active,14 Jan 2021,03 Jan 2024\n"
+        ),
+        {
+            "external_id": "1",
+            "status": "active",
+            "created_at": "2021-01-14T00:00:00+00:00",
+            "updated_at": "2024-01-03T00:00:00+00:00",
+        },
+    ),
+    "a worksheet of Dynamics 365": (
+        (
+            "(Do Not Modify) Account,(Do Not Modify) Row Checksum,(Do Not Modify) Modified On,Account Name,Email\n"
+            "4f1c2a90-6f0e-ef11-9f89-000d3a1b2c01,qX1/0aBc==,2024-05-28 09:30:00,Fourth Coffee,ap@fourth.example\n"
+        ),
+        {
+            "external_id": "4f1c2a90-6f0e-ef11-9f89-000d3a1b2c01",
+            "name": "Fourth Coffee",
+            "updated_at": "2024-05-28T09:30:00+00:00",
+        },
+    ),
+    "dates of Oracle and Excel": (
+        "id,name,email,created,updated\n1,Acme,a@acme.example,15-JAN-24,3-Feb-99\n",
+        {"created_at": "2024-01-15T00:00:00+00:00", "updated_at": "1999-02-03T00:00:00+00:00"},
+    ),
+    "a code in the first column": (
+        "Código;NIF;Nombre fiscal;Dirección;Población;Correo\nC1;B12345674;Soler SL;Calle A 1;Lleida;s@soler.example\n",
+        {"external_id": "C1", "name": "Soler SL", "tax_id": "B12345674", "email": "s@soler.example"},
+    ),
+    "a reference in the first column": (
+        "Referencia;Razón social;Correo\nC1;Soler SL;s@soler.example\n",
+        {"external_id": "C1", "name": "Soler SL"},
+    ),
+    "an id beside a number of the same customer": (
+        "Customer Number,Customer ID,name,email\n10021,1187,Acme,a@acme.example\n",
+        {"external_id": "1187"},
+    ),
+    "an id beside a number, written as one word": (
+        "accountid,accountnumber,name,emailaddress1\n4f1c,ACC-1,Acme,a@acme.example\n",
+        {"external_id": "4f1c", "email": "a@acme.example"},
+    ),
+    "a list of addresses": (
+        (
+            '[{"id": 1, "name": "Acme", "email": "a@acme.example", "addresses": [{"type": "office", "line1": "1 Main", '
+            '"city": "Bonn"}, {"line1": "2 Quay", "city": "Kiel", "postal_code": "04109", "country": "DE", '
+            '"primary": true}]}]'
+        ),
+        {"address_line1": "2 Quay", "city": "Kiel", "zip_code": "04109", "country": "DE"},
+    ),
 }
 
 
@@ -113,6 +180,19 @@ def test_a_type_that_is_none_of_ours_is_kept(tmp_path: Path) -> None:
     found = customers(file, tmp_path)
     assert "customer_type" not in found["records"][0]
     assert found["codes"] == []
+
+
+def test_a_short_name_that_may_be_a_street_is_no_state(tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text("id,name,email,St,City,Zip\n1,Acme,a@acme.example,Elm,Dayton,45402\n", encoding="utf-8")
+    assert "state" not in customers(file, tmp_path)["records"][0]
+
+
+def test_ids_of_two_kinds_of_customers_leave_the_choice(tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text("Customer Number,Account ID,name,email\n1,2,Acme,a@acme.example\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="2 columns fit external_id"):
+        customers(file, tmp_path)
 
 
 @pytest.mark.parametrize("column", ["Deal ID", "Owner ID", "Company ID", "Store ID"])

@@ -51,14 +51,17 @@ _EPOCH: Final = r"^-?[1-9](?:[0-9]{8,9}|[0-9]{11,12})$"
 
 _DAY_OR_MONTH_FIRST: Final = r"^([0-9]{1,2})[/.\-]([0-9]{1,2})[/.\-](?:[0-9]{4}|[0-9]{2})(?:[T ,].*)?$"
 
+_SHORT: Final = rf"^[0-9]{{1,2}}[ ./-](?:{'|'.join(codes.MONTH_WORDS).upper()})\.?[ ./-]'?[3-6][0-9](?:[T ,].*)?$"
+"""A year of two digits that some programs read as 19…, some as 20…."""
+
 
 def instant(values: pl.Series, field: str, spelling: Spelling) -> tuple[pl.Series, pl.DataFrame]:
     """Return UTC instants in µs, and the reasons for values that could not be parsed (`unreadable`, `ambiguous`).
 
     Parsed in this order: ISO 8601 dates and date-times; the run's date formats; written forms that can be read in one
-    way only (`22-Apr-2024 10:15`, `25.12.2023`); epoch seconds (9–10 digits) and milliseconds (12–13 digits)
-    that cannot be a date without separators. A value that two date formats parse as different instants is ambiguous. A
-    date of zeros and a word for no value (`NULL`) are null.
+    way only (`22-Apr-2024 10:15`, `15-JAN-24`, `25.12.2023`); epoch seconds (9–10 digits) and milliseconds (12–13
+    digits) that cannot be a date without separators. A value that two date formats parse as different instants is
+    ambiguous. A date of zeros and a word for no value (`NULL`) are null.
     """
     read = constant(None, len(values), INSTANT)
     read = fill_where(read, values, values.str.contains(_USUAL), lambda texts: _parse_usual(texts, spelling))
@@ -142,13 +145,17 @@ _WEEKDAY: Final = rf"(?i-u:(?:{'|'.join(f'{day[:3]}(?:{day[3:]})?' for day in co
 _WORD: Final = r"(?P<word>[A-Z]{3,10})"
 _DAY: Final = r"(?P<day>[0-9]{1,2})"
 _YEAR: Final = r"(?P<year>[0-9]{4})"
+_SHORT_YEAR: Final = r"'?(?P<short_year>[0-2][0-9]|[7-9][0-9])"
+"""The years that Excel, Oracle (RR) and POSIX all read as the same: 2000 to 2029 and 1970 to 1999."""
 
 # Forms that have one reading: the year first; the month in words; a number above 12 that can be the day only; numbers
-# separated by dots, which every language that writes them so reads day first (CLDR 47).
+# separated by dots, which every language that writes them so reads day first (CLDR 47). No language writes a year of
+# two digits in front of a month in words.
 _WRITTEN: Final = (
     _PACKED,
     rf"{_YEAR}[/.-](?P<month>[0-9]{{1,2}})[/.-]{_DAY}{_TIME}{_ZONE}",
     rf"{_DAY}(?:\.|ST|ND|RD|TH|ER|º)?[\s./-]*(?:(?:DE|OF)\s+)?{_WORD}[\s.,/-]*(?:(?:DE|DEL|OF)\s+)?{_YEAR}{_TIME}{_ZONE}",
+    rf"{_DAY}[\s./-]{_WORD}\.?[\s./-]{_SHORT_YEAR}{_TIME}{_ZONE}",
     rf"{_WORD}[\s./-]*{_DAY}(?:ST|ND|RD|TH)?[\s,./-]+{_YEAR}{_TIME}{_ZONE}",
     rf"{_WORD}\s+{_DAY}{_TIME}{_ZONE}\s+{_YEAR}",
     rf"{_YEAR}[\s./-]+{_WORD}[\s./-]+{_DAY}{_TIME}{_ZONE}",
@@ -160,6 +167,8 @@ _WRITTEN: Final = (
 def _written_to_iso(plain: pl.Series) -> pl.Series:
     """Return written forms (upper case) as ISO 8601, null where there is no such form or it has several readings."""
     ascii_text = plain.str.normalize("NFKD").str.replace_all(r"\p{M}", "").str.replace_all(r"\s", " ")
+    # Oracle's `15-JAN-24 09.30.12.000000 AM`
+    ascii_text = ascii_text.str.replace(r"^(\S+ [0-9]{1,2})\.([0-5][0-9])\.([0-5][0-9])", "${1}:${2}:${3}")
     result = null_text(len(plain))
     has_word = ascii_text.str.contains("[A-Z]{3}").any()
     for form in _WRITTEN:
@@ -204,7 +213,9 @@ def _form_to_iso(texts: pl.Series, form: str) -> pl.Series:
         part("second").fill_null("00"),
         fraction,
     )
-    date = pl.concat_str(part("year"), pl.lit("-"), _two_digits(month), pl.lit("-"), _two_digits(day))
+    short = part("short_year")
+    year = pl.coalesce(part("year"), pl.when(short < "30").then("20" + short).otherwise("19" + short))
+    date = pl.concat_str(year, pl.lit("-"), _two_digits(month), pl.lit("-"), _two_digits(day))
     timed = part("hour").is_not_null()
     # A zone without a time of day is a detail of an unknown form.
     whole = pl.when(timed).then(pl.concat_str(date, time, offset)).when(offset == "").then(date)
@@ -368,7 +379,13 @@ def _unreadable_instants(
     day_month = plain.str.extract_groups(_DAY_OR_MONTH_FIRST).struct.unnest().cast(pl.Int32)
     first, second = day_month.get_columns()
     day_or_month_first = (first.is_between(1, 12) & second.is_between(1, 12) & (first != second)).fill_null(value=False)
-    ambiguous = disputed | day_or_month_first | plain.str.contains(r"^[0-9]{8}$") | plain.str.contains(_COMPACT)
+    ambiguous = (
+        disputed
+        | day_or_month_first
+        | plain.str.contains(_SHORT)
+        | plain.str.contains(r"^[0-9]{8}$")
+        | plain.str.contains(_COMPACT)
+    )
     return pl.concat(
         [
             reasons(rows.filter(ambiguous), f"{field}.ambiguous", given.filter(ambiguous)),

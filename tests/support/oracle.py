@@ -681,6 +681,11 @@ def as_written(text: str) -> dict[str, str] | None:
         text = re.sub(r"^(M[0-9]+M [0-9]+)( .*) ([0-9]{4})$", r"\1 \3\2", text)
         match = re.match(r"([0-9]{1,2})(?:ER|TH|ST|ND|RD)?[-. /]*(?:DE )?M([0-9]+)M[-.,/ ]*(?:DE )?([0-9]{4})", text)
         day, month, year = match.groups() if match else ("", "", "")
+        if match is None and (match := re.match(r"([0-9]{1,2})[-. /]M([0-9]+)M\.?[-. /]'?([0-9]{2})(?![0-9])", text)):
+            day, month, year = match.groups()
+            if 30 <= int(year) < 70:
+                raise RuleError("ambiguous")
+            year = ("20" if int(year) < 30 else "19") + year
         if match is None and (match := re.match(r"M([0-9]+)M[. -]*([0-9]{1,2})(?:ST|ND|RD|TH)?[, ]+([0-9]{4})", text)):
             month, day, year = match.groups()
     else:
@@ -699,6 +704,7 @@ def as_written(text: str) -> dict[str, str] | None:
     parts = {"year": year, "month": month, "day": day}
     if not rest:
         return parts
+    rest = re.sub(r"^( [0-9]{1,2})\.([0-9]{2})\.([0-9]{2})", r"\1:\2:\3", rest)
     time = TIME.fullmatch(rest)
     if time is None or (time["zone"] and time["zone"] not in ZONES) or int(time["hour"]) > 23:
         return None

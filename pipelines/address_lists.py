@@ -1,0 +1,64 @@
+"""Lists of addresses: `"addresses": [{"line1": …}, {"primary": true, …}]`, as APIs write those of a customer.
+
+One of them is the customer's: that for invoices, or else the primary one, or else the first that has a place. The list
+stays in metadata as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import polars as pl
+
+from tranship.pipelines.normalise.raw_text import as_text
+from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, null_text
+from tranship.schemas.column_names import fold, unwrapped
+from tranship.schemas.customer import ADDRESS
+from tranship.schemas.headers import match
+
+_LISTS: Final = re.compile(
+    "(?:customer|client|postal|physical|mailing)?(?:addresses|addresslist|adressen|adresses|direcciones|indirizzi|enderecos)"
+)
+_KEY: Final = r'"([A-Za-z_][A-Za-z0-9_]*)"\s*:'
+_KINDS: Final = frozenset({"type", "kind", "label", "addresstype", "use"})
+_PRIMARY: Final = frozenset({"primary", "default", "isprimary", "isdefault", "preferred"})
+_BILLING: Final = ("billing", "Billing", "BILLING", "invoice", "Invoice", "bill_to")
+_PLACE: Final = ("city", "zip_code", "address_line1", "country")
+
+
+def is_list(column: str) -> bool:
+    """Return whether a column is called as a list of addresses."""
+    return _LISTS.fullmatch(fold(unwrapped(column))) is not None
+
+
+def fields_of(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return field → column, of the fields of an address that are mapped to a list of addresses."""
+    return {field: column for field, column in fields.items() if field in ADDRESS and is_list(column)}
+
+
+def parts(values: pl.Series, fields: Sequence[str]) -> dict[str, pl.Series]:
+    """Return field → its text in the customer's address. A value that is no list is the first line."""
+    texts = blank_to_null(as_text(values).str.strip_chars())
+    is_json = texts.str.contains(r"^\[\s*\{").fill_null(value=False)
+    listed = pl.select(pl.when(is_json).then(texts)).to_series()
+    keys = sorted(listed.str.extract_all(_KEY).explode().str.extract(_KEY).drop_nulls().unique())
+    found = {field: fit.columns for field, fit in match(keys, {}).items()}
+    places = [key for field in _PLACE for key in found.get(field, ())]
+    chosen = evaluate(listed, pl.coalesce(VALUE.str.json_path_match(path) for path in _paths(keys, places)))
+    plain = pl.select(pl.when(~texts.str.starts_with("[")).then(texts)).to_series()
+    made = {}
+    for field in fields:
+        inner = [blank_to_null(VALUE.str.json_path_match(f"$.{key}")) for key in found.get(field, ())]
+        text = evaluate(chosen, pl.coalesce(inner)) if inner else null_text(len(values))
+        made[field] = plain.zip_with(text.is_null() & plain.is_not_null(), text) if field == "address_line1" else text
+    return made
+
+
+def _paths(keys: Sequence[str], places: Sequence[str]) -> Iterator[str]:
+    """Yield the JSON paths of the address to use, the best first."""
+    yield from (f"$[?(@.{key}=='{kind}')]" for key in keys if fold(key) in _KINDS for kind in _BILLING)
+    yield from (f"$[?(@.{key}==true)]" for key in keys if fold(key) in _PRIMARY)
+    yield from (f"$[?(@.{key}>'')]" for key in places)
+    yield "$[0]"
