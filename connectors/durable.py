@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -83,8 +84,13 @@ def check(folder: Path, sealed: Mapping[str, Any]) -> None:
 
 def damaged(file: Path) -> Damaged:
     """Return the error for a file that cannot be trusted."""
-    problem = "is not as Tranship wrote it" if file.exists() else "is gone"
-    return Damaged(f"{file}: {problem}.")
+    try:
+        is_there = file.exists()
+    except PermissionError:  # its folder may not be searched
+        is_there = True
+    if is_there and not os.access(file, os.R_OK):
+        return Damaged(f"{file}: cannot be read. Check the access rights.")
+    return Damaged(f"{file}: {'is not as Tranship wrote it' if is_there else 'is gone'}.")
 
 
 def put_aside(path: Path) -> Path:
@@ -166,14 +172,16 @@ def read_json(file: Path) -> dict[str, Any]:
     An object without a digest is returned as it is: earlier versions of Tranship wrote none.
     """
     try:
+        if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe would wait for its writer
+            raise damaged(file)
         values = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(values, dict) and values.pop(_DIGEST, None) in (None, _digest(values)):
+            return values
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise damaged(file) from error
-    if not isinstance(values, dict) or values.pop(_DIGEST, None) not in (None, _digest(values)):
-        raise damaged(file)
-    return values
+    raise damaged(file)
 
 
 def _digest(values: Mapping[str, Any]) -> str:

@@ -26,6 +26,8 @@ _REMEDIES: Final[Mapping[int, str]] = {
     errno.EPERM: "Check the access rights",
     errno.ENOENT: "It was removed while the command was working",
     errno.ENOTDIR: "Another file is in the place of a folder",
+    errno.ENAMETOOLONG: "Use a shorter name",
+    errno.ELOOP: "Remove the link that refers to itself",
     errno.EMFILE: "Raise the limit on open files (ulimit -n)",
     errno.ENFILE: "End other programs that keep many files open",
     errno.ESTALE: "Check the network file system",

@@ -35,7 +35,7 @@ def _of_columns(columns: Any) -> tuple[dict[str, str], list[str]]:
     """Return the rules of fields, and the ignored columns, for column → field or fields."""
     fields, ignored = {}, []
     for column, targets in columns.items() if isinstance(columns, Mapping) else ():
-        for field in [targets] if isinstance(targets, str) else targets or [""]:
+        for field in (targets or [""]) if isinstance(targets, list | tuple) else [targets]:
             if field:
                 fields[str(field)] = field_rules.quoted(str(column))
             else:

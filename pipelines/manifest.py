@@ -76,6 +76,8 @@ class _Settings(TypedDict):
 class Manifest(TypedDict):
     """The keys of a manifest that later processes rely on; it may have more."""
 
+    format: NotRequired[int]
+    """`run_directory.FORMAT`; earlier versions wrote none."""
     run_id: _RunId
     started_at: Annotated[datetime, msgspec.Meta(tz=True)]
     status: str

@@ -45,6 +45,8 @@ PAGES = "pages"
 LOCK = "lock"
 _FOLDERS = (*PART_FOLDERS, "identity")
 _LATER_FOLDERS = (PAGES, "requests", "destination", "again", "verify", "spill")
+FORMAT = 1
+"""Of run directories. It is raised when an earlier version of Tranship must not continue a run of this one."""
 _ENDINGS = (".parquet", ".csv", ".json", ".html", ".duckdb", ".sqlite", ".sqlite-shm", ".sqlite-wal")
 
 
@@ -67,6 +69,7 @@ class RunDirectory:
         return cls(
             out or state_dir / "runs" / run_id,
             {
+                "format": FORMAT,
                 "run_id": run_id,
                 "is_plan": out is not None,
                 "started_at": now.isoformat(),
@@ -143,6 +146,7 @@ class RunDirectory:
         file = path / "manifest.json"
         try:
             manifest = durable.read_json(file)
+            _must_not_be_newer(file, manifest)
             msgspec.convert(manifest, Manifest)
         except FileNotFoundError as error:
             raise ConfigError(f"{path}: there is no plan in this folder. Create one: tranship plan") from error
@@ -371,11 +375,11 @@ class RunDirectory:
 
     def keeps_pages(self) -> bool:
         """Return whether it has pages of a provider."""
-        return any(file.stat().st_size for file in (self.path / PAGES).rglob("data"))
+        return any(file.lstat().st_size for file in (self.path / PAGES).rglob("data"))
 
     def was_alive_within(self, span: timedelta) -> bool:
         """Return whether a file was written within this time; the lock file does not count."""
-        newest = max(path.stat().st_mtime for path in self.path.iterdir() if path.name != LOCK)
+        newest = max(path.lstat().st_mtime for path in self.path.iterdir() if path.name != LOCK)
         return datetime.now(UTC) - datetime.fromtimestamp(newest, UTC) < span
 
     def begin_stage_again(self) -> None:
@@ -386,6 +390,12 @@ class RunDirectory:
             shutil.rmtree(self.path / folder, ignore_errors=True)
             (self.path / folder).mkdir(mode=0o700, exist_ok=True)
         self.take_over()
+
+
+def _must_not_be_newer(file: Path, manifest: Mapping[str, Any]) -> None:
+    number = manifest.get("format", FORMAT)
+    if isinstance(number, int) and number > FORMAT:
+        raise Damaged(f"{file}: was written by a newer version of Tranship. Use that version for this run.")
 
 
 def _keep_out_of_git(state_dir: Path) -> None:
@@ -425,6 +435,6 @@ def _all(state_dir: Path) -> tuple[list[RunDirectory], dict[str, ConfigError]]:
                 good.append(RunDirectory.at(path))
             except Damaged as error:
                 bad[path.name] = error
-            except ConfigError:
+            except ConfigError:  # it has none
                 bad[path.name] = durable.damaged(path / "manifest.json")
     return sorted(good, key=lambda run: (run.manifest["started_at"], run.run_id), reverse=True), bad

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import overload
@@ -123,6 +123,19 @@ def report_of(run: RunDirectory) -> Report | None:
     """Null if it has none. Raises ConfigError if the report is damaged."""
     values = run.report()
     try:
-        return Report.of(values) if values is not None else None
+        return _placed(Report.of(values), run.path) if values is not None else None
     except ValueError as error:
         raise ConfigError(f"{run.path / 'report.json'}: is not as Tranship wrote it.") from error
+
+
+def _placed(report: Report, folder: Path) -> Report:
+    """Return the report with the files where they are now: the state directory may have been moved since, and a
+    relative path was relative to the working directory of the run.
+    """
+    files = {
+        name: str(folder / Path(file).relative_to(report.run_dir))
+        if Path(file).is_relative_to(report.run_dir)
+        else file
+        for name, file in report.files.items()
+    }
+    return replace(report, run_dir=str(folder), files=files)

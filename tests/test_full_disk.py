@@ -13,6 +13,8 @@ import random
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +24,7 @@ import duckdb
 import pytest
 
 from support import moving
-from support.accounts import Open
+from support.accounts import PROVIDERS, Account, Open
 from support.failing_disk import FailingDisk, failing_disk
 from support.postgres_server import Database
 
@@ -49,7 +51,12 @@ class Scene:
     words: Words
     look: Callable[[Path], Any]
     before: tuple[Words, ...] = ()
-    restore: Callable[[], None] = lambda: None
+    keep: Callable[[], Callable[[], None]] = lambda: lambda: None
+    """Take a copy of a destination outside of the folder, and return what brings it back."""
+    begun: Words = ()
+    """A command before it that the disk breaks off when two thirds of its writes are done."""
+    only: str = ""
+    """Of the writes, those to files of this name fail."""
     piecemeal: bool = False
     """The destination is written customer by customer."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -87,8 +94,10 @@ SCENES = {
     "the application of a plan": Scene(("apply", "plan"), _in_duckdb, (_OLD, _PLAN)),
     "a comparison": Scene(("verify", "in.csv", DUCKDB), _in_duckdb, (_loading(DUCKDB),)),
     "a second comparison": Scene(("verify", "last"), _in_duckdb, (_loading(DUCKDB),)),
+    "a run that is continued": Scene(("resume", "last"), _in_duckdb, (_OLD,), begun=_loading(DUCKDB)),
+    "a workbook of rejects": Scene(_loading(DUCKDB), _in_duckdb, only="rejects.xlsx"),
 }
-EVERY_DAY = ("a new database", "the application of a plan")
+EVERY_DAY = ("a new database", "the application of a plan", "a workbook of rejects")
 
 
 def _inputs(folder: Path) -> None:
@@ -105,9 +114,9 @@ def _inputs(folder: Path) -> None:
     moving.written(folder / "old.csv", [moving.customer(number, name=f"Old {number}") for number in range(20)])
 
 
-def _moments(calls: list[str], cases: int, chance: random.Random) -> list[int]:
+def _moments(calls: list[str], scene: Scene, cases: int, chance: random.Random) -> list[int]:
     """Some of the calls, counted from 1; of many in a row on one file the first and the last."""
-    every = range(len(calls))
+    every = [at for at, call in enumerate(calls) if scene.only in call]
     ends = [at + 1 for at in every if at in (0, len(calls) - 1) or len({*calls[at - 1 : at + 2]}) > 1]
     return sorted(chance.sample(ends, min(cases, len(ends))))
 
@@ -144,23 +153,42 @@ def _swept(disk: FailingDisk, scene: Scene, template: Path, cases: int) -> list[
     chance = random.Random(str(scene.words[:2]) + str(CASES))
     _inputs(disk.folder)
     for words in scene.before:
-        assert disk.run(*words).code in DONE
+        assert disk.run(*words, environment=scene.environment).code in DONE
+    if scene.begun:
+        _break_off(disk, scene, template)
     shutil.copytree(disk.folder, template)
+    restore = scene.keep()
     before = scene.look(disk.folder)
     disk.heal()
     said = disk.run(*scene.words, environment=scene.environment)
     assert said.code in DONE, said.err
     after, calls = scene.look(disk.folder), disk.calls()
     complaints = []
-    for number, moment in enumerate(_moments(calls, cases, chance)):
+    for number, moment in enumerate(_moments(calls, scene, cases, chance)):
         _emptied(disk.folder)
         shutil.copytree(template, disk.folder, dirs_exist_ok=True)
-        scene.restore()
+        restore()
         error = ERRORS[number % len(ERRORS)]
         disk.fail(moment, error, once=error == errno.EIO)
         where = f"{errno.errorcode[error]} at call {moment}, {calls[moment - 1]}"
         complaints += [f"{where}: {complaint}" for complaint in _complaints(disk, scene, before, after)]
     return complaints
+
+
+def _break_off(disk: FailingDisk, scene: Scene, scratch: Path) -> None:
+    """Give the command that is not to end; it is given to its end first, to count its writes."""
+    shutil.copytree(disk.folder, scratch)
+    restore = scene.keep()
+    disk.heal()
+    assert disk.run(*scene.begun, environment=scene.environment).code in DONE
+    moment = len(disk.calls()) * 2 // 3
+    _emptied(disk.folder)
+    shutil.copytree(scratch, disk.folder, dirs_exist_ok=True)
+    shutil.rmtree(scratch)
+    restore()
+    disk.fail(moment, errno.ENOSPC)
+    assert disk.run(*scene.begun, environment=scene.environment).code == 2
+    disk.heal()
 
 
 def _emptied(folder: Path) -> None:
@@ -182,23 +210,46 @@ def test_a_failing_disk_is_named_and_the_command_continues(name: str, disk: Fail
     assert _swept(disk, SCENES[name], tmp_path / "template", CASES or 2) == []
 
 
+def _into(there: Account, verb: str) -> Scene:
+    """A command that writes to an account."""
+    run: Words = ("run", "in.csv", there.address, "--fill")
+    plan: Words = ("plan", *run[1:], "--out", "plan")
+
+    def keep() -> Callable[[], None]:
+        left = there.sandbox.state()
+
+        def restore() -> None:
+            there.sandbox.clear()
+            there.sandbox.add(*left)
+
+        return restore
+
+    words, before, begun = {
+        "run": (run, (), ()),
+        "apply": (("apply", "plan"), (plan,), ()),
+        "resume": (("resume", "last"), (), run),
+        "retry": (("retry", "plan"), (plan, ("apply", "plan", "--limit", "10")), ()),
+    }[verb]
+    look = {"look": lambda _: moving.settable(there), "environment": there.environment, "piecemeal": True}
+    return Scene(words, before=before, begun=begun, keep=keep, **look)
+
+
 @pytest.mark.skipif(not CASES, reason="long: TRANSHIP_FAULTS")
-def test_a_failing_disk_while_an_account_is_written(account: Open, disk: FailingDisk, tmp_path: Path) -> None:
-    there = account("marginfront")
-    left = there.sandbox.state()
+@pytest.mark.parametrize("verb", ["run", "apply", "resume", "retry"])
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_failing_disk_while_an_account_is_written(
+    provider: str, verb: str, account: Open, disk: FailingDisk, tmp_path: Path
+) -> None:
+    assert _swept(disk, _into(account(provider), verb), tmp_path / "template", CASES) == []
 
-    def restore() -> None:
-        there.sandbox.clear()
-        there.sandbox.add(*left)
 
-    scene = Scene(
-        ("run", "in.csv", there.address, "--fill"),
-        lambda _: moving.settable(there),
-        (),
-        restore,
-        piecemeal=True,
-        environment=there.environment,
-    )
+@pytest.mark.skipif(not CASES, reason="long: TRANSHIP_FAULTS")
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_failing_disk_while_an_account_is_read(
+    provider: str, account: Open, disk: FailingDisk, tmp_path: Path
+) -> None:
+    there = account(provider, seed=300)
+    scene = Scene(("run", there.address, DUCKDB), _in_duckdb, environment=there.environment)
     assert _swept(disk, scene, tmp_path / "template", CASES) == []
 
 
@@ -214,8 +265,37 @@ def test_a_failing_disk_while_postgres_is_written(
     def restore() -> None:
         postgres_database.do("DROP TABLE IF EXISTS customers, _tranship_ledger")
 
-    scene = Scene(_loading(f"{postgres_database.url}?table=customers"), look, (), restore)
+    scene = Scene(_loading(f"{postgres_database.url}?table=customers"), look, keep=lambda: restore)
     assert _swept(disk, scene, tmp_path / "template", CASES) == []
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 300 kB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("destination", [DUCKDB, "out.csv", "out.parquet", "out.csv.gz"] if CASES else [DUCKDB])
+def test_a_full_file_system_is_named_and_the_run_continues(destination: str, small: Path) -> None:
+    def give(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tranship", *words]
+        return subprocess.run(command, cwd=small, capture_output=True, text=True, check=False)
+
+    moving.written(small / "in.csv", [moving.customer(number) for number in range(1_000)])
+    said = give("run", "in.csv", destination)
+    assert (said.returncode, "No space left on device" in said.stderr) == (2, True), said.stderr
+    assert not (small / "w.duckdb").exists()
+    assert not (small / "out.csv").exists()
+    continued = re.search(r"continue with: tranship (.+)", said.stderr)
+    subprocess.run(["mount", "-o", "remount,size=30m", str(small)], check=True)
+    again = give(*(shlex.split(continued[1]) if continued else ("run", "in.csv", destination)))
+    assert again.returncode == 0, again.stderr
 
 
 def test_a_limit_on_the_size_of_files_is_named_and_the_run_continues(disk: FailingDisk) -> None:

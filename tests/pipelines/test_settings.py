@@ -235,6 +235,8 @@ def test_columns_of_earlier_versions_are_answered_with_fields(tmp_path: Path) ->
         load(ENDS, {"TRANSHIP_COLUMNS": "A=name"})
     with pytest.raises(ConfigError, match="--column: was replaced by fields"):
         load({**ENDS, "columns": ["A"]}, {})
+    with pytest.raises(ConfigError, match="--column: was replaced by fields"):
+        load({**ENDS, "columns": {"A": 1}}, {})
 
 
 def test_a_field_has_one_default() -> None:
