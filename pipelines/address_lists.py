@@ -40,7 +40,7 @@ def fields_of(fields: Mapping[str, str]) -> dict[str, str]:
 
 def parts(values: pl.Series, fields: Sequence[str]) -> dict[str, pl.Series]:
     """Return field → its text in the customer's address. A value that is no list is the first line."""
-    texts = blank_to_null(as_text(values).str.strip_chars())
+    texts = evaluate(as_text(values), blank_to_null(VALUE.str.strip_chars()))
     is_json = texts.str.contains(r"^\[\s*\{").fill_null(value=False)
     listed = pl.select(pl.when(is_json).then(texts)).to_series()
     keys = sorted(listed.str.extract_all(_KEY).explode().str.extract(_KEY).drop_nulls().unique())

@@ -22,13 +22,13 @@ _REQUIRED: Final = re.compile(r"(?i)(?<=\S)\s*[(\[](?:required|optional|mandator
 
 
 def shared_front(columns: Sequence[str]) -> str:
-    """Return what nearly all names of a table begin with, such as `CT_` or `shopper.`; empty if there is none."""
+    """Return what nearly all names of a table begin with, such as `CT_`, `shopper.` or `cus`; empty if nothing."""
     fronts = Counter(found[0] for column in columns if (found := _FRONT.match(column)))
     front, count = fronts.most_common(1)[0] if fronts else ("", 0)
     return front if count >= _FEWEST_SHARING and count >= 2 / 3 * len(columns) else ""
 
 
-_FRONT: Final = re.compile(r"[^\W\d_]{1,12}[_.:](?=\w)")
+_FRONT: Final = re.compile(r"[^\W\d_]{1,12}[_.:](?=\w)|[a-z]{2,5}(?=[A-Z])")
 _FEWEST_SHARING: Final = 4
 
 
@@ -40,6 +40,11 @@ def unwrapped(column: str) -> str:
     return _TYPED.sub("", _WRAPPED.sub("", column, count=1) if _WRAPPED.match(column) else column)
 
 
+def with_number_sign_in_words(column: str) -> str:
+    """Return a name with `number` for a `#` at its end: `Customer #` is not the `Customer`."""
+    return f"{bare[:-1]} number" if (bare := column.rstrip()).endswith("#") else column
+
+
 REMEMBERED: Final = 1 << 16
 """The names whose reading is remembered: those of a wide table are asked for again and again."""
 
@@ -47,6 +52,7 @@ REMEMBERED: Final = 1 << 16
 @lru_cache(maxsize=REMEMBERED)
 def fold(column: str) -> str:
     """Return the form in which names are compared: lower-case letters and digits only."""
+    column = with_number_sign_in_words(column)
     if column.isascii():
         return "".join(filter(str.isalnum, column.lower()))
     plain = unicodedata.normalize("NFKD", column).casefold().translate(_PLAIN)

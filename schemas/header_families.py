@@ -28,7 +28,7 @@ class Family(NamedTuple):
 _ID: Final = "id no nr num number code key ref reference identifier ident uid uuid guid"
 _MOMENT: Final = (
     "at on date dt time ts tstamp timestamp datetime date_time stamp utc at_utc date_utc dt_utc utc_date time_utc "
-    "datetime_utc timestamp_utc"
+    "datetime_utc timestamp_utc date_and_time"
 )
 _WHEN: Final = "date dt time ts when datetime timestamp date_of date_utc date_time"
 _OF_INVOICES: Final = (
@@ -39,7 +39,9 @@ _OF_INVOICES: Final = (
 FAMILIES: Final = (
     # Ids.
     Family("external_id", 1, "customer cust client account acct debtor cust_account customer_account", _ID),
-    Family("external_id", 1, "kunde kunden kd kdn debitor debitoren", "nr nummer no num id kennung code schlüssel"),
+    Family(
+        "external_id", 1, "kunde kunden kd kdn debitor debitoren", "number nr nummer no num id kennung code schlüssel"
+    ),
     Family(
         "external_id",
         1,
@@ -149,9 +151,10 @@ FAMILIES: Final = (
         "zahlungsbedingung zahlungsziel betalingsconditie betalingsbetingelse betalingsbetingelser betalningsvillkor",
         "code cd key name description text desc kode kod",
     ),
+    Family("net_terms", 2, "terms term conditions", "of_payment"),
     Family("net_terms", 2, "default standard customer", "payment_terms payment_term terms"),
     # The times of a record.
-    Family("created_at", 1, "created create creation", _MOMENT),
+    Family("created_at", 1, "created create creation crt cre", _MOMENT),
     Family("created_at", 1, _WHEN, "created create creation created_utc created_at"),
     Family("created_at", 2, "added joined join registered registration reg signup sign_up signed_up", _MOMENT),
     Family("created_at", 2, "entered entry inserted insert ins enrolled enrollment onboarded opened", _MOMENT),
@@ -193,6 +196,7 @@ FAMILIES: Final = (
         "updated_at",
         2,
         _WHEN + " last_date",
+        "chgd upd updt mod modif "
         "modified last_modified modified_utc changed last_changed edited last_edited last_change",
     ),
     Family("updated_at", 2, "geändert änderung änderungs letzte_änderung aktualisiert bearbeitet", "am datum dat um"),
@@ -208,7 +212,7 @@ FAMILIES: Final = (
         "updated_at",
         2,
         "fecha fecha_de fec f ultima fecha_ultima",
-        "modificacion actualizacion ultima_modificacion ultima_actualizacion cambio",
+        "ult_mod ult_modif ult_act modificacion actualizacion ultima_modificacion ultima_actualizacion cambio",
     ),
     Family("updated_at", 2, "data data_di dt ultima data_ultima ultimo", "mod modifica aggiornamento ultima_modifica"),
     Family(
@@ -300,6 +304,7 @@ FAMILIES: Final = (
     ),
     Family("name", 1, "customer client cust account acct party debtor debitor debitoren", "nm name name1 name_1"),
     Family("name", 1, "name", "1 line_1"),
+    Family("name", 2, "member subscriber buyer shopper payer donor patient student", "name full_name"),
     # Kinds of customers.
     Family("customer_type", 1, "customer client account cust", "type kind typ type_name class_type"),
     Family(

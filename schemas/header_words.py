@@ -34,7 +34,7 @@ WORDS: Final[dict[str, str]] = {
         debitoren_nr debitor_nr code_tiers codigo_del_cliente numero_del_cliente numer_klienta nr_klienta kod_klienta
         id_klienta cislo_zakaznika
         | external_key external_reference customer_reference external_ref customer_ref
-        | id uuid guid
+        | id uuid guid identifier identifikator identyfikator identifiant identificador identificativo
         | record_id do_not_modify_account do_not_modify_contact do_not_modify_lead
         | contact_id person_id
         | card_id
@@ -43,7 +43,7 @@ WORDS: Final[dict[str, str]] = {
         | subscriber_id internal_id object_id objectguid
         | uid
         | sub
-        | account_ref a_c
+        | account_ref a_c a_c_ref a_c_no a_c_number a_c_code acc_ref acc_no acc_number acc_id
         | code codice codigo kode kod koodi cod kontaktnr kontakt_nr debtor_no debtor_number debtor_code relatiecode
         relatienummer relatienr
         kartei_nr
@@ -92,7 +92,7 @@ WORDS: Final[dict[str, str]] = {
         primary_phone contact_phone main_phone phone_numbers phones telephones telefon telefonnummer telefonnr rufnummer
         telf1 tel_number numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon
         telefoonnummer telefone fone tlf
-        tlfnr tlf_nr puhelin puhelinnumero
+        tlfnr tlf_nr puhelin puhelinnumero ph ph_no ph_number
         | telf2 cellular mobile mobile_phone mobile_number mobile_no cell cell_phone cellphone handy
         handynummer mobil mobilnummer
         mobiltelefon portable telephone_portable mobile_phone_number movil telefono_movil celular cellulare mobiel
@@ -129,7 +129,7 @@ WORDS: Final[dict[str, str]] = {
     """,
     "zip_code": """
         plz postleitzahl code_postal cp codigo_postal cap codice_postale cep postnummer postnr postinumero postal
-        pincode pin_code pstlz zip_postcode postal_zip_code kod_pocztowy psc
+        pincode pin_code pcode pst_code pstlz zip_postcode postal_zip_code kod_pocztowy psc
     """,
     "country": """
         country_name country_region land1 co ctry cntry land pays pais paese nazione maa kraj zeme

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from tranship.schemas.column_names import fold, shared_front, unwrapped
+from tranship.schemas.column_names import fold, shared_front, unwrapped, with_number_sign_in_words
 
 Role = Literal["first", "middle", "last", "second_last", "full", "contact", "company", "trading", "display"]
 
@@ -83,6 +83,8 @@ _BARE: Final[dict[str, Role]] = {
 _PERSONAL: Final = (
     "title salutation job_title position anrede briefanrede titel civilite tratamiento titolo aanhef tilltal "
     "tiltale job_position job role_title gender sex geschlecht birthday birth_date birthdate date_of_birth dob "
+    "function job_function job_level seniority nickname pronouns reports_to nationality marital_status "
+    "funktion fonction funcion funzione functie cargo puesto ruolo stanowisko beruf "
     "geburtsdatum date_de_naissance fecha_de_nacimiento data_di_nascita geboortedatum department "
 )
 _OF_PERSONS: Final = frozenset(map(fold, _PERSONAL.split()))
@@ -218,7 +220,7 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
     of_latin_last = {owner for rest, owner in split.values() if rest in _LAST_WORDS_OF_NAME}
     given = {(role, owner) for rest, owner in split.values() if (role := _ROLE_OF.get(rest) or _BARE.get(rest))}
     # Some systems call the telephone number so.
-    has_phone = any(re.search("phone|mobil|telef|^tel", fold(column)) for column in columns)
+    has_phone = any(re.search("phone|mobil|telef|^tel|tlf|contactnumber", fold(column)) for column in columns)
     is_directory = "cn" in {fold(column) for column in columns}
     for column, (rest, owner) in split.items():
         role = _ROLE_OF.get(rest)
@@ -228,7 +230,7 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
             role = "first"
         elif rest in _BARE and {("first", owner), ("last", owner)} <= given:
             role = _BARE[rest]
-        elif rest == "contact":
+        elif rest in _CONTACTS:
             role = "contact" if has_phone else None
         elif is_directory:
             role = role or _OF_DIRECTORY.get(fold(column))
@@ -236,13 +238,15 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
             yield column, role, owner
 
 
-_KNOWN: Final = frozenset((*_ROLE_OF, *_LAST_BESIDE_FIRST, *_FIRST_BESIDE_LAST, *_BARE, "contact"))
+_CONTACTS: Final = frozenset({"contact", "kontakt", "contacto", "contatto", "contato"})
+_KNOWN: Final = frozenset((*_ROLE_OF, *_LAST_BESIDE_FIRST, *_FIRST_BESIDE_LAST, *_BARE, *_CONTACTS))
 
 
 @lru_cache(maxsize=1 << 16)
 def _split(column: str) -> tuple[str, tuple[str, ...]]:
     """Return the folded name of a column and the words in front of it that say whose name it is."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\s*\([^)]*\)\s*$", "", unwrapped(column)))
+    named = with_number_sign_in_words(unwrapped(column))
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\s*\([^)]*\)\s*$", "", named))
     words = [fold(word) for word in re.split(r"[^\w]|_", spaced)]
     words = [word for word in words if word]
     # `Company Name` and `Contact Name` are names, not the name of a company's or a contact's something.

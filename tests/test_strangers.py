@@ -154,6 +154,52 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
         "accountid,accountnumber,name,emailaddress1\n4f1c,ACC-1,Acme,a@acme.example\n",
         {"external_id": "4f1c", "email": "a@acme.example"},
     ),
+    "number signs": (
+        "Customer #,Customer,Contact,Contact #,Email\n10021,Acme,Ann Bell,+1 312 555 0111,a@acme.example\n",
+        {
+            "external_id": "10021",
+            "name": "Acme",
+            "billing_contact_name": "Ann Bell",
+            "phone": "+13125550111",
+        },
+    ),
+    "names that share a front without a separator": (
+        "cusID,cusName,cusAddr,cusCity,cusZip,cusEmail\n7,Acme,1 Main,Bonn,53111,a@acme.example\n",
+        {"external_id": "7", "name": "Acme", "address_line1": "1 Main", "city": "Bonn", "zip_code": "53111"},
+    ),
+    "words of Dynamics 365 Finance": (
+        (
+            "Customer account,Organization name,Primary email,Terms of payment,Created date and time,"
+            "Modified date and time\nC-1,Acme,a@acme.example,Net 30,2024-01-02 03:04:05,2024-02-03 04:05:06\n"
+        ),
+        {
+            "net_terms": 30,
+            "created_at": "2024-01-02T03:04:05+00:00",
+            "updated_at": "2024-02-03T04:05:06+00:00",
+        },
+    ),
+    "short names of an old program": (
+        (
+            "A/C Ref,Member Name,ph,pcode,mail,crt_dt,Date Chgd\n"
+            "A1,Acme,+1 312 555 0111,60601,a@acme.example,2024-01-02,2024-02-03\n"
+        ),
+        {
+            "external_id": "A1",
+            "name": "Acme",
+            "phone": "+13125550111",
+            "zip_code": "60601",
+            "created_at": "2024-01-02T00:00:00+00:00",
+            "updated_at": "2024-02-03T00:00:00+00:00",
+        },
+    ),
+    "a Swedish list of companies": (
+        "Identifierare,Företag,Kontakt,Telefon,E-post,Ändrad\n1,Bolaget AB,Eva Ek,+46 8 123 456 78,e@ek.example,\n",
+        {"name": "Bolaget AB", "billing_contact_name": "Eva Ek", "phone": "+46812345678"},
+    ),
+    "persons by the word for their work": (
+        "ID,Name,Function,Company,Email\n1,Dean Mauer,COO,Noveno,dean@noveno.example\n",
+        {"name": "Noveno", "billing_contact_name": "Dean Mauer"},
+    ),
     "a list of addresses": (
         (
             '[{"id": 1, "name": "Acme", "email": "a@acme.example", "addresses": [{"type": "office", "line1": "1 Main", '
