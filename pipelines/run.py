@@ -34,7 +34,7 @@ from tranship.pipelines.ownership import owned
 from tranship.pipelines.reading import check_values
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_context import RunContext
-from tranship.pipelines.run_directory import IDENTIFY_STEP, STAGE_STEP, RunDirectory
+from tranship.pipelines.run_directory import IDENTIFY_STEP, STAGE_STEP, RunDirectory, start_after
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Reading, Settings
 from tranship.pipelines.verify import Verification
@@ -236,7 +236,8 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
         where = _where(applied.reading, layouts)
         work = resuming.work_id(applied.reading, source)
         directory = resuming.continued_run(settings, work) if continuing else None
-        is_new = directory is None
+        is_new, now = directory is None, job.now or datetime.now(UTC)
+        start = start_after(settings.state_dir, now)
         directory = directory or RunDirectory.new(
             settings.state_dir,
             {
@@ -246,10 +247,12 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
                 "source": source.fingerprint(),
                 "columns": columns.by_column,
             },
-            job.now or datetime.now(UTC),
+            start,
             job.out,
         )
         notes = [f"{layout.name}: {note}" for layout in layouts for note in layout.notes]
+        if is_new and start != now:
+            notes.append(f"the clock is behind the last run, so this one is dated {start:%Y-%m-%d %H:%M:%S} UTC")
         given = Input(source, columns, _raw_columns(layouts), where, (*notes, *columns.notes))
         with directory.interruptible():
             if is_new:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -45,6 +46,8 @@ PAGES = "pages"
 LOCK = "lock"
 _FOLDERS = (*PART_FOLDERS, "identity")
 _LATER_FOLDERS = (PAGES, "requests", "destination", "again", "verify", "spill")
+_TIME = "%Y%m%dT%H%M%S"
+_RUN_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
 FORMAT = 1
 """Of run directories. It is raised when an earlier version of Tranship must not continue a run of this one."""
 _ENDINGS = (".parquet", ".csv", ".json", ".html", ".duckdb", ".sqlite", ".sqlite-shm", ".sqlite-wal")
@@ -63,9 +66,9 @@ class RunDirectory:
     @classmethod
     def new(cls, state_dir: Path, facts: Mapping[str, Any], now: datetime, out: Path | None = None) -> RunDirectory:
         """Return a run with an id that sorts by time, in the state directory or in the folder `out`. It is on disk
-        after `create`.
+        after `create`. `now` is not before the second of another run (`start_after`).
         """
-        run_id = f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        run_id = f"{now.astimezone(UTC):{_TIME}}-{secrets.token_hex(3)}"
         return cls(
             out or state_dir / "runs" / run_id,
             {
@@ -390,6 +393,20 @@ class RunDirectory:
             shutil.rmtree(self.path / folder, ignore_errors=True)
             (self.path / folder).mkdir(mode=0o700, exist_ok=True)
         self.take_over()
+
+
+def start_after(state_dir: Path, now: datetime) -> datetime:
+    """Return when a new run is said to begin: now, or right after the last run if the clock was set back since, because
+    the order of runs is that of these times.
+    """
+    runs = state_dir / "runs"
+    names = [path.name for path in runs.iterdir()] if runs.is_dir() else []
+    newest = max((name[:15] for name in names if _RUN_ID.fullmatch(name)), default="")
+    if newest <= f"{now.astimezone(UTC):{_TIME}}":
+        return now
+    with suppress(ValueError, OverflowError):  # no date
+        return datetime.strptime(newest, _TIME).replace(tzinfo=UTC) + timedelta(seconds=1)
+    return now
 
 
 def _must_not_be_newer(file: Path, manifest: Mapping[str, Any]) -> None:

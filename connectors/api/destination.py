@@ -31,6 +31,7 @@ from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_ad
 from tranship.connectors.contract import Outcomes, Plan, WriteObserver, WriteRequest
 from tranship.connectors.databases.table_mapping import literal
 from tranship.connectors.errors import ConfigError, Damaged
+from tranship.connectors.local_failures import local_failure
 from tranship.schemas.counted import counted
 
 
@@ -142,7 +143,8 @@ class ProviderDestination:
                 advanced=self._observer.written,
             )
         except BaseException as error:
-            if sent_file.exists():
+            # On a disk that fails, the file of outcomes is incomplete; the journal has them.
+            if local_failure(error, write.workspace) is None and sent_file.exists():
                 error.outcomes = self._outcomes(write, plan, sent_file, None)  # type: ignore[attr-defined]
             raise
         return self._outcomes(write, plan, sent_file, sent)

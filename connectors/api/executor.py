@@ -143,7 +143,7 @@ class Executor:
         self._single = RowWriter(operations, self._sender, self._progress, known_ids)
         self._bulk = BulkWriter(operations, self._sender, self._progress, self._single)
         self._limit = self._sender.limit
-        self._began = time.time()
+        self._began = time.monotonic()
         self._error: BaseException | None = None
         self._reached = 0
         """Rows of the plan read so far."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -59,9 +60,9 @@ async def _look(
         try:
             listing = spec.listings(address, False)[0]
             path, params = spec.probe(address) if spec.probe else (listing.path, _first_record(listing))
-            sent = datetime.now(UTC)
+            sent, began = datetime.now(UTC), time.monotonic()
             answer = await client.request("GET", path, params=params, expected=_NO)
-            took = (datetime.now(UTC) - sent).total_seconds()
+            took = time.monotonic() - began
         except ConnectorError as error:
             if client.traffic.answered:
                 return [

@@ -44,17 +44,21 @@ class RetryPolicy:
 def retry_after(headers: Mapping[str, str], time: datetime | None = None) -> float | None:
     """Return the seconds to wait, from `retry-after-ms` or `Retry-After` (seconds or a date); null if unreadable.
 
-    `time` is the current time, by default that of the clock (RFC 9110, 10.2.3).
+    `time` is the current time, by default that of the server (`Date`), and that of the clock if it gives none.
     """
     given = CIMultiDict(headers)
     for name, unit in (("retry-after-ms", 1000), ("Retry-After", 1)):
         with contextlib.suppress(KeyError, ValueError):
             seconds = float(given[name]) / unit
             return seconds if 0 <= seconds < float("inf") else None
-    with contextlib.suppress(KeyError, ValueError, TypeError):
-        date = parsedate_to_datetime(given["Retry-After"])
-        date = date if date.tzinfo else date.replace(tzinfo=UTC)
-        return max(0.0, (date - (time or datetime.now(UTC))).total_seconds())
+    until, now = _date(given.get("Retry-After")), time or _date(given.get("Date")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds()) if until else None
+
+
+def _date(text: str | None) -> datetime | None:
+    with contextlib.suppress(ValueError, TypeError):
+        date = parsedate_to_datetime(text or "")
+        return date if date.tzinfo else date.replace(tzinfo=UTC)
     return None
 
 

@@ -114,7 +114,7 @@ class RowSender:
     async def _wait_to_settle(self, rows: Sequence[PlanRow]) -> None:
         last = max((row.sent_at for row in rows if row.possibly_applied), default=0.0)
         settles = self._client.retry_policy.settles
-        left = last + settles - time.time()
+        left = last + settles - time.monotonic()
         if left > 0:
             await asyncio.sleep(min(left, settles))
 
@@ -134,7 +134,7 @@ class RowSender:
         if spent:
             await self._journal.intend([row.intent() for row in spent])
         for row in rows:
-            row.spent, row.looked_up, row.sent_at = True, False, time.time()
+            row.spent, row.looked_up, row.sent_at = True, False, time.monotonic()
         try:
             return await self._send_until_answered(request, rows[0])
         except (Stopped, Refused, _TurnedAway):
@@ -143,7 +143,7 @@ class RowSender:
             raise
         except OutcomeUnknown:
             for row in rows:
-                row.possibly_applied, row.sent_at = True, time.time()
+                row.possibly_applied, row.sent_at = True, time.monotonic()
             raise
 
     async def pause(self, tries: int) -> int:

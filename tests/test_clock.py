@@ -1,0 +1,116 @@
+"""A clock that is set back or forward, and processes that are stopped and go on: nothing is doubled, and the order of
+runs remains.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from support import moving
+from support.accounts import Open
+from support.moved_clock import MovedClock, moved_clock
+from support.postgres_server import Database
+
+pytestmark = [
+    pytest.mark.kill,
+    pytest.mark.skipif(not shutil.which("gcc") or sys.platform != "linux", reason="needs gcc and LD_PRELOAD"),
+]
+HOUR = 3600
+
+
+def _begun(folder: Path, environment: Mapping[str, str], *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tranship", *words],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _given(folder: Path, environment: Mapping[str, str], *words: str) -> str:
+    """What a command that succeeds prints."""
+    process = _begun(folder, environment, *words)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    return out
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> MovedClock:
+    return moved_clock(tmp_path)
+
+
+def test_a_run_after_the_clock_was_set_back_is_the_last_one(clock: MovedClock, tmp_path: Path) -> None:
+    moving.written(tmp_path / "in.csv", [moving.customer(1)])
+    made = []
+    for seconds in (0, -HOUR, 24 * HOUR):
+        clock.set(seconds)
+        made.append(json.loads(_given(tmp_path, clock.environment, "run", "in.csv", "out.csv", "--json")))
+    listed = json.loads(_given(tmp_path, clock.environment, "runs", "--json"))["runs"]
+    assert [run["run_id"] for run in reversed(listed)] == [run["run_id"] for run in made]
+    assert "the clock is behind the last run" in str(made[1]["notes"])
+    assert all(0 <= seconds < HOUR for run in made for seconds in run["seconds"].values())
+
+
+@pytest.mark.parametrize("seconds", [-HOUR, HOUR])
+def test_a_clock_that_is_set_while_an_account_is_written_doubles_nothing(
+    seconds: int, clock: MovedClock, account: Open, tmp_path: Path
+) -> None:
+    there = account("marginfront", weather={"latency": 0.02, "late": 0.3, "cut_after": 0.05, "statuses": {"503": 0.05}})
+    moving.written(tmp_path / "in.csv", map(moving.customer, range(60)))
+    process = _begun(tmp_path, {**clock.environment, **there.environment}, "run", "in.csv", there.address)
+    while process.poll() is None and len(there.sandbox.state()) < 5:
+        threading.Event().wait(0.01)
+    clock.set(seconds)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert len(moving.settable(there)) == 60
+    assert len({one["externalId"] for one in there.sandbox.state()}) == 60
+
+
+def test_a_process_that_is_stopped_while_an_account_is_written_goes_on(account: Open, tmp_path: Path) -> None:
+    there = account("marginfront", weather={"latency": 0.02})
+    moving.written(tmp_path / "in.csv", map(moving.customer, range(60)))
+    process = _begun(tmp_path, there.environment, "run", "in.csv", there.address, "--option", "answer_seconds=1")
+    while process.poll() is None and len(there.sandbox.state()) < 5:
+        threading.Event().wait(0.01)
+    process.send_signal(signal.SIGSTOP)
+    threading.Event().wait(1.5)  # longer than an answer may take
+    process.send_signal(signal.SIGCONT)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert len(there.sandbox.state()) == 60
+
+
+def test_a_process_that_is_stopped_while_postgres_is_written_goes_on_or_continues(
+    postgres_database: Database, tmp_path: Path
+) -> None:
+    """The server ends the sessions of the stopped process, as it does after `idle_in_transaction_session_timeout`."""
+    moving.written(tmp_path / "in.csv", map(moving.customer, range(3_000)))
+    words = ("run", "in.csv", f"{postgres_database.url}?table=customers")
+    process = _begun(tmp_path, {}, *words)
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    while process.poll() is None and not postgres_database.rows(f"SELECT pid {others}"):
+        threading.Event().wait(0.01)
+    process.send_signal(signal.SIGSTOP)
+    postgres_database.rows(f"SELECT pg_terminate_backend(pid) AS ended {others}")
+    process.send_signal(signal.SIGCONT)
+    _, err = process.communicate()
+    assert process.returncode in (0, 3), err
+    assert "Traceback" not in err
+    if process.returncode == 3:
+        assert "continue with: tranship resume" in err or "Try again later" in err
+        _given(tmp_path, {}, *words)
+    assert postgres_database.rows("SELECT count(*) AS n FROM customers")[0]["n"] == 3_000
