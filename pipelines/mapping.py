@@ -13,6 +13,7 @@ from tranship.pipelines import field_rules
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.matching import NO_PINS, Match, Pins, columns_of, fields_by_column, match
 from tranship.pipelines.settings_model import Reading
+from tranship.schemas import headers
 from tranship.schemas.column_names import fold
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
@@ -49,7 +50,7 @@ class ColumnMap:
     optional_words: frozenset[tuple[str, str]] = frozenset()
     """Those of `words` that need not occur, as (field, folded word)."""
     may_differ: frozenset[str] = frozenset()
-    """The fields whose column may hold something else: an unknown word there is no value, and stays in metadata."""
+    """The fields whose column may hold something else: its values are used only where they cannot be that."""
     keeps_unused: bool = True
     """Whether unmapped columns are kept in metadata, and so what a rule leaves unused in a record."""
 
@@ -143,9 +144,17 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
             *_note_of_first(matched),
             *_note_of_secrets(secret),
         ),
-        may_differ=frozenset({"customer_type"}.intersection(matched.tentative)),
+        may_differ=_may_differ(matched, mapped, {*by_hand, *pins.fields}),
         keeps_unused=reading.extra == "keep",
     )
+
+
+def _may_differ(matched: Match, mapped: Mapping[str, str], decided: Collection[str]) -> frozenset[str]:
+    """Return the fields, of those that only the name of a column decided, whose column may hold something else."""
+    found = {"customer_type"}.intersection(matched.tentative)
+    doubts = {"name": headers.is_customer, "net_terms": headers.may_be_key}
+    found |= {name for name, doubt in doubts.items() if name not in decided and name in mapped and doubt(mapped[name])}
+    return frozenset(found)
 
 
 def _unfilled(matched: Match, columns: Sequence[str], defaults: Collection[str]) -> Iterator[str]:

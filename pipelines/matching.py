@@ -15,7 +15,7 @@ from tranship.schemas import headers as names
 from tranship.schemas import person_names, streets
 from tranship.schemas.column_names import fold
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.header_words import BARE_TYPES, CUSTOMERS
+from tranship.schemas.header_words import BARE_TYPES
 from tranship.schemas.headers import Fit
 
 OURS = ("_source", "_line", "_codes", "_reasons", "_text")
@@ -192,7 +192,7 @@ class _ByName:
                 self.conflicts["name"] = people.unclear
                 return
             rule = person_names.name_rule(people, own.column if own else None)
-            if people.full and len(rule) == 1 and fold(rule[0][0]) in CUSTOMERS:
+            if people.full and len(rule) == 1 and names.is_customer(rule[0][0]):
                 rule = (*rule, (people.full,))  # beside `Nom`, `Client` may be a flag: yes or no
             self._given.add_alternatives("name", rule)
         name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))
