@@ -134,7 +134,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
         dict(reading.defaults),
         matched.built,
         {name: {folded_word(word): value for word, value in given.items()} for name, given in reading.values.items()},
-        flags=tuple(flag for flag in map(flag_of, left) if flag),
+        flags=tuple(flag for flag in map(flag_of, (*left, *matched.own)) if flag),
         rivals=_filled({name: matched.undecided(fit.rivals) for name, fit in (*open_.items(), *pinned.items())}),
         others=_filled({name: matched.undecided(fit.others) for name, fit in open_.items()}),
         notes=(
@@ -143,6 +143,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
             *_new(layouts, left, reading.extra),
             *_note_of_first(matched),
             *_note_of_secrets(secret),
+            *_note_of_own(matched.own),
         ),
         may_differ=_may_differ(matched, mapped, {*by_hand, *pins.fields}),
         keeps_unused=reading.extra == "keep",
@@ -264,6 +265,13 @@ def _note_of_secrets(columns: Sequence[str]) -> Iterator[str]:
         what = "holds a secret and is" if len(columns) == 1 else "hold secrets and are"
         use = field_rules.option("FIELD", field_rules.quoted(columns[0]))
         yield f"{quoted} {what} left out. To use it, map it: {use}"
+
+
+def _note_of_own(columns: Sequence[str]) -> Iterator[str]:
+    if columns:
+        quoted = ", ".join(f'"{column}"' for column in columns)
+        use = field_rules.option("FIELD", field_rules.quoted(columns[0]))
+        yield f"{quoted} are columns in which Tranship keeps its own data, and are left out. To use one, map it: {use}"
 
 
 def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:
