@@ -94,7 +94,7 @@ def kind_of(spec: str) -> str:
     """Return the name of the connector for an address. Raises ConfigError, listing those there are."""
     if is_in_python(spec):
         return spec.partition("://")[0]
-    scheme = re.match(r"([a-z][a-z0-9+.:-]*)://", spec, re.IGNORECASE)
+    scheme = re.match(r"([a-z][a-z0-9+._:-]*)://", spec, re.IGNORECASE)
     if is_connection_string(spec):
         raise ConfigError(
             f"{redacted(spec)}: is not an address. Write postgresql://user@host:5432/database?table=NAME, and keep the "
@@ -107,10 +107,7 @@ def kind_of(spec: str) -> str:
         for connector in plug_ins().connectors.values():
             if name in connector.schemes:
                 return connector.name
-        everything = [*CONNECTORS.values(), *plug_ins().connectors.values()]
-        raise ConfigError(
-            f"{name}://: no connector has this scheme. Use one of: {', '.join(known.example for known in everything)}"
-        )
+        raise _unknown_scheme(name)
     is_web = scheme and scheme[1].lower().startswith("http")
     path = (re.split("[?#]", spec)[0] if is_web else spec).lower().rstrip("/")
     if not scheme and Path(spec).expanduser().is_dir():
@@ -119,6 +116,17 @@ def kind_of(spec: str) -> str:
     if not scheme:
         _refuse_table_file(spec, path)
     return _format_of(path) or DEFAULT_FORMAT
+
+
+def _unknown_scheme(name: str) -> ConfigError:
+    """Return the error for a scheme that no connector has: with the nearest one, or else all of them."""
+    from tranship.connectors import suggestions
+
+    everything = [*CONNECTORS.values(), *plug_ins().connectors.values()]
+    schemes = [*_OF_FILES, *SCHEMES, *(scheme for connector in everything for scheme in connector.schemes)]
+    near = suggestions.did_you_mean(f"{scheme}://" for scheme in suggestions.similar(name, dict.fromkeys(schemes)))
+    known = ", ".join([*(connector.example for connector in everything), *(f"{scheme}://…" for scheme in _OF_FILES)])
+    return ConfigError(f"{name}://: unknown scheme. {near or f'Use one of: {known}'}")
 
 
 def _refuse_table_file(spec: str, path: str) -> None:

@@ -13,6 +13,7 @@ from tranship.pipelines import address_lists, field_rules
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.matching import NO_PINS, Match, Pins, columns_of, fields_by_column, match
 from tranship.pipelines.settings_model import Reading
+from tranship.schemas import headers
 from tranship.schemas.column_names import fold
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
@@ -49,7 +50,7 @@ class ColumnMap:
     optional_words: frozenset[tuple[str, str]] = frozenset()
     """Those of `words` that need not occur, as (field, folded word)."""
     may_differ: frozenset[str] = frozenset()
-    """The fields whose column may hold something else: an unknown word there is no value, and stays in metadata."""
+    """The fields whose column may hold something else: its values are used only where they cannot be that."""
     keeps_unused: bool = True
     """Whether unmapped columns are kept in metadata, and so what a rule leaves unused in a record."""
 
@@ -135,7 +136,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
         dict(reading.defaults),
         matched.built,
         {name: {folded_word(word): value for word, value in given.items()} for name, given in reading.values.items()},
-        flags=tuple(flag for flag in map(flag_of, left) if flag),
+        flags=tuple(flag for flag in map(flag_of, (*left, *matched.own)) if flag),
         rivals=_filled({name: matched.undecided(fit.rivals) for name, fit in (*open_.items(), *pinned.items())}),
         others=_filled({name: matched.undecided(fit.others) for name, fit in open_.items()}),
         notes=(
@@ -144,10 +145,19 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
             *_new(layouts, left, reading.extra),
             *_note_of_first(matched),
             *_note_of_secrets(secret),
+            *_note_of_own(matched.own),
         ),
-        may_differ=frozenset({"customer_type"}.intersection(matched.tentative)),
+        may_differ=_may_differ(matched, mapped, {*by_hand, *pins.fields}),
         keeps_unused=reading.extra == "keep",
     )
+
+
+def _may_differ(matched: Match, mapped: Mapping[str, str], decided: Collection[str]) -> frozenset[str]:
+    """Return the fields, of those that only the name of a column decided, whose column may hold something else."""
+    found = {"customer_type"}.intersection(matched.tentative)
+    doubts = {"name": headers.is_customer, "net_terms": headers.may_be_key}
+    found |= {name for name, doubt in doubts.items() if name not in decided and name in mapped and doubt(mapped[name])}
+    return frozenset(found)
 
 
 def _unfilled(matched: Match, columns: Sequence[str], defaults: Collection[str]) -> Iterator[str]:
@@ -257,6 +267,13 @@ def _note_of_secrets(columns: Sequence[str]) -> Iterator[str]:
         what = "holds a secret and is" if len(columns) == 1 else "hold secrets and are"
         use = field_rules.option("FIELD", field_rules.quoted(columns[0]))
         yield f"{quoted} {what} left out. To use it, map it: {use}"
+
+
+def _note_of_own(columns: Sequence[str]) -> Iterator[str]:
+    if columns:
+        quoted = ", ".join(f'"{column}"' for column in columns)
+        use = field_rules.option("FIELD", field_rules.quoted(columns[0]))
+        yield f"{quoted} are columns in which Tranship keeps its own data, and are left out. To use one, map it: {use}"
 
 
 def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from tranship.pipelines.settings_model import Reading
 from tranship.schemas import headers as names
 from tranship.schemas import person_names, streets
 from tranship.schemas.column_names import fold
-from tranship.schemas.customer import ADDRESS, COLUMNS
+from tranship.schemas.customer import ADDRESS, COLUMNS, OWN_COLUMNS
 from tranship.schemas.header_words import BARE_TYPES, CUSTOMERS
 from tranship.schemas.headers import Fit
 
@@ -38,6 +38,8 @@ class Match:
     conflicts: Mapping[str, Sequence[str]]
     fits: Mapping[str, Fit]
     tentative: Mapping[str, str] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
+    """Those of `dropped` in which Tranship keeps its own data, in a table or dump of a table that it wrote."""
 
     @property
     def used(self) -> frozenset[str]:
@@ -98,6 +100,9 @@ def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> 
     given.check_dropped(dropped)
     if given.problems:
         raise ConfigError(*"\n".join(given.problems).split("\n"))
+    used = fields_by_column(given.fields, given.built)
+    own = tuple(column for column in _bookkeeping(columns) if column not in used and column not in dropped)
+    dropped |= {*own}
     by_name = _ByName(layouts, columns, dropped, given, pins.unfilled)
     by_name.add_fields()
     by_name.add_tentative()
@@ -107,7 +112,13 @@ def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> 
     if "name" not in pins.unfilled:
         by_name.add_names()
     in_order = {name: given.fields[name] for name in COLUMNS if name in given.fields}
-    return Match(in_order, given.built, dropped, by_name.conflicts, by_name.fits, by_name.tentative)
+    return Match(in_order, given.built, dropped, by_name.conflicts, by_name.fits, by_name.tentative, own)
+
+
+def _bookkeeping(columns: Sequence[str]) -> list[str]:
+    """Return the columns in which Tranship keeps its own data; one alone may be another program's."""
+    found = [column for column in columns if column in OWN_COLUMNS]
+    return found if len(found) > 1 else []
 
 
 class _ByName:
@@ -199,7 +210,7 @@ class _ByName:
                 self.conflicts["name"] = people.unclear
                 return
             rule = person_names.name_rule(people, own.column if own else None)
-            if people.full and len(rule) == 1 and fold(rule[0][0]) in CUSTOMERS:
+            if people.full and len(rule) == 1 and names.is_customer(rule[0][0]):
                 rule = (*rule, (people.full,))  # beside `Nom`, `Client` may be a flag: yes or no
             self._given.add_alternatives("name", rule)
         name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))

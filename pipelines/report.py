@@ -177,8 +177,8 @@ def withheld(report: Report) -> str:
     deletes = f"{count:,} delete{'' if count == 1 else 's'}"
     if not places:
         return (
-            f"{deletes}, because rows of other tables refer to these customers (see the notes). Remove those rows and "
-            "run again, or mark the customers with --deletes mark."
+            f"{deletes}, because rows of other tables refer to these customers, or the database does not let them go "
+            "(see the notes). Remove those rows and run again, or mark the customers with --deletes mark."
         )
     return (
         f"{deletes}, because a record that could not be identified may be one of "

@@ -66,6 +66,7 @@ def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None)
         ],
         [[field, list(words.items())] for field, words in columns.words.items()],
         columns.extra,
+        sorted(columns.may_differ),
     ]
     condition = where.meaning if where else None
     return hashlib.sha256(json.dumps([_program(), _libraries(), given, mapped, condition]).encode()).hexdigest()

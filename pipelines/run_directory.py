@@ -30,7 +30,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -132,15 +132,18 @@ class RunDirectory:
             newest = max((run.path.name for run in good), default="")
             # Run ids sort by time. Stop, rather than take the run before it for the last one.
             if unusable := [error for name, error in bad.items() if name > newest]:
-                raise Damaged(f"{unusable[-1]} It belongs to the last run. Choose another one: tranship runs")
+                raise Damaged(f"{unusable[-1]} {_CHOOSE}")
             if not good:
                 raise ConfigError(f"{state_dir}: contains no run. Check --state-dir.")
             return good[0]
         try:
             return cls.at(state_dir / "runs" / run_id)
-        except Damaged:
-            raise
+        except Damaged as error:
+            raise Damaged(f"{error} {_CHOOSE}") from error
         except ConfigError as error:
+            if (state_dir / "runs" / run_id).is_dir():
+                gone = durable.damaged(state_dir / "runs" / run_id / "manifest.json")
+                raise Damaged(f"{gone} {_CHOOSE}") from error
             raise ConfigError(f"{run_id}: there is no such run in {state_dir}. List the runs: tranship runs") from error
 
     @classmethod
@@ -393,6 +396,9 @@ class RunDirectory:
             shutil.rmtree(self.path / folder, ignore_errors=True)
             (self.path / folder).mkdir(mode=0o700, exist_ok=True)
         self.take_over()
+
+
+_CHOOSE: Final = "Choose another run: tranship runs"
 
 
 def start_after(state_dir: Path, now: datetime) -> datetime:

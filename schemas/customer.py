@@ -142,6 +142,8 @@ ADDRESS: Final = ("address_line1", "address_line2", "city", "state", "zip_code",
 
 KEY: Final = "customer_key"
 """The key of a table, set at the first insert and never changed: the external id, or `email:` and the e-mail."""
+OWN_COLUMNS: Final = (KEY, "_run_id", "_deleted_at")
+"""Columns in which Tranship keeps its own data in a table."""
 
 
 def passes(check: pa.Check, value: pl.Expr) -> pl.Expr:

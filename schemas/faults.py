@@ -26,6 +26,8 @@ _FAULTS: Final = {
     "ambiguous": "is ambiguous",
     "range": "is out of range",
     "not_text": "is not text",
+    "flag": "is a word for yes or no, or a number",
+    "key": "may be the key of a payment term",
     "too_long": "is too long",
     "control": "contains a control character",
     "spreadsheet": "has lost its last digits in a spreadsheet",
@@ -47,6 +49,7 @@ RULES: Final[dict[str, str]] = {
     "email.too_long": "at most 254 characters",
     "name.missing": "every customer needs a name",
     "name.not_text": "one name is needed, not true, false, a list or an object",
+    "name.flag": "a column called customer may say whether a record is one; map the column of names: --map name=COLUMN",
     "name.too_long": "at most 255 characters",
     "customer_type.unknown": "use BUSINESS or INDIVIDUAL, or give the word a meaning: "
     "--value customer_type:WORD=BUSINESS",
@@ -58,6 +61,7 @@ RULES: Final[dict[str, str]] = {
     "status.unknown": "use active, trial, inactive, suspended or cancelled, a synonym listed in the README, or give "
     "the word a meaning: --value status:WORD=active",
     "net_terms.unreadable": "use a whole number of days",
+    "net_terms.key": "if the column holds numbers of days, map it: --map net_terms=COLUMN",
     "net_terms.range": "use 0 to 3650 days",
     **{f"{field}.unreadable": _DATE_FORMATS for field in INSTANTS},
     **{f"{field}.ambiguous": "give its format, such as --date-format %d/%m/%Y or %d.%m.%Y" for field in INSTANTS},

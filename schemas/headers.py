@@ -28,6 +28,7 @@ from tranship.schemas.header_words import (
     BARE_REFERENCES,
     BEFORE_NOUNS,
     COMPANIONS,
+    CUSTOMERS,
     ENTITY_FIELDS,
     ENTITY_ROLES,
     OF_BOOKS,
@@ -277,6 +278,17 @@ def is_own_name(column: str, field: str) -> bool:
     """Return whether a column is called as the field itself, or by a word of exactly this meaning."""
     word = _WORD_OF.get(fold(column))
     return word is not None and word.field == field and word.group == fold(field)
+
+
+def may_be_key(column: str) -> bool:
+    """Return whether a column of payment terms may hold keys of terms instead of days, by its name."""
+    hit = _read(column)
+    return hit is not None and hit.field == "net_terms" and hit.rank[2] > 1
+
+
+def is_customer(column: str) -> bool:
+    """Return whether a column is called by a word for a customer: it holds names, or says whether a record is one."""
+    return fold(unwrapped(column)) in CUSTOMERS
 
 
 def is_id_of_record(column: str) -> bool:

@@ -243,11 +243,28 @@ def test_mirror_keeps_whom_other_rows_refer_to(either: Either) -> None:
     report = either.load([{**ANN, "name": "Anna"}], **gone)
     assert (fates(report), report.exit_code) == ({"updated": 1, "deleted": 1, "withheld": 1}, 4)
     assert "table orders references 1 customer that the source no longer has; not deleted" in report.notes
-    assert "withheld: 1 delete, because rows of other tables refer to these customers" in render.of_report(report)
+    assert "withheld: 1 delete, because rows of other tables refer to these customers, or" in render.of_report(report)
     assert either.column("name") == ["Anna", "Bob"]
 
     either.do("DELETE FROM orders")
     assert fates(either.load([ANN], **gone)) == {"updated": 1, "deleted": 1}
+
+
+def test_records_may_swap_the_values_of_an_index_over_several_columns(either: Either) -> None:
+    either.do(
+        "CREATE TABLE customers (external_id text, name text, email text, city text, zip_code text NOT NULL)",
+        "CREATE UNIQUE INDEX at_home ON customers (city, zip_code)",
+        "CREATE UNIQUE INDEX named ON customers (lower(name))",
+    )
+    homes = [{"city": "Rome", "zip_code": "1"}, {"city": "Rome", "zip_code": "2"}, {"city": "Oslo", "zip_code": "1"}]
+    either.load([{**one, **home} for one, home in zip((ANN, BOB, CY), homes, strict=True)])
+
+    turned = [{**one, **home} for one, home in zip((ANN, BOB, CY), [*homes[1:], homes[0]], strict=True)]
+    assert fates(either.load(turned)) == {"updated": 3}
+    names = [{**one, "name": other["name"].upper()} for one, other in zip(turned, (BOB, CY, ANN), strict=True)]
+    assert fates(either.load(names)) == {"updated": 3}
+    rows = either.rows("SELECT name, city, zip_code FROM customers ORDER BY external_id")
+    assert [tuple(row.values()) for row in rows] == [("BOB", "Rome", "2"), ("CY", "Oslo", "1"), ("ANN", "Rome", "1")]
 
 
 # DuckDB ----------------------------------------------------------------------------------------------------------
@@ -319,6 +336,89 @@ def test_rows_of_the_same_table_and_partitions_that_refer_hold_fast(postgres: Po
     report = postgres.load([ANN], mode="mirror", deletes="remove", max_deletes="5")
     assert fates(report) == {"unchanged": 1, "deleted": 1, "withheld": 2}
     assert postgres.column("external_id") == ["1", "2", "3"]
+
+
+def keeping(body: str) -> str:
+    """A trigger function that does this for a customer of table o."""
+    return (
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF EXISTS (SELECT FROM o WHERE c = "
+        f"old.external_id) THEN {body}; END IF; RETURN old; END$$"
+    )
+
+
+ON_DELETE = {
+    "a null that is not allowed": ["CREATE TABLE o (c text NOT NULL REFERENCES customers ON DELETE SET NULL)"],
+    "a default without a row": ["CREATE TABLE o (c text DEFAULT 'x' REFERENCES customers ON DELETE SET DEFAULT)"],
+    "a check": ["CREATE TABLE o (c text REFERENCES customers ON DELETE SET NULL, CHECK (c IS NOT NULL))"],
+    "a reference to what a cascade deletes": [
+        "CREATE TABLE o (c text PRIMARY KEY REFERENCES customers ON DELETE CASCADE)",
+        "CREATE TABLE p (c text REFERENCES o ON DELETE RESTRICT)",
+    ],
+    "a deferred reference to what a cascade deletes": [
+        "CREATE TABLE o (c text PRIMARY KEY REFERENCES customers ON DELETE CASCADE)",
+        "CREATE TABLE p (c text REFERENCES o DEFERRABLE INITIALLY DEFERRED)",
+    ],
+    "a trigger": [
+        "CREATE TABLE o (c text)",
+        keeping("RAISE EXCEPTION 'kept'"),
+        "CREATE TRIGGER keep BEFORE DELETE ON customers FOR EACH ROW EXECUTE FUNCTION keep()",
+    ],
+    "a deferred trigger": [
+        "CREATE TABLE o (c text)",
+        keeping("RAISE EXCEPTION 'kept'"),
+        (
+            "CREATE CONSTRAINT TRIGGER keep AFTER DELETE ON customers DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION keep()"
+        ),
+    ],
+    "a trigger that skips the row": [
+        "CREATE TABLE o (c text)",
+        keeping("RETURN NULL"),
+        "CREATE TRIGGER keep BEFORE DELETE ON customers FOR EACH ROW EXECUTE FUNCTION keep()",
+    ],
+}
+"""What forbids the delete of one row, although no row refers to it that would hold it fast."""
+
+
+@pytest.mark.parametrize("why", ON_DELETE)
+def test_a_row_that_cannot_be_deleted_stays_and_the_others_are_deleted(postgres: PostgresWarehouse, why: str) -> None:
+    postgres.do(
+        "CREATE TABLE customers (external_id text PRIMARY KEY, email text, name text, _run_id text, "
+        "_deleted_at timestamptz)",
+        *ON_DELETE[why],
+    )
+    postgres.load([ANN, BOB, CY])
+    postgres.do("INSERT INTO o VALUES ('2')")
+    if "cascade" in why:
+        postgres.do("INSERT INTO p VALUES ('2')")
+
+    gone = {"mode": "mirror", "deletes": "remove", "max_deletes": "5"}
+    report = postgres.load([{**ANN, "name": "Anna"}], **gone)
+
+    assert (fates(report), report.exit_code) == ({"updated": 1, "deleted": 1, "withheld": 1}, 4)
+    assert postgres.column("name") == ["Anna", "Bob"]
+    [note] = [note for note in report.notes if "1 customer that the source no longer has" in note]
+    assert "cannot be deleted" in note
+
+
+@pytest.mark.parametrize("why", ["a check", "a trigger"])
+def test_a_row_that_cannot_be_marked_as_deleted_stays(postgres: PostgresWarehouse, why: str) -> None:
+    check = ", CHECK (_deleted_at IS NULL OR external_id <> '2')" if why == "a check" else ""
+    postgres.do(
+        f"CREATE TABLE customers (external_id text, email text, name text, _run_id text, _deleted_at timestamptz{check})"
+    )
+    postgres.load([ANN, BOB, CY])
+    if why == "a trigger":
+        postgres.do(
+            "CREATE TABLE o (c text)",
+            "INSERT INTO o VALUES ('2')",
+            keeping("RAISE EXCEPTION 'kept'").replace("RETURN old", "RETURN new"),
+            "CREATE TRIGGER keep BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION keep()",
+        )
+
+    report = postgres.load([ANN], mode="mirror", max_deletes="5")
+
+    assert (fates(report), report.exit_code) == ({"unchanged": 1, "deleted": 1, "withheld": 1}, 4)
 
 
 def test_a_value_without_a_partition_refuses_its_record(postgres: PostgresWarehouse) -> None:

@@ -150,7 +150,7 @@ class HeldCustomers:
         """Refuse nothing: the provider does, row by row."""
         return 0
 
-    def keep_referenced_rows(self) -> list[tuple[str, int]]:
+    def keep_undeletable_rows(self) -> list[tuple[int, str]]:
         """Keep nothing: no other records refer to customers."""
         return []
 

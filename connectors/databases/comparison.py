@@ -48,10 +48,10 @@ class ComparedTable(Protocol):
         """
         ...
 
-    def keep_referenced_rows(self) -> list[tuple[str, int]]:
-        """Remove from `_gone` the rows that cannot be deleted because other rows reference them.
+    def keep_undeletable_rows(self) -> list[tuple[int, str]]:
+        """Remove from `_gone` the rows that cannot be deleted, such as rows that other rows reference.
 
-        Return the referencing tables, each with the number of rows removed.
+        Return the number of rows removed for each reason, with a note for people.
         """
         ...
 

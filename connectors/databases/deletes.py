@@ -6,8 +6,19 @@ from typing import Final
 
 from tranship.connectors.databases.comparison import Comparison
 from tranship.connectors.databases.table_mapping import literal
+from tranship.schemas.counted import counted
 
 _NAMED: Final = 3
+
+
+def still_referenced(table: str, count: int) -> str:
+    """Return the note on customers that are not deleted because rows of another table reference them."""
+    return f"table {table} references {counted(count, 'customer')} that the source no longer has; not deleted"
+
+
+def undeletable(count: int, reason: str) -> str:
+    """Return the note on customers that the database does not let go."""
+    return f"{counted(count, 'customer')} that the source no longer has cannot be deleted: {reason}"
 
 
 def find_deleted(comparison: Comparison) -> tuple[int, tuple[str, ...]]:

@@ -35,7 +35,6 @@ from tranship.connectors.databases.table_mapping import (
     lookup_key,
     quoted,
 )
-from tranship.schemas.counted import counted
 
 
 @dataclass(frozen=True)
@@ -166,11 +165,10 @@ class Classifier:
         """Decide which customers to delete, once all refusals are known, and write the plan to `rows`."""
         connection = self._connection
         withheld, unidentified = find_deleted(self._comparison)
-        if self._request.hard_delete and self._comparison.value("SELECT count(*) FROM _gone"):
-            for table, count in self._table.keep_referenced_rows():
+        if self._comparison.value("SELECT count(*) FROM _gone"):
+            for count, note in self._table.keep_undeletable_rows():
                 withheld += count
-                referenced = counted(count, "customer")
-                notes = (*notes, f"table {table} references {referenced} that the source no longer has; not deleted")
+                notes = (*notes, note)
         if self._request.compare:
             self._write_compared()
         self._write_stale()

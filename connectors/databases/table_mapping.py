@@ -32,10 +32,10 @@ from tranship.connectors.errors import ConfigError
 from tranship.schemas import headers
 from tranship.schemas.column_names import fold
 from tranship.schemas.counted import counted
-from tranship.schemas.customer import COLUMNS, INSTANT, KEY, Customer
+from tranship.schemas.customer import COLUMNS, INSTANT, KEY, OWN_COLUMNS, Customer
 
 WRITTEN: Final = "_tranship_written"
-RUN, DELETED = "_run_id", "_deleted_at"
+_, RUN, DELETED = BOOKKEEPING = OWN_COLUMNS
 
 _TYPES: Final = {
     pl.String(): "VARCHAR",
@@ -308,10 +308,6 @@ class TableMapping:
             *((f"not stored, computed by the table: {', '.join(computed)}",) * bool(computed)),
             *(f"not stored, two columns match: {field} ({', '.join(fitting)})" for field, fitting in rivals.items()),
         )
-
-
-BOOKKEEPING: Final = (KEY, RUN, DELETED)
-"""Columns in which Tranship keeps its own data."""
 
 
 def bookkeeping_columns(columns: Collection[str], *, of_query: bool) -> tuple[str, ...]:

@@ -50,13 +50,13 @@ _THREADS: Final = 2
 
 @dataclass
 class _Look:
-    """The result of the first pass over a file. `chosen` is the list with the records, null for JSON Lines."""
+    """The result of the first pass over a file. `chosen` are the lists with the records, null for JSON Lines."""
 
     encoding: str
     notes: list[str]
     paths: Paths
     is_lines: bool
-    chosen: int | None = None
+    chosen: list[int] | None = None
     has_records: bool = False
     fault: str = ""
     """What is wrong with the first broken record."""
@@ -205,7 +205,7 @@ class JsonSource:
         content = self._content(number)
         try:
             pieces = (piece for piece, _ in decode_pieces(content, look.encoding, file.name))
-            for _ in json_documents.cut(pieces, document, None):
+            for _ in json_documents.cut(pieces, document):
                 pass
         finally:
             content.close()
@@ -215,10 +215,12 @@ class JsonSource:
             return
         look.chosen, keys, beside = found
         look.notes.append("its records are numbered by their place in the list")
+        if len(look.chosen) > 1:
+            look.notes.append(f"contains {len(look.chosen):,} lists of records, one after the other, read as one")
         if keys:
             left = f"; other keys, not read: {', '.join(map(repr, beside))}" if beside else ""
             look.notes.append(f"the records are the list {keys!r}{left}")
-        elif wants_lines:
+        elif wants_lines and len(look.chosen) == 1:
             look.notes.append("contains one array, not JSON Lines")
 
 
@@ -230,6 +232,9 @@ def _is_lines(name: str, sample: bytes, *, whole: bool, wants_lines: bool) -> bo
     lines = [line for line in text.split(b"\n") if line.strip()]
     complete = [_is_object(line) for line in lines[: None if whole or len(lines) == 1 else -1]]
     if text.startswith(b"[") and not (wants_lines and sum(complete)):
+        return False
+    objects = [line for line, is_object in zip(lines, complete, strict=False) if is_object]
+    if len(objects) == len(complete) > 0 and all(map(json_documents.is_page, (objects[0], objects[-1]))):
         return False
     if text.startswith(b"{") and not wants_lines:
         return sum(complete) >= 2
@@ -273,7 +278,7 @@ def _cut_lines(pieces: Iterable[bytes], name: str) -> Iterator[Block]:
 
 def _one_record(pieces: Iterable[bytes]) -> Block:
     """Return a document that is a single record; its size was checked when it was scanned."""
-    [block] = json_documents.cut([b"[", *pieces, b"]"], Document(""), 0)
+    [block] = json_documents.cut([b"[", *pieces, b"]"], Document(""), [0])
     return block
 
 

@@ -6,8 +6,9 @@ scanned for strings, escapes and brackets only; its records are checked when the
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -42,27 +43,17 @@ class Document:
     lists: list[FoundList] = field(default_factory=list)
     rest: bytes = b""
 
-    def list_of_records(self) -> tuple[int, str, list[str]] | None:
-        """Return the number of the list of records, its path, and the other keys of the document; null if the
-        document is a single record. Raises ConfigError if there are several lists of records.
+    def list_of_records(self) -> tuple[list[int], str, list[str]] | None:
+        """Return the numbers of the lists of records, their path, and the other keys of the document; null if the
+        document is a single record. Raises ConfigError if there are several lists of records, unless the file holds
+        several documents of one shape, one after the other.
         """
-        try:
-            outer = msgspec.json.decode(self.rest)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
-            if isinstance(error, RecursionError):
-                raise ConfigError(f"{self.name}: is nested too deeply. Export the customers as a flat list.") from None
-            reason = str(error).partition(" (byte")[0].removeprefix("JSON is malformed: ")
-            if re.fullmatch(rb"(?:\s*\[\s*\]){2,}\s*", self.rest):
-                raise ConfigError(
-                    f"{self.name}: contains several arrays, one after the other. Put each record on a line: "
-                    "jq -c '.[]' FILE > customers.jsonl"
-                ) from None
-            raise ConfigError(
-                f"{self.name}: is not valid JSON outside its records ({reason}). Is it one array, or one object with a "
-                "list? Put several values on a line each and name the file .jsonl."
-            ) from None
+        outers = self._values()
+        if len(outers) > 1:
+            return self._lists_of_several(outers)
+        [outer] = outers
         if isinstance(outer, list):
-            return 0, "", []
+            return [0], "", []
         paths = list(_lists_in(outer, ()))
         if len(paths) != len(self.lists):
             raise ConfigError(f"{self.name}: has the same key twice beside its records. Keep one of them.")
@@ -82,7 +73,83 @@ class Document:
                 )
             return None
         chosen = filled[0] if filled else empty[0]
-        return chosen, ".".join(paths[chosen]), [key for key in outer if key != paths[chosen][0]]
+        return [chosen], ".".join(paths[chosen]), [key for key in outer if key != paths[chosen][0]]
+
+    def _values(self) -> list[Any]:
+        """Return the values of the document, its arrays emptied: usually one."""
+        try:
+            return [msgspec.json.decode(self.rest)]
+        except RecursionError:
+            raise ConfigError(f"{self.name}: is nested too deeply. Export the customers as a flat list.") from None
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+            if several := _several_values(self.rest):
+                return several
+            reason = str(error).partition(" (byte")[0].removeprefix("JSON is malformed: ")
+            raise ConfigError(
+                f"{self.name}: is not valid JSON outside its records ({reason}). Is it one array, or one object with a "
+                "list? Put several values on a line each and name the file .jsonl."
+            ) from None
+
+    def _lists_of_several(self, outers: list[Any]) -> tuple[list[int], str, list[str]]:
+        every = list(range(len(self.lists)))
+        if all(isinstance(outer, list) for outer in outers):
+            return every, "", []
+        paths = [list(_lists_in(outer, ())) for outer in outers if isinstance(outer, dict)]
+        found = {path for of_one in paths for path in of_one}
+        if len(paths) == len(outers) == len(self.lists) and len(found) == 1 and all(map(len, paths)):
+            [path] = found
+            beside = dict.fromkeys(key for outer in outers for key in outer if key != path[0])
+            return every, ".".join(path), list(beside)
+        filter_ = 'if type == "array" then .[] else . end'
+        if len(paths) == len(outers):
+            every_path = (path for of_one in paths for path in of_one)
+            filled = dict.fromkeys(path for path, at in zip(every_path, self.lists, strict=False) if at.filled)
+            pages = bool(filled) and not _is_customer(outers[0])
+            filter_ = ", ".join(f"{_jq_path(path)}[]?" for path in filled) if pages else "."
+        raise ConfigError(
+            f"{self.name}: holds {len(outers):,} values, one after the other. Put each record on a line: "
+            f"jq -c '{filter_}' FILE > customers.jsonl"
+        )
+
+
+def _several_values(text: bytes) -> list[Any]:
+    """Return the JSON values of a text that are written one after the other; none if it is anything else."""
+    decoder, found, left = json.JSONDecoder(), [], ""
+    try:
+        left = text.decode().strip()
+        while left:
+            value, end = decoder.raw_decode(left)
+            found.append(value)
+            left = left[end:].lstrip()
+    except (ValueError, RecursionError):
+        return []
+    return found if all(isinstance(value, list | dict) for value in found) else []
+
+
+def _jq_path(keys: Iterable[str]) -> str:
+    """Return a path as jq reads it."""
+    return "".join(f".{key}" if re.fullmatch("[A-Za-z_][A-Za-z_0-9]*", key) else f".{json.dumps(key)}" for key in keys)
+
+
+def is_page(line: bytes) -> bool:
+    """Return whether a line is an object around one list of records, as a page of an API, and no record."""
+    try:
+        outer = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    if not isinstance(outer, dict) or _is_customer(outer):
+        return False
+    lists = [value for value in _lists_of(outer) if value]
+    return len(lists) == 1 and all(isinstance(record, dict) and _is_customer(record) for record in lists[0])
+
+
+def _lists_of(value: Any) -> Iterator[list[Any]]:
+    """Yield each array that is outside all other arrays."""
+    if isinstance(value, list):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _lists_of(inner)
 
 
 def _is_envelope(outer: dict[str, Any]) -> bool:
@@ -148,8 +215,8 @@ def _scan(pieces: Iterable[bytes]) -> Iterator[_Marks]:
         raise EOFError
 
 
-def cut(pieces: Iterable[bytes], document: Document, chosen: int | None) -> Iterator[Block]:
-    """Yield the records of one list of a document (none if `chosen` is null); the document is described by the end.
+def cut(pieces: Iterable[bytes], document: Document, chosen: Collection[int] = ()) -> Iterator[Block]:
+    """Yield the records of the `chosen` lists of a document; the document is described by the end.
 
     Raises ConfigError if the text ends in the middle, or a record is too long.
     """
@@ -168,7 +235,7 @@ def cut(pieces: Iterable[bytes], document: Document, chosen: int | None) -> Iter
             begin = 0
             for edge in [*np.flatnonzero(opening | closing).tolist(), None]:
                 end = len(raw) if edge is None else int(marks.at[edge])
-                is_chosen = inside and chosen == len(document.lists) - 1
+                is_chosen = inside and len(document.lists) - 1 in chosen
                 if not inside:
                     rest.append(raw[begin:end].tobytes())
                 elif is_chosen:

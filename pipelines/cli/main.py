@@ -87,12 +87,10 @@ def _report_error(error: TranshipError, as_json: bool) -> int:
         from tranship.pipelines.run_directory import RunDirectory
 
         run = RunDirectory.at(Path(report.run_dir))
+        click.echo(visible(f"Once this is solved, continue with: {run.go_on}"), err=True)
         if isinstance(error, ConfigError) and not isinstance(error, LocalFailure) and not run.stands_alone:
-            # A run that is continued keeps its settings, one of which may be at fault.
-            again = "Once this is solved, run the command again, with other options if they are at fault."
-            click.echo(f"{again} What was read is not read again if it is unchanged.", err=True)
-        else:
-            click.echo(visible(f"Once this is solved, continue with: {run.go_on}"), err=True)
+            again = "A run that is continued keeps its options. If one of them is at fault, run the command again with"
+            click.echo(f"{again} another: what was read is not read again if it is unchanged.", err=True)
     if as_json:
         print_json(report.to_json())
     return error.exit_code

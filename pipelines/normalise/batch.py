@@ -22,6 +22,7 @@ from tranship.pipelines.normalise.codes import (
     currency,
     customer_type,
     language,
+    may_be_key,
     net_terms,
     state,
     status,
@@ -38,6 +39,7 @@ from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.normalise.text import (
     email,
     further_emails,
+    is_flag,
     name,
     not_text,
     postal_code,
@@ -104,6 +106,8 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
         unreadable.append(_reasons_where(rounded, "external_id.spreadsheet", normalised["external_id"]))
     if "name" in texts:
         unreadable.append(_reasons_where(not_text(texts["name"]), "name.not_text", texts["name"]))
+        if "name" in columns.may_differ:
+            unreadable.append(_reasons_where(is_flag(texts["name"]), "name.flag", texts["name"]))
     email_blocked = constant(False, raw.height)
     if "email" in normalised:
         normalised["email"], emptied, email_blocked = blocked_emails(normalised["email"], spelling.blocked)
@@ -123,6 +127,8 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
     if "net_terms" in texts:
         normalised["net_terms"] = net_terms(texts["net_terms"])
         unreadable.append(_unreadable(texts["net_terms"], normalised["net_terms"], "net_terms.unreadable"))
+        if "net_terms" in columns.may_differ:
+            unreadable.append(_reasons_where(may_be_key(texts["net_terms"]), "net_terms.key", texts["net_terms"]))
     for field in LISTS:
         is_email = field == "invoice_cc_emails"
         if field in typed:

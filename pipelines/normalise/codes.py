@@ -157,6 +157,11 @@ def net_terms(values: pl.Series) -> pl.Series:
     return _day_count(values).cast(pl.Int32)
 
 
+def may_be_key(values: pl.Series) -> pl.Series:
+    """Return a mask of the numbers that are rather the key of a payment term than days: `3`, `0014`."""
+    return evaluate(values, VALUE.str.contains(r"^\s*(?:[1-6](?:[.,]0{1,2})?|0[0-9]+)\s*$").fill_null(value=False))
+
+
 _DAYS: Final = r"(?:d|days?|tage?n?|jours?|dias?|giorn[oi]|gg|dag(?:en|ar|e|er)?|dni|dnu|calendar_days|paivaa)"
 _NET: Final = (
     r"(?:net|netto|n|netto_innerhalb_von|innerhalb_von|within|due_in|payment_(?:with)?in|zahlbar_innerhalb_von)"

@@ -82,6 +82,12 @@ def _only(words: frozenset[str]) -> str:
     return rf"^(?i-u:{'|'.join(re.escape(word) for word in sorted(words) if word.isascii())})$"
 
 
+def is_flag(values: pl.Series) -> pl.Series:
+    """Return a mask of the words of a flag: yes, no, 0, 1, in several languages."""
+    words = sorted(codes.FLAG_WORDS - {"true", "false"})  # these are `not_text`
+    return evaluate(values, VALUE.str.strip_chars().str.to_lowercase().is_in(words).fill_null(value=False))
+
+
 def not_text(values: pl.Series) -> pl.Series:
     """Return a mask of the values that are true or false, or a list or an object as JSON."""
     truths = values.str.contains(r"^\s*(?i-u:true|false)\s*$").fill_null(value=False)

@@ -224,11 +224,26 @@ def test_an_address_leads_to_its_connector(kind: str, tmp_path: Path) -> None:
     assert lookup.kind_of(ENDS[kind](tmp_path, NOWHERE)) == kind
 
 
-@pytest.mark.parametrize("address", ["oracle://host/db", "jdbc:postgresql://host/db"])
+@pytest.mark.parametrize("address", ["oracle://host/db", "fo_o://bar"])
 def test_an_unknown_connector_is_answered_with_those_there_are(address: str) -> None:
-    with pytest.raises(ConfigError, match="no connector has this scheme") as raised:
+    with pytest.raises(ConfigError, match="unknown scheme") as raised:
         lookup.kind_of(address)
     assert all(connector.example in str(raised.value) for connector in CONNECTORS.values())
+
+
+@pytest.mark.parametrize(
+    ("address", "near"),
+    [
+        ("postgre://host/db", "postgres://"),
+        ("metronom://", "metronome://"),
+        ("DUCK:///a", "duckdb://"),
+        ("jdbc:postgresql://h/db", "postgresql://"),
+        ("htp://h", "http://"),
+    ],
+)
+def test_an_unknown_scheme_is_answered_with_the_nearest(address: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f": unknown scheme. Did you mean {near}\\?"):
+        lookup.kind_of(address)
 
 
 def test_the_advice_for_a_duckdb_file_shows_no_secret() -> None:

@@ -292,3 +292,55 @@ def test_no_value_disappears(tmp_path_factory: pytest.TempPathFactory, given_rec
             continue
         assert lines[line][field] is None or field == "metadata"
         assert field in json.loads(lines[line]["metadata"])
+
+
+# Columns whose name leaves open what they hold -----------------------------------------------------------------------
+
+
+def written(warehouse: Warehouse, text: str) -> Path:
+    path = warehouse.folder / "in.csv"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("column", ["Client", "Kunde", "Customer", "properties.customer"])
+@pytest.mark.parametrize("flags", ["1,0", "yes,no", "true,FALSE", "Ja,Nein", "oui,non"])
+def test_a_flag_in_a_lone_column_of_customers_is_no_name(warehouse: Warehouse, column: str, flags: str) -> None:
+    first, second = flags.split(",")
+    source = written(warehouse, f"id,{column}\n1,{first}\n2,{second}\n3,Acme\n")
+
+    report = warehouse.load(source)
+
+    assert report.exit_code == 4
+    assert warehouse.column("name") == ["Acme"]
+    assert set(report.rejects_by_code) <= {"name.flag", "name.not_text"}
+
+
+def test_a_column_of_customers_mapped_on_purpose_is_taken_as_it_is(warehouse: Warehouse) -> None:
+    warehouse.load(written(warehouse, "id,Client\n1,7\n2,Ja\n"), fields={"name": "Client"})
+
+    assert warehouse.column("name") == ["7", "Ja"]
+
+
+@pytest.mark.parametrize("column", ["Zahlungsbedingung", "Payment Terms Key", "payment_terms", "Conditions paiement"])
+def test_a_key_of_payment_terms_is_not_read_as_days(warehouse: Warehouse, column: str) -> None:
+    source = written(warehouse, f"id,name,{column}\n1,A,3\n2,B,0014\n3,C,ZB14\n4,D,30\n5,E,Net 5\n")
+
+    report = warehouse.load(source)
+
+    terms = warehouse.rows("SELECT net_terms FROM customers ORDER BY external_id")
+    assert [row["net_terms"] for row in terms] == [None, None, None, 30, 5]
+    assert report.warnings_by_code == {"net_terms.key": 2, "net_terms.unreadable": 1}
+    assert [json.loads(row["metadata"])[column] for row in warehouse.rows(METADATA)] == ["3", "0014", "ZB14"]
+    mapped = warehouse.load(source, fields={"net_terms": column})
+    assert (mapped.counts.updated, mapped.warnings_by_code) == (2, {"net_terms.unreadable": 1})
+
+
+METADATA = "SELECT metadata FROM customers WHERE metadata IS NOT NULL ORDER BY external_id"
+
+
+@pytest.mark.parametrize("column", ["net_terms", "Zahlungsziel", "Payment terms (days)", "net_days"])
+def test_days_by_name_are_days(warehouse: Warehouse, column: str) -> None:
+    warehouse.load(written(warehouse, f"id,name,{column}\n1,A,3\n"))
+
+    assert warehouse.column("net_terms") == [3]

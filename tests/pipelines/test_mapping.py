@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
+from tranship.pipelines import run
 from tranship.pipelines.field_rules import parse, quoted
 from tranship.pipelines.mapping import propose
+from tranship.pipelines.settings import reading_from_command
 from tranship.pipelines.settings_model import Reading
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.headers import match
@@ -418,3 +422,27 @@ def test_a_mandatory_field_that_nothing_can_fill_stops_before_reading(header, op
         mapped(*header, **options)
     lines = [line for line in str(error.value).splitlines() if not line.startswith("  ")]
     assert [problem for problem, line in zip(problems, lines, strict=True) if problem not in line] == []
+
+
+# Tranship's own columns --------------------------------------------------------------------------------------------
+
+
+def test_the_bookkeeping_of_a_dump_is_left_out_and_named(tmp_path: Path) -> None:
+    dump = tmp_path / "dump.csv"
+    dump.write_text("customer_key,name,email,_run_id,_deleted_at\nemail:a@b.co,A,a@b.co,r1,2024-01-01\n")
+
+    columns = run.inspect(reading_from_command(str(dump), {}, {}), 10)
+
+    own = {"customer_key", "_run_id", "_deleted_at"}
+    assert {column.name for column in columns.columns if column.becomes == "nothing"} == own
+    assert any('"customer_key", "_run_id", "_deleted_at" are columns in which Tranship' in n for n in columns.notes)
+    assert [finding.code for finding in columns.warnings] == ["record.deleted_flag"]
+    mapped = run.inspect(reading_from_command(str(dump), {"fields": {"external_id": "customer_key"}}, {}), 10)
+    assert mapped.columns[0].field == "external_id"
+
+
+def test_one_such_column_alone_is_that_of_another_program(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("customer_key,name\n1,A\n")
+
+    assert run.inspect(reading_from_command(str(source), {}, {}), 10).columns[0].field == "external_id"

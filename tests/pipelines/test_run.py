@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from support.warehouse import Record, Warehouse, fates, rejects, write_csv
 from tranship.connectors import durable
-from tranship.connectors.errors import Busy, ConfigError, GateClosed, Interrupted, TranshipError
+from tranship.connectors.errors import Busy, ConfigError, Damaged, GateClosed, Interrupted, TranshipError
 from tranship.pipelines import run as flow
 from tranship.pipelines.observer import Quiet
 from tranship.pipelines.report import Report
@@ -713,3 +713,24 @@ def test_a_duration_of_parquet_is_a_text(warehouse: Warehouse) -> None:
     assert warehouse.rows("SELECT city, metadata->>'waited' AS waited FROM customers") == [
         {"city": "PT1H", "waited": "PT3600S"}
     ]
+
+
+@pytest.mark.parametrize("damage", ["", None, "{}"])
+def test_a_damaged_run_is_named_alike_by_its_id_and_as_the_last(tmp_path: Path, damage: str | None) -> None:
+    warehouse = Warehouse(tmp_path)
+    run_id = warehouse.load([{"external_id": "1", "name": "A"}]).run_id
+    manifest = tmp_path / "state" / "runs" / run_id / "manifest.json"
+    if damage is None:
+        manifest.unlink()
+    else:
+        manifest.write_text(damage)
+
+    said = set()
+    for name in (run_id, "last"):
+        with pytest.raises(Damaged) as raised:
+            flow.resume(tmp_path / "state", name)
+        said.add(str(raised.value))
+
+    [sentence] = said
+    assert str(manifest) in sentence
+    assert sentence.endswith("Choose another run: tranship runs")

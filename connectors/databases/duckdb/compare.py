@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from tranship.connectors.contract import WriteRequest
+from tranship.connectors.databases.deletes import still_referenced
 from tranship.connectors.databases.diff import create_survivors_view
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.duckdb.catalog import column_collations, references_to
@@ -55,8 +56,10 @@ class DuckDbComparedTable:
             )
         return self._constraints_to_check.refuse_violations(alone=alone)
 
-    def keep_referenced_rows(self) -> list[tuple[str, int]]:
+    def keep_undeletable_rows(self) -> list[tuple[int, str]]:
         """Remove from `_gone` the rows that other rows reference."""
+        if not self._request.hard_delete:
+            return []
         kept = []
         for table, their, own in references_to(self._connection, self._address):
             pairs = zip(own, their, strict=True)
@@ -65,5 +68,6 @@ class DuckDbComparedTable:
                 f"DELETE FROM _gone WHERE target IN (SELECT t.rowid FROM {self._address.name} t WHERE EXISTS "
                 f"(SELECT 1 FROM {self._address.place}.{quoted(table)} r WHERE {there}))"
             ).fetchall()
-            kept += [(table, int(done[0][0]))] if done[0][0] else []
+            count = int(done[0][0])
+            kept += [(count, still_referenced(table, count))] if count else []
         return kept

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from tranship.connectors.databases.deletes import still_referenced, undeletable
 from tranship.connectors.databases.diff import PackedColumns, create_survivors_view
 from tranship.connectors.databases.postgres.catalog import EARLIEST, LATEST, Relation, references_to
 from tranship.connectors.databases.postgres.constraints import PostgresConstraints, try_query
 from tranship.connectors.databases.postgres.context import WriteContext
+from tranship.connectors.databases.postgres.deletes import GONE, undeletable_rows
 from tranship.connectors.databases.postgres.encoding import VERBATIM_FIELDS
 from tranship.connectors.databases.postgres.sql import TYPES_BY_DUCKDB_TYPE, created_column, type_sql
 from tranship.connectors.databases.postgres.transfer import copy_to_server, rows_by_place, stream_into
@@ -156,28 +158,38 @@ class PostgresComparedTable:
         objections = self._constraints = self._constraints or PostgresConstraints(self._context, self._existing)
         return objections.refuse_violations(alone=alone)
 
-    def keep_referenced_rows(self) -> list[tuple[str, int]]:
-        """Remove from `_gone` the rows that other rows reference."""
-        connection, duck, relation = self._context.connection, self._context.duck, self._existing
-        referring = [reference for reference in references_to(connection, relation) if reference.holds_deletes]
-        if not referring:
-            return []
-        copy_to_server(connection, "_tranship_gone", duck.sql("SELECT target FROM _gone ORDER BY 1"))
-        connection.execute("ANALYZE pg_temp._tranship_gone")
+    def keep_undeletable_rows(self) -> list[tuple[int, str]]:
+        """Remove from `_gone` the rows that other rows reference, or that the server does not let go."""
+        context, relation = self._context, self._existing
+        connection, request = context.connection, context.request
+        copied = context.duck.sql("SELECT target FROM _gone ORDER BY 1")
+        left = copy_to_server(connection, "_tranship_gone", copied)
+        connection.execute(f"ANALYZE {GONE}")
         kept = []
-        for reference in referring:
+        references = references_to(connection, relation) if request.hard_delete else []
+        for reference in (reference for reference in references if reference.holds_deletes):
             with rows_by_place(connection):
                 rows = try_query(
                     connection,
-                    f"SELECT u.target FROM pg_temp._tranship_gone u JOIN {relation.name} t "
+                    f"SELECT u.target FROM {GONE} u JOIN {relation.name} t "
                     f"ON {relation.is_at('u.target')} WHERE {reference.exists}",
                 )
             if rows:
-                places = ", ".join(str(place) for (place,) in rows)
-                [(count,)] = duck.execute(f"DELETE FROM _gone WHERE target IN ({places})").fetchall()
-                kept += [(reference.table, int(count))] if count else []
-        connection.execute("DROP TABLE pg_temp._tranship_gone")
+                count = self._keep([place for (place,) in rows])
+                kept += [(count, still_referenced(reference.table, count))]
+                left -= count
+        reasons: dict[str, list[int]] = {}
+        for place, reason in undeletable_rows(connection, relation, request, left):
+            reasons.setdefault(reason, []).append(place)
+        kept += [(self._keep(places), undeletable(len(places), reason)) for reason, places in sorted(reasons.items())]
+        connection.execute(f"DROP TABLE {GONE}")
         return kept
+
+    def _keep(self, rows: list[int]) -> int:
+        """Remove rows from `_gone`, here and on the server; return their number."""
+        places = ", ".join(map(str, rows))
+        self._context.connection.execute(f"DELETE FROM {GONE} WHERE target IN ({places})")
+        return int(self._context.duck.execute(f"DELETE FROM _gone WHERE target IN ({places})").fetchall()[0][0])
 
     @property
     def _existing(self) -> Relation:

@@ -13,6 +13,7 @@ from tranship.connectors.databases.postgres.address import PostgresAddress
 from tranship.connectors.databases.postgres.catalog import Relation, column_types, find_relation
 from tranship.connectors.databases.postgres.connection import arrow_reader
 from tranship.connectors.databases.postgres.context import WriteContext, new_row_values
+from tranship.connectors.databases.postgres.deletes import GONE, delete_rows
 from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.sql import (
     CREATED_COLUMNS,
@@ -23,6 +24,7 @@ from tranship.connectors.databases.postgres.sql import (
     sql_name,
     type_sql,
 )
+from tranship.connectors.databases.postgres.step_aside import StepAside
 from tranship.connectors.databases.postgres.transfer import SENT_ROWS, copy_to_server, rows_by_place
 from tranship.connectors.databases.postgres.values import is_jsonb, needs_cast, value_sent
 from tranship.connectors.databases.table_mapping import COMMENTS, DELETED, RUN, MappedField, literal, quoted
@@ -182,7 +184,6 @@ class Writer:
         )
         copy_to_server(self._connection, "_tranship_changed", rows)
         self._connection.execute("ANALYZE pg_temp._tranship_changed (_place)")
-        self._step_aside(relation)
         sets = {}
         for mapped in changed:
             value = f"u.{quoted(mapped.column_name)}"
@@ -198,11 +199,14 @@ class Writer:
         if context.mapping.bookkeeping:
             sets |= {RUN: literal(self._request.run_id), DELETED: "NULL"}
         assigned = ", ".join(f"{quoted(name)} = {value}" for name, value in sets.items())
+        update = (
+            f"UPDATE {relation.name} t SET {assigned} "
+            f"FROM pg_temp._tranship_changed u WHERE {relation.is_at('u._place')}"
+        )
+        aside = StepAside(context, relation, self._changed())
+        aside.clear_unique_columns()
         with rows_by_place(self._connection):
-            done = self._connection.execute(
-                f"UPDATE {relation.name} t SET {assigned} "
-                f"FROM pg_temp._tranship_changed u WHERE {relation.is_at('u._place')}"
-            )
+            done = aside.retried(update)
         self._connection.execute("DROP TABLE pg_temp._tranship_changed")
         self._as_planned("update", done)
 
@@ -210,60 +214,13 @@ class Writer:
         """Return the columns in which any row changes."""
         return [mapped for mapped in self._context.written_fields if mapped.field in self._plan.changed_fields]
 
-    def _step_aside(self, relation: Relation) -> None:
-        """Clear unique values that move from one row to another first, because Postgres checks row by row."""
-        context = self._context
-        for mapped in self._changed():
-            kind = context.types.get(mapped.column_name)
-            if mapped.column_name not in context.mapping.unique or kind is None:
-                continue
-            is_text = kind.base in ("text", "varchar")
-            nothing = (
-                "NULL"
-                if kind.nullable and not self._once_null(relation, mapped.column_name)
-                else "'tranship:' || u._place"
-                if is_text
-                else ""
-            )
-            if not nothing:
-                continue
-            column = quoted(mapped.column_name)
-            gives_up = f"t.{column} IS DISTINCT FROM u.{column}::{kind.shown}"
-            if not mapped.erasable(self._request):
-                gives_up += f" AND u.{column} IS NOT NULL"
-            self._connection.execute(
-                f"WITH aside AS (UPDATE {relation.name} t SET {column} = {nothing} FROM pg_temp._tranship_changed u "
-                f"WHERE {relation.is_at('u._place')} AND {gives_up} AND t.{column} IN "
-                f"(SELECT o.{column}::{kind.shown} FROM pg_temp._tranship_changed o) "
-                f"RETURNING u._place AS was, {relation.row_id} AS now) "
-                "UPDATE pg_temp._tranship_changed u SET _place = aside.now FROM aside WHERE u._place = aside.was"
-            )
-
-    def _once_null(self, relation: Relation, column: str) -> bool:
-        """Return whether a unique index treats nulls of a column as equal."""
-        return bool(
-            self._connection.query(
-                "SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid "
-                f"AND a.attnum = i.indkey[0] WHERE i.indrelid = {relation.oid} AND a.attname = {literal(column)} "
-                "AND i.indnkeyatts = 1 AND (to_jsonb(i)->>'indnullsnotdistinct')::boolean"
-            )
-        )
-
     def _delete(self, relation: Relation) -> None:
         if not self._plan.counts["delete"]:
             return
         copy_to_server(self._connection, "_tranship_gone", self._duck.sql("SELECT target FROM _gone ORDER BY 1"))
-        self._connection.execute("ANALYZE pg_temp._tranship_gone")
-        gone = f"pg_temp._tranship_gone u WHERE {relation.is_at('u.target')}"
-        with rows_by_place(self._connection):
-            if self._request.hard_delete:
-                done = self._connection.execute(f"DELETE FROM {relation.name} t USING {gone}")
-            else:
-                done = self._connection.execute(
-                    f"UPDATE {relation.name} t SET {quoted(DELETED)} = now(), "
-                    f"{quoted(RUN)} = {literal(self._request.run_id)} FROM {gone}"
-                )
-        self._connection.execute("DROP TABLE pg_temp._tranship_gone")
+        self._connection.execute(f"ANALYZE {GONE}")
+        done = delete_rows(self._connection, relation, self._request)
+        self._connection.execute(f"DROP TABLE {GONE}")
         self._as_planned("delete", done)
 
     def _as_planned(self, action: str, done: int) -> None:

@@ -433,7 +433,7 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced() -> None:
 def test_what_is_no_regular_file_is_not_replaced() -> None:
     made("in.csv", ANN)
     os.mkfifo("pipe.csv")
-    with pytest.raises(ConfigError, match="no regular file"):
+    with pytest.raises(ConfigError, match="not a regular file"):
         run("in.csv", "pipe.csv", overwrite=True)
     assert Path("pipe.csv").is_fifo()
 
