@@ -72,13 +72,11 @@ def test_an_address_does_not_show_its_password() -> None:
 
 
 @pytest.mark.parametrize("user", ["", "ann@", "ann:p%40w@", "an%40n:pw@"])
-@pytest.mark.parametrize("place", ["h/my%40db", "h:5432/a%2Fb", "h1:1,h2:2/db", "[::1]:5432/my%40db", "/my@db"])
+@pytest.mark.parametrize("place", ["h/my%40db", "h/a%2Fb", "h1,h2/db", "[::1]/my%40db"])
 @pytest.mark.parametrize(
     "options", ["table=a@b", 'table="x@y.z".t', "query=select '@/?#:'", "host=/tmp/a@b", "sslkey=/k@y&user=a@b"]
 )
 def test_what_a_manifest_keeps_is_the_same_address_without_the_password(user: str, place: str, options: str) -> None:
-    if user and "@" in place:
-        pytest.skip("refused: it may be part of the password")
     given = f"postgresql://{user}{place}?{options}"
     kept, without = parse_address(redacted(given)), given.replace(":p%40w@", "@").replace(":pw@", "@")
     assert kept == parse_address(without)
