@@ -38,6 +38,7 @@ from tranship.connectors.databases.table_mapping import (
     TYPE_OF,
     TableMapping,
     check_mirror_bookkeeping,
+    files_literal,
     first_line,
     literal,
     missing_columns,
@@ -196,8 +197,7 @@ def table_of_records(files: Sequence[Path], fields: Sequence[str], database: Pat
         connection.execute(f"CREATE TABLE held ({columns})").fetchall()
         if files:
             given = ", ".join(map(quoted, fields))
-            among = ", ".join(map(literal, files))
-            connection.execute(f"INSERT INTO held SELECT {given} FROM read_parquet([{among}])").fetchall()
+            connection.execute(f"INSERT INTO held SELECT {given} FROM read_parquet({files_literal(files)})").fetchall()
     return DuckDbTable(f"duckdb:///{quote(str(database.resolve()))}?table=held", memory=memory)
 
 
