@@ -91,7 +91,9 @@ def is_misplaced(address: str) -> bool:
 
 def is_connection_string(address: str) -> bool:
     """Return whether this is meant for Postgres and is no URL: `host=db password=…`, `postgresql:user:…@host`."""
-    return "://" not in address and next(_without_slashes(address), None) is not None and not address.startswith("http")
+    others = ("http", *(f"{name}:" for name in _providers()))
+    found = "://" not in address and next(_without_slashes(address), None) is not None
+    return found and not address.lower().startswith(others)
 
 
 def shown_option(name: str) -> str:
@@ -109,6 +111,10 @@ def _without_slashes(address: str) -> Iterator[Span]:
     forgotten = re.match(r"(?:postgres(?:ql)?|https?):/?(?=.*@)", address, re.IGNORECASE | re.DOTALL)
     if forgotten:
         yield forgotten.end(), address.rindex("@")
+        return
+    provider = re.match(r"([a-z]+):/?", address, re.IGNORECASE)
+    if provider and provider[1].lower() in _providers() and provider.end() < len(address):
+        yield provider.end(), len(address)
         return
     yield from (found.span(1) for found in _KEYWORD.finditer(address))
     query = address.find("?")

@@ -31,6 +31,8 @@ SECRET = "hunter2-geheim"
         (f"postgresql://host:5432/db?sslpassword=a@{SECRET}", "postgresql://host:5432/db?sslpassword=***"),
         (f"postgresql://host?{SECRET}@x", "postgresql://host***@x"),
         (f"metronome://127.0.0.1?key=a@{SECRET}", "metronome://127.0.0.1?key=***"),
+        (f"marginfront:{SECRET}", "marginfront:***"),
+        (f"metronome:/{SECRET}@", "metronome:/***"),
         (f"postgresql:ann:{SECRET}@host/db", "postgresql:***@host/db"),
         (f"host=db password={SECRET} dbname=x", "host=db password=*** dbname=x"),
         (f"duckdb:///x.duckdb?key={SECRET}", "duckdb:///x.duckdb?key=***"),
