@@ -48,6 +48,6 @@ def sandboxes() -> list[str]:
 def load_module(provider: str) -> ProviderModule:
     """Import the module of a provider's sandbox. Raises ConfigError if there is none."""
     if provider not in sandboxes():
-        raise ConfigError(f"There is no such sandbox. Use one of: {', '.join(sandboxes())}")
+        raise ConfigError(f"{provider}: there is no such sandbox. Use one of: {', '.join(sandboxes())}")
     module: ProviderModule = importlib.import_module(f"tranship.connectors.sandbox.{provider}")
     return module
