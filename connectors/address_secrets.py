@@ -24,7 +24,8 @@ _LIBPQ: Final = """
 host hostaddr port dbname user passfile require_auth channel_binding connect_timeout client_encoding options
 application_name fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count
 tcp_user_timeout replication gssencmode sslmode sslnegotiation sslcompression sslcert sslcertmode sslrootcert sslcrl
-sslcrldir sslsni requirepeer ssl_min_protocol_version ssl_max_protocol_version krbsrvname gsslib gssdelegation service
+sslcrldir sslkey sslkeylogfile sslsni requirepeer min_protocol_version max_protocol_version ssl_min_protocol_version
+ssl_max_protocol_version krbsrvname gsslib gssdelegation oauth_issuer oauth_client_id oauth_scope service
 target_session_attrs load_balance_hosts
 """
 _OPTIONS: Final = frozenset(("table", "query", "source", "page_size", *_LIBPQ.split()))
@@ -91,7 +92,9 @@ def is_misplaced(address: str) -> bool:
 
 def is_connection_string(address: str) -> bool:
     """Return whether this is meant for Postgres and is no URL: `host=db password=…`, `postgresql:user:…@host`."""
-    return "://" not in address and next(_without_slashes(address), None) is not None and not address.startswith("http")
+    others = ("http", *(f"{name}:" for name in _providers()))
+    found = "://" not in address and next(_without_slashes(address), None) is not None
+    return found and not address.lower().startswith(others)
 
 
 def shown_option(name: str) -> str:
@@ -110,6 +113,10 @@ def _without_slashes(address: str) -> Iterator[Span]:
     if forgotten:
         yield forgotten.end(), address.rindex("@")
         return
+    provider = re.match(r"([a-z]+):/?", address, re.IGNORECASE)
+    if provider and provider[1].lower() in _providers() and provider.end() < len(address):
+        yield provider.end(), len(address)
+        return
     yield from (found.span(1) for found in _KEYWORD.finditer(address))
     query = address.find("?")
     if query >= 0 and not _KEYWORD.search(address):
@@ -121,7 +128,7 @@ def _user(address: str, start: int, scheme: str, *, strict: bool) -> Generator[S
     found = re.compile(r"[/?#]").search(address, start)
     authority_end = found.start() if found else len(address)
     options = re.compile(r"\?[A-Za-z_][\w.-]*=").search(address, start)
-    while options and strict and options[0][1:-1].lower() not in _OPTIONS:
+    while options and strict and options[0][1:-1].lower() not in _OPTIONS and not _NAME.search(options[0]):
         options = re.compile(r"\?[A-Za-z_][\w.-]*=").search(address, options.end())
     place_end = options.start() if options else len(address)
     has_user = "@" in address[start:authority_end]
@@ -135,7 +142,9 @@ def _user(address: str, start: int, scheme: str, *, strict: bool) -> Generator[S
     if at < 0:
         return start
     colon = address.find(":", start, at)
-    secret = start if not scheme.startswith("postgres") else colon + 1 if colon >= 0 else at
+    # Before a host, a user's name alone is no secret; what follows `?` or `#` may be one.
+    alone = at if has_user else authority_end
+    secret = start if not scheme.startswith("postgres") else colon + 1 if colon >= 0 else alone
     if secret < at:
         yield secret, at
     return min(at + 1, len(address)) if at < len(address) and address[at] == "@" else at

@@ -209,8 +209,8 @@ class Survivors:
 
     def scan(self) -> pl.LazyFrame:
         """Return the survivors, lazily, in any order."""
-        return pl.scan_parquet(list(self.files)).join(
-            pl.scan_parquet(self.dropped), left_on="_row", right_on="row", how="anti"
+        return pl.scan_parquet(list(self.files), glob=False).join(
+            pl.scan_parquet(self.dropped, glob=False), left_on="_row", right_on="row", how="anti"
         )
 
 

@@ -83,19 +83,24 @@ class KeyFilter:
 
     def clean(self, body: bytes) -> bytes:
         """Return a complete body without the key."""
-        if not any(needle in body for needle in self._needles):
-            return body
+        return self._cleaned(body) if self._occurs_in(body) else body
+
+    def split(self, body: bytes) -> tuple[bytes, bytes]:
+        """Return the beginning of a body without the key, and the rest, which the next chunk may complete to one."""
+        cut = max(0, len(body) - self._longest)
+        if not self._occurs_in(body):
+            return body[:cut], body[cut:]
+        marks = _marks(body.decode("latin-1"), self._wanted)
+        while 0 < cut < len(body) and marks[cut - 1] and marks[cut]:
+            cut -= 1
+        return self._cleaned(body[:cut]), body[cut:]
+
+    def _occurs_in(self, body: bytes) -> bool:
+        return any(needle in body for needle in self._needles)
+
+    def _cleaned(self, body: bytes) -> bytes:
         text = body.decode("latin-1")
         return _replaced(text, _marks(text, self._wanted)).encode("latin-1")
-
-    def complete_until(self, body: bytes) -> int:
-        """Return where the beginning of a body may be cut, so that no key is torn."""
-        cut = max(0, len(body) - self._longest)
-        if any(needle in body for needle in self._needles):
-            marks = _marks(body.decode("latin-1"), self._wanted)
-            while 0 < cut < len(body) and marks[cut - 1] and marks[cut]:
-                cut -= 1
-        return cut
 
     def chunks(self) -> FilteredChunks:
         """Return what removes the key from a body that arrives in chunks."""
@@ -110,10 +115,8 @@ class FilteredChunks:
 
     def next(self, chunk: bytes) -> bytes:
         """Return the next piece of the body."""
-        body = self._tail + chunk
-        cut = self._filter.complete_until(body)
-        self._tail = body[cut:]
-        return self._filter.clean(body[:cut])
+        piece, self._tail = self._filter.split(self._tail + chunk)
+        return piece
 
     def rest(self) -> bytes:
         """Return what was withheld."""

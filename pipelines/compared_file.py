@@ -61,7 +61,7 @@ class ComparedFile:
         finally:
             table.close()
         if unread.height:
-            extra = pl.read_parquet(request.workspace / "extra.parquet")
+            extra = pl.read_parquet(request.workspace / "extra.parquet", glob=False)
             pl.concat([extra, unread], how="diagonal").write_parquet(request.workspace / "extra.parquet")
         missing = [name for name in request.survivors.columns if name not in fields]
         lost = (f"{self._name} has no column for {', '.join(missing)}: not compared",) if missing else ()

@@ -41,7 +41,7 @@ class Findings:
         target.unlink(missing_ok=True)
         if rows.is_empty():
             return None
-        raw = [pl.scan_parquet(file) for file in sorted((self.path / "raw").glob("*.parquet"))]
+        raw = [pl.scan_parquet(file, glob=False) for file in sorted((self.path / "raw").glob("*.parquet"))]
         found = (
             pl.concat(raw, how="diagonal")
             .filter(pl.col("_row").is_in((rows & (PATCHED - 1)).implode()))
@@ -72,7 +72,7 @@ class Findings:
         # A survivor that took something over has its row number with a bit of its own.
         known = (rows & (PATCHED - 1)).implode()
         places = [
-            pl.read_parquet(file, columns=["_row", "_source", "_line"]).filter(pl.col("_row").is_in(known))
+            pl.read_parquet(file, columns=["_row", "_source", "_line"], glob=False).filter(pl.col("_row").is_in(known))
             for file in sorted((self.path / "raw").glob("*.parquet"))
         ]
         if not places:
@@ -82,7 +82,7 @@ class Findings:
         files = sorted((self.path / "warned").glob("*.parquet"))
         if not files:
             return {}
-        warned = pl.scan_parquet(files).select("source", "line", "code")
+        warned = pl.scan_parquet(files, glob=False).select("source", "line", "code")
         return counted(warned.join(gone.lazy(), on=["source", "line"], how="semi").collect()["code"])
 
     def warn(self, name: str, warnings: pl.DataFrame) -> None:
@@ -101,7 +101,7 @@ class Findings:
         rejects.xlsx. `columns` is the order of the source.
         """
         files = {}
-        rejects = [pl.scan_parquet(file) for file in sorted((self.path / "rejected").glob("*.parquet"))]
+        rejects = [pl.scan_parquet(file, glob=False) for file in sorted((self.path / "rejected").glob("*.parquet"))]
         if rejects:
             whole = pl.concat(rejects, how="diagonal")
             present = {*whole.collect_schema().names()}
@@ -110,14 +110,20 @@ class Findings:
             whole.sink_parquet(self.path / "rejects.parquet")
             files["rejects_parquet"] = self.path / "rejects.parquet"
             files["rejects"] = self.path / "rejects.csv"
-            found = pl.scan_parquet(files["rejects_parquet"])
+            found = pl.scan_parquet(files["rejects_parquet"], glob=False)
             cells.as_csv(found).sink_csv(files["rejects"])
             if workbook_of is not None:
                 files |= self._write_workbook(found, workbook_of)
         warned = self.warned_files()
-        frame = pl.concat([pl.scan_parquet(file) for file in warned]) if warned else pl.LazyFrame(schema=WARNINGS)
+        frame = (
+            pl.concat([pl.scan_parquet(file, glob=False) for file in warned])
+            if warned
+            else pl.LazyFrame(schema=WARNINGS)
+        )
         for file in sorted((self.path / "identity").glob("retracted-*.parquet")):
-            frame = frame.join(pl.scan_parquet(file), on=["source", "line"], how="anti", maintain_order="left")
+            frame = frame.join(
+                pl.scan_parquet(file, glob=False), on=["source", "line"], how="anti", maintain_order="left"
+            )
         frame.sink_parquet(self.path / "warnings.parquet")
         return files | {"warnings": self.path / "warnings.parquet", "merges": self.path / "merges.parquet"}
 
@@ -139,7 +145,7 @@ class Findings:
         """
         # Records older than the destination's are listed in stale.csv; nothing is left to do for them.
         fates = (
-            pl.scan_parquet(outcomes)
+            pl.scan_parquet(outcomes, glob=False)
             .filter(pl.col("outcome") != "older")
             .select(
                 pl.col("row").alias("_row"),
@@ -171,7 +177,7 @@ class Findings:
     def _left_out(self) -> pl.DataFrame:
         """Return the invalid values for which a provider refuses a record: _source, _line, field, value."""
         files = self.warned_files()
-        warned = pl.scan_parquet(list(files)) if files else pl.LazyFrame(schema=WARNINGS)
+        warned = pl.scan_parquet(list(files), glob=False) if files else pl.LazyFrame(schema=WARNINGS)
         return (
             warned.filter(pl.col("code").is_in(CODES_NEVER_DEFAULTED))
             .select(_source="source", _line="line", field=pl.col("code").str.extract(CODE_OF_FIELD), value="value")

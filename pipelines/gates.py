@@ -43,7 +43,9 @@ def _check_age(run: RunContext, total: StepResult, plan: Plan) -> None:
     settings = run.settings
     updates, stale = plan.counts["update"], plan.counts.get("stale", 0)
     if settings.older is None and stale > updates:
-        first = pl.scan_parquet(run.directory.path / "stale.parquet").select("source", "line").head(1).collect()
+        first = (
+            pl.scan_parquet(run.directory.path / "stale.parquet", glob=False).select("source", "line").head(1).collect()
+        )
         source, line = first.row(0)
         raise GateClosed(
             f"{stale:,} of {counted(stale + updates, 'changed record')} {'is' if stale == 1 else 'are'} older "

@@ -91,12 +91,16 @@ def differing_records(agreed: pl.DataFrame, current: pl.DataFrame) -> int:
 
 
 def _decisions(rows: Path) -> pl.DataFrame:
-    return pl.read_parquet(rows).select("row", "action", "reason", changed=pl.col("changed").list.sort().list.join(","))
+    return pl.read_parquet(rows, glob=False).select(
+        "row", "action", "reason", changed=pl.col("changed").list.sort().list.join(",")
+    )
 
 
 def _kept(run: RunContext, plan: Plan) -> dict[str, Any]:
     """The plan as the manifest keeps it. Records whose identity failed at the destination go to the rejects."""
-    ambiguous = pl.scan_parquet(plan.rows).filter(pl.col("action") == "ambiguous").select("row").collect()["row"]
+    ambiguous = (
+        pl.scan_parquet(plan.rows, glob=False).filter(pl.col("action") == "ambiguous").select("row").collect()["row"]
+    )
     first = run.findings.reject_identity("destination", ambiguous, AMBIGUOUS)
     return {
         **{"counts": dict(plan.counts), "changed_fields": dict(plan.changed_fields)},
@@ -120,5 +124,5 @@ def _list_stale(request: WriteRequest) -> dict[str, Path]:
     listed.unlink(missing_ok=True)
     if not found.exists():
         return {}
-    cells.as_csv(pl.scan_parquet(found)).sink_csv(listed)
+    cells.as_csv(pl.scan_parquet(found, glob=False)).sink_csv(listed)
     return {"stale": listed}

@@ -10,4 +10,4 @@ def read(file: str | None) -> pl.DataFrame:
 
     Raises FileNotFoundError if the run was removed.
     """
-    return pl.read_parquet(file) if file else pl.DataFrame()
+    return pl.read_parquet(file, glob=False) if file else pl.DataFrame()

@@ -166,7 +166,7 @@ class Stage:
     def keys(self) -> Iterator[pl.DataFrame]:
         """Yield the keys that identity is decided on, file by file: _row, external_id, email (null if blocked)."""
         for file in self.staged_files():
-            yield pl.read_parquet(file, columns=["_row", "external_id", "email", "_email_blocked"]).select(
+            yield pl.read_parquet(file, columns=["_row", "external_id", "email", "_email_blocked"], glob=False).select(
                 "_row", "external_id", _matching_email()
             )
 
@@ -188,7 +188,7 @@ class Stage:
 
     def _rows(self, rows: pl.Series) -> pl.LazyFrame:
         """These rows of the stage. As a filter, not a join: Parquet then reads the other columns of these rows only."""
-        return pl.scan_parquet(self.staged_files()).filter(pl.col("_row").is_in(rows.implode()))
+        return pl.scan_parquet(self.staged_files(), glob=False).filter(pl.col("_row").is_in(rows.implode()))
 
     def keep_identity(self, dropped: pl.Series, patched: pl.DataFrame, merges: pl.DataFrame) -> None:
         """Write the rows that are not survivors, the survivors that took over values, and every merge."""

@@ -118,10 +118,10 @@ def _text(survivors: pl.LazyFrame, name: str) -> pl.Expr:
 def write_differences(workspace: Path, plan: Plan, survivors: Survivors, file: Path) -> None:
     """Write the differences between source and destination as CSV, from the files of a plan in its workspace."""
     found, extra = (
-        pl.scan_parquet(file) if file.exists() else None
+        pl.scan_parquet(file, glob=False) if file.exists() else None
         for file in (workspace / f"{name}.parquet" for name in ("found", "extra"))
     )
-    differing = differences(pl.scan_parquet(plan.rows), survivors.scan(), found, extra)
+    differing = differences(pl.scan_parquet(plan.rows, glob=False), survivors.scan(), found, extra)
     cells.as_csv(differing).sink_csv(file)
     file.chmod(0o600)
 
@@ -130,7 +130,7 @@ def verification(directory: RunDirectory, workspace: Path, plan: Plan, survivors
     """Write the differences that this plan shows, and return them in counts."""
     file = directory.path / "differences.csv"
     write_differences(workspace, plan, survivors, file)
-    counted = pl.scan_csv(file, infer_schema=False).group_by("what").len().collect()
+    counted = pl.scan_csv(file, infer_schema=False, glob=False).group_by("what").len().collect()
     differing = dict(counted.iter_rows())
     if not differing:
         file.unlink()
@@ -156,5 +156,5 @@ def refused_by_reason(plan: Plan | None) -> dict[str, int]:
     """Return why records were refused, by reason, most frequent first."""
     if plan is None or not plan.counts["refused"]:
         return {}
-    refused = pl.scan_parquet(plan.rows).filter(pl.col("action") == "refused")
+    refused = pl.scan_parquet(plan.rows, glob=False).filter(pl.col("action") == "refused")
     return dict(refused.group_by("reason").len().sort("len", descending=True).collect().iter_rows())

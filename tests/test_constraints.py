@@ -713,14 +713,15 @@ def test_lists_of_other_types_than_text_are_filled(postgres: PostgresWarehouse, 
         assert fates(report) == {"created": 1, "refused": 1}
 
 
-def test_a_trigger_that_raises_is_named_as_the_reason(postgres: PostgresWarehouse) -> None:
+def test_a_function_that_raises_is_named_as_the_reason(postgres: PostgresWarehouse) -> None:
     postgres.do(
         "CREATE TABLE customers (external_id text, name text, email text)",
         "CREATE FUNCTION no_bob() RETURNS trigger LANGUAGE plpgsql AS "
         "$$BEGIN IF new.name = 'Bob' THEN RAISE EXCEPTION 'no more of these'; END IF; RETURN new; END$$",
         "CREATE TRIGGER no_bob BEFORE INSERT ON customers FOR EACH ROW EXECUTE FUNCTION no_bob()",
     )
-    said = r"a trigger or function of the database raised an error \(no more of these\); uncommitted changes were rolled back"
+    place = r"function no_bob\(\), line 1, SQLSTATE P0001"
+    said = rf"a trigger or function of the database raised an error \({place}\); uncommitted changes were rolled back"
     with pytest.raises(Refused, match=said):
         postgres.load([ANN, BOB])
     assert postgres.column("name") == []

@@ -7,7 +7,7 @@ was read (`raw`, JSON); `held` those of them that can be written to.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -193,8 +193,3 @@ def batched_rows(run: duckdb.DuckDBPyConnection, query: str, workspace: Path) ->
                 yield pl.DataFrame(batch)
     finally:
         file.unlink()
-
-
-def listed_files(files: Sequence[Path]) -> str:
-    """Return paths as the elements of a list in SQL."""
-    return ", ".join(map(literal, files))

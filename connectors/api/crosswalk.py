@@ -11,10 +11,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tranship.connectors.api.account import batched_survivors, listed_files
+from tranship.connectors.api.account import batched_survivors
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.diff import create_survivors_view
-from tranship.connectors.databases.table_mapping import RUN, literal, quoted
+from tranship.connectors.databases.table_mapping import RUN, files_literal, literal, quoted
 from tranship.connectors.errors import ConfigError
 from tranship.schemas import cells
 
@@ -39,7 +39,7 @@ def recognise(run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
     if history:
         run.execute(
             f"UPDATE there SET {quoted(RUN)} = 'earlier' WHERE own_id IN (SELECT destination_id "
-            f"FROM read_parquet([{listed_files(history)}], union_by_name = true) WHERE action IN ('create', 'update'))"
+            f"FROM read_parquet({files_literal(history)}, union_by_name = true) WHERE action IN ('create', 'update'))"
         ).fetchall()
     _load_written(run, history)
     if write.provider.crosswalk is not None:
@@ -59,7 +59,7 @@ def recognise(run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
         ).fetchall()
         if write.present:
             # A customer with a rejected record still exists, also if the provider has another id or e-mail for it.
-            present = f"read_parquet([{listed_files(write.present)}]) p"
+            present = f"read_parquet({files_literal(write.present)}) p"
             run.execute(
                 f"UPDATE there SET {quoted(RUN)} = NULL WHERE own_id IN ("
                 f"SELECT destination_id FROM crosswalk c JOIN {present} ON c.external_id = p.external_id UNION ALL "
@@ -79,7 +79,7 @@ def _load_written(run: duckdb.DuckDBPyConnection, history: Sequence[Path]) -> No
     run.execute(
         "INSERT INTO _written WITH known AS (SELECT destination_id, action, r.age, "
         "TRY_CAST(c.updated_at AS TIMESTAMPTZ) AS time "
-        f"FROM read_parquet([{listed_files(timed)}], filename = true) c JOIN runs r ON r.file = c.filename "
+        f"FROM read_parquet({files_literal(timed)}, filename = true) c JOIN runs r ON r.file = c.filename "
         "WHERE action IN ('create', 'update', 'unchanged') AND time IS NOT NULL), "
         "last AS (SELECT destination_id, min(age) AS age FROM known WHERE action <> 'unchanged' GROUP BY 1) "
         "SELECT k.destination_id, max(k.time) FROM known k LEFT JOIN last l ON l.destination_id = k.destination_id "
@@ -91,10 +91,10 @@ def _load_written(run: duckdb.DuckDBPyConnection, history: Sequence[Path]) -> No
 def _load_crosswalk(run: duckdb.DuckDBPyConnection, file: Path) -> None:
     columns = ("source_provider", "source_id", "external_id", "email", "destination_id")
     if file.suffix == ".parquet":
-        select = f"SELECT {', '.join(columns)} FROM read_parquet({literal(file)})"
+        select = f"SELECT {', '.join(columns)} FROM read_parquet({files_literal([file])})"
     else:
         bare = (f"regexp_replace({name}, {literal(cells.GUARD)}, '\\1') AS {name}" for name in columns)
-        select = f"SELECT {', '.join(bare)} FROM read_csv({literal(file)}, all_varchar = true)"
+        select = f"SELECT {', '.join(bare)} FROM read_csv({files_literal([file])}, all_varchar = true)"
     try:
         run.execute(f"CREATE TEMP VIEW crosswalk AS {select}").fetchall()
         run.execute("FROM crosswalk LIMIT 0").fetchall()
@@ -115,11 +115,11 @@ def write_crosswalk(run: duckdb.DuckDBPyConnection, write: WriteRequest, provide
                 f"{literal(provider)} AS destination_provider, o.provider_id AS destination_id, "
                 f"o.action, {literal(write.run_id)} AS run, "
                 "strftime(s.updated_at, '%Y-%m-%dT%H:%M:%S.%fZ') AS updated_at "
-                f"FROM read_parquet({literal(outcomes)}) o JOIN _survivors s ON s._row = o.row "
+                f"FROM read_parquet({files_literal([outcomes])}) o JOIN _survivors s ON s._row = o.row "
                 "WHERE o.outcome IN ('done', 'unchanged', 'older') AND o.provider_id IS NOT NULL "
                 f"AND {condition} ORDER BY o.row"
             )
             crosswalk.write_table(found.to_arrow_table().cast(CROSSWALK))
     file = write.workspace / "crosswalk.csv"
-    cells.as_csv(pl.scan_parquet(whole)).sink_csv(file)
+    cells.as_csv(pl.scan_parquet(whole, glob=False)).sink_csv(file)
     return file

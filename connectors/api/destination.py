@@ -29,7 +29,7 @@ from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.source import ApiSource
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_address, service
 from tranship.connectors.contract import Outcomes, Plan, WriteObserver, WriteRequest
-from tranship.connectors.databases.table_mapping import literal
+from tranship.connectors.databases.table_mapping import files_literal, literal
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failure
 from tranship.schemas.counted import counted
@@ -166,12 +166,12 @@ class ProviderDestination:
         outcomes = write.workspace / "outcomes.parquet"
         with closing(duckdb.connect()) as run:
             self._set_up(run, write)
-            sent, targets = (literal(write.workspace / f"{name}.parquet") for name in ("sent", "targets"))
+            sent, targets = (files_literal([write.workspace / f"{name}.parquet"]) for name in ("sent", "targets"))
             run.execute(
                 "COPY ("
                 f"SELECT row, action, outcome, reason, provider_id FROM read_parquet({sent}) UNION ALL "
                 "SELECT p.row, p.action, CASE p.action WHEN 'unchanged' THEN 'unchanged' WHEN 'stale' THEN 'older' "
-                f"ELSE 'refused' END, p.reason, t.own_id FROM read_parquet({literal(plan.rows)}) p "
+                f"ELSE 'refused' END, p.reason, t.own_id FROM read_parquet({files_literal([plan.rows])}) p "
                 f"LEFT JOIN read_parquet({targets}) t ON t.row = p.row "
                 "WHERE p.action IN ('unchanged', 'stale', 'refused') "
                 f") TO {literal(outcomes)} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
@@ -180,7 +180,9 @@ class ProviderDestination:
         return {"outcomes": outcomes, "crosswalk": crosswalk}
 
     def _reasons(self, write: WriteRequest) -> dict[str, int]:
-        refused = pl.scan_parquet(write.workspace / "outcomes.parquet").filter(pl.col("outcome") == "refused")
+        refused = pl.scan_parquet(write.workspace / "outcomes.parquet", glob=False).filter(
+            pl.col("outcome") == "refused"
+        )
         by_reason = refused.group_by(code_of(pl.col("reason"))).len().sort("len", descending=True).collect()
         return dict(by_reason.iter_rows())
 
@@ -192,7 +194,7 @@ class ProviderDestination:
 
 def _count_outcomes(sent_file: Path) -> Counter[tuple[str, str]]:
     """Return (action, outcome) → records, of the rows with a request."""
-    outcomes = pl.scan_parquet(sent_file).group_by("action", "outcome").len().collect()
+    outcomes = pl.scan_parquet(sent_file, glob=False).group_by("action", "outcome").len().collect()
     return Counter({(action, outcome): count for action, outcome, count in outcomes.iter_rows()})
 
 

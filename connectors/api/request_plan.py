@@ -34,7 +34,14 @@ from tranship.connectors.api.request_files import REQUESTS
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec
 from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.diff import Classifier
-from tranship.connectors.databases.table_mapping import Column, MappedField, TableMapping, literal, quoted
+from tranship.connectors.databases.table_mapping import (
+    Column,
+    MappedField,
+    TableMapping,
+    files_literal,
+    literal,
+    quoted,
+)
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.provider import (
@@ -191,19 +198,19 @@ class RequestPlanner:
         """Refuse records without a value that decides on invoices because theirs is invalid: the provider would fill in
         a default of its own.
         """
-        files = [str(file) for file in write.left_out]
-        if not files:
+        if not write.left_out:
             return
         is_null = " OR ".join(f"(l.field = {literal(name)} AND s.{quoted(name)} IS NULL)" for name in NEVER_DEFAULTED)
         run.execute(
             "UPDATE _plan SET action = 'refused', reason = i.reason, changed = NULL FROM ("
             f"SELECT s._row, '{UNREADABLE}' || string_agg(format('{{}} \"{{}}\"', l.field, l.value[:80]), ', ' "
             "ORDER BY l.field) AS reason "
-            "FROM (SELECT source, line, value, split_part(code, '.', 1) AS field FROM read_parquet(?) "
+            "FROM (SELECT source, line, value, split_part(code, '.', 1) AS field "
+            f"FROM read_parquet({files_literal(write.left_out)}) "
             "WHERE list_contains(?, code)) l JOIN _survivors s ON s._source = l.source AND s._line = l.line "
             f"WHERE {is_null} GROUP BY s._row) i "
             "WHERE _plan.row = i._row AND action IN ('create', 'update', 'unchanged')",
-            [files, CODES_NEVER_DEFAULTED],
+            [CODES_NEVER_DEFAULTED],
         ).fetchall()
 
     def _write_requests(self, run: duckdb.DuckDBPyConnection, write: WriteRequest, numbers: Iterator[int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tranship.connectors.databases.comparison import Comparison
-from tranship.connectors.databases.table_mapping import literal
+from tranship.connectors.databases.table_mapping import files_literal
 from tranship.schemas.counted import counted
 
 _NAMED: Final = 3
@@ -72,8 +72,8 @@ def _load_present(comparison: Comparison) -> None:
     )
     comparison.execute(f"CREATE OR REPLACE TEMP TABLE _present AS {refused}")
     if comparison.request.present:
-        files = ", ".join(map(literal, comparison.request.present))
+        files = files_literal(comparison.request.present)
         comparison.execute(
             f"INSERT INTO _present SELECT source, line, {known_id}, {mail.format('s.email')}, id_unusable, "
-            f"email_unusable, false FROM read_parquet([{files}]) s"
+            f"email_unusable, false FROM read_parquet({files}) s"
         )

@@ -31,6 +31,7 @@ from tranship.connectors.databases.table_mapping import (
     MappedField,
     TableMapping,
     customer_key,
+    files_literal,
     literal,
     lookup_key,
     quoted,
@@ -52,12 +53,12 @@ def create_survivors_view(
     connection: duckdb.DuckDBPyConnection, request: WriteRequest, also: str = "", joined: str = ""
 ) -> None:
     """Create the view `_survivors`, optionally with further expressions and joins."""
-    files = ", ".join(map(literal, request.survivors.files))
+    files = files_literal(request.survivors.files)
     typed = {**TYPE_OF, "metadata": "VARCHAR", "_row": "UBIGINT", "_email_blocked": "BOOLEAN"}
     nobody = ", ".join(f"NULL::{dtype} AS {quoted(name)}" for name, dtype in typed.items())
     whole = (
-        f"SELECT * FROM read_parquet([{files}]) s "
-        f"ANTI JOIN read_parquet({literal(request.survivors.dropped)}) d ON s._row = d.row"
+        f"SELECT * FROM read_parquet({files}) s "
+        f"ANTI JOIN read_parquet({files_literal([request.survivors.dropped])}) d ON s._row = d.row"
         if request.survivors.files
         else f"SELECT {nobody} WHERE false"
     )
@@ -91,7 +92,9 @@ def plan_new_table(
         f"NULL::VARCHAR[] AS changed FROM (SELECT _row AS row, {reason} AS reason FROM _survivors s)) "
         f"TO {literal(rows)} (FORMAT parquet)"
     ).fetchall()
-    found = connection.execute(f"SELECT action, count(*) FROM read_parquet({literal(rows)}) GROUP BY action").fetchall()
+    found = connection.execute(
+        f"SELECT action, count(*) FROM read_parquet({files_literal([rows])}) GROUP BY action"
+    ).fetchall()
     stale_file(request).unlink(missing_ok=True)
     return Plan(rows, {**dict.fromkeys((*ACTIONS, "delete"), 0), **dict(found)}, notes=notes)
 

@@ -17,7 +17,8 @@ In it `s` is a survivor and `t` a row of the table.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -68,6 +69,12 @@ def quoted(identifier: str) -> str:
 def literal(value: str | Path) -> str:
     """Quote a text as a standard SQL literal, in which a backslash has no special meaning."""
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def files_literal(files: Iterable[Path]) -> str:
+    """Return files to read as a list in SQL; `*`, `?` and `[` in their paths are no patterns."""
+    plain = (re.sub(r"[*?[]", r"[\g<0>]", str(file)) for file in files)
+    return f"[{', '.join(map(literal, plain))}]"
 
 
 def first_line(error: Exception) -> str:

@@ -453,7 +453,7 @@ def test_a_missing_folder_or_database_is_answered_in_words(writer: End, tmp_path
 
 def verified(end: End, source: list[Record], **options: Any) -> Verification:
     file = write_csv(end.warehouse.folder / "again.csv", source)
-    given = {"source": str(file), "destination": end.address, "state_dir": end.warehouse.folder / "state"}
+    given = {"source": str(file), "destination": end.address, "state_dir": end.warehouse.folder / "state [1]*"}
     return flow.verify(settings.load({**given, **options}, {}))
 
 
@@ -520,7 +520,7 @@ def test_looking_again_changes_nothing(writer: End) -> None:
 def test_several_sources_are_compared_as_one(writer: End) -> None:
     writer.fill([RICH, POOR])
     one, two = (write_csv(writer.warehouse.folder / f"{n}.csv", [it], list(RICH)) for n, it in enumerate([RICH, POOR]))
-    given = {"destination": writer.address, "state_dir": writer.warehouse.folder / "state"}
+    given = {"destination": writer.address, "state_dir": writer.warehouse.folder / "state [1]*"}
     found = flow.verify(settings.load({**given, "source": [str(one), str(two)]}, {}))
 
     assert (found.equal, found.counts["equal"]) == (True, 2)

@@ -100,7 +100,7 @@ def test_every_record_says_where_it_is_after_a_migration_too(
     for name, value in origin.environment.items():
         monkeypatch.setenv(name, value)
     there = account()
-    moved = {"source": origin.address, "destination": there.address, "state_dir": tmp_path / "state"}
+    moved = {"source": origin.address, "destination": there.address, "state_dir": tmp_path / "state [1]*"}
     flow.run(settings.load(moved, {}))
     warehouse.load(there.address)
 

@@ -13,11 +13,11 @@ from tranship.connectors.contract import ArrowPart, Layout, Waiting
 from tranship.connectors.databases.duckdb.address import DuckDbAddress, parse_address
 from tranship.connectors.databases.duckdb.catalog import describe_missing
 from tranship.connectors.databases.duckdb.connection import connect
+from tranship.connectors.databases.duckdb.error_words import words_of
 from tranship.connectors.databases.table_mapping import (
     DELETED,
     bookkeeping_columns,
     deleted_rows_note,
-    first_line,
     quoted,
 )
 from tranship.connectors.errors import ConfigError, ConnectorError
@@ -55,12 +55,12 @@ class DuckDbSource:
             deleted = f"SELECT count(*) FROM {relation} WHERE {quoted(DELETED)} IS NOT NULL"
             left = self._connection.execute(deleted).fetchall()[0][0] if address.query and kept else 0
         except duckdb.Error as error:
-            reason = first_line(error)
+            reason = words_of(error)
             if isinstance(error, duckdb.CatalogException) and not address.query:
                 what, meant = describe_missing(self._connection, address)
                 reason = f"there is no {what}{f'; {meant}' if meant else ''}. Name one with ?table=schema.table."
             self._connection.close()
-            raise ConfigError(f"{address.path}: {reason}") from error
+            raise ConfigError(f"{address.path}: {reason}") from None
         # A data frame cannot hold an infinite timestamp; as text it is rejected as unreadable.
         types |= {name: "INFINITE" for name, found in zip(endless, counted[1:], strict=True) if found}
         self._columns = tuple(types)
@@ -94,8 +94,8 @@ class DuckDbSource:
                 row += table.num_rows
         except duckdb.Error as error:
             raise local_failure(error, self._name) or ConnectorError(
-                f"{self._name}: reading failed near row {row} ({first_line(error)})."
-            ) from error
+                f"{self._name}: reading failed near row {row} ({words_of(error)})."
+            ) from None
 
     def close(self) -> None:
         """Close the connection."""

@@ -29,6 +29,7 @@ from tranship.connectors.databases.duckdb.catalog import (
 )
 from tranship.connectors.databases.duckdb.compare import DuckDbComparedTable
 from tranship.connectors.databases.duckdb.connection import connect, in_memory, remove_database
+from tranship.connectors.databases.duckdb.error_words import words_of
 from tranship.connectors.databases.duckdb.last_written import LastWritten
 from tranship.connectors.databases.duckdb.write import DuckDbWriter
 from tranship.connectors.databases.ledger import LEDGER
@@ -37,6 +38,7 @@ from tranship.connectors.databases.table_mapping import (
     TYPE_OF,
     TableMapping,
     check_mirror_bookkeeping,
+    files_literal,
     first_line,
     literal,
     missing_columns,
@@ -135,7 +137,7 @@ class DuckDbTable:
 
     def _failure(self, what: str, error: duckdb.Error) -> TranshipError:
         failure = local_failure(error, self._address.path)
-        return failure or ConnectorError(f"{self._address.title}: {what} ({first_line(error)}).")
+        return failure or ConnectorError(f"{self._address.title}: {what} ({words_of(error)}).")
 
     def applied(self, run_id: str) -> bool:
         """Return whether the ledger has this run."""
@@ -195,8 +197,7 @@ def table_of_records(files: Sequence[Path], fields: Sequence[str], database: Pat
         connection.execute(f"CREATE TABLE held ({columns})").fetchall()
         if files:
             given = ", ".join(map(quoted, fields))
-            among = ", ".join(map(literal, files))
-            connection.execute(f"INSERT INTO held SELECT {given} FROM read_parquet([{among}])").fetchall()
+            connection.execute(f"INSERT INTO held SELECT {given} FROM read_parquet({files_literal(files)})").fetchall()
     return DuckDbTable(f"duckdb:///{quote(str(database.resolve()))}?table=held", memory=memory)
 
 

@@ -78,7 +78,8 @@ class AdbcConnection:
             diagnosis = {_text(key): _text(value) for key, value in error.details}
             primary = diagnosis.get("PG_DIAG_MESSAGE_PRIMARY") or str(error)
             name = diagnosis.get("PG_DIAG_CONSTRAINT_NAME") or diagnosis.get("PG_DIAG_COLUMN_NAME")
-            raise translate_error(self._address, error.sqlstate or "", primary, name) from None
+            context = diagnosis.get("PG_DIAG_CONTEXT")
+            raise translate_error(self._address, error.sqlstate or "", primary, name, context) from None
 
 
 def _text(value: str | bytes) -> str:

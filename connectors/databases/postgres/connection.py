@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 
 from tranship.connectors.databases.postgres.address import PostgresAddress
-from tranship.connectors.databases.postgres.server_errors import NO_UTF8, NOT_UTF8, not_utf8_error, primary_message
+from tranship.connectors.databases.postgres.server_errors import NO_UTF8, NOT_UTF8, not_utf8_error, stream_message
 from tranship.connectors.errors import (
     ConnectorError,
     Interfered,
@@ -35,8 +35,8 @@ class Connection(Protocol):
         ...
 
     def stream(self, sql: str) -> pa.RecordBatchReader:
-        """Return the rows of a query in batches. Errors while reading are OSError, or what the reader makes of it;
-        pass them to `stream_error`.
+        """Return the rows of a query in batches. Errors while reading are OSError, ArrowException, or what the reader
+        makes of them; pass them to `stream_error`.
         """
         ...
 
@@ -63,7 +63,7 @@ def stream_error(connection: Connection, address: PostgresAddress, doing: str, e
         pass  # the transaction is undone, which is what the first error did
     if re.search(f"{NOT_UTF8}|{NO_UTF8}", str(error)):
         return not_utf8_error(address)
-    return ConnectorError(f"{address.shown}: {doing} ({primary_message(str(error))}).")
+    return ConnectorError(f"{address.shown}: {doing} ({stream_message(str(error))}).")
 
 
 def connection_string(address: PostgresAddress) -> str:

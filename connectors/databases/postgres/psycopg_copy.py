@@ -148,7 +148,7 @@ class CopyConnection:
             diagnosis = error.diag
             name = diagnosis.constraint_name or diagnosis.column_name
             raise translate_error(
-                self._address, error.sqlstate, diagnosis.message_primary or str(error), name
+                self._address, error.sqlstate, diagnosis.message_primary or str(error), name, diagnosis.context
             ) from None
 
 

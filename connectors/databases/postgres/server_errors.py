@@ -7,6 +7,7 @@ from typing import Final
 
 from tranship.connectors import known_secrets
 from tranship.connectors.databases.postgres.address import PostgresAddress
+from tranship.connectors.databases.quoted_values import without_values
 from tranship.connectors.errors import (
     Busy,
     ConfigError,
@@ -47,11 +48,20 @@ _UNDONE: Final = {
 """SQLSTATE → what happened, for errors after which the same work may be repeated."""
 
 
-def translate_error(address: PostgresAddress, state: str, message: str, name: str | None) -> TranshipError:
+def translate_error(
+    address: PostgresAddress, state: str, message: str, name: str | None, context: str | None
+) -> TranshipError:
     """Return a server's error as one of Tranship's, without the customer data that Postgres quotes. `name` is that of
-    the constraint or column concerned. Raises KeyboardInterrupt if the user stopped the statement.
+    the constraint or column concerned, `context` the server's call stack. Raises KeyboardInterrupt if the user stopped
+    the statement.
     """
     where = address.shown
+    if place := _raised_by(state, context or ""):
+        return Refused(
+            f"{where}: a trigger or function of the database raised an error ({place}); uncommitted changes were "
+            "rolled back. Its words may name a customer: see them in the server's log. Correct the records, or "
+            "change the trigger."
+        )
     primary = primary_message(message)
     if state in _UNDONE or state.startswith("08"):
         why = _UNDONE.get(state, "the connection was lost")
@@ -82,22 +92,37 @@ def translate_error(address: PostgresAddress, state: str, message: str, name: st
             f"{where}: refused the load; nothing was written ({name or primary}). "
             "Change the constraint or correct the records."
         )
-    if state.startswith("P0"):
-        return Refused(
-            f"{where}: a trigger or function of the database raised an error ({primary}); uncommitted changes "
-            "were rolled back. Correct the records, or change the trigger."
-        )
     # The driver has no SQLSTATE for an error at the start of a COPY.
     return ConnectorError(f"{where}: {primary}{f' (SQLSTATE {state})' if state else ''}.")
 
 
 def primary_message(text: str) -> str:
-    """Return the first line of a message without values: those quoted after a colon, and e-mails."""
+    """Return the first line of a message, without quoted values and e-mails."""
     line = re.sub(r"^[A-Z_]+: ", "", text.strip().splitlines()[0] if text.strip() else "no reason given")
     line = re.sub(r"^.*?(?:ERROR|FATAL): +", "", line)
-    line = re.sub(r': "(?:[^"]|"")*"', "", line)
     line = re.sub(r"\s*\(?Query was: .*|[. ]*SQLSTATE: .*", "", line)
-    return known_secrets.words(line).rstrip(".")
+    return known_secrets.words(without_values(line)).rstrip(".")
+
+
+def stream_message(text: str) -> str:
+    """Return the same of an error in a stream, whose text is all that the driver knows of it."""
+    found = re.search(r"SQLSTATE: (\w{5})", text), re.search(r"^CONTEXT: +(.*)", text, re.MULTILINE)
+    state, context = (match[1] if match else "" for match in found)
+    place = _raised_by(state, context)
+    return f"raised by {place}; its words are in the server's log" if place else primary_message(text)
+
+
+def _raised_by(state: str, context: str) -> str:
+    """Return where code of the database raised an error with words of its own, which may contain anything; empty for
+    the server's errors. `RAISE` and `ASSERT` are in the context in every language.
+    """
+    first = context.split("\n", 1)[0].strip()
+    if not state.startswith("P0") and not re.search(r"^PL/(?!pgSQL)|\b(?:RAISE|ASSERT)$", first):
+        return ""
+    found = re.search(r"(\S+\([^()]*\))\D*(\d+)?", first)
+    if not found:
+        return f"SQLSTATE {state}"
+    return f"function {found[1]}{f', line {found[2]}' if found[2] else ''}, SQLSTATE {state}"
 
 
 class MissingDatabase(ConfigError):

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import pyarrow as pa
+
 from tranship.connectors.contract import ArrowPart, Layout
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.postgres.address import PostgresAddress, parse_address
@@ -111,7 +113,7 @@ class PostgresSource:
     def _fields_cast_by_server(self, sql: str) -> list[tuple[Any, ...]]:
         try:
             return self._connection.query(sql)
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             raise self._connection.stream_error(f"{self._name}: reading failed", error) from None
 
     def layouts(self) -> list[Layout]:
@@ -130,7 +132,7 @@ class PostgresSource:
                 for piece in (batch.slice(start, BATCH_ROWS) for start in range(0, batch.num_rows, BATCH_ROWS)):
                     yield ArrowPart(self._name, piece, row, row - 1 + piece.num_rows)
                     row += piece.num_rows
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             raise self._connection.stream_error(f"reading failed near row {row}", error) from None
 
     def close(self) -> None:

@@ -27,7 +27,15 @@ from tranship.connectors.databases.postgres.sql import (
 from tranship.connectors.databases.postgres.step_aside import StepAside
 from tranship.connectors.databases.postgres.transfer import SENT_ROWS, copy_to_server, rows_by_place
 from tranship.connectors.databases.postgres.values import is_jsonb, needs_cast, value_sent
-from tranship.connectors.databases.table_mapping import COMMENTS, DELETED, RUN, MappedField, literal, quoted
+from tranship.connectors.databases.table_mapping import (
+    COMMENTS,
+    DELETED,
+    RUN,
+    MappedField,
+    files_literal,
+    literal,
+    quoted,
+)
 from tranship.connectors.errors import (
     ConfigError,
     Refused,
@@ -135,7 +143,7 @@ class Writer:
             return
         values = new_row_values(context)
         everything = plan.counts["create"] == self._request.survivors.count
-        chosen = f"JOIN read_parquet({literal(plan.rows)}) p ON p.row = s._row AND p.action = 'create'"
+        chosen = f"JOIN read_parquet({files_literal([plan.rows])}) p ON p.row = s._row AND p.action = 'create'"
         rows = self._duck.sql(
             f"SELECT {', '.join(f'{value} AS {quoted(name)}' for name, value in values.items())} "
             f"FROM _survivors s {'' if everything else chosen}"

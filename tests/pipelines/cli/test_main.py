@@ -493,6 +493,7 @@ def test_a_run_that_failed_says_how_to_go_on(command: Command) -> None:
     assert said.code == said.object["exit_code"] == 2
     assert said.object["status"] == "failed"
     assert f"tranship resume {said.object['run_id']} --state-dir 'my state'" in said.err
+    assert "If one of them is at fault, run the command again with another" in said.err
 
 
 # Settings --------------------------------------------------------------------------------------------------------

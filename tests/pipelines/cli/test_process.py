@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,15 @@ def test_too_little_address_space_is_a_sentence(kilobytes: int, folder: Path) ->
 # Signals ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def hears_all() -> Iterator[None]:
+    """The tests may have been started by nohup, which ignores SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hears_all")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_each_signal_interrupts_once_and_others_after_it_do_not(number: signal.Signals) -> None:
     with process.interrupts():

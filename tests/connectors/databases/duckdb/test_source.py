@@ -8,9 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from support.artefacts import texts
 from support.warehouse import Warehouse, fates
 from tranship.connectors.databases.table_mapping import RUN
-from tranship.connectors.errors import ConfigError
+from tranship.connectors.errors import ConfigError, ConnectorError
 
 pytestmark = pytest.mark.slow
 
@@ -220,3 +221,23 @@ def test_a_float_that_may_be_several_ids_is_rejected(warehouse: Warehouse) -> No
     report = warehouse.load(warehouse.address("people"), allow_empty=True)
 
     assert report.rejects_by_code == {"external_id.spreadsheet": 1}
+
+
+READING = {
+    "cast": "('Jane Roe ' || i)::INTEGER::VARCHAR",
+    "range": "('99999912345' || i)::BIGINT::INTEGER::VARCHAR",
+    "json": "('Jane Roe ' || i)::JSON::VARCHAR",
+    "list": "('Jane Roe ' || i)::INTEGER[]::VARCHAR",
+    "time": "strptime('Jane Roe ' || i, '%Y')::VARCHAR",
+    "pattern": "regexp_extract('x', 'Jane (' || i)",
+    "own words": "error('Jane Roe ' || i)::VARCHAR",
+}
+
+
+@pytest.mark.parametrize("value", READING.values(), ids=READING)
+def test_an_error_in_a_view_is_told_without_the_value(value: str, warehouse: Warehouse) -> None:
+    warehouse.do(f"CREATE VIEW broken AS SELECT 'e' || i AS external_id, {value} AS name FROM range(2) AS t(i)")
+    with pytest.raises(ConnectorError, match=r"reading failed near row 1 \(\w+ (Input )?Error: ") as failed:
+        warehouse.load(warehouse.address("broken"))
+    said = [("error", str(failed.value)), *texts(warehouse.folder / "state")]
+    assert not [where for where, text in said if "Jane" in text or "9912345" in text]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tranship.connectors.addresses import redacted
 from tranship.connectors.databases.postgres.address import parse_address
 from tranship.connectors.errors import (
     ConfigError,
@@ -68,3 +69,14 @@ def test_an_address_that_cannot_be_meant_is_answered_in_words(spec: str) -> None
 
 def test_an_address_does_not_show_its_password() -> None:
     assert SECRET not in repr(parse_address(f"postgresql://u:{SECRET}@h/db?password={SECRET}"))
+
+
+@pytest.mark.parametrize("user", ["", "ann@", "ann:p%40w@", "an%40n:pw@"])
+@pytest.mark.parametrize("place", ["h/my%40db", "h/a%2Fb", "h1,h2/db", "[::1]/my%40db"])
+@pytest.mark.parametrize(
+    "options", ["table=a@b", 'table="x@y.z".t', "query=select '@/?#:'", "host=/tmp/a@b", "sslkey=/k@y&user=a@b"]
+)
+def test_what_a_manifest_keeps_is_the_same_address_without_the_password(user: str, place: str, options: str) -> None:
+    given = f"postgresql://{user}{place}?{options}"
+    kept, without = parse_address(redacted(given)), given.replace(":p%40w@", "@").replace(":pw@", "@")
+    assert kept == parse_address(without)
