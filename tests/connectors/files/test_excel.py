@@ -185,14 +185,14 @@ def test_lookalikes_are_found_in_shared_and_inline_text(tmp_path: Path, in_memor
     rows = [
         ["Name", "a", "b"],
         ["Ann", "2024-03-05 00:00:00", date(2024, 3, 5)],
-        ["0.12345678901234567", "x", 1 / 3],
+        ["0.12345678901234567", "x", 1234567.123456789],
     ]
     options = {"in_memory": True} if in_memory else {"in_memory": False, "constant_memory": True}
     file = workbook(tmp_path / "x.xlsx", {"A": rows}, **options)
 
     assert read(file)[1].rows() == [
         ("Ann", "2024-03-05 00:00:00", "2024-03-05 00:00:00"),
-        ("0.12345678901234567", "x", "0.3333333333333333"),
+        ("0.12345678901234567", "x", "1234567.123456789"),
     ]
 
 
