@@ -1,9 +1,10 @@
 """Information in the XML of a sheet that the library does not return.
 
 `measure` finds how far the cells reach, before the library reserves memory for all cells up to the last one. `scan`
-finds the cells that users see otherwise than the library gives them: errors, numbers with a format of their own,
-formulas without a stored result; and hidden rows and columns, and merged cells. Both work on the text with regular
-expressions, whose matches are rare, so that they cost a fraction of the reading.
+does that, too, and finds the cells that users see otherwise than the library gives them: errors, numbers with a format
+of their own, formulas without a stored result; and hidden rows and columns, and merged cells. Both work on the text
+with regular expressions, but only on pieces in which some bytes of a match occur; `excel_bytes.py` tells these much
+faster. What the values of the library rule out is not searched for at all (`find_large`, `find_lookalikes`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tranship.connectors.errors import ConfigError
+from tranship.connectors.files import excel_bytes
 from tranship.connectors.files.excel_archive import Archive, Sheet
 from tranship.connectors.files.excel_formats import Shown
 from tranship.schemas.counted import counted
@@ -60,6 +62,8 @@ class Scan:
     hidden_columns: set[int] = field(default_factory=set)
     merged: list[tuple[int, int]] = field(default_factory=list)
     """First and last row of each range of merged cells."""
+    implied: bool = False
+    """Whether the XML leaves out the place of some cells."""
     has_midnights: bool = False
     """Whether some text looks like a date with the time 00:00:00."""
     has_long_decimals: bool = False
@@ -98,7 +102,6 @@ class _Patterns:
     formula: bytes
     error: re.Pattern[bytes]
     unstored: re.Pattern[bytes]
-    may_be_large: tuple[re.Pattern[bytes], ...]
     large: re.Pattern[bytes]
     number: re.Pattern[bytes]
     place: re.Pattern[bytes]
@@ -120,7 +123,6 @@ def _patterns(p: bytes) -> _Patterns:
     value = rb"(?:%b)?\s*<~v(?:\s%b)?>\s*(%%b)</~v>" % (of_formula, inside)
 
     usual = rb"(?:\s(?:s|t|cm|vm|ph)=[\"']\w*[\"'])*\s*/?>"
-    exponent = rb"(?:1[5-9]|[2-9]\d|\d{3})[\s<]"
 
     def having(attribute: bytes) -> bytes:
         return opened.replace(inside, rb"%b\b%b%b" % (inside, attribute, inside))
@@ -141,8 +143,6 @@ def _patterns(p: bytes) -> _Patterns:
             rb"<~c(\s%b)?(?<!/)>\s*%b\s*(<~v(?:\s%b)?/>|<~v(?:\s%b)?>\s*</~v>)?\s*</~c>"
             % (inside, of_formula, inside, inside)
         ),
-        # Each begins with rare text, and is found many times as fast as by one pattern for all.
-        may_be_large=tuple(map(compiled, (rb"<~v>-?\d{16}", rb"E\+?" + exponent, rb"e\+?" + exponent))),
         large=compiled(opened + value % rb"-?\d{16,}[^<]*|-?\d[^<]*[eE][^<]*"),
         number=compiled(having(rb"s=[\"'](?:STYLES)[\"']") + value % rb"[^<]*"),
         place=compiled(rb'<~c\s(?:%b?\s)?r="([A-Z]{1,3})(\d+)"%b(?<!/)>' % (inside, inside)),
@@ -157,7 +157,8 @@ _ATTRIBUTE: Final = re.compile(rb"([\w:]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 _ATTRIBUTES: Final = re.compile(rb"(?:\s+[\w:.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*")
 _PLACE: Final = re.compile(rb"([A-Za-z]{1,6})(\d{1,10})")
 _ROOT: Final = re.compile(rb"<(?:([\w.-]+):)?worksheet\b")
-_SUSPECT: Final = (b"'", b"\n", b"\t", b"\r", b'" r')
+_SUSPECT: Final = (b"'", b"\n", b"\t", b"\r")
+_SUSPECT_PLACES: Final = (b'" r=', b'" r ')
 """If none of these occurs, the place of a cell is its first attribute and is given only once."""
 _ANY_PREFIX: Final = re.compile(rb":(?:c|row)[\s/>]")
 _PREFIXED: Final = re.compile(rb"<((?:[\w.-]+:)?)(?:c|row)[\s/>]")
@@ -169,14 +170,22 @@ def measure(name: str, archive: Archive, sheet: Sheet) -> Extent:
     p = _patterns(_prefix(archive, sheet))
     letters: set[bytes] = set()
     for piece in archive.rows(sheet.part, p.row_end):
-        is_suspect = any(mark in piece for mark in _SUSPECT)
-        letters.update((p.unusual_cell if is_suspect else p.odd_cell).findall(piece))
-        if _ANY_PREFIX.search(piece) and {*_PREFIXED.findall(piece)} != {p.prefix}:
-            raise archive.damaged(f"{sheet.part} has names with different prefixes")
-    is_regular = b"" not in letters
+        letters |= _letters(archive, sheet, p, piece)
+    return _extent(name, archive, sheet, p, letters)
+
+
+def _letters(archive: Archive, sheet: Sheet, p: _Patterns, piece: bytes) -> set[bytes]:
+    """The columns of cells beyond Z; and the empty text, if the place of a cell is not written as usual."""
+    if _ANY_PREFIX.search(piece) and {*_PREFIXED.findall(piece)} != {p.prefix}:
+        raise archive.damaged(f"{sheet.part} has names with different prefixes")
+    is_suspect = any(mark in piece for mark in _SUSPECT) or excel_bytes.holds(piece, *_SUSPECT_PLACES)
+    return {*(p.unusual_cell if is_suspect else p.odd_cell).findall(piece)}
+
+
+def _extent(name: str, archive: Archive, sheet: Sheet, p: _Patterns, letters: set[bytes]) -> Extent:
     columns = max((column_number(letter.decode()) + 1 for letter in letters if letter), default=_LETTERS)
     extent = Extent(MOST_ROWS, columns, implied=False)
-    if not is_regular:
+    if b"" in letters:
         extent = _exactly(archive, sheet, p)
     elif columns * MOST_ROWS > MOST_CELLS:
         rows, names = _far_ends(archive, sheet, p)
@@ -245,49 +254,89 @@ class _Places:
         return max(self._row, 0), self._column, False
 
 
-def scan(archive: Archive, sheet: Sheet, shown: Mapping[int, Shown], *, implied: bool) -> Scan:
-    """Return the facts about the cells of a sheet that the library does not report. `shown` are the styles whose
-    numbers look otherwise; `implied` is whether the place of some cells is implied. Raises ConfigError.
+def scan(name: str, archive: Archive, sheet: Sheet, shown: Mapping[int, Shown]) -> Scan:
+    """Measure a sheet, and return the facts about its cells that the library does not report. `shown` are the styles
+    whose numbers look otherwise. Raises ConfigError.
     """
     p = _patterns(_prefix(archive, sheet))
-    found, counter = Scan(), _Places()
-    of_style = _of_styles(p, shown) if shown else None
-    last_row, is_over = 0, False
+    letters: set[bytes] = set()
+    search = _Search(archive, sheet, p, shown)
     for piece in archive.rows(sheet.part, p.row_end):
-        text = _with_places(piece, p, counter) if implied else piece
-        # Of two rows with one number, the library would keep the cells of the later one.
-        numbers = np.array([last_row, *map(int, p.row.findall(text))])
-        if (np.diff(numbers) <= 0).any():
-            raise archive.damaged(f"the rows of sheet {sheet.name!r} are not in order")
-        last_row = int(numbers[-1])
-        # The library would not read what follows the end.
-        end = 0 if is_over else text.find(p.table_end)
-        if end >= 0 and p.row.search(text, end):
-            raise archive.damaged(f"sheet {sheet.name!r} has more than one table of cells")
-        is_over = end >= 0
-        if b't="e"' in text or b"t='e'" in text:
+        letters |= _letters(archive, sheet, p, piece)
+        if b"" in letters:
+            break
+        search.add(piece)
+    extent = _extent(name, archive, sheet, p, letters)
+    if b"" in letters:
+        search = _Search(archive, sheet, p, shown)
+        for piece in _placed(archive, sheet, p, implied=extent.implied):
+            search.add(piece)
+    search.found.implied = extent.implied
+    return search.found
+
+
+class _Search:
+    """The search of a sheet, piece by piece in order."""
+
+    def __init__(self, archive: Archive, sheet: Sheet, p: _Patterns, shown: Mapping[int, Shown]) -> None:
+        self.found = Scan()
+        self._archive, self._sheet, self._p, self._shown = archive, sheet, p, shown
+        self._of_style = _of_styles(p, shown) if shown else None
+        self._last_row, self._is_over = 0, False
+
+    def add(self, text: bytes) -> None:
+        """Search a piece. Raises ConfigError if rows would be lost."""
+        p, found = self._p, self.found
+        self._must_be_in_order(text)
+        if excel_bytes.holds(text, b'="e"', b"='e'"):
             _find_errors(found, p.error.finditer(text))
-        if p.formula in text:
+        if excel_bytes.holds(text, p.formula):
             _find_unstored(found, p.unstored.finditer(text))
-        if b"hidden=" in text:
+        if excel_bytes.holds(text, b"hidd"):
             places = (_attributes(match[1]).get(b"r", b"") for match in p.hidden_row.finditer(text))
             found.hidden_rows.extend(int(number) - 1 for number in places if number.isdigit() and len(number) < 9)
             for match in p.column.finditer(text):
                 found.hidden_columns |= _columns_of(_attributes(match[1]))
-        if any(pattern.search(text) for pattern in p.may_be_large):
-            _find_numbers(found, p.large.finditer(text), {})
-        if of_style:
-            _find_numbers(found, of_style.finditer(text), shown)
-        if b"mergeCell" in text:
+        if self._of_style:
+            _find_numbers(found, self._of_style.finditer(text), self._shown)
+        if excel_bytes.holds(text, b"geCe"):
             found.merged += [(int(top) - 1, int(bottom) - 1) for _, top, _, bottom in p.merged.findall(text)]
-        _find_lookalikes(found, text, p)
-    if archive.has("xl/sharedStrings.xml"):
-        held = b""
-        for piece in archive.pieces("xl/sharedStrings.xml"):
-            held = held[-256:] + piece
-            found.has_midnights |= _MIDNIGHT in held
-            found.has_long_decimals |= re.search(rb"\.\d{12,}</", held) is not None
-    return found
+        found.has_midnights |= _MIDNIGHT in text
+        found.has_long_decimals |= b"inlineStr" in text and p.text_value.search(text) is not None
+
+    def _must_be_in_order(self, text: bytes) -> None:
+        # Of two rows with one number, the library would keep the cells of the later one.
+        numbers = excel_bytes.row_numbers(text, self._p.row)
+        if len(numbers) and (numbers[0] <= self._last_row or (np.diff(numbers) <= 0).any()):
+            raise self._archive.damaged(f"the rows of sheet {self._sheet.name!r} are not in order")
+        self._last_row = int(numbers[-1]) if len(numbers) else self._last_row
+        # The library would not read what follows the end.
+        end = 0 if self._is_over else text.find(self._p.table_end) if excel_bytes.holds(text, b"Data") else -1
+        if end >= 0 and self._p.row.search(text, end):
+            raise self._archive.damaged(f"sheet {self._sheet.name!r} has more than one table of cells")
+        self._is_over = end >= 0
+
+
+def find_large(found: Scan, archive: Archive, sheet: Sheet) -> None:
+    """Add the numbers that have lost digits, of a sheet that was scanned. Raises ConfigError."""
+    p = _patterns(_prefix(archive, sheet))
+    for piece in _placed(archive, sheet, p, implied=found.implied):
+        _find_numbers(found, p.large.finditer(piece), {})
+
+
+def find_lookalikes(found: Scan, archive: Archive) -> None:
+    """Record whether some text that cells share looks like a date or number as the library writes it."""
+    held = b""
+    for piece in archive.pieces("xl/sharedStrings.xml"):
+        held = held[-256:] + piece
+        found.has_midnights |= _MIDNIGHT in held
+        found.has_long_decimals |= re.search(rb"\.\d{12,}</", held) is not None
+
+
+def _placed(archive: Archive, sheet: Sheet, p: _Patterns, *, implied: bool) -> Iterator[bytes]:
+    counter = _Places()
+    for piece in archive.rows(sheet.part, p.row_end):
+        yield _with_places(piece, p, counter) if implied else piece
 
 
 def _prefix(archive: Archive, sheet: Sheet) -> bytes:
@@ -383,9 +432,3 @@ def _columns_of(attributes: Mapping[bytes, bytes]) -> set[int]:
     if not (first.isdigit() and last.isdigit() and len(first) < 6 and len(last) < 6):
         return set()
     return set(range(int(first) - 1, min(int(last), MOST_COLUMNS)))
-
-
-def _find_lookalikes(found: Scan, text: bytes, p: _Patterns) -> None:
-    """Record whether some text looks like a date or number as the library writes it."""
-    found.has_midnights |= _MIDNIGHT in text
-    found.has_long_decimals |= b"inlineStr" in text and p.text_value.search(text) is not None

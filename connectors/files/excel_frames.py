@@ -26,6 +26,7 @@ _Result = TypeVar("_Result")
 _MIDNIGHT: Final = " 00:00:00"
 _DATE_AT_MIDNIGHT: Final = r"^(\d{4}-\d\d-\d\d) 00:00:00$"
 _LONG_DECIMAL: Final = r"^-?\d{1,15}\.\d+$"
+_LARGE: Final = r"^-?(?:\d{16}|inf$)"
 _SURE_DIGITS: Final = 15
 
 
@@ -54,7 +55,7 @@ class ExcelPart:
 class Book:
     """A workbook that has been opened, and its cells.
 
-    The library does not hold the interpreter's lock: while it opens a workbook and reads a sheet, the XML is searched.
+    The library does not hold the interpreter's lock: while it opens a workbook, the XML is searched.
     """
 
     def __init__(self, name: str, data: bytes) -> None:
@@ -83,10 +84,12 @@ class Book:
         """Return all cells of a sheet as text: a row of the frame is a row of the sheet, a column is named by its
         number in the sheet, from 0. Blank cells are null. Raises ConfigError.
         """
-        extent = excel_cells.measure(self.name, self.archive, sheet)
-        scanning = self._beside.submit(excel_cells.scan, self.archive, sheet, self._shown, implied=extent.implied)
+        scan = excel_cells.scan(self.name, self.archive, sheet, self._shown)
         frame = self._load(sheet)
-        scan = scanning.result()
+        if any(_may_be_large(column) for column in frame.iter_columns()):
+            excel_cells.find_large(scan, self.archive, sheet)
+        if self.archive.has("xl/sharedStrings.xml") and any(_may_be_alike(column) for column in frame.iter_columns()):
+            excel_cells.find_lookalikes(scan, self.archive)
         return _corrected(frame, scan), scan
 
     def _load(self, sheet: Sheet, rows: int | None = None) -> pl.DataFrame:
@@ -127,6 +130,18 @@ def _corrected(frame: pl.DataFrame, scan: Scan) -> pl.DataFrame:
                 at = frame.columns.index(str(number))
                 columns[at] = columns[at].scatter(cells["row"], cells["text"])
     return pl.DataFrame(columns)
+
+
+def _may_be_large(column: pl.Series) -> bool:
+    """Whether some value looks like a number whose last digits are lost, as the library writes it."""
+    long = (column.str.len_bytes() > _SURE_DIGITS) | column.is_in(["inf", "-inf"])
+    return bool(column.filter(long).str.contains(_LARGE).any())
+
+
+def _may_be_alike(column: pl.Series) -> bool:
+    """Whether some value is a date or a number that `_as_shown` would change."""
+    long = column.str.len_bytes() > _SURE_DIGITS + 1
+    return bool((column.str.ends_with(_MIDNIGHT) | (long & column.str.contains(_LONG_DECIMAL))).any())
 
 
 def _as_shown(column: pl.Series, scan: Scan) -> pl.Series:

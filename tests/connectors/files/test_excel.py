@@ -171,6 +171,31 @@ def test_a_formula_of_empty_text_has_a_result(tmp_path: Path) -> None:
     assert read(file)[0].notes == ()
 
 
+def test_numbers_are_shown_where_the_place_of_cells_is_implied(tmp_path: Path) -> None:
+    rows = [["Name", "a", "b"], ["Ann", 1234567890123456, 0.1 + 0.2], ["Bo", "1234567890123456", 1e300]]
+    file = workbook(tmp_path / "x.xlsx", {"A": rows})
+    edited(file, lambda parts: parts.update({SHEET: re.sub(rb' r="[A-Z]+\d+"', b"", parts[SHEET])}))
+
+    large = "1.23456789012346E+15"
+    assert read(file)[1].rows() == [("Ann", large, "0.3"), ("Bo", "1234567890123456", "1.00000000000000E+300")]
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_lookalikes_are_found_in_shared_and_inline_text(tmp_path: Path, in_memory: bool) -> None:
+    rows = [
+        ["Name", "a", "b"],
+        ["Ann", "2024-03-05 00:00:00", date(2024, 3, 5)],
+        ["0.12345678901234567", "x", 1234567.123456789],
+    ]
+    options = {"in_memory": True} if in_memory else {"in_memory": False, "constant_memory": True}
+    file = workbook(tmp_path / "x.xlsx", {"A": rows}, **options)
+
+    assert read(file)[1].rows() == [
+        ("Ann", "2024-03-05 00:00:00", "2024-03-05 00:00:00"),
+        ("0.12345678901234567", "x", "1234567.123456789"),
+    ]
+
+
 # Where the table is ----------------------------------------------------------------------------------------------
 
 TABLES: list[tuple[str, Rows, list[str], list[int], list[tuple[str | None, ...]]]] = [
