@@ -15,7 +15,7 @@ from tranship.schemas import headers as names
 from tranship.schemas import person_names, streets
 from tranship.schemas.column_names import fold
 from tranship.schemas.customer import ADDRESS, COLUMNS, OWN_COLUMNS
-from tranship.schemas.header_words import BARE_TYPES, CUSTOMERS
+from tranship.schemas.header_words import BARE_TYPES
 from tranship.schemas.headers import Fit
 
 OURS = ("_source", "_line", "_codes", "_reasons", "_text")
