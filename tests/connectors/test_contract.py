@@ -458,7 +458,7 @@ def verified(end: End, source: list[Record], **options: Any) -> Verification:
 
 
 def differences(found: Verification) -> list[tuple[Any, ...]]:
-    rows = pl.read_csv(found.files["differences"], infer_schema=False).rows()
+    rows = pl.read_csv(found.files["differences"], infer_schema=False, glob=False).rows()
     return sorted(rows, key=str)
 
 
