@@ -155,7 +155,9 @@ class Lock:
         return descriptor
 
     def _unusable(self, error: OSError) -> ConfigError:
-        return local_failure(error, self.file) or ConfigError(
+        # A link in its place is not followed, which the system reports as a loop of links.
+        failure = None if error.errno == errno.ELOOP else local_failure(error, self.file)
+        return failure or ConfigError(
             f"{self.file}: cannot be used as a lock file ({(error.strerror or str(error)).lower()}). Remove it if no "
             "Tranship process is running."
         )
