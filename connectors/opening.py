@@ -23,7 +23,7 @@ from tranship.connectors.lookup import (
     named,
     provider_spec,
 )
-from tranship.connectors.registry import CONNECTORS, DEFAULT_FORMAT
+from tranship.connectors.registry import DEFAULT_FORMAT, FILE_CONNECTORS
 
 if TYPE_CHECKING:
     from tranship.connectors.files.inputs import Downloads
@@ -203,9 +203,12 @@ def _as_options(target: str, name: str, options: Mapping[str, Any]) -> Any:
 def _must_be_used(options: Mapping[str, Any], readers: Collection[str]) -> None:
     """Raise ConfigError for an option of a file format that is given, and that none of the formats read has."""
     used = {name for reader in readers for name in _declared(named(reader))}
-    for name, given in options.items():
-        formats = [known.name for known in CONNECTORS.values() if known.suffixes and name in _declared(known)]
-        if formats and name not in used and given is not None and (given or given is False):
+    unused = {name: given for name, given in options.items() if name not in used and (given or given is False)}
+    if not unused:
+        return  # no other format is imported
+    for name, given in unused.items():
+        formats = [known.name for known in FILE_CONNECTORS if name in _declared(known)]
+        if formats:
             switch = f"no-{name}" if given is False else name.replace("_", "-")
             read = f"this run reads {' and '.join(sorted(readers))}" if readers else "this run reads no file"
             raise ConfigError(f"--{switch}: is an option of {' and '.join(formats)}, and {read}. Leave it out.")

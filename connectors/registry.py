@@ -154,6 +154,8 @@ def provider_connector(module: ModuleType) -> Connector:
 
 _BUILT_IN: Final = _BuiltIn()
 CONNECTORS: Final[Mapping[str, Connector]] = _BUILT_IN
+FILE_CONNECTORS: Final = tuple(connector for connector in _DECLARED if connector.suffixes)
+"""The connectors of file formats. They are known without importing those of providers."""
 PROVIDERS: Final = tuple(sorted(_BUILT_IN.providers))
 """Names of the built-in providers."""
 SCHEMES: Final = {
