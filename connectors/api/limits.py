@@ -9,21 +9,21 @@ from tranship.connectors.api.retry import RetryPolicy
 
 @dataclass(frozen=True)
 class ProviderLimits:
-    """The limits that users can set; MB are 2^20 bytes."""
+    """The limits that users can set, by default those of RetryPolicy; MB are 2^20 bytes."""
 
-    answer_mb: int = 256
+    answer_mb: int = RetryPolicy.answer_bytes >> 20
     """Size of one answer, decompressed."""
-    answer_seconds: int = 300
+    answer_seconds: int = int(RetryPolicy.answer)
     """Time of one answer, however slowly it arrives."""
-    list_mb: int = 65_536
+    list_mb: int = RetryPolicy.list_bytes >> 20
     """Size of a list that comes in one answer."""
-    list_seconds: int = 86_400
+    list_seconds: int = int(RetryPolicy.list)
     """Time of a list with all its pages."""
-    list_pages: int = 1_000_000
+    list_pages: int = RetryPolicy.pages
     """Pages of a list."""
-    patience_seconds: int = 600
+    patience_seconds: int = int(RetryPolicy.total)
     """Time for which a request is repeated while the provider fails or turns it away."""
-    wait_seconds: int = 120
+    wait_seconds: int = int(RetryPolicy.longest_wait)
     """The longest `Retry-After` that is honoured."""
 
     def __post_init__(self) -> None:

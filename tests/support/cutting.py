@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from support.served import _loop
+from support.served import listening
 
 
 @dataclass
@@ -50,14 +50,8 @@ def relay(port: int) -> Iterator[Relay]:
         there.transport.abort()
         writer.transport.abort()
 
-    with _loop() as loop:
-        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop).result()
-        seen.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
-            yield seen
-        finally:
-            loop.call_soon_threadsafe(server.close)
-            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.02), loop).result()
+    with listening(connected) as seen.url:
+        yield seen
 
 
 async def _message(reader: asyncio.StreamReader) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass
@@ -92,14 +93,8 @@ def raw(*answers: bytes | None) -> Iterator[Served]:
             await writer.wait_closed()
         writer.transport.abort()
 
-    with _loop() as loop:
-        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop).result()
-        seen.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
-            yield seen
-        finally:
-            loop.call_soon_threadsafe(server.close)
-            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.02), loop).result()
+    with listening(connected) as seen.url:
+        yield seen
 
 
 @contextlib.contextmanager
@@ -108,6 +103,18 @@ def nobody() -> Iterator[str]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def listening(connected: Connected, pause: float = 0) -> Iterator[str]:
+    """The address of a server on loopback that gives each connection to `connected`, which pauses for at most so long."""
+    with _loop() as loop:
+        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop).result()
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            loop.call_soon_threadsafe(server.close)
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.02 + pause), loop).result()
 
 
 @contextlib.contextmanager
@@ -164,12 +171,8 @@ def endless(head: bytes, piece: bytes, pause: float = 0) -> Iterator[Endless]:
                 await asyncio.sleep(pause)
         writer.transport.abort()
 
-    with _loop() as loop:
-        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop).result()
-        seen.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    with listening(connected, pause) as seen.url:
         try:
             yield seen
         finally:
             seen.stopped = True
-            loop.call_soon_threadsafe(server.close)
-            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.02 + pause), loop).result()
