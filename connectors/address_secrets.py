@@ -29,12 +29,12 @@ ssl_max_protocol_version krbsrvname gsslib gssdelegation oauth_issuer oauth_clie
 target_session_attrs load_balance_hosts
 """
 _OPTIONS: Final = frozenset(("table", "query", "source", "page_size", *_LIBPQ.split()))
-"""The options of databases and providers whose values are no secrets: Tranship's own, and those of libpq."""
+"""Options of databases and providers whose values are not secret: Tranship's own, and those of libpq."""
 
 _NAME: Final = re.compile(r"pass|pwd|secret|token|key|sig|credential", re.IGNORECASE)
 """Names of options that are secrets anywhere."""
 _KEYWORD: Final = re.compile(r"\b(?:password|passwd|pwd)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s;&]+)", re.IGNORECASE)
-"""A password in a connection string that is no URL: `host=db password=…`."""
+"""A password in a connection string that is not a URL: `host=db password=…`."""
 _PORT: Final = re.compile(r"\d*|\*\*\*")
 _LIKELY_SECRET: Final = 16
 """The length from which the value of an option of a web address is taken for a secret, whatever its name."""
@@ -91,7 +91,7 @@ def is_misplaced(address: str) -> bool:
 
 
 def is_connection_string(address: str) -> bool:
-    """Return whether this is meant for Postgres and is no URL: `host=db password=…`, `postgresql:user:…@host`."""
+    """Return whether this is a Postgres address, but not a URL: `host=db password=…`, `postgresql:user:…@host`."""
     others = ("http", *(f"{name}:" for name in _providers()))
     found = "://" not in address and next(_without_slashes(address), None) is not None
     return found and not address.lower().startswith(others)
@@ -142,7 +142,7 @@ def _user(address: str, start: int, scheme: str, *, strict: bool) -> Generator[S
     if at < 0:
         return start
     colon = address.find(":", start, at)
-    # Before a host, a user's name alone is no secret; what follows `?` or `#` may be one.
+    # Before a host, a user name alone is not secret; text after `?` or `#` may be.
     alone = at if has_user else authority_end
     secret = start if not scheme.startswith("postgres") else colon + 1 if colon >= 0 else alone
     if secret < at:
@@ -156,7 +156,7 @@ def _is_cut_off(address: str, start: int, authority_end: int, place_end: int, *,
     hosts = re.sub(r"\[[^\]]*\]", "", authority).split(",")
     if any(not _PORT.fullmatch(host.partition(":")[2]) for host in hosts):
         return True
-    # What follows is no option.
+    # The rest is not options.
     rest = address[authority_end:place_end]
     return "@" in rest and (rest[0] in "?#" or (strict and ":" in authority))
 

@@ -155,7 +155,7 @@ def write(file: Path, text: str) -> None:
 
 
 def _new_name(path: Path, *, mode: int = 0o666) -> Path:
-    """Create an empty file beside `path` under a name that nobody can foresee, and return it."""
+    """Create an empty file beside `path` under an unpredictable name, and return it."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
     return temporary

@@ -1,4 +1,4 @@
-"""Text as a terminal or a log may show it: characters that act, or that nobody sees, are spelled out."""
+"""Text as a terminal or a log may show it: control characters and invisible ones are spelled out."""
 
 from __future__ import annotations
 

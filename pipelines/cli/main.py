@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _report_error(_stopped(), as_json)
             return _report_bug(error, context.state_dir, as_json)
         except BaseException as error:
-            # Also panics of polars, which are no Exception.
+            # Panics of polars are not subclasses of Exception.
             if process.was_interrupted():
                 return _report_error(_stopped(), as_json)
             if (failure := local_failure(error, context.state_dir)) is not None:
