@@ -59,5 +59,5 @@ def fold(column: str) -> str:
     return "".join(c for c in plain if c.isalnum())
 
 
-# Letters that are no other letter with an accent.
+# Letters that NFKD does not split into another letter and an accent.
 _PLAIN: Final = str.maketrans({"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ı": "i"})

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from tranship.schemas.column_names import fold
+
 
 class Family(NamedTuple):
     """Names that mean one field: each of the first words followed by each of the second ones, and the other way round
@@ -322,7 +324,9 @@ _UMLAUTS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "æ": "ae",
 
 
 def names() -> Iterator[tuple[str, str, int]]:
-    """Yield the name of a column, its field and its level, umlauts also as two letters: `geändert`, `geaendert`."""
+    """Yield the folded name of a column, its field and its level; umlauts are one letter or two: `geandert`,
+    `geaendert`.
+    """
     for family in FAMILIES:
         first, second = _words(family.first), _words(family.second)
         joined = [before + after for before in first for after in second]
@@ -332,5 +336,6 @@ def names() -> Iterator[tuple[str, str, int]]:
 
 
 def _words(listed: str) -> list[str]:
+    # Thousands of names are joined from these, so each word is folded once, not each name.
     words = listed.replace("~", "_").split()
-    return list(dict.fromkeys((*words, *(word.translate(_UMLAUTS) for word in words))))
+    return list(dict.fromkeys(map(fold, (*words, *(word.translate(_UMLAUTS) for word in words)))))

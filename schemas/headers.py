@@ -53,7 +53,7 @@ def _words() -> dict[str, _Word]:
     found: dict[str, _Word] = {}
     for field, levels in WORDS.items():
         for level, words in enumerate(levels.split("|"), 1):
-            found |= {fold(word): _Word(field, fold(word), level) for word in words.split()}
+            found |= {word: _Word(field, word, level) for word in map(fold, words.split())}
     for word in [word for word in found if word.endswith(("number", "nummer"))]:
         field, group, level = found[word]
         for short in (word[:-6] + ending for ending in ("no", "nr", "num")):  # `VAT Registration No.`, `Kundennr.`
@@ -63,7 +63,7 @@ def _words() -> dict[str, _Word]:
         for number, field in (("1", "address_line1"), ("2", "address_line2")):
             found |= {word: _Word(field, street, 1) for word in (street + number, number + street) if word not in found}
     for name, field, level in header_families.names():
-        found.setdefault(fold(name), _Word(field, fold(name), level))
+        found.setdefault(name, _Word(field, name, level))
     for field in COLUMNS:
         own = (field, *OWN_NAMES.get(field, "").split())
         found |= {fold(word): _Word(field, fold(field), 0) for word in own}
