@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from tranship.schemas.visible import visible
+from tranship.schemas.visible import visible_lines
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], notes: Iterable[str] = ()) -> str:
@@ -26,4 +26,4 @@ def _cell(value: object) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape("\n".join(map(visible, text.split("\n"))))
+    return html.escape(visible_lines(text))

@@ -14,7 +14,7 @@ import msgspec
 from tranship.pipelines import notebook
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import RULES
-from tranship.schemas.visible import visible
+from tranship.schemas.visible import visible_lines
 
 if TYPE_CHECKING:
     import polars as pl
@@ -240,7 +240,7 @@ td.n {{ text-align: right; font-variant-numeric: tabular-nums }} td.e {{ color: 
 
 
 def _escaped(text: str) -> str:
-    return html.escape("\n".join(map(visible, text.split("\n"))))
+    return html.escape(visible_lines(text))
 
 
 def _table(title: str, rows: Mapping[str, int], examples: Mapping[str, str]) -> str:

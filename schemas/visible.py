@@ -14,6 +14,11 @@ def visible(text: str) -> str:
     return text if text.isprintable() else "".join(map(_spelled, text))
 
 
+def visible_lines(text: str) -> str:
+    """Return a text of several lines, each as `visible` shows it; the line breaks stay."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def visible_json(text: str) -> str:
     """Return JSON of the same meaning, without such characters; the line breaks between its values stay."""
     if text.replace("\n", "").isprintable():

@@ -29,7 +29,7 @@ from tranship.connectors.local_failures import local_failure
 from tranship.pipelines.cli import process, provider, reference, run, runs
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
 from tranship.pipelines.cli.output import print_json
-from tranship.schemas.visible import visible
+from tranship.schemas.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from tranship.pipelines.report import Report
@@ -66,7 +66,7 @@ def _show_usage_error(error: click.ClickException) -> None:
     shown, message = io.StringIO(), error.format_message()
     error.show(shown)
     text = shown.getvalue().replace(message, visible(message)).rstrip("\n")
-    click.echo("\n".join(map(visible, text.split("\n"))), err=True)
+    click.echo(visible_lines(text), err=True)
 
 
 def _stopped() -> Interrupted:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 
 from tranship.pipelines.cli.options import format_run_command
-from tranship.schemas.visible import visible, visible_json
+from tranship.schemas.visible import visible, visible_json, visible_lines
 
 if TYPE_CHECKING:
     from tranship.pipelines.report import Report
@@ -29,7 +29,7 @@ def summary(report: Report, out: TextIO | None, *, everything: bool = False) -> 
     options: dict[str, Any] = {} if everything else {"reasons": 8, "notes": False}
     lines = [render.of_report(report, width=terminal_width(out), **options), *map(visible, _next_step(report))]
     if everything and report.error:
-        lines += map(visible, report.error.split("\n"))
+        lines.append(visible_lines(report.error))
     return "\n".join(lines)
 
 

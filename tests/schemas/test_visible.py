@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tranship.schemas.visible import visible, visible_json
+from tranship.schemas.visible import visible, visible_json, visible_lines
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,10 @@ from tranship.schemas.visible import visible, visible_json
 def test_text_on_one_line(text: str, expected: str) -> None:
     assert visible(text) == expected
     assert visible(expected) == expected
+
+
+def test_line_breaks_of_a_text_of_several_lines_stay() -> None:
+    assert visible_lines("a\x1b\n\nb\r\n") == "a\\x1b\n\nb\\r\n"
 
 
 @pytest.mark.parametrize("text", ["plain", "\x7f\x9b\u202e\u2028", "\U000e0041\udcff", "Zoë\n\x1b"])
