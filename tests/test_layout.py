@@ -124,10 +124,10 @@ RULES = (
         "connectors.api.*",
         (
             *(*FLOOR, "connectors.api.*", "connectors.json_text.*"),
-            *("connectors.databases.diff", "connectors.databases.table_mapping"),
+            *("connectors.databases.diff", "connectors.databases.quoting", "connectors.databases.table_mapping"),
         ),
         "What the connectors of all providers are made of knows none of them. Of databases it takes how records are "
-        "compared (diff.py) and what a table of customers is (table_mapping.py).",
+        "compared (diff.py), what a table of customers is (table_mapping.py) and how SQL is quoted (quoting.py).",
     ),
     *(
         Rule(

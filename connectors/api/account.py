@@ -21,7 +21,8 @@ from tranship.connectors.api.source import ApiPart, ApiSource
 from tranship.connectors.api.spec import ProviderSpec
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.diff import create_survivors_view
-from tranship.connectors.databases.table_mapping import DELETED, RUN, TYPE_OF, literal, quoted
+from tranship.connectors.databases.quoting import literal, quoted
+from tranship.connectors.databases.table_mapping import DELETED, RUN, TYPE_OF
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 

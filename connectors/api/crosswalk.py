@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from tranship.connectors.api.account import batched_survivors
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.diff import create_survivors_view
-from tranship.connectors.databases.table_mapping import RUN, files_literal, literal, quoted
+from tranship.connectors.databases.quoting import files_literal, literal, quoted
+from tranship.connectors.databases.table_mapping import RUN
 from tranship.connectors.errors import ConfigError
 from tranship.schemas import cells
 

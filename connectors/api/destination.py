@@ -29,7 +29,7 @@ from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.source import ApiSource
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_address, service
 from tranship.connectors.contract import Outcomes, Plan, WriteObserver, WriteRequest
-from tranship.connectors.databases.table_mapping import files_literal, literal
+from tranship.connectors.databases.quoting import files_literal, literal
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failure
 from tranship.schemas.counted import counted

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from tranship.connectors.databases.table_mapping import literal
+from tranship.connectors.databases.quoting import literal
 
 FILE: Final = "account_ids.parquet"
 """The ids of the account when the plan was made, each as a part of its MD5: 8 bytes per customer."""

@@ -34,14 +34,8 @@ from tranship.connectors.api.request_files import REQUESTS
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec
 from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.diff import Classifier
-from tranship.connectors.databases.table_mapping import (
-    Column,
-    MappedField,
-    TableMapping,
-    files_literal,
-    literal,
-    quoted,
-)
+from tranship.connectors.databases.quoting import files_literal, literal, quoted
+from tranship.connectors.databases.table_mapping import Column, MappedField, TableMapping
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.provider import (

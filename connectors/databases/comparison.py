@@ -15,7 +15,8 @@ from typing import Protocol
 import duckdb
 
 from tranship.connectors.contract import WriteRequest
-from tranship.connectors.databases.table_mapping import MappedField, TableMapping, literal, new_key
+from tranship.connectors.databases.quoting import literal
+from tranship.connectors.databases.table_mapping import MappedField, TableMapping, new_key
 
 
 class ComparedTable(Protocol):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from tranship.connectors.databases.table_mapping import quoted
+from tranship.connectors.databases.quoting import quoted
 
 ROW: Final = quoted("tranship row")
 """Column of the rows as they would become: the record's row in the run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tranship.connectors.databases.comparison import Comparison
-from tranship.connectors.databases.table_mapping import files_literal
+from tranship.connectors.databases.quoting import files_literal
 from tranship.schemas.counted import counted
 
 _NAMED: Final = 3

@@ -17,6 +17,7 @@ from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.comparison import ComparedTable, Comparison, unique_column
 from tranship.connectors.databases.deletes import find_deleted
 from tranship.connectors.databases.matching import match_emails, match_ids
+from tranship.connectors.databases.quoting import files_literal, literal, quoted
 from tranship.connectors.databases.refusals import (
     refuse_by_mode,
     refuse_double_matches,
@@ -31,10 +32,7 @@ from tranship.connectors.databases.table_mapping import (
     MappedField,
     TableMapping,
     customer_key,
-    files_literal,
-    literal,
     lookup_key,
-    quoted,
 )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tranship.connectors.databases.comparison import Comparison, unique_column
 from tranship.connectors.databases.constraints import taken
-from tranship.connectors.databases.table_mapping import MappedField, literal, quoted
+from tranship.connectors.databases.quoting import literal, quoted
+from tranship.connectors.databases.table_mapping import MappedField
 from tranship.schemas.customer import KEY
 
 

@@ -17,18 +17,16 @@ In it `s` is a survivor and `t` a row of the table.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from tranship.connectors import known_secrets
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.chosen_columns import check_chosen
+from tranship.connectors.databases.quoting import contains_any, quoted
 from tranship.connectors.errors import ConfigError
 from tranship.schemas import headers
 from tranship.schemas.column_names import fold
@@ -56,33 +54,6 @@ COMMENTS: Final[dict[str, str]] = {
     **{name: column.description for name, column in Customer.to_schema().columns.items() if column.description},
 }
 """Column → its comment in a created table."""
-
-
-# Words -----------------------------------------------------------------------------------------------------------
-
-
-def quoted(identifier: str) -> str:
-    """Quote an SQL identifier."""
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def literal(value: str | Path) -> str:
-    """Quote a text as a standard SQL literal, in which a backslash has no special meaning."""
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def files_literal(files: Iterable[Path]) -> str:
-    """Return files to read as a list in SQL; `*`, `?` and `[` in their paths are no patterns."""
-    plain = (re.sub(r"[*?[]", r"[\g<0>]", str(file)) for file in files)
-    return f"[{', '.join(map(literal, plain))}]"
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error message, without secrets and e-mail addresses."""
-    return known_secrets.words(str(error).splitlines()[0]) if str(error) else type(error).__name__
-
-
-# Columns ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -421,12 +392,6 @@ def check_mirror_bookkeeping(where: str, mapping: TableMapping, request: WriteRe
             f"{where}: has no {RUN} and {DELETED}, so rows written by Tranship cannot be told "
             "from others, which --mode mirror needs. Use --mode upsert, or a table created by Tranship."
         )
-
-
-def contains_any(text: str, characters: str) -> str:
-    """Return whether a text contains one of these characters, as SQL; false if it is null."""
-    codes = "".join(f"\\x{{{ord(character):x}}}" for character in characters)
-    return f"coalesce(regexp_matches({text}, '[{codes}]'), false)" if codes else "false"
 
 
 def new_key(alias: str) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from tranship.connectors.address_secrets import shown_option
 from tranship.connectors.addresses import is_same_file, percent_decoded, redacted, resolved_path, schema_and_table
 from tranship.connectors.databases.ledger import LEDGER
-from tranship.connectors.databases.table_mapping import WRITTEN, quoted
+from tranship.connectors.databases.quoting import quoted
+from tranship.connectors.databases.table_mapping import WRITTEN
 from tranship.connectors.errors import ConfigError
 
 

@@ -10,7 +10,8 @@ import duckdb
 
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.ledger import LEDGER
-from tranship.connectors.databases.table_mapping import DELETED, RUN, TYPE_OF, Column, TableMapping, map_table, quoted
+from tranship.connectors.databases.quoting import quoted
+from tranship.connectors.databases.table_mapping import DELETED, RUN, TYPE_OF, Column, TableMapping, map_table
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.existing import hint, similar, similar_tables
 

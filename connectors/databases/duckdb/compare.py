@@ -10,10 +10,8 @@ from tranship.connectors.databases.diff import create_survivors_view
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.duckdb.catalog import column_collations, references_to
 from tranship.connectors.databases.duckdb.constraints import DuckDbConstraints
-from tranship.connectors.databases.table_mapping import (
-    TableMapping,
-    quoted,
-)
+from tranship.connectors.databases.quoting import quoted
+from tranship.connectors.databases.table_mapping import TableMapping
 
 
 class DuckDbComparedTable:

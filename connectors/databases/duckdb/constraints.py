@@ -20,12 +20,8 @@ from tranship.connectors.databases.constraints import (
 )
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.duckdb.catalog import column_defaults, look_up, references_to, replaced_with
-from tranship.connectors.databases.table_mapping import (
-    TableMapping,
-    literal,
-    new_key,
-    quoted,
-)
+from tranship.connectors.databases.quoting import literal, quoted
+from tranship.connectors.databases.table_mapping import TableMapping, new_key
 
 _CHANGED: Final = quoted("tranship changed")
 

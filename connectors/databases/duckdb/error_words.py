@@ -1,4 +1,4 @@
-"""What DuckDB says about an error, without customers' values."""
+"""Messages of DuckDB's errors, without secrets and customers' values."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from typing import Final
 
 import duckdb
 
+from tranship.connectors import known_secrets
 from tranship.connectors.databases.quoted_values import without_values
-from tranship.connectors.databases.table_mapping import first_line
 
 _OF_SQL: Final = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.SyntaxException)
 """Errors in SQL itself, found before any value is read."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error message, without secrets and e-mail addresses."""
+    return known_secrets.words(str(error).splitlines()[0]) if str(error) else type(error).__name__
 
 
 def words_of(error: duckdb.Error) -> str:
@@ -19,6 +24,6 @@ def words_of(error: duckdb.Error) -> str:
     if isinstance(error, _OF_SQL):
         return line
     if isinstance(error, duckdb.InvalidInputException):
-        # error() in a query says what it likes, and patterns are repeated without quotes.
+        # Calls of error() in a query have any message, and patterns are repeated without quotes.
         return "Invalid Input Error: a function refused a value"
     return without_values(line)

@@ -11,11 +11,8 @@ from tranship.connectors.databases.duckdb.catalog import (
     look_up,
     table_exists,
 )
-from tranship.connectors.databases.table_mapping import (
-    WRITTEN,
-    TableMapping,
-    literal,
-)
+from tranship.connectors.databases.quoting import literal
+from tranship.connectors.databases.table_mapping import WRITTEN, TableMapping
 
 
 class LastWritten:

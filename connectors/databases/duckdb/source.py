@@ -14,12 +14,8 @@ from tranship.connectors.databases.duckdb.address import DuckDbAddress, parse_ad
 from tranship.connectors.databases.duckdb.catalog import describe_missing
 from tranship.connectors.databases.duckdb.connection import connect
 from tranship.connectors.databases.duckdb.error_words import words_of
-from tranship.connectors.databases.table_mapping import (
-    DELETED,
-    bookkeeping_columns,
-    deleted_rows_note,
-    quoted,
-)
+from tranship.connectors.databases.quoting import quoted
+from tranship.connectors.databases.table_mapping import DELETED, bookkeeping_columns, deleted_rows_note
 from tranship.connectors.errors import ConfigError, ConnectorError
 from tranship.connectors.local_failures import local_failure
 

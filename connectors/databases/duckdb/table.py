@@ -29,20 +29,17 @@ from tranship.connectors.databases.duckdb.catalog import (
 )
 from tranship.connectors.databases.duckdb.compare import DuckDbComparedTable
 from tranship.connectors.databases.duckdb.connection import connect, in_memory, remove_database
-from tranship.connectors.databases.duckdb.error_words import words_of
+from tranship.connectors.databases.duckdb.error_words import first_line, words_of
 from tranship.connectors.databases.duckdb.last_written import LastWritten
 from tranship.connectors.databases.duckdb.write import DuckDbWriter
 from tranship.connectors.databases.ledger import LEDGER
+from tranship.connectors.databases.quoting import files_literal, literal, quoted
 from tranship.connectors.databases.table_mapping import (
     BOOKKEEPING,
     TYPE_OF,
     TableMapping,
     check_mirror_bookkeeping,
-    files_literal,
-    first_line,
-    literal,
     missing_columns,
-    quoted,
 )
 from tranship.connectors.errors import ConfigError, ConnectorError, Interfered, Refused, TranshipError
 from tranship.connectors.existing import hint, not_created, similar_files, will_be_created

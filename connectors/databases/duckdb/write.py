@@ -18,16 +18,8 @@ from tranship.connectors.databases.duckdb.catalog import (
 )
 from tranship.connectors.databases.duckdb.last_written import LastWritten
 from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER_COUNTS, ledger_row
-from tranship.connectors.databases.table_mapping import (
-    COMMENTS,
-    DELETED,
-    RUN,
-    MappedField,
-    TableMapping,
-    literal,
-    new_key,
-    quoted,
-)
+from tranship.connectors.databases.quoting import literal, quoted
+from tranship.connectors.databases.table_mapping import COMMENTS, DELETED, RUN, MappedField, TableMapping, new_key
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, KEY
 

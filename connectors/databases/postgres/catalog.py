@@ -9,7 +9,8 @@ from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.postgres.address import PostgresAddress, parse_address
 from tranship.connectors.databases.postgres.connect import connect
 from tranship.connectors.databases.postgres.connection import Connection
-from tranship.connectors.databases.table_mapping import Column, literal, quoted
+from tranship.connectors.databases.quoting import literal, quoted
+from tranship.connectors.databases.table_mapping import Column
 from tranship.connectors.errors import (
     ConnectorError,
     Interfered,

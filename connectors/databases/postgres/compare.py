@@ -14,15 +14,14 @@ from tranship.connectors.databases.postgres.encoding import VERBATIM_FIELDS
 from tranship.connectors.databases.postgres.sql import TYPES_BY_DUCKDB_TYPE, created_column, type_sql
 from tranship.connectors.databases.postgres.transfer import copy_to_server, rows_by_place, stream_into
 from tranship.connectors.databases.postgres.values import as_text, is_array, is_jsonb, is_plain, without_blanks
+from tranship.connectors.databases.quoting import contains_any, quoted
 from tranship.connectors.databases.table_mapping import (
     DELETED,
     RUN,
     TYPE_OF,
     Column,
     MappedField,
-    contains_any,
     misfit_column,
-    quoted,
     stored_as_column,
 )
 

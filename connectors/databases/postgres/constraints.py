@@ -18,11 +18,8 @@ from tranship.connectors.databases.postgres.catalog import COLUMNS_OF, ColumnTyp
 from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.context import WriteContext, new_row_values
 from tranship.connectors.databases.postgres.transfer import copy_to_server, rows_by_place
-from tranship.connectors.databases.table_mapping import (
-    RUN,
-    literal,
-    quoted,
-)
+from tranship.connectors.databases.quoting import literal, quoted
+from tranship.connectors.databases.table_mapping import RUN
 from tranship.connectors.errors import (
     ConnectorError,
     Interfered,

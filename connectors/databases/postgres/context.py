@@ -11,13 +11,8 @@ from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.postgres.catalog import ColumnType, Relation
 from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.values import value_sent
-from tranship.connectors.databases.table_mapping import (
-    RUN,
-    MappedField,
-    TableMapping,
-    literal,
-    new_key,
-)
+from tranship.connectors.databases.quoting import literal
+from tranship.connectors.databases.table_mapping import RUN, MappedField, TableMapping, new_key
 
 
 @dataclass(frozen=True)

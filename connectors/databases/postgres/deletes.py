@@ -8,7 +8,8 @@ from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.postgres.catalog import Relation
 from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.transfer import rows_by_place
-from tranship.connectors.databases.table_mapping import DELETED, RUN, literal, quoted
+from tranship.connectors.databases.quoting import literal, quoted
+from tranship.connectors.databases.table_mapping import DELETED, RUN
 from tranship.connectors.errors import ConnectorError, Interfered
 
 GONE: Final = "pg_temp._tranship_gone"

@@ -11,12 +11,8 @@ from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.diff import create_survivors_view
 from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.transfer import copy_to_server
-from tranship.connectors.databases.table_mapping import (
-    MappedField,
-    TableMapping,
-    literal,
-    quoted,
-)
+from tranship.connectors.databases.quoting import literal, quoted
+from tranship.connectors.databases.table_mapping import MappedField, TableMapping
 
 VERBATIM_FIELDS: Final = ("phone", "tax_id", "aliases", "provider", "provider_id")
 """Fields whose text may contain any character; Postgres cannot store the character 0."""

@@ -13,12 +13,8 @@ from tranship.connectors.databases.postgres.address import PostgresAddress
 from tranship.connectors.databases.postgres.catalog import Relation, find_relation
 from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.transfer import copy_to_server, stream_into
-from tranship.connectors.databases.table_mapping import (
-    WRITTEN,
-    TableMapping,
-    literal,
-    quoted,
-)
+from tranship.connectors.databases.quoting import literal, quoted
+from tranship.connectors.databases.table_mapping import WRITTEN, TableMapping
 
 
 class LastWritten:

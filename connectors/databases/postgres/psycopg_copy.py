@@ -15,7 +15,7 @@ from pyarrow import csv
 from tranship.connectors.databases.postgres.address import PostgresAddress
 from tranship.connectors.databases.postgres.connection import connection_string, stream_error
 from tranship.connectors.databases.postgres.server_errors import connect_error, connection_lost, translate_error
-from tranship.connectors.databases.table_mapping import quoted
+from tranship.connectors.databases.quoting import quoted
 from tranship.connectors.errors import TranshipError
 
 _LISTS: Final = (1009, 1015)

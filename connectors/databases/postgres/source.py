@@ -13,14 +13,8 @@ from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.postgres.address import PostgresAddress, parse_address
 from tranship.connectors.databases.postgres.catalog import EARLIEST, LATEST, find_relation, qualified_name
 from tranship.connectors.databases.postgres.connect import connect
-from tranship.connectors.databases.table_mapping import (
-    DELETED,
-    WRITTEN,
-    bookkeeping_columns,
-    deleted_rows_note,
-    literal,
-    quoted,
-)
+from tranship.connectors.databases.quoting import literal, quoted
+from tranship.connectors.databases.table_mapping import DELETED, WRITTEN, bookkeeping_columns, deleted_rows_note
 from tranship.connectors.errors import (
     ConfigError,
     ConnectorError,

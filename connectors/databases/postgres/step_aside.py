@@ -7,7 +7,8 @@ from typing import Final
 
 from tranship.connectors.databases.postgres.catalog import Relation
 from tranship.connectors.databases.postgres.context import WriteContext
-from tranship.connectors.databases.table_mapping import MappedField, literal, quoted
+from tranship.connectors.databases.quoting import literal, quoted
+from tranship.connectors.databases.table_mapping import MappedField
 from tranship.connectors.errors import Refused
 
 _ROOM: Final = 32

@@ -39,16 +39,15 @@ from tranship.connectors.databases.postgres.encoding import check_encoding, reje
 from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.sql import created_column
 from tranship.connectors.databases.postgres.write import Writer
+from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import (
     BOOKKEEPING,
     DELETED,
     RUN,
     TableMapping,
     check_mirror_bookkeeping,
-    literal,
     map_table,
     missing_columns,
-    quoted,
 )
 from tranship.connectors.errors import (
     Busy,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from tranship.connectors.databases.table_mapping import (
-    TYPE_OF,
-    MappedField,
-    quoted,
-)
+from tranship.connectors.databases.quoting import quoted
+from tranship.connectors.databases.table_mapping import TYPE_OF, MappedField
 
 
 def is_jsonb(mapped: MappedField) -> bool:

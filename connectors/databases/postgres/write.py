@@ -27,15 +27,8 @@ from tranship.connectors.databases.postgres.sql import (
 from tranship.connectors.databases.postgres.step_aside import StepAside
 from tranship.connectors.databases.postgres.transfer import SENT_ROWS, copy_to_server, rows_by_place
 from tranship.connectors.databases.postgres.values import is_jsonb, needs_cast, value_sent
-from tranship.connectors.databases.table_mapping import (
-    COMMENTS,
-    DELETED,
-    RUN,
-    MappedField,
-    files_literal,
-    literal,
-    quoted,
-)
+from tranship.connectors.databases.quoting import files_literal, literal, quoted
+from tranship.connectors.databases.table_mapping import COMMENTS, DELETED, RUN, MappedField
 from tranship.connectors.errors import (
     ConfigError,
     Refused,
