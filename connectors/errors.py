@@ -23,7 +23,8 @@ A message says what happened, where (system, file, line), and what to try. It ne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Self
 
 from tranship.schemas.visible import visible
 
@@ -43,6 +44,11 @@ class TranshipError(Exception):
     def __init__(self, *lines: str) -> None:
         """Take the lines of a message, mostly one. No value in it can break a line or steer a terminal."""
         super().__init__("\n".join(map(visible, lines)))
+
+    @classmethod
+    def combined(cls, messages: Iterable[str]) -> Self:
+        """Return one error with all these messages, each of one or several lines."""
+        return cls(*(line for message in messages for line in message.split("\n")))
 
 
 class ConfigError(TranshipError):

@@ -121,7 +121,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
     if left and reading.extra == "error":
         problems.append(f"{layouts[0].name}: unmapped columns: {', '.join(map(repr, left))} (--extra error).")
     if problems:
-        raise ConfigError(*"\n".join([*problems, *(["Nothing was written."] if missing else [])]).split("\n"))
+        raise ConfigError.combined([*problems, *(["Nothing was written."] if missing else [])])
     lists = dict.fromkeys(address_lists.fields_of(mapped).values())
     left = (*left, *lists)  # they hold more than the one address that is used
     by_hand = {*reading.fields, *reading.set}

@@ -99,7 +99,7 @@ def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> 
     dropped = frozenset(filter(None, (given.column("--ignore", column) for column in reading.ignore)))
     given.check_dropped(dropped)
     if given.problems:
-        raise ConfigError(*"\n".join(given.problems).split("\n"))
+        raise ConfigError.combined(given.problems)
     used = fields_by_column(given.fields, given.built)
     own = tuple(column for column in _bookkeeping(columns) if column not in used and column not in dropped)
     dropped |= {*own}

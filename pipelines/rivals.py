@@ -37,7 +37,7 @@ def disagreements(batch: Batch, columns: ColumnMap) -> dict[str, str]:
 def must_agree(batch: Batch, columns: ColumnMap) -> None:
     """Raises Undecided where there are `disagreements`."""
     if found := disagreements(batch, columns):
-        raise Undecided(*"\n".join(found.values()).split("\n"))
+        raise Undecided.combined(found.values())
 
 
 def filled(batch: Batch, columns: ColumnMap, records: pl.DataFrame) -> list[str]:
@@ -68,11 +68,11 @@ def must_not_hide(found: Iterable[tuple[str, Iterable[str]]], columns: ColumnMap
             hidden = [other for other in others if other in columns_filled]
             if column not in columns_filled and hidden:
                 filled = "is filled" if len(hidden) == 1 else "are filled"
-                raise Undecided(
+                message = (
                     f'{source}: "{column}" has no value in any record, but {_quoted(hidden)} would fit {field}, too, '
-                    f"and {filled}. Nothing was written. Choose one:",
-                    *_options(field, [*hidden, column]).split("\n"),
+                    f"and {filled}. Nothing was written. Choose one:"
                 )
+                raise Undecided.combined([message, _options(field, [*hidden, column])])
 
 
 def _values(batch: Batch, column: str) -> pl.Series:
