@@ -119,14 +119,18 @@ def kind_of(spec: str) -> str:
 
 
 def _unknown_scheme(name: str) -> ConfigError:
-    """Return the error for a scheme that no connector has: with the nearest one, or else all of them."""
+    """Return the error for a scheme that no connector has: it suggests the most similar one, or else lists all."""
     from tranship.connectors import suggestions
 
-    everything = [*CONNECTORS.values(), *plug_ins().connectors.values()]
-    schemes = [*_OF_FILES, *SCHEMES, *(scheme for connector in everything for scheme in connector.schemes)]
-    near = suggestions.did_you_mean(f"{scheme}://" for scheme in suggestions.similar(name, dict.fromkeys(schemes)))
-    known = ", ".join([*(connector.example for connector in everything), *(f"{scheme}://…" for scheme in _OF_FILES)])
-    return ConfigError(f"{name}://: unknown scheme. {near or f'Use one of: {known}'}")
+    schemes = {
+        *_OF_FILES,
+        *SCHEMES,
+        *(scheme for plug_in in plug_ins().connectors.values() for scheme in plug_in.schemes),
+    }
+    near = suggestions.did_you_mean(f"{scheme}://" for scheme in suggestions.similar(name, sorted(schemes)))
+    listed = ", ".join(f"{scheme}://" for scheme in sorted(schemes))
+    advice = f"The schemes are {listed}; a local file needs none. Run tranship connectors to see an example of each."
+    return ConfigError(f"{name}://: unknown scheme. {near or advice}")
 
 
 def _refuse_table_file(spec: str, path: str) -> None:

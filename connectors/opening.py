@@ -207,11 +207,13 @@ def _must_be_used(options: Mapping[str, Any], readers: Collection[str]) -> None:
     if not unused:
         return  # no other format is imported
     for name, given in unused.items():
-        formats = [known.name for known in FILE_CONNECTORS if name in _declared(known)]
+        formats = [known.shown for known in FILE_CONNECTORS if name in _declared(known)]
         if formats:
             switch = f"no-{name}" if given is False else name.replace("_", "-")
-            read = f"this run reads {' and '.join(sorted(readers))}" if readers else "this run reads no file"
-            raise ConfigError(f"--{switch}: is an option of {' and '.join(formats)}, and {read}. Leave it out.")
+            read = " and ".join(sorted(named(reader).shown for reader in readers)) or "no file"
+            raise ConfigError(
+                f"--{switch}: applies only to {' and '.join(formats)}, but this run reads {read}. Leave it out."
+            )
 
 
 def option_names(spec: str) -> tuple[str, ...]:

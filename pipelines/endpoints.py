@@ -31,7 +31,7 @@ def check_options(reading: Reading) -> None:
             raise ConfigError(f"option {name}: is a setting of its own. Set {name} instead.")
         if name not in known:
             advice = suggestions.advice(name, sorted(known), "The options are") if known else "Remove it."
-            kinds = " or ".join(dict.fromkeys(lookup.kind_of(address) for address in addresses))
+            kinds = " or ".join(dict.fromkeys(lookup.connector_of(address).shown for address in addresses))
             raise ConfigError(f"option {name}: is not an option of {kinds}. {advice}")
 
 

@@ -26,8 +26,8 @@ def load(options: dict[str, Any], source: str = TABLE) -> Report:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"row": 2}, r"option row: is not an option of toydb or duckdb. Did you mean rows\?"),
-        ({"zzz": 2}, r"option zzz: is not an option of toydb or duckdb. The options are: loud, rows."),
+        ({"row": 2}, r"option row: is not an option of toydb or DuckDB. Did you mean rows\?"),
+        ({"zzz": 2}, r"option zzz: is not an option of toydb or DuckDB. The options are: loud, rows."),
         ({"encoding": "utf-8"}, r"option encoding: is a setting of its own\. Set encoding instead\."),
         ({"rows": "many"}, "toydb: option rows: is not a whole number"),
         ({"rows": None}, "options"),
@@ -41,7 +41,7 @@ def test_an_option_that_cannot_be_used_is_answered_in_words(options: Any, messag
 
 
 def test_an_option_for_connectors_without_options_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"option rows: is not an option of parquet or duckdb\. Remove it\."):
+    with pytest.raises(ConfigError, match=r"option rows: is not an option of Parquet or DuckDB\. Remove it\."):
         load({"rows": 2}, "a.parquet")
 
 
@@ -77,12 +77,12 @@ def test_options_of_file_environment_and_command_are_merged() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("in.csv", {"sheet": "Customers"}, "--sheet: is an option of excel, and this run reads csv. Leave it out."),
-        ("in.jsonl", {"encoding": "cp1252"}, "--encoding: is an option of csv, and this run reads json. Leave it out."),
-        ("in.jsonl", {"header_line": 2}, "--header-line: is an option of csv and excel, and this run reads json."),
-        ("in.parquet", {"header": False}, "--no-header: is an option of csv and excel, and this run reads parquet."),
-        ("in.parquet", {"delimiter": ";"}, "--delimiter: is an option of csv, and this run reads parquet."),
-        ("duckdb:///in.duckdb?table=t", {"skip_lines": 1}, "--skip-lines: .* this run reads duckdb. Leave it out."),
+        ("in.csv", {"sheet": "Customers"}, "--sheet: applies only to Excel, but this run reads CSV. Leave it out."),
+        ("in.jsonl", {"encoding": "cp1252"}, "--encoding: applies only to CSV, but this run reads JSON. Leave it out."),
+        ("in.jsonl", {"header_line": 2}, "--header-line: applies only to CSV and Excel, but this run reads JSON."),
+        ("in.parquet", {"header": False}, "--no-header: applies only to CSV and Excel, but this run reads Parquet."),
+        ("in.parquet", {"delimiter": ";"}, "--delimiter: applies only to CSV, but this run reads Parquet."),
+        ("duckdb:///in.duckdb?table=t", {"skip_lines": 1}, "--skip-lines: .* this run reads DuckDB. Leave it out."),
         ("in.csv", {"raw": True}, "--raw: is about the cells of a CSV file, and duckdb:///to.duckdb.* is none."),
     ],
 )
