@@ -122,7 +122,8 @@ class HeldCustomers:
         self._run.execute(f"CREATE OR REPLACE TEMP VIEW _table AS SELECT {select} FROM held t {joined}").fetchall()
 
     def undecided_rows(self) -> str:
-        """Merge the source's metadata into the provider's, key by key, and aliases, so that those of others are kept.
+        """Merge the source's metadata into the provider's, key by key, and its aliases, so that entries of others are
+        kept.
 
         Returns the table that the undecided rows are compared with.
         """

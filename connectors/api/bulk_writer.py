@@ -16,7 +16,7 @@ from tranship.connectors.api.row_writer import RowWriter
 
 
 class BulkWriter:
-    """Carries rows to their outcomes, many at a time; `single` carries out those that need a request of their own."""
+    """Carries out many rows at a time; `single` carries out those that need a request of their own."""
 
     def __init__(self, operations: Operations, sender: RowSender, progress: PlanProgress, single: RowWriter) -> None:
         self._operations, self._sender, self._progress, self._single = operations, sender, progress, single
@@ -37,10 +37,10 @@ class BulkWriter:
         return self._operations.bulk is not None and _fits(job[0], self._operations.bulk)
 
     async def carry_out(self, rows: list[PlanRow]) -> None:
-        """Carry rows to their outcomes. What is not accepted in bulk is sent one by one."""
+        """Carry out rows until each has an outcome. Rows that are not accepted in bulk are sent one by one."""
         bulk = self._operations.bulk
         if bulk is None:
-            raise TypeError(f"{self._operations.schema.title} takes nothing in bulk")
+            raise TypeError(f"{self._operations.schema.title} accepts no bulk requests")
         tries = 0
         while tries < TRIES:
             rows = await self._ready(rows)
@@ -53,7 +53,7 @@ class BulkWriter:
                 tries = await self._sender.pause(tries)
                 continue
             if not reply.ok:
-                break  # something in it is not accepted; one by one it shows what
+                break  # part of it is not accepted; sent one by one, the rows show which part
             rows = await self._settle(rows, _outcomes(bulk, reply, sent))
             tries = await self._sender.pause(tries) if rows else tries
         await _all_of(self._single.carry_out(row) for row in rows)
@@ -103,10 +103,10 @@ class BulkWriter:
                 and bool(self._record(row, self._operations.bulk))
             )
         except (InvalidAnswer, RecursionError):
-            return False  # by itself it gets its outcome
+            return False  # sent alone, it gets its own outcome
 
     def _record(self, row: PlanRow, bulk: Bulk | None) -> Record | None:
-        """Return the record to send in bulk; None: it cannot be sent in bulk, or nothing is to do."""
+        """Return the record to send in bulk; None: it cannot be sent in bulk, or there is nothing to do."""
         if row.action == "create":
             return row.wanted
         if (
@@ -131,7 +131,7 @@ def _outcomes(bulk: Bulk, reply: Reply, wanted: Sequence[Record]) -> Sequence[Cr
 
 
 async def _all_of(works: Iterable[Awaitable[None]]) -> None:
-    """Run all to their end concurrently; then raise the first error, if any."""
+    """Run all concurrently to completion; then raise the first error, if any."""
     for result in await asyncio.gather(*works, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result

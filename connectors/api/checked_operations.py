@@ -1,8 +1,8 @@
-"""The operations of a provider, with each answer checked before anything is decided by it.
+"""The operations of a provider, with each answer checked before it is used.
 
-A provider may answer with any JSON, and with another customer than the one that was asked for. The functions of a
-provider read answers as documented; here, once for all providers, what they return is checked, and what they raise
-because of another shape becomes `InvalidAnswer`.
+A provider may answer with any JSON, and with a customer other than the requested one. The functions of a provider read
+answers as documented; here, once for all providers, their results are checked, and errors caused by an unexpected shape
+become `InvalidAnswer`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SHAPE_ERRORS: Final = (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError)
-"""Errors raised by reading a response of another shape."""
+"""Errors raised when a response has an unexpected shape."""
 
 
 class InvalidAnswer(Exception):
@@ -40,9 +40,8 @@ _SHAPE: Final = "the provider's record of the customer has another shape than do
 
 
 def checked(operations: Operations) -> Operations:
-    """Return the operations with their answers checked. They raise InvalidAnswer, and `look_up` what it raises.
-
-    Of a look-up in bulk, the caller checks each record by itself (`checked_record`).
+    """Return the operations with their answers checked. They raise InvalidAnswer; `look_up` also raises its own errors.
+    The caller checks each record of a bulk look-up (`checked_record`).
     """
     schema = operations.schema
 
@@ -107,7 +106,7 @@ def _guarded(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def own_id(value: Any) -> str:
-    """Return a provider's id of a customer. Raises ValueError if it is none that could be put into a path."""
+    """Return a provider's id of a customer. Raises ValueError if it cannot be part of a path."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("no id")
     value.encode()
@@ -115,7 +114,7 @@ def own_id(value: Any) -> str:
 
 
 def checked_record(schema: ProviderSchema, key: LookupKey, record: Record | None) -> Record | None:
-    """Return a record that was looked up. Raises InvalidAnswer if it is another one, or not a customer."""
+    """Return a record that was looked up. Raises InvalidAnswer if it is another customer, or not a customer."""
     if record is None:
         return None
     try:
@@ -131,9 +130,8 @@ def checked_record(schema: ProviderSchema, key: LookupKey, record: Record | None
 
 
 def is_of_another(schema: ProviderSchema, body: Any, wanted: Record, id: str | None = None) -> bool:
-    """Return whether the body of an answer to a write is a customer, and another one than `wanted` or that with the id.
-
-    An answer need not have the customer, or all of its fields.
+    """Return whether the body of an answer to a write is a customer other than `wanted` or the one with the id. An
+    answer need not contain the customer, or all of its fields.
     """
     customer = body.get("data", body) if isinstance(body, Mapping) else None
     if not isinstance(customer, Mapping) or customer.get(schema.id) is None:
@@ -142,7 +140,7 @@ def is_of_another(schema: ProviderSchema, body: Any, wanted: Record, id: str | N
 
 
 def _identity(schema: ProviderSchema, key: LookupKey) -> Record:
-    """Return the fields by which a customer was asked for."""
+    """Return the fields by which a customer was requested."""
     given = {"external_id": key.external_id, "email": key.email}
     return {field.name: given.get(field.canonical or "") for field in schema.fields}
 

@@ -24,7 +24,7 @@ class Stopped(Exception):
 class ConcurrencyLimit:
     """Admits as many concurrent requests as the provider sustains: none while it is down, none after `stop`.
 
-    The level rises by one for as many successes as it is high, and is halved by a 429 or a time-out. After several
+    The level rises by one after as many successes as its value, and is halved by a 429 or a time-out. After several
     consecutive failures only one request at a time is admitted, after a growing pause, until one succeeds; after
     `RetryPolicy.total` seconds without success Unreachable is raised.
     """

@@ -59,7 +59,7 @@ def recognise(run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
             ") GROUP BY 1 HAVING count(*) = 1) k WHERE k.destination_id = own_id"
         ).fetchall()
         if write.present:
-            # A customer with a rejected record still exists, also if the provider has another id or e-mail for it.
+            # A customer with a rejected record still exists, even if the provider has another id or e-mail for it.
             present = f"read_parquet({files_literal(write.present)}) p"
             run.execute(
                 f"UPDATE there SET {quoted(RUN)} = NULL WHERE own_id IN ("

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pandera.polars import DataFrameSchema
 
 REFUSED: Final = {"position": pl.UInt64, "field": pl.String, "code": pl.String, "demand": pl.String}
-"""Why a provider would refuse records: `position` in the frame, from 0; canonical `field`; `code`, `<field>.<fault>`;
-`demand`, a sentence for people. One record may have several."""
+"""The reasons for which a provider would refuse records: `position` in the frame, from 0; canonical `field`; `code`,
+`<field>.<fault>`; `demand`, a sentence for people. One record may have several."""
 
 
 @cache
@@ -30,16 +30,18 @@ def _demands(schema: ProviderSchema) -> tuple[DataFrameSchema, pl.DataFrame]:
         checks = []
         if field.max_length:
             checks.append(pa.Check.str_length(max_value=field.max_length))
-            demand = f"{schema.title} takes at most {field.max_length} characters"
+            demand = f"{schema.title} accepts at most {field.max_length} characters"
             meanings.append((field.name, "str_length", label, "too_long", demand))
         if field.choices:
             checks.append(pa.Check.isin(field.choices))
-            meanings.append((field.name, "isin", label, "unknown", f"{schema.title} takes {', '.join(field.choices)}"))
+            meanings.append(
+                (field.name, "isin", label, "unknown", f"{schema.title} accepts {', '.join(field.choices)}")
+            )
         for number, rule in enumerate(schema.rules):
             if rule.holds.meta.root_names()[0] == field.name:
                 checks.append(pa.Check(partial(_holds, rule), name=f"rule_{number}"))
                 meanings.append((field.name, f"rule_{number}", rule.field, rule.fault, rule.demand))
-        meanings.append((field.name, "not_nullable", label, "missing", f"{schema.title} demands it"))
+        meanings.append((field.name, "not_nullable", label, "missing", f"{schema.title} requires it"))
         if checks or field.required:
             columns[field.name] = pa.Column(pl.String, checks, nullable=not field.required)
     names = ("column", "check", "field", "fault", "demand")

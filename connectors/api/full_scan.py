@@ -1,6 +1,6 @@
 """Consistent read of a list that changes: every record once, whatever happens to list, network or process.
 
-A change during the read shows in a repeated record, a changed total, or a total that does not match the records read.
+A change during the read shows as a repeated record, a changed total, or a total that does not match the records read.
 The list is then read again until every record that existed at the start has been read, or no more of them appear. The
 first version read of a record counts.
 """
@@ -158,7 +158,8 @@ class _ListProgress:
         return is_stated and self.seen.count - self.young == self.totals[0]
 
     def moves(self) -> bool:
-        """Return whether customers were created or deleted, so that total and records are of different moments."""
+        """Return whether customers were created or deleted, so that the total and the records are from different
+        moments."""
         return self.young > 0 or min(self.totals) != max(self.totals)
 
 
@@ -303,7 +304,7 @@ class FullScan:
             progress.seen.add(ids)
         else:
             fresh = progress.enter(ids)
-            # Without times no record counts as younger.
+            # Without times, no record counts as newer.
             times = [time for _, created in read for time in created]
             young = _count_younger(
                 [times[place] for place in np.flatnonzero(fresh)] if times else [], progress.began or self._began
@@ -323,7 +324,7 @@ class FullScan:
         if all(progress.totals for progress in self._progress):
             self.total = sum(progress.totals[-1] for progress in self._progress)
 
-    # A list that moves -----------------------------------------------------------------------------------------
+    # A list that changes ---------------------------------------------------------------------------------------
 
     def _read_until_settled(self, listing: Listing, progress: _ListProgress, store: PageStore) -> Iterator[PageGroup]:
         """Read a changing list again until it is complete; yield new records as further groups."""

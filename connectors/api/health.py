@@ -89,7 +89,7 @@ def _number(answer: HttpResponse, listing: Listing, known: Service) -> HealthFin
     except Malformed as error:
         return HealthFinding("answer", "fail", f"{known.place}: GET {listing.path}: {error}")
     if isinstance(listing.paging, SinglePage):
-        return HealthFinding("customers", "ok", "the number is known once all are read")
+        return HealthFinding("customers", "ok", "the number is known only once all have been read")
     return HealthFinding(
         "customers", "ok", f"{total:,}" if total is not None else "the provider does not state the number"
     )
@@ -111,7 +111,7 @@ def _secured(known: Service) -> str:
 def _rights(spec: ProviderSpec, known: Service) -> HealthFinding:
     rights = spec.rights(known.key)
     if rights is None:
-        return HealthFinding("rights", "ok", "may read; whether it may write is unknown until it does")
+        return HealthFinding("rights", "ok", "may read; whether it may write is known only after the first write")
     return HealthFinding("rights", "ok", rights)
 
 
@@ -120,7 +120,7 @@ def _clock(answer: HttpResponse, sent: datetime) -> HealthFinding:
         theirs = parsedate_to_datetime(answer.headers["Date"])
         apart = abs((theirs.astimezone(UTC) - sent).total_seconds())
     except (KeyError, ValueError, TypeError):
-        return HealthFinding("clock", "ok", "the provider sends no time")
+        return HealthFinding("clock", "ok", "the provider's responses have no Date header")
     if apart > _CLOCK_SECONDS:
         return HealthFinding(
             "clock", "warn", f"this machine's clock differs from the provider's by {apart:,.0f} s: correct it"
@@ -131,4 +131,4 @@ def _clock(answer: HttpResponse, sent: datetime) -> HealthFinding:
 def _limits(answer: HttpResponse) -> HealthFinding:
     seen = sorted({name for name in answer.headers if re.search(r"rate-?limit|retry-after", name, re.IGNORECASE)})
     said = "; ".join(f"{name}: {answer.headers[name]}" for name in seen)
-    return HealthFinding("rate limits", "ok", known_secrets.words(said) or "no header states one")
+    return HealthFinding("rate limits", "ok", known_secrets.words(said) or "not stated in the response headers")

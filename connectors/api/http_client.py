@@ -444,7 +444,7 @@ def _retryable_of(state: tenacity.RetryCallState) -> Retryable:
 
 @contextlib.contextmanager
 def _open_for_writing(file: Path) -> Iterator[Callable[[bytes], None]]:
-    """Open a file for writing. Raises ConfigError, so that a full disk is not taken for a lost connection."""
+    """Open a file for writing. Raises ConfigError, so that a full disk is not mistaken for a lost connection."""
 
     def write(chunk: bytes) -> None:
         left = memoryview(chunk)

@@ -50,7 +50,7 @@ def refusal(service: Service, status: int, body: bytes, method: str, path: str, 
     if status == 401:
         default = f"The key in {service.key_variable} is not accepted: set one that is valid for this host."
         return f"{what}. {service.advice.get(status, default)}"
-    # Words about a request that carried a customer may repeat it; such a path is replaced by its label.
+    # A message about a request that contained a customer may repeat it; such a path is replaced by its label.
     quoted = service.error_message(body) if method == "GET" and label.startswith(path) else None
     what += f" ({known_secrets.words(quoted)})" if quoted else ""
     defaults = {

@@ -112,7 +112,7 @@ class Journal:
     """The journal of one run. Callable from any thread."""
 
     def __init__(self, file: Path, run_id: str, *, begun: bool = False) -> None:
-        """Open or create it; `begun` if an earlier process may have sent something. A damaged file is put aside.
+        """Open or create it; `begun` if an earlier process may have sent something. A damaged file is renamed.
 
         Raises ConfigError if it cannot be written.
         """
@@ -180,7 +180,7 @@ class Journal:
         for end in ("-wal", "-shm"):
             self.file.with_name(self.file.name + end).unlink(missing_ok=True)
         aside = durable.put_aside(self.file)
-        self.notes.append(f"the journal of this run was damaged and is put aside as {aside.name}")
+        self.notes.append(f"the journal of this run was damaged; it was renamed to {aside.name}")
 
     def _find_lost(self, begun: bool) -> None:
         """Determine how many rows may have been sent without an entry in the journal."""

@@ -1,8 +1,8 @@
 """A provider's JSON ↔ frames of canonical customers, as declared in `schemas/providers/<provider>.py`.
 
-JSON is taken apart by DuckDB's JSON functions and put together by polars, set-based; no record is processed by Python.
-Metadata keeps its nulls, integers of any size and the order of its keys; other numbers keep their value as a double, as
-JSON readers interpret them. Both directions are callable from any thread.
+JSON is parsed by DuckDB's JSON functions and assembled by polars, in sets; no record is processed in Python. Metadata
+keeps its nulls, integers of any size and the order of its keys; other numbers keep their value as a double, as JSON
+readers interpret them. Both directions are callable from any thread.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Pages of a provider's list taken apart: good records as columns of their fields, and the records that are broken.
+"""Pages of a provider's list, parsed: valid records as columns of their fields, and the records that are broken.
 
-JSON is taken apart by DuckDB's JSON functions, set-based; no record is processed by Python, except on pages that DuckDB
-cannot read. Callable from any thread.
+JSON is parsed by DuckDB's JSON functions, in sets; no record is processed in Python, except on pages that DuckDB cannot
+read. Callable from any thread.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _shredding(schema: ProviderSchema, *, as_text: bool) -> str:
 
 
 _BATCH_BYTES: Final = 2_000_000
-"""Bytes of JSON that are taken apart together."""
+"""Bytes of JSON that are parsed together."""
 
 
 def _shredded(query: str, texts: pl.Series, *, raw: bool) -> tuple[pl.DataFrame, pl.Series]:

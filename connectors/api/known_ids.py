@@ -1,4 +1,4 @@
-"""The provider's ids of customers that exist: a create that is answered with one of them has not made a customer."""
+"""The provider's ids of customers that exist: a create that is answered with one of them has created no customer."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ class KnownIds:
 
 
 def _number(id: str) -> int:
-    """As DuckDB's `md5_number_upper`."""
+    """Return the same number as DuckDB's `md5_number_upper`."""
     return int.from_bytes(hashlib.md5(id.encode(), usedforsecurity=False).digest()[:8], "little")

@@ -102,7 +102,7 @@ class NotSearchable(Exception):
 def path_part(text: str) -> str:
     """Encode a text as one part of a path. One or two dots alone would be taken as a relative path (RFC 3986, 3.3).
 
-    Raises ValueError if it is empty, as the path would be that of all customers, or is no text.
+    Raises ValueError if it is empty, as the path would be that of all customers, or is not text.
     """
     if not text:
         raise ValueError("empty")
@@ -184,7 +184,7 @@ class Operations:
     interpret: Callable[[Request, Reply], Reply] = lambda _, reply: reply
     """(Request of one row, its response) → the response as it is meant: a 2xx that refuses the row becomes a 4xx."""
     comparable: Callable[[Record], Record] = lambda record: record
-    """A record in the form used for comparison: without what the provider derives from other fields or spells in its
-    own way. The wanted record of a delete is empty."""
+    """A record in the form used for comparison: without values that the provider derives from other fields or spells in
+    its own way. The wanted record of a delete is empty."""
     prepare: Callable[[Ask, Sequence[Record]], Awaitable[None]] = _nothing
     """Called with the wanted records of a few hundred rows before any is sent (Metronome registers keys)."""

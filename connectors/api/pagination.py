@@ -43,7 +43,7 @@ _STALE_CURSOR: Final = (400, 404, 410, 422)
 """Statuses of a response to an expired cursor."""
 
 
-# What a list is ----------------------------------------------------------------------------------------------------
+# Definition of a list-----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Listing:
         )
 
 
-# What an answer holds ----------------------------------------------------------------------------------------------
+# Contents of an answer------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class ListDownload:
 
     def _register(self, page: Page) -> Page:
         if page.number > self._most_pages:
-            raise self._malformed(f"there are more than {counted(self._most_pages, 'page')}, the limit")
+            raise self._malformed(f"there are more pages than the limit of {self._most_pages:,}")
         self._known[page.number] = page
         self._largest_total = max(self._largest_total, page.total or 0)
         if page.count:
@@ -255,7 +255,7 @@ class ListDownload:
             while requested < last():
                 if last() > self._most_pages:
                     most = counted(self._most_pages, "page")
-                    raise self._malformed(f"{self._stated()}, which are more than {most}, the limit")
+                    raise self._malformed(f"{self._stated()}, which exceeds the limit of {most}")
                 requested += 1
                 number = requested
                 page = self._known.get(number) or await self._request_page(number, str(number))
@@ -319,7 +319,7 @@ class ListDownload:
         self._recall()
         return self._put_away(len(pages) + 1, following, found)
 
-    # At once ---------------------------------------------------------------------------------------------------
+    # In one response-----------------------------------------------------------------------------------------------
 
     async def _download_at_once(self) -> int:
         listing = self._listing

@@ -19,7 +19,8 @@ _CATCH_UP_SECONDS: Final = 0.1
 
 
 _BELIEVED: Final = 3
-"""Consecutive 429s whose `Retry-After` is believed: one that always asks for 0 seconds would be asked without end."""
+"""Consecutive 429s whose `Retry-After` is trusted: a provider that always answers 0 seconds would be asked without end.
+"""
 
 
 class RateLimiter:
@@ -39,7 +40,7 @@ class RateLimiter:
         self._lock = asyncio.Lock()
 
     async def acquire(self) -> None:
-        """Return when this caller may go, in the order of the requests."""
+        """Return when this caller may proceed, in the order of the requests."""
         loop = asyncio.get_running_loop()
         async with self._lock:
             start = max(self._next, loop.time() - _CATCH_UP_SECONDS) if self._granted else loop.time()
@@ -90,9 +91,9 @@ class RequestPacer:
     def throttled(self, sent_at: float, after: float | None) -> float:
         """Pause all requests after a 429 to a request sent at that time; return the seconds by which this delays them.
 
-        The pause is as long as the provider asks for (`after`), until it has refused several requests in a row that
-        waited as long; without that, it has a random length. Of several requests refused at the same time only the
-        first makes the next pause longer.
+        The pause is as long as the provider asks for (`after`), until it has refused several consecutive requests that
+        waited as long; otherwise, it has a random length. Of several requests refused at the same time only the first
+        makes the next pause longer.
         """
         if sent_at < self._paused_at:
             return self.pause_all(after) if after else 0.0

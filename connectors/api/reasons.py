@@ -1,4 +1,5 @@
-"""Why a provider refused a record: a code, followed by the provider's words, which only the files of records keep."""
+"""The reason why a provider refused a record: a code, followed by the provider's message, which is kept only in the
+files that contain records."""
 
 from __future__ import annotations
 
@@ -15,12 +16,12 @@ from tranship.schemas.provider import ProviderSchema
 _WITH_WORDS: Final = ("refused", "gone")
 _CODE: Final = rf"(?s)^((?:{'|'.join(_WITH_WORDS)}|unresolved)(?: \([^)]*\))?): .*$"
 _MOST_FIELDS: Final = 3
-"""Words that name more fields than this probably repeat the whole record."""
+"""A message that names more fields than this probably repeats the whole record."""
 
 
 def coded(failure: Failure, schema: ProviderSchema, status: int | None = None) -> Failure:
-    """Return a failure whose reason begins with a code that is safe to report, of the status and of the fields that the
-    words name: `refused (422, email): email must be an email`. The words are without secrets and e-mail addresses.
+    """Return a failure whose reason begins with a code that is safe to report: the status and the fields that the
+    message names: `refused (422, email): email must be an email`. The message is without secrets and e-mail addresses.
     """
     kind, colon, said = failure.reason.partition(": ")
     if not colon or kind not in _WITH_WORDS:
@@ -34,5 +35,5 @@ def coded(failure: Failure, schema: ProviderSchema, status: int | None = None) -
 
 
 def code_of(reason: pl.Expr) -> pl.Expr:
-    """Return reasons without the provider's words."""
+    """Return reasons without the provider's message."""
     return pl.coalesce(reason.str.extract(_CODE), reason).name.keep()

@@ -162,8 +162,8 @@ class RequestPlanner:
             ).fetchall()
 
     def _refuse_exchanges(self, run: duckdb.DuckDBPyConnection) -> None:
-        """Refuse customers that would exchange unique values in a circle, and those that wait for them: no request
-        could be the first. One that waits for a value to be released is written later (`connectors/api/executor.py`).
+        """Refuse customers that would exchange unique values in a cycle, and those that wait for them: no request could
+        be the first. One that waits for a value to be released is written later (`connectors/api/executor.py`).
         """
         for name in ("external_id", *self._spec.unique):
             waits = run.execute(
@@ -189,8 +189,8 @@ class RequestPlanner:
         ).fetchall()
 
     def _refuse_invalid(self, run: duckdb.DuckDBPyConnection, write: WriteRequest) -> None:
-        """Refuse records without a value that decides on invoices because theirs is invalid: the provider would fill in
-        a default of its own.
+        """Refuse records that lack a value that invoices depend on because it is invalid: the provider would fill in a
+        default of its own.
         """
         if not write.left_out:
             return

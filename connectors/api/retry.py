@@ -17,7 +17,7 @@ class RetryPolicy:
     """Limits of the retries of a request, of the pauses between them, and of its answer. In seconds and bytes."""
 
     tries: int = 8
-    """Tries of one request, those answered 429 not counted."""
+    """Tries of one request, not counting those answered with 429."""
     total: float = 600.0
     """Limit for one request with all its tries and pauses, however often it is turned away."""
     first_pause: float = 0.25
@@ -34,7 +34,7 @@ class RetryPolicy:
     list: float = 24 * 3600.0
     """Time for a whole list, in one answer or in pages."""
     list_bytes: int = 64 << 30
-    """As `answer_bytes`, of a whole list in one answer."""
+    """Like `answer_bytes`, for a whole list in one answer."""
     pages: int = 1_000_000
     """Pages of one list."""
     settles: float = 2.0
@@ -44,7 +44,7 @@ class RetryPolicy:
 def retry_after(headers: Mapping[str, str], time: datetime | None = None) -> float | None:
     """Return the seconds to wait, from `retry-after-ms` or `Retry-After` (seconds or a date); null if unreadable.
 
-    `time` is the current time, by default that of the server (`Date`), and that of the clock if it gives none.
+    `time` is the current time, by default that of the server (`Date`) or, if it states none, of this machine.
     """
     given = CIMultiDict(headers)
     for name, unit in (("retry-after-ms", 1000), ("Retry-After", 1)):

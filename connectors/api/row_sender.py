@@ -1,4 +1,4 @@
-"""Send the requests of rows, each at most once without a look-up, with its intent in the journal before.
+"""Send the requests of rows: each at most once without a look-up, after its intent is in the journal.
 
 Concurrency, rate limit and pauses are kept here; what a response means to a row is decided by the caller.
 """
@@ -86,17 +86,17 @@ class RowSender:
                 keys = [row.lookup_key() for row in batch]
                 found = await self.checked(bulk_lookup.look_up(self.ask, keys))
                 for row, key, record in zip(batch, keys, found, strict=True):
-                    with contextlib.suppress(InvalidAnswer):  # it is looked up by itself
+                    with contextlib.suppress(InvalidAnswer):  # it is looked up separately
                         row.current = checked_record(self._operations.schema, key, record)
                         row.looked_up = True
 
     async def checked(self, work: Awaitable[T]) -> T:
-        """Await an operation. Raises Malformed where responses have another shape."""
+        """Await an operation. Raises Malformed where responses have an unexpected shape."""
         try:
             return await work
         except SHAPE_ERRORS as error:
             raise Malformed(
-                f"{self._client.service.place}: the response to a look-up has another shape than documented "
+                f"{self._client.service.place}: the response to a look-up does not have the documented shape "
                 f"({type(error).__name__}). Check the host and the version of its API."
             ) from error
 
@@ -183,8 +183,8 @@ class RowSender:
                 refused_at = min(refused_at, began)
                 if (waited := time.monotonic() - refused_at) > self._client.retry_policy.total:
                     raise _TurnedAway(
-                        f"{failure.error} Nothing else was answered for {waited:,.0f} s. Completed writes are in the "
-                        "journal; run the same command later to continue."
+                        f"{failure.error} No other request was answered for {waited:,.0f} s. Completed writes are in "
+                        "the journal; run the same command later to continue."
                     ) from failure
                 if not failure.throttled:
                     if not self._client.traffic.answered and self.limit.failures >= _FIRST_TRIES:

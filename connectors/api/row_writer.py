@@ -1,4 +1,5 @@
-"""Carry out one row of a plan: create, change or remove a customer, whatever was sent before and whatever is there."""
+"""Carry out one row of a plan: create, change or remove a customer, whatever was sent before and whatever the provider
+has."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ _HIDDEN_TRIES: Final = 2
 
 
 class RowWriter:
-    """Carries rows to their outcomes, one at a time."""
+    """Carries out rows, one at a time."""
 
     def __init__(self, operations: Operations, sender: RowSender, progress: PlanProgress, known_ids: KnownIds) -> None:
         self._operations, self._sender, self._progress = operations, sender, progress
@@ -46,7 +47,7 @@ class RowWriter:
         return known is not None and known.server_generated
 
     async def carry_out(self, row: PlanRow, failure: Failure | None = None) -> None:
-        """Carry a row to its outcome; `failure` is the result of its create in a bulk request."""
+        """Carry out a row until it has an outcome; `failure` is the result of its create in a bulk request."""
         try:
             result = await self._after_failure(row, failure) if failure else None
             result = result or await self._carry_out(row)

@@ -36,14 +36,14 @@ DEMANDING = ProviderSchema(
 
 REFUSALS = [
     ({"email": "a@b.co", "phone": "1"}, []),
-    ({"phone": "1"}, [("email", "email.missing", "Strict demands it")]),
+    ({"phone": "1"}, [("email", "email.missing", "Strict requires it")]),
     (
         {"email": "a@b.co", "phone": "1", "name": "123456"},
-        [("name", "name.too_long", "Strict takes at most 5 characters")],
+        [("name", "name.too_long", "Strict accepts at most 5 characters")],
     ),
     (
         {"email": "a@b.co", "phone": "1", "status": "cancelled"},
-        [("status", "status.unknown", "Strict takes active, trial")],
+        [("status", "status.unknown", "Strict accepts active, trial")],
     ),
     ({"email": "a@b.co"}, [("phone", "phone.missing", "a phone number or a tax group")]),
     ({"email": "a@b.co", "metadata": '{"strict.tax":"A"}'}, []),
@@ -55,8 +55,8 @@ REFUSALS = [
     (
         {"name": "123456"},
         [
-            ("email", "email.missing", "Strict demands it"),
-            ("name", "name.too_long", "Strict takes at most 5 characters"),
+            ("email", "email.missing", "Strict requires it"),
+            ("name", "name.too_long", "Strict accepts at most 5 characters"),
             ("phone", "phone.missing", "a phone number or a tax group"),
         ],
     ),

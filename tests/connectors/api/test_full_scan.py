@@ -439,9 +439,9 @@ def endless(kind: str) -> Callable[[web.Request], dict[str, Any]]:
         ("page ignored", BY_MORE, "repeats page 1"),
         ("always more", BY_MORE, "still announces another: the list does not end"),
         ("empty and more", BY_MORE, "third consecutive empty page"),
-        ("always new", BY_CURSOR, "more than 1,000 pages, the limit"),
-        ("new and more", BY_MORE, "more than 1,000 pages, the limit"),
-        ("a trillion", BY_MORE, "states 1,000,000,000,000 records, which are more than 1,000 pages"),
+        ("always new", BY_CURSOR, "more pages than the limit of 1,000"),
+        ("new and more", BY_MORE, "more pages than the limit of 1,000"),
+        ("a trillion", BY_MORE, "states 1,000,000,000,000 records, which exceeds the limit of 1,000 pages"),
         ("few of many", BY_MORE, "states 900 records, but 21 of its pages have none"),
     ],
 )

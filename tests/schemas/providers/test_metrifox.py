@@ -447,10 +447,10 @@ def test_a_customer_is_written(fields: dict[str, Any], body: dict[str, Any], met
 @pytest.mark.parametrize(
     ("fields", "code", "demand"),
     [
-        ({"external_id": None}, "external_id.missing", "Metrifox demands it"),
-        ({"external_id": "k" * 256}, "external_id.too_long", "Metrifox takes at most 255 characters"),
-        ({"email": None}, "email.missing", "Metrifox demands it"),
-        ({"customer_type": None}, "customer_type.missing", "Metrifox demands it"),
+        ({"external_id": None}, "external_id.missing", "Metrifox requires it"),
+        ({"external_id": "k" * 256}, "external_id.too_long", "Metrifox accepts at most 255 characters"),
+        ({"email": None}, "email.missing", "Metrifox requires it"),
+        ({"customer_type": None}, "customer_type.missing", "Metrifox requires it"),
     ],
 )  # fmt: skip
 def test_what_metrifox_demands_is_never_filled_in(fields: dict[str, Any], code: str, demand: str) -> None:
