@@ -30,7 +30,9 @@ def check_chosen(
             near = suggestions.advice(column, others, "Its columns are", repr)
             raise ConfigError(f"{option}: {where} has no column {column!r}. {near}")
         if column in users:
-            raise ConfigError(f"{option}: {column} is also named for {users[column]}. Store one field in a column.")
+            raise ConfigError(
+                f"{option}: {column} is also named for {users[column]}. A column can store only one field."
+            )
         users[column] = field
 
 

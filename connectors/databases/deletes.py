@@ -17,7 +17,7 @@ def still_referenced(table: str, count: int) -> str:
 
 
 def undeletable(count: int, reason: str) -> str:
-    """Return the note on customers that the database does not let go."""
+    """Return the note on customers that the database does not allow to be deleted."""
     return f"{counted(count, 'customer')} that the source no longer has cannot be deleted: {reason}"
 
 

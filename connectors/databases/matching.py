@@ -1,4 +1,4 @@
-"""Which row of the table each survivor is: by external id, else by e-mail."""
+"""Match each survivor with its row of the table: by external id, else by e-mail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which survivors the table cannot take: by mode, type, missing values, and values that must be unique."""
+"""Survivors that the table cannot store: by mode, type, missing values, and values that must be unique."""
 
 from __future__ import annotations
 

@@ -4,12 +4,12 @@ meaning of the columns of any other table.
 A created table has `customer_key`, the columns of `schemas.customer.COLUMNS`, `_run_id` (the run that last wrote the
 row) and `_deleted_at` (when mirror found that the source no longer has the customer).
 
-In a table of the user's own, customers are matched by external id, by `customer_key`, or, if it has neither, by
-e-mail. Columns are recognised by name like those of files, unless the user names the column of a field; fields without
-a column are not stored.
+In a table of the user's own, customers are matched by external id, by `customer_key`, or, if it has neither, by e-mail.
+Columns are recognised by name like those of files, unless the user names the column of a field; fields without a column
+are not stored.
 
-Where a table sets `updated_at` itself (a trigger, a default), that time shows when a row was touched, also by Tranship.
-The values that Tranship last wrote are then kept beside the ledger, in `_tranship_written`.
+Where a table sets `updated_at` itself (a trigger, a default), that time shows when a row was touched, including by
+Tranship. The values that Tranship last wrote are then kept beside the ledger, in `_tranship_written`.
 
 SQL in this module runs in the DuckDB that compares (`connectors/databases/diff.py`), whichever database has the table.
 In it `s` is a survivor and `t` a row of the table.
@@ -317,7 +317,7 @@ def _fitting(columns: Sequence[str], chosen: Mapping[str, str]) -> dict[str, tup
     return {field: among for field, among in _matching_columns(free).items() if field not in chosen}
 
 
-@lru_cache(maxsize=8)  # of the same table, several steps ask
+@lru_cache(maxsize=8)  # several steps ask about the same table
 def _matching_columns(columns: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     """Return field → matching columns: the one with exactly its name, else all that match."""
     fits = headers.match([column for column in columns if column != KEY], {})

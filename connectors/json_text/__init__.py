@@ -1,1 +1,1 @@
-"""JSON as bytes and as columns of text: what files and the connectors of providers share."""
+"""JSON as bytes and as columns of text, for files and for the connectors of providers."""

@@ -1,6 +1,5 @@
-"""Columns of JSON: taken apart by DuckDB's JSON functions, set-based, and put together by polars.
-
-JSON is compact, as DuckDB writes it. No value is processed by Python. Callable from any thread.
+"""Columns of JSON: parsed by DuckDB's JSON functions, in sets, and assembled by polars. JSON is compact, as DuckDB
+writes it. No value is processed in Python. Callable from any thread.
 """
 
 from __future__ import annotations

@@ -98,7 +98,8 @@ def _create_file(file: Path) -> None:
 
 
 def remove_database(file: Path) -> None:
-    """Remove a database file and its write-ahead log, the log first: without its database it would be an obstacle."""
+    """Remove a database file and its write-ahead log, the log first: a log without its database would block a new
+    database."""
     file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
     file.unlink(missing_ok=True)
 

@@ -140,7 +140,7 @@ class PostgresComparedTable:
         connection.execute("DROP TABLE pg_temp._tranship_rows")
         for number, mapped in enumerate(self._fields_cast_by_server()):
             if is_jsonb(mapped):
-                # Only the server can tell whether they are equal except for the order of names.
+                # Only the server can decide whether they are equal except for the order of names.
                 source = as_text(mapped)
                 differs = f"json({source})::VARCHAR IS DISTINCT FROM t.{quoted(mapped.column_name)}"
                 self._ask(
@@ -158,7 +158,7 @@ class PostgresComparedTable:
         return objections.refuse_violations(alone=alone)
 
     def keep_undeletable_rows(self) -> list[tuple[int, str]]:
-        """Remove from `_gone` the rows that other rows reference, or that the server does not let go."""
+        """Remove from `_gone` the rows that other rows reference, or whose deletion the server refuses."""
         context, relation = self._context, self._existing
         connection, request = context.connection, context.request
         copied = context.duck.sql("SELECT target FROM _gone ORDER BY 1")

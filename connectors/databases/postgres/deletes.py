@@ -1,4 +1,4 @@
-"""Deletes of a mirror on a Postgres server: the statement, and the rows that the server does not let go."""
+"""Deletes of a mirror on a Postgres server: the statement, and the rows whose deletion the server refuses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def undeletable_rows(
 ) -> list[tuple[int, str]]:
     """Return the rows of GONE, of which there are `count`, that cannot be deleted, each with what forbids it.
 
-    What a trigger, a cascade or a deferred constraint does is known only to the server: the deletes are tried, and
+    Only the server knows the effect of a trigger, a cascade or a deferred constraint: the deletes are tried, and
     undone. If they fail, they are tried one by one.
     """
     if not count or not _may_fail(connection, relation, request):

@@ -39,7 +39,7 @@ def check_encoding(
     encoding = connection.query_value("SELECT current_setting('server_encoding')")
     if encoding == "SQL_ASCII":
         stored = (replace(mapped, column=replace(mapped.column, length_in_bytes=True)) for mapped in mapping.fields)
-        note = "the database encoding is SQL_ASCII, which is none: text is stored as UTF-8, and lengths count bytes"
+        note = "the database encoding is SQL_ASCII, which means none: text is stored as UTF-8, and lengths count bytes"
         return replace(mapping, fields=tuple(stored)), (note,)
     if encoding == "UTF8":
         return mapping, ()

@@ -1,4 +1,5 @@
-"""A connection to Postgres by psycopg and COPY in CSV, for when the ADBC driver is not installed: slower, same rows."""
+"""A connection to Postgres by psycopg and COPY in CSV, used if the ADBC driver is not installed: slower, with the same
+rows."""
 
 from __future__ import annotations
 

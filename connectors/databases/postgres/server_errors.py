@@ -27,7 +27,7 @@ NO_UTF8: Final = "contains text that is not UTF-8"
 def not_utf8_error(address: PostgresAddress) -> ConfigError:
     """Return the error for text that is not UTF-8."""
     return ConfigError(
-        f"{address.shown}: {NO_UTF8}, and its encoding, SQL_ASCII, does not say what it is. Convert "
+        f"{address.shown}: {NO_UTF8}, and its encoding, SQL_ASCII, does not define how text is encoded. Convert "
         "it at the server (UPDATE … SET name = convert_from(name::bytea, 'LATIN1')), or load into another database."
     )
 
@@ -59,7 +59,7 @@ def translate_error(
     if place := _raised_by(state, context or ""):
         return Refused(
             f"{where}: a trigger or function of the database raised an error ({place}); uncommitted changes were "
-            "rolled back. Its words may name a customer: see them in the server's log. Correct the records, or "
+            "rolled back. Its message may name a customer: see the server's log. Correct the records, or "
             "change the trigger."
         )
     primary = primary_message(message)
@@ -105,16 +105,16 @@ def primary_message(text: str) -> str:
 
 
 def stream_message(text: str) -> str:
-    """Return the same of an error in a stream, whose text is all that the driver knows of it."""
+    """Return the same for an error in a stream, of which the driver has only the text."""
     found = re.search(r"SQLSTATE: (\w{5})", text), re.search(r"^CONTEXT: +(.*)", text, re.MULTILINE)
     state, context = (match[1] if match else "" for match in found)
     place = _raised_by(state, context)
-    return f"raised by {place}; its words are in the server's log" if place else primary_message(text)
+    return f"raised by {place}; its message is in the server's log" if place else primary_message(text)
 
 
 def _raised_by(state: str, context: str) -> str:
-    """Return where code of the database raised an error with words of its own, which may contain anything; empty for
-    the server's errors. `RAISE` and `ASSERT` are in the context in every language.
+    """Return where code of the database raised an error with a message of its own, which may contain anything; empty
+    for the server's errors. `RAISE` and `ASSERT` are in the context in every language.
     """
     first = context.split("\n", 1)[0].strip()
     if not state.startswith("P0") and not re.search(r"^PL/(?!pgSQL)|\b(?:RAISE|ASSERT)$", first):

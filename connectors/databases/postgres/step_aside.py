@@ -35,8 +35,8 @@ class StepAside:
                 self._clear(column, nothing, f"{self._differs(column)} AND {taken}")
 
     def retried(self, update: str) -> int:
-        """Carry out the update; return the number of rows. If a unique index over several columns or an expression
-        does not allow it in this order, its columns are cleared first: which rows are concerned, only the server knows.
+        """Carry out the update; return the number of rows. If a unique index over several columns or an expression does
+        not allow it in this order, its columns are cleared first: only the server knows which rows are concerned.
         """
         indexes = self._wide_indexes()
         if not indexes:
@@ -82,7 +82,7 @@ class StepAside:
         return "'tranship:' || u._place" if fits else ""
 
     def _null(self, column: str) -> str:
-        """Return NULL; empty if the column does not take it, or a unique index treats nulls as equal."""
+        """Return NULL; empty if the column does not accept it, or a unique index treats nulls as equal."""
         if not self._context.types[column].nullable:
             return ""
         once = self._connection.query(
