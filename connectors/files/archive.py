@@ -65,7 +65,7 @@ class Archive:
 
     def members(self) -> list[File]:
         """Return the members, folders excepted, sorted by name. Raises ConfigError if one of them cannot be trusted."""
-        # `is_dir` fails for a member without a name.
+        # `is_dir` fails on a member without a name.
         infos = [info for info in self._zip.infolist() if not info.filename.endswith("/")]
         for info in infos:
             self._check_name(info)

@@ -1,8 +1,7 @@
-"""Columns of Arrow as columns of a source, whether they are from a Parquet file or from a frame in Python.
-
-Typed columns are taken as they are. Structs are unfolded into columns (`address.city`), except where they are metadata
-as a whole. Values of other types become text: UUIDs, JSON, bytes, decimals (whole ones without their zeros:
-`7.00` is the id 7), intervals and unions.
+"""Columns of Arrow as columns of a source, from a Parquet file or from a frame in Python. Typed columns are used
+unchanged. Structs are unfolded into columns (`address.city`), except where they are metadata as a whole. Values of
+other types become text: UUIDs, JSON, bytes, decimals (whole ones without their zeros: `7.00` is the id 7), intervals
+and unions.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _MOST_DIGITS: Final = 38
 
 
 def unfolded_names(fields: Iterable[pa.Field], above: str = "") -> list[str]:
-    """The names of all columns, those of structs unfolded."""
+    """Return the names of all columns, those of structs unfolded."""
     names = []
     for field in fields:
         if _is_unfolded(field, above):
@@ -37,7 +36,7 @@ def unfolded_names(fields: Iterable[pa.Field], above: str = "") -> list[str]:
 
 
 def unfolded(fields: Iterable[pa.Field], arrays: Iterable[pa.Array], above: str = "") -> list[pa.Array]:
-    """The columns of these names; where a struct is null, so are its parts."""
+    """Return the columns with these names; where a struct is null, so are its parts."""
     found = []
     for field, values in zip(fields, arrays, strict=True):
         if _is_unfolded(field, above):
@@ -52,8 +51,8 @@ def _is_unfolded(field: pa.Field, above: str) -> bool:
 
 
 def _plain(values: pa.Array) -> pa.Array:
-    """A column in a type that polars has: a UUID as it is usually written, JSON as text, bytes as the UTF-8 that they
-    are, else (and if all have one length) in hexadecimal digits. Others as they are.
+    """Return a column in a type that polars has: a UUID in its usual spelling, JSON as text, bytes as text if they are
+    UTF-8, else (and if all have one length) in hexadecimal digits. Other columns are unchanged.
     """
     dtype = values.type
     plain = _plain_type(dtype)
@@ -117,7 +116,7 @@ def _is_bytes(dtype: pa.DataType) -> bool:
 
 
 def text_of_bytes(value: bytes) -> str:
-    """Return bytes as the UTF-8 that they are, else in hexadecimal digits."""
+    """Return bytes as text if they are UTF-8, else in hexadecimal digits."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -125,7 +124,7 @@ def text_of_bytes(value: bytes) -> str:
 
 
 def text_of_decimal(value: Decimal) -> str:
-    """Return a decimal with its digits; a whole one without zeros behind the point."""
+    """Return a decimal with its digits; a whole one without zeros after the point."""
     return re.sub(r"\.0+$", "", f"{value:f}")
 
 

@@ -36,7 +36,7 @@ def located(spec: str, is_table: IsTable) -> list[File]:
     below = sorted(key.removeprefix(base) for key in found)
     kept, passed_over = (below, []) if whole else folders.sift(below, is_table)
     if not kept:
-        raise ConfigError(f"{redacted(spec)}: no object fits. Check bucket and pattern.")
+        raise ConfigError(f"{redacted(spec)}: no object matches. Check bucket and pattern.")
 
     def file(key: str) -> File:
         meta, name = found[base + key], f"{redacted(root)}/{base}{key}"
@@ -67,7 +67,7 @@ def store_of(root: str) -> Any:
 
 
 def unreachable(address: str, action: str, error: Exception) -> Unreachable:
-    """Return the error for an object or bucket that cannot be read, written and so on (`action`)."""
+    """Return the error for an object or bucket that cannot be read or written (`action`)."""
     return Unreachable(
         f"{redacted(address)}: cannot be {action} ({type(error).__name__}). Check the name of the bucket, the "
         "credentials in the environment and their permissions, and the network."

@@ -1,7 +1,7 @@
 """An object in a bucket as a destination: `s3://bucket/customers.csv`, `gs://…`, `az://…`.
 
-The file is made on disk and then uploaded as one object, or in parts that become an object when all have arrived. A
-failed upload leaves nothing that can be read, and the earlier object as it was.
+The file is made on disk and then uploaded as one object, or in parts that become an object once all have been uploaded.
+A failed upload leaves no readable object, and the earlier object unchanged.
 """
 
 from __future__ import annotations

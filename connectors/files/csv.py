@@ -2,18 +2,18 @@
 
 Reading goes in three steps, so that every line of the input has one fate and keeps its number:
 
-1. `csv_records.py`: bytes → UTF-8 with `\\n` line ends, in pieces. Bytes outside the encoding are invalid
-   UTF-8 from here to step 3: no quote, delimiter or line end is ever part of one;
+1. `csv_records.py`: bytes → UTF-8 with `\\n` line ends, in pieces. Bytes outside the encoding stay invalid UTF-8 until
+   step 3: no quote, delimiter or line end is ever part of one;
 2. `csv_records.py`: pieces → blocks of whole records, with numpy on the positions of quotes only. Where the quotes of a
-   block do not alternate as RFC 4180 requires, one record is read by a regular expression; a line that no rule reads is
-   set aside as `line.quote`, and reading resumes on the next line;
-3. `csv_frames.py`: blocks → frames by Arrow's CSV reader, side by side in threads. It reports records with too few or
+   block do not alternate as RFC 4180 requires, one record is read by a regular expression; a line that no rule can read
+   is set aside as `line.quote`, and reading resumes on the next line;
+3. `csv_frames.py`: blocks → frames by Arrow's CSV reader, in parallel threads. It reports records with too few or
    too many columns; records with bytes outside the encoding are set aside as `line.encoding`.
 
-A quote opens a value only at its start, blanks before it not counted; elsewhere in an unquoted value it is text. Blank
-lines are not records. What is above the header is left out (`header_row.py`). A lone carriage return ends
-a line, as editors count. Files that were joined leave byte-order marks and header lines in the middle: a mark in front
-of a record is removed, a header line is set aside as `line.header`.
+A quote opens a value only at its start, not counting blanks before it; elsewhere in an unquoted value it is text. Blank
+lines are not records. Lines above the header are left out (`header_row.py`). A lone carriage return ends a line, as
+editors count. Files that were joined leave byte-order marks and header lines in the middle: a mark in front of a record
+is removed, a header line is set aside as `line.header`.
 
 A pipe or standard input is opened once: the part that was inspected is read again from memory.
 """
@@ -163,7 +163,7 @@ def destination(spec: str, written: Written, *, overwrite: bool, raw: bool, form
     packed, name = packing(spec)
     if not (spec == STANDARD_OUTPUT or name.endswith((".csv", ".tsv")) or spec.lower().endswith(".txt")):
         raise ConfigError(
-            f"{redacted(spec)}: what should be written? Use duckdb:///file.duckdb, file.csv, file.tsv, file.jsonl "
+            f"{redacted(spec)}: unknown destination. Use duckdb:///file.duckdb, file.csv, file.tsv, file.jsonl "
             "(each also .gz and .zst), file.parquet, or - for standard output."
         )
     separator = "\t" if name.endswith(".tsv") or (spec == STANDARD_OUTPUT and format == "tsv") else ","

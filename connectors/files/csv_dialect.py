@@ -72,7 +72,7 @@ class Dialect:
     grammar: Grammar
     columns: tuple[str, ...]
     lines_above: int = 0
-    """The lines before the first record: the header and what is above it."""
+    """The lines before the first record: the header and the lines above it."""
     notes: tuple[str, ...] = ()
     heading: tuple[str, ...] = ()
     """The header as in the file, trimmed; empty if there is none."""
@@ -127,7 +127,7 @@ def _begins(sample: bytes, grammar: Grammar, *, whole: bool) -> bool:
 def _cannot_be_header(name: str, line: int) -> ConfigError:
     return ConfigError(
         f"{name}, line {line}: a quote that opens a value is not closed before the next delimiter, so the header "
-        "cannot be read. Correct the line, name another one with --header-line, or say --no-header if there is none."
+        "cannot be read. Correct the line, name another one with --header-line, or use --no-header if there is none."
     )
 
 
@@ -223,15 +223,15 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
     if encoding is None:
         _must_be_text(name, head)
         raise ConfigError(
-            f"{name}: is not UTF-8, and read as Windows-1252 it does not look like words. Name its encoding, e.g. "
+            f"{name}: is not UTF-8, and does not look like text in Windows-1252. Name its encoding, e.g. "
             "--encoding cp1251 or koi8-r (Cyrillic), iso-8859-7 (Greek), cp1255 (Hebrew), cp1256 (Arabic), cp1254 "
             "(Turkish), cp1250 (Polish, Czech, Hungarian), cp1257 (Baltic), shift_jis, gb18030, big5, euc-kr, "
-            "mac-roman, cp850 (DOS). If it is Windows-1252 all the same: --encoding cp1252"
+            "mac-roman, cp850 (DOS). If it is Windows-1252: --encoding cp1252"
         )
     try:
         codecs.getincrementaldecoder(encoding)
     except LookupError as error:
-        raise ConfigError(f"--encoding {encoding}: is not known. Try utf-8, cp1252 or utf-16.") from error
+        raise ConfigError(f"--encoding {encoding}: is an unknown encoding. Try utf-8, cp1252 or utf-16.") from error
     if codecs.lookup(encoding).name == "utf-8" and head.startswith(codecs.BOM_UTF8):
         encoding = "utf-8-sig"
     above, sample, delimiter, whole = _sample(name, beginning, encoding, options)
@@ -254,7 +254,9 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
             raise _cannot_be_header(name, lines_above + 1)
         values = next((record.values for record in table.records if record.values), [])
     if options.header_line and not values:
-        raise ConfigError(f"{name}: --header-line {options.header_line}: this line is blank.")
+        raise ConfigError(
+            f"{name}: --header-line {options.header_line}: this line is blank. Give the number of the header line."
+        )
     names = cells.unguarded(pl.Series(values, dtype=pl.String)).to_list() if header else [""] * len(values)
     columns = told_apart(_column_names(names))
     notes = []

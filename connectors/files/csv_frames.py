@@ -34,7 +34,7 @@ from tranship.schemas.faults import BROKEN
 
 _RESCUE_BYTES = 1 << 16
 _RESCUE_ROUNDS = 8
-"""Each round looks one line deeper into a record; nearly all that can be rescued is so in the first."""
+"""Each round looks one line deeper into a record; nearly all records that can be rescued are found in the first."""
 _GUARD = 0x27
 _BEHIND_GUARD = frozenset((*b"=+-@'\x7f", *range(0x20), *b"\xc2\xcd\xd8\xdb\xdc\xe0\xe1\xe2\xe3\xef\xf0\xf3"))
 """Bytes that can follow a guard; of letters other than ASCII's, the first byte."""
@@ -74,7 +74,7 @@ class CsvPart:
         return found.hexdigest()
 
     def _read(self, block: Block, rounds: int = _RESCUE_ROUNDS) -> Batch:
-        """Return the records of a block; search misread ones for records this many times."""
+        """Return the records of a block; search misread records for others this many times."""
         where = locate_records(block)
         data, broken = block.data, list(block.broken)
         gone = padding_positions(block, self.grammar) if block.padded else []
@@ -141,13 +141,13 @@ class CsvPart:
         return frame, faulty
 
     def _may_repeat_header(self, data: bytes, starts: Positions) -> bool:
-        """Whether a record begins like one of the header's names, in any case: a few bytes of each record are nearly
-        always enough to rule that out.
+        """Return whether a record begins like one of the header's names, ignoring case: a few bytes of each record are
+        nearly always enough to rule that out.
         """
         if not len(starts):
             return False
         delimiter, quote = self.grammar.delimiter, self.grammar.quote
-        # A header cell without a name is nothing in front of a delimiter, or two quotes.
+        # An unnamed header cell is empty or two quotes.
         names = [name.lower().encode() for name in self.heading if name]
         names += [delimiter, quote] if "" in self.heading else []
         size = min(_HEADER_BYTES, *map(len, names))
@@ -160,7 +160,7 @@ class CsvPart:
             if not blank.any():
                 break
             places = places + blank
-        # Bit 5 is that of the case; other characters that differ in it only cost a second look.
+        # Bit 5 distinguishes upper and lower case; other characters that differ only in it cost a second look.
         first = np.isin(np.arange(256) | 0x20, [name[0] | 0x20 for name in names])
         places = places[first[raw[np.minimum(places, last)]]]
         begins = np.zeros(len(places), np.int64)
@@ -201,8 +201,8 @@ class CsvPart:
             values = tuple((value or "").strip() for value in row)
             if values != self.heading and sorted(values) == sorted(self.heading):
                 raise ConfigError(
-                    f"{self.source}: line {line} is a header with the columns in another order: files were joined that "
-                    "do not fit each other. Split the file there and give both: tranship run A.csv B.csv DESTINATION"
+                    f"{self.source}: line {line} is a header with the columns in another order: the joined files do "
+                    "not match. Split the file there and give both: tranship run A.csv B.csv DESTINATION"
                 )
 
     def _may_hold_guards(self, data: bytes) -> bool:
@@ -339,7 +339,7 @@ def _without_damaged(
 
 
 def _is_text(some: bytes) -> bool:
-    """Return what `is_utf8` returns, faster for a few bytes."""
+    """Return the same as `is_utf8`, faster for a few bytes."""
     try:
         some.decode()
     except UnicodeDecodeError:

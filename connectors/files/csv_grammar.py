@@ -66,9 +66,10 @@ class Grammar:
 class Records:
     """The records of a buffer, read one after the other in a time that grows with its length only.
 
-    A record that cannot be read costs its first line, and the next line may begin a record that goes on as far before
-    it fails. Where one fails, each fails that begins before that place and is open at the end of its first line: both
-    are inside a quoted value at the end of every line until there. So nothing is read more than twice.
+    If a record cannot be read, its first line is skipped, and the next line may begin a record that extends just as far
+    before it fails. Where one record fails, so does every record that begins before that place and is open at the end
+    of its first line: both are inside a quoted value at the end of every line up to there. No text is therefore read
+    more than twice.
     """
 
     def __init__(self, data: bytes, grammar: Grammar) -> None:
@@ -77,8 +78,8 @@ class Records:
 
     def next(self, start: int, *, whole: bool, end: int | None = None) -> tuple[int, re.Match[bytes] | None]:
         """Return the end of the record at `start` and its match, or the end of its first line and null if the rules of
-        quotes are broken. Unless the data is `whole`, a record that may go on behind it ends where it starts. `end` is
-        the end of the data to look at, if that is not all.
+        quotes are broken. Unless the data is `whole`, a record that may continue after it ends where it starts. `end`
+        is the end of the data to be considered, by default all.
         """
         data = self._data
         size = len(data) if end is None else end

@@ -1,4 +1,4 @@
-"""How far the quotes of CSV records alternate: one opens a value, the next one closes it."""
+"""Find how far the quotes of CSV records alternate: one opens a value, the next one closes it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Alternation:
         """Whether there are blanks beside a quote that are not part of the value."""
 
     def plain(self, start: int, *, final: bool) -> tuple[int, bool]:
-        """Return the end of the records from `start` that can be read as alternating quotes say, `start` if there are
-        none, and whether only the start of a line is left behind them. No call may start before an earlier one.
+        """Return the end of the records from `start` that can be read with alternating quotes, `start` if there are
+        none, and whether only the start of a line follows them. No call may start before an earlier one.
         """
         self._first = bisect_left(self._at, start, self._first)
         parity = self._first % 2
@@ -91,7 +91,7 @@ class Alternation:
 
 
 def _view(positions: Positions) -> memoryview[int]:
-    """Return positions for bisection: a few numbers are read faster from it than from an array."""
+    """Return positions for bisection: a few numbers are read faster from a view than from an array."""
     return memoryview(positions)  # type: ignore[arg-type]  # (an array is a buffer)
 
 

@@ -94,8 +94,8 @@ def cut(buffer: bytes, line: int, grammar: Grammar, *, final: bool) -> tuple[Blo
             start, exact = end, 1
         if is_rest or start == len(buffer):
             break
-        # What follows starts a record that the plain rule cannot read, or that goes on behind the buffer. Such records
-        # often follow each other: each time, more of them are read one by one.
+        # The rest starts with a record that the plain rule cannot read, or that continues after the buffer. Such
+        # records often follow one another: each time, more of them are read one by one.
         for _ in range(exact):
             end, match = records.next(start, whole=final or len(buffer) - start > MAX_RECORD_BYTES)
             if match:
@@ -260,7 +260,7 @@ def padding_positions(block: Block, grammar: Grammar) -> list[Positions]:
 
 
 def without_bytes(gone: Positions, data: bytes, where: RecordPositions) -> tuple[bytes, RecordPositions]:
-    """Return the data without these bytes; a record of which nothing is left is dropped."""
+    """Return the data without these bytes; a record that becomes empty is dropped."""
     raw = np.frombuffer(data, np.uint8)
     kept = np.ones(len(raw), bool)
     kept[gone] = False
@@ -272,7 +272,7 @@ def without_bytes(gone: Positions, data: bytes, where: RecordPositions) -> tuple
 
 
 def cut_blocks(content: storage.Bytes, dialect: Dialect, name: str) -> Iterator[tuple[Block, int]]:
-    """Yield the blocks of a file without its header and what is above it, and the position in the file."""
+    """Yield the blocks of a file without its header and the lines above it, and the position in the file."""
     carry, line, above = b"", 1, dialect.lines_above
     pieces = decode_pieces(content, dialect.encoding, name)
     piece, position = next(pieces)

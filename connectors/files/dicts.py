@@ -1,4 +1,5 @@
-"""Dicts in Python as JSON Lines, so that they are read like any JSON: a record on each line, later keys as columns."""
+"""Dicts in Python as JSON Lines, so that they are read like any JSON: one record per line, and keys of later records
+are columns, too."""
 
 from __future__ import annotations
 
@@ -58,7 +59,7 @@ def value_text(value: Any) -> str | None:
 
 
 def _cleaned(value: Any) -> Any:
-    """Return a value of JSON: numbers that are not numbers are null, infinite ones and odd keys are text."""
+    """Return a value of JSON: NaN becomes null; infinite numbers and keys that are not text become text."""
     if isinstance(value, Mapping):
         found = {str(key): _cleaned(item) for key, item in value.items()}
         if len(found) < len(value):
@@ -74,7 +75,7 @@ def _cleaned(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that JSON does not have as one that it has. Raises TypeError."""
+    """Convert a value whose type JSON lacks to one that it has. Raises TypeError."""
     if type(value).__name__ in ("NaTType", "NAType"):
         return None  # of pandas, which need not be installed
     if isinstance(value, datetime.date | datetime.time):

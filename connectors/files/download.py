@@ -1,12 +1,12 @@
 """Files at http:// and https:// addresses: streamed to disk, and continued there after an interruption.
 
 A download has a folder of its own, named after a digest of the address. It is removed once the file has been read;
-until then a later command asks the server whether the file is still the same (ETag or Last-Modified), and uses what it
-has.
+until then a later command asks the server whether the file is still the same (ETag or Last-Modified), and uses the part
+that was downloaded.
 
-A redirect is followed within http and https only, never from https to http, and never to a place that is nearer to this
-machine than where it came from, such as from the internet into the local network. A password in the address is sent to
-that host alone.
+A redirect is followed within http and https only, never from https to http, and never to a host nearer to this machine
+than the redirecting one, such as from the internet into the local network. A password in the address is sent to that
+host alone.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class DownloadLimits:
 
     download_mb: int = 102_400
     download_seconds: int = 21_600
-    """With all tries, however slowly the bytes arrive."""
+    """Time of a download with all its tries, however slowly the bytes arrive."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a limit below 1."""
@@ -156,7 +156,7 @@ class Download:
             at, authorization, least = url, self._authorization, LINK
             for _ in range(_MOST_REDIRECTS + 1):
                 proxy = proxy_for(at)
-                # A proxy is the user's own, and resolves the names behind it.
+                # A proxy is the user's own, and resolves the host names.
                 resolver.least = LINK if proxy else least
                 async with session.get(
                     self._as_url(at), allow_redirects=False, headers=self._headers() | authorization, proxy=proxy
@@ -261,8 +261,7 @@ class Download:
             return Unreachable(f"{what}. Try again later.")
         if status in (401, 403, 407):
             return Refused(
-                f"{what}: it does not allow this download. The link may have expired; give a password as "
-                "https://user:password@host/…"
+                f"{what}: access denied. The link may have expired; give a password as https://user:password@host/…"
             )
         if status in (404, 410):
             return Refused(f"{what}: there is no such file. Check the address.")
@@ -270,7 +269,7 @@ class Download:
 
     def _again(self) -> str:
         goes_on = self._entry.is_strong and self._entry.size
-        more = f": it continues after the {self._entry.size:,} bytes that are there." if goes_on else "."
+        more = f": it continues after the first {self._entry.size:,} bytes." if goes_on else "."
         return f"Run the same command again{more}"
 
     def _error(self, error: Exception) -> TranshipError:
@@ -311,7 +310,7 @@ async def _pause(seconds: float) -> None:
 
 
 def redirect_target(name: str, url: str, location: str) -> str:
-    """Return where a redirect from `url` leads, without a user or password. Raises Refused if it is not followed."""
+    """Return the target of a redirect from `url`, without a user or password. Raises Refused if it is not followed."""
     try:
         target = urljoin(url, location)
         parts = urlsplit(target)
@@ -322,14 +321,14 @@ def redirect_target(name: str, url: str, location: str) -> str:
         raise Refused(f"{name}: redirects to something other than a web address, which is not followed.")
     if urlsplit(url).scheme == "https" and parts.scheme.lower() == "http":
         raise Refused(
-            f"{name}: redirects from https to {redacted(target)}, without encryption, and this is not followed. If you "
-            "trust the network, give that address."
+            f"{name}: redirects from https to {redacted(target)}, which is not encrypted. This redirect is not "
+            "followed. If you trust the network, give that address."
         )
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 
 
 def _parted(spec: str) -> tuple[str, dict[str, str]]:
-    """Return an address without its user, password and fragment, and the header that these make."""
+    """Return an address without its user, password and fragment, and the header made from them."""
     try:
         parts = urlsplit(spec)
         user, password, _ = parts.username, parts.password, parts.port
@@ -350,7 +349,8 @@ def _parted(spec: str) -> tuple[str, dict[str, str]]:
 
 
 def _names(response: aiohttp.ClientResponse, urls: tuple[str, str]) -> Iterator[str]:
-    """Yield the names of a file: as the server calls it, of its address and that to which it redirects, of its type."""
+    """Yield the possible names of a file: the one given by the server, those in its address and in that to which it
+    redirects, and one for its type."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a malformed one is ignored
         disposition = response.content_disposition

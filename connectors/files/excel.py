@@ -5,9 +5,9 @@ of currencies and percentages as numbers, results of formulas, errors by their n
 (`00000`) keeps its zeros. Numbers of 16 or more digits are given with an exponent, since Excel has lost their last
 digits.
 
-The cells are read by a library (`excel_frames.py`), what it does not say is found in the XML (`excel_cells.py`), and a
-workbook that would take all memory is refused before (`excel_archive.py`). A sheet is read whole: it takes memory for
-each of its cells. Of several workbooks, one at a time is in memory.
+The cells are read by a library (`excel_frames.py`), information that it does not return is found in the XML
+(`excel_cells.py`), and a workbook that would exhaust memory is refused first (`excel_archive.py`). A sheet is read
+whole: it takes memory for each of its cells. Of several workbooks, one at a time is in memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Searches of the XML of a sheet with numpy, which are several times as fast as those of Python."""
+"""Searches of the XML of a sheet with numpy, several times as fast as in plain Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_DIGITS: Final = 9
 
 
 def holds(text: bytes, *needles: bytes) -> bool:
-    """Return whether one of these occurs. Needles of two or four bytes are found fastest."""
+    """Return whether any of these byte strings occurs. Those of two or four bytes are found fastest."""
     for needle in needles:
         if len(needle) not in (2, 4):
             if needle in text:
@@ -29,7 +29,7 @@ def row_numbers(text: bytes, row: re.Pattern[bytes]) -> np.ndarray[Any, np.dtype
     content = np.frombuffer(text, np.uint8)
     places = [start + len(_ROW) * np.flatnonzero(found) for start, found in _matches(text, _ROW)]
     at = np.sort(np.concatenate([*places, np.empty(0, np.int64)])) + len(_ROW)
-    # Behind the last row is at least its end.
+    # The end of the last row follows it, at least.
     is_usual = len(at) > 0 and int(at[-1]) + len(_NUMBERED) + _MOST_DIGITS < len(text)
     for byte in _NUMBERED:
         is_usual = is_usual and bool((content[at] == byte).all())

@@ -1,10 +1,10 @@
 """Information in the XML of a sheet that the library does not return.
 
 `measure` finds how far the cells reach, before the library reserves memory for all cells up to the last one. `scan`
-does that, too, and finds the cells that users see otherwise than the library gives them: errors, numbers with a format
-of their own, formulas without a stored result; and hidden rows and columns, and merged cells. Both work on the text
-with regular expressions, but only on pieces in which some bytes of a match occur; `excel_bytes.py` tells these much
-faster. What the values of the library rule out is not searched for at all (`find_large`, `find_lookalikes`).
+does that, too, and finds the cells that Excel shows differently from the library's values: errors, numbers with a
+format of their own, formulas without a stored result; and hidden rows and columns, and merged cells. Both work on the
+text with regular expressions, but only on pieces in which some bytes of a match occur; `excel_bytes.py` finds these
+much faster. Searches that the library's values make unnecessary are left out (`find_large`, `find_lookalikes`).
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ class _Places:
 
 def scan(name: str, archive: Archive, sheet: Sheet, shown: Mapping[int, Shown]) -> Scan:
     """Measure a sheet, and return the facts about its cells that the library does not report. `shown` are the styles
-    whose numbers look otherwise. Raises ConfigError.
+    whose numbers look different. Raises ConfigError.
     """
     p = _patterns(_prefix(archive, sheet))
     letters: set[bytes] = set()

@@ -43,7 +43,7 @@ def walk(root: Path, is_table: Callable[[str], bool]) -> tuple[list[Path], list[
         except OSError as error:
             raise ConfigError(
                 f"{redacted(str(folder))}: this folder cannot be read ({(error.strerror or str(error)).lower()}). "
-                "Check its rights; nothing was loaded."
+                "Check its permissions; nothing was loaded."
             ) from error
         if (stat.st_dev, stat.st_ino) in visited:
             return
@@ -66,7 +66,7 @@ def walk(root: Path, is_table: Callable[[str], bool]) -> tuple[list[Path], list[
 
 
 def sift(keys: Iterable[str], is_table: Callable[[str], bool]) -> tuple[list[str], list[str]]:
-    """Return which of these paths, parted by /, are read, in their order, and which are not."""
+    """Return those of these paths, separated by /, that are read, in their order, and those that are not."""
     kept: list[str] = []
     passed_over: list[str] = []
     for key in keys:
@@ -77,7 +77,7 @@ def sift(keys: Iterable[str], is_table: Callable[[str], bool]) -> tuple[list[str
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder of this name is not for people."""
+    """Return whether a file or folder of this name is hidden from users."""
     return name.startswith((".", "~$")) or name.lower() in _NOT_DATA
 
 

@@ -34,7 +34,7 @@ class Format:
     """Any of these bytes, from `offset` on."""
     offset: int = 0
     text: re.Pattern[str] | None = None
-    """How its text begins, behind blanks and a byte-order mark."""
+    """How its text begins, after blanks and a byte-order mark."""
     suffixes: tuple[str, ...] = ()
     """Ends of its names, in lower case; where it has no `text`, they count only for what is not text."""
     reader: str = ""
@@ -262,13 +262,13 @@ def recognise(head: bytes, name: str) -> Format | None:
 
 
 def _is_only_text(found: Format, head: bytes) -> bool:
-    """Whether a text only begins like a binary format: `DUCK` may be in a header."""
+    """Return whether a text only begins like a binary format: `DUCK` may be in a header."""
     letters = any(magic.isascii() and magic.decode().isprintable() for magic in found.magic)
     return letters and not _NOT_TEXT.search(head)
 
 
 def _text_of(head: bytes) -> str | None:
-    """The beginning of a text without byte-order mark and blanks, null for binary data."""
+    """Return the beginning of a text without byte-order mark and blanks, null for binary data."""
     for mark, encoding in (
         (codecs.BOM_UTF8, "utf-8"),
         (codecs.BOM_UTF16_LE, "utf-16-le"),
@@ -295,7 +295,7 @@ def _is_json_line(text: str) -> bool:
 
 
 def _named(name: str, *, text: bool) -> Format | None:
-    """The format that a name belongs to; where the contents are text, only if the format is text."""
+    """Return the format that a name belongs to; where the contents are text, only if the format is text."""
     lower = name.lower()
     for end in ("", ".gz", ".zst"):
         plain = lower.removesuffix(end)
@@ -306,9 +306,9 @@ def _named(name: str, *, text: bool) -> Format | None:
 
 
 def refusal(found: Format, name: str) -> ConfigError:
-    """Return the error for a file that is not read; `name` is the file's for people."""
+    """Return the error for a file of an unsupported format; `name` is its name in messages."""
     path = name.rpartition("/")[2] if ".zip/" in name else name
     way_out = found.way_out.format(file=shlex.quote(path), path=path)
     if ".zip/" in name:
         way_out = f"Unpack the archive first. {way_out}"
-    return ConfigError(f"{name}: is {found.what}, which is not read. {way_out}.")
+    return ConfigError(f"{name}: is {found.what}, which is not supported. {way_out}.")

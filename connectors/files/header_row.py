@@ -1,8 +1,8 @@
 """The row in which a table begins: its header, below titles, comments, labels and blank rows; or its first record.
 
-A row that could be a customer is never taken for a title. Above a header, a row has to be blank, a comment, a label,
-narrower than the header, or unlike the rows below the header in a column of addresses, numbers or dates. Where that is
-not certain, the first row stays the first, and `suspect` returns a row further down that has the names of a header.
+A row that could be a customer is never treated as a title. Above a header, a row has to be blank, a comment, a label,
+narrower than the header, or unlike the rows below the header in a column of addresses, numbers or dates. Otherwise the
+table begins with the first row, and `suspect` returns a row further down that has the names of a header.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ Cells = Sequence[str]
 """The cells of a row, blank ones included; empty for a blank line."""
 
 _NAMES_READ: Final = 100
-"""Of a wide header, the first names say whether it is one."""
+"""The number of names that are checked: the first ones show whether a wide row is a header."""
 _LONGEST_NAME: Final = 200
 _SURE: Final = 2
 """A row with this number of known names is a header."""
 _INTRODUCES: Final = re.compile(
     r"(?i)\b(?:by|from|for|to|von|par|por|da|door|av|af|przez|contact|kontakt|contatto|contacto|support|e-?mail|mail)$"
 )
-"""Words before the address of who made a report: `Exported by`."""
+"""Words before the e-mail address of a report's author: `Exported by`."""
 _DELIMITERS: Final = ";,|\t"
 _BODY: Final = 20
-"""The rows below a header that say what its columns hold."""
+"""The number of rows below a header by which the contents of its columns are judged."""
 
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.\w+")
 _DATE: Final = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}(?:[T ,].*)?")
@@ -48,8 +48,8 @@ class Start(NamedTuple):
 def start_of(rows: Sequence[Cells | None], header: bool | None = None) -> Start:
     """Return where a table begins, from its first rows; a null is a row that could not be read.
 
-    `header` is whether there is a header, null if that is to be decided. Without one, only blank rows and comments
-    are above the first record; if the user states that there is none, blank lines only.
+    `header` is whether there is a header, null if it is to be detected. Without one, only blank rows and comments are
+    above the first record; if the user states that there is none, blank lines only.
     """
     if header is False:
         return Start(next((place for place, row in enumerate(rows) if row is None or row), 0), False)
@@ -64,8 +64,8 @@ def start_of(rows: Sequence[Cells | None], header: bool | None = None) -> Start:
 
 
 def suspect(rows: Sequence[Cells | None], start: Start) -> int | None:
-    """Return a row below the start of a table that seems to be its header, null if there is none: it has known names
-    where the first row has none, or is no header.
+    """Return a row below the start of a table that seems to be its header, null if there is none: it has known names,
+    and the first row has none or is not a header.
     """
     if start.row >= len(rows):
         return None
@@ -153,7 +153,7 @@ def _may_be_header(rows: Sequence[_Row | None], place: int) -> bool:
 
 
 def _are_years(rows: Sequence[_Row | None], place: int, columns: Sequence[int]) -> bool:
-    """Return whether these cells are years in a row, each once, and the cells below are none."""
+    """Return whether these cells are years in a row, each once, and the cells below are not."""
     row = rows[place]
     assert row is not None  # noqa: S101  (it has cells)
     cells = [row.stripped[column] for column in columns]
@@ -170,8 +170,8 @@ def _are_years(rows: Sequence[_Row | None], place: int, columns: Sequence[int]) 
 
 
 def _is_header(rows: Sequence[_Row | None], place: int) -> bool:
-    """Return whether a row is a header, and not only may be one: it has known names, or the rows above it are titles
-    and the ones below are as wide as it and hold other values. No row above it may be a record.
+    """Return whether a row is a header, not merely a possible one: it has known names, or the rows above it are titles
+    and the ones below are as wide as it and contain other values. No row above it may be a record.
     """
     row = rows[place]
     assert row is not None  # noqa: S101  (a row that could not be read is no candidate)
@@ -188,7 +188,7 @@ def _is_header(rows: Sequence[_Row | None], place: int) -> bool:
         return False
     if row.known >= _SURE:
         return True
-    # Without known names, titles have to be what no header is.
+    # Without known names, titles must be unlike any header.
     plain = all(
         (len(before.cells) != len(row.cells) or (separated and not before.is_label and not before.is_comment))
         and (len(before.filled) < 2 or before.is_label or before.is_comment)
@@ -202,8 +202,8 @@ def _is_header(rows: Sequence[_Row | None], place: int) -> bool:
 
 
 def _heads_one_column(row: _Row, titles: Sequence[_Row], below: Sequence[_Row | None], *, separated: bool) -> bool:
-    """Return whether a row of one cell is a header. Anything is as wide as one column: below a title, there must be a
-    blank row, and then only addresses or numbers.
+    """Return whether a row of one cell is a header. Every row is as wide as one column, so below a title there must be
+    a blank row, and then only addresses or numbers.
     """
     wider = sum(after is not None and after.width > 1 for after in below)
     if not row.known or 2 * wider > len(below):
@@ -247,7 +247,7 @@ def _is_title(row: _Row, header: _Row, below: Sequence[_Row | None]) -> bool:
 
 
 def _may_be_record(cell: str) -> bool:
-    """Return whether a cell holds the values of a record, with another delimiter than that of the table: `7;Ann`."""
+    """Return whether a cell contains the values of a record, with a delimiter other than that of the table: `7;Ann`."""
     for delimiter in _DELIMITERS:
         kinds = [_kind(value.strip()) for value in cell.split(delimiter)]
         if len(kinds) > 1 and (kinds[0] in ("number", "email") or "email" in kinds):
@@ -256,7 +256,8 @@ def _may_be_record(cell: str) -> bool:
 
 
 def _differs(row: _Row, body: Sequence[set[str]]) -> bool:
-    """Return whether a row has another kind of value in a column that holds one kind, and the same in none but text."""
+    """Return whether a row has another kind of value in a column of one kind, and the same kind only in columns of
+    text."""
     differing = 0
     for kind, kinds in zip(row.kinds, body, strict=False):
         if kind and len(kinds) == 1:
@@ -273,8 +274,8 @@ def _are_a_table(titles: Sequence[_Row]) -> bool:
 
 
 def _is_nothing(rows: Sequence[_Row | None], place: int) -> bool:
-    """Return whether a row is blank, or a comment: of another number of cells than the next row that is none, or words
-    in one cell above a row of several.
+    """Return whether a row is blank, or a comment: with a number of cells other than that of the next row that is
+    neither, or words in one cell above a row of several cells.
     """
     row = rows[place]
     if row is None or not row.filled:

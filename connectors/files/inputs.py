@@ -40,7 +40,7 @@ class Kinds:
 
     of_name: Callable[[str], str | None]
     default: str
-    """The one for a file whose name and contents say nothing."""
+    """The one for a file whose name and contents are inconclusive."""
 
     def is_table(self, name: str) -> bool:
         """Return whether a file of this name in a folder is read."""
@@ -172,8 +172,8 @@ class Inputs:
 def _must_be_zip_if_named_so(name: str, kind_name: str, found: Format | None) -> None:
     if found is None and kind_name.endswith(".zip"):
         raise ConfigError(
-            f"{name}: is not a zip archive, or a damaged one. Download or copy it again; if it is a table, give it a "
-            "name that says which, such as .csv."
+            f"{name}: is not a zip archive, or a damaged one. Download or copy it again; if it is a table, name it by "
+            "its format, such as .csv."
         )
 
 

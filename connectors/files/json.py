@@ -3,9 +3,8 @@
 A file is read twice. The first pass finds its keys, since a key may occur for the first time in the last record
 (`json_paths.py`); the second one reads the values of each part (`json_frames.py`). Documents are cut into their records
 (`json_documents.py`); neither pass keeps more than a few blocks in memory. A pipe, which can be read only once, is
-copied to disk first.
-Blocks of lines that all have the same keys, in the same order, and no nested values take a quicker way in both passes
-(`json_ordinary.py`), with the same result.
+copied to disk first. Blocks of lines that all have the same keys, in the same order, and no nested values are processed
+faster in both passes (`json_ordinary.py`), with the same result.
 
 Values are read as text: numbers keep their digits, null and empty text are null. Objects become columns
 (`address.city`); arrays, and objects that are metadata as a whole, stay JSON.
@@ -40,9 +39,9 @@ from tranship.connectors.files.text_encoding import sniff_encoding
 from tranship.connectors.files.whole_file import WholeFile
 
 PIECE_BYTES: Final = 2 << 20
-"""Read and taken apart at a time: small enough to stay in the processor's cache."""
+"""Bytes read and parsed at a time: few enough to stay in the processor's cache."""
 PART_BYTES: Final = 24 << 20
-"""Handed on at a time: large enough for what each batch costs by itself."""
+"""Bytes handed on at a time: enough to outweigh the fixed cost of a batch."""
 _SAMPLE_BYTES: Final = 1 << 17
 _LINES_ENDS: Final = (".jsonl", ".ndjson")
 _THREADS: Final = 2
@@ -262,7 +261,7 @@ def _cut_lines(pieces: Iterable[bytes], name: str) -> Iterator[Block]:
     for piece in pieces:
         end = piece.rfind(b"\n") + 1
         if end:
-            # Copied once only: this costs as much as all else that is done here.
+            # Copied only once: this costs as much as everything else here.
             data = b"".join((carry, memoryview(piece)[:end]))
             yield Block(data, line)
             line += data.count(b"\n")
@@ -286,7 +285,7 @@ _Found = tuple[Objects, Values] | bytes
 
 
 def _taken_apart(blocks: Iterator[Block], ordinary: Ordinary) -> Iterator[_Found]:
-    """The values of blocks, in order, taken apart in threads; the digest of a block that is recognised instead."""
+    """Yield the values of blocks, in order, parsed in threads; instead, the digest of a block that is recognised."""
 
     def work(block: Block) -> _Found:
         if digest := ordinary.recognise(block.data):
@@ -305,7 +304,7 @@ def _taken_apart(blocks: Iterator[Block], ordinary: Ordinary) -> Iterator[_Found
 
 
 def destination(spec: str, written: Written, *, overwrite: bool) -> WholeFile:
-    """A file of JSON Lines to be written whole: all fields on each line, instants as ISO 8601 with Z, null as null,
+    """Return a file of JSON Lines as destination: all fields on each line, instants as ISO 8601 with Z, null as null,
     metadata as an object.
     """
     packed, name = packing(spec)

@@ -1,7 +1,7 @@
 """Find the list of records in a JSON document, and cut it into blocks of whole records, piece by piece.
 
-A document is an array of records, or an object that holds one list of them beside other values, as APIs answer. It is
-scanned for strings, escapes and brackets only; its records are checked when they are read.
+A document is an array of records, or an object that contains one list of them beside other values, like the response of
+an API. It is scanned for strings, escapes and brackets only; its records are checked when they are read.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Document:
 
     def list_of_records(self) -> tuple[list[int], str, list[str]] | None:
         """Return the numbers of the lists of records, their path, and the other keys of the document; null if the
-        document is a single record. Raises ConfigError if there are several lists of records, unless the file holds
+        document is a single record. Raises ConfigError if there are several lists of records, unless the file contains
         several documents of one shape, one after the other.
         """
         outers = self._values()

@@ -71,7 +71,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Objects:
-    """The good records of a block, ready to be taken apart, and the broken ones."""
+    """The valid records of a block, ready to be parsed, and the broken ones."""
 
     raw: Bytes
     starts: Positions
@@ -132,7 +132,7 @@ def located(block: Block) -> tuple[bytes, Positions, Positions, Positions]:
 
 
 def _all_valid(data: bytes, starts: Positions, block: Block, kept: Mask) -> bool:
-    """Return whether all records are valid objects; if not, each must be checked by itself."""
+    """Return whether all records are valid objects; if not, each must be checked on its own."""
     if not len(starts):
         return True
     first = np.frombuffer(data, np.uint8)[np.minimum(starts, len(data) - 1)]
@@ -142,7 +142,7 @@ def _all_valid(data: bytes, starts: Positions, block: Block, kept: Mask) -> bool
         return False
     try:
         if block.starts is None:
-            # A byte-order mark within would be no JSON.
+            # A byte-order mark elsewhere would not be JSON.
             return codecs.BOM_UTF8 not in data and len(_RAW.decode_lines(data)) == len(starts)
         return len(_RAWS.decode(b"[%b]" % data)) == len(starts)
     except (msgspec.DecodeError, RecursionError):
@@ -323,8 +323,8 @@ class JsonPart:
 
 
 def _unescaped(texts: pl.Series, behind: npt.NDArray[np.int64]) -> pl.Series:
-    """JSON strings without their quotes → the text they hold. `behind` counts the bytes behind backslashes in the whole
-    block.
+    """JSON strings without their quotes → the text they contain. `behind` counts the bytes behind backslashes in the
+    whole block.
     """
     # Where no backslash stands for itself, each escape can be replaced everywhere.
     may_be_rare = behind[ord("u")] or behind[ord("\\")]

@@ -2,7 +2,7 @@
 
 Most files have the same keys in the same order on each line, and no value but text, numbers, true, false and null. A
 line that matches the shape of such a file is proven to be valid JSON without a repeated or unknown key, and can be read
-in a third of the time that it takes to take any JSON apart. Keys may be missing, except the first.
+in a third of the time that parsing any JSON takes. Keys may be missing, except the first.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tranship.connectors.files.json_tokens import PADDING, Bytes, Positions, tex
 _MOST_KEYS: Final = 64
 """With more keys, the expression would be larger than polars allows."""
 _MOST_MISSES: Final = 8
-"""The first few blocks are under way before a shape is known."""
-# A key of a colon alone would look like the beginning of a text.
+"""The first few blocks are read before a shape is known."""
+# A key that is only a colon would look like the beginning of a text.
 _PLAIN_KEY: Final = re.compile(r'(?!: ?\Z)[^"\\\x00-\x1f\ufeff]+')
 # Half a surrogate pair would be an error, and a whole one is rare.
 _TEXT: Final = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?:[0-9abcefABCEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})))*"'

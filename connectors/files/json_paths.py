@@ -18,7 +18,7 @@ from tranship.connectors.files.json_tokens import NULL, OBJECT, PLAIN, Bytes, Ma
 from tranship.connectors.files.unfolding import is_metadata
 
 MOST_COLUMNS: Final = 2_000
-"""More different keys are ids or the like, not names of columns."""
+"""A larger number of different keys are ids or similar values, not names of columns."""
 _KINDS: Final = OBJECT + 1
 
 
@@ -48,7 +48,7 @@ class Paths:
         return len(self._paths)
 
     def notice(self, raw: Bytes, values: Values) -> None:
-        """Take up the paths of a block. Raises ConfigError if there are too many."""
+        """Add the paths of a block. Raises ConfigError if there are too many."""
         unknown = self._unknown(values.paths)
         if len(unknown):
             self._learn(raw, values, unknown)

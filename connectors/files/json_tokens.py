@@ -1,8 +1,7 @@
-"""Take a block of JSON objects apart with numpy: their keys at any depth, and where the value of each lies.
+"""Parse a block of JSON objects with numpy: their keys at any depth, and where the value of each lies.
 
-The objects are valid JSON. Quotes that are not escaped come in pairs then, and whatever lies between a closing quote
-and a colon is a key. Objects within arrays are not taken apart. Values are slices of the block: numbers keep their
-digits.
+The objects are valid JSON. Quotes that are not escaped therefore come in pairs, and a text in front of a colon is a
+key. Objects within arrays are not parsed. Values are slices of the block: numbers keep their digits.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ PADDING: Final = bytes(16)
 """Behind each block: words of eight bytes are read at its last value, too."""
 
 _QUOTE, _COLON = b'":'
-_SALT: Final = np.uint64(secrets.randbits(64) | 1)  # keys made to collide would need to know it
+_SALT: Final = np.uint64(secrets.randbits(64) | 1)  # keys made to collide would have to be based on it
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 _ROOT: Final = np.uint64(0x517CC1B727220A95)
 _FIRST: Final = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
@@ -46,9 +45,9 @@ _INLINE: Final = 12
 class Values:
     """The values under all keys that are not within arrays, in the order of the block.
 
-    `records` says which object each belongs to, `paths` (u64) which keys lead to it; equal paths are of equal keys.
-    `parents` is the place of the value that holds it, -1 at the top. `starts` and `ends` bound the value, without the
-    quotes of a string; `key_starts` and `key_ends` bound its key.
+    `records` is the object that each belongs to, `paths` (u64) a hash of the keys that lead to it; equal paths mean
+    equal keys. `parents` is the place of the value that contains it, -1 at the top. `starts` and `ends` bound the
+    value, without the quotes of a string; `key_starts` and `key_ends` bound its key.
     """
 
     records: Positions

@@ -17,7 +17,8 @@ class Written:
     """The files that Tranship has written, as recorded in a state directory. A file changed since then is not known.
 
     There is one record per file: its path, and the size and modification time of what the last run wrote and, while a
-    run replaces it, also of the file that it is about to rename. A run that dies in between is therefore recognised.
+    run replaces it, also of the file that it is about to rename. A run that is killed in between is therefore
+    recognised.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -92,8 +93,8 @@ class LocalFile:
         if self._overwrite or self._path.stat().st_size == 0 or self._written.knows(self._path):
             return
         raise ConfigError(
-            f"{self._spec}: exists, and Tranship did not write it (or it was changed since, or another --state-dir "
-            "knows it); it was left as it is. Does a pattern of sources need quotes, so that the shell does not "
+            f"{self._spec}: exists, and Tranship did not write it (or it was changed since, or is recorded in another "
+            "--state-dir); it was left unchanged. Does a pattern of sources need quotes, so that the shell does not "
             "make the last file the destination? Are source and destination swapped? To replace it: --overwrite"
         )
 

@@ -23,15 +23,16 @@ _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 def expand(spec: str, suffixes: tuple[str, ...], seen: Seen | None = None) -> list[File]:
     """Return the files of a path, glob, folder, cloud address or `-`, sorted by name.
 
-    In a folder, only names that end in one of `suffixes` count. Each file is returned once, even if links lead to it:
-    its records would be doubled. `seen` are the files of other sources of the run; new ones are added to it. Raises
+    In a folder, only names that end in one of `suffixes` are read. Each file is returned once, even if links lead to
+    it: its records would be doubled. `seen` are the files of other sources of the run; new ones are added to it. Raises
     ConfigError if there is none.
     """
     return new_ones(located(spec, lambda name: name.endswith(suffixes)), {} if seen is None else seen)
 
 
 def new_ones(files: Iterable[File], seen: Seen) -> list[File]:
-    """Return the files that are not `seen` yet, and add them to it; others are noted where they were seen first."""
+    """Return the files that are not `seen` yet, and add them to it; another name of a file that was seen is noted with
+    it."""
     new = []
     for file in files:
         first = seen.setdefault(file.place, file)
@@ -43,8 +44,8 @@ def new_ones(files: Iterable[File], seen: Seen) -> list[File]:
 
 
 def located(spec: str, is_table: IsTable) -> list[File]:
-    """Return the files of an address, also those of other sources. Of those in a folder, only the ones whose name in
-    lower case `is_table` accepts; the others are named in a remark.
+    """Return the files of an address, also those of other sources. In a folder, only files whose name in lower case
+    `is_table` accepts are read; the others are named in a note.
     """
     if spec in _STDIN:
         return [File(STDIN_NAME, None, None, _standard_input, _place_of_stdin(), seekable=False)]

@@ -1,4 +1,4 @@
-"""Whether a file that would be written is one of those that are read."""
+"""Check whether a file to be written is one of the files that are read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_among(spec: str, is_table: IsTable, path: Path) -> bool:
 
 
 def takes_in(spec: str, is_table: IsTable, path: Path) -> str | None:
-    """Return why the source `spec` would include this file, now or once it is written; null if it would not.
+    """Return the reason why the source `spec` would include this file, now or once it is written; null if it would not.
 
     A folder includes everything in it, at any depth.
     """
@@ -34,9 +34,9 @@ def takes_in(spec: str, is_table: IsTable, path: Path) -> str | None:
         return "is read by this run"
     given = Path(spec).expanduser()
     if given.is_dir():
-        return "lies in the folder that is read" if _lies_in(path, given) else None
+        return "is in the folder that is read" if _lies_in(path, given) else None
     if glob.has_magic(spec) and not given.exists() and _fits_pattern(path, str(given)):
-        return "fits the pattern that is read; the next run would read it"
+        return "matches the pattern that is read; the next run would read it"
     return None
 
 
@@ -58,5 +58,5 @@ def _fits_pattern(path: Path, pattern: str) -> bool:
 
 
 def _places(path: Path) -> tuple[Path, Path]:
-    """Return the absolute path of a name, and that of the file it leads to."""
+    """Return the absolute path of a name, and that of the file to which it leads."""
     return path.parent.resolve() / path.name, path.resolve()

@@ -1,4 +1,4 @@
-"""How a file that is written is compressed, by its name."""
+"""The compression of a file to be written, by its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DataFrames of pandas as Arrow. pandas itself is not imported: it is installed if a DataFrame is given."""
+"""DataFrames of pandas as Arrow. pandas is imported only by the user who gives a DataFrame."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def table_of(frame: Any) -> tuple[pa.Table, tuple[str, ...]]:
 
 
 def _index(index: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the levels of an index that become columns, and a note on them. The usual numbering of rows is nothing."""
+    """Return the levels of an index that become columns, and a note on them. The default numbering of rows is
+    omitted."""
     levels = [(index.names[at], index.get_level_values(at)) for at in range(index.nlevels)]
     named = {_name(name): level for name, level in levels if name is not None}
     if type(index).__name__ == "RangeIndex":

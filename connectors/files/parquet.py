@@ -58,13 +58,13 @@ class ParquetSource:
             row, columns = 1, list(told_apart(unfolded_names(parquet.schema_arrow)))
             try:
                 for table in parquet.iter_batches(BATCH_ROWS, use_threads=False):
-                    # Arrow reads text as it is: bytes that are no UTF-8 would be undefined behaviour later.
+                    # Arrow reads text as it is: bytes that are not UTF-8 would cause undefined behaviour later.
                     table.validate(full=True)
                     done += table.num_rows
                     yield ArrowPart(name, _plain(table, columns), row, done)
                     row += table.num_rows
             except (pa.ArrowInvalid, OSError) as error:
-                raise ConfigError(f"{name}: damaged Parquet near row {row}; nothing of it was loaded.") from error
+                raise ConfigError(f"{name}: damaged Parquet near row {row}; nothing was loaded from it.") from error
 
     def close(self) -> None:
         """Close the files."""

@@ -25,11 +25,11 @@ class _Part:
 
     @property
     def position(self) -> int:
-        """As that of the part."""
+        """The position of the part."""
         return self.part.position
 
     def read(self) -> Batch:
-        """Return its records with the columns of its folders behind their own, as text."""
+        """Return its records with the columns of its folders after their own, as text."""
         batch = self.part.read()
         columns = [pl.lit(value, pl.String).alias(name) for name, value in self.values[batch.source].items()]
         return dataclasses.replace(batch, records=batch.records.with_columns(columns))
@@ -41,7 +41,7 @@ class _Part:
 
 
 class Partitioned:
-    """A source whose files lie in such folders. A column of its own that a file has is used instead, with a note."""
+    """A source whose files lie in such folders. If a file has a column of the same name, it is used, with a note."""
 
     def __init__(self, source: Source, columns: Mapping[str, Values]) -> None:
         """`columns`: name of a file → the columns that its folders give."""

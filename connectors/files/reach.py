@@ -12,14 +12,14 @@ from aiohttp.resolver import DefaultResolver
 from tranship.connectors.errors import Refused
 
 LINK: Final = 0
-"""Only on this cable, or no host at all: addresses at which clouds answer with credentials are among them."""
+"""Link-local or unspecified: these include the addresses at which cloud services hand out credentials."""
 THIS_MACHINE: Final = 1
 PRIVATE: Final = 2
 PUBLIC: Final = 3
 
 
 def reach_of(host: str) -> int | None:
-    """Return how far away an IP address is, null for a name."""
+    """Return the distance of an IP address, null for a name."""
     try:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
@@ -51,7 +51,7 @@ class GuardedResolver(AbstractResolver):
         self._resolver = DefaultResolver()
         self.least = LINK
         self.reached = LINK
-        """How far away the name that was resolved last is."""
+        """The distance of the name that was resolved last."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET

@@ -1,7 +1,7 @@
-"""Records that are given in Python, written to a file: it is read like any other, and can be read again.
+"""Records that are given in Python, written to a file: the file is read like any other, and can be read again.
 
 Frames become Parquet with the columns of `connectors/files/arrow_columns.py`, batch by batch; iterables of dicts become
-JSON Lines (`connectors/files/dicts.py`). What can be read only once is read here, once.
+JSON Lines (`connectors/files/dicts.py`). Records that can be read only once are read here, once.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _WIDE: Final = (pl.Int128, pl.UInt128)
 
 
 def is_records(value: object) -> bool:
-    """Return whether this is a frame, an Arrow stream or an iterable that may hold dicts, and no address or list of
-    sources. An empty list holds no records.
+    """Return whether this is a frame, an Arrow stream or an iterable that may contain dicts, rather than an address or
+    a list of sources. An empty list contains no records.
     """
     if isinstance(value, str | bytes | bytearray | os.PathLike | Mapping):
         return False
@@ -61,7 +61,7 @@ def spool(value: Any, name: str, folder: Path, most: int | None = None) -> Spool
     """Write the records to a new file in `folder`, and return where they are. With `most`, further records need not be
     written.
 
-    Raises ConfigError if these are no records. What an iterable raises is passed on.
+    Raises ConfigError if these are not records. Exceptions of an iterable are passed on.
     """
     is_frame = _is_frame(value)
     path = folder.absolute() / f"{secrets.token_hex(8)}.{'parquet' if is_frame else 'jsonl'}"

@@ -1,4 +1,4 @@
-"""Records that were given in Python as a source: the file that keeps them, read as a file of its format is."""
+"""Records that were given in Python as a source: the file that contains them, read like any file of its format."""
 
 from __future__ import annotations
 

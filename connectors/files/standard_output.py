@@ -1,4 +1,4 @@
-"""Standard output as a destination (`-`). The file is made on disk first: nothing of a failed run is printed."""
+"""Standard output as a destination (`-`). The file is written to disk first, so that a failed run prints nothing."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def _print(file: Path) -> None:
 
 
 def _binary(out: TextIO) -> BinaryIO:
-    """Return the descriptor's own file where there is one: the command's stream hides errors, and drops the rest."""
+    """Return the descriptor's own file where there is one: the command's stream hides errors and drops the remaining
+    output."""
     try:
         return open(out.fileno(), "wb", buffering=0, closefd=False)
     except OSError:

@@ -24,9 +24,9 @@ from tranship.connectors.errors import ConfigError
 STDIN_NAME = "standard input"
 
 _MOST_EXPANSION: Final = 300
-"""What is compressed by more than this factor is not a list of customers."""
+"""Data compressed by more than this factor are not a list of customers."""
 _HARMLESS_BYTES: Final = 1 << 30
-"""This many bytes may be unpacked, whatever the factor is."""
+"""This many bytes may be unpacked, whatever the factor."""
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _HEAD_BYTES = 1 << 16
 
@@ -78,7 +78,9 @@ class File:
         try:
             return self.opener()
         except OSError as error:
-            raise ConfigError(f"{self.name}: cannot be opened ({_why(error)}). Check path and rights.") from error
+            raise ConfigError(
+                f"{self.name}: cannot be opened ({_why(error)}). Check its path and permissions."
+            ) from error
 
     def must_be_as_it_was(self, content: Bytes) -> None:
         """Raise ConfigError if the size of a file that was read to its end has changed since the run began."""
@@ -118,7 +120,7 @@ class Bytes:
 
     @property
     def size_now(self) -> int | None:
-        """The current size of the file in bytes, null if only reading to its end could tell."""
+        """The current size of the file in bytes, null if it is known only after reading to its end."""
         try:
             return os.fstat(self._raw.fileno()).st_size
         except OSError:
@@ -140,7 +142,8 @@ class Bytes:
                 if grows_too_much(self._position, unpacked):
                     raise ConfigError(
                         f"{self._file.name}: grows {unpacked // self._position:,} times or more when it is "
-                        "decompressed: this looks like a bomb. If you trust it, decompress it and name that file."
+                        "decompressed: this looks like a decompression bomb. If you trust it, decompress it and name "
+                        "that file."
                     )
                 yield piece
         except OSError as error:
@@ -245,5 +248,5 @@ class Copy:
 
 
 def _why(error: OSError) -> str:
-    """Return why a file cannot be read, in the words of the system or of the storage's server."""
+    """Return the reason why a file cannot be read, as stated by the system or the storage's server."""
     return error.strerror or known_secrets.words(str(error))

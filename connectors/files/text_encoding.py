@@ -24,8 +24,8 @@ codecs.register_error("tranship-mark", _mark_bad_bytes)
 def sniff_encoding(head: bytes) -> str | None:
     """Return the encoding by the first bytes: a BOM, the zeros of UTF-16, UTF-8, else Windows-1252; null if none fits.
 
-    Windows-1252 is only believed where what it makes of the bytes looks like words of western languages. Otherwise the
-    file is UTF-8 if its damaged lines are few.
+    Windows-1252 is accepted only where the bytes, read in it, look like words of western languages. Otherwise the file
+    is UTF-8 if its damaged lines are few.
     """
     if head.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
@@ -40,10 +40,10 @@ def sniff_encoding(head: bytes) -> str | None:
             return "utf-16-be"
     if head.isascii():
         return "utf-8"
-    # Patterns look at a megabyte in a few milliseconds, a loop over its characters takes ten times as long.
+    # Patterns search a megabyte in a few milliseconds; a loop over its characters takes ten times as long.
     text = head.decode("utf-8", "surrogateescape")
     damaged = len(_DAMAGED.findall(text))
-    # A sequence that the end of the sample cuts off is not damage.
+    # A sequence that is cut off by the end of the sample is not damage.
     if damaged <= 3 and len(_DAMAGED.findall(text[len(text) - damaged :])) == damaged:
         return "utf-8"
     good = len(_BEYOND_ASCII.findall(text)) - damaged
@@ -74,7 +74,7 @@ def _is_western(text: str) -> bool:
     """Return whether text that was read as Windows-1252 looks like a western language.
 
     In another alphabet nearly all letters are accented ones side by side (`Èâàí`); in one that shares letters with
-    Windows-1252 (Polish, Turkish, DOS, Macintosh), signs and capitals stand within words (`£ukasz`, `MŸller`).
+    Windows-1252 (Polish, Turkish, DOS, Macintosh), signs and capitals occur within words (`£ukasz`, `MŸller`).
     """
     accented = sum(map(str.isalpha, _BEYOND_ASCII.findall(text)))
     crowded = sum(len(run) for run in _CROWDS.findall(text) if not _NORDIC.issuperset(run))

@@ -33,7 +33,7 @@ class Place(Protocol):
         ...
 
     def put(self, make: Callable[[Path], None], workspace: Path) -> None:
-        """Put there the file that `make` writes under a path. `workspace` is a private folder for it.
+        """Put the file that `make` writes under a path there. `workspace` is a private folder for it.
 
         Raises OSError or ConnectorError if it cannot be put there, and what `must_be_free` raises.
         """

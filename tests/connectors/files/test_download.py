@@ -131,8 +131,8 @@ def test_a_web_address_cannot_be_written() -> None:
 @pytest.mark.parametrize(
     ("status", "error", "message", "calls"),
     [
-        (401, Refused, "does not allow this download", 1),
-        (403, Refused, "does not allow this download", 1),
+        (401, Refused, "access denied", 1),
+        (403, Refused, "access denied", 1),
         (404, Refused, "there is no such file", 1),
         (418, Refused, "Check the address", 1),
         (204, Refused, "Check the address", 1),

@@ -255,7 +255,7 @@ def test_a_bomb_is_not_decompressed_to_its_end(name: str, tmp_path: Path, monkey
     line = b'{"id": "1", "name": "Ann"}\n' if "jsonl" in name else b"1,Ann\n"
     text = (b"" if "jsonl" in name else b"id,name\n") + line * 2_000_000
     made(name, gzip.compress(text) if name.endswith("gz") else pa.compress(text, "zstd", asbytes=True))
-    with pytest.raises(ConfigError, match="when it is decompressed: this looks like a bomb"):
+    with pytest.raises(ConfigError, match="when it is decompressed: this looks like a decompression bomb"):
         Warehouse(tmp_path).load(name)
 
 
@@ -378,7 +378,7 @@ def test_an_unsupported_format_is_named_with_a_way_to_export_it(what: str) -> No
     message = refusal(str(file))
 
     assert f"given/{name}: is {what}" in message
-    assert len(message) > len(f"given/{name}: is {what}, which is not read. ") + 10
+    assert len(message) > len(f"given/{name}: is {what}, which is not supported. ") + 10
     # The name says nothing, and it is the same within an archive and in UTF-16 where it is text.
     if what not in ("a QuickBooks company file", "YAML"):
         assert f"is {what}" in refusal(str(made("given/plain", data)))
@@ -472,7 +472,7 @@ def test_each_format_is_explained_in_one_sentence() -> None:
     for found in formats.FORMATS:
         assert found.magic or found.text or found.suffixes, found.what
         message = str(formats.refusal(found, "it's.x"))
-        assert message.startswith(f"it's.x: is {found.what}, which is not read. ")
+        assert message.startswith(f"it's.x: is {found.what}, which is not supported. ")
         assert "{" not in message
 
 

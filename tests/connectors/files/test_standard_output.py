@@ -68,7 +68,7 @@ def test_the_report_is_not_mixed_with_the_records(command: str, capfd: pytest.Ca
     ("options", "said"),
     [
         ({"mode": "mirror", "max_deletes": "1"}, "a file is written whole; --mode mirror needs a table"),
-        ({"destination": "out.csv", "format": "jsonl"}, "format is that of standard output"),
+        ({"destination": "out.csv", "format": "jsonl"}, "format applies only to standard output"),
         ({"columns": {"name": "firma"}}, "is not a table"),
     ],
 )
