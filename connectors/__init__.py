@@ -1,1 +1,1 @@
-"""The only code that touches files, sockets and databases."""
+"""The only code that accesses files, sockets and databases."""

@@ -1,7 +1,7 @@
-"""Where an address may contain a secret, also if it is not written as it should be.
+"""Find the places where an address may contain a secret, even if it is malformed.
 
 A password may contain `?`, `#`, `/` and `@` unescaped, and a key may be given as host, path, fragment or option, where
-it does not belong. Doubtful pieces count as secrets.
+it does not belong. Doubtful pieces are treated as secrets.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _KEYWORD: Final = re.compile(r"\b(?:password|passwd|pwd)\s*=\s*('(?:[^'\\]|\\.)*
 """A password in a connection string that is not a URL: `host=db password=…`."""
 _PORT: Final = re.compile(r"\d*|\*\*\*")
 _LIKELY_SECRET: Final = 16
-"""The length from which the value of an option of a web address is taken for a secret, whatever its name."""
+"""The length from which the value of an option of a web address is treated as a secret, whatever its name."""
 
 
 def spans(address: str, *, certain: bool = False) -> Iterator[Span]:
@@ -162,7 +162,7 @@ def _is_cut_off(address: str, start: int, authority_end: int, place_end: int, *,
 
 
 def _place_of_provider(address: str, host: int, end: int, *, follows_key: bool) -> Iterator[Span]:
-    """Yield a host that seems to be a key, and a path that does."""
+    """Yield a host, and a path, that seems to be a key."""
     slash = address.find("/", host, end)
     host_end = slash if slash >= 0 else end
     if host < host_end and not follows_key and not is_host(address[host:host_end]):

@@ -1,4 +1,4 @@
-"""Addresses of sources and destinations: redacted for people, decoded, and what table or file they mean."""
+"""Addresses of sources and destinations: redacted for people, decoded, and resolved to tables and files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def secrets_in(address: str) -> list[str]:
 
 @dataclass(frozen=True)
 class SpooledRecords:
-    """Records that were given in Python: their name for people, and the file that keeps them until they are read."""
+    """Records that were given in Python: their name for people, and the file that contains them until they are read."""
 
     path: Path
     name: str
@@ -95,7 +95,7 @@ def percent_decoded(spec: str, text: str) -> str:
     except UnicodeError as error:
         raise ConfigError(f"{spec!a}: is not UTF-8.") from error
     if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", plain):
-        raise ConfigError(f"{spec!a}: holds a control character.")
+        raise ConfigError(f"{spec!a}: contains a control character.")
     return plain
 
 
@@ -114,7 +114,8 @@ def schema_and_table(spec: str, name: str) -> tuple[str | None, str]:
 
 
 def is_same_file(path: Path, other: Path) -> bool:
-    """Whether two paths are the same file, also by links, or by case where the file system ignores it."""
+    """Return whether two paths are the same file, including through links, or in another case where the file system
+    ignores case."""
     try:
         return path.samefile(other)
     except OSError:
@@ -126,5 +127,5 @@ def resolved_path(path: Path) -> Path:
     try:
         return path.expanduser().resolve()
     except (OSError, RuntimeError, ValueError):
-        # A circle of links, or no such home directory: opening it fails with a message.
+        # A loop of links, or an unknown home directory: opening the file fails with a message.
         return path.absolute()

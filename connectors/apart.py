@@ -12,7 +12,7 @@ from tranship.connectors.lookup import connector_of, identity, in_folder, load
 
 
 def must_be_apart(specs: Sequence[str], destination: str) -> None:
-    """Raises ConfigError where a run would read what it writes: one is the other, or holds it."""
+    """Raise ConfigError if a run would read what it writes: a source is the destination, or contains it."""
     for spec in specs:
         why = _why_not_apart(spec, destination)
         if why:
@@ -39,7 +39,7 @@ def _why_not_apart(spec: str, destination: str) -> str | None:
         if source.suffixes:
             return takes_in(spec, in_folder(spec, source), path)
         file = _file_of(source, spec)
-        return "lies in the file that is read" if file and is_same_file(file, path) else None
+        return "is in the file that is read" if file and is_same_file(file, path) else None
     if source.suffixes:
         file = _file_of(target, destination)
         return "is read by this run" if file and is_among(spec, in_folder(spec, source), file) else None
@@ -47,7 +47,7 @@ def _why_not_apart(spec: str, destination: str) -> str | None:
 
 
 def _file_of(connector: Connector, spec: str) -> Path | None:
-    """The local file in which a connector keeps the tables of an address, null if there is none."""
+    """Return the local file in which a connector keeps the tables of an address, null if there is none."""
     return load(connector.file)(spec) if connector.file else None
 
 

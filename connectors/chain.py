@@ -42,7 +42,7 @@ class Chain:
         release: Callable[[], None] | None = None,
         close: Callable[[], None] | None = None,
     ) -> None:
-        """`alike`: their sizes are in one unit, so that they can be added. `release` and `close` are called when the
+        """`alike` is whether their sizes have the same unit and can be added. `release` and `close` are called when the
         sources are released and closed.
         """
         self._sources = sources
@@ -75,7 +75,7 @@ class Chain:
             before += position if source.size is None else source.size
 
     def release(self) -> None:
-        """Release them all."""
+        """Release all sources."""
         for source in self._sources:
             if isinstance(source, Releasing):
                 source.release()
@@ -83,7 +83,7 @@ class Chain:
             self._release()
 
     def close(self) -> None:
-        """Close them all."""
+        """Close all sources."""
         for source in self._sources:
             source.close()
         if self._close:

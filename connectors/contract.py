@@ -205,7 +205,7 @@ class Survivors:
     columns: tuple[str, ...]
     count: int
     sparse: tuple[str, ...] = ()
-    """Those of `columns` in which a null says nothing either: only some records of the run have them."""
+    """Those of `columns` in which a null has no meaning either, because only some records of the run have them."""
 
     def scan(self) -> pl.LazyFrame:
         """Return the survivors, lazily, in any order."""
@@ -223,7 +223,7 @@ class Outcomes:
     outcome unknown), left (not yet processed).
     """
     reasons: Mapping[str, int] = field(default_factory=dict)
-    """Why records were refused, by the plan and by the provider."""
+    """The reasons why records were refused, by the plan and by the provider."""
     files: Mapping[str, Path] = field(default_factory=dict)
     """Name → file for people."""
     notes: tuple[str, ...] = ()
@@ -254,7 +254,7 @@ class ProviderOptions:
     limit: int | None = None
     """Stop after this number of records of the plan; null: no limit."""
     crosswalk: Path | None = None
-    """The crosswalk of an earlier run, which says which customer at the provider each record is."""
+    """The crosswalk of an earlier run, which maps each record to a customer at the provider."""
     history: tuple[Path, ...] = ()
     """Crosswalks of earlier runs of the same state directory, newest first: the customers that Tranship has written."""
     remove_for_good: bool = False
@@ -426,9 +426,9 @@ class Connector:
     size_unit: Literal["bytes", "records"] | None = None
     """The unit of `Source.size`: sizes of several sources are added if they have the same unit. Null: its own."""
     folder_is_data_set: bool = False
-    """A folder whose name has one of its suffixes is read in this format, whatever lies in it."""
+    """A folder whose name has one of its suffixes is read in this format, whatever it contains."""
     identity: str | None = None
-    """A function, `module:name`, of an address: one text for all spellings of a destination, by which runs lock it.
+    """A function, `module:name`, of an address: one text for all spellings of a destination, under which runs lock it.
     Raises ConfigError. Null: the address itself, or the path of a file."""
     same_place: str | None = None
     """A function, `module:name`, of two addresses: whether they mean one table, which it may ask the server. Raises

@@ -1,4 +1,4 @@
-"""Files of a run directory: on disk before anything refers to them, and checked before they are used.
+"""Files of a run directory: written to disk before anything refers to them, and checked before they are used.
 
 A file of records has a *seal*, its size and SHA-256, which is kept in the JSON that refers to it. A JSON file carries
 its own digest, and is written under another name, synced and renamed. A file that does not match is `Damaged`.
@@ -67,7 +67,7 @@ def seals(folder: Path, names: Iterable[str]) -> dict[str, str]:
 def is_whole(file: Path, sealed: Any) -> bool:
     """Whether a file is the one that was sealed."""
     try:
-        # The size tells most of the damage and costs nothing.
+        # The size reveals most damage and costs nothing.
         return file.stat().st_size == int(str(sealed).split()[0]) and seal(file, sync=False) == sealed
     except (OSError, ValueError, IndexError):
         return False
@@ -90,7 +90,7 @@ def damaged(file: Path) -> Damaged:
         is_there = True
     if is_there and not os.access(file, os.R_OK):
         return Damaged(f"{file}: cannot be read. Check the access rights.")
-    return Damaged(f"{file}: {'is not as Tranship wrote it' if is_there else 'is gone'}.")
+    return Damaged(f"{file}: {'was changed or damaged since Tranship wrote it' if is_there else 'is gone'}.")
 
 
 def put_aside(path: Path) -> Path:
@@ -129,7 +129,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_nothing(path: Path) -> Iterator[Path]:
-    """The same, but a file that another process has made at `path` in the meantime stays, and ours is removed."""
+    """Do the same, except that a file created at `path` by another process in the meantime is kept, and ours is
+    removed."""
     # DuckDB, which creates the file, refuses an empty one; the name cannot be foreseen.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
@@ -167,9 +168,9 @@ def write_json(file: Path, values: Mapping[str, Any], *, indent: int | None = No
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Read what `write_json` wrote. Raises FileNotFoundError, and Damaged if it is anything else.
+    """Read an object that `write_json` wrote. Raises FileNotFoundError, and Damaged if it is anything else.
 
-    An object without a digest is returned as it is: earlier versions of Tranship wrote none.
+    An object without a digest is returned unchanged: earlier versions of Tranship wrote none.
     """
     try:
         if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe would wait for its writer

@@ -18,7 +18,8 @@ TranshipError
 
 Anything else that reaches the top is a bug of ours: exit 1.
 
-A message says what happened, where (system, file, line), and what to try. It never holds a secret or a customer's data.
+A message says what happened, where (system, file, line), and what to try. It never contains a secret or a customer's
+data.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class TranshipError(Exception):
     report: Report | None = None
 
     def __init__(self, *lines: str) -> None:
-        """Take the lines of a message, mostly one. No value in it can break a line or steer a terminal."""
+        """Create the error from the lines of its message, usually one. No value in it can break a line or control a
+        terminal."""
         super().__init__("\n".join(map(visible, lines)))
 
     @classmethod

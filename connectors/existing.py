@@ -39,7 +39,7 @@ def similar_files(file: Path) -> list[str]:
 
 
 def hint(kind: str, alike: list[str]) -> str:
-    """Return the part of a message that lists similar names, empty if there are none."""
+    """Return the part of a message that lists similar names; empty if there are none."""
     verb = "a similar {} exists" if len(alike) == 1 else "similar {}s exist"
     return f"{verb.format(kind)}: {', '.join(alike)}" if alike else ""
 

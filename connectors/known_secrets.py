@@ -1,8 +1,7 @@
-"""The secrets that this process knows, and the words of other systems without them.
-
-Known are the values of environment variables whose names mark them as secrets, the passwords in addresses of the
-environment, and what `learn` and `learn_address` were given: keys and passwords of the run. A secret is recognised
-also in other spellings (percent-encoded, escaped, hexadecimal, base64), and so is each part of ten characters or more.
+"""The secrets known to this process, and their removal from the messages of other systems. They are the values of
+environment variables whose names mark them as secrets, the passwords in addresses of the environment, and the keys and
+passwords of the run, which are passed to `learn` and `learn_address`. A secret is also recognised in other spellings
+(percent-encoded, escaped, hexadecimal, base64), and so is each part of ten characters or more.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ HIDDEN: Final = "***"
 _PART: Final = 10
 """The shortest part of a secret that is recognised."""
 _SHORTEST: Final = 4
-"""Shorter secrets are not looked for: they occur in ordinary words."""
+"""Shorter secrets are not searched for: they occur in ordinary words."""
 _SHORTEST_OF_ENVIRONMENT: Final = 8
-"""The same for variables that are known by their names only, such as `TOKEN_LIMIT=5000`."""
+"""The same for variables recognised only by their names, such as `TOKEN_LIMIT=5000`."""
 _LONGEST_WORDS: Final = 200
 _LONGEST_READ: Final = 20_000
 
@@ -61,8 +60,8 @@ def without_secrets(text: str) -> str:
 
 
 def words(text: str) -> str:
-    """Return the words of another system fit to be kept: without secrets, e-mail addresses and control characters, on
-    one line, at most 200 characters.
+    """Return a message of another system in a form that may be kept: without secrets, e-mail addresses and control
+    characters, on one line, in at most 200 characters.
     """
     plain = "".join(" " if unicodedata.category(c) in UNSEEN else c for c in without_secrets(text[:_LONGEST_READ]))
     line = " ".join(re.sub(_EMAIL, HIDDEN, plain).split())
@@ -72,7 +71,8 @@ def words(text: str) -> str:
 class KeyFilter:
     """Removes one key from the bodies of responses, fast where they do not contain it.
 
-    A key in one piece is found, in every spelling; one that is torn is left to `words`, which all messages pass.
+    A key in one piece is found, in every spelling; a key in several pieces is left to `words`, through which all
+    messages pass.
     """
 
     def __init__(self, key: str) -> None:
@@ -86,7 +86,7 @@ class KeyFilter:
         return self._cleaned(body) if self._occurs_in(body) else body
 
     def split(self, body: bytes) -> tuple[bytes, bytes]:
-        """Return the beginning of a body without the key, and the rest, which the next chunk may complete to one."""
+        """Return the beginning of a body without the key, and the rest, which the next chunk may complete to a key."""
         cut = max(0, len(body) - self._longest)
         if not self._occurs_in(body):
             return body[:cut], body[cut:]
@@ -103,7 +103,7 @@ class KeyFilter:
         return _replaced(text, _marks(text, self._wanted)).encode("latin-1")
 
     def chunks(self) -> FilteredChunks:
-        """Return what removes the key from a body that arrives in chunks."""
+        """Return a filter that removes the key from a body that arrives in chunks."""
         return FilteredChunks(self)
 
 
@@ -119,7 +119,7 @@ class FilteredChunks:
         return piece
 
     def rest(self) -> bytes:
-        """Return what was withheld."""
+        """Return the withheld bytes."""
         return self._filter.clean(self._tail)
 
 
@@ -131,7 +131,7 @@ def _of_environment(environment: Mapping[str, str]) -> Iterator[str]:
         if "://" in value and "@" in value:
             yield from (secret for secret in secrets_in(value) if len(secret) >= _SHORTEST)
         shortest = _SHORTEST if name in _PASSWORD_VARIABLES else _SHORTEST_OF_ENVIRONMENT
-        # The path of a file of keys is no secret, and messages name it.
+        # The path of a file of keys is not a secret, and messages name it.
         if len(value) >= shortest and _VARIABLE.search(name) and not _is_path(value):
             yield value
 
@@ -145,7 +145,7 @@ def _is_path(value: str) -> bool:
 
 
 def _forms(secret: str) -> list[str]:
-    """Return the spellings of a secret, without those that `_UNIT` undoes."""
+    """Return the spellings of a secret, except those that `_UNIT` covers."""
     data = secret.encode()
     found = [secret, secret.lower(), quote(secret, safe=""), quote_plus(secret), data.hex(), data.hex().upper()]
     for before in range(3):
@@ -158,7 +158,7 @@ def _forms(secret: str) -> list[str]:
 
 @lru_cache(maxsize=16)
 def _spelled(secrets: frozenset[str]) -> dict[int, frozenset[str]]:
-    """Return length → texts of that length to look for: whole short secrets, and all parts of long ones."""
+    """Return length → texts of that length to search for: whole short secrets, and all parts of long ones."""
     found: dict[int, set[str]] = {}
     for form in (form for secret in secrets for form in _forms(secret)):
         size = min(len(form), _PART)

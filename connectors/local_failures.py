@@ -33,7 +33,7 @@ _REMEDIES: Final[Mapping[int, str]] = {
     errno.ESTALE: "Check the network file system",
     errno.ETXTBSY: "End the program that uses the file",
 }
-"""What to do about an error of the operating system; other errors are not the machine's."""
+"""The remedy for an error of the operating system; other errors are not failures of the machine."""
 
 _OF_SQLITE: Final[Mapping[str, int]] = {
     "database or disk is full": errno.ENOSPC,
@@ -73,7 +73,7 @@ def unwritable(error: OSError, place: object) -> LocalFailure:
 
 @contextmanager
 def local_failures(place: object) -> Iterator[None]:
-    """Raise LocalFailure in the block for each exception that is one."""
+    """Raise LocalFailure in place of an exception in the block that reports one."""
     try:
         yield
     except TranshipError:
@@ -109,7 +109,7 @@ def _file_in(error: BaseException) -> str | None:
 
 
 def _out_of_memory(error: BaseException, place: object) -> LocalFailure:
-    # DuckDB names its own limit, and what it needed.
+    # DuckDB names its own limit, and the memory that it needed.
     return LocalFailure(
         f"{place}: memory ran out. Allow this process more (ulimit -v, or the limit of the container), end other "
         f"programs, or let DuckDB use {'more' if 'duckdb' in type(error).__module__ else 'less'}: --memory 2GB."

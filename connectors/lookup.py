@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tranship.connectors.api.spec import ProviderSpec
 
 GROUP: Final = "tranship.connectors"
-"""The entry points of packages that bring connectors: each is a `contract.Connector`, or a module such as those in
+"""The entry points of packages with connectors: each is a `contract.Connector`, or a module such as those in
 `connectors/providers/`."""
 _OF_FILES: Final = ("s3", "gs", "az", "http", "https")
 """Schemes of addresses of files."""
@@ -40,7 +40,7 @@ _ARCHIVES: Final = (".zip",)
 
 @dataclass(frozen=True)
 class PlugIns:
-    """What other packages bring: connectors by name, and why others cannot be used."""
+    """The contents of other packages: connectors by name, and why others cannot be used."""
 
     connectors: Mapping[str, Connector]
     broken: Mapping[str, str]
@@ -48,7 +48,8 @@ class PlugIns:
 
 @cache
 def plug_ins() -> PlugIns:
-    """Load the connectors of other packages. Built-in names, schemes and suffixes are kept for the built-in ones."""
+    """Load the connectors of other packages. Built-in names, schemes and suffixes are reserved for the built-in
+    ones."""
     connectors: dict[str, Connector] = {}
     broken: dict[str, str] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
@@ -66,7 +67,7 @@ def plug_ins() -> PlugIns:
 
 
 def _problem(connector: Any, others: Iterable[Connector]) -> str:
-    """Why a connector of another package cannot be used, empty if it can."""
+    """Return the reason why a connector of another package cannot be used; empty if it can."""
     if not isinstance(connector, Connector):
         return "is neither a Connector nor a module with the specification of a provider"
     taken = {name: name for name in CONNECTORS} | SCHEMES | SUFFIXES
@@ -165,7 +166,7 @@ def _built_in_format(path: str) -> str | None:
 
 
 def _format_of(path: str) -> str | None:
-    """The file format that a name in lower case belongs to, null if no connector has its suffix."""
+    """Return the file format to which a name in lower case belongs; null if no connector has its suffix."""
     built_in = _built_in_format(path)
     if built_in or not Path(path).suffix:
         return built_in
@@ -179,8 +180,8 @@ def format_of(name: str) -> str | None:
 
 
 def in_folder(spec: str, connector: Connector) -> Callable[[str], bool]:
-    """Return which files of a folder are read, by their names in lower case: those of all formats, or, of a folder that
-    is one set of data, those of its own.
+    """Return the function that decides, by their names in lower case, which files of a folder are read: those of all
+    formats or, in a folder that is one data set, those of its format.
     """
     if connector.folder_is_data_set and _is_data_set(spec):
         return lambda name: name.endswith(connector.suffixes)
@@ -193,7 +194,7 @@ def _is_data_set(spec: str) -> bool:
 
 
 def identity(spec: str) -> str:
-    """Return one text for all spellings of a destination: that of two runs is equal if they write to the same place.
+    """Return one text for all spellings of a destination: two runs write to the same place if it is equal.
 
     Raises ConfigError.
     """
@@ -216,7 +217,7 @@ def provider_spec(connector: Connector) -> ProviderSpec:
 
 
 def load(target: str) -> Any:
-    """Return what a connector declares as `module:name`. Raises ConfigError if another package lacks it."""
+    """Import an object that a connector declares as `module:name`. Raises ConfigError if another package lacks it."""
     module, _, name = target.partition(":")
     try:
         return getattr(importlib.import_module(module), name)

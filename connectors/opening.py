@@ -45,9 +45,8 @@ def open_sources(
     waiting: Waiting | None = None,
     downloads: Path | None = None,
 ) -> Source:
-    """What is behind several addresses, as one source in their order; a file that several of them name is read once.
-
-    As `open_source`. Raises ConfigError for a table or account that is given twice.
+    """Open the sources behind several addresses as one source, in their order; a file named by several of them is read
+    once. See `open_source`. Raises ConfigError for a table or account that is given twice.
     """
     for place, spec in enumerate(specs):
         twice = next((before for before in specs[:place] if same_place(before, spec)), None)
@@ -59,7 +58,7 @@ def open_sources(
     opened: list[Source] = []
     try:
         for spec, connector in zip(specs, connectors, strict=True):
-            # Where a provider is among the sources, the option is for the providers.
+            # If a provider is among the sources, the option applies only to providers.
             archived = include_archived and bool(connector.provider or not any(other.provider for other in connectors))
             opened.append(
                 open_source(
@@ -182,12 +181,12 @@ def _called(target: str, spec: str | None, offered: Mapping[str, Any]) -> Any:
 
 
 def _validated(connector: Connector, options: Mapping[str, Any]) -> Any:
-    """The options that a connector declares, as its own model; null if it declares none. Raises ConfigError."""
+    """Return the options that a connector declares, as its own model; null if it declares none. Raises ConfigError."""
     return None if connector.options is None else _as_options(connector.options, connector.shown, options)
 
 
 def _as_options(target: str, name: str, options: Mapping[str, Any]) -> Any:
-    """Those of the options that a model (`module:name`) declares, as that model. Raises ConfigError."""
+    """Return the options that a model (`module:name`) declares, as that model. Raises ConfigError."""
     from pydantic import TypeAdapter, ValidationError
 
     model = load(target)
@@ -231,12 +230,12 @@ def _names(target: str) -> tuple[str, ...]:
 
 
 def must_take(spec: str, mode: str, *, for_good: bool) -> None:
-    """Raises ConfigError where such a destination does not do what the mode asks: known before anything is read."""
+    """Raise ConfigError if such a destination does not support the mode. This is known before anything is read."""
     connector = connector_of(spec)
     if connector.suffixes and mode != "upsert":
         raise ConfigError(f"{redacted(spec)}: a file is written whole; --mode {mode} needs a table.")
     if not connector.suffixes and mode not in connector.abilities.modes:
-        raise ConfigError(f"{redacted(spec)}: {connector.shown} cannot do --mode {mode}.")
+        raise ConfigError(f"{redacted(spec)}: {connector.shown} does not support --mode {mode}.")
     if connector.provider:
         from tranship.connectors.api.destination import refuse_unconfirmed_removal
 
@@ -244,11 +243,11 @@ def must_take(spec: str, mode: str, *, for_good: bool) -> None:
 
 
 def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
-    """The table, file or account to write to. `options`: raw (CSV cells as they are), create (what does not exist may
-    be created; else ConfigError), overwrite (a file that Tranship did not write may be replaced), written (the folder
-    that knows which files it wrote), format (of standard output: csv, tsv or jsonl; null: csv), memory (of a
-    database), lock_timeout and statement_timeout (seconds, 0 is no limit), pace (calls a second at most, null: as
-    declared), waiting (for a file that another process holds), observer (a `contract.WriteObserver`).
+    """Open the table, file or account to write to. `options`: raw (CSV cells unchanged), create (a missing table or
+    file may be created; else ConfigError), overwrite (a file that Tranship did not write may be replaced), written (the
+    folder with the record of the files that it wrote), format (of standard output: csv, tsv or jsonl; null: csv),
+    memory (of a database), lock_timeout and statement_timeout (seconds, 0 is no limit), pace (calls a second at most,
+    null: as declared), waiting (for a file that another process holds), observer (a `contract.WriteObserver`).
     """
     connector = connector_of(spec)
     if connector.provider:
@@ -295,8 +294,7 @@ def is_records(value: object) -> bool:
 
 def spool(value: object, name: str, folder: Path, most: int | None = None) -> str:
     """Write records that were given in Python to `folder`, and return their address as a source. Raises ConfigError.
-
-    `name` is what reports call them; with `most`, further records need not be written.
+    `name` is their name in reports; with `most`, further records need not be written.
     """
     from tranship.connectors.files import spool as spooling
 
@@ -304,7 +302,7 @@ def spool(value: object, name: str, folder: Path, most: int | None = None) -> st
 
 
 def held(files: Sequence[Path], fields: Sequence[str], database: Path, memory: str) -> Destination:
-    """A table of canonical records (Parquet files with these fields) in a new database, to be compared with."""
+    """Return a table of canonical records (Parquet files with these fields) in a new database, for comparison."""
     from tranship.connectors.databases.duckdb.table import table_of_records
 
     return table_of_records(files, fields, database, memory)

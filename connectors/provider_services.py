@@ -1,4 +1,4 @@
-"""What can be done with a provider besides reading and writing: check an account, compare schemas, run a sandbox."""
+"""Uses of a provider besides reading and writing: check an account, compare schemas, run a sandbox."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 
 def check(spec: str) -> list[HealthFinding]:
-    """Look whether a provider can be read, without changing anything. Raises ConfigError if it is none."""
+    """Check whether a provider can be read, without changing anything. Raises ConfigError if it is not a provider."""
     from tranship.connectors.api.health import check
 
     return check(_spec_of(spec), spec)
 
 
 def passage(here: str, there: str) -> Passage:
-    """What customers lose on the way from one provider to another and back, by the providers' names or addresses.
+    """Return the losses of customers on the way from one provider to another and back, given the providers' names or
+    addresses.
 
     Raises ConfigError if there is no such provider.
     """
@@ -58,7 +59,7 @@ def serve_sandbox(
     switches: Mapping[str, str],
     log: bool,
 ) -> None:
-    """Run a provider's sandbox until it is interrupted. Raises ConfigError for what cannot be used."""
+    """Run a provider's sandbox until it is interrupted. Raises ConfigError for invalid arguments."""
     from tranship.connectors.sandbox.server import serve
 
     serve(provider, port, seeding, state, _weather(weather), switches, log=log)
@@ -73,7 +74,7 @@ def open_sandbox(
     weather: Mapping[str, Any],
     switches: Mapping[str, str],
 ) -> AbstractContextManager[Sandbox]:
-    """A provider's sandbox in a thread of this process. Raises ConfigError for what cannot be used."""
+    """Open a provider's sandbox in a thread of this process. Raises ConfigError for invalid arguments."""
     from tranship.connectors.sandbox.session import session
 
     return session(
@@ -89,4 +90,4 @@ def _weather(options: Mapping[str, Any]) -> Weather:
     try:
         return msgspec.convert(dict(options), Weather)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"the weather cannot be so: {error}") from None
+        raise ConfigError(f"invalid weather (simulated failures): {error}") from None

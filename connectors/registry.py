@@ -107,12 +107,12 @@ IN_PYTHON: Final = {
     ),
     DICTS: Connector("dicts", "Dicts in Python", "", _READ_ONCE, schemes=(DICTS,), size_unit="bytes", source=_SPOOLED),
 }
-"""Scheme, and name → connector of records that are given in Python. They are no addresses that people type."""
+"""Scheme (also the name) → connector of records that are given in Python. These addresses are not typed by people."""
 
 
 class _BuiltIn(Mapping[str, Connector]):
     """Name → connector, sorted: those declared above, and one for each module in `connectors/providers/`, which is
-    imported when its connector is asked for.
+    imported when its connector is requested.
     """
 
     def __init__(self) -> None:

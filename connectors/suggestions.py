@@ -19,8 +19,8 @@ def similar(
     cutoff: float = _CLOSE,
     key: Callable[[str], str] = fold,
 ) -> list[str]:
-    """Return the known names closest to `name`, the closest first. Names are compared by their `key`, so by default
-    case and punctuation do not count.
+    """Return the known names closest to `name`, the closest first. Names are compared by their `key`, which by default
+    ignores case and punctuation.
     """
     by_key: dict[str, list[str]] = {}
     for other in known:

@@ -1,4 +1,4 @@
-"""The suites that every connector passes, for pytest: subclass one in a test module and give it fixtures.
+"""The suites that every connector must pass, for pytest: subclass one in a test module and give it fixtures.
 
 class TestToySource(SourceContract):
     @pytest.fixture
@@ -39,14 +39,14 @@ HOSTILE: Final = (
 
 
 class SourceContract:
-    """What every source does."""
+    """Tests that every source must pass."""
 
     count = 3
-    """How many good records are behind the address."""
+    """The number of valid records behind the address."""
 
     @pytest.fixture
     def address(self) -> str:
-        """The address of a source with `count` good records."""
+        """The address of a source with `count` valid records."""
         raise NotImplementedError
 
     def batches(self, address: str, folder: Path) -> list[Batch]:
@@ -97,7 +97,7 @@ class SourceContract:
 
 
 class DestinationContract:
-    """What every destination does that holds the state of its customers: a file or a table."""
+    """Tests that every destination must pass that contains the state of its customers: a file or a table."""
 
     @pytest.fixture
     def address(self) -> str:
@@ -157,7 +157,7 @@ class DestinationContract:
 
 
 class ProviderAccount(Protocol):
-    """An account at a server that plays the provider."""
+    """An account at a server that simulates the provider."""
 
     @property
     def provider(self) -> str:
@@ -176,21 +176,21 @@ class ProviderAccount(Protocol):
 
     @property
     def page(self) -> int | None:
-        """Customers per page; null where one answer holds all."""
+        """Customers per page; null if one response contains all."""
         ...
 
     @property
     def id_field(self) -> str:
-        """The field of its JSON that holds the provider's own id."""
+        """The field of its JSON with the provider's own id."""
         ...
 
     @property
     def name_field(self) -> str:
-        """The field of its JSON that holds a customer's name, which must be text."""
+        """The field of its JSON with a customer's name, which must be text."""
         ...
 
     def records(self) -> list[dict[str, Any]]:
-        """All customers, as the provider lists them."""
+        """All customers, in the form in which the provider lists them."""
         ...
 
     def replace(self, record: dict[str, Any]) -> None:
@@ -207,18 +207,18 @@ class ProviderAccount(Protocol):
 
 
 OpenAccount = Callable[[int], ProviderAccount]
-"""Opens an account with so many customers."""
+"""Open an account with this number of customers."""
 
 
 class _ProviderContract:
     @pytest.fixture
     def accounts(self) -> OpenAccount:
-        """Opens accounts; they are closed when the test ends."""
+        """A function that opens accounts; they are closed when the test ends."""
         raise NotImplementedError
 
     @pytest.fixture
     def account(self, accounts: OpenAccount, monkeypatch: pytest.MonkeyPatch) -> OpenAccount:
-        """As `accounts`, with the key in the environment."""
+        """The same as `accounts`, with the key in the environment."""
 
         def opened(count: int) -> ProviderAccount:
             there = accounts(count)
@@ -230,7 +230,7 @@ class _ProviderContract:
 
 
 class ProviderSourceContract(_ProviderContract, SourceContract):
-    """What every provider does as a source."""
+    """Tests that every provider must pass as a source."""
 
     @pytest.fixture
     def address(self, account: OpenAccount) -> str:
@@ -327,7 +327,7 @@ class ProviderSourceContract(_ProviderContract, SourceContract):
 
 
 class ProviderDestinationContract(_ProviderContract, DestinationContract):
-    """What every provider does as a destination."""
+    """Tests that every provider must pass as a destination."""
 
     @pytest.fixture
     def address(self, account: OpenAccount) -> str:

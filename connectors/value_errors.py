@@ -1,4 +1,4 @@
-"""Reasons why the value of an option is invalid, in plain English instead of pydantic's words."""
+"""Reasons why the value of an option is invalid, in plain English instead of pydantic's messages."""
 
 from __future__ import annotations
 
@@ -36,5 +36,6 @@ def reason(problem: ErrorDetails) -> str:
 
 
 def names_value(problem: ErrorDetails) -> bool:
-    """Return whether the sentence needs the value beside the option: a reason of `_REASONS` about a text or number."""
+    """Return whether the sentence needs the value in addition to the option: a reason of `_REASONS` about a text or
+    number."""
     return problem["type"] in _REASONS and isinstance(problem["input"], str | int | float)

@@ -1,1 +1,1 @@
-"""The billing providers: what is special to each, one file each."""
+"""The billing providers: one file for the particulars of each."""

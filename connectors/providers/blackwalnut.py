@@ -84,7 +84,7 @@ SPEC = ProviderSpec(
 def build_operations(address: ProviderAddress) -> Operations:
     """Create, change and delete customers of the address's app, one call each: there are no bulk calls.
 
-    `get-or-create` is not used: if another customer has the e-mail, it returns that one without saying so.
+    `get-or-create` is not used: if another customer has the e-mail, it returns that one without an indication.
     """
     app = _App(f"/apps/{address.options['app']}/customers")
     return Operations(
@@ -131,8 +131,8 @@ class _App:
         return customer
 
     async def _look_up_by_external_id(self, ask: Ask, external_id: str) -> Record | None:
-        """Search the list instead of using `by-external-id`: it is not documented that external ids are unique, and
-        the list shows it if two customers have the same one.
+        """Search the list instead of using `by-external-id`: it is not documented that external ids are unique, and the
+        list shows whether two customers have the same one.
         """
         params = [("external_id", external_id), ("per_page", str(_PAGE))]
         reply = await ask(Request("GET", self._path, f"{self._path}?external_id=…", params=params))

@@ -67,7 +67,7 @@ def _advice(_: str) -> Mapping[int, str]:
     return {
         400: "Check ?source= in the address: it is the id of a data source.",
         403: "The account may be blocked or its trial over, or the key may belong to another data source, or be a "
-        "viewer's, which writes nothing.",
+        "viewer's key, which cannot write.",
         404: "Check the base URL; GROWPANEL_API_URL sets another one, with or without /v1.",
     }
 
@@ -169,10 +169,10 @@ class _DataSource:
         self._source, self._named = address.options["source"], tuple(_named(address).items())
         self._is_large = False
         self._only_inserts = False
-        """A POST does not change existing customers, as in the older reference: a PUT does."""
+        """A POST does not change existing customers, as in the older reference, whereas a PUT does."""
 
     async def look_up(self, ask: Ask, lookup_key: LookupKey) -> Record | None:
-        """Look a customer up by id only: e-mails are not unique, so none can be taken."""
+        """Look a customer up by id only: e-mails are not unique, so another customer may have the same one."""
         customer_id = lookup_key.external_id if lookup_key.id is None else lookup_key.id
         if customer_id is None:
             return None
@@ -187,7 +187,7 @@ class _DataSource:
 
         async def look_up_listed(lookup_key: LookupKey) -> Record | None:
             found = listed and listed.get(str(lookup_key.external_id if lookup_key.id is None else lookup_key.id))
-            # A missing customer that was read before is looked up by itself, in case the list is cut off. Without a
+            # A missing customer that was read before is looked up separately, in case the list is cut off. Without a
             # list, so is one that may have been created.
             if not found and (lookup_key.id is not None or (listed is None and lookup_key.possibly_applied)):
                 return await self.look_up(ask, lookup_key)

@@ -83,8 +83,8 @@ _CHANGEABLE: Final = {
 
 
 def build_operations(_: ProviderAddress) -> Operations:
-    """Create customers in bulk, where each row succeeds or fails by itself and an existing customer is never changed;
-    change and delete them one by one. A deleted customer is hidden, and its key and e-mail can be used again.
+    """Create customers in bulk, where each row succeeds or fails independently and an existing customer is never
+    changed; change and delete them one by one. A deleted customer is hidden, and its key and e-mail can be used again.
     """
     spelling = _Spelling()
     return Operations(

@@ -39,8 +39,8 @@ from tranship.connectors.errors import Malformed
 from tranship.schemas.providers.metronome import ALIAS_LENGTH, SCHEMA
 
 _PAGE: Final = 100
-"""The maximum. The documentation of pagination recommends 50 for bulk reads, which would be twice the calls, and each
-page can be requested only after the one before it."""
+"""The maximum. The documentation of pagination recommends 50 for bulk reads, which would double the number of calls,
+and each page can be requested only after the one before it."""
 
 
 def _listings(address: ProviderAddress, include_archived: bool) -> list[Listing]:
@@ -128,7 +128,7 @@ class _Search:
             reply = await ask(Request("GET", f"{_CUSTOMERS}/{path_part(lookup_key.id)}", _ONE))
             if not reply.ok and reply.status != 404:
                 raise NotSearchable
-            # An archived customer can be read, but not be changed any more.
+            # An archived customer can be read, but no longer changed.
             return _unless_archived(reply.body["data"]) if reply.ok else None
         if lookup_key.external_id is not None and len(lookup_key.external_id) <= ALIAS_LENGTH:
             return await _look_up_by_alias(ask, lookup_key.external_id, lookup_key.record)
@@ -184,7 +184,7 @@ async def _look_up_many(ask: Ask, lookup_keys: Sequence[LookupKey]) -> list[Reco
     try:
         found = {customer["id"]: customer async for customer in _listed(ask, params, "customer_ids")}
     except NotSearchable as error:
-        raise Malformed("Metronome: GET /v1/customers?customer_ids=… is not answered as documented.") from error
+        raise Malformed("Metronome: GET /v1/customers?customer_ids=… the response is not as documented.") from error
     return [found.get(customer_id) for customer_id in ids]
 
 

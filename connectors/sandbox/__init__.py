@@ -1,1 +1,1 @@
-"""Local servers that play the providers' customer APIs, as documented, with simulated failures on demand."""
+"""Local servers that simulate the providers' customer APIs, as documented, with failures on demand."""

@@ -1,14 +1,13 @@
 """The endpoints under `/_sandbox`, which show and change the state of a sandbox, without weather or keys.
 
-Each call needs the header `X-Tranship-Sandbox`, whatever its value, which no form and no link in a browser can send.
-
+Each call needs the header `X-Tranship-Sandbox`, with any value: forms and links in a browser cannot send it.
 
 - `GET`, `PUT weather`: see `connectors/sandbox/weather.py`; a PUT resets everything that it does not set
 - `GET`, `PUT keys`: `{"valid": [..] or null, "stops_after": {key: calls}}`; null means any well-formed key
 - `GET state[?collection=]`: the records as the provider would list them, NDJSON; `POST` adds such records unchecked,
   even invalid ones; `DELETE` removes everything
 - `GET counts`: records per collection, and calls per status
-- `GET`, `DELETE calls`, `PUT calls {"record": true}`: each call, NDJSON; `worked` is the status of the work done, also
+- `GET`, `DELETE calls`, `PUT calls {"record": true}`: each call, NDJSON; `worked` is the status of the work done, even
   if the response was lost (null: nothing was done), and `content` is a checksum of the body
 """
 
@@ -32,7 +31,7 @@ HEADER: Final = "X-Tranship-Sandbox"
 
 
 class Keys(msgspec.Struct, forbid_unknown_fields=True):
-    """Which keys are accepted."""
+    """The keys that are accepted."""
 
     valid: list[str] | None = None
     stops_after: dict[str, int] = {}

@@ -49,11 +49,11 @@ MAIN: Final = "ds_main"
 _VIEWER: Final = "gp_viewer_"
 _OF_SOURCE: Final = "gp_source_"
 _PIECE: Final = 2000
-"""Customers of a list that are sent together."""
+"""The number of customers of a list that are sent together."""
 
 
 def api(store: Store, switches: Mapping[str, str]) -> SandboxApi:
-    """Return the API. At GrowPanel keys are opaque; here, keys with the prefix `gp_viewer_` may only read, those of
+    """Return the API. At GrowPanel, keys are opaque; here, keys with the prefix `gp_viewer_` may only read, those of
     data sources begin with `gp_source_`, and all others are an admin's.
     """
     return _GrowPanel(store, older=switches["dialect"] == "docs", blocked=switches["account"] == "blocked").api()

@@ -1,4 +1,4 @@
-"""The analytics view of GrowPanel's customers, `/customers`: what it shows of one, and the filters of its list.
+"""The analytics view of GrowPanel's customers, `/customers`: the form of a customer, and the filters of the list.
 
 The sandbox has no invoices, so the values that GrowPanel computes from them are empty: amounts are zero, plans and
 payment methods are null. https://api.growpanel.io/openapi.json

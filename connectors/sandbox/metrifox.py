@@ -102,7 +102,7 @@ class _Metrifox:
 
     def _routes(self) -> list[Route]:
         every = "/api/v1/customers"
-        # A key may contain any character, also a brace.
+        # A key may contain any character, even a brace.
         customer = every + "/{key:[^/]+}"
         spelled: dict[str, list[tuple[str, str, Handler]]] = {
             "sdk": [("POST", every + "/new", self._create), ("PATCH", customer, self._update)],

@@ -107,7 +107,8 @@ class _Metronome:
         return self._made(body)
 
     async def _once(self, call: Call, execute: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Answer a repeated idempotency key with the stored response, also errors such as 500: https://docs.metronome.com/api-reference/idempotency."""
+        """Answer a repeated idempotency key with the stored response, including errors such as 500:
+        https://docs.metronome.com/api-reference/idempotency."""
         key = call.headers.get("Idempotency-Key")
         if call.method != "POST" or not key or _token(call) is None:
             return self._hinted(await execute())
@@ -141,7 +142,7 @@ class _Metronome:
         aliases = _first(text_of(body, "external_id", ALIAS_LENGTH) if "external_id" in body else None, _aliases(body))
         fields = self._fields(body.get("custom_fields", {}))
         config = object_of(body, "customer_config")
-        # `customer_config` is not in the vendor's client; that it is taken here is assumed.
+        # `customer_config` is not in the vendor's client; that it is accepted here is assumed.
         account = text_of(config, "salesforce_account_id") if config.get("salesforce_account_id") is not None else None
         customer = self._store.uuid()
         put_billing = self._billing.prepared(body, customer)
@@ -359,7 +360,7 @@ class _Metronome:
 
     def _entity(self, body: Record) -> Record:
         if one_of(body, "entity", _ENTITIES) != "customer":
-            raise Problem(404, "The sandbox holds no entities but customers")
+            raise Problem(404, "The sandbox has no entities but customers")
         return self._writable(body.get("entity_id"))
 
     def _change_fields(self, record: Record, fields: dict[str, str]) -> None:
@@ -423,7 +424,7 @@ def _aliases(body: Record) -> list[str]:
 
 
 def _first(external_id: str | None, aliases: Sequence[str]) -> list[str]:
-    """The aliases as they are kept: each once, the deprecated external id in front (assumed)."""
+    """The stored aliases: each once, the deprecated external id in front (assumed)."""
     several = list(dict.fromkeys(aliases if external_id is None else (external_id, *aliases)))
     if len(several) > ALIASES:
         raise Problem(400, f"A customer has at most {ALIASES} ingest aliases")
@@ -460,7 +461,7 @@ def _several(call: Call, name: str) -> list[str] | None:
 
 
 def _both(ranks: Sequence[int], view: Ranks) -> Ranks:
-    """Return those of a few ranks that are in the view."""
+    """Return those of the given ranks that are in the view."""
     return [rank for rank in ranks if (place := bisect_left(view, rank)) < len(view) and view[place] == rank]
 
 

@@ -1,4 +1,4 @@
-"""The sandboxes that exist: a module here for each provider, found by its name."""
+"""The available sandboxes: a module here for each provider, found by its name."""
 
 from __future__ import annotations
 

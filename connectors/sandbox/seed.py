@@ -138,7 +138,7 @@ def plant(
 
 
 def spare(provider: str, from_address: Mapping[str, str]) -> Iterator[Record]:
-    """Yield bodies of customers that no seed has, without end."""
+    """Yield bodies of customers that no seed contains, endlessly."""
     for first in count(900_000_000, 100):
         yield from map(decode, encode(_schema_of(provider), customers(100, first), from_address).bodies)
 
@@ -162,7 +162,8 @@ def _from_file(path: Path) -> Iterator[pl.DataFrame]:
         raise ConfigError(f"{path}: is not a CSV file with a header.") from None
     if strange := [name for name in frame.columns if name not in COLUMNS]:
         raise ConfigError(
-            f"{path}: a seed may only have canonical columns, not {', '.join(strange)}. There are: {', '.join(COLUMNS)}"
+            f"{path}: a seed may only have canonical columns, not {', '.join(strange)}. The columns are: "
+            f"{', '.join(COLUMNS)}"
         )
     typed = frame.select(_typed(name) if name in frame.columns else _absent(name) for name in COLUMNS)
     for name in frame.columns:

@@ -56,7 +56,7 @@ _PAGE_OF_HTML: Final = b"<!doctype html>\n<title>Maintenance</title>\n<h1>We wil
 
 
 class _Cut(Exception):
-    """The connection is cut."""
+    """Raised when the connection is cut."""
 
 
 class Server:
@@ -209,7 +209,7 @@ class Server:
             step = max(1, -(-len(body) // 10))
             body = [body[start : start + step] for start in range(0, len(body), step)]
         elif half:
-            # Its length is unknown: it is cut within its second piece.
+            # Its length is unknown: the response is cut off within its second piece.
             body = (piece[: len(piece) // (place + 1)] for place, piece in enumerate(islice(body, 2)))
         await response.prepare(request)
         for piece in body:
@@ -258,7 +258,7 @@ class Server:
 
 @web.middleware
 async def _on_this_machine(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Answer only to names of this machine: a page in a browser could otherwise reach it under a name of its own."""
+    """Answer only to names of this machine: otherwise a web page could reach it under another host name."""
     with contextlib.suppress(ValueError):
         if is_loopback(urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""):
             reply: web.StreamResponse = await handler(request)

@@ -16,7 +16,7 @@ from tranship.connectors.sandbox.weather import Weather
 
 
 class WeatherOptions(TypedDict, total=False):
-    """The simulated failures of a sandbox (`connectors.sandbox.weather.Weather` explains them)."""
+    """The simulated failures of a sandbox (explained in `connectors.sandbox.weather.Weather`)."""
 
     seed: int
     methods: list[str] | tuple[str, ...]

@@ -98,7 +98,7 @@ class Store:
 
     @property
     def serial(self) -> int:
-        """A number that grows with each new record: if it and the length of a list are unchanged, so are its
+        """Return a number that grows with each new record: if it and the length of a list are unchanged, so are its
         records.
         """
         return self._serial
@@ -170,7 +170,7 @@ class Store:
             except (msgspec.DecodeError, KeyError, TypeError):
                 raise ConfigError(f"{path}: is not the state of a sandbox. Choose another file.") from None
             if provider != self._provider:
-                raise ConfigError(f"{path}: holds the state of {provider}, not of {self._provider}.")
+                raise ConfigError(f"{path}: contains the state of {provider}, not of {self._provider}.")
             for line in file:
                 if not line.endswith(b"\n"):
                     break
@@ -239,16 +239,16 @@ class Collection:
         return key in self._body
 
     def raw(self, key: str) -> bytes | None:
-        """The record as JSON, or null."""
+        """Return the record as JSON, or null."""
         return self._body.get(key)
 
     def get(self, key: str) -> Record | None:
-        """The record under this key, to be changed freely and given to `put`, or null."""
+        """Return the record under this key, or null. It may be changed and passed to `put`."""
         body = self._body.get(key)
         return None if body is None else decode(body)
 
     def owner(self, index: str, value: str) -> str | None:
-        """The key of the record that has this value in this unique index, or null."""
+        """Return the key of the record that has this value in this unique index, or null."""
         return self._owner[index].get(value)
 
     def put(self, record: Record) -> bytes:

@@ -35,20 +35,20 @@ class Weather(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     statuses: dict[Literal["429", "500", "502", "503", "504"], Share] = {}
     """Share of calls answered with each of these."""
     timeout: Share = 0
-    """Never answered: the connection stays open until the client closes it."""
+    """Share of calls that are never answered: the connection stays open until the client closes it."""
     late: Share = 0
     """Share of the time-outs and 5xx that occur after the call was processed."""
     cut_before: Share = 0
-    """Connection cut before the call is processed."""
+    """Share of connections cut before the call is processed."""
     cut_after: Share = 0
-    """Connection cut after the call was processed: the response is lost."""
+    """Share of connections cut after the call was processed: the response is lost."""
     slow: Share = 0
     slow_seconds: Seconds = 1
     """A slow response is sent in ten pieces over this time."""
     half: Share = 0
     """Share of responses cut off in the middle of the body."""
     html: Share = 0
-    """An HTML page with status 200 instead of the response to a processed call."""
+    """Share of processed calls answered with an HTML page and status 200 instead of the response."""
     shift: Share = 0
     """Share of list calls before which a record moves to another position; the set of records does not change."""
     churn: Share = 0

@@ -32,7 +32,7 @@ def test_a_table_of_it_is_not_written_to_itself() -> None:
 def test_its_file_is_not_replaced_by_what_is_read_from_it() -> None:
     Path("a.toydb").touch()
     Path("link.csv").symlink_to("a.toydb")
-    with pytest.raises(ConfigError, match="lies in the file that is read"):
+    with pytest.raises(ConfigError, match="is in the file that is read"):
         apart.must_be_apart([TABLE], "link.csv")
 
 
