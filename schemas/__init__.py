@@ -1,1 +1,2 @@
-"""What right data is: the canonical customer, its codes, and the faults a record can have. Nothing here acts."""
+"""Definitions of valid data: the canonical customer, its codes, and the faults of records. Nothing here has side
+effects."""

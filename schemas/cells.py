@@ -52,14 +52,14 @@ def written(schema: pl.Schema, *, raw: bool = False) -> list[pl.Expr]:
     """Return expressions for the columns that are converted before writing: text with guards (unless `raw`), instants
     as ISO 8601 with Z, lists as JSON.
     """
-    # By type, since a wide table has thousands of texts, and a name such as `^a.*$` would be taken for a pattern.
+    # By type, since a wide table has thousands of texts, and a name such as `^a.*$` would be treated as a pattern.
     texts = pl.String in schema.dtypes() and not raw
     others = [expression for name, dtype in schema.items() for expression in _written(name, dtype)]
     return [*([guarded(pl.col(pl.String))] if texts else []), *others]
 
 
 def as_csv(frame: pl.LazyFrame, *, raw: bool = False) -> pl.LazyFrame:
-    """Return a frame as CSV shows it: values as `written` converts them, and names with guards (unless `raw`)."""
+    """Return a frame in the form of CSV: values as `written` converts them, and names with guards (unless `raw`)."""
     schema = frame.collect_schema()
     names = pl.DataFrame({"name": schema.names()}, schema={"name": pl.String})
     shown = names["name"] if raw else names.select(guarded(pl.col("name"))).to_series()

@@ -21,8 +21,8 @@ STATUSES = ("active", "trial", "inactive", "suspended", "cancelled")
 # Folded word -> status. Sources, as of 2026-11: the five providers (GrowPanel: lead, trialing, past_due, canceled,
 # trial_ended, paused), Stripe (unpaid, incomplete, incomplete_expired), Chargebee (in_trial, non_renewing), Recurly
 # (expired, closed, paying), Maxio (soft_failure, trial_ended, unpaid), Paddle (archived), WooCommerce Subscriptions
-# (pending-cancel), Xero and Odoo (archived); and words of people in the languages of the column names.
-# A subscription that ends with its term is active until then. One whose first payment never came was never paid for.
+# (pending-cancel), Xero and Odoo (archived); and words of people in the languages of the column names. A subscription
+# that ends with its term is active until then. One without a first payment was never active.
 STATUS_WORDS: dict[str, str] = {
     word: status
     for status, words in {
@@ -50,8 +50,8 @@ STATUS_WORDS: dict[str, str] = {
     for word in words.split()
 }
 
-# Words that look like a status and are none, or could be two: newsletters, log-ins, stages of a sale, a start or an end
-# that may be still to come. They stay unknown; `--value` maps them.
+# Words that look like a status but are not, or could be two: newsletters, log-ins, stages of a sale, a start or an end
+# that may lie in the future. They remain unknown; `--value` maps them.
 _OPEN_STATUS_WORDS = (
     "subscribed unsubscribed cleaned bounced complained pending confirmed unconfirmed non_subscribed not_subscribed "
     "invited verified unverified registered locked banned blocked draft open new prospect customer client contact "
@@ -59,7 +59,7 @@ _OPEN_STATUS_WORDS = (
 )
 OPEN_STATUS_WORDS = frozenset(_OPEN_STATUS_WORDS.split())
 
-# Folded word -> customer type: what shops, accounting and CRM systems call the two (Odoo and ERPNext: company,
+# Folded word -> customer type: the words of shops, accounting and CRM systems for the two (Odoo and ERPNext: company,
 # individual; Zoho: business, individual; Magento and others: B2B, B2C), in the languages of the column names. Retail
 # and wholesale are channels.
 CUSTOMER_TYPE_WORDS: dict[str, str] = {
@@ -133,8 +133,8 @@ NO_VALUE_WORDS = frozenset(
 NO_TEXT_WORDS = NO_VALUE_WORDS - {"na", "nan", "-nan", "none", "unknown", "."}
 # Words for a missing value in a name. `Nan` and `Na` are names; `NaN` and `NA` are not.
 NO_NAME_WORDS = NO_VALUE_WORDS | {"tbd", "tba", "tbc", "no name", "noname"}
-# What a column such as `Company`, `Client` or `Entreprise` says where it is a flag. Beside another column of names,
-# those of FLAGS are never a name, and the other words are one only if there is no better.
+# Values of a column such as `Company`, `Client` or `Entreprise` where it is a flag. Beside another column of names,
+# those in FLAGS are never a name, and the others are one only if there is no better.
 FLAGS = frozenset({"0", "1", "true", "false"})
 FLAG_WORDS = FLAGS | {
     *"23456789",  # kinds of third parties
@@ -155,7 +155,7 @@ BLOCKED_IDS = NO_VALUE_WORDS | {
 }
 EMPTY_WORDS_EMAIL = NO_VALUE_WORDS
 
-# The word in the first cell of a report's last line, lower case, without the figure behind it. A customer with such an
+# The word in the first cell of a report's last line, lower case, without the number after it. A customer with such an
 # id must have an e-mail.
 TOTAL_WORDS = frozenset({
     "total", "totals", "grand total", "sub total", "subtotal", "sub-total", "sum", "sums", "total sum",
@@ -223,7 +223,7 @@ def countries() -> pl.DataFrame:
 
 @cache
 def country_codes() -> frozenset[str]:
-    """Return the ISO 3166-1 alpha-2 codes, without user-assigned ones such as XK. Source as countries()."""
+    """Return the ISO 3166-1 alpha-2 codes, without user-assigned ones such as XK. Source: see countries()."""
     return frozenset(countries()["code"])
 
 
@@ -255,7 +255,7 @@ def timezones() -> pl.DataFrame:
 
 @cache
 def timezone_aliases() -> pl.DataFrame:
-    """Return spelling (lower case) and name (official IANA spelling), one row per spelling that is no IANA name.
+    """Return spelling (lower case) and name (official IANA spelling), one row per spelling that is not an IANA name.
 
     Spellings are the names of Windows and Rails, and the cities of zones. Sources: CLDR by tzlocal 5.4.5, Rails 8.0,
     tzdata 2026.6, own aliases.
@@ -265,7 +265,7 @@ def timezone_aliases() -> pl.DataFrame:
 
 @cache
 def timezone_names() -> frozenset[str]:
-    """Return the IANA names in their official spelling. Source as timezones()."""
+    """Return the IANA names in their official spelling. Source: see timezones()."""
     return frozenset(timezones()["name"])
 
 
@@ -297,7 +297,7 @@ def phone_prefixes() -> pl.DataFrame:
     """Return prefix, calling_code and lengths for the first three digits of an international number.
 
     A prefix has one row, or none if no calling code starts it. Bit n of lengths (UInt32) is set if n digits after the
-    calling code are possible in a country with this code. Source as phone_regions().
+    calling code are possible in a country with this code. Source: see phone_regions().
     """
     plans = _phones().group_by("calling_code").agg(pl.col("lengths").bitwise_or())
     rows = [

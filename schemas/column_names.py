@@ -1,4 +1,4 @@
-"""How the names of columns are compared: folded, and without the objects that are wrapped around a record."""
+"""The form in which names of columns are compared: folded, and without the objects wrapped around a record."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _WRAPPED: Final = re.compile(
 _TYPED: Final = re.compile(r"(?<=.)\.\$(?:oid|date|uuid|numberInt|numberLong|numberDouble|numberDecimal)$")
 
 
-# What templates of imports say behind a name: `First Name [Required]`.
+# Remarks after a name in import templates: `First Name [Required]`.
 _REQUIRED: Final = re.compile(r"(?i)(?<=\S)\s*[(\[](?:required|optional|mandatory|read[ -]?only)[)\]]\s*$")
 
 
 def shared_front(columns: Sequence[str]) -> str:
-    """Return what nearly all names of a table begin with, such as `CT_`, `shopper.` or `cus`; empty if nothing."""
+    """Return the prefix of nearly all names of a table, such as `CT_`, `shopper.` or `cus`; empty if there is none."""
     fronts = Counter(found[0] for column in columns if (found := _FRONT.match(column)))
     front, count = fronts.most_common(1)[0] if fronts else ("", 0)
     return front if count >= _FEWEST_SHARING and count >= 2 / 3 * len(columns) else ""
@@ -46,7 +46,7 @@ def with_number_sign_in_words(column: str) -> str:
 
 
 REMEMBERED: Final = 1 << 16
-"""The names whose reading is remembered: those of a wide table are asked for again and again."""
+"""The number of names whose meaning is cached: those of a wide table are looked up repeatedly."""
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -41,8 +41,8 @@ def losses(schema: ProviderSchema) -> tuple[Loss, ...]:
 
 
 def passage(source: ProviderSchema, destination: ProviderSchema) -> Passage:
-    """Return what is lost, kept elsewhere and demanded when customers are moved from one provider to another and
-    compared with the originals.
+    """Return the fields that are lost, kept elsewhere or required when customers are moved from one provider to another
+    and compared with the originals.
     """
     given = {*source.sources, "metadata"} - {"provider"}
     # An id that is the external id is returned as such; any other one is kept in metadata.

@@ -1,4 +1,5 @@
-"""Export profiles: what the columns and words of a known system mean, and how its exports are recognised.
+"""Export profiles: the meaning of the columns and words of a known system, and the headers by which its exports are
+recognised.
 
 A profile is a file in exports/: a part of a settings file (`[fields]`, `[values.status]`, …) and a table `[recognise]`
 with its name, its source and the headers by which it is recognised. `exports/index.json`, which `exports/build.py`
@@ -36,8 +37,8 @@ def index() -> Mapping[str, Known]:
 
 def recognise(columns: Collection[str]) -> tuple[str, ...]:
     """Return the names of the profiles whose headers are all among these columns. A profile that needs more headers
-    precedes one that needs some of them; several names remain only if neither does. Case counts: `Record ID` is of
-    HubSpot, `Record Id` of Zoho.
+    precedes one that needs some of them; several names remain only if neither does. Case matters: `Record ID` is a
+    header of HubSpot, `Record Id` of Zoho.
     """
     present = {column.strip() for column in columns}
     fitting = [(name, headers) for name, known in index().items() for headers in known.headers if headers <= present]
@@ -46,7 +47,7 @@ def recognise(columns: Collection[str]) -> tuple[str, ...]:
 
 
 def find(name: str) -> str | None:
-    """Return the name of the profile that is called this, or has this title; null if there is none."""
+    """Return the name of the profile with this name or title; null if there is none."""
     wanted = name.strip().casefold()
     return next((known for known, profile in index().items() if wanted in (known, profile.title.casefold())), None)
 

@@ -16,7 +16,7 @@ REASONS: Final = {"at": pl.UInt32, "code": pl.String, "value": pl.String}
 """Reasons for rejects and warnings of one batch: position in the batch, code, offending value (null if none)."""
 
 BROKEN: Final = {"line": pl.UInt64, "code": pl.String, "detail": pl.String, "text": pl.String}
-"""Lines that are no records: first line in the file, code, detail, the original text."""
+"""Lines that are not records: first line in the file, code, detail, the original text."""
 
 # The text of each fault, which follows the field's name. "unknown" precedes it, see `sentence`.
 _FAULTS: Final = {
@@ -49,7 +49,7 @@ RULES: Final[dict[str, str]] = {
     "email.too_long": "at most 254 characters",
     "name.missing": "every customer needs a name",
     "name.not_text": "one name is needed, not true, false, a list or an object",
-    "name.flag": "a column called customer may say whether a record is one; map the column of names: --map name=COLUMN",
+    "name.flag": "a column called customer may be a flag; map the column of names: --map name=COLUMN",
     "name.too_long": "at most 255 characters",
     "customer_type.unknown": "use BUSINESS or INDIVIDUAL, or give the word a meaning: "
     "--value customer_type:WORD=BUSINESS",
@@ -61,7 +61,7 @@ RULES: Final[dict[str, str]] = {
     "status.unknown": "use active, trial, inactive, suspended or cancelled, a synonym listed in the README, or give "
     "the word a meaning: --value status:WORD=active",
     "net_terms.unreadable": "use a whole number of days",
-    "net_terms.key": "if the column holds numbers of days, map it: --map net_terms=COLUMN",
+    "net_terms.key": "if the column contains numbers of days, map it: --map net_terms=COLUMN",
     "net_terms.range": "use 0 to 3650 days",
     **{f"{field}.unreadable": _DATE_FORMATS for field in INSTANTS},
     **{f"{field}.ambiguous": "give its format, such as --date-format %d/%m/%Y or %d.%m.%Y" for field in INSTANTS},
@@ -100,9 +100,9 @@ WARNINGS: Final[dict[str, str]] = {
     "phone.shortened": "an extension or a further number was left out",
     "email.several": _SEVERAL,
     "billing_contact_email.several": _SEVERAL,
-    "email.blocked": "this e-mail identifies nobody and is not used for matching",
+    "email.blocked": "this e-mail does not identify a customer and is not used for matching",
     "external_id.blocked": "this id is a placeholder and was removed",
-    "external_id.lookalike": "another customer's id differs only in case, width or the like; both were loaded",
+    "external_id.lookalike": "another customer's id differs only in case, width or similar details; both were loaded",
     "external_id.conflict": "a record with another e-mail and name has this id, and no timestamp shows which is newer",
     "email.shared": "customers with different external ids share this e-mail; all were loaded",
 }
@@ -110,7 +110,7 @@ WARNINGS: Final[dict[str, str]] = {
 
 
 CODE_OF_FIELD: Final = r"^([a-z_0-9]+)\."
-"""A pattern for the field in the code of a reason. The code of a fault that is not in a field begins with another word
+"""A pattern for the field in the code of a reason. The code of a fault outside a field begins with another word
 (`line`, `record`, `identity`)."""
 
 

@@ -1,4 +1,4 @@
-"""Columns that say whether a record is deleted or disabled, by their names, and the words for yes and no."""
+"""Columns that mark records as deleted or disabled, by their names, and the words for yes and no."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GONE: Final = """
     geblokkeerd excluido arquivado desativado raderad arkiverad sparrad slettet sperret usuniety zablokowany smazano
     nieaktywny loevm loesch losch del delete deletion block
 """
-# Too short to say it by themselves; `del_flag` does.
+# Too short to be conclusive on their own; `del_flag` is.
 _ONLY_MARKED: Final = word_set("del delete deletion block loesch losch archive")
 _THERE: Final = (
     "active enabled valid aktiv actif activo activa attivo attiva actief ativo ativa aktiivinen aktywny habilitado"
@@ -46,8 +46,8 @@ _DATED_WHEN_GONE: Final = re.compile(
 
 @dataclass(frozen=True)
 class Flag:
-    """A column that says of a record that it is deleted or disabled. `gone` are the words that say so, lower case; null
-    if every value does, as a time of deletion.
+    """A column that marks a record as deleted or disabled. `gone` are the words with this meaning, in lower case; null
+    if every value has it, such as a time of deletion.
     """
 
     column: str
@@ -55,7 +55,7 @@ class Flag:
 
 
 def flag(column: str) -> Flag | None:
-    """Return the flag that a column is by its name, null if it is none."""
+    """Return the flag that a column is by its name; null if it is not one."""
     folded = fold(column)
     if _SET_WHEN_GONE.fullmatch(folded):
         return Flag(column, YES)

@@ -81,7 +81,7 @@ _NOUNS: Final = sorted(map(fold, ADDRESS_NOUNS), key=len, reverse=True)
 
 
 class _Hit(NamedTuple):
-    """What the name of a column means; `rank` compares the columns that fit one field, smaller is better."""
+    """The meaning of the name of a column; `rank` compares the columns that match one field, smaller is better."""
 
     field: str
     group: str
@@ -92,7 +92,7 @@ class _Hit(NamedTuple):
 
 @lru_cache(maxsize=REMEMBERED)
 def _read(name: str) -> _Hit | None:
-    """Return what a name means, null if nothing."""
+    """Return the meaning of a name; null if it has none."""
     name = name.strip()
     if (inner := unwrapped(name)) != name:
         hit = _read(inner)
@@ -172,7 +172,7 @@ def _read_folded(folded: str) -> _Hit | None:
         return _Hit(word.field, word.group, (0, 0, word.level), "")
     if in_days := _IN_DAYS.fullmatch(folded):
         word = _WORD_OF.get(in_days["terms"])
-        if word and word.field == "net_terms":  # precedes those that may be a key or a text
+        if word and word.field == "net_terms":  # takes precedence over those that may be a key or a text
             return _Hit(word.field, word.group, (0, 0, min(word.level, 1)), "")
     if coded := re.fullmatch("(billing|shipping|mailing|other)code", folded):  # Zoho's postal code
         return _Hit("zip_code", "code", (_ROLE_RANK[coded[1]], 0, 9), coded[1])
@@ -266,16 +266,16 @@ class Fit:
     rivals: tuple[str, ...]
     others: tuple[str, ...]
     further: tuple[str, ...] = ()
-    """The columns of further numbers and addresses of a field in REACHED_BY, the one to prefer first."""
+    """The columns of further numbers and addresses of a field in REACHED_BY, the preferred one first."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All of them."""
+        """All these columns."""
         return (*([self.column] if self.column else []), *self.rivals, *self.others)
 
 
 def is_own_name(column: str, field: str) -> bool:
-    """Return whether a column is called as the field itself, or by a word of exactly this meaning."""
+    """Return whether a column has the name of the field itself, or is a word with exactly this meaning."""
     word = _WORD_OF.get(fold(column))
     return word is not None and word.field == field and word.group == fold(field)
 
@@ -287,12 +287,13 @@ def may_be_key(column: str) -> bool:
 
 
 def is_customer(column: str) -> bool:
-    """Return whether a column is called by a word for a customer: it holds names, or says whether a record is one."""
+    """Return whether the name of a column is a word for a customer: it contains names, or flags customers."""
     return fold(unwrapped(column)) in CUSTOMERS
 
 
 def is_id_of_record(column: str) -> bool:
-    """Return whether a column of ids, such as `Copper ID` or `Código`, is that of nothing else by its name."""
+    """Return whether a column of ids, such as `Copper ID` or `Código`, is, by its name, not the id of something
+    else."""
     if fold(column) in BARE_CODES | BARE_REFERENCES:
         return True
     named = re.fullmatch(r"(?i)(?P<of>[a-z]+)[\s_-]?id", column.strip())
@@ -320,20 +321,21 @@ def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collectio
         found = by_field.get(field, {})
         if not is_place or any(hit.role == address for hit in found.values()):
             continue
-        # The street of one address and the city of another are no address; a country alone is that of the customer.
+        # The street of one address and the city of another do not form an address; a country alone is that of the
+        # customer.
         if field != "country":
             by_field.pop(field, None)
     return {field: _fit(field, by_field[field], address) for field in COLUMNS if field in by_field}
 
 
 def _read_behind(front: str, name: str) -> _Hit | None:
-    """Read a name, and if it means nothing, what follows the part that all columns share."""
+    """Read a name or, if it has no meaning, the part of it after the prefix that all columns share."""
     return _read(name) or (_read(name.removeprefix(front)) if front and name != front else None)
 
 
 @lru_cache(maxsize=4)
 def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Mapping[str, _Hit]:
-    """Return column → what its name means, for the columns that mean something."""
+    """Return column → the meaning of its name, for the columns that have one."""
     folded = {fold(column) for column in columns}
     own_names = dict(repeats)
     front = shared_front(columns)
@@ -381,7 +383,7 @@ _PAYMENT_CARD: Final = re.compile(r"card(?:last4|brand|exp.*|funding|type|number
 
 
 REACHED_BY: Final = ("email", "phone")
-"""Fields by which a customer is reached: if the first column is blank, a further one serves."""
+"""Fields by which a customer is reached: if the first column is blank, a further one is used."""
 _PLACE: Final = ("address_line1", "city", "zip_code")
 
 
@@ -412,8 +414,8 @@ def _joined_to_plain(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
 
 
 def _technical_id(groups: Collection[str]) -> str | None:
-    """Return the id among the names of one customer's id and number: a system fills `Customer ID` in every record, and
-    people may change the `Customer Number`.
+    """Return the id among the names of one customer's id and number: systems fill `Customer ID` in every record,
+    whereas people may change the `Customer Number`.
     """
     parts = [_ID_OR_NUMBER.fullmatch(group) for group in groups]
     owners = {part["of"] if part else "" for part in parts}

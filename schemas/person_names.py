@@ -1,7 +1,7 @@
-"""Columns of first, last and full names and of companies, and the rules that follow for a customer's name.
+"""Columns of first, last and full names and of companies, and the resulting rules for a customer's name.
 
 A company beside a person is the customer, and the person its billing contact. Names are compared folded
-(`column_names.py`), with and without words in front that say whose name it is: `Billing First Name`,
+(`column_names.py`), with and without words in front that tell whose name it is: `Billing First Name`,
 `customer[first_name]`.
 """
 
@@ -79,7 +79,7 @@ _BARE: Final[dict[str, Role]] = {
     "family": "last",
 }
 
-# Columns that only a person has: beside them, `Name` is that of a person.
+# Columns that only persons have: beside them, `Name` is that of a person.
 _PERSONAL: Final = (
     "title salutation job_title position anrede briefanrede titel civilite tratamiento titolo aanhef tilltal "
     "tiltale job_position job role_title gender sex geschlecht birthday birth_date birthdate date_of_birth dob "
@@ -101,14 +101,15 @@ _OWNER_WORDS: Final = (
     "billing bill invoice rechnung rechnungs facturation facturacion",
 )
 _OWNERS: Final = {word: rank for rank, words in enumerate(_OWNER_WORDS) for word in words.split()}
-"""Word in front of a name → its rank: the customer's own name precedes that of a contact, and that the billing one."""
+"""Word in front of a name → its rank: the customer's own name precedes that of a contact, which precedes that of the
+billing contact."""
 
 
 @dataclass(frozen=True)
 class People:
     """The columns of names. `first_last` are those of one person, in order; `billing` the same of the billing contact,
-    where it has columns of its own; `contact` and `full` are whole names; `unclear` is two columns of companies or of
-    display names, between which a person must choose. What is not there is null, or empty.
+    if it has separate columns; `contact` and `full` are full names; `unclear` is two columns of companies or of display
+    names, between which a person must choose. Missing ones are null or empty.
     """
 
     first_last: tuple[str, ...] = ()
@@ -132,12 +133,13 @@ class People:
 
     @property
     def whole_names(self) -> tuple[str, ...]:
-        """The columns that hold a whole name: display name, company, contact, full name."""
+        """The columns that contain a full name: display name, company, contact, full name."""
         return tuple(name for name in (self.display, self.company, self.contact, self.full) if name)
 
 
 def find(columns: Sequence[str]) -> People:
-    """Return the columns of names among those of a source. A trading name is that of a company without another one."""
+    """Return the columns of names among those of a source. A trading name is used as the name of a company that has no
+    other."""
     found: dict[Role, list[tuple[int, tuple[str, ...], str]]] = {}
     for column, role, owner in _roles(columns):
         rank = max((_OWNERS[word] for word in owner), default=-1)
@@ -168,7 +170,7 @@ def find(columns: Sequence[str]) -> People:
 
 
 def are_persons(columns: Iterable[str]) -> bool:
-    """Return whether the records are persons: a column says what only a person has."""
+    """Return whether the records are persons: they have a column that only persons have."""
     return not _OF_PERSONS.isdisjoint(fold(unwrapped(column)) for column in columns)
 
 
@@ -206,7 +208,7 @@ def _of_group(
 
 
 def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]]:
-    """Yield each column of a name with its role, and the words that say whose name it is."""
+    """Yield each column of a name with its role, and the words that tell whose name it is."""
     front = shared_front(columns)
     split = {column: _split(column) for column in columns}
     if front:
@@ -219,7 +221,7 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
     of_last = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "last"}
     of_latin_last = {owner for rest, owner in split.values() if rest in _LAST_WORDS_OF_NAME}
     given = {(role, owner) for rest, owner in split.values() if (role := _ROLE_OF.get(rest) or _BARE.get(rest))}
-    # Some systems call the telephone number so.
+    # Some systems use this name for the telephone number.
     has_phone = any(re.search("phone|mobil|telef|^tel|tlf|contactnumber", fold(column)) for column in columns)
     is_directory = "cn" in {fold(column) for column in columns}
     for column, (rest, owner) in split.items():
@@ -244,12 +246,12 @@ _KNOWN: Final = frozenset((*_ROLE_OF, *_LAST_BESIDE_FIRST, *_FIRST_BESIDE_LAST, 
 
 @lru_cache(maxsize=1 << 16)
 def _split(column: str) -> tuple[str, tuple[str, ...]]:
-    """Return the folded name of a column and the words in front of it that say whose name it is."""
+    """Return the folded name of a column and the words in front of it that tell whose name it is."""
     named = with_number_sign_in_words(unwrapped(column))
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\s*\([^)]*\)\s*$", "", named))
     words = [fold(word) for word in re.split(r"[^\w]|_", spaced)]
     words = [word for word in words if word]
-    # `Company Name` and `Contact Name` are names, not the name of a company's or a contact's something.
+    # `Company Name` and `Contact Name` are names, not attributes of a company or a contact.
     for start in range(len(words)):
         rest = "".join(words[start:])
         if rest in _KNOWN:

@@ -42,8 +42,8 @@ ORIGIN: Final = ("provider", "provider_id")
 
 
 NEVER_DEFAULTED: Final = ("customer_type", "country", "currency", "status")
-"""Canonical fields for which a provider may fill in a default that decides on invoices. A record whose value is invalid
-is refused, not sent without it: a cancelled customer would be billed."""
+"""Canonical fields for which a provider may fill in a default that affects invoices. A record whose value is invalid is
+refused, not sent without it: a cancelled customer would be billed."""
 
 CODES_NEVER_DEFAULTED: Final = tuple(code for code in RULES if code.partition(".")[0] in NEVER_DEFAULTED)
 """The codes of invalid values of these fields."""
@@ -77,7 +77,7 @@ class Field:
     """The canonical field for it; without one its JSON is kept as metadata entry `<provider>.<name>`."""
     settable: bool = True
     why: str = ""
-    """Why it is not settable, unless because the provider sets it."""
+    """The reason why it is not settable, if it is not that the provider sets it."""
     required: bool = False
     """The provider refuses a record without it."""
     always_present: bool = False
@@ -126,7 +126,7 @@ class Loss:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """A rule of the provider about more than the presence, length and choices of one field.
+    """A rule of the provider beyond the presence, length and choices of one field.
 
     `holds` is an expression over provider columns, true (or null) where a record satisfies the rule. `field` is the
     canonical field it concerns, `fault` one of `schemas.faults`, `demand` a sentence for people.
@@ -140,7 +140,8 @@ class Rule:
 
 @dataclass(frozen=True, eq=False)
 class ProviderSchema:
-    """A provider's customer: all documented fields, the overflow, values made of several fields, rules and losses."""
+    """A provider's customer: all documented fields, the overflow, values built from several fields, rules and
+    losses."""
 
     provider: str
     title: str
@@ -157,7 +158,7 @@ class ProviderSchema:
     rules: tuple[Rule, ...] = ()
     losses: tuple[Loss, ...] = ()
     partial: Mapping[str, str] = field(default_factory=dict)
-    """Canonical fields of which the native field keeps only a part → which; the whole is kept in the overflow."""
+    """Canonical fields of which the native field keeps only a part → that part; the whole is kept in the overflow."""
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:

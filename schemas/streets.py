@@ -1,4 +1,4 @@
-"""House numbers in columns of their own: `Straat` and `Nummer`, `Billing Street` and `Billing House Number`.
+"""House numbers in separate columns: `Straat` and `Nummer`, `Billing Street` and `Billing House Number`.
 
 Names are compared folded, as in `column_names.py`.
 """
@@ -27,7 +27,7 @@ _NUMBERS_BEHIND: Final = re.compile(r"(?P<owner>.*?)(?:nummer|numero|number|nr|n
 
 def line(columns: Sequence[str], street: str, taken: Collection[str]) -> tuple[str, ...]:
     """Return the columns that make up the line of an address whose street is this column: the street, and the house
-    number in front of it or behind it, as in the source. Columns that are `taken` for other fields are not used.
+    number before or after it, as in the source. Columns that are `taken` for other fields are not used.
     """
     in_street = _owner(_STREETS, street)
     owner = in_street if in_street is not None else _owner(_ADDRESSES, street)
@@ -43,6 +43,6 @@ def line(columns: Sequence[str], street: str, taken: Collection[str]) -> tuple[s
 
 
 def _owner(words: re.Pattern[str], column: str) -> str | None:
-    """Return what precedes one of the words in the name of a column, null if it is not one."""
+    """Return the text before one of the words in the name of a column; null if there is none."""
     matched = words.fullmatch(fold(column))
     return matched["owner"] if matched else None

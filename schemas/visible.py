@@ -6,7 +6,7 @@ import unicodedata
 from typing import Final
 
 UNSEEN: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Categories of characters that steer a terminal, break a line, change the direction of text, or are invisible."""
+"""Categories of characters that control a terminal, break a line, change the direction of text, or are invisible."""
 
 
 def visible(text: str) -> str:

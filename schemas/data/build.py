@@ -1,10 +1,10 @@
-"""Write the code tables of this folder anew. Run by hand, never by the product:
+"""Rewrite the code tables of this folder. Run by hand, never by the product:
 
     pip install pycountry babel phonenumbers tzdata tzlocal
     python schemas/data/build.py
 
-The packages are needed here only. The tables are committed; after a run, look through their diff, and bring
-the editions in README.md up to the versions this prints.
+The packages are needed here only. The tables are committed; after a run, look through their diff, and bring the
+editions in README.md up to the versions this prints.
 """
 
 import csv
@@ -26,8 +26,8 @@ HERE = Path(__file__).parent
 # Languages, beside English, in which countries and currencies are recognised.
 LANGUAGES = ("de", "fr", "es", "it", "nl", "pt", "pt_PT", "sv", "da", "nb", "nn", "fi")
 
-# Spellings people write that neither ISO 3166-1 nor CLDR has. Left out because they could mean two things:
-# America, Korea, Virgin Islands.
+# Common spellings that neither ISO 3166-1 nor CLDR has. Left out, because they are ambiguous: America, Korea, Virgin
+# Islands.
 COUNTRY_ALIASES = {
     "AE": ["UAE", "U.A.E.", "The United Arab Emirates", "Emirates"],
     "AT": ["Österreich"],
@@ -114,7 +114,7 @@ COUNTRY_ALIASES = {
 }
 
 # Spellings of statistical offices (UN M49, World Bank, US Census Bureau, Eurostat), and of the lists in shop systems
-# (WooCommerce, Magento, osCommerce), as of 2026-11. "Saint Martin", "Guiana" and the like could mean two.
+# (WooCommerce, Magento, osCommerce), as of 2026-11. "Saint Martin", "Guiana" and similar names are ambiguous.
 LISTED_NAMES = {
     "AX": ["Aland Islands", "Åland"],
     "BN": ["Brunei Darrussalam"],
@@ -315,7 +315,7 @@ RAILS_ZONES = {
     "Samoa": "Pacific/Apia",
 }
 
-# What people call their zone, and what HubSpot, Zendesk and others call the American ones.
+# Common names of zones, and the names of American zones in HubSpot, Zendesk and others.
 ZONE_ALIASES = {
     "Eastern Time": "America/New_York",
     "Central Time": "America/Chicago",
@@ -344,10 +344,10 @@ ZONE_ALIASES = {
     "Abu Dhabi, Muscat": "Asia/Dubai",
 }
 
-# Signs of several currencies, also where CLDR has them for one.
+# Signs of several currencies, even where CLDR assigns them to one.
 SHARED_SIGNS = {"$", "£", "¥", "kr", "kr.", "₩", "лв.", "FCFA", "F\u202fCFA", "fr.", "fr"}
 
-# The languages whose countries write a sign of their own.
+# The languages whose countries have a sign of their own.
 SIGN_LANGUAGES = {
     **{"pl": ["PLN"], "cs": ["CZK"], "hu": ["HUF"], "ru": ["RUB"], "tr": ["TRY"], "uk": ["UAH"], "th": ["THB"]},
     "fil": ["PHP"],
@@ -395,7 +395,7 @@ RESPELLINGS = [
     ("St. ", "St "),
 ]
 
-# What is not a language someone speaks: undetermined, several, none.
+# Codes that are not a spoken language: undetermined, several, none.
 NO_LANGUAGE = {"und", "mul", "mis", "zxx", "root"}
 
 # ISO 4217: no currency, and the code for tests.
@@ -410,12 +410,12 @@ TRUNKS = {"BY": "80"}
 
 
 def plain(name: str) -> str:
-    """Without accents: Curaçao -> Curacao."""
+    """Return a text without accents: Curaçao -> Curacao."""
     return "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
 
 
 def respelled(name: str) -> set[str]:
-    """A name and its common ways: apostrophe straight or curly, & or and, Saint or St., accents or none."""
+    """Return a name and its common spellings: apostrophe straight or curly, & or and, Saint or St., accents or none."""
     spellings = {unicodedata.normalize("NFC", name)}
     for old, new in RESPELLINGS:
         spellings |= {spelling.replace(old, new) for spelling in spellings}
@@ -423,7 +423,7 @@ def respelled(name: str) -> set[str]:
 
 
 def one_code_each(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Sorted (spelling, code) with white space made single; two codes for one spelling are refused."""
+    """Return sorted (spelling, code) with single spaces; two codes for one spelling are refused."""
     codes: dict[str, str] = {}
     for name, code in pairs:
         spelling = " ".join(name.split())
@@ -452,7 +452,7 @@ def foreign_country_names() -> Iterator[tuple[str, str]]:
     official = {country.alpha_2 for country in pycountry.countries}
     for language in LANGUAGES:
         for code, name in Locale.parse(language).territories.items():
-            # Names of two or three letters are left out, they read as codes.
+            # Names of two or three letters are left out, as they look like codes.
             if code in official and len(name) > 3:
                 yield from ((spelling.upper(), code) for spelling in respelled(name))
     for code, names in FOREIGN_ALIASES.items():
@@ -483,7 +483,7 @@ def language_names() -> Iterator[tuple[str, str]]:
         if hasattr(language, "bibliographic"):
             yield language.bibliographic, language.alpha_2
     for name, code in names:
-        # Names of two or three letters are left out, they read as codes: "ga" is Irish, not the language Ga.
+        # Names of two or three letters are left out, as they look like codes: "ga" is Irish, not the language Ga.
         if code not in NO_LANGUAGE and len(name) > 3 and "(" not in name:
             yield from ((spelling.lower(), code) for spelling in respelled(name))
 
@@ -513,7 +513,7 @@ def currency_names(official: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def zone_names(zones: Sequence[str]) -> list[tuple[str, str]]:
-    """Return names of zones that are no IANA names, in lower case: Rails, Windows, and the cities of zones."""
+    """Return names of zones that are not IANA names, in lower case: Rails, Windows, and the cities of zones."""
     names = {zone.lower() for zone in zones}
     cities = defaultdict(set)
     places = files("tzdata").joinpath("zoneinfo", "zone.tab").read_text(encoding="utf-8").splitlines()
@@ -527,8 +527,8 @@ def zone_names(zones: Sequence[str]) -> list[tuple[str, str]]:
 
 def phone_rows() -> Iterator[tuple[str, int, str, int, int]]:
     for calling_code, regions in sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items()):
-        # A region's lengths count only where its calling code's main region has them too: the package judges
-        # likewise. Else Canada's 310-1234 would let any number without area code pass as a number under +1.
+        # A region's lengths count only where its calling code's main region has them too: the package judges likewise.
+        # Otherwise, because of Canada's 310-1234, any number without an area code would pass as a number under +1.
         dialled = set(possible_lengths(calling_code, regions[0]))
         for region in regions:
             lengths = dialled & set(possible_lengths(calling_code, region))
@@ -537,7 +537,7 @@ def phone_rows() -> Iterator[tuple[str, int, str, int, int]]:
 
 
 def longest_usual(region: str, lengths: set[int]) -> int:
-    """Digits of the longer one of the package's examples, a mobile and a fixed line number."""
+    """Return the number of digits of the longer of the package's examples, a mobile and a fixed line number."""
     kinds = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE)
     examples = [phonenumbers.example_number_for_type(region, kind) for kind in kinds]
     found = [len(phonenumbers.national_significant_number(number)) for number in examples if number]

@@ -20,7 +20,7 @@ _INTRODUCTION = """\
 
 Tranship recognises the exports of the systems below by their headers: all headers of one set must be present, in
 exactly this spelling. The summary, the report, `tranship inspect` and `--json` then name the profile
-(`recognised: HubSpot contacts`). If the headers fit several profiles, none is used, and a note says so.
+(`recognised: HubSpot contacts`). If the headers match several profiles, none is used, and a note says so.
 
 A profile contains only what cannot be derived from the names of columns: which id, name, e-mail and address are the
 customer's, and what the words of that system mean. A rule uses those of its columns that the file has. All other
@@ -33,8 +33,7 @@ columns are mapped by name, as usual, except that an id that the profile does no
   a table `[recognise]`, whose headers the files must have. Of a settings file that is used as a profile, only the
   settings about columns and values are used: `fields`, `ignore`, `values`, `defaults`, `set`, `where`, `timezone`,
   `date_format`, `blocked` and `on_invalid`, and `profile`, which names another profile on which it is based.
-
-"""
+                """
 
 
 def profiles() -> dict[str, dict[str, Any]]:

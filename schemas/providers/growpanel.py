@@ -99,7 +99,7 @@ SCHEMA = ProviderSchema(
         Rule(
             "name",
             "missing",
-            "GrowPanel demands a name or an e-mail",
+            "GrowPanel requires a name or an e-mail",
             pl.col("name").is_not_null() | pl.col("email").is_not_null(),
         ),
     ),
