@@ -1,7 +1,6 @@
-"""Lists of addresses: `"addresses": [{"line1": …}, {"primary": true, …}]`, as APIs write those of a customer.
-
-One of them is the customer's: that for invoices, or else the primary one, or else the first that has a place. The list
-stays in metadata as well.
+"""Lists of addresses: `"addresses": [{"line1": …}, {"primary": true, …}]`, as APIs return them. One of them becomes the
+customer's address: the one for invoices, or else the primary one, or else the first that has a place. The list stays in
+metadata as well.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _PLACE: Final = ("city", "zip_code", "address_line1", "country")
 
 
 def is_list(column: str) -> bool:
-    """Return whether a column is called as a list of addresses."""
+    """Return whether a column has the name of a list of addresses."""
     return _LISTS.fullmatch(fold(unwrapped(column))) is not None
 
 
@@ -39,7 +38,7 @@ def fields_of(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def parts(values: pl.Series, fields: Sequence[str]) -> dict[str, pl.Series]:
-    """Return field → its text in the customer's address. A value that is no list is the first line."""
+    """Return field → its text in the customer's address. A value that is not a list is the first line."""
     texts = evaluate(as_text(values), blank_to_null(VALUE.str.strip_chars()))
     is_json = texts.str.contains(r"^\[\s*\{").fill_null(value=False)
     listed = pl.select(pl.when(is_json).then(texts)).to_series()

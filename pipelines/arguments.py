@@ -138,7 +138,7 @@ class LockOptions(TypedDict, total=False):
 
 
 def lock_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    """Those of the environment, then those that were given. Raises ConfigError for any other."""
+    """Return the options in the environment, overridden by those given. Raises ConfigError for any other option."""
     known = list(LockOptions.__annotations__)
     for name in options:
         if name not in known:
@@ -158,7 +158,7 @@ def state_dir(given: object, environment: Mapping[str, str]) -> Path:
 
 
 def path(name: str, value: object) -> str:
-    """An argument that is a path or the id of a run, as text. Raises ConfigError."""
+    """Return an argument that is a path or the id of a run, as text. Raises ConfigError."""
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(text, str):
         raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a string or a path.")
@@ -166,14 +166,14 @@ def path(name: str, value: object) -> str:
 
 
 def text(name: str, value: object) -> str:
-    """An argument that is text. Raises ConfigError."""
+    """Return an argument that is text. Raises ConfigError."""
     if not isinstance(value, str):
         raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a string.")
     return value
 
 
 def count(name: str, value: object, least: int = 1) -> int:
-    """An argument that is a whole number. Raises ConfigError."""
+    """Return an argument that is a whole number. Raises ConfigError."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(f"{name}: {value!r} is not accepted. Give a whole number, {least} or more.")
     return value

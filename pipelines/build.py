@@ -24,7 +24,7 @@ _ABSENT: Final = {
     "billing_contact_email": codes.NO_CODE_WORDS,
     "country": codes.NO_CODE_WORDS - {"na"},  # Namibia
     "language": codes.NO_CODE_WORDS - {"na", "nan"},  # Nauru, Min Nan
-    # A column `Company` may say whether the customer is one.
+    # A column `Company` may contain flags (whether the customer is a company).
     "name": codes.NO_NAME_WORDS | codes.FLAG_WORDS,
     "email": codes.NO_VALUE_WORDS,
     "external_id": codes.BLOCKED_IDS,
@@ -32,7 +32,7 @@ _ABSENT: Final = {
 """Field → the words for no value in it; in other fields `NO_TEXT_WORDS`."""
 
 _ABSENT_IN_A_JOIN: Final = sorted(word for word in codes.NO_VALUE_WORDS if not word.isalpha())
-"""The words for no value that are left out of joined columns. `Jane Null` may be a name; `Jane -` is not."""
+"""Words for no value that are left out of joined columns. `Jane Null` may be a name; `Jane -` is not."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _built(batch: Batch, field: str, rule: FieldRule, chosen: dict[str, pl.Serie
         parts = [batch.records[column] for column in alternative if column in batch.records.columns]
         if parts:
             joined[number] = _joined(parts, field)
-    # A word for no value is taken only if there is nothing else, to be reported as it would be in a plain column.
+    # A word for no value is used only if there is nothing else, so that it is reported as in a plain column.
     filled = {number: ~_is_absent(values, field) for number, values in joined.items()}
     present = {number: _is_present(values, field) for number, values in joined.items()}
     for usable in (filled, present):
@@ -121,7 +121,7 @@ def _is_absent(values: pl.Series, field: str) -> pl.Series:
 
 
 def _is_present(values: pl.Series, field: str) -> pl.Series:
-    """Return a mask of the values that are taken if there is nothing better. A flag is never a name."""
+    """Return a mask of the values that are used if there is nothing better. A flag is never a name."""
     if field != "name":
         return values.is_not_null()
     return evaluate(values, VALUE.is_not_null() & ~VALUE.str.to_lowercase().is_in(sorted(codes.FLAGS)))
@@ -143,7 +143,7 @@ def _joined(parts: Sequence[pl.Series], field: str) -> pl.Series:
     joined = pl.select(pl.when(whole != "").then(whole).otherwise(first)).to_series()
     for part, text in zip(parts, texts, strict=True):
         if field == "external_id":
-            # An id that has lost digits spoils the whole.
+            # An id that has lost digits makes the joined value useless.
             joined = joined.zip_with(~beyond_precision(part), text)
     return joined
 
@@ -165,7 +165,7 @@ def _text(values: pl.Series, field: str) -> pl.Series:
 
 
 def _replace_words(texts: pl.Series, words: Mapping[str, str]) -> tuple[pl.Series, list[str]]:
-    """Replace the words by their values, over case and blanks around them; return the words that occurred, too."""
+    """Replace the words by their values, ignoring case and surrounding blanks; also return the words that occurred."""
     folded = texts.str.strip_chars().str.to_lowercase()
     known = folded.is_in(list(words)).fill_null(value=False)
     found = folded.filter(known)

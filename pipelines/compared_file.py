@@ -35,7 +35,7 @@ class ComparedFile:
             raise ConfigError(f"{self._name}: does not exist; there is nothing to compare with. Check the path.")
 
     def plan(self, request: WriteRequest) -> Plan:
-        """Read the file and compare it, if the request asks for that."""
+        """Read the file and compare it, if the request asks for a comparison."""
         if not request.compare:
             return all_created(request)
         place = request.workspace / "destination"
@@ -54,7 +54,7 @@ class ComparedFile:
             files, unread = _staged(source.parts(place), columns, spelling, place)
         finally:
             source.close()
-        fields = columns.targets or tuple(COLUMNS)  # a file without a byte in it has no columns
+        fields = columns.targets or tuple(COLUMNS)  # an empty file has no columns
         table = opening.held(files, fields, place / "held.duckdb", settings.memory)
         try:
             plan = table.plan(request)
@@ -80,15 +80,15 @@ class ComparedFile:
 
 
 def _columns_of(name: str, layouts: Sequence[Layout]) -> ColumnMap:
-    """Return the fields of a written file's columns, by their names; without columns that fit no field, and fields that
-    several columns fit. Raises ConfigError where customers cannot be recognised.
+    """Return the fields of a written file's columns, by their names; except columns that match no field, and fields
+    that several columns match. Raises ConfigError where customers cannot be recognised.
     """
     matched = match(layouts, Reading.model_validate({"source": name}))
     columns = columns_of(layouts)
     if columns and not {*mapping.KEYS} & {*matched.fields, *matched.built}:
         raise ConfigError(
-            f"{name}: has no column for the external id or the e-mail ({', '.join(map(repr, columns[:12]))}); without "
-            "one there is nothing to compare by."
+            f"{name}: has no column for the external id or the e-mail ({', '.join(map(repr, columns[:12]))}); "
+            "customers cannot be matched without one."
         )
     return ColumnMap(matched.fields, (), {}, matched.built)
 

@@ -26,7 +26,7 @@ class _AppliedPlan(msgspec.Struct, frozen=True):
 
 
 def share(directory: RunDirectory, state_dir: Path) -> None:
-    """Copy the crosswalk of a plan that lies outside it to the state directory, where later runs look for it."""
+    """Copy the crosswalk of a plan that lies outside it to the state directory, where later runs find it."""
     file = directory.path / "crosswalk.parquet"
     if not directory.stands_alone or not file.exists():
         return

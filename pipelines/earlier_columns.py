@@ -44,7 +44,7 @@ def _of_columns(columns: Any) -> tuple[dict[str, str], list[str]]:
 
 
 def replacement(where: str, columns: Any) -> list[str]:
-    """Return the lines of what to write instead of `columns`, which earlier versions had."""
+    """Return the lines to write instead of `columns`, a setting of earlier versions."""
     fields, ignored = _of_columns(columns)
     lines = [f"{field} = {json.dumps(rule, ensure_ascii=False)}" for field, rule in fields.items()]
     if not lines and not ignored:

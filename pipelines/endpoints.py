@@ -28,7 +28,7 @@ def check_options(reading: Reading) -> None:
     known = {name for address in addresses for name in opening.option_names(address)} - set(Settings.model_fields)
     for name in reading.options:
         if name in Settings.model_fields:
-            raise ConfigError(f"option {name}: is a setting of its own. Set {name} instead.")
+            raise ConfigError(f"option {name}: is a setting, not an option of a connector. Set {name} instead.")
         if name not in known:
             advice = suggestions.advice(name, sorted(known), "The options are") if known else "Remove it."
             kinds = " or ".join(dict.fromkeys(lookup.connector_of(address).shown for address in addresses))
@@ -56,11 +56,11 @@ def _check_columns(settings: Settings) -> None:
 
 
 def _check_raw(settings: Settings) -> None:
-    """Raises ConfigError where no CSV is written, whose cells could be left as they are."""
+    """Raise ConfigError if `--raw` is given and the destination is not CSV."""
     kind = lookup.kind_of(settings.destination)
     if settings.raw and (kind != "csv" or settings.format == "jsonl"):
         raise ConfigError(
-            f"--raw: is about the cells of a CSV file, and {redacted(settings.destination)} is none. Leave it out."
+            f"--raw: applies only to CSV files, and {redacted(settings.destination)} is not one. Leave it out."
         )
 
 

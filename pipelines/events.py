@@ -15,7 +15,7 @@ class Progress:
     records.
 
     `position` counts up to `total`, which is null where it is not known, in the unit of the step: bytes, records or
-    batches. A `note` is text for people, such as why the run waits.
+    batches. A `note` is a message for people, such as why the run waits.
     """
 
     step: str
@@ -26,7 +26,7 @@ class Progress:
 
     @property
     def share(self) -> float | None:
-        """How much of the step is done, from 0 to 1; null if unknown."""
+        """The share of the step that is done, from 0 to 1; null if unknown."""
         return min(self.position / self.total, 1.0) if self.total else None
 
 
@@ -36,7 +36,7 @@ be called from another thread."""
 
 
 class Events:
-    """Makes a call of every event of a run."""
+    """Calls a function for every event of a run."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -48,12 +48,12 @@ class Events:
         self._observer(self._last)
 
     def advanced(self, position: int, records: int) -> None:
-        """The step has advanced."""
+        """Report that the step has advanced."""
         self._last = Progress(self._last.step, position, self._last.total, records)
         self._observer(self._last)
 
     def note(self, text: str) -> None:
-        """A note for people."""
+        """Report a note for people."""
         last = self._last
         self._observer(Progress(last.step, last.position, last.total, last.records, text))
 

@@ -1,6 +1,6 @@
 """SQL expressions over the columns of a source, as `--where` and `--set` give them.
 
-An expression applies to each record by itself. Polars parses the SQL; this module checks the tree, and converts text
+An expression applies to each record separately. Polars parses the SQL; this module checks the tree, and converts text
 used as a truth value (`not is_deleted` on a CSV file).
 """
 
@@ -82,8 +82,8 @@ def parse(option: str, text: str, *, is_condition: bool) -> Expression:
 
 
 def problems(expression: Expression, layouts: Sequence[Layout], *, allow_missing: bool) -> list[str]:
-    """Return a sentence for each column of the expression that a file lacks; with `allow_missing`, that all lack. If
-    there is none, return why the expression cannot be applied to the types of the columns, where these are known.
+    """Return a sentence for each column of the expression that a file lacks; with `allow_missing`, that all files lack.
+    If there is none, return why the expression cannot be applied to the types of the columns, where these are known.
     """
     known = [layout for layout in layouts if layout.columns]
     lacking = _lacking(expression, known, allow_missing=allow_missing)
@@ -215,7 +215,8 @@ class _Reader:
 
 
 def _is_truth(node: Any) -> bool:
-    """Return whether a part of an expression is a truth value by itself, so that what it is compared with is one."""
+    """Return whether a part of an expression is a truth value on its own, so that the value it is compared with is one,
+    too."""
     kind, inner = _kind_of(node)
     if kind == "Literal":
         return node in _TRUTHS
@@ -236,9 +237,10 @@ def _is_truth(node: Any) -> bool:
 
 
 def _marked(text: str) -> str:
-    """Return an expression with a cast around each `true` and `false` that is compared by a sign.
+    """Return an expression with a cast around each `true` and `false` that is compared with an operator such as `=`.
 
-    Polars makes the same tree of `COLUMN <> true`, which is unknown for a blank, and `COLUMN is not true`, which holds.
+    Polars makes the same tree of `COLUMN <> true`, which is null for a blank value, and `COLUMN is not true`, which is
+    true for one.
     """
 
     def mark(found: re.Match[str]) -> str:

@@ -1,8 +1,8 @@
 """Rules that build a field from columns: `Company | First Name + Last Name`.
 
-`|` separates alternatives, of which the first that is filled is used; `+` joins columns with a blank, without those
-that are blank. A column name that contains `|` or `+`, or begins with a double quote, is written in double quotes, with
-`""` for a quote in it.
+`|` separates alternatives, of which the first that is filled is used; `+` joins columns with a blank between them,
+leaving out empty ones. A column name that contains `|` or `+`, or begins with a double quote, is written in double
+quotes, with `""` for a quote in it.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class FieldRule:
 
     @property
     def column(self) -> str | None:
-        """The column that alone is the field; null if the field is built."""
+        """The only column of the field; null if the field is built."""
         plain = len(self.alternatives) == 1 and len(self.alternatives[0]) == 1
         return self.alternatives[0][0] if plain else None
 
     def __str__(self) -> str:
-        """The rule as a person writes it."""
+        """The rule as it is written in settings."""
         if self.expression is not None:
             return self.expression.text
         return " | ".join(" + ".join(map(quoted, alternative)) for alternative in self.alternatives)

@@ -69,7 +69,7 @@ class Findings:
         target.unlink(missing_ok=True)
         if rows.is_empty():
             return {}
-        # A survivor that took something over has its row number with a bit of its own.
+        # The row number of a survivor that took over values has an additional bit.
         known = (rows & (PATCHED - 1)).implode()
         places = [
             pl.read_parquet(file, columns=["_row", "_source", "_line"], glob=False).filter(pl.col("_row").is_in(known))
@@ -93,7 +93,7 @@ class Findings:
             write(warnings.select(WARNINGS.keys()), target)
 
     def warned_files(self) -> tuple[Path, ...]:
-        """Return the files of all warnings (`WARNINGS`), also of those that were retracted later."""
+        """Return the files of all warnings (`WARNINGS`), including those that were retracted later."""
         return tuple(sorted((self.path / "warned").glob("*.parquet")))
 
     def collect(self, columns: list[str], workbook_of: ColumnMap | None = None) -> dict[str, Path]:
@@ -187,8 +187,8 @@ class Findings:
 
 
 def _with_left_out(rows: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFrame:
-    """Return failed records with the invalid values for which they were refused, so that reading them again does not
-    send them without these.
+    """Return failed records with the invalid values for which they were refused, so that they are not sent without
+    these values when they are read again.
     """
     refused = pl.col("_reason").str.starts_with(UNREADABLE).fill_null(value=False)
     for field in NEVER_DEFAULTED:

@@ -23,7 +23,7 @@ _FOLDER = "frames"
 
 
 def named(source: Any) -> Any:
-    """Return the source of a call with an address that has a name instead of each object with records."""
+    """Return the source of a call, with a named address in place of each object that contains records."""
     if endpoints.is_records(source):
         return SpooledRecords(Path(), type(source).__name__).address
     if isinstance(source, list | tuple) and any(map(endpoints.is_records, source)):

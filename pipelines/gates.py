@@ -15,7 +15,7 @@ from tranship.schemas.counted import counted
 
 
 def check_gates(run: RunContext, total: StepResult, plan: Plan) -> None:
-    """Raises GateClosed if the run exceeds a limit. `total` is the result of all steps so far."""
+    """Raise GateClosed if the run exceeds a limit. `total` is the result of all steps so far."""
     _check_input(run, total)
     _check_age(run, total, plan)
     _check_limits(run, total, plan)
@@ -32,9 +32,9 @@ def _check_input(run: RunContext, total: StepResult) -> None:
         source, line = total.first[CONFLICT]
         allowed = settings.max_conflicts
         raise GateClosed(
-            f"{conflicts:,} of {counted(total.read, 'record')} share their external_id with a record of another "
-            f"e-mail and another name, more than --max-conflicts {allowed}; the first: {source}, line {line}. "
-            "They would be merged. Nothing was written. If another column is the customer's id: "
+            f"{conflicts:,} of {counted(total.read, 'record')} share their external_id with a record that has another "
+            f"e-mail and another name, more than --max-conflicts {allowed}; the first: {source}, line {line}. They "
+            "would be merged. Nothing was written. If another column is the customer's id: "
             f'--map external_id="COLUMN"; if they are the same customers: --max-conflicts {conflicts}'
         )
 
@@ -51,7 +51,7 @@ def _check_age(run: RunContext, total: StepResult, plan: Plan) -> None:
             f"{stale:,} of {counted(stale + updates, 'changed record')} {'is' if stale == 1 else 'are'} older "
             f"(updated_at) than the customer in {redacted(settings.destination)}; the first: {source}, line {line}. "
             "Nothing was written. If this is the right input, leave these customers as they are with --older skip, or "
-            f"let the older records win with --older write. All of them: {total.files['stale']}"
+            f"let the older records win with --older write. They are listed in {total.files['stale']}"
         )
 
 

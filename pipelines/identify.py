@@ -75,7 +75,7 @@ def _looks(ids: pl.Series) -> Hashes:
 
 
 def look(ids: pl.Series) -> pl.Series:
-    """Return ids after NFKC and case folding: a person may take ids that are equal then for the same."""
+    """Return ids after NFKC and case folding: ids that are equal in this form look the same to a person."""
     lower = ids.str.to_lowercase()
     # Characters beyond ASCII have more than one byte; counting both is quicker than a pattern.
     at = (ids.str.len_bytes() != ids.str.len_chars()).arg_true()
@@ -111,7 +111,7 @@ def _repeated(parts: list[Hashes]) -> npt.NDArray[np.bool_]:
     del ordered  # 80 MB for ten million records
     if not len(again):
         return mask
-    # For most hashes, the last bits are enough to see that they do not repeat.
+    # For most hashes, the last bits are enough to show that they do not repeat.
     last_bits = np.uint64(_TABLE_SIZE - 1)
     table = np.zeros(_TABLE_SIZE, bool)
     table[again & last_bits] = True
@@ -184,8 +184,8 @@ _ALIKE: Final[tuple[tuple[str, ...], ...]] = ((), ("mail",), ("name",), ("mail",
 
 
 def _conflicts(ranked: pl.DataFrame) -> pl.DataFrame:
-    """Return records that differ from another record of the same external id in both e-mail and name, if no time shows
-    which of the two is newer: one has no time, or both have the same. A missing e-mail does not differ.
+    """Return records that differ from another record of the same external id in both e-mail and name, if `updated_at`
+    does not show which of the two is newer: one has none, or both have the same. A missing e-mail does not differ.
     """
     keyed = ranked.filter(pl.col("external_id").is_not_null() & pl.col("email").is_not_null())
     # Few ids have records with two e-mails; only those are compared in detail. Hashes compare faster than text.
@@ -203,7 +203,8 @@ def _conflicts(ranked: pl.DataFrame) -> pl.DataFrame:
     )
 
     def strangers(count: pl.Expr, *within: str) -> pl.Expr:
-        """Count the records of the same id with another e-mail and another name: all except those that share either."""
+        """Count the records of the same id with both another e-mail and another name: all except those that share
+        either."""
         whole, mail, name, both = (count.over("id", *within, *alike) for alike in _ALIKE)
         return whole.cast(pl.Int64) - mail - name + both
 

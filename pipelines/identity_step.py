@@ -20,7 +20,7 @@ _FILES = (
     *("rejected/identity-run.parquet", "present/identity-run.parquet"),
     *("warned/shared.parquet", "warned/alike.parquet", "warned/conflicts.parquet"),
 )
-"""The files that this step leaves."""
+"""The files that this step writes."""
 
 
 def identify_customers(run: RunContext, staged: int) -> StepResult:

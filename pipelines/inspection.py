@@ -69,7 +69,8 @@ class Inspection:
     """The result of inspecting the first records of a source.
 
     `records` were inspected, broken lines included, of which `--where` leaves out `skipped`; `whole` is whether these
-    are all. `problem` is why a run with these settings would stop; then rejects are unknown and `rejected` is null.
+    are all. `problem` is the reason why a run with these settings would stop; then rejects are unknown and `rejected`
+    is null.
     """
 
     source: str
@@ -78,9 +79,9 @@ class Inspection:
     whole: bool
     columns: tuple[Column, ...]
     rules: Mapping[str, str] = field(default_factory=dict)
-    """Field → what it is built from, as `--map` or `--set` would say it."""
+    """Field → what it is built from, in the form of `--map` or `--set`."""
     conflicts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Field → the columns that all fit it; `--map` chooses one."""
+    """Field → the columns that match it; `--map` chooses one."""
     problem: str | None = None
     skipped: int = 0
     rejected: int | None = None
@@ -250,7 +251,7 @@ def _stem(source: str) -> str:
 
 def _toml_choice(field: str, column: str, fitting: Sequence[str]) -> str:
     columns = counted(len(fitting), "column")
-    return f"# {field} = {_toml(field_rules.quoted(column))}  # {columns} fit {field}: uncomment one of them"
+    return f"# {field} = {_toml(field_rules.quoted(column))}  # {columns} match {field}: uncomment one of them"
 
 
 def _toml(value: Any) -> str:
@@ -316,8 +317,8 @@ class _Values(NamedTuple):
 
 
 def _values_of(series: Mapping[str, Sequence[pl.Series]], records: int) -> dict[str, _Values]:
-    """Return the values of each column. Columns of few rows are looked at many at a time: a wide table has thousands
-    of them.
+    """Return the values of each column. Columns of few rows are processed many at a time: a wide table has thousands of
+    them.
     """
     names = list(series)
     found = dict.fromkeys(names, _Values())
@@ -383,8 +384,8 @@ def _type_of(given: Sequence[pl.Series]) -> str:
 def _expected(
     batches: Sequence[Batch], columns: ColumnMap, reading: Reading
 ) -> tuple[int, tuple[Finding, ...], tuple[Finding, ...]]:
-    """Return the number of rejects to expect, their reasons, and the warnings; identity is only known to a whole run.
-    Raises ConfigError if the values would stop a run.
+    """Return the number of rejects to expect, their reasons, and the warnings; identity is known only after a whole
+    run. Raises ConfigError if the values would stop a run.
     """
     spelling = spelling_of(reading)
     rejected = 0

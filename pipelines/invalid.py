@@ -1,7 +1,6 @@
 """The cost of an invalid value: the record is rejected, or the value is left empty and kept in the metadata.
 
-Rules: design of the canonical customer. Without an id, an e-mail and a name a customer cannot be trusted; the values of
-all other fields can be left out.
+A customer without a valid id, e-mail and name cannot be trusted; invalid values of all other fields can be left out.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from tranship.schemas.faults import CODE_OF_FIELD
 Cost = Literal["reject", "warn"]
 
 ALWAYS_NEEDED: Final = "name"
-"""The field that no customer can be without: an invalid value always costs the record."""
+"""The field that every customer must have: an invalid value always costs the record."""
 _REJECTED_BY_DEFAULT: Final = frozenset({"external_id", "email", ALWAYS_NEEDED})
 
 

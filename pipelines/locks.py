@@ -77,7 +77,7 @@ class Lock:
 
     def take(self, glance: float = 0) -> bool:
         """Take the lock, and return whether this object holds it now. Waits `glance` seconds for processes that only
-        inspect it, and never for a holder.
+        inspect it, but never for another holder.
 
         Raises ConfigError if the file cannot be used or its file system has no locks.
         """
@@ -110,7 +110,7 @@ class Lock:
             self._descriptor = None
 
     def holder(self) -> Holder | None:
-        """Return the holder, also if it is this object; null if there is none."""
+        """Return the holder, which may be this object; null if there is none."""
         try:
             descriptor = self._opened(os.O_RDONLY)
         except FileNotFoundError:
@@ -177,8 +177,8 @@ class Lock:
         return True
 
     def _unlock(self, descriptor: int) -> None:
-        """Closing is not enough: a program that was just started holds a copy of the descriptor until it has replaced
-        our process image (the kernel closes those marked O_CLOEXEC only after it has let the parent go on)."""
+        """Closing is not enough: a program that was just started has a copy of the descriptor until it replaces our
+        process image (the kernel closes descriptors marked O_CLOEXEC only after the parent continues)."""
         if self._flock is not None:
             with suppress(OSError):
                 self._flock(descriptor, _UNLOCK)
@@ -217,14 +217,14 @@ def of_destination(state_dir: Path, identity: str) -> Lock:
     except OSError as error:
         raise LocalFailure(
             f"{folder}: cannot be created or used ({(error.strerror or str(error)).lower()}). Free some space there, "
-            "use another --state-dir, or remove what is in the way."
+            "use another --state-dir, or remove the file that is in the way."
         ) from error
     return Lock(folder / f"{hashlib.sha256(identity.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.lock")
 
 
 def wait_for(lock: Lock, destination: str, overlap: str, waiting: Waiting, check: Callable[[], None]) -> None:
     """Take the lock of a destination, waiting for its holder if necessary. `check` is called before each attempt, and
-    raises an error if waiting has become useless.
+    raises an error if there is no reason to wait any longer.
 
     Raises Skipped or Busy, depending on `overlap`.
     """

@@ -32,8 +32,8 @@ class ColumnMap:
     One column may feed several fields. `built` are the fields that are made of several columns or by an expression;
     `words` is field → the user's words, folded, → their values. `flags` are unmapped columns that mark a record as
     deleted or disabled. `rivals` are field → columns that have the same name as the mapped one in another spelling,
-    `others` are field → synonyms of another meaning; only their names decided between those and the mapped column.
-    `notes` say so, for people.
+    `others` are field → synonyms of another meaning; only names decided between these and the mapped column. `notes`
+    explains this, for people.
     """
 
     fields: Mapping[str, str]
@@ -48,11 +48,11 @@ class ColumnMap:
     profile: str | None = None
     """The export profile that the map follows, for people."""
     optional_words: frozenset[tuple[str, str]] = frozenset()
-    """Those of `words` that need not occur, as (field, folded word)."""
+    """The words that need not occur, as (field, folded word)."""
     may_differ: frozenset[str] = frozenset()
-    """The fields whose column may hold something else: its values are used only where they cannot be that."""
+    """The fields whose column may contain something else: its values are used only where they are unambiguous."""
     keeps_unused: bool = True
-    """Whether unmapped columns are kept in metadata, and so what a rule leaves unused in a record."""
+    """Whether unmapped columns, and values that a rule leaves unused, are kept in metadata."""
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -62,8 +62,8 @@ class ColumnMap:
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
-        """The columns that are used only in records in which an earlier alternative is blank. In the other records,
-        their values are kept in metadata.
+        """The columns used only in records in which an earlier alternative is blank. In the other records, their values
+        are kept in metadata.
         """
         rules = self.built.values() if self.keeps_unused else ()
         first = {column for rule in rules for column in (rule.alternatives or (rule.columns,))[0]}
@@ -83,7 +83,7 @@ class ColumnMap:
 
     @property
     def of_keys(self) -> ColumnMap:
-        """The map of the keys only: external id and e-mail."""
+        """Return the map of the keys only: external id and e-mail."""
         fields, built, words = (
             {name: of_field for name, of_field in given.items() if name in KEYS}
             for given in (self.fields, self.built, self.words)
@@ -100,7 +100,7 @@ class ColumnMap:
 def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> ColumnMap:
     """Return the map of a run, by `match`.
 
-    Raises ConfigError if a name in the settings does not exist, two columns fit one field, a file lacks a mapped
+    Raises ConfigError if a name in the settings does not exist, two columns match one field, a file lacks a mapped
     column, or nothing can fill a mandatory field; all problems are in one message.
     """
     columns = columns_of(layouts)
@@ -113,7 +113,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
     if missing and not reading.allow_missing:
         problems += missing
         problems.append(
-            "Fix these files, run them by themselves, or use --allow-missing to read their records without the columns."
+            "Fix these files, run them separately, or use --allow-missing to read their records without the columns."
         )
     left = matched.undecided(columns)
     secret = tuple(column for column in left if is_secret(column))
@@ -123,7 +123,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
     if problems:
         raise ConfigError.combined([*problems, *(["Nothing was written."] if missing else [])])
     lists = dict.fromkeys(address_lists.fields_of(mapped).values())
-    left = (*left, *lists)  # they hold more than the one address that is used
+    left = (*left, *lists)  # they contain more than the one address that is used
     by_hand = {*reading.fields, *reading.set}
     open_ = {name: fit for name, fit in matched.fits.items() if name in mapped and name not in by_hand}
     # A profile chooses among names, and not between two columns of one name.
@@ -153,7 +153,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
 
 
 def _may_differ(matched: Match, mapped: Mapping[str, str], decided: Collection[str]) -> frozenset[str]:
-    """Return the fields, of those that only the name of a column decided, whose column may hold something else."""
+    """Return the fields mapped only by the name of a column that may contain something else."""
     found = {"customer_type"}.intersection(matched.tentative)
     doubts = {"name": headers.is_customer, "net_terms": headers.may_be_key}
     found |= {name for name, doubt in doubts.items() if name not in decided and name in mapped and doubt(mapped[name])}
@@ -174,7 +174,7 @@ def _unfilled(matched: Match, columns: Sequence[str], defaults: Collection[str])
             listed = f" Candidates: {', '.join(f'{chr(34)}{column}{chr(34)}' for column in found)}." if found else ""
             example = field_rules.quoted(found[0]) if found else "COLUMN"
             field = "email" if "email" in fields and "mail" in fold(example) else fields[0]
-            yield f"{' or '.join(fields)}: no column fits.{listed} Try {field_rules.option(field, example)}"
+            yield f"{' or '.join(fields)}: no matching column.{listed} Try {field_rules.option(field, example)}"
 
 
 _CANDIDATES = 12
@@ -224,7 +224,7 @@ def _new(layouts: Sequence[Layout], unmapped: Collection[str], extra: str) -> It
 
 
 def folded_word(word: str) -> str:
-    """Return a user's word in the form in which it is compared with values."""
+    """Return a user's word in the form used for comparing it with values."""
     return word.strip().lower()
 
 
@@ -233,7 +233,8 @@ def _filled(columns: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
 
 
 def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str, pinned: Collection[str]) -> Iterator[str]:
-    """Yield a note on each column that fits a field by name and was not mapped to it, unless a profile decides it."""
+    """Yield a note on each column that matches a field by name and was not mapped to it, unless a profile decides
+    it."""
     for name, fit in matched.fits.items():
         left = matched.undecided(fit.columns)
         if not left or name in pinned or not (name in matched.fields or name in matched.built):
@@ -246,13 +247,13 @@ def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str, pinned: 
         if name in mapped_by_hand:
             replaces = fit.column in left
             yield (
-                f"--map makes {name} {rule} and replaces {columns}, which now {fate}"
+                f"--map sets {name} to {rule} instead of {columns}, which now {fate}"
                 if replaces
-                else f"{name} is {rule}; {columns} would fit, too, and {fate}"
+                else f"{name} is {rule}; {columns} would also match, and {fate}"
             )
         else:
             choice = field_rules.option(name, field_rules.quoted(left[0]))
-            yield f"{name} is {rule}; {columns} would fit, too, and {fate}. To choose: {choice}"
+            yield f"{name} is {rule}; {columns} would also match, and {fate}. To choose: {choice}"
 
 
 def _note_of_first(matched: Match) -> Iterator[str]:
@@ -264,7 +265,7 @@ def _note_of_first(matched: Match) -> Iterator[str]:
 def _note_of_secrets(columns: Sequence[str]) -> Iterator[str]:
     if columns:
         quoted = ", ".join(f'"{column}"' for column in columns)
-        what = "holds a secret and is" if len(columns) == 1 else "hold secrets and are"
+        what = "contains a secret and is" if len(columns) == 1 else "contain secrets and are"
         use = field_rules.option("FIELD", field_rules.quoted(columns[0]))
         yield f"{quoted} {what} left out. To use it, map it: {use}"
 
@@ -279,4 +280,4 @@ def _note_of_own(columns: Sequence[str]) -> Iterator[str]:
 def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:
     lines = "\n".join(f"  {visible(field_rules.option(field, field_rules.quoted(column)))}" for column in fitting)
     columns = counted(len(fitting), "column")
-    return f"{visible(layout.name)}: {columns} fit {field}: {', '.join(map(repr, fitting))}. Choose one:\n{lines}"
+    return f"{visible(layout.name)}: {columns} match {field}: {', '.join(map(repr, fitting))}. Choose one:\n{lines}"

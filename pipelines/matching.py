@@ -1,4 +1,4 @@
-"""Which columns of a source fill which fields: by the settings first, then by the names of the columns."""
+"""Match the columns of a source to fields: by the settings first, then by the names of the columns."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ class Match:
     """The mapping that follows from the settings and the names of the columns.
 
     `fields` is field → column, `built` as in ColumnMap; `dropped` are the columns that the settings leave out;
-    `tentative` is field → a column whose name alone does not say that it is meant; `conflicts` is field → the
-    columns that would all fit it, between which a person must choose; `fits` has, by field,
-    all that fit by name.
+    `tentative` is field → a column whose name alone is not conclusive; `conflicts` is field → the columns that all
+    match it, between which a person must choose; `fits` is field → all columns that match by name.
     """
 
     fields: Mapping[str, str]
@@ -39,7 +38,7 @@ class Match:
     fits: Mapping[str, Fit]
     tentative: Mapping[str, str] = field(default_factory=dict)
     own: tuple[str, ...] = ()
-    """Those of `dropped` in which Tranship keeps its own data, in a table or dump of a table that it wrote."""
+    """The dropped columns in which Tranship keeps its own data, in a table (or dump of a table) that it wrote."""
 
     @property
     def used(self) -> frozenset[str]:
@@ -48,7 +47,7 @@ class Match:
 
     @property
     def rules(self) -> dict[str, str]:
-        """Field → its rule as a person writes it, in the order of fields."""
+        """Field → its rule as it is written in settings, in the order of fields."""
         rules = {name: field_rules.quoted(column) for name, column in self.fields.items()}
         rules |= {name: str(rule) for name, rule in self.built.items()}
         return {name: rules[name] for name in COLUMNS if name in rules}
@@ -72,8 +71,8 @@ def fields_by_column(fields: Mapping[str, str], built: Mapping[str, FieldRule]) 
 
 @dataclass(frozen=True)
 class Pins:
-    """The decisions of a profile: `fields` are those whose rules in the settings are its rules, and no choice of the
-    user; `unfilled` are those that no column fills by its name.
+    """The decisions of a profile: `fields` are those whose rules are the profile's rather than the user's choice;
+    `unfilled` are those that no column fills by its name.
     """
 
     fields: frozenset[str] = frozenset()
@@ -86,8 +85,8 @@ NO_PINS = Pins()
 def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> Match:
     """Match the columns of all files of a run to fields, first by the settings, then by name.
 
-    Raises ConfigError if a name in the settings does not exist, or the settings contradict themselves; all that is
-    wrong is in one message.
+    Raises ConfigError if a name in the settings does not exist, or the settings contradict themselves; all problems are
+    in one message.
     """
     columns = columns_of(layouts)
     given = _Given(layouts, columns)
@@ -152,7 +151,8 @@ class _ByName:
                 self._decide(name, among)
 
     def add_tentative(self) -> None:
-        """Add a bare `Type`, which may say something else, and the id in the first column, whoever named it."""
+        """Add a column named only `Type`, which may mean something else, and the id in the first column, whatever its
+        name is."""
         free = [column for column in self._kept if column not in self._used]
         kinds = [column for column in free if fold(column) in BARE_TYPES]
         if self._lacks("customer_type") and len(kinds) == 1:
@@ -169,11 +169,11 @@ class _ByName:
             self._fields.update(dict.fromkeys(ADDRESS, lists[0]))
 
     def _lacks(self, name: str) -> bool:
-        """Return whether nothing fits a field, and nothing is said of it."""
+        """Return whether no column matches a field, and no setting mentions it."""
         return not (self._has(name) or name in self.fits or name in self._unfilled)
 
     def add_house_number(self) -> None:
-        """Add the house number to the street, where it has a column of its own."""
+        """Add the house number to the street if it is in a separate column."""
         if "address_line1" in self._fields and "address_line1" not in self._by_hand:
             street = self._fields["address_line1"]
             taken = self._used | {*self._fields.values()}
@@ -198,7 +198,7 @@ class _ByName:
                 own.column if own else None, own.rivals if own else (), (*(own.others if own else ()), *whole)
             )
         if not self._has("name"):
-            # Which of two whole names is the customer's, only the field's own name decides.
+            # Only the field's own name decides which of two full names is the customer's.
             is_own = own is not None and own.column is not None and names.is_own_name(own.column, "name")
             companies = [column for column in (people.company, *people.unclear) if column]
             if own and is_own and people.company and not people.person and person_names.are_persons(self._kept):
@@ -216,7 +216,7 @@ class _ByName:
         name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))
         person_beside = people.person and not set(name.columns) <= set(people.person)
         if person_beside and "billing_contact_name" not in {*self._by_hand, *self.conflicts, *self._unfilled}:
-            # A column of its own, such as `Billing Attention`, is often empty.
+            # A dedicated column, such as `Billing Attention`, is often empty.
             own_column = self._fields.pop("billing_contact_name", None)
             own_rule = ((own_column,),) if own_column else ()
             rest = (rule for rule in person_names.contact_rule(people) if rule not in own_rule)
@@ -226,9 +226,9 @@ class _ByName:
         return name in self._fields or name in self._built
 
     def _among(self, name: str, fitting: Sequence[str]) -> Fit | None:
-        """Return which of the columns that fit a field is used; null if all are left out."""
+        """Return which of the columns that match a field is used; null if all are left out."""
         kept = [column for column in fitting if column in self._kept]
-        # A column that the settings map to another field is used only if no other column fits.
+        # A column that the settings map to another field is used only if no other column matches.
         free = [column for column in kept if column not in self._used] or kept
         return names.match(self._kept, self._repeats, without={*self._kept} - {*free}).get(name)
 
@@ -243,7 +243,7 @@ class _ByName:
 
 
 class _Given:
-    """The rules of the settings, applied to the columns of the source. `problems` collects what is wrong with them."""
+    """The rules of the settings, applied to the columns of the source. `problems` collects their errors."""
 
     def __init__(self, layouts: Sequence[Layout], columns: Sequence[str]) -> None:
         self._layouts, self._columns = layouts, columns
@@ -266,7 +266,7 @@ class _Given:
                     self.problems.append(turned or f"{option}: unknown field {name!r}. {near}")
         for name in reading.fields:
             if name in reading.set:
-                self.problems.append(f"{name}: --map and --set both give a rule. Give one of the two.")
+                self.problems.append(f"{name}: --map and --set both give a rule. Remove one of the two.")
 
     def add_rule(self, name: str, text: str) -> None:
         """Add a rule of `--map`."""
@@ -312,12 +312,12 @@ class _Given:
             if column in dropped:
                 name = fields if isinstance(fields, str) else fields[0]
                 self.problems.append(
-                    f'--ignore leaves "{column}" out, and the rule of {name} uses it. Give one of the two.'
+                    f'--ignore leaves "{column}" out, but the rule of {name} uses it. Remove one of the two.'
                 )
 
     def column(self, option: str, name: str, rule: str = "") -> str | None:
-        """Return the source's spelling of a column named in the settings, exactly or up to case and punctuation; null,
-        with a problem, if there is none or more than one.
+        """Return the source's spelling of a column named in the settings, ignoring case and punctuation if necessary;
+        null, with a problem, if there is none or more than one.
         """
         if name in self._columns:
             return name
@@ -340,7 +340,7 @@ class _Given:
         return None
 
     def _turned(self, left: str, right: str) -> str:
-        """Return what to type instead of COLUMN=FIELD, which earlier versions took; empty if it is not that."""
+        """Return the option to type instead of COLUMN=FIELD, the form of earlier versions; empty for another form."""
         column = next((column for column in self._columns if fold(column) == fold(left)), None)
         if column is None:
             return ""

@@ -28,11 +28,11 @@ class WriteProgress:
         self._observer = observer
 
     def note(self, text: str) -> None:
-        """Report the text as it is."""
+        """Report the text unchanged."""
         self._observer.note(text)
 
     def written(self, records: int, total: int) -> None:
-        """Report the records done; begin the step as long as there are none."""
+        """Report the records done; begin the step while there are none."""
         if records == 0:
             self._observer.step("write", total)
         self._observer.advanced(records, records)

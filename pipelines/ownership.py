@@ -47,5 +47,5 @@ def owned(
             try:
                 check_work_left(directory)
             except ConfigError as error:
-                raise Busy(f"{error} It was done by {last}, while this command was starting.") from error
+                raise Busy(f"{error} {last} completed it while this command was starting.") from error
         yield

@@ -24,7 +24,7 @@ _FILES = (
     *(_ROWS, "agreed.parquet", "plan.json"),
     *("identity/retracted-destination.parquet", "rejected/identity-destination.parquet"),
 )
-"""The files that this step leaves."""
+"""The files that this step writes."""
 
 
 def make_plan(run: RunContext, request: WriteRequest, destination: Destination) -> tuple[Plan, StepResult]:
@@ -97,7 +97,8 @@ def _decisions(rows: Path) -> pl.DataFrame:
 
 
 def _kept(run: RunContext, plan: Plan) -> dict[str, Any]:
-    """The plan as the manifest keeps it. Records whose identity failed at the destination go to the rejects."""
+    """Return the plan in the form kept in the manifest. Records whose identity failed at the destination go to the
+    rejects."""
     ambiguous = (
         pl.scan_parquet(plan.rows, glob=False).filter(pl.col("action") == "ambiguous").select("row").collect()["row"]
     )

@@ -12,12 +12,13 @@ PRESENT = {
     **{"source": pl.String, "line": pl.UInt64, "external_id": pl.String, "email": pl.String},
     **{"id_unusable": pl.Boolean, "email_unusable": pl.Boolean},
 }
-"""The normalised keys of a record, null where there is none that identifies a customer, and whether it had one that
+"""The normalised keys of a record, null where there is none that identifies a customer, and whether it had a key that
 cannot be used. A record without any key could be any customer."""
 
 
 def keys_of(batch: Batch, normalised: Normalised, reasons: pl.DataFrame, at: pl.Series) -> pl.DataFrame:
-    """Return the keys (`PRESENT`) of the records at these positions of a batch; `reasons` are those against them."""
+    """Return the keys (`PRESENT`) of the records at these positions of a batch; `reasons` are the reasons to reject
+    them."""
     id_unusable, email_unusable = (
         at.is_in(reasons.filter(pl.col("code").str.starts_with(f"{field}."))["at"].implode())
         for field in ("external_id", "email")

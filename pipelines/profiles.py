@@ -34,7 +34,7 @@ SETTINGS: Final = (
     *("fields", "ignore", "values", "defaults", "set", "where"),
     *("timezone", "date_format", "blocked", "on_invalid"),
 )
-"""The settings that a profile may have. Others in a settings file that is used as a profile do not count."""
+"""The settings that a profile may have. Other settings in a file that is used as a profile are ignored."""
 
 _R = TypeVar("_R", bound=Reading)
 
@@ -70,9 +70,9 @@ class _Profile:
 
 
 def apply(layouts: Sequence[Layout], reading: _R) -> Applied[_R]:
-    """Return the settings with the profile that they name, or that all files are recognised by.
+    """Return the settings with the profile that they name, or by which all files are recognised.
 
-    Raises ConfigError if the profile that is named does not exist, is not valid, or is not one of these files.
+    Raises ConfigError if the profile that is named does not exist, is not valid, or does not match these files.
     """
     columns = columns_of(layouts)
     if reading.profile == NONE or not columns:
@@ -97,7 +97,7 @@ def _headers(layout: Layout) -> list[str]:
 
 def _ambiguous(names: Collection[str]) -> str:
     titles = " and ".join(sorted(export_profiles.index()[name].title for name in names))
-    what = "the headers fit several export profiles" if len(names) > 1 else "only some of the files are recognised"
+    what = "the headers match several export profiles" if len(names) > 1 else "only some of the files are recognised"
     return f"{what}: {titles}. None is used. To choose one: --profile {min(names)}"
 
 
@@ -108,9 +108,9 @@ def _built_in(name: str) -> _Profile:
 
 
 def _named(given: str, above: tuple[str, ...] = ()) -> _Profile:
-    """Return the profile of this name, or the one in this file, which may name a profile beneath it."""
+    """Return the profile of this name, or the one in this file, which may name a profile below it."""
     if given in above:
-        raise ConfigError(f"--profile {above[0]}: names itself as the profile beneath it. Remove that line.")
+        raise ConfigError(f"--profile {above[0]}: names itself as the profile below it. Remove that line.")
     if not given.lower().endswith(".toml"):
         if name := export_profiles.find(given):
             return _built_in(name)

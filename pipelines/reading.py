@@ -32,7 +32,7 @@ from tranship.schemas.codes import CUSTOMER_TYPES, STATUSES
 from tranship.schemas.customer import COLUMNS
 
 _CODES: Final = {"status": STATUSES, "customer_type": CUSTOMER_TYPES}
-"""Fields with few values, and these."""
+"""Fields with few values, and their values."""
 _MOST_TOGETHER: Final = 50
 """The most parts that are staged together, and only where there are more files than that: the pages of a provider are
 staged as they arrive.
@@ -42,13 +42,13 @@ _SMALL: Final = 1 << 16
 
 
 def check_values(reading: Reading) -> None:
-    """Raises ConfigError if the settings name a format by which no date can be read, a field that does not exist, or a
+    """Raise ConfigError if the settings name a format that cannot match any date, a field that does not exist, or a
     default or a value for a word that is invalid itself.
     """
     for form in reading.date_format:
         if not is_form(form):
             raise ConfigError(
-                f"--date-format {form!r}: no date can be read by it. Write a form of strftime with day, month and "
+                f"--date-format {form!r}: it cannot match any date. Write a form of strftime with day, month and "
                 "year, such as %d/%m/%Y or '%m/%d/%Y %H:%M'."
             )
     for name, column in reading.columns.items() if isinstance(reading, Settings) else ():
@@ -67,7 +67,7 @@ def _must_be_field(name: str, option: str) -> None:
 
 
 def _check_defaults(reading: Reading) -> None:
-    """Raises ConfigError if a default would be invalid in every record."""
+    """Raise ConfigError if a default would be invalid in every record."""
     defaults = {field: value for field, value in reading.defaults.items() if field in COLUMNS}
     if not defaults:
         return
@@ -79,12 +79,12 @@ def _check_defaults(reading: Reading) -> None:
 
 
 def spelling_of(reading: Reading) -> Spelling:
-    """Return the spelling of values that the settings give."""
+    """Return the interpretation of values given by the settings."""
     return Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
 
 
 def _check_words(reading: Reading) -> None:
-    """Raises ConfigError if a value that the settings give for a word is not valid in its field."""
+    """Raise ConfigError if a value that the settings give for a word is not valid in its field."""
     spelling = spelling_of(reading)
     for field, words in reading.values.items():
         for word, value in words.items() if field in COLUMNS else ():
@@ -142,7 +142,7 @@ def stage_source(
     notes += _unmatched(columns, parts)
     yield StepResult(notes=tuple(notes))
     rivals.must_not_hide(((part.source, part.filled) for part in parts), columns)
-    # Arrow keeps the memory it has read with; identity needs the room.
+    # Arrow keeps the memory used for reading; identity needs it.
     pa.default_memory_pool().release_unused()
     run.stage.complete(run.directory.run_id, parts)
     run.directory.manifest["wire"] = raw_columns

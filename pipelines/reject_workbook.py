@@ -24,7 +24,7 @@ MOST_CELLS: Final = 1_000_000
 MOST_COMMENTS: Final = 5_000
 MOST_COLUMNS: Final = 16_384
 MOST_CHARACTERS: Final = 32_767
-"""Longest text of a cell, in characters."""
+"""Maximum length of the text of a cell, in characters."""
 _COMMENT_CHARACTERS: Final = 1_000
 _LISTS: Final = "Codes"
 _INVALID: Final = {"bg_color": "#FFC7CE", "font_color": "#9C0006"}
@@ -42,7 +42,7 @@ _OPTIONS: Final = {
 
 def write(found: pl.LazyFrame, count: int, columns: ColumnMap, path: Path) -> bool:
     """Write the first of `count` rejects (`findings.rejects`, source columns first); return whether these are all of
-    them, as they are. Nothing is written if they have more columns than a sheet.
+    them, unchanged. Nothing is written if they have more columns than a sheet.
     """
     names = found.collect_schema().names()
     if len(names) > MOST_COLUMNS:
@@ -84,8 +84,8 @@ def _write_cells(book: Any, sheet: Any, rejects: pl.DataFrame, columns: ColumnMa
 
 
 def _invalid_columns(found: list[str], columns: ColumnMap, place: Mapping[str, int]) -> dict[str, str]:
-    """Return the columns at fault, with their reasons: those of which the field is made; the reasons themselves where
-    no column of the source is at fault.
+    """Return the columns at fault, with their reasons: those from which the field is built; the reasons themselves
+    where no column of the source is at fault.
     """
     faults: dict[str, str] = {}
     for code in found:
@@ -99,7 +99,7 @@ def _invalid_columns(found: list[str], columns: ColumnMap, place: Mapping[str, i
 
 
 def _add_lists(book: Any, sheet: Any, names: list[str], columns: ColumnMap, height: int) -> None:
-    """Add a list to choose from to each column of codes. Other spellings that are understood may be typed, too."""
+    """Add a list to choose from to each column of codes. Other known spellings may be typed as well."""
     choices = {
         "country": sorted(codes.country_codes()),
         "currency": sorted(codes.currencies()),
@@ -129,6 +129,6 @@ def _add_lists(book: Any, sheet: Any, names: list[str], columns: ColumnMap, heig
                     "source": f"={_LISTS}!${letter}$1:${letter}${len(values)}",
                     "error_type": "information",
                     "error_title": field,
-                    "error_message": f"This is not one of the codes. Another spelling may be understood as a {field}.",
+                    "error_message": f"This is not one of the codes. It may still be a known spelling of a {field}.",
                 },
             )

@@ -1,4 +1,4 @@
-"""The rejects of a run, read back from its directory as a frame."""
+"""Read the rejects of a run back from its directory as a frame."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 LEFT_OUT: Final = "invalid values, left empty and kept in metadata"
-"""The title of the warnings about values that cost only themselves."""
+"""The title of the warnings about invalid values that were left empty."""
 
 Status = Literal["done", "done_with_rejects", "partly_done", "stopped", "failed"]
 """partly_done: --limit records were written to a provider, and more are left."""
@@ -154,7 +154,7 @@ def split_warnings(report: Report) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def mapping(report: Report, most: int | None = None) -> str:
-    """Return what became of the columns of the source; of many columns or fields, only the `most` first are named."""
+    """Return how the columns of the source were used; of many columns or fields, only the first `most` are named."""
 
     def named(names: Sequence[str]) -> str:
         more = len(names) - most if most else 0
@@ -172,13 +172,13 @@ def mapping(report: Report, most: int | None = None) -> str:
 
 
 def withheld(report: Report) -> str:
-    """Return why mirror has not deleted all customers missing from the source."""
+    """Return the reason why mirror has not deleted all customers missing from the source."""
     count, places = report.counts.withheld, "; ".join(report.unidentified)
     deletes = f"{count:,} delete{'' if count == 1 else 's'}"
     if not places:
         return (
-            f"{deletes}, because rows of other tables refer to these customers, or the database does not let them go "
-            "(see the notes). Remove those rows and run again, or mark the customers with --deletes mark."
+            f"{deletes}, because rows of other tables refer to these customers, or the database does not allow them to "
+            "be deleted (see the notes). Remove those rows and run again, or mark the customers with --deletes mark."
         )
     return (
         f"{deletes}, because a record that could not be identified may be one of "

@@ -1,4 +1,4 @@
-"""The report of a run: put together from the results of its steps, and written to its directory."""
+"""The report of a run: assembled from the results of its steps, and written to its directory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Ending:
     columns: ColumnMap
     raw_columns: list[str]
     written: bool = False
-    """The write is complete, also if its report could not be written."""
+    """The write is complete, even if its report could not be written."""
     status: Status | None = None
     error: TranshipError | None = None
 
@@ -95,7 +95,7 @@ def write_report(run: RunContext, ending: Ending) -> Report:
     except OSError:
         if status != "failed":
             raise
-        # The disk may be what failed: the error is reported all the same, and the run remains as an unfinished one.
+        # The disk may be what failed: the error is still reported, and the run remains unfinished.
     log.info("run ends", extra={"run_id": made.run_id, "status": status, "counts": dataclasses.asdict(counts)})
     return made
 
@@ -120,7 +120,7 @@ def _status(run: RunContext, ending: Ending, counts: Counts) -> Status:
 
 
 def _changed_since(outcomes: Outcomes | None) -> int:
-    """Records that were left alone since their customer was changed at the provider after the plan."""
+    """Return the records that were not written because their customer was changed at the provider after the plan."""
     counts = outcomes.counts if outcomes else {}
     return counts.get("moved", counts.get("stale", 0))
 
@@ -130,7 +130,7 @@ def _counts(ending: Ending) -> Counts:
     fates = Counter(ending.outcomes.counts if ending.outcomes else plan.counts if plan else {})
     failed = ending.status == "failed"
     if failed and ending.outcomes is None and not ending.written:
-        # Planned, and rolled back or never begun.
+        # These were planned, and rolled back or never begun.
         fates -= Counter({effect: fates[effect] for effect in ("create", "update", "delete")})
     counts = Counts(
         read=total.read,

@@ -1,4 +1,4 @@
-"""Which run may be continued, and with what: the settings, the columns and the identity of its work."""
+"""Find the run that may be continued, and the settings, columns and identity of its work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tranship.pipelines.settings_model import Settings
 _METADATA: Final = re.compile(r"(polars|pyarrow|duckdb|pandera|idna|tzdata)-[^-]+(?:-[^-]+)?\.(?:dist|egg)-info")
 """The metadata folder of a library that affects how values are read; its name contains the version."""
 _STILL_FRESH = timedelta(hours=1)
-"""How long the same command reuses what was read from a provider; `resume` does at any time."""
+"""How long the same command reuses records read from a provider; `resume` does so at any time."""
 
 
 def public_settings(settings: Settings) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def settings_of(directory: RunDirectory, **changes: Any) -> Settings:
     """Return the settings of an earlier run, with these changes. Raises ConfigError."""
     given = without_columns(directory.manifest["settings"])
     if given.get("timezone") == Settings.model_fields["timezone"].default:
-        # The manifest has all settings, and this one does not say whether it was given, which precedes a profile's.
+        # The manifest has all settings, but not whether this one was given, in which case it overrides a profile's.
         given.pop("timezone")
     return load(given | changes, {})
 

@@ -1,4 +1,4 @@
-"""Columns whose names fit the same field: whether their values confirm the choice among them.
+"""Check whether the values of columns whose names match the same field confirm the choice among them.
 
 `Email` beside `E-mail Address` is unambiguous if both have the same values; an `external_id` without any value must not
 hide an `id` that has some. Both are known only while reading.
@@ -35,7 +35,7 @@ def disagreements(batch: Batch, columns: ColumnMap) -> dict[str, str]:
 
 
 def must_agree(batch: Batch, columns: ColumnMap) -> None:
-    """Raises Undecided where there are `disagreements`."""
+    """Raise Undecided where there are `disagreements`."""
     if found := disagreements(batch, columns):
         raise Undecided.combined(found.values())
 
@@ -55,7 +55,7 @@ def filled(batch: Batch, columns: ColumnMap, records: pl.DataFrame) -> list[str]
 
 
 def must_not_hide(found: Iterable[tuple[str, Iterable[str]]], columns: ColumnMap) -> None:
-    """Raises Undecided if a mapped column is empty in a whole file, and an unmapped one for the same field is not.
+    """Raise Undecided if a mapped column is empty in a whole file, and an unmapped one for the same field is not.
 
     `found` are the `filled` of all batches, each with its source.
     """
@@ -69,7 +69,7 @@ def must_not_hide(found: Iterable[tuple[str, Iterable[str]]], columns: ColumnMap
             if column not in columns_filled and hidden:
                 filled = "is filled" if len(hidden) == 1 else "are filled"
                 message = (
-                    f'{source}: "{column}" has no value in any record, but {_quoted(hidden)} would fit {field}, too, '
+                    f'{source}: "{column}" has no value in any record, but {_quoted(hidden)} would also match {field} '
                     f"and {filled}. Nothing was written. Choose one:"
                 )
                 raise Undecided.combined([message, _options(field, [*hidden, column])])

@@ -1,4 +1,4 @@
-"""The functions that do a run, or a part of it; commands and the Python API call these.
+"""The functions that carry out a run, or a part of it; commands and the Python API call these.
 
 Each opens the two ends, finds or creates the run directory, and hands them to `pipelines.flow`.
 """
@@ -45,7 +45,7 @@ _COMPARISON = {"dry_run": True, "mode": "upsert", "older": "write"}
 
 @dataclass(frozen=True)
 class _Job:
-    """One command about settings. With `out` the run lies in that folder, and nothing is continued."""
+    """One command with its settings. With `out` the run is in that folder, and no earlier run is continued."""
 
     settings: Settings
     observer: Observer
@@ -57,8 +57,8 @@ class _Job:
 def run(
     settings: Settings, observer: Observer | None = None, *, now: datetime | None = None, out: Path | None = None
 ) -> Report:
-    """Move records as the settings say, continuing an earlier run of the same work that died. With `out` the run has
-    that folder, and none is continued.
+    """Move records according to the settings, continuing an earlier run of the same work that died. With `out` the run
+    has that folder, and none is continued.
 
     Raises the errors of `connectors.errors`, with the report if the run directory exists.
     """
@@ -99,7 +99,7 @@ def apply(folder: Path, observer: Observer | None = None, *, limit: int | None =
         except Damaged as error:
             unusable = Damaged(
                 f"{error} The plan in {folder} cannot be applied. Make a new one: tranship plan. It reads the "
-                "destination again, including what was written already."
+                "destination again, including the records already written."
             )
             unusable.report = error.report
             raise unusable from error
@@ -124,7 +124,7 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
     directory = resuming.find_run(state_dir, run_id)
     columns = resuming.columns_of(directory)
     if columns is None or directory.done(IDENTIFY_STEP) is None:
-        raise ConfigError(f"{directory.run_id}: did not read its source to the end. There is nothing to compare with.")
+        raise ConfigError(f"{directory.run_id}: its source was not read to the end. There is nothing to compare with.")
     settings = resuming.settings_of(directory).model_copy(update=_COMPARISON)
     observer = observer or Quiet()
     with owned(settings, observer, directory):
@@ -178,16 +178,16 @@ def _resume(job: _Job, directory: RunDirectory) -> Report:
         staged = directory.done(STAGE_STEP) is not None
         if not staged and len(settings.sources) > 1 and "-" in settings.sources:
             raise ConfigError(
-                f"{directory.run_id}: did not read its sources to the end, and standard input, one of them, is gone. "
-                "Run the command again, with its input."
+                f"{directory.run_id}: its sources were not read to the end, and one of them is standard input, which "
+                "is gone. Run the command again, with its input."
             )
         if not staged and any("://" in source and "***" in source for source in settings.sources):
             raise ConfigError(
-                f"{directory.run_id}: did not read its sources to the end, and the secrets in their addresses are not "
+                f"{directory.run_id}: its sources were not read to the end, and the secrets in their addresses are not "
                 "kept. Run the command again, with the same addresses; the downloaded parts are used again."
             )
         if not staged and not directory.keeps_pages():
-            # It died before its stage was complete: there is nothing to continue from, so it starts again.
+            # It died before its stage was complete, so there is nothing to continue from: it starts again.
             return _run(job)
         try:
             return _continue(job, directory)
@@ -252,7 +252,9 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
         )
         notes = [f"{layout.name}: {note}" for layout in layouts for note in layout.notes]
         if is_new and start != now:
-            notes.append(f"the clock is behind the last run, so this one is dated {start:%Y-%m-%d %H:%M:%S} UTC")
+            notes.append(
+                f"the clock is behind the last run, so the start of this run is set to {start:%Y-%m-%d %H:%M:%S} UTC"
+            )
         given = Input(source, columns, _raw_columns(layouts), where, (*notes, *columns.notes))
         with directory.interruptible():
             if is_new:
@@ -261,7 +263,7 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
 
 
 def _continue(job: _Job, directory: RunDirectory) -> Report:
-    """Continue a run that this process owns, also one that had not read its source to the end."""
+    """Continue a run that this process owns, including one that had not read its source to the end."""
     columns = resuming.columns_of(directory)
     with closing(open_destination(job.settings, job.observer)) as destination:
         if columns is None:

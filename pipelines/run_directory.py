@@ -5,7 +5,7 @@
 parts.json         the counts, digest and seals of each part of the source: a later run need not read it again
 manifest.json      settings without secrets, source fingerprints, and the result of each step with seals of its files
 lock               held by the process that works on the run (`pipelines/locks.py`)
-pages/             the answers of a provider as received: a read that died is continued from there
+pages/             the responses of a provider as received: an interrupted read is continued from there
 stage/*.parquet    the canonical records, one file per batch: `_row` u64, `_source`, `_line` u64, `_email_blocked` bool,
                    and the columns of `schemas.customer.COLUMNS`
 raw/*.parquet      records that have an e-mail only, in the source's spelling: they may still be rejected
@@ -188,7 +188,7 @@ class RunDirectory:
 
     @property
     def has_ended_well(self) -> bool:
-        """Whether the last command that worked on it came to its end."""
+        """Whether the last command that worked on it ended normally."""
         return self.manifest["status"] in ("done", "done_with_rejects")
 
     @property
@@ -211,7 +211,7 @@ class RunDirectory:
         return dict(facts) if facts is not None else None
 
     def finish(self, step: str, facts: Mapping[str, Any], files: Iterable[str] = ()) -> None:
-        """Mark a step as finished, so that it is not repeated. `files` are those it leaves, if they exist."""
+        """Mark a step as finished, so that it is not repeated. `files` are those that it writes, if they exist."""
         self.manifest["steps"][step] = {**facts, "seals": durable.seals(self.path, files)}
         self.save()
 
@@ -305,7 +305,7 @@ class RunDirectory:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Answer Ctrl-C and SIGTERM in the block with the command that continues the run, if the run is on disk, and
+        """On Ctrl-C or SIGTERM in the block, report the command that continues the run, if the run is on disk, and
         release its lock at the end.
 
         Raises Interrupted.
@@ -402,8 +402,8 @@ _CHOOSE: Final = "Choose another run: tranship runs"
 
 
 def start_after(state_dir: Path, now: datetime) -> datetime:
-    """Return when a new run is said to begin: now, or right after the last run if the clock was set back since, because
-    the order of runs is that of these times.
+    """Return the start time of a new run: now, or right after the last run if the clock was set back since then,
+    because runs are ordered by these times.
     """
     runs = state_dir / "runs"
     names = [path.name for path in runs.iterdir()] if runs.is_dir() else []

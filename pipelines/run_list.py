@@ -19,7 +19,7 @@ from tranship.pipelines.settings_model import named
 class RunSummary:
     """One run. `status` is that of its report, `running`, or `died`; `counts` are null until it has a report.
 
-    `problem` is why the report of a run cannot be read, if that is so.
+    `problem` is the reason why the report of a run cannot be read, if any.
     """
 
     run_id: str
@@ -74,7 +74,7 @@ class RunList(Sequence[RunSummary]):
 
 
 def list_runs(state_dir: Path, remove_older_than: timedelta | None = None, now: datetime | None = None) -> RunList:
-    """The runs in this directory; those that are over and began longer ago than given are removed.
+    """Return the runs in this directory; those that have ended and began longer ago than given are removed.
 
     Raises ConfigError if one cannot be removed.
     """
@@ -115,17 +115,17 @@ def is_over(run: RunDirectory) -> bool:
 
 
 def started_at(run: RunDirectory) -> datetime:
-    """When it began."""
+    """Return when it began."""
     return datetime.fromisoformat(run.manifest["started_at"])
 
 
 def report_of(run: RunDirectory) -> Report | None:
-    """Null if it has none. Raises ConfigError if the report is damaged."""
+    """Return the report of a run, null if it has none. Raises ConfigError if the report is damaged."""
     values = run.report()
     try:
         return _placed(Report.of(values), run.path) if values is not None else None
     except ValueError as error:
-        raise ConfigError(f"{run.path / 'report.json'}: is not as Tranship wrote it.") from error
+        raise ConfigError(f"{run.path / 'report.json'}: was changed or damaged since Tranship wrote it.") from error
 
 
 def _placed(report: Report, folder: Path) -> Report:

@@ -1,4 +1,4 @@
-"""Values of settings as they are written: limits, durations, rates, texts; and as numbers."""
+"""Values of settings in text form (limits, durations, rates, texts), and as numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 
 
 def _limit(value: Any) -> Any:
-    """Return a limit as text: a count as it is, a share (0.4) as a percentage (40%)."""
+    """Return a limit as text: a count unchanged, a share (0.4) as a percentage (40%)."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f'{_kind(value)} is not a limit. Give a count (20) or a share (0.02 or "2%")')
     if not isinstance(value, float):
@@ -55,7 +55,7 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_several)]
 
 
 def field_values(value: Any) -> Any:
-    """Return values of fields as text: numbers and dates as a source would spell them."""
+    """Return values of fields as text: numbers and dates in the form of a source."""
     if not isinstance(value, Mapping):
         return value
     return {name: _written(given) for name, given in value.items()}

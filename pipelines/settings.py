@@ -1,6 +1,5 @@
-"""Where settings are given: a file, the environment, and the options of a command.
-
-Options override the environment, and the environment overrides the file.
+"""Load settings from a file, the environment and the options of a command. Options override the environment, and the
+environment overrides the file.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ def _validated(
                 raise ConfigError(*earlier_columns.replacement(setting_errors.place(name, where), value))
             merged[name] = _merged(merged.get(name), value) if name in TABLES else value
             origin[name] = where
-        # A rule for a field replaces one of the other kind that was given farther away.
+        # A rule for a field replaces one of the other kind with lower precedence.
         for name, other in (("fields", "set"), ("set", "fields")):
             near = given.get(name)
             if isinstance(near, Mapping) and isinstance(merged.get(other), Mapping):
@@ -176,7 +175,8 @@ def _value(name: str, text: str) -> Any:
 def table(name: str, pairs: Sequence[str], where: str) -> dict[str, Any]:
     """Return one of the TABLES from pairs such as `currency=EUR` or, in `values`, `status:on hold=suspended`.
 
-    Raises ConfigError, naming `where` they were given, if a pair has another form, or two give different values.
+    Raises ConfigError, naming `where` they were given, if a pair has another form, or two pairs give different
+    values.
     """
     found: dict[str, Any] = {}
     for pair in pairs:

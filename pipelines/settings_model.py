@@ -127,7 +127,7 @@ class Reading(BaseModel):
     @model_validator(mode="after")
     def _header_is_in_one_place(self) -> Self:
         if self.header_line is not None and self.header is False:
-            raise ValueError("header_line gives the line of a header, but header is false. Remove one of the two")
+            raise ValueError("header_line gives the line of a header, but header is false. Remove one of them")
         if self.header_line is not None and self.header_line <= self.skip_lines:
             raise ValueError(
                 f"header_line {self.header_line} is one of the lines that skip_lines {self.skip_lines} skips. Lines "
@@ -140,7 +140,7 @@ class Reading(BaseModel):
     def _no_blank_words(cls, values: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         for field, words in values.items():
             if not all(word.strip() for word in words):
-                raise ValueError(f"{field} has a value for a blank. Use defaults for records without a value")
+                raise ValueError(f"{field} has a value for an empty word. Use defaults for records without a value")
         return values
 
     @field_validator("timezone")
@@ -276,7 +276,7 @@ class Settings(Reading):
     def _only_standard_output_has_a_format(self) -> Self:
         if self.format is not None and self.destination != STANDARD_OUTPUT:
             raise ValueError(
-                "format is that of standard output (-); the format of a file is that of its name. Leave it out"
+                "format applies only to standard output (-); the format of a file follows from its name. Leave it out"
             )
         return self
 

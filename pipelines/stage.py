@@ -46,9 +46,9 @@ class Stage:
     ) -> BatchCounts:
         """Write one batch: good records to the stage, bad ones and broken lines to the rejects, and the warnings.
 
-        `reasons` are `schemas.faults.REASONS`; `normalised` is the whole batch; `digest` is that of its part,
-        `filled` are `rivals.filled`, `skipped` are the keys (`PRESENT`) of those that `--where` left out, `matched` the
-        words of `--value` that occurred.
+        `reasons` are `schemas.faults.REASONS`; `normalised` is the whole batch; `digest` is that of its part, `filled`
+        are `rivals.filled`, `skipped` are the keys (`PRESENT`) of records that `--where` left out, `matched` the words
+        of `--value` that occurred.
         """
         name = f"{number:06}.parquet"
         raw = batch.records
@@ -172,7 +172,7 @@ class Stage:
 
     def candidates(self, rows: pl.Series) -> pl.DataFrame:
         """Return the keys and places of these rows: row, source, line, external_id, email, name, updated_at. `name` is
-        that of the person: contacts of one company have its name, and names of their own.
+        that of the person: contacts of one company share its name, but have different names of their own.
         """
         person = pl.coalesce("billing_contact_name", "name").alias("name")
         return (
@@ -187,7 +187,8 @@ class Stage:
         return self._rows(rows).collect(engine="streaming")
 
     def _rows(self, rows: pl.Series) -> pl.LazyFrame:
-        """These rows of the stage. As a filter, not a join: Parquet then reads the other columns of these rows only."""
+        """Return these rows of the stage. A filter rather than a join: Parquet then reads the other columns of only
+        these rows."""
         return pl.scan_parquet(self.staged_files(), glob=False).filter(pl.col("_row").is_in(rows.implode()))
 
     def keep_identity(self, dropped: pl.Series, patched: pl.DataFrame, merges: pl.DataFrame) -> None:
@@ -201,7 +202,8 @@ class Stage:
         write(merges, self.path / "merges.parquet")
 
     def survivors(self, columns: tuple[str, ...], count: int, sparse: tuple[str, ...] = ()) -> Survivors:
-        """Return the survivors, as a destination is given them; `sparse` are columns that only some of them have."""
+        """Return the survivors in the form that a destination receives; `sparse` are columns that only some of them
+        have."""
         patched = self.path / "identity" / "patched.parquet"
         files = (*self.staged_files(), *([patched] if patched.exists() else []))
         return Survivors(files, self.path / "identity" / "dropped.parquet", columns, count, sparse)

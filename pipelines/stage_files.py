@@ -15,7 +15,7 @@ _CODED = ["_source", "customer_type", "country", "currency", "timezone", "langua
 
 
 def write(frame: pl.DataFrame, path: Path) -> None:
-    """Write what is read once or never: quickly, without statistics."""
+    """Write a file that is read once or never: quickly, without statistics."""
     frame.write_parquet(path, compression="lz4", statistics=False)
 
 

@@ -1,5 +1,5 @@
-"""Parts of a source → the stage. Small parts, such as files of a few records, are normalised and validated together:
-what a batch costs by itself is paid once for all of them.
+"""Move the parts of a source into the stage. Small parts, such as files of a few records, are normalised and validated
+together: the fixed cost of a batch is incurred once for all of them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class _Read:
 
 @dataclass(frozen=True)
 class Staging:
-    """How the parts of a run are read, and where they are staged. Callable from any thread."""
+    """The way in which the parts of a run are read, and the stage to which they are written. Callable from any
+    thread."""
 
     stage: Stage
     earlier: EarlierStage
@@ -107,6 +108,6 @@ class Staging:
 
 
 def _shape(read: _Read) -> tuple[ColumnMap, pl.Schema, pl.Schema] | None:
-    """Return what parts have in common that are normalised together; null for a part without records."""
+    """Return the properties that are equal in all parts normalised together; null for a part without records."""
     prepared = read.prepared
     return None if prepared is None else (prepared.columns, prepared.records.schema, read.batch.records.schema)

@@ -36,7 +36,11 @@ class StepResult:
             rejected=self.rejected + later.rejected,
             by_code=Counter(self.by_code) + Counter(later.by_code),
             warnings=Counter(self.warnings) + Counter(later.warnings) - Counter(later.retracted),
-            first={**self.first, **later.first, **self.first},  # in order of finding; the earlier place stays
+            first={
+                **self.first,
+                **later.first,
+                **self.first,
+            },  # in the order in which they were found; the earlier place is kept
             merges={
                 rule: self.merges.get(rule, 0) + later.merges.get(rule, 0) for rule in {**self.merges, **later.merges}
             },

@@ -1,4 +1,4 @@
-"""Verification: whether a destination has the customers of the source, derived from the plan of a second comparison.
+"""Verify that a destination has the customers of the source, using the plan of a second comparison.
 
 Records the plan would create are missing there, those it would update differ, and unchanged ones are equal.
 """
@@ -127,7 +127,7 @@ def write_differences(workspace: Path, plan: Plan, survivors: Survivors, file: P
 
 
 def verification(directory: RunDirectory, workspace: Path, plan: Plan, survivors: Survivors) -> Verification:
-    """Write the differences that this plan shows, and return them in counts."""
+    """Write the differences that this plan shows, and return their counts."""
     file = directory.path / "differences.csv"
     write_differences(workspace, plan, survivors, file)
     counted = pl.scan_csv(file, infer_schema=False, glob=False).group_by("what").len().collect()
@@ -153,7 +153,7 @@ def verification(directory: RunDirectory, workspace: Path, plan: Plan, survivors
 
 
 def refused_by_reason(plan: Plan | None) -> dict[str, int]:
-    """Return why records were refused, by reason, most frequent first."""
+    """Return the reasons why records were refused, with counts, most frequent first."""
     if plan is None or not plan.counts["refused"]:
         return {}
     refused = pl.scan_parquet(plan.rows, glob=False).filter(pl.col("action") == "refused")

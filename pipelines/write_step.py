@@ -61,8 +61,8 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
 
 
 def _field_of_rest(code: str) -> str:
-    """Return the field in which a record has what was taken out of another one, by the code of the warning; empty for
-    other warnings. Records may have such a field although the source has no column for it.
+    """Return the field that received a value taken out of another field, by the code of the warning; empty for other
+    warnings. Records may have such a field although the source has no column for it.
     """
     if code in RULES or code == "state.status":
         return "metadata"
@@ -88,7 +88,7 @@ def finish(run: RunContext, outcomes: Outcomes | None) -> None:
 
 
 def _facts(outcomes: Outcomes) -> dict[str, Any]:
-    """The outcomes as the manifest keeps them."""
+    """Return the outcomes in the form kept in the manifest."""
     files = {name: str(path) for name, path in outcomes.files.items()}
     return {
         "counts": dict(outcomes.counts),

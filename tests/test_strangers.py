@@ -237,7 +237,7 @@ def test_a_short_name_that_may_be_a_street_is_no_state(tmp_path: Path) -> None:
 def test_ids_of_two_kinds_of_customers_leave_the_choice(tmp_path: Path) -> None:
     file = tmp_path / "in.csv"
     file.write_text("Customer Number,Account ID,name,email\n1,2,Acme,a@acme.example\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="2 columns fit external_id"):
+    with pytest.raises(ConfigError, match="2 columns match external_id"):
         customers(file, tmp_path)
 
 

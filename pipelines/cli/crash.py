@@ -15,7 +15,7 @@ from pathlib import Path
 
 @dataclass
 class CrashContext:
-    """The folder for crash reports: the state directory; a command whose settings name another one sets it."""
+    """The folder for crash reports: the state directory; a command whose settings name another one changes it."""
 
     state_dir: Path
 

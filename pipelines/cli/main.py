@@ -90,7 +90,7 @@ def _report_error(error: TranshipError, as_json: bool) -> int:
         click.echo(visible(f"Once this is solved, continue with: {run.go_on}"), err=True)
         if isinstance(error, ConfigError) and not isinstance(error, LocalFailure) and not run.stands_alone:
             again = "A run that is continued keeps its options. If one of them is at fault, run the command again with"
-            click.echo(f"{again} another: what was read is not read again if it is unchanged.", err=True)
+            click.echo(f"{again} another: unchanged input is not read again.", err=True)
     if as_json:
         print_json(report.to_json())
     return error.exit_code

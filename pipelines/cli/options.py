@@ -220,7 +220,7 @@ def _words(name: str, value: Any) -> Sequence[str]:
 
 
 def _pairs_of(value: dict[str, Any]) -> Iterable[str]:
-    """Yield the pairs of a table as they are typed; a word of `values` is quoted if it contains =."""
+    """Yield the pairs of a table as they are typed; a word of `values` is quoted if it contains `=`."""
     for key, given in value.items():
         if isinstance(given, str):
             yield f"{key}={given}"

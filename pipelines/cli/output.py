@@ -1,4 +1,4 @@
-"""The output of commands at their end: JSON, or the summary of a run with the next step."""
+"""The output of commands when they end: JSON, or the summary of a run with the next step."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def summary(report: Report, out: TextIO | None, *, everything: bool = False) -> 
 
 
 def terminal_width(out: TextIO | None) -> int | None:
-    """Return the number of columns of a terminal, null for anything else, also for a closed stream."""
+    """Return the number of columns of a terminal, null for anything else, including a closed stream."""
     return shutil.get_terminal_size().columns if out is not None and out.isatty() else None
 
 

@@ -1,7 +1,7 @@
 """The process of a command: its standard streams and signals, before anything else of Tranship is imported.
 
-What a command prints never decides what becomes of the records: a closed or full standard output or error changes
-neither the work nor the exit code.
+Printing never affects the records: a closed or full standard output or error changes neither the work nor the exit
+code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _received: list[int] = []
 
 
 class _Lenient(io.FileIO):
-    """The file of a standard stream; the first error of writing is kept, and what cannot be written is dropped."""
+    """The file of a standard stream; the first error of writing is kept, and output that cannot be written is
+    dropped."""
 
     error: OSError | None = None
 
@@ -118,7 +119,7 @@ def check_memory() -> None:
         return
     raise LocalFailure(
         f"This process may use {limit >> 20:,} MB of address space (ulimit -v), and needs {needed >> 20:,} MB, most of "
-        "which is reserved and not used. Allow that: ulimit -v unlimited. To save memory: --memory 300MB"
+        "which is reserved and not used. Allow it: ulimit -v unlimited. To save memory: --memory 300MB"
     )
 
 
@@ -128,7 +129,7 @@ def was_interrupted() -> bool:
 
 
 def end(code: int) -> NoReturn:
-    """End the process at once: all is closed by now, and taking the libraries and their memory apart takes a while."""
+    """End the process at once: everything is closed by now, and the orderly shutdown of the libraries takes a while."""
     with suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
     failed: OSError | None = getattr(getattr(getattr(sys.stdout, "buffer", None), "raw", None), "error", None)

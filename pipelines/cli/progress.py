@@ -35,7 +35,7 @@ class Display(Protocol):
         ...
 
     def advanced(self, position: int, records: int) -> None:
-        """Report how far the step is."""
+        """Report the position within the step."""
         ...
 
     def note(self, text: str) -> None:
@@ -228,7 +228,7 @@ def logged(file: str | None) -> Iterator[None]:
 
 
 class _LogHandler(logging.StreamHandler[TextIO]):
-    """A log that cannot be written is reported once; the run goes on without it."""
+    """A handler that reports once if the log cannot be written; the run continues without it."""
 
     def __init__(self, stream: TextIO, file: str) -> None:
         super().__init__(stream)

@@ -91,8 +91,8 @@ def _files(report: Report) -> list[str]:
     named = {
         **({"warnings": "warnings, record by record"} if report.counts.warnings else {}),
         **{"rejects": "rejected lines, with reasons"},
-        **{"rejects_workbook": "the same as a workbook, with comments"},
-        **{"rejects_workbook_part": "the first of them as a workbook, with comments"},
+        **{"rejects_workbook": "rejected lines as a workbook, with comments"},
+        **{"rejects_workbook_part": "first rejected lines as a workbook, with comments"},
         **{"stale": "older than the destination, with both times"},
         **{"changes": "what would change, field by field"},
         **{
@@ -248,7 +248,7 @@ def table(rows: Iterable[Sequence[str]], right: tuple[int, ...] = (), width: int
 
 
 def cell(value: str, longest: int | None = _CELL) -> str:
-    """Return a value on one line, with the characters spelled out that the terminal could execute or would not show."""
+    """Return a value on one line, with characters spelled out that could control the terminal or would be invisible."""
     plain = visible(re.sub(r"\s+", " ", value) if re.search(r"[\t-\r\x85\u2028\u2029]", value) else value)
     return plain if longest is None or len(plain) <= longest else plain[: longest - 1] + "…"
 

@@ -28,8 +28,8 @@ def _known_or_given(values: pl.Series, code_of: Callable[[str], str | None]) -> 
 
 @ByDistinctValue
 def country(values: pl.Series) -> pl.Series:
-    """Return ISO 3166-1 alpha-2 codes; a code or a name in any case is recognised, also a name with its code:
-    `United States (US)`, `US - United States`.
+    """Return ISO 3166-1 alpha-2 codes; a code or a name in any case is recognised, or a name with its code: `United
+    States (US)`, `US - United States`.
     """
     plain = VALUE.str.normalize("NFC").str.replace_all(WHITE_SPACE, " ").str.strip_chars()
     code = _look_up(plain.str.to_uppercase(), codes.countries())
@@ -57,7 +57,7 @@ def _table(read: Callable[[], pl.DataFrame]) -> dict[str, str]:
 
 @ByDistinctValue
 def currency(values: pl.Series) -> pl.Series:
-    """Return ISO 4217 codes in upper case; a name or a sign is recognised where it can mean one currency only, also
+    """Return ISO 4217 codes in upper case; a name or a sign is recognised where it can mean one currency only, or
     beside its code: `EUR - Euro`, `US Dollar (USD)`.
     """
     plain = upper(values)
@@ -81,8 +81,8 @@ def _named_currency(value: str) -> str | None:
 
 @ByDistinctValue
 def timezone(values: pl.Series) -> pl.Series:
-    """Return names of IANA time zones in their official spelling; names of Windows and Rails are recognised, also with
-    their offset: `(GMT-06:00) Central Time (US & Canada)`.
+    """Return names of IANA time zones in their official spelling; names of Windows and Rails are recognised, with or
+    without their offset: `(GMT-06:00) Central Time (US & Canada)`.
     """
     plain = VALUE.str.strip_chars()
     folded = plain.str.to_lowercase()
@@ -158,7 +158,7 @@ def net_terms(values: pl.Series) -> pl.Series:
 
 
 def may_be_key(values: pl.Series) -> pl.Series:
-    """Return a mask of the numbers that are rather the key of a payment term than days: `3`, `0014`."""
+    """Return a mask of the numbers that are more likely the key of a payment term than days: `3`, `0014`."""
     return evaluate(values, VALUE.str.contains(r"^\s*(?:[1-6](?:[.,]0{1,2})?|0[0-9]+)\s*$").fill_null(value=False))
 
 

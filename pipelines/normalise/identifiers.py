@@ -15,14 +15,14 @@ from tranship.schemas import codes
 from tranship.schemas.constant import constant
 
 ROUNDED: Final = r"^[+-]?[0-9]+(?:[.,][0-9]*[eE][+-]?|[eE][+])[0-9]{1,3}$"
-"""A long number as a spreadsheet writes it, without its last digits. `12E5` and `7E-4` may be ids."""
+"""A long number in the notation of spreadsheets, without its last digits. `12E5` and `7E-4` may be ids."""
 
 _TOO_NARROW: Final = "^##+$"
 """Text that a spreadsheet saves for a value wider than its column."""
 
 
 class Ids(NamedTuple):
-    """Ids, and masks: `blocked` are place-holders, which became null; `rounded` numbers that have lost digits
+    """Ids, and masks: `blocked` marks place-holders, which became null; `rounded` numbers that have lost digits
     (`1.23E+12`); `not_text` truth values, lists and objects.
     """
 

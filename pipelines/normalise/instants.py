@@ -25,7 +25,8 @@ _ISO: Final = (
 )
 
 # The ISO 8601 dates and date-times that Arrow parses with a quarter of the work of other parsers: years 1000 to 2999,
-# days that exist, seconds in date-times, and no fraction without a zone. The 29th of February is left to the others.
+# days that exist, seconds in date-times, and no fraction without a zone. The 29th of February is left to the other
+# parsers.
 _USUAL: Final = (
     r"^[12][0-9]{3}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
     r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
@@ -33,14 +34,15 @@ _USUAL: Final = (
 )
 
 _WITHOUT_ZONE_BYTES: Final = 19
-"""A usual date-time without a zone has so many bytes, one with a zone more."""
+"""The number of bytes of a usual date-time without a zone; one with a zone has more."""
 
 # Year, month, day, hour and optional minute without separators: 10 or 12 digits that could also be an epoch number.
 _COMPACT: Final = (
     r"^(?:19|20|21)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[01][0-9]|2[0-3])(?:[0-5][0-9])?$"
 )
 
-# The same to the day or the second: 8 or 14 digits, which are no epoch number. SAP, LDAP and older systems write them.
+# The same to the day or the second: 8 or 14 digits, which are not an epoch number. SAP, LDAP and older systems write
+# them.
 _PACKED: Final = (
     r"(?P<year>(?:19|20|21)[0-9]{2})(?P<month>0[1-9]|1[0-2])(?P<day>0[1-9]|[12][0-9]|3[01])"
     r"(?:(?P<hour>[01][0-9]|2[0-3])(?P<minute>[0-5][0-9])(?P<second>[0-5][0-9])(?:[.,]0+)?Z?)?"
@@ -149,8 +151,8 @@ _SHORT_YEAR: Final = r"'?(?P<short_year>[0-2][0-9]|[7-9][0-9])"
 """The years that Excel, Oracle (RR) and POSIX all read as the same: 2000 to 2029 and 1970 to 1999."""
 
 # Forms that have one reading: the year first; the month in words; a number above 12 that can be the day only; numbers
-# separated by dots, which every language that writes them so reads day first (CLDR 47). No language writes a year of
-# two digits in front of a month in words.
+# separated by dots, which all languages with this form read day first (CLDR 47). No language writes a two-digit year
+# before a month in words.
 _WRITTEN: Final = (
     _PACKED,
     rf"{_YEAR}[/.-](?P<month>[0-9]{{1,2}})[/.-]{_DAY}{_TIME}{_ZONE}",
@@ -189,7 +191,7 @@ def _form_to_iso(texts: pl.Series, form: str) -> pl.Series:
         return part(name).cast(pl.Int32, strict=False)
 
     first, second = number("first"), number("second_part")
-    # The other values of a column decide nothing: a record is read alike in every batch and order.
+    # Other values of the column have no influence: a record is read the same way in every batch and order.
     is_day_first = (first > 12) | (first == second) | part("dot").is_not_null()
     named = part("word").str.to_lowercase().replace_strict(codes.MONTH_WORDS, default=None, return_dtype=pl.Int32)
     month = pl.coalesce(number("month"), named, pl.when(is_day_first).then(second).when(second > 12).then(first))

@@ -14,8 +14,8 @@ from tranship.schemas.constant import constant
 
 
 def phone(values: pl.Series, countries: pl.Series | None) -> tuple[pl.Series, pl.Series, pl.Series]:
-    """Return E.164 where the number can be parsed, else the trimmed text; a mask of those that could not; and a mask of
-    those from which an extension or a further number was left out.
+    """Return E.164 where the number can be parsed, else the trimmed text; a mask of those that could not be parsed; and
+    a mask of those from which an extension or a further number was left out.
 
     An international number (`+` or `00`) needs a known calling code and a possible length after it; a national one
     needs the record's country (alpha-2) and a possible length there, without its trunk prefix. A label (`tel:`,
@@ -61,8 +61,8 @@ _GROUPING: Final = [
 
 
 def _bare_numbers(values: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Return the numbers without labels and grouping, null where the words are not understood; and a mask of those
-    from which an extension or a further number was left out.
+    """Return the numbers without labels and grouping, null where the words are unknown; and a mask of those from which
+    an extension or a further number was left out.
     """
     numbers, shortened = values, constant(False, len(values))
     worded = values.str.contains(_WORDED).arg_true()
@@ -111,9 +111,9 @@ def _international(numbers: pl.Series) -> pl.Series:
 
 def _national(numbers: pl.Series, countries: pl.Series) -> pl.Series:
     """Parse national numbers. The trunk prefix is removed if a possible length remains; otherwise it is a digit. A
-    number too long for a national one that begins with its country's calling code is taken to include it.
+    number that is too long for a national one and begins with its country's calling code is assumed to include it.
     """
-    # Lazily, so that polars evaluates what the branches have in common once.
+    # Lazily, so that polars evaluates the common parts of the branches once.
     frame = pl.LazyFrame({"digits": numbers, "country": countries}).join(
         codes.phone_regions().lazy(), on="country", how="left", maintain_order="left"
     )

@@ -60,12 +60,12 @@ def text_of_field(values: pl.Series, field: str) -> pl.Series:
 
 
 _LISTED_PHONE: Final = ("value", "number", "phone", "phone_number", "phoneNumber", "e164", "tel", "mobile")
-"""Keys of the number in `[{"label": "work", "value": "+1 312 …"}]`, as APIs write the numbers of a person."""
+"""Keys of the number in `[{"label": "work", "value": "+1 312 …"}]`, as APIs return the numbers of a person."""
 
 
 def _emails_of(lists: pl.Series) -> pl.Series:
-    """Return the addresses in JSON lists of texts or objects, separated by `;`, the primary one first. A list in which
-    there is none stays as it is, unless it is empty.
+    """Return the addresses in JSON lists of texts or objects, separated by `;`, the primary one first. A list without
+    any is unchanged, unless it is empty.
     """
     found = VALUE.str.extract_all(r'"[^"\\\s]+@[^"\\\s]+"').list.eval(pl.element().str.strip_chars('"'))
     primary = _first_of("$[?(@.{flag}==true)].{key}", ("email", "value", "address", "email_address", "emailAddress"))
@@ -75,7 +75,7 @@ def _emails_of(lists: pl.Series) -> pl.Series:
 
 def _phones_of(lists: pl.Series) -> pl.Series:
     """Return the primary number in JSON lists of texts or objects, or else the first one, and one that is left out, if
-    there are several. A list in which there is none stays as it is, unless it is empty.
+    there are several. A list without any is unchanged, unless it is empty.
     """
     first = _first_of("$[0].{key}", _LISTED_PHONE, "$[0]")
     primary = pl.coalesce(_first_of("$[?(@.{flag}==true)].{key}", _LISTED_PHONE), first)
@@ -85,7 +85,8 @@ def _phones_of(lists: pl.Series) -> pl.Series:
 
 
 def _first_of(path: str, keys: tuple[str, ...], plain: str | None = None) -> pl.Expr:
-    """Return what the first of the keys has at a JSON path, or the text at the plain path, if it is no object."""
+    """Return the value of the first of the keys at a JSON path, or the text at the plain path if it is not an
+    object."""
     paths = [path.format(key=key, flag=flag) for key in keys for flag in ("primary", "default", "isPrimary")]
     found = [blank_to_null(VALUE.str.json_path_match(path)) for path in dict.fromkeys(paths)]
     if plain:

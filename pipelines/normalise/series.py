@@ -1,4 +1,4 @@
-"""Operations on a column that work only on the rows, or the distinct values, that need them."""
+"""Operations that process only the rows, or the distinct values, of a column that need it."""
 
 from __future__ import annotations
 

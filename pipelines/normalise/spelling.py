@@ -1,4 +1,4 @@
-"""How a run reads spellings that its sources leave open."""
+"""The interpretation of spellings that the sources of a run leave open."""
 
 from __future__ import annotations
 

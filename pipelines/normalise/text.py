@@ -27,8 +27,8 @@ _UNTIDY: Final = rf"^$|^ | $|  |[^{QUIET}]"
 
 WHITE_SPACE: Final = r"\s+"
 
-# Zero-width and bidirectional marks, BOM, soft hyphen, variation selectors and everything else that Unicode lets a
-# program leave out of its display; also the annotation marks, which are not displayed either.
+# Zero-width and bidirectional marks, BOM, soft hyphen, variation selectors and everything else that Unicode allows
+# programs not to display; also the annotation marks, which are not displayed either.
 INVISIBLE: Final = r"[\p{Default_Ignorable_Code_Point}\x{FFF9}-\x{FFFB}]+"
 
 
@@ -71,7 +71,7 @@ def _tidied(values: pl.Series, absent: frozenset[str]) -> pl.Series:
         # Removing a control character may leave two adjacent blanks.
         .str.replace_all("  +", " "),
     )
-    # An expression of its own: polars would evaluate the one above once for each use.
+    # A separate expression: polars would evaluate the one above once for each use.
     is_absent = VALUE.str.to_lowercase().is_in(list(absent)) & ~VALUE.is_in(list(codes.SHORT_NAMES))
     return evaluate(tidy, pl.when((VALUE != "") & ~is_absent).then(VALUE))
 
@@ -129,8 +129,8 @@ def email(values: pl.Series) -> pl.Series:
 
 
 def further_emails(values: pl.Series, first: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Return the positions of the values that have several addresses, and the addresses behind the first in each, a
-    list. `first` is the normalised `email` of each value.
+    """Return the positions of the values that have several addresses, and, for each, the list of addresses after the
+    first. `first` is the normalised `email` of each value.
     """
     # A value of several addresses is never its own first one.
     changed = values.ne_missing(first).arg_true()
@@ -145,10 +145,11 @@ def further_emails(values: pl.Series, first: pl.Series) -> tuple[pl.Series, pl.S
     return rows.filter(several), others.filter(several)
 
 
-# What an address alone never has: a separator between several, brackets around it or them, or a scheme before it.
+# Characters that a single address never has: a separator between several, brackets around it or them, or a scheme
+# before it.
 _LISTED: Final = r"[,;<>|\s]|^\[|^(?i-u:mailto:)"
 
-# What several addresses always have between them, see `addresses`.
+# The separators between several addresses, see `addresses`.
 _JOINED: Final = r"[,;<>|\s\x1c-\x1f]|:::"
 
 _ADDRESS: Final = r"([^<>\s@,;|:]+@[^<>\s@,;|]+)"

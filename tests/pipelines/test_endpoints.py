@@ -28,7 +28,10 @@ def load(options: dict[str, Any], source: str = TABLE) -> Report:
     [
         ({"row": 2}, r"option row: is not an option of toydb or DuckDB. Did you mean rows\?"),
         ({"zzz": 2}, r"option zzz: is not an option of toydb or DuckDB. The options are: loud, rows."),
-        ({"encoding": "utf-8"}, r"option encoding: is a setting of its own\. Set encoding instead\."),
+        (
+            {"encoding": "utf-8"},
+            r"option encoding: is a setting, not an option of a connector\. Set encoding instead\.",
+        ),
         ({"rows": "many"}, "toydb: option rows: is not a whole number"),
         ({"rows": None}, "options"),
         (["rows"], "options"),
@@ -83,7 +86,7 @@ def test_options_of_file_environment_and_command_are_merged() -> None:
         ("in.parquet", {"header": False}, "--no-header: applies only to CSV and Excel, but this run reads Parquet."),
         ("in.parquet", {"delimiter": ";"}, "--delimiter: applies only to CSV, but this run reads Parquet."),
         ("duckdb:///in.duckdb?table=t", {"skip_lines": 1}, "--skip-lines: .* this run reads DuckDB. Leave it out."),
-        ("in.csv", {"raw": True}, "--raw: is about the cells of a CSV file, and duckdb:///to.duckdb.* is none."),
+        ("in.csv", {"raw": True}, "--raw: applies only to CSV files, and duckdb:///to.duckdb.* is not one."),
     ],
 )
 def test_an_option_of_a_format_that_is_not_read_is_refused(name: str, options: dict[str, Any], message: str) -> None:

@@ -440,7 +440,7 @@ def test_a_plan_that_another_process_has_carried_out_while_this_one_waited_is_bu
         flow.apply(plan, locks=False)
         lock.release()
 
-    with pytest.raises(Busy, match=r"the plan has been applied.*It was done by .*, while this command was starting"):
+    with pytest.raises(Busy, match=r"the plan has been applied.* completed it while this command was starting"):
         flow.apply(plan, Heard(meanwhile))
     assert warehouse.column("name") == ["Ann"]
 

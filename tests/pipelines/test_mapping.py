@@ -217,7 +217,7 @@ def test_the_id_of_a_payment_card_identifies_nobody():
 def test_secrets_are_left_out_and_named_unless_mapped():
     found = mapped("id", "name", "user_pass", "IBAN", "Password Changed At", "IBAN-Nr. 1", "Bankkonto-Nummer 1")
     assert found.extra == ("Password Changed At",)
-    assert '"user_pass", "IBAN", "IBAN-Nr. 1", "Bankkonto-Nummer 1" hold secrets and are left out' in "".join(
+    assert '"user_pass", "IBAN", "IBAN-Nr. 1", "Bankkonto-Nummer 1" contain secrets and are left out' in "".join(
         found.notes
     )
     assert mapped("id", "name", "IBAN", fields={"tax_id": "IBAN"}).fields["tax_id"] == "IBAN"
@@ -271,7 +271,7 @@ def test_an_ignored_column_is_left_out():
         ({"fields": {"name": "Plan |"}}, "--map name='Plan |': a column name is missing"),
         ({"fields": {"name": ""}}, "--map name='': a column name is missing"),
         ({"ignore": "Paln"}, "--ignore: in.csv has no column 'Paln'. Did you mean 'Plan'"),
-        ({"ignore": "plan", "fields": {"city": "Plan"}}, '--ignore leaves "Plan" out, and the rule of city uses it'),
+        ({"ignore": "plan", "fields": {"city": "Plan"}}, '--ignore leaves "Plan" out, but the rule of city uses it'),
         ({"values": {"stauts": {"x": "y"}}}, "--value: unknown field 'stauts'. Did you mean status"),
         ({"set": {"ctiy": "Plan"}}, "--set: unknown field 'ctiy'. Did you mean city"),
         ({"set": {"city": "upper(plan)"}}, "--set city: in.csv has no column 'plan'. Did you mean 'Plan'"),
@@ -402,15 +402,15 @@ def test_a_new_column_is_named_with_its_file():
 @pytest.mark.parametrize(
     ("header", "options", "problems"),
     [
-        (("id", "Kundennam", "Plan"), {}, ['name: no column fits. Candidates: "Kundennam". Try --map name="Kundennam"']),
-        (("name", "Ownr-ID", "Plan"), {}, ['external_id or email: no column fits. Candidates: "Ownr-ID". Try --map external_id="Ownr-ID"']),
-        (("city", "Plan"), {}, ['name: no column fits. Candidates: "Plan". Try', "external_id or email: no column"]),
+        (("id", "Kundennam", "Plan"), {}, ['name: no matching column. Candidates: "Kundennam". Try --map name="Kundennam"']),
+        (("name", "Ownr-ID", "Plan"), {}, ['external_id or email: no matching column. Candidates: "Ownr-ID". Try --map external_id="Ownr-ID"']),
+        (("city", "Plan"), {}, ['name: no matching column. Candidates: "Plan". Try', "external_id or email: no matching column"]),
         (("name", "Middle", "owner_id", "Confirm"), {}, ['Candidates: "owner_id". Try --map external_id="owner_id"']),
         (("city", "Plan"), {"ignore": "Plan"}, ['Candidates: "city". Try', 'Candidates: "city". Try']),
         (("id", "city"), {"defaults": {"name": "Unknown"}}, []),
         (("email", "city"), {"set": {"name": "upper(city)"}}, []),
         (("email", "A"), {"fields": {"name": "A"}}, []),
-        (("name", "id", "uid", "Customer ID", "Account No", "phone", "Plan"), {"extra": "error"}, ["columns fit external_id", "unmapped columns"]),
+        (("name", "id", "uid", "Customer ID", "Account No", "phone", "Plan"), {"extra": "error"}, ["columns match external_id", "unmapped columns"]),
         ((), {}, []),
     ],
 )  # fmt: skip

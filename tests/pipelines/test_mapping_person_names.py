@@ -103,7 +103,7 @@ def test_a_company_beside_a_person_is_the_customer(header: str, name: str, conta
 def test_the_own_name_beside_a_company_stays_the_name() -> None:
     found = mapped("name;company")
     assert (found.fields["name"], found.extra, found.others["name"]) == ("name", ("company",), ("company",))
-    assert 'name is "name"; "company" would fit, too, and stays in metadata' in found.notes[0]
+    assert 'name is "name"; "company" would also match, and stays in metadata' in found.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_the_own_name_beside_a_company_stays_the_name() -> None:
     ],
 )
 def test_two_customers_stop_the_run(header: str, options: list[str]) -> None:
-    with pytest.raises(ConfigError, match="2 columns fit name") as error:
+    with pytest.raises(ConfigError, match="2 columns match name") as error:
         mapped(header)
     assert [line.split('"')[1] for line in str(error.value).splitlines()[1:]] == options
     assert rules(header, fields={"name": options[0]})[0] == options[0]

@@ -163,7 +163,7 @@ def test_headers_of_two_systems_select_no_profile_with_a_note(tmp_path: Path) ->
     assert (applied.title, applied.reading) == (None, reading)
     assert applied.notes == (
         (
-            "the headers fit several export profiles: HubSpot contacts and Recurly accounts. None is used. To choose "
+            "the headers match several export profiles: HubSpot contacts and Recurly accounts. None is used. To choose "
             "one: --profile hubspot-contacts"
         ),
     )
@@ -313,7 +313,7 @@ def test_missing_columns_of_a_custom_profile_are_named(tmp_path: Path) -> None:
         (OWN.replace('headers = ["No", "Firm"]', 'headers = "No"'), "has a name and headers"),
         (OWN.replace('name = "Firm"', 'nam = "Firm"'), "unknown field 'nam'. Did you mean name"),
         ("fields = [", "is not valid TOML"),
-        ('profile = "OWN"', "names itself as the profile beneath it"),
+        ('profile = "OWN"', "names itself as the profile below it"),
         ('profile = "hubspot"', "there is no such profile. Did you mean hubspot-co"),
         ("[fields]\nname = 7", "fields.*not text"),
     ],

@@ -57,7 +57,7 @@ def test_a_namesake_that_holds_nothing_else_loses_nothing(warehouse: Warehouse) 
     report = warehouse.load(text(warehouse.folder, "id,name,email,email\n1,A,a@b.co,a@b.co\n2,B,b@b.co,\n"))
 
     assert warehouse.column("email") == ["a@b.co", "b@b.co"]
-    assert any('"email_2" would fit, too, and stays in metadata' in note for note in report.notes)
+    assert any('"email_2" would also match, and stays in metadata' in note for note in report.notes)
 
 
 def test_a_namesake_that_alone_has_a_value_differs(warehouse: Warehouse) -> None:
@@ -75,7 +75,7 @@ def test_a_choice_is_taken(warehouse: Warehouse) -> None:
     report = warehouse.load(source, fields={"email": "email_2"})
 
     assert warehouse.column("email") == ["c@b.co"]
-    assert '--map makes email "email_2" and replaces "email", which now stays in metadata' in report.notes
+    assert '--map sets email to "email_2" instead of "email", which now stays in metadata' in report.notes
 
 
 def test_parquet_and_tables_are_looked_at_too(warehouse: Warehouse) -> None:
@@ -97,7 +97,7 @@ def test_postgres_is_looked_at_too(postgres: PostgresWarehouse) -> None:
     with pytest.raises(Undecided, match="both mean email"):
         postgres.load(f"{postgres.database.url}?table=people", table="customers")
     postgres.do("UPDATE people SET external_id = '', email_address = null, id = '7'")
-    with pytest.raises(Undecided, match="would fit external_id"):
+    with pytest.raises(Undecided, match="would also match external_id"):
         postgres.load(f"{postgres.database.url}?table=people", table="customers")
 
 
@@ -121,7 +121,7 @@ def test_the_own_name_wins_and_a_note_names_the_other(own: str, other: str) -> N
 
     assert own in found.fields.values()
     assert found.extra == (other,)
-    assert [note for note in found.notes if f'"{other}" would fit, too, and stays in metadata' in note]
+    assert [note for note in found.notes if f'"{other}" would also match, and stays in metadata' in note]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,9 @@ def test_an_empty_column_hides_no_filled_one(
 ) -> None:
     source = text(warehouse.folder, "\n".join(rows) + "\n")
 
-    with pytest.raises(Undecided, match=f'"{column}" has no value in any record, but "{other}" would fit {field}'):
+    with pytest.raises(
+        Undecided, match=f'"{column}" has no value in any record, but "{other}" would also match {field}'
+    ):
         warehouse.load(source)
     warehouse.load(source, fields={field: other})
     assert None not in warehouse.column(field)

@@ -644,7 +644,7 @@ def test_files_may_differ_in_the_order_of_their_columns(warehouse: Warehouse) ->
 
 @pytest.mark.parametrize("form", ["DD/MM/YYYY", "%d/%m", "%Q"])
 def test_a_form_that_reads_no_date_is_refused_before_anything_is_opened(warehouse: Warehouse, form: str) -> None:
-    with pytest.raises(ConfigError, match=r"--date-format .*: no date can be read by it"):
+    with pytest.raises(ConfigError, match=r"--date-format .*: it cannot match any date"):
         warehouse.load([ANN], date_format=(form,))
     assert not warehouse.file.exists()
     assert not (warehouse.folder / "state").exists()

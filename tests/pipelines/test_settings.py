@@ -213,7 +213,7 @@ def test_a_pair_that_cannot_be_used_is_told(name: str, pairs: list[str], message
 
 
 def test_a_blank_is_no_word() -> None:
-    with pytest.raises(ConfigError, match=r"--value: status has a value for a blank. Use defaults"):
+    with pytest.raises(ConfigError, match=r"--value: status has a value for an empty word. Use defaults"):
         load({**ENDS, "values": {"status": {" ": "active"}}}, {})
 
 

@@ -463,7 +463,7 @@ def test_a_damaged_run_is_named_and_the_others_are_listed(command: Command, cont
     assert (said.code, "damaged: " in said.err, bad.name in said.err) == (0, True, True)
     for words in (("report", bad.name), ("resume", bad.name), ("verify", bad.name), ("retry", bad.name)):
         said = command(*words)
-        assert (said.code, "manifest.json: is not as Tranship wrote it" in said.err) == (2, True)
+        assert (said.code, "manifest.json: was changed or damaged since Tranship wrote it" in said.err) == (2, True)
     assert command("run", "clean.csv", "duckdb:///w.duckdb").code == 0
 
 
@@ -814,7 +814,7 @@ def test_inspect_shows_what_is_built_and_stops_where_a_run_would(command: Comman
     for words in (("inspect", "nameless.csv"), ("run", "nameless.csv", "b.csv")):
         said = command(*words)
         assert said.code == 2
-        assert 'name: no column fits. Candidates: "Titel". Try --map name="Titel"' in said.out + said.err
+        assert 'name: no matching column. Candidates: "Titel". Try --map name="Titel"' in said.out + said.err
     assert not Path("b.csv").exists()
     assert command("run", "nameless.csv", "b.csv", "--map", "name=Titel").code == 0
 
@@ -926,7 +926,7 @@ def test_doctor_says_what_is_wrong(command: Command, sandbox: Start, monkeypatch
         (("metronome", "--latency", "soon"), "'soon' is not a duration such as 50ms or 2s"),
         (("metronome", "--shift", "200%"), "'200%' is not a share such as 5%"),
         (("metronome", "--error", "500"), "give it as STATUS=SHARE"),
-        (("metronome", "--error", "418=5%"), "the weather cannot be so"),
+        (("metronome", "--error", "418=5%"), "invalid weather (simulated failures)"),
         (("metronome", "--rate", "GET=many"), "'many' is not a number of calls"),
         (("metronome", "--port", "0", "--seed", "nowhere.csv"), "nowhere.csv"),
         (("metronome", "--switch", "mood=good"), "has no such switch"),
