@@ -5,13 +5,12 @@
     report = tranship.run("customers.csv", "duckdb:///warehouse.duckdb?table=customers", max_rejects=0.02)
     print(report.counts)
 
-This package is the one door: the Python API, `python -m tranship`, and the command `tranship`. What the functions need
-is imported when they are called.
+This package is the only entrance: the Python API, `python -m tranship`, and the command `tranship`. Modules that the
+functions need are imported when they are called.
 
 The functions take the settings by name. A setting that is not given is read from the environment
-(`TRANSHIP_MAX_REJECTS`). They raise TranshipError: ConfigError for arguments that cannot be used; ConnectorError,
-GateClosed, Skipped and Interrupted as the command says them. An error has the report of the run, if it came that far,
-as `report`.
+(`TRANSHIP_MAX_REJECTS`). They raise TranshipError: ConfigError for invalid arguments; ConnectorError, GateClosed,
+Skipped and Interrupted in the same cases as the command. If the run began, the error has its report as `report`.
 """
 
 from __future__ import annotations
@@ -123,9 +122,9 @@ _HOME = {
     **dict.fromkeys(("Sandbox", "WeatherOptions"), "connectors.sandbox.session"),
     "Verification": "pipelines.verify",
 }
-"""Name → the module it is imported from when it is asked for; errors are all in one."""
+"""Name → the module from which it is imported when it is accessed; all errors are in one module."""
 
-_CALL = "call"  # pipelines.setting_errors.CALL, not imported for the sake of a quick start
+_CALL = "call"  # pipelines.setting_errors.CALL, not imported, for a quick start
 
 
 def run(
@@ -135,12 +134,11 @@ def run(
     observer: Observer | None = None,
     **options: Unpack[RunOptions],
 ) -> Report:
-    """Move the customers of `source` to `destination` and report what was done.
-
-    Both are paths or URLs as on the command line. `source` may be a list of them, alone a settings file
-    (`pipeline.toml`), or records: a frame of polars or pandas, a table, batch, reader or data set of pyarrow, any Arrow
-    stream, a DuckDB relation, or an iterable of dicts. These are read like a Parquet or JSON file. An earlier run of
-    the same work that died is continued. `observer` is called with a `Progress` again and again.
+    """Move the customers of `source` to `destination` and report what was done. Both are paths or URLs as on the
+    command line. `source` may also be a list of them; a settings file (`pipeline.toml`), without a destination; or
+    records: a frame of polars or pandas, a table, batch, reader or data set of pyarrow, any Arrow stream, a DuckDB
+    relation, or an iterable of dicts. Records are read like a Parquet or JSON file. An earlier run of the same work
+    that died is continued. `observer` is called repeatedly with a `Progress`.
     """
     from tranship.pipelines import events, frames, settings
     from tranship.pipelines import run as flow
@@ -159,7 +157,8 @@ def plan(
     observer: Observer | None = None,
     **options: Unpack[RunOptions],
 ) -> Report:
-    """Do everything up to the plan, in the new folder `out`, for people to look at and for `apply` to carry out.
+    """Do everything up to the plan, which is saved in the new folder `out` to be reviewed and then carried out by
+    `apply`.
 
     Nothing is written to the destination. Raises ConfigError if the folder exists.
     """
@@ -182,7 +181,7 @@ def apply(
     observer: Observer | None = None,
     **options: Unpack[LockOptions],
 ) -> Report:
-    """Carry out the plan in this folder, or go on with it; at a provider, the first `limit` records that are left.
+    """Carry out the plan in this folder, or continue it; at a provider, only the first `limit` remaining records.
 
     Raises ConfigError if there is no plan or nothing is left to do, and GateClosed if a table has changed since the
     plan was made.
@@ -208,8 +207,8 @@ def verify(
 ) -> Verification:
     """Compare source and destination, customer by customer and field by field. Writes to neither.
 
-    With `run` (an id, `last`, or the folder of a plan) what that run has read is compared with what its destination
-    holds now; of the options only `state_dir` may stand beside it.
+    With `run` (an id, `last`, or the folder of a plan) the input of that run is compared with the current state of its
+    destination; the only option allowed with it is `state_dir`.
     """
     from tranship.connectors.errors import ConfigError
     from tranship.pipelines import arguments, events, frames, settings
@@ -222,7 +221,9 @@ def verify(
             return flow.verify(given, told)
     beside = [name for name, value in (("source", source), ("destination", destination)) if value is not None]
     if beside or (beside := [name for name in options if name != "state_dir"]):
-        raise ConfigError(f"{beside[0]}: cannot be given beside run, which says it itself. Leave one of them out.")
+        raise ConfigError(
+            f"{beside[0]}: cannot be combined with run, which already determines it. Leave one of them out."
+        )
     state_dir = arguments.state_dir(options.get("state_dir"), os.environ)
     return flow.verify_run(state_dir, arguments.path("run", run), told)
 
@@ -234,7 +235,7 @@ def retry(
     observer: Observer | None = None,
     **options: Unpack[LockOptions],
 ) -> Report:
-    """Send once more what failed at a provider or was not begun, as a run of its own.
+    """Retry the records that failed at a provider or were not begun, as a new run.
 
     `run` is an id, `last`, or the folder of a plan. Raises ConfigError if nothing failed.
     """
@@ -264,7 +265,8 @@ def resume(
 
 
 def inspect(source: Sources | None = None, *, rows: int = 10_000, **options: Unpack[SourceOptions]) -> Inspection:
-    """Look at the first `rows` records: columns, proposed mapping, and what would be rejected. Writes nothing."""
+    """Inspect the first `rows` records: columns, proposed mapping, and the records that would be rejected. Nothing is
+    written."""
     from tranship.pipelines import arguments, frames, settings
     from tranship.pipelines import run as flow
 
@@ -277,7 +279,7 @@ def inspect(source: Sources | None = None, *, rows: int = 10_000, **options: Unp
 def runs(*, state_dir: Address | None = None, remove_older_than: timedelta | None = None) -> RunList:
     """List the runs of a state directory, newest first.
 
-    With `remove_older_than` runs that are over and began longer ago are removed.
+    With `remove_older_than`, runs that have ended and began longer ago are removed.
     """
     from datetime import timedelta
 
@@ -299,13 +301,13 @@ def sandbox(
     weather: WeatherOptions | None = None,
     switches: Mapping[str, str] | None = None,
 ) -> AbstractContextManager[Sandbox]:
-    """Run a provider's API on this machine for the length of a `with` block, on a free port unless one is given.
+    """Run a provider's API on this machine for the duration of a `with` block, on a free port unless one is given.
 
         with tranship.sandbox("metronome", seed=100) as there:
             tranship.run(there.address, "customers.csv")
 
-    Where the environment has no key of the provider, it has one within the block. `seed` is a number of made-up
-    customers or a CSV file, `state` a file that keeps what is written, `weather` are simulated failures.
+    If the environment has no key of the provider, one is set within the block. `seed` is a number of made-up customers
+    or a CSV file, `state` a file in which customers are kept, and `weather` the simulated failures.
     """
     from collections.abc import Mapping
     from pathlib import Path
@@ -329,11 +331,11 @@ def sandbox(
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    # Numpy's linear algebra is not used here; the threads it keeps ready would spin beside ours.
+    # Numpy's linear algebra is not used here; its idle threads would compete with ours.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # What polars is done with goes back soon: the next step, or a database beside us, has use for it.
+    # Memory that polars no longer needs is returned soon: the next step, or a database on the same machine, can use it.
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:0")
-    # What is imported is no garbage: the collector need not look at it again and again (`cli` turns it on).
+    # Imported objects are not garbage: the collector need not examine them repeatedly (`cli` turns it on).
     gc.disable()
     from tranship.pipelines.cli import process
 
@@ -349,7 +351,7 @@ def main() -> None:
     process.end(code)
 
 
-if not TYPE_CHECKING:  # a type checker that saw it would find any name here
+if not TYPE_CHECKING:  # otherwise a type checker would accept any name here
 
     def __getattr__(name: str) -> Any:
         if name == "__version__":

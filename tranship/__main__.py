@@ -1,7 +1,6 @@
-"""`python -m tranship`: the command, as if it had been called by its name.
-
-Python puts the folder in which it is called first on the path of imports. A file there that happens to have the name of
-a module is no business of the command, so that folder leaves the path before anything more is imported.
+"""`python -m tranship`: the same as the command `tranship`. Python puts the working directory first on the import path.
+A file there may happen to have the name of a module, so that folder is removed from the path before anything else is
+imported.
 """
 
 import os
