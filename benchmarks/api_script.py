@@ -1,9 +1,10 @@
-"""The peer: what a capable engineer writes to copy a paged list of customers into DuckDB. No checks.
+"""The peer: a script that a capable engineer would write to copy a paginated list of customers into DuckDB. No
+checks.
 
     python benchmarks/api_script.py http://127.0.0.1:8000/v1/customers warehouse.duckdb folder
 
-Eight requests in flight; each page becomes a Parquet file of the folder, and all of them go into the table by SQL. Any
-failure ends it; a metadata key that is not listed here is lost.
+Eight requests are in flight; each page becomes a Parquet file in the folder, and SQL loads all of them into the table.
+Any failure ends the script; a metadata key that is not listed here is lost.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ ENVELOPE = {"data": pl.List(pl.Struct(CUSTOMER)), "totalResults": pl.Int64}
 
 
 def write(page: bytes, target: Path) -> int:
-    """The number of all customers."""
+    """Write a page to the folder; return the number of all customers."""
     envelope = pl.read_json(page, schema=ENVELOPE)
     customers = envelope.select(pl.col("data").explode()).unnest("data")
     customers.with_columns(
@@ -45,7 +46,7 @@ async def download(url: str, folder: Path) -> None:
     async with aiohttp.ClientSession(raise_for_status=True) as session:
 
         async def page(number: int) -> asyncio.Task[int]:
-            """Asked for and answered; the task writes it."""
+            """Request a page; return the task that writes it."""
             async with session.get(url, params={"page": number, "limit": PAGE}) as answer:
                 body = await answer.read()
             return asyncio.create_task(asyncio.to_thread(write, body, folder / f"{number:06}.parquet"))
@@ -60,7 +61,7 @@ async def download(url: str, folder: Path) -> None:
 
 
 def upsert(folder: Path, database: str) -> None:
-    """Deleted and inserted: half the time of MERGE, and far less than ON CONFLICT over a table that is full."""
+    """Delete and insert: half the time of MERGE, and far less than ON CONFLICT on a full table."""
     pages = f"read_parquet('{folder}/*.parquet')"
     with duckdb.connect(database) as con:
         con.execute("set enable_progress_bar = false")

@@ -1,9 +1,10 @@
-"""A plain paged server for the benchmark: the list of customers of MarginFront, made before anyone asks.
+"""A plain paginated server for the benchmark: the list of customers of MarginFront, generated before the first
+request.
 
     python benchmarks/api_server.py --rows 200000 --seed 7 --page 1000 --latency 0.02
 
-It prints its port when all pages are made, then answers `GET /v1/customers?page=&limit=`, each request so many seconds
-after it came. It asks for no key, and ends when its standard input does.
+It prints its port when all pages are generated, then answers `GET /v1/customers?page=&limit=`, each request after the
+latency in seconds. It needs no key, and ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ HOST = "127.0.0.1"
 
 
 def records(rows: int, seed: int) -> Iterator[str]:
-    """Customers as JSON: good records of the generator, each of them once."""
+    """Yield customers as JSON: the valid records of the generator, each once."""
     made = 0
     for chunk in chunks(rows + rows // 5 + 20, seed):
         good = chunk.filter((pl.col("kind") == "customer") & ~pl.col("_mail_blocked")).head(rows - made)
         yield from _json(good)
         made += good.height
     if made < rows:
-        raise AssertionError(f"the generator gave {made:,} good customers, not {rows:,}")
+        raise AssertionError(f"the generator gave {made:,} valid customers, not {rows:,}")
 
 
 def _json(good: pl.DataFrame) -> pl.Series:
-    """With the three statuses of MarginFront, and its time zone and terms where the customer has none."""
+    """Return the customer as JSON, with the three statuses of MarginFront, and its default time zone and terms."""
     ids = [str(uuid.uuid5(uuid.NAMESPACE_URL, number)) for number in good["Customer ID"].str.strip_chars()]
     email = pl.col("E-mail").str.strip_chars().str.to_lowercase()
     recipients = pl.when(pl.col("Legal Name").is_not_null() & email.is_not_null()).then(pl.concat_list(email))
@@ -69,14 +70,14 @@ def _json(good: pl.DataFrame) -> pl.Series:
         "updatedAt": stamp.dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"),
     }
     record = pl.struct(value.alias(name) for name, value in fields.items()).struct.json_encode()
-    # The metadata is JSON already: it takes the place of the last brace.
+    # The metadata is JSON already: it replaces the last brace.
     metadata = pl.col("Metadata").fill_null("{}")
     made = pl.concat_str(record.str.head(-1), pl.lit(',"metadata":'), metadata, pl.lit("}"))
     return good.select(made.alias("record"))["record"]
 
 
 def pages(rows: int, seed: int, size: int) -> list[bytes]:
-    """All answers, head and body, in order; the last may be short, and without customers there is one."""
+    """Return all responses, head and body, in order; the last may be short, and without customers there is one."""
     source = iter(records(rows, seed))
     count = max(1, -(-rows // size))
     made = []
@@ -92,11 +93,11 @@ def _answer(status: str, body: str) -> bytes:
     return head.encode() + raw
 
 
-NOT_FOUND = _answer("404 Not Found", '{"statusCode":404,"message":"There is no such page here.","error":"Not Found"}')
+NOT_FOUND = _answer("404 Not Found", '{"statusCode":404,"message":"There is no such page.","error":"Not Found"}')
 
 
 class Connection(asyncio.Protocol):
-    """Asks for nothing but the first line of a request; none has a body."""
+    """Reads only the first line of a request; no request has a body."""
 
     def __init__(self, answers: list[bytes], size: int, latency: float) -> None:
         self.answers, self.size, self.latency = answers, size, latency
@@ -133,7 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--page", type=int, default=1000, help="records a page, the only `limit` that is answered")
+    parser.add_argument("--page", type=int, default=1000, help="records per page, the only `limit` that is accepted")
     parser.add_argument("--latency", type=float, default=0.02, help="seconds")
     args = parser.parse_args()
     asyncio.run(serve(pages(args.rows, args.seed, args.page), args.page, args.latency))

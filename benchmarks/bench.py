@@ -1,9 +1,9 @@
-"""Tranship and its peers side by side: seconds, memory, and whether the promises of speed hold.
+"""Compare Tranship with its peers: seconds, memory, and whether the speed targets are met.
 
     python benchmarks/bench.py --rows 1000000 --repeats 5 --peers dlt,ingestr --out results [--large]
 
-Every measurement is a process of its own; the contenders take turns, so that a slow minute of the machine
-hits all of them.
+Every measurement is a separate process; the contenders take turns, so that a slow minute of the machine affects all of
+them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from measure import (
 )
 
 SCRIPT = "SQL script"
-# ingestr needs an ADBC driver of DuckDB, and downloads one if it finds none; the library here is one.
+# ingestr needs an ADBC driver for DuckDB, and downloads one if it finds none; the library here is one.
 ADBC_DUCKDB = ("@duckdb/node-bindings-{}", "1.5.6-r.1")
 
 
@@ -98,7 +98,7 @@ PEERS = {"dlt": dlt, "ingestr": ingestr}
 
 
 def _adbc_drivers(folder: Path) -> Path | None:
-    """A folder with the ADBC driver of DuckDB, fetched with npm; null where that cannot be done."""
+    """Return a folder with the ADBC driver for DuckDB, fetched with npm; null if that fails."""
     system = {"x86_64": "linux-x64", "aarch64": "linux-arm64"}.get(platform.machine())
     npm = shutil.which("npm")
     library = folder / "package" / "libduckdb.so"
@@ -120,19 +120,19 @@ def _adbc_drivers(folder: Path) -> Path | None:
 
 
 def targets(results: Results, times: float) -> Iterator[tuple[str, float, float, str]]:
-    """`times`: how many times more records the large input has."""
+    """Return the targets; `times` is the ratio of the large input to the small one."""
     ours, script = results["fresh", TRANSHIP], results["fresh", SCRIPT]
     again, anew, script_again = (results["again", name] for name in (TRANSHIP, ANEW, SCRIPT))
     parquet = results["from Parquet, fresh", TRANSHIP]
     yield "fresh: time of the SQL script", ours.seconds() / script.seconds(), 1.0, "x"
     yield "fresh: memory of the SQL script", ours.resident() / script.resident(), 1.0, "x"
     yield "again: time of the SQL script", again.seconds() / script_again.seconds(), 0.8, "x"
-    yield "again, reading anew: time of the SQL script", anew.seconds() / script_again.seconds(), 0.8, "x"
+    yield "again, without reuse: time of the SQL script", anew.seconds() / script_again.seconds(), 0.8, "x"
     yield "from Parquet: time from CSV", parquet.seconds() / ours.seconds(), 0.8, "x"
     large = results.get(("large, fresh", TRANSHIP))
     if large:
         yield "large: time of the small input", large.seconds() / ours.seconds(), 1.1 * times, "x"
-        yield "large: memory, pages of mapped input aside", large.private() / MB, 1500.0, " MB"
+        yield "large: memory, without pages of mapped input", large.private() / MB, 1500.0, " MB"
 
 
 def main() -> None:
@@ -157,7 +157,7 @@ def main() -> None:
     )
     described = machine("duckdb", "polars", "pyarrow")
     lines = [
-        f"{described}; load {load:.1f} when it began. Medians of {args.repeats}, taken in turns.", "",
+        f"{described}; load {load:.1f} when it began. Medians of {args.repeats} rounds, measured in turns.", "",
         *([f"Large: {large_rows:,} records, {args.large} run(s)."] if args.large else []),
         *table(results, args.rows, SCRIPT), "",
         *promises([*targets(results, large_rows / args.rows)]),

@@ -1,9 +1,10 @@
-"""Tranship from a provider's API beside a bare script and its peer: seconds, memory, and whether the targets hold.
+"""Compare Tranship, reading from a provider's API, with a bare script and its peer: seconds, memory, and whether the
+targets are met.
 
     python benchmarks/bench_api.py --rows 200000 --repeats 5 --peers dlt --out results [--flat] [--json]
 
-The server runs on this machine, in a process of its own: a plain paged list, 1,000 customers a page, each answer 20 ms
-after its request. Its pages are made before anything is measured.
+The server runs on this machine, in a separate process: a plain paginated list, 1,000 customers per page, each response
+20 ms after its request. Its pages are generated before anything is measured.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ TIMES = 5
 
 @contextmanager
 def served(rows: int, seed: int) -> Iterator[str]:
-    """So many customers behind a host and port."""
+    """Serve this number of customers; yield host and port."""
     options = {"--rows": rows, "--seed": seed, "--page": PAGE, "--latency": LATENCY}
     words = [str(word) for option in options.items() for word in option]
     command = [sys.executable, str(HERE / "api_server.py"), *words]
-    # Leaving it closes its standard input, which ends the server.
+    # Leaving the block closes its standard input, which ends the server.
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         port = server.stdout.readline().strip() if server.stdout else ""
         if not port:
@@ -97,13 +98,13 @@ def targets(results: Results) -> Iterator[tuple[str, float, float, str]]:
     yield "peak memory", max(results[case, TRANSHIP].resident() for case in CASES) / MB, 500.0, " MB"
     large = results.get((LARGE, TRANSHIP))
     if large:
-        yield "five times as many: memory of so many", large.resident() / ours.resident(), 1.1, "x"
+        yield "five times as many: memory of the small input", large.resident() / ours.resident(), 1.1, "x"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the tables")
-    parser.add_argument("--flat", action="store_true", help="also Tranship alone from five times as many, once")
+    parser.add_argument("--flat", action="store_true", help="also run Tranship alone once with five times as many")
     args = parsed(parser, PEERS, ROOT / "benchmarks" / "results", rows=200_000)
 
     load = os.getloadavg()[0]
@@ -120,7 +121,7 @@ def main() -> None:
     described = machine("aiohttp", "duckdb", "polars", "pyarrow")
     unmeasured |= missing
     lines = [
-        f"{described}; load {load:.1f} when it began. Medians of {args.repeats}, taken in turns.", "",
+        f"{described}; load {load:.1f} when it began. Medians of {args.repeats} rounds, measured in turns.", "",
         *table(results, args.rows, SCRIPT), "",
         *promises([*targets(results)]),
         *(f"\n{name} was not measured: {reason}" for name, reason in unmeasured.items()),

@@ -1,10 +1,10 @@
-"""Tranship alone under loads that break tools: little memory, nothing but rejects, one customer, many files or columns.
+"""Run Tranship under unusual loads: little memory, only rejects, one customer, many files or columns.
 
     python benchmarks/bench_load.py [--share 0.1] [--only rejects,wide] [--out results]
 
 Every case is run with half of its records and with all of them, so that the table shows whether memory stays flat and
-time grows with the records. The counts of each run are compared with what the input must give. The case `small memory`
-runs within 1.2 GB where the system lets this process make a memory control group, and the table says so if it does not.
+time grows with the records. The counts of each run are compared with the expected ones. The case `small memory` runs
+within 1.2 GB if this process may create a memory control group; otherwise the table says so.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Counts = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Case:
-    """A load: what is read, how many records at full size, and what a run of `rows` records must count."""
+    """A load: its input, the number of records at full size, and the expected counts of a run of `rows` records."""
 
     name: str
     rows: int
@@ -44,7 +44,7 @@ class Case:
     report: bool = False
 
 
-# Inputs. They are made by a process of its own, so that this one stays small. -------------------------------------
+# Inputs. They are generated in a separate process, so that this one stays small. -------------------------------------
 
 MAKERS = {
     "rejects": """
@@ -120,7 +120,8 @@ CASES = (
 
 @contextmanager
 def memory_group(limit: int) -> Iterator[tuple[str, ...] | None]:
-    """A control group that allows so many bytes; the words that start a command in it, null where none can be made."""
+    """Create a control group with this limit in bytes; return the words that start a command in it, null if none can be
+    created."""
     old = GROUPS / "memory"  # version 1
     parent, name = (old, "memory.limit_in_bytes") if old.is_dir() else (GROUPS, "memory.max")
     group = parent / f"tranship-load-{os.getpid()}"
@@ -137,7 +138,7 @@ def memory_group(limit: int) -> Iterator[tuple[str, ...] | None]:
 
 
 def measure(case: Case, rows: int, out: Path) -> tuple[Run, str]:
-    """One run, and what is to be said of it."""
+    """Measure one run; return it with remarks."""
     folder = out / "load"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -172,7 +173,7 @@ def measure(case: Case, rows: int, out: Path) -> tuple[Run, str]:
 
 
 def table(cases: Sequence[Case], share: float, out: Path, results: Results) -> Iterator[str]:
-    """A line for each case, in Markdown."""
+    """Return a table with one line per case, in Markdown."""
     yield "| case | records | seconds: half, all | ratio | peak MB: half, all | ratio | |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for case in cases:
@@ -194,9 +195,7 @@ def main() -> None:
     known = ", ".join(case.name for case in CASES)
     parser.add_argument("--share", type=float, default=1.0, help="of the records of each case, e.g. 0.1")
     parser.add_argument("--only", default="", help=f"these cases, comma-separated: {known}")
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of all that is written"
-    )
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder for all output")
     args = parser.parse_args()
     only = [name.strip() for name in args.only.split(",") if name.strip()]
     unknown = sorted(set(only) - {case.name for case in CASES})

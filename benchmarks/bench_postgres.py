@@ -1,9 +1,10 @@
-"""Tranship into Postgres beside a hand-written script and its peers: seconds, memory, and whether the targets hold.
+"""Compare Tranship, writing to Postgres, with a hand-written script and its peers: seconds, memory, and whether the
+targets are met.
 
     python benchmarks/bench_postgres.py --rows 1000000 --repeats 5 --peers dlt,ingestr --out results [--json]
 
-The server is a throw-away one with its default settings, on this machine; each contender gets a database of its own
-in each round. Before each case the table is vacuumed and a checkpoint made, as the time between two nights does.
+The server is a temporary one with default settings, on this machine; each contender gets its own database in each
+round. Before each case the table is vacuumed and a checkpoint is made, as would happen between two nightly runs.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def script(data: Data, changed: Data) -> Contender:
 def dlt(data: Data, changed: Data, out: Path) -> Contender:
     python = environment(out / "dlt", *DLT) / "python"
     command = (str(python), str(HERE / "peer_dlt.py"), "{input}", "{db}", "{state}")
-    # It wants a password, also for a server that does not.
+    # It requires a password, even for a server that does not.
     variables = {"RUNTIME__DLTHUB_TELEMETRY": "false", "DESTINATION__POSTGRES__CREDENTIALS__PASSWORD": "unused"}
     return Contender("dlt", command, cases(data.parquet, changed.parquet), variables, required=False)
 
@@ -98,7 +99,7 @@ def targets(results: Results) -> Iterator[tuple[str, float, float, str]]:
                 ratio = results[case, TRANSHIP].seconds() / results[case, name].seconds()
                 yield f"{case}: time of {name}", ratio, limit if name == SCRIPT else 1.0, "x"
     anew = results["again", ANEW].seconds() / results["again", SCRIPT].seconds()
-    yield f"again, reading anew: time of {SCRIPT}", anew, 0.6, "x"
+    yield f"again, without reuse: time of {SCRIPT}", anew, 0.6, "x"
     peak = max(results[case, TRANSHIP].resident() for case in CASES)
     yield "peak memory", peak / MB, 700.0, " MB"
 
@@ -106,7 +107,7 @@ def targets(results: Results) -> Iterator[tuple[str, float, float, str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the tables")
-    parser.add_argument("--postgres", type=int, help="major version of the server; without it, the first that is found")
+    parser.add_argument("--postgres", type=int, help="major version of the server; by default, the first one found")
     args = parsed(parser, PEERS, ROOT / "benchmarks" / "results")
     found = [one for one in installations() if args.postgres in (None, one.version)]
     if not found:
@@ -131,7 +132,7 @@ def main() -> None:
     described = f"Postgres {found[0].version}, {machine('adbc-driver-postgresql', 'psycopg', 'polars', 'pyarrow')}"
     unmeasured |= missing
     lines = [
-        f"{described}; load {load:.1f} when it began. Medians of {args.repeats}, taken in turns.", "",
+        f"{described}; load {load:.1f} when it began. Medians of {args.repeats} rounds, measured in turns.", "",
         *table(results, args.rows, SCRIPT), "",
         *promises([*targets(results)]),
         *(f"\n{name} was not measured: {reason}" for name, reason in unmeasured.items()),

@@ -1,9 +1,10 @@
-"""How fast customers are written to a provider: at a limit, how much of it is used; without one, how many a second.
+"""Measure the speed of writing customers to a provider: at a rate limit, the share of it that is used; without one,
+customers per second.
 
     python benchmarks/bench_writing.py --rows 10000 --rate 50 --latency 0.02 --provider marginfront [--json]
 
-The provider is its sandbox, on this machine, in a process of its own; it answers 429 to what is over the limit. The
-journal of each request is on disk before it is sent, as always.
+The provider is its sandbox, on this machine, in a separate process; it answers calls over the limit with 429. As
+always, each request is in the journal, on disk, before it is sent.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ BEHIND = {"blackwalnut": "/my-app", "growpanel": "?source=ds_main"}
 
 
 def customers(file: Path, rows: int) -> None:
-    """What every provider takes."""
+    """Write customers that every provider accepts; return the file."""
     with file.open("w", encoding="utf-8") as out:
         out.write("external_id,email,name,customer_type,country,created_at\n")
         for row in range(rows):
@@ -50,7 +51,7 @@ def customers(file: Path, rows: int) -> None:
 
 @contextmanager
 def sandbox(provider: str) -> Iterator[int]:
-    """A port where it answers."""
+    """Run the sandbox; yield its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -75,7 +76,7 @@ def asked(port: int, method: str, path: str, body: Any = None) -> bytes:
 
 
 def measured(provider: str, rows: int, rate: int | None, latency: float) -> dict[str, Any]:
-    """One run into an empty sandbox."""
+    """Measure one run into an empty sandbox."""
     with sandbox(provider) as port, tempfile.TemporaryDirectory() as folder:
         limits = {"rate": {"POST": rate}, "window": 1.0} if rate else {}
         asked(port, "PUT", "weather", {"latency": latency, **limits})
@@ -114,9 +115,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--provider", choices=sorted(KEYS), default="marginfront")
     parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--rate", type=int, default=50, help="calls a second at the limit; 0: not measured")
+    parser.add_argument("--rate", type=int, default=50, help="limit in calls per second; 0: not measured")
     parser.add_argument("--latency", type=float, default=0.02, help="of the sandbox at the limit, in seconds")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
     args = parser.parse_args()
     os.environ[CONNECTORS[args.provider].key_variable or ""] = KEYS[args.provider]
     cases = [(args.rate, args.latency)] if args.rate else []

@@ -1,8 +1,8 @@
-"""The peer: what a decent engineer writes in SQL to keep a table of customers up to date. No checks.
+"""The peer: SQL that a good engineer would write to keep a table of customers up to date. No checks.
 
     python benchmarks/duckdb_script.py customers.csv warehouse.duckdb
 
-The newest record of each key wins; `Updated At` is compared as text, as it stands in the file.
+The newest record of each key wins; `Updated At` is compared as text, as in the file.
 """
 
 import sys

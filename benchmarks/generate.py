@@ -1,14 +1,14 @@
-"""Dirty customers by the million, and the counts a correct load of them must report.
+"""Generate millions of dirty customer records, and the counts that a correct load of them must report.
 
     python benchmarks/generate.py --rows 1000000 --seed 7 --out data/1m [--shuffle] [--change 0.05]
 
-writes customers.csv, customers.parquet and expected.json into the directory. Every record is a pure function
-of the seed and its record number, so a file of any length is made chunk by chunk, and `--shuffle` is the same
-records in another order. What a record is (a customer, an older version of one, a repeat without id, a faulty
-record) follows from its number alone; expected.json adds that up and never looks at what the product does.
+writes customers.csv, customers.parquet and expected.json into the directory. Every record is a pure function of the
+seed and its record number, so a file of any length is generated chunk by chunk, and `--shuffle` writes the same records
+in another order. The kind of a record (a customer, an older version of one, a repeat without id, a faulty record)
+follows from its number alone; expected.json sums these up, independently of the product.
 
-The Parquet file holds the same values. `Updated At` (timestamp, UTC) and `Net Terms` (integer) are typed,
-because all their forms are readable; `Created (UTC)` stays text, because some of its dates nobody can read.
+The Parquet file contains the same values. `Updated At` (timestamp, UTC) and `Net Terms` (integer) are typed, because
+all their forms are readable; `Created (UTC)` stays text, because some of its dates are unreadable.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ COLUMNS = (
     "Status", "Net Terms", "Created (UTC)", "Updated At", "Metadata",
 )  # fmt: skip
 
-# Shares of all records. What is left are customers, one record each.
+# Shares of all records. The rest are customers with one record each.
 OLDER_VERSIONS = 0.045  # same external id, earlier updated_at
 MAIL_REPEATS = 0.010  # no id, a customer's e-mail in another case; every other one is the newest
 MAIL_CUSTOMERS = 0.020  # known by e-mail alone
 MAIL_CUSTOMER_REPEATS = 0.004  # their repeats, in another case
 SHARED_MAIL_PAIRS = 0.001  # two customers, two external ids, one e-mail: both load, with a warning
 AMBIGUOUS_MAILS = 0.0005  # no external id, and the e-mail of such a pair: rejected
-FAULTY = 0.025  # rejected by --strict for one to three faults; two in five carry the external id of a good customer
+FAULTY = 0.025  # rejected by --strict for one to three faults; two in five have the external id of a valid customer
 
 # Shares within a column, of the records where it may happen.
 UNREADABLE_PHONES = 0.010
@@ -56,7 +56,7 @@ STRAY_SPACE = 0.020
 
 @dataclass(frozen=True)
 class Country:
-    """A country and what its customers tend to have; a phone is `lead` and random digits, `digits` in all."""
+    """A country and typical values of its customers; a phone is `lead` and random digits, `digits` in all."""
 
     alpha2: str
     alpha3: str
@@ -87,7 +87,7 @@ LANGUAGE_NAMES = {
     "da": "Danish", "pl": "Polish", "pt": "Portuguese", "ja": "Japanese", "hi": "Hindi",
 }  # fmt: skip
 
-# Written form and what stands in an e-mail address.
+# Name, and its form in an e-mail address.
 FIRST_NAMES = (
     ("Anna", "anna"), ("James", "james"), ("Maria", "maria"), ("Robert", "robert"), ("Linda", "linda"),
     ("David", "david"), ("Susan", "susan"), ("John", "john"), ("Emma", "emma"), ("Olivia", "olivia"),
@@ -137,7 +137,7 @@ BLOCKED_ID_TEXTS = ("n/a", "N/A", "none", "unknown", "-", "TBD")
 
 @dataclass(frozen=True)
 class Faults:
-    """What can be wrong in one column: the values for each code they are rejected under."""
+    """The faults of one column: the values for each code with which they are rejected."""
 
     column: str
     weight: int
@@ -174,7 +174,7 @@ FAULTS = (
 
 @dataclass(frozen=True)
 class Layout:
-    """How the record numbers 0 .. rows-1 are divided, in this order of kinds."""
+    """The division of the record numbers 0 .. rows-1 into kinds, in this order."""
 
     customers: int
     older: int
@@ -196,12 +196,13 @@ class Layout:
 
     @property
     def versioned(self) -> int:
-        """Customers 0 .. versioned-1 have older versions: most of them one, some two."""
+        """The number of customers that have older versions, starting with customer 0: most have one, some two."""
         return max(1, self.older * 4 // 5)
 
     @property
     def repeated(self) -> tuple[int, int]:
-        """First and last+1 customer with a record without id; half of them have older versions as well."""
+        """The first customer, and the one after the last, with a record without id; half of them have older versions as
+        well."""
         first = max(0, self.versioned - self.mail_repeats // 2)
         return first, first + self.mail_repeats
 
@@ -211,7 +212,7 @@ class Layout:
 
 
 class Dice:
-    """Seeded draws for each value of a number column: SplitMix64 of the number, one stream for each name.
+    """Seeded random draws for each value of a number column: SplitMix64 of the number, with one stream per name.
 
     Not polars' own `hash`, whose results may differ between releases.
     """
@@ -245,7 +246,7 @@ def _at(index: pl.Expr, values: Sequence[str | int]) -> pl.Expr:
 
 
 def chunks(rows: int, seed: int, *, shuffle: bool = False, change: float = 0.0) -> Iterator[pl.DataFrame]:
-    """The records in file order: the columns of the file, and the generator's knowledge in columns `_…`."""
+    """Yield the records in file order: the columns of the file, and the generator's own data in columns `_…`."""
     order = pl.select(pl.int_range(rows, dtype=pl.UInt64).alias("number")).select(
         Dice(seed, "number").draw("shuffled order" if shuffle else "order").arg_sort().alias("number")
     )
@@ -256,7 +257,7 @@ def chunks(rows: int, seed: int, *, shuffle: bool = False, change: float = 0.0) 
 
 
 def _kinds(numbers: pl.DataFrame, layout: Layout, seed: int) -> pl.DataFrame:
-    """`number` → what the record is: kind, customer, version, and whether it survives identification."""
+    """Return for each `number` its kind, customer, version, and whether the record survives identification."""
     sizes = {
         "customer": layout.customers, "older": layout.older, "mail_repeat": layout.mail_repeats,
         "mail_customer": layout.mail_customers, "mail_customer_repeat": layout.mail_customer_repeats,
@@ -299,7 +300,7 @@ def _kinds(numbers: pl.DataFrame, layout: Layout, seed: int) -> pl.DataFrame:
 
 
 def _records(frame: pl.DataFrame, layout: Layout, seed: int, change: float) -> pl.DataFrame:
-    who, what = Dice(seed, "customer"), Dice(seed, "number")  # draws of a customer, and of one record
+    who, what = Dice(seed, "customer"), Dice(seed, "number")  # random draws of a customer, and of one record
     kind, survives = pl.col("kind"), pl.col("survives")
     faulty = kind == "faulty"
     alone = ~pl.col("has_others") & ~faulty
@@ -363,7 +364,7 @@ def _records(frame: pl.DataFrame, layout: Layout, seed: int, change: float) -> p
 
 
 def _fault_columns(what: Dice, faulty: pl.Expr) -> Iterator[pl.Expr]:
-    """For each column that can be at fault: the bad value and its code, null where nothing is wrong."""
+    """Return for each column that can be at fault the invalid value and its code; null where the value is valid."""
     slots = [number for number, fault in enumerate(FAULTS) for _ in range(fault.weight)]
     second, third = what.chance("second fault", 0.2), what.chance("third fault", 0.06)
     for number, fault in enumerate(FAULTS):
@@ -381,7 +382,7 @@ def _fault_columns(what: Dice, faulty: pl.Expr) -> Iterator[pl.Expr]:
 
 
 def _mostly(dice: Dice, name: str, share: float, value: pl.Expr) -> pl.Expr:
-    """The value, and null for a share of the records."""
+    """Return the value, and null for a share of the records."""
     return pl.when(~dice.chance(name, share)).then(value)
 
 
@@ -402,7 +403,7 @@ def _email(who: Dice, what: Dice, layout: Layout, paired: pl.Expr) -> pl.Expr:
         who.pick("domain", ["example.com", "example.org", "mail.example", "post.example.net", "shop.example"])
     )  # fmt: skip
     address = pl.format("{}.{}{}@{}", first, last, pl.col("customer"), domain)
-    # An older version may carry the address of its day; nobody else has it.
+    # An older version may have an earlier address, which no other customer has.
     former = pl.format("{}.{}@old.example", last, pl.col("customer"))
     address = (
         pl.when((pl.col("kind") == "older") & what.chance("former mail", 0.2)).then(former)
@@ -460,7 +461,7 @@ def _customer_type(what: Dice) -> pl.Expr:
 
 
 def _of_country(field: str, index: pl.Expr | None = None, width: int = 1) -> pl.Expr:
-    """A value of the record's country; of its `index`-th one where a country has `width` of them."""
+    """Return a value of the record's country; the `index`-th one if a country has `width` of them."""
     values: list[Any] = []
     for country in COUNTRIES:
         value = getattr(country, field)
@@ -475,7 +476,8 @@ def _national_number(who: Dice) -> pl.Expr:
 
 
 def _phone(what: Dice, faulty: pl.Expr) -> pl.Expr:
-    """Always readable, given the country's trunk prefix and lengths, but for those drawn as unreadable."""
+    """Return phone numbers, all readable given the country's trunk prefix and lengths, except those drawn as
+    unreadable."""
     calling, trunk, national = pl.col("calling"), pl.col("trunk"), pl.col("national")
     a, b, c = national.str.slice(0, 3), national.str.slice(3, 3), national.str.slice(6)
     form = what.below("phone form", 10)
@@ -579,13 +581,14 @@ def _metadata(who: Dice) -> pl.Expr:
 
 
 def _updated_base(who: Dice) -> pl.Expr:
-    """When the newest record that has the external id was updated, µs since 1970: 2021 to 2025."""
+    """Return the time of the last update of the newest record with the external id, in µs since 1970: 2021 to 2025."""
     seconds = who.below("updated", 5 * 365 * 86_400).cast(pl.Int64) + 1_609_459_200
     return seconds * 1_000_000 + who.below("ms", 1000).cast(pl.Int64) * 1000
 
 
 def _updated(what: Dice, kind: pl.Expr, alone: pl.Expr) -> pl.Expr:
-    """At least two days between the records of a customer: a date without a time keeps their order."""
+    """Return times at least two days apart between the records of a customer, so that dates without a time keep their
+    order."""
     days = (
         pl.when(kind == "older").then(-pl.col("version") * 150 + what.below("days", 100).cast(pl.Int64))
         .when(kind.is_in(["mail_repeat", "mail_customer_repeat"])).then(
@@ -603,7 +606,8 @@ OFFSETS = (("+02:00", 120), ("-05:00", -300), ("+0530", 330), ("+09", 540))
 
 
 def _date_text(instant: str, form: str) -> pl.Expr:
-    """The instant in one of eight forms, drawn in the column `form` (0-99); `_at_form` is what they keep."""
+    """Return the instant in one of eight forms, drawn in the column `form` (0-99); `_at_form` returns the precision
+    that they keep."""
     text = pl.col(instant).cast(pl.Datetime("us")).dt.strftime("%Y-%m-%dT%H:%M:%S%.3f")
     offset = pl.col("number") % _u64(len(OFFSETS))
     minutes = _at(offset, [minutes for _, minutes in OFFSETS]).cast(pl.Int64)
@@ -622,7 +626,7 @@ def _date_text(instant: str, form: str) -> pl.Expr:
 
 
 def _at_form(instant: str, form: str) -> pl.Expr:
-    """What is left of the instant once written: milliseconds, whole seconds, or the day."""
+    """Return the instant with the precision of its written form: milliseconds, whole seconds, or the day."""
     value, drawn = pl.col(instant), pl.col(form)
     kept = (
         pl.when(drawn.is_between(30, 44) | (drawn >= 95)).then(value)
@@ -633,7 +637,7 @@ def _at_form(instant: str, form: str) -> pl.Expr:
 
 
 class Expectation:
-    """Adds up what a correct load of the records must report."""
+    """Sums up the counts that a correct load of the records must report."""
 
     def __init__(self) -> None:
         self.sums: Counter[str] = Counter()
@@ -661,7 +665,8 @@ class Expectation:
             self.codes.update(dict(counted.iter_rows()))
 
     def as_dict(self, *, changed: bool) -> dict[str, Any]:
-        """With `changed`, of a run over a table that holds the unchanged file of these rows and seed."""
+        """Return the expected counts; with `changed`, those of a run over a table that contains the unchanged file of
+        these rows and seed."""
         sums, by_id = self.sums, self.sums["external_id"]
         warnings = ("phone.unreadable", "email.blocked", "external_id.blocked", "email.shared")
         codes = self.codes + Counter({"identity.ambiguous_email": sums["ambiguous"]})
@@ -704,9 +709,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--out", type=Path, required=True, help="directory, made if missing")
+    parser.add_argument("--out", type=Path, required=True, help="directory, created if missing")
     parser.add_argument("--shuffle", action="store_true", help="the same records in another order")
-    parser.add_argument("--change", type=float, default=0.0, metavar="SHARE", help="of the survivors get another city")
+    parser.add_argument(
+        "--change", type=float, default=0.0, metavar="SHARE", help="share of the survivors that get another city"
+    )
     args = parser.parse_args()
     if args.rows < 1 or not 0 <= args.change <= 1:
         parser.error("--rows must be at least 1, --change between 0 and 1")

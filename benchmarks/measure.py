@@ -1,7 +1,6 @@
-"""What the benchmarks share: inputs, contenders measured in turns, each in a process of its own, and their table.
-
-The process that measures stays small (standard library only): what a child reports as its peak begins at the size of
-the process that forked it.
+"""Shared parts of the benchmarks: inputs, contenders that are measured in turns, each in a separate process, and their
+table. The measuring process stays small (standard library only), because the peak memory of a child begins at the size
+of the process that forked it.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ ROOT = HERE.parent
 MB = 1_000_000
 SAMPLE_SECONDS = 0.02
 TRANSHIP = "Tranship"
-ANEW = "Tranship, reading anew"
-"""Without what an earlier run has read: in a state directory of its own."""
-# The peers' versions. Of ingestr the last whose wheel holds the program; later ones download it when first run.
+ANEW = "Tranship, without reuse"
+"""Without reuse of records read by an earlier run: in a separate state directory."""
+# The peers' versions. For ingestr, the last one whose wheel contains the program; later ones download it on first use.
 DLT = ("dlt[duckdb,postgres,parquet]==1.31.0", "adbc-driver-postgresql==1.13.0")
 INGESTR = ("ingestr==1.0.78",)
 
@@ -41,30 +40,30 @@ Reasons = dict[str, str]
 
 
 class NotMeasuredError(Exception):
-    """Why a peer cannot be measured here, in one line."""
+    """The reason why a peer cannot be measured here, in one line."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """A generated input, and what a right load of it counts."""
+    """A generated input, and the counts of a correct load of it."""
 
     csv: Path
     parquet: Path
     expected: Counts
 
     def fresh(self) -> Counts:
-        """What a load into an empty table counts."""
+        """The counts of a load into an empty table."""
         wanted = {name: self.expected[name] for name in ("read", "rejected", "merged", "created")}
         return {**wanted, "updated": 0, "unchanged": 0}
 
     def again(self) -> Counts:
-        """What a second load counts."""
+        """The counts of a second load."""
         return {**self.fresh(), "created": 0, "unchanged": self.expected["created"]}
 
 
 @dataclass(frozen=True)
 class Run:
-    """One child process: wall seconds, peaks in bytes; anonymous is null where the system has no figure."""
+    """One child process: wall seconds, peaks in bytes; anonymous is null if the system does not report it."""
 
     seconds: float
     resident: int
@@ -88,7 +87,7 @@ class Series:
         return statistics.median(known) if known else None
 
     def private(self) -> float:
-        """Pages of mapped input aside where the system can tell, else all resident pages."""
+        """The peak without pages of mapped input if the system reports it, else all resident pages."""
         anonymous = self.anonymous()
         return self.resident() if anonymous is None else anonymous
 
@@ -98,11 +97,11 @@ Results = dict[tuple[str, str], Series]  # by case and contender
 
 @dataclass(frozen=True)
 class Contender:
-    """A program that loads a file into a table; its command takes `{input}`, `{db}`, `{state}`, which stays from case
-    to case, and `{new_state}`, which does not.
+    """A program that loads a file into a table; its command contains `{input}`, `{db}`, `{state}`, which is kept from
+    case to case, and `{new_state}`, which is not.
 
     `cases` names its inputs, files or hosts, loaded one after the other; `expected` what its report, JSON on stdout,
-    must count. Without a `required` one there is nothing to compare with.
+    must count. Without a `required` one there is no comparison.
     """
 
     name: str
@@ -113,7 +112,7 @@ class Contender:
     required: bool = True
 
     def measure(self, folder: Path, database: Database, results: Results) -> None:
-        """All its cases over one new database."""
+        """Measure all its cases with one new database."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         with database(folder) as (address, settle):
@@ -130,17 +129,18 @@ class Contender:
 
 
 Database = Callable[[Path], AbstractContextManager[tuple[str, Callable[[], None]]]]
-"""From a folder to a new database: its address, and what brings it to rest before each case."""
+"""Folder → a new database: its address, and the function that settles it before each case."""
 
 
 @contextmanager
 def new_file(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """A database file that is not there yet; it is always at rest."""
+    """Return the address of a database file that does not exist yet; it needs no settling."""
     yield str(folder / "out.duckdb"), lambda: None
 
 
 def in_turns(contenders: Sequence[Contender], repeats: int, out: Path, database: Database) -> tuple[Results, Reasons]:
-    """Rounds of all contenders, the order moving on from round to round; and why one could not be measured."""
+    """Run rounds of all contenders, in an order that rotates; return the results, and the reasons why contenders could
+    not be measured."""
     for source in {source for contender in contenders for source in contender.cases.values()}:
         if isinstance(source, Path):
             _warm(source)
@@ -162,7 +162,7 @@ def in_turns(contenders: Sequence[Contender], repeats: int, out: Path, database:
 
 
 def measured(command: Sequence[str], variables: Mapping[str, str], output: Path) -> Run:
-    """Run to the end; raises NotMeasuredError if it fails."""
+    """Run a command to its end. Raises NotMeasuredError if it fails."""
     with output.open("wb") as out, output.with_suffix(".err").open("wb") as err:
         begin = time.perf_counter()
         child = subprocess.Popen(command, stdout=out, stderr=err, cwd=ROOT, env={**os.environ, **variables})
@@ -182,7 +182,7 @@ def measured(command: Sequence[str], variables: Mapping[str, str], output: Path)
 
 
 class _Sampler(threading.Thread):
-    """Peak of the anonymous pages of a process, looked at every few milliseconds (Linux)."""
+    """Samples the anonymous pages of a process every few milliseconds and keeps the peak (Linux)."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -201,7 +201,7 @@ class _Sampler(threading.Thread):
 
 
 def _check(report: Mapping[str, Counts], wanted: Counts) -> None:
-    """A fast run that lost a record is not measured."""
+    """Check the counts: a fast run that lost a record is not measured."""
     counts = report["counts"]
     wrong = {name: (counts[name], value) for name, value in wanted.items() if counts[name] != value}
     if wrong:
@@ -209,7 +209,7 @@ def _check(report: Mapping[str, Counts], wanted: Counts) -> None:
 
 
 def generated(folder: Path, rows: int, seed: int, *, change: float = 0.0) -> Data:
-    """The input of these rows, made if it is not there; named for the generator that made it."""
+    """Return the input of these rows, generated if missing; its name contains a digest of the generator."""
     sources = (HERE / "generate.py", HERE / "countries.csv")
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
     out = folder / f"{rows}-{seed}{f'-{change:g}' if change else ''}-{digest}"
@@ -223,7 +223,7 @@ def generated(folder: Path, rows: int, seed: int, *, change: float = 0.0) -> Dat
 
 
 def environment(folder: Path, *requirements: str) -> Path:
-    """A virtual environment with these packages, made if it is not there; its folder of programs."""
+    """Return the folder of programs of a virtual environment with these packages, created if missing."""
     programs = folder / ("Scripts" if os.name == "nt" else "bin")
     done = folder / hashlib.sha256(" ".join(requirements).encode()).hexdigest()[:16]
     if not done.exists():
@@ -239,7 +239,7 @@ def environment(folder: Path, *requirements: str) -> Path:
 
 
 def table(results: Results, rows: int, base: str) -> Iterator[str]:
-    """The results in Markdown, each beside the contender `base` in the same case."""
+    """Return the results in Markdown, each compared with the contender `base` in the same case."""
     yield f"| {rows:,} records | contender | seconds (min to max) | peak MB | anonymous MB | time | memory |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for (case, name), series in results.items():
@@ -256,7 +256,7 @@ def table(results: Results, rows: int, base: str) -> Iterator[str]:
 
 
 def promises(targets: Sequence[tuple[str, float, float, str]]) -> Iterator[str]:
-    """Each target in Markdown: its name, what was measured, at most how much, and the unit of both."""
+    """Return the targets in Markdown. Each has its name, the measured value, the limit, and the unit of both."""
     yield "| target | at most | measured | holds |"
     yield "| --- | --- | --- | --- |"
     for name, value, limit, unit in targets:
@@ -268,13 +268,14 @@ def promises(targets: Sequence[tuple[str, float, float, str]]) -> Iterator[str]:
 def parsed(
     parser: argparse.ArgumentParser, peers: Iterable[str], out: Path, *, rows: int = 1_000_000
 ) -> argparse.Namespace:
-    """The arguments, with those that all benchmarks have; `peers` is a list of known names, the folder `out` exists."""
+    """Parse the arguments, including those of all benchmarks; `peers` is a list of known names, and the folder `out`
+    exists."""
     known = ", ".join(peers)
     parser.add_argument("--rows", type=int, default=rows)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are of these")
     parser.add_argument("--peers", default="", help=f"also measure these, comma-separated: {known}")
-    parser.add_argument("--out", type=Path, default=out, help="folder of all that is written")
+    parser.add_argument("--out", type=Path, default=out, help="folder for all output")
     args = parser.parse_args()
     args.peers = [name.strip() for name in args.peers.split(",") if name.strip()]
     unknown = sorted(set(args.peers) - set(peers))
@@ -290,7 +291,7 @@ def parsed(
 def installed(
     names: Sequence[str], peers: Mapping[str, Callable[..., Contender]], *given: Data | Path | str
 ) -> tuple[list[Contender], Reasons]:
-    """The peers of these names, made of what is given; and why one cannot be installed."""
+    """Return the peers with these names, and the reasons why some cannot be installed."""
     contenders: list[Contender] = []
     missing: Reasons = {}
     for name in names:
@@ -307,7 +308,7 @@ def ordered(results: Results, cases: Sequence[str], contenders: Sequence[str]) -
 
 
 def kept(out: Path, name: str, lines: Sequence[str], facts: Mapping[str, object], results: Results) -> str:
-    """Write name.md and name.json; the latter is returned."""
+    """Write name.md and name.json; return the latter."""
     (out / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     series = [{"case": case, "contender": who, **asdict(found)} for (case, who), found in results.items()]
     raw = json.dumps({**facts, "series": series}, indent=2)
@@ -327,7 +328,7 @@ def say(text: str) -> None:
 
 
 def _warm(path: Path) -> None:
-    """Into the page cache, so that the first contender is not the one that pays for the disk."""
+    """Read a file into the page cache, so that the first contender does not pay for the disk."""
     with path.open("rb") as file:
         while file.read(1 << 24):
             pass

@@ -3,7 +3,7 @@
     python benchmarks/peer_dlt.py customers.csv warehouse.duckdb folder-for-its-state
     python benchmarks/peer_dlt.py customers.parquet postgresql://user@host/db folder-for-its-state
 
-Runs in an environment of its own, with dlt in it.
+Runs in a separate environment that contains dlt.
 """
 
 import sys
@@ -17,7 +17,7 @@ from pyarrow import csv, parquet
 
 
 def batches(path: str) -> Iterator[pa.Table]:
-    """All columns, those of a CSV as text, and the key beside them; records without a key are left out."""
+    """Yield all columns, those of a CSV as text, and the key; records without a key are left out."""
     with Path(path).open("rb") as file:
         reader = parquet.ParquetFile(file).iter_batches(16_384) if path.endswith(".parquet") else csv_batches(path)
         for batch in reader:

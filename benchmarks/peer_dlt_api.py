@@ -2,10 +2,10 @@
 
     python benchmarks/peer_dlt_api.py http://127.0.0.1:8000/v1/ warehouse.duckdb folder-for-its-state [--default]
 
-With `--default` all is as it comes: tables of children, INSERT statements. Without, what made it faster: the Parquet
-loader, lists and metadata as JSON. More processes that normalise, or larger buffers, changed nothing.
+With `--default` all settings are the defaults: child tables, INSERT statements. Without it, those that made it faster:
+the Parquet loader, lists and metadata as JSON. More processes that normalise, or larger buffers, changed nothing.
 
-Runs in an environment of its own, with dlt in it.
+Runs in a separate environment that contains dlt.
 """
 
 import sys

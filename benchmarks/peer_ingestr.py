@@ -1,10 +1,11 @@
-"""The peer ingestr: its own command line, CSV or Parquet to a database, merged by primary key. Becomes that process.
+"""The peer ingestr: its own command line, CSV or Parquet to a database, merged by primary key. Replaces this
+process.
 
     python benchmarks/peer_ingestr.py --key customers.csv keyed.csv
     python benchmarks/peer_ingestr.py INGESTR keyed.csv duckdb:///warehouse.duckdb main.customers
 
-ingestr takes columns for a key, not expressions, and refuses a null in one: the first command puts a column
-`customer_key` into a copy, and is not timed.
+ingestr accepts columns as a key, not expressions, and refuses nulls in it: the first command adds a column
+`customer_key` to a copy, and is not timed.
 """
 
 import os

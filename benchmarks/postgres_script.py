@@ -1,9 +1,9 @@
-"""The peer: what a decent engineer writes with psycopg to keep a table of customers up to date. No checks.
+"""The peer: a psycopg script that a good engineer would write to keep a table of customers up to date. No checks.
 
     python benchmarks/postgres_script.py customers.parquet postgresql://user@host/db
 
-Batches of the file go as CSV through COPY into a temporary table, which is not logged; the newest record of each key
-goes on into the table, over the one that is there.
+Batches of the file are copied as CSV into a temporary table, which is not logged; the newest record of each key then
+replaces the one in the table.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The benchmark of an API runs from nothing to its table; its server gives each customer once, after the latency."""
+"""The API benchmark runs from start to table; its server returns each customer once, after the latency."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROWS = 2500
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """Its host and port; it ends when it is told no more."""
+    """Host and port of the server, which ends when its input is closed."""
     command = [sys.executable, str(BENCHMARKS / "api_server.py"), "--rows", str(ROWS), "--latency", "0.05"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -102,4 +102,4 @@ def test_a_small_round_gives_all_cases(tmp_path: Path) -> None:
     assert all(run["seconds"] > 0 < run["resident"] for one in found["series"] for run in one["runs"])
     written = (tmp_path / "api.md").read_text(encoding="utf-8")
     assert "| fresh: time of aiohttp script | 1.20x |" in written
-    assert "| five times as many: memory of so many | 1.10x |" in written
+    assert "| five times as many: memory of the small input | 1.10x |" in written

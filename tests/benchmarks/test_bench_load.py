@@ -1,4 +1,4 @@
-"""The benchmark of extreme loads runs from nothing to its table, and checks what a run counts."""
+"""The benchmark of extreme loads runs from start to table, and checks the counts of each run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The generator gives the same records for a seed, and expects of them what the oracle works out."""
+"""The generator returns the same records for a seed, and its expected counts agree with the oracle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAPPING = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a file of the seed 7 in each of the ways to write it."""
+    """A folder with files of seed 7, written in each way."""
     folder = tmp_path_factory.mktemp("made")
     generate.write(folder / "plain", ROWS, 7)
     generate.write(folder / "shuffled", ROWS, 7, shuffle=True)
