@@ -1,4 +1,5 @@
-"""What every test stands on: an environment without settings of ours, hypothesis without a clock, Postgres servers."""
+"""The basis of all tests: an environment without Tranship's settings, hypothesis without deadlines, Postgres
+servers."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from support.accounts import Account, Open
     from support.sandboxes import Start
 
-# Everyday runs use few examples, and always the same ones, so that a change is judged by what it changes. With
+# Everyday runs use few examples, and always the same ones, so that results depend only on the code. With
 # TRANSHIP_EXAMPLES, or in long tests, they are random. They have no deadline: the machine may be busy.
 settings.register_profile(
     "house",
@@ -35,7 +36,7 @@ settings.register_profile(
 )
 settings.load_profile("house")
 
-# Who is started in the background hears no Ctrl-C, nor do the processes that it starts; tests press it.
+# A process that was started in the background ignores Ctrl-C, and so do the processes that it starts; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -46,8 +47,8 @@ ROOM = 4 << 30
 
 
 def _keep_temporary_files_in_memory() -> None:
-    """A run syncs some thirty files; on a disk the tests would spend much of their time waiting for that. The variable
-    is pytest's own; set it to keep the files elsewhere.
+    """A run syncs some thirty files; on a disk, the tests would spend much of their time waiting for it. The variable
+    is pytest's; set it to keep the files elsewhere.
     """
     if "PYTEST_DEBUG_TEMPROOT" in os.environ or not os.access(MEMORY, os.W_OK | os.X_OK):
         return
@@ -60,15 +61,15 @@ _keep_temporary_files_in_memory()
 
 
 def _compile_once() -> None:
-    """Where Python may not write bytecode, each worker would compile all tests, and each process that a test starts all
-    of Tranship, which takes longer than most tests. It is kept beside the temporary files instead.
+    """If Python must not write bytecode, each worker would compile all tests, and each process started by a test all of
+    Tranship, which takes longer than most tests. The bytecode is therefore kept beside the temporary files.
     """
     if not sys.dont_write_bytecode:
         return
     root = Path(os.environ.get("PYTEST_DEBUG_TEMPROOT") or tempfile.gettempdir())
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(root / f"pytest-bytecode-of-{getpass.getuser()}")
     Path(sys.pycache_prefix).mkdir(mode=0o700, exist_ok=True)
-    if Path(sys.pycache_prefix).stat().st_uid != os.getuid():  # somebody else's code is not run
+    if Path(sys.pycache_prefix).stat().st_uid != os.getuid():  # third-party code is not run
         sys.pycache_prefix = None
         del os.environ["PYTHONPYCACHEPREFIX"]
         return
@@ -81,7 +82,8 @@ _compile_once()
 
 @pytest.fixture
 def toy_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty working directory, and the database of `support/toy_database.py` as another package would add it."""
+    """An empty working directory, and the database of `support/toy_database.py` in the form in which another package
+    would add it."""
     from tranship.connectors import lookup
 
     monkeypatch.chdir(tmp_path)
@@ -106,7 +108,7 @@ def sample_data() -> Path:
 
 @pytest.fixture
 def sandbox() -> Iterator[Start]:
-    """`sandbox("metronome", seed=100)`: a running sandbox; see `sandboxes.Sandbox` for what can be asked of it."""
+    """`sandbox("metronome", seed=100)`: a running sandbox; see `sandboxes.Sandbox` for its methods."""
     from support.sandboxes import sandboxes
 
     with sandboxes() as start:
@@ -115,7 +117,7 @@ def sandbox() -> Iterator[Start]:
 
 @pytest.fixture
 def account(sandbox: Start, monkeypatch: pytest.MonkeyPatch) -> Open:
-    """`account("metronome", seed=10)`: an account in a sandbox of its own, empty without `seed`, its key in the
+    """`account("metronome", seed=10)`: an account in its own sandbox, empty without `seed`, with its key in the
     environment.
     """
     from support.accounts import opened
@@ -131,7 +133,8 @@ def account(sandbox: Start, monkeypatch: pytest.MonkeyPatch) -> Open:
 
 @pytest.fixture(scope="session")
 def postgres_servers() -> Iterator[Callable[..., Server | GivenServer]]:
-    """The server of a version, without one the usual: started when first asked for, shared, not to be stopped."""
+    """A function that returns the server of a version, by default the usual one: started on first use, shared, and not
+    to be stopped."""
     with ExitStack() as running:
         servers: dict[int | None, Server | GivenServer] = {}
 
@@ -161,14 +164,14 @@ def postgres_database(
 def every_postgres_database(
     postgres_servers: Callable[..., Server | GivenServer], request: pytest.FixtureRequest
 ) -> Iterator[Database]:
-    """A fresh database; the test runs once for each version of the server that is here."""
+    """A fresh database; the test runs once for each installed version of the server."""
     with _lent(postgres_servers(request.param)) as database:
         yield database
 
 
 @pytest.fixture(scope="module")
 def mortal_postgres_server() -> Iterator[Server]:
-    """A server of the module's own, to be stopped and started as it likes."""
+    """A server for this module alone, which may be stopped and started."""
     with _started(_usual_version()) as server:
         yield server
 
@@ -184,7 +187,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _needs_postgres(item: pytest.Item) -> bool:
-    """Whether a test uses a server: one of the fixtures, or, where it asks for them itself, a parameter says so."""
+    """Return whether a test uses a server: through a fixture or, if it requests fixtures itself, according to a
+    parameter."""
     fixtures = set(getattr(item, "fixturenames", ()))
     words = set(re.split(r"\W+", item.name))
     by_parameter = "request" in fixtures and bool(words & {"postgres", "postgresql"})
@@ -192,7 +196,7 @@ def _needs_postgres(item: pytest.Item) -> bool:
 
 
 def _expect_mark(request: pytest.FixtureRequest) -> None:
-    """Fail if a test asks for a server and is not marked so."""
+    """Fail if a test requests a server without the mark."""
     if not request.node.get_closest_marker("postgres"):
         pytest.fail("This test needs a Postgres server: mark it with pytest.mark.postgres.", pytrace=False)
 

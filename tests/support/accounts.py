@@ -1,4 +1,4 @@
-"""Each provider's sandbox as an account that tests read: its address, its key, and how its records look on the wire."""
+"""Each provider's sandbox as an account that tests read: its address, its key, and the form of its records in JSON."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ PROVIDERS = [name for name, connector in CONNECTORS.items() if connector.abiliti
 
 @dataclass(frozen=True)
 class Usual:
-    """What is usual at one provider."""
+    """The usual values of one provider."""
 
     key: str
     address: str
-    """Behind the port."""
+    """The part of the address after the port."""
     page: int | None
-    """Customers that one request brings; null where everything comes in one answer."""
+    """Customers per request; null if one response contains all."""
     id: str = "id"
     name: str = "name"
     """The field with the customer's name, which is text."""
     powerless: str | None = None
-    """A key that is well formed and may not read customers."""
+    """A well-formed key that may not read customers."""
 
 
 USUAL: Mapping[str, Usual] = {
@@ -39,7 +39,7 @@ USUAL: Mapping[str, Usual] = {
 
 @dataclass(frozen=True)
 class Account:
-    """A running sandbox and how it is reached."""
+    """A running sandbox and its address."""
 
     provider: str
     sandbox: Sandbox
@@ -83,14 +83,14 @@ class Account:
         return [call["method"] for call in self.sandbox.calls()]
 
     def ids(self) -> list[str]:
-        """The provider's own ids of all customers it holds, sorted."""
+        """Return the provider's own ids of all its customers, sorted."""
         return sorted(str(record[self.usual.id]) for record in self.sandbox.state())
 
 
 def opened(start: Start, provider: str, **options: Any) -> Account:
-    """An account at a sandbox; `options` are those of `sandboxes`."""
+    """Open an account at a sandbox; `options` are those of `sandboxes`."""
     return Account(provider, start(provider, **options))
 
 
 Open = Callable[..., Account]
-"""What the fixture `account` gives."""
+"""The type of the fixture `account`."""

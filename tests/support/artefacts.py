@@ -1,4 +1,4 @@
-"""Everything that a command has left in a folder, as text: also what is compressed, and what is in columns."""
+"""Everything that a command has left in a folder, as text, including compressed data and columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 
 def texts(folder: Path) -> Iterator[tuple[str, str]]:
-    """Every file beneath a folder: its bytes, and its contents decoded."""
+    """Yield every file below a folder: its bytes, and its contents decoded."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             name = path.relative_to(folder).as_posix()

@@ -1,4 +1,4 @@
-"""A certificate authority of our own, and servers with its certificates: good, expired, of another host, self-signed."""
+"""A private certificate authority, and servers with certificates: valid, expired, of another host, self-signed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Authority:
         self.file.write_bytes(_pem(self._certificate))
 
     def context(self, host: str = "127.0.0.1", expired: bool = False, self_signed: bool = False) -> ssl.SSLContext:
-        """What a server needs that has a certificate for this host."""
+        """Return the TLS context of a server with a certificate for this host."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name(host)
         issuer, signer = (name, key) if self_signed else (self._name, self._key)

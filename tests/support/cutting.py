@@ -12,7 +12,8 @@ from support.served import listening
 
 @dataclass
 class Relay:
-    """Where the next connection that sends `POST` is reset: after so many bytes of its request, or of its answer."""
+    """The point at which the next connection that sends `POST` is reset: after this number of bytes of its request, or
+    of its answer."""
 
     url: str = ""
     of_request: int | None = None
@@ -23,7 +24,7 @@ class Relay:
 
 @contextlib.contextmanager
 def relay(port: int) -> Iterator[Relay]:
-    """Pass on what comes, to this port of this machine."""
+    """Forward all bytes to this port of this machine."""
     seen = Relay()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -55,7 +56,7 @@ def relay(port: int) -> Iterator[Relay]:
 
 
 async def _message(reader: asyncio.StreamReader) -> bytes:
-    """A request or an answer with a Content-Length; empty at the end."""
+    """Read a request or an answer with a Content-Length; empty at the end."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:

@@ -1,4 +1,4 @@
-"""A server that repeats everything it is sent, in every kind of answer, in front of a provider's sandbox."""
+"""A server in front of a provider's sandbox that repeats everything it receives, in every kind of answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Answer = Callable[[str, dict[str, Any]], web.Response]
 
 
 def echo_of(request: web.Request, body: bytes) -> str:
-    """Headers and body of a request, and its headers in other spellings, also in parts."""
+    """Return headers and body of a request, and its headers in other spellings, whole and in parts."""
     headers = dict(request.headers)
     secret = next((headers[name] for name in ("Authorization", "x-api-key") if name in headers), "")
     key = secret.removeprefix("Bearer ")
@@ -30,7 +30,7 @@ def echo_of(request: web.Request, body: bytes) -> str:
 
 
 def error_body(provider: str, text: str) -> Any:
-    """An error in the provider's own format."""
+    """Return an error in the provider's own format."""
     return {
         "blackwalnut": {"error": {"code": text, "message": text, "details": {text: [text]}}},
         "growpanel": {"error": text},
@@ -41,7 +41,7 @@ def error_body(provider: str, text: str) -> Any:
 
 
 def row_errors(provider: str, body: Any, text: str) -> Any:
-    """A 200 in which each row has failed, where the provider has bulk calls; else an error in a 200."""
+    """Return a 200 in which each row has failed if the provider has bulk calls, else an error in a 200."""
     if provider == "growpanel":
         rows = body if isinstance(body, list) else body.get("data", [body])
         return {"result": [{"id": row.get("id"), "export_status": "error", "export_error": text} for row in rows]}
@@ -76,7 +76,7 @@ def answer_of(kind: str, provider: str, request: web.Request, sent: bytes) -> we
 
 @contextlib.contextmanager
 def echoing(provider: str, sandbox: str, kind: str, is_echoed: Callable[[web.Request], bool]) -> Iterator[Served]:
-    """A server that answers with an echo what `is_echoed`, and passes everything else on to the sandbox."""
+    """Run a server that answers calls that `is_echoed` accepts with an echo, and forwards all others to the sandbox."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         body = await request.read()

@@ -1,7 +1,7 @@
 """A disk that fails at a chosen write: `failing_disk.c` between the command and the operating system.
 
-As a program, this is a server of real commands: each line of standard input is a job, done in a fork that finds the
-libraries imported already. Nothing of polars may be used before the fork, since threads do not come along.
+As a program, this runs real commands: each line of standard input is a job, done in a fork in which the libraries are
+already imported. Polars must not be used before the fork, since a fork does not copy threads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HEAD = struct.Struct("4q")
 
 @dataclass(frozen=True)
 class Said:
-    """What a command said."""
+    """The output of a command."""
 
     code: int
     out: str
@@ -31,7 +31,7 @@ class Said:
 
 
 class FailingDisk:
-    """Commands in a folder, and the writes beneath it that fail."""
+    """Runs commands in a folder, in which some writes fail."""
 
     def __init__(self, folder: Path, scratch: Path, server: subprocess.Popen[str]) -> None:
         self.folder, self._scratch, self._server = folder, scratch, server
@@ -46,11 +46,12 @@ class FailingDisk:
         self._set(first, first if once else 1 << 62, error)
 
     def calls(self) -> list[str]:
-        """The calls since `heal`, with their paths beneath the folder, without what differs from run to run."""
+        """Return the calls since `heal`, with their paths below the folder, without parts that differ from run to
+        run."""
         return [re.sub(r"[0-9a-f]{6,}|\d{6,}", "#", line) for line in self._log.read_text().splitlines()]
 
     def run(self, *words: str, environment: Mapping[str, str] | None = None, file_bytes: int | None = None) -> Said:
-        """Give a command; `file_bytes` is the most that one file may have (`RLIMIT_FSIZE`)."""
+        """Run a command; `file_bytes` is the maximum size of a file (`RLIMIT_FSIZE`)."""
         out, err = self._scratch / "out", self._scratch / "err"
         job = {"cwd": str(self.folder), "words": words, "out": str(out), "err": str(err)}
         job |= {"environment": environment or {}, "file_bytes": file_bytes}

@@ -1,4 +1,4 @@
-"""A process that dies and is begun again: a body for `mortal.py`, which forks before this is imported."""
+"""A process that is killed and restarted: a body for `mortal.py`, which forks before this is imported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Forgetful(Journal):
 
 
 class Clock:
-    """Counts the moments of a life: before and after each request and each entry of the journal."""
+    """Counts the moments of one process: before and after each request and each entry of the journal."""
 
     def __init__(self, last: int) -> None:
         self.moments, self._last = 0, last
@@ -47,7 +47,7 @@ class Clock:
 
 
 def _mortal(clock: Clock, log: Path, journal: type[Journal]) -> None:
-    """From now on this process can die, and notes the rows of what it sends."""
+    """Prepare this process to be killed at a moment, and to record the rows that it sends."""
     sent = log.open("a", buffering=1)
 
     class Mortal(HttpClient):
@@ -83,7 +83,7 @@ def _mortal(clock: Clock, log: Path, journal: type[Journal]) -> None:
 
 
 def _rows_of(body: bytes) -> list[bytes]:
-    """The customers of a body, where there are several in it."""
+    """Return the customers of a body, if it contains several."""
     content = json.loads(body)
     if isinstance(content, dict) and isinstance(content.get("customers"), list):
         content = content["customers"]
@@ -91,7 +91,7 @@ def _rows_of(body: bytes) -> list[bytes]:
 
 
 def live(given: Mapping[str, Any], last: int, log: Path, *, forgetful: bool) -> None:
-    """Carry out the run, or go on with it, until the moment `last`; never returns."""
+    """Carry out the run, or continue it, until the moment `last`; never returns."""
     _mortal(Clock(last), log, Forgetful if forgetful else Journal)
     try:
         try:

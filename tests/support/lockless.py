@@ -1,6 +1,6 @@
 """A system whose kernel does not lock files: `lockless.py ERRNO command …` runs the `tranship` command there.
 
-A seccomp filter answers each flock with the error ERRNO, or, if that is 0, with success though nothing was locked.
+A seccomp filter answers each flock with the error ERRNO or, if that is 0, with success although nothing was locked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KNOWN = sys.platform == "linux" and platform.machine() in _FLOCK
 
 
 def without_locks(error: int) -> None:
-    """From now on this process has no locks."""
+    """Take away file locks from this process."""
     number = _FLOCK[platform.machine()]
     program = b"".join(
         struct.pack("HBBI", *instruction)

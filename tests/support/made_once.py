@@ -1,4 +1,4 @@
-"""What is expensive to make and only read: made by the first pytest worker that asks for it, used by all."""
+"""Expensive things that are only read: made by the first pytest worker that needs them, and used by all."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Carries out a run into a provider's account in a process that is killed and begun again, at moments left to chance.
+"""Carry out a run into a provider's account in a process that is killed and restarted at random moments.
 
-`mortal.py SAID KILLS SEED LOG [no-journal]`: SAID is a JSON file of the run's settings and of the most moments that a
-life has. What takes long to import is imported once, and each life is a fork; a fork cannot take along the threads of
-polars, which start as soon as anything of it is used, so that the project itself is imported by each life.
+`mortal.py SAID KILLS SEED LOG [no-journal]`: SAID is a JSON file with the settings of the run and the maximum number of
+moments before a process is killed. Libraries that take long to import are imported once, and each process is a fork. A
+fork does not copy the threads of polars, which start on its first use, so each process imports the project itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pydantic  # noqa: F401
 
 
 def main(file: str, kills: str, seed: str, log: str, *off: str) -> int:
-    """Lives until one is not killed; the number of deaths is told on standard output."""
+    """Start processes until one is not killed; print the number of those killed on standard output."""
     plan = json.loads(Path(file).read_text())
     given, moments = plan["settings"], plan["moments"]
     chance = random.Random(seed)

@@ -15,12 +15,12 @@ class MovedClock:
     environment: dict[str, str]
 
     def set(self, seconds: int) -> None:
-        """Put it this far ahead of the machine's clock, also for processes that run; negative: behind it."""
+        """Set it this far ahead of the machine's clock, also for running processes; if negative, behind it."""
         self.file.write_text(str(seconds))
 
 
 def moved_clock(folder: Path) -> MovedClock:
-    """Compile the library, and return a clock that is right for now."""
+    """Compile the library, and return a clock that is correct at first."""
     library, file = folder / "moved_clock.so", folder / "moved_clock"
     source = Path(__file__).with_suffix(".c")
     subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)

@@ -1,5 +1,5 @@
-"""Customers on their way into a provider's account, for tests: what is moved, what the account holds afterwards, what
-was sent on the way."""
+"""Customers that are moved into a provider's account, for tests: their records, the account afterwards, and the calls
+in between."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tranship.pipelines.report import Report
 from tranship.schemas.provider import ProviderSchema
 
 QUICK = RetryPolicy(first_pause=0.01, longest_pause=0.2, silence=60, total=120, settles=0.05)
-"""Of a provider that is on this machine."""
+"""For a provider on this machine."""
 
 _READING = ("/v1/customFields/listKeys",)
-"""POSTs that change nothing."""
+"""POSTs that only read."""
 
 
 def customer(number: int, **fields: Any) -> dict[str, Any]:
-    """One that every provider takes, in canonical fields as a CSV file has them."""
+    """Return a customer that every provider accepts, in the canonical fields of a CSV file."""
     return {
         "external_id": f"cus_{number:05}",
         "email": f"c{number}@x.example",
@@ -48,7 +48,7 @@ def customer(number: int, **fields: Any) -> dict[str, Any]:
 
 
 def written(file: Path, customers: Iterable[Mapping[str, Any]]) -> Path:
-    """These customers as a CSV file."""
+    """Write these customers to a CSV file."""
     rows = list(customers)
     columns = dict.fromkeys(name for row in rows for name in row)
     pl.DataFrame([{name: row.get(name) for name in columns} for row in rows], infer_schema_length=None).write_csv(file)
@@ -56,39 +56,39 @@ def written(file: Path, customers: Iterable[Mapping[str, Any]]) -> Path:
 
 
 def moved(folder: Path, source: Path | str, destination: Account | str, **options: Any) -> Report:
-    """A run from a file into an account, with its state in `folder`."""
+    """Run from a file into an account, with the state in `folder`."""
     return flow.run(given(folder, source, destination, **options))
 
 
 def given(folder: Path, source: Path | str, destination: Account | str, **options: Any) -> settings.Settings:
-    """Its settings."""
+    """Return the settings of the run."""
     address = destination.address if isinstance(destination, Account) else destination
     said = {"source": str(source), "destination": address, "state_dir": folder / "state"}
     return settings.load({**said, **options}, {})
 
 
 def outcomes(report: Report) -> list[dict[str, Any]]:
-    """What became of each record: row, action, outcome, reason, provider_id."""
+    """Return the outcome of each record: row, action, outcome, reason, provider_id."""
     return pl.read_parquet(report.files["outcomes"]).sort("row").to_dicts()
 
 
 def planned(report: Report) -> list[dict[str, Any]]:
-    """What was to become of each: row, action, reason, changed."""
+    """Return the plan of each record: row, action, reason, changed."""
     return pl.read_parquet(report.files["plan"]).sort("row").to_dicts()
 
 
 def writes(there: Account) -> list[dict[str, Any]]:
-    """The calls noted that would change something."""
+    """Return the recorded calls that would change something."""
     return [call for call in there.sandbox.calls() if call["method"] != "GET" and not call["path"].startswith(_READING)]
 
 
 def schema_of(there: Account) -> ProviderSchema:
-    """How its records look."""
+    """Return the schema of its records."""
     return lookup.provider_spec(lookup.connector_of(there.address)).schema
 
 
 def settable(there: Account, *without: str) -> list[dict[str, Any]]:
-    """What it holds, sorted: what can be set, and not what it makes itself."""
+    """Return its records, sorted, with the settable fields only."""
     declared = schema_of(there)
     names = [one.name for one in declared.fields if one.settable and not one.from_address] + [declared.overflow.name]
     records = [{name: one.get(name) for name in names if name not in without} for one in there.sandbox.state()]
@@ -96,7 +96,7 @@ def settable(there: Account, *without: str) -> list[dict[str, Any]]:
 
 
 def held(there: Account) -> dict[str, dict[str, Any]]:
-    """What it holds, as canonical customers by its own ids; text as it came."""
+    """Return its customers in canonical fields, by their own ids, with text unchanged."""
     declared = schema_of(there)
     records = there.sandbox.state()
     decoded = json_codec.decode(declared, [json.dumps(records).encode()], [])
@@ -105,7 +105,7 @@ def held(there: Account) -> dict[str, dict[str, Any]]:
 
 
 def hurry(put: Callable[[Any, str, Any], None] = setattr) -> None:
-    """From now on pauses are as they are right for a provider on this machine, and no pace is declared."""
+    """Use short pauses, suitable for a provider on this machine, and no declared pace."""
 
     def unpaced(*given: Any) -> Service:
         return replace(spec.service(*given), per_second={})

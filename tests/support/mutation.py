@@ -1,6 +1,5 @@
-"""A provider that misbehaves: a sandbox whose answers are changed on their way.
-
-An answer is named by its method, its route and whether it is an error.
+"""A provider that misbehaves: a sandbox whose answers are changed in transit. An answer is identified by its method,
+its route and whether it is an error.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ QUICK: Final = RetryPolicy(tries=2, first_pause=0.001, longest_pause=0.001, conn
 
 @dataclass
 class Interceptor:
-    """What is done to the answers: those of `kind` are replaced by `change(answer)`; `seen` has one of each kind."""
+    """Changes answers: those of `kind` are replaced by `change(answer)`; `seen` has one of each kind."""
 
     kind: Kind | None = None
     change: Callable[[Any], bytes] = field(default=lambda answer: json.dumps(answer).encode())
@@ -57,7 +56,7 @@ class Interceptor:
 
 @contextlib.contextmanager
 def intercepted(provider: str, **options: Any) -> Iterator[tuple[Writer, Interceptor]]:
-    """A sandbox whose answers can be changed; `options` are those of `Server`."""
+    """Run a sandbox whose answers can be changed; `options` are those of `Server`."""
     with running(provider, **options) as (url, server):
         interceptor, inner = Interceptor(), server.api.around
         server.api = replace(server.api, around=lambda call, execute: interceptor.around(call, execute, inner))
@@ -65,7 +64,7 @@ def intercepted(provider: str, **options: Any) -> Iterator[tuple[Writer, Interce
 
 
 def refill(writer: Writer) -> list[dict[str, Any]]:
-    """Leave four customers there, and return them."""
+    """Replace all customers there by four, and return them."""
     writer.sandbox.clear()
     writer.__dict__.pop("operations", None)
     writer.prepare()
@@ -74,11 +73,11 @@ def refill(writer: Writer) -> list[dict[str, Any]]:
     return sorted(writer.sandbox.state(), key=lambda record: str(writer.external_id(record)))
 
 
-# What is done with such a provider --------------------------------------------------------------------------------
+# Uses of such a provider --------------------------------------------------------------------------------
 
 
 def read(writer: Writer, folder: Path) -> None:
-    """Read all customers. Raises what the source raises."""
+    """Read all customers. Raises the errors of the source."""
     source = ApiSource(writer.spec, address(writer), retry_policy=QUICK, environment=writer.key)
     try:
         for part in source.parts(folder):
@@ -89,12 +88,13 @@ def read(writer: Writer, folder: Path) -> None:
 
 
 def look(writer: Writer, _: Path) -> None:
-    """Look what `tranship doctor` finds."""
+    """Run the checks of `tranship doctor`."""
     check(writer.spec, address(writer), retry_policy=QUICK, environment=writer.key)
 
 
 def write(writer: Writer, folder: Path) -> None:
-    """Carry out `plan`; `begun` in the folder's name: everything was perhaps sent before. Raises what that raises."""
+    """Carry out `plan`; with `begun` in the folder's name, everything may have been sent before. Raises the errors of
+    the executor."""
     found = sorted(writer.sandbox.state(), key=lambda record: str(writer.external_id(record)))
     folder.mkdir()
     writing.write(folder, plan(writer, found))
@@ -118,7 +118,7 @@ def write(writer: Writer, folder: Path) -> None:
 
 
 def plan(writer: Writer, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows that change two customers, remove a third one, and create several, one of which exists already.
+    """Return rows that change two customers, remove a third one, and create several, one of which exists already.
 
     The fourth customer is not touched.
     """
@@ -134,7 +134,7 @@ def address(writer: Writer) -> str:
 
 
 def misbehaved(work: Callable[[Writer, Path], None], writer: Writer, folder: Path) -> BaseException | None:
-    """The error that no user may see, if there is one."""
+    """Return the error that no user may see, if there is one."""
     try:
         work(writer, folder)
     except TranshipError as error:
@@ -156,7 +156,7 @@ VALUES: Final = (
 
 
 def with_value(keys: Keys, value: str) -> Callable[[Any], bytes]:
-    """A function that puts the JSON `value` into one place of an answer, if it has that place."""
+    """Return a function that puts the JSON `value` into one place of an answer, if it has that place."""
     mark = "\0place\0"
 
     def change(answer: Any) -> bytes:
@@ -174,7 +174,7 @@ def with_value(keys: Keys, value: str) -> Callable[[Any], bytes]:
 
 
 def places(answer: Any, keys: Keys = ()) -> Iterator[Keys]:
-    """All places of an answer; of a list the first and the last element."""
+    """Yield all places of an answer; of a list, the first and the last element."""
     yield keys
     if isinstance(answer, dict):
         for key in answer:

@@ -1,8 +1,6 @@
-"""What the product must give for a fresh table, said a second time: row by row, in plain Python.
-
-Written from the rules alone, so that an error in the product's expressions is not repeated here. It is slow
-and holds everything in memory. Status words and blocked values are repeated literally on purpose; the code
-tables in schemas/data/ are shared.
+"""A second implementation of the results for a fresh table: row by row, in plain Python. It is written from the rules
+alone, so that an error in the product's expressions is not repeated here. It is slow and keeps everything in memory.
+Status words and blocked values are repeated literally on purpose; the code tables in schemas/data/ are shared.
 """
 
 from __future__ import annotations
@@ -57,7 +55,7 @@ MONTHS = {
 }  # fmt: skip
 BLOCKED_LOCAL_PARTS = {"noreply", "no-reply", "no_reply", "donotreply", "do-not-reply"}
 BLOCKED_EMAILS = {"test@test.com", "test@example.com", "none@none.com", "na@na.com", "n/a@n/a.com"}
-# What spreadsheets, databases and programs write, and people type, where there is nothing.
+# Words that spreadsheets, databases, programs and people use for a missing value.
 NOTHING = """
     - -- --- . ? ?? ??? n/a n.a. na none null <nil> unknown nan -nan undefined <na> <null> <none> (null) (none) [null] \\n
     (blank) (empty) *none
@@ -103,7 +101,8 @@ class Record:
 
     @property
     def age(self) -> tuple[bool, datetime, int]:
-        """Greatest is newest: a null `updated_at` is the oldest, the record read last wins a tie."""
+        """Return a sort key, the greatest for the newest: a null `updated_at` is the oldest, the record read last wins
+        a tie."""
         updated = self.values["updated_at"]
         return (updated is not None, updated or datetime.min.replace(tzinfo=UTC), self.order)
 
@@ -114,13 +113,13 @@ class Record:
 
     @property
     def match_email(self) -> str | None:
-        """The e-mail where it may identify somebody; null where it is blocked."""
+        """Return the e-mail if it may identify somebody; null if it is blocked."""
         email = self.values["email"]
         return None if email is None or is_blocked_email(email) else email
 
 
 class RuleError(Exception):
-    """A value breaks its rule; `faults` are the parts of the codes behind the dot."""
+    """A value breaks its rule; `faults` are the parts of the codes after the dot."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__(*faults)
@@ -135,11 +134,11 @@ def run(
     now: datetime | None = None,
     strict: bool = False,
 ) -> Result:
-    """Customers, rejects, merges and warnings of these wire rows at an empty table.
+    """Return customers, rejects, merges and warnings of these raw rows for an empty table.
 
-    `mapping` is column -> canonical field; other columns go into metadata. `now` changes nothing: no rule
-    reads the clock. With `strict` every invalid value costs the record. Rejects, merges and warnings are sorted; a rejected record has no warnings, since it
-    does not load.
+    `mapping` is column -> canonical field; other columns go into metadata. `now` changes nothing: no rule reads the
+    clock. With `strict`, every invalid value rejects the record. Rejects, merges and warnings are sorted; a rejected
+    record has no warnings, since it does not load.
     """
     del now
     records = [
@@ -171,10 +170,9 @@ def run(
 def read_csv(
     path: str | Path, *, delimiter: str = ",", encoding: str = "utf-8-sig"
 ) -> tuple[list[str], list[dict[str, str | None]], list[int]]:
-    """Header, wire rows and the first physical line of each row, of a well-formed CSV. The header is line 1.
-
-    Empty cells are null; empty lines are nothing, and so are lines that repeat the header. One spreadsheet guard is taken
-    from a cell. Lines end at LF, CR LF or CR, also between quotes.
+    """Return the header, the raw rows and the first physical line of each row of a well-formed CSV. The header is line
+    1. Empty cells are null; empty lines, and lines that repeat the header, are skipped. One spreadsheet guard is
+    removed from a cell. Lines end at LF, CR LF or CR, also between quotes.
     """
     csv.field_size_limit(2**31 - 1)
     rows: list[dict[str, str | None]] = []
@@ -195,17 +193,17 @@ def read_csv(
 
 
 SIGNS = "=+-@＝＋－＠﹦﹢﹣﹫−"
-"""Signs with which formulas begin, also full-width and small ones, which some spreadsheets take for them."""
+"""Signs with which formulas begin, including full-width and small ones, which some spreadsheets accept."""
 
 
 def is_invisible(one: str) -> bool:
-    """Whether nothing is seen of a character: it formats, controls, fills or varies others."""
+    """Return whether a character is invisible: it formats, controls, fills or varies others."""
     blank = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u3164\uffa0"
     return unicodedata.category(one) in ("Cf", "Cc") or one in blank or "\ufe00" <= one <= "\ufe0f"
 
 
 def unguarded(cell: str) -> str:
-    """The cell without the apostrophe in front of a sign, a tab, a line end or an apostrophe; `="x"` is `x`."""
+    """Return the cell without the apostrophe in front of a sign, a tab, a line end or an apostrophe; `="x"` is `x`."""
     if cell.startswith("'"):
         sign = next((one for one in cell[1:] if not is_invisible(one)), "")
         return cell[1:] if cell[1:2] in ("'", "\t", "\r", "\n") or (sign and sign in SIGNS) else cell
@@ -262,7 +260,7 @@ def read_record(
 
 
 def leave_out_invalid(record: Record, row: dict[str, str | None], mapping: dict[str, str]) -> None:
-    """An invalid value of a field that no customer needs is a warning; its text goes into the metadata."""
+    """Turn an invalid value of an optional field into a warning; its text is kept in the metadata."""
     left_out = [code for code in record.codes if code.split(".")[0] not in ("external_id", "email", "name")]
     fields = {code.split(".")[0] for code in left_out}
     metadata = record.values["metadata"] or {}
@@ -289,7 +287,7 @@ LABELS = ("p", "tel", "telephone", "phone", "mobile", "mob", "cell", "work", "ho
 
 
 def first_number(text: str) -> tuple[str, str]:
-    """The first number without its label, and what follows it: an extension, or another number."""
+    """Return the first number without its label, and the rest: an extension, or another number."""
     label, colon, number = text.partition(":")
     if colon and label.strip().lower() in LABELS:
         text = number.strip()
@@ -299,7 +297,7 @@ def first_number(text: str) -> tuple[str, str]:
 
 
 def check_identity(record: Record) -> None:
-    """Blocked words become null, blocked e-mails a warning; a record that nothing identifies is rejected."""
+    """Replace blocked words by null and warn of blocked e-mails; reject a record that nothing identifies."""
     values = record.values
     if values["external_id"] is not None and is_blocked_id(values["external_id"]):
         values["external_id"] = None
@@ -316,13 +314,14 @@ def check_identity(record: Record) -> None:
 
 
 def is_total(label: str) -> bool:
-    """Whether it is the label of a sum, as reports have them in their last line: `Total`, `Total: 24`."""
+    """Return whether it is the label of a sum, as in the last line of reports: `Total`, `Total: 24`."""
     word, _, figure = unicodedata.normalize("NFKC", label).lower().partition(":")
     return " ".join(word.split()) in TOTALS and re.fullmatch(r"[0-9.,\s]*", figure) is not None
 
 
 def is_blocked_id(text: str) -> bool:
-    """A place-holder, or what a spreadsheet saves of a column that is too narrow: `####`."""
+    """Return whether it is a place-holder, or the text that a spreadsheet saves for a column that is too narrow:
+    `####`."""
     return text.lower() in BLOCKED_IDS or (len(text) > 1 and not text.strip("#"))
 
 
@@ -340,7 +339,7 @@ WHITE_SPACE = (
 
 
 def trim(text: str | None) -> str | None:
-    """Without white space at both ends; blank is null."""
+    """Return it without white space at both ends; blank is null."""
     return (text or "").strip(WHITE_SPACE) or None
 
 
@@ -357,7 +356,7 @@ NEVER_WORDS: dict[str, set[str]] = {
     **{name: set() for name in ("customer_type", "currency", "timezone", "status", "tax_id", "net_terms", *INSTANTS)},
     **{"billing_contact_email": set(), "country": {"na"}, "language": {"na", "nan"}},
 }
-"""Fields in which a word for nothing cannot be meant, with the words that can."""
+"""Fields in which a word for a missing value cannot be meant, with the words that can."""
 
 
 def place_text(text: str) -> str | None:
@@ -367,14 +366,14 @@ def place_text(text: str) -> str | None:
 
 
 def postal_code(text: str) -> str | None:
-    """A guard before a digit is a spreadsheet's."""
+    """Return it without a spreadsheet's guard before a digit."""
     clean = place_text(text)
     bare = clean[1:].lstrip(" ") if clean and clean.startswith("'") else ""
     return bare if bare[:1].isascii() and bare[:1].isdigit() else clean
 
 
 def is_no_text(text: str) -> bool:
-    """Whether it is a truth value, or a list or an object as JSON."""
+    """Return whether it is a truth value, or a list or an object as JSON."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -407,12 +406,12 @@ UNSEEN = [
 
 
 def seen(text: str) -> str:
-    """What a person sees of it."""
+    """Return the visible characters of it."""
     return "".join(c for c in text if not any(first <= ord(c) <= last for first, last in UNSEEN)).strip(WHITE_SPACE)
 
 
 def bare_id(text: str) -> str:
-    """An id as it was before a spreadsheet guarded it."""
+    """Return an id without a spreadsheet's guard."""
     text = seen(text)
     if text.startswith("'") and text[1:].strip(WHITE_SPACE) and not text[1:].strip(WHITE_SPACE).startswith("'"):
         text = text[1:].strip(WHITE_SPACE)
@@ -424,7 +423,7 @@ def bare_id(text: str) -> str:
 
 
 def is_rounded(text: str) -> bool:
-    """Whether a spreadsheet wrote it, and left out the last digits: 1.2E5, 1E+12."""
+    """Return whether a spreadsheet wrote it without its last digits: 1.2E5, 1E+12."""
     mantissa, mark, exponent = re.sub("[eE]", "E", text).partition("E")
     fraction = re.fullmatch(r"[+-]?[0-9]+[.,][0-9]*", mantissa) and re.fullmatch(r"[+-]?[0-9]{1,3}", exponent)
     whole = re.fullmatch(r"[+-]?[0-9]+", mantissa) and re.fullmatch(r"[+][0-9]{1,3}", exponent)
@@ -459,7 +458,7 @@ LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def addresses_in(text: str) -> list[str]:
-    """The addresses of a list, or in angle brackets; the text itself where it is neither."""
+    """Return the addresses of a list, or in angle brackets; otherwise the text itself."""
     lower = seen(text).lower()
     if lower.startswith("["):
         try:
@@ -483,7 +482,7 @@ def addresses_in(text: str) -> list[str]:
 
 
 def addresses_of_objects(items: list[dict[str, Any]]) -> list[str]:
-    """The addresses in the objects of a list, as APIs write them: those of the primary one first."""
+    """Return the addresses in the objects of a list, as in APIs, those of the primary one first."""
     primary = [item for item in items if any(item.get(flag) is True for flag in ("primary", "default", "isprimary"))]
     texts = [text for item in (*primary[:1], *items) for text in item.values() if isinstance(text, str)]
     return list(dict.fromkeys(text for text in texts if re.fullmatch(r"[^\s]+@[^\s]+", text)))
@@ -543,7 +542,7 @@ def known(codes: dict[str, str], key: str) -> str:
 
 
 def word(text: str) -> str:
-    """A word as it is compared: without accents, blanks and hyphens as underscores."""
+    """Return a word in the form used for comparison: without accents, blanks and hyphens as underscores."""
     decomposed = unicodedata.normalize("NFKD", text.lower())
     return re.sub(r"[\s_'’-]+", "_", "".join(c for c in decomposed if unicodedata.category(c) != "Mn"))
 
@@ -562,7 +561,7 @@ def status(text: str) -> str:
 
 
 def named_twice(text: str, codes: dict[str, str | None]) -> str | None:
-    """What both parts of `NAME (CODE)` or `CODE - NAME` mean; null where they differ."""
+    """Return the meaning of both parts of `NAME (CODE)` or `CODE - NAME`; null if they differ."""
     parts = [part.strip() for part in re.split(r"\s[-–|:]\s|[(\[]", text.rstrip(")]"), maxsplit=1)]
     meanings = {codes.get(part) for part in parts}
     return meanings.pop() if len(parts) == 2 and len(meanings) == 1 else None
@@ -672,7 +671,8 @@ TIME = re.compile(
 
 
 def as_written(text: str) -> dict[str, str] | None:
-    """The parts of a date with a month in words, or in numbers that can be read in one way; null where it is none."""
+    """Return the parts of a date with a month in words, or in numbers that can be read in one way; null if it is not
+    such a date."""
     text = "".join(c for c in unicodedata.normalize("NFKD", text) if unicodedata.category(c) != "Mn")
     text = re.sub(r"^(MON|TUE|WED|THU|FRI|SAT|SUN)[A-Z]*[.,]?\s+", "", text)
     numbers = {each.upper(): number for number, words in MONTHS.items() for each in words.split()}
@@ -753,7 +753,7 @@ def instant(text: str) -> datetime | None:
 
 
 def is_compact(digits: str) -> bool:
-    """Whether it could be year, month, day, hour and minute without separators."""
+    """Return whether it could be year, month, day, hour and minute without separators."""
     year, month, day, hour, minute = (int(digits[a:b] or 0) for a, b in ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12)))
     return 1900 <= year < 2200 and 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60
 
@@ -784,7 +784,7 @@ def from_parts(parts: dict[str, str]) -> datetime:
 
 
 def in_range(year: int, moment: datetime, stand_in: int = 1970) -> datetime:
-    """`moment` moved by `year - stand_in` years, if that is in 1900 to 2199."""
+    """Return `moment` moved by `year - stand_in` years, if that is in 1900 to 2199."""
     real = moment.year + year - stand_in
     if not 1900 <= real <= 2199:
         raise RuleError("range")
@@ -803,7 +803,7 @@ class PhoneRegion:
     calling_code: str
     trunk: str
     lengths: int  # bit n is set: n digits are possible
-    longest: int  # digits that a number has at most, but for rare ones
+    longest: int  # maximum digits of a number, except rare ones
 
     def allows(self, national: str) -> bool:
         return bool(self.lengths >> len(national) & 1)
@@ -819,7 +819,7 @@ def phone_regions() -> tuple[PhoneRegion, ...]:
 
 
 def e164(text: str, country_code: str | None) -> str | None:
-    """The number as +<calling code><national number>, or null where it cannot be read."""
+    """Return the number as +<calling code><national number>, or null if it cannot be parsed."""
     separators = rf"().\-/{WHITE_SPACE}"
     if not re.fullmatch(rf"[{separators}]*\+?[0-9{separators}]+", text):
         return None
@@ -831,7 +831,7 @@ def e164(text: str, country_code: str | None) -> str | None:
         return international(signs[2:])
     for region in phone_regions():
         if region.country == country_code:
-            # Without its trunk prefix where that leaves a possible number, else as a whole.
+            # Without its trunk prefix if that leaves a possible number, else as a whole.
             whole = signs.replace("o", "0")
             without = whole.removeprefix(region.trunk)
             if without != whole and region.allows(without):
@@ -859,7 +859,7 @@ def international(signs: str) -> str | None:
 
 
 def strict_json(text: str, *, number: Callable[[str], Any] | None = None) -> Any:
-    """As RFC 8259 has it; raises ValueError. `number` reads numbers."""
+    """Parse JSON strictly by RFC 8259; raises ValueError. `number` parses numbers."""
 
     def refuse(word: str) -> None:
         raise ValueError(word)
@@ -948,7 +948,7 @@ NORMALISERS: dict[str, Callable[[str], Any]] = {
 
 
 def identify(records: list[Record]) -> tuple[dict[str, dict[str, Any]], list[tuple[int, int, str]]]:
-    """Customers by key, and merges; rejects ambiguous records and warns of shared e-mails in place."""
+    """Return customers by key, and merges; reject ambiguous records and warn of shared e-mails in place."""
     by_id: dict[str, list[Record]] = defaultdict(list)
     by_email: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -997,13 +997,13 @@ def identify(records: list[Record]) -> tuple[dict[str, dict[str, Any]], list[tup
 
 
 def folded(external_id: str) -> str:
-    """What two ids have in common that a person may take for the same."""
+    """Return the form that is equal for two ids that look the same to a person."""
     once = unicodedata.normalize("NFKC", external_id).casefold()
     return unicodedata.normalize("NFKC", once)
 
 
 def are_strangers(one: Record, other: Record) -> bool:
-    """Whether two records of one id look like two people, and no time says that one of them became the other."""
+    """Return whether two records of one id look like two people, and no time shows which of them is newer."""
     mails, times = {one.match_email, other.match_email}, {one.values["updated_at"], other.values["updated_at"]}
     names = {"".join((record.values["name"] or "").lower().split()) for record in (one, other)}
     is_dated = len(times) == 2 and None not in times
@@ -1011,7 +1011,7 @@ def are_strangers(one: Record, other: Record) -> bool:
 
 
 def id_key(external_id: str) -> str:
-    """The key of a customer with an external id. One that looks like another kind of key is marked as an id."""
+    """Return the key of a customer with an external id. One that looks like another kind of key is marked as an id."""
     return f"id:{external_id}" if external_id.startswith(("email:", "id:")) else external_id
 
 
@@ -1020,7 +1020,7 @@ def newest(group: list[Record]) -> Record:
 
 
 def customer(group: list[Record]) -> dict[str, Any]:
-    """The survivor's own values, with the customer's external id."""
+    """Return the survivor's own values, with the customer's external id."""
     ids = [record.external_id for record in group if record.external_id is not None]
     return {**newest(group).values, "external_id": ids[0] if ids else None}
 

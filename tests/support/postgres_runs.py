@@ -1,4 +1,4 @@
-"""Runs into Postgres: in this process or in one of their own that can be killed, and what they leave behind."""
+"""Runs into Postgres, in this process or in a separate one that can be killed, and the traces that they leave."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tranship.pipelines.report import Report
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUIET_SECONDS = 120
 
-# All imports done, it waits for its start; an error that is answered in words is its last line.
+# After all imports, it waits for its start; an error with a message is its last line.
 RUN = """
 import sys
 import adbc_driver_postgresql.dbapi, duckdb
@@ -41,14 +41,14 @@ def address(database: Database, table: str = "customers") -> str:
 
 
 def load(database: Database, source: Path | str, folder: Path, *, table: str = "customers", **options: Any) -> Report:
-    """A run in this process; its files are below `folder`."""
+    """Run in this process, with its files below `folder`."""
     given = {"source": str(source), "destination": address(database, table), "state_dir": folder / "state"}
     return flow.run(settings.load({**given, **options}, {}))
 
 
 @dataclass
 class Process:
-    """A run in a process of its own; it waits until it is started."""
+    """A run in a separate process, which waits until it is started."""
 
     folder: Path
     process: subprocess.Popen[str]
@@ -75,7 +75,7 @@ class Process:
         self.process.stdin.flush()
 
     def wait_until(self, seconds: float, *, step: str | None = None) -> None:
-        """So long after its start, or after this step is done, or until its end if that comes first."""
+        """Wait for this time after its start, or after this step is done, or until its end, whichever is first."""
         manifests = self.folder / "state" / "runs"
         while step and self.process.poll() is None:
             if any(f'"{step}": {{' in file.read_text() for file in manifests.glob("*/manifest.json")):
@@ -88,13 +88,13 @@ class Process:
         self.process.communicate()
 
     def ended(self) -> tuple[int, str]:
-        """Its exit code, and the last line it said."""
+        """Return its exit code and its last line of output."""
         said, _ = self.process.communicate()
         return self.process.returncode, said.strip().rpartition("\n")[2]
 
 
 def contents(database: Database, table: str = "customers") -> str:
-    """All rows, but for the run that wrote them, as one sum; `nothing` if there is no table."""
+    """Return a digest of all rows, except for the run that wrote them; `nothing` if there is no table."""
     names = database.rows(
         "SELECT string_agg(quote_ident(column_name), ', ' ORDER BY column_name) AS all FROM information_schema.columns "
         "WHERE table_name = %s AND column_name <> '_run_id'",
@@ -110,8 +110,8 @@ def contents(database: Database, table: str = "customers") -> str:
 
 
 def left_behind(database: Database) -> list[str]:
-    """Connections, locks, prepared transactions and temporary objects of runs that are over, once they had the time to
-    be noticed.
+    """Return connections, locks, prepared transactions and temporary objects of runs that have ended, after the server
+    had time to notice.
     """
     query = """
         WITH here AS (SELECT oid FROM pg_database WHERE datname = current_database())

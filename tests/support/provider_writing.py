@@ -1,6 +1,7 @@
 """Each provider as a destination in tests: its operations against a sandbox, and plans in its own records.
 
-`PARTICULARS` declares for each provider what the shared suite, `tests/connectors/providers/test_writing.py`, has to know.
+`PARTICULARS` declares for each provider the data that the shared suite, `tests/connectors/providers/test_writing.py`,
+needs.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tranship.connectors.registry import CONNECTORS
 
 @dataclass(frozen=True)
 class Particulars:
-    """What is particular to writing to one provider. Records are in its own fields."""
+    """The particulars of writing to one provider. Records are in its own fields."""
 
     external_id: str
     """The field with the external id; the first element of it if it is a list."""
@@ -38,7 +39,7 @@ class Particulars:
     customer: Callable[[int], dict[str, Any]]
     """The n-th customer of a plan."""
     changes: Sequence[Mapping[str, Any]]
-    """What plans change in customers; `{n}` in a text is the customer's number."""
+    """The fields that plans change in customers; `{n}` in a text is the customer's number."""
     without_external_id: Callable[[int], dict[str, Any]] | None = None
     """The n-th customer that has no external id; null if each must have one."""
     filled_in: Mapping[str, Any] = field(default_factory=dict)
@@ -195,7 +196,7 @@ PARTICULARS: Mapping[str, Particulars] = {
 
 @dataclass
 class Writer:
-    """A provider's operations and a sandbox that plays it."""
+    """A provider's operations and a sandbox that simulates it."""
 
     provider: str
     sandbox: Sandbox
@@ -229,7 +230,7 @@ class Writer:
 
     @cached_property
     def settable(self) -> list[str]:
-        """The fields that a record to be written may have."""
+        """Return the fields that a record to be written may have."""
         schema = self.spec.schema
         return [*(declared.name for declared in schema.fields if declared.settable), schema.overflow.name]
 
@@ -261,7 +262,7 @@ class Writer:
     def make(self, wanted: Record) -> str:
         """Create a customer and return its id."""
         reply = self._answered(self.operations.create(wanted))
-        if reply.status in (404, 405):  # there are two ways, and now it is known which of them works
+        if reply.status in (404, 405):  # there are two ways, and from now on the one that works is known
             reply = self._answered(self.operations.create(wanted))
         assert reply.ok, reply.body
         return self.operations.created_id(reply.body, wanted)
@@ -310,7 +311,8 @@ class Writer:
         return writing.outcomes(folder)
 
     def stored(self) -> list[dict[str, Any]]:
-        """What the sandbox holds, without the provider's own fields, sorted; `archived` says whether it is archived."""
+        """Return the records of the sandbox, without the provider's own fields, sorted; `archived` is whether a
+        customer is archived."""
         records = [
             {name: record.get(name) for name in self.settable} | {"archived": bool(record.get("archived_at"))}
             for record in self.sandbox.state()

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Reply(NamedTuple):
-    """What a server answered."""
+    """The answer of a server."""
 
     status: int
     headers: Message
@@ -36,7 +36,7 @@ class Reply(NamedTuple):
 
 @dataclass
 class Sandbox:
-    """A running sandbox, its address (`http://127.0.0.1:port`), and what can be asked behind its back."""
+    """A running sandbox, its address (`http://127.0.0.1:port`), and its control endpoints."""
 
     url: str
     process: subprocess.Popen[str] | None = None
@@ -46,7 +46,7 @@ class Sandbox:
         return int(self.url.rpartition(":")[2])
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> bytes:
-        """One plain request; raises urllib.error.HTTPError."""
+        """Send one plain request; raises urllib.error.HTTPError."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         sent = {"X-Tranship-Sandbox": "1", **(headers or {})}
         request = urllib.request.Request(self.url + path, data, sent, method=method)
@@ -56,7 +56,7 @@ class Sandbox:
     def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, wait: float = 60
     ) -> Reply:
-        """One plain request on a connection of its own, whatever the answer. Raises what http.client raises."""
+        """Send one plain request on a new connection, whatever the answer. Raises the errors of http.client."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=wait)
         try:
             data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
@@ -67,20 +67,21 @@ class Sandbox:
             connection.close()
 
     def weather(self, **weather: Any) -> None:
-        """Set the weather; what is not named is back to none. See connectors/sandbox/weather.py."""
+        """Set the weather; failures that are not named are reset. See connectors/sandbox/weather.py."""
         self.ask("PUT", "/_sandbox/weather", weather)
 
     def keys(self, valid: list[str] | None = None, stops_after: dict[str, int] | None = None) -> None:
-        """Declare which keys are good, and after how many calls a key stops to be."""
+        """Declare which keys are valid, and after how many calls a key stops being valid."""
         self.ask("PUT", "/_sandbox/keys", {"valid": valid, "stops_after": stops_after or {}})
 
     def state(self, collection: str = "") -> list[dict[str, Any]]:
-        """All records as the provider lists them: the customers, or those of another collection."""
+        """Return all records in the form in which the provider lists them: the customers, or those of another
+        collection."""
         query = f"?collection={collection}" if collection else ""
         return [json.loads(line) for line in self.ask("GET", f"/_sandbox/state{query}").splitlines()]
 
     def add(self, *records: dict[str, Any], collection: str = "") -> None:
-        """Records taken as they are, without the provider's rules: broken ones, fields of tomorrow."""
+        """Add records unchanged, without the provider's rules: broken ones, future fields."""
         query = f"?collection={collection}" if collection else ""
         self.ask("POST", f"/_sandbox/state{query}", "\n".join(map(json.dumps, records)).encode())
 
@@ -88,20 +89,20 @@ class Sandbox:
         self.ask("DELETE", "/_sandbox/state")
 
     def counts(self) -> dict[str, Any]:
-        """Records per collection, and `calls`: status (`none`: no answer) → number."""
+        """Return records per collection, and `calls`: status (`none`: no answer) → number."""
         return json.loads(self.ask("GET", "/_sandbox/counts"))
 
     def record(self) -> None:
-        """Note each call from now on."""
+        """Record each call from now on."""
         self.ask("DELETE", "/_sandbox/calls")
         self.ask("PUT", "/_sandbox/calls", {"record": True})
 
     def calls(self) -> list[dict[str, Any]]:
-        """The calls noted: at, method, path, status, worked, content, seconds, idempotency_key."""
+        """Return the recorded calls: at, method, path, status, worked, content, seconds, idempotency_key."""
         return [json.loads(line) for line in self.ask("GET", "/_sandbox/calls").splitlines()]
 
     def kill(self) -> None:
-        """As `kill -9` does it; only for one that runs as a process."""
+        """Kill it as `kill -9` does; only if it runs as a process."""
         assert self.process, "start it with process=True"
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
@@ -112,8 +113,8 @@ Start = Callable[..., Sandbox]
 
 @contextmanager
 def sandboxes() -> Iterator[Start]:
-    """Gives `start(provider, *, seed=None, state=None, weather=None, switches=None, process=False)`; all are stopped
-    at the end.
+    """Yield `start(provider, *, seed=None, state=None, weather=None, switches=None, process=False)`; all are stopped at
+    the end.
     """
     with ExitStack() as stack:
 

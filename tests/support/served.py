@@ -1,4 +1,4 @@
-"""Small web servers for tests of what talks to providers: scripted answers, and faults no web framework would make."""
+"""Small web servers for tests of HTTP clients: scripted answers, and faults that no web framework would produce."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 @dataclass
 class Served:
-    """A running server: its address, and the calls that came."""
+    """A running server: its address, and the calls that it received."""
 
     url: str = ""
     calls: list[str] = field(default_factory=list)
-    """Method and target of each call, as it came."""
+    """Method and target of each call, as received."""
     times: list[float] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     connections: int = 0
-    """Of a raw server."""
+    """For a raw server."""
     peers: set[Any] = field(default_factory=set)
     """Other ends of the connections."""
 
@@ -40,7 +40,8 @@ class Served:
 
 @contextlib.contextmanager
 def served(handler: Handler, tls: ssl.SSLContext | None = None, **options: Any) -> Iterator[Served]:
-    """A server on loopback that answers every call with what `handler` gives; `options` are those of AppRunner."""
+    """Run a server on loopback that answers every call with the result of `handler`; `options` are those of
+    AppRunner."""
     seen = Served()
 
     async def noted(request: web.Request) -> web.StreamResponse:
@@ -71,7 +72,8 @@ def served(handler: Handler, tls: ssl.SSLContext | None = None, **options: Any) 
 
 @contextlib.contextmanager
 def raw(*answers: bytes | None) -> Iterator[Served]:
-    """A server that writes these bytes, one answer a connection, and closes it; None resets it. The last one stays."""
+    """Run a server that writes these bytes, one answer per connection, and closes it; None resets it. The last one is
+    repeated."""
     seen = Served()
     left = list(answers)
 
@@ -79,7 +81,7 @@ def raw(*answers: bytes | None) -> Iterator[Served]:
         seen.connections += 1
         answer = left.pop(0) if len(left) > 1 else left[0]
         head = await reader.read(1)
-        # The first byte of a TLS handshake: whoever comes so is answered at once, in plain.
+        # The first byte of a TLS handshake: such a client is answered at once, in plain text.
         while head[:1] not in (b"", b"\x16") and not head.endswith(b"\r\n\r\n") and (line := await reader.readline()):
             head += line
         seen.calls.append(head.decode("latin-1"))
@@ -99,7 +101,7 @@ def raw(*answers: bytes | None) -> Iterator[Served]:
 
 @contextlib.contextmanager
 def nobody() -> Iterator[str]:
-    """An address at which nobody listens, and nobody else can meanwhile."""
+    """Yield an address at which no server listens, or can listen meanwhile."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -107,7 +109,7 @@ def nobody() -> Iterator[str]:
 
 @contextlib.contextmanager
 def listening(connected: Connected, pause: float = 0) -> Iterator[str]:
-    """The address of a server on loopback that gives each connection to `connected`, which pauses for at most so long."""
+    """Yield the address of a server on loopback that passes each connection to `connected`, with this time-out."""
     with _loop() as loop:
         server = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, "127.0.0.1", 0), loop).result()
         try:
@@ -135,20 +137,20 @@ def _loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def as_json(value: Any, status: int = 200, **headers: str) -> web.Response:
-    """A JSON answer; `_` in a header's name stands for `-`."""
+    """Return a JSON answer; `_` in a header's name means `-`."""
     named = {name.replace("_", "-"): text for name, text in headers.items()}
     return web.Response(body=json.dumps(value), status=status, content_type="application/json", headers=named)
 
 
 def complete(body: bytes, kind: str = "application/json") -> bytes:
-    """An HTTP answer as bytes, the last one of its connection."""
+    """Return an HTTP answer as bytes, the last one of its connection."""
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
     return head % (kind.encode(), len(body)) + body
 
 
 @dataclass
 class Endless(Served):
-    """A server that never ends; `sent` is the number of bytes that it got rid of."""
+    """A server whose answer never ends; `sent` is the number of bytes sent."""
 
     sent: int = 0
     stopped: bool = False
@@ -156,7 +158,7 @@ class Endless(Served):
 
 @contextlib.contextmanager
 def endless(head: bytes, piece: bytes, pause: float = 0) -> Iterator[Endless]:
-    """A server that answers each connection with `head`, and then with the same piece until it is closed."""
+    """Run a server that answers each connection with `head`, and then with the same piece until it is closed."""
     seen = Endless()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,11 +1,11 @@
-"""Starts commands at about the same time, each in a process of its own.
+"""Start commands at about the same time, each in a separate process.
 
-`starters.py` reads one JSON object a line: `{"folder", "starts": [{"words", "delay", "die"}]}`. All processes import what
-they need, then all are let go, and each waits for its `delay` in seconds and gives its command. The answer is one line:
-for each the exit code (null if it was killed) and what it said. `die` kills it: a number is the moment of a run into a
-provider (see `living.Clock`), a name is the step after which it dies.
+`starters.py` reads one JSON object a line: `{"folder", "starts": [{"words", "delay", "die"}]}`. All processes import
+their modules, then all are released, and each waits for its `delay` in seconds and runs its command. The answer is one
+line: for each the exit code (null if it was killed) and its output. `die` kills it: a number is the moment of a run
+into a provider (see `living.Clock`), a name is the step after which it dies.
 
-What takes long to import is imported once, and each process is a fork; see `mortal.py`.
+Libraries that take long to import are imported once, and each process is a fork; see `mortal.py`.
 """
 
 from __future__ import annotations

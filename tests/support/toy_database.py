@@ -13,7 +13,7 @@ from tranship.connectors.contract import Abilities, ArrowPart, Connector, Layout
 
 @dataclass(frozen=True)
 class ToyOptions:
-    """What a reader of the toy database may choose."""
+    """The options of the toy database."""
 
     rows: int = 3
     loud: bool = False
@@ -42,7 +42,7 @@ def identity(address: str) -> str:
 
 
 class ToySource:
-    """So many customers, numbered."""
+    """A source of this number of customers, numbered."""
 
     def __init__(self, address: str, options: ToyOptions) -> None:
         self._name = address

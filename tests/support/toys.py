@@ -1,5 +1,5 @@
-"""What another package brings: a toy provider and a toy file format, each file as text under the path that CONTRIBUTING
-names for it, with `<name>` filled in. The wheel test installs them below `tranship_toys`.
+"""The contents of another package: a toy provider and a toy file format, each file as text under the path that
+CONTRIBUTING names for it, with `<name>` filled in. The wheel test installs them below `tranship_toys`.
 """
 
 from __future__ import annotations

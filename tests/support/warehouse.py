@@ -1,5 +1,5 @@
 """A folder with a state directory and a DuckDB file, or a Postgres database, in which tests run the real pipeline and
-look at what it left.
+inspect the results.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Record = Mapping[str, str | None]
 
 @cache
 def _engine() -> duckdb.DuckDBPyConnection:
-    """An instance of DuckDB for all files, one after the other: to start one takes longer than most queries."""
+    """Return an instance of DuckDB for all files, one after the other: starting one takes longer than most queries."""
     return duckdb.connect(":memory:")
 
 
 @contextmanager
 def attached(file: Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to a DuckDB file that nothing else in this process has open."""
+    """Open a connection to a DuckDB file that nothing else in this process has open."""
     name = file.stem
     with _engine().cursor() as connection:
         options = "READ_ONLY, TYPE duckdb" if read_only else "TYPE duckdb"
@@ -58,8 +58,8 @@ class Warehouse:
         return f"duckdb:///{self.file}?table={table}"
 
     def load(self, source: Sequence[Record] | Path | str, *, table: str = "customers", **options: Any) -> Report:
-        """Run the pipeline from records (written as CSV), a file or an address, into a table. Conflicts of ids do not stop
-        it: among a handful of made-up records one is more than a hundredth.
+        """Run the pipeline from records (written as CSV), a file or an address, into a table. Conflicts of ids do not
+        stop it: among a few records, one exceeds the limit of 1 %.
         """
         if not isinstance(source, Path | str):
             source = write_csv(self.folder / "in.csv", source)
@@ -74,7 +74,7 @@ class Warehouse:
                 connection.execute(statement).fetchall()
 
     def rows(self, query: str = "SELECT * FROM customers ORDER BY ALL") -> list[dict[str, Any]]:
-        """What a query gives, as Python values."""
+        """Return the result of a query, as Python values."""
         with attached(self.file, read_only=True) as connection:
             connection.execute("SET TimeZone = 'UTC'").fetchall()
             frame = pl.from_arrow(connection.sql(query).to_arrow_table())
@@ -82,13 +82,13 @@ class Warehouse:
         return frame.to_dicts()
 
     def column(self, column: str, *, table: str = "customers") -> list[Any]:
-        """One column, sorted."""
+        """Return one column, sorted."""
         return [row["value"] for row in self.rows(f"SELECT {column} AS value FROM {table} ORDER BY ALL")]
 
 
 @dataclass(frozen=True)
 class PostgresWarehouse:
-    """A database, filled by `load`, prepared by `do`, read by `rows`; its runs live in `folder`."""
+    """A database, filled by `load`, prepared by `do`, read by `rows`; the files of its runs are in `folder`."""
 
     folder: Path
     database: Database
@@ -105,16 +105,16 @@ class PostgresWarehouse:
         self.database.do(*statements)
 
     def rows(self, query: str = "SELECT * FROM customers ORDER BY customer_key") -> list[dict[str, Any]]:
-        """What a query gives, as Python values."""
+        """Return the result of a query, as Python values."""
         return self.database.rows(query)
 
     def column(self, column: str, *, table: str = "customers") -> list[Any]:
-        """One column, sorted, nulls last."""
+        """Return one column, sorted, nulls last."""
         return [row["value"] for row in self.rows(f"SELECT {column} AS value FROM {table} ORDER BY 1")]
 
 
 def write_csv(path: Path, records: Sequence[Record], columns: Sequence[str] = ()) -> Path:
-    """Records as CSV; a null is an empty cell. The columns are those of all records, in order."""
+    """Write records as CSV; a null is an empty cell. The columns are those of all records, in order."""
     header = columns or list(dict.fromkeys(name for record in records for name in record)) or ["external_id", "name"]
     with path.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out, lineterminator="\n")
@@ -124,17 +124,17 @@ def write_csv(path: Path, records: Sequence[Record], columns: Sequence[str] = ()
 
 
 def fates(report: Report) -> dict[str, int]:
-    """The counts that are not 0, without warnings."""
+    """Return the counts that are not 0, without warnings."""
     counts = vars(report.counts)
     return {name: count for name, count in counts.items() if count and name not in ("read", "warnings")}
 
 
 def rejects(report: Report) -> list[dict[str, str]]:
-    """rejects.csv, as a spreadsheet shows it."""
+    """Return rejects.csv as a spreadsheet shows it."""
     with Path(report.files["rejects"]).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def plan(report: Report) -> list[dict[str, Any]]:
-    """The plan's rows, in the order of the input."""
+    """Return the plan's rows, in the order of the input."""
     return pl.read_parquet(report.files["plan"]).sort("row").to_dicts()

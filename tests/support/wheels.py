@@ -1,4 +1,4 @@
-"""Builds the wheel from the checkout, and installs it into an environment of its own."""
+"""Build the wheel from the checkout, and install it into a separate environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.made_once import shared_folder
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDERS = ("connectors", "pipelines", "schemas")
-"""They stand at the root of the repository, and below `tranship` when it is imported."""
+"""They are at the root of the repository, and are imported below `tranship`."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Environment:
     python: Path
 
     def run(self, folder: Path, *words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        """What comes of Python with these words, called in `folder`; settings of the tests' own Python do not count."""
+        """Run Python with these arguments in `folder`, without the settings of the tests' own Python."""
         return self._run(folder, self.python, *words, **variables)
 
     def command(self, folder: Path, *words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        """The same of the command `tranship`."""
+        """Run the command `tranship` in the same way."""
         return self._run(folder, self.python.with_name("tranship"), *words, **variables)
 
     @staticmethod
@@ -40,7 +40,7 @@ class Environment:
 
 
 def sources(folder: Path) -> Path:
-    """A copy of what a package is built from, so that nothing is left in the checkout."""
+    """Copy the sources of the package, so that nothing is left in the checkout."""
     folder.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
@@ -57,21 +57,21 @@ def built(source: Path, to: Path, *options: str) -> Path:
 
 
 def shared_wheel(factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this checkout, built from its sdist by one worker for all."""
+    """Return the wheel of this checkout, built from its sdist by one worker for all."""
     folder = shared_folder(factory, "wheel", lambda folder: built(sources(folder / "source"), folder))
     (wheel,) = folder.glob("*.whl")
     return wheel
 
 
 def shared_environment(factory: pytest.TempPathFactory) -> Environment:
-    """An environment in which that wheel is installed; for reading only."""
+    """Return an environment in which that wheel is installed; for reading only."""
     wheel = shared_wheel(factory)
     folder = shared_folder(factory, "installed", lambda folder: environment(folder / "venv", wheel))
     return Environment(folder / "venv" / "bin" / "python")
 
 
 def environment(folder: Path, *install: str | Path) -> Environment:
-    """A new one that holds what is installed by these words, and nothing else; its dependencies are borrowed."""
+    """Create an environment with only the packages that these arguments install; their dependencies are borrowed."""
     venv.create(folder, symlinks=True)
     paths = {"base": str(folder), "platbase": str(folder)}
     own = Path(sysconfig.get_path("purelib", scheme="venv", vars=paths))

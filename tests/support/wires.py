@@ -74,7 +74,7 @@ STRINGS = ProviderSchema(
     overrides={"status": pl.when(pl.col("closed_at").is_not_null()).then(pl.lit("cancelled"))},
     partial={"name": "20 characters"},
 )
-"""No provider: every means of a declaration in one, with narrow limits."""
+"""Not a provider: every feature of a declaration in one, with narrow limits."""
 
 SCHEMAS = [*PROVIDERS, STRINGS]
 
@@ -102,8 +102,8 @@ def told(schema: ProviderSchema) -> dict[str, str]:
 
 
 def answered(schema: ProviderSchema, bodies: Iterable[str], *, read_only: bool = False) -> list[dict[str, Any]]:
-    """What a provider gives back after it was sent these bodies; with `read_only` also something in every field that
-    it sets by itself.
+    """Return the records that a provider returns after it received these bodies; with `read_only`, also a value in
+    every field that it sets itself.
     """
     found = []
     for at, body in enumerate(bodies):
@@ -130,7 +130,7 @@ def answered(schema: ProviderSchema, bodies: Iterable[str], *, read_only: bool =
 
 
 def typed(records: pl.DataFrame) -> pl.DataFrame:
-    """What the pipeline makes of decoded records; every one of them must be good."""
+    """Return decoded records as the pipeline converts them; all of them must be valid."""
     whole = ColumnMap({name: name for name in COLUMNS}, (), {})
     normalised = customers(records, whole, Spelling())
     found = faults(normalised)
@@ -139,7 +139,8 @@ def typed(records: pl.DataFrame) -> pl.DataFrame:
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Rows of wire text → typed canonical customers as the stage holds them. Rows that are no customers are left out."""
+    """Convert rows of raw text to typed canonical customers as in the stage. Rows that are not customers are left
+    out."""
     text = pl.DataFrame(
         [{name: row.get(name) for name in COLUMNS} for row in rows], schema=dict.fromkeys(COLUMNS, pl.String)
     )
@@ -151,7 +152,7 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 def there_and_back(
     schema: ProviderSchema, customers: pl.DataFrame, *, read_only: bool = False
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Those customers that the provider takes, and what it gives back of them, row by row."""
+    """Return the customers that the provider accepts, and the records that it returns for them, row by row."""
     sent = encode(schema, customers, told(schema))
     taken = sent.bodies.is_not_null()
     answers = answered(schema, sent.bodies.drop_nulls(), read_only=read_only)
@@ -162,7 +163,7 @@ def there_and_back(
 
 
 def comparable(customers: pl.DataFrame, lost: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """Rows in which metadata is one text for one meaning, without the fields that are lost."""
+    """Return rows with metadata in a normal form, without the fields that are lost."""
     lost = set(lost)
     rows = []
     for row in customers.to_dicts():
@@ -174,7 +175,7 @@ def comparable(customers: pl.DataFrame, lost: Iterable[str] = ()) -> list[dict[s
 
 
 def carried(customers: pl.DataFrame, schema: ProviderSchema) -> pl.DataFrame:
-    """Customers with what is told of where they were when they are written to a provider: `<provider>.id`."""
+    """Return customers with the metadata entry about their origin that is written to a provider: `<provider>.id`."""
     metadata = []
     for row in customers.select("provider", "provider_id", "metadata").to_dicts():
         entries = json.loads(row["metadata"] or "{}")
@@ -297,8 +298,8 @@ _STATUS = ("active", "trial", "inactive", "suspended", "cancelled")
 
 
 def rows(seed: int, count: int, keys: Sequence[str] = ()) -> list[dict[str, str | None]]:
-    """Customers as wire text, the same for the same seed; a field that no provider demands is absent in a third of
-    them. Each of `keys` is in the metadata of a fifth.
+    """Return customers as raw text, the same for the same seed; a field that no provider requires is absent in a third
+    of them. Each of `keys` is in the metadata of a fifth.
     """
     chance = random.Random(seed)
     pick = chance.choice
@@ -308,7 +309,7 @@ def rows(seed: int, count: int, keys: Sequence[str] = ()) -> list[dict[str, str 
         return (moment + timedelta(microseconds=pick((0, 0, 1, 500_000, 123_456)))).isoformat()
 
     def metadata() -> str:
-        # Each at random from what is hard, and entries named after fields with values that may fit them.
+        # Each at random from difficult values, and entries named after fields with values that may fit them.
         pairs = {pick(HARD_KEYS): pick(HARD_VALUES) for _ in range(chance.randrange(6))}
         schema = pick(SCHEMAS)
         pairs |= {
@@ -365,5 +366,5 @@ def rows(seed: int, count: int, keys: Sequence[str] = ()) -> list[dict[str, str 
 
 
 def plentiful(seed: int, count: int, keys: Sequence[str] = ()) -> pl.DataFrame:
-    """Typed canonical customers of every kind."""
+    """Return typed canonical customers of every kind."""
     return frame(rows(seed, count, keys))

@@ -1,4 +1,4 @@
-"""Workbooks for tests, written with xlsxwriter; what that library cannot write is changed in the XML afterwards."""
+"""Workbooks for tests, written with xlsxwriter; features that it cannot write are added to the XML afterwards."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def edited(path: Path, edit: Callable[[dict[str, bytes]], None]) -> Path:
 
 
 def zipped(parts: Mapping[str, bytes]) -> bytes:
-    """A ZIP archive of these parts."""
+    """Return a ZIP archive of these parts."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in parts.items():

@@ -1,7 +1,6 @@
-"""Plans for `connectors.api.executor` to carry out at a sandbox of MarginFront, and a process that dies while it does.
-
-As a program: `writing.py URL FOLDER SEED KILLS [no-journal]` carries out the plan in FOLDER, killed at KILLS random
-moments and begun again each time, until it is through.
+"""Plans for `connectors.api.executor` to carry out at a sandbox of MarginFront, and a process that is killed while it
+does. As a program: `writing.py URL FOLDER SEED KILLS [no-journal]` carries out the plan in FOLDER, killed at KILLS
+random moments and restarted each time, until it is complete.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ BAD = {
     "retry_seconds": 0.02,
     "retry_after": "milliseconds",
 }
-"""Weather in which answers are lost, late and refused; the pauses it asks for are short."""
+"""Weather in which answers are lost, late and refused; the pauses that it requests are short."""
 
 VERBS = marginfront.build_operations(ProviderAddress(""))
 
@@ -84,7 +83,7 @@ def _known(row: int, action: str, found: Record) -> dict[str, Any]:
 
 
 def write(folder: Path, rows: Sequence[Mapping[str, Any]], count: int = 2) -> list[Path]:
-    """The plan of these rows, in several files."""
+    """Write the plan of these rows, in several files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     size = -(-len(rows) // count)
@@ -103,16 +102,17 @@ def send(url: str, folder: Path, **options: Any) -> ExecutionResult:
 
 
 def outcomes(folder: Path) -> dict[int, tuple[str, str, str | None]]:
-    """Row → action, outcome, reason."""
+    """Return row → action, outcome, reason."""
     found = pq.read_table(folder / "outcomes").to_pylist()
     return {one["row"]: (one["action"], one["outcome"], one["reason"]) for one in found}
 
 
-# A process that dies -------------------------------------------------------------------------------------------------
+# A process that is killed
+# -------------------------------------------------------------------------------------------------
 
 
 class NoJournal(Journal):
-    """What would happen without one."""
+    """A journal that records nothing."""
 
     async def intend(self, intents: Sequence[Intent], reach: int = 0) -> None:
         await asyncio.sleep(0)
@@ -125,7 +125,7 @@ class NoJournal(Journal):
 
 
 def _lives(url: str, folder: Path, seed: int, kills: int, journal: type[Journal]) -> int:
-    """Lives until one is not killed. A moment is anything that happens: before and after each request and each entry."""
+    """Start processes until one is not killed. A moment is any event: before and after each request and each entry."""
     chance = random.Random(seed)
     for life in range(kills + 1):
         child = os.fork()

@@ -1,6 +1,5 @@
-"""A hand-worked case for the rules of one field: a record, and what the oracle and the product must both make of it.
-
-The expectations were worked out from the rules with pen and paper, never copied from a run.
+"""A hand-worked case for the rules of one field: a record, and the result that both the oracle and the product must
+return. The expectations were worked out from the rules by hand, never copied from a run.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 BASE = {"external_id": "c1", "name": "Acme"}
-"""A good record; a field case lays its extra fields and its wire value over it."""
+"""A valid record; a field case replaces some of its fields with its own values."""
 
 
 class FieldCase(NamedTuple):
@@ -29,7 +28,8 @@ def good(field: str, wire: str | None, value: Any, *warnings: str, **extra: str 
 
 
 def bad(field: str, wire: str | None, *codes: str, **extra: str | None) -> FieldCase:
-    """A value that breaks a rule: it costs the record in the fields that every customer needs, else only itself."""
+    """Return a case with a value that breaks a rule: the record is rejected if every customer needs the field, else
+    only the value is left out."""
     costs_record = codes[0].split(".")[0] in ("external_id", "email", "name", "identity")
     if costs_record:
         return FieldCase(field, wire, extra, None, codes)

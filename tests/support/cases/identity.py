@@ -1,7 +1,5 @@
-"""Hand-worked cases for the rules of identity: records, and the customers that they become. The oracle and the product must
-both give them.
-
-The expectations were worked out from the rules with pen and paper, never copied from a run.
+"""Hand-worked cases for the rules of identity: records, and the customers that they become, both in the oracle and in
+the product. The expectations were worked out from the rules by hand, never copied from a run.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from typing import Any, NamedTuple
 
 class IdentityCase(NamedTuple):
     name: str
-    rows: list[dict[str, str | None]]  # row i stands on line i + 2; a missing name is "Acme"
+    rows: list[dict[str, str | None]]  # row i is on line i + 2; a missing name is "Acme"
     customers: dict[str, dict[str, Any]]  # key -> the fields to look at
     merges: tuple[tuple[int, int, str], ...] = ()  # (line of the loser, line of the survivor, rule), sorted
     rejects: tuple[tuple[int, list[str]], ...] = ()
