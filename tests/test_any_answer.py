@@ -1,4 +1,5 @@
-"""Providers that answer with any JSON value in any place: one sentence, or an outcome of the record, never a crash.
+"""Providers that answer with any JSON value in any place: a one-sentence message, or an outcome of the record, never a
+crash.
 
 Each recorded answer of a provider's sandbox (lists, look-ups, creates, changes, removals, bulk, errors) gets each value
 in each of its places. TRANSHIP_MISBEHAVIOUR=N tries N of these for each provider; by default a few.

@@ -1,5 +1,5 @@
-"""A clock that is set back or forward, and processes that are stopped and go on: nothing is doubled, and the order of
-runs remains.
+"""A clock that is set back or forward, and processes that are stopped and continued: nothing is doubled, and the order
+of runs is kept.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _begun(folder: Path, environment: Mapping[str, str], *words: str) -> subproc
 
 
 def _given(folder: Path, environment: Mapping[str, str], *words: str) -> str:
-    """What a command that succeeds prints."""
+    """Return the output of a command that succeeds."""
     process = _begun(folder, environment, *words)
     out, err = process.communicate()
     assert process.returncode == 0, err
@@ -87,7 +87,7 @@ def test_a_process_that_is_stopped_while_an_account_is_written_goes_on(account: 
     while process.poll() is None and len(there.sandbox.state()) < 5:
         threading.Event().wait(0.01)
     process.send_signal(signal.SIGSTOP)
-    threading.Event().wait(1.5)  # longer than an answer may take
+    threading.Event().wait(1.5)  # longer than a response may take
     process.send_signal(signal.SIGCONT)
     _, err = process.communicate()
     assert process.returncode == 0, err

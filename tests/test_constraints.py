@@ -1,4 +1,5 @@
-"""What the constraints of a user's own table forbid refuses its record, or the table's default is used: never the run."""
+"""A constraint of a user's own table refuses the record that violates it, or the table's default is used; it never
+stops the run."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ Either = Warehouse | PostgresWarehouse
 
 
 def need(warehouse: PostgresWarehouse, extension: str) -> None:
-    """Make an extension; skip where the server comes without it."""
+    """Create an extension; skip if the server lacks it."""
     if not warehouse.rows(f"SELECT 1 FROM pg_available_extensions WHERE name = '{extension}'"):
         pytest.skip(f"this server has no {extension}")
     warehouse.do(f"CREATE EXTENSION {extension}")
@@ -172,7 +173,7 @@ def test_what_a_constraint_forbids_refuses_its_record_alone(
         report = either.load(records)
         assert (fates(report), report.refused_by_reason) == ({fate: 1, "refused": 1}, {reason: 1})
     assert either.column("external_id") == ["1"]
-    # What is there already forbids it too, alone in a run, and so does what an update would become.
+    # Existing rows forbid it too, even alone in a run, and so do the rows after an update.
     assert fates(either.load(records[1:])) == {"refused": 1}
     assert either.load([{**records[1], "external_id": "1"}]).refused_by_reason in ({reason: 1}, {})
     assert either.rows("SELECT name FROM customers") in ([{"name": "Ann"}], [{"name": "Bob"}])
@@ -189,7 +190,7 @@ def test_a_unique_index_over_an_expression_refuses_its_record(either: Either, na
         report = either.load(records)
         assert fates(report) == {fate: 2, "refused": 1}
         assert list(report.refused_by_reason) == [f"taken: {'city' if isinstance(either, PostgresWarehouse) else name}"]
-    # What one gives up, another may have.
+    # A value that one customer gives up, another may take.
     moved = [{**ANN, "city": "Bonn"}, {**BOB, "name": "ANN", "city": "Rome"}]
     assert fates(either.load(moved)) == {"updated": 1, "created": 1}
 
@@ -220,7 +221,7 @@ def test_several_constraints_and_both_records_of_a_pair(either: Either) -> None:
         "CREATE TABLE customers (external_id text PRIMARY KEY, email text UNIQUE, name text CHECK (name <> 'Bob'), "
         "city text, zip_code text, UNIQUE (city, zip_code))"
     )
-    # Bob is refused by the check: then Cy may have what he would have taken.
+    # Bob is refused by the check, so Cy may have the value that he would have taken.
     records = [
         {**BOB, "city": "Rome", "zip_code": "1"},
         {**CY, "city": "Rome", "zip_code": "1"},
@@ -339,7 +340,7 @@ def test_rows_of_the_same_table_and_partitions_that_refer_hold_fast(postgres: Po
 
 
 def keeping(body: str) -> str:
-    """A trigger function that does this for a customer of table o."""
+    """Return a trigger function that does this for a customer of table o."""
     return (
         "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF EXISTS (SELECT FROM o WHERE c = "
         f"old.external_id) THEN {body}; END IF; RETURN old; END$$"
@@ -377,7 +378,7 @@ ON_DELETE = {
         "CREATE TRIGGER keep BEFORE DELETE ON customers FOR EACH ROW EXECUTE FUNCTION keep()",
     ],
 }
-"""What forbids the delete of one row, although no row refers to it that would hold it fast."""
+"""Definitions that forbid the delete of one row, although no other row refers to it."""
 
 
 @pytest.mark.parametrize("why", ON_DELETE)
@@ -489,7 +490,7 @@ def test_nulls_that_are_not_distinct_are_taken(postgres: PostgresWarehouse, colu
         assert next(iter(report.refused_by_reason)).startswith("taken: tax_id")
     if "city" in columns:
         return
-    # Handed on.
+    # Passed on.
     report = postgres.load([{**ANN, "tax_id": "X"}, {**CY, "tax_id": "Y"}, {**BOB, "tax_id": None}])
     assert fates(report) == {"updated": 2, "created": 1}
 
@@ -517,7 +518,7 @@ def test_a_domain_judges_blanks_and_defaults(
 
     by_region = given and "region" in column
     nullable = given and column == "status present DEFAULT 'x'" and "IS NOT NULL" not in domain
-    if nullable:  # A null is given, not the default.
+    if nullable:  # A null is written, not the default.
         assert fates(report) == {"created": 2}
     elif given and not by_region:
         assert fates(report) == ({"created": 2} if fate == "created" else {"created": 1, "refused": 1})
@@ -618,7 +619,7 @@ def test_values_that_the_table_holds_to_be_the_same_are_taken(
     for fate in ("created", "unchanged"):
         report = either.load(records)
         assert (fates(report), report.refused_by_reason) == ({fate: 2, "refused": 1}, {"taken: city": 1})
-    # The spelling of one's own may change, and what is given up may be taken.
+    # A customer's own spelling may change, and a value that is given up may be taken.
     assert fates(either.load([{**ANN, "city": other}])) == {"updated": 1}
     assert fates(either.load([{**ANN, "city": other}])) == {"unchanged": 1}
     assert either.rows("SELECT city FROM customers WHERE external_id = '1'") == [{"city": other}]
@@ -708,7 +709,7 @@ def test_lists_of_other_types_than_text_are_filled(postgres: PostgresWarehouse, 
     assert fates(postgres.load([{**ANN, "aliases": "a"}])) == {"updated": 1}
 
     if kind != "citext[]":
-        # Nothing is cut off.
+        # No text is cut off.
         report = postgres.load([{**ANN, "aliases": "a;0123456789"}, {**CY, "aliases": "a"}])
         assert fates(report) == {"created": 1, "refused": 1}
 

@@ -21,11 +21,11 @@ NAMES = {
     "An export profile": sorted(export_profiles.index()),
     "A field": PROVIDERS,
 }
-"""What `<name>` stands for in each list."""
+"""The value of `<name>` in each list."""
 
 
 def listed(kind: str) -> list[str]:
-    """The files of one list, in order."""
+    """Return the files of one list, in order."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     match = re.search(rf"^\*\*{kind}\*\*.*:\n\n((?:- .*\n)+)", text, re.MULTILINE)
     assert match, f"CONTRIBUTING.md has no list for {kind!r}."
@@ -33,7 +33,7 @@ def listed(kind: str) -> list[str]:
 
 
 def with_most(words: list[str], share: float) -> set[str]:
-    """The files of the product, and of what helps tests, that contain at least this share of the words."""
+    """Return the files of the product, and of the helpers of tests, that contain at least this share of the words."""
     folders = (*FOLDERS, "tests/support")
     files = [ROOT / "README.md", *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
     found = set()

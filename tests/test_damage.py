@@ -1,7 +1,8 @@
-"""Damaged files of run directories: either the result is right or one sentence says why not, and no other run is stopped.
+"""Damaged files of run directories: either the result is right or a one-sentence message explains why not, and no other
+run is stopped.
 
 Every file of a run directory or a plan's folder is cut, emptied, flipped in one bit, removed, replaced by that of
-another run, or by a folder; then each command is given. `TRANSHIP_DAMAGE` is the number of cases, usually a few.
+another run, or by a folder; then each command is run. `TRANSHIP_DAMAGE` is the number of cases, usually a few.
 """
 
 from __future__ import annotations
@@ -41,17 +42,17 @@ Words = tuple[str, ...]
 
 @dataclass
 class Scene:
-    """Run directories as they were left, in a folder where commands are given, and what is right there."""
+    """Run directories in a folder where commands are run, and the right results there."""
 
     name: str
     folder: Path
     run: Words
-    """The command whose run directories these are, as a new run of it is begun."""
+    """The command of these run directories, which begins a new run."""
     commands: tuple[Words, ...]
     look: Callable[[Path], list[Any]]
-    """What the destination holds."""
+    """Return the contents of the destination."""
     restore: Callable[[], None] = lambda: None
-    """Bring a destination outside of the folder back to what it was."""
+    """Restore a destination outside of the folder."""
     piecemeal: bool = False
     """The destination is written customer by customer."""
     before: list[Any] = field(default_factory=list)
@@ -59,7 +60,7 @@ class Scene:
     report: str = ""
 
     def files(self) -> list[Path]:
-        """Those that may be damaged, beneath the folder."""
+        """Return the files below the folder that may be damaged."""
         places = [self.folder / ".tranship" / "runs", self.folder / "plan"]
         found = [
             path
@@ -71,7 +72,7 @@ class Scene:
 
 
 def told(*words: str) -> tuple[int, str, str]:
-    """Give a command in this process: exit code, standard output, standard error."""
+    """Run a command in this process; return exit code, standard output and standard error."""
     out, err = io.TextIOWrapper(io.BytesIO()), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.main(words)
@@ -80,7 +81,7 @@ def told(*words: str) -> tuple[int, str, str]:
 
 
 def killed(folder: Path, hook: str, count: int, *words: str) -> None:
-    """Give a command to a process that kills itself when it calls a function for the n-th time."""
+    """Run a command in a process that kills itself when it calls a function for the n-th time."""
     program = f"""
 import os, sys
 from support import moving
@@ -111,7 +112,7 @@ cli.main(sys.argv[1:])
 
 
 def written(folder: Path) -> None:
-    """`in.csv`, with something for each file of a run directory; `other.csv` for another run."""
+    """Write `in.csv`, with something for each file of a run directory, and `other.csv` for another run."""
     folder.mkdir()
     rows = [moving.customer(number) for number in range(40)]
     rows += [
@@ -148,12 +149,12 @@ def _in_account(account: Account) -> Callable[[Path], list[Any]]:
 
 
 def _scene(folder: Path, name: str, destination: str, look: Callable[[Path], list[Any]], **options: Any) -> Scene:
-    """The run directories of two finished runs; what is left by a third one depends on the name."""
+    """Make the run directories of two finished runs; the remains of a third one depend on the name."""
     written(folder)
     piecemeal = options.get("piecemeal", False)
     os.chdir(folder)
     other = ("run", "other.csv", "duckdb:///other.duckdb?table=customers", "--quiet")
-    # Each case is a copy, whose files Tranship has not written where they are now.
+    # Each case is a copy, whose files were not written by Tranship in their current place.
     run = ("run", "in.csv", destination, "--fill", "--overwrite", "--quiet")
     plan = ("plan", "in.csv", destination, "--fill", "--overwrite", "--out", "plan", "--quiet")
     assert told(*other)[0] in DONE
@@ -189,7 +190,7 @@ def _quiet(words: Words, scene: Scene) -> list[Any]:
 
 
 def _harm(file: Path, harm: str, chance: random.Random) -> bool:
-    """Whether there is something to harm in that way."""
+    """Damage a file in this way; return whether that was possible."""
     content = file.read_bytes()
     match harm:
         case "cut" if content:
@@ -199,7 +200,7 @@ def _harm(file: Path, harm: str, chance: random.Random) -> bool:
         case "flipped" if content:
             changed = bytearray(content)
             changed[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-            file.unlink()  # not in place: another run may hold the same file
+            file.unlink()  # not in place: another run may have the same file
             file.write_bytes(changed)
         case "removed":
             file.unlink()
@@ -224,7 +225,7 @@ def _harm(file: Path, harm: str, chance: random.Random) -> bool:
 
 
 def _complaints(scene: Scene, folder: Path, words: Words) -> Iterator[str]:
-    """Give a command in a folder with damage, and a new run behind it."""
+    """Run a command in a folder with damage, and a new run after it."""
     code, out, err = told(*words)
     now = scene.look(folder)
     said = err.strip().splitlines()[-1:]
@@ -251,7 +252,7 @@ def _swept(scene: Scene, tmp_path: Path, cases: int, seed: str) -> list[str]:
     chance = random.Random(seed)
     every = [(file, harm, words) for file in scene.files() for harm in HARMS for words in scene.commands]
     complaints = []
-    # Some at random, but each harm and each command.
+    # A random selection, but with each damage and each command.
     for at, (file, harm, words) in enumerate(chance.sample(every, min(cases, len(every)))):
         folder = tmp_path / "case"
         shutil.rmtree(folder, ignore_errors=True)
@@ -270,13 +271,13 @@ def _swept(scene: Scene, tmp_path: Path, cases: int, seed: str) -> list[str]:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gc, "freeze", lambda: None)  # of many commands in one process that would keep everything
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # with many commands in one process, this would keep everything
     moving.hurry(monkeypatch.setattr)
     return tmp_path
 
 
 def _expected(scene: Scene, folder: Path) -> None:
-    """What a quiet run makes of it."""
+    """Return the result of an undisturbed run."""
     if not scene.after:
         shutil.copytree(scene.folder, folder)
         os.chdir(folder)
@@ -337,7 +338,7 @@ def test_a_damaged_run_into_an_account(name: str, place: Path, account: Open) ->
 
 
 def _lose(folder: Path, how: str) -> None:
-    """Of the journal of a plan that is carried out half."""
+    """Damage the journal of a plan that is half carried out."""
     file = folder / "journal.sqlite"
     match how:
         case "removed":

@@ -1,8 +1,9 @@
-"""The same work started several times at once: what is there in the end is what one quiet run leaves, whoever came first.
+"""The same work started several times at once: the result is that of one undisturbed run, whichever process is
+first.
 
 Runs, plans, continued runs and retries are started two to eight times within a second, as an overlapping cron job, a
 person and an orchestrator do. `TRANSHIP_DOUBLE_STARTS` is the number of rounds for each way and destination;
-`TRANSHIP_SEED` repeats the rounds of an earlier time.
+`TRANSHIP_SEED` repeats the rounds of an earlier test run.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ SEED = os.environ.get("TRANSHIP_SEED") or str(random.SystemRandom().randrange(10
 CUSTOMERS = 120 if ROUNDS else 40
 MOST, SPREAD = (8, 1.0) if ROUNDS else (3, 0.3)
 LATENCY = 0.1 if ROUNDS else 0.05
-"""Seconds an answer takes: a run into a provider lasts longer than the starts are apart."""
+"""Seconds per response: a run into a provider lasts longer than the time between the starts."""
 
 WAYS = ("run", "apply", "resume", "retry")
 TABLES = ("duckdb", "postgresql", "csv", "parquet")
@@ -69,7 +70,7 @@ class Starters:
 
 @pytest.fixture(scope="module")
 def start() -> Iterator[Starters]:
-    """`start(folder, …)` starts commands at once and gives how they ended, and what they said."""
+    """`start(folder, …)` starts commands at once and returns their exit codes and outputs."""
     process = subprocess.Popen(
         [sys.executable, "-m", "support.starters"],
         env={**os.environ, **KEYS, "PYTHONPATH": str(ROOT / "tests")},
@@ -83,7 +84,7 @@ def start() -> Iterator[Starters]:
 
 @dataclass
 class There:
-    """A destination and what it holds."""
+    """A destination and its contents."""
 
     address: str
     contents: Callable[[], Any]
@@ -139,7 +140,7 @@ def test_what_is_started_several_times_has_the_effect_of_one_quiet_run(
 
 
 def _is_right(code: int | None, said: str, way: str, overlap: str) -> bool:
-    """Whether a process may have ended so. Who comes when the work is done is told so."""
+    """Return whether a process may have ended in this way. A process that comes when the work is done reports that."""
     if code == 3:
         return "process " in said and (overlap == "fail" or way in ("apply", "resume", "retry"))
     if code == 6:
@@ -152,7 +153,7 @@ def _is_right(code: int | None, said: str, way: str, overlap: str) -> bool:
 def _prepare(
     way: str, kind: str, start: Starters, folder: Path, source: Path, there: There, chance: random.Random
 ) -> str:
-    """What there is before all start: a plan, a run that died, one that has left customers; its name."""
+    """Prepare the state before all start: a plan, a run that died, or one with customers left; return its name."""
     run = ["run", str(source), there.address, "--state-dir", str(folder / "state")]
     if way == "apply":
         words = [
@@ -183,7 +184,7 @@ def _prepare(
 def _words(way: str, folder: Path, source: Path, there: There, before: str, nth: int) -> list[str]:
     state = folder / (f"state-{nth}" if way == "elsewhere" else "state")
     if way in ("run", "elsewhere"):
-        # A file that another state directory knows is somebody else's.
+        # A file that is recorded in another state directory belongs to someone else.
         elsewhere = ["--overwrite"] if way == "elsewhere" else []
         return ["run", str(source), there.address, "--state-dir", str(state), *elsewhere]
     return [way, before] if way == "apply" else [way, before, "--state-dir", str(state)]
@@ -228,7 +229,7 @@ def _in_duckdb(file: Path) -> list[str]:
 
 
 def _in_file(folder: Path, file: Path) -> list[str]:
-    """The file's rows, and what else was left beside it."""
+    """Return the file's rows, and other files left beside it."""
     left = [path.name for path in folder.glob(".*") if path.suffix == ".partial"]
     read = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
     return [*left, *_rows_of(read.select("external_id", "email", "name", "phone", "city").rows())]

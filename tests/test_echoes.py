@@ -1,4 +1,5 @@
-"""Servers that repeat all they are sent, in every kind of answer: no key and no password is in anything left behind.
+"""Servers that repeat everything they receive, in every kind of answer: no key and no password is in anything left
+behind.
 
 Every byte is searched: files of columns, databases, and what is compressed are decoded. TRANSHIP_LONG_TESTS adds the
 kinds of answers after which a run tries again for a while.
@@ -29,7 +30,7 @@ KEY = "sk_live_Zx/9+Qw=8%7rT5&y3<Lm"
 
 
 def key_of(provider: str) -> str:
-    """A key that the provider's sandbox accepts, and that every encoding changes."""
+    """Return a key that the provider's sandbox accepts, and that every encoding changes."""
     return KEY.replace("sk_live", "mf_sk_test") if provider == "marginfront" else KEY
 
 
@@ -42,7 +43,7 @@ RECORDS = (
     *("customers.csv", "failed.csv", "successful.csv", "unprocessed.csv", "rejects.csv", "crosswalk.csv"),
     *(".parquet", "destination.duckdb", "/data", "journal.sqlite"),
 )
-"""Files that hold records, or the words of a provider about them."""
+"""Files that contain records, or messages of a provider about them."""
 
 QUICK = [
     *((provider, "400", every) for provider in PROVIDERS for every in (False, True)),
@@ -60,7 +61,7 @@ LONG = [
 
 
 def spelled(secret: str) -> set[str]:
-    """Parts of ten characters of a secret, as it is and encoded."""
+    """Return parts of ten characters of a secret, plain and encoded."""
     data = secret.encode()
     forms = [secret, quote(secret, safe=""), data.hex()]
     forms += [base64.b64encode(before + data).decode()[4:-4] for before in (b"", b"a", b"ab")]
@@ -70,7 +71,7 @@ def spelled(secret: str) -> set[str]:
 def left_behind(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Run a command; return its exit code, and all it printed and left in the folder."""
+    """Run a command; return its exit code, and everything that it printed and left in the folder."""
     with monkeypatch.context() as patched:
         patched.chdir(folder)
         capfd.readouterr()

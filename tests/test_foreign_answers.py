@@ -1,4 +1,4 @@
-"""Providers whose answers are about another customer than the one that was asked for or written."""
+"""Providers whose answers are about a customer other than the one that was requested or written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Swap = Callable[[Any, str, dict[str, Any]], Any]
 
 
 def with_foreign_ids(answer: Any, id_field: str, foreign: dict[str, Any]) -> Any:
-    """The answer, each record of which has the id of another customer."""
+    """Return the answer with the id of another customer in each record."""
     if isinstance(answer, dict):
         changed = {key: with_foreign_ids(value, id_field, foreign) for key, value in answer.items()}
         return changed | {id_field: foreign[id_field]} if id_field in answer else changed
@@ -26,7 +26,7 @@ def with_foreign_ids(answer: Any, id_field: str, foreign: dict[str, Any]) -> Any
 
 
 def with_foreign_records(answer: Any, id_field: str, foreign: dict[str, Any]) -> Any:
-    """The answer, each record of which is another customer."""
+    """Return the answer with another customer in place of each record."""
     if isinstance(answer, dict):
         if id_field in answer:
             return {key: foreign.get(key, value) for key, value in answer.items()} | {id_field: foreign[id_field]}
@@ -35,7 +35,7 @@ def with_foreign_records(answer: Any, id_field: str, foreign: dict[str, Any]) ->
 
 
 def in_another_order(answer: Any, id_field: str, foreign: dict[str, Any]) -> Any:
-    """The answer with all its lists reversed."""
+    """Return the answer with all its lists reversed."""
     if isinstance(answer, dict):
         return {key: in_another_order(value, id_field, foreign) for key, value in answer.items()}
     if isinstance(answer, list):
@@ -44,7 +44,7 @@ def in_another_order(answer: Any, id_field: str, foreign: dict[str, Any]) -> Any
 
 
 def with_ids_exchanged(answer: Any, id_field: str, _: dict[str, Any]) -> Any:
-    """The answer, in whose lists each record has the id of the next one."""
+    """Return the answer with the id of the next record in each record of a list."""
     if isinstance(answer, dict):
         return {key: with_ids_exchanged(value, id_field, _) for key, value in answer.items()}
     if isinstance(answer, list):
@@ -83,7 +83,7 @@ def test_another_customer_is_never_written_to_nor_taken_for_the_one_meant(
 
 
 def _kinds(writer: Writer, interceptor: Interceptor, folder: Path) -> list[Kind]:
-    """The kinds of answers with records that a plan meets, begun or not."""
+    """Return the kinds of answers with records in a plan, begun or not."""
     for place in (folder, folder.with_name("first")):
         refill(writer)
         interceptor.seen.clear() if place == folder else None
@@ -98,7 +98,7 @@ def _attack(writer: Writer, interceptor: Interceptor, kind: Kind, swap: Swap, fo
     interceptor.kind = kind
     interceptor.change = lambda answer: json.dumps(swap(answer, id_field, victim)).encode()
     case = f"{kind} {swap.__name__}"
-    # Which of two new customers has which of two new ids, only the answer to their creation says.
+    # Only the answer to their creation tells which of two new customers has which id.
     is_arbitrary = swap is with_ids_exchanged and kind[0] == "POST"
     assert misbehaved(write, writer, folder) is None, case
     interceptor.kind = None

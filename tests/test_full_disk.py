@@ -1,7 +1,7 @@
 """Full disks, used-up quotas, I/O errors, read-only disks and lost permissions, at every write of a command.
 
-In each case the command answers with exit code 2, one sentence with the path, and the command that continues; the
-destination is as before or as after; that command then succeeds, and the result is that of an undisturbed run.
+In each case the command ends with exit code 2, a one-sentence message with the path, and the command that continues;
+the destination is as before or as after; that command then succeeds, and the result is that of an undisturbed run.
 `TRANSHIP_FAULTS` is the number of writes at which each command fails, usually a few.
 """
 
@@ -46,24 +46,24 @@ Words = tuple[str, ...]
 
 @dataclass
 class Scene:
-    """A command, what is done before it, and what its destination holds."""
+    """A command, its preparation, and the contents of its destination."""
 
     words: Words
     look: Callable[[Path], Any]
     before: tuple[Words, ...] = ()
     keep: Callable[[], Callable[[], None]] = lambda: lambda: None
-    """Take a copy of a destination outside of the folder, and return what brings it back."""
+    """Copy a destination outside of the folder; return a function that restores it."""
     begun: Words = ()
-    """A command before it that the disk breaks off when two thirds of its writes are done."""
+    """An earlier command that fails when two thirds of its writes are done."""
     only: str = ""
-    """Of the writes, those to files of this name fail."""
+    """Only writes to files of this name fail."""
     piecemeal: bool = False
     """The destination is written customer by customer."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def _in_duckdb(folder: Path) -> Any:
-    """Its customers; null if there is no file."""
+    """Return its customers; null if there is no file."""
     if not (folder / "w.duckdb").exists():
         return None
     with duckdb.connect(folder / "w.duckdb", read_only=True) as connection:
@@ -115,14 +115,14 @@ def _inputs(folder: Path) -> None:
 
 
 def _moments(calls: list[str], scene: Scene, cases: int, chance: random.Random) -> list[int]:
-    """Some of the calls, counted from 1; of many in a row on one file the first and the last."""
+    """Return some of the calls, counted from 1; of many consecutive ones on one file, the first and the last."""
     every = [at for at, call in enumerate(calls) if scene.only in call]
     ends = [at + 1 for at in every if at in (0, len(calls) - 1) or len({*calls[at - 1 : at + 2]}) > 1]
     return sorted(chance.sample(ends, min(cases, len(ends))))
 
 
 def _complaints(disk: FailingDisk, scene: Scene, before: Any, after: Any) -> Iterator[str]:
-    """Give the command on the failing disk, heal it, and continue as the command said."""
+    """Run the command on the failing disk, heal the disk, and continue as the message says."""
     said = disk.run(*scene.words, environment=scene.environment)
     disk.heal()
     now = scene.look(disk.folder)
@@ -176,7 +176,7 @@ def _swept(disk: FailingDisk, scene: Scene, template: Path, cases: int) -> list[
 
 
 def _break_off(disk: FailingDisk, scene: Scene, scratch: Path) -> None:
-    """Give the command that is not to end; it is given to its end first, to count its writes."""
+    """Run the command that is to be broken off, after a complete run to count its writes."""
     shutil.copytree(disk.folder, scratch)
     restore = scene.keep()
     disk.heal()
@@ -211,7 +211,7 @@ def test_a_failing_disk_is_named_and_the_command_continues(name: str, disk: Fail
 
 
 def _into(there: Account, verb: str) -> Scene:
-    """A command that writes to an account."""
+    """Return a command that writes to an account."""
     run: Words = ("run", "in.csv", there.address, "--fill")
     plan: Words = ("plan", *run[1:], "--out", "plan")
 

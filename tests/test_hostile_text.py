@@ -1,4 +1,4 @@
-"""Names and values that steer a terminal, in every place where a user may meet them."""
+"""Names and values that control a terminal, in every place where users may see them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVIL = "\x1b]0;x\x07\u202e\u2066\u200b\x9b31m\x7fEVIL"
 
 
 def shown(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a command prints and logs."""
+    """Return the output and the log of a command."""
     with monkeypatch.context() as patched:
         patched.chdir(folder)
         capfd.readouterr()

@@ -1,7 +1,8 @@
-"""Runs and plans of earlier versions, kept in `tests/kept/`: they are listed, shown and carried out, or refused in words.
+"""Runs and plans of earlier versions, kept in `tests/kept/`: they are listed, shown and carried out, or refused with a
+message.
 
-`before_fields` is of a version in which the manifest has `fields`; in `before_profiles` it has `mapped` and `built`, but
-no `profile`. Each has a finished run and a plan of two new customers, one merged and one rejected record.
+`before_fields` is of a version in which the manifest has `fields`; in `before_profiles` it has `mapped` and `built`,
+but no `profile`. Each has a finished run and a plan of two new customers, one merged and one rejected record.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ EVERY = sorted(folder.name for folder in KEPT.iterdir())
 
 @pytest.fixture
 def kept(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of a kept folder, which is the working directory, with its runs where runs are looked for."""
+    """Copy a kept folder to the working directory, with its runs in the state directory."""
     shutil.copytree(KEPT / request.param, tmp_path, dirs_exist_ok=True)
     (tmp_path / ".tranship").mkdir()
     (tmp_path / "runs").rename(tmp_path / ".tranship" / "runs")

@@ -43,8 +43,7 @@ run.run(given)
 
 @dataclass(frozen=True)
 class Quiet:
-    """What happens when nobody is killed: input, table before, contents before and after, fates, seconds of all and of
-    the steps."""
+    """An undisturbed run: input, table before, contents before and after, fates, duration in total and of the steps."""
 
     source: Path
     database: Path
@@ -57,7 +56,7 @@ class Quiet:
 
 @dataclass
 class Victim:
-    """A run in its own process and folder; it waits, all imports done, until it is started."""
+    """A run in its own process and folder; after all imports, it waits until it is started."""
 
     warehouse: Warehouse
     process: subprocess.Popen[str]
@@ -74,7 +73,7 @@ class Victim:
         self.process.stdin.flush()
 
     def kill_after(self, seconds: float, *, step: str | None = None) -> None:
-        """Kill it so long after its start, or after this step is done."""
+        """Kill it this long after its start, or after this step is done."""
         self.start()
         if step:
             manifests = self.warehouse.folder / "state" / "runs"
@@ -86,7 +85,7 @@ class Victim:
         self.kill()
 
     def finish(self) -> float:
-        """Let it run to its end; how long that took."""
+        """Let it run to its end; return its duration."""
         self.start()
         started = time.perf_counter()
         assert self.process.wait() == 0
@@ -108,7 +107,7 @@ def victim(folder: Path, source: Path) -> Victim:
 
 
 def contents(warehouse: Warehouse) -> str:
-    """All rows, but for the run that wrote them, as one sum."""
+    """Return a digest of all rows, except for the run that wrote them."""
     with duckdb.connect(warehouse.file) as connection:
         [(found,)] = connection.execute(
             "SELECT count(*) || ' ' || md5(string_agg(t::VARCHAR, chr(10) ORDER BY t::VARCHAR)) "
@@ -147,7 +146,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
 
 
 def last_run(warehouse: Warehouse) -> str:
-    """How far the newest run came, for people."""
+    """Return the progress of the newest run, for people."""
     manifests = sorted((warehouse.folder / "state").glob("runs/*/manifest.json"), key=lambda path: path.stat().st_mtime)
     if not manifests:
         return "no run yet"
@@ -156,7 +155,7 @@ def last_run(warehouse: Warehouse) -> str:
 
 
 def check_finished(quiet: Quiet, warehouse: Warehouse, where: str) -> None:
-    """The same command brings the table to its end, and reports and ledger say what happened, once."""
+    """Check that the same command completes the table, and that report and ledger state the result once."""
     report = warehouse.load(quiet.source)
     assert contents(warehouse) == quiet.after, where
     wrote = bool(warehouse.rows(f"SELECT 1 FROM customers WHERE _run_id = '{report.run_id}' LIMIT 1"))
@@ -172,8 +171,8 @@ def test_a_killed_run_leaves_the_table_as_before_or_as_after_and_is_finished_by_
     quiet: Quiet, tmp_path: Path
 ) -> None:
     dice = random.Random()
-    # One moment in each slice, a little beyond the end: of the whole run, of plan and write, and of the write alone.
-    # Every fourth run is killed again while it goes on.
+    # One moment in each time slice, up to shortly after the end: of the whole run, of plan and write, and of the write
+    # alone. Every fourth run is killed again while it continues.
     plan, write = quiet.steps["plan"], quiet.steps["write"]
     spans = ((None, quiet.seconds), ("identify", plan + write), (None, quiet.seconds), ("plan", write))
     shares = [(number + dice.random()) / KILLS * 1.05 for number in range(KILLS)]

@@ -1,4 +1,4 @@
-"""Who may import whom, and what the rooms of the house are for: read from the source, nothing has to run."""
+"""The import rules and the purpose of each folder, checked by reading the source; no code is run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("schemas", "connectors", "pipelines")
-"""Folders at the root of the repository; they are imported as `tranship.schemas` and so on. Modules are named here by
-their place: `connectors.errors`."""
+"""Folders at the root of the repository; they are imported as `tranship.schemas` and so on. Modules are named here
+without the prefix `tranship`: `connectors.errors`."""
 
 
 class Rule(NamedTuple):
     module: str
     may_import: tuple[str, ...]
-    """Patterns; one that begins with ! takes away again."""
+    """Patterns; one that begins with ! excludes modules."""
     advice: str
 
 
@@ -32,15 +32,15 @@ EVERYBODY = (
     *("connectors.addresses", "connectors.address_secrets", "connectors.contract", "connectors.errors"),
     *("connectors.known_secrets", "connectors.suggestions", "connectors.value_errors", "schemas.*"),
 )
-"""What every connector and every step may know: the types that cross the border, the errors, how an address is shown,
-which name may have been meant, why a value is invalid, what right data is."""
+"""Modules that every connector and every step may import: the shared types, the errors, the display of addresses,
+suggestions of names, reasons for invalid values, and the definitions of valid data."""
 
 FLOOR = (
     *EVERYBODY,
     *("connectors.background_loop", "connectors.durable", "connectors.existing", "connectors.hosts"),
     "connectors.local_failures",
 )
-"""What the connectors stand on."""
+"""Modules that all connectors may import."""
 
 ENTRANCE = (
     "connectors.registry",
@@ -49,7 +49,7 @@ ENTRANCE = (
     "connectors.apart",
     "connectors.provider_services",
 )
-"""Through these, connectors are found and used by the pipeline and the commands."""
+"""Modules through which the pipeline and the commands find and use connectors."""
 
 SHARED_BY_DATABASES = tuple(
     f"connectors.databases.{path.stem}" for path in sorted((ROOT / "connectors" / "databases").glob("[!_]*.py"))
@@ -59,30 +59,33 @@ RULES = (
     Rule(
         "tranship",
         ("pipelines.*", "connectors.errors", "connectors.provider_services", "connectors.sandbox.session"),
-        "tranship/ is the one door: it hands on what pipelines offers, and sandboxes, which are no part of a run. What it does belongs in pipelines/.",
+        "tranship/ is the public API: it passes calls on to pipelines/, and opens sandboxes, which are not part of a run. Its logic belongs in pipelines/.",
     ),
-    Rule("tranship.__main__", ("tranship",), "Calling the command is all that it does."),
-    Rule("schemas.data.build", (), "The script that writes the tables stands alone."),
-    Rule("schemas.exports.build", (), "The script that writes the index and the page of profiles stands alone."),
+    Rule("tranship.__main__", ("tranship",), "It only calls the command."),
+    Rule("schemas.data.build", (), "The script that writes the tables imports no module of the product."),
+    Rule(
+        "schemas.exports.build",
+        (),
+        "The script that writes the index and the page of profiles imports no module of the product.",
+    ),
     Rule(
         "schemas.*",
         ("schemas.*", "!schemas.providers.*"),
-        "Schemas say what right data is and know nothing above them, and a provider's schema no other provider. What "
-        "acts belongs in pipelines/ or connectors/.",
+        "Schemas define valid data and import nothing above them, and a provider's schema imports no other provider. Code with side effects belongs in pipelines/ or connectors/.",
     ),
     Rule(
         "connectors.contract",
         ("schemas.*",),
-        "The contract is what crosses the border: types only. What acts belongs in a connector.",
+        "The contract contains only types. Code with side effects belongs in a connector.",
     ),
-    Rule("connectors.errors", ("schemas.*",), "Errors know nothing but what right data is."),
-    Rule("connectors.suggestions", ("schemas.*",), "Suggestions are made of names alone."),
-    Rule("connectors.value_errors", (), "Reasons are made of what pydantic reports, and of nothing else."),
+    Rule("connectors.errors", ("schemas.*",), "Errors import only definitions of valid data."),
+    Rule("connectors.suggestions", ("schemas.*",), "Suggestions are derived from names alone."),
+    Rule("connectors.value_errors", (), "Reasons are derived only from pydantic's errors."),
     *(
         Rule(
             f"connectors.{name}",
             ("connectors.addresses", "connectors.address_secrets", "connectors.errors", "schemas.*"),
-            "What all addresses share, and what is secret in them, knows no connector.",
+            "Code for all addresses, and for secrets in them, imports no connector.",
         )
         for name in ("addresses", "address_secrets", "known_secrets")
     ),
@@ -90,35 +93,32 @@ RULES = (
         Rule(
             f"connectors.{name}",
             EVERYBODY,
-            "What files, databases and providers share stands at the root of connectors/ and knows none of them.",
+            "Code shared by files, databases and providers is at the root of connectors/ and imports none of them.",
         )
         for name in ("background_loop", "chain", "durable", "existing", "hosts", "local_failures")
     ),
     Rule(
         "connectors.json_text.*",
         ("connectors.json_text.*", "connectors.errors", "schemas.*"),
-        "What files and providers share of JSON knows neither of them.",
+        "JSON code shared by files and providers imports neither of them.",
     ),
     Rule(
         "connectors.files.*",
         (*FLOOR, "connectors.files.*", "connectors.json_text.*"),
-        "A file is read and written by what is in connectors/files/. What databases need too stands at the root of "
-        "connectors/.",
+        "Code for files is in connectors/files/. Code that databases need too belongs at the root of connectors/.",
     ),
     *(
         Rule(
             f"connectors.databases.{database}.*",
             (*FLOOR, f"connectors.databases.{database}.*", *SHARED_BY_DATABASES),
-            "A database knows its own folder, and of connectors/databases/ what all databases share; no files and no "
-            "other database. What files need too stands at the root of connectors/.",
+            "A database imports its own folder, and the code in connectors/databases/ shared by all databases; no files and no other database. Code that files need too belongs at the root of connectors/.",
         )
         for database in ("duckdb", "postgres")
     ),
     Rule(
         "connectors.databases.*",
         (*FLOOR, *SHARED_BY_DATABASES),
-        "What databases share stands in connectors/databases/ and knows none of them, what files need too at the root "
-        "of connectors/.",
+        "Code shared by databases is in connectors/databases/ and imports none of them; code that files need too belongs at the root of connectors/.",
     ),
     Rule(
         "connectors.api.*",
@@ -126,21 +126,20 @@ RULES = (
             *(*FLOOR, "connectors.api.*", "connectors.json_text.*"),
             *("connectors.databases.diff", "connectors.databases.quoting", "connectors.databases.table_mapping"),
         ),
-        "What the connectors of all providers are made of knows none of them. Of databases it takes how records are "
-        "compared (diff.py), what a table of customers is (table_mapping.py) and how SQL is quoted (quoting.py).",
+        "Code shared by the connectors of all providers imports none of them. From databases it imports only the comparison (diff.py), the mapping of tables (table_mapping.py) and the quoting of SQL (quoting.py).",
     ),
     *(
         Rule(
             f"connectors.providers.{path.stem}",
             ("connectors.api.*", "connectors.errors", f"schemas.providers.{path.stem}"),
-            "A provider's file says what is special to it. What two of them share belongs in connectors/api/.",
+            "A provider's file contains its particulars. Code shared by two of them belongs in connectors/api/.",
         )
         for path in sorted((ROOT / "connectors" / "providers").glob("[!_]*.py"))
     ),
     Rule(
         "connectors.sandbox.*",
         ("connectors.sandbox.*", "connectors.api.json_codec", "connectors.errors", "connectors.hosts", "schemas.*"),
-        "A sandbox plays the provider: it knows its schema, not the connector that is tested with it.",
+        "A sandbox simulates the provider: it imports its schema, not the connector that is tested with it.",
     ),
     Rule(
         "connectors.testing",
@@ -150,12 +149,9 @@ RULES = (
     Rule(
         "connectors.registry",
         (*EVERYBODY, "connectors.api.spec"),
-        "The registry declares connectors by name and imports none; it knows nothing of pipelines.",
+        "The registry declares connectors by name and imports none of them, nor pipelines.",
     ),
-    *(
-        Rule(name, ("connectors.*", "schemas.*"), "This knows the connectors and nothing of pipelines.")
-        for name in ENTRANCE[1:]
-    ),
+    *(Rule(name, ("connectors.*", "schemas.*"), "This imports connectors, but no pipelines.") for name in ENTRANCE[1:]),
     Rule(
         "pipelines.cli.*",
         (
@@ -172,8 +168,7 @@ RULES = (
         Rule(
             f"pipelines.{name}",
             (*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.flow", *ENTRANCE),
-            "Sources and destinations are opened through connectors/opening.py; what is special to one connector "
-            "belongs in its own file.",
+            "Sources and destinations are opened through connectors/opening.py; code for one connector belongs in its own file.",
         )
         for name in ("endpoints", "compared_file")
     ),
@@ -192,35 +187,35 @@ RULES = (
             "connectors.durable",
             "connectors.local_failures",
         ),
-        "A step knows schemas, the types of connectors/contract.py and other steps. What joins steps and connectors "
-        "belongs in pipelines/run.py.",
+        "A step imports schemas, the types of connectors/contract.py and other steps. Code that joins steps and connectors belongs in pipelines/run.py.",
     ),
 )
-"""The first that fits a module holds. No rule lets anybody climb: only endpoints.py, compared_file.py and the commands open connectors."""
+"""The first rule that matches a module applies. No rule allows an upward import: only endpoints.py, compared_file.py
+and the commands open connectors."""
 
 EXCEPTIONS = {
     ("connectors.errors", "pipelines.report"): "for type checkers only: an error carries the report of its run",
 }
-"""Imports that break a rule for now, and what will end them."""
+"""Imports that break a rule for now, each with the change that will remove it."""
 
 LAZY = (
     *(*ENTRANCE, "connectors.addresses", "connectors.address_secrets", "connectors.chain", "connectors.contract"),
     *("connectors.errors", "connectors.known_secrets", "connectors.local_failures", "connectors.value_errors"),
 )
-"""All that is imported before a connector is asked for."""
+"""Everything that is imported before a connector is requested."""
 
 PURE = (
     *("pipelines.mapping", "pipelines.normalise.*", "pipelines.validate", "pipelines.identify"),
     *("pipelines.inspection", "pipelines.report", "pipelines.cli.render"),
 )
-"""Steps that compute and do nothing else: the same frames in give the same frames out."""
+"""Steps without side effects: equal input frames give equal output frames."""
 
 OUTSIDE = (
     *("asyncio", "aiohttp", "duckdb", "http", "io", "os", "obstore", "pathlib", "random", "requests", "secrets"),
     *("shutil", "socket", "sqlalchemy", "sqlite3", "subprocess", "sys", "tempfile", "threading", "time", "urllib"),
     "uuid",
 )
-"""Modules through which files, sockets, databases, clocks, chance and the environment come in."""
+"""Modules that give access to files, sockets, databases, clocks, randomness and the environment."""
 
 OUTSIDE_CALLS = (
     *("open", "print", "input", "*.now", "*.utcnow", "*.today", "pl.read_*", "pl.scan_*", "*.write_*", "*.sink_*"),
@@ -234,7 +229,7 @@ LEFTOVERS = ("utils", "util", "helpers", "helper", "common", "misc", "shared", "
 
 @cache
 def files(root: Path) -> tuple[Path, ...]:
-    """The files of the repository, also those that are new; what tools have left behind in a checkout is none."""
+    """Return the files of the repository, including new ones, but not files that tools have left in a checkout."""
     git = ("git", "-C", str(root))
     try:
         top = subprocess.run((*git, "rev-parse", "--show-toplevel"), capture_output=True, text=True, check=True).stdout
@@ -262,7 +257,7 @@ def _walked(root: Path) -> Iterator[Path]:
 
 
 def modules() -> list[str]:
-    """Every module of the product."""
+    """Return every module of the product."""
     of_python = [path for path in files(ROOT) if path.suffix == ".py"]
     return [_name(path) for path in of_python if path.relative_to(ROOT).parts[0] in ("tranship", *ROOMS)]
 
@@ -282,7 +277,8 @@ def _tree(path: Path) -> ast.Module:
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Every module that is imported, at the top or within a function, and the line; one of ours by its place."""
+    """Yield every module that is imported, at the top or within a function, with the line; a module of the product
+    without the prefix."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((_place(alias.name), node.lineno) for alias in node.names)
@@ -295,7 +291,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def _place(name: str) -> str:
-    """`connectors.errors` of `tranship.connectors.errors`. What is not imported so is not the product's."""
+    """`connectors.errors` of `tranship.connectors.errors`. Other modules are not part of the product."""
     if name.split(".")[0] in ROOMS:
         return f"/{name}"
     return name.removeprefix("tranship.") if name.split(".")[1:2] and name.split(".")[1] in ROOMS else name
@@ -306,7 +302,7 @@ def _fits(name: str, patterns: tuple[str, ...] | list[str]) -> bool:
 
 
 def broken(module: str, target: str) -> str | None:
-    """Why this import may not be; null where it may, exceptions not counted."""
+    """Return the reason why this import is not allowed; null if it is, ignoring the exceptions."""
     if target.startswith((".", "/")):
         return "Imports begin with tranship: tranship.schemas, tranship.connectors, tranship.pipelines."
     if target.split(".")[0] not in (*ROOMS, "tranship", "tests", "support", "benchmarks") or target == module:
@@ -429,7 +425,7 @@ def test_pure_steps_stay_pure(module: str) -> None:
             assert not _fits(call, OUTSIDE_CALLS), f"{where}:{node.lineno} calls {call}(). {advice}"
 
 
-# The rooms -------------------------------------------------------------------------------------------------------
+# The folders -------------------------------------------------------------------------------------------------------
 
 
 def test_no_room_for_leftovers() -> None:
@@ -507,7 +503,7 @@ ONLY_READ = {
 
 
 def fixed_ports(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and text of each port in a test that is written out, and so may be in use by somebody else."""
+    """Yield line and text of each fixed port in a test, which another process may be using."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from ((node.lineno, found) for found in LOOPBACK_PORT.findall(node.value))
@@ -529,7 +525,7 @@ HOSTS = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
 
 
 def _is_port(node: ast.expr) -> bool:
-    """Whether this is a number other than 0, which stands for any free port."""
+    """Return whether this is a number other than 0, which means any free port."""
     return isinstance(node, ast.Constant) and str(node.value).isdecimal() and int(str(node.value)) > 0
 
 
@@ -571,7 +567,7 @@ def test_a_port_that_is_named_is_seen(code: str, named: list[str]) -> None:
     assert [text for _, text in fixed_ports(ast.parse(code))] == named
 
 
-# What is named is there ------------------------------------------------------------------------------------------
+# Names that exist ------------------------------------------------------------------------------------------
 
 NAMING = (
     "README.md",
@@ -587,7 +583,7 @@ A_NAME = re.compile(r"`(?:tranship\.)?((?:schemas|connectors|pipelines)(?:\.\w+)
 
 
 def missing(text: str) -> Iterator[str]:
-    """Paths, file names and dotted names in a text that nothing in the repository has."""
+    """Yield paths, file names and dotted names in a text that do not exist in the repository."""
     known = files(ROOT)
     for path in A_PATH.findall(text):
         if ROOT / path not in known:
@@ -601,7 +597,7 @@ def missing(text: str) -> Iterator[str]:
 
 
 def _is_there(name: str) -> bool:
-    """Whether a module, or what a module has at its top, is called so."""
+    """Return whether a module, or a top-level name in a module, has this name."""
     module, _, inner = name.rpartition(".")
     if _path(name).exists():
         return True

@@ -1,7 +1,8 @@
-"""From one provider to another and back: each customer once, nothing lost but what is declared, and a second look that
-finds all equal.
+"""From one provider to another and back: each customer once, only declared fields lost, and a verification that finds
+all equal.
 
-`TRANSHIP_MIGRATION` is the number of customers of each account, usually small; with it each pair is begun at both ends.
+`TRANSHIP_MIGRATION` is the number of customers of each account, usually small; if it is set, each pair is started from
+both ends.
 """
 
 from __future__ import annotations
@@ -24,18 +25,19 @@ pytestmark = pytest.mark.slow
 CUSTOMERS = int(os.environ.get("TRANSHIP_MIGRATION", "60"))
 
 PAIRS = [*(itertools.permutations if "TRANSHIP_MIGRATION" in os.environ else itertools.combinations)(PROVIDERS, 2)]
-"""There and back, a pair in one order goes both ways."""
+"""A pair in one order covers both directions, there and back."""
 
 
 def customers(folder: Path, account: Account) -> pl.DataFrame:
-    """What an account holds, in canonical columns, sorted by what identifies a customer."""
+    """Return the customers of an account, in canonical columns, sorted by their identity."""
     file = folder / f"{account.provider}-{account.sandbox.port}.parquet"
     moved(folder, account.address, str(file))
     return pl.read_parquet(file).sort("external_id", "email")
 
 
 def without(frame: pl.DataFrame, here: str, there: str) -> pl.DataFrame:
-    """Without what is declared to be lost on the way between two providers and back, and without where they were."""
+    """Return customers without the fields declared to be lost between two providers and back, and without their
+    origin."""
     lost = {loss.field for loss in provider_services.passage(here, there).lost}
     keys = [field.removeprefix("metadata.") for field in lost if field.startswith("metadata.")]
     keys += [f"{provider}.id" for provider in (here, there)]
@@ -74,7 +76,7 @@ def test_customers_move_and_come_back(here: str, there: str, account: Open, tmp_
 def test_where_a_customer_was_is_told_by_an_update_as_by_a_create(account: Open, tmp_path: Path) -> None:
     start, end = account("marginfront", seed=20), account("blackwalnut")
     moved(tmp_path, start.address, end.address)
-    # As if they had been written before there was this entry.
+    # As if they had been written before this entry existed.
     there = end.sandbox.state()
     its_ids = {one["external_id"]: one["metadata"].pop("marginfront.id") for one in there}
     end.sandbox.clear()

@@ -1,5 +1,5 @@
-"""Older data never wins: a record that is older than what it would change is left alone, counted and listed; and nobody's
-own customers are taken for newer ones, wherever the destination sets `updated_at` by itself.
+"""Older data never wins: a record that is older than the row it would change is not written, but counted and listed;
+and customers that Tranship wrote do not count as newer if the destination sets `updated_at` itself.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def record(number: int, day: int | None, **fields: str) -> dict[str, Any]:
-    """A customer as of a day of March."""
+    """Return a customer as of a day of March."""
     time = f"2025-03-{day:02}T00:00:00Z" if day else ""
     return {
         "external_id": str(number),
@@ -76,7 +76,7 @@ def names(table: Table) -> list[str]:
 
 NEW = [record(1, 2), record(2, 2), record(3, 2), record(4, 2)]
 MIXED = [record(1, 1), record(2, 3), record(3, 4), record(5, 1)]
-"""One older than NEW, two newer, one not there yet."""
+"""One older than NEW, two newer, one that does not exist yet."""
 
 
 # A table's own times -----------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_an_older_record_is_left_alone_counted_and_listed(table: Table) -> None:
         **{"read": 4, "stale": 1, "skipped": 0, "updated": 2, "created": 1}
     }
     assert "1 older" in render.of_report(report)
-    # What was left alone is left alone tomorrow, too.
+    # A record that is not written today is not written tomorrow, either.
     assert fates(table.load(MIXED, older="skip")) == {"unchanged": 3, "stale": 1}
 
 
@@ -191,7 +191,7 @@ def test_times_are_compared_in_the_type_of_the_column(kind: str, table: Table) -
     table.do(f"CREATE TABLE customers (external_id VARCHAR, name VARCHAR, updated_at {kind})")
     noon = record(1, 2) | {"updated_at": "2025-03-02T12:00:00.7Z"}
     table.load([noon])
-    # The same bytes are the same customer, whatever the column keeps of them.
+    # Equal bytes are equal customers, whatever precision the column keeps.
     assert fates(table.load([noon])) == {"unchanged": 1}
     assert fates(table.load([noon | {"name": "equal"}])) == {"updated": 1}
     assert fates(table.load([record(1, 1)], older="skip")) == {"stale": 1}
@@ -219,7 +219,7 @@ def night(place: Any, records: Sequence[Mapping[str, Any]], **options: Any) -> d
 
 
 def nights(table: Table, *, first: dict[str, int]) -> None:
-    """Three nights with changes in between, none of which is stale; then a file that is."""
+    """Run on three nights with changes in between, none of which is stale; then with a stale file."""
     changed = [record(1, 3), *NEW[1:]]
     assert night(table, NEW) == first
     assert night(table, NEW) == {"unchanged": 4}
@@ -264,7 +264,7 @@ def test_a_default_of_the_column(table: Table) -> None:
         "CREATE TABLE customers (external_id VARCHAR, email VARCHAR, name VARCHAR, updated_at TIMESTAMPTZ DEFAULT now())"
     )
     table.do("INSERT INTO customers (external_id, email, name) VALUES ('1', 'c1@x.example', 'by hand')")
-    # The time of a row that this tool has not written is the server's.
+    # The time of a row that Tranship has not written is the server's.
     nights(table, first={"created": 3, "updated": 1})
 
 
@@ -324,7 +324,7 @@ def test_a_nightly_run_never_calls_its_own_customers_stale(provider: str, accoun
     assert load(*second) == {"unchanged": 3}
     third = [dated(0, 3, name="Third"), dated(1, 2, name="Third"), first[2]]
     assert load(*third) == {"updated": 2, "unchanged": 1}
-    # Yesterday's file comes late, with news of one customer.
+    # Yesterday's file arrives late, with changes to one customer.
     report = moved(
         tmp_path, written(tmp_path / "in.csv", [second[0], first[1], dated(2, 4, name="News")]), there, older="skip"
     )
@@ -333,7 +333,7 @@ def test_a_nightly_run_never_calls_its_own_customers_stale(provider: str, accoun
     assert [row["destination_updated_at"] for row in listed(report)] == ["2025-03-03T00:00:00Z", "2025-03-02T00:00:00Z"]
     assert sorted(row["name"] for row in held(there).values()) == ["News", "Third", "Third"]
     assert "failed" not in report.files
-    # Who was left alone is still known to be who they are, and to be newer.
+    # Customers that were not written are still known, and known to be newer.
     assert load(second[0], first[1], first[2], older="skip") == {"stale": 3}
     with pytest.raises(GateClosed, match="2 of 2 changed records"):
         load(second[0], first[1])
@@ -343,7 +343,7 @@ def test_a_run_that_found_a_customer_unchanged_has_seen_it_as_of_then(account: O
     there = account("marginfront")
     for day in (1, 5):
         moved(tmp_path, written(tmp_path / "in.csv", [dated(0, day), dated(1, day)]), there)
-    # Found unchanged by a file of the fifth: a file of the third is older.
+    # Found unchanged in a file of the fifth, so a file of the third is older.
     report = moved(tmp_path, written(tmp_path / "in.csv", [dated(0, 3, name="Late"), dated(1, 6, name="New")]), there)
     assert fates(report) == {"stale": 1, "updated": 1}
 
@@ -354,7 +354,7 @@ def test_what_a_plan_from_a_folder_has_written_is_known_too(account: Open, tmp_p
     flow.apply(tmp_path / "plan")
     report = moved(tmp_path, written(tmp_path / "in.csv", [dated(0, 3, name="Late"), dated(1, 6, name="New")]), there)
     assert fates(report) == {"stale": 1, "updated": 1}
-    # And mirror knows whom Tranship wrote there.
+    # And mirror knows the customers that Tranship wrote there.
     source = written(tmp_path / "in.csv", [dated(0, 7)])
     assert fates(moved(tmp_path, source, there, mode="mirror", max_deletes="1")) == {"unchanged": 1, "deleted": 1}
 
@@ -411,7 +411,7 @@ def test_older_records_can_be_refused_at_a_provider(account: Open, tmp_path: Pat
 
 
 def test_duckdb_can_sort_the_list(tmp_path: Path) -> None:
-    """The list is Parquet, too, with times as times."""
+    """The list is also Parquet, with times as timestamps."""
     warehouse = Warehouse(tmp_path)
     warehouse.load(NEW)
     report = warehouse.load(MIXED)

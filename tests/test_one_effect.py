@@ -1,7 +1,7 @@
-"""Each customer is written once, whatever happens on the way: answers that are lost, 5xx that come after the work was
-done, cut connections, 429s, and a process that is killed at any moment and continued.
+"""Each customer is written once, whatever happens: lost responses, 5xx after the work was done, cut connections, 429s,
+and a process that is killed at any moment and continued.
 
-`TRANSHIP_CHAOS` is the number of deaths for each provider, then with 1,000 customers; usually a few.
+`TRANSHIP_CHAOS` is the number of kills for each provider, then with 1,000 customers; usually a few.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ MIRROR: dict[str, Any] = {"mode": "mirror", "max_deletes": "100%", "remove_for_g
 
 
 def before(folder: Path) -> Path:
-    """Customers that are there when it begins."""
+    """Return the customers that exist at the beginning."""
     return written(folder / "before.csv", map(customer, range(CUSTOMERS // 2)))
 
 
 def after(folder: Path) -> Path:
-    """What the account shall hold: of those that are there a half is changed and a quarter gone, and many are new."""
+    """Return the expected customers of the account: half of the existing ones changed, a quarter removed, and many new
+    ones."""
     size = CUSTOMERS // 2
     changed = [customer(at, name=f"New {at}", metadata=json.dumps({"n": at, "new": [1]})) for at in range(size // 2)]
     same = [customer(at) for at in range(size // 2, size * 3 // 4)]
@@ -55,7 +56,7 @@ def after(folder: Path) -> Path:
 
 @dataclass
 class Swept:
-    """An account after a run, with what can be said against it."""
+    """An account after a run, with the problems found."""
 
     complaints: list[str]
     deaths: int
@@ -104,7 +105,8 @@ def chaos(sandbox: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
 
 
 def sent_twice(there: Account, log: Path) -> list[tuple[str, str, str]]:
-    """Writes of a customer that came again with the same content though the first one had been carried out."""
+    """Return writes of a customer that were repeated with the same content although the first one had been carried
+    out."""
     rows_of = dict(json.loads(line) for line in log.read_text().splitlines() if line.endswith("]"))
     stored, twice = set(), []
     for call in writes(there):
@@ -116,7 +118,7 @@ def sent_twice(there: Account, log: Path) -> list[tuple[str, str, str]]:
 
 
 def came_to(folder: Path) -> set[tuple[str, str, str | None]]:
-    """Outcomes that are none of a quiet run."""
+    """Return outcomes that an undisturbed run does not have."""
     newest = max((folder / "state" / "runs").glob("*/sent.parquet"), key=lambda file: file.stat().st_mtime_ns)
     found = pl.read_parquet(newest).filter(pl.col("outcome") != "done")
     return set(found.select("action", "outcome", "reason").iter_rows())

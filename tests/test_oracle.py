@@ -1,4 +1,4 @@
-"""The oracle gives what was worked out by hand."""
+"""The oracle returns the results worked out by hand."""
 
 from __future__ import annotations
 

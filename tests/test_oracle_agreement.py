@@ -1,4 +1,4 @@
-"""The product gives what the oracle gives: over the hand-worked cases, and over generated customers row by row."""
+"""The product returns the same as the oracle, for the hand-worked cases and for generated customers, row by row."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ HEADER = {
     **{"Status": "status", "Net Terms": "net_terms", "Created (UTC)": "created_at", "Updated At": "updated_at"},
     "Metadata": "metadata",
 }
-"""The columns of `benchmarks/generate.py`, as a person maps them."""
+"""The columns of `benchmarks/generate.py`, as a user maps them."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the product made of a file, in the oracle's terms: lines, codes, values."""
+    """The product's result for a file, in the oracle's terms: lines, codes, values."""
 
     report: Report
     customers: dict[str, dict[str, Any]]
@@ -70,12 +70,12 @@ def found(warehouse: Warehouse, source: Path, **options: Any) -> Found:
 # Fields ----------------------------------------------------------------------------------------------------------
 
 FILLER = 20
-"""Customers at the head of each file, so that a zero byte behind them does not make the file look like no text."""
+"""Customers at the beginning of each file, so that a later zero byte does not make the file look binary."""
 
 
 def row_of(case: FieldCase, number: int) -> dict[str, str | None]:
-    """The case's row, with a mark to find it by, and ids of its own unless the case is about them: cases that share an
-    id or an e-mail cannot be in one file.
+    """Return the case's row, with a mark that identifies it, and unique ids unless the case is about them: cases that
+    share an id or an e-mail cannot be in one file.
     """
     row = case.row()
     if case.field != "email" and row.get("email") == "a@b.co":
@@ -86,7 +86,7 @@ def row_of(case: FieldCase, number: int) -> dict[str, str | None]:
 
 
 def files_of_cases() -> list[list[int]]:
-    """Numbers of cases that do not meet in an external id or an e-mail, file by file."""
+    """Return numbers of cases without a common external id or e-mail, file by file."""
     files: list[tuple[set[str], list[int]]] = []
     for number, case in enumerate(FIELD_CASES):
         row = row_of(case, number)
@@ -105,7 +105,7 @@ Outcome = tuple[Any, tuple[str, ...], tuple[str, ...]]
 
 
 def outcomes_of(numbers: list[int], folder: Path) -> dict[int, Outcome]:
-    """Load these cases as one file; case by number → what the product made of it."""
+    """Load these cases as one file; return number of a case → its result."""
     filler = [{"external_id": f"filler {n}", "name": "x" * 250} for n in range(FILLER)]
     columns = ["external_id", "name", *(name for name in oracle.FIELDS if name not in ("external_id", "name"))]
     extra = sorted({name for case in FIELD_CASES for name in case.extra} - set(columns))
@@ -134,7 +134,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Outcome]:
 
 
 def all_outcomes(folder: Path) -> dict[int, Outcome]:
-    """All cases. A file that the product cannot read at all is halved until it holds one case."""
+    """Load all cases. A file that the product cannot read is halved until it contains one case."""
     outcomes: dict[int, Outcome] = {}
     waiting = files_of_cases()
     for attempt, numbers in enumerate(waiting):
@@ -185,7 +185,7 @@ def test_identity(case: IdentityCase, tmp_path: Path) -> None:
 
 @dataclass(frozen=True)
 class Both:
-    """`expected` is what the generator planned: of each fault, that it costs the record, as in the report `strict`."""
+    """`expected` is the generator's expectation: each fault rejects its record, as in the report `strict`."""
 
     oracle: oracle.Result
     product: Found
@@ -195,7 +195,7 @@ class Both:
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Both:
-    """The same generated file through the oracle and through the product, by one worker for all."""
+    """Process the same generated file with the oracle and with the product, by one worker for all."""
     return shared_value(tmp_path_factory, "generated", generated_by)
 
 
@@ -255,7 +255,7 @@ def test_the_counts_are_those_of_the_generator(generated: Both) -> None:
 
 @pytest.mark.slow
 def test_the_counts_add_up_from_what_is_on_disk(generated: Both) -> None:
-    """The report is not believed: its sums are made again from rejects, warnings and merges."""
+    """The report is not trusted: its sums are computed again from rejects, warnings and merges."""
     product = generated.product
 
     assert product.report.rejects_by_code == Counter(code for _, codes in product.rejects for code in codes)

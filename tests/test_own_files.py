@@ -1,5 +1,5 @@
-"""Files of a run that are opened in spreadsheets and read again: what stands in them comes back as itself; and inputs
-that are no regular files.
+"""Files of a run that are opened in spreadsheets and read again: their values are read back unchanged; and inputs that
+are not regular files.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def test_a_query_names_each_column_once(tmp_path: Path, postgres_database: Datab
 
 @pytest.mark.slow
 def test_pipes_on_the_command_line(tmp_path: Path) -> None:
-    """One of bash's own, standard input by its name as a file, and standard input that is closed."""
+    """Process substitution of bash, standard input by its name as a file, and closed standard input."""
     command = [sys.executable, "-m", "tranship", "run"]
     for number in (1, 2):
         rows = "".join(f"{number}-{i},C{i}\n" for i in range(100_000))

@@ -1,4 +1,4 @@
-"""The pace that is declared is kept by all workers together. Counted are calls, as the sandbox saw them."""
+"""All workers together keep the declared pace. The calls are counted by the sandbox."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ RATE = 50
 
 
 def ended(call: dict[str, Any]) -> float:
-    """When it was answered, in seconds."""
+    """Return the time of the answer, in seconds."""
     return datetime.fromisoformat(call["at"]).timestamp()
 
 
 def arrivals(calls: list[dict[str, Any]]) -> list[float]:
-    """When they came, in seconds, in order."""
+    """Return the times of arrival, in seconds, in order."""
     return sorted(ended(call) - call["seconds"] for call in calls)
 
 
 def busiest(times: list[float]) -> int:
-    """The most calls within any second."""
+    """Return the most calls within any second."""
     return max(bisect_left(times, first + 1) - at for at, first in enumerate(times))
 
 
@@ -48,7 +48,7 @@ def test_no_window_has_more_calls_than_are_allowed(
     report = moved(tmp_path, source, there, pace=f"{RATE}/s")
     assert report.counts.created == 2 * RATE
     times = arrivals(moving.writes(there))
-    # A tenth of a second of lateness is made up. What was sent in time may come late, but no more than is in flight.
+    # A delay of a tenth of a second is caught up. Calls sent in time may arrive late, but no more than are in flight.
     assert busiest(times) <= 1.1 * RATE + in_flight
 
 
@@ -65,7 +65,7 @@ def test_what_the_provider_declares_is_kept_without_a_word(
     report = moved(tmp_path, written(tmp_path / "ours.csv", [customer(0)]), there, mode="mirror", max_deletes="100%")
     assert report.counts.deleted == 3
     deletes = arrivals(moving.writes(there))
-    # From what was answered before the first was sent, since the first, too, may come late.
+    # Counted from the answer before the first call was sent, since the first one, too, may arrive late.
     before = max(at for call in there.sandbox.calls() if (at := ended(call)) <= deletes[0])
     assert deletes[-1] - before > 2 * 60 / 50 - 0.1
     assert any("at 0.83 calls/s" in note for note in report.notes), report.notes

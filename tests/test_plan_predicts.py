@@ -1,5 +1,5 @@
-"""A plan says what an account will hold: whatever source and destination are, `apply` brings about the plan, row by row
-and field by field, and nothing else.
+"""A plan predicts the account: whatever source and destination contain, `apply` carries out the plan, row by row and
+field by field, and nothing else.
 
 `TRANSHIP_EXAMPLES` is the number of random pairs of source and account for each provider.
 """
@@ -41,7 +41,7 @@ metadata = st.dictionaries(
 
 
 def records(mail: bool) -> st.SearchStrategy[dict[str, Any]]:
-    """A customer; `mail`: it has an e-mail in any case."""
+    """Generate a customer; `mail`: it always has an e-mail."""
     return st.fixed_dictionaries(
         {
             "external_id": st.sampled_from(IDS),
@@ -60,8 +60,8 @@ def records(mail: bool) -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def states(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
-    """Customers that others have put there, customers of the source, and how it is run. Some of the source's are those
-    that are there, as they are or a little changed.
+    """Generate customers of others at the destination, customers of the source, and settings. Some customers of the
+    source exist already, unchanged or slightly changed.
     """
     there = draw(st.lists(records(mail=True), max_size=12))
     new = draw(st.lists(records(mail=False), max_size=8))
@@ -89,13 +89,13 @@ def there(request: pytest.FixtureRequest) -> Iterator[Account]:
 
 
 def put(folder: Path, there: Account, customers: list[dict[str, Any]]) -> None:
-    """What is there before: as many of these as the provider takes. Somebody else's metadata is among it."""
+    """Prepare the account: as many of these customers as the provider accepts, including metadata of others."""
     if customers:
         moved(folder / "others", written(folder / "there.csv", customers), there, max_rejects="100%")
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two canonical values say the same."""
+    """Return whether two canonical values are equivalent."""
     if one is None or other is None:
         return one in (None, "{}") and other in (None, "{}")
     if str(one).startswith("{"):
@@ -110,7 +110,7 @@ def laid_over(source: str | None, found: str | None) -> str:
 def expected(
     row: dict[str, Any], found: dict[str, Any] | None, changed: list[str] | None, *, nulls: bool
 ) -> dict[str, Any]:
-    """What the plan says that a customer will be, in the fields that are compared."""
+    """Return the customer that the plan predicts, in the compared fields."""
     if found is None:
         return {name: row[name] for name in COMPARED}
     will = {name: found[name] for name in COMPARED}
@@ -169,7 +169,7 @@ def test_what_the_plan_says_is_what_comes_about(there: Account, state: tuple[Any
         there.sandbox.record()
         second = moved(folder, source, there, **options, max_rejects="100%", allow_empty=True)
         acted = {one["row"] for one in planned(second) if one["action"] in ("create", "update")}
-        # What somebody gave up in the first run is free only now.
+        # A value given up in the first run is free only now.
         freed = {one["row"] for one in rows if one["reason"] == "taken: email"}
         assert acted <= freed
         assert freed or writes(there) == []

@@ -1,7 +1,8 @@
 """Runs into Postgres that lose their client or their server, at any moment: the table is as before or as after, the
-same command finishes the job, and nothing of the dead stays.
+same command finishes the job, and nothing remains of the killed process.
 
-`TRANSHIP_KILLS` is the number of moments at which the client is killed, `TRANSHIP_SERVER_KILLS` that of the server's.
+`TRANSHIP_KILLS` is the number of moments at which the client is killed, `TRANSHIP_SERVER_KILLS` the number for the
+server.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ ROWS, SEED, CHANGED = 12_000, 5, 0.3
 
 @dataclass(frozen=True)
 class Quiet:
-    """What happens when nobody is killed: input, contents before and after, fates, seconds of all and of the steps."""
+    """An undisturbed run: input, contents before and after, fates, duration in total and of the steps."""
 
     server: Server
     source: Path
@@ -46,16 +47,16 @@ class Quiet:
 
     @contextmanager
     def copy(self) -> Iterator[Database]:
-        """A database as it was before."""
+        """Return a copy of a database in its earlier state."""
         name = f"copy_{secrets.token_hex(8)}"
         maintenance = Database(self.server.url())
         maintenance.do(f"CREATE DATABASE {name} TEMPLATE quiet_before")
         yield Database(self.server.url(name))
-        maintenance.do(f"DROP DATABASE {name}")  # nobody is connected any more
+        maintenance.do(f"DROP DATABASE {name}")  # no client is connected any more
 
     def moments(self, number: int) -> list[tuple[float, str | None]]:
-        """Seconds, and the step after which they count: one moment in each slice, a little beyond the end, of the
-        whole run, of plan and write, and of the write alone; in any order.
+        """Return seconds, and the step from which they are counted: one moment in each time slice, up to shortly after
+        the end, of the whole run, of plan and write, and of the write alone; in random order.
         """
         dice = random.Random()
         plan, write = self.steps["plan"], self.steps["write"]
@@ -93,7 +94,7 @@ def quiet(mortal_postgres_server: Server, tmp_path_factory: pytest.TempPathFacto
 
 
 def check_finished(quiet: Quiet, database: Database, folder: Path, where: str) -> None:
-    """The same command brings the table to its end, and report and ledger say what happened, once."""
+    """Check that the same command completes the table, and that report and ledger state the result once."""
     report = load(database, quiet.source, folder)
     assert contents(database) == quiet.after, where
     if database.rows("SELECT 1 FROM customers WHERE _run_id = %s LIMIT 1", [report.run_id]):
@@ -115,7 +116,7 @@ def test_a_killed_client_leaves_the_table_as_before_or_as_after_and_the_same_com
             victim.start()
             victim.wait_until(moment, step=step)
             victim.kill()
-            if number % 4 == 3:  # and once more while it goes on
+            if number % 4 == 3:  # and once more while it continues
                 again = Process.waiting(database, quiet.source, folder)
                 again.start()
                 again.wait_until(random.random() * quiet.seconds)
@@ -167,7 +168,7 @@ def test_a_killed_server_leaves_the_table_as_before_or_as_after_and_the_same_com
             code, said = victim.ended()
 
             where = f"server killed {moment:.3f} s after {step or 'the start'}: exit {code}, {said}"
-            # Done before, or anew with the server that is back, or told.
+            # Done before, repeated with the restarted server, or reported.
             assert code == 0 or (code == 3 and said.startswith(("Unreachable ", "Interfered "))), where
             assert left_behind(database) == [], where
             state = quiet.state(database)

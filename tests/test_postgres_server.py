@@ -1,4 +1,4 @@
-"""The servers of postgres_server.py: they keep what they should, they keep apart, and nothing of them stays."""
+"""The servers of postgres_server.py: they keep committed data, are separate, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def installation(request: pytest.FixtureRequest) -> Installation:
 
 
 def owner(version: int, seconds: float, python: str = sys.executable, **options: Any) -> subprocess.Popen[str]:
-    """A process that holds a server so long; its first line says folder and address."""
+    """A process that owns a server for this long; its first line is folder and address."""
     command = [python, "-c", OWNER, str(version), str(seconds)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, **options)
 
@@ -56,7 +56,7 @@ def told(process: subprocess.Popen[str]) -> tuple[Path, str]:
 
 
 def gone(folder: Path, url: str) -> bool:
-    """Soon the folder is not there, and nobody answers."""
+    """Return whether the folder is removed, and no server answers, within a short time."""
     deadline = time.monotonic() + 120
     while folder.exists() and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -1,4 +1,5 @@
-"""Mirror deletes only what is really gone: who was read and not written is present, and who could be anybody keeps all."""
+"""Mirror deletes only what is really gone: customers that were read and not written are present, and a record that
+could be any customer withholds all deletes."""
 
 from __future__ import annotations
 
@@ -25,17 +26,17 @@ pytestmark = pytest.mark.slow
 DESTINATIONS = ["duckdb", "postgresql", *PROVIDERS]
 MIRROR = {"mode": "mirror", "max_deletes": "100%", "remove_for_good": True}
 SHORT = "cus_00001,c1@x.example\n"
-"""A line with too few columns: it could be anybody."""
+"""A line with too few columns, which could be any customer."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A destination; its runs live in `folder`."""
+    """A destination; the files of its runs are in `folder`."""
 
     folder: Path
     address: str
     names: Callable[[], list[str]]
-    """The names of the customers that are there and not deleted, sorted."""
+    """Return the names of the customers that exist and are not deleted, sorted."""
 
     def given(self, source: Sequence[Mapping[str, Any]], more: str = "", **options: Any) -> settings.Settings:
         file = write_csv(self.folder / "in.csv", source)
@@ -81,7 +82,7 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 @pytest.fixture
 def growpanel(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """Demands a country, by which customers are refused here."""
+    """Requires a country, so that customers without one are refused."""
     return opened("growpanel", tmp_path, request)
 
 
@@ -94,13 +95,13 @@ def names(*numbers: int) -> list[str]:
 
 def test_rejected_records_are_present_by_id_and_by_email(place: Place) -> None:
     place.load([customer(number) for number in range(5)])
-    # 1 by its id; 2 by its e-mail; 3 by its e-mail, its id being useless; 4 is gone.
+    # 1 by its id; 2 by its e-mail; 3 by its e-mail, as its id is unusable; 4 is gone.
     given = [customer(0), customer(1, name="", email=""), customer(2, name="", external_id="")]
     given.append(customer(3, external_id="x" * 300))
     report = place.load(given, **MIRROR)
     assert (report.counts.rejected, report.counts.deleted, report.counts.withheld) == (3, 1, 0)
     assert (place.names(), report.exit_code) == (names(0, 1, 2, 3), 4)
-    # The same bytes, taken over from the run before.
+    # The same bytes, reused from the previous run.
     again = place.load(given, **MIRROR)
     assert (again.counts.rejected, again.counts.deleted, place.names()) == (3, 0, names(0, 1, 2, 3))
 
@@ -163,7 +164,7 @@ def test_a_blocked_email_is_nobodys(table: Place) -> None:
 
 def test_a_refused_record_is_present_by_its_email(growpanel: Place) -> None:
     growpanel.load([customer(0), customer(1), customer(2)])
-    # Its id is another one today.
+    # It has another id today.
     report = growpanel.load([customer(0), customer(9, email="c1@x.example", country="")], **MIRROR)
     assert (report.counts.refused, report.counts.deleted, growpanel.names()) == (1, 1, names(0, 1))
 

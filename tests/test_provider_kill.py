@@ -1,4 +1,4 @@
-"""A read from a provider that is killed, at any moment, and continued: what lands is what a quiet run lands.
+"""A read from a provider that is killed at any moment and continued: the result is that of an undisturbed run.
 
 `TRANSHIP_KILLS` is the number of moments for each provider, spread over the whole length of a run.
 """
@@ -57,12 +57,12 @@ def started(there: Account, warehouse: Warehouse) -> subprocess.Popen[str]:
 
 
 def continued(there: Account, warehouse: Warehouse) -> None:
-    """What a person does who finds that the run is gone."""
+    """Do what a person would do after finding that the run has died."""
     state = warehouse.folder / "state"
     try:
         flow.resume(state, "last")
     except ConfigError as error:
-        if "finished" not in str(error):  # killed before there was a run
+        if "finished" not in str(error):  # killed before the run existed
             flow.run(
                 settings.load({"source": there.address, "destination": warehouse.address(), "state_dir": state}, {})
             )
@@ -130,6 +130,6 @@ def test_what_has_come_is_not_asked_for_again(
     there.sandbox.record()
     continued(there, second)
 
-    # What was under way when it died has to be asked for once more.
+    # Pages in flight when it died must be requested again.
     assert len(there.sandbox.calls()) <= whole - came + 9
     assert contents(second) == contents(warehouse)

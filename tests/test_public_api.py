@@ -74,7 +74,7 @@ def test_the_options_are_the_settings(options: type, names: set[str]) -> None:
 
 
 def choices(annotation: Any) -> set[Any]:
-    """What a literal names; of an optional one also None."""
+    """Return the choices of a Literal, including None if it is optional."""
     if get_origin(annotation) is Literal:
         return set(get_args(annotation))
     return {found for part in get_args(annotation) for found in choices(part)}
@@ -178,7 +178,7 @@ def test_a_settings_file_may_be_a_path(folder: Path) -> None:
 # What is refused -------------------------------------------------------------------------------------------------
 
 ANY: Any = tranship
-"""Calls that a type checker would not let pass."""
+"""Calls that a type checker rejects."""
 
 
 @pytest.mark.parametrize(

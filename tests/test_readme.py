@@ -1,4 +1,4 @@
-"""What the README shows is run, and its tables are those of the code."""
+"""The examples of the README are run, and its tables are compared with the code."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def blocks(language: str) -> list[Block]:
 
 
 def commands() -> Iterator[Command]:
-    """Every `$ command` of every console block; a backslash at the end of a line goes on."""
+    """Return every `$ command` of every console block; a backslash at the end of a line continues it."""
     for block in blocks("console"):
         command: Command | None = None
         for number, text in enumerate(block.text.splitlines(), block.line + 1):
@@ -88,11 +88,11 @@ VARYING = (
     (r" +$", ""),
 )
 PROGRESS = re.compile(r"[a-z ]+: (done, |[\d,]+ records, )")
-"""What is told of a step that takes ten seconds, as it may on a busy machine."""
+"""The report about a step that takes ten seconds, as may happen on a busy machine."""
 
 
 def comparable(lines: list[str]) -> list[str]:
-    """Without what differs from run to run, and without blank lines at the end."""
+    """Return the output without parts that differ from run to run, and without blank lines at the end."""
     kept = "\n".join(line for line in lines if not PROGRESS.match(line)).strip("\n").splitlines()
     for pattern, word in VARYING:
         kept = [re.sub(pattern, word, line) for line in kept]
@@ -100,18 +100,18 @@ def comparable(lines: list[str]) -> list[str]:
 
 
 def matches(shown: list[str], given: list[str]) -> bool:
-    """Whether the output is as shown; a line `…` stands for any number of lines."""
+    """Return whether the output is as shown; a line `…` matches any number of lines."""
     pattern = "\n".join(".*" if line == "…" else re.escape(line) for line in shown)
     return re.fullmatch(pattern, "\n".join(given), re.DOTALL) is not None
 
 
 NOT_RUN = ("git ", "pip ", "make ", "python3 -m venv ", ". .venv/")
-"""Installing and the make targets: test_wheel.py and .ci/run do those."""
+"""Installation and the make targets, which test_wheel.py and .ci/run cover."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a reader would stand: sample_data/ beside, `tranship` on the path, nothing else."""
+    """The folder of a reader: with sample_data/, `tranship` on the path, nothing else."""
     place = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "sample_data", place / "sample_data")
     tools = place / ".bin"
@@ -127,14 +127,15 @@ PORT = re.compile(r"127\.0\.0\.1:(\d+)")
 
 
 def on_actual_ports(command: str, ports: dict[str, str]) -> str:
-    """The command with each sandbox's usual port replaced by its actual one; a sandbox itself chooses a free port."""
+    """Return the command with each sandbox's usual port replaced by its actual one; a sandbox itself chooses a free
+    port."""
     if command.startswith("tranship sandbox "):
         command += " --port 0"
     return PORT.sub(lambda match: f"127.0.0.1:{ports.get(match[1], match[1])}", command)
 
 
 def on_usual_ports(lines: list[str], ports: dict[str, str]) -> list[str]:
-    """Output as the README shows it."""
+    """Return output in the form shown in the README."""
     usual = {actual: port for port, actual in ports.items()}
     return [PORT.sub(lambda match: f"127.0.0.1:{usual.get(match[1], match[1])}", line) for line in lines]
 
@@ -147,7 +148,8 @@ def environment(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def left_running(command: str, folder: Path, variables: dict[str, str]) -> Iterator[list[str]]:
-    """Run a sandbox as a person does in another shell; yields the first two lines of its output, which say it is ready."""
+    """Run a sandbox as a person does in another shell; yields the first two lines of its output, which show that it is
+    ready."""
     process = subprocess.Popen(
         ["bash", "-c", f"exec {command}"], cwd=folder, env=variables, stderr=subprocess.PIPE, text=True
     )
@@ -160,19 +162,20 @@ def left_running(command: str, folder: Path, variables: dict[str, str]) -> Itera
 
 
 def given_to_tranship(command: str, variables: dict[str, str]) -> list[str] | None:
-    """The words of a plain `tranship` command; null for what needs a shell: a pipe, a redirection, a pattern."""
+    """Return the words of a plain `tranship` command; null if it needs a shell: for a pipe, a redirection or a
+    pattern."""
     if not command.startswith("tranship ") or re.search(r"[|<>&;*?$]", re.sub(r'"[^"]*"', "", command)):
         return None
     return [string.Template(word).substitute(variables) for word in shlex.split(command)[1:]]
 
 
 def run_here(words: list[str], folder: Path, variables: dict[str, str]) -> tuple[int, list[str]]:
-    """Give a command to this process: exit code, and all that it prints."""
+    """Run a command in this process; return exit code and output."""
     with (
         io.StringIO() as out,
         chdir(folder),
         mock.patch.dict(os.environ, variables, clear=True),
-        mock.patch.object(gc, "freeze"),  # it would keep what earlier tests have left
+        mock.patch.object(gc, "freeze"),  # it would keep data of earlier tests
         redirect_stdout(out),
         redirect_stderr(out),
     ):
@@ -180,7 +183,7 @@ def run_here(words: list[str], folder: Path, variables: dict[str, str]) -> tuple
 
 
 def run_in_shell(command: str, folder: Path, variables: dict[str, str]) -> tuple[int, list[str]]:
-    """The same in a shell, as a person types it."""
+    """Run a command in a shell, as a person types it."""
     ran = subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
@@ -273,7 +276,7 @@ def test_settings_files_are_valid(block: Block) -> None:
 
 
 def table(heading: str) -> list[list[str]]:
-    """The cells of the first table under a heading, without its own head."""
+    """Return the cells of the first table under a heading, without its head."""
     prose = re.sub(r"^```.*?^```$", "", README, flags=re.DOTALL | re.MULTILINE)
     section = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", prose, re.DOTALL | re.MULTILINE)
     assert section, f"README.md has no section {heading!r}"
@@ -283,7 +286,7 @@ def table(heading: str) -> list[list[str]]:
 
 
 def named(cell: str) -> list[str]:
-    """What stands between back quotes."""
+    """Return the texts in back quotes."""
     return re.findall(r"`([^`]+)`", cell)
 
 

@@ -1,4 +1,4 @@
-"""The exact versions in requirements/ are what pyproject.toml asks for; `make lock` writes them anew."""
+"""The exact versions in requirements/ satisfy pyproject.toml; `make lock` rewrites them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every file of sample_data/ gives what its README says, by hand and not by a run."""
+"""Every file of sample_data/ gives the result in its README, which was worked out by hand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BY_CODE = ("rejects_by_code", "warnings_by_code", "merges_by_rule")
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """One file through the command, into the same table each time; its report."""
+    """Load one file with the command, into the same table each time; return the report."""
     monkeypatch.chdir(tmp_path)
 
     def run(name: str) -> dict[str, Any]:

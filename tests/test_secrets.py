@@ -1,4 +1,4 @@
-"""Passwords go nowhere, and customers only into the files that hold records."""
+"""Passwords are written nowhere, and customers only to the files that contain records."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SAMPLE = ROOT / "sample_data" / "crm_export.csv"
 PASSWORD = "hunter2-geheim"
 
 RECORDS = ("rejects.csv", "*.parquet")
-"""Files of a run directory that hold records: the user's own data."""
+"""Files of a run directory that contain records: the user's own data."""
 
 
 @dataclass(frozen=True)
 class Ran:
-    """One command and all it left behind: standard output and error, and each file, as text."""
+    """The result of one command: standard output and error, and each file, as text."""
 
     code: int
     traces: dict[str, str]
@@ -42,7 +42,7 @@ Tranship = Callable[..., Ran]
 
 @pytest.fixture
 def tranship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Tranship:
-    """`tranship("run", …, NAME=value)`: one command in the folder of the test, with this in its environment."""
+    """`tranship("run", …, NAME=value)`: one command in the folder of the test, with this environment."""
 
     def ran(*arguments: str, **environment: str) -> Ran:
         with monkeypatch.context() as patched, left_in(tmp_path) as files:
@@ -58,7 +58,7 @@ def tranship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
 
 
 def in_a_process(folder: Path, *arguments: str, **environment: str) -> Ran:
-    """One command as it is typed."""
+    """Run one command as it is typed."""
     with left_in(folder) as files:
         said = subprocess.run(
             [sys.executable, "-m", "tranship", *arguments],
@@ -73,8 +73,8 @@ def in_a_process(folder: Path, *arguments: str, **environment: str) -> Ran:
 
 @contextmanager
 def left_in(folder: Path) -> Iterator[dict[str, str]]:
-    """The files that were made meanwhile, as text, at the end."""
-    # The search goes through the files of the run, not through what was there before it.
+    """Collect the files that were created meanwhile, as text, at the end."""
+    # Only the files of the run are searched, not those that existed before.
     before, kept = set(folder.rglob("*")), dict[str, str]()
     yield kept
     for path in folder.rglob("*"):
@@ -140,14 +140,14 @@ def test_secrets_of_the_environment_go_nowhere(tmp_path: Path) -> None:
 
 
 def everywhere(folder: Path) -> Ran:
-    """All files beneath a folder, also databases and journals."""
+    """Return all files below a folder, including databases and journals."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return Ran(0, {str(path.relative_to(folder)): path.read_bytes().decode("latin-1") for path in files})
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_the_key_of_a_provider_goes_nowhere(provider: str, sandbox: Start, tmp_path: Path, tranship: Tranship) -> None:
-    """A read and a write that succeed, one of each that fails in the middle, doctor, and a run that is continued."""
+    """A successful read and write, one of each that fails in the middle, doctor, and a continued run."""
     there = opened(sandbox, provider, seed=150)
     key, log = there.usual.key, ["--log", "log.jsonl", "--json"]
     changed = tmp_path / "changed.parquet"
@@ -158,7 +158,7 @@ def test_the_key_of_a_provider_goes_nowhere(provider: str, sandbox: Start, tmp_p
     ]
     assert [one.code for one in ran] == [0, 0, 0]
     pl.read_parquet(changed).with_columns(name=pl.lit("Another Name")).write_parquet(changed)
-    # The destination is read, and then it is over.
+    # The destination is read, and then the run fails.
     there.sandbox.keys(stops_after={key: 3 if there.usual.page else 1})
     ran += [
         tranship("run", str(changed), there.address, *log, **there.environment),
@@ -187,7 +187,7 @@ def test_customers_of_a_provider_are_in_no_message_log_or_report(
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Every text in JSON, however deep."""
+    """Yield every text in JSON, however deep."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | dict):
@@ -199,7 +199,7 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def people() -> list[str]:
-    """Every e-mail, name and phone number of the sample that is long enough to be told from other words."""
+    """Return every e-mail, name and phone number of the sample that is long enough to be unmistakable."""
     text = SAMPLE.read_bytes().decode("utf-8", "replace").splitlines(keepends=True)
     found = {row[column] or "" for row in csv.DictReader(text) for column in ("E-mail", "Company", "Phone")}
     words = {word.strip() for word in found}
@@ -214,7 +214,7 @@ def without_records(ran: Ran) -> Ran:
 
 
 def own_table(folder: Path) -> None:
-    """A table of the user's own that refuses some of the customers."""
+    """A user's own table that refuses some of the customers."""
     with duckdb.connect(folder / "own.duckdb") as database:
         database.execute(
             "CREATE TABLE customers (external_id VARCHAR PRIMARY KEY, email VARCHAR UNIQUE NOT NULL, "

@@ -1,4 +1,4 @@
-"""Files of systems that Tranship has no profile for: what their columns and values become at the first try."""
+"""Files of systems without a profile: the fields and values read at the first try."""
 
 from __future__ import annotations
 

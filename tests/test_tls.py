@@ -47,7 +47,8 @@ async def answer(request: web.Request) -> web.StreamResponse:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What happens at each server, and the requests that each one saw; `public`: without the private authority."""
+    """Return the result at each server, and the requests that each one received; `public`: without the private
+    authority."""
     folder = tmp_path_factory.mktemp("tls")
     authority = Authority(folder)
     contexts = {

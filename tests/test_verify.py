@@ -1,4 +1,4 @@
-"""Reading back finds what a provider has silently changed: exactly that, and where all is equal it says so."""
+"""Verification finds exactly what a provider has changed silently, and reports if everything is equal."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def by_id(there: Account) -> dict[str, dict[str, Any]]:
 
 
 def forget(there: Account, *external_ids: str) -> None:
-    """Remove customers behind everybody's back."""
+    """Remove customers directly at the provider."""
     left = [one for external_id, one in by_id(there).items() if external_id not in external_ids]
     there.sandbox.clear()
     there.sandbox.add(*left)
 
 
 def silently(there: Account, external_id: str, field: str, value: str | None) -> None:
-    """Change a canonical field behind everybody's back, wherever the provider keeps it."""
+    """Change a canonical field directly at the provider, wherever it is kept."""
     record = by_id(there)[external_id]
     native = next((one.name for one in schema_of(there).fields if one.settable and one.canonical == field), None)
     if field == "name":
@@ -57,14 +57,14 @@ def silently(there: Account, external_id: str, field: str, value: str | None) ->
 
 
 def verified(folder: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and what `tranship verify … --json` says."""
+    """Return exit code and JSON of `tranship verify … --json`."""
     capsys.readouterr()
     code = cli.main(["verify", *words, "--state-dir", str(folder / "state"), "--json"])
     return code, json.loads(capsys.readouterr().out)
 
 
 def differences(found: dict[str, Any]) -> set[tuple[Any, ...]]:
-    """What the report file says: what, external id, field, expected, found."""
+    """Return the lines of the report file: what, external id, field, expected, found."""
     if "differences" not in found["files"]:
         return set()
     frame = pl.read_csv(found["files"]["differences"], infer_schema=False)

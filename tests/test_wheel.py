@@ -1,4 +1,4 @@
-"""What is installed: the wheel in an environment of its own, away from the checkout, beside whatever else is there."""
+"""The installed package: the wheel in a separate environment, outside of the checkout, beside other packages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from the sdist."""
+    """The wheel, built from the sdist."""
     return shared_wheel(tmp_path_factory)
 
 
@@ -117,7 +117,7 @@ def test_it_is_installed_for_editing(links: bool, elsewhere: Path) -> None:
     assert (Path(file).resolve(), found) == (source / "pipelines" / "run.py", "None")
 
 
-# Beside what is called alike -------------------------------------------------------------------------------------
+# Beside modules of the same names -------------------------------------------------------------------------------------
 
 
 THEIRS = {
@@ -256,7 +256,7 @@ class TestShop(SourceContract):
 
 
 def package(folder: Path, entries: dict[str, str], modules: dict[str, str]) -> Path:
-    """The wheel of a package of somebody else, with these entry points and files."""
+    """Build the wheel of another package, with these entry points and files."""
     folder.mkdir()
     packages = sorted({Path(name).parent.as_posix().replace("/", ".") for name in modules} - {"."})
     listed = "\n".join(f'{name} = "{value}"' for name, value in entries.items())

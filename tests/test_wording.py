@@ -56,7 +56,7 @@ PLURAL = re.compile(rf" (?:{COUNTED})\b(?!/s)")
 
 
 def tracked(*suffixes: str) -> list[Path]:
-    """The files of the repository with these suffixes; this one has all phrases."""
+    """Return the files of the repository with these suffixes, except this one, which contains all phrases."""
     command = ("git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     try:
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.rstrip("\0").split("\0")
@@ -67,7 +67,7 @@ def tracked(*suffixes: str) -> list[Path]:
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and text of each string and comment of a Python file, and of each paragraph of another file."""
+    """Yield line and text of each string and comment of a Python file, and of each paragraph of another file."""
     source = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
         line = 1
@@ -92,7 +92,7 @@ FILES = tracked(".py", ".md", ".toml")
 
 @pytest.fixture(scope="module")
 def read() -> list[tuple[str, str]]:
-    """Every text of every file, and where it is."""
+    """Every text of every file, with its place."""
     return [(f"{path.relative_to(ROOT)}:{line}", text) for path in FILES for line, text in texts(path)]
 
 
@@ -122,7 +122,7 @@ OURS = [
 
 
 def plurals(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and text of counts in front of a plural, which say `1 records`."""
+    """Yield line and text of counts in front of a fixed plural, which would print `1 records`."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         for value, text in pairwise(node.values if isinstance(node, ast.JoinedStr) else ()):
             if isinstance(value, ast.FormattedValue) and isinstance(text, ast.Constant):
