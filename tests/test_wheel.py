@@ -367,7 +367,7 @@ def test_a_broken_plug_in_is_a_line_of_the_list(with_toys: Environment, tmp_path
     assert "neither a Connector nor" in lines["number"]
     assert "Traceback" not in listed.stderr
     unknown = with_toys.command(tmp_path, "run", "oracle://x", "a.csv")
-    assert (unknown.returncode, "Use one of:" in unknown.stderr, "toyshop://" in unknown.stderr) == (2, True, True)
+    assert (unknown.returncode, "The schemes are" in unknown.stderr, "toyshop://" in unknown.stderr) == (2, True, True)
 
 
 def test_other_packages_run_the_contract_suites(with_toys: Environment, tmp_path: Path) -> None:
