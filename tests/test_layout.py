@@ -308,10 +308,10 @@ def broken(module: str, target: str) -> str | None:
     if target.split(".")[0] not in (*ROOMS, "tranship", "tests", "support", "benchmarks") or target == module:
         return None
     if module != "tranship" and _path(module).name == "__init__.py":
-        return "A package's __init__ holds its docstring; code belongs in a module named for what it knows."
+        return "A package's __init__ contains only its docstring; code belongs in a module of its own."
     rule = next((rule for rule in RULES if fnmatchcase(module, rule.module)), None)
     if not rule:
-        return "No rule of tests/test_layout.py is for this module. Is there a room where it belongs?"
+        return "No rule of tests/test_layout.py is for this module. Move it to a folder where it belongs, or add a rule."
     denied = [pattern[1:] for pattern in rule.may_import if pattern.startswith("!")]
     allowed = _fits(target, rule.may_import) and not _fits(target, denied)
     return None if allowed else rule.advice
@@ -367,7 +367,7 @@ def test_an_exception_is_needed(module: str, target: str) -> None:
     [
         ("schemas.codes", "connectors.errors", "Code with side effects belongs in pipelines/ or connectors/"),
         ("schemas.providers.metronome", "schemas.providers.metrifox", "no other provider"),
-        ("connectors.contract", "connectors.errors", "types only"),
+        ("connectors.contract", "connectors.errors", "only types"),
         ("connectors.files.csv", "connectors.databases.diff", "at the root of connectors/"),
         ("connectors.json_text.columns", "connectors.files.csv", "imports neither of them"),
         ("connectors.databases.diff", "connectors.files.csv", "imports none of them"),
@@ -385,7 +385,7 @@ def test_an_exception_is_needed(module: str, target: str) -> None:
         ("pipelines.endpoints", "pipelines.run", "through connectors/opening.py"),
         ("pipelines.cli.main", "connectors.api.source", "The work belongs in pipelines/"),
         ("connectors.attic", "connectors.errors", "No rule"),
-        ("connectors.files", "connectors.errors", "__init__ holds its docstring"),
+        ("connectors.files", "connectors.errors", "__init__ contains only its docstring"),
         ("schemas.codes", "/schemas.customer", "begin with tranship"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Secrets in addresses, also where they do not belong: none is shown, and each is known as a secret."""
+"""Secrets in addresses, even where they do not belong: none is shown, and each is recognised as a secret."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SECRET = "hunter2-geheim"
 )
 def test_a_secret_is_hidden_wherever_it_is_written(address: str, expected: str) -> None:
     assert redacted(address) == expected
-    # What was shown once, or is read from a manifest, stays as it is.
+    # An address that was shown, or is read from a manifest, is unchanged.
     assert redacted(expected) == expected
     assert any(SECRET in secret for secret in secrets_in(address)) or "hunter2" not in address
 

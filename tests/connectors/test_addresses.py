@@ -1,4 +1,4 @@
-"""Addresses: what people see of them, and what they mean."""
+"""Addresses: how they are shown, and what they mean."""
 
 from __future__ import annotations
 

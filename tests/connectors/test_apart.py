@@ -1,4 +1,4 @@
-"""A database of another package is kept apart from what is read, and known again, as the built-in ones are."""
+"""A database of another package is kept apart from the sources, and recognised again, like the built-in ones."""
 
 from __future__ import annotations
 

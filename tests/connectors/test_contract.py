@@ -1,4 +1,4 @@
-"""What every connector of the registry keeps to, as a source and as a destination."""
+"""The contract of every connector of the registry, as a source and as a destination."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ENDS: dict[str, Callable[[Path, str], str]] = {
     "parquet": lambda folder, _: str(folder / "end.parquet"),
     "postgresql": lambda _, database: f"{database}?table=people",
 }
-"""Where each connector's end is made in a test, given a folder and, where it needs one, an empty database."""
+"""The address of each connector in a test, given a folder and, if needed, an empty database."""
 
 SERVED = ("postgresql",)
 """Connectors that need a server."""
@@ -102,7 +102,7 @@ class End:
     """One connector's end in a folder or database: filled by the pipeline, read through the contract."""
 
     direct: ClassVar[dict[str, list[dict[str, Any]]]] = {}
-    """Records as JSON → what the pipeline makes of them."""
+    """Records as JSON → the customers read from them."""
 
     def __init__(self, kind: str, folder: Path, request: pytest.FixtureRequest, database: str | None = None) -> None:
         self.kind = kind
@@ -120,7 +120,7 @@ class End:
         return fates(self.warehouse.load(source, destination=self.address, **options))
 
     def _fill_by_hand(self, source: list[Record] | Path, **options: Any) -> dict[str, int]:
-        """What the pipeline cannot write is made of the CSV file that it writes, with another library."""
+        """Write a format that the pipeline cannot write, from CSV, with another library."""
         file = self.warehouse.folder / "by_hand.csv"
         found = fates(self.warehouse.load(source, destination=str(file), **{**options, "raw": True}))
         records = pl.read_csv(file, infer_schema=False)
@@ -138,16 +138,16 @@ class End:
             source.close()
 
     def column(self, name: str) -> list[Any]:
-        """One column over all batches, in the order of reading."""
+        """Return one column over all batches, in the order of reading."""
         return [value for batch in self.read()[1] for value in batch.records[name]]
 
     def customers(self) -> list[dict[str, Any]]:
-        """What the pipeline makes of this end, through a table of its own."""
+        """Return the customers of this end, loaded into a separate table."""
         self.warehouse.load(self.address, table="read_back", allow_empty=True)
         return self._meant("read_back")
 
     def customers_of(self, source: list[Record]) -> list[dict[str, Any]]:
-        """What the pipeline makes of these records, by the direct way; found out once for all tests."""
+        """Return the customers of these records, loaded directly; computed once for all tests."""
         given = json.dumps(source)
         if given not in self.direct:
             self.warehouse.load(source, table="direct")
@@ -155,7 +155,8 @@ class End:
         return self.direct[given]
 
     def _meant(self, table: str) -> list[dict[str, Any]]:
-        """The customers of a table; metadata read, since a database may write the same JSON otherwise."""
+        """Return the customers of a table, with metadata parsed, since a database may write the same JSON
+        differently."""
         rows = self.warehouse.rows(f"SELECT * EXCLUDE ({RUN}) FROM {table} ORDER BY {KEY}")
         return [{**row, "metadata": json.loads(row["metadata"] or "null")} for row in rows]
 
@@ -353,7 +354,7 @@ def test_hostile_values_come_back_as_they_were_written(writer: End, field: str) 
         {"external_id": str(n), "email": f"c{n}@acme.com", "name": "x"}
         | ({"Note": text} if field == "metadata" else {field: text})
         for n, text in enumerate(HOSTILE, 1)
-        # These words are no names, and no ids.
+        # These words are not names or ids.
         if text not in {"name": ("\\N", "NULL", "null", "NaN", "true"), "external_id": ("true",)}.get(field, ())
     ]
     writer.fill(records, raw=True)
@@ -435,7 +436,7 @@ def test_a_run_that_nobody_made_is_not_applied(writer: End) -> None:
 
 
 def test_what_is_half_written_leaves_no_trace(writer: End) -> None:
-    """A run that fails before its write leaves the end and its folder as they were."""
+    """A run that fails before its write leaves the end and its folder unchanged."""
     writer.fill([RICH])
     files = set(writer.warehouse.folder.iterdir())
     with pytest.raises(GateClosed):
@@ -449,7 +450,7 @@ def test_a_missing_folder_or_database_is_answered_in_words(writer: End, tmp_path
         opening.open_destination(ENDS[writer.kind](tmp_path / "nowhere", f"{writer.database}_nowhere"), OPTIONS)
 
 
-# Looking again ---------------------------------------------------------------------------------------------------
+# Verification ---------------------------------------------------------------------------------------------------
 
 
 def verified(end: End, source: list[Record], **options: Any) -> Verification:
@@ -582,7 +583,7 @@ def test_customers_move_from_any_end_to_any_other(
 
 
 def test_a_csv_of_the_tests_is_read_as_written(tmp_path: Path) -> None:
-    """The tests write their inputs themselves; so this much of CSV must be right without the product."""
+    """The tests write their inputs themselves, so their own CSV must be correct."""
     file = write_csv(tmp_path / "x.csv", [{"a": 'x"y', "b": None}, {"a": "1,2", "b": "z\nz"}])
 
     assert file.read_text(encoding="utf-8") == 'a,b\n"x""y",\n"1,2","z\nz"\n'

@@ -1,6 +1,6 @@
-"""What every provider of the registry keeps to as a source, each read from its sandbox over a socket.
+"""The contract of every provider of the registry as a source, each read from its sandbox over a socket.
 
-`TRANSHIP_MANY` is the number of customers of the big accounts, usually small; a million is worth a try.
+`TRANSHIP_MANY` is the number of customers of the big accounts, usually small; it works with a million.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def landed(warehouse: Warehouse) -> list[str]:
 
 
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait for an unreachable provider: the message counts, not the patience."""
+    """Do not wait for an unreachable provider: the message is tested, not the waiting."""
     from tranship.connectors.api import source as api
     from tranship.connectors.api.retry import RetryPolicy
 
@@ -200,11 +200,11 @@ def test_simulated_failures_lose_no_customer(
     assert landed(warehouse) == there.ids()
 
 
-# What cannot work ------------------------------------------------------------------------------------------------
+# Errors ------------------------------------------------------------------------------------------------
 
 
 def refused(warehouse: Warehouse, there: Account, kind: type[ConnectorError]) -> str:
-    """The sentence of a run that must fail, and proof that it left nothing behind."""
+    """Return the message of a run that must fail, and check that it left nothing behind."""
     with pytest.raises(kind) as caught:
         warehouse.load(there.address)
     assert caught.value.exit_code == 3
@@ -235,7 +235,7 @@ def test_a_key_that_has_no_right(account: Open, warehouse: Warehouse, monkeypatc
 
 def test_a_key_that_stops_to_be_good(account: Open, warehouse: Warehouse) -> None:
     there = account(seed=1200)
-    if there.usual.page is None:  # one answer has no middle
+    if there.usual.page is None:  # a single response has no middle
         return
     there.sandbox.keys(stops_after={there.usual.key: 4})
 

@@ -91,7 +91,7 @@ JSON = st.dictionaries(
 
 @st.composite
 def customers(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Records of which most are loaded, with as odd values as a source may hold."""
+    """Generate records of which most are loaded, with values as odd as a source may contain."""
 
     def maybe(values: st.SearchStrategy[Any]) -> Any:
         return draw(st.none() | values)

@@ -1,4 +1,4 @@
-"""What does not exist is created with a note that names what may have been meant, or not at all."""
+"""Missing tables and files are created with a note that suggests similar names, or not at all."""
 
 from __future__ import annotations
 

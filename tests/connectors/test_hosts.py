@@ -1,4 +1,4 @@
-"""What counts as this machine, and through which proxy the others are reached."""
+"""The hosts that are this machine, and the proxy for all others."""
 
 from __future__ import annotations
 

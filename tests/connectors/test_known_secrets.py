@@ -1,4 +1,4 @@
-"""Secrets of the process in the words of others: in every spelling, and in parts."""
+"""Secrets of the process in messages of other systems: in every spelling, and in parts."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_body_is_read_without_the_key(spelled: str) -> None:
     body = b'{"a": "' + spelled.encode() + b'"}'
     key_filter = KeyFilter(KEY)
     assert not any(spelled[at : at + 10].encode() in key_filter.clean(body) for at in range(len(spelled) - 9))
-    # Wherever a chunk ends.
+    # At any boundary of chunks.
     for cut in range(len(body)):
         chunks = key_filter.chunks()
         whole = chunks.next(body[:cut]) + chunks.next(body[cut:]) + chunks.rest()

@@ -36,7 +36,7 @@ def _arrow(full: Path) -> None:
 
 
 def _duckdb(full: Path) -> None:
-    # In its words: `COPY` would rename a file of its own to this name.
+    # The message contains this name because `COPY` would rename its own file to it.
     raise duckdb.IOException(f'IO Error: Could not write file "{full}": No space left on device')
 
 

@@ -1,4 +1,4 @@
-"""Lists of addresses: which one is the customer's, and what remains of the others."""
+"""Lists of addresses: the customer's own one, and the handling of the others."""
 
 from __future__ import annotations
 

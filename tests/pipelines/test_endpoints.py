@@ -1,4 +1,4 @@
-"""Options of connectors of other packages: what is known to the connectors of a run, and what is not."""
+"""Options of connectors of other packages: those that the connectors of a run declare, and unknown ones."""
 
 from __future__ import annotations
 

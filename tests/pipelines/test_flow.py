@@ -1,4 +1,4 @@
-"""A run whose destination breaks off, as its report tells it."""
+"""The report of a run whose destination fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records that are given in Python are read like files of the same types, and reports tell them apart from files."""
+"""Records that are given in Python are read like files of the same types, and reports distinguish them from files."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_dicts_may_have_any_keys_and_values() -> None:
     assert ids == [str(2**80), "7", "x1"]
     assert report.columns == {"id": "external_id", "name": "name", "created_at": "created_at", "metadata": "metadata"}
     assert set(report.kept) == {"first", "later.a", "later.5"}
-    assert report.counts.rejected == 1  # half a character is no text
+    assert report.counts.rejected == 1  # half a character is not text
     third = pl.read_ndjson("out.jsonl")["metadata"].to_list()[1]
     assert third["later.a"] == '["pro", "x", [1]]'
 

@@ -1,4 +1,4 @@
-"""Which records are one customer: the rules on keys alone, and what a survivor takes over."""
+"""Grouping records into customers: the rules on keys, and the values that a survivor takes over."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Key = tuple[str | None, str | None, int | None] | tuple[str | None, str | None, 
 
 
 def candidates(*keys: Key) -> pl.DataFrame:
-    """The keys of records that stand on lines 2, 3, … of `in.csv`; row n is the n-th record."""
+    """Return the keys of records on lines 2, 3, … of `in.csv`; row n is the n-th record."""
     rows = [{"row": row, "source": "in.csv", "line": row + 2, **_values(key)} for row, key in enumerate(keys)]
     return pl.DataFrame(rows, schema=KEYS)
 
 
 def customers(decided: Identity) -> set[tuple[int, ...]]:
-    """The customers that were decided on, as the rows they consist of."""
+    """Return the resulting customers, each as its rows."""
     grouped = decided.members.group_by("customer").agg(pl.col("row").sort())
     return {tuple(rows) for rows in grouped["row"]}
 
@@ -42,7 +42,7 @@ def merges(decided: Identity) -> list[tuple[int, int, str]]:
     return sorted(decided.merges.select("loser_line", "survivor_line", "rule").iter_rows())
 
 
-# Who is looked at ------------------------------------------------------------------------------------------------
+# Candidates ------------------------------------------------------------------------------------------------
 
 
 def looked_at(*files: pl.DataFrame) -> list[int]:
@@ -81,7 +81,7 @@ def test_without_records_nobody_is_looked_at() -> None:
     assert looked_at(candidates()) == []
 
 
-# Who is one customer ---------------------------------------------------------------------------------------------
+# Customers ---------------------------------------------------------------------------------------------
 
 
 def test_the_same_id_is_the_same_customer() -> None:
@@ -132,7 +132,7 @@ def test_an_id_is_not_taken_for_an_e_mail() -> None:
     assert customers(decided) == {(0, 1), (2, 3)}
 
 
-# Who survives ----------------------------------------------------------------------------------------------------
+# Survivors ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_the_order_does_not_matter_where_times_differ(keys: list[Key], dice: Any
     order = dice.sample(range(len(timed)), len(timed))
 
     def decided(keys: list[Key]) -> tuple[Any, Any, Any]:
-        """In days instead of lines, which say who a record is in any order."""
+        """Return the decisions in days instead of lines, which identify a record in any order."""
         whole = identify.decide(candidates(*keys), "newest")
         days = {row + 2: day for row, (_, _, day, *_) in enumerate(keys)}
         return (
@@ -284,11 +284,11 @@ def test_the_order_does_not_matter_where_times_differ(keys: list[Key], dice: Any
     assert decided([timed[at] for at in order]) == decided(timed)
 
 
-# What a survivor takes over --------------------------------------------------------------------------------------
+# Values taken over by survivors --------------------------------------------------------------------------------------
 
 
 def records(*rows: dict[str, Any]) -> pl.DataFrame:
-    """Staged records; row n is the n-th, updated on day n."""
+    """Return staged records; row n is the n-th, updated on day n."""
     places = {"_row": pl.UInt64, "_source": pl.String, "_line": pl.UInt64, "_email_blocked": pl.Boolean}
     whole = [
         {
@@ -383,12 +383,12 @@ def test_fill_touches_nobody_who_is_alone() -> None:
 
 
 def test_a_look_is_the_same_after_nfkc_and_case_folding():
-    """Of all characters, but for a few of old scripts that fold to several, to capitals or to modern letters."""
+    """For all characters, except a few of old scripts that fold to several, to capitals or to modern letters."""
     every = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
     looks = identify.look(pl.Series(every, dtype=pl.String)).to_list()
     folded = [oracle.folded(character) for character in every]
     differing = [c for c, look, fold in zip(every, looks, folded, strict=True) if look != fold]
-    # What has no name is newer than this Python.
+    # A character without a name is newer than this Python.
     scripts = {unicodedata.name(c).split(" ")[0] for c in differing if unicodedata.name(c, "")}
     assert scripts <= {"GREEK", "CHEROKEE", "CYRILLIC", "COMBINING", "LATIN"}
     assert not [c for c in differing if ord(c) < 0x300]

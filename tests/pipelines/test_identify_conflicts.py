@@ -1,4 +1,4 @@
-"""One id, several people: said, listed, and more than a few stop the run."""
+"""One id, several people: reported, listed, and more than a few stop the run."""
 
 from __future__ import annotations
 

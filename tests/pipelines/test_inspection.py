@@ -1,4 +1,4 @@
-"""A look at a source: what its columns are and become, and what would be rejected."""
+"""Inspection of a source: its columns, their mapping, and the expected rejects."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_a_field_may_be_an_exception_to_strict(warehouse: Warehouse) -> None:
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
-        # Field that is wrong → what identifies the customer, or the reasons to reject it.
+        # Invalid field → the identity of the customer, or the reasons to reject the record.
         (GOOD | {"email": "nobody"}, {"external_id": "1", "email": None, "metadata": '{"email":"nobody"}'}),
         (GOOD | {"external_id": "1.2E+12"}, {"external_id": None, "email": "ann@b.co"}),
         (GOOD | {"external_id": "", "email": "nobody"}, "identity.missing"),
@@ -142,7 +142,7 @@ def test_the_original_is_kept_under_the_name_of_its_column(warehouse: Warehouse)
 def test_a_value_that_is_left_out_erases_nothing(warehouse: Warehouse) -> None:
     known = GOOD | {"status": "active", "metadata": '{"tier": 1}'}
     warehouse.load([known, known | {"external_id": "2", "email": "bob@b.co"}])
-    # Of the two, only the first has metadata, in which its invalid value is.
+    # Only the first of the two has metadata, which contains its invalid value.
     both = [GOOD | {"status": "Draft"}, GOOD | {"external_id": "2", "email": "bob@b.co", "status": "trial"}]
     warehouse.load(both, nulls="overwrite")
 
@@ -233,7 +233,7 @@ def test_a_provider_is_never_sent_a_record_without_the_value_that_could_not_be_r
     }.items() <= (dict(report.refused_by_reason).items())
     assert report.refused_by_reason['unreadable: currency "GOLD"'] == 1
     assert len(there.records()) == 1
-    # Neither the same run again nor a retry of what failed sends them.
+    # Neither the same run again nor a retry sends them.
     assert run.run(given).counts.refused == 3
     assert run.retry(tmp_path / "state", report.run_id).counts.refused == 3
     assert len(there.records()) == 1
@@ -294,7 +294,7 @@ def test_no_value_disappears(tmp_path_factory: pytest.TempPathFactory, given_rec
         assert field in json.loads(lines[line]["metadata"])
 
 
-# Columns whose name leaves open what they hold -----------------------------------------------------------------------
+# Columns with ambiguous names -----------------------------------------------------------------------
 
 
 def written(warehouse: Warehouse, text: str) -> Path:

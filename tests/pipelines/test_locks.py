@@ -1,4 +1,4 @@
-"""Locks of runs and destinations: who gets them, who is named, and what happens where files cannot be locked."""
+"""Locks of runs and destinations: their holders, messages about them, and systems without file locks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob"}
 
 @contextmanager
 def held_by_another(lock: Path) -> Iterator[int]:
-    """Another process holds this lock; its id. In the end it is killed."""
+    """Start a process that holds this lock; yield its id, and kill it at the end."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     script = (
         "import sys; from pathlib import Path; from tranship.pipelines.locks import Lock\n"
@@ -88,7 +88,7 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
 
 
 def test_a_lock_is_not_handed_on_to_a_program_that_is_started(tmp_path: Path) -> None:
-    """Not even for the moment in which it starts, hence the many turns."""
+    """Not even for the moment in which it starts, hence the many attempts."""
     for _ in range(20):
         lock = Lock(tmp_path / "lock")
         assert lock.take()
@@ -101,7 +101,7 @@ def test_a_lock_is_not_handed_on_to_a_program_that_is_started(tmp_path: Path) ->
 
 
 def test_a_lock_whose_file_was_removed_is_not_held_by_two(tmp_path: Path) -> None:
-    """Who holds the removed file does not keep others from the new one, and a new lock is one of the new file."""
+    """A holder of the removed file does not block the new one, and a new lock applies to the new file."""
     first, second, third = (Lock(tmp_path / "lock") for _ in range(3))
     assert first.take()
     (tmp_path / "lock").unlink()
@@ -177,7 +177,7 @@ def test_a_run_with_a_damaged_lock_stops_no_other_run(warehouse: Warehouse) -> N
 
 
 class Heard(Quiet):
-    """Keeps the notes, and does something at the first."""
+    """An observer that keeps the notes, and calls a function at the first."""
 
     def __init__(self, then: Callable[[], None]) -> None:
         self.notes: list[str] = []
@@ -190,7 +190,7 @@ class Heard(Quiet):
 
 
 def test_a_run_waits_for_the_one_before_it_and_reads_only_then(warehouse: Warehouse) -> None:
-    """What it reads is what is there when its turn comes: here another input and a table that was not there before."""
+    """It reads the state at its turn: here another input, and a table that did not exist before."""
     source = write_csv(warehouse.folder / "late.csv", [ANN])
     lock = Lock(lock_of(warehouse))
     assert lock.take()
@@ -270,7 +270,7 @@ def test_two_threads_of_one_program_take_turns(warehouse: Warehouse) -> None:
 
 
 class AtStep(Quiet):
-    """Does something as a step begins, once."""
+    """An observer that calls a function once, when a step begins."""
 
     def __init__(self, step: str, then: Callable[[], None]) -> None:
         self._step, self._then = step, then
@@ -284,7 +284,7 @@ class AtStep(Quiet):
 
 @pytest.mark.parametrize("step", ["read", "plan", "write"])
 def test_a_database_that_another_process_makes_meanwhile_is_compared_with(warehouse: Warehouse, step: str) -> None:
-    """Also between the comparison, for which there was none, and the write."""
+    """Also between the comparison, when it did not exist, and the write."""
     source = write_csv(warehouse.folder / "both.csv", [ANN, BOB])
 
     def meanwhile() -> None:
@@ -408,7 +408,7 @@ def test_a_system_without_such_locks_is_answered_in_the_same_words(tmp_path: Pat
         Lock(tmp_path / "lock", missing).take()
 
 
-# The run that is gone on with -------------------------------------------------------------------------------------
+# The continued run -------------------------------------------------------------------------------------
 
 
 def test_a_plan_that_is_being_carried_out_is_not_carried_out_again(warehouse: Warehouse) -> None:
@@ -446,7 +446,7 @@ def test_a_plan_that_another_process_has_carried_out_while_this_one_waited_is_bu
 
 
 def test_taking_its_lock_does_not_make_a_run_young(warehouse: Warehouse) -> None:
-    """A read from a provider goes on by itself only within an hour."""
+    """A read from a provider is continued automatically only within an hour."""
     directory = RunDirectory.at(Path(warehouse.load([ANN]).run_dir))
     long_ago = datetime.now(UTC).timestamp() - 7200
     for file in (directory.path, *directory.path.iterdir()):

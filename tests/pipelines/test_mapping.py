@@ -1,4 +1,4 @@
-"""Columns → fields: found by name, told, never guessed."""
+"""Columns → fields: found by name or given by the user, never guessed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns of first, last and full names and of companies, and the rules that follow from them."""
+"""Columns of first, last and full names and of companies, and the resulting rules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def mapped(header: str, **options: object) -> ColumnMap:
 
 
 def rules(header: str, **options: object) -> tuple[str | None, str | None]:
-    """The rules of the name and of the billing contact's name."""
+    """Return the rules of the name and of the billing contact's name."""
     found = mapped(header, **options)
     rules = {name: str(rule) for name, rule in found.built.items()} | dict(found.fields)
     return rules.get("name"), rules.get("billing_contact_name")

@@ -1,4 +1,4 @@
-"""What has changed between a saved plan and the plan of today."""
+"""Differences between a saved plan and a new one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export profiles: each recognises its sample and reads it as expected, and none precedes what the user says."""
+"""Export profiles: each recognises its sample and reads it as expected, and none overrides the user's settings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sample(name: str) -> Path:
 
 
 def customers(file: Path, folder: Path, **options: Any) -> dict[str, Any]:
-    """The customers of a file without what is null, the codes of faults and warnings, and the columns kept."""
+    """Return the customers of a file without nulls, the codes of faults and warnings, and the columns kept."""
     reading = Reading.model_validate({"source": str(file), **options})
     source = open_source(reading)
     applied = profiles.apply(source.layouts(), reading)
@@ -198,7 +198,7 @@ def test_two_columns_of_the_name_that_it_chooses_must_agree(tmp_path: Path) -> N
     assert 'line 3: "Email" and "E-mail" both mean email and have different values' in (found.problem or "")
 
 
-# What the user says precedes it ----------------------------------------------------------------------------------
+# The user's settings take precedence ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_a_run_names_its_profile_and_keeps_it_when_resumed(tmp_path: Path) -> No
     assert "recognised: Recurly accounts" in (Path(applied.run_dir) / "report.html").read_text(encoding="utf-8")
 
 
-# What is made from the profiles ----------------------------------------------------------------------------------
+# Files derived from the profiles ----------------------------------------------------------------------------------
 
 
 def test_index_and_page_are_up_to_date() -> None:

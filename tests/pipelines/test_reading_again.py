@@ -1,4 +1,4 @@
-"""What an earlier run has read of the same bytes in the same way is not read again, and nothing else is taken over."""
+"""Bytes that an earlier run has read in the same way are not read again, and nothing else is reused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RECORDS: list[Record] = [
 
 @pytest.fixture
 def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
-    """Files are read in many small parts."""
+    """A warehouse in which files are read in many small parts."""
     monkeypatch.setattr(csv_file, "PIECE_BYTES", 1 << 10)
     monkeypatch.setattr(csv_file, "PART_BYTES", 1 << 12)
     return Warehouse(tmp_path)
@@ -42,7 +42,7 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
 
 @pytest.fixture
 def normalised(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many records each batch had that was normalised."""
+    """The number of records of each batch that was normalised."""
     seen: list[int] = []
     real = batch.customers
 
@@ -61,7 +61,7 @@ def read_anew(seen: list[int]) -> int:
 
 
 def findings(report: Report) -> tuple[object, ...]:
-    """All that people are told of the reading."""
+    """Return everything that is reported about reading."""
     tables = [pl.read_parquet(report.files[name]).rows() for name in ("rejects_parquet", "warnings", "merges")]
     return (
         report.counts.read,
@@ -74,7 +74,7 @@ def findings(report: Report) -> tuple[object, ...]:
 
 
 def contents(report: Report) -> dict[str, str]:
-    """Digests of every Parquet file that a run has left."""
+    """Return digests of every Parquet file of a run."""
     folder = Path(report.run_dir)
     files = sorted(folder.rglob("*.parquet"))
     return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
@@ -151,7 +151,7 @@ def test_what_would_be_read_otherwise_is_read_again(
     read_anew(normalised)
     other = warehouse.load(RECORDS, **options)
     if "encoding" not in options:  # these bytes mean the same in both
-        # A default is itself normalised before.
+        # A default is itself normalised first.
         assert read_anew(normalised) == 400 + len(options.get("defaults", ()))
     alone = Warehouse(warehouse.folder / "alone")
     alone.folder.mkdir()
@@ -223,7 +223,7 @@ def test_a_run_whose_list_of_parts_is_damaged_is_left_alone(warehouse: Warehouse
 
 
 def test_what_an_earlier_run_has_is_not_touched(warehouse: Warehouse) -> None:
-    """Also where a later run takes warnings back, or has other identities to reject."""
+    """Even if a later run retracts warnings, or rejects other identities."""
     mails: list[Record] = [{"email": "Two@acme.com", "name": "A", "phone": "12"}]
     earlier = warehouse.load(mails)
     before = contents(earlier)

@@ -76,7 +76,7 @@ def test_invalid_cells_are_coloured_and_say_why(report: Report) -> None:
     plain = dict(coloured)["A2"]
     header = dict(coloured)["A1"]
 
-    # A name that is missing; an e-mail and a country that are wrong; neither id nor e-mail.
+    # A missing name; an invalid e-mail and country; neither id nor e-mail.
     assert [place for place, style in coloured if style not in (plain, header)] == ["B2", "C3", "D3", "A4", "C4"]
     comments = part(file, "xl/comments1.xml")
     assert re.findall(r'<comment ref="(\w+)"', comments) == ["B2", "C3", "D3", "A4", "C4"]

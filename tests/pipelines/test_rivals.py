@@ -1,4 +1,4 @@
-"""Columns whose names fit one field: nothing is left aside in silence, and what they hold is looked at."""
+"""Columns whose names match one field: none is dropped silently, and their values are compared."""
 
 from __future__ import annotations
 

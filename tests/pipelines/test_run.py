@@ -1,4 +1,4 @@
-"""The whole flow: what a run writes, what it says, and how a run that died goes on."""
+"""The whole flow: the results and reports of runs, and the continuation of runs that died."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tranship.pipelines.report import Report
 from tranship.pipelines.run_directory import RunDirectory
 
 EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "6"))
-"""Of each property over whole runs, which take about 0.1 s each."""
+"""Examples of each property over whole runs, which take about 0.1 s each."""
 
 ANN = {"external_id": "1", "email": "ann@acme.com", "name": "Ann", "updated_at": "2024-01-01"}
 BOB = {"external_id": "2", "email": "bob@acme.com", "name": "Bob", "updated_at": "2024-01-02"}
@@ -79,7 +79,7 @@ own_tables = st.sampled_from(
 
 
 def check_sums(report: Report, records: int) -> None:
-    """The ledger, added up again from what lies on disk."""
+    """Compute the ledger again from the files on disk."""
     counts = report.counts
     planned = pl.read_parquet(report.files["plan"])["action"].value_counts()
     actions = dict(planned.iter_rows())
@@ -181,7 +181,7 @@ def test_it_does_not_matter_how_records_lie_in_files(
     assert tables[0] == tables[1] == tables[2]
 
 
-# What a run says -------------------------------------------------------------------------------------------------
+# Reports -------------------------------------------------------------------------------------------------
 
 
 def test_a_clean_run_ends_with_0(warehouse: Warehouse) -> None:
@@ -311,7 +311,7 @@ def test_warnings_of_a_record_rejected_at_the_destination_are_taken_back(warehou
 
 
 def test_an_ambiguous_survivor_that_was_filled_keeps_no_warning(warehouse: Warehouse) -> None:
-    """Its values of another record give it another row number, under which its warnings are not known."""
+    """The values of another record give it another row number, which its warnings do not have."""
     warehouse.load([ANN, {**BOB, "email": "a@b.co"}, {**ANN, "external_id": "9", "email": "a@b.co"}])
     records = [{"name": "A", "email": "a@b.co", "city": "Rome"}, {"name": "A", "email": "a@b.co", "phone": "call me"}]
     report = warehouse.load(records, fill=True)
@@ -368,13 +368,13 @@ STEPS = ("stage", "identify", "plan", "apply")
 
 
 def dead_process() -> int:
-    """The id of a process that is no more."""
+    """Return the id of a process that has ended."""
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         return process.pid
 
 
 def as_if_died(report: Report, *, after: str | None) -> None:
-    """Put a run's directory into the state in which it is when its process dies behind this step."""
+    """Put a run's directory into the state after its process died following this step."""
     directory = Path(report.run_dir)
     manifest = durable.read_json(directory / "manifest.json")
     done = STEPS[: STEPS.index(after) + 1] if after else ()
@@ -389,7 +389,7 @@ def as_if_died(report: Report, *, after: str | None) -> None:
 
 
 def said(report: Report) -> dict[str, Any]:
-    """What must be the same in the report of a run that died on the way."""
+    """Return the parts of the report that must be equal for a run that died on the way."""
     whole = json.loads(report.to_json())
     for name in ("seconds", "peak_memory_bytes", "notes", "files"):
         del whole[name]
@@ -527,7 +527,7 @@ def test_an_unknown_run_is_answered_in_words(warehouse: Warehouse) -> None:
 
 
 class _StopAt(Quiet):
-    """Somebody presses Ctrl-C when a step begins, or advances."""
+    """An observer that presses Ctrl-C when a step begins, or advances."""
 
     def __init__(self, step: str, *, begins: bool) -> None:
         self._wanted, self._begins, self._step = step, begins, ""
@@ -593,7 +593,8 @@ def test_a_run_is_continued_whatever_it_was_saving_when_it_was_interrupted(
     assert rows == warehouse.rows("SELECT * EXCLUDE (_run_id) FROM once ORDER BY ALL")
 
 
-# What cannot be used ---------------------------------------------------------------------------------------------
+# Invalid settings and input
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

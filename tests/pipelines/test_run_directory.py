@@ -1,4 +1,4 @@
-"""State directories that are not as this version of Tranship left them: one damaged run never stops another."""
+"""State directories that were changed or damaged: one damaged run never stops another."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_report_is_printed_after_its_state_directory_was_moved(
 
 
 def _unprivileged(*words: str) -> subprocess.CompletedProcess[str]:
-    """Give a command without the privilege of root to open what nobody may open."""
+    """Run a command without root's privilege to open files that nobody may open."""
     without = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     command = [*without, sys.executable, "-m", "tranship", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""`--where`: which records are read at all."""
+"""`--where`: the records that are read."""
 
 from __future__ import annotations
 

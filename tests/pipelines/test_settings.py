@@ -1,4 +1,4 @@
-"""Settings from file, environment and command: who wins, and how a slip is told."""
+"""Settings from file, environment and command: their precedence, and messages about mistakes."""
 
 from __future__ import annotations
 

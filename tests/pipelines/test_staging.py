@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
     files = tmp_path / "files"
     files.mkdir()
     for number in range(14):
-        # Of each number of rows, beginning with each; one file without records, and others with fewer columns.
+        # Files of each size, in each order; one file without records, and others with fewer columns.
         rows = "".join((ROWS * 2)[number % 7 :][: number % 5]).format(n=number)
         text = (
             HEADER + rows
@@ -90,7 +90,7 @@ def test_parts_that_are_staged_together_have_the_fate_of_each_alone(
     assert sum(counts.read for counts in alone) == 26
     files = sorted(file.relative_to(one_by_one.path) for file in one_by_one.path.glob("*/*.parquet"))
     assert sorted(file.relative_to(at_once.path) for file in at_once.path.glob("*/*.parquet")) == files
-    # Strict, an invalid value costs the record, and nothing is left to warn of.
+    # With `strict`, an invalid value rejects the record, and there is nothing to warn of.
     expected = {"stage", "rejected"} if "strict" in options else {"stage", "raw", "rejected", "warned"}
     assert {file.parts[0] for file in files} >= expected
     for file in files:

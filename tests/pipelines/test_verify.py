@@ -1,4 +1,4 @@
-"""A second look at a table: exactly what differs is found, with what is expected and what is there."""
+"""Verification of a table: exactly the differences are found, with the expected and the actual values."""
 
 from __future__ import annotations
 

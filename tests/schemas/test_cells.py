@@ -1,4 +1,4 @@
-"""Cells of a CSV file: guarded against spreadsheets when written, and read as what was meant."""
+"""Cells of a CSV file: guarded against spreadsheets when written, and read back unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The declarations of providers, and what two of them say about the way between them."""
+"""The declarations of providers, and the losses between two of them."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ def test_a_passage_tells_each_thing_once(here: ProviderSchema, there: ProviderSc
     unsure = {one.canonical for one in there.fields if one.server_generated and one.settable}
     native = there.native - set(there.partial) - unsure
     assert not {one.field for one in told.kept} & native
-    # Whatever has no native place there is told to be kept or lost.
+    # Every field without a native field is listed as kept or lost.
     told_of = {one.field for one in (*told.lost, *told.kept)}
     assert {name for name in here.sources if name in OVERFLOW_FIELDS and name not in native} <= told_of
-    # An id that the provider made is lost only on the way to another account of it.
+    # An id set by the provider is lost only on the way to another account there.
     its_own = not here.by_name[here.id].settable
     assert ("provider_id" in {one.field for one in told.lost}) == (here is there and its_own)
     assert ("provider_id" in {one.field for one in told.kept}) == (here is not there)

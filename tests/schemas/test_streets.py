@@ -1,4 +1,4 @@
-"""Which columns make up the line of an address."""
+"""The columns that make up the line of an address."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tranship.schemas import streets
             "Street/road name of Address",
             ("House number of Address", "Street/road name of Address"),
         ),
-        # A number that need not be that of a house.
+        # A number that need not be a house number.
         (["No", "Street", "City"], "Street", ("Street",)),
         (["Straat", "Postcode", "Nummer"], "Straat", ("Straat",)),
         (["Address", "No"], "Address", ("Address",)),

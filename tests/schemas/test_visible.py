@@ -1,4 +1,4 @@
-"""Characters that act on a terminal, or that nobody sees, are spelled out."""
+"""Characters that control a terminal, or that are invisible, are spelled out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A provider's account as tables: what is read of each customer."""
+"""A provider's account as tables: the data read for each customer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Pages:
 
 @dataclass
 class Source:
-    """A source of one page, already read."""
+    """A source of one page that is already read."""
 
     records: list[dict[str, Any]]
 

@@ -1,4 +1,4 @@
-"""Records that a provider would refuse, each with its reason, and nothing sent for them."""
+"""Records that a provider would refuse, each with its reason, and without a request."""
 
 from __future__ import annotations
 

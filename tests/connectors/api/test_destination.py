@@ -1,4 +1,5 @@
-"""A provider's account as a destination, in detail: modes, nulls, metadata, who is who, refusals, ends and continuations."""
+"""A provider's account as a destination, in detail: modes, nulls, metadata, identity, refusals, interruptions and
+continuations."""
 
 from __future__ import annotations
 
@@ -39,12 +40,12 @@ def file(folder: Path, *customers: dict[str, Any], name: str = "ours.csv") -> Pa
 
 
 def by_id(there: Account) -> dict[str | None, dict[str, Any]]:
-    """Canonical customers by external id."""
+    """Return canonical customers by external id."""
     return {row["external_id"]: row for row in held(there).values()}
 
 
 def fates(report: Any) -> list[tuple[str, str | None]]:
-    """Outcome and reason of each row."""
+    """Return outcome and reason of each row."""
     return [(one["outcome"], one["reason"]) for one in outcomes(report)]
 
 
@@ -194,7 +195,7 @@ def test_true_takes_the_place_of_one(account: Open, tmp_path: Path) -> None:
     assert moved(tmp_path, source, there).counts.unchanged == 1
 
 
-# Who is who --------------------------------------------------------------------------------------------------------
+# Identity --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -268,7 +269,7 @@ def test_two_customers_that_change_their_e_mails_with_each_other(provider: str, 
 def test_an_e_mail_that_one_gives_up_and_another_takes(provider: str, account: Open, tmp_path: Path) -> None:
     there = account(provider)
     moved(tmp_path, file(tmp_path, *map(customer, range(1, 9))), there)
-    # Each takes the e-mail of the next one, and the last one a new one.
+    # Each customer takes the e-mail of the next one, and the last one a new e-mail.
     chain = [customer(at, email=f"c{at + 1}@x.example") for at in range(1, 9)]
     report = moved(tmp_path, file(tmp_path, customer(0, email="c1@x.example"), *chain), there)
     assert [one["action"] for one in planned(report)] == ["create", *["update"] * 8]
@@ -361,7 +362,7 @@ def test_broken_records_there_are_told_and_left_alone(account: Open, tmp_path: P
     assert broken in there.sandbox.state()
 
 
-# What is left for people -------------------------------------------------------------------------------------------
+# Files for people -------------------------------------------------------------------------------------------
 
 
 def test_results_are_files_that_can_be_run_again(account: Open, tmp_path: Path) -> None:
@@ -416,7 +417,8 @@ def test_the_requests_of_a_plan_are_what_is_sent(account: Open, tmp_path: Path) 
     assert [{name: one[name] for name in two} for one, two in zip(made, wanted, strict=True)] == wanted
 
 
-# Ends, and how it goes on ------------------------------------------------------------------------------------------
+# Interruptions and continuations
+# ------------------------------------------------------------------------------------------
 
 
 def test_a_plan_that_was_cut_off_is_gone_on_with(
@@ -453,7 +455,7 @@ def test_survivors_of_several_files_are_all_in_the_plan_and_in_the_crosswalk(acc
     for part in range(3):
         some = (customer(n, updated_at="2025-01-01T00:00:00Z") for n in range(part * 20, part * 20 + 20))
         file(tmp_path / "parts", *some, name=f"{part}.csv")
-    # Of two records with one e-mail the later one takes over what it lacks.
+    # Of two records with one e-mail, the later one takes over the id that it lacks.
     file(tmp_path / "parts", customer(1, city=None, updated_at="2030-01-01T00:00:00Z"), name="3.csv")
     there = account("marginfront")
     report = moved(tmp_path, tmp_path / "parts" / "*.csv", there)

@@ -1,4 +1,4 @@
-"""Carrying out a plan: each row once, whatever happens on the way; what moved since is left alone."""
+"""Carrying out a plan: each row once, whatever happens; customers that have changed since are not written."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ from tranship.connectors.errors import ConfigError, Refused, Unreachable
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 KEY = {"x-api-key": "mf_sk_test"}
 KILLS = int(os.environ.get("TRANSHIP_KILLS", "6"))
-"""Moments at which the process dies, in each of the sweeps."""
+"""Moments at which the process is killed, in each of the sweeps."""
 CREATES, RATE = int(os.environ.get("TRANSHIP_CREATES", "200")), int(os.environ.get("TRANSHIP_RATE", "100"))
-"""From 5,000 creates on it is also measured how much of the rate is used."""
+"""With 5,000 creates or more, the used share of the rate is also measured."""
 WEATHER = {"statuses": {"500": 0.04, "503": 0.03, "429": 0.05}, "late": 0.5, "cut_after": 0.05, "cut_before": 0.03}
 
 Start = Callable[..., Sandbox]
 
 
 def grown(sandbox: Sandbox, count: int) -> list[dict[str, Any]]:
-    """Customers that are there before the plan is made."""
+    """Customers that exist before the plan is made."""
     for number in range(count):
         sandbox.ask("POST", "/v1/customers", customer(number), KEY)
     return sandbox.state()
 
 
 def said(sandbox: Sandbox) -> list[dict[str, Any]]:
-    """What the sandbox holds, without what it makes itself."""
+    """Return the records of the sandbox, without the fields that it sets itself."""
     made = ("id", "createdAt", "updatedAt")
     records = [{name: value for name, value in one.items() if name not in made} for one in sandbox.state()]
     return sorted(records, key=lambda one: str(one["externalId"]))
 
 
 def mixed(sandbox: Sandbox, folder: Path, size: int) -> None:
-    """A plan of creates, updates and deletes for a sandbox in which `size` customers are."""
+    """Make a plan of creates, updates and deletes for a sandbox with `size` customers."""
     there = grown(sandbox, size)
     changed = [
         update(row, one, name=f"New {row}", metadata={"n": row, "new": None})
@@ -63,7 +63,7 @@ def mixed(sandbox: Sandbox, folder: Path, size: int) -> None:
 
 
 def sent_twice(sandbox: Sandbox) -> list[tuple[str, str, str]]:
-    """Writes that came again with the same content though the first one had been carried out."""
+    """Return writes that were repeated with the same content although the first one had been carried out."""
     stored, twice = set(), []
     for call in sandbox.calls():
         if call["method"] in ("POST", "PATCH", "DELETE"):
@@ -80,7 +80,7 @@ def sent_twice(sandbox: Sandbox) -> list[tuple[str, str, str]]:
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What a sandbox holds after the mixed plan when nothing goes wrong."""
+    """The records of a sandbox after the mixed plan, without failures."""
     from support.sandboxes import sandboxes
 
     folder = tmp_path_factory.mktemp("quiet")
@@ -166,7 +166,7 @@ def test_the_first_rows_and_then_the_rest(sandbox: Start, tmp_path: Path) -> Non
     assert there.counts()["calls"] == {"201": 100}
 
 
-# What moved, what is refused ---------------------------------------------------------------------------------------
+# Changed customers, refusals ---------------------------------------------------------------------------------------
 
 
 def test_exactly_what_moved_since_the_plan_is_left_alone(sandbox: Start, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_record_at_which_the_other_side_fails_is_given_up_and_the_rest_goes_on
 
 
 def test_what_one_customer_gives_up_another_may_have(sandbox: Start, tmp_path: Path) -> None:
-    """Each wants what the next one still has, and the last of them is to be removed."""
+    """Each customer takes the value that the next one still has, and the last one is removed."""
     there = sandbox("marginfront")
     known = grown(there, 5)
     rows = [update(row, known[row], externalId=known[row + 1]["externalId"]) for row in range(4)]
@@ -277,7 +277,7 @@ def test_what_two_customers_would_have_to_swap_is_refused(sandbox: Start, tmp_pa
 
 
 def test_a_request_that_did_nothing_goes_out_under_a_new_key(sandbox: Start, tmp_path: Path) -> None:
-    """A provider may keep the 429 it answered for a key, too."""
+    """A provider may also store the 429 that it answered for a key."""
     there = sandbox(
         "marginfront", weather={"statuses": {"429": 0.5}, "retry_seconds": 0.01, "retry_after": "milliseconds"}
     )
@@ -291,7 +291,7 @@ def test_a_request_that_did_nothing_goes_out_under_a_new_key(sandbox: Start, tmp
     assert all(keys)
 
 
-# When all must end -------------------------------------------------------------------------------------------------
+# Stopping -------------------------------------------------------------------------------------------------
 
 
 def test_a_key_that_stops_to_be_good_ends_it_at_once_and_it_can_be_continued(sandbox: Start, tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_a_host_that_never_answered_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def stopped_when(reached: Callable[[int], bool]) -> Callable[[int, int], None]:
-    """Somebody who presses Ctrl-C once, when so many rows are done."""
+    """Press Ctrl-C once, when this number of rows is done."""
     pressed: list[bool] = []
 
     def advanced(done: int, _: int) -> None:
@@ -426,7 +426,7 @@ def test_the_pace_is_kept(sandbox: Start, tmp_path: Path) -> None:
     seconds = time.monotonic() - began
     assert sent.counts == {("create", "done"): CREATES}
     at = sorted(datetime.fromisoformat(call["at"]).timestamp() - call["seconds"] for call in there.calls())
-    # A tenth of a second of lateness is made up, and what is in flight may arrive late.
+    # A delay of a tenth of a second is caught up, and calls in flight may arrive late.
     busiest = max(bisect_left(at, first + 1) - place for place, first in enumerate(at))
     assert busiest <= 1.1 * RATE + VERBS.in_flight
     if long:

@@ -1,4 +1,5 @@
-"""Whole lists, in pages and at once, from servers whose lists rest, move, lie and end in the middle."""
+"""Whole lists, in pages and in one response, from servers whose lists are stable, change, are wrong or end in the
+middle."""
 
 from __future__ import annotations
 
@@ -67,7 +68,7 @@ def thing(n: int, at: str = "2020-01-01T00:00:00Z") -> dict[str, Any]:
 
 @dataclass
 class Account:
-    """What a provider holds, and what befalls it before each call."""
+    """The records of a provider, and the changes before each call."""
 
     things: list[dict[str, Any]]
     before: Callable[[Account, web.Request], Any] = lambda account, request: None
@@ -130,7 +131,7 @@ def reading(
 
 
 def read(url: str, listings: Listing | list[Listing], keep: Path, stop: int | None = None, **given: Any) -> ParsedPage:
-    """All groups, or the first few."""
+    """Return all groups, or the first few."""
     found = ParsedPage()
     with reading(url, listings if isinstance(listings, list) else [listings], keep, **given) as (going, _):
         for number, group in enumerate(going.groups(), 1):
@@ -160,7 +161,7 @@ def _small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pagination, "PAGE_RECORDS", 3)
 
 
-# Lists at rest ---------------------------------------------------------------------------------------------------
+# Stable lists ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", LISTINGS)
@@ -173,7 +174,7 @@ def test_every_record_once_and_in_order(kind: str, tmp_path: Path) -> None:
             assert found.ids == [f"t{n}" for n in range(size)]
             assert found.notes == []
             needed = max(1, -(-size // SIZE))
-            # Where nothing speaks of an end, one page more shows it.
+            # If the end is not stated, one further page shows it.
             assert len(server.calls) in (
                 (1,) if kind == "whole" else (needed, needed + 1) if kind == "bare" else (needed,)
             )
@@ -260,11 +261,11 @@ def test_records_without_an_id_are_all_given(tmp_path: Path) -> None:
         assert [group.dropped for group in groups] == [()]
 
 
-# Lists that move -------------------------------------------------------------------------------------------------
+# Lists that change -------------------------------------------------------------------------------------------------
 
 
 def jump(seed: int, share: float) -> Callable[[Account, web.Request], None]:
-    """Before a share of the calls a record jumps to another place."""
+    """Move a record to another position before a share of the calls."""
     chance = random.Random(seed)
 
     def before(held: Account, _: web.Request) -> None:
@@ -330,7 +331,7 @@ def test_a_list_that_only_grows_is_read_once(made: int, tmp_path: Path) -> None:
 
     with account(300, before) as (held, server):
         found = read(server.url, BY_TOTAL, tmp_path)
-        # Those that were made after the read began need not be among them.
+        # Records created after the read began need not be included.
         assert sorted(found.ids) == sorted(f"t{n}" for n in range(300))
         assert len(held.things) == 300 + made
         assert len(server.calls) <= 103
@@ -511,7 +512,7 @@ def test_a_list_whose_pages_come_too_slowly_ends(tmp_path: Path) -> None:
         read(server.url, BY_CURSOR, tmp_path, policy=policy)
 
 
-# Reads that die --------------------------------------------------------------------------------------------------
+# Interrupted reads --------------------------------------------------------------------------------------------------
 
 
 def refuse_after(calls: int) -> Callable[[Account, web.Request], Any]:
@@ -531,10 +532,10 @@ def test_a_read_that_was_refused_in_the_middle_goes_on_from_there(kind: str, cal
         server.calls.clear()
         found = read(server.url, LISTINGS[kind], tmp_path / "a")
         left = (21 if kind == "bare" else 20) - calls
-        # A page that was given while another was refused may have been under way still.
+        # A page that was sent while another was refused may still have been in flight.
         side_by_side = kind in ("total", "more")
         under_way = Numbered("page", "size", SIZE).in_flight - 1 if side_by_side else 0
-        # Requests of the first read may reach the server only now; they ask for pages that this one asks for, too.
+        # Requests of the first read may reach the server only now; this read requests the same pages.
         assert left <= len(set(server.calls)) <= left + min(under_way, calls)
         server.calls.clear()
         assert read(server.url, LISTINGS[kind], tmp_path / "a") == found
@@ -550,7 +551,7 @@ def test_a_read_that_was_left_goes_on_from_there(kind: str, tmp_path: Path) -> N
         for stop in (1, 2, 3):
             assert read(server.url, LISTINGS[kind], tmp_path / "a", stop).ids == quiet.ids[: 12 * stop or None][:60]
         assert read(server.url, LISTINGS[kind], tmp_path / "a") == quiet
-        # No page is asked for twice but those that were under way when the read was left.
+        # No page is requested twice, except those in flight when the read was left.
         assert len(set(server.calls)) >= len(server.calls) - 3 * 8
 
 
@@ -662,7 +663,7 @@ def test_a_read_that_was_killed_goes_on_from_there(kind: str, kills: tuple[int, 
         allowed = sys.maxsize
         found = read(server.url, LISTINGS[kind], tmp_path / "a")
         assert found.ids == [f"t{n}" for n in range(90)]
-        # What was under way when it was killed was not on disk yet.
+        # Pages in flight when it was killed were not on disk yet.
         assert 30 <= len(server.calls) <= 30 + 2 * 9
         assert b'"end"' in (tmp_path / "a" / "things" / "1" / "index").read_bytes()
         assert found.digests == read(server.url, LISTINGS[kind], tmp_path / "b").digests

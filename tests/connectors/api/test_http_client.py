@@ -1,4 +1,4 @@
-"""The HTTP client against real servers, good ones and bad ones."""
+"""The HTTP client against real servers, correct and faulty."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def fetch(url: str, retry_policy: RetryPolicy = QUICK, **changes: Any) -> Any:
 
 @contextmanager
 def scripted(*answers: Any) -> Iterator[Served]:
-    """A server that gives these answers one after the other, the last one repeatedly: a status, a response, or a
+    """Run a server with these answers, one after the other, the last one repeatedly: a status, a response, or a
     function that makes one. None cuts the connection.
     """
     left = list(answers)
@@ -89,7 +89,8 @@ async def silent(_: web.Request) -> web.Response:
 
 
 def patience_for(fault: Any) -> RetryPolicy:
-    """Silence must end soon. On a busy machine a good answer may come too late as well, and is asked for once more."""
+    """Return a policy with a short time-out. On a busy machine, a valid answer may also be too late, and is requested
+    again."""
     return replace(QUICK, silence=0.3) if fault is silent else QUICK
 
 
@@ -104,7 +105,8 @@ def told(status: int, **headers: str) -> Callable[[web.Request], Awaitable[web.R
     return answer
 
 
-# What passes -----------------------------------------------------------------------------------------------------
+# Temporary failures
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_an_answer_that_breaks_off_or_is_none_is_asked_for_again(broken: bytes |
         assert server.connections == 2
     with raw(broken) as server, pytest.raises((Unreachable, Malformed)) as stopped:
         fetch(server.url)
-    # aiohttp by itself asks once more where a connection ended without an answer.
+    # aiohttp itself repeats a request if a connection ended without an answer.
     assert QUICK.tries <= server.connections <= 2 * QUICK.tries
     assert "Tried 4 times" in str(stopped.value) or "no JSON" in str(stopped.value)
 
@@ -244,7 +246,7 @@ def test_after_a_429_all_wait_together() -> None:
         if request.query["n"] == "0" and not refused:
             refused.append(asyncio.get_running_loop().time())
             return as_json({}, 429, retry_after_ms="400")
-        while not clients[0].traffic.throttled:  # the others are answered when the refusal has come
+        while not clients[0].traffic.throttled:  # the others are answered after the refusal has arrived
             await asyncio.sleep(0.005)
         return as_json(GOOD)
 
@@ -291,7 +293,7 @@ def test_the_pace_is_kept() -> None:
 
     with scripted(good) as server:
         run(server.url, work, per_second={"GET": 50})
-    # Made up is for a tenth of a second, and what is under way may be late.
+    # A delay of a tenth of a second is caught up, and calls in flight may be late.
     for at in server.times:
         assert sum(at <= other < at + 0.2 for other in server.times) <= (0.2 + 0.1) * 50 + 8
 
@@ -344,7 +346,7 @@ def test_statuses_that_are_expected_are_answers(status: int, body: bytes) -> Non
         assert server.calls == ["DELETE /things/a%2Fb"]
 
 
-# Whom we talk to -------------------------------------------------------------------------------------------------
+# The other end -------------------------------------------------------------------------------------------------
 
 
 def test_a_redirect_is_not_followed_and_the_key_stays_here() -> None:
@@ -365,7 +367,7 @@ def test_nobody_there() -> None:
         fetch(url, RetryPolicy(tries=8, first_pause=0.01))
     said = str(stopped.value)
     assert f"Acme ({url.removeprefix('http://')}): cannot be reached (connect" in said
-    # A host that never answered is named wrongly rather than down: no long wait.
+    # A host that never answered is more likely misspelled than down: no long wait.
     assert "Tried 3 times" in said
 
 
@@ -445,7 +447,7 @@ def test_a_large_body_goes_to_disk_and_begins_anew_when_it_breaks_off(tmp_path: 
     with raw(half, None, complete(b"<html>", "text/html"), complete(b"[]"), complete(body)) as server:
         found, repeated = run(server.url, work, RetryPolicy(tries=8, first_pause=0.01))
         assert found == 7
-        assert repeated in (3, 4)  # aiohttp by itself asks once more where a connection ended without an answer
+        assert repeated in (3, 4)  # aiohttp itself repeats a request if a connection ended without an answer
         assert server.connections == 5
 
 

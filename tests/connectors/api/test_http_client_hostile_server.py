@@ -1,4 +1,4 @@
-"""The HTTP client against servers that send without end: bytes, drops, headers, refusals."""
+"""The HTTP client against servers that send endlessly: bytes, drips, headers, refusals."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def refusing(**headers: str) -> Any:
 
 
 def test_retry_after_zero_is_obeyed_at_once() -> None:
-    """The pauses of this client are so long that it would not end."""
+    """The pauses of this client are so long that the test would not end."""
     answers = iter([*repeat(429, 3), 200])
 
     async def answer(_: web.Request) -> web.Response:

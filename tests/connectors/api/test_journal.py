@@ -1,4 +1,5 @@
-"""The journal: on disk before anybody goes on, whole after a kill, cheap by writing those who wait together."""
+"""The journal: on disk before anything continues, intact after a kill, and cheap, as waiting entries are written
+together."""
 
 from __future__ import annotations
 
@@ -125,7 +126,7 @@ FILES = ("journal.sqlite", "journal.sqlite-wal", "journal.reached")
 
 
 def killed(folder: Path, run_id: str = "run", rows: int = BEGUN) -> Path:
-    """What a process leaves that is killed while it sends; an earlier copy of it is in `earlier`."""
+    """Make the journal of a process that was killed while it was sending; an earlier copy is in `earlier`."""
     alive = Journal(folder / "alive" / "journal.sqlite", run_id)
     for row in range(rows):
         asyncio.run(alive.intend(intents(row), row + 1))
@@ -218,7 +219,7 @@ def test_no_flipped_bit_makes_a_row_unsent_or_another_one_done(left: Path, tmp_p
 
 
 def test_rows_that_may_have_been_sent_stay_so_until_each_has_an_entry(left: Path, tmp_path: Path) -> None:
-    """Also where a process that found the journal lost ends well, before it has come to them."""
+    """Even if a process that found the journal lost ends normally before it reaches these rows."""
     folder = tmp_path / "it"
     shutil.copytree(left / "this" / "dead", folder)
     for name in FILES[:2]:

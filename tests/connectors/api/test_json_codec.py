@@ -22,7 +22,7 @@ ACME = {"id": "c1", "name": "Acme"}
 
 
 def read(*records: Any, schema: ProviderSchema = MARGINFRONT) -> list[dict[str, Any]]:
-    """What becomes of records, without what is null."""
+    """Return the customers read from records, without nulls."""
     decoded = decode(schema, [json.dumps(records)])
     assert decoded.broken.is_empty(), decoded.broken.to_dicts()
     return [{name: value for name, value in row.items() if value is not None} for row in decoded.records.to_dicts()]
@@ -38,7 +38,7 @@ def sent(schema: ProviderSchema = MARGINFRONT, **fields: Any) -> dict[str, Any]:
     return json.loads(encoded.bodies[0])
 
 
-# Reading: what is given ------------------------------------------------------------------------------------------
+# Reading ------------------------------------------------------------------------------------------
 
 
 def test_the_example_of_the_documentation() -> None:
@@ -152,7 +152,7 @@ TEXT_BAGS = [
     ({"canon_city": "Umeå"}, {"city": "Umeå"}, {}),
     ({"canon_city_2": "eå", "canon_city_1": "Um"}, {"city": "Umeå"}, {}),
     ({f"canon_city_{n}": chr(96 + n) for n in range(12, 0, -1)}, {"city": "abcdefghijkl"}, {}),
-    # Written in one piece after it had been in two: what is left of the parts does not count.
+    # Written in one piece after it had been in two: the leftover parts are ignored.
     ({"canon_city_1": "Um", "canon_city_2": "eå", "canon_city": "Lund"}, {"city": "Lund"}, {}),
     (
         {"canon_address_line1": "Street", "canon_address_line2_1": "x"},
@@ -166,7 +166,7 @@ TEXT_BAGS = [
         {"a": [1, None], "canon_city": "x", "b": "2"},
     ),
     ({"canon_metadata_1": '{"a":', "canon_metadata_2": "[1]}"}, {}, {"a": [1]}),
-    # Cut by somebody: kept as it stands.
+    # Truncated by another client: kept unchanged.
     ({"canon_metadata_1": '{"a":', "b": "2"}, {}, {"canon_metadata_1": '{"a":', "b": "2"}),
     ({"canon_metadata": "[1]"}, {}, {"canon_metadata": "[1]"}),
     ({"canon_metadata": '{"a":1}', "a": "2"}, {}, {"a": 1}),
@@ -178,7 +178,7 @@ TEXT_BAGS = [
 
 @pytest.mark.parametrize(("bag", "fields", "metadata"), TEXT_BAGS)
 def test_a_bag_of_text(bag: dict[str, Any], fields: dict[str, Any], metadata: dict[str, Any]) -> None:
-    # Beside another, whose bag is as hard: nothing strays from one to the next.
+    # Beside another customer with an equally difficult overflow: nothing is mixed up.
     other = {"id": "s2", "title": "Other", "source": "s1", "fields": {"canon_city_1": "X", "canon_metadata": '{"o":1}'}}
     rows = decode(
         STRINGS, [json.dumps([other, {"id": "s1", "title": "Acme", "fields": bag}, other])]

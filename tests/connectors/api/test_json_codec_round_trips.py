@@ -1,4 +1,4 @@
-"""What a customer looks like after it was at a provider, and after it was at two."""
+"""Customers after they were at one provider, and at two."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ each_schema = pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: sche
 
 
 def differing(before: pl.DataFrame, after: pl.DataFrame, field: str) -> bool:
-    """Whether some row has another value in a field, or in a metadata entry `metadata.<key>`."""
+    """Return whether some row has another value in a field, or in a metadata entry `metadata.<key>`."""
     if not field.startswith("metadata."):
         return not before[field].equals(after[field], null_equal=True)
     key = field.removeprefix("metadata.")
@@ -77,7 +77,7 @@ def test_an_id_at_another_provider_is_kept_and_the_own_one_is_told(schema: Provi
 
 @pytest.mark.parametrize("here", PROVIDERS, ids=lambda schema: schema.provider)
 def test_ids_of_earlier_accounts_do_not_pile_up(here: ProviderSchema) -> None:
-    """From one to another and back, again and again: one entry for each provider, of its first account."""
+    """From one to another and back, repeatedly: one entry for each provider, of its first account."""
     now = there_and_back(here, plentiful(6, 60))[1].with_columns(metadata=pl.lit(None, pl.String))
     laps: list[dict[tuple[str, str], dict[str, str]]] = []
     for _ in range(2):
@@ -99,7 +99,7 @@ def test_every_declared_loss_really_occurs(schema: ProviderSchema) -> None:
 
 @cache
 def customers_of(here: ProviderSchema) -> pl.DataFrame:
-    """Customers as a provider gives them, of all origins."""
+    """Return customers as a provider returns them, of all origins."""
     keys = [schema.key(one.name) for schema in SCHEMAS for one in schema.kept if not one.settable]
     return there_and_back(here, plentiful(4, 120, keys), read_only=True)[1]
 
@@ -125,7 +125,7 @@ def test_there_and_back_again_loses_what_the_declarations_say(here: ProviderSche
     after = typed(decode(here, [json.dumps(answered(here, again.bodies))]).records)
     lost = {loss.field for loss in declared.lost}
     if here is not there:
-        # It is kept, in metadata; where it is the external id it comes back as well.
+        # It is kept in metadata; if it is the external id, it is also returned.
         assert "provider_id" in {kept.field for kept in declared.kept}
         lost |= set() if here.by_name[here.id].settable else {"provider_id"}
     gone = carried(before, there).with_columns(
@@ -138,7 +138,7 @@ def test_there_and_back_again_loses_what_the_declarations_say(here: ProviderSche
 
 
 def _stands_in(body: Mapping[str, Any], path: str) -> bool:
-    """Whether a body has something at `bag` or `bag.key`, or at a numbered `bag.key_1`."""
+    """Return whether a body has a value at `overflow` or `overflow.key`, or at a numbered `overflow.key_1`."""
     found: Any = body
     for step in path.split("."):
         if not isinstance(found, dict):
@@ -149,7 +149,7 @@ def _stands_in(body: Mapping[str, Any], path: str) -> bool:
 
 @each_schema
 def test_what_a_provider_gave_goes_back_as_it_was(schema: ProviderSchema) -> None:
-    """Wire → canonical → wire: what can be set stands as it stood, in fields and bag."""
+    """Provider's JSON → canonical → provider's JSON: settable values are unchanged, in fields and overflow."""
     sent = encode(schema, plentiful(5, 250), told(schema))
     answers = answered(schema, sent.bodies.drop_nulls())
     for at, record in enumerate(answers):
@@ -168,7 +168,7 @@ def test_what_a_provider_gave_goes_back_as_it_was(schema: ProviderSchema) -> Non
         assert body[schema.overflow.name]["free text"] == record[schema.overflow.name]["free text"]
         assert {name: body.get(name) for name in sure} == {name: last.get(name) for name in sure}
         differ += any(body.get(one) not in (record.get(one), None) for one in sure)
-    # What was never said is not said by being read: `legal_name` of a customer that only had a name.
+    # A missing value is not created by reading: `legal_name` of a customer that only had a name.
     assert differ == 0
 
 
@@ -180,7 +180,7 @@ def test_ordinary_records_take_the_quick_way(schema: ProviderSchema) -> None:
     assert read_quickly(schema, [json.dumps(answers, ensure_ascii=False).encode()], raw=False) is not None
 
 
-# Whatever there may be in a customer -----------------------------------------------------------------------------
+# Any customers -----------------------------------------------------------------------------
 
 json_values = st.recursive(
     st.none()

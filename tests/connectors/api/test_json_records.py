@@ -91,7 +91,7 @@ def test_records_are_read_alike_whatever_their_neighbours_look_like(ascii_only: 
     ]
     page = json.dumps(records, ensure_ascii=ascii_only)
     alone = decode(MARGINFRONT, [page])
-    # A name that is written with an escape, a number where text should be, text that is none.
+    # A name written with an escape, a number instead of text, invalid text.
     for odd in ('{"\\u0069d":"z","name":"n"}', '{"id":"z","name":7}', '{"id":"z","name":"\\ud800"}', "7"):
         beside = decode(MARGINFRONT, [page, f"[{odd}]"])
         assert beside.records.head(len(records)).equals(alone.records)

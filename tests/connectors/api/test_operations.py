@@ -1,4 +1,4 @@
-"""When two records, or two bags, say the same."""
+"""The equality of two records, and of two overflows."""
 
 from __future__ import annotations
 

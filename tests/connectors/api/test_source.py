@@ -1,4 +1,4 @@
-"""A provider's API as a source: addresses, keys, parts, and what `tranship doctor` looks at."""
+"""A provider's API as a source: addresses, keys, parts, and the checks of `tranship doctor`."""
 
 from __future__ import annotations
 
@@ -285,7 +285,7 @@ def test_customers_without_a_name_are_counted(provider: str, sandbox: Start, tmp
     for at, record in enumerate(records[:12]):
         record["name"] = (None, " ")[at % 2]
         record["email"] = f"nameless{at}@example.com"
-    # Named as its e-mail is: that is a name.
+    # A name equal to the e-mail is a name.
     records[12] |= {"name": "a@b.co", "email": "a@b.co"}
     there.sandbox.add(*records)
 
@@ -304,7 +304,7 @@ def test_nothing_is_said_of_names_where_all_have_one(tmp_path: Path) -> None:
         assert read(server.url, tmp_path)[1] == ()
 
 
-# What goes wrong -------------------------------------------------------------------------------------------------
+# Errors -------------------------------------------------------------------------------------------------
 
 
 async def html(_: web.Request) -> web.Response:

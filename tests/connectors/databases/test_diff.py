@@ -1,4 +1,4 @@
-"""What becomes of each record when survivors are compared with a table, shown in DuckDB."""
+"""The outcome of each record when survivors are compared with a table, in DuckDB."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def test_a_customer_of_the_run_is_not_found_by_the_e_mail_it_had(warehouse: Ware
     warehouse.load([ANN])
     report = warehouse.load([{**ANN, "email": "new@acme.com"}, {**ANN, "external_id": None, "name": "Other Ann"}])
 
-    # The key email:ann@acme.com is free, and nobody has that address any more: a new customer.
+    # The key email:ann@acme.com is free, and no customer has that address any more: a new customer.
     assert fates(report) == {"updated": 1, "created": 1}
     assert warehouse.column("external_id || email") == ["1new@acme.com", None]
 

@@ -1,4 +1,4 @@
-"""The ledger beside a table, shown in DuckDB."""
+"""The ledger beside a table, in DuckDB."""
 
 from __future__ import annotations
 

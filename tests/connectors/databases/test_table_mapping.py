@@ -1,4 +1,4 @@
-"""How tables of the user's own are understood, shown in DuckDB."""
+"""The mapping of users' own tables, in DuckDB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Objects in a bucket are read and written like files. S3 is spoken with a local server; gs:// and az:// are not tried."""
+"""Objects in a bucket are read and written like files. S3 is tested with a local server; gs:// and az:// are not
+tested."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ obstore = pytest.importorskip("obstore")
 
 @pytest.fixture(scope="module")
 def bucket():
-    """A bucket on a server of its own, and the environment that points to it."""
+    """A bucket on its own server, and the environment that points to it."""
     started = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     started.start()
     host, port = started.get_host_and_port()

@@ -33,7 +33,7 @@ COMMA = Grammar(b",", b'"')
 
 
 def read(data: bytes, tmp_path: Path, name: str = "in.csv", **options: object) -> tuple[list[tuple], list[tuple]]:
-    """Records as (line, *values) and broken lines as (line, code, text)."""
+    """Return records as (line, *values) and broken lines as (line, code, text)."""
     path = tmp_path / name
     path.write_bytes(data)
     return everything(CsvSource(locating.expand(str(path), SUFFIXES), CsvOptions(**options)))
@@ -49,7 +49,7 @@ def everything(source: CsvSource) -> tuple[list[tuple], list[tuple]]:
 
 
 def in_pieces(data: bytes, size: int, columns: int = 3) -> tuple[list[tuple], list[tuple]]:
-    """The same through pieces of a given size, without a header."""
+    """Return the same, read in pieces of a given size, without a header."""
     names = tuple(f"c{i}" for i in range(columns))
     dialect = Dialect("utf-8", COMMA, names)
     records, broken = [], []
@@ -70,7 +70,7 @@ class Pieces:
             yield self.data[self.position - self.size : self.position]
 
 
-# What each line becomes ---------------------------------------------------------------------------------------------
+# The fate of each line ---------------------------------------------------------------------------------------------
 
 LINES = [
     ("plain", b"1,A,a\n2,B,b\n", [(2, "1", "A", "a"), (3, "2", "B", "b")], []),
@@ -200,12 +200,12 @@ def test_a_header_with_a_broken_quote_is_said(tmp_path):
         read(b'\nid,"na"me,email\n1,A,a@b.example\n', tmp_path)
 
 
-# Whatever the bytes ---------------------------------------------------------------------------------------------------
+# Any bytes ---------------------------------------------------------------------------------------------------
 
 
 @st.composite
 def damaged_files(draw) -> tuple[bytes, list[bytes]]:
-    """A CSV with a token in every line, then truncated, with random bytes put in and quotes taken out."""
+    """Generate a CSV with a token in every line, then truncated, with random bytes inserted and quotes removed."""
     lines = []
     for number in range(draw(st.integers(1, 25))):
         token = f"tok{number:03}x"
@@ -255,7 +255,7 @@ def test_any_bytes_are_answered_in_words(data, tmp_path):
         assert "in.csv" in str(error)  # noqa: PT017  (either it reads, or it says why not)
 
 
-# Finding out ----------------------------------------------------------------------------------------------------------
+# Detection ----------------------------------------------------------------------------------------------------------
 
 TEXT = "id;Name;Umsatz\r\n1;Müller;1,5\r\n2;Jürgen;2,75\r\n"
 
@@ -302,7 +302,7 @@ def test_western_names_are_no_other_alphabet(name, tmp_path):
 
 
 def test_single_quotes_are_no_guards(tmp_path):
-    """A file of our own with a guard in every line is not read as one quoted by apostrophes."""
+    """A file written by Tranship with a guard in every line is not read as one quoted by apostrophes."""
     assert read(b"id,name\n'-1','=A'\n'-2','=B'\n", tmp_path)[0] == [(2, "-1'", "=A'"), (3, "-2'", "=B'")]
 
 
@@ -377,7 +377,7 @@ def test_standard_input_is_read_once(monkeypatch):
 
 @pytest.fixture
 def fifo(tmp_path):
-    """`fifo(data)`: a named pipe that gives these bytes once."""
+    """`fifo(data)`: a named pipe that contains these bytes once."""
     with ExitStack() as stack:
 
         def made(data: bytes, name: str = "pipe.csv") -> Path:

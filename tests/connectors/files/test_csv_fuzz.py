@@ -1,4 +1,4 @@
-"""Damaged CSV files: each is read or refused in words, and every record in it is read or set aside, once.
+"""Damaged CSV files: each is read or refused with a message, and every record in it is read or set aside, once.
 
 `TRANSHIP_EXAMPLES` is the number of files, usually a few hundred.
 """
@@ -42,7 +42,7 @@ def made(chance: random.Random) -> bytes:
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
-    """The file with bytes put in, removed, repeated or cut off."""
+    """Return the file with bytes inserted, removed, repeated or cut off."""
     file = bytearray(data)
     for _ in range(chance.choice([0, 1, 1, 2, 5, 40])):
         at = chance.randint(0, len(file))
@@ -59,7 +59,7 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
 
 
 def read(data: bytes, tmp_path: Path) -> tuple[list[str], list[int]]:
-    """All texts that were read, set aside or taken for names of columns, and the lines of the records."""
+    """Return all texts that were read, set aside or used as names of columns, and the lines of the records."""
     path = tmp_path / "in.csv"
     path.write_bytes(data)
     source = CsvSource(locating.expand(str(path), CONNECTORS["csv"].suffixes), CsvOptions())

@@ -54,7 +54,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def read(spec: str, downloads: Path | None = None, **options: str) -> tuple[list[str], list[dict[str, Any]]]:
-    """The layouts' names and all records."""
+    """Return the layouts' names and all records."""
     source = opening.open_sources([spec], options, downloads=downloads)
     try:
         records = [row for part in source.parts(Path("pages")) for row in part.read().records.to_dicts()]
@@ -261,7 +261,7 @@ def test_a_silent_server_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def redirecting(*locations: str, status: int = 302) -> Any:
-    """Redirect the nth call to the nth location, then give the file."""
+    """Redirect the nth call to the nth location, then return the file."""
     left = list(locations)
 
     async def handler(_: web.Request) -> web.Response:

@@ -31,7 +31,7 @@ ANN = ["1", "Ann", "ann@acme.com"]
 
 
 def read(path: Path | str, **options: Any) -> tuple[Layout, pl.DataFrame, list[int]]:
-    """Layout, records and rows of one workbook."""
+    """Return layout, records and rows of one workbook."""
     [layout], batches = read_all(path, **options)
     records = pl.concat([batch.records for batch in batches])
     return layout, records, [line for batch in batches for line in batch.lines]
@@ -102,7 +102,7 @@ CELLS: list[tuple[str, Any, str | None, str | None]] = [
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
-    """What is read of each of CELLS: a column has one value, so that no other one decides its type."""
+    """Return the text read for each of CELLS: a column has one value, so that no other value affects its type."""
     folder = tmp_path_factory.mktemp("cells")
     file = folder / "cells.xlsx"
     formats = {column: code for column, (_, _, code, _) in enumerate(CELLS) if code}
@@ -387,7 +387,7 @@ EXPECTED = [("1", "01067", "#N/A"), ("2", "00002", "1.23456789012346E+15"), (Non
 
 
 def without_places(xml: bytes) -> bytes:
-    """Cells and rows without their places; what is left out in a row has to be there then."""
+    """Return cells and rows without their places; cells left out in a row must then be present."""
     xml = xml.replace(b'<c r="B4"', b'<c r="A4"/><c r="B4"')
     return re.sub(rb'(<c|<row) r="[A-Z]*\d+"', rb"\1", xml)
 
@@ -590,7 +590,8 @@ def damaged_part(part: bytes, chance: random.Random) -> bytes:
 
 
 def fate(file: Path, data: bytes) -> list[Any] | None:
-    """The rows of a damaged workbook, null if it is refused in one sentence. Anything else fails the test."""
+    """Return the rows of a damaged workbook, null if it is refused with a one-sentence message. Anything else fails the
+    test."""
     file.write_bytes(data)
     try:
         _, batches = read_all(file)

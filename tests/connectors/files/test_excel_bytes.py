@@ -1,4 +1,4 @@
-"""The fast searches find what regular expressions find."""
+"""The fast searches find the same as regular expressions."""
 
 from __future__ import annotations
 

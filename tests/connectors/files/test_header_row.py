@@ -1,4 +1,4 @@
-"""Where the header of a file is: what is above it is skipped and said, and no customer is."""
+"""The place of the header of a file: lines above it are skipped with a note, customers never."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def opened(path: Path, **options: object) -> CsvSource:
 
 
 def read(data: bytes | str, tmp_path: Path, **options: object) -> tuple[tuple[str, ...], list[tuple], list[str]]:
-    """Columns; records as (line, *values), broken lines as (line, code); notes on the header."""
+    """Return columns; records as (line, *values), broken lines as (line, code); notes on the header."""
     path = tmp_path / "in.csv"
     path.write_bytes(data.encode() if isinstance(data, str) else data)
     source = opened(path, **options)
@@ -44,7 +44,7 @@ def rows_of(source: CsvSource) -> list[tuple]:
     return sorted(found, key=lambda row: row[0])
 
 
-# Title, text above the header, header, the records below; the header is in the line behind the text above.
+# Title, text above the header, header, the records below; the header is on the line after the text above.
 PREAMBLES = [
     ("sep line", "sep=;\n", "Name;Email", "Britt, B;b@x.co\n"),
     ("sep line of a tab after a mark", "\ufeffsep=\t\n", "id\tname\temail", "1\tA, B\ta@x.co\n"),
@@ -258,7 +258,8 @@ def test_comments_above_customers_are_noted(tmp_path: Path) -> None:
     ]
 
 
-# Said by the user -----------------------------------------------------------------------------------------------------
+# Given by the user
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_lines_are_skipped_before_the_header_is_detected(tmp_path: Path) -> None:

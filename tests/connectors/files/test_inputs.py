@@ -1,4 +1,4 @@
-"""What is behind the address of a file source: zip archives, folders, several formats, and those that are not read."""
+"""The files behind the address of a source: zip archives, folders, several formats, and unsupported ones."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def _nested() -> None:
 def _nameless() -> None:
     data = bytearray(zipped("all.zip", {"a.csv": A}).read_bytes())
     entry = data.rindex(b"PK\x01\x02")
-    # What was the name is a comment now.
+    # The former name is now a comment.
     data[entry + 28 : entry + 34] = bytes(4) + data[entry + 28 : entry + 30]
     made("all.zip", bytes(data))
 
@@ -379,7 +379,7 @@ def test_an_unsupported_format_is_named_with_a_way_to_export_it(what: str) -> No
 
     assert f"given/{name}: is {what}" in message
     assert len(message) > len(f"given/{name}: is {what}, which is not supported. ") + 10
-    # The name says nothing, and it is the same within an archive and in UTF-16 where it is text.
+    # The name has no influence, and the result is the same within an archive and, for text, in UTF-16.
     if what not in ("a QuickBooks company file", "YAML"):
         assert f"is {what}" in refusal(str(made("given/plain", data)))
         assert f"is {what}" in refusal(str(made("given/wrong.csv", data)))

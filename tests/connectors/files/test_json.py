@@ -1,4 +1,4 @@
-"""Reading and writing JSON: every record has one fate, and its values are the text that stands in the file."""
+"""Reading and writing JSON: every record has one fate, and its values are the text in the file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "30"))
 
 
 class Read:
-    """What a file gives: columns, notes, records by place, and broken ones by place."""
+    """The result of reading a file: columns, notes, records by place, and broken ones by place."""
 
     def __init__(self, path: Path) -> None:
         source = opening.open_source(str(path))
@@ -331,7 +331,8 @@ def test_the_size_of_pieces_changes_nothing(
         assert not found.broken
 
 
-# The same, by another way ------------------------------------------------------------------------------------------
+# The same by another implementation
+# ------------------------------------------------------------------------------------------
 
 KEYS = st.sampled_from(["id", "name", "a", "metadata", "a.b", "é", "k\n", '"', "", "{"])
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -343,7 +344,7 @@ OBJECTS = st.dictionaries(KEYS, VALUES, max_size=5)
 
 
 def unfolded(record: dict[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[str, ...], str]:
-    """Path → the value, of those that are columns and not empty."""
+    """Return path → value, for paths that are columns and not empty."""
     found: dict[tuple[str, ...], str] = {}
     for key, value in record.items():
         if isinstance(value, dict) and (above or key != "metadata"):
@@ -372,7 +373,7 @@ def test_any_objects_are_read_as_a_json_parser_reads_them(
         assert not one.broken
         assert len(one.records) == len(records)
         for record, expected in zip(one.records.values(), map(unfolded, records), strict=True):
-            # `_2` and `column_3` stand for names that are taken or empty; values are enough to tell.
+            # `_2` and `column_3` replace names that are taken or empty; comparing values is sufficient.
             given_values = sorted(value for value in record.values() if value is not None)
             if not ascii and indent is None:
                 assert given_values == sorted(expected.values())

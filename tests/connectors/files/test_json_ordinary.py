@@ -1,4 +1,4 @@
-"""Ordinary JSON Lines give the same records by the quick way as by the one that reads any JSON."""
+"""Ordinary JSON Lines are read with the same result in the fast way as in the one for any JSON."""
 
 from __future__ import annotations
 

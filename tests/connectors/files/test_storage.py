@@ -1,5 +1,5 @@
-"""Files as bytes: one that is named twice is read once, one that is read is not written, one of others is left
-alone.
+"""Files as bytes: a file named twice is read once, a file that is read is not written, and files of others are not
+replaced.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BEA: Record = {"external_id": "2", "email": "bea@acme.com", "name": "Bea", "coun
 CY: Record = {"external_id": "3", "email": "cy@acme.com", "name": "Cy", "country": "US"}
 
 FORMATS = {"csv": ".csv", "json": ".jsonl", "parquet": ".parquet"}
-"""Each connector of files → what its files are called."""
+"""Each connector of files → the names of its files."""
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def run(source: str | list[str], destination: str, **options: Any) -> Report:
 
 
 def made(path: str, *records: Record) -> Path:
-    """A file with these records that Tranship has not written."""
+    """Make a file with these records that Tranship has not written."""
     file = Path(path)
     if file.suffix == ".csv":
         return write_csv(file, records)
@@ -269,7 +269,7 @@ def test_a_run_does_not_write_what_it_reads(arrange: Arrange, overwrite: bool, e
 
 
 def _seen() -> dict[Path, tuple[int, int, int]]:
-    """All that is there; when it was last read is no matter."""
+    """Return all files and their contents, ignoring when they were last read."""
     found = {path: path.stat() for path in Path().rglob("*")}
     return {path: (at.st_ino, at.st_size, at.st_mtime_ns) for path, at in found.items()}
 
@@ -326,7 +326,7 @@ def test_a_table_is_not_written_to_itself(tmp_path: Path) -> None:
     assert fates(run(query, warehouse.address())) == {"unchanged": 1}
 
 
-# A file of somebody else -----------------------------------------------------------------------------------------
+# Files of others -----------------------------------------------------------------------------------------
 
 
 def test_a_file_that_tranship_did_not_write_is_left_as_it_is(ending: str) -> None:
@@ -500,7 +500,7 @@ def test_a_link_that_leads_nowhere_is_not_passed_over(tmp_path: Path, source: st
         ConfigError, match=r"in/b.csv: is a link that leads nowhere \(.*bea\). Correct it, or remove it."
     ):
         there.load(source, mode="mirror", max_deletes="5")
-    # What an editor puts there while somebody types is no file of customers.
+    # Files that an editor creates temporarily are not files of customers.
     (tmp_path / "in" / "b.csv").rename(tmp_path / "in" / ".#b.csv")
     assert fates(there.load(source)) == {"unchanged": 1}
 

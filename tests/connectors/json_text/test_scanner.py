@@ -1,4 +1,4 @@
-"""Answers with a list of records, taken apart."""
+"""Responses with a list of records, split."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def bodies(records: list[Any]) -> list[bytes]:
-    """The same list in several answers."""
+    """Yield the same list in several responses."""
     count = len(records)
     return [
         json.dumps(answer, indent=indent, ensure_ascii=not indent).encode()
@@ -158,7 +158,7 @@ def test_ids_of_all_kinds() -> None:
     assert ids.to_list()[:2] == ["a", "1"]
     assert ids.to_list()[6] == ""
     assert ids.to_list()[9] == "b"
-    # Two records without an id and of the same content are two, and the same two when they come again.
+    # Two records without an id and with equal content are two, and the same two when they are read again.
     assert ids.n_unique() == 10
     assert record_ids(json.dumps(records)[1:-1].encode(), 10, "id", None, Counter())[0].to_list() == ids.to_list()
     assert times == [None] * 9 + ["2026-01-01"]

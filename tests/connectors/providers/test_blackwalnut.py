@@ -21,7 +21,7 @@ QUICK = RetryPolicy(first_pause=0.005, longest_pause=0.05, silence=0.5)
 
 
 def read(server: Sandbox, keep: Path, app: str, environment: Mapping[str, str] = KEY) -> tuple[pl.DataFrame, Any]:
-    """Customers and notes."""
+    """Return customers and notes."""
     source = ApiSource(
         SPEC, f"blackwalnut://127.0.0.1:{server.port}/{app}", retry_policy=QUICK, environment=environment
     )
@@ -69,7 +69,7 @@ def test_each_app_is_an_account_of_its_own(sandbox: Start, tmp_path: Path) -> No
     for app in ("my-app", "second-app"):
         create(server, app, email=f"ap@{app}.example")
     for app in ("my-app", "second-app"):
-        # The same folder: pages of one app are none of the other's.
+        # The same folder: pages of one app are not used for the other.
         assert read(server, tmp_path, app)[0]["email"].to_list() == [f"ap@{app}.example"]
 
 

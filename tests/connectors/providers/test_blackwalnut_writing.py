@@ -1,4 +1,4 @@
-"""BlackWalnut as a destination, against its sandbox: each verb, and plans carried out by way of them."""
+"""BlackWalnut as a destination, against its sandbox: each operation, and plans."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def look(sandbox: Sandbox, operations: Operations, **lookup_key: Any) -> Record 
 
 
 def made(sandbox: Sandbox, operations: Operations, wanted: Record) -> str:
-    """A customer, created; its id."""
+    """Create a customer; return its id."""
     reply = asked(sandbox, operations.create(wanted))
     assert reply.ok, reply.body
     return operations.created_id(reply.body, wanted)
@@ -93,7 +93,7 @@ def made(sandbox: Sandbox, operations: Operations, wanted: Record) -> str:
 def carry(
     sandbox: Sandbox, folder: Path, *rows: dict[str, Any], key: Mapping[str, str] = KEY
 ) -> dict[int, tuple[str, str | None]]:
-    """Row → outcome and reason, of a plan carried out."""
+    """Carry out a plan; return row → outcome and reason."""
     address = parse_address(SPEC, f"blackwalnut://127.0.0.1:{sandbox.port}/my-app", key)
     write(folder, rows)
     send(sandbox.url, folder, operations=build_operations(address), service=service(SPEC, address, key))
@@ -105,7 +105,7 @@ def operations() -> Operations:
     return build_operations(parse_address(SPEC, "blackwalnut://walnut.example/my-app", KEY))
 
 
-# Looking ---------------------------------------------------------------------------------------------------------
+# Looking up ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("external_id", ["cus_1", "a+b&c=d/é ü?#%25", "名前"])
@@ -164,7 +164,7 @@ def test_somebody_else_who_has_the_e_mail_of_what_was_sent(sandbox: Start, opera
     without = {"email": FULL["email"]}
     with pytest.raises(KeyUnavailable, match="taken: email"):
         look(there, operations, email=FULL["email"], record=without, possibly_applied=True)
-    # It is not what was sent, but it is there.
+    # It is not the customer that was sent, but it exists.
     assert look(there, operations, email=FULL["email"], record=without) is not None
     assert look(there, operations, email=FULL["email"], record=FULL, possibly_applied=True) is not None
 

@@ -1,4 +1,4 @@
-"""GrowPanel as a source, read from its sandbox, and from small servers that answer what the sandbox never would."""
+"""GrowPanel as a source, read from its sandbox, and from small servers with answers that the sandbox never sends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROW = {"id": "a", "name": "A", "created_date": "2021-01-01", "country": "SE", "d
 
 
 def read(spec: str, keep: Path, environment: Mapping[str, str] | None = None) -> pl.DataFrame:
-    """All customers of an address, in canonical columns as text."""
+    """Return all customers of an address, in canonical columns as text."""
     source = ApiSource(SPEC, spec, retry_policy=QUICK, environment=environment or {"GROWPANEL_API_KEY": KEY})
     try:
         batches = [part.read() for part in source.parts(keep)]
@@ -56,7 +56,7 @@ def new_source(sandbox: Sandbox) -> dict[str, str]:
     return dict(json.loads(sandbox.ask("POST", "/data/data-sources", {"name": "Second", "type": "api"}, headers)))
 
 
-# What is there is what comes -------------------------------------------------------------------------------------
+# Customers are read completely -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dialect", ["spec", "docs"])
@@ -104,7 +104,7 @@ def test_the_sandbox_keeps_whatever_is_written(sandbox: Start, tmp_path: Path, d
     found = read(address(there), tmp_path).sort("external_id")
     sent = decode(SCHEMA, [f"[{','.join(encoded.bodies)}]"]).records.sort("external_id")
     assert_frame_equal(found.drop("metadata"), sent.drop("metadata"))
-    # Which of two entries comes first says nothing.
+    # The order of two entries does not matter.
     assert list(map(json.loads, found["metadata"].drop_nulls())) == list(map(json.loads, sent["metadata"].drop_nulls()))
     for number, row in enumerate(customers.sort("external_id").iter_rows(named=True)):
         kept = {name: value for name, value in json.loads(row["metadata"]).items() if name != "growpanel.current_mrr"}
@@ -149,7 +149,7 @@ def test_a_viewer_and_a_key_of_the_source_read(sandbox: Start, tmp_path: Path) -
     assert read(address(there, second["id"]), tmp_path / "2", bound).height == 1
 
 
-# What cannot work ------------------------------------------------------------------------------------------------
+# Errors ------------------------------------------------------------------------------------------------
 
 
 def refused(kind: type[ConnectorError], spec: str, keep: Path, key: str = KEY) -> str:
@@ -185,7 +185,7 @@ def test_a_key_of_another_data_source(sandbox: Start, tmp_path: Path) -> None:
 
 @contextmanager
 def answering(status: int, body: bytes) -> Iterator[str]:
-    """A server with one answer to everything; its address."""
+    """Run a server with one answer to all calls; yield its address."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status, body=body, content_type="application/json")

@@ -1,4 +1,5 @@
-"""Writing to GrowPanel's sandbox, in both dialects: each verb, each refusal, and plans, with and without simulated failures."""
+"""Writing to GrowPanel's sandbox, in both dialects: each operation, each refusal, and plans, with and without simulated
+failures."""
 
 from __future__ import annotations
 
@@ -41,14 +42,14 @@ def verbs_for(there: Sandbox) -> Operations:
 
 
 def service_of(there: Sandbox) -> Service:
-    """Without the pace of a real account: 100 calls a minute."""
+    """Return the service without the pace of a real account, 100 calls per minute."""
     address = parse_address(SPEC, f"growpanel://127.0.0.1:{there.port}?source=ds_main", KEY)
     known = service(SPEC, address, KEY)
     return replace(known, per_second={})
 
 
 def asked(there: Sandbox, send: Request) -> Reply:
-    """One request, as it is sent."""
+    """Send one request."""
     query = "&".join(f"{name}={value}" for name, value in send.params)
     answer = there.call(
         send.method, f"{send.path}{'?' if query else ''}{query}", send.body, {"Authorization": "Bearer gp_admin"}
@@ -66,7 +67,7 @@ def looked(there: Sandbox, **lookup_key: Any) -> Record | None:
 def looked_many(
     there: Sandbox, *them: LookupKey, operations: Operations | None = None
 ) -> tuple[list[Record | None], int]:
-    """What was found, and with how many calls."""
+    """Return the customers found, and the number of calls."""
     sent = 0
 
     async def ask(send: Request) -> Reply:
@@ -80,7 +81,7 @@ def looked_many(
 
 
 def made(there: Sandbox, *bodies: Record) -> list[dict[str, Any]]:
-    """Customers that are there from the beginning."""
+    """Create customers that exist from the beginning."""
     asked(there, Request("POST", "/data/customers", "", list(bodies)))
     held = {one["id"]: one for one in there.state()}
     return [held[one["id"]] for one in bodies]
@@ -99,7 +100,7 @@ def create(row: int, wanted: Record) -> dict[str, Any]:
 
 
 def update(row: int, found: Record, **changes: Any) -> dict[str, Any]:
-    """A null among the changes: the plan wants nothing there."""
+    """Return a row that updates a customer; a null among the changes removes the value."""
     wanted = {name: value for name, value in {**found, **changes}.items() if value is not None}
     return {**delete(row, found), "action": "update", "wanted": json.dumps(wanted)}
 
@@ -110,7 +111,7 @@ def delete(row: int, found: Record) -> dict[str, Any]:
 
 
 def carried_out(there: Sandbox, folder: Path, rows: Sequence[Any]) -> dict[int, Any]:
-    """Row → action, outcome, reason."""
+    """Carry out a plan; return row → action, outcome, reason."""
     writing.write(folder, rows)
     retry_policy = replace(writing.QUICK, silence=5, total=60)
     writing.send(there.url, folder, operations=verbs_for(there), service=service_of(there), retry_policy=retry_policy)
@@ -334,7 +335,7 @@ def test_who_is_not_there_is_not_found(sandbox: Start) -> None:
 
 def test_who_is_in_another_source_is_another_customer(sandbox: Start) -> None:
     async def ask(_: Request) -> Reply:
-        return Reply(200, body("a", data_source="ds_other"))  # as if the source in the query said nothing
+        return Reply(200, body("a", data_source="ds_other"))  # as if the source in the query had no effect
 
     assert asyncio.run(verbs_for(sandbox("growpanel")).look_up(ask, LookupKey(external_id="a"))) is None
 
@@ -429,7 +430,7 @@ def test_an_answer_that_does_not_speak_of_the_row_is_no_success(sandbox: Start) 
 
 
 def mixed(there: Sandbox) -> list[dict[str, Any]]:
-    """Creates, changes of every kind and removals."""
+    """Make creates, changes of every kind and removals."""
     old = [body(f"old{n:03}", email="a@x.example", state="bc", country="CA") for n in range(100)]
     found = made(there, *old)
     rows = [create(n, body(f"new{n:03}", email=f"{n}@x.example")) for n in range(300)]

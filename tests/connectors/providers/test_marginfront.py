@@ -22,7 +22,7 @@ QUICK = RetryPolicy(first_pause=0.005, longest_pause=0.05, silence=0.5)
 
 
 def read(server: Sandbox, keep: Path, environment: Mapping[str, str] = KEY) -> tuple[pl.DataFrame, pl.DataFrame, Any]:
-    """Customers, records that break the schema, and notes."""
+    """Return customers, records that break the schema, and notes."""
     source = ApiSource(SPEC, f"marginfront://127.0.0.1:{server.port}", retry_policy=QUICK, environment=environment)
     try:
         batches = [part.read() for part in source.parts(keep)]

@@ -1,4 +1,4 @@
-"""MarginFront as a destination, against its sandbox: each verb, and plans carried out by way of them."""
+"""MarginFront as a destination, against its sandbox: each operation, and plans."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def look(sandbox: Sandbox, operations: Operations, **lookup_key: Any) -> Record 
 
 
 def made(sandbox: Sandbox, operations: Operations, wanted: Record) -> str:
-    """A customer, created; its id."""
+    """Create a customer; return its id."""
     reply = asked(sandbox, operations.create(wanted))
     assert reply.ok, reply.body
     return operations.created_id(reply.body, wanted)
 
 
 def carry(sandbox: Sandbox, folder: Path, *rows: dict[str, Any], **options: Any) -> dict[int, tuple[str, str | None]]:
-    """Row → outcome and reason, of a plan carried out."""
+    """Carry out a plan; return row → outcome and reason."""
     address = parse_address(SPEC, f"marginfront://127.0.0.1:{sandbox.port}", KEY)
     write(folder, rows)
     send(sandbox.url, folder, operations=build_operations(address), service=service(SPEC, address, KEY), **options)
@@ -88,7 +88,7 @@ def operations() -> Operations:
     return build_operations(parse_address(SPEC, "marginfront://", KEY))
 
 
-# Looking ---------------------------------------------------------------------------------------------------------
+# Looking up ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ["envelope", "bare"])
@@ -300,7 +300,7 @@ def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, operations: Ope
         create(4, customer(10)),
         create(5, {"name": "no id", "email": "none@x.example"}),
     ]
-    # A usage event that names an unknown external id makes a bare customer of it.
+    # A usage event with an unknown external id creates a bare customer.
     made(there, operations, {"name": "cus_00010", "externalId": "cus_00010"})
     asked(there, Request("PATCH", f"/customers/{zero['id']}", "", {"phone": "5"}))
     asked(there, Request("DELETE", f"/customers/{one['id']}", ""))

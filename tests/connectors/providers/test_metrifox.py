@@ -1,4 +1,4 @@
-"""Metrifox as a source, read from its sandbox over a socket: what is its own beside what all providers keep to."""
+"""Metrifox as a source, read from its sandbox over a socket: its particulars, in addition to the shared suite."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def opened() -> Iterator[Open]:
 
 @pytest.fixture
 def read(opened: Open, tmp_path: Path) -> Read:
-    """All customers, as rows of canonical columns."""
+    """Return all customers, as rows of canonical columns."""
 
     def rows(there: Sandbox | str, options: str = "", **settings: Any) -> list[dict[str, Any]]:
         source = opened(there, options, **settings)
@@ -111,7 +111,7 @@ def test_pages_that_come_shorter_than_asked_for_are_no_end(sandbox: Start, read:
 
 
 def _paged(customers: list[dict[str, Any]], most: int, answer: Callable[[list[Any], int], Any]) -> Any:
-    """Metrifox as it may be, too: other page sizes, other envelopes."""
+    """Simulate other possible behaviour of Metrifox: other page sizes, other envelopes."""
 
     async def handler(request: web.Request) -> web.Response:
         size = min(int(request.query["per_page"]), most)
@@ -142,7 +142,7 @@ def test_a_list_whose_envelope_says_less(read: Read, count: int, answer: Callabl
         assert keys(read(there.host, "?page_size=50")) == [str(n) for n in range(count)]
 
 
-# A list that moves -----------------------------------------------------------------------------------------------
+# A list that changes -----------------------------------------------------------------------------------------------
 
 
 def test_new_customers_shift_the_pages_and_each_comes_once(sandbox: Start, read: Read) -> None:
@@ -163,7 +163,7 @@ def test_new_customers_shift_the_pages_and_each_comes_once(sandbox: Start, read:
 
 
 def test_a_list_that_is_shifted_by_whole_pages(read: Read) -> None:
-    """Somebody creates as many customers as a page holds, for instance a hundred by bulk-create."""
+    """Another client creates as many customers as fit on a page, for instance a hundred by bulk-create."""
     old = [
         {"id": str(n), "customer_key": str(n), "customer_type": "BUSINESS", "primary_email": "a@x.example"}
         for n in range(30)
@@ -207,7 +207,7 @@ def test_archived_customers_come_only_where_they_are_wanted(sandbox: Start, open
     assert batch.records["external_id"].to_list() == [also, here]
     assert batch.lines.to_list() == [1, 3]
     assert source.layouts()[0].notes == ("skipped 1 archived customer; --include-archived reads them",)
-    # What has been read without them is not what would be read with them.
+    # The result read without them is not reused with them.
     (both,) = opened(metrifox, include_archived=True).parts(tmp_path / "all")
     assert both.digest() != part.digest()
 
@@ -232,7 +232,7 @@ def test_deleted_customers_are_gone(metrifox: Sandbox, read: Read) -> None:
     assert keys(read(metrifox, include_archived=True)) == ["here"]
 
 
-# What comes ------------------------------------------------------------------------------------------------------
+# Contents ------------------------------------------------------------------------------------------------------
 
 
 def test_every_seeded_customer_comes_back_as_it_was(sandbox: Start, read: Read) -> None:
@@ -254,7 +254,7 @@ def test_every_seeded_customer_comes_back_as_it_was(sandbox: Start, read: Read) 
 
 
 def test_a_customer_moves_to_another_account(sandbox: Start, read: Read) -> None:
-    """Read here, written there, read again: the same but for what an account gives of its own."""
+    """Read from one account, written to another, read again: equal except for values that an account sets itself."""
     here, there = sandbox("metrifox"), sandbox("metrifox")
     create(here, "plain")
     create(
@@ -299,7 +299,7 @@ def test_a_customer_moves_to_another_account(sandbox: Start, read: Read) -> None
         row["metadata"] = json.loads(row["metadata"] or "{}")
     at = [datetime.fromisoformat(row.pop("created_at")) for row in (*first, *second)]
     assert first == second
-    # The time of creation is kept, to the millisecond Metrifox gave it.
+    # The time of creation is kept, in Metrifox's precision of milliseconds.
     assert at[:2] == at[2:]
 
 
@@ -370,7 +370,7 @@ def test_what_breaks_the_schema_is_a_reject_with_its_id(metrifox: Sandbox, opene
     assert wrong["id"] in broken["text"]
 
 
-# In words --------------------------------------------------------------------------------------------------------
+# Messages --------------------------------------------------------------------------------------------------------
 
 
 def test_the_words_of_a_refusal_are_metrifoxs(metrifox: Sandbox, opened: Open, tmp_path: Path) -> None:

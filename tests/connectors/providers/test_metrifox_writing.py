@@ -1,4 +1,4 @@
-"""Writing to Metrifox's sandbox: each verb, each refusal, and plans, with and without simulated failures."""
+"""Writing to Metrifox's sandbox: each operation, each refusal, and plans, with and without simulated failures."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def verbs_for(there: Sandbox) -> Operations:
 
 
 def asked(there: Sandbox, send: Request) -> Reply:
-    """One request, as it is sent."""
+    """Send one request."""
     query = "&".join(f"{name}={value}" for name, value in send.params)
     path = f"/api/v1{send.path}{'?' if query else ''}{query}"
     answer = there.call(send.method, path, send.body, {"x-api-key": "sk_test_1"})
@@ -61,13 +61,13 @@ def looked(there: Sandbox, **lookup_key: Any) -> Record | None:
 
 
 def made(there: Sandbox, *bodies: Record) -> list[dict[str, Any]]:
-    """Customers that are there from the beginning."""
+    """Create customers that exist from the beginning."""
     answers = [asked(there, Request("POST", "/customers/new", "", one)) for one in bodies]
     return [answer.body["data"] for answer in answers]
 
 
 def held(there: Sandbox) -> list[dict[str, Any]]:
-    """What the sandbox holds, without what it makes by itself."""
+    """Return the records of the sandbox, without the fields that it sets itself."""
     records = [{name: value for name, value in one.items() if name not in MADE} for one in there.state()]
     return sorted(records, key=lambda one: str(one["customer_key"]))
 
@@ -94,7 +94,7 @@ def delete(row: int, found: Record) -> dict[str, Any]:
 def carried_out(
     there: Sandbox, folder: Path, rows: Sequence[Any], operations: Operations | None = None
 ) -> dict[int, Any]:
-    """Row → action, outcome, reason."""
+    """Carry out a plan; return row → action, outcome, reason."""
     writing.write(folder, rows)
     known = service(SPEC, parse_address(SPEC, f"metrifox://127.0.0.1:{there.port}", KEY), KEY)
     retry_policy = replace(writing.QUICK, silence=5, total=60)
@@ -230,7 +230,7 @@ def test_both_spellings_of_create_and_change(sandbox: Start, tmp_path: Path, spe
     assert {outcome for _, outcome, _ in done.values()} == {"done"}
     assert len(there.state()) == 60
     refused = [call for call in there.calls() if call["status"] == 405]
-    # Each is tried the wrong way once, by all the rows that are on their way then.
+    # Each is tried in the wrong way once, by all rows in flight at that time.
     assert 2 <= len(refused) <= 8 if spelling == "docs" else not refused
 
 
@@ -241,7 +241,7 @@ def test_a_customer_that_is_not_found_says_nothing_of_the_spelling(sandbox: Star
     operations.interpret(change, asked(there, change))
     assert operations.change(body("a"), body("a", city="Oslo"))[0].method == "PATCH"
     operations.interpret(change, Reply(404, {"message": "No route matches"}))
-    operations.interpret(change, Reply(404, {"message": "No route matches"}))  # one that was on its way
+    operations.interpret(change, Reply(404, {"message": "No route matches"}))  # one that was in flight
     assert operations.change(body("a"), body("a", city="Oslo"))[0].method == "PUT"
 
 
@@ -328,7 +328,7 @@ def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, tmp_path: Path)
     asked(there, Request("PATCH", "/customers/b", "", {"email_addresses": [{"email": "more@x.example"}]}))
     for key in "cd":
         asked(there, Request("DELETE", f"/customers/{key}", ""))
-    made(there, body("d"))  # made anew: another one
+    made(there, body("d"))  # created again: another one
     before = held(there)
     rows = [update(n, one, city="Rome") for n, one in enumerate(found)]
     assert [reason for _, _, reason in carried_out(there, tmp_path, rows).values()] == [
@@ -347,7 +347,7 @@ def test_a_key_is_compared_exactly(sandbox: Start) -> None:
     there = sandbox("metrifox")
     [found] = made(there, body("a"))
     assert looked(there, external_id="nobody") is None
-    assert looked(there, external_id=found["id"]) is None  # the sandbox takes it for an id
+    assert looked(there, external_id=found["id"]) is None  # the sandbox interprets it as an id
     assert looked(there, id="another", record=found) is None
 
 

@@ -1,4 +1,4 @@
-"""Metronome as a source, read from its sandbox over a socket: what is its own beside what all providers keep to."""
+"""Metronome as a source, read from its sandbox over a socket: its particulars, in addition to the shared suite."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def opened(metronome: Sandbox) -> Iterator[Callable[..., ApiSource]]:
 
 @pytest.fixture
 def read(opened: Callable[..., ApiSource], tmp_path: Path) -> Read:
-    """All customers, as rows of canonical columns."""
+    """Return all customers, as rows of canonical columns."""
 
     def rows(options: str = "", **settings: Any) -> list[dict[str, Any]]:
         source = opened(options, **settings)
@@ -85,12 +85,12 @@ def names(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def lists(metronome: Sandbox) -> list[dict[str, str]]:
-    """The queries of the calls that listed customers."""
+    """Return the queries of the calls that listed customers."""
     queries = [urlsplit(noted["path"]).query for noted in metronome.calls()]
     return [{name: value for name, (value,) in parse_qs(query).items()} for query in queries]
 
 
-# Asking ----------------------------------------------------------------------------------------------------------
+# Requests ----------------------------------------------------------------------------------------------------------
 
 
 def test_pages_follow_their_cursors(metronome: Sandbox, read: Read) -> None:
@@ -100,7 +100,7 @@ def test_pages_follow_their_cursors(metronome: Sandbox, read: Read) -> None:
     assert names(read("?page_size=2")) == ["0", "1", "2", "3", "4"]
     calls = lists(metronome)
     assert {(asked["limit"], asked["only_archived"]) for asked in calls} == {("2", "false")}
-    # Nothing but a second reading shows a customer that moved: without a total, that no page tells.
+    # Only a second read shows a customer that moved: without a total, no page shows it.
     assert ["next_page" in asked for asked in calls] == [False, True, True] * 2
 
 
@@ -159,14 +159,15 @@ def test_customers_that_are_archived_during_the_read_come_once(metronome: Sandbo
         reading = pool.submit(read, "?page_size=1", include_archived=True)
         while len(metronome.calls()) < 4:
             time.sleep(0.005)
-        # By now the archived list was read, and found empty; the first of these was read as active, the last was not.
+        # By now the archived list has been read, and was empty; the first of these was read as active, the last was
+        # not.
         archive(metronome, ids[0])
         archive(metronome, ids[5])
         rows = reading.result()
     assert sorted(row["provider_id"] for row in rows) == sorted(ids)
 
 
-# What comes ------------------------------------------------------------------------------------------------------
+# Contents ------------------------------------------------------------------------------------------------------
 
 
 def test_what_was_written_is_read_back(metronome: Sandbox, read: Read) -> None:
@@ -271,11 +272,11 @@ def test_a_read_that_stopped_goes_on_behind_its_last_page(metronome: Sandbox, re
     metronome.keys()
     metronome.record()
     assert names(read("?page_size=2")) == [str(n) for n in range(9)]
-    # Two pages of the first reading were to come, then the five of the second.
+    # Two pages of the first read were missing, then the five of the second.
     assert ["next_page" in asked for asked in lists(metronome)] == [True, True, False, True, True, True, True]
 
 
-# Errors in words -------------------------------------------------------------------------------------------------
+# Messages -------------------------------------------------------------------------------------------------
 
 
 def test_a_token_that_is_not_good(metronome: Sandbox, read: Read) -> None:

@@ -1,4 +1,4 @@
-"""Metronome as a destination, against its sandbox: each verb, and plans carried out by way of them."""
+"""Metronome as a destination, against its sandbox: each operation, and plans."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ BARE: Record = {"name": "Nordlys AB", "custom_fields": {"canon_email": "ap@nordl
 
 @pytest.fixture
 def there(sandbox: Start) -> Sandbox:
-    """An account in which the custom fields of these tests are known."""
+    """An account in which the custom fields of these tests are registered."""
     account = sandbox("metronome")
     for key in ("canon_email", "canon_country", "canon_city", "canon_external_id_1", "canon_external_id_2", "tier"):
         register(account, key)
@@ -87,7 +87,7 @@ def register(sandbox: Sandbox, key: str, unique: bool = False) -> None:
 
 
 def made(sandbox: Sandbox, operations: Operations, wanted: Record) -> str:
-    """A customer, created; its id."""
+    """Create a customer; return its id."""
     reply = asked(sandbox, operations.create(wanted))
     assert reply.ok, reply.body
     return operations.created_id(reply.body, wanted)
@@ -100,7 +100,7 @@ def archived(sandbox: Sandbox, operations: Operations, wanted: Record) -> str:
 
 
 def changed(sandbox: Sandbox, operations: Operations, now: Record, wanted: Record) -> list[str]:
-    """A customer, changed; the last words of the paths that this took."""
+    """Change a customer; return the last parts of the paths that were called."""
     steps = operations.change(now, wanted)
     for step in steps:
         assert asked(sandbox, step) == Reply(200, None) or step.path.endswith("setName")
@@ -111,7 +111,7 @@ def lists(sandbox: Sandbox) -> int:
     return sum(call["path"].startswith("/v1/customers?") for call in sandbox.calls())
 
 
-# Looking ---------------------------------------------------------------------------------------------------------
+# Looking up ---------------------------------------------------------------------------------------------------------
 
 
 def test_found_by_its_own_id(there: Sandbox, operations: Operations) -> None:
@@ -258,7 +258,7 @@ def test_one_reading_of_the_list_serves_all_that_wait_for_it(there: Sandbox, ope
         )
 
     assert [one and one["id"] for one in asyncio.run(bulk_lookup())] == ids
-    # One for the first that came, and one for all others.
+    # One read for the first look-up, and one for all others.
     assert lists(there) == 2
 
 
@@ -271,7 +271,7 @@ def test_who_comes_while_the_list_is_read_waits_for_the_next_reading(there: Sand
     async def ask(one: Request) -> Reply:
         reply = await answered(there, one)
         if not looked_up:
-            # The first page has been read: who is made now stands on a page that was read, as far as that is known.
+            # The first page has been read: a customer created now may be on a page that was read before.
             await asyncio.to_thread(made, there, operations, late)
             looked_up.append(
                 asyncio.create_task(operations.look_up(ask, LookupKey(email="late@x.example", record=late)))
@@ -400,7 +400,7 @@ def test_archiving_is_the_only_way_to_remove(there: Sandbox, operations: Operati
     assert asked(there, step).ok
     [stands] = there.state()
     assert stands["archived_at"] is not None
-    # Who is known by them stays to be seen, and nobody else is mistaken for this one.
+    # A customer known by these aliases remains visible, and no other is mistaken for it.
     assert stands["ingest_aliases"] == FULL["ingest_aliases"]
 
 
@@ -408,7 +408,7 @@ def test_archiving_is_the_only_way_to_remove(there: Sandbox, operations: Operati
 
 
 def prepared(sandbox: Sandbox, operations: Operations, *keys: str) -> list[str]:
-    """What was called to have customers with these fields."""
+    """Return the calls that prepare customers with these fields."""
     sandbox.record()
     wanted = [{"name": "x", "custom_fields": {key: "x"}} for key in keys]
     asyncio.run(operations.prepare(lambda one: answered(sandbox, one), wanted))
@@ -502,7 +502,7 @@ def sent(
 
 
 def carry(sandbox: Sandbox, folder: Path, *rows: dict[str, Any], **options: Any) -> dict[int, tuple[str, str | None]]:
-    """Row → outcome and reason, of a plan carried out."""
+    """Carry out a plan; return row → outcome and reason."""
     sent(sandbox, folder, *rows, **options)
     return {row: (outcome, reason) for row, (_, outcome, reason) in outcomes(folder).items()}
 
@@ -597,7 +597,7 @@ def test_a_change_that_broke_off_goes_on(there: Sandbox, operations: Operations,
     for one in operations.change(found, wanted)[:steps]:
         assert asked(there, one).ok
     if steps:
-        # Nobody knows of these steps: somebody else may have been at it.
+        # These steps are not in the journal: another client may have carried them out.
         [(outcome, _)] = carry(there, tmp_path / "unknown", row).values()
         assert outcome == "stale"
     asyncio.run(_intended(tmp_path, row))
@@ -626,7 +626,7 @@ def test_what_was_done_before_the_end_came_is_not_done_again(
 
 
 async def _intended(folder: Path, row: dict[str, Any]) -> None:
-    """The journal of a run that was killed when it may have sent some of the row."""
+    """Make the journal of a run that was killed when it may have sent a part of the row."""
     folder.mkdir(exist_ok=True)
     journal = Journal(folder / "journal.sqlite", "run")
     await journal.intend([Intent(row["row"], 1, row["action"], digest(row["action"], row["wanted"]))])
@@ -634,7 +634,7 @@ async def _intended(folder: Path, row: dict[str, Any]) -> None:
 
 
 def test_a_stored_error_is_not_played_back(there: Sandbox, tmp_path: Path) -> None:
-    """The same key would bring the same 500 for a day: https://docs.metronome.com/api-reference/idempotency"""
+    """The same key would return the same 500 for a day: https://docs.metronome.com/api-reference/idempotency"""
     there.weather(statuses={"500": 0.5}, methods=["POST"], seed=5)
     there.record()
     results = carry(there, tmp_path, *(create(row, customer(row)) for row in range(40)))

@@ -1,6 +1,5 @@
-"""What every provider must satisfy as a destination, in its own records, against its sandbox.
-
-What is special to a provider is in `test_<provider>_writing.py`; whole runs are in `tests/connectors/test_contract_of_providers.py`.
+"""The suite that every provider must pass as a destination, with its own records, against its sandbox. The particulars
+of a provider are in `test_<provider>_writing.py`; whole runs are in `tests/connectors/test_contract_of_providers.py`.
 """
 
 from __future__ import annotations
@@ -174,7 +173,7 @@ def test_answers_that_are_always_lost_are_looked_up(
     writer.sandbox.record()
     writer.sandbox.weather(cut_after=1, methods=["POST", "PATCH", "PUT", "DELETE"])
     rows = [writer.create(0, writer.particulars.customer(10)), writer.delete(2, gone)]
-    if switches != {"dialect": "docs"}:  # there, only an answer tells that a change needs a PUT
+    if switches != {"dialect": "docs"}:  # there, only an answer shows that a change needs a PUT
         rows.append(writer.update(1, changed, writer.particulars.changes[0]))
     done = writer.carry_out(tmp_path, rows)
     assert {outcome for _, outcome, _ in done.values()} == {"done"}
@@ -187,7 +186,7 @@ def test_answers_that_are_always_lost_are_looked_up(
 def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(
     sandbox: Start, tmp_path: Path, provider: str, switches: dict[str, str]
 ) -> None:
-    """Creates, changes of every kind and removals; and nothing that was carried out is sent again."""
+    """Creates, changes of every kind and removals; and no request that was carried out is sent again."""
     quiet, bad = (opened(sandbox, provider, switches=switches) for _ in range(2))
     for writer, folder in ((quiet, tmp_path / "quiet"), (bad, tmp_path / "bad")):
         particulars = writer.particulars
@@ -214,7 +213,7 @@ def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(
 
 
 def numbered(value: Any, number: int) -> Any:
-    """The value with a customer's number in its texts."""
+    """Return the value with a customer's number in its texts."""
     if isinstance(value, dict):
         return {name: numbered(inner, number) for name, inner in value.items()}
     return value.replace("{n}", str(number)) if isinstance(value, str) else value

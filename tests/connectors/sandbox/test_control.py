@@ -125,7 +125,7 @@ def test_a_call_tells_what_it_did_whatever_became_of_the_answer(sandbox: Start) 
     assert calls[5]["content"] != calls[0]["content"]
 
 
-# Who may ask -----------------------------------------------------------------------------------------------------
+# Access -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

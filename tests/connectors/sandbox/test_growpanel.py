@@ -1,4 +1,5 @@
-"""GrowPanel's sandbox by plain HTTP: what its own client cannot send or hides, and the older dialect."""
+"""GrowPanel's sandbox by plain HTTP: requests that its own client cannot send, responses that it hides, and the older
+dialect."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ ROW = {**SEED_ROW, "created_date": "2025-10-01", "data_source": "ds_main"}
 
 
 class Api:
-    """The sandbox, asked as an admin unless other headers are given; answers are status and JSON (null: no body)."""
+    """The sandbox, called as an admin unless other headers are given; answers are status and JSON (null: no body)."""
 
     def __init__(self, client: httpx.Client) -> None:
         self.client = client

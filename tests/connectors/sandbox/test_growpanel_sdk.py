@@ -1,7 +1,7 @@
 """GrowPanel's own Python client against the sandbox: every customer and data source call it has, in all its forms.
 
-It is the package growpanel 0.1.29. It raises nothing on errors and reads an undocumented status
-as None; both are asserted here, since whoever uses it counts on them.
+It is the package growpanel 0.1.29. It raises nothing on errors and reads an undocumented status as None; both are
+asserted here, since its users rely on them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ ABSENT = {"state": None, "paid_started": None, "cancel_date": None}
 
 class Answer(NamedTuple):
     status: int | None
-    """None where the form of the call does not tell it."""
+    """None if the form of the call does not return it."""
     said: Any
 
 
@@ -85,14 +85,14 @@ class Vendor:
         return Answer(None, found)
 
     def ok(self, namespace: str, operation: str, expected: int = 200, /, **said: Any) -> Any:
-        """The parsed answer of a call that must have this status."""
+        """Return the parsed answer of a call that must have this status."""
         answer = self.call(namespace, operation, **said)
         assert answer.status in (None, expected)
         assert answer.said is not None
         return answer.said
 
     def error(self, expected: int, namespace: str, operation: str, /, **said: Any) -> str:
-        """What the answer to a call that must fail says: the client returns it, it does not raise."""
+        """Return the answer to a call that must fail: the client returns it and does not raise."""
         answer = self.call(namespace, operation, **said)
         assert answer.status in (None, expected)
         assert answer.said["message"] == answer.said.error
@@ -127,7 +127,7 @@ def form(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def clients() -> Iterator[Callable[..., Vendor]]:
-    """Clients, each made once: making one looks through the whole package."""
+    """Clients, each created once: creating one searches the whole package."""
     with ExitStack() as open_clients:
         made: dict[tuple[str, ...], Vendor] = {}
 
@@ -151,12 +151,12 @@ def vendor(as_key: Callable[..., Vendor]) -> Vendor:
 
 @pytest.fixture
 def one_form(url: str, clients: Callable[..., Vendor]) -> Vendor:
-    """For tables of cases: the client in the form that tells most."""
+    """For tables of cases: the client in the form that returns most."""
     return clients(url, "sync_detailed", ADMIN)
 
 
 def save(vendor: Vendor, *rows: dict[str, Any]) -> list[dict[str, Any]]:
-    """Upsert rows; the result of each."""
+    """Upsert rows; return the result of each."""
     body = [Item.from_dict(row) for row in rows]
     said = vendor.ok("data_customers", "post_data_customers", body=body)
     return [row.to_dict() for row in said.result]
@@ -509,7 +509,7 @@ def test_imports_are_idle_and_can_be_asked_for(vendor: Vendor) -> None:
 
 
 def pages(vendor: Vendor, **said: str) -> list[dict[str, Any]]:
-    """One page of the analytics list."""
+    """Return one page of the analytics list."""
     found = vendor.ok("customers", "get_customers", **said)
     assert found.currency == "usd"
     assert found.result.count == len(found.result.list_)

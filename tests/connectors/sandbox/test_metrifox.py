@@ -1,4 +1,5 @@
-"""Metrifox's sandbox by plain HTTP: the documentation's spelling, and what the vendor's clients cannot send."""
+"""Metrifox's sandbox by plain HTTP: the documentation's spelling, and requests that the vendor's clients cannot
+send."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ INVALID = "Bad Request - Invalid customer data"
 
 
 class Api:
-    """Requests as anybody could write them."""
+    """Plain requests."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox

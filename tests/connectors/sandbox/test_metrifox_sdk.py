@@ -47,7 +47,7 @@ NULLS = (
     *("country", "zip_code", "shipping_address_line1", "shipping_address_line2", "shipping_city", "shipping_state"),
     *("shipping_country", "shipping_zip_code", "archived_at", "mid_cycle_invoice_consolidation"),
 )
-"""What a customer has as null when nobody said anything about it."""
+"""The fields that are null in a customer if they are not set."""
 
 # The vendor's Ruby client carries this customer as its example (spec/customers_spec.rb); it uses every kind of field.
 EVERYTHING: dict[str, Any] = {
@@ -116,7 +116,7 @@ def metrifox(sandbox: Start) -> Sandbox:
 
 @pytest.fixture
 def client(metrifox: Sandbox) -> Iterator[MetrifoxClient]:
-    """The vendor's client, told where the sandbox is as its documentation says."""
+    """The vendor's client, configured for the sandbox as documented."""
     made = MetrifoxClient(api_key="sk_test_1", base_url=metrifox.url + "/api/v1/")
     yield made
     _close(made)
@@ -756,7 +756,7 @@ def test_the_key_from_the_environment(metrifox: Sandbox, monkeypatch: pytest.Mon
 
 
 def test_a_slash_in_a_key_is_not_encoded_by_this_client(client: MetrifoxClient) -> None:
-    """What it does with such keys is its own affair; a caller who encodes them gets the customer."""
+    """The client does not encode such keys; a caller that encodes them gets the customer."""
     for key in ("a/b", "a?b", "a#b", "a b", "a%2Fb", "ø+ü"):
         client.customers.create({**ACME, "customer_key": key, "primary_email": f"{abs(hash(key))}@example.com"})
     for plain in ("a/b", "a?b", "a#b"):

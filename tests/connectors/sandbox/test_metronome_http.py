@@ -1,4 +1,5 @@
-"""The sandbox of Metronome, called by a plain HTTP client: what the vendor's packages hide or cannot send."""
+"""The sandbox of Metronome, called by a plain HTTP client: requests that the vendor's packages cannot send, and
+responses that they hide."""
 
 from __future__ import annotations
 
@@ -319,7 +320,7 @@ def test_a_key_says_nothing_on_a_read(api: Api) -> None:
     assert len(api("GET", "/v1/customers", headers=_keyed("k"))[1]["data"]) == 2
 
 
-# What the vendor's client does by itself -------------------------------------------------------------------------
+# Retries of the vendor's client -------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -356,7 +357,7 @@ def test_a_429_does_not_use_up_an_idempotency_key(api: Api, metronome: Sandbox) 
     assert api("POST", "/v1/customers", {"name": "A"}, _keyed("k"))[0] == 200
 
 
-# What no call gives back ------------------------------------------------------------------------------------------
+# Values that no call returns ------------------------------------------------------------------------------------------
 
 
 def test_what_can_be_sent_and_not_read_is_kept(api: Api, metronome: Sandbox) -> None:

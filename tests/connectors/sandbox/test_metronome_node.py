@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).with_name("metronome_calls.mjs")
 
 @pytest.fixture(scope="module")
 def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the package is installed; kept in pytest's cache, so that it is asked for once."""
+    """A folder in which the package is installed; kept in pytest's cache, so that it is downloaded once."""
     npm, node = shutil.which("npm"), shutil.which("node")
     if not npm or not node:
         pytest.skip(f"there is no Node here: {PACKAGE} was not run against the sandbox")
@@ -31,7 +31,7 @@ def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     kept = cache.mkdir(f"metronome-node-{VERSION}") if cache else tmp_path_factory.mktemp("kept")
     folder = Path(kept) / "installed"
     if not folder.is_dir():
-        # Installed aside and renamed: a broken download is no package, and another process may do the same.
+        # Installed elsewhere and renamed: a broken download is not a package, and another process may do the same.
         fresh = tmp_path_factory.mktemp("npm")
         options = ["--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0", "--fetch-timeout=10000"]
         try:
@@ -55,7 +55,7 @@ def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def told(package: Path) -> dict[str, Any]:
-    """What the script says; see it for the names."""
+    """Return the output of the script; see it for the names."""
     with running("metronome") as (url, _):
         ran = subprocess.run(
             ["node", str(SCRIPT)],
@@ -169,7 +169,7 @@ def test_customers_are_archived(told: dict[str, Any]) -> None:
     said, first = told["said"], told["ids"][0]
     assert said["archive"] == {"data": {"id": first}}
     assert [(customer["id"], customer["archived_at"] is None) for customer in said["list archived"]] == [(first, False)]
-    # A value of a key that was removed is out of reach.
+    # A value of a removed key is not accessible.
     assert said["list archived"][0]["custom_fields"] == {}
     assert _error(told, "archive again") == ("BadRequestError", 400)
     assert _error(told, "setName archived") == ("BadRequestError", 400)

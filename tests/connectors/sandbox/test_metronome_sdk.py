@@ -23,7 +23,7 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 class Blocking:
-    """The blocking client and the asynchronous one behind the same words: `api.customers.create(name="A")`."""
+    """The blocking client and the asynchronous one behind the same interface: `api.customers.create(name="A")`."""
 
     def __init__(self, client: Metronome | AsyncMetronome, loop: asyncio.AbstractEventLoop | None) -> None:
         self.client = client
@@ -51,7 +51,7 @@ class Blocking:
         return self.loop.run_until_complete(awaited())
 
     def everything(self, pages: Any) -> list[dict[str, Any]]:
-        """Every item of all pages, as the client itself pages on."""
+        """Return every item of all pages, as the client itself follows them."""
         if self.loop is None:
             return [item.to_dict() for item in pages]
 
@@ -117,7 +117,7 @@ def _names(customers: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def _refused(kind: type[metronome.APIStatusError], call: Callable[..., Any], **arguments: Any) -> str:
-    """The message of the error that this call ends in; its body holds nothing else."""
+    """Return the message of the error raised by this call; its body contains nothing else."""
     with pytest.raises(kind) as error:
         call(**arguments)
     assert isinstance(error.value.body, dict)
@@ -762,7 +762,8 @@ def test_an_old_billing_configuration_that_cannot_be_set(api: Blocking, wrong: d
     assert _refused(metronome.NotFoundError, api.billing_config.create, customer_id=NOBODY, **nobody)
 
 
-# What the sandbox does not play ----------------------------------------------------------------------------------
+# Calls that the sandbox does not support
+# ----------------------------------------------------------------------------------
 
 
 def test_usage_is_not_played(api: Blocking) -> None:
@@ -777,7 +778,7 @@ def test_usage_is_not_played(api: Blocking) -> None:
 
 
 def test_no_call_of_the_client_was_forgotten(api: Blocking) -> None:
-    """A call that a new release adds fails here: play it, or say above that it is not played."""
+    """A call that is new in a release fails here: support it, or list it above as unsupported."""
 
     def calls(resource: object) -> set[str]:
         functions = inspect.getmembers(type(resource), inspect.isfunction)
@@ -798,7 +799,7 @@ def test_the_list_as_the_client_got_it(api: Blocking) -> None:
     raw = api.wait(api.client.v1.customers.with_raw_response.list(limit=1))
     assert raw.status_code == 200
     assert raw.headers["content-type"].startswith("application/json")
-    # Nothing but what the vendor's model knows.
+    # Only fields that the vendor's model has.
     assert set(raw.http_response.json()["data"][0]) == set(metronome.types.v1.CustomerDetail.model_fields) - {
         "current_billable_status"
     }

@@ -1,4 +1,4 @@
-"""A haystack finds what a plain search finds, whatever changed in between."""
+"""A haystack finds the same as a plain search, whatever changed in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sandbox holds: order, unique values, lists, and the file that outlives the process."""
+"""The contents of a sandbox: order, unique values, lists, and the file that outlives the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each kind of weather is really seen by a client, and comes again with the same seed."""
+"""Each kind of weather is seen by a client, and repeats with the same seed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def call(
 
 @contextmanager
 def plain(sandbox: Sandbox, method: str, body: Any = None) -> Iterator[socket.socket]:
-    """A connection on which a request has been sent."""
+    """Open a connection and send a request on it."""
     content = b"" if body is None else json.dumps(body).encode()
     head = f"{method} /v1/customers HTTP/1.1\r\nHost: localhost\r\nx-api-key: mf_sk_1\r\nContent-Length: {len(content)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=60) as connection:
@@ -229,7 +229,7 @@ def test_a_body_cut_in_half(front: Sandbox) -> None:
 
 def test_a_body_without_anything_is_not_cut(front: Sandbox) -> None:
     front.weather(half=1)
-    assert front.counts()["customers"] == 50  # the control endpoint is never touched by weather
+    assert front.counts()["customers"] == 50  # the control endpoint is never affected by weather
 
 
 def test_a_slow_body_comes_in_pieces(front: Sandbox) -> None:
@@ -264,7 +264,7 @@ def test_a_list_that_shifts_keeps_its_customers_and_is_read_wrongly(front: Sandb
     front.weather(shift=1)
     reads = [_read(front) for _ in range(5)]
     assert {one["id"]: one for one in front.state()} == before
-    assert any(len(set(read)) < 50 for read in reads)  # some arrive twice, others not at all
+    assert any(len(set(read)) < 50 for read in reads)  # some are returned twice, others not at all
     assert all(len(read) == 50 for read in reads)
     front.weather()
     assert _read(front) == [one["id"] for one in front.state()]

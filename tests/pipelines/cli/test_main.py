@@ -1,4 +1,4 @@
-"""Commands as they are typed: what comes out where, and with which exit code."""
+"""Commands as they are typed: their output, and their exit codes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Said:
 
     @property
     def object(self) -> dict[str, Any]:
-        """Standard output as the one JSON object that it must be."""
+        """Parse standard output, which must be one JSON object."""
         found = json.loads(self.out)
         assert isinstance(found, dict)
         return found
@@ -166,7 +166,7 @@ def test_3_where_the_other_side_is_held(command: Command) -> None:
 
 @contextlib.contextmanager
 def held(database: str) -> Iterator[None]:
-    """Another process has the database open."""
+    """Another process that has the database open."""
     script = f"import duckdb; c = duckdb.connect({database!r}); print('open', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
@@ -223,7 +223,7 @@ def test_130_where_it_is_interrupted(number: signal.Signals, command: Command) -
 
 
 def without_end(pipe: IO[bytes]) -> None:
-    """Writes customers until nobody reads them any more."""
+    """Write customers until the reader closes the pipe."""
     with contextlib.suppress(OSError), pipe:
         while True:
             pipe.write(CLEAN.encode() * 1000)
@@ -346,7 +346,7 @@ def test_a_log_on_standard_error_is_alone_there(command: Command) -> None:
     assert all(json.loads(line) for line in said.err.splitlines())
 
 
-# What is said at the end -----------------------------------------------------------------------------------------
+# The end of a run -----------------------------------------------------------------------------------------
 
 
 def test_the_summary_says_what_was_done_and_what_to_do_next(command: Command) -> None:
@@ -414,7 +414,7 @@ def test_a_report_is_printed_again(command: Command) -> None:
     again = command("report", "last")
 
     assert again.code == 0
-    # What is told on the way is repeated at its end.
+    # Notes during the run are repeated at its end.
     note = "note: database file w.duckdb does not exist and will be created"
     assert ended.err.startswith(f"{note}\n")
     shown = [line for line in ended.err.splitlines() if line not in ("", note)]
@@ -580,7 +580,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)
 
-    # Missing columns and nulls that overwrite exclude each other, and so do a line of the header and no header.
+    # Missing columns exclude nulls that overwrite, and a header line excludes no header.
     other = {"nulls": "keep", "allow_missing": True, "header": False, "header_line": None}
     for given in (said, said.model_copy(update=other)):
         words = shlex.split(options.format_run_command(given, given.sources, others))
@@ -943,7 +943,7 @@ def test_archives_are_only_a_provider_s(command: Command) -> None:
     assert (said.code, "only providers have archived customers" in said.err) == (2, True)
 
 
-# What there is ---------------------------------------------------------------------------------------------------
+# Lists ---------------------------------------------------------------------------------------------------
 
 
 def test_every_connector_and_field_is_listed(command: Command) -> None:

@@ -16,7 +16,7 @@ COMMAND = f"{sys.executable} -m tranship"
 
 
 def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A line of bash, in which $T is the command."""
+    """Run a line of bash, in which $T is the command."""
     return subprocess.run(
         ["bash", "-c", line],
         cwd=folder,
@@ -86,7 +86,7 @@ def test_too_little_address_space_is_a_sentence(kilobytes: int, folder: Path) ->
 
 @pytest.fixture
 def hears_all() -> Iterator[None]:
-    """The tests may have been started by nohup, which ignores SIGHUP."""
+    """Restore the default handling of signals: nohup, which may have started the tests, ignores SIGHUP."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)

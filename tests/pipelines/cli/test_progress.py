@@ -1,4 +1,4 @@
-"""What is told while a run goes on."""
+"""Progress reports during a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tranship.pipelines.cli.progress import Lines, Terminal, display, logged
 
 
 class Clock:
-    """Time that passes when told."""
+    """A clock that advances on request."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -96,7 +96,8 @@ def test_the_display_fits_where_it_is_read() -> None:
 
 
 def on_a_terminal(shown_after: float, until: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What a terminal gets from a step that lasts until this is seen, where steps are shown after so many seconds."""
+    """Return the terminal output of a step that lasts until this text is seen; steps are shown after this number of
+    seconds."""
     monkeypatch.setattr(progress, "_SHOWN_AFTER_SECONDS", shown_after)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")

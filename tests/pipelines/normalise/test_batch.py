@@ -15,7 +15,7 @@ from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise import batch
 from tranship.pipelines.normalise.spelling import Spelling
 
-# Unicode's White_Space; Python's strip() takes the separators U+001C to U+001F for blanks too.
+# Unicode's White_Space; Python's strip() also removes the separators U+001C to U+001F.
 WHITE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 
 
@@ -23,7 +23,7 @@ def test_columns_that_have_their_type_are_taken_as_they_are():
     wire = pl.DataFrame(
         {
             "id": ["1", "2", "3"],
-            # On that night the clock has no half past two.
+            # On that night the local time 02:30 does not exist.
             "since": [datetime(2024, 3, 31, 2, 30), datetime(2024, 1, 1), None],
             "at": [None, time(1), None],
             "names": [["a ", "a"], [], None],

@@ -1,4 +1,4 @@
-"""Words of people become codes and numbers of days, or stay unknown."""
+"""Words become codes and numbers of days, or stay unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ids: which are cleaned, and which identify nobody."""
+"""Ids: cleaning them, and those that identify nobody."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_what_is_invisible_is_what_unicode_says():
     left = pl.select(pl.concat_str(pl.lit("a"), every, pl.lit("b"))).to_series()
     ids, *_ = external_id(left, frozenset())
     assert set(every.filter(ids == "ab")) == unseen
-    # All formatting marks but a few that are seen, as a sign over a number or a letter of old scripts.
+    # All formatting marks except a few visible ones, such as a sign over a number or letters of old scripts.
     formatting = {c for c in every if unicodedata.category(c) == "Cf"}
     assert {f"{ord(c):X}"[:-1] for c in formatting - unseen} <= {
         "60",

@@ -13,7 +13,7 @@ from tranship.pipelines.normalise.instants import instant, is_form
 from tranship.pipelines.normalise.spelling import Spelling
 from tranship.schemas import codes
 
-# Unicode's White_Space; Python's strip() takes the separators U+001C to U+001F for blanks too.
+# Unicode's White_Space; Python's strip() also removes the separators U+001C to U+001F.
 WHITE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 
 
@@ -87,8 +87,8 @@ def test_an_instant_reads_the_same_alone_and_among_usual_ones(value, expected):
         ("2024-07-15 10:00:00", "Europe/Berlin", datetime(2024, 7, 15, 8, tzinfo=UTC)),
         ("2024-07-15T10:00:00Z", "Europe/Berlin", datetime(2024, 7, 15, 10, tzinfo=UTC)),
         ("2024-07-15T10:00:00.5", "Europe/Berlin", datetime(2024, 7, 15, 8, 0, 0, 500000, tzinfo=UTC)),
-        ("2024-03-31 02:30:00", "Europe/Berlin", None),  # the clock jumped over it
-        ("2024-10-27 02:30:00", "Europe/Berlin", None),  # the clock showed it twice
+        ("2024-03-31 02:30:00", "Europe/Berlin", None),  # the local time does not exist
+        ("2024-10-27 02:30:00", "Europe/Berlin", None),  # the local time occurs twice
         ("1721034000", "Europe/Berlin", datetime(2024, 7, 15, 9, tzinfo=UTC)),
     ],
 )

@@ -19,7 +19,7 @@ def test_phones_agree_with_libphonenumber_on_its_own_examples():
     frame = pl.DataFrame(rows, ["country", "given", "e164"], orient="row")
     read, _, _ = phone(frame["given"], frame["country"])
     wrong = frame.with_columns(read=read).filter(pl.col("read") != pl.col("e164"))
-    # Kept as given (with a warning) is no harm; another number would be.
+    # A number kept unchanged (with a warning) does no harm; another number would.
     harmful = wrong.filter(pl.col("read") != pl.col("given"))
     assert harmful.height <= 2, harmful.rows()
     assert wrong.height <= 0.03 * frame.height
@@ -39,5 +39,5 @@ def test_a_number_with_its_calling_code_is_not_given_it_twice():
     wrong = frame.with_columns(read=read).filter(pl.col("read") != pl.col("e164"))
     # A short number with the code is as long as a mobile number without it: 49 30 123456 and 0493 0123456.
     assert wrong.height <= 5, wrong.rows()
-    # What begins like the calling code by chance is a national number.
+    # A number that begins with the digits of the calling code by chance is a national number.
     assert wrong.filter(pl.col("e164").str.len_bytes() > pl.col("given").str.len_bytes() + 1).is_empty(), wrong.rows()

@@ -1,4 +1,4 @@
-"""GrowPanel's customer both ways: what each documented field becomes, what goes to custom variables, what is refused."""
+"""GrowPanel's customer in both directions: each documented field, values in custom variables, and refusals."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BODY = {
     "data_source": "ds_main",
 }
 ABSENT = "status,paid_started,cancel_date,currency"
-"""What is absent, and might come back as something if nothing said so."""
+"""Fields that are absent, and might be returned with a value otherwise."""
 
 
 def read(*records: Any) -> Decoded:
@@ -48,7 +48,7 @@ def read(*records: Any) -> Decoded:
 
 
 def customer(record: dict[str, Any]) -> dict[str, Any]:
-    """The canonical customer of a good record: the fields that are there, metadata as a value."""
+    """Return the canonical customer of a valid record: its fields that have a value, metadata parsed."""
     [found] = read(record).records.to_dicts()
     if found["metadata"]:
         found["metadata"] = json.loads(found["metadata"])
@@ -60,7 +60,7 @@ def frame(*customers: dict[str, Any]) -> pl.DataFrame:
 
 
 def body(**changes: Any) -> dict[str, Any]:
-    """What is sent for a customer; the custom variables that only say what is absent are left out."""
+    """Return the body sent for a customer, without the custom variables that only mark absent fields."""
     [sent] = encode(SCHEMA, frame({**CUSTOMER, **changes}), {"data_source": "ds_main"}).bodies
     return dict(json.loads(sent))
 
@@ -72,7 +72,7 @@ def refusals(**changes: Any) -> list[tuple[str, str]]:
 
 
 def back(**changes: Any) -> dict[str, Any]:
-    """A customer that was sent, stored and read."""
+    """Return a customer that was sent, stored and read."""
     [found] = decode(SCHEMA, [json.dumps([body(**changes)])]).records.to_dicts()
     return dict(found)
 

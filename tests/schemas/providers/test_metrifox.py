@@ -1,4 +1,4 @@
-"""Metrifox's customers to canonical ones and back, as its documentation and its clients have them."""
+"""Metrifox's customers converted to canonical ones and back, as in its documentation and its clients."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def decoded(*answers: Any) -> Decoded:
 
 
 def read(**fields: Any) -> dict[str, Any]:
-    """What is read of a customer with these fields: the columns that are not null, metadata parsed."""
+    """Return the columns read from a customer with these fields that are not null, metadata parsed."""
     found = decoded({**ANSWER, **fields})
     assert found.broken.is_empty()
     (record,) = found.records.to_dicts()
@@ -86,7 +86,7 @@ def read(**fields: Any) -> dict[str, Any]:
 
 
 def typed(records: pl.DataFrame) -> pl.DataFrame:
-    """Canonical text as the stage has it."""
+    """Return canonical text in the types of the stage."""
     return records.select(
         pl.col(name).str.to_datetime(time_unit="us", time_zone="UTC")
         if name in INSTANTS
@@ -102,7 +102,7 @@ def customers(*rows: dict[str, Any]) -> pl.DataFrame:
 
 
 def written(**fields: Any) -> dict[str, Any]:
-    """What is sent to create a customer with these fields."""
+    """Return the body that creates a customer with these fields."""
     if isinstance(fields.get("metadata"), dict):
         fields["metadata"] = json.dumps(fields["metadata"])
     encoded = encode(SCHEMA, customers({**CUSTOMER, **fields}))
@@ -111,14 +111,14 @@ def written(**fields: Any) -> dict[str, Any]:
 
 
 def settable(answer: dict[str, Any]) -> dict[str, Any]:
-    """What of an answer can be set, but for what Metrifox does by itself and what it means by nothing."""
+    """Return the settable fields of an answer, without those that Metrifox sets itself and its empty values."""
     fields = [one.name for one in SCHEMA.fields if one.settable]
     mirror = [{"email": answer["primary_email"], "is_primary": True}]
     said = {name: answer[name] for name in fields if answer.get(name) not in (None, "", [], {})}
     return {name: value for name, value in said.items() if name != "email_addresses" or value != mirror}
 
 
-# What is declared ------------------------------------------------------------------------------------------------
+# Declarations ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["CustomerResponse", "CustomerCreateRequest", "CustomerUpdateRequest"])
@@ -282,7 +282,7 @@ def test_what_is_lost_on_the_way() -> None:
             {"payment_terms": [{"type": '"value":"9"', "value": "0"}]},
             {"net_terms": "0", "metadata": {"metrifox.payment_terms": [{"type": '"value":"9"', "value": "0"}]}},
         ),
-        # What has no home
+        # Fields without a canonical field
         ({"email_addresses": []}, {}),
         ({"email_addresses": INFO}, {"metadata": {"metrifox.email_addresses": INFO}}),
         ({"documents": [{"url": "x"}]}, {"metadata": {"metrifox.documents": [{"url": "x"}]}}),
@@ -304,7 +304,7 @@ def test_what_is_lost_on_the_way() -> None:
             {"archived_at": "2026-11-22T00:00:00Z", "metadata": {"canon_status": "cancelled"}},
             {"status": "cancelled", "metadata": {"metrifox.archived_at": "2026-11-22T00:00:00Z"}},
         ),
-        # The bag
+        # The overflow
         (
             {"metadata": {"tier": "pro", "n": None, "deep": {"a": [1, 2.5]}}},
             {"metadata": {"tier": "pro", "n": None, "deep": {"a": [1, 2.5]}}},
@@ -377,7 +377,7 @@ def test_a_field_of_tomorrow_is_reported() -> None:
     [
         ({"customer_key": None}, "customer_key is missing"),
         ({"customer_key": 7}, "customer_key is a number, text is expected"),
-        # Webhooks show the type so; the API says a word.
+        # Webhooks return the type in this form; the API returns a word.
         ({"customer_type": 1}, "customer_type is a number, text is expected"),
         (
             {"city": ["Oslo"], "metadata": "x"},
@@ -407,7 +407,7 @@ def test_an_answer_that_breaks_the_schema_is_set_apart(wrong: dict[str, Any], sa
     ("fields", "body", "metadata"),
     [
         ({}, {}, {}),
-        # A business has a legal name; where it was not said, that is remembered.
+        # A business has a legal name; if it was missing, that is recorded.
         ({"legal_name": None}, {"legal_name": "Nordlys"}, {"canon_legal_name": None}),
         ({"legal_name": None, "metadata": {"metrifox.legal_name": ""}}, {"legal_name": None}, {}),
         ({"metadata": {"metrifox.legal_name": ""}}, {}, {"metrifox.legal_name": ""}),
@@ -416,7 +416,7 @@ def test_an_answer_that_breaks_the_schema_is_set_apart(wrong: dict[str, Any], sa
         ({"customer_type": "INDIVIDUAL", "name": "Annie", "metadata": {"metrifox.first_name": "Ann", "metrifox.middle_name": "Li"}}, {"customer_type": "INDIVIDUAL", "display_name": "Annie", "first_name": "Ann", "middle_name": "Li"}, {}),
         ({"metadata": {"metrifox.display_name": ""}}, {}, {"metrifox.display_name": ""}),
         ({"name": "Nordlys AB", "metadata": {"metrifox.display_name": ""}}, {"display_name": None}, {}),
-        # Status has no place of its own.
+        # Status has no native field.
         *(({"status": status}, {}, {"canon_status": status}) for status in ("active", "cancelled")),
         ({"net_terms": 0}, {"payment_terms": [{"type": "Custom", "value": "0"}]}, {}),
         ({"net_terms": 30, "metadata": {"metrifox.payment_terms": [{"type": "NET_30", "value": 30}]}}, {"payment_terms": [{"type": "NET_30", "value": 30}]}, {}),
@@ -431,7 +431,7 @@ def test_an_answer_that_breaks_the_schema_is_set_apart(wrong: dict[str, Any], sa
         ({"trial_started": datetime(2020, 1, 2, 3, 4, 5, 6, tzinfo=UTC), "aliases": ["a"]}, {}, {"canon_trial_started": "2020-01-02T03:04:05.000006Z", "canon_aliases": ["a"]}),
         ({"metadata": {"tier": "pro", "metrifox.tax_status": "TAXABLE", "metrifox.documents": {"a": 1}, "metrifox.archived_at": "x"}}, {"tax_status": "TAXABLE", "documents": {"a": 1}}, {"tier": "pro"}),
         ({"metadata": {"metronome.customer_config": {"a": 1}, "metrifox.city": "?"}}, {}, {"metronome.customer_config": {"a": 1}, "metrifox.city": "?"}),
-        # What is not one of Metrifox's words stays where it is.
+        # A value that is not one of Metrifox's words is kept in the overflow.
         ({"metadata": {"metrifox.tax_status": "FREE"}}, {}, {"metrifox.tax_status": "FREE"}),
         ({"provider": "marginfront", "provider_id": "7"}, {}, {"marginfront.id": "7"}),
         ({"provider": "metrifox", "provider_id": "7"}, {}, {}),
@@ -495,7 +495,7 @@ answers = st.fixed_dictionaries(
 def test_a_customer_comes_back_to_metrifox_as_it_was(changes: list[dict[str, Any]]) -> None:
     there = [{**ANSWER, "customer_key": str(number), **one} for number, one in enumerate(changes)]
     for one in there:
-        # What Metrifox does by itself.
+        # Values that Metrifox sets itself.
         parts = [one["legal_name"]] if one["customer_type"] == "BUSINESS" else [one["first_name"], one["last_name"]]
         one["full_name"] = " ".join(filter(None, parts)) or one["display_name"]
         if one["primary_email"] not in [address["email"] for address in one["email_addresses"]]:

@@ -1,4 +1,4 @@
-"""Metronome's customers to canonical ones and back, as its documentation has them."""
+"""Metronome's customers converted to canonical ones and back, as documented."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _decoded(*answers: Any) -> Decoded:
 
 
 def _read(**fields: Any) -> dict[str, Any]:
-    """What is read of a customer with these fields: the columns that are not null, metadata parsed."""
+    """Return the columns read from a customer with these fields that are not null, metadata parsed."""
     decoded = _decoded({**ANSWER, **fields})
     assert decoded.broken.is_empty()
     (record,) = decoded.records.to_dicts()
@@ -56,13 +56,13 @@ def _customers(*rows: dict[str, Any]) -> pl.DataFrame:
 
 
 def _written(**fields: Any) -> dict[str, Any]:
-    """What is sent to create a customer with these fields."""
+    """Return the body that creates a customer with these fields."""
     if isinstance(fields.get("metadata"), dict):
         fields["metadata"] = json.dumps(fields["metadata"])
     encoded = encode(SCHEMA, _customers({"name": "A", "status": "active", "created_at": _then(), **fields}))
     assert encoded.refused.is_empty()
     body = json.loads(encoded.bodies[0])
-    # What the time of creation makes of itself is said in one test.
+    # The time of creation has its own test.
     assert body["custom_fields"].pop("canon_created_at") == "2020-01-01T00:00:00Z"
     return {name: value for name, value in body.items() if value != {}}
 
@@ -80,7 +80,7 @@ def _then() -> datetime:
         ({}, {}),
         ({"ingest_aliases": ["x"], "external_id": "x"}, {"external_id": "x"}),
         ({"ingest_aliases": ["x", "y", "z"]}, {"external_id": "x", "aliases": '["y","z"]'}),
-        # The deprecated field, where an answer should have it alone.
+        # The deprecated field, in an answer without the new one.
         ({"external_id": "x"}, {"external_id": "x"}),
         ({"external_id": None}, {}),
         (
@@ -130,7 +130,7 @@ def _then() -> datetime:
             {"custom_fields": {"metrifox.id": "7"}},
             {"metadata": {"metrifox.id": "7"}},
         ),
-        # A field of tomorrow is kept.
+        # An unknown field is kept.
         ({"tags": ["a"]}, {"metadata": {"metronome.tags": ["a"]}}),
     ],
     ids=lambda case: str(case)[:60],
@@ -185,9 +185,9 @@ def test_what_an_older_answer_may_lack() -> None:
         ({}, {}),
         ({"external_id": "x"}, {"ingest_aliases": ["x"]}),
         ({"external_id": "x", "aliases": ["y", "z"]}, {"ingest_aliases": ["x", "y", "z"]}),
-        # An alias that comes first would be read as the external id.
+        # The first alias would be read as the external id.
         ({"aliases": ["y", "z"]}, {"custom_fields": {"canon_aliases": '["y","z"]'}}),
-        # Each alias is kept once, and the list as it was beside them.
+        # Each alias is kept once, and the original list beside them.
         (
             {"external_id": "x", "aliases": ["y", "x", "y"]},
             {"ingest_aliases": ["x", "y"], "custom_fields": {"canon_aliases": '["y","x","y"]'}},
@@ -245,7 +245,7 @@ def test_what_an_older_answer_may_lack() -> None:
             {"metadata": {"metronome.customer_config": {"salesforce_account_id": "sf-1"}}},
             {"customer_config": {"salesforce_account_id": "sf-1"}},
         ),
-        # What the API would refuse is kept, and not sent there.
+        # Values that the API would refuse are kept elsewhere.
         (
             {"metadata": {"metronome.customer_config": {"salesforce_account_id": 7}}},
             {"custom_fields": {"canon_metadata": '{"metronome.customer_config":{"salesforce_account_id":7}}'}},
@@ -273,7 +273,7 @@ def test_more_aliases_than_there_may_be() -> None:
 
 def test_the_time_of_creation_is_the_providers_and_ours_is_beside_it() -> None:
     encoded = encode(SCHEMA, _customers({"name": "A", "status": "active"}))
-    # Absent before, it would be there afterwards: that it was absent is said.
+    # It was absent, and would exist afterwards, so its absence is recorded.
     assert json.loads(encoded.bodies[0]) == {"name": "A", "custom_fields": {"canon_nulls": "created_at"}}
 
 

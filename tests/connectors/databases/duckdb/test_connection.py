@@ -1,4 +1,4 @@
-"""DuckDB files that are opened, held by others, or no databases."""
+"""Opening DuckDB files: ordinary ones, locked ones, and files that are not databases."""
 
 from __future__ import annotations
 

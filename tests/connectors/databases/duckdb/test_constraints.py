@@ -48,7 +48,7 @@ def test_a_unique_e_mail_is_not_given_up_by_a_record_that_is_refused(warehouse: 
     warehouse.do("CREATE TABLE customers (external_id VARCHAR, email VARCHAR UNIQUE, name VARCHAR)")
     dan = {"external_id": "3", "email": "dan@acme.com", "name": "Dan"}
     warehouse.load([ANN, BOB, dan])
-    # Dan is not in the run and keeps his; so Bob keeps his, and Ann hers.
+    # Dan is not in the run and keeps his e-mail; so Bob keeps his, and Ann hers.
     report = warehouse.load([{**ANN, "email": BOB["email"]}, {**BOB, "email": dan["email"]}])
 
     assert fates(report) == {"refused": 2}
@@ -66,7 +66,7 @@ def test_a_primary_key_holds_over_updates(warehouse: Warehouse) -> None:
 
 
 def test_a_constraint_nobody_planned_for_undoes_everything(warehouse: Warehouse) -> None:
-    # The numbers of a sequence are given as the rows are written.
+    # The numbers of a sequence are assigned when the rows are written.
     warehouse.do(
         "CREATE SEQUENCE numbers",
         "CREATE TABLE customers (external_id VARCHAR, name VARCHAR, place INT DEFAULT nextval('numbers') CHECK (place < 2))",

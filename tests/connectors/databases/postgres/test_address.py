@@ -29,7 +29,7 @@ SECRET = "s3cr3t-w0rd"
         ("postgresql:///db?host=/run/pg", "postgresql:///db?host=/run/pg", None, "customers", None, "/run/pg/db"),
         ("postgresql://?service=prod", "postgresql://?service=prod", None, "customers", None, "prod"),
         ("postgresql://a:1,b:2/db", "postgresql://a:1,b:2/db", None, "customers", None, "several/db"),
-        # As a run keeps it for its resume: libpq looks elsewhere for what is hidden.
+        # As kept for a resume: libpq looks for the hidden parts elsewhere.
         ("postgresql://u:***@h/db?password=***", "postgresql://u@h/db", None, "customers", None, "h/db"),
         ("postgresql://h/db?query=SELECT 1 AS id", "postgresql://h/db", None, "customers", "SELECT 1 AS id", "h/db"),
     ],

@@ -35,7 +35,7 @@ def warehouse(tmp_path: Path, postgres_database: Database) -> PostgresWarehouse:
 
 @pytest.fixture
 def each(tmp_path: Path, every_postgres_database: Database) -> PostgresWarehouse:
-    """On every version of the server that is here."""
+    """A database on each installed version of the server."""
     return PostgresWarehouse(tmp_path, every_postgres_database)
 
 
@@ -186,14 +186,14 @@ POSITIVE = "CREATE DOMAIN positive AS int CHECK (VALUE > 0)"
 
 
 def need(warehouse: PostgresWarehouse, statement: str) -> None:
-    """Skip where the server comes without an extension that the statement makes."""
+    """Skip if the server lacks an extension that the statement creates."""
     name = statement.removeprefix("CREATE EXTENSION ")
     if name != statement and not warehouse.rows(f"SELECT 1 FROM pg_available_extensions WHERE name = '{name}'"):
         pytest.skip(f"this server has no {name}")
 
 
 FITS: tuple[tuple[str, str, str, str | None, Any, str], ...] = (
-    # before, column and its type, a good value, a bad one, the good one as stored, the type as it is told
+    # before, column and its type, a good value, a bad one, the valid one as stored, the type as reported
     ("", "zip_code varchar(5)", "00120", "001201", "00120", "character varying(5)"),
     ("", "zip_code char(5)", "001", "001201", "001  ", "character(5)"),
     ("", "zip_code int", "120", "AB 12", 120, "integer"),

@@ -32,7 +32,7 @@ CY = {"external_id": None, "email": "cy@acme.com", "name": "Cy"}
 SECRET = "s3cr3t-w0rd"
 
 CLOSED = "<closed>"
-"""Stands for the port at which nobody listens."""
+"""A placeholder for a closed port."""
 
 
 @pytest.fixture
@@ -42,13 +42,13 @@ def warehouse(tmp_path: Path, postgres_database: Database) -> PostgresWarehouse:
 
 @pytest.fixture
 def each(tmp_path: Path, every_postgres_database: Database) -> PostgresWarehouse:
-    """On every version of the server that is here."""
+    """A database on each installed version of the server."""
     return PostgresWarehouse(tmp_path, every_postgres_database)
 
 
 @pytest.fixture
 def closed_port() -> Iterator[str]:
-    """A port at which nobody listens."""
+    """A port on which no server listens."""
     with nobody() as url:
         yield url.rpartition(":")[2]
 

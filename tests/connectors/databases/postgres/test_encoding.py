@@ -1,4 +1,4 @@
-"""Databases and sessions in other encodings than UTF-8: text is stored as it is, or refuses its record."""
+"""Databases and sessions in encodings other than UTF-8: text is stored unchanged, or its record is refused."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def ascii_only(tmp_path: Path, postgres_database: Database) -> Iterator[Postgres
 
 
 def stored(warehouse: PostgresWarehouse, column: str = "name") -> list[str]:
-    """The bytes of a column, whatever the session thinks of them, in hexadecimal."""
+    """Return the bytes of a column in hexadecimal, regardless of the session's encoding."""
     return [
         text(row["found"])
         for row in warehouse.rows(
@@ -65,7 +65,7 @@ def stored(warehouse: PostgresWarehouse, column: str = "name") -> list[str]:
 
 
 def text(found: str | bytes) -> str:
-    """A session in SQL_ASCII gives bytes."""
+    """Return text; a session in SQL_ASCII returns bytes."""
     return found.decode() if isinstance(found, bytes) else found
 
 
@@ -96,7 +96,7 @@ def test_the_session_is_utf8_whatever_is_asked_for(
     monkeypatch.delenv("PGCLIENTENCODING", raising=False)
     assert stored(warehouse) == ["Café".encode().hex()]
 
-    # Read with such a session, it is what it is.
+    # Read with such a session, it is unchanged.
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     given = {"source": f"{warehouse.address()}{extra}", "destination": str(tmp_path / "out.csv")}
     flow.run(settings.load({**given, "state_dir": tmp_path / "state"}, {}))

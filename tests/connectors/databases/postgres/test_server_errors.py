@@ -1,4 +1,4 @@
-"""Errors of the server and of libpq as errors of ours."""
+"""Errors of the server and of libpq as Tranship's errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def warehouse(tmp_path: Path, postgres_database: Database) -> PostgresWarehouse:
 
 
 def test_a_wrong_password_is_told_and_not_shown(warehouse: PostgresWarehouse, tmp_path: Path) -> None:
-    """The tests' server trusts everybody, so what it would say stands here as libpq says it."""
+    """The tests' server trusts all users, so the message is given here as libpq formats it."""
     from tranship.connectors.databases.postgres.server_errors import connect_error
 
     said = (

@@ -30,7 +30,7 @@ def warehouse(tmp_path: Path, postgres_database: Database) -> PostgresWarehouse:
 
 @pytest.fixture
 def each(tmp_path: Path, every_postgres_database: Database) -> PostgresWarehouse:
-    """On every version of the server that is here."""
+    """A database on each installed version of the server."""
     return PostgresWarehouse(tmp_path, every_postgres_database)
 
 

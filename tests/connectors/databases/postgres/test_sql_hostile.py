@@ -1,4 +1,5 @@
-"""Values and names that break what is not quoted, escaped or bound: they come back as written, or are refused aloud."""
+"""Values and names that break SQL without quoting, escaping or binding: they are returned as written, or refused with a
+message."""
 
 from __future__ import annotations
 
@@ -119,7 +120,7 @@ NAMES = {
 
 
 def in_url(name: str) -> str:
-    """A table's name as an address has it: in quotes, where a dot is no schema."""
+    """Return a table's name as written in an address: in quotes, in which a dot does not separate a schema."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -130,7 +131,7 @@ def parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
-    """A customer for each value, which stands in several fields."""
+    """Return a customer for each value, which is in several fields."""
     return parquet(
         tmp_path / "hostile.parquet",
         [
@@ -148,7 +149,7 @@ def hostile(tmp_path: Path) -> Path:
 
 
 def loaded(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By place among VALUES, metadata as Python values."""
+    """Return the loaded values by their position in VALUES, metadata as Python values."""
     found = {}
     for row in rows:
         told = row["metadata"]
@@ -172,7 +173,7 @@ def test_hostile_values_come_back_as_written_or_are_rejected_with_a_reason(
         if kind not in refused:
             row = found[str(place)]
             assert row["metadata"] == {"value": value, value: 1, **({"plan": value} if value.strip() else {})}, kind
-            # Of an address, line ends and what cannot be seen are tidied up before it is stored.
+            # In an address, line ends and invisible characters are cleaned before it is stored.
             assert row["city"] == value or kind in TIDIED, kind
     assert fates(load(every_postgres_database, hostile, tmp_path, strict=True))["unchanged"] == len(found)
     assert left_behind(every_postgres_database) == []
@@ -189,7 +190,7 @@ def test_hostile_values_are_the_same_in_postgres_and_duckdb(
     ours = loaded(postgres_database.rows(f"SELECT {columns} FROM customers"))
     theirs = loaded(warehouse.rows(f"SELECT {columns} FROM customers"))
     for place, kind in enumerate(VALUES):
-        if str(place) in ours:  # jsonb takes no NUL, and says so
+        if str(place) in ours:  # jsonb refuses NUL, with a message
             assert ours[str(place)] == theirs[str(place)], kind
 
 

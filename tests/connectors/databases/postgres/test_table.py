@@ -43,7 +43,7 @@ def warehouse(tmp_path: Path, postgres_database: Database) -> PostgresWarehouse:
 
 @pytest.fixture
 def each(tmp_path: Path, every_postgres_database: Database) -> PostgresWarehouse:
-    """On every version of the server that is here."""
+    """A database on each installed version of the server."""
     return PostgresWarehouse(tmp_path, every_postgres_database)
 
 
@@ -243,7 +243,7 @@ def test_any_table_and_column_name_will_do(warehouse: PostgresWarehouse, name: s
 
 @pytest.fixture
 def clerk(warehouse: PostgresWarehouse) -> Any:
-    """A user without rights of its own, and the warehouse as it sees it."""
+    """A user without privileges, and the warehouse as that user."""
     name = f"clerk_{warehouse.database.url[-8:]}"
     warehouse.do(f"CREATE ROLE {name} LOGIN", "CREATE TABLE customers (external_id text, name text, city text)")
     info = psycopg.conninfo.conninfo_to_dict(warehouse.database.url)
@@ -304,7 +304,7 @@ def test_a_server_that_takes_no_writes_is_told(warehouse: PostgresWarehouse) -> 
     name = warehouse.database.url.rpartition("/")[2]
     warehouse.load([ANN])
     warehouse.do(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    # A session may lift that itself, so this is no obstacle; a standby is, and says so with the same code.
+    # A session may lift that itself, so this is not an obstacle; a standby is one, and reports the same code.
     assert fates(warehouse.load([BOB])) == {"created": 1}
     warehouse.do("SET default_transaction_read_only = off", f"ALTER DATABASE {name} RESET ALL")
 
@@ -352,11 +352,11 @@ def test_a_statement_that_takes_too_long_is_told(warehouse: PostgresWarehouse) -
 
 
 WAITING = "FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
-"""Who waits for another run's lock."""
+"""The query for sessions that wait for another run's lock."""
 
 
 def test_a_run_whose_connection_is_cut_is_done_anew(warehouse: PostgresWarehouse) -> None:
-    """Somebody ends our session while we wait for a lock: nothing is lost, the run goes on by itself."""
+    """The session is ended while the run waits for a lock: nothing is lost, and the run continues by itself."""
     warehouse.load([ANN])
     with (
         psycopg.connect(warehouse.database.url) as other,
@@ -379,7 +379,7 @@ def test_a_run_whose_connection_is_cut_is_done_anew(warehouse: PostgresWarehouse
 def test_a_lost_answer_to_the_commit_is_looked_up(
     warehouse: PostgresWarehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No server loses an answer when told to; so here it is lost behind the driver."""
+    """No server loses an answer on request, so it is lost here between driver and connector."""
     execute = AdbcConnection.execute
     cut = []
 

@@ -1,4 +1,4 @@
-"""What a Postgres table with constraints, triggers, computed columns or partitions takes and refuses."""
+"""Records that a Postgres table with constraints, triggers, computed columns or partitions accepts or refuses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def warehouse(tmp_path: Path, postgres_database: Database) -> PostgresWarehouse:
 
 @pytest.fixture
 def each(tmp_path: Path, every_postgres_database: Database) -> PostgresWarehouse:
-    """On every version of the server that is here."""
+    """A database on each installed version of the server."""
     return PostgresWarehouse(tmp_path, every_postgres_database)
 
 
@@ -35,7 +35,7 @@ CITEXT = "CREATE EXTENSION citext"
 
 
 def need(warehouse: PostgresWarehouse, statement: str) -> None:
-    """Skip where the server comes without an extension that the statement makes."""
+    """Skip if the server lacks an extension that the statement creates."""
     name = statement.removeprefix("CREATE EXTENSION ")
     if name != statement and not warehouse.rows(f"SELECT 1 FROM pg_available_extensions WHERE name = '{name}'"):
         pytest.skip(f"this server has no {name}")
@@ -90,7 +90,7 @@ def test_what_the_table_forbids_refuses_its_record_alone(
         report = each.load(records)
         assert (fates(report), report.refused_by_reason) == ({fate: 1, "refused": 1}, {reason: 1})
     assert each.column("external_id") == ["1"]
-    # The one that is there already forbids it too, alone in a run.
+    # An existing row forbids it too, even if the record is alone in a run.
     if not reason.startswith("must"):
         assert fates(each.load(records[1:])) == {"refused": 1}
 

@@ -1,6 +1,6 @@
-"""Runs into Postgres at the same time: they take turns, so that the table is as if they had come one after the other.
+"""Runs into Postgres at the same time: they take turns, so that the table is as after consecutive runs.
 
-`TRANSHIP_AT_ONCE` is the number of runs; eight and more say the most where there are cores for them.
+`TRANSHIP_AT_ONCE` is the number of runs; eight and more are most useful with as many cores.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MANY = int(os.environ.get("TRANSHIP_AT_ONCE", "3"))
 
 
 def inputs(folder: Path, number: int) -> list[Path]:
-    """Files that share most of their customers, and say different things about them."""
+    """Files that share most of their customers, with different values."""
     dice = random.Random(number)
     files = []
     for place in range(number):
@@ -45,7 +45,7 @@ def inputs(folder: Path, number: int) -> list[Path]:
 
 
 def at_once(database: Database, sources: Sequence[Path], folder: Path, tables: Sequence[str]) -> list[tuple[int, str]]:
-    """Run them all together; how each ended."""
+    """Run all at the same time; return how each ended."""
     runs = [
         Process.waiting(database, source, folder / f"run-{place}", table)
         for place, (source, table) in enumerate(zip(sources, tables, strict=True))
@@ -56,7 +56,7 @@ def at_once(database: Database, sources: Sequence[Path], folder: Path, tables: S
 
 
 def in_order(database: Database) -> list[str]:
-    """The runs of the ledger, as they were committed."""
+    """Return the runs in the ledger, in the order of their commits."""
     return [row["run_id"] for row in database.rows("SELECT run_id FROM _tranship_ledger ORDER BY finished_at")]
 
 
