@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 # The exact versions, with hashes, are those of Python 3.11 on Linux. Elsewhere pip chooses within the ranges of
-# pyproject.toml. LOCKED=yes or LOCKED=no says it yourself.
+# pyproject.toml. Override this with LOCKED=yes or LOCKED=no.
 LOCKED ?= $(shell $(PYTHON) -c "import sys; print('yes' if sys.platform == 'linux' and sys.version_info[:2] == (3, 11) else 'no')")
 
 DEMO_TABLE := duckdb:///demo/customers.duckdb?table=customers
@@ -19,10 +19,10 @@ DEMO_POSTGRES_RUN := $(BIN)/tranship run sample_data/crm_export.csv "$$DATABASE_
 .PHONY: help demo demo-postgres demo-postgres-run test quick check format chaos bench bench-postgres bench-api bench-load lock sbom audit clean
 .DEFAULT_GOAL := help
 
-help:  ## This list
+help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
-demo: $(VENV)/run.stamp  ## Set up, run the main job on sample_data/, show what came out
+demo: $(VENV)/run.stamp  ## Set up, load sample_data/ and show the result
 	@rm -rf demo && mkdir demo
 	@echo '$$ tranship run sample_data/crm_export.csv "$(DEMO_TABLE)"'
 	@$(DEMO_RUN) || test $$? -eq 4
@@ -33,7 +33,7 @@ demo: $(VENV)/run.stamp  ## Set up, run the main job on sample_data/, show what 
 	@echo 'The same again creates and updates nothing:'
 	@$(DEMO_RUN) 2>&1 | grep -A 5 '^  read'
 
-demo-postgres: $(VENV)/dev.stamp  ## The same into a Postgres server that is started for it and stopped
+demo-postgres: $(VENV)/dev.stamp  ## The same with a temporary Postgres server
 	@$(BIN)/python tests/support/postgres_server.py -- $(MAKE) --no-print-directory demo-postgres-run
 
 demo-postgres-run:
@@ -61,20 +61,20 @@ check: $(VENV)/dev.stamp  ## Format, lint, types, layout
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layout.py
 
-format: $(VENV)/dev.stamp  ## Put the code in order
+format: $(VENV)/dev.stamp  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/dev.stamp  ## Time Tranship beside a hand-written script (ARGS="--rows 1000000")
+bench: $(VENV)/dev.stamp  ## Compare the speed with a hand-written script (ARGS="--rows 1000000")
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
-bench-postgres: $(VENV)/dev.stamp  ## Time it into Postgres beside a hand-written script (ARGS="--peers dlt,ingestr")
+bench-postgres: $(VENV)/dev.stamp  ## The same with Postgres and a psycopg script (ARGS="--peers dlt,ingestr")
 	$(BIN)/python benchmarks/bench_postgres.py $(ARGS)
 
-bench-api: $(VENV)/dev.stamp  ## Time reading from a paged API beside a bare script (ARGS="--peers dlt")
+bench-api: $(VENV)/dev.stamp  ## Compare the speed of reading a paginated API with a bare script (ARGS="--peers dlt")
 	$(BIN)/python benchmarks/bench_api.py $(ARGS)
 
-bench-load: $(VENV)/dev.stamp  ## Time extreme loads: little memory, only rejects, one customer, many files or columns
+bench-load: $(VENV)/dev.stamp  ## Measure extreme loads: little memory, only rejects, one customer, many files or columns
 	$(BIN)/python benchmarks/bench_load.py $(ARGS)
 
 chaos: $(VENV)/dev.stamp  ## Kill writes at a hundred moments, start everything eight times at once, damage run directories (takes an hour)
@@ -82,7 +82,7 @@ chaos: $(VENV)/dev.stamp  ## Kill writes at a hundred moments, start everything 
 	    tests/test_double_start.py $(ARGS)
 	TRANSHIP_DAMAGE=400 $(BIN)/python -m pytest --verbosity=1 -n 2 tests/test_damage.py $(ARGS)
 
-lock: $(VENV)/lock.stamp  ## Write requirements/ anew from pyproject.toml (with Python 3.11 on Linux)
+lock: $(VENV)/lock.stamp  ## Rewrite requirements/ from pyproject.toml (with Python 3.11 on Linux)
 	$(PIP_COMPILE) --upgrade --output-file=requirements/run.txt pyproject.toml
 	$(PIP_COMPILE) --upgrade --output-file=requirements/dev.txt --constraint=requirements/run.txt --extra=dev pyproject.toml
 	sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/dev.txt
@@ -94,14 +94,14 @@ sbom: build/tools/stamp  ## Write the software bill of materials, build/tranship
 	    --output-reproducible --output-file build/tranship.cdx.json
 	@echo "Written: build/tranship.cdx.json"
 
-audit: build/tools/stamp  ## Look for known vulnerabilities of the exact versions (needs the internet)
+audit: build/tools/stamp  ## Check the exact versions for known vulnerabilities (needs the internet)
 	build/tools/bin/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt
 
-clean:  ## Remove what these commands have made
+clean:  ## Remove everything made by these commands
 	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What a stamp stands for is done once, and again when what it was made from changes. ---------------------------------
+# Each stamp marks a step that is done once, and again when its inputs change. ---------------------------------------
 
 $(VENV)/venv.stamp:
 	@$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit( \
@@ -139,7 +139,7 @@ build/tools/stamp: $(VENV)/venv.stamp
 	build/tools/bin/python -m pip --quiet install cyclonedx-bom pip-audit
 	@touch $@
 
-# Hashes of every file of a version, so that they hold on any machine; no address, so that any index will do.
+# Hashes of every file of a version, valid on any machine; without addresses, so that any index can be used.
 # `tranship[cloud,postgres]` within the extra dev is this project itself, which is installed from here.
 PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --build-deps-for=wheel --unsafe-package=tranship

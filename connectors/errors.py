@@ -8,7 +8,7 @@ TranshipError
 │   └── Damaged            start over, or make the plan again
 ├── ConnectorError         remote error                                        exit 3
 │   ├── Unreachable        try later, or release the lock
-│   │   ├── Busy           wait for the process that holds the lock, or allow more time
+│   │   ├── Busy           wait for the process that has the lock, or allow more time
 │   │   └── Interfered     nothing: it is retried, and reported if it fails again
 │   ├── Refused            get the permission, or change the request
 │   └── Malformed          the response is invalid

@@ -46,7 +46,7 @@ _R = TypeVar("_R", bound=Reading)
 @contextmanager
 def spooled(reading: _R, source: Any, most: int | None = None) -> Iterator[_R]:
     """Yield the settings, in which `named` sources are replaced by files with the records of `source`. With `most`,
-    only so many records are needed.
+    only this number of records is needed.
 
     Raises ConfigError if they are not records, or cannot be written.
     """

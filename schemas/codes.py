@@ -206,7 +206,7 @@ MONTH_WORDS: dict[str, int] = {
 }
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
-# The country column of calling codes that belong to no country (+800 and the like): UN M.49 "World".
+# The country column of calling codes without a country (such as +800): UN M.49 "World".
 WORLD = "001"
 
 

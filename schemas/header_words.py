@@ -1,9 +1,8 @@
-"""The words of column names: what they mean, the roles that may precede them, and where they mean nothing.
+"""The words of column names: their meanings, the roles that may precede them, and the places where they have none.
 
 Sources: export formats of about fifty systems, as documented by their vendors in 2026-11, technical names of SAP (KNA1,
-ADRC, OCRD) and LDAP (RFC 4519); words in German, French,
-Spanish, Italian, Dutch, Portuguese, Swedish, Danish, Norwegian and Finnish are our own, with the commonest ones in
-Polish and Czech.
+ADRC, OCRD) and LDAP (RFC 4519); words in German, French, Spanish, Italian, Dutch, Portuguese, Swedish, Danish,
+Norwegian and Finnish are our own, with the commonest ones in Polish and Czech.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ WORDS: Final[dict[str, str]] = {
         | personal_email home_email other_email
         | secondary_email second_email alternate_email alternative_email additional_email
     """,
-    # Beside others of a person, `person_names.py` decides between these.
+    # Beside other names of a person, `person_names.py` chooses between these.
     "name": """
         customer_name client_name account_name customer_full_name kundenname nom_du_client nom_client
         nombre_del_cliente nombre_cliente nome_cliente nome_do_cliente klantnaam kundnamn kundenavn asiakkaan_nimi
@@ -280,7 +279,7 @@ OWN_NAMES: Final[dict[str, str]] = {
     "invoice_cc_emails": "invoice_cc_email",
 }
 
-# Roles of an address, the one to prefer first. An address is taken from columns of one role.
+# Roles of an address, in order of preference. An address is taken from columns of one role.
 ADDRESS_ROLES: Final = """
     customer client account contact person property properties fields user kunden kunde kund klant cliente klient
     kontakt contacto contatto cust cli kd debitor party member buyer shopper purchaser subscriber
@@ -301,7 +300,7 @@ ADDRESS_ROLES: Final = """
 """
 
 BEFORE_NOUNS: Final = word_set("post posti visit social mail inv res siege sede current communication")
-"""Roles only in front of a noun: `Postadresse - Land`. A `Visit Country` is not that of an address."""
+"""Words that are roles only before a noun: `Postadresse - Land`. `Visit Country` is not the country of an address."""
 
 # What may come between a role and a word: `billing_address.city`, `Addr 1 - City`, `Default Address City`.
 ADDRESS_NOUNS: Final = (
@@ -319,7 +318,8 @@ ADDRESS_NOUNS: Final = (
     "osoite",
 )
 
-# Words that mean this only beside one of these columns: `By` is a city in a Danish table, `Via` a street in an Italian.
+# Words with this meaning only beside one of these columns: `By` is a city in a Danish table, `Via` a street in an
+# Italian one.
 COMPANIONS: Final = {
     "by": "postnr postnummer",
     "sted": "postnr postnummer",
@@ -339,15 +339,15 @@ COMPANIONS: Final = {
 }
 
 # Bare words for a number or a code. They are an id only beside the name (elsewhere, `Code` may be that of a discount)
-# and in front of the address (in which they are a house number or a postal code). A list typed by people has line
-# numbers: `No.` is an id only where there are columns that an accounting system writes, too.
+# and before the address (in which they are a house number or a postal code). Lists typed by people have line numbers:
+# `No.` is an id only beside columns typical of accounting systems.
 BARE_CODES: Final = word_set("code codice codigo kode kod koodi cod")
 BARE_REFERENCES: Final = word_set("reference referencia referencja referenz referens referanse riferimento referentie")
 """An id only in the first column: elsewhere it may be that of an order, or a person."""
 BARE_NUMBERS: Final = word_set("nr no nummer number numero num numer nro")
 BARE_TYPES: Final = word_set("type typ tipo tyyppi rodzaj")
-"""A column called so is the type of the customer in the records in which it has a word for one."""
-# What else has an id that may be in the first column of a table of customers.
+"""A column of this name is the type of the customer in records in which it contains a word for one."""
+# Other things with an id that may be in the first column of a table of customers.
 OTHER_IDS: Final = word_set("""
     owner parent company organization organisation store shop site order invoice product item list campaign group team
     session transaction payment subscription plan ad adset form event lead deal ticket conversation message file row
@@ -359,7 +359,8 @@ OTHER_IDS: Final = word_set("""
 OF_BOOKS: Final = frozenset({"tax_id", "net_terms"})
 
 CUSTOMERS: Final = word_set("customer client kunde klant kund asiakas cliente klient zakaznik")
-"""Folded words for a customer: a column called so holds its name, or says whether a third party is one."""
+"""Folded words for a customer: a column of this name contains the customer's name, or flags third parties that are
+customers."""
 
 # Roles of other fields, and the fields that keep their meaning with them.
 ENTITY_ROLES: Final = (
@@ -376,7 +377,7 @@ ENTITY_FIELDS: Final = word_set("""
 RECORD_ROLES: Final = "customer client account properties fields cust cli kd kunden kunde kund klant cliente klient"
 RECORD_FIELDS: Final = frozenset({"status", "customer_type", "name"})
 
-# What is said in brackets about a value and changes nothing.
+# Remarks in brackets about a value, without influence on its meaning.
 REMARK: Final = re.compile(
     r"(?i)\s*(?:utc|gmt|utc[+-]\d.*|gmt[+-]\d.*|local time|iso|iso[ -]?(?:8601|3166|4217).*|iso code|iso-?2|e\.?164|"
     r"days?|in days|(?:in )?tagen?|(?:en )?jours|(?:en )?d[ií]as|(?:in )?giorni|(?:in )?dagen|em dias|dagar|dager|dage|"

@@ -27,7 +27,7 @@ _NO_SECRET: Final = re.compile(r".*(?:at|on|date|time|count|status|type|enabled|
 
 @lru_cache(maxsize=REMEMBERED)
 def is_secret(column: str) -> bool:
-    """Return whether a column holds passwords, tokens, or numbers of cards, bank accounts or social security. Such a
+    """Return whether a column contains passwords, tokens, or card, bank account or social security numbers. Such a
     column is used only if it is mapped on purpose.
     """
     folded = fold(unwrapped(column))

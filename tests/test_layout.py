@@ -311,7 +311,9 @@ def broken(module: str, target: str) -> str | None:
         return "A package's __init__ contains only its docstring; code belongs in a module of its own."
     rule = next((rule for rule in RULES if fnmatchcase(module, rule.module)), None)
     if not rule:
-        return "No rule of tests/test_layout.py is for this module. Move it to a folder where it belongs, or add a rule."
+        return (
+            "No rule of tests/test_layout.py is for this module. Move it to a folder where it belongs, or add a rule."
+        )
     denied = [pattern[1:] for pattern in rule.may_import if pattern.startswith("!")]
     allowed = _fits(target, rule.may_import) and not _fits(target, denied)
     return None if allowed else rule.advice
@@ -445,8 +447,7 @@ def test_tests_stand_where_the_code_stands(room: str) -> None:
         folder = test.parent.relative_to(ROOT / "tests")
         assert (ROOT / folder).is_dir(), f"{where}: there is no {folder}/. Tests stand as the code does."
         assert any(target.split(".")[0] == room for target, _ in imports(_tree(test))), (
-            f"{where}: tests nothing of {room}/. A test stands in the folder of the module it tests; one about the "
-            "whole product stands in tests/, and what only helps tests in tests/support/."
+            f"{where}: tests nothing of {room}/. A test belongs in the folder of the module it tests; a test of the whole product belongs in tests/, and helpers of tests in tests/support/."
         )
 
 
@@ -488,7 +489,9 @@ def test_every_module_says_what_it_is(module: str) -> None:
 def test_the_oracle_knows_nothing_of_the_code() -> None:
     for target, line in imports(_tree(ROOT / "tests" / "support" / "oracle.py")):
         ours = target.split(".")[0] in ("tranship", "support", *ROOMS)
-        assert not ours, f"tests/support/oracle.py:{line} imports {target}: it says the rules a second time, by itself."
+        assert not ours, (
+            f"tests/support/oracle.py:{line} imports {target}: it implements the rules a second time, independently."
+        )
 
 
 # Ports -----------------------------------------------------------------------------------------------------------

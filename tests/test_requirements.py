@@ -35,8 +35,8 @@ def test_the_lock_has_what_is_asked_for(name: str, asked: list[str]) -> None:
     for requirement in map(Requirement, asked):
         if requirement.name != "tranship":
             locked_version = versions.get(canonicalize_name(requirement.name))
-            assert locked_version, f"{requirement} is asked for and not locked: make lock"
-            assert locked_version in requirement.specifier, f"{requirement} is asked for: make lock"
+            assert locked_version, f"{requirement} is required and not locked: make lock"
+            assert locked_version in requirement.specifier, f"{requirement} is required: make lock"
 
 
 def test_what_runs_is_tested_in_the_same_version() -> None:

@@ -36,7 +36,7 @@ class InvalidAnswer(Exception):
 
 
 _ANOTHER: Final = "the provider answered with another customer"
-_SHAPE: Final = "the provider's record of the customer has another shape than documented"
+_SHAPE: Final = "the provider's record of the customer does not have the documented shape"
 
 
 def checked(operations: Operations) -> Operations:

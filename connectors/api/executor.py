@@ -3,8 +3,8 @@
 The provider's part is an `Operations` value (`connectors/api/operations.py`), which sends nothing by itself.
 
 Decisions rest on state, not on steps: a row that may have been sent before is looked up, and only what is missing is
-sent. A request whose response was lost is never repeated without that look-up. A record that has changed since the
-plan was made is left alone: its row is `stale`.
+sent. A request whose response was lost is never repeated without that look-up. A record that has changed since the plan
+was made is not written: its row is `stale`.
 """
 
 from __future__ import annotations

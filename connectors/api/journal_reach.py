@@ -41,17 +41,18 @@ class JournalReach:
         self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def begin(self, rows: int) -> None:
-        """Record that the journal is open and so many rows may have been begun. On disk on return. Raises OSError."""
+        """Record that the journal is open and this number of rows may have been begun. On disk on return. Raises
+        OSError."""
         self.rows = max(rows, self.rows or 0)
         self._append(b"rows", self.rows)
 
     def extend(self, rows: int) -> None:
-        """Record that so many rows may have been begun, if that is more than before. Raises OSError."""
+        """Record that this number of rows may have been begun, if that is more than before. Raises OSError."""
         if self.rows is None or rows > self.rows:
             self.begin(rows)
 
     def close(self, entries: int | None) -> None:
-        """Record that the journal is complete, with so many entries (None: it is not), and close the file."""
+        """Record that the journal is complete, with this number of entries (None: it is not), and close the file."""
         if entries is not None:
             self._append(b"closed", entries)
         os.close(self._file)

@@ -31,7 +31,7 @@ class Page(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="is", tag=
 
 
 class _End(msgspec.Struct, frozen=True, tag_field="is", tag="end"):
-    """The last line of an index: the download is complete, with so many pages."""
+    """The last line of an index: the download is complete, with this number of pages."""
 
     pages: int
 

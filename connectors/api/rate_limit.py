@@ -24,7 +24,7 @@ _BELIEVED: Final = 3
 
 
 class RateLimiter:
-    """At most so many calls per second, evenly spread. For one event loop.
+    """At most this number of calls per second, evenly spread. For one event loop.
 
     A leaky bucket (aiolimiter's) does not fit: a full bucket is sent on top of the rate, which providers refuse with
     429, and a small one stays 5 % below the rate on a busy machine.

@@ -63,10 +63,10 @@ def _date(text: str | None) -> datetime | None:
 
 
 def longest_pause(retry_policy: RetryPolicy, tries: int) -> float:
-    """Return the longest pause in seconds after so many tries."""
+    """Return the longest pause in seconds after this number of tries."""
     return min(retry_policy.longest_pause, retry_policy.first_pause * 2.0 ** min(tries, 30))
 
 
 def random_pause(retry_policy: RetryPolicy, tries: int) -> float:
-    """Return a pause in seconds after so many tries, of random length: full jitter."""
+    """Return a pause in seconds after this number of tries, of random length: full jitter."""
     return random.uniform(0, longest_pause(retry_policy, tries))  # noqa: S311  no secret

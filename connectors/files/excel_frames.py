@@ -146,7 +146,7 @@ def _may_be_alike(column: pl.Series) -> bool:
 
 def _as_shown(column: pl.Series, scan: Scan) -> pl.Series:
     """The library gives all dates a time, and all decimals of a number: a date of midnight becomes a date, and numbers
-    get the digits that Excel keeps. Where text looks like that, too, they cannot be told apart, and stay.
+    get the digits that Excel keeps. Where text looks like that, too, they cannot be distinguished, and are unchanged.
     """
     if not scan.has_midnights and column.str.ends_with(_MIDNIGHT).any():
         column = column.str.replace(_DATE_AT_MIDNIGHT, "${1}")

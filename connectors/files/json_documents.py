@@ -107,7 +107,7 @@ class Document:
             pages = bool(filled) and not _is_customer(outers[0])
             filter_ = ", ".join(f"{_jq_path(path)}[]?" for path in filled) if pages else "."
         raise ConfigError(
-            f"{self.name}: holds {len(outers):,} values, one after the other. Put each record on a line: "
+            f"{self.name}: contains {len(outers):,} values, one after the other. Put each record on a line: "
             f"jq -c '{filter_}' FILE > customers.jsonl"
         )
 

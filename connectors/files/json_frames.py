@@ -326,7 +326,7 @@ def _unescaped(texts: pl.Series, behind: npt.NDArray[np.int64]) -> pl.Series:
     """JSON strings without their quotes → the text they contain. `behind` counts the bytes behind backslashes in the
     whole block.
     """
-    # Where no backslash stands for itself, each escape can be replaced everywhere.
+    # If no backslash is escaped itself, each escape can be replaced everywhere.
     may_be_rare = behind[ord("u")] or behind[ord("\\")]
     rare = texts.str.contains(_RARE_ESCAPE).arg_true() if may_be_rare else pl.Series(dtype=pl.UInt32)
     plain = texts

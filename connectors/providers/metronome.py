@@ -191,7 +191,7 @@ async def _look_up_many(ask: Ask, lookup_keys: Sequence[LookupKey]) -> list[Reco
 async def _listed(
     ask: Ask, params: Sequence[tuple[str, str]], label: str = "…", most: int = 1_000
 ) -> AsyncIterator[Record]:
-    """Yield the customers of a list of at most so many pages."""
+    """Yield the customers of a list of at most this number of pages."""
     cursor, seen = "", {""}
     for _ in search_pages(SCHEMA.title, most):
         more = [("next_page", cursor)] if cursor else []

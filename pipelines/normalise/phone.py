@@ -77,7 +77,7 @@ def _bare_numbers(values: pl.Series) -> tuple[pl.Series, pl.Series]:
 
 
 _MOST_DIGITS: Final = 31
-"""Longer numbers are looked up as if they had so many digits; none is possible."""
+"""Longer numbers are looked up as if they had this number of digits, which is never possible."""
 
 
 @cache

@@ -823,7 +823,7 @@ def e164(text: str, country_code: str | None) -> str | None:
     separators = rf"().\-/{WHITE_SPACE}"
     if not re.fullmatch(rf"[{separators}]*\+?[0-9{separators}]+", text):
         return None
-    # "o" stands for "(0)", the trunk zero that is not dialled from abroad.
+    # "o" means "(0)", the trunk zero that is not dialled from abroad.
     signs = re.sub("[^0-9o]", "", text.replace("(0)", "o"))
     if "+" in text:
         return international(signs)

@@ -12,7 +12,7 @@ from tranship.connectors.databases.table_mapping import MappedField
 from tranship.connectors.errors import Refused
 
 _ROOM: Final = 32
-"""The length of the longest text that stands in for a value."""
+"""The maximum length of a text that temporarily replaces a value."""
 
 
 class StepAside:

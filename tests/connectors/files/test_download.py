@@ -336,7 +336,7 @@ def test_a_redirect_from_the_internet_into_a_private_network_is_refused() -> Non
 
 
 def ranged(body: bytes, breaks: list[int | None], etag: str = '"v1"') -> Callable[[web.Request], Any]:
-    """Serve a body with ranges; the nth answer breaks off after so many bytes (null: it does not)."""
+    """Serve a body with ranges; the nth answer breaks off after this number of bytes (null: it does not)."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         asked = request.headers.get("Range")

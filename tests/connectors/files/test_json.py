@@ -548,7 +548,9 @@ def test_lists_of_one_shape_one_after_the_other_are_read_as_one(tmp_path: Path, 
     ],
 )
 def test_the_advice_for_other_values_one_after_the_other_works(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match=r"holds 2 values, one after the other\. Put each record on a line") as raised:
+    with pytest.raises(
+        ConfigError, match=r"contains 2 values, one after the other\. Put each record on a line"
+    ) as raised:
         read(tmp_path, text, "a.json")
     command = str(raised.value).partition("line: ")[2]
     assert command.startswith("jq -c ")
