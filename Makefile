@@ -16,7 +16,7 @@ DEMO_REJECTS = echo 'In the rejects file (as they stood, and why):' && $(BIN)/py
     ORDER BY ALL\").show(max_rows=8, max_width=110)"
 DEMO_POSTGRES_RUN := $(BIN)/tranship run sample_data/crm_export.csv "$$DATABASE_URL?table=customers" --state-dir demo/.tranship
 
-.PHONY: help demo demo-postgres demo-postgres-run test quick check format chaos bench bench-postgres bench-api bench-load lock sbom audit clean
+.PHONY: help demo demo-postgres demo-postgres-run test quick check format chaos fuzz bench bench-postgres bench-api bench-load lock sbom audit clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -81,6 +81,10 @@ chaos: $(VENV)/dev.stamp  ## Kill writes at a hundred moments, start everything 
 	TRANSHIP_CHAOS=100 TRANSHIP_DOUBLE_STARTS=20 $(BIN)/python -m pytest --verbosity=1 tests/test_one_effect.py \
 	    tests/test_double_start.py $(ARGS)
 	TRANSHIP_DAMAGE=400 $(BIN)/python -m pytest --verbosity=1 -n 2 tests/test_damage.py $(ARGS)
+
+fuzz: $(VENV)/dev.stamp  ## Read thousands of damaged files, settings, journals, run directories and answers (takes an hour)
+	TRANSHIP_EXAMPLES=3000 TRANSHIP_MISBEHAVIOUR=1000 TRANSHIP_DAMAGE=400 $(BIN)/python -m pytest -n 2 \
+	    --dist worksteal --verbosity=1 -m fuzz $(ARGS)
 
 lock: $(VENV)/lock.stamp  ## Rewrite requirements/ from pyproject.toml (with Python 3.11 on Linux)
 	$(PIP_COMPILE) --upgrade --output-file=requirements/run.txt pyproject.toml

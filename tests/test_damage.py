@@ -29,7 +29,7 @@ from support.accounts import PROVIDERS, Account, Open
 from support.postgres_server import Database
 from tranship.pipelines.cli import main as cli
 
-pytestmark = pytest.mark.kill
+pytestmark = [pytest.mark.kill, pytest.mark.fuzz]
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = int(os.environ.get("TRANSHIP_DAMAGE", "0"))

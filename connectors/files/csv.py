@@ -36,14 +36,10 @@ from tranship.connectors.files.csv_frames import CsvPart
 from tranship.connectors.files.csv_records import Block, byte_order_marks, cut_blocks, locate_records
 from tranship.connectors.files.local_file import Written
 from tranship.connectors.files.packing import packing
+from tranship.connectors.files.part_size import PART_BYTES, PART_RECORDS, PIECE_BYTES
 from tranship.connectors.files.whole_file import WholeFile
 from tranship.schemas import cells
 from tranship.schemas.counted import counted
-
-PIECE_BYTES = 2 << 20
-"""The bytes read and cut at once: small enough for the processor's cache."""
-PART_BYTES = 24 << 20
-"""The bytes of one part: enough to outweigh the fixed cost of a batch."""
 
 
 class CsvSource:
@@ -93,14 +89,15 @@ class CsvSource:
 
             try:
                 blocks: list[Block] = []
-                position = 0
+                position = size = records = 0
                 for block, position in cut_blocks(content, dialect, file.name):
                     if block.marked:
                         self._notice_marks(file.name, block)
                     blocks.append(block)
-                    if sum(len(block.data) for block in blocks) >= PART_BYTES:
+                    size, records = size + len(block.data), records + len(block.newlines)
+                    if size >= PART_BYTES or records >= PART_RECORDS:
                         yield made(blocks, done + position)
-                        blocks = []
+                        blocks, size, records = [], 0, 0
                 file.must_be_as_it_was(content)
                 if blocks:
                     yield made(blocks, done + position)

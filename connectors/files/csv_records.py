@@ -14,6 +14,7 @@ from tranship.connectors.files import storage
 from tranship.connectors.files.csv_dialect import Dialect
 from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES, Grammar, Records
 from tranship.connectors.files.csv_quotes import BLANK, Alternation, Bytes, Positions
+from tranship.connectors.files.part_size import short_pieces
 from tranship.connectors.files.text_encoding import BAD_BYTE_UTF8, SWAPPED_BOM, unix_line_ends
 
 _MOST_EXACT = 1024
@@ -274,7 +275,7 @@ def without_bytes(gone: Positions, data: bytes, where: RecordPositions) -> tuple
 def cut_blocks(content: storage.Bytes, dialect: Dialect, name: str) -> Iterator[tuple[Block, int]]:
     """Yield the blocks of a file without its header and the lines above it, and the position in the file."""
     carry, line, above = b"", 1, dialect.lines_above
-    pieces = decode_pieces(content, dialect.encoding, name)
+    pieces = short_pieces(decode_pieces(content, dialect.encoding, name))
     piece, position = next(pieces)
     while True:
         ahead = next(pieces, None)

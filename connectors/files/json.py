@@ -35,13 +35,10 @@ from tranship.connectors.files.json_paths import Paths
 from tranship.connectors.files.json_tokens import Values, take_apart
 from tranship.connectors.files.local_file import Written
 from tranship.connectors.files.packing import packing
+from tranship.connectors.files.part_size import PART_BYTES, PART_RECORDS, PIECE_BYTES, short_pieces
 from tranship.connectors.files.text_encoding import sniff_encoding
 from tranship.connectors.files.whole_file import WholeFile
 
-PIECE_BYTES: Final = 2 << 20
-"""Bytes read and parsed at a time: few enough to stay in the processor's cache."""
-PART_BYTES: Final = 24 << 20
-"""Bytes handed on at a time: enough to outweigh the fixed cost of a batch."""
 _SAMPLE_BYTES: Final = 1 << 17
 _LINES_ENDS: Final = (".jsonl", ".ndjson")
 _THREADS: Final = 2
@@ -106,13 +103,15 @@ class JsonSource:
             try:
                 held: list[Block] = []
                 ready: JsonPart | None = None
+                size = records = 0
                 for block in self._blocks(self._looks[number], content, file.name):
                     held.append(block)
-                    if sum(len(block.data) for block in held) >= PART_BYTES:
+                    size, records = size + len(block.data), records + block.records
+                    if size >= PART_BYTES or records >= PART_RECORDS:
                         if ready:
                             yield ready
                         ready = JsonPart(file.name, held, self._layouts[number], done + content.position)
-                        held = []
+                        held, size, records = [], 0, 0
                 file.must_be_as_it_was(content)
                 for part in (ready, JsonPart(file.name, held, self._layouts[number], 0) if held else None):
                     if part:
@@ -134,7 +133,8 @@ class JsonSource:
         return storage.Bytes(copy.file if copy else self._files[number], PIECE_BYTES)
 
     def _blocks(self, look: _Look, content: storage.Bytes, name: str) -> Iterator[Block]:
-        pieces = (piece for piece, _ in decode_pieces(content, look.encoding, name))
+        decoded = decode_pieces(content, look.encoding, name)
+        pieces = (piece for piece, _ in short_pieces(decoded, b"\n" if look.is_lines else b"{"))
         if look.is_lines:
             return _cut_lines(pieces, name)
         if look.chosen is None:

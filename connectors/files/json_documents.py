@@ -19,6 +19,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES
 from tranship.connectors.files.json_frames import Block
 from tranship.connectors.files.json_tokens import Bytes, Positions
+from tranship.connectors.files.part_size import PIECE_RECORDS
 from tranship.connectors.json_text.scanner import escaped_places
 from tranship.schemas.counted import counted
 
@@ -245,7 +246,7 @@ def cut(pieces: Iterable[bytes], document: Document, chosen: Collection[int] = (
                     borders += (at - begin + len(held)).tolist()
                     held += raw[begin:end].tobytes()
                     final = edge is not None
-                    if final or (borders and len(held) >= BLOCK_BYTES):
+                    if final or (borders and (len(held) >= BLOCK_BYTES or len(borders) >= PIECE_RECORDS)):
                         stop = len(held) if final else borders[-1]
                         inner = borders if final else borders[:-1]
                         block = _block(held[:stop], inner, held_line, count + 1)

@@ -63,6 +63,11 @@ class Block:
     ends: Positions | None = None
     numbers: Positions | None = None
 
+    @property
+    def records(self) -> int:
+        """How many records it has, blank lines included."""
+        return self.data.count(b"\n") if self.starts is None else len(self.starts)
+
     def where(self, start: int) -> str:
         """Return the line of a record in a list, for messages; empty for JSON Lines, whose numbers are lines."""
         line = self.line + self.data.count(b"\n", 0, start)

@@ -4,6 +4,8 @@ together."""
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -18,6 +20,7 @@ from tranship.connectors.api.journal import Intent, Journal, Past, Result, diges
 from tranship.connectors.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
+EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "40"))
 CONTENT = digest("create", '{"a":1}')
 
 
@@ -216,6 +219,47 @@ def test_no_flipped_bit_makes_a_row_unsent_or_another_one_done(left: Path, tmp_p
         assert set(past) >= set(range(BEGUN)), (name, place)
         for row, one in past.items():
             assert one.result is None or one.result == Result(row, "done", None, f"id-{row}"), (name, place)
+
+
+def damaged(content: bytes, chance: random.Random) -> bytes:
+    """The file with bytes changed, put in or removed, pages exchanged, or its end cut off."""
+    file = bytearray(content)
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        at = chance.randrange(len(file)) if file else 0
+        match chance.randrange(5):
+            case 0:
+                file[at : at + 1] = chance.randbytes(1)
+            case 1:
+                file[at:at] = chance.randbytes(chance.choice((1, 8, 4096)))
+            case 2:
+                del file[at : at + chance.choice((1, 8, 4096))]
+            case 3:
+                page, other = (chance.randrange(len(file) // 4096 + 1) * 4096 for _ in range(2))
+                file[page : page + 4096], file[other : other + 4096] = (
+                    file[other : other + 4096],
+                    file[page : page + 4096],
+                )
+            case _:
+                del file[at:]
+    return bytes(file)
+
+
+@pytest.mark.fuzz
+def test_no_damage_makes_a_row_unsent_or_another_one_done(left: Path, tmp_path: Path) -> None:
+    """`TRANSHIP_EXAMPLES` is the number of damaged journals. Each of the two records makes up for the other: only one of
+    them is damaged, the database and its log, or the number of rows begun.
+    """
+    for number in range(EXAMPLES):
+        chance = random.Random(number)
+        folder = tmp_path / str(number)
+        shutil.copytree(left / "this" / "dead", folder)
+        for name in chance.choice((FILES[:1], FILES[1:2], FILES[:2], FILES[2:])):
+            (folder / name).write_bytes(damaged((folder / name).read_bytes(), chance))
+        past = known(folder)
+        assert set(past) >= set(range(BEGUN)), number
+        for row, one in past.items():
+            assert one.result is None or one.result == Result(row, "done", None, f"id-{row}"), number
+        shutil.rmtree(folder)
 
 
 def test_rows_that_may_have_been_sent_stay_so_until_each_has_an_entry(left: Path, tmp_path: Path) -> None:

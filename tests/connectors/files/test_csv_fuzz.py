@@ -17,6 +17,8 @@ from tranship.connectors.files.csv import CsvSource
 from tranship.connectors.files.csv_dialect import CsvOptions
 from tranship.connectors.registry import CONNECTORS
 
+pytestmark = pytest.mark.fuzz
+
 FILES = int(os.environ.get("TRANSHIP_EXAMPLES", "150"))
 GROUPS = 4
 

@@ -621,6 +621,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workbook(tmp_path_factory.mktemp("whole") / "x.xlsx", {"A": rows, "B": NOTES}, formats={3: "00000"})
 
 
+@pytest.mark.fuzz
 def test_damaged_bytes_are_refused_or_change_nothing(tmp_path: Path, whole: Path) -> None:
     data = whole.read_bytes()
     right = fate(tmp_path / "x.xlsx", data)
@@ -628,6 +629,7 @@ def test_damaged_bytes_are_refused_or_change_nothing(tmp_path: Path, whole: Path
     assert all(rows in (None, right) for rows in fates)
 
 
+@pytest.mark.fuzz
 def test_damaged_parts_are_read_or_refused(tmp_path: Path, whole: Path) -> None:
     with zipfile.ZipFile(whole) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}

@@ -355,6 +355,7 @@ def unfolded(record: dict[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[
     return found
 
 
+@pytest.mark.fuzz
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(st.lists(OBJECTS, max_size=6), st.booleans(), st.sampled_from([None, 1]), st.sampled_from([5, 1 << 20]))
 def test_any_objects_are_read_as_a_json_parser_reads_them(
@@ -380,6 +381,7 @@ def test_any_objects_are_read_as_a_json_parser_reads_them(
             assert len(given_values) == len(expected)
 
 
+@pytest.mark.fuzz
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(st.randoms(use_true_random=False), st.sampled_from(["a.jsonl", "a.json"]))
 def test_damage_costs_no_other_record_and_never_a_traceback(

@@ -196,6 +196,7 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.fuzz
 def test_a_damaged_file_is_read_whole_or_refused(tmp_path: Path) -> None:
     """`TRANSHIP_EXAMPLES` is the number of files."""
     path, refused = tmp_path / "in.parquet", 0
