@@ -31,7 +31,7 @@ from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES
 from tranship.connectors.files.csv_records import decode_pieces
 from tranship.connectors.files.json_documents import Document
 from tranship.connectors.files.json_frames import Block, JsonPart, Layouts, Objects, sift
-from tranship.connectors.files.json_ordinary import Ordinary
+from tranship.connectors.files.json_ordinary import Ordinary, Recognised
 from tranship.connectors.files.json_paths import Paths
 from tranship.connectors.files.json_tokens import Values, take_apart
 from tranship.connectors.files.local_file import Written
@@ -165,7 +165,7 @@ class JsonSource:
         content = self._content(number)
         try:
             for found in _taken_apart(self._blocks(look, content, file.name), look.ordinary):
-                if isinstance(found, bytes):
+                if isinstance(found, Recognised):
                     look.ordinary.add(found)
                     continue
                 objects, values = found
@@ -282,15 +282,15 @@ def _one_record(pieces: Iterable[bytes]) -> Block:
     return block
 
 
-_Found = tuple[Objects, Values] | bytes
+_Found = tuple[Objects, Values] | Recognised
 
 
 def _taken_apart(blocks: Iterator[Block], ordinary: Ordinary) -> Iterator[_Found]:
-    """The values of blocks, in order, taken apart in threads; the digest of a block that is recognised instead."""
+    """The values of blocks, in order, taken apart in threads; instead of these, that a block is recognised."""
 
     def work(block: Block) -> _Found:
-        if digest := ordinary.recognise(block.data):
-            return digest
+        if recognised := ordinary.recognise(block.data):
+            return recognised
         objects = sift(block)
         return objects, take_apart(objects.raw, objects.starts)
 
