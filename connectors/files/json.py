@@ -31,7 +31,7 @@ from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES
 from tranship.connectors.files.csv_records import decode_pieces
 from tranship.connectors.files.json_documents import Document
 from tranship.connectors.files.json_frames import Block, JsonPart, Layouts, Objects, sift
-from tranship.connectors.files.json_ordinary import Ordinary, Recognised
+from tranship.connectors.files.json_ordinary import Ordinary, Recognised, line_ends
 from tranship.connectors.files.json_paths import Paths
 from tranship.connectors.files.json_tokens import Values, take_apart
 from tranship.connectors.files.local_file import Written
@@ -265,7 +265,7 @@ def _cut_lines(pieces: Iterable[bytes], name: str) -> Iterator[Block]:
             # Copied once only: this costs as much as all else that is done here.
             data = b"".join((carry, memoryview(piece)[:end]))
             yield Block(data, line)
-            line += data.count(b"\n")
+            line += line_ends(data)
             carry = b""
         carry += piece[end:]
         if len(carry) > MAX_RECORD_BYTES:

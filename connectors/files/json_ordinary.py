@@ -82,8 +82,10 @@ class Shape:
         their digits.
         """
         records = pl.read_ndjson(data, schema=dict.fromkeys(self.keys, pl.String))
-        changed = [pl.when(pl.col(pl.String) != "").then(pl.col(pl.String))] if b'""' in data else []
-        records = records.with_columns(changed)
+        if b'""' in data:
+            blank = records.select((pl.all() == "").any()).row(0)
+            names = [name for name, has_blank in zip(records.columns, blank, strict=True) if has_blank]
+            records = records.with_columns(pl.when(pl.col(name) != "").then(pl.col(name)) for name in names)
         return records if short or not self.has_numbers else records.with_columns(self._with_digits(data, records))
 
     def _with_digits(self, data: bytes, records: pl.DataFrame) -> Iterator[pl.Series]:
@@ -194,12 +196,17 @@ class Ordinary:
             records = self._shape.read(data, short=found.short)
         except pl.exceptions.PolarsError:
             return None
-        return records if records.height == data.count(b"\n") + (not data.endswith(b"\n")) else None
+        return records if records.height == line_ends(data) + (not data.endswith(b"\n")) else None
 
 
 def digest(data: bytes) -> bytes:
     """Return a SHA-256 of the bytes of a block."""
     return hashlib.sha256(data).digest()
+
+
+def line_ends(data: bytes) -> int:
+    """Return the number of line ends, faster than `bytes` counts them."""
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == _LINE_END))
 
 
 def _literal(key: str) -> str:
