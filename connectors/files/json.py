@@ -92,7 +92,8 @@ class JsonSource:
             columns = look.columns()
             twice = repeated(columns)
             notes = (*look.notes, *notes_on(twice), *file.notes)
-            layouts.append(Layout(file.name, tuple(columns), notes, twice, text_types(columns)))
+            lists = look.paths.lists()
+            layouts.append(Layout(file.name, tuple(columns), notes, twice, text_types(columns), lists))
         return layouts
 
     def fingerprint(self) -> list[dict[str, Any]]:
