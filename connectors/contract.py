@@ -36,6 +36,8 @@ class Layout:
     """Columns whose name occurs earlier in the header: unique name → name in the header, `email_2` → `email`."""
     types: Mapping[str, pl.DataType] = field(default_factory=dict)
     """Column → its type, of those whose types are known before anything is read."""
+    lists: frozenset[str] = frozenset()
+    """Columns of text that is a JSON list in some records."""
 
 
 def text_types(columns: Iterable[str]) -> dict[str, pl.DataType]:

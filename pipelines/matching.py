@@ -133,6 +133,7 @@ class _ByName:
         given: _Given,
         unfilled: Collection[str],
     ) -> None:
+        self._layouts = layouts
         self._kept = [column for column in columns if column not in dropped]
         self._unfilled = unfilled
         self._given = given
@@ -164,8 +165,13 @@ class _ByName:
 
     def add_address_list(self) -> None:
         """Add the address from a list of addresses, where no other column has a part of one."""
-        lists = [column for column in self._kept if address_lists.is_list(column) and column not in self._used]
-        if len(lists) == 1 and all(map(self._lacks, ADDRESS)):
+        found = address_lists.find(self._kept, self._layouts)
+        lists = [column for column in found if column not in self._used]
+        line = self._fields.get("address_line1")
+        if line in lists:  # by its name it would be the first line
+            del self._fields["address_line1"]
+        lacking = [name for name in ADDRESS if self._lacks(name) or (name == "address_line1" and line in lists)]
+        if len(lists) == 1 and len(lacking) == len(ADDRESS):
             self._fields.update(dict.fromkeys(ADDRESS, lists[0]))
 
     def _lacks(self, name: str) -> bool:

@@ -214,8 +214,8 @@ WORLD = "001"
 def countries() -> pl.DataFrame:
     """Return spelling (upper case, single spaces) and code (ISO 3166-1 alpha-2), one row per spelling.
 
-    Spellings are alpha-2, alpha-3, names in English and eleven other languages, the spellings of statistical offices
-    and shops, and common aliases. Ambiguous names (Korea, America) are left out.
+    Spellings are alpha-2, alpha-3, names in English and some fifty other languages, the spellings of statistical
+    offices and shops, and common aliases. Ambiguous names (Korea, America, Kongo) are left out.
     Sources: ISO 3166-1 by pycountry 26.2.16, CLDR 47, own aliases.
     """
     return _table("countries.csv")

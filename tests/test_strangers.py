@@ -200,6 +200,14 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
         "ID,Name,Function,Company,Email\n1,Dean Mauer,COO,Noveno,dean@noveno.example\n",
         {"name": "Noveno", "billing_contact_name": "Dean Mauer"},
     ),
+    "lists of e-mails and telephone numbers, as Google writes them": (
+        (
+            '[{"id": 1, "name": "Ann Bell", "emailAddresses": [{"metadata": {}, "value": "old@bell.example"}, '
+            '{"metadata": {"primary": true}, "value": "ann@bell.example"}], "phoneNumbers": [{"value": '
+            '"+49 30 901820", "primary": "false"}, {"value": "+49 171 1234567", "primary": "true"}]}]'
+        ),
+        {"email": "ann@bell.example", "invoice_cc_emails": ["old@bell.example"], "phone": "+491711234567"},
+    ),
     "a list of addresses": (
         (
             '[{"id": 1, "name": "Acme", "email": "a@acme.example", "addresses": [{"type": "office", "line1": "1 Main", '

@@ -30,7 +30,7 @@ from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES
 from tranship.connectors.files.csv_records import decode_pieces
 from tranship.connectors.files.json_documents import Document
 from tranship.connectors.files.json_frames import Block, JsonPart, Layouts, Objects, sift
-from tranship.connectors.files.json_ordinary import Ordinary
+from tranship.connectors.files.json_ordinary import Ordinary, Recognised, line_ends
 from tranship.connectors.files.json_paths import Paths
 from tranship.connectors.files.json_tokens import Values, take_apart
 from tranship.connectors.files.local_file import Written
@@ -88,7 +88,8 @@ class JsonSource:
             columns = look.columns()
             twice = repeated(columns)
             notes = (*look.notes, *notes_on(twice), *file.notes)
-            layouts.append(Layout(file.name, tuple(columns), notes, twice, text_types(columns)))
+            lists = look.paths.lists()
+            layouts.append(Layout(file.name, tuple(columns), notes, twice, text_types(columns), lists))
         return layouts
 
     def fingerprint(self) -> list[dict[str, Any]]:
@@ -164,7 +165,7 @@ class JsonSource:
         content = self._content(number)
         try:
             for found in _taken_apart(self._blocks(look, content, file.name), look.ordinary):
-                if isinstance(found, bytes):
+                if isinstance(found, Recognised):
                     look.ordinary.add(found)
                     continue
                 objects, values = found
@@ -264,7 +265,7 @@ def _cut_lines(pieces: Iterable[bytes], name: str) -> Iterator[Block]:
             # Copied only once: this costs as much as everything else here.
             data = b"".join((carry, memoryview(piece)[:end]))
             yield Block(data, line)
-            line += data.count(b"\n")
+            line += line_ends(data)
             carry = b""
         carry += piece[end:]
         if len(carry) > MAX_RECORD_BYTES:
@@ -281,15 +282,15 @@ def _one_record(pieces: Iterable[bytes]) -> Block:
     return block
 
 
-_Found = tuple[Objects, Values] | bytes
+_Found = tuple[Objects, Values] | Recognised
 
 
 def _taken_apart(blocks: Iterator[Block], ordinary: Ordinary) -> Iterator[_Found]:
-    """Yield the values of blocks, in order, parsed in threads; instead, the digest of a block that is recognised."""
+    """Yield the values of blocks, in order, parsed in threads; for a block that is recognised, only that."""
 
     def work(block: Block) -> _Found:
-        if digest := ordinary.recognise(block.data):
-            return digest
+        if recognised := ordinary.recognise(block.data):
+            return recognised
         objects = sift(block)
         return objects, take_apart(objects.raw, objects.starts)
 

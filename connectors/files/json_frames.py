@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -18,7 +19,7 @@ from tranship.connectors.contract import Batch, joined
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.csv_frames import is_utf8
 from tranship.connectors.files.csv_records import readable
-from tranship.connectors.files.json_ordinary import Ordinary, Shape, signed
+from tranship.connectors.files.json_ordinary import Ordinary, digest, signed
 from tranship.connectors.files.json_paths import Paths
 from tranship.connectors.files.json_tokens import (
     ARRAY,
@@ -67,6 +68,11 @@ class Block:
     def records(self) -> int:
         """How many records it has, blank lines included."""
         return self.data.count(b"\n") if self.starts is None else len(self.starts)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Of the text alone."""
+        return digest(self.data)
 
     def where(self, start: int) -> str:
         """Return the line of a record in a list, for messages; empty for JSON Lines, whose numbers are lines."""
@@ -207,23 +213,17 @@ class JsonPart:
             found.update(repr((block.line, len(block.data))).encode())
             if block.numbers is not None:
                 found.update(block.numbers.tobytes())
-            found.update(block.data)
+            found.update(block.digest)
         return found.hexdigest()
 
     def _read(self, block: Block) -> Batch:
-        shape = self.layout.ordinary.shape_of(block.data)
-        return (shape and self._read_ordinary(block, shape)) or self._read_any(block)
+        ordinary = self.layout.ordinary
+        found = ordinary.read(block.data, block.digest) if ordinary.used else None
+        return self._read_any(block) if found is None else self._read_ordinary(block, found)
 
-    def _read_ordinary(self, block: Block, shape: Shape) -> Batch | None:
-        """Null where polars does not read what is valid JSON, such as a number beyond all bounds."""
-        try:
-            found = shape.read(block.data)
-        except pl.exceptions.PolarsError:
-            return None
-        if found.height != block.data.count(b"\n") + (not block.data.endswith(b"\n")):
-            return None
+    def _read_ordinary(self, block: Block, found: pl.DataFrame) -> Batch:
         layout = self.layout
-        names = {layout.columns[place]: key for place, key in zip(layout.places.tolist(), shape.keys, strict=False)}
+        names = {layout.columns[place]: key for place, key in zip(layout.places.tolist(), found.columns, strict=False)}
         records = found.select(
             pl.col(names[name]).alias(name) if name in names else pl.lit(None, pl.String).alias(name)
             for name in layout.columns

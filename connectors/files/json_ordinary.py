@@ -30,7 +30,8 @@ _PLAIN_KEY: Final = re.compile(r'(?!: ?\Z)[^"\\\x00-\x1f\ufeff]+')
 # Half a surrogate pair would be an error, and a whole one is rare.
 _TEXT: Final = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?:[0-9abcefABCEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})))*"'
 _NUMBER: Final = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-_PLAIN: Final = rf"{_NUMBER}|true|false"
+_SHORT_NUMBER: Final = r"0|-?[1-9][0-9]{0,14}|-?(?:0|[1-9][0-9]{0,7})\.[0-9]{0,5}[1-9]"
+"""Numbers that polars writes as they are in the file; others may lose a final zero, an exponent or digits."""
 _QUOTE, _COLON, _BACKSLASH, _BLANK, _LINE_END = b'":\\ \n'
 _NO_PLAIN_VALUE: Final = np.isin(np.arange(256), list(b'"n'))
 """First bytes of texts and null."""
@@ -52,31 +53,50 @@ class Shape:
 
     @cached_property
     def _line(self) -> str:
+        return self._expression(_NUMBER)
+
+    @cached_property
+    def _short_line(self) -> str:
+        return self._expression(_SHORT_NUMBER)
+
+    def _expression(self, number: str) -> str:
         first, *others = (
-            rf'"{_literal(key)}": ?(?:{_TEXT}|null{f"|{_PLAIN}" if plain else ""})' for key, plain in self.keys.items()
+            rf'"{_literal(key)}": ?(?:{_TEXT}|null{f"|{number}|true|false" if plain else ""})'
+            for key, plain in self.keys.items()
         )
         return rf"^\{{ ?{first}{''.join(f'(?:, ?{other})?' for other in others)} ?\}}\r?\n?$"
 
-    def fits(self, data: bytes) -> bool:
-        """Return whether each line of a block has this shape; false for a blank line."""
-        return is_utf8(data) and bool(_lines(data).str.contains(self._line).all())
+    @property
+    def has_numbers(self) -> bool:
+        """Whether a key may have a number, true or false."""
+        return any(self.keys.values())
 
-    def read(self, data: bytes) -> pl.DataFrame:
+    def fits(self, data: bytes, *, short: bool = False) -> bool:
+        """Return whether each line of a block has this shape, and, if asked, no number but short ones; false for a
+        blank line.
+        """
+        return is_utf8(data) and bool(_lines(data).str.contains(self._short_line if short else self._line).all())
+
+    def read(self, data: bytes, *, short: bool = False) -> pl.DataFrame:
         """Return the records of a block that fits: a column of text for each key. Empty text is null, and numbers keep
         their digits.
         """
         records = pl.read_ndjson(data, schema=dict.fromkeys(self.keys, pl.String))
-        changed = [pl.when(pl.col(pl.String) != "").then(pl.col(pl.String))] if b'""' in data else []
-        records = records.with_columns(changed)
-        return records.with_columns(self._with_digits(data, records)) if any(self.keys.values()) else records
+        if b'""' in data:
+            blank = records.select((pl.all() == "").any()).row(0)
+            names = [name for name, has_blank in zip(records.columns, blank, strict=True) if has_blank]
+            records = records.with_columns(pl.when(pl.col(name) != "").then(pl.col(name)) for name in names)
+        return records if short or not self.has_numbers else records.with_columns(self._with_digits(data, records))
 
     def _with_digits(self, data: bytes, records: pl.DataFrame) -> Iterator[pl.Series]:
         """Yield the columns that may have numbers, true and false, with these as they are in the file."""
         raw = np.frombuffer(data + PADDING, np.uint8)
         ends = np.flatnonzero(raw == _LINE_END)
         # In a text, a quote in front of a colon is escaped, or the first character, which no key can precede.
-        colons = np.flatnonzero(raw == _COLON)
-        colons = colons[(raw[colons - 1] == _QUOTE) & (raw[colons - 2] != _BACKSLASH)]
+        behind_keys = raw[2:] == _COLON
+        behind_keys &= raw[1:-1] == _QUOTE
+        behind_keys &= raw[:-2] != _BACKSLASH
+        colons = np.flatnonzero(behind_keys) + 2
         for place, (key, may_be_plain) in enumerate(self.keys.items()):
             if not may_be_plain:
                 continue
@@ -113,6 +133,15 @@ def signed(plain: pl.Series) -> pl.Series:
     return plain.str.replace(r"^(-?[0-9.]+)[eE]([0-9]+)$", "${1}e+${2}")
 
 
+@dataclass(frozen=True)
+class Recognised:
+    """A block that has the shape of its file, by its digest."""
+
+    digest: bytes
+    short: bool
+    """All its numbers are short ones."""
+
+
 @dataclass
 class Ordinary:
     """The blocks of a file that were found to have its shape, by their digests."""
@@ -120,40 +149,64 @@ class Ordinary:
     given_up: bool = False
     """No further block is compared with a shape."""
     _shape: Shape | None = None
-    _digests: set[bytes] = field(default_factory=set)
+    _found: dict[bytes, Recognised] = field(default_factory=dict)
     _misses: int = 0
+    _has_long_numbers: bool = False
 
     @property
     def used(self) -> bool:
         """Whether a block was recognised."""
-        return bool(self._digests)
+        return bool(self._found)
 
-    def recognise(self, data: bytes) -> bytes | None:
-        """Return the digest of a block that has the shape known so far. Callable from any thread."""
+    def recognise(self, data: bytes) -> Recognised | None:
+        """Return a block that has the shape known so far, null for any other. Callable from any thread."""
         shape = self._shape
-        return _digest(data) if shape and not self.given_up and shape.fits(data) else None
+        if shape is None or self.given_up:
+            return None
+        if not self._has_long_numbers and shape.fits(data, short=True):
+            return Recognised(digest(data), short=True)
+        if not shape.has_numbers or not shape.fits(data):
+            return None
+        # The next blocks are not searched twice.
+        self._has_long_numbers = True
+        return Recognised(digest(data), short=False)
 
-    def add(self, digest: bytes) -> None:
+    def add(self, found: Recognised) -> None:
         """Remember a block that was recognised."""
-        self._digests.add(digest)
+        self._found[found.digest] = found
 
     def expect(self, keys: Mapping[str, bool] | None) -> None:
         """Take the keys of a file into account, null if they are not flat, after a block that was not recognised. Files
         of which most blocks have no common shape are no longer compared with one.
         """
         self._misses += 1
-        self.given_up |= keys is None or self._misses > _MOST_MISSES + len(self._digests)
+        self.given_up |= keys is None or self._misses > _MOST_MISSES + len(self._found)
         if keys is not None and (self._shape is None or dict(keys) != self._shape.keys):
             # The lines of blocks that were recognised have this shape, too: it has more keys at its end.
             self._shape = Shape.of(keys)
 
-    def shape_of(self, data: bytes) -> Shape | None:
-        """Return the shape of a block that was recognised, null for any other."""
-        return self._shape if self._digests and _digest(data) in self._digests else None
+    def read(self, data: bytes, known_by: bytes) -> pl.DataFrame | None:
+        """Return the records of a block with this digest if it was recognised; null for any other, and where polars
+        does not read what is valid JSON, such as a number beyond all bounds.
+        """
+        found = self._found.get(known_by)
+        if found is None or self._shape is None:
+            return None
+        try:
+            records = self._shape.read(data, short=found.short)
+        except pl.exceptions.PolarsError:
+            return None
+        return records if records.height == line_ends(data) + (not data.endswith(b"\n")) else None
 
 
-def _digest(data: bytes) -> bytes:
+def digest(data: bytes) -> bytes:
+    """Return a SHA-256 of the bytes of a block."""
     return hashlib.sha256(data).digest()
+
+
+def line_ends(data: bytes) -> int:
+    """Return the number of line ends, faster than `bytes` counts them."""
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == _LINE_END))
 
 
 def _literal(key: str) -> str:

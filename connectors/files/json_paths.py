@@ -14,7 +14,7 @@ import numpy as np
 
 from tranship.connectors.contract import told_apart
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.files.json_tokens import NULL, OBJECT, PLAIN, Bytes, Mask, Positions, Values, Words
+from tranship.connectors.files.json_tokens import ARRAY, NULL, OBJECT, PLAIN, Bytes, Mask, Positions, Values, Words
 from tranship.connectors.files.unfolding import is_metadata
 
 MOST_COLUMNS: Final = 2_000
@@ -126,6 +126,11 @@ class Paths:
     def columns(self) -> dict[str, str]:
         """Column → its own name, each unique, in order."""
         return told_apart([self._column_name(number) for number in self._column_numbers()])
+
+    def lists(self) -> frozenset[str]:
+        """Return the columns that have arrays."""
+        names = zip(self.columns(), self._column_numbers(), strict=True)
+        return frozenset(name for name, number in names if ARRAY in self._paths[number].kinds)
 
     def _column_numbers(self) -> list[int]:
         return [number for number, path in enumerate(self._paths) if self._is_column(path)]

@@ -81,7 +81,7 @@ class ParquetSource:
         opened = file.open()
         try:
             return pq.ParquetFile(opened, pre_buffer=False)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             opened.close()
             raise ConfigError(
                 f"{file.name}: is not a readable Parquet file; it may be incomplete. Export or copy it again."

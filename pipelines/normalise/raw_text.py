@@ -62,13 +62,21 @@ def text_of_field(values: pl.Series, field: str) -> pl.Series:
 _LISTED_PHONE: Final = ("value", "number", "phone", "phone_number", "phoneNumber", "e164", "tel", "mobile")
 """Keys of the number in `[{"label": "work", "value": "+1 312 …"}]`, as APIs return the numbers of a person."""
 
+_PRIMARY: Final = "$[?(@.{flag})].{key}"
+_FLAGS: Final = tuple(
+    f"{flag}=={true}"
+    for flag in ("primary", "default", "isPrimary", "is_primary", "is_default", "metadata.primary")
+    for true in ("true", "'true'")
+)
+"""What marks the primary one of a list, in the order in which it is looked for; Google's is in `metadata`."""
+
 
 def _emails_of(lists: pl.Series) -> pl.Series:
     """Return the addresses in JSON lists of texts or objects, separated by `;`, the primary one first. A list without
     any is unchanged, unless it is empty.
     """
     found = VALUE.str.extract_all(r'"[^"\\\s]+@[^"\\\s]+"').list.eval(pl.element().str.strip_chars('"'))
-    primary = _first_of("$[?(@.{flag}==true)].{key}", ("email", "value", "address", "email_address", "emailAddress"))
+    primary = _first_of(_PRIMARY, ("email", "value", "address", "email_address", "emailAddress"))
     joined = pl.concat_list(primary, found).list.drop_nulls().list.unique(maintain_order=True).list.join(";")
     return evaluate(lists, pl.when(found.list.len() > 0).then(joined).otherwise(_unless_empty(VALUE)))
 
@@ -78,7 +86,7 @@ def _phones_of(lists: pl.Series) -> pl.Series:
     there are several. A list without any is unchanged, unless it is empty.
     """
     first = _first_of("$[0].{key}", _LISTED_PHONE, "$[0]")
-    primary = pl.coalesce(_first_of("$[?(@.{flag}==true)].{key}", _LISTED_PHONE), first)
+    primary = pl.coalesce(_first_of(_PRIMARY, _LISTED_PHONE), first)
     second = _first_of("$[1].{key}", _LISTED_PHONE, "$[1]")
     other = pl.when(second != primary).then(second).otherwise(pl.when(first != primary).then(first))
     return evaluate(lists, pl.coalesce(pl.concat_str(primary, pl.lit("; "), other), primary, _unless_empty(VALUE)))
@@ -87,7 +95,7 @@ def _phones_of(lists: pl.Series) -> pl.Series:
 def _first_of(path: str, keys: tuple[str, ...], plain: str | None = None) -> pl.Expr:
     """Return the value of the first of the keys at a JSON path, or the text at the plain path if it is not an
     object."""
-    paths = [path.format(key=key, flag=flag) for key in keys for flag in ("primary", "default", "isPrimary")]
+    paths = [path.format(key=key, flag=flag) for key in keys for flag in _FLAGS]
     found = [blank_to_null(VALUE.str.json_path_match(path)) for path in dict.fromkeys(paths)]
     if plain:
         text = VALUE.str.json_path_match(plain)

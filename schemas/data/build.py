@@ -26,8 +26,21 @@ HERE = Path(__file__).parent
 # Languages, beside English, in which countries and currencies are recognised.
 LANGUAGES = ("de", "fr", "es", "it", "nl", "pt", "pt_PT", "sv", "da", "nb", "nn", "fi")
 
-# Common spellings that neither ISO 3166-1 nor CLDR has. Left out, because they are ambiguous: America, Korea, Virgin
-# Islands.
+# Languages in which countries alone are recognised: the others of Europe's states, and the larger ones of the world.
+FURTHER_LANGUAGES = (
+    *("pl", "cs", "sk", "hu", "ro", "bg", "hr", "sr", "sr_Latn", "sl", "mk", "sq", "el", "tr", "ru", "uk", "be", "lt"),
+    *("lv", "et", "is", "ga", "mt", "ca", "az", "ka", "hy", "kk", "ja", "zh", "zh_Hant", "ko", "ar", "he", "fa", "ur"),
+    *("hi", "bn", "th", "vi", "id", "ms"),
+)
+
+# Scripts whose letters are also written without their accents.
+ACCENTED_SCRIPTS = ("LATIN", "GREEK", "CYRILLIC")
+
+# Names that mean another country in another language; both peoples call their country so.
+SHARED_COUNTRY_NAMES = {"Kongo"}
+
+# Common spellings that neither ISO 3166-1 nor CLDR has. Left out, because they are ambiguous:
+# America, Korea, Virgin Islands.
 COUNTRY_ALIASES = {
     "AE": ["UAE", "U.A.E.", "The United Arab Emirates", "Emirates"],
     "AT": ["Österreich"],
@@ -259,6 +272,58 @@ FOREIGN_ALIASES = {
     ],
 }
 
+# The same of the further languages. Left out because they are codes of other countries without the accent: ČR.
+FURTHER_ALIASES = {
+    "AE": ["الإمارات", "ОАЭ"],
+    "BY": ["Белоруссия"],
+    "CN": ["中华人民共和国", "中華人民共和國", "中華人民共和国", "КНР"],
+    "CZ": ["Česká republika", "Чешская Республика", "Republika Czeska", "Cseh Köztársaság", "Republica Cehă"],
+    "GB": [
+        *("Anglia", "Anglie", "Anglicko", "Velká Británie", "Veľká Británia", "Nagy-Britannia", "Marea Britanie"),
+        *("Büyük Britanya", "İngiltere", "Μεγάλη Βρετανία", "Αγγλία", "Англия", "Великая Британия", "Англія"),
+        *("Engleska", "Velika Britanija", "Велика Британија", "Inglaterra", "英國", "영국", "大不列顛", "英格兰"),
+        *("Egyesült Királyság", "Spojené království", "Spojené kráľovstvo", "Zjednoczone Królestwo", "Велика Британія"),
+    ],
+    "GR": ["Ελληνική Δημοκρατία", "Hellas", "Ellada"],
+    "HK": ["香港"],
+    "HU": ["Magyar Köztársaság"],
+    "JP": ["日本国"],
+    "KG": ["Киргизия"],
+    "KP": ["북한", "조선민주주의인민공화국", "КНДР", "朝鲜", "朝鮮"],
+    "KR": ["한국", "대한민국", "南韓", "南韩", "韓國", "Южная Корея"],
+    "MD": ["Молдавия", "Republica Moldova"],
+    "MK": ["Македония", "Македонија"],
+    "MO": ["澳门", "澳門"],
+    "NL": ["Hollandia", "Holandsko", "Голландия", "Ολλανδία", "Голландія", "Olanda", "Hollanda"],
+    "PL": ["Rzeczpospolita Polska"],
+    "RU": ["Российская Федерация", "РФ", "Російська Федерація"],
+    "SA": ["السعودية"],
+    "SK": ["Slovenská republika", "Словацкая Республика"],
+    "TM": ["Туркмения"],
+    "TR": ["Türkiye Cumhuriyeti"],
+    "TW": ["台湾", "臺灣", "台灣"],
+    "US": [
+        *(
+            "Stany Zjednoczone Ameryki",
+            "Spojené státy americké",
+            "Spojené štáty americké",
+            "Statele Unite ale Americii",
+        ),
+        *("Amerikai Egyesült Államok", "Amerika Birleşik Devletleri", "ABD", "SUA", "ΗΠΑ", "США", "САЩ", "САД"),
+        *("Ηνωμένες Πολιτείες Αμερικής", "Соединенные Штаты Америки", "Соединённые Штаты Америки"),
+        *(
+            "Сполучені Штати Америки",
+            "Sjedinjene Američke Države",
+            "アメリカ",
+            "米国",
+            "アメリカ合衆国",
+            "美國",
+            "미국",
+        ),
+        *("الولايات المتحدة الأمريكية", "ארצות הברית", "美利坚合众国"),
+    ],
+}
+
 # Rails (ActiveSupport::TimeZone) has names that are neither zones nor their cities; as of 8.0. Left out: Astana, which
 # changed its meaning.
 RAILS_ZONES = {
@@ -450,13 +515,28 @@ def foreign(name: str, pairs: Iterable[tuple[str, str]], known: Iterable[tuple[s
 
 def foreign_country_names() -> Iterator[tuple[str, str]]:
     official = {country.alpha_2 for country in pycountry.countries}
-    for language in LANGUAGES:
+    for language in (*LANGUAGES, *FURTHER_LANGUAGES):
         for code, name in Locale.parse(language).territories.items():
-            # Names of two or three letters are left out, as they look like codes.
-            if code in official and len(name) > 3:
-                yield from ((spelling.upper(), code) for spelling in respelled(name))
-    for code, names in FOREIGN_ALIASES.items():
-        yield from ((spelling.upper(), code) for name in names for spelling in respelled(name))
+            if code in official and name not in SHARED_COUNTRY_NAMES:
+                yield from ((spelling, code) for spelling in in_capitals(name, language))
+    for aliases in (FOREIGN_ALIASES, FURTHER_ALIASES):
+        for code, names in aliases.items():
+            yield from ((spelling, code) for name in names for spelling in in_capitals(name, "", shortest=2))
+
+
+def in_capitals(name: str, language: str, shortest: int = 4) -> Iterator[str]:
+    """Yield the spellings of a name in capitals. Shorter ones of Latin letters are left out, as they look like codes."""
+    spellings = respelled(name) if is_of(name, ACCENTED_SCRIPTS) else {unicodedata.normalize("NFC", name)}
+    if language in ("tr", "az"):
+        spellings |= {spelling.replace("i", "İ") for spelling in spellings}
+    for spelling in (spelling.upper() for spelling in spellings):
+        if len(spelling) >= shortest or not is_of(spelling, ("LATIN",)):
+            yield spelling
+
+
+def is_of(text: str, scripts: Sequence[str]) -> bool:
+    """Return whether the first letter of a text belongs to one of these scripts."""
+    return unicodedata.name(text[0]).startswith(tuple(scripts))
 
 
 def country_names() -> Iterator[tuple[str, str]]:

@@ -81,7 +81,11 @@ def test_importing_reads_no_table():
         ("VATICAN", "VA"), ("HOLY SEE", "VA"), ("BRUNEI", "BN"), ("EAST TIMOR", "TL"), ("CURACAO", "CW"),
         ("DEMOCRATIC REPUBLIC OF THE CONGO", "CD"), ("REPUBLIC OF THE CONGO", "CG"), ("CONGO", "CG"),
         ("TRINIDAD & TOBAGO", "TT"), ("TRINIDAD AND TOBAGO", "TT"), ("ST LUCIA", "LC"), ("ST. LUCIA", "LC"),
-        ("NA", "NA"), ("NAMIBIA", "NA"),
+        ("NA", "NA"), ("NAMIBIA", "NA"), ("POLSKA", "PL"), ("ČESKO", "CZ"), ("CESKA REPUBLIKA", "CZ"),
+        ("SLOVENSKO", "SK"), ("MAGYARORSZÁG", "HU"), ("NÉMETORSZÁG", "DE"), ("ROMÂNIA", "RO"), ("TÜRKİYE", "TR"),
+        ("İSVEÇ", "SE"), ("ΕΛΛΆΔΑ", "GR"), ("ΕΛΛΑΔΑ", "GR"), ("РОССИЯ", "RU"), ("УКРАЇНА", "UA"), ("ГЕРМАНИЯ", "DE"),
+        ("SUOMI", "FI"), ("RUOTSI", "SE"), ("日本", "JP"), ("中国", "CN"), ("德國", "DE"), ("대한민국", "KR"),
+        ("독일", "DE"), ("المملكة العربية السعودية", "SA"), ("भारत", "IN"), ("ABD", "US"), ("США", "US"),
     ],
 )  # fmt: skip
 def test_country_spelling(spelling, code):
@@ -89,7 +93,8 @@ def test_country_spelling(spelling, code):
 
 
 @pytest.mark.parametrize(
-    "spelling", ["", "KOREA", "AMERICA", "VIRGIN ISLANDS", "EUROPE", "EU", "XX", "N/A", "NONE", "UNKNOWN"]
+    "spelling",
+    ["", "KOREA", "AMERICA", "VIRGIN ISLANDS", "EUROPE", "KONGO", "CR.", "EU", "XX", "N/A", "NONE", "UNKNOWN"],
 )
 def test_what_is_no_country_or_could_be_two_is_not_there(spelling):
     assert code_of(codes.countries(), spelling) is None

@@ -483,7 +483,13 @@ def addresses_in(text: str) -> list[str]:
 
 def addresses_of_objects(items: list[dict[str, Any]]) -> list[str]:
     """Return the addresses in the objects of a list, as in APIs, those of the primary one first."""
-    primary = [item for item in items if any(item.get(flag) is True for flag in ("primary", "default", "isprimary"))]
+    flags = ("primary", "default", "isprimary", "is_primary", "is_default")
+    primary = [
+        item
+        for item in items
+        if any(item.get(flag) in (True, "true") for flag in flags)
+        or (isinstance(item.get("metadata"), dict) and item["metadata"].get("primary") in (True, "true"))
+    ]
     texts = [text for item in (*primary[:1], *items) for text in item.values() if isinstance(text, str)]
     return list(dict.fromkeys(text for text in texts if re.fullmatch(r"[^\s]+@[^\s]+", text)))
 

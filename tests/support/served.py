@@ -53,7 +53,7 @@ def served(handler: Handler, tls: ssl.SSLContext | None = None, **options: Any) 
         return await handler(request)
 
     async def start() -> web.AppRunner:
-        app = web.Application()
+        app = web.Application(client_max_size=1 << 26)
         app.router.add_route("*", "/{path:.*}", noted)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True, **options)
         await runner.setup()

@@ -1,5 +1,4 @@
-"""Objects in a bucket are read and written like files. S3 is tested with a local server; gs:// and az:// are not
-tested."""
+"""Objects in a bucket are read and written like files: S3, with a local server; `test_buckets.py` has the others."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tranship.connectors.files import json as json_files
 from tranship.connectors.files import locating
 from tranship.connectors.files.json_frames import Block, JsonPart, Layouts, sift
-from tranship.connectors.files.json_ordinary import Shape
+from tranship.connectors.files.json_ordinary import _SHORT_NUMBER, Ordinary, Shape
 from tranship.connectors.files.json_paths import Paths
 from tranship.connectors.files.json_tokens import take_apart
 
@@ -68,11 +68,17 @@ def test_what_fits_the_shape_is_read_alike_in_both_ways(data: bytes) -> None:
     part = _part(block)
     keys = part.layout.paths.flat_keys()
     shape = None if keys is None else Shape.of(keys)
+    ordinary = Ordinary()
+    ordinary.expect(keys)
     if shape and shape.fits(data):
         slow = part._read_any(block)
         assert slow.broken.is_empty()
-        quick = part._read_ordinary(block, shape)
-        if quick is not None:
+        recognised = ordinary.recognise(data)
+        assert recognised is not None
+        ordinary.add(recognised)
+        found = ordinary.read(data, block.digest)
+        if found is not None:
+            quick = part._read_ordinary(block, found)
             assert quick.records.equals(slow.records)
             assert quick.lines.equals(slow.lines)
             assert quick.records.schema == slow.records.schema
@@ -108,6 +114,32 @@ def test_only_lines_that_are_proven_to_be_ordinary_fit(line: str, fits: bool) ->
 def test_numbers_keep_their_digits_and_text_its_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = ["1.10", "12345678901234567890", '"007"', "-0", '""', "null", '"1.10"', "1e5", "true"]
     _same_as_any(tmp_path, monkeypatch, [f'{{"id":"{at}","n":{values[at % 9]}}}' for at in range(900)])
+
+
+@given(st.lists(st.from_regex(_SHORT_NUMBER, fullmatch=True), min_size=1, max_size=50))
+def test_short_numbers_are_read_as_they_are_in_the_file(numbers: list[str]) -> None:
+    shape = Shape.of({"id": False, "n": True})
+    assert shape is not None
+    data = "".join(f'{{"id":"a","n":{number}}}\n' for number in numbers).encode()
+    assert shape.fits(data, short=True)
+    assert shape.read(data, short=True)["n"].to_list() == numbers
+
+
+@pytest.mark.parametrize("number", ["-0", "1.10", "1e5", "30.0", "1234567890123456", "123456789.5", "0.0", "0.0000001"])
+def test_numbers_that_polars_writes_in_another_way_are_not_short(number: str) -> None:
+    shape = Shape.of({"id": False, "n": True})
+    assert shape is not None
+    data = f'{{"id":"a","n":{number}}}\n'.encode()
+    assert shape.fits(data)
+    assert not shape.fits(data, short=True)
+    assert shape.read(data)["n"].to_list() == [number.replace("1e5", "1e+5")]
+
+
+def test_long_numbers_among_short_ones_keep_their_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f'{{"id":"{at}","n":{at}.5}}' for at in range(900)]
+    lines[300], lines[600] = '{"id":"x","n":7.00}', '{"id":"y","n":12345678901234567890}'
+    records = _same_as_any(tmp_path, monkeypatch, lines)
+    assert records["n"].gather([300, 600, 899]).to_list() == ["7.00", "12345678901234567890", "899.5"]
 
 
 def test_a_key_that_has_keys_of_its_own_late_keeps_its_other_values(

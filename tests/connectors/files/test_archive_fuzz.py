@@ -1,0 +1,106 @@
+"""Damaged zip archives: each is read as if it were whole, or refused in words.
+
+`TRANSHIP_EXAMPLES` is the number of archives.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import zipfile
+from pathlib import Path
+
+from tranship.connectors import opening
+from tranship.connectors.errors import ConfigError
+
+EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "100"))
+ROWS = 30
+SIGNATURES = (b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"PK\x06\x06", b"PK\x06\x07")
+
+
+def member(number: int) -> tuple[str, bytes]:
+    """A table with a token in every record, of each of the formats that a member may have."""
+    tokens = [f"tok{number}x{row:02}" for row in range(ROWS)]
+    if number == 1:
+        return "b.jsonl", "".join(f'{{"id":"{token}","name":"N"}}\n' for token in tokens).encode()
+    return ("a.csv" if number == 0 else "sub/c.csv"), "".join(
+        ["id,name\n", *(f"{token},N\n" for token in tokens)]
+    ).encode()
+
+
+def made(chance: random.Random) -> bytes:
+    out = io.BytesIO()
+    kind = chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))
+    with zipfile.ZipFile(out, "w", kind) as archive:
+        for number in range(chance.choice((1, 2, 3))):
+            name, content = member(number)
+            if chance.random() < 0.2:  # sizes behind the contents, as a stream writes them
+                with archive.open(name, "w", force_zip64=chance.random() < 0.5) as opened:
+                    opened.write(content)
+            else:
+                archive.writestr(name, content)
+        if chance.random() < 0.2:
+            archive.comment = b"a comment"
+    return out.getvalue()
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """The archive with bytes changed, put in, removed or cut off: anywhere, or in a header or the directory."""
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        at = chance.randrange(len(changed))
+        headers = [place for mark in SIGNATURES if (place := changed.rfind(mark)) >= 0]
+        if headers and chance.random() < 0.7:
+            at = min(chance.choice(headers) + chance.randrange(60), len(changed) - 1)
+        kind = chance.randrange(6)
+        if kind < 2:
+            changed[at] ^= 1 << chance.randrange(8)
+        elif kind == 2:
+            changed[at : at + 4] = chance.choice((b"\xff\xff\xff\xff", bytes(4), chance.randbytes(4)))
+        elif kind == 3:
+            del changed[at : at + chance.choice((1, 2, 10, 100))]
+        elif kind == 4:
+            changed[at:at] = chance.choice((*SIGNATURES, chance.randbytes(chance.choice((1, 4, 50)))))
+        elif chance.random() < 0.1:
+            del changed[max(at, 1) :]
+    return bytes(changed)
+
+
+def read(path: Path) -> tuple[list[str], str]:
+    """All texts that were read or set aside, and the notes."""
+    source = opening.open_source(str(path))
+    texts = []
+    notes = "\n".join(note for layout in source.layouts() for note in layout.notes)
+    try:
+        for part in source.parts(path.parent):
+            batch = part.read()
+            texts += [value for row in batch.records.rows() for value in row if value]
+            texts += batch.broken["text"].to_list()
+    finally:
+        source.close()
+    return texts, notes
+
+
+def test_a_damaged_archive_is_read_or_refused(tmp_path: Path) -> None:
+    path, refused = tmp_path / "in.zip", 0
+    for number in range(EXAMPLES):
+        chance = random.Random(number)
+        whole = made(chance)
+        path.write_bytes(damaged(whole, chance))
+        try:
+            texts, notes = read(path)
+        except ConfigError as error:
+            said = str(error)
+            assert said.startswith(str(path)), number
+            assert "\n" not in said, number
+            refused += 1
+            continue
+        # Every member that was read is whole: its checksum says so.
+        with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+            members = len(archive.namelist())
+        for of in range(members):
+            tokens = [text for text in texts if text.startswith(f"tok{of}x")]
+            assert len(tokens) == ROWS or (not tokens and "skipped" in notes), number
+            assert tokens == [f"tok{of}x{row:02}" for row in range(len(tokens))], number
+    assert 0 < refused < EXAMPLES
