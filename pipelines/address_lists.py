@@ -35,7 +35,7 @@ _PLACE: Final = ("city", "zip_code", "address_line1", "country")
 
 
 def find(columns: Sequence[str], layouts: Sequence[Layout]) -> list[str]:
-    """Return the columns named as a list of addresses, or named as an address and containing lists (FHIR's `address`)."""
+    """Return the columns named like a list of addresses, or like an address and containing lists (FHIR's `address`)."""
     lists = {column for layout in layouts for column in layout.lists}
     lists |= {column for layout in layouts for column, dtype in layout.types.items() if isinstance(dtype, pl.List)}
     return [

@@ -525,7 +525,7 @@ def foreign_country_names() -> Iterator[tuple[str, str]]:
 
 
 def in_capitals(name: str, language: str, shortest: int = 4) -> Iterator[str]:
-    """Yield the spellings of a name in capitals. Shorter ones of Latin letters are left out, as they look like codes."""
+    """Yield the spellings of a name in capitals. Shorter ones of Latin letters look like codes and are left out."""
     spellings = respelled(name) if is_of(name, ACCENTED_SCRIPTS) else {unicodedata.normalize("NFC", name)}
     if language in ("tr", "az"):
         spellings |= {spelling.replace("i", "İ") for spelling in spellings}
