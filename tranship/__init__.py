@@ -333,6 +333,8 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # What polars is done with goes back soon: the next step, or a database beside us, has use for it.
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:0")
+    # Pydantic would look for plug-ins of its own in all installed packages.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # What is imported is no garbage: the collector need not look at it again and again (`cli` turns it on).
     gc.disable()
     from tranship.pipelines.cli import process
