@@ -11,12 +11,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tranship.connectors.contract import Destination, Layout
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failures
-from tranship.pipelines import frames, inspection, mapping, profiles, selection
+from tranship.pipelines import frames, mapping, profiles, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.endpoints import (
     check_ends,
@@ -28,7 +28,6 @@ from tranship.pipelines.endpoints import (
 )
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.flow import Flow, Input
-from tranship.pipelines.inspection import Inspection
 from tranship.pipelines.observer import Observer, Quiet
 from tranship.pipelines.ownership import owned
 from tranship.pipelines.reading import check_values
@@ -38,6 +37,9 @@ from tranship.pipelines.run_directory import IDENTIFY_STEP, STAGE_STEP, RunDirec
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Reading, Settings
 from tranship.pipelines.verify import Verification
+
+if TYPE_CHECKING:
+    from tranship.pipelines.inspection import Inspection
 
 _COMPARISON = {"dry_run": True, "mode": "upsert", "older": "write"}
 """Settings of a comparison: records older than those of the destination count as different."""
@@ -198,6 +200,8 @@ def _resume(job: _Job, directory: RunDirectory) -> Report:
 
 def inspect(reading: Reading, rows: int) -> Inspection:
     """Inspect the first rows of a source without running anything. Raises ConfigError or ConnectorError."""
+    from tranship.pipelines import inspection
+
     check_values(reading)
     check_options(reading)
     with (

@@ -31,7 +31,8 @@ _SOURCES_NAMED: Final = 5
 class Reading(BaseModel):
     """The settings of a source: the format of its files, and the meaning of its columns and values."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Of the two models, a command uses one: each is built when it is first used.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     source: Annotated[str | tuple[str, ...], BeforeValidator(source_or_sources)] = Field(
         description="Path, glob, folder, - or URL to read from, or a list of them."

@@ -335,6 +335,8 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Memory that polars no longer needs is returned soon: the next step, or a database on the same machine, can use it.
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:0")
+    # Pydantic would look for plug-ins of its own in all installed packages.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # Imported objects are not garbage: the collector need not examine them repeatedly (`cli` turns it on).
     gc.disable()
     from tranship.pipelines.cli import process

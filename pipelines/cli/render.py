@@ -7,10 +7,9 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tranship.pipelines.field_rules import quoted
-from tranship.pipelines.inspection import Finding, Inspection
 from tranship.pipelines.report import LEFT_OUT, Report, mapping, split_warnings, status_text, withheld
 from tranship.pipelines.verify import Verification
 from tranship.schemas.compatibility import Passage
@@ -18,6 +17,9 @@ from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, Customer
 from tranship.schemas.faults import RULES, sentence
 from tranship.schemas.visible import visible
+
+if TYPE_CHECKING:
+    from tranship.pipelines.inspection import Finding, Inspection
 
 _ALWAYS = ("read", "rejected", "merged", "created", "updated", "unchanged")
 _CELL = 44
