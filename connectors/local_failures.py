@@ -42,7 +42,14 @@ _OF_SQLITE: Final[Mapping[str, int]] = {
     "unable to open database file": errno.EACCES,
 }
 _LIBRARIES: Final = ("duckdb", "_duckdb", "polars", "pyarrow", "sqlite3", "xlsxwriter", "fastexcel", "pyo3_runtime")
-_MEMORY_TEXTS: Final = ("Cannot allocate memory", "out of memory", "Out of Memory", "memory allocation of")
+_MEMORY_TEXTS: Final = (
+    *("Cannot allocate memory", "out of memory", "Out of Memory", "memory allocation of", "bad_alloc"),
+    *("failed to map segment from shared object", "cannot allocate memory in static TLS block"),
+)
+_THREAD_TEXTS: Final = ("can't start new thread", "failed to spawn thread", "Resource temporarily unavailable")
+"""Of Python, Rust and C++. Threads need memory for their stacks; a limit on processes also counts them."""
+_OWN_LIMIT: Final = re.compile(r"/[\d.]+ \w+ used\)")
+"""In the words of DuckDB where it has reached the limit of `--memory`, not one of the system."""
 
 
 def local_failure(error: BaseException, place: object) -> LocalFailure | None:
@@ -55,6 +62,11 @@ def local_failure(error: BaseException, place: object) -> LocalFailure | None:
         return None
     if isinstance(error, MemoryError) or any(text in str(error) for text in _MEMORY_TEXTS):
         return _out_of_memory(error, place)
+    if not isinstance(error, OSError) and any(text in str(error) for text in _THREAD_TEXTS):
+        return LocalFailure(
+            f"{place}: no more threads can be started. Allow this process more memory (ulimit -v), or more processes "
+            "(ulimit -u, or the limit of the container)."
+        )
     code = _code(error)
     if code == errno.ENOMEM:
         return _out_of_memory(error, place)
@@ -86,6 +98,8 @@ def local_failures(place: object) -> Iterator[None]:
 
 
 def _is_of_a_library(error: BaseException) -> bool:
+    if isinstance(error, RuntimeError | ImportError):  # Python's own words about threads, and about libraries to load
+        return any(text in str(error) for text in (*_MEMORY_TEXTS, *_THREAD_TEXTS))
     return isinstance(error, OSError | MemoryError) or type(error).__module__.partition(".")[0] in _LIBRARIES
 
 
@@ -109,8 +123,14 @@ def _file_in(error: BaseException) -> str | None:
 
 
 def _out_of_memory(error: BaseException, place: object) -> LocalFailure:
-    # DuckDB names its own limit, and what it needed.
+    if _OWN_LIMIT.search(str(error)):
+        return LocalFailure(f"{place}: DuckDB needs more memory than it may use. Allow it more: --memory 2GB.")
+    return out_of_memory(place)
+
+
+def out_of_memory(place: object) -> LocalFailure:
+    """Return the error for memory that the system did not give."""
     return LocalFailure(
         f"{place}: memory ran out. Allow this process more (ulimit -v, or the limit of the container), end other "
-        f"programs, or let DuckDB use {'more' if 'duckdb' in type(error).__module__ else 'less'}: --memory 2GB."
+        "programs, or let DuckDB use less: --memory 300MB."
     )

@@ -80,7 +80,7 @@ def plan(settings: Settings, out: Path, observer: Observer | None = None) -> Rep
 
 def apply(folder: Path, observer: Observer | None = None, *, limit: int | None = None, **options: Any) -> Report:
     """Apply the plan in this folder, or continue it; with `limit`, only that many records, if it is for a provider.
-    `options` override the settings `overlap`, `lock_timeout` and `locks` of the plan.
+    `options` override the settings `overlap`, `lock_timeout`, `locks` and `memory` of the plan.
 
     Raises ConfigError if there is no plan, GateClosed if a table has changed since it was made, and what `run` raises.
     """
