@@ -52,9 +52,18 @@ _OWN_LIMIT: Final = re.compile(r"/[\d.]+ \w+ used\)")
 """In the words of DuckDB where it has reached the limit of `--memory`, not one of the system."""
 
 
+class NativeAbortError(Exception):
+    """A native library aborted or blocked the process. `trace` shows where each thread was."""
+
+    def __init__(self, printed: str, trace: str) -> None:
+        """Take what was printed, which may quote records, and the trace, which names files and lines of code."""
+        super().__init__(printed)
+        self.trace = trace
+
+
 def local_failure(error: BaseException, place: object) -> LocalFailure | None:
     """Return an exception of any library as the failure of this machine that it reports, null if it reports another
-    problem. `place` is named if the exception names no file.
+    problem. `place` is named if the exception names no file and is about one.
     """
     if isinstance(error, LocalFailure):
         return error
@@ -64,8 +73,8 @@ def local_failure(error: BaseException, place: object) -> LocalFailure | None:
         return _out_of_memory(error, place)
     if not isinstance(error, OSError) and any(text in str(error) for text in _THREAD_TEXTS):
         return LocalFailure(
-            f"{place}: no more threads can be started. Allow this process more memory (ulimit -v), or more processes "
-            "(ulimit -u, or the limit of the container)."
+            "No more threads can be started. Allow this process more memory (ulimit -v), or more processes (ulimit -u, "
+            "or the limit of the container)."
         )
     code = _code(error)
     if code == errno.ENOMEM:
@@ -100,7 +109,10 @@ def local_failures(place: object) -> Iterator[None]:
 def _is_of_a_library(error: BaseException) -> bool:
     if isinstance(error, RuntimeError | ImportError):  # Python's own words about threads, and about libraries to load
         return any(text in str(error) for text in (*_MEMORY_TEXTS, *_THREAD_TEXTS))
-    return isinstance(error, OSError | MemoryError) or type(error).__module__.partition(".")[0] in _LIBRARIES
+    return (
+        isinstance(error, OSError | MemoryError | NativeAbortError)
+        or type(error).__module__.partition(".")[0] in _LIBRARIES
+    )
 
 
 def _code(error: BaseException) -> int | None:
@@ -125,12 +137,7 @@ def _file_in(error: BaseException) -> str | None:
 def _out_of_memory(error: BaseException, place: object) -> LocalFailure:
     if _OWN_LIMIT.search(str(error)):
         return LocalFailure(f"{place}: DuckDB needs more memory than it may use. Allow it more: --memory 2GB.")
-    return out_of_memory(place)
-
-
-def out_of_memory(place: object) -> LocalFailure:
-    """Return the error for memory that the system did not give."""
     return LocalFailure(
-        f"{place}: memory ran out. Allow this process more (ulimit -v, or the limit of the container), end other "
-        "programs, or let DuckDB use less: --memory 300MB."
+        "Memory ran out. Allow this process more (ulimit -v, or the limit of the container), end other programs, or "
+        "let DuckDB use less: --memory 300MB."
     )

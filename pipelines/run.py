@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tranship.connectors import key_shapes
 from tranship.connectors.contract import Destination, Layout
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failures
@@ -75,6 +76,7 @@ def plan(settings: Settings, out: Path, observer: Observer | None = None) -> Rep
 
     Raises what `run` raises, and ConfigError if the folder exists already.
     """
+    key_shapes.refuse(str(out), "folder")
     return run(settings.model_copy(update={"dry_run": True}), observer, out=out)
 
 

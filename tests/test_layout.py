@@ -30,7 +30,8 @@ class Rule(NamedTuple):
 
 EVERYBODY = (
     *("connectors.addresses", "connectors.address_secrets", "connectors.contract", "connectors.errors"),
-    *("connectors.known_secrets", "connectors.suggestions", "connectors.value_errors", "schemas.*"),
+    *("connectors.key_shapes", "connectors.known_secrets", "connectors.suggestions", "connectors.value_errors"),
+    "schemas.*",
 )
 """What every connector and every step may know: the types that cross the border, the errors, how an address is shown,
 which name may have been meant, why a value is invalid, what right data is."""
@@ -84,7 +85,7 @@ RULES = (
             ("connectors.addresses", "connectors.address_secrets", "connectors.errors", "schemas.*"),
             "What all addresses share, and what is secret in them, knows no connector.",
         )
-        for name in ("addresses", "address_secrets", "known_secrets")
+        for name in ("addresses", "address_secrets", "key_shapes", "known_secrets")
     ),
     *(
         Rule(
@@ -163,6 +164,7 @@ RULES = (
             *ENTRANCE,
             "connectors.addresses",
             "connectors.errors",
+            "connectors.key_shapes",
             "connectors.local_failures",
             "schemas.*",
         ),
@@ -205,7 +207,8 @@ EXCEPTIONS = {
 
 LAZY = (
     *(*ENTRANCE, "connectors.addresses", "connectors.address_secrets", "connectors.chain", "connectors.contract"),
-    *("connectors.errors", "connectors.known_secrets", "connectors.local_failures", "connectors.value_errors"),
+    *("connectors.errors", "connectors.key_shapes", "connectors.known_secrets", "connectors.local_failures"),
+    "connectors.value_errors",
 )
 """All that is imported before a connector is asked for."""
 

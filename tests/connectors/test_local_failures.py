@@ -85,7 +85,7 @@ PanicException.__module__ = "pyo3_runtime"
     ],
 )
 def test_too_little_memory(error: BaseException) -> None:
-    assert "memory ran out" in str(local_failure(error, "here"))
+    assert "Memory ran out." in str(local_failure(error, "here"))
     assert "use less: --memory 300MB" in str(local_failure(error, "here"))
 
 
@@ -104,7 +104,7 @@ def test_a_database_that_reached_its_own_limit_is_allowed_more() -> None:
     ],
 )
 def test_too_many_threads(error: BaseException) -> None:
-    assert "here: no more threads can be started. Allow" in str(local_failure(error, "here"))
+    assert "No more threads can be started. Allow" in str(local_failure(error, "here"))
 
 
 @pytest.mark.parametrize(
