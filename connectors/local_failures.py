@@ -42,12 +42,28 @@ _OF_SQLITE: Final[Mapping[str, int]] = {
     "unable to open database file": errno.EACCES,
 }
 _LIBRARIES: Final = ("duckdb", "_duckdb", "polars", "pyarrow", "sqlite3", "xlsxwriter", "fastexcel", "pyo3_runtime")
-_MEMORY_TEXTS: Final = ("Cannot allocate memory", "out of memory", "Out of Memory", "memory allocation of")
+_MEMORY_TEXTS: Final = (
+    *("Cannot allocate memory", "out of memory", "Out of Memory", "memory allocation of", "bad_alloc"),
+    *("failed to map segment from shared object", "cannot allocate memory in static TLS block"),
+)
+_THREAD_TEXTS: Final = ("can't start new thread", "failed to spawn thread", "Resource temporarily unavailable")
+"""Of Python, Rust and C++. Threads need memory for their stacks; a limit on processes also counts them."""
+_OWN_LIMIT: Final = re.compile(r"/[\d.]+ \w+ used\)")
+"""In the words of DuckDB where it has reached the limit of `--memory`, not one of the system."""
+
+
+class NativeAbortError(Exception):
+    """A native library aborted or blocked the process. `trace` shows where each thread was."""
+
+    def __init__(self, printed: str, trace: str) -> None:
+        """Take what was printed, which may quote records, and the trace, which names files and lines of code."""
+        super().__init__(printed)
+        self.trace = trace
 
 
 def local_failure(error: BaseException, place: object) -> LocalFailure | None:
     """Return an exception of any library as the failure of this machine that it reports, null if it reports another
-    problem. `place` is named if the exception names no file.
+    problem. `place` is named if the exception names no file and is about one.
     """
     if isinstance(error, LocalFailure):
         return error
@@ -55,6 +71,11 @@ def local_failure(error: BaseException, place: object) -> LocalFailure | None:
         return None
     if isinstance(error, MemoryError) or any(text in str(error) for text in _MEMORY_TEXTS):
         return _out_of_memory(error, place)
+    if not isinstance(error, OSError) and any(text in str(error) for text in _THREAD_TEXTS):
+        return LocalFailure(
+            "No more threads can be started. Allow this process more memory (ulimit -v), or more processes (ulimit -u, "
+            "or the limit of the container)."
+        )
     code = _code(error)
     if code == errno.ENOMEM:
         return _out_of_memory(error, place)
@@ -86,7 +107,12 @@ def local_failures(place: object) -> Iterator[None]:
 
 
 def _is_of_a_library(error: BaseException) -> bool:
-    return isinstance(error, OSError | MemoryError) or type(error).__module__.partition(".")[0] in _LIBRARIES
+    if isinstance(error, RuntimeError | ImportError):  # Python's own words about threads, and about libraries to load
+        return any(text in str(error) for text in (*_MEMORY_TEXTS, *_THREAD_TEXTS))
+    return (
+        isinstance(error, OSError | MemoryError | NativeAbortError)
+        or type(error).__module__.partition(".")[0] in _LIBRARIES
+    )
 
 
 def _code(error: BaseException) -> int | None:
@@ -109,8 +135,9 @@ def _file_in(error: BaseException) -> str | None:
 
 
 def _out_of_memory(error: BaseException, place: object) -> LocalFailure:
-    # DuckDB names its own limit, and the memory that it needed.
+    if _OWN_LIMIT.search(str(error)):
+        return LocalFailure(f"{place}: DuckDB needs more memory than it may use. Allow it more: --memory 2GB.")
     return LocalFailure(
-        f"{place}: memory ran out. Allow this process more (ulimit -v, or the limit of the container), end other "
-        f"programs, or let DuckDB use {'more' if 'duckdb' in type(error).__module__ else 'less'}: --memory 2GB."
+        "Memory ran out. Allow this process more (ulimit -v, or the limit of the container), end other programs, or "
+        "let DuckDB use less: --memory 300MB."
     )

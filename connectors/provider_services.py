@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tranship.connectors import key_shapes
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.lookup import plug_ins, provider_spec
@@ -39,6 +40,7 @@ def passage(here: str, there: str) -> Passage:
 
 
 def _spec_of(name_or_address: str) -> ProviderSpec:
+    key_shapes.refuse(name_or_address, "name of a provider")
     name = re.split(r":|$", name_or_address, maxsplit=1)[0].lower()
     if name in PROVIDERS:
         return provider_spec(CONNECTORS[name])
@@ -62,6 +64,7 @@ def serve_sandbox(
     """Run a provider's sandbox until it is interrupted. Raises ConfigError for invalid arguments."""
     from tranship.connectors.sandbox.server import serve
 
+    key_shapes.refuse(provider, "name of a provider")
     serve(provider, port, seeding, state, _weather(weather), switches, log=log)
 
 
@@ -77,6 +80,7 @@ def open_sandbox(
     """Open a provider's sandbox in a thread of this process. Raises ConfigError for invalid arguments."""
     from tranship.connectors.sandbox.session import session
 
+    key_shapes.refuse(provider, "name of a provider")
     return session(
         provider, port=port, seeding=seeding, state=state, weather=_weather(weather), switches=dict(switches)
     )

@@ -135,6 +135,7 @@ class LockOptions(TypedDict, total=False):
     overlap: Literal["wait", "skip", "fail"]
     lock_timeout: Duration
     locks: bool
+    memory: str
 
 
 def lock_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:

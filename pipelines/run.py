@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tranship.connectors import key_shapes
 from tranship.connectors.contract import Destination, Layout
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failures
@@ -77,12 +78,13 @@ def plan(settings: Settings, out: Path, observer: Observer | None = None) -> Rep
 
     Raises what `run` raises, and ConfigError if the folder exists already.
     """
+    key_shapes.refuse(str(out), "folder")
     return run(settings.model_copy(update={"dry_run": True}), observer, out=out)
 
 
 def apply(folder: Path, observer: Observer | None = None, *, limit: int | None = None, **options: Any) -> Report:
     """Apply the plan in this folder, or continue it; with `limit`, only that many records, if it is for a provider.
-    `options` override the settings `overlap`, `lock_timeout` and `locks` of the plan.
+    `options` override the settings `overlap`, `lock_timeout`, `locks` and `memory` of the plan.
 
     Raises ConfigError if there is no plan, GateClosed if a table has changed since it was made, and what `run` raises.
     """

@@ -34,7 +34,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tranship.connectors import durable
+from tranship.connectors import durable, key_shapes
 from tranship.connectors.errors import Busy, ConfigError, Damaged, Interrupted, LocalFailure, TranshipError
 from tranship.pipelines import parts
 from tranship.pipelines.locks import GLANCE, Lock
@@ -127,6 +127,7 @@ class RunDirectory:
     @classmethod
     def open(cls, state_dir: Path, run_id: str) -> RunDirectory:
         """Return an earlier run by its id or `last`. Raises ConfigError if there is none."""
+        key_shapes.refuse(run_id, "id of a run")
         if run_id == "last":
             good, bad = _all(state_dir)
             newest = max((run.path.name for run in good), default="")
@@ -149,6 +150,7 @@ class RunDirectory:
     @classmethod
     def at(cls, path: Path) -> RunDirectory:
         """Return the run, or plan, in this folder. Raises ConfigError if there is none, or Damaged."""
+        key_shapes.refuse(str(path), "folder")
         file = path / "manifest.json"
         try:
             manifest = durable.read_json(file)

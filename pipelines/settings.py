@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from tranship.connectors import suggestions
+from tranship.connectors import key_shapes, known_secrets, suggestions
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import earlier_columns, option_names, setting_errors
 from tranship.pipelines.option_names import ENVIRONMENT_PREFIX
@@ -100,6 +100,7 @@ def _validated(
         (place, flags),
     ):
         for name, value in given.items():
+            _refuse_keys(name, value, where)
             if name == "columns" and earlier_columns.is_of_source(value):
                 raise ConfigError(*earlier_columns.replacement(setting_errors.place(name, where), value))
             merged[name] = _merged(merged.get(name), value) if name in TABLES else value
@@ -118,6 +119,12 @@ def _validated(
         raise ConfigError(*setting_errors.sentences(error, origin, kind)) from None
 
 
+def _refuse_keys(name: str, value: object, where: str) -> None:
+    """Raise ConfigError for a key among the settings, before any message can repeat it."""
+    key_shapes.refuse(name, f"{where}: name of a setting" if where not in (COMMAND, ENVIRONMENT) else where)
+    key_shapes.refuse_in(value, setting_errors.place(name, where))
+
+
 def _merged(given: Any, nearer: Any) -> Any:
     """Return two tables as one; in `values`, the words of each field, too."""
     if not isinstance(given, Mapping) or not isinstance(nearer, Mapping):
@@ -134,7 +141,7 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: is not valid TOML: {error}") from error
+        raise ConfigError(f"{file}: is not valid TOML: {known_secrets.words(str(error))}") from error
 
 
 def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]:
@@ -148,6 +155,7 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if not variable.startswith(ENVIRONMENT_PREFIX) or not text:
             continue
+        key_shapes.refuse(text, variable)
         if name in kind.model_fields:
             found[name] = _value(name, text)
         # Kubernetes sets variables with our prefix for a service called tranship; only likely typos are reported.

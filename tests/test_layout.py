@@ -30,7 +30,8 @@ class Rule(NamedTuple):
 
 EVERYBODY = (
     *("connectors.addresses", "connectors.address_secrets", "connectors.contract", "connectors.errors"),
-    *("connectors.known_secrets", "connectors.suggestions", "connectors.value_errors", "schemas.*"),
+    *("connectors.key_shapes", "connectors.known_secrets", "connectors.suggestions", "connectors.value_errors"),
+    "schemas.*",
 )
 """Modules that every connector and every step may import: the shared types, the errors, the display of addresses,
 suggestions of names, reasons for invalid values, and the definitions of valid data."""
@@ -87,7 +88,7 @@ RULES = (
             ("connectors.addresses", "connectors.address_secrets", "connectors.errors", "schemas.*"),
             "Code for all addresses, and for secrets in them, imports no connector.",
         )
-        for name in ("addresses", "address_secrets", "known_secrets")
+        for name in ("addresses", "address_secrets", "key_shapes", "known_secrets")
     ),
     *(
         Rule(
@@ -159,6 +160,7 @@ RULES = (
             *ENTRANCE,
             "connectors.addresses",
             "connectors.errors",
+            "connectors.key_shapes",
             "connectors.local_failures",
             "schemas.*",
         ),
@@ -200,7 +202,8 @@ EXCEPTIONS = {
 
 LAZY = (
     *(*ENTRANCE, "connectors.addresses", "connectors.address_secrets", "connectors.chain", "connectors.contract"),
-    *("connectors.errors", "connectors.known_secrets", "connectors.local_failures", "connectors.value_errors"),
+    *("connectors.errors", "connectors.key_shapes", "connectors.known_secrets", "connectors.local_failures"),
+    "connectors.value_errors",
 )
 """Everything that is imported before a connector is requested."""
 

@@ -12,12 +12,18 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from tranship.connectors.local_failures import NativeAbortError
+
 
 @dataclass
 class CrashContext:
-    """The folder for crash reports: the state directory; a command whose settings name another one changes it."""
+    """The folder for crash reports: the state directory; a command whose settings name another one changes it.
+
+    `as_json` is whether the command was given `--json`.
+    """
 
     state_dir: Path
+    as_json: bool = False
 
 
 def save_crash_report(error: BaseException, state_dir: Path) -> str:
@@ -52,6 +58,8 @@ def _crash_lines(error: BaseException) -> Iterator[str]:
         kind = type(shown)
         yield f"\n{kind.__module__}.{kind.__qualname__}, at (innermost last):"
         yield "".join(traceback.format_tb(shown.__traceback__))
+        if isinstance(shown, NativeAbortError):
+            yield shown.trace
         shown = shown.__cause__ or shown.__context__
 
 

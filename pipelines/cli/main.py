@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tranship.connectors import key_shapes
 from tranship.connectors.errors import (
     ConfigError,
     GateClosed,
@@ -26,7 +27,7 @@ from tranship.connectors.errors import (
     Undecided,
 )
 from tranship.connectors.local_failures import local_failure
-from tranship.pipelines.cli import process, provider, reference, run, runs
+from tranship.pipelines.cli import native_code, process, provider, reference, run, runs
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
 from tranship.pipelines.cli.output import print_json
 from tranship.schemas.visible import visible, visible_lines
@@ -39,9 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
-    context = CrashContext(Path(os.environ.get("TRANSHIP_STATE_DIR") or ".tranship"))
+    context = CrashContext(Path(os.environ.get("TRANSHIP_STATE_DIR") or ".tranship"), as_json)
     with process.interrupts():
         try:
+            _refuse_keys(given)
             code = cli.main(given, prog_name="tranship", standalone_mode=False, obj=context)
             return code if isinstance(code, int) else 0
         except click.ClickException as error:
@@ -55,11 +57,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _report_bug(error, context.state_dir, as_json)
         except BaseException as error:
             # Panics of polars are not subclasses of Exception.
-            if process.was_interrupted():
-                return _report_error(_stopped(), as_json)
-            if (failure := local_failure(error, context.state_dir)) is not None:
-                return _report_error(failure, as_json)
-            return _report_bug(error, context.state_dir, as_json)
+            return _report_failure(error, context, as_json)
+
+
+def _refuse_keys(arguments: Sequence[str]) -> None:
+    """Raise ConfigError if an argument is a key, before any message can repeat it."""
+    for number, argument in enumerate(arguments, 1):
+        place = f"argument {number} of the command"
+        key_shapes.refuse(argument, place)
+        key_shapes.refuse_known(argument, os.environ, place)
+
+
+def _report_failure(error: BaseException, context: CrashContext, as_json: bool) -> int:
+    if process.was_interrupted():
+        return _report_error(_stopped(), as_json)
+    if (failure := local_failure(error, context.state_dir)) is not None:
+        return _report_error(failure, as_json)
+    return _report_bug(error, context.state_dir, as_json)
 
 
 def _show_usage_error(error: click.ClickException) -> None:
@@ -130,8 +144,10 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
 )
-def cli() -> None:
+@click.pass_obj
+def cli(context: CrashContext) -> None:
     """Move customer records between files, tables and billing providers without losing or doubling one."""
+    native_code.report_aborts(lambda error: process.end(_report_failure(error, context, context.as_json)))
     process.check_memory()
 
 

@@ -154,7 +154,7 @@ def state_dir_option(command: Decorated) -> Decorated:
 
 
 def lock_options(command: Decorated) -> Decorated:
-    """Add the options about locks, which may differ each time a run is continued."""
+    """Add the options about locks and memory, which may differ each time a run is continued."""
     options = [
         click.option(
             "--overlap",
@@ -174,6 +174,12 @@ def lock_options(command: Decorated) -> Decorated:
             envvar="TRANSHIP_LOCKS",
             help="Lock the destination against other processes; use no-locks, at your own risk, on file systems "
             "without locks.",
+        ),
+        click.option(
+            "--memory",
+            envvar="TRANSHIP_MEMORY",
+            metavar="SIZE",
+            help="Memory that DuckDB may use before it spills to disk, e.g. 600MB or 2GB.",
         ),
     ]
     for option in reversed(options):

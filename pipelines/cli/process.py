@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Final, NoReturn, TextIO
 
 from tranship.connectors.errors import LocalFailure
+from tranship.pipelines.cli import native_code
 
 _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _ADDRESS_SPACE: Final = 2 << 30
@@ -41,7 +42,8 @@ class _Lenient(io.FileIO):
 
 
 def use_lenient_streams() -> None:
-    """Make standard output and error lenient, and occupy the descriptors of closed ones.
+    """Make standard output and error lenient, hide what native libraries print, and occupy the descriptors of closed
+    streams.
 
     Otherwise the next file opened, such as a database, would get their number and whatever libraries print there.
     A closed standard output remains None: it cannot be a destination.
@@ -52,16 +54,16 @@ def use_lenient_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
     if sys.stdout is not None:
-        sys.stdout = _lenient(1, sys.stdout)
-    sys.stderr = _lenient(2, sys.stderr)
+        sys.stdout = _lenient(1, sys.stdout, by_line=sys.stdout.isatty())
+    sys.stderr = _lenient(native_code.hide_output(), sys.stderr, by_line=True)
 
 
-def _lenient(descriptor: int, stream: TextIO | None) -> TextIO:
+def _lenient(descriptor: int, stream: TextIO | None, *, by_line: bool) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(_Lenient(descriptor, "w", closefd=False)),
         encoding=stream.encoding if stream else "utf-8",
         errors=stream.errors if stream else "backslashreplace",
-        line_buffering=descriptor == 2 or bool(stream and stream.isatty()),
+        line_buffering=by_line,
     )
 
 

@@ -65,17 +65,58 @@ def test_the_file_is_named_with_what_to_do(code: int) -> None:
     assert isinstance(failure, ConfigError)
 
 
+class PanicException(BaseException):
+    """As polars raises it."""
+
+
+PanicException.__module__ = "pyo3_runtime"
+
+
 @pytest.mark.parametrize(
     "error",
-    [MemoryError(), duckdb.OutOfMemoryException("Out of Memory Error: failed to pin"), pa.ArrowMemoryError("malloc")],
+    [
+        MemoryError(),
+        duckdb.OutOfMemoryException("Out of Memory Error: Failed to allocate block of 262144 bytes (bad allocation)"),
+        pa.ArrowMemoryError("malloc"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        PanicException("memory allocation of 4194304 bytes failed"),
+        pl.exceptions.ComputeError("Cannot allocate memory (os error 12)"),
+        ImportError("a.so: failed to map segment from shared object"),
+    ],
 )
-def test_too_little_memory(error: Exception) -> None:
-    assert "memory ran out" in str(local_failure(error, "here"))
+def test_too_little_memory(error: BaseException) -> None:
+    assert "Memory ran out." in str(local_failure(error, "here"))
+    assert "use less: --memory 300MB" in str(local_failure(error, "here"))
+
+
+def test_a_database_that_reached_its_own_limit_is_allowed_more() -> None:
+    limits = {"memory_limit": "20MB", "temp_directory": ""}
+    with duckdb.connect(config=limits) as database, pytest.raises(LocalFailure) as caught, local_failures("here"):
+        database.execute("CREATE TABLE a AS SELECT repeat('x', 100) || range FROM range(1000000)")
+    assert str(caught.value) == "here: DuckDB needs more memory than it may use. Allow it more: --memory 2GB."
 
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("No space left on device"), ConnectionResetError(errno.ECONNRESET, "reset"), KeyboardInterrupt()],
+    [
+        RuntimeError("can't start new thread"),
+        PanicException('failed to spawn thread: Os { code: 11, message: "Resource temporarily unavailable" }'),
+    ],
+)
+def test_too_many_threads(error: BaseException) -> None:
+    assert "No more threads can be started. Allow" in str(local_failure(error, "here"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("No space left on device"),
+        ConnectionResetError(errno.ECONNRESET, "reset"),
+        KeyboardInterrupt(),
+        RuntimeError("of ours"),
+        ImportError("no module"),
+        PanicException("called `Option::unwrap()` on a `None` value"),
+    ],
 )
 def test_other_errors_are_not_the_machines(error: BaseException) -> None:
     assert local_failure(error, "here") is None

@@ -19,6 +19,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).resolve()
 _HEAD = struct.Struct("4q")
+_ENOUGH = 1 << 38
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,20 @@ class FailingDisk:
         run."""
         return [re.sub(r"[0-9a-f]{6,}|\d{6,}", "#", line) for line in self._log.read_text().splitlines()]
 
-    def run(self, *words: str, environment: Mapping[str, str] | None = None, file_bytes: int | None = None) -> Said:
-        """Run a command; `file_bytes` is the maximum size of a file (`RLIMIT_FSIZE`)."""
+    def run(
+        self,
+        *words: str,
+        environment: Mapping[str, str] | None = None,
+        file_bytes: int | None = None,
+        spare_bytes: int | None = None,
+    ) -> Said:
+        """Run a command; `file_bytes` is the maximum size of a file (`RLIMIT_FSIZE`), `spare_bytes` the address space
+        that is left when the command starts (`RLIMIT_AS`).
+        """
         out, err = self._scratch / "out", self._scratch / "err"
         job = {"cwd": str(self.folder), "words": words, "out": str(out), "err": str(err)}
         job |= {"environment": environment or {}, "file_bytes": file_bytes}
+        job["spare_bytes"] = spare_bytes
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(job) + "\n")
@@ -124,16 +134,28 @@ def _give(job: Mapping[str, object]) -> None:
         opened = os.open(str(name), flags or os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(opened, descriptor)
     os.chdir(str(job["cwd"]))
-    environment, words, most = job["environment"], job["words"], job["file_bytes"]
+    environment, words, most, spare = (job[name] for name in ("environment", "words", "file_bytes", "spare_bytes"))
     assert isinstance(environment, Mapping)
     assert isinstance(words, Sequence)
     os.environ.update(environment)
     if isinstance(most, int):
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    if isinstance(spare, int):
+        _leave(spare)
     sys.argv = ["tranship", *words]
     import tranship
 
     tranship.main()
+
+
+def _leave(spare: int) -> None:
+    """Occupy all of a limit that is high enough for the command, except the spare bytes."""
+    import mmap
+    import resource
+
+    used = int(re.search(r"VmSize:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) << 10  # type: ignore[index]
+    globals()["_occupied"] = mmap.mmap(-1, _ENOUGH, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 0)
+    resource.setrlimit(resource.RLIMIT_AS, (used + _ENOUGH + spare,) * 2)
 
 
 if __name__ == "__main__":

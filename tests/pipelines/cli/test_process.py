@@ -69,6 +69,20 @@ def test_a_log_that_cannot_be_written_is_reported_once_and_stops_nothing(folder:
     assert "Traceback" not in said.stderr
 
 
+def test_what_native_libraries_print_is_hidden(folder: Path) -> None:
+    (folder / "sitecustomize.py").write_text("""
+import os, sys
+class Printing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "polars":
+            os.write(2, b"thread panicked at 'jane@example.com'")
+sys.meta_path.insert(0, Printing())
+""")
+    said = shell("$T run in.csv out.csv", folder, PYTHONPATH=str(folder))
+    assert said.returncode == 4
+    assert "panicked" not in said.stdout + said.stderr
+
+
 # Memory ----------------------------------------------------------------------------------------------------------
 
 

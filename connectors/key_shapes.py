@@ -1,0 +1,70 @@
+"""Keys that are recognised by their form alone, wherever they were put by mistake.
+
+A key belongs in an environment variable. As an argument it is seen in the list of processes, and in a settings file it
+is committed with it; such a key is refused without being repeated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from tranship.connectors.errors import ConfigError
+
+_SHAPE: Final = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"[a-z_]{0,4}[a-z]k_(?:live|test|prod)_[A-Za-z0-9_.-]{8,}"  # sk_live_…, mf_sk_test_…
+    r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"  # a JSON web token
+    r"|AKIA[A-Z0-9]{16}"
+    r"|gh[a-z]_[A-Za-z0-9]{30,}"
+    r"|Bearer\s+[A-Za-z0-9_.~+/=-]{16,}"
+    r")"
+)
+_WHOLE: Final = re.compile(r"(?:[\w.-]+=)?(?:[0-9a-f]{40,}|[0-9A-F]{40,})")
+"""A text that is nothing else, or the value of a name, is a key, too."""
+_VARIABLE: Final = re.compile(r"_(?:KEY|TOKEN)$")
+_LONG: Final = 16
+"""Shorter values may be ordinary words."""
+_ADVICE: Final = (
+    "Keys belong in environment variables, such as METRONOME_BEARER_TOKEN or MF_API_SECRET_KEY; `tranship connectors` "
+    "lists them. Others may have seen this one: replace it."
+)
+
+
+def is_key(text: str) -> bool:
+    """Return whether a text that is not a URL contains a key. The places of keys in URLs have rules of their own."""
+    return "://" not in text and bool(_SHAPE.search(text) or _WHOLE.fullmatch(text))
+
+
+def refuse(text: str, where: str) -> None:
+    """Raise ConfigError if a text contains a key; `where` says what was given."""
+    if is_key(text):
+        raise ConfigError(f"{where}: this seems to be a key. {_ADVICE}")
+
+
+def refuse_known(text: str, environment: Mapping[str, str], where: str) -> None:
+    """Raise ConfigError if a text that is not a URL contains the key of a provider, as the environment has it."""
+    if "://" in text:
+        return
+    for variable, key in environment.items():
+        if len(key) >= _LONG and "/" not in key and key in text and _VARIABLE.search(variable):
+            raise ConfigError(f"{where}: contains the value of {variable}. {_ADVICE}")
+
+
+def refuse_in(value: object, where: str) -> None:
+    """Raise ConfigError if a value, or anything in it, contains a key."""
+    for text in _texts(value):
+        refuse(text, where)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _texts(name)
+            yield from _texts(inner)
+    elif isinstance(value, Sequence):
+        for inner in value:
+            yield from _texts(inner)
