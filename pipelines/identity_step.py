@@ -74,19 +74,18 @@ def _decided(run: RunContext) -> dict[str, Any] | None:
     if candidates.is_empty():
         return None
     decided = identify.decide(candidates, settings.survivor)
-    rows = identify.rows_to_patch(decided, candidates, fill=settings.fill)
+    rows = identify.rows_to_patch(decided, fill=settings.fill)
     patched = identify.patched(stage.records(rows), decided, fill=settings.fill) if len(rows) else pl.DataFrame()
-    stage.keep_identity(pl.concat([decided.losers, decided.ambiguous]), patched, decided.merges)
-    first = findings.reject_identity("run", decided.ambiguous, AMBIGUOUS)
-    ambiguous = candidates.filter(pl.col("row").is_in(decided.ambiguous.implode()))
-    stage.keep_present("identity-run.parquet", ambiguous.with_columns(id_unusable=False, email_unusable=False))
-    retracted = findings.retract_warnings("run", decided.ambiguous)
+    stage.keep_identity(pl.concat([decided.losers, decided.ambiguous["row"]]), patched, decided.merges)
+    first = findings.reject_identity("run", decided.ambiguous["row"], AMBIGUOUS)
+    stage.keep_present("identity-run.parquet", decided.ambiguous.with_columns(id_unusable=False, email_unusable=False))
+    retracted = findings.retract_warnings("run", decided.ambiguous["row"])
     findings.warn("shared", decided.shared)
     findings.warn("alike", decided.alike)
     findings.warn("conflicts", decided.conflicts)
     return {
         "merges": _NO_MERGES | dict(decided.merges["rule"].value_counts().iter_rows()),
-        "ambiguous": len(decided.ambiguous),
+        "ambiguous": decided.ambiguous.height,
         "shared": decided.shared.height,
         "first_shared": _first_place(decided.shared),
         "alike": decided.alike.height,
