@@ -195,7 +195,7 @@ def of_rows(candidates: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
 
 def group(keys: pl.DataFrame, survivor: SurvivorRule) -> Groups:
     """Group rows into customers by the rules of `decide`. `keys` has row, external_id, email and updated_at."""
-    ranked = keys.select("row", "external_id", "email", "updated_at").sort(_order(survivor), nulls_last=False)
+    ranked = keys.select("row", "external_id", "email", "updated_at").sort(order(survivor), nulls_last=False)
     ranked = ranked.with_row_index("rank").drop("updated_at")
     has_id = pl.col("external_id").is_not_null()
     identified = ranked.filter(has_id).with_columns(known=pl.col("row").last().over("external_id"))
@@ -229,13 +229,13 @@ def group(keys: pl.DataFrame, survivor: SurvivorRule) -> Groups:
 _ALIKE: Final[tuple[tuple[str, ...], ...]] = ((), ("mail",), ("name",), ("mail", "name"))
 
 
-def contested_of(candidates: pl.DataFrame, id: pl.Expr) -> pl.DataFrame:
+def contested_of(candidates: pl.DataFrame, customer: pl.Expr) -> pl.DataFrame:
     """Return what conflicts are found by: row, id, updated_at, and hashes of mail and name. A record without an e-mail
     is in no conflict. Within one id, equal hashes are taken for equal values.
     """
     return candidates.filter(pl.col("external_id").is_not_null() & pl.col("email").is_not_null()).select(
         "row",
-        id.alias("id"),
+        customer.alias("id"),
         "updated_at",
         mail=pl.col("email").hash(),
         name=pl.col("name").str.to_lowercase().str.replace_all(r"\s+", "").hash(),
@@ -269,7 +269,7 @@ def strangers(contested: pl.DataFrame) -> pl.Series:
     return contested.filter(undecided > 0)["row"]
 
 
-def _order(survivor: SurvivorRule) -> list[pl.Expr]:
+def order(survivor: SurvivorRule) -> list[pl.Expr]:
     """Return the sort order whose last record survives."""
     if survivor == "newest":
         return [pl.col("updated_at"), pl.col("row")]
