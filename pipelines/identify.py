@@ -48,10 +48,10 @@ class Groups:
 class Identity:
     """The decisions about rows that share a key.
 
-    `members` has row, survivor, rank, owner, and has_id (whether the row has an external id). `ambiguous` are rows whose
-    e-mail fits several customers: row, source, line, external_id, email. `shared` are surviving rows of customers that
-    share an e-mail, `alike` those of customers whose ids look alike, `conflicts` all rows that share an id with a
-    different customer: source, line, code, value. All are in the order of reading.
+    `members` has row, survivor, rank, owner, and has_id (whether the row has an external id). `ambiguous` are rows
+    whose e-mail fits several customers: row, source, line, external_id, email. `shared` are surviving rows of customers
+    that share an e-mail, `alike` those of customers whose ids look alike, `conflicts` all rows that share an id with a
+    different customer: source, line, code, value. All are in the order of reading, except members.
     """
 
     losers: pl.Series
@@ -283,6 +283,23 @@ def rows_to_patch(identity: Identity, *, fill: bool) -> pl.Series:
         return members.filter(pl.col("survivor").is_duplicated())["row"]
     heirs = (pl.col("row") == pl.col("survivor")) & pl.col("owner").is_not_null() & ~pl.col("has_id")
     return members.filter(heirs)["row"]
+
+
+def givers(records: pl.DataFrame, identity: Identity) -> pl.DataFrame:
+    """Return those of the records that `patched` takes something from with `fill`: the newest of each customer, and for
+    each field the newest that has a value.
+    """
+    ranked = records.join(identity.members.select("row", "survivor", "rank"), left_on="_row", right_on="row")
+    apart = [[name] for name in COLUMNS if name not in ADDRESS]
+    newest = ranked.group_by("survivor").agg(
+        pl.col("rank").max(),
+        *(
+            pl.col("rank").filter(pl.any_horizontal(pl.col(names).is_not_null())).max().alias(f"rank of {names[0]}")
+            for names in (*apart, [*ADDRESS])
+        ),
+    )
+    wanted = newest.drop("survivor").unpivot().select("value").drop_nulls()["value"].unique()
+    return ranked.filter(pl.col("rank").is_in(wanted.implode())).select(records.columns)
 
 
 def patched(records: pl.DataFrame, identity: Identity, *, fill: bool) -> pl.DataFrame:

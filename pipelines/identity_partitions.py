@@ -1,10 +1,10 @@
 """The decisions of `identify.decide` where there are more candidates than fit in memory at once.
 
-Rows are grouped three times by the same function, `identify.group`: those of a chunk, by id and by e-mail apart; of these
-the newest of each id and of each e-mail, in hash partitions of ids; and then the newest of each id with the records
-that have an e-mail only, in hash partitions of e-mails. Each time a row that loses points at the row it lost to, and is
-not needed any more, so that a key that millions of records share is one row for each chunk. At the end the pointers
-lead to the survivors. In memory are some numbers for each candidate; keys are on disk.
+The same function, `identify.group`, groups rows three times: those of each chunk, with and without an id apart; of
+these the newest of each id, in hash partitions of ids; and of these the newest of each customer with the records without an
+id, in hash partitions of e-mails. Each time, rows that lose point at the row they lost to and are left behind, so that
+a key that millions of records share is one row of each chunk. At the end the pointers lead to the survivors. A few
+numbers of each candidate are in memory; the keys are on disk.
 """
 
 from __future__ import annotations
@@ -184,9 +184,9 @@ class _Partitioned:
             keys = found.select(pl.col("id").cast(pl.UInt64) ^ time).to_series()
             self._contested.add(found, self._partition(keys))
         for number in range(self._partitions):
-            found = self._contested.take(number)
-            if found is not None:
-                self._in_conflict[identify.strangers(found).to_numpy()] = True
+            contested_part = self._contested.take(number)
+            if contested_part is not None:
+                self._in_conflict[identify.strangers(contested_part).to_numpy()] = True
 
     def group_emails(self) -> None:
         """Find the customers of records without an id, and follow all rows to their survivors."""
