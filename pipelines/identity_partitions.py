@@ -1,7 +1,7 @@
 """The decisions of `identify.decide` where there are more candidates than fit in memory at once.
 
 The same function, `identify.group`, groups rows three times: those of each chunk, with and without an id apart; of
-these the newest of each id, in hash partitions of ids; and of these the newest of each customer with the records without an
+these the newest of each id, in hash partitions of ids; and of these the newest of each id with the records without an
 id, in hash partitions of e-mails. Each time, rows that lose point at the row they lost to and are left behind, so that
 a key that millions of records share is one row of each chunk. At the end the pointers lead to the survivors. A few
 numbers of each candidate are in memory; the keys are on disk.
@@ -43,7 +43,7 @@ class Candidates:
 
 
 def decisions(
-    candidates: Candidates, survivor: SurvivorRule, workspace: Path, *, fill: bool, at_once: int = AT_ONCE
+    candidates: Candidates, survivor: SurvivorRule, workspace: Path, *, fill: bool, at_once: int
 ) -> Iterator[Identity]:
     """Yield the decisions in slices, in the order of reading: those about the rows of each slice, and the members of
     customers whose survivor is among them; without `fill`, only of survivors that take over an external id.
@@ -76,7 +76,7 @@ class _Partitioned:
         )
         self._target: Rows = np.arange(count, dtype=np.uint32)
         """The row that each lost to; a row that has not lost is its own target."""
-        self._sources: list[str] = []
+        self._sources: dict[str, int] = {}
         self._source: Rows = np.zeros(count, np.uint32)
         self._line = np.zeros(count, np.uint64)
         self._time = np.zeros(count if fill else 0, np.int64)
@@ -136,12 +136,9 @@ class _Partitioned:
         at = chunk["row"].to_numpy()
         self._has_id[at] = chunk["external_id"].is_not_null().to_numpy()
         self._line[at] = chunk["line"].to_numpy()
-        for source in chunk["source"].unique(maintain_order=True):
-            if source not in self._sources:
-                self._sources.append(source)
-        self._source[at] = chunk["source"].replace_strict(
-            self._sources, range(len(self._sources)), return_dtype=pl.UInt32
-        )
+        names = chunk["source"].unique()
+        numbers = [self._sources.setdefault(name, len(self._sources)) for name in names]
+        self._source[at] = chunk["source"].replace_strict(names, numbers, return_dtype=pl.UInt32)
         if self._fill:
             self._time[at] = chunk["updated_at"].dt.timestamp("us").fill_null(_LEAST_TIME).to_numpy()
 
@@ -239,7 +236,7 @@ class _Partitioned:
 
     def _merges(self, losing: Rows) -> pl.DataFrame:
         target = self._target[losing]
-        sources = pl.Series(self._sources, dtype=pl.String)
+        sources = pl.Series([*self._sources], dtype=pl.String)
         by_id = pl.Series(self._has_id[losing] & self._has_id[target])
         return pl.DataFrame(
             {

@@ -103,7 +103,7 @@ def _slices(run: RunContext) -> Iterator[Identity]:
     workspace = run.directory.path / "spill" / "identity"
     shutil.rmtree(workspace, ignore_errors=True)
     candidates = Candidates(identify.rows_to_look_at(stage.keys()), stage.candidates)
-    yield from decisions(candidates, settings.survivor, workspace, fill=settings.fill)
+    yield from decisions(candidates, settings.survivor, workspace, fill=settings.fill, at_once=AT_ONCE)
     shutil.rmtree(workspace, ignore_errors=True)
 
 
