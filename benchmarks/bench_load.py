@@ -1,4 +1,5 @@
-"""Run Tranship under unusual loads: little memory, only rejects, one customer, many files or columns.
+"""Run Tranship under unusual loads: little memory, only rejects, one customer, keys that millions of
+records share, many files or columns.
 
     python benchmarks/bench_load.py [--share 0.1] [--only rejects,wide] [--out results]
 
@@ -57,6 +58,17 @@ rows.select(
     updated_at=stamp.dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
 ).write_csv(out)
 """,
+    "skew": """
+n = pl.col("n")
+stamp = pl.datetime(2026, 1, 1, time_zone="UTC") + pl.duration(seconds=n)
+without_id = (n % 20).is_in([8, 9])
+own = pl.when(~without_id).then(pl.format("C-{}", "n")).otherwise(pl.lit(""))
+rows.select(
+    external_id=pl.when(n % 5 == 0).then(pl.lit("shared")).otherwise(own), name=pl.format("Customer {}", "n"),
+    email=pl.when(n % 2 == 0).then(pl.lit("shared@example.com")).otherwise(pl.format("c{}@example.com", "n")),
+    updated_at=stamp.dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
+).write_csv(out)
+""",
     "nothing": """
 names = ("external_id", "name", "email")
 rows.select(pl.when(pl.col("n") < 0).then(pl.lit("")).alias(name) for name in names).write_csv(out)
@@ -95,6 +107,12 @@ def _written(kind: str) -> Callable[[Path, int], AbstractContextManager[str]]:
     return made
 
 
+def _skew_counts(rows: int) -> Counts:
+    """What `skew` must count: a fifth has one id, half one e-mail, and of a tenth without ids half has that e-mail."""
+    merged, rejected = rows // 5 - 1, rows // 20
+    return {"read": rows, "merged": merged, "rejected": rejected, "created": rows - merged - rejected}
+
+
 @contextmanager
 def _dirty(folder: Path, rows: int) -> Iterator[str]:
     yield str(generated(folder.parent / "data", rows, 7).csv)
@@ -111,6 +129,7 @@ CASES = (
     Case("rejects", 1_000_000, _written("rejects"), lambda rows: {"read": rows, "rejected": rows}),
     Case("report", 100_000, _written("rejects"), lambda rows: {"read": rows, "rejected": rows}, report=True),
     Case("one customer", 1_000_000, _written("one customer"), lambda rows: {"merged": rows - 1, "created": 1}),
+    Case("skew", 10_000_000, _written("skew"), _skew_counts),
     Case("nothing", 1_000_000, _written("nothing"), lambda rows: {"read": rows, "rejected": rows}),
     Case("wide", 200_000, _written("wide"), lambda rows: {"read": rows, "created": rows}),
     Case("files", 100_000, _written("files"), lambda rows: {"read": rows, "created": rows}),

@@ -11,7 +11,7 @@ from tranship.connectors.contract import Batch
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import OURS
 from tranship.pipelines.normalise.raw_text import as_text
-from tranship.pipelines.stage_files import PATCHED, write
+from tranship.pipelines.stage_files import PATCHED, Pieces
 from tranship.schemas import cells
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import CODE_OF_FIELD, sentence
@@ -41,24 +41,20 @@ class Findings:
         target.unlink(missing_ok=True)
         if rows.is_empty():
             return None
-        raw = [pl.scan_parquet(file, glob=False) for file in sorted((self.path / "raw").glob("*.parquet"))]
-        found = (
-            pl.concat(raw, how="diagonal")
-            .filter(pl.col("_row").is_in((rows & (PATCHED - 1)).implode()))
-            .sort("_row")
-            .collect()
-        )
-        write(
-            found.drop("_row", "_source", "_line").with_columns(
-                found["_source"],
-                found["_line"],
-                _codes=pl.lit(code),
-                _reasons=pl.lit(sentence(code)),
-                _text=pl.lit(None, pl.String),
-            ),
-            target,
-        )
-        source, line = found.select("_source", "_line").row(0)
+        found = pl.concat(
+            [pl.scan_parquet(file, glob=False) for file in sorted((self.path / "raw").glob("*.parquet"))],
+            how="diagonal",
+        ).filter(pl.col("_row").is_in((rows & (PATCHED - 1)).implode()))
+        own = [name for name in found.collect_schema().names() if name not in ("_row", *OURS)]
+        found.select(
+            *own,
+            "_source",
+            "_line",
+            _codes=pl.lit(code),
+            _reasons=pl.lit(sentence(code)),
+            _text=pl.lit(None, pl.String),
+        ).sink_parquet(target, compression="lz4", statistics=False)
+        source, line = pl.scan_parquet(target, glob=False).select("_source", "_line").head(1).collect().row(0)
         return source, line
 
     def retract_warnings(self, name: str, rows: pl.Series) -> dict[str, int]:
@@ -71,26 +67,22 @@ class Findings:
             return {}
         # The row number of a survivor that took over values has an additional bit.
         known = (rows & (PATCHED - 1)).implode()
-        places = [
-            pl.read_parquet(file, columns=["_row", "_source", "_line"], glob=False).filter(pl.col("_row").is_in(known))
-            for file in sorted((self.path / "raw").glob("*.parquet"))
-        ]
-        if not places:
+        raw = sorted((self.path / "raw").glob("*.parquet"))
+        if not raw:
             return {}
-        gone = pl.concat(places).select(source="_source", line="_line")
-        write(gone, target)
+        places = pl.concat([pl.scan_parquet(file, glob=False).select("_row", "_source", "_line") for file in raw])
+        gone = places.filter(pl.col("_row").is_in(known)).select(source="_source", line="_line")
+        gone.sink_parquet(target, compression="lz4", statistics=False)
         files = sorted((self.path / "warned").glob("*.parquet"))
         if not files:
             return {}
         warned = pl.scan_parquet(files, glob=False).select("source", "line", "code")
-        return counted(warned.join(gone.lazy(), on=["source", "line"], how="semi").collect()["code"])
+        lost = warned.join(pl.scan_parquet(target, glob=False), on=["source", "line"], how="semi")
+        return dict(lost.group_by("code").len().collect(engine="streaming").iter_rows())
 
-    def warn(self, name: str, warnings: pl.DataFrame) -> None:
-        """Add warnings found after the batches: source, line, code, value."""
-        target = self.path / "warned" / f"{name}.parquet"
-        target.unlink(missing_ok=True)
-        if warnings.height:
-            write(warnings.select(WARNINGS.keys()), target)
+    def warnings(self, name: str) -> Pieces:
+        """Return the file of warnings (`WARNINGS`) found after the batches, in place of an earlier one of this name."""
+        return Pieces(self.path / "warned" / f"{name}.parquet")
 
     def warned_files(self) -> tuple[Path, ...]:
         """Return the files of all warnings (`WARNINGS`), including those that were retracted later."""

@@ -142,7 +142,7 @@ class Flow:
                 self._add(result)
 
     def _identify(self) -> WriteRequest:
-        self._add(identify_customers(self._run, self._total.staged))
+        self._add(identify_customers(self._run))
         request, result = write_step.write_request(self._run, self._total, self._given.columns)
         self._add(result)
         return request

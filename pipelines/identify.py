@@ -29,17 +29,33 @@ MERGES = {
 
 
 @dataclass(frozen=True)
+class Groups:
+    """Which rows are one customer.
+
+    `members` has row, survivor (the row that survives of its customer), rank (that of the survivor is the highest) and
+    owner (the external id of the customer, null if it has none). `ambiguous` are rows whose e-mail fits several
+    customers, `known` the newest rows of each external id with survivor and external_id, and `shared` those of them
+    whose e-mail several customers have.
+    """
+
+    members: pl.DataFrame
+    ambiguous: pl.Series
+    known: pl.DataFrame
+    shared: pl.Series
+
+
+@dataclass(frozen=True)
 class Identity:
     """The decisions about rows that share a key.
 
-    `members` has row, customer (a name), rank (the survivor's is the highest) and owner (the customer's external id,
-    null if it has none). `ambiguous` are rows whose e-mail fits several customers. `shared` are surviving rows of
-    customers that share an e-mail, `alike` those of customers whose ids look alike, `conflicts` all rows that share an
-    id with a different customer: source, line, code, value.
+    `members` has row, survivor, rank, owner, and has_id (whether the row has an external id). `ambiguous` are rows
+    whose e-mail fits several customers: row, source, line, external_id, email. `shared` are surviving rows of customers
+    that share an e-mail, `alike` those of customers whose ids look alike, `conflicts` all rows that share an id with a
+    different customer: source, line, code, value. All are in the order of reading, except members.
     """
 
     losers: pl.Series
-    ambiguous: pl.Series
+    ambiguous: pl.DataFrame
     members: pl.DataFrame
     merges: pl.DataFrame
     shared: pl.DataFrame
@@ -130,79 +146,118 @@ def decide(candidates: pl.DataFrame, survivor: SurvivorRule) -> Identity:
     3. Records without one that share an e-mail are one customer.
     4. Different external ids that share an e-mail are different customers, and so are those that only look alike.
     """
-    ranked = candidates.sort(*_order(survivor), nulls_last=False).with_row_index("rank")
-    known = (
-        ranked.filter(pl.col("external_id").is_not_null())
-        .group_by("external_id", maintain_order=True)
-        .agg(pl.col("email").last())
+    groups = group(candidates, survivor)
+    places = candidates.select("row", "source", "line", has_id=pl.col("external_id").is_not_null())
+    members = groups.members.join(places.select("row", "has_id"), on="row", how="left", maintain_order="left")
+    losing = members.filter(pl.col("row") != pl.col("survivor")).sort("row").select("row", "survivor")
+    merges = (
+        losing.join(places, on="row", how="left", maintain_order="left")
+        .join(places, left_on="survivor", right_on="row", how="left", suffix="_survivor", maintain_order="left")
+        .select(
+            loser_source="source",
+            loser_line="line",
+            survivor_source="source_survivor",
+            survivor_line="line_survivor",
+            rule=merge_rule(pl.col("has_id") & pl.col("has_id_survivor")),
+        )
     )
-    by_email = (
-        known.filter(pl.col("email").is_not_null())
-        .group_by("email")
-        .agg(pl.col("external_id").first().alias("only"), pl.len().alias("customers"))
+    alike = groups.known.filter(look(groups.known["external_id"]).is_duplicated()).select(
+        row="survivor", value="external_id"
     )
-    joined = ranked.join(by_email, on="email", how="left", maintain_order="left")
-    alone = pl.col("external_id").is_null()
-    is_ambiguous = alone & (pl.col("customers") > 1).fill_null(value=False)
-    ambiguous = joined.filter(is_ambiguous)["row"]
-    owner = pl.when(alone).then("only").otherwise("external_id")
-    # Rows of a customer with an id are grouped by it, those of the others by e-mail.
-    name = pl.coalesce(pl.concat_str(pl.lit("id:"), "owner"), pl.concat_str(pl.lit("email:"), "email"))
-    members = joined.filter(~is_ambiguous).with_columns(owner=owner).with_columns(customer=name)
-    best = members.group_by("customer").agg(pl.all().sort_by("rank").last())
-    pairs = members.join(best, on="customer", suffix="_best", maintain_order="left")
-    losing = pairs.filter(pl.col("row") != pl.col("row_best")).sort("row")
-    by_id = pl.col("external_id").is_not_null() & pl.col("external_id_best").is_not_null()
-    merges = losing.select(
-        loser_source="source",
-        loser_line="line",
-        survivor_source="source_best",
-        survivor_line="line_best",
-        rule=pl.when(by_id).then(pl.lit("external_id")).otherwise(pl.lit("email")),
+    return Identity(
+        losing["row"],
+        of_rows(candidates, groups.ambiguous).select(AMBIGUOUS),
+        members,
+        merges,
+        warnings("email.shared", of_rows(candidates, groups.shared).with_columns(value="email")),
+        warnings("external_id.lookalike", alike.join(places, on="row").sort("row")),
+        warnings("external_id.conflict", of_rows(candidates, _conflicts(candidates)).with_columns(value="external_id")),
     )
-    sharing = by_email.filter(pl.col("customers") > 1)
-    shared = (
-        known.join(sharing.select("email"), on="email", how="semi")
-        .select(owner="external_id", value="email")
-        .join(best, on="owner")
-        .sort("row")
-        .select("source", "line", pl.lit("email.shared").alias("code"), "value")
+
+
+AMBIGUOUS: Final = ("row", "source", "line", "external_id", "email")
+
+
+def merge_rule(by_id: pl.Expr) -> pl.Expr:
+    """Return the key that loser and survivor of a merge share."""
+    return pl.when(by_id).then(pl.lit("external_id")).otherwise(pl.lit("email"))
+
+
+def warnings(code: str, found: pl.DataFrame) -> pl.DataFrame:
+    """Return warnings of this code about records with source, line and value."""
+    return found.select("source", "line", pl.lit(code).alias("code"), "value")
+
+
+def of_rows(candidates: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
+    """Return these rows of the candidates, in the order of reading."""
+    return candidates.filter(pl.col("row").is_in(rows.implode())).sort("row")
+
+
+def group(keys: pl.DataFrame, survivor: SurvivorRule) -> Groups:
+    """Group rows into customers by the rules of `decide`. `keys` has row, external_id, email and updated_at."""
+    ranked = keys.select("row", "external_id", "email", "updated_at").sort(order(survivor), nulls_last=False)
+    ranked = ranked.with_row_index("rank").drop("updated_at")
+    has_id = pl.col("external_id").is_not_null()
+    identified = ranked.filter(has_id).with_columns(known=pl.col("row").last().over("external_id"))
+    known = identified.filter(pl.col("row") == pl.col("known")).with_columns(customers=pl.len().over("email"))
+    reachable = known.filter(pl.col("email").is_not_null())
+    customers = reachable.unique("email", keep="any").select(
+        "email", "known", "customers", owner="external_id", known_rank="rank"
     )
-    alike = (
-        known.with_columns(look=look(known["external_id"]))
-        .filter(pl.col("look").is_duplicated())
-        .select(owner="external_id")
-        .join(best, on="owner")
-        .sort("row")
-        .select("source", "line", pl.lit("external_id.lookalike").alias("code"), value="owner")
+    alone = (
+        ranked.filter(~has_id)
+        .with_columns(newest=pl.col("row").last().over("email"), newest_rank=pl.col("rank").last().over("email"))
+        .join(customers, on="email", how="left")
     )
-    kept = members.select("row", "customer", "rank", "owner")
-    return Identity(losing["row"], ambiguous, kept, merges, shared, alike, _conflicts(ranked))
+    is_ambiguous = pl.col("customers").fill_null(0) > 1
+    fitting = alone.filter(~is_ambiguous).with_columns(
+        survivor=pl.when(pl.col("known_rank") > pl.col("newest_rank")).then("known").otherwise("newest")
+    )
+    succeeded = fitting.filter(pl.col("known").is_not_null() & (pl.col("row") == pl.col("survivor")))
+    identified = identified.join(succeeded.select("known", "survivor"), on="known", how="left").with_columns(
+        survivor=pl.coalesce("survivor", "known"), owner="external_id"
+    )
+    columns = ("row", "survivor", "rank", "owner")
+    return Groups(
+        pl.concat([identified.select(columns), fitting.select(columns)]),
+        alone.filter(is_ambiguous)["row"],
+        identified.filter(pl.col("row") == pl.col("known")).select("row", "survivor", "external_id"),
+        reachable.filter(pl.col("customers") > 1)["row"],
+    )
 
 
 _ALIKE: Final[tuple[tuple[str, ...], ...]] = ((), ("mail",), ("name",), ("mail", "name"))
 
 
-def _conflicts(ranked: pl.DataFrame) -> pl.DataFrame:
-    """Return records that differ from another record of the same external id in both e-mail and name, if `updated_at`
-    does not show which of the two is newer: one has none, or both have the same. A missing e-mail does not differ.
+def contested_of(candidates: pl.DataFrame, customer: pl.Expr) -> pl.DataFrame:
+    """Return the columns by which conflicts are found: row, id, updated_at, and hashes of mail and name. A record
+    without an e-mail is in no conflict. Within one id, equal hashes are taken for equal values.
     """
-    keyed = ranked.filter(pl.col("external_id").is_not_null() & pl.col("email").is_not_null())
-    # Few ids have records with two e-mails; only those are compared in detail. Hashes compare faster than text.
-    several = (
-        keyed.select("external_id", mail=pl.col("email").hash())
-        .group_by("external_id")
-        .agg(pl.col("mail").min().alias("least"), pl.col("mail").max().alias("most"))
-        .filter(pl.col("least") != pl.col("most"))
-    )
-    contested = keyed.join(several, on="external_id", how="semi").select(
-        *("row", "source", "line", "updated_at"),
-        id="external_id",
-        mail="email",
-        name=pl.col("name").str.to_lowercase().str.replace_all(r"\s+", ""),
+    return candidates.filter(pl.col("external_id").is_not_null() & pl.col("email").is_not_null()).select(
+        "row",
+        customer.alias("id"),
+        "updated_at",
+        mail=pl.col("email").hash(),
+        name=pl.col("name").str.to_lowercase().str.replace_all(r"\s+", "").hash(),
     )
 
-    def strangers(count: pl.Expr, *within: str) -> pl.Expr:
+
+def _conflicts(candidates: pl.DataFrame) -> pl.Series:
+    # Few ids have records with two e-mails; only those are compared in detail.
+    keyed = candidates.filter(pl.col("external_id").is_not_null() & pl.col("email").is_not_null())
+    mail = keyed.select("external_id", mail=pl.col("email").hash())
+    several = (mail["mail"] != mail.select(pl.col("mail").first().over("external_id"))["mail"]).arg_true()
+    ids = keyed["external_id"].gather(several).unique()
+    contested = keyed.filter(pl.col("external_id").is_in(ids.implode()))
+    return strangers(contested_of(contested, pl.col("external_id")))
+
+
+def strangers(contested: pl.DataFrame) -> pl.Series:
+    """Return the rows of records (`contested_of`) that differ from another record of the same external id in both
+    e-mail and name, if `updated_at` does not show which of the two is newer: one has none, or both have the same.
+    """
+
+    def others(count: pl.Expr, *within: str) -> pl.Expr:
         """Count the records of the same id with both another e-mail and another name: all except those that share
         either."""
         whole, mail, name, both = (count.over("id", *within, *alike) for alike in _ALIKE)
@@ -210,34 +265,42 @@ def _conflicts(ranked: pl.DataFrame) -> pl.DataFrame:
 
     timeless = pl.col("updated_at").is_null()
     undecided = (
-        pl.when(timeless)
-        .then(strangers(pl.len()))
-        .otherwise(strangers(timeless.sum()) + strangers(pl.len(), "updated_at"))
+        pl.when(timeless).then(others(pl.len())).otherwise(others(timeless.sum()) + others(pl.len(), "updated_at"))
     )
-    return (
-        contested.filter(undecided > 0)
-        .sort("row")
-        .select("source", "line", pl.lit("external_id.conflict").alias("code"), value="id")
-    )
+    return contested.filter(undecided > 0)["row"]
 
 
-def _order(survivor: SurvivorRule) -> list[pl.Expr]:
+def order(survivor: SurvivorRule) -> list[pl.Expr]:
     """Return the sort order whose last record survives."""
     if survivor == "newest":
         return [pl.col("updated_at"), pl.col("row")]
     return [pl.col("row")] if survivor == "last" else [-pl.col("row").cast(pl.Int64)]
 
 
-def rows_to_patch(identity: Identity, candidates: pl.DataFrame, *, fill: bool) -> pl.Series:
+def rows_to_patch(identity: Identity, *, fill: bool) -> pl.Series:
     """Return the rows needed as whole records: survivors that take over an external id, with `fill` all merged."""
-    grouped = identity.members.filter(pl.col("customer").is_duplicated())
+    members = identity.members
     if fill:
-        return grouped["row"]
-    best = grouped.group_by("customer").agg(pl.all().sort_by("rank").last())
-    without = best.filter(pl.col("owner").is_not_null()).join(
-        candidates.filter(pl.col("external_id").is_null()), on="row", how="semi"
+        return members.filter(pl.col("survivor").is_duplicated())["row"]
+    heirs = (pl.col("row") == pl.col("survivor")) & pl.col("owner").is_not_null() & ~pl.col("has_id")
+    return members.filter(heirs)["row"]
+
+
+def givers(records: pl.DataFrame, identity: Identity) -> pl.DataFrame:
+    """Return those of the records that `patched` takes something from with `fill`: the newest of each customer, and for
+    each field the newest that has a value.
+    """
+    ranked = records.join(identity.members.select("row", "survivor", "rank"), left_on="_row", right_on="row")
+    apart = [[name] for name in COLUMNS if name not in ADDRESS]
+    newest = ranked.group_by("survivor").agg(
+        pl.col("rank").max(),
+        *(
+            pl.col("rank").filter(pl.any_horizontal(pl.col(names).is_not_null())).max().alias(f"rank of {names[0]}")
+            for names in (*apart, [*ADDRESS])
+        ),
     )
-    return without["row"]
+    wanted = newest.drop("survivor").unpivot().select("value").drop_nulls()["value"].unique()
+    return ranked.filter(pl.col("rank").is_in(wanted.implode())).select(records.columns)
 
 
 def patched(records: pl.DataFrame, identity: Identity, *, fill: bool) -> pl.DataFrame:
@@ -250,7 +313,7 @@ def patched(records: pl.DataFrame, identity: Identity, *, fill: bool) -> pl.Data
         return joined.with_columns(external_id=pl.coalesce("external_id", "owner")).select(records.columns)
     apart = [name for name in records.columns if name not in (*ADDRESS, "email", "_email_blocked")]
     places = [name for name in apart if name not in COLUMNS]
-    filled = joined.group_by("customer", maintain_order=True).agg(
+    filled = joined.group_by("survivor", maintain_order=True).agg(
         *(pl.col(name).last() for name in places),
         *(pl.col(name).drop_nulls().last() for name in apart if name in COLUMNS),
         pl.struct(ADDRESS).filter(pl.any_horizontal(pl.col(ADDRESS).is_not_null())).last().alias("_address"),

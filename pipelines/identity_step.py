@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
 
 from tranship.pipelines import identify
+from tranship.pipelines.identify import Identity
+from tranship.pipelines.identity_partitions import AT_ONCE, Candidates, decisions
+from tranship.pipelines.present import PRESENT
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import IDENTIFY_STEP
 from tranship.pipelines.step_result import StepResult
@@ -23,13 +28,12 @@ _FILES = (
 """The files that this step writes."""
 
 
-def identify_customers(run: RunContext, staged: int) -> StepResult:
+def identify_customers(run: RunContext) -> StepResult:
     """Decide which of the staged records are one customer, or return the decisions of an earlier process."""
     with run.timed("identify", None):
         done = run.directory.done(IDENTIFY_STEP)
         if done is None:
-            done = _decided(run) if staged else None
-            done = done or _nothing_shared(run)
+            done = _decided(run)
             run.directory.finish(IDENTIFY_STEP, done, _FILES)
         return _result(done)
 
@@ -57,45 +61,67 @@ def _result(done: dict[str, Any]) -> StepResult:
     )
 
 
-def _nothing_shared(run: RunContext) -> dict[str, Any]:
-    run.stage.keep_identity(pl.Series([], dtype=pl.UInt64), pl.DataFrame(), pl.DataFrame(schema=identify.MERGES))
+def _decided(run: RunContext) -> dict[str, Any]:
+    """Write the decisions to files, slice by slice, and return them as the manifest keeps them."""
+    stage, findings = run.stage, run.findings
+    merges: Counter[str] = Counter(_NO_MERGES)
+    first: dict[str, tuple[str, int] | None] = {}
+    ambiguous = [pl.Series([], dtype=pl.UInt64)]
+    with (
+        stage.merging() as files,
+        stage.present("identity-run.parquet") as present,
+        findings.warnings("shared") as shared,
+        findings.warnings("alike") as alike,
+        findings.warnings("conflicts") as conflicts,
+    ):
+        for decided in _slices(run):
+            dropped = pl.concat([decided.losers, decided.ambiguous["row"]])
+            files.add(dropped, _patched(run, decided), decided.merges)
+            present.add(_keys(decided.ambiguous))
+            ambiguous.append(decided.ambiguous["row"])
+            merges.update(dict(decided.merges["rule"].value_counts().iter_rows()))
+            for file, found, place in (
+                (shared, decided.shared, "first_shared"),
+                (alike, decided.alike, "first_alike"),
+                (conflicts, decided.conflicts, "first_conflict"),
+            ):
+                file.add(found)
+                first[place] = first.get(place) or _first_place(found)
+    rows = pl.concat(ambiguous)
     return {
-        "merges": _NO_MERGES,
-        **{"ambiguous": 0, "shared": 0, "conflicts": 0},
-        "retracted": {},
-        "first_ambiguous": None,
+        "merges": dict(merges),
+        **first,
+        **{"ambiguous": len(rows), "shared": shared.count, "alike": alike.count, "conflicts": conflicts.count},
+        "first_ambiguous": findings.reject_identity("run", rows, AMBIGUOUS),
+        "retracted": findings.retract_warnings("run", rows),
     }
 
 
-def _decided(run: RunContext) -> dict[str, Any] | None:
-    """Write the decisions to files, and return them as the manifest keeps them; null if no record shares a key."""
-    stage, findings, settings = run.stage, run.findings, run.settings
-    candidates = stage.candidates(identify.rows_to_look_at(stage.keys()))
-    if candidates.is_empty():
-        return None
-    decided = identify.decide(candidates, settings.survivor)
-    rows = identify.rows_to_patch(decided, candidates, fill=settings.fill)
-    patched = identify.patched(stage.records(rows), decided, fill=settings.fill) if len(rows) else pl.DataFrame()
-    stage.keep_identity(pl.concat([decided.losers, decided.ambiguous]), patched, decided.merges)
-    first = findings.reject_identity("run", decided.ambiguous, AMBIGUOUS)
-    ambiguous = candidates.filter(pl.col("row").is_in(decided.ambiguous.implode()))
-    stage.keep_present("identity-run.parquet", ambiguous.with_columns(id_unusable=False, email_unusable=False))
-    retracted = findings.retract_warnings("run", decided.ambiguous)
-    findings.warn("shared", decided.shared)
-    findings.warn("alike", decided.alike)
-    findings.warn("conflicts", decided.conflicts)
-    return {
-        "merges": _NO_MERGES | dict(decided.merges["rule"].value_counts().iter_rows()),
-        "ambiguous": len(decided.ambiguous),
-        "shared": decided.shared.height,
-        "first_shared": _first_place(decided.shared),
-        "alike": decided.alike.height,
-        "first_alike": _first_place(decided.alike),
-        "conflicts": decided.conflicts.height,
-        "first_conflict": _first_place(decided.conflicts),
-        "retracted": retracted,
-        "first_ambiguous": first,
-    }
+def _slices(run: RunContext) -> Iterator[Identity]:
+    """Yield the decisions about the staged records (`identity_partitions.decisions`)."""
+    stage, settings = run.stage, run.settings
+    workspace = run.directory.path / "spill" / "identity"
+    shutil.rmtree(workspace, ignore_errors=True)
+    candidates = Candidates(identify.rows_to_look_at(stage.keys()), stage.candidates)
+    yield from decisions(candidates, settings.survivor, workspace, fill=settings.fill, at_once=AT_ONCE)
+    shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _patched(run: RunContext, decided: Identity) -> pl.DataFrame:
+    """Return the survivors that take over values. Of more records than fit in memory, those that are needed stay."""
+    fill = run.settings.fill
+    rows = identify.rows_to_patch(decided, fill=fill).sort()
+    records = pl.DataFrame()
+    for start in range(0, len(rows), AT_ONCE):
+        piece = run.stage.records(rows[start : start + AT_ONCE])
+        records = identify.givers(pl.concat([records, piece]), decided) if start else piece
+    return identify.patched(records, decided, fill=fill) if records.height else records
+
+
+def _keys(ambiguous: pl.DataFrame) -> pl.DataFrame:
+    """Return the keys (`PRESENT`) of ambiguous records."""
+    keys = ambiguous.with_columns(id_unusable=False, email_unusable=False)
+    return keys.select(pl.col(name).cast(dtype) for name, dtype in PRESENT.items())
 
 
 def _first_place(found: pl.DataFrame) -> tuple[str, int] | None:

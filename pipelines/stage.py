@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from tranship.connectors.contract import Batch, Survivors
 from tranship.connectors.errors import Damaged
 from tranship.pipelines import findings, present
 from tranship.pipelines import parts as parts_file
+from tranship.pipelines.identify import MERGES
 from tranship.pipelines.normalise.batch import Normalised
 from tranship.pipelines.parts import BatchCounts
 from tranship.pipelines.run_directory import STAGE_STEP, all_runs
-from tranship.pipelines.stage_files import PART_BITS, PART_FOLDERS, PATCHED, write, write_stage
+from tranship.pipelines.stage_files import PART_BITS, PART_FOLDERS, PATCHED, Pieces, write, write_stage
 from tranship.schemas.constant import constant
 from tranship.schemas.customer import COLUMNS
 
@@ -89,7 +91,8 @@ class Stage:
             write(rejects, self.path / "rejected" / name)
         left_out = 0 if skipped is None else skipped.height
         keys = present.keys_of_rejects(batch, normalised, reasons)
-        self.keep_present(name, keys if skipped is None else pl.concat([keys, skipped]))
+        with self.present(name) as kept:
+            kept.add(keys if skipped is None else pl.concat([keys, skipped]))
         written = {folder: self.path / folder / name for folder in PART_FOLDERS}
         return BatchCounts(
             digest=digest,
@@ -128,18 +131,14 @@ class Stage:
             (self.path / folder / name).unlink(missing_ok=True)
         return None
 
-    def keep_present(self, name: str, keys: pl.DataFrame) -> None:
-        """Write the keys (`PRESENT`) of records that were read and are not among the survivors, in place of earlier
-        ones of this name.
+    def present(self, name: str) -> Pieces:
+        """Return a file of keys (`PRESENT`) of records that were read and are not among the survivors, in place of an
+        earlier one of this name.
         """
-        target = self.path / "present" / name
-        target.unlink(missing_ok=True)
-        if keys.height:
-            target.parent.mkdir(mode=0o700, exist_ok=True)
-            write(keys.select(pl.col(column).cast(dtype) for column, dtype in present.PRESENT.items()), target)
+        return Pieces(self.path / "present" / name)
 
     def present_files(self) -> tuple[Path, ...]:
-        """Return the files that `keep_present` has written."""
+        """Return the files of `present`."""
         return tuple(sorted((self.path / "present").glob("*.parquet")))
 
     def complete(self, run_id: str, parts: Sequence[BatchCounts]) -> None:
@@ -189,17 +188,21 @@ class Stage:
     def _rows(self, rows: pl.Series) -> pl.LazyFrame:
         """Return these rows of the stage. A filter rather than a join: Parquet then reads the other columns of only
         these rows."""
-        return pl.scan_parquet(self.staged_files(), glob=False).filter(pl.col("_row").is_in(rows.implode()))
+        numbers = (rows // (1 << PART_BITS)).unique().sort()
+        files = [self.path / "stage" / f"{number:06}.parquet" for number in numbers]
+        return pl.scan_parquet(files or self.staged_files()[:1], glob=False).filter(
+            pl.col("_row").is_in(rows.implode())
+        )
 
-    def keep_identity(self, dropped: pl.Series, patched: pl.DataFrame, merges: pl.DataFrame) -> None:
-        """Write the rows that are not survivors, the survivors that took over values, and every merge."""
-        both = pl.concat([dropped, patched["_row"]]).cast(pl.UInt64) if patched.height else dropped.cast(pl.UInt64)
-        write(both.alias("row").to_frame(), self.path / "identity" / "dropped.parquet")
-        target = self.path / "identity" / "patched.parquet"
-        target.unlink(missing_ok=True)
-        if patched.height:
-            write(patched.with_columns(pl.col("_row") | PATCHED), target)
-        write(merges, self.path / "merges.parquet")
+    @contextmanager
+    def merging(self) -> Iterator[MergeFiles]:
+        """Yield the files of merges, in place of earlier ones, to be written slice by slice."""
+        with (
+            Pieces(self.path / "identity" / "dropped.parquet", {"row": pl.UInt64}) as dropped,
+            Pieces(self.path / "identity" / "patched.parquet") as patched,
+            Pieces(self.path / "merges.parquet", MERGES) as merges,
+        ):
+            yield MergeFiles(dropped, patched, merges)
 
     def survivors(self, columns: tuple[str, ...], count: int, sparse: tuple[str, ...] = ()) -> Survivors:
         """Return the survivors in the form that a destination receives; `sparse` are columns that only some of them
@@ -214,6 +217,23 @@ class Stage:
             with pq.ParquetFile(file) as staged:
                 for batch in staged.iter_batches(_AT_A_TIME, use_threads=False):
                     yield pl.DataFrame(batch)
+
+
+@dataclass(frozen=True)
+class MergeFiles:
+    """The rows that are not survivors, the survivors that took over values, and every merge (`MERGES`)."""
+
+    dropped: Pieces
+    patched: Pieces
+    merges: Pieces
+
+    def add(self, dropped: pl.Series, patched: pl.DataFrame, merges: pl.DataFrame) -> None:
+        """Write the results about some rows: those that are not survivors, survivors that took over values, merges."""
+        self.dropped.add(dropped.cast(pl.UInt64).alias("row").to_frame())
+        if patched.height:
+            self.dropped.add(patched.select(row=pl.col("_row").cast(pl.UInt64)))
+            self.patched.add(patched.with_columns(pl.col("_row") | PATCHED))
+        self.merges.add(merges)
 
 
 @dataclass(frozen=True)

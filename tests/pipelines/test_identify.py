@@ -34,7 +34,7 @@ def candidates(*keys: Key) -> pl.DataFrame:
 
 def customers(decided: Identity) -> set[tuple[int, ...]]:
     """Return the resulting customers, each as its rows."""
-    grouped = decided.members.group_by("customer").agg(pl.col("row").sort())
+    grouped = decided.members.group_by("survivor").agg(pl.col("row").sort())
     return {tuple(rows) for rows in grouped["row"]}
 
 
@@ -114,7 +114,7 @@ def test_different_ids_that_share_an_e_mail_are_different_customers_and_warned_o
 def test_a_record_without_id_whose_e_mail_fits_two_customers_is_ambiguous() -> None:
     decided = identify.decide(candidates(("1", "a", 1), ("2", "a", 0), (None, "a", 5)), "newest")
 
-    assert decided.ambiguous.to_list() == [2]
+    assert decided.ambiguous["row"].to_list() == [2]
     assert customers(decided) == {(0,), (1,)}
 
 
@@ -204,7 +204,7 @@ def test_the_oracle_decides_the_same(keys: list[Key]) -> None:
     _, expected = oracle.identify(records)
 
     assert merges(decided) == sorted(expected)
-    assert sorted(decided.ambiguous) == [record.order for record in records if record.codes]
+    assert sorted(decided.ambiguous["row"]) == [record.order for record in records if record.codes]
     for code, found in (("email.shared", decided.shared), ("external_id.conflict", decided.conflicts)):
         assert sorted(found["line"]) == sorted(record.line for record in records if code in record.warnings)
 
@@ -253,7 +253,7 @@ def test_only_records_that_are_looked_at_can_merge(keys: list[Key]) -> None:
     decided = identify.decide(whole, "newest")
 
     assert merges(identify.decide(some, "newest")) == merges(decided)
-    assert sorted(identify.decide(some, "newest").ambiguous) == sorted(decided.ambiguous)
+    assert sorted(identify.decide(some, "newest").ambiguous["row"]) == sorted(decided.ambiguous["row"])
 
 
 @given(keys_that_collide, st.sampled_from(["newest", "first", "last"]))
@@ -261,8 +261,8 @@ def test_every_record_has_one_fate(keys: list[Key], rule: SurvivorRule) -> None:
     decided = identify.decide(candidates(*keys), rule)
 
     survivors = decided.members.filter(~pl.col("row").is_in(decided.losers.implode()))
-    assert sorted([*survivors["row"], *decided.losers, *decided.ambiguous]) == list(range(len(keys)))
-    assert survivors["customer"].is_unique().all()
+    assert sorted([*survivors["row"], *decided.losers, *decided.ambiguous["row"]]) == list(range(len(keys)))
+    assert survivors["survivor"].is_unique().all()
     assert decided.merges.height == len(decided.losers)
 
 
@@ -277,7 +277,7 @@ def test_the_order_does_not_matter_where_times_differ(keys: list[Key], dice: Any
         days = {row + 2: day for row, (_, _, day, *_) in enumerate(keys)}
         return (
             sorted((days[loser], days[survivor], rule) for loser, survivor, rule in merges(whole)),
-            sorted(days[row + 2] for row in whole.ambiguous),
+            sorted(days[row + 2] for row in whole.ambiguous["row"]),
             sorted(days[line] for line in whole.shared["line"]),
         )
 
@@ -310,7 +310,7 @@ def patched(*rows: dict[str, Any], fill: bool) -> list[dict[str, Any]]:
     keys = staged.select("_row", "_source", "_line", "external_id", matching, "name", "updated_at")
     known = keys.rename({"_row": "row", "_source": "source", "_line": "line"})
     decided = identify.decide(known, "newest")
-    wanted = identify.rows_to_patch(decided, known, fill=fill)
+    wanted = identify.rows_to_patch(decided, fill=fill)
     whole = identify.patched(staged.filter(pl.col("_row").is_in(wanted.implode())), decided, fill=fill)
     assert whole.columns == staged.columns
     return whole.sort("_row").to_dicts()
