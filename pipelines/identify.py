@@ -177,17 +177,17 @@ def decide(candidates: pl.DataFrame, survivor: SurvivorRule) -> Identity:
         .select("source", "line", pl.lit("external_id.lookalike").alias("code"), value="owner")
     )
     kept = members.select("row", "customer", "rank", "owner")
-    return Identity(losing["row"], ambiguous, kept, merges, shared, alike, _conflicts(ranked))
+    return Identity(losing["row"], ambiguous, kept, merges, shared, alike, conflicts(ranked))
 
 
 _ALIKE: Final[tuple[tuple[str, ...], ...]] = ((), ("mail",), ("name",), ("mail", "name"))
 
 
-def _conflicts(ranked: pl.DataFrame) -> pl.DataFrame:
-    """Return records that differ from another record of the same external id in both e-mail and name, if no time shows
-    which of the two is newer: one has no time, or both have the same. A missing e-mail does not differ.
+def conflicts(candidates: pl.DataFrame) -> pl.DataFrame:
+    """Return the candidates that differ from another one of the same external id in both e-mail and name, if no time
+    shows which of the two is newer: one has no time, or both have the same. A missing e-mail does not differ.
     """
-    keyed = ranked.filter(pl.col("external_id").is_not_null() & pl.col("email").is_not_null())
+    keyed = candidates.filter(pl.col("external_id").is_not_null() & pl.col("email").is_not_null())
     # Few ids have records with two e-mails; only those are compared in detail. Hashes compare faster than text.
     several = (
         keyed.select("external_id", mail=pl.col("email").hash())
@@ -239,12 +239,12 @@ def rows_to_patch(identity: Identity, candidates: pl.DataFrame, *, fill: bool) -
     return without["row"]
 
 
-def patched(records: pl.DataFrame, identity: Identity, *, fill: bool) -> pl.DataFrame:
-    """Return survivors after taking over their customer's external id and, with `fill`, missing values from the next
-    newest record. Address fields are filled together, from one record, if the survivor has none of them; so are the
-    e-mail and whether it is blocked.
+def patched(records: pl.DataFrame, members: pl.DataFrame, *, fill: bool) -> pl.DataFrame:
+    """Return survivors of these `members` (`Identity`) after taking over their customer's external id and, with `fill`,
+    missing values from the next newest record. Address fields are filled together, from one record, if the survivor has
+    none of them; so are the e-mail and whether it is blocked.
     """
-    joined = records.join(identity.members, left_on="_row", right_on="row").sort("rank")
+    joined = records.join(members, left_on="_row", right_on="row").sort("rank")
     if not fill:
         return joined.with_columns(external_id=pl.coalesce("external_id", "owner")).select(records.columns)
     apart = [name for name in records.columns if name not in (*ADDRESS, "email", "_email_blocked")]

@@ -75,7 +75,9 @@ def _decided(run: RunContext) -> dict[str, Any] | None:
         return None
     decided = identify.decide(candidates, settings.survivor)
     rows = identify.rows_to_patch(decided, candidates, fill=settings.fill)
-    patched = identify.patched(stage.records(rows), decided, fill=settings.fill) if len(rows) else pl.DataFrame()
+    patched = (
+        identify.patched(stage.records(rows), decided.members, fill=settings.fill) if len(rows) else pl.DataFrame()
+    )
     stage.keep_identity(pl.concat([decided.losers, decided.ambiguous]), patched, decided.merges)
     first = findings.reject_identity("run", decided.ambiguous, AMBIGUOUS)
     ambiguous = candidates.filter(pl.col("row").is_in(decided.ambiguous.implode()))

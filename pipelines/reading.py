@@ -16,6 +16,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import field_rules, rivals, validate
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.invalid import ALWAYS_NEEDED, InvalidValues
+from tranship.pipelines.judging import Rules
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.instants import is_form
@@ -81,6 +82,12 @@ def _check_defaults(reading: Reading) -> None:
 def spelling_of(reading: Reading) -> Spelling:
     """Return the spelling of values that the settings give."""
     return Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
+
+
+def rules_of(reading: Reading, columns: ColumnMap, where: Expression | None) -> Rules:
+    """Return the rules by which records are read."""
+    invalid = InvalidValues.of(reading.on_invalid, strict=reading.strict)
+    return Rules(columns, where, spelling_of(reading), invalid)
 
 
 def _check_words(reading: Reading) -> None:
@@ -187,8 +194,7 @@ def _batches(
 ) -> Iterator[tuple[int, BatchCounts]]:
     """Stage parts in parallel; return the counts in the order of the source, each with the position of its part."""
     settings = run.settings
-    invalid = InvalidValues.of(settings.on_invalid, strict=settings.strict)
-    staging = Staging(run.stage, earlier, columns, where, spelling_of(settings), invalid)
+    staging = Staging(run.stage, earlier, rules_of(settings, columns, where))
     at_a_time = _MOST_TOGETHER if len(source.layouts()) > _MOST_TOGETHER else 1
     with ThreadPoolExecutor(settings.workers) as pool:
         ahead: deque[tuple[list[int], Future[list[BatchCounts]]]] = deque()

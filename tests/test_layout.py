@@ -210,8 +210,8 @@ LAZY = (
 """All that is imported before a connector is asked for."""
 
 PURE = (
-    *("pipelines.mapping", "pipelines.normalise.*", "pipelines.validate", "pipelines.sort_out"),
-    "pipelines.identify",
+    *("pipelines.mapping", "pipelines.normalise.*", "pipelines.validate", "pipelines.judging"),
+    *("pipelines.sort_out", "pipelines.identify"),
     *("pipelines.inspection", "pipelines.report", "pipelines.cli.render"),
 )
 """Steps that compute and do nothing else: the same frames in give the same frames out."""
