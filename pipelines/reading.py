@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
@@ -146,7 +146,7 @@ def stage_source(
     if reused:
         part = "" if reused == total.read else "partly "
         notes.append(f"Input {part}unchanged since run {earlier.run_id}: reused its {reused:,} parsed records")
-    notes += _unmatched(columns, parts)
+    notes += unmatched(columns, {(field, word) for part in parts for field, word in part.matched})
     yield StepResult(notes=tuple(notes))
     rivals.must_not_hide(((part.source, part.filled) for part in parts), columns)
     # Arrow keeps the memory it has read with; identity needs the room.
@@ -158,9 +158,10 @@ def stage_source(
         source.release()
 
 
-def _unmatched(columns: ColumnMap, parts: Sequence[BatchCounts]) -> Iterator[str]:
-    """Yield a note on each word of `--value` that no record has; those of a profile need not occur."""
-    matched = {tuple(pair) for part in parts for pair in part.matched}
+def unmatched(columns: ColumnMap, matched: Collection[tuple[str, str]]) -> Iterator[str]:
+    """Yield a note on each word of `--value` that no record has; those of a profile need not occur. `matched` are the
+    words that occurred, each with its field.
+    """
     for field, words in columns.words.items():
         for word in words:
             if (field, word) not in matched and (field, word) not in columns.optional_words:
