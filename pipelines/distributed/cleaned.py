@@ -74,21 +74,19 @@ class Cleaned:
     @cached_property
     def customers(self) -> DataFrame:
         """Each customer once: `customer_key`, the fields, and the place of the record that survived."""
-        verdicts, heirs = self._decisions.verdicts, self._decisions.heirs
-        gone = verdicts.select(fn.col("row").alias("_row"), fn.lit(None).cast("string").alias("_owner"))
-        if self._filled is None:
-            decided = gone.withColumn("_gone", fn.lit(True)).unionByName(
-                heirs.select(fn.col("row").alias("_row"), fn.col("owner").alias("_owner"), fn.lit(False).alias("_gone"))
-            )
-        else:
-            decided = gone.unionByName(
-                self._filled.select("_row", fn.lit(None).cast("string").alias("_owner"))
-            ).withColumn("_gone", fn.lit(True))
-        records = self._of_kind(GOOD).select(*stage_rows.RECORD).join(decided, "_row", "left")
-        records = records.where(fn.col("_gone").isNull() | ~fn.col("_gone"))
-        records = records.withColumn("external_id", fn.coalesce("external_id", "_owner")).select(*stage_rows.RECORD)
+        records = self._of_kind(GOOD).select(*stage_rows.RECORD)
+        gone = self._decisions.verdicts.select(fn.col("row").alias("_row"))
         if self._filled is not None:
-            records = records.unionByName(self._filled)
+            others = records.join(gone.union(self._filled.select("_row")), "_row", "left_anti")
+            records = others.unionByName(self._filled)
+        else:
+            # One join for both, so that the wide rows are looked at once.
+            heirs = self._decisions.heirs.select(fn.col("row").alias("_row"), fn.col("owner").alias("_owner"))
+            decided = gone.withColumn("_owner", fn.lit(None).cast("string")).union(heirs)
+            decided = decided.withColumn("_decided", fn.col("_row"))
+            records = records.join(decided, "_row", "left")
+            records = records.where(fn.col("_decided").isNull() | fn.col("_owner").isNotNull())
+            records = records.withColumn("external_id", fn.coalesce("external_id", "_owner"))
         by_email = fn.concat(fn.lit("email:"), fn.col("email"))
         return records.select(fn.coalesce(fn.col("external_id"), by_email).alias(KEY), *COLUMNS, *("_source", "_line"))
 

@@ -105,8 +105,5 @@ def _filled(stage: DataFrame, decisions: Decisions, survivor: SurvivorRule) -> D
     losers = merged.select(fn.col("row").alias("_row"), *customer)
     survivors = merged.select(fn.col("survivor_row").alias("_row"), *customer).distinct()
     records = stage.where(fn.col("_kind") == GOOD).select(*RECORD).join(losers.unionByName(survivors), "_row")
-    return (
-        records.repartition(CUSTOMER)
-        .sortWithinPartitions(CUSTOMER, *identity.survivor_last(survivor))
-        .mapInArrow(group_tasks.fill_survivors, stage_rows.spark_schema(RECORD))
-    )
+    task = group_tasks.FillTask(survivor)
+    return group_tasks.together(records, CUSTOMER).mapInArrow(task, stage_rows.spark_schema(RECORD))

@@ -69,14 +69,6 @@ def decide(
     return Decisions(verdicts, heirs, findings)
 
 
-def survivor_last(survivor: SurvivorRule) -> list[Column]:
-    """Return the order of staged records of one customer in which the survivor is the last."""
-    if survivor == "newest":
-        return [fn.col(name).asc_nulls_first() for name in ("updated_at", "_source", "_line", "_row")]
-    names = ("_source", "_line", "_row")
-    return [fn.col(name).desc() if survivor == "first" else fn.col(name).asc_nulls_first() for name in names]
-
-
 @dataclass(frozen=True)
 class _Order:
     """The order of a customer's records, the survivor first."""
@@ -219,19 +211,18 @@ def _findings(stage: DataFrame, ranked: DataFrame, emails: DataFrame, overtaking
         "source", "line", fn.lit("email.shared").alias("code"), fn.col("email").alias("value")
     )
     taken = overtaking.select(
-        fn.col("only").alias("external_id"),
-        fn.col("head_source").alias("new_source"),
-        fn.col("head_line").alias("new_line"),
-        fn.lit(True).alias("is_taken"),
+        fn.col("only").alias("external_id"), *(fn.col(f"head_{name}").alias(f"new_{name}") for name in _PLACE)
     )
+    is_taken = fn.col("new_row").isNotNull()
     alike = (
         heads.where(fn.col("alike"))
         .join(taken, "external_id", "left")
         .select(
-            fn.when(fn.col("is_taken"), fn.col("new_source")).otherwise(fn.col("source")).alias("source"),
-            fn.when(fn.col("is_taken"), fn.col("new_line")).otherwise(fn.col("line")).alias("line"),
-            fn.lit("external_id.lookalike").alias("code"),
-            fn.col("external_id").alias("value"),
+            *(
+                fn.when(is_taken, fn.col(f"new_{name}")).otherwise(fn.col(name)).alias(name)
+                for name in ("source", "line")
+            ),
+            *(fn.lit("external_id.lookalike").alias("code"), fn.col("external_id").alias("value")),
         )
     )
     contested = ranked.where(fn.col("contested") & fn.col("email").isNotNull()).select("row")
@@ -243,9 +234,6 @@ def _findings(stage: DataFrame, ranked: DataFrame, emails: DataFrame, overtaking
         )
         .join(contested, "row", "left_semi")
     )
-    conflicts = (
-        candidates.repartition("external_id")
-        .sortWithinPartitions("external_id")
-        .mapInArrow(group_tasks.find_conflicts, stage_rows.spark_schema(FINDING))
-    )
+    together = group_tasks.together(candidates, "external_id")
+    conflicts = together.mapInArrow(group_tasks.find_conflicts, stage_rows.spark_schema(FINDING))
     return shared.unionByName(alike).unionByName(conflicts)

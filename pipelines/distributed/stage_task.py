@@ -133,11 +133,12 @@ def _looks(ids: pl.Series) -> pl.Series:
 
 
 def _facts(code: str, values: list[Any], count: int | None = None, source: str | None = None) -> pl.DataFrame:
-    return pl.DataFrame(
-        {"_kind": FACT, "code": code, "value": pl.Series(values, dtype=pl.String)}
-        | {"count": pl.Series([count], dtype=pl.Int64), "_source": pl.Series([source], dtype=pl.String)}
-        if values
-        else {}
+    return pl.DataFrame({"value": values}, schema={"value": pl.String}).select(
+        "value",
+        _kind=pl.lit(FACT),
+        code=pl.lit(code),
+        count=pl.lit(count, pl.Int64),
+        _source=pl.lit(source, pl.String),
     )
 
 
