@@ -66,8 +66,8 @@ Texts: TypeAlias = str | list[str] | tuple[str, ...] | AbstractSet[str]
 """One text, or several."""
 
 
-class SourceOptions(TypedDict, total=False):
-    """Settings about a source: how its files are written, and what its columns and values mean."""
+class MeaningOptions(TypedDict, total=False):
+    """Settings about what the columns and values of a source mean."""
 
     profile: Address | None
     fields: Mapping[str, str]
@@ -75,8 +75,19 @@ class SourceOptions(TypedDict, total=False):
     values: Mapping[str, Mapping[str, str | int | date]]
     defaults: Mapping[str, str | int | date]
     set: Mapping[str, str]
-    allow_missing: bool
     extra: Literal["keep", "drop", "error"]
+    where: str | None
+    timezone: str | tzinfo
+    date_format: Texts
+    blocked: Texts
+    on_invalid: Mapping[str, Literal["reject", "warn"]]
+    strict: bool
+
+
+class SourceOptions(MeaningOptions, total=False):
+    """Settings about a source: how its files are written, and what its columns and values mean."""
+
+    allow_missing: bool
     encoding: str | None
     delimiter: str | None
     quote: str | None
@@ -86,19 +97,23 @@ class SourceOptions(TypedDict, total=False):
     sheet: str | int | None
     options: Mapping[str, str | int | float | bool]
     include_archived: bool
-    where: str | None
-    timezone: str | tzinfo
-    date_format: Texts
-    blocked: Texts
-    on_invalid: Mapping[str, Literal["reject", "warn"]]
-    strict: bool
 
 
-class RunOptions(SourceOptions, total=False):
-    """Settings of a run."""
+class IdentityOptions(TypedDict, total=False):
+    """Settings about which records are one customer."""
 
     survivor: Literal["newest", "first", "last"]
     fill: bool
+    max_conflicts: Limit
+
+
+class CleanOptions(MeaningOptions, IdentityOptions, total=False):
+    """Settings that need neither files nor a destination: those of records in a data frame of a cluster."""
+
+
+class RunOptions(SourceOptions, IdentityOptions, total=False):
+    """Settings of a run."""
+
     mode: Literal["upsert", "insert", "update", "mirror"]
     columns: Mapping[str, str]
     nulls: Literal["keep", "overwrite"]
@@ -113,7 +128,6 @@ class RunOptions(SourceOptions, total=False):
     raw: bool
     max_rejects: Limit | None
     max_warnings: Limit | None
-    max_conflicts: Limit
     max_deletes: Limit | None
     max_changes: Limit | None
     allow_empty: bool

@@ -10,19 +10,17 @@ import polars as pl
 from tranship.connectors.contract import Batch
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import OURS
-from tranship.pipelines.normalise.raw_text import as_text
+from tranship.pipelines.sort_out import WARNINGS
 from tranship.pipelines.stage_files import PATCHED, Pieces
 from tranship.schemas import cells
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import CODE_OF_FIELD, sentence
 from tranship.schemas.provider import CODES_NEVER_DEFAULTED, NEVER_DEFAULTED, UNREADABLE
 
-_VALUE_SHOWN = 80
 _RESULTS = {
     **{"done": "successful", "unchanged": "successful", "deleted": "successful"},
     **{"refused": "failed", "stale": "failed", "unknown": "failed", "left": "unprocessed"},
 }
-WARNINGS = {"source": pl.String, "line": pl.UInt64, "code": pl.String, "value": pl.String}
 
 
 class Findings:
@@ -192,11 +190,6 @@ def _with_left_out(rows: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFrame:
     return rows
 
 
-def as_texts(raw: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns of the source as text, without those that a rejects file adds."""
-    return pl.DataFrame([as_text(column).alias(column.name) for column in raw.drop(OURS, strict=False)])
-
-
 def counted(codes: pl.Series) -> dict[str, int]:
     """Return how often each code occurs."""
     return dict(codes.value_counts().iter_rows())
@@ -207,34 +200,3 @@ def first_of_each(batch: Batch, reasons: pl.DataFrame, warnings: pl.DataFrame) -
     records = reasons.select("code", line=batch.lines.gather(reasons["at"]))
     lines = pl.concat([records, batch.broken.select("code", "line"), warnings.select("code", "line")])
     return {code: (batch.source, line) for code, line in lines.group_by("code").agg(pl.col("line").min()).iter_rows()}
-
-
-def rejects(batch: Batch, reasons: pl.DataFrame) -> pl.DataFrame:
-    """Return rejected records and broken lines in the source's columns and spelling, with place and reasons."""
-    kinds = pl.concat([reasons["code"], batch.broken["code"]]).unique()
-    sentences = pl.Series([sentence(code) for code in kinds], dtype=pl.String)
-    shown = pl.col("value").str.head(_VALUE_SHOWN)
-    each = reasons.with_columns(
-        reason=pl.concat_str(
-            pl.col("code").replace_strict(kinds, sentences, return_dtype=pl.String),
-            pl.when(shown.is_not_null()).then(pl.format(' (found "{}")', shown)).otherwise(pl.lit("")),
-        )
-    )
-    by_record = each.group_by("at", maintain_order=True).agg(
-        _codes=pl.col("code").str.join(" "), _reasons=pl.col("reason").str.join("; ")
-    )
-    at = by_record["at"]
-    records = pl.concat(
-        [as_texts(batch.records[at]), by_record.select("_codes", "_reasons")], how="horizontal"
-    ).with_columns(_source=pl.lit(batch.source), _line=batch.lines.gather(at), _text=pl.lit(None, pl.String))
-    broken = batch.broken.select(
-        _source=pl.lit(batch.source),
-        _line="line",
-        _codes="code",
-        _reasons=pl.concat_str(
-            pl.col("code").replace_strict(kinds, sentences, return_dtype=pl.String),
-            pl.when(pl.col("detail") != "").then(pl.format(" ({})", "detail")).otherwise(pl.lit("")),
-        ),
-        _text="text",
-    )
-    return pl.concat([records, broken], how="diagonal").sort("_line")

@@ -171,7 +171,7 @@ def decide(candidates: pl.DataFrame, survivor: SurvivorRule) -> Identity:
         merges,
         warnings("email.shared", of_rows(candidates, groups.shared).with_columns(value="email")),
         warnings("external_id.lookalike", alike.join(places, on="row").sort("row")),
-        warnings("external_id.conflict", of_rows(candidates, _conflicts(candidates)).with_columns(value="external_id")),
+        conflicts(candidates),
     )
 
 
@@ -242,14 +242,16 @@ def contested_of(candidates: pl.DataFrame, customer: pl.Expr) -> pl.DataFrame:
     )
 
 
-def _conflicts(candidates: pl.DataFrame) -> pl.Series:
+def conflicts(candidates: pl.DataFrame) -> pl.DataFrame:
+    """Return warnings about the candidates that `strangers` finds."""
     # Few ids have records with two e-mails; only those are compared in detail.
     keyed = candidates.filter(pl.col("external_id").is_not_null() & pl.col("email").is_not_null())
     mail = keyed.select("external_id", mail=pl.col("email").hash())
     several = (mail["mail"] != mail.select(pl.col("mail").first().over("external_id"))["mail"]).arg_true()
     ids = keyed["external_id"].gather(several).unique()
     contested = keyed.filter(pl.col("external_id").is_in(ids.implode()))
-    return strangers(contested_of(contested, pl.col("external_id")))
+    found = strangers(contested_of(contested, pl.col("external_id")))
+    return warnings("external_id.conflict", of_rows(candidates, found).with_columns(value="external_id"))
 
 
 def strangers(contested: pl.DataFrame) -> pl.Series:
@@ -303,12 +305,12 @@ def givers(records: pl.DataFrame, identity: Identity) -> pl.DataFrame:
     return ranked.filter(pl.col("rank").is_in(wanted.implode())).select(records.columns)
 
 
-def patched(records: pl.DataFrame, identity: Identity, *, fill: bool) -> pl.DataFrame:
-    """Return survivors after taking over their customer's external id and, with `fill`, missing values from the next
-    newest record. Address fields are filled together, from one record, if the survivor has none of them; so are the
-    e-mail and whether it is blocked.
+def patched(records: pl.DataFrame, members: pl.DataFrame, *, fill: bool) -> pl.DataFrame:
+    """Return survivors of these `members` (`Identity`) after taking over their customer's external id and, with `fill`,
+    missing values from the next newest record. Address fields are filled together, from one record, if the survivor has
+    none of them; so are the e-mail and whether it is blocked.
     """
-    joined = records.join(identity.members, left_on="_row", right_on="row").sort("rank")
+    joined = records.join(members, left_on="_row", right_on="row").sort("rank")
     if not fill:
         return joined.with_columns(external_id=pl.coalesce("external_id", "owner")).select(records.columns)
     apart = [name for name in records.columns if name not in (*ADDRESS, "email", "_email_blocked")]

@@ -115,7 +115,7 @@ def _patched(run: RunContext, decided: Identity) -> pl.DataFrame:
     for start in range(0, len(rows), AT_ONCE):
         piece = run.stage.records(rows[start : start + AT_ONCE])
         records = identify.givers(pl.concat([records, piece]), decided) if start else piece
-    return identify.patched(records, decided, fill=fill) if records.height else records
+    return identify.patched(records, decided.members, fill=fill) if records.height else records
 
 
 def _keys(ambiguous: pl.DataFrame) -> pl.DataFrame:

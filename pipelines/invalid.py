@@ -88,7 +88,8 @@ def _with_originals(metadata: pl.Series, left_out: pl.DataFrame, raw: pl.DataFra
     """
     rows = left_out["at"].unique().sort()
     originals: dict[str, pl.Series] = {}
-    for (field,), of_field in left_out.partition_by("field", as_dict=True).items():
+    # In one order, whatever other records are in the batch.
+    for (field,), of_field in sorted(left_out.partition_by("field", as_dict=True).items()):
         affected = rows.is_in(of_field["at"].implode())
         for column in columns.columns_of(str(field)):
             if column in raw.columns:

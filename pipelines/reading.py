@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import field_rules, rivals, validate
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.invalid import ALWAYS_NEEDED, InvalidValues
+from tranship.pipelines.judging import Rules
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.instants import is_form
@@ -83,6 +84,12 @@ def spelling_of(reading: Reading) -> Spelling:
     return Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
 
 
+def rules_of(reading: Reading, columns: ColumnMap, where: Expression | None) -> Rules:
+    """Return the rules by which records are read."""
+    invalid = InvalidValues.of(reading.on_invalid, strict=reading.strict)
+    return Rules(columns, where, spelling_of(reading), invalid)
+
+
 def _check_words(reading: Reading) -> None:
     """Raise ConfigError if a value that the settings give for a word is not valid in its field."""
     spelling = spelling_of(reading)
@@ -139,7 +146,7 @@ def stage_source(
     if reused:
         part = "" if reused == total.read else "partly "
         notes.append(f"Input {part}unchanged since run {earlier.run_id}: reused its {reused:,} parsed records")
-    notes += _unmatched(columns, parts)
+    notes += unmatched(columns, {(field, word) for part in parts for field, word in part.matched})
     yield StepResult(notes=tuple(notes))
     rivals.must_not_hide(((part.source, part.filled) for part in parts), columns)
     # Arrow keeps the memory used for reading; identity needs it.
@@ -151,9 +158,10 @@ def stage_source(
         source.release()
 
 
-def _unmatched(columns: ColumnMap, parts: Sequence[BatchCounts]) -> Iterator[str]:
-    """Yield a note on each word of `--value` that no record has; those of a profile need not occur."""
-    matched = {tuple(pair) for part in parts for pair in part.matched}
+def unmatched(columns: ColumnMap, matched: Collection[tuple[str, str]]) -> Iterator[str]:
+    """Yield a note on each word of `--value` that no record has; those of a profile need not occur. `matched` are the
+    words that occurred, each with its field.
+    """
     for field, words in columns.words.items():
         for word in words:
             if (field, word) not in matched and (field, word) not in columns.optional_words:
@@ -187,8 +195,7 @@ def _batches(
 ) -> Iterator[tuple[int, BatchCounts]]:
     """Stage parts in parallel; return the counts in the order of the source, each with the position of its part."""
     settings = run.settings
-    invalid = InvalidValues.of(settings.on_invalid, strict=settings.strict)
-    staging = Staging(run.stage, earlier, columns, where, spelling_of(settings), invalid)
+    staging = Staging(run.stage, earlier, rules_of(settings, columns, where))
     at_a_time = _MOST_TOGETHER if len(source.layouts()) > _MOST_TOGETHER else 1
     with ThreadPoolExecutor(settings.workers) as pool:
         ahead: deque[tuple[list[int], Future[list[BatchCounts]]]] = deque()

@@ -41,7 +41,7 @@ _OPTIONS: Final = {
 
 
 def write(found: pl.LazyFrame, count: int, columns: ColumnMap, path: Path) -> bool:
-    """Write the first of `count` rejects (`findings.rejects`, source columns first); return whether these are all of
+    """Write the first of `count` rejects (`sort_out.rejects`, source columns first); return whether these are all of
     them, unchanged. Nothing is written if they have more columns than a sheet.
     """
     names = found.collect_schema().names()

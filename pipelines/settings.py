@@ -18,7 +18,7 @@ from tranship.pipelines import earlier_columns, option_names, setting_errors
 from tranship.pipelines.option_names import ENVIRONMENT_PREFIX
 from tranship.pipelines.setting_errors import COMMAND, ENVIRONMENT
 from tranship.pipelines.setting_values import path_text
-from tranship.pipelines.settings_model import Reading, Settings
+from tranship.pipelines.settings_model import Cleaning, Reading, Settings
 
 
 def load(
@@ -57,6 +57,11 @@ def reading_from_command(
     addresses = _addresses(source, None, options)
     file = _settings_file(source)
     return _validated(Settings if file else Reading, {**options, **addresses}, environment, file, place)
+
+
+def of_frame(name: str, options: Mapping[str, Any], environment: Mapping[str, str]) -> Cleaning:
+    """Return the settings of records that are in a frame of this name. Raises ConfigError."""
+    return _validated(Cleaning, {**options, "source": name}, environment, place=setting_errors.CALL)
 
 
 def _settings_file(source: object) -> Path | None:

@@ -154,7 +154,20 @@ class Reading(BaseModel):
         return value
 
 
-class Settings(Reading):
+class Cleaning(Reading):
+    """The settings of a source, and of which of its records are one customer."""
+
+    survivor: Literal["newest", "first", "last"] = Field(
+        "newest", description="Which record of a customer survives: by updated_at, or by position in the input."
+    )
+    fill: bool = Field(False, description="Fill the survivor's empty fields from the records merged into it.")
+    max_conflicts: Limit = Field(
+        "1%",
+        description="Stop before the first write if more records than this share an id with another customer: N or N%.",
+    )
+
+
+class Settings(Cleaning):
     """All settings of a run. The names are those of the options, with `_` for `-`."""
 
     model_config = ConfigDict(title="tranship pipeline")
@@ -162,11 +175,6 @@ class Settings(Reading):
     destination: Annotated[str, BeforeValidator(path_text)] = Field(
         description="Path or URL to write to, or - for standard output."
     )
-
-    survivor: Literal["newest", "first", "last"] = Field(
-        "newest", description="Which record of a customer survives: by updated_at, or by position in the input."
-    )
-    fill: bool = Field(False, description="Fill the survivor's empty fields from the records merged into it.")
 
     mode: Literal["upsert", "insert", "update", "mirror"] = Field(
         "upsert", description="Which customers may be created, updated or removed."
@@ -210,10 +218,6 @@ class Settings(Reading):
     )
     max_warnings: Limit | None = Field(
         None, description="Stop before the first write if there are more warnings than this: N or N% of the records."
-    )
-    max_conflicts: Limit = Field(
-        "1%",
-        description="Stop before the first write if more records than this share an id with another customer: N or N%.",
     )
     max_deletes: Limit | None = Field(
         None, description="Stop before the first write if mirror would delete more customers than this: N or N%."

@@ -21,8 +21,8 @@ from tranship.pipelines.identify import MERGES
 from tranship.pipelines.normalise.batch import Normalised
 from tranship.pipelines.parts import BatchCounts
 from tranship.pipelines.run_directory import STAGE_STEP, all_runs
-from tranship.pipelines.stage_files import PART_BITS, PART_FOLDERS, PATCHED, Pieces, write, write_stage
-from tranship.schemas.constant import constant
+from tranship.pipelines.sort_out import PLACE_BITS, row_numbers, sort_out
+from tranship.pipelines.stage_files import PART_FOLDERS, PATCHED, Pieces, write, write_stage
 from tranship.schemas.customer import COLUMNS
 
 _AT_A_TIME = 16_384
@@ -53,42 +53,12 @@ class Stage:
         of `--value` that occurred.
         """
         name = f"{number:06}.parquet"
-        raw = batch.records
-        bad = reasons["at"].unique()
-        good_rows = constant(True, raw.height)
-        if not bad.is_empty():
-            good_rows = good_rows.scatter(bad, False)
-        warnings = pl.DataFrame(schema=findings.WARNINGS)
-        staged = 0
+        fates = sort_out(batch, normalised, reasons, row_numbers(batch.records.height, number))
         if normalised is not None:
-            places = pl.DataFrame(
-                {
-                    "_row": pl.int_range(raw.height, dtype=pl.UInt64, eager=True) + (number << PART_BITS),
-                    "_source": constant(batch.source, raw.height, pl.String),
-                    "_line": batch.lines,
-                    "_email_blocked": normalised.email_blocked,
-                }
-            )
-            records = pl.concat([places, normalised.records], how="horizontal")
-            records = records if bad.is_empty() else records.filter(good_rows)
-            staged = records.height
-            write_stage(records, self.path / "stage" / name)
-            alone = good_rows & normalised.records["external_id"].is_null()
-            if alone.any():
-                alone_places = places.select("_row", "_source", "_line").filter(alone)
-                write(
-                    pl.concat([alone_places, findings.as_texts(raw.filter(alone))], how="horizontal"),
-                    self.path / "raw" / name,
-                )
-            warned = normalised.warnings.filter(~pl.col("at").is_in(bad.implode()))
-            warnings = warned.select(
-                source=pl.lit(batch.source), line=batch.lines.gather(warned["at"]), code="code", value="value"
-            )
-            if warnings.height:
-                write(warnings, self.path / "warned" / name)
-        rejects = findings.rejects(batch, reasons)
-        if rejects.height:
-            write(rejects, self.path / "rejected" / name)
+            write_stage(fates.good, self.path / "stage" / name)
+        for folder, frame in (("raw", fates.raw), ("warned", fates.warnings), ("rejected", fates.rejects)):
+            if frame.height:
+                write(frame, self.path / folder / name)
         left_out = 0 if skipped is None else skipped.height
         keys = present.keys_of_rejects(batch, normalised, reasons)
         with self.present(name) as kept:
@@ -99,13 +69,13 @@ class Stage:
             source=batch.source,
             filled=list(filled),
             files={folder: self._sealed.seal(file) for folder, file in written.items() if file.exists()},
-            read=raw.height + batch.broken.height + left_out,
+            read=batch.records.height + batch.broken.height + left_out,
             skipped=left_out,
-            staged=staged,
-            rejected=rejects.height,
+            staged=fates.good.height,
+            rejected=fates.rejects.height,
             by_code=findings.counted(pl.concat([reasons["code"], batch.broken["code"]])),
-            first=findings.first_of_each(batch, reasons, warnings),
-            warnings=findings.counted(warnings["code"]),
+            first=findings.first_of_each(batch, reasons, fates.warnings),
+            warnings=findings.counted(fates.warnings["code"]),
             matched=list(matched),
         )
 
@@ -188,7 +158,7 @@ class Stage:
     def _rows(self, rows: pl.Series) -> pl.LazyFrame:
         """Return these rows of the stage. A filter rather than a join: Parquet then reads the other columns of only
         these rows."""
-        numbers = (rows // (1 << PART_BITS)).unique().sort()
+        numbers = (rows // (1 << PLACE_BITS)).unique().sort()
         files = [self.path / "stage" / f"{number:06}.parquet" for number in numbers]
         return pl.scan_parquet(files or self.staged_files()[:1], glob=False).filter(
             pl.col("_row").is_in(rows.implode())

@@ -1,4 +1,4 @@
-"""The files of a stage: their folders, the numbers of their rows, and how they are written."""
+"""The files of a stage: their folders, and how they are written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import polars as pl
 import pyarrow.parquet as pq
 
 PART_FOLDERS = ("stage", "raw", "rejected", "warned", "present")
-PART_BITS = 24
 PATCHED = 1 << 62
 """Set in the row number of a survivor that took over values; the original row is dropped."""
 _CODED = ["_source", "customer_type", "country", "currency", "timezone", "language", "status", "state"]

@@ -208,7 +208,8 @@ LAZY = (
 """Everything that is imported before a connector is requested."""
 
 PURE = (
-    *("pipelines.mapping", "pipelines.normalise.*", "pipelines.validate", "pipelines.identify"),
+    *("pipelines.mapping", "pipelines.normalise.*", "pipelines.validate", "pipelines.judging"),
+    *("pipelines.sort_out", "pipelines.identify"),
     *("pipelines.inspection", "pipelines.report", "pipelines.cli.render"),
 )
 """Steps without side effects: equal input frames give equal output frames."""

@@ -311,7 +311,7 @@ def patched(*rows: dict[str, Any], fill: bool) -> list[dict[str, Any]]:
     known = keys.rename({"_row": "row", "_source": "source", "_line": "line"})
     decided = identify.decide(known, "newest")
     wanted = identify.rows_to_patch(decided, fill=fill)
-    whole = identify.patched(staged.filter(pl.col("_row").is_in(wanted.implode())), decided, fill=fill)
+    whole = identify.patched(staged.filter(pl.col("_row").is_in(wanted.implode())), decided.members, fill=fill)
     assert whole.columns == staged.columns
     return whole.sort("_row").to_dicts()
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+import tranship
 from support.accounts import Open
 from support.warehouse import Warehouse, fates, rejects, write_csv
 from tranship.connectors.errors import ConfigError, GateClosed
@@ -137,6 +138,17 @@ def test_the_original_is_kept_under_the_name_of_its_column(warehouse: Warehouse)
 
     [row] = warehouse.rows()
     assert json.loads(row["metadata"]) == {"Status": "vip", "a": 1, "column.Status": "Draft", "Land": " Narnia "}
+
+
+def test_the_originals_of_a_record_do_not_depend_on_other_records(warehouse: Warehouse) -> None:
+    columns = ["ID", "Company", "country", "status"]
+    both, other = ("1", "Acme", "Narnia", "Draft"), ("2", "Bolt", "", "Draft")
+    for name, rows in (("alone.csv", [both]), ("after.csv", [other, both])):
+        file = write_csv(warehouse.folder / name, [dict(zip(columns, row, strict=True)) for row in rows], columns)
+        written = warehouse.folder / f"{name}.parquet"
+        tranship.run(file, written)
+        [metadata] = pl.read_parquet(written).filter(pl.col("external_id") == "1")["metadata"]
+        assert metadata == '{"country":"Narnia","status":"Draft"}', name
 
 
 def test_a_value_that_is_left_out_erases_nothing(warehouse: Warehouse) -> None:

@@ -14,10 +14,9 @@ import pytest
 from tranship.connectors import opening
 from tranship.connectors.contract import Part
 from tranship.pipelines import selection
-from tranship.pipelines.invalid import InvalidValues
 from tranship.pipelines.mapping import propose
 from tranship.pipelines.parts import BatchCounts
-from tranship.pipelines.reading import spelling_of
+from tranship.pipelines.reading import rules_of
 from tranship.pipelines.settings import reading_from_command
 from tranship.pipelines.stage import NOTHING_EARLIER, Stage
 from tranship.pipelines.stage_files import PART_FOLDERS
@@ -66,9 +65,8 @@ def staged(path: Path, folder: Path, options: dict[str, Any], at_a_time: int) ->
     with closing(opening.open_source(str(folder))) as source:
         layouts = source.layouts()
         where = selection.condition(reading.where, layouts, allow_missing=True) if reading.where else None
-        invalid = InvalidValues.of(reading.on_invalid, strict=reading.strict)
         stage = Stage(path)
-        staging = Staging(stage, NOTHING_EARLIER, propose(layouts, reading), where, spelling_of(reading), invalid)
+        staging = Staging(stage, NOTHING_EARLIER, rules_of(reading, propose(layouts, reading), where))
         parts: Sequence[tuple[int, Part]] = list(enumerate(source.parts(path)))
         counts = [
             found

@@ -1,0 +1,109 @@
+"""Clean the records of a DataFrame of Spark, within the session of the user."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as fn
+
+from tranship.connectors import suggestions
+from tranship.connectors.errors import ConfigError, GateClosed, Undecided
+from tranship.pipelines import profiles, reading, rivals, selection, settings
+from tranship.pipelines.arguments import CleanOptions, path
+from tranship.pipelines.distributed import cleaned, group_tasks, identity, stage_rows
+from tranship.pipelines.distributed.cleaned import Cleaned, Facts
+from tranship.pipelines.distributed.frame_source import FrameSource
+from tranship.pipelines.distributed.group_tasks import CUSTOMER, OWNER
+from tranship.pipelines.distributed.identity import MERGED, Decisions
+from tranship.pipelines.distributed.stage_rows import GOOD, RECORD
+from tranship.pipelines.distributed.work_tables import WorkTables
+from tranship.pipelines.identify import SurvivorRule
+from tranship.pipelines.identity_step import CONFLICT
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.setting_values import limit
+from tranship.pipelines.settings_model import Settings
+from tranship.schemas.counted import counted
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def clean(
+    df: DataFrame,
+    work: object,
+    place: tuple[str, str] | None,
+    options: Mapping[str, Any],
+    environment: Mapping[str, str],
+) -> Cleaned:
+    """Do what `tranship.spark.clean` says, with the settings of the environment beneath the options."""
+    _must_be_options(options)
+    given = settings.of_frame("DataFrame", options, environment)
+    reading.check_values(given)
+    source = FrameSource(df, place)
+    folder = f"{path('work', work).rstrip('/')}/tranship-{uuid.uuid4().hex}"
+    layout = source.layout()
+    applied = profiles.apply([layout], given)
+    columns = applied.columns([layout])
+    where = selection.condition(applied.reading.where, [layout]) if applied.reading.where else None
+    tables = WorkTables(df.sparkSession, folder)
+    stage = tables.keep("stage", source.staged(reading.rules_of(applied.reading, columns, where)))
+    facts = cleaned.facts_of(stage)
+    _must_be_decided(facts, columns)
+    decisions = identity.decide(stage, given.survivor, tables, source.must_be_places)
+    counts = Facts(*(sum(total for *_, total in facts.get(code, ())) for code in (stage_rows.READ, stage_rows.SKIPPED)))
+    _check_conflicts(decisions, given.max_conflicts, counts.read)
+    filled = tables.keep("filled", _filled(stage, decisions, given.survivor)) if given.fill else None
+    matched = {tuple(json.loads(value)) for _, value, _ in facts.get(stage_rows.MATCHED, ()) if value}
+    notes = (*layout.notes, *columns.notes, *reading.unmatched(columns, matched))
+    return Cleaned(stage, decisions, filled, source.columns, counts, folder, notes)
+
+
+def _must_be_options(options: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a setting that makes no sense for a DataFrame, or is none."""
+    known = list(CleanOptions.__annotations__)
+    for name in options:
+        if name in known:
+            continue
+        if name in Settings.model_fields:
+            raise ConfigError(
+                f"{name}: is about files, destinations or runs, and a DataFrame has none of these. Leave it out."
+            )
+        raise ConfigError(f"{name}: unknown setting. {suggestions.advice(name, known, 'The settings are')}")
+
+
+def _must_be_decided(facts: Mapping[str, list[tuple[str | None, str | None, int]]], columns: ColumnMap) -> None:
+    """Raises Undecided where the values leave open what is meant."""
+    messages = sorted(value for _, value, _ in facts.get(stage_rows.UNDECIDED, ()) if value)
+    if messages:
+        raise Undecided(*messages[0].split("\n"))
+    filled = sorted((source or "", value or "") for source, value, _ in facts.get(stage_rows.FILLED, ()))
+    rivals.must_not_hide([(source, [column]) for source, column in filled], columns)
+
+
+def _check_conflicts(decisions: Decisions, allowed: str, read: int) -> None:
+    """Raises GateClosed if more records than allowed share an id with another customer."""
+    conflicts = decisions.findings.where(fn.col("code") == CONFLICT)
+    number = conflicts.count()
+    if number > limit(allowed, read):
+        [(source, line)] = conflicts.orderBy("source", "line").select("source", "line").limit(1).collect()
+        where = f"{source}, line {line}" if line is not None else f"digest {source}"
+        raise GateClosed(
+            f"{number:,} of {counted(read, 'record')} share their external_id with a record of another e-mail and "
+            f"another name, more than max_conflicts {allowed}; the first: {where}. They would be merged. If another "
+            'column is the customer\'s id: fields={"external_id": "COLUMN"}; if they are the same customers: '
+            f"max_conflicts={number}"
+        )
+
+
+def _filled(stage: DataFrame, decisions: Decisions, survivor: SurvivorRule) -> DataFrame:
+    """Return the survivors of merges after taking over values. Only records of customers with several of them move."""
+    merged = decisions.verdicts.where(fn.col("fate") == MERGED)
+    customer = (fn.col("customer").alias(CUSTOMER), fn.col("owner").alias(OWNER))
+    losers = merged.select(fn.col("row").alias("_row"), *customer)
+    survivors = merged.select(fn.col("survivor_row").alias("_row"), *customer).distinct()
+    records = stage.where(fn.col("_kind") == GOOD).select(*RECORD).join(losers.unionByName(survivors), "_row")
+    task = group_tasks.FillTask(survivor)
+    return group_tasks.together(records, CUSTOMER).mapInArrow(task, stage_rows.spark_schema(RECORD))

@@ -1,0 +1,146 @@
+"""Cleaning on an engine beside a run on one machine: both results in one form, whole rows in one order."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import polars as pl
+import pytest
+
+import tranship
+from tranship.pipelines.run_directory import RunDirectory
+from tranship.pipelines.stage import Stage
+from tranship.schemas.customer import COLUMNS, KEY
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from tranship.pipelines.distributed.cleaned import Cleaned
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ROOT / "build" / "spark"
+"""Where `make spark` puts the clients of engines: beside the other packages, every process would import pandas."""
+PLACE = ("file", "line")
+
+
+@contextmanager
+def sail() -> Iterator[SparkSession]:
+    """Yield a session on a server of its own, in this process. Skips the test if the engine is not installed."""
+    if PACKAGES.is_dir() and str(PACKAGES) not in sys.path:
+        sys.path.append(str(PACKAGES))
+    os.environ.setdefault("RUST_LOG", "error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pysail = pytest.importorskip("pysail.spark", reason="make spark installs it")
+        from pyspark.sql import SparkSession
+    server = pysail.SparkConnectServer()
+    server.start(background=True)
+    host, port = server.listening_address
+    session = SparkSession.builder.remote(f"sc://{host}:{port}").create()
+    try:
+        yield session
+    finally:
+        session.stop()
+        server.stop()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of records; rows are sorted, and have the place of each record."""
+
+    customers: pl.DataFrame
+    rejects: pl.DataFrame
+    merges: pl.DataFrame
+    warnings: pl.DataFrame
+    counts: Mapping[str, int]
+
+
+def on_one_machine(records: pl.DataFrame, **options: Any) -> Result:
+    """Return what a run makes of records with the columns of PLACE, written as one Parquet file for each of their
+    files, in the current folder.
+    """
+    files = []
+    for (name,), of_file in records.partition_by("file", as_dict=True, maintain_order=True).items():
+        assert of_file["line"].to_list() == list(range(1, of_file.height + 1)), "lines of Parquet are counted from 1"
+        of_file.drop(PLACE).write_parquet(str(name))
+        files.append(str(name))
+    if not files:
+        records.drop(PLACE).write_parquet("nothing.parquet")
+        files = ["nothing.parquet"]
+    Path("one.duckdb").unlink(missing_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        report = tranship.run(
+            sorted(files), "duckdb:///one.duckdb?table=customers", allow_empty=True, state_dir="state", **options
+        )
+    directory = RunDirectory.open(Path("state"), report.run_id)
+    survivors = Stage(directory.path).survivors(tuple(COLUMNS), 0).scan().collect()
+    key = pl.coalesce("external_id", pl.concat_str(pl.lit("email:"), "email")).alias(KEY)
+    customers = survivors.select(key, *COLUMNS, "_source", "_line")
+    with duckdb.connect("one.duckdb", read_only=True) as table:
+        written = table.sql("FROM customers").pl()
+    assert sorted(written[KEY]) == sorted(customers[KEY])
+    rejects = pl.read_parquet(report.files["rejects_parquet"]) if "rejects_parquet" in report.files else pl.DataFrame()
+    merges, warned = (pl.read_parquet(file) for file in (directory.path / "merges.parquet", report.files["warnings"]))
+    counts = report.counts
+    return Result(
+        *_sorted(customers, rejects.drop("_text", strict=False), merges, warned),
+        {
+            **{"read": counts.read, "skipped": counts.skipped, "rejected": counts.rejected, "merged": counts.merged},
+            "customers": survivors.height,
+        },
+    )
+
+
+def on_engine(df: DataFrame, work: Path, **options: Any) -> Result:
+    """Return what the engine makes of a DataFrame with the columns of PLACE."""
+    from tranship.spark import clean
+
+    return result_of(clean(df, work=work, place=PLACE, **options))
+
+
+def result_of(cleaned: Cleaned) -> Result:
+    """Return all results of cleaning, computed."""
+    counts = cleaned.counts
+    return Result(
+        *_sorted(*map(collected, (cleaned.customers, cleaned.rejects, cleaned.merges, cleaned.warnings))),
+        {name: getattr(counts, name) for name in ("read", "skipped", "rejected", "merged", "customers")},
+    )
+
+
+def collected(df: DataFrame) -> pl.DataFrame:
+    """Return the rows of a DataFrame."""
+    return pl.DataFrame(df.toArrow())
+
+
+def _sorted(
+    customers: pl.DataFrame, rejects: pl.DataFrame, merges: pl.DataFrame, warned: pl.DataFrame
+) -> Iterator[pl.DataFrame]:
+    yield customers.sort(KEY).with_columns(_UNSIGNED)
+    yield rejects.sort("_source", "_line").with_columns(_UNSIGNED) if rejects.width else rejects
+    yield merges.sort("loser_source", "loser_line").with_columns(_UNSIGNED)
+    yield warned.sort("source", "line", "code", "value").with_columns(_UNSIGNED)
+
+
+_UNSIGNED = pl.col("^.*line$").cast(pl.UInt64)
+"""Engines have no such numbers."""
+
+
+def assert_equal(engine: Result, machine: Result) -> None:
+    """Assert that both have the same rows, column by column."""
+    assert engine.counts == machine.counts
+    for name in ("customers", "rejects", "merges", "warnings"):
+        ours, theirs = getattr(engine, name), getattr(machine, name)
+        if theirs.height or ours.height:
+            assert ours.columns == theirs.columns, name
+            different = [(a, b) for a, b in zip(ours.rows(), theirs.rows(), strict=False) if a != b]
+            assert ours.height == theirs.height, name
+            assert not different, (name, different[:2])
