@@ -21,8 +21,8 @@ _SHAPE: Final = re.compile(
     r"|Bearer\s+[A-Za-z0-9_.~+/=-]{16,}"
     r")"
 )
-_WHOLE: Final = re.compile(r"(?:[\w.-]+=)?(?:[0-9a-f]{40,}|[0-9A-F]{40,})")
-"""A text that is nothing else, or the value of a name, is a key, too."""
+_WHOLE: Final = re.compile(r"(?:[\w.-]+=)?(?=[a-fA-F]*\d)(?=\d*[a-fA-F])(?:[0-9a-f]{40,}|[0-9A-F]{40,})")
+"""A text of nothing but hexadecimal digits and letters, or such a value of a name, is a key, too."""
 _VARIABLE: Final = re.compile(r"_(?:KEY|TOKEN)$")
 _LONG: Final = 16
 """Shorter values may be ordinary words."""
