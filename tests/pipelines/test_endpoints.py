@@ -37,7 +37,7 @@ def load(options: dict[str, Any], source: str = TABLE) -> Report:
         (["rows"], "options"),
     ],
 )
-def test_an_option_that_cannot_be_used_is_answered_in_words(options: Any, message: str) -> None:
+def test_an_option_that_cannot_be_used_is_explained(options: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(options)
     assert not list(Path().glob(".tranship/runs/*"))

@@ -138,7 +138,7 @@ def test_a_conflict_is_part_of_the_answer(tmp_path: Path) -> None:
     assert (found.rejected, found.rejects) == (None, ())
 
 
-def test_every_conflict_is_told_at_once(tmp_path: Path) -> None:
+def test_every_conflict_is_reported_together(tmp_path: Path) -> None:
     found = inspected(written(tmp_path, "id,name,mail,E-mail address,phone no,tel\n1,A,a@b.com,c@d.com,1,2\n"))
 
     assert found.problem is not None
@@ -156,7 +156,7 @@ def test_columns_nobody_knows_are_part_of_the_answer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"), [({"name": "Nme"}, "no column 'Nme'"), ({"nme": "name"}, "unknown field 'nme'")]
 )
-def test_what_was_told_wrongly_is_an_error(fields: dict[str, str], message: str, tmp_path: Path) -> None:
+def test_wrong_settings_are_an_error(fields: dict[str, str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         inspected(written(tmp_path, "id,name\n1,A\n"), fields=fields)
 

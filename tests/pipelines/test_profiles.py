@@ -103,7 +103,7 @@ def test_no_profile_is_recognised_by_fewer_than_three_headers() -> None:
     assert short == []
 
 
-def test_titles_are_told_apart() -> None:
+def test_titles_are_distinguished() -> None:
     titles = [known.title.casefold() for known in export_profiles.index().values()]
     assert len(set(titles)) == len(titles)
 

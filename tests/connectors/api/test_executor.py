@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from support.cutting import relay
+from support.connection_relay import relay
 from support.sandboxes import Sandbox
 from support.served import nobody, served
 from support.writing import QUICK, VERBS, create, customer, delete, outcomes, send, update, write
@@ -93,7 +93,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("TRANSHIP_WEATHERS", "2"))))
-def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(
+def test_with_simulated_failures_the_effect_is_that_of_an_undisturbed_run(
     sandbox: Start, tmp_path: Path, quiet: list[dict[str, Any]], seed: int
 ) -> None:
     there = sandbox("marginfront")
@@ -121,7 +121,7 @@ def lived(sandbox: Sandbox, folder: Path, seed: int, *options: str) -> subproces
 
 
 @pytest.mark.kill
-def test_killed_again_and_again_in_bad_weather_the_effect_is_that_of_a_quiet_run(
+def test_killed_again_and_again_with_simulated_failures_the_effect_is_that_of_an_undisturbed_run(
     sandbox: Start, tmp_path: Path, quiet: list[dict[str, Any]]
 ) -> None:
     there = sandbox("marginfront")
@@ -169,7 +169,7 @@ def test_the_first_rows_and_then_the_rest(sandbox: Start, tmp_path: Path) -> Non
 # Changed customers, refusals ---------------------------------------------------------------------------------------
 
 
-def test_exactly_what_moved_since_the_plan_is_left_alone(sandbox: Start, tmp_path: Path) -> None:
+def test_exactly_the_customers_changed_since_the_plan_are_not_written(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("marginfront")
     known = grown(there, 10)
     rows = [update(row, one, phone="1") for row, one in enumerate(known[:6])]

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from support.wires import PROVIDERS, STRINGS, typed
+from support.provider_schemas import PROVIDERS, STRINGS, typed
 from tranship.connectors.api.json_codec import decode, encode
 from tranship.connectors.api.json_records import BROKEN
 from tranship.schemas.customer import COLUMNS
@@ -105,7 +105,7 @@ def test_empty_metadata_is_none(empty: Any) -> None:
     assert "metadata" not in read({**ACME, "metadata": empty})[0]
 
 
-def test_what_is_ours_in_the_bag_is_put_back_first() -> None:
+def test_what_is_ours_in_the_overflow_is_put_back_first() -> None:
     bag = {"canon_status": "trial", "canon_city": 'Umeå "x"\n', "canon_timezone": None, "canon_net_terms": 7, "tier": 1}
     bag |= {
         "canon_aliases": ["a", 'b"'],
@@ -127,14 +127,14 @@ def test_updated_at_is_the_providers() -> None:
     assert read(record)[0]["updated_at"] == "2026-01-01T00:00:00Z"
 
 
-def test_the_own_id_is_told_whatever_stands_in_the_bag() -> None:
+def test_the_own_id_is_returned_whatever_is_in_the_overflow() -> None:
     bag = {"metronome.id": "m1", "marginfront.id": "c0", "canon_provider": "metronome", "canon_provider_id": "m1"}
     [row] = read({**ACME, "metadata": bag})
     assert (row["provider"], row["provider_id"]) == ("marginfront", "c1")
     assert json.loads(row["metadata"]) == bag
 
 
-def test_a_nested_bag() -> None:
+def test_a_nested_overflow() -> None:
     canon = {"city": "Umeå", "net_terms": 4, "foo": 1, "country": 5, "metadata": {"canon": "x"}}
     row = read({"id": "b1", "email": "a@b.co", "metadata": {"t": None, "canon": canon}}, schema=BLACKWALNUT)[0]
     assert json.loads(row.pop("metadata")) == {"t": None, "canon": "x", "blackwalnut.canon": {"foo": 1, "country": 5}}
@@ -177,7 +177,7 @@ TEXT_BAGS = [
 
 
 @pytest.mark.parametrize(("bag", "fields", "metadata"), TEXT_BAGS)
-def test_a_bag_of_text(bag: dict[str, Any], fields: dict[str, Any], metadata: dict[str, Any]) -> None:
+def test_an_overflow_of_text(bag: dict[str, Any], fields: dict[str, Any], metadata: dict[str, Any]) -> None:
     # Beside another customer with an equally difficult overflow: nothing is mixed up.
     other = {"id": "s2", "title": "Other", "source": "s1", "fields": {"canon_city_1": "X", "canon_metadata": '{"o":1}'}}
     rows = decode(
@@ -209,7 +209,7 @@ def test_fields_without_a_home_are_metadata() -> None:
     assert (row["external_id"], row["aliases"], row["status"]) == ("e1", '["a1"]', "cancelled")
 
 
-def test_what_the_bag_says_of_a_field_stands_above_the_field() -> None:
+def test_what_the_overflow_has_for_a_field_takes_precedence() -> None:
     record = {
         "id": "s1",
         "title": "A",
@@ -342,7 +342,7 @@ def test_only_what_blackwalnut_has_and_one_object_for_the_rest() -> None:
     }
 
 
-def test_a_bag_of_text_holds_text() -> None:
+def test_an_overflow_of_text_holds_text() -> None:
     metadata = {
         "short": "v",
         "long": "v" * 26,
@@ -374,7 +374,7 @@ def test_a_bag_of_text_holds_text() -> None:
     }
 
 
-def test_text_just_short_enough_stands_in_a_bag_of_text() -> None:
+def test_text_just_short_enough_is_in_an_overflow_of_text() -> None:
     bag = sent(STRINGS, metadata=json.dumps({"k" * 30: "v" * 25, 'é"' * 5: '🚀"\\' * 8}), city="c" * 25)["fields"]
     assert (bag["k" * 30], bag['é"' * 5], bag["canon_city"]) == ("v" * 25, '🚀"\\' * 8, "c" * 25)
 
@@ -417,7 +417,7 @@ def test_an_id_that_is_told_already_stays(metadata: str, kept: str | None) -> No
         assert [(bag["metronome.id"], bag["metrifox.id"]) for bag in (bags[0], bags[2])] == [("m9", "f1")] * 2
 
 
-def test_an_id_that_a_bag_of_text_cannot_take_goes_with_the_rest() -> None:
+def test_an_id_that_an_overflow_of_text_cannot_take_goes_with_the_rest() -> None:
     bag = sent(STRINGS, provider="metronome", provider_id="m" * 25)["fields"]
     assert bag["metronome.id"] == "m" * 25
     bag = sent(STRINGS, provider="metronome", provider_id="m" * 26)["fields"]
