@@ -25,6 +25,7 @@ from tranship.connectors.api.source import ApiSource
 from tranship.connectors.api.spec import ProviderSpec, parse_address
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, TranshipError, Unreachable
+from tranship.connectors.providers import marginfront
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import BROKEN
 
