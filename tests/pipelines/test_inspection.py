@@ -12,8 +12,9 @@ import pytest
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import run
 from tranship.pipelines.cli import render
-from tranship.pipelines.inspection import Column, Inspection, pipeline_toml
+from tranship.pipelines.inspection import Column, Inspection
 from tranship.pipelines.settings import load, reading_from_command
+from tranship.pipelines.settings_file import pipeline_toml
 from tranship.pipelines.settings_model import Reading
 
 
