@@ -26,7 +26,7 @@ _SHORTEST: Final = 4
 """Shorter secrets are not searched for: they occur in ordinary words."""
 _SHORTEST_OF_ENVIRONMENT: Final = 8
 """The same for variables recognised only by their names, such as `TOKEN_LIMIT=5000`."""
-_LONGEST_WORDS: Final = 200
+_LONGEST_MESSAGE: Final = 200
 _LONGEST_READ: Final = 20_000
 
 _VARIABLE: Final = re.compile(
@@ -59,19 +59,19 @@ def without_secrets(text: str) -> str:
     return _replaced(text, marks) if any(marks) else text
 
 
-def words(text: str) -> str:
+def safe_message(text: str) -> str:
     """Return a message of another system in a form that may be kept: without secrets, e-mail addresses and control
     characters, on one line, in at most 200 characters.
     """
     plain = "".join(" " if unicodedata.category(c) in UNSEEN else c for c in without_secrets(text[:_LONGEST_READ]))
     line = " ".join(re.sub(_EMAIL, HIDDEN, plain).split())
-    return line if len(line) <= _LONGEST_WORDS else f"{line[: _LONGEST_WORDS - 1]}…"
+    return line if len(line) <= _LONGEST_MESSAGE else f"{line[: _LONGEST_MESSAGE - 1]}…"
 
 
 class KeyFilter:
     """Removes one key from the bodies of responses, fast where they do not contain it.
 
-    A key in one piece is found, in every spelling; a key in several pieces is left to `words`, through which all
+    A key in one piece is found, in every spelling; a key in several pieces is left to `safe_message`, through which all
     messages pass.
     """
 

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Batch, Layout, Part
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import build, field_rules, notebook, profiles, rivals, selection, validate
+from tranship.pipelines import build, notebook, profiles, rivals, selection, validate
 from tranship.pipelines.invalid import InvalidValues
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import Match, columns_of, fields_by_column, match
@@ -26,7 +24,6 @@ from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.reading import spelling_of
 from tranship.pipelines.settings_model import Reading, Settings
-from tranship.schemas import export_profiles
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import no_reasons, sentence
 
@@ -188,75 +185,6 @@ def _destination_columns(reading: Reading) -> Iterator[str]:
 
 def _names(field: str | list[str] | None) -> str:
     return field if isinstance(field, str) else ", ".join(field or ())
-
-
-def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
-    """Return a settings file to start from, which runs as it is and names every column."""
-    tables = ("fields", "values", "defaults", "set", "options")
-    given = reading.model_dump(mode="json", include=set(Reading.model_fields), exclude={"source", *tables})
-    sources = [redacted(source) for source in reading.sources]
-    options = {
-        name: value
-        for name, value in given.items()
-        if value != Reading.model_fields[name].get_default() and value not in ([], {})
-    }
-    if inspection.recognised and reading.profile is None:
-        options["profile"] = export_profiles.find(inspection.recognised)
-    kept = [column.name for column in inspection.columns if column.becomes == "metadata"]
-    dropped = [column.name for column in inspection.columns if column.becomes == "nothing" and column.field is None]
-    lines = [
-        "# A tranship pipeline. Try it: tranship run THIS_FILE --dry-run",
-        "# Add any option of `tranship run --help`, with _ for -. `tranship schema` prints a schema for editors.",
-        "",
-        f"source = {_toml(sources[0] if len(sources) == 1 else sources)}",
-        'destination = "duckdb:///customers.duckdb?table=customers"',
-        *(f"{name} = {_toml(value)}" for name, value in options.items()),
-        *(
-            f"# {text}: {_toml(names)}"
-            for text, names in (("not mapped, kept in metadata", kept), ("not mapped, dropped", dropped))
-            if names
-        ),
-        "",
-        "# Values where the source has none: field = value.",
-        "[defaults]",
-        *(f"{name} = {_toml(value)}" for name, value in reading.defaults.items()),
-        "",
-        '# Field = its column, or "Company | First Name + Last Name": the first that is filled is used, + joins with a',
-        "# blank. `tranship fields` lists the fields.",
-        "[fields]",
-        *(f"{name} = {_toml(rule)}" for name, rule in inspection.rules.items() if name not in inspection.expressions),
-        *(_toml_choice(name, column, fitting) for name, fitting in inspection.conflicts.items() for column in fitting),
-        *(["", "# Options of a connector of another package.", "[options]"] if reading.options else []),
-        *(f"{_toml(name)} = {_toml(value)}" for name, value in reading.options.items()),
-        *(["", "# SQL expressions on the columns of the source.", "[set]"] if inspection.expressions else []),
-        *(f"{name} = {_toml(text)}" for name, text in inspection.expressions.items()),
-    ]
-    for name, words in reading.values.items():
-        lines += ["", f"[values.{name}]", *(f"{_toml(word)} = {_toml(value)}" for word, value in words.items())]
-    used = [column.name for column in inspection.columns if column.becomes == "field"]
-    lines += [
-        "",
-        "# For other files with these headers, use this file as a profile: --profile THIS_FILE",
-        "[recognise]",
-        f"name = {_toml(_stem(sources[0]))}",
-        f"headers = {_toml(used)}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _stem(source: str) -> str:
-    """Return the last part of a path or URL, without suffixes."""
-    return re.split(r"[/\\]", source)[-1].partition(".")[0]
-
-
-def _toml_choice(field: str, column: str, fitting: Sequence[str]) -> str:
-    columns = counted(len(fitting), "column")
-    return f"# {field} = {_toml(field_rules.quoted(column))}  # {columns} match {field}: uncomment one of them"
-
-
-def _toml(value: Any) -> str:
-    # JSON's strings, lists and booleans are valid TOML, except for DEL, which TOML requires escaped.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _first(parts: Iterator[Part], rows: int) -> tuple[list[Batch], bool]:

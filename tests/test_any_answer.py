@@ -23,7 +23,7 @@ WORKS = {"read": read, "look": look, "write": write, "write begun": write}
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_any_value_in_any_place_is_answered_in_words(provider: str, tmp_path: Path) -> None:
+def test_any_value_in_any_place_is_explained(provider: str, tmp_path: Path) -> None:
     with intercepted(provider) as (writer, interceptor):
         cases = []
         for name, work in WORKS.items():

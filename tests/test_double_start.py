@@ -72,7 +72,7 @@ class Starters:
 def start() -> Iterator[Starters]:
     """`start(folder, …)` starts commands at once and returns their exit codes and outputs."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "support.starters"],
+        [sys.executable, "-m", "support.concurrent_starts"],
         env={**os.environ, **KEYS, "PYTHONPATH": str(ROOT / "tests")},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -90,7 +90,7 @@ class There:
     contents: Callable[[], Any]
 
 
-def test_what_is_started_several_times_has_the_effect_of_one_quiet_run(
+def test_what_is_started_several_times_has_the_effect_of_one_undisturbed_run(
     sandbox: Start,
     request: pytest.FixtureRequest,
     start: Starters,

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from support.accounts import PROVIDERS, opened
 from support.artefacts import texts
-from support.echoing import KINDS, echoing
+from support.echo_server import KINDS, echoing
 from support.sandboxes import Start
 from support.served import served
 from tranship.connectors.registry import CONNECTORS

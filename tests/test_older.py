@@ -359,7 +359,7 @@ def test_what_a_plan_from_a_folder_has_written_is_known_too(account: Open, tmp_p
     assert fates(moved(tmp_path, source, there, mode="mirror", max_deletes="1")) == {"unchanged": 1, "deleted": 1}
 
 
-def test_a_damaged_crosswalk_of_a_plan_is_said(account: Open, tmp_path: Path) -> None:
+def test_a_damaged_crosswalk_of_a_plan_is_reported(account: Open, tmp_path: Path) -> None:
     there = account("marginfront")
     flow.plan(given(tmp_path, written(tmp_path / "in.csv", [dated(0, 5)]), there), tmp_path / "plan")
     flow.apply(tmp_path / "plan")

@@ -87,7 +87,7 @@ def chaos(sandbox: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         (tmp_path / "said.json").write_text(json.dumps(said))
         command = [str(tmp_path / "said.json"), str(KILLS), provider, str(tmp_path / "sent"), *options]
         life = subprocess.run(
-            [sys.executable, "-m", "support.mortal", *command],
+            [sys.executable, "-m", "support.killed_runs", *command],
             env={**os.environ, **there.environment, "PYTHONPATH": str(ROOT / "tests")},
             capture_output=True,
             text=True,
@@ -125,7 +125,7 @@ def came_to(folder: Path) -> set[tuple[str, str, str | None]]:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_killed_again_and_again_in_bad_weather_the_effect_is_that_of_a_quiet_run(
+def test_killed_again_and_again_with_simulated_failures_the_effect_is_that_of_an_undisturbed_run(
     provider: str, chaos: Callable[..., Swept]
 ) -> None:
     swept = chaos(provider)

@@ -181,7 +181,7 @@ def test_a_killed_server_leaves_the_table_as_before_or_as_after_and_the_same_com
     assert seen.total() == SERVER_KILLS
 
 
-def test_a_server_that_is_gone_is_said_so_and_the_same_command_finishes_later(quiet: Quiet, tmp_path: Path) -> None:
+def test_a_server_that_is_gone_is_reported_and_the_same_command_finishes_later(quiet: Quiet, tmp_path: Path) -> None:
     import psycopg
 
     waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"

@@ -20,6 +20,7 @@ import pytest
 import tranship
 from support import api_script
 from support.wheels import Environment, shared_environment
+from tranship.connectors.registry import PROVIDERS
 from tranship.connectors.sandbox.session import WeatherOptions
 from tranship.connectors.sandbox.weather import Weather
 from tranship.pipelines import settings
@@ -323,8 +324,6 @@ def test_results_show_themselves_in_notebooks() -> None:
 
 
 # Sandboxes -------------------------------------------------------------------------------------------------------
-
-PROVIDERS = ("blackwalnut", "growpanel", "marginfront", "metrifox", "metronome")
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

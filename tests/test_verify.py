@@ -47,8 +47,8 @@ def silently(there: Account, external_id: str, field: str, value: str | None) ->
         there.sandbox.add({**record, native: value})
         return
     name = schema_of(there).overflow.name
-    bag = record[name]
-    spill, key = (bag["canon"], field) if "canon" in bag else (bag, f"canon_{field}")
+    overflow = record[name]
+    spill, key = (overflow["canon"], field) if "canon" in overflow else (overflow, f"canon_{field}")
     assert key in spill
     spill[key] = value
     if value is None:

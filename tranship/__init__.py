@@ -143,10 +143,10 @@ def run(
     from tranship.pipelines import events, frames, settings
     from tranship.pipelines import run as flow
 
-    told = events.events(observer)
+    listener = events.events(observer)
     made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL)
     with frames.spooled(made, source) as given:
-        return flow.run(given, told)
+        return flow.run(given, listener)
 
 
 def plan(
@@ -168,10 +168,10 @@ def plan(
     from tranship.pipelines import run as flow
 
     folder = Path(arguments.path("out", out))
-    told = events.events(observer)
+    listener = events.events(observer)
     made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL)
     with frames.spooled(made, source) as given:
-        return flow.plan(given, folder, told)
+        return flow.plan(given, folder, listener)
 
 
 def apply(
@@ -214,18 +214,18 @@ def verify(
     from tranship.pipelines import arguments, events, frames, settings
     from tranship.pipelines import run as flow
 
-    told = events.events(observer)
+    listener = events.events(observer)
     if run is None:
         made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL)
         with frames.spooled(made, source) as given:
-            return flow.verify(given, told)
+            return flow.verify(given, listener)
     beside = [name for name, value in (("source", source), ("destination", destination)) if value is not None]
     if beside or (beside := [name for name in options if name != "state_dir"]):
         raise ConfigError(
             f"{beside[0]}: cannot be combined with run, which already determines it. Leave one of them out."
         )
     state_dir = arguments.state_dir(options.get("state_dir"), os.environ)
-    return flow.verify_run(state_dir, arguments.path("run", run), told)
+    return flow.verify_run(state_dir, arguments.path("run", run), listener)
 
 
 def retry(

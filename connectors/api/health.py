@@ -130,5 +130,7 @@ def _clock(answer: HttpResponse, sent: datetime) -> HealthFinding:
 
 def _limits(answer: HttpResponse) -> HealthFinding:
     seen = sorted({name for name in answer.headers if re.search(r"rate-?limit|retry-after", name, re.IGNORECASE)})
-    said = "; ".join(f"{name}: {answer.headers[name]}" for name in seen)
-    return HealthFinding("rate limits", "ok", known_secrets.words(said) or "not stated in the response headers")
+    stated = "; ".join(f"{name}: {answer.headers[name]}" for name in seen)
+    return HealthFinding(
+        "rate limits", "ok", known_secrets.safe_message(stated) or "not stated in the response headers"
+    )

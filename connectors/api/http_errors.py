@@ -52,7 +52,7 @@ def refusal(service: Service, status: int, body: bytes, method: str, path: str, 
         return f"{what}. {service.advice.get(status, default)}"
     # A message about a request that contained a customer may repeat it; such a path is replaced by its label.
     quoted = service.error_message(body) if method == "GET" and label.startswith(path) else None
-    what += f" ({known_secrets.words(quoted)})" if quoted else ""
+    what += f" ({known_secrets.safe_message(quoted)})" if quoted else ""
     defaults = {
         403: f"The key in {service.key_variable} lacks the permission for this: use one that has it.",
         404: "Check the host and the address: nothing was found there.",
@@ -67,7 +67,7 @@ def redirect_refusal(service: Service, location: str, method: str, label: str) -
         target = urlsplit(location)
         to = f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.netloc else to
     return (
-        f"{service.place}: {method} {label} redirects to {known_secrets.words(to)}. Redirects "
+        f"{service.place}: {method} {label} redirects to {known_secrets.safe_message(to)}. Redirects "
         "are not followed, as the key would be sent there. Give the final host."
     )
 
@@ -130,7 +130,7 @@ def not_json(service: Service, content_type: str, method: str, label: str) -> Ma
     """Return the error for a response with another content type."""
     kind = content_type.partition(";")[0].strip() or "an untyped body"
     return Malformed(
-        f"{service.place}: {method} {label} returned {known_secrets.words(kind)} instead of JSON. "
+        f"{service.place}: {method} {label} returned {known_secrets.safe_message(kind)} instead of JSON. "
         "Check that the host is the provider's API, not a web page or a login page in front of it."
     )
 

@@ -227,7 +227,7 @@ def service(spec: ProviderSpec, address: ProviderAddress, environment: Mapping[s
         key=key,
         headers=spec.header(key),
         advice=spec.advice(key),
-        error_message=lambda body: _said(spec, body),
+        error_message=lambda body: _error_message(spec, body),
         per_second=spec.per_second,
     )
 
@@ -247,7 +247,7 @@ def _key(spec: ProviderSpec, environment: Mapping[str, str]) -> tuple[str, str]:
     )
 
 
-def _said(spec: ProviderSpec, body: bytes) -> str | None:
+def _error_message(spec: ProviderSpec, body: bytes) -> str | None:
     import msgspec
 
     try:

@@ -249,4 +249,4 @@ class Copy:
 
 def _why(error: OSError) -> str:
     """Return the reason why a file cannot be read, as stated by the system or the storage's server."""
-    return error.strerror or known_secrets.words(str(error))
+    return error.strerror or known_secrets.safe_message(str(error))

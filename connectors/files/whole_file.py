@@ -89,7 +89,7 @@ class WholeFile:
         try:
             self._place.put(lambda path: self._sink(_records_of(request), path), request.workspace)
         except (OSError, pl.exceptions.ComputeError) as error:
-            why = known_secrets.words(str(error))
+            why = known_secrets.safe_message(str(error))
             raise local_failure(error, self._place) or Unreachable(
                 f"{self._place}: cannot be written ({why}). Check the permissions and the free space."
             ) from error

@@ -57,7 +57,7 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
             (
                 connector.name,
                 *yes_or_no,
-                " ".join(connector.abilities.modes),
+                " ".join(connector.abilities.modes if connector.abilities.writes else ()),
                 connector.example,
                 connector.key_variable or "",
                 connector.summary,

@@ -239,7 +239,7 @@ def inspect_command(sources: tuple[str, ...], rows: int, write: Path | None, as_
 
     The exit code is 2 if a run would stop.
     """
-    from tranship.pipelines import inspection, run, settings
+    from tranship.pipelines import run, settings, settings_file
     from tranship.pipelines.cli import render
 
     reading = settings.reading_from_command(sources, given(options), os.environ)
@@ -251,7 +251,7 @@ def inspect_command(sources: tuple[str, ...], rows: int, write: Path | None, as_
     if write is not None:
         try:
             with write.open("x", encoding="utf-8") as out:
-                out.write(inspection.pipeline_toml(found, reading))
+                out.write(settings_file.pipeline_toml(found, reading))
         except FileExistsError as error:
             raise ConfigError(f"{write}: already exists and was not changed. Choose another name.") from error
         except OSError as error:

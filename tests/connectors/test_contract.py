@@ -334,7 +334,7 @@ def test_a_fingerprint_fits_into_a_manifest(reader: End) -> None:
     assert {"name", "size"} <= set(prints[0][0])
 
 
-def test_what_does_not_exist_is_answered_in_words(reader: End) -> None:
+def test_what_does_not_exist_is_explained(reader: End) -> None:
     with pytest.raises(ConfigError, match="people" if reader.kind in SERVED else "end"):
         opening.open_source(reader.address).layouts()
 
@@ -445,7 +445,7 @@ def test_what_is_half_written_leaves_no_trace(writer: End) -> None:
     assert set(writer.warehouse.folder.iterdir()) == files
 
 
-def test_a_missing_folder_or_database_is_answered_in_words(writer: End, tmp_path: Path) -> None:
+def test_a_missing_folder_or_database_is_explained(writer: End, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         opening.open_destination(ENDS[writer.kind](tmp_path / "nowhere", f"{writer.database}_nowhere"), OPTIONS)
 

@@ -144,7 +144,7 @@ def test_a_broken_record_is_rejected_with_its_id(account: Open, warehouse: Wareh
     assert str(victim[there.usual.id]) in reject["_text"]
 
 
-def test_a_field_of_tomorrow_is_kept_and_told(account: Open, provider: str, warehouse: Warehouse) -> None:
+def test_an_unknown_field_is_kept_and_reported(account: Open, provider: str, warehouse: Warehouse) -> None:
     there = account(seed=5)
     record = there.sandbox.state()[2]
     there.sandbox.add({**record, "loyaltyTier": {"level": 3}})

@@ -47,7 +47,7 @@ def test_the_proxy_of_an_address(
 
 
 @pytest.mark.parametrize("value", ["socks5://proxy.acme.com", "http://", "http://[::1", "ftp://secret@x", "http://x:y"])
-def test_what_is_no_proxy_is_answered_in_words(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_proxy_is_explained(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", value)
     with pytest.raises(ConfigError, match="https_proxy: is not the address of an http proxy") as error:
         proxy_for("https://api.acme.com")

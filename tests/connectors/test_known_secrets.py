@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from tranship.connectors import known_secrets
-from tranship.connectors.known_secrets import KeyFilter, without_secrets, words
+from tranship.connectors.known_secrets import KeyFilter, safe_message, without_secrets
 
 KEY = "sk_live_Zx/9+Qw=8%7rT5&y3<Lm"
 SHORT = "p?ß7"
@@ -77,8 +77,10 @@ def test_secrets_of_the_environment_are_known(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_words_have_no_addresses_of_people_and_one_line() -> None:
-    assert words("taken by jane@acme.example\nand \x1b[31mmax%40acme.example\u202e!") == "taken by *** and [*** !"
-    assert len(words("x" * 300)) == 200
+    assert (
+        safe_message("taken by jane@acme.example\nand \x1b[31mmax%40acme.example\u202e!") == "taken by *** and [*** !"
+    )
+    assert len(safe_message("x" * 300)) == 200
 
 
 @pytest.mark.parametrize("spelled", SPELLED[:12])

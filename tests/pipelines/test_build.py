@@ -155,7 +155,7 @@ def test_truth_values_are_recognised_in_other_languages() -> None:
     assert values(columns, "city", set={"city": expression}) == ["gone", "here", "gone", "here", "gone", "here"]
 
 
-def test_an_expression_that_cannot_be_applied_is_answered_in_words() -> None:
+def test_an_expression_that_cannot_be_applied_is_explained() -> None:
     with pytest.raises(Undecided, match=r"--set city 'cast\(n as int\)': cannot be applied to in\.csv") as error:
         values({"n": ["secret"]}, "city", set={"city": "cast(n as int)"})
     assert "secret" not in str(error.value)
@@ -260,7 +260,7 @@ def test_skipped_records_are_known_by_built_keys(warehouse: Warehouse) -> None:
     assert keys["external_id"].to_list() == ["2", "C-3"]
 
 
-def test_it_is_told_in_every_place(
+def test_it_is_accepted_in_every_place(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(warehouse.folder)

@@ -11,7 +11,7 @@ import pytest
 
 import tranship
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import inspection, run, settings
+from tranship.pipelines import run, settings, settings_file
 from tranship.pipelines.report import Report
 
 TABLE = "toydb:///a.toydb?table=t"
@@ -37,7 +37,7 @@ def load(options: dict[str, Any], source: str = TABLE) -> Report:
         (["rows"], "options"),
     ],
 )
-def test_an_option_that_cannot_be_used_is_answered_in_words(options: Any, message: str) -> None:
+def test_an_option_that_cannot_be_used_is_explained(options: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(options)
     assert not list(Path().glob(".tranship/runs/*"))
@@ -66,7 +66,7 @@ def test_inspect_takes_options_and_writes_them_down() -> None:
     reading = settings.reading_from_command(TABLE, {"options": {"rows": 2, "loud": False}}, {})
     found = run.inspect(reading, 10)
     assert found.records == 2
-    Path("pipeline.toml").write_text(inspection.pipeline_toml(found, reading), encoding="utf-8")
+    Path("pipeline.toml").write_text(settings_file.pipeline_toml(found, reading), encoding="utf-8")
     again = settings.load({}, {}, Path("pipeline.toml"))
     assert again.options == {"rows": "2", "loud": "false"}
 

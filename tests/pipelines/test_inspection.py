@@ -12,8 +12,9 @@ import pytest
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import run
 from tranship.pipelines.cli import render
-from tranship.pipelines.inspection import Column, Inspection, pipeline_toml
+from tranship.pipelines.inspection import Column, Inspection
 from tranship.pipelines.settings import load, reading_from_command
+from tranship.pipelines.settings_file import pipeline_toml
 from tranship.pipelines.settings_model import Reading
 
 
@@ -138,7 +139,7 @@ def test_a_conflict_is_part_of_the_answer(tmp_path: Path) -> None:
     assert (found.rejected, found.rejects) == (None, ())
 
 
-def test_every_conflict_is_told_at_once(tmp_path: Path) -> None:
+def test_every_conflict_is_reported_together(tmp_path: Path) -> None:
     found = inspected(written(tmp_path, "id,name,mail,E-mail address,phone no,tel\n1,A,a@b.com,c@d.com,1,2\n"))
 
     assert found.problem is not None
@@ -156,7 +157,7 @@ def test_columns_nobody_knows_are_part_of_the_answer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"), [({"name": "Nme"}, "no column 'Nme'"), ({"nme": "name"}, "unknown field 'nme'")]
 )
-def test_what_was_told_wrongly_is_an_error(fields: dict[str, str], message: str, tmp_path: Path) -> None:
+def test_wrong_settings_are_an_error(fields: dict[str, str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         inspected(written(tmp_path, "id,name\n1,A\n"), fields=fields)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from support import lockless
+from support import without_locks
 from support.warehouse import Warehouse, fates, write_csv
 from tranship.connectors import durable, lookup
 from tranship.connectors.errors import Busy, ConfigError, Skipped
@@ -135,7 +135,7 @@ def a_link(file: Path) -> None:
 
 
 @pytest.mark.parametrize("put", [a_folder, a_pipe, a_link])
-def test_what_is_no_lock_file_is_answered_in_words(
+def test_what_is_no_lock_file_is_explained(
     warehouse: Warehouse, put: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = write_csv(warehouse.folder / "in.csv", [ANN])
@@ -151,7 +151,7 @@ def test_what_is_no_lock_file_is_answered_in_words(
     assert said.count("\n") == 1
 
 
-def test_a_file_in_place_of_the_locks_folder_is_answered_in_words(warehouse: Warehouse) -> None:
+def test_a_file_in_place_of_the_locks_folder_is_explained(warehouse: Warehouse) -> None:
     (warehouse.folder / "state").mkdir()
     (warehouse.folder / "state" / "locks").write_text("mine")
 
@@ -374,11 +374,11 @@ def test_all_spellings_of_a_destination_are_one(tmp_path: Path, monkeypatch: pyt
 # Without locks ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not lockless.KNOWN, reason="calls are refused by a filter of Linux")
+@pytest.mark.skipif(not without_locks.KNOWN, reason="calls are refused by a filter of Linux")
 @pytest.mark.parametrize("error", [0, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_where_files_cannot_be_locked_a_run_is_refused_and_can_be_insisted_on(tmp_path: Path, error: int) -> None:
     source = write_csv(tmp_path / "in.csv", [ANN])
-    command = [sys.executable, lockless.__file__, str(error), "run", str(source), "out.csv"]
+    command = [sys.executable, without_locks.__file__, str(error), "run", str(source), "out.csv"]
 
     def run(*options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -285,7 +285,7 @@ def test_an_ignored_column_is_left_out():
         ({"extra": "error"}, "unmapped columns: 'Plan'"),
     ],
 )
-def test_what_was_told_wrongly_is_said(options, message):
+def test_wrong_settings_are_reported(options, message):
     with pytest.raises(ConfigError, match=message):
         mapped("Customer ID", "Name", "Plan", **options)
 
@@ -343,7 +343,7 @@ def test_a_column_that_a_rule_uses_is_out_of_question_where_another_fits():
     assert found.fields["external_id"] == "Customer ID"
 
 
-def test_an_ambiguous_spelling_is_said():
+def test_an_ambiguous_spelling_is_reported():
     with pytest.raises(ConfigError, match=r"'PLAN' could be 'Plan' and 'plan'\. Write the name as in the header"):
         mapped("id", "name", "Plan", "plan", fields={"city": "PLAN"})
     assert mapped("id", "name", "Plan", "plan", fields={"city": "plan"}).fields["city"] == "plan"
@@ -375,7 +375,7 @@ def test_the_old_way_round_is_answered_with_the_new(fields, message):
     assert str(error.value) == message
 
 
-def test_all_that_is_wrong_is_said_at_once():
+def test_all_that_is_wrong_is_reported_together():
     with pytest.raises(ConfigError) as error:
         mapped("id", "name", fields={"city": "Ctiy", "x": "id"}, ignore=["Plan"], set={"state": "lower("})
     assert len(str(error.value).splitlines()) == 4

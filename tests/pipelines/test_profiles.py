@@ -15,7 +15,7 @@ import pytest
 
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import build, inspection, matching, profiles, run, validate
+from tranship.pipelines import build, matching, profiles, run, settings_file, validate
 from tranship.pipelines.endpoints import open_source
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.reading import check_values, spelling_of
@@ -103,7 +103,7 @@ def test_no_profile_is_recognised_by_fewer_than_three_headers() -> None:
     assert short == []
 
 
-def test_titles_are_told_apart() -> None:
+def test_titles_are_distinguished() -> None:
     titles = [known.title.casefold() for known in export_profiles.index().values()]
     assert len(set(titles)) == len(titles)
 
@@ -329,7 +329,7 @@ def test_what_inspect_writes_is_a_profile_and_a_settings_file(tmp_path: Path) ->
     shutil.copy(sample("stripe-customers"), tmp_path / "feb.csv")
     reading = Reading.model_validate({"source": str(tmp_path / "jan.csv")})
     found = run.inspect(reading, 100)
-    own = written(tmp_path, inspection.pipeline_toml(found, reading), "own.toml")
+    own = written(tmp_path, settings_file.pipeline_toml(found, reading), "own.toml")
 
     assert found.recognised == "Stripe customers"
     assert load({}, {}, own).profile == "stripe-customers"

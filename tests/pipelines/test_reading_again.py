@@ -171,7 +171,7 @@ def test_what_comes_after_the_stage_does_not_matter(
     assert read_anew(normalised) == 0
 
 
-def test_another_file_with_the_same_contents_is_read_for_itself(warehouse: Warehouse, normalised: list[int]) -> None:
+def test_another_file_with_the_same_contents_is_read_separately(warehouse: Warehouse, normalised: list[int]) -> None:
     warehouse.load(RECORDS)
     read_anew(normalised)
     report = warehouse.load(write_csv(warehouse.folder / "other.csv", RECORDS))
@@ -180,7 +180,7 @@ def test_another_file_with_the_same_contents_is_read_for_itself(warehouse: Wareh
 
 
 @pytest.mark.parametrize("library", ["polars", "idna", "pandera"])
-def test_another_program_reads_for_itself(
+def test_another_program_reads_separately(
     warehouse: Warehouse, normalised: list[int], monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
     warehouse.load(RECORDS)

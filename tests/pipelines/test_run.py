@@ -519,7 +519,7 @@ def test_a_finished_run_is_not_resumed(warehouse: Warehouse) -> None:
         flow.resume(warehouse.folder / "state", report.run_id)
 
 
-def test_an_unknown_run_is_answered_in_words(warehouse: Warehouse) -> None:
+def test_an_unknown_run_is_explained(warehouse: Warehouse) -> None:
     warehouse.load([ANN])
 
     with pytest.raises(ConfigError, match="no such run"):

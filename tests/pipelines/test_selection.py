@@ -157,7 +157,7 @@ def test_postgres_records_are_left_out(tmp_path: Path, postgres_database: Databa
         ("lower(Status)", "is a value, not a condition"),
     ],
 )
-def test_a_bad_condition_is_answered_in_words(warehouse: Warehouse, where: str, message: str) -> None:
+def test_a_bad_condition_is_explained(warehouse: Warehouse, where: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as error:
         warehouse.load(ROWS, where=where, ignore="Status")
     assert error.value.exit_code == 2
@@ -194,7 +194,7 @@ def test_another_condition_is_another_reading(warehouse: Warehouse) -> None:
     assert warehouse.column("external_id") == ["1", "2"]
 
 
-def test_it_is_told_in_every_place(
+def test_it_is_accepted_in_every_place(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(warehouse.folder)

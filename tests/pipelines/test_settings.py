@@ -103,14 +103,14 @@ def test_variables_of_others_are_left_alone() -> None:
         ({"header_line": 3, "skip_lines": 3}, {}, "header_line 3 is one of the lines that skip_lines 3 skips"),
     ],
 )
-def test_a_slip_is_told_with_its_place(flags: dict[str, Any], environment: dict[str, str], message: str) -> None:
+def test_a_slip_is_reported_with_its_place(flags: dict[str, Any], environment: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load({**ENDS, **flags}, environment)
 
     assert message in str(caught.value)
 
 
-def test_several_slips_are_told_at_once() -> None:
+def test_several_slips_are_reported_together() -> None:
     with pytest.raises(ConfigError) as caught:
         load({"workers": 0}, {})
 
@@ -131,7 +131,7 @@ def test_several_slips_are_told_at_once() -> None:
         ("[fields]\nname = 1", "fields.name = 1 (FILE): is not text."),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told(text: str, message: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_used_is_reported(text: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "p.toml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
@@ -141,7 +141,7 @@ def test_a_file_that_cannot_be_used_is_told(text: str, message: str, tmp_path: P
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
-def test_a_file_that_cannot_be_read_is_told(content: bytes | None, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(content: bytes | None, tmp_path: Path) -> None:
     file = tmp_path / "p.toml"
     if content is not None:
         file.write_bytes(content)
@@ -206,7 +206,7 @@ def test_words_are_given_one_pair_at_a_time(pairs: list[str], words: dict[str, d
         ("fields", ["name=A", "name=B"], "--x: name has two values, 'A' and 'B'. Give one."),
     ],
 )
-def test_a_pair_that_cannot_be_used_is_told(name: str, pairs: list[str], message: str) -> None:
+def test_a_pair_that_cannot_be_used_is_reported(name: str, pairs: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         table(name, pairs, "--x")
     assert message in str(caught.value)

@@ -9,7 +9,8 @@ from typing import get_args
 import polars as pl
 import pytest
 
-from support.wires import PROVIDERS, SCHEMAS, STRINGS
+from support.provider_schemas import PROVIDERS, SCHEMAS, STRINGS
+from tranship.connectors import registry
 from tranship.schemas.compatibility import losses, passage
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.provider import OVERFLOW_FIELDS, Field, Kind, Overflow, ProviderSchema, quoted, texts
@@ -29,14 +30,8 @@ TEXTS = ProviderSchema(
 each_schema = pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.provider)
 
 
-def test_all_five_are_declared() -> None:
-    assert [schema.provider for schema in PROVIDERS] == [
-        "blackwalnut",
-        "growpanel",
-        "marginfront",
-        "metrifox",
-        "metronome",
-    ]
+def test_every_provider_is_declared() -> None:
+    assert [schema.provider for schema in PROVIDERS] == list(registry.PROVIDERS)
 
 
 @each_schema

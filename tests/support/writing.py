@@ -41,7 +41,7 @@ BAD = {
 }
 """Weather in which answers are lost, late and refused; the pauses that it requests are short."""
 
-VERBS = marginfront.build_operations(ProviderAddress(""))
+OPERATIONS = marginfront.build_operations(ProviderAddress(""))
 
 
 def service(url: str, key: str = "mf_sk_test", **options: Any) -> Service:
@@ -95,7 +95,7 @@ def write(folder: Path, rows: Sequence[Mapping[str, Any]], count: int = 2) -> li
 
 def send(url: str, folder: Path, **options: Any) -> ExecutionResult:
     """Carry out the plan in a folder."""
-    given = {"operations": VERBS, "service": service(url), "run_id": "run", "retry_policy": QUICK, **options}
+    given = {"operations": OPERATIONS, "service": service(url), "run_id": "run", "retry_policy": QUICK, **options}
     files = sorted(folder.glob("*.parquet"))
     places = {"journal": folder / "journal.sqlite", "outcomes": folder / "outcomes"}
     return carry_out(files, given.pop("operations"), given.pop("service"), **places, **given)

@@ -14,7 +14,7 @@ import duckdb
 
 from tranship.connectors.contract import Waiting
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
-from tranship.connectors.databases.duckdb.error_words import first_line
+from tranship.connectors.databases.duckdb.error_messages import first_line
 from tranship.connectors.databases.quoting import literal
 from tranship.connectors.durable import replacing_nothing
 from tranship.connectors.errors import Busy, ConfigError

@@ -152,15 +152,15 @@ class DuckDbConstraints:
             if kind in ("UNIQUE", "PRIMARY KEY") and not (plain and not {*filled, *self._collations} & {*columns}):
                 yield self._never_twice(", ".join(columns), ", ".join(map(quoted, columns)))
         name = r'(?:"(?:[^"]|"")*"|[^\s("])+'
-        for told, statement in self._look_up("index_name, sql", "duckdb_indexes()"):
+        for shown, statement in self._look_up("index_name, sql", "duckdb_indexes()"):
             found = re.match(rf"CREATE UNIQUE INDEX {name} ON {name}(?: USING \w+ )?\((.*)\);?$", statement, re.DOTALL)
             if found:
-                yield self._never_twice(told, found[1])
+                yield self._never_twice(shown, found[1])
         mapped = self._mapping.mapped("external_id" if self._mapping.has_id else "email")
         if mapped and mapped.column_name in self._collations and mapped.column_name not in self._mapping.unique:
             yield self._never_twice(mapped.column_name, quoted(mapped.column_name))
 
-    def _never_twice(self, told: str, keys: str) -> Constraint:
+    def _never_twice(self, shown: str, keys: str) -> Constraint:
         count = len(self._connection.execute(f"DESCRIBE SELECT {keys} FROM {self._address.name}").fetchall())
         named = ", ".join(f"k{number}" for number in range(count))
         same = " AND ".join(f"a.k{number} = b.k{number}" for number in range(count))
@@ -168,7 +168,7 @@ class DuckDbConstraints:
         there = f"(SELECT rowid, {keys} FROM {self._address.name})"
         moved = f"SELECT {PLACE} FROM _result WHERE {PLACE} IS NOT NULL"
         return Constraint(
-            taken(told),
+            taken(shown),
             f"SELECT b.row FROM {wanted} b(row, {named}) JOIN {wanted} a(row, {named}) ON {same} AND a.row < b.row "
             f"UNION SELECT b.row FROM {wanted} b(row, {named}) JOIN {there} a(place, {named}) ON {same} "
             f"AND a.place NOT IN ({moved})",

@@ -13,7 +13,7 @@ from tranship.connectors.contract import ArrowPart, Layout, Waiting
 from tranship.connectors.databases.duckdb.address import DuckDbAddress, parse_address
 from tranship.connectors.databases.duckdb.catalog import describe_missing
 from tranship.connectors.databases.duckdb.connection import connect
-from tranship.connectors.databases.duckdb.error_words import words_of
+from tranship.connectors.databases.duckdb.error_messages import message_of
 from tranship.connectors.databases.quoting import quoted
 from tranship.connectors.databases.table_mapping import DELETED, bookkeeping_columns, deleted_rows_note
 from tranship.connectors.errors import ConfigError, ConnectorError
@@ -51,7 +51,7 @@ class DuckDbSource:
             deleted = f"SELECT count(*) FROM {relation} WHERE {quoted(DELETED)} IS NOT NULL"
             left = self._connection.execute(deleted).fetchall()[0][0] if address.query and kept else 0
         except duckdb.Error as error:
-            reason = words_of(error)
+            reason = message_of(error)
             if isinstance(error, duckdb.CatalogException) and not address.query:
                 what, meant = describe_missing(self._connection, address)
                 reason = f"there is no {what}{f'; {meant}' if meant else ''}. Name one with ?table=schema.table."
@@ -90,7 +90,7 @@ class DuckDbSource:
                 row += table.num_rows
         except duckdb.Error as error:
             raise local_failure(error, self._name) or ConnectorError(
-                f"{self._name}: reading failed near row {row} ({words_of(error)})."
+                f"{self._name}: reading failed near row {row} ({message_of(error)})."
             ) from None
 
     def close(self) -> None:

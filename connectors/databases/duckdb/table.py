@@ -29,7 +29,7 @@ from tranship.connectors.databases.duckdb.catalog import (
 )
 from tranship.connectors.databases.duckdb.compare import DuckDbComparedTable
 from tranship.connectors.databases.duckdb.connection import connect, in_memory, remove_database
-from tranship.connectors.databases.duckdb.error_words import first_line, words_of
+from tranship.connectors.databases.duckdb.error_messages import first_line, message_of
 from tranship.connectors.databases.duckdb.last_written import LastWritten
 from tranship.connectors.databases.duckdb.write import DuckDbWriter
 from tranship.connectors.databases.ledger import LEDGER
@@ -134,7 +134,7 @@ class DuckDbTable:
 
     def _failure(self, what: str, error: duckdb.Error) -> TranshipError:
         failure = local_failure(error, self._address.path)
-        return failure or ConnectorError(f"{self._address.title}: {what} ({words_of(error)}).")
+        return failure or ConnectorError(f"{self._address.title}: {what} ({message_of(error)}).")
 
     def applied(self, run_id: str) -> bool:
         """Return whether the ledger has this run."""

@@ -270,14 +270,14 @@ class PostgresConstraints:
         if kind and unsaid and (kind.nondeterministic or (kind.text and not kind.duckdb_type)):
             yield self._never_twice(kind.name, [quoted(kind.name)], ["="], "true")
 
-    def _never_twice(self, told: str, keys: list[str], operators: list[str], where: str) -> Constraint:
+    def _never_twice(self, shown: str, keys: list[str], operators: list[str], where: str) -> Constraint:
         named = ", ".join(f"({key}) AS k{number}" for number, key in enumerate(keys))
         same = " AND ".join(f"a.k{number} {operator} b.k{number}" for number, operator in enumerate(operators))
         wanted = f"(SELECT {ROW}, {PLACE}, {named} FROM pg_temp._tranship_result WHERE {where})"
         there = f"(SELECT {self._relation.row_id} AS place, {named} FROM {self._relation.name} t WHERE {where})"
         moved = f"SELECT {PLACE} FROM pg_temp._tranship_result WHERE {PLACE} IS NOT NULL"
         return Constraint(
-            taken(told),
+            taken(shown),
             f"SELECT b.{ROW} FROM {wanted} b JOIN {wanted} a ON {same} AND a.{ROW} < b.{ROW} "
             f"UNION SELECT b.{ROW} FROM {wanted} b JOIN {there} a ON {same} AND a.place NOT IN ({moved})",
         )

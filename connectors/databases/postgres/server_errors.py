@@ -101,7 +101,7 @@ def primary_message(text: str) -> str:
     line = re.sub(r"^[A-Z_]+: ", "", text.strip().splitlines()[0] if text.strip() else "no reason given")
     line = re.sub(r"^.*?(?:ERROR|FATAL): +", "", line)
     line = re.sub(r"\s*\(?Query was: .*|[. ]*SQLSTATE: .*", "", line)
-    return known_secrets.words(without_values(line)).rstrip(".")
+    return known_secrets.safe_message(without_values(line)).rstrip(".")
 
 
 def stream_message(text: str) -> str:

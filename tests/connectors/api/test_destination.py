@@ -130,7 +130,9 @@ def test_removed_customers_are_not_removed_again(account: Open, tmp_path: Path) 
     ("nulls", "city"),
     [("keep", "Köln"), ("overwrite", None)],
 )
-def test_an_empty_value_erases_only_if_it_is_said(nulls: str, city: str | None, account: Open, tmp_path: Path) -> None:
+def test_an_empty_value_erases_only_with_nulls_overwrite(
+    nulls: str, city: str | None, account: Open, tmp_path: Path
+) -> None:
     there = account("metrifox")
     moved(tmp_path, file(tmp_path, customer(1)), there)
     source = file(tmp_path, customer(1, city=None, metadata=None, name="New"))
@@ -235,7 +237,7 @@ def test_a_crosswalk_alone_says_who_a_record_of_a_file_is(account: Open, tmp_pat
     assert len(there.sandbox.state()) == 3
 
 
-def test_a_crosswalk_that_is_none_is_said_so(account: Open, tmp_path: Path) -> None:
+def test_a_crosswalk_that_is_none_is_reported(account: Open, tmp_path: Path) -> None:
     there = account("blackwalnut")
     wrong = tmp_path / "crosswalk.csv"
     wrong.write_text("a,b\n1,2\n")
@@ -347,7 +349,7 @@ def test_what_the_provider_demands_is_named(
     assert report.counts.balance() == 0
 
 
-def test_broken_records_there_are_told_and_left_alone(account: Open, tmp_path: Path) -> None:
+def test_broken_records_there_are_reported_and_left_alone(account: Open, tmp_path: Path) -> None:
     there = account("marginfront")
     moved(tmp_path, file(tmp_path, customer(1), customer(2)), there)
     record = there.sandbox.state()[0]
@@ -421,9 +423,7 @@ def test_the_requests_of_a_plan_are_what_is_sent(account: Open, tmp_path: Path) 
 # ------------------------------------------------------------------------------------------
 
 
-def test_a_plan_that_was_cut_off_is_gone_on_with(
-    account: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plan_that_was_cut_off_is_continued(account: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = account("marginfront")
     moved(tmp_path / "others", file(tmp_path, *map(customer, range(250))), there)
     there.sandbox.record()

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from support.cutting import relay
+from support.connection_relay import relay
 from support.sandboxes import Sandbox
 from support.served import nobody, served
-from support.writing import QUICK, VERBS, create, customer, delete, outcomes, send, update, write
+from support.writing import OPERATIONS, QUICK, create, customer, delete, outcomes, send, update, write
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.errors import ConfigError, Refused, Unreachable
 
@@ -93,7 +93,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("TRANSHIP_WEATHERS", "2"))))
-def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(
+def test_with_simulated_failures_the_effect_is_that_of_an_undisturbed_run(
     sandbox: Start, tmp_path: Path, quiet: list[dict[str, Any]], seed: int
 ) -> None:
     there = sandbox("marginfront")
@@ -121,7 +121,7 @@ def lived(sandbox: Sandbox, folder: Path, seed: int, *options: str) -> subproces
 
 
 @pytest.mark.kill
-def test_killed_again_and_again_in_bad_weather_the_effect_is_that_of_a_quiet_run(
+def test_killed_again_and_again_with_simulated_failures_the_effect_is_that_of_an_undisturbed_run(
     sandbox: Start, tmp_path: Path, quiet: list[dict[str, Any]]
 ) -> None:
     there = sandbox("marginfront")
@@ -169,7 +169,7 @@ def test_the_first_rows_and_then_the_rest(sandbox: Start, tmp_path: Path) -> Non
 # Changed customers, refusals ---------------------------------------------------------------------------------------
 
 
-def test_exactly_what_moved_since_the_plan_is_left_alone(sandbox: Start, tmp_path: Path) -> None:
+def test_exactly_the_customers_changed_since_the_plan_are_not_written(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("marginfront")
     known = grown(there, 10)
     rows = [update(row, one, phone="1") for row, one in enumerate(known[:6])]
@@ -281,7 +281,7 @@ def test_a_request_that_did_nothing_goes_out_under_a_new_key(sandbox: Start, tmp
     there = sandbox(
         "marginfront", weather={"statuses": {"429": 0.5}, "retry_seconds": 0.01, "retry_after": "milliseconds"}
     )
-    keyed = replace(VERBS, create=lambda wanted: replace(VERBS.create(wanted), keyed=True))
+    keyed = replace(OPERATIONS, create=lambda wanted: replace(OPERATIONS.create(wanted), keyed=True))
     write(tmp_path, [create(row, customer(row)) for row in range(10)])
     there.record()
     send(there.url, tmp_path, operations=keyed)
@@ -302,10 +302,10 @@ def test_a_key_that_stops_to_be_good_ends_it_at_once_and_it_can_be_continued(san
         send(there.url, tmp_path)
     calls = there.counts()["calls"]
     assert calls["201"] == 30
-    assert calls["401"] <= VERBS.in_flight
+    assert calls["401"] <= OPERATIONS.in_flight
     found = Counter(one[1] for one in outcomes(tmp_path).values())
     assert found["done"] == 30
-    assert found["unknown"] <= VERBS.in_flight
+    assert found["unknown"] <= OPERATIONS.in_flight
     there.keys()
     send(there.url, tmp_path)
     assert len(there.state()) == 200
@@ -428,7 +428,7 @@ def test_the_pace_is_kept(sandbox: Start, tmp_path: Path) -> None:
     at = sorted(datetime.fromisoformat(call["at"]).timestamp() - call["seconds"] for call in there.calls())
     # A delay of a tenth of a second is caught up, and calls in flight may arrive late.
     busiest = max(bisect_left(at, first + 1) - place for place, first in enumerate(at))
-    assert busiest <= 1.1 * RATE + VERBS.in_flight
+    assert busiest <= 1.1 * RATE + OPERATIONS.in_flight
     if long:
         assert sent.traffic.throttled < 0.01 * CREATES
         assert CREATES / seconds > 0.95 * RATE

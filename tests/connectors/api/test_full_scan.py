@@ -286,7 +286,7 @@ def test_records_that_jump_come_once_each(kind: str, seed: int, tmp_path: Path) 
 
 @pytest.mark.parametrize("kind", ["cursor", "bare"])
 @pytest.mark.parametrize("seed", range(3))
-def test_records_that_jump_where_no_total_is_said(kind: str, seed: int, tmp_path: Path) -> None:
+def test_records_that_jump_where_no_total_is_stated(kind: str, seed: int, tmp_path: Path) -> None:
     listing = LISTINGS[kind]
     twice = Listing("things", listing.path, listing.paging, listing.envelope, twice=True)
     with account(120, jump(seed, 0.1)) as (_, server):
@@ -376,7 +376,7 @@ def test_a_total_that_fits_never(kind: str, tmp_path: Path) -> None:
     )
 
 
-def test_what_does_not_fit_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_what_does_not_fit_is_not_continued(tmp_path: Path) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         return as_json(
             {"data": [thing(1)], "meta": {"total": 1}} if good else {"data": [thing(0)], "meta": {"total": 9}}
@@ -477,7 +477,7 @@ def test_an_answer_of_another_shape(answer: Any, tmp_path: Path) -> None:
     "total", ["-1", "true", "1.5", "1e400", "9" * 5000, '"9"', '"\u0663"', f'"{"9" * 5000}"', "[]", "{}", '""', "1e3"]
 )
 @pytest.mark.parametrize("listing", [BY_TOTAL, BY_MORE, AT_ONCE], ids=lambda listing: listing.path)
-def test_a_total_that_cannot_be_is_answered_in_words(total: str, listing: Listing, tmp_path: Path) -> None:
+def test_a_total_that_cannot_be_is_explained(total: str, listing: Listing, tmp_path: Path) -> None:
     body = '{"data": [], "total": 0, "meta": {"total": 0}, "result": {"list": [], "count": 0}}'.replace("0", total)
     body = body.replace('"9"', "0")
 
@@ -491,7 +491,7 @@ def test_a_total_that_cannot_be_is_answered_in_words(total: str, listing: Listin
 @pytest.mark.parametrize(
     "cursor", [[], {}, ["a"], {"a": 1}, 1.5, True, "x" * 5000, 10**30, "a&b=c#d", "\ud800"], ids=repr
 )
-def test_a_cursor_that_cannot_be_is_answered_in_words(cursor: Any, tmp_path: Path) -> None:
+def test_a_cursor_that_cannot_be_is_explained(cursor: Any, tmp_path: Path) -> None:
     async def give(request: web.Request) -> web.StreamResponse:
         is_first = "next" not in request.query
         return as_json({"data": [thing(1 if is_first else 2)], "next": cursor if is_first else None})
@@ -612,7 +612,7 @@ def test_pages_of_another_identity_are_thrown_away(tmp_path: Path) -> None:
         assert len(read(server.url, BY_TOTAL, tmp_path, identity="two").ids) == 11
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     with account(10) as (_, server), reading(server.url, [BY_TOTAL], tmp_path) as (going, _):
         (tmp_path / "things" / "1").mkdir(parents=True)
         (tmp_path / "things" / "1" / "data").symlink_to("/dev/full")

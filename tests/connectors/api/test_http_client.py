@@ -187,7 +187,7 @@ def test_a_key_that_the_other_side_says_again_is_hidden() -> None:
     assert KEY not in repr(service(server.url))
 
 
-def test_a_fault_that_stays_is_said_with_the_tries() -> None:
+def test_a_fault_that_stays_is_reported_with_the_tries() -> None:
     with scripted(503) as server, pytest.raises(Unreachable) as stopped:
         fetch(server.url)
     assert len(server.calls) == QUICK.tries
@@ -199,7 +199,7 @@ def test_a_fault_that_stays_is_said_with_the_tries() -> None:
     assert end == " seconds.)"
 
 
-def test_a_web_page_in_place_of_an_answer_is_said() -> None:
+def test_a_web_page_in_place_of_an_answer_is_reported() -> None:
     with scripted(page) as server, pytest.raises(Malformed, match="returned text/html instead of JSON"):
         fetch(server.url)
 
@@ -231,7 +231,7 @@ def test_retry_after_as_a_date_is_obeyed() -> None:
     assert server.times[1] - server.times[0] >= 0.9
 
 
-def test_a_wait_that_is_too_long_is_said_and_not_waited() -> None:
+def test_a_wait_that_is_too_long_is_reported_and_not_waited() -> None:
     with scripted(told(429, Retry_After="3600")) as server, pytest.raises(Unreachable) as stopped:
         fetch(server.url)
     assert len(server.calls) == 1

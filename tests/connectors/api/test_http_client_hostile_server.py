@@ -147,7 +147,7 @@ def test_a_list_in_one_answer_that_drips_ends(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("work", [get, post])
-def test_odd_heads_are_answered_in_words(head: bytes, work: Any) -> None:
+def test_odd_heads_are_explained(head: bytes, work: Any) -> None:
     with raw(head) as server, contextlib.suppress(ConnectorError, Unanswered):
         run(server.url, work, replace(POLICY, silence=1))
 

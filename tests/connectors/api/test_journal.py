@@ -302,6 +302,6 @@ def test_a_journal_that_breaks_lets_nobody_go_on(journal: Journal, tmp_path: Pat
         journal.settle([Result(1, "done")])
 
 
-def test_content_is_told_apart() -> None:
+def test_content_is_distinguished() -> None:
     assert len({digest("create", "{}"), digest("update", "{}"), digest("create", "{ }"), digest("delete", None)}) == 4
     assert digest("create", "{}") == digest("create", "{}")

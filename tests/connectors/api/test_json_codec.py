@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from support.wires import PROVIDERS, STRINGS, typed
+from support.provider_schemas import PROVIDERS, STRINGS, typed
 from tranship.connectors.api.json_codec import decode, encode
 from tranship.connectors.api.json_records import BROKEN
 from tranship.schemas.customer import COLUMNS
@@ -105,14 +105,20 @@ def test_empty_metadata_is_none(empty: Any) -> None:
     assert "metadata" not in read({**ACME, "metadata": empty})[0]
 
 
-def test_what_is_ours_in_the_bag_is_put_back_first() -> None:
-    bag = {"canon_status": "trial", "canon_city": 'Umeå "x"\n', "canon_timezone": None, "canon_net_terms": 7, "tier": 1}
-    bag |= {
+def test_what_is_ours_in_the_overflow_is_put_back_first() -> None:
+    overflow = {
+        "canon_status": "trial",
+        "canon_city": 'Umeå "x"\n',
+        "canon_timezone": None,
+        "canon_net_terms": 7,
+        "tier": 1,
+    }
+    overflow |= {
         "canon_aliases": ["a", 'b"'],
         "canon_created_at": "2020-01-01T00:00:00Z",
         "canon_metadata": {"canon_city": "x"},
     }
-    record = {**ACME, "status": "active", "timezone": "UTC", "netTerms": 30, "city": "Lund", "metadata": bag}
+    record = {**ACME, "status": "active", "timezone": "UTC", "netTerms": 30, "city": "Lund", "metadata": overflow}
     row = read({**record, "createdAt": "2026-01-01T00:00:00Z"})[0]
     assert row.pop("aliases") == '["a","b\\""]'
     assert json.loads(row.pop("metadata")) == {"tier": 1, "canon_city": "x"}
@@ -127,14 +133,14 @@ def test_updated_at_is_the_providers() -> None:
     assert read(record)[0]["updated_at"] == "2026-01-01T00:00:00Z"
 
 
-def test_the_own_id_is_told_whatever_stands_in_the_bag() -> None:
-    bag = {"metronome.id": "m1", "marginfront.id": "c0", "canon_provider": "metronome", "canon_provider_id": "m1"}
-    [row] = read({**ACME, "metadata": bag})
+def test_the_own_id_is_returned_whatever_is_in_the_overflow() -> None:
+    overflow = {"metronome.id": "m1", "marginfront.id": "c0", "canon_provider": "metronome", "canon_provider_id": "m1"}
+    [row] = read({**ACME, "metadata": overflow})
     assert (row["provider"], row["provider_id"]) == ("marginfront", "c1")
-    assert json.loads(row["metadata"]) == bag
+    assert json.loads(row["metadata"]) == overflow
 
 
-def test_a_nested_bag() -> None:
+def test_a_nested_overflow() -> None:
     canon = {"city": "Umeå", "net_terms": 4, "foo": 1, "country": 5, "metadata": {"canon": "x"}}
     row = read({"id": "b1", "email": "a@b.co", "metadata": {"t": None, "canon": canon}}, schema=BLACKWALNUT)[0]
     assert json.loads(row.pop("metadata")) == {"t": None, "canon": "x", "blackwalnut.canon": {"foo": 1, "country": 5}}
@@ -147,7 +153,7 @@ def test_something_else_in_the_place_of_ours_is_metadata(canon: Any) -> None:
     assert json.loads(row["metadata"]) == {"canon": canon}
 
 
-TEXT_BAGS = [
+TEXT_OVERFLOWS = [
     ({"a": "1"}, {}, {"a": "1"}),
     ({"canon_city": "Umeå"}, {"city": "Umeå"}, {}),
     ({"canon_city_2": "eå", "canon_city_1": "Um"}, {"city": "Umeå"}, {}),
@@ -176,12 +182,12 @@ TEXT_BAGS = [
 ]
 
 
-@pytest.mark.parametrize(("bag", "fields", "metadata"), TEXT_BAGS)
-def test_a_bag_of_text(bag: dict[str, Any], fields: dict[str, Any], metadata: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("overflow", "fields", "metadata"), TEXT_OVERFLOWS)
+def test_an_overflow_of_text(overflow: dict[str, Any], fields: dict[str, Any], metadata: dict[str, Any]) -> None:
     # Beside another customer with an equally difficult overflow: nothing is mixed up.
     other = {"id": "s2", "title": "Other", "source": "s1", "fields": {"canon_city_1": "X", "canon_metadata": '{"o":1}'}}
     rows = decode(
-        STRINGS, [json.dumps([other, {"id": "s1", "title": "Acme", "fields": bag}, other])]
+        STRINGS, [json.dumps([other, {"id": "s1", "title": "Acme", "fields": overflow}, other])]
     ).records.to_dicts()
     assert (rows[0]["city"], rows[0]["metadata"]) == (rows[2]["city"], rows[2]["metadata"]) == ("X", '{"o":1}')
     assert json.loads(rows[1].pop("metadata") or "{}") == metadata
@@ -209,15 +215,15 @@ def test_fields_without_a_home_are_metadata() -> None:
     assert (row["external_id"], row["aliases"], row["status"]) == ("e1", '["a1"]', "cancelled")
 
 
-def test_what_the_bag_says_of_a_field_stands_above_the_field() -> None:
+def test_what_the_overflow_has_for_a_field_takes_precedence() -> None:
     record = {
         "id": "s1",
         "title": "A",
         "logo": "native",
-        "fields": {"strings.logo": "in the bag", "strings.score": "5"},
+        "fields": {"strings.logo": "in the overflow", "strings.score": "5"},
     }
     metadata = decode(STRINGS, [json.dumps([{**record, "score": 7}])]).records["metadata"][0]
-    assert metadata == '{"strings.logo":"in the bag","strings.score":"5"}'
+    assert metadata == '{"strings.logo":"in the overflow","strings.score":"5"}'
 
 
 def test_a_field_nobody_documented_is_kept_and_counted() -> None:
@@ -342,7 +348,7 @@ def test_only_what_blackwalnut_has_and_one_object_for_the_rest() -> None:
     }
 
 
-def test_a_bag_of_text_holds_text() -> None:
+def test_an_overflow_of_text_holds_text() -> None:
     metadata = {
         "short": "v",
         "long": "v" * 26,
@@ -361,22 +367,25 @@ def test_a_bag_of_text_holds_text() -> None:
         "strings.foo": "f",
     }
     body = sent(STRINGS, metadata=json.dumps(metadata), city="c" * 60, net_terms=5, aliases=["a"])
-    bag = body.pop("fields")
-    assert all(isinstance(value, str) and 0 < len(value) <= 25 for value in bag.values())
+    overflow = body.pop("fields")
+    assert all(isinstance(value, str) and 0 < len(value) <= 25 for value in overflow.values())
     assert body == {"title": "Acme", "ids": ["a"], "terms": [{"value": 5}], "logo": "l", "score": 7, "source": "s1"}
-    assert [bag[f"canon_city_{n}"] for n in (1, 2, 3)] == ["c" * 25, "c" * 25, "c" * 10]
-    parts = [bag[f"canon_metadata_{n}"] for n in range(1, 1 + sum(key.startswith("canon_metadata_") for key in bag))]
+    assert [overflow[f"canon_city_{n}"] for n in (1, 2, 3)] == ["c" * 25, "c" * 25, "c" * 10]
+    parts = [
+        overflow[f"canon_metadata_{n}"]
+        for n in range(1, 1 + sum(key.startswith("canon_metadata_") for key in overflow))
+    ]
     own = ("short", "strings.score", "strings.logo", "strings.foo")
     assert json.loads("".join(parts)) == {key: value for key, value in metadata.items() if key not in own}
-    assert {key: value for key, value in bag.items() if not key.startswith("canon_")} == {
+    assert {key: value for key, value in overflow.items() if not key.startswith("canon_")} == {
         "short": "v",
         "strings.foo": "f",
     }
 
 
-def test_text_just_short_enough_stands_in_a_bag_of_text() -> None:
-    bag = sent(STRINGS, metadata=json.dumps({"k" * 30: "v" * 25, 'é"' * 5: '🚀"\\' * 8}), city="c" * 25)["fields"]
-    assert (bag["k" * 30], bag['é"' * 5], bag["canon_city"]) == ("v" * 25, '🚀"\\' * 8, "c" * 25)
+def test_text_just_short_enough_is_in_an_overflow_of_text() -> None:
+    overflow = sent(STRINGS, metadata=json.dumps({"k" * 30: "v" * 25, 'é"' * 5: '🚀"\\' * 8}), city="c" * 25)["fields"]
+    assert (overflow["k" * 30], overflow['é"' * 5], overflow["canon_city"]) == ("v" * 25, '🚀"\\' * 8, "c" * 25)
 
 
 @pytest.mark.parametrize(
@@ -391,8 +400,8 @@ def test_the_id_at_another_provider_is_an_entry_of_metadata(
 ) -> None:
     for metadata in ({}, {"tier": 1}):
         given = json.dumps(metadata) if metadata else None
-        bag = sent(provider=provider, provider_id=its_id, metadata=given)["metadata"]
-        assert {key: value for key, value in bag.items() if not key.startswith("canon_")} == {**metadata, **entry}
+        overflow = sent(provider=provider, provider_id=its_id, metadata=given)["metadata"]
+        assert {key: value for key, value in overflow.items() if not key.startswith("canon_")} == {**metadata, **entry}
 
 
 @pytest.mark.parametrize(
@@ -411,20 +420,22 @@ def test_an_id_that_is_told_already_stays(metadata: str, kept: str | None) -> No
     one = customer(provider="metronome", provider_id="m1", metadata=metadata)
     for schema in (MARGINFRONT, BLACKWALNUT):
         customers = pl.concat([other, one, other]).with_columns(email=pl.lit("a@b.co"))
-        bags = [json.loads(body)["metadata"] for body in encode(schema, customers).bodies]
-        assert bags[1]["metronome.id"] == kept
-        assert {key: value for key, value in json.loads(metadata).items() if bags[1][key] != value} == {}
-        assert [(bag["metronome.id"], bag["metrifox.id"]) for bag in (bags[0], bags[2])] == [("m9", "f1")] * 2
+        overflows = [json.loads(body)["metadata"] for body in encode(schema, customers).bodies]
+        assert overflows[1]["metronome.id"] == kept
+        assert {key: value for key, value in json.loads(metadata).items() if overflows[1][key] != value} == {}
+        assert [(overflow["metronome.id"], overflow["metrifox.id"]) for overflow in (overflows[0], overflows[2])] == [
+            ("m9", "f1")
+        ] * 2
 
 
-def test_an_id_that_a_bag_of_text_cannot_take_goes_with_the_rest() -> None:
-    bag = sent(STRINGS, provider="metronome", provider_id="m" * 25)["fields"]
-    assert bag["metronome.id"] == "m" * 25
-    bag = sent(STRINGS, provider="metronome", provider_id="m" * 26)["fields"]
-    assert "metronome.id" not in bag
-    assert json.loads(bag["canon_metadata_1"] + bag["canon_metadata_2"]) == {"metronome.id": "m" * 26}
-    bag = sent(STRINGS, provider="canon", provider_id="c")["fields"]
-    assert json.loads(bag["canon_metadata"]) == {"canon.id": "c"}
+def test_an_id_that_an_overflow_of_text_cannot_take_goes_with_the_rest() -> None:
+    overflow = sent(STRINGS, provider="metronome", provider_id="m" * 25)["fields"]
+    assert overflow["metronome.id"] == "m" * 25
+    overflow = sent(STRINGS, provider="metronome", provider_id="m" * 26)["fields"]
+    assert "metronome.id" not in overflow
+    assert json.loads(overflow["canon_metadata_1"] + overflow["canon_metadata_2"]) == {"metronome.id": "m" * 26}
+    overflow = sent(STRINGS, provider="canon", provider_id="c")["fields"]
+    assert json.loads(overflow["canon_metadata"]) == {"canon.id": "c"}
 
 
 def test_metadata_that_is_no_text_is_refused_wherever_the_customer_was() -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.wires import (
+from support.provider_schemas import (
     HARD_KEYS,
     HARD_TEXTS,
     HARD_VALUES,
@@ -60,7 +60,7 @@ def test_a_customer_comes_back_but_for_declared_losses(schema: ProviderSchema) -
 
 
 @each_schema
-def test_an_id_at_another_provider_is_kept_and_the_own_one_is_told(schema: ProviderSchema) -> None:
+def test_an_id_at_another_provider_is_kept_and_the_own_one_is_reported(schema: ProviderSchema) -> None:
     before, after = there_and_back(schema, plentiful(2, 200))
     assert set(after["provider"]) == {schema.provider}
     assert not {str(one) for one in after["provider_id"]} & {f"old-{at}" for at in range(200)}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from support.wires import HARD_TEXTS
+from support.provider_schemas import HARD_TEXTS
 from tranship.connectors.api.json_codec import decode
 from tranship.connectors.api.json_records import BROKEN
 from tranship.connectors.errors import Malformed

@@ -18,22 +18,21 @@ from aiohttp import web
 from support.accounts import opened
 from support.sandboxes import Start
 from support.served import Served, as_json, nobody, served
+from tranship.connectors import lookup, registry
 from tranship.connectors.api.health import check
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.source import ApiSource
 from tranship.connectors.api.spec import ProviderSpec, parse_address
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import ConfigError, ConnectorError, Malformed, Refused, TranshipError, Unreachable
-from tranship.connectors.providers import blackwalnut, growpanel, marginfront, metrifox, metronome
+from tranship.connectors.providers import marginfront
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import BROKEN
 
 KEY = "mf_sk_test_very-secret"
 ENVIRONMENT = {"MF_API_SECRET_KEY": KEY}
 QUICK = RetryPolicy(tries=3, first_pause=0.002, longest_pause=0.02, connect=2, silence=1)
-APIS: dict[str, ProviderSpec] = {
-    module.SPEC.name: module.SPEC for module in (blackwalnut, growpanel, marginfront, metrifox, metronome)
-}
+APIS: dict[str, ProviderSpec] = {name: lookup.provider_spec(registry.CONNECTORS[name]) for name in registry.PROVIDERS}
 
 
 def customer(n: int, **changes: Any) -> dict[str, Any]:
@@ -223,7 +222,7 @@ def test_the_size_is_known_after_the_first_page(tmp_path: Path) -> None:
         assert (opened.size, positions) == (25, [25])
 
 
-def test_records_that_break_the_schema_are_told_apart(tmp_path: Path) -> None:
+def test_records_that_break_the_schema_are_distinguished(tmp_path: Path) -> None:
     customers: list[Any] = [customer(n) for n in range(12)]
     customers[3]["name"] = 7
     customers[5] = "nonsense"
@@ -237,7 +236,7 @@ def test_records_that_break_the_schema_are_told_apart(tmp_path: Path) -> None:
     assert json.loads(batch.broken["text"][0])["id"] == "id-3"
 
 
-def test_a_field_of_tomorrow_is_kept_and_told(tmp_path: Path) -> None:
+def test_an_unknown_field_is_kept_and_reported(tmp_path: Path) -> None:
     customers = [customer(1, tier=7), customer(2), customer(3, tier=None, colour="red")]
     with served(listing(customers)) as server:
         [batch], notes = read(server.url, tmp_path)

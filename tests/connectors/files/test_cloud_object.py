@@ -77,12 +77,12 @@ def test_parquet_is_read_in_place(bucket):
     assert found[-1] == "199999"
 
 
-def test_an_object_that_is_not_there_is_said(bucket):
+def test_an_object_that_is_not_there_is_reported(bucket):
     with pytest.raises((ConfigError, Unreachable), match="exports"):
         ids("s3://exports/daily/none.csv")
 
 
-def test_a_pattern_that_fits_nothing_is_said(bucket):
+def test_a_pattern_that_fits_nothing_is_reported(bucket):
     with pytest.raises(ConfigError, match="no object matches"):
         ids("s3://exports/daily/*.tsv")
 

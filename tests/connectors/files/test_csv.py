@@ -188,14 +188,14 @@ def test_a_first_record_of_any_length_without_a_header(tmp_path):
     assert not broken
 
 
-def test_a_first_record_without_end_is_said(tmp_path, monkeypatch):
+def test_a_first_record_without_end_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_dialect, "MAX_RECORD_BYTES", 1 << 20)
     monkeypatch.setattr(csv_records, "MAX_RECORD_BYTES", 1 << 20)
     with pytest.raises(ConfigError, match=r"in\.csv: the first record does not end within 1 MB"):
         read(b"id," + b"x" * (2 << 20), tmp_path)
 
 
-def test_a_header_with_a_broken_quote_is_said(tmp_path):
+def test_a_header_with_a_broken_quote_is_reported(tmp_path):
     with pytest.raises(ConfigError, match=r"in\.csv, line 2: a quote that opens a value is not closed"):
         read(b'\nid,"na"me,email\n1,A,a@b.example\n', tmp_path)
 
@@ -248,7 +248,7 @@ def test_no_line_is_lost_or_doubled(file, size):
 @settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
-def test_any_bytes_are_answered_in_words(data, tmp_path):
+def test_any_bytes_are_explained(data, tmp_path):
     try:
         read(data, tmp_path)
     except ConfigError as error:
@@ -443,7 +443,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(change, tmp_path):
         ("in.csv", {"delimiter": ";;"}, "must be one ASCII character"),
     ],
 )
-def test_what_cannot_be_opened_is_said(spec, options, message, tmp_path):
+def test_what_cannot_be_opened_is_reported(spec, options, message, tmp_path):
     (tmp_path / "in.csv").write_bytes(b"id\n1\n")
     with pytest.raises(ConfigError, match=message):
         CsvSource(locating.expand(str(tmp_path / spec), SUFFIXES), CsvOptions(**options))

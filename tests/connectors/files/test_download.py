@@ -236,7 +236,7 @@ def test_a_download_that_drips_ends(drop: bytes) -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     ],
 )
-def test_an_odd_head_is_answered_in_words(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_odd_head_is_explained(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "_SILENT_SECONDS", 0.3)
     with raw(head) as server, contextlib.suppress(TranshipError):
         read(f"{server.url}/a.csv")

@@ -55,7 +55,7 @@ def test_a_struct_of_metadata_stays_one_column(tmp_path: Path) -> None:
     assert read(path).columns == ["id", "metadata"]
 
 
-def test_names_that_meet_are_told_apart(tmp_path: Path) -> None:
+def test_names_that_meet_are_distinguished(tmp_path: Path) -> None:
     path = written(tmp_path, **{"a.b": pa.array([1]), "a": pa.array([{"b": 2}])})
     assert read(path).to_dicts() == [{"a.b": 1, "a.b_2": 2}]
 

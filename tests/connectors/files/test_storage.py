@@ -352,7 +352,7 @@ def test_a_file_that_tranship_wrote_is_replaced_night_after_night(ending: str) -
 
 
 @pytest.mark.parametrize("change", ["written", "appended", "replaced", "touched"])
-def test_a_file_that_was_changed_since_is_somebody_elses(change: str, ending: str) -> None:
+def test_a_file_that_was_changed_since_is_not_replaced(change: str, ending: str) -> None:
     made("in.csv", ANN)
     file = Path(f"out{ending}")
     run("in.csv", str(file))

@@ -86,7 +86,7 @@ def test_an_app_that_is_not_there(sandbox: Start, tmp_path: Path) -> None:
     )
 
 
-def test_bad_weather(sandbox: Start, tmp_path: Path) -> None:
+def test_simulated_failures(sandbox: Start, tmp_path: Path) -> None:
     server = sandbox("blackwalnut", seed=1000)
     server.weather(
         **{"statuses": {"500": 0.05, "429": 0.05}, "retry_after": "milliseconds", "retry_seconds": 0.05, "seed": 1},

@@ -137,7 +137,7 @@ def test_creates_go_five_hundred_at_a_time(sandbox: Start, tmp_path: Path, diale
 
 
 @DIALECTS
-def test_rows_are_refused_each_for_itself(sandbox: Start, tmp_path: Path, dialect: str) -> None:
+def test_rows_are_refused_separately(sandbox: Start, tmp_path: Path, dialect: str) -> None:
     there = sandbox("growpanel", switches={"dialect": dialect})
     rows = [
         create(0, body("good")),
@@ -276,7 +276,7 @@ def test_one_change_that_a_post_does_not_do_goes_by_put(sandbox: Start, reply: R
 
 
 @DIALECTS
-def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, tmp_path: Path, dialect: str) -> None:
+def test_customers_changed_since_the_plan_are_not_written(sandbox: Start, tmp_path: Path, dialect: str) -> None:
     there = sandbox("growpanel", switches={"dialect": dialect})
     found = made(there, *(body(key) for key in "abcd"))
     named = "?source=ds_main"
@@ -439,7 +439,7 @@ def mixed(there: Sandbox) -> list[dict[str, Any]]:
 
 
 @DIALECTS
-def test_in_bad_weather_small_batches_have_the_effect_of_a_quiet_run(
+def test_with_simulated_failures_small_batches_have_the_effect_of_an_undisturbed_run(
     sandbox: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dialect: str
 ) -> None:
     monkeypatch.setattr(growpanel, "_BULK", 16)

@@ -60,7 +60,7 @@ def test_what_stands_where(sandbox: Start, tmp_path: Path) -> None:
     }
 
 
-def test_records_that_break_the_schema_and_fields_of_tomorrow(sandbox: Start, tmp_path: Path) -> None:
+def test_records_that_break_the_schema_and_unknown_fields(sandbox: Start, tmp_path: Path) -> None:
     server = sandbox("marginfront", seed=3)
     good = server.state()[0]
     server.add(
@@ -75,7 +75,7 @@ def test_records_that_break_the_schema_and_fields_of_tomorrow(sandbox: Start, tm
 
 
 @pytest.mark.parametrize("retry_after", ["none", "milliseconds"])
-def test_bad_weather(sandbox: Start, retry_after: str, tmp_path: Path) -> None:
+def test_simulated_failures(sandbox: Start, retry_after: str, tmp_path: Path) -> None:
     server = sandbox("marginfront", seed=2000)
     server.weather(
         **{"statuses": {"500": 0.05, "429": 0.05, "503": 0.02}, "retry_after": retry_after, "retry_seconds": 0.05},

@@ -287,7 +287,9 @@ def test_what_the_provider_will_not_have_spares_the_rest(
     assert sorted(record["externalId"] for record in there.state()) == ["cus_00001", "cus_00002", "cus_00010", "sub"]
 
 
-def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, operations: Operations, tmp_path: Path) -> None:
+def test_customers_changed_since_the_plan_are_not_written(
+    sandbox: Start, operations: Operations, tmp_path: Path
+) -> None:
     there = sandbox("marginfront")
     for number in range(4):
         made(there, operations, customer(number))

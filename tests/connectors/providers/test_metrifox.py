@@ -183,7 +183,7 @@ def test_a_list_that_is_shifted_by_whole_pages(read: Read) -> None:
 
 
 @pytest.mark.parametrize("archived", ["listed", "hidden"])
-def test_a_list_in_bad_weather_comes_whole(sandbox: Start, read: Read, archived: str) -> None:
+def test_a_list_with_simulated_failures_comes_whole(sandbox: Start, read: Read, archived: str) -> None:
     metrifox = sandbox("metrifox", seed=600, switches={"archived": archived})
     for record in metrifox.state()[::7]:
         call(metrifox, "POST", f"/{record['customer_key']}/archive")

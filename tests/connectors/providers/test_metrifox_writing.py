@@ -119,7 +119,7 @@ def test_creates_go_a_hundred_at_a_time(sandbox: Start, tmp_path: Path) -> None:
     assert [{name: one[name] for name in wanted[0]} for one in held(there)] == wanted
 
 
-def test_rows_of_a_bulk_create_are_refused_each_for_itself(sandbox: Start, tmp_path: Path) -> None:
+def test_rows_of_a_bulk_create_are_refused_separately(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("metrifox")
     made(there, body("old"), body("owner", primary_email="Taken@x.example"))
     before = held(there)
@@ -321,7 +321,7 @@ def test_a_change_that_is_not_valid_is_refused_in_the_providers_words(sandbox: S
     assert carried_out(there, tmp_path, [update(0, found, billing_email="x")]) == {0: ("update", "refused", said)}
 
 
-def test_what_moved_since_the_plan_is_left_alone(sandbox: Start, tmp_path: Path) -> None:
+def test_customers_changed_since_the_plan_are_not_written(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("metrifox")
     found = made(there, *(body(key) for key in "abcd"))
     asked(there, Request("PATCH", "/customers/a", "", {"city": "Oslo"}))

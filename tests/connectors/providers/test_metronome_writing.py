@@ -142,7 +142,7 @@ def test_many_are_found_by_their_own_ids_in_one_call(there: Sandbox, operations:
 @pytest.mark.parametrize(
     "answer", [Reply(400, {"message": "customer_ids?"}), Reply(200, {"data": [], "next_page": "the same"})]
 )
-def test_many_that_cannot_be_looked_at_end_the_run_in_words(operations: Operations, answer: Reply) -> None:
+def test_many_that_cannot_be_looked_at_end_the_run_with_a_message(operations: Operations, answer: Reply) -> None:
     async def ask(_: Request) -> Reply:
         return answer
 
@@ -548,7 +548,9 @@ def test_what_the_provider_will_not_have_spares_the_rest(
     ]
 
 
-def test_what_moved_since_the_plan_is_left_alone(there: Sandbox, operations: Operations, tmp_path: Path) -> None:
+def test_customers_changed_since_the_plan_are_not_written(
+    there: Sandbox, operations: Operations, tmp_path: Path
+) -> None:
     register(there, "n")
     for number in range(6):
         made(there, operations, customer(number))

@@ -183,7 +183,7 @@ def test_answers_that_are_always_lost_are_looked_up(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("provider", "switches"), VARIANTS)
-def test_in_bad_weather_the_effect_is_that_of_a_quiet_run(
+def test_with_simulated_failures_the_effect_is_that_of_an_undisturbed_run(
     sandbox: Start, tmp_path: Path, provider: str, switches: dict[str, str]
 ) -> None:
     """Creates, changes of every kind and removals; and no request that was carried out is sent again."""

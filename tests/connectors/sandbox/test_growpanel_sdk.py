@@ -363,7 +363,7 @@ def test_deleting_twice_is_no_error(vendor: Vendor) -> None:
 # Keys and prefixes -----------------------------------------------------------------------------------------------
 
 
-def test_without_a_good_key_nothing_is_told(control: httpx.Client, as_key: Callable[..., Vendor]) -> None:
+def test_without_a_good_key_nothing_is_reported(control: httpx.Client, as_key: Callable[..., Vendor]) -> None:
     control.put("/_sandbox/keys", json={"valid": [ADMIN]})
     nobody = as_key("3f0c9e7a.wrong")
     calls: list[tuple[str, str, dict[str, Any]]] = [
@@ -400,7 +400,7 @@ def test_a_viewer_reads_and_changes_nothing(vendor: Vendor, as_key: Callable[...
     assert listed(vendor) == [before]
 
 
-def test_too_many_calls_are_told_so(control: httpx.Client, vendor: Vendor) -> None:
+def test_too_many_calls_are_reported(control: httpx.Client, vendor: Vendor) -> None:
     control.put("/_sandbox/weather", json={"rate": {"GET": 2, "POST": 1}, "window": 3600})
     save(vendor, NORDLYS)
     assert listed(vendor) == listed(vendor)
@@ -409,7 +409,7 @@ def test_too_many_calls_are_told_so(control: httpx.Client, vendor: Vendor) -> No
     vendor.ok("data_customers", "put_data_customers_id", id=NORDLYS["id"], body=Changes(name="a"))
 
 
-def test_an_error_of_theirs_is_told_so(control: httpx.Client, vendor: Vendor) -> None:
+def test_an_error_of_theirs_is_reported(control: httpx.Client, vendor: Vendor) -> None:
     control.put("/_sandbox/weather", json={"statuses": {"500": 1}})
     assert vendor.error(500, "data_customers", "get_data_customers", source="ds_main") == "Internal server error"
 

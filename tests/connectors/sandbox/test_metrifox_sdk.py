@@ -588,7 +588,7 @@ def test_filters_go_together(client: MetrifoxClient) -> None:
 # Bulk -----------------------------------------------------------------------------------------------------------
 
 
-def test_bulk_create_takes_each_row_for_itself(client: MetrifoxClient) -> None:
+def test_bulk_create_takes_each_row_separately(client: MetrifoxClient) -> None:
     client.customers.create(ACME)
     rows = [
         {"customer_key": "a", "customer_type": "BUSINESS", "primary_email": "a@x.example", "display_name": "A"},

@@ -78,7 +78,7 @@ def test_a_seed_out_of_a_file(sandbox: Start, tmp_path: Path) -> None:
         ("", "is not a CSV file"),
     ],
 )
-def test_a_file_that_is_no_seed_is_refused_in_words(tmp_path: Path, text: str, message: str) -> None:
+def test_a_file_that_is_no_seed_is_refused_with_a_message(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "customers.csv"
     file.write_text(text)
     with pytest.raises(ConfigError, match=message):

@@ -17,6 +17,7 @@ import pytest
 
 from support.sandboxes import ROOT, Reply, Sandbox, Start
 from tranship.connectors.errors import ConfigError
+from tranship.connectors.registry import PROVIDERS
 from tranship.connectors.sandbox.server import running, serve
 
 KEY = {"x-api-key": "mf_sk_test_1"}
@@ -100,7 +101,7 @@ def test_serve_says_where_it_is_logs_calls_and_stops_on_interrupt() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"provider": "nobody"}, "Use one of: blackwalnut, growpanel, marginfront, metrifox, metronome"),
+        ({"provider": "nobody"}, f"Use one of: {', '.join(PROVIDERS)}"),
         (
             {"provider": "marginfront", "switches": {"dialect": "docs"}},
             "dialect=docs: .* Use one of: long: kept or refused",
@@ -108,12 +109,12 @@ def test_serve_says_where_it_is_logs_calls_and_stops_on_interrupt() -> None:
         ({"provider": "marginfront", "switches": {"long": "cut"}}, "long=cut"),
     ],
 )
-def test_what_does_not_exist_is_said_in_words(arguments: dict[str, Any], message: str) -> None:
+def test_what_does_not_exist_is_explained(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         serve(**arguments)
 
 
-def test_a_port_in_use_is_said_in_words() -> None:
+def test_a_port_in_use_is_explained() -> None:
     with running("marginfront") as (url, _), pytest.raises(ConfigError, match="is in use"):
         serve("marginfront", int(url.rpartition(":")[2]), say=lambda _: None)
 

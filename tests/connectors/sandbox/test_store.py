@@ -313,6 +313,6 @@ def test_the_state_of_another_provider_is_refused(path: Path) -> None:
         open_store(path)
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be used for the sandbox's state"):
         open_store(tmp_path / "missing" / "state")

@@ -295,7 +295,7 @@ def test_the_weather_is_seen_and_set_whole(front: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"shift": 2}, {"latency": -1}, {"rain": 1}, {"statuses": {"418": 1}}, [], "x"])
-def test_weather_that_does_not_exist_is_refused_in_words(front: Sandbox, wrong: Any) -> None:
+def test_weather_that_does_not_exist_is_refused_with_a_message(front: Sandbox, wrong: Any) -> None:
     front.weather(seed=3)
     with pytest.raises(HTTPError) as error:
         front.ask("PUT", "/_sandbox/weather", wrong)

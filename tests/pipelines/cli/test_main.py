@@ -964,7 +964,7 @@ def test_every_command_explains_itself(name: str, command: Command) -> None:
     assert said.out.startswith(f"Usage: tranship {name}")
 
 
-def test_the_version_is_said(command: Command) -> None:
+def test_the_version_is_shown(command: Command) -> None:
     assert command("--version").out.startswith("tranship ")
 
 

@@ -149,7 +149,7 @@ def test_the_log_is_json_lines_and_ends_with_its_context(tmp_path: Path) -> None
     assert line == {"level": "info", "message": "step ends", "step": "read", "place": "x"}
 
 
-def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--log"), logged(str(tmp_path / "no" / "log")):
         pass
 

@@ -20,7 +20,7 @@ WHITE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u20
 
 
 def test_columns_that_have_their_type_are_taken_as_they_are():
-    wire = pl.DataFrame(
+    raw = pl.DataFrame(
         {
             "id": ["1", "2", "3"],
             # On that night the local time 02:30 does not exist.
@@ -31,8 +31,8 @@ def test_columns_that_have_their_type_are_taken_as_they_are():
     )
     fields = {"external_id": "id", "created_at": "since", "updated_at": "at", "aliases": "names"}
 
-    done = batch.customers(wire, ColumnMap(fields, (), {}), Spelling("Europe/Berlin"))
-    filled = batch.customers(wire, ColumnMap(fields, (), {"created_at": "2020-01-01"}), Spelling())
+    done = batch.customers(raw, ColumnMap(fields, (), {}), Spelling("Europe/Berlin"))
+    filled = batch.customers(raw, ColumnMap(fields, (), {"created_at": "2020-01-01"}), Spelling())
 
     assert done.records["created_at"].to_list() == [None, datetime(2023, 12, 31, 23, tzinfo=UTC), None]
     assert done.records["updated_at"].to_list() == [None, None, None]
@@ -48,8 +48,8 @@ FLOATS = [42.0, math.nan, math.inf, -math.inf, 2.0**53, 1e300, 0.5, None]
 
 
 def test_floats_are_ids_where_they_are_whole_and_exact():
-    wire = pl.DataFrame({"id": FLOATS, "email": [None, *["a@b.co"] * 7], "name": ["x"] * 8})
-    done = batch.customers(wire, ColumnMap({"external_id": "id", "email": "email", "name": "name"}, (), {}), Spelling())
+    raw = pl.DataFrame({"id": FLOATS, "email": [None, *["a@b.co"] * 7], "name": ["x"] * 8})
+    done = batch.customers(raw, ColumnMap({"external_id": "id", "email": "email", "name": "name"}, (), {}), Spelling())
 
     assert done.records["external_id"].to_list()[:4] == ["42", None, None, None]
     assert done.records["external_id"].to_list()[6:] == ["0.5", None]
@@ -58,27 +58,27 @@ def test_floats_are_ids_where_they_are_whole_and_exact():
 
 
 def test_a_float_of_half_the_size_is_exact_up_to_16_million():
-    wire = pl.DataFrame({"id": pl.Series([16777215.0, 16777216.0], dtype=pl.Float32)})
-    done = batch.customers(wire, ColumnMap({"external_id": "id"}, (), {}), Spelling())
+    raw = pl.DataFrame({"id": pl.Series([16777215.0, 16777216.0], dtype=pl.Float32)})
+    done = batch.customers(raw, ColumnMap({"external_id": "id"}, (), {}), Spelling())
     assert done.unreadable.select("at", "code", "value").rows() == [(1, "external_id.spreadsheet", "16777216")]
 
 
 @pytest.mark.parametrize("field", ["email", "name", "city", "zip_code", "phone", "country", "tax_id", "provider_id"])
 def test_no_text_is_made_of_what_is_no_number(field):
-    wire = pl.DataFrame({"id": ["1"] * 3, "x": [math.nan, math.inf, -math.inf]})
-    done = batch.customers(wire, ColumnMap({"external_id": "id", field: "x"}, (), {}), Spelling())
+    raw = pl.DataFrame({"id": ["1"] * 3, "x": [math.nan, math.inf, -math.inf]})
+    done = batch.customers(raw, ColumnMap({"external_id": "id", field: "x"}, (), {}), Spelling())
     assert done.records[field].to_list() == [None] * 3
 
 
 def test_infinity_is_no_number_of_days_and_no_instant():
-    wire = pl.DataFrame({"id": ["1", "2"], "days": [math.nan, math.inf], "at": [math.nan, -math.inf]})
+    raw = pl.DataFrame({"id": ["1", "2"], "days": [math.nan, math.inf], "at": [math.nan, -math.inf]})
     fields = {"external_id": "id", "net_terms": "days", "created_at": "at"}
-    done = batch.customers(wire, ColumnMap(fields, (), {}), Spelling())
+    done = batch.customers(raw, ColumnMap(fields, (), {}), Spelling())
     assert done.unreadable.select("at", "code").rows() == [(1, "created_at.unreadable"), (1, "net_terms.unreadable")]
 
 
 def test_infinity_is_kept_in_metadata_as_text():
-    wire = pl.DataFrame(
+    raw = pl.DataFrame(
         {
             "id": ["1", "2", "3", "4"],
             "x": [1.5, math.inf, -math.inf, math.nan],
@@ -86,7 +86,7 @@ def test_infinity_is_kept_in_metadata_as_text():
             "z": [{"a": {"b": -math.inf}}, {"a": {"b": 1.0}}, None, None],
         }
     )
-    done = batch.customers(wire, ColumnMap({"external_id": "id"}, ("x", "y", "z"), {}), Spelling())
+    done = batch.customers(raw, ColumnMap({"external_id": "id"}, ("x", "y", "z"), {}), Spelling())
 
     def strict(word):
         raise ValueError(word)
@@ -112,16 +112,16 @@ def test_infinity_is_kept_in_metadata_as_text():
 )
 @settings(max_examples=60)
 def test_columns_nobody_mapped_are_kept_as_they_are(columns):
-    wire = pl.DataFrame({"id": ["1"], **{f"x{name}": [value] for name, value in columns}})
-    done = batch.customers(wire, ColumnMap({"external_id": "id"}, tuple(wire.columns[1:]), {}), Spelling())
+    raw = pl.DataFrame({"id": ["1"], **{f"x{name}": [value] for name, value in columns}})
+    done = batch.customers(raw, ColumnMap({"external_id": "id"}, tuple(raw.columns[1:]), {}), Spelling())
     kept = done.records["metadata"][0]
     expected = {f"x{name}": value for name, value in columns if value is not None and value.strip(WHITE)}
     assert (json.loads(kept) if kept else {}) == expected
 
 
 def test_metadata_and_columns_join_without_either_being_lost():
-    wire = pl.DataFrame({"id": ["1", "2"], "metadata": ['{"plan": "pro", "n": 1}', None], "plan": ["team", "team"]})
-    done = batch.customers(wire, ColumnMap({"external_id": "id", "metadata": "metadata"}, ("plan",), {}), Spelling())
+    raw = pl.DataFrame({"id": ["1", "2"], "metadata": ['{"plan": "pro", "n": 1}', None], "plan": ["team", "team"]})
+    done = batch.customers(raw, ColumnMap({"external_id": "id", "metadata": "metadata"}, ("plan",), {}), Spelling())
     assert [json.loads(value) for value in done.records["metadata"]] == [
         {"plan": "pro", "n": 1, "column.plan": "team"},
         {"plan": "team"},

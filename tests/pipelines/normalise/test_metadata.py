@@ -42,6 +42,6 @@ def test_many_columns_become_the_same_as_one_by_one(own: pl.Series | None) -> No
         assert list(json.loads(merged[row])) == sorted(expected, key=list(expected).index)
 
 
-def test_a_column_of_a_name_that_the_metadata_has_is_told_apart() -> None:
+def test_a_column_of_a_name_that_the_metadata_has_is_distinguished() -> None:
     merged = merge_unmapped(pl.Series(['{"a":1}', None]), pl.DataFrame({"a": ["x", "y"], "b": ["z", ""]}))
     assert merged.to_list() == ['{"a":1,"column.a":"x","b":"z"}', '{"a":"y"}']

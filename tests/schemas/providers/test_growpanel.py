@@ -124,7 +124,7 @@ def test_the_least_that_can_come() -> None:
     assert customer({"id": "a"}) == {"external_id": "a", "provider": "growpanel", "provider_id": "a"}
 
 
-def test_a_field_of_tomorrow_is_kept_and_told() -> None:
+def test_an_unknown_field_is_kept_and_reported() -> None:
     found = read({**BODY, "vat": {"id": "SE1"}}, BODY)
     assert found.surprises == {"vat": 1}
     assert json.loads(found.records["metadata"][0]) == {"growpanel.vat": {"id": "SE1"}}
@@ -142,7 +142,7 @@ def test_a_field_of_tomorrow_is_kept_and_told() -> None:
         ({"country": True, "email": {}}, "text is expected"),
     ],
 )
-def test_a_record_of_the_wrong_shape_is_told_apart(change: dict[str, Any], expected: str) -> None:
+def test_a_record_of_the_wrong_shape_is_distinguished(change: dict[str, Any], expected: str) -> None:
     found = read(BODY, {**BODY, "id": "bad", **change}, {**BODY, "id": "cus_43"})
     assert found.records["external_id"].to_list() == ["cus_42", "cus_43"]
     [broken] = found.broken.to_dicts()
@@ -152,13 +152,13 @@ def test_a_record_of_the_wrong_shape_is_told_apart(change: dict[str, Any], expec
     assert json.loads(broken["text"]) == {**BODY, "id": "bad", **change}
 
 
-def test_a_record_without_an_id_is_told_apart() -> None:
+def test_a_record_without_an_id_is_distinguished() -> None:
     [broken] = read({"name": "Nobody"}).broken.to_dicts()
     assert (broken["id"], broken["detail"]) == (None, "id is missing")
 
 
 @pytest.mark.parametrize("record", ["text", 7, None, ["a"]])
-def test_what_is_no_object_is_told_apart(record: Any) -> None:
+def test_what_is_no_object_is_distinguished(record: Any) -> None:
     found = read(record, BODY)
     assert (found.broken.height, found.records.height) == (1, 1)
 

@@ -368,7 +368,7 @@ def test_a_customer_is_read(answered: dict[str, Any], expected: dict[str, Any]) 
     assert read(**answered) == {name: value for name, value in {**READ, **expected}.items() if value is not None}
 
 
-def test_a_field_of_tomorrow_is_reported() -> None:
+def test_an_unknown_field_is_reported() -> None:
     assert decoded(ANSWER, {**ANSWER, "a": 1}, {**ANSWER, "a": {}, "b": []}).surprises == {"a": 2, "b": 1}
 
 

@@ -139,7 +139,7 @@ def test_a_customer_is_read(answered: dict[str, Any], read: dict[str, Any]) -> N
     assert _read(**answered) == {name: value for name, value in {**READ, **read}.items() if value is not None}
 
 
-def test_a_field_of_tomorrow_is_reported() -> None:
+def test_an_unknown_field_is_reported() -> None:
     decoded = _decoded(ANSWER, {**ANSWER, "tags": []}, {**ANSWER, "tags": ["a"], "tier": 1})
     assert decoded.surprises == {"tags": 2, "tier": 1}
 

@@ -69,7 +69,7 @@ def test_an_address_names_file_and_table(spec: str, path: str, schema: str, tabl
         "duckdb:///\udcff.duckdb",
     ],
 )
-def test_an_address_that_cannot_be_meant_is_answered_in_words(spec: str) -> None:
+def test_an_address_that_cannot_be_meant_is_explained(spec: str) -> None:
     with pytest.raises(ConfigError) as raised:
         parse_address(spec)
 

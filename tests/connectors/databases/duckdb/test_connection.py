@@ -23,7 +23,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path)
 
 
-def test_a_file_that_is_no_database_is_answered_in_words(warehouse: Warehouse) -> None:
+def test_a_file_that_is_no_database_is_explained(warehouse: Warehouse) -> None:
     warehouse.file.write_bytes(b"id,name\n" * 1000)
 
     with pytest.raises(ConfigError, match="cannot be opened as a DuckDB database"):
@@ -67,7 +67,7 @@ def test_a_locked_database_names_who_holds_it(warehouse: Warehouse, role: str) -
     assert fates(warehouse.load([ANN])) == {"created": 1}
 
 
-def test_a_database_that_may_not_be_written_is_answered_in_words(warehouse: Warehouse) -> None:
+def test_a_database_that_may_not_be_written_is_explained(warehouse: Warehouse) -> None:
     if os.getuid() == 0:
         pytest.skip("root may write everything")
     warehouse.load([ANN])

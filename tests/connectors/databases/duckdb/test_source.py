@@ -57,7 +57,7 @@ def test_a_query_is_read(warehouse: Warehouse, query: str) -> None:
 @pytest.mark.parametrize(
     "query", ["SELEC 1", "SELECT * FROM nowhere", "DROP TABLE people", "SELECT 1) --", "SELECT 1; SELECT 2"]
 )
-def test_a_query_that_cannot_be_read_is_answered_in_words(warehouse: Warehouse, query: str) -> None:
+def test_a_query_that_cannot_be_read_is_explained(warehouse: Warehouse, query: str) -> None:
     warehouse.do("CREATE TABLE people AS SELECT 1 AS id, 'Ann' AS name")
 
     with pytest.raises(ConfigError):
@@ -65,7 +65,7 @@ def test_a_query_that_cannot_be_read_is_answered_in_words(warehouse: Warehouse, 
     assert warehouse.column("name", table="people") == ["Ann"]
 
 
-def test_a_missing_database_or_table_is_answered_in_words(warehouse: Warehouse) -> None:
+def test_a_missing_database_or_table_is_explained(warehouse: Warehouse) -> None:
     with pytest.raises(ConfigError, match="there is no such database"):
         warehouse.load(f"duckdb:///{warehouse.folder}/other.duckdb")
     warehouse.do("CREATE TABLE people AS SELECT 1 AS id, 'Ann' AS name")
@@ -235,7 +235,7 @@ READING = {
 
 
 @pytest.mark.parametrize("value", READING.values(), ids=READING)
-def test_an_error_in_a_view_is_told_without_the_value(value: str, warehouse: Warehouse) -> None:
+def test_an_error_in_a_view_is_reported_without_the_value(value: str, warehouse: Warehouse) -> None:
     warehouse.do(f"CREATE VIEW broken AS SELECT 'e' || i AS external_id, {value} AS name FROM range(2) AS t(i)")
     with pytest.raises(ConnectorError, match=r"reading failed near row 1 \(\w+ (Input )?Error: ") as failed:
         warehouse.load(warehouse.address("broken"))

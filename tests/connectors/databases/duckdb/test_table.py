@@ -121,7 +121,7 @@ def test_a_view_is_no_destination(warehouse: Warehouse) -> None:
         warehouse.load([ANN])
 
 
-def test_a_column_called_rowid_is_told_of(warehouse: Warehouse) -> None:
+def test_a_column_called_rowid_is_reported(warehouse: Warehouse) -> None:
     warehouse.do('CREATE TABLE customers (external_id VARCHAR, name VARCHAR, "RowId" INTEGER)')
 
     with pytest.raises(ConfigError, match="column RowId hides"):

@@ -60,7 +60,7 @@ def test_an_address_names_server_and_table(
         f"postgresql://u:{SECRET}/x@h/db",
     ],
 )
-def test_an_address_that_cannot_be_meant_is_answered_in_words(spec: str) -> None:
+def test_an_address_that_cannot_be_meant_is_explained(spec: str) -> None:
     with pytest.raises(ConfigError) as raised:
         parse_address(spec)
 

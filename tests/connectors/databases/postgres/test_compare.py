@@ -124,7 +124,7 @@ def test_instants_without_end_are_overwritten(warehouse: PostgresWarehouse) -> N
         ({"legal_name": None, "city": "1"}, "legal_name = '', city = '1'"),
     ],
 )
-def test_texts_that_are_alike_when_put_together_are_told_apart(
+def test_texts_that_are_alike_when_put_together_are_distinguished(
     warehouse: PostgresWarehouse, record: dict[str, str | None], by_hand: str
 ) -> None:
     both = [{**ANN, "legal_name": "Acme", "city": "Rome"}, {**BOB, **record}]

@@ -67,7 +67,7 @@ def closed_port() -> Iterator[str]:
         ({"option": "sslrootcert=/nowhere&sslmode=verify-full"}, Refused, "SSL"),
     ],
 )
-def test_who_cannot_connect_is_told_why(
+def test_a_failed_connection_is_explained(
     warehouse: PostgresWarehouse,
     closed_port: str,
     change: dict[str, str],

@@ -24,7 +24,7 @@ def warehouse(tmp_path: Path, postgres_database: Database) -> PostgresWarehouse:
     return PostgresWarehouse(tmp_path, postgres_database)
 
 
-def test_a_wrong_password_is_told_and_not_shown(warehouse: PostgresWarehouse, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported_and_not_shown(warehouse: PostgresWarehouse, tmp_path: Path) -> None:
     """The tests' server trusts all users, so the message is given here as libpq formats it."""
     from tranship.connectors.databases.postgres.server_errors import connect_error
 
@@ -52,7 +52,7 @@ READING = {
 
 @pytest.mark.parametrize("driver", ["adbc", "psycopg"])
 @pytest.mark.parametrize("value", READING.values(), ids=READING)
-def test_an_error_in_a_view_is_told_without_the_value(
+def test_an_error_in_a_view_is_reported_without_the_value(
     value: str, driver: str, warehouse: PostgresWarehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if driver == "psycopg":
@@ -86,7 +86,7 @@ WRITING = {
 
 
 @pytest.mark.parametrize("statement", WRITING.values(), ids=WRITING)
-def test_words_of_a_trigger_are_left_to_the_server_and_its_place_is_told(
+def test_words_of_a_trigger_are_left_to_the_server_and_its_place_is_reported(
     statement: str, warehouse: PostgresWarehouse
 ) -> None:
     warehouse.do(

@@ -138,7 +138,7 @@ def test_a_query_over_our_table_is_read_as_the_table_is(warehouse: PostgresWareh
         ("SELECT 1 AS id; DROP TABLE people", ""),
     ],
 )
-def test_a_query_that_cannot_be_read_is_answered_in_words(warehouse: PostgresWarehouse, query: str, words: str) -> None:
+def test_a_query_that_cannot_be_read_is_explained(warehouse: PostgresWarehouse, query: str, words: str) -> None:
     warehouse.do("CREATE TABLE people AS SELECT 1 AS id, 'Ann' AS name")
 
     with pytest.raises((ConfigError, ConnectorError)) as raised:

@@ -215,7 +215,7 @@ def test_a_field_is_stored_in_the_column_that_the_user_names(warehouse: Postgres
         ("TABLE customers (customer_id text, account_id text, name text)", "could both hold external_id"),
     ],
 )
-def test_a_table_that_cannot_be_filled_is_refused_in_words(
+def test_a_table_that_cannot_be_filled_is_refused_with_a_message(
     warehouse: PostgresWarehouse, table: str, words: str
 ) -> None:
     warehouse.do(f"CREATE {table}")
@@ -300,7 +300,7 @@ def test_policies_are_obeyed(warehouse: PostgresWarehouse, clerk: Any) -> None:
     assert warehouse.column("external_id") == ["1", "9"]
 
 
-def test_a_server_that_takes_no_writes_is_told(warehouse: PostgresWarehouse) -> None:
+def test_a_server_that_takes_no_writes_is_reported(warehouse: PostgresWarehouse) -> None:
     name = warehouse.database.url.rpartition("/")[2]
     warehouse.load([ANN])
     warehouse.do(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
@@ -344,7 +344,7 @@ def test_another_run_is_waited_for(warehouse: PostgresWarehouse) -> None:
             warehouse.load([ANN], lock_timeout="200ms")
 
 
-def test_a_statement_that_takes_too_long_is_told(warehouse: PostgresWarehouse) -> None:
+def test_a_statement_that_takes_too_long_is_reported(warehouse: PostgresWarehouse) -> None:
     warehouse.do("CREATE TABLE customers (external_id text, name text CHECK (pg_sleep(1) IS NOT NULL))")
 
     with pytest.raises(Unreachable, match="cancelled"):

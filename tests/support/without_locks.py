@@ -1,4 +1,4 @@
-"""A system whose kernel does not lock files: `lockless.py ERRNO command …` runs the `tranship` command there.
+"""A system whose kernel does not lock files: `without_locks.py ERRNO command …` runs the `tranship` command there.
 
 A seccomp filter answers each flock with the error ERRNO or, if that is 0, with success although nothing was locked.
 """

@@ -15,10 +15,10 @@ _OF_SQL: Final = (duckdb.BinderException, duckdb.CatalogException, duckdb.Parser
 
 def first_line(error: Exception) -> str:
     """Return the first line of an error message, without secrets and e-mail addresses."""
-    return known_secrets.words(str(error).splitlines()[0]) if str(error) else type(error).__name__
+    return known_secrets.safe_message(str(error).splitlines()[0]) if str(error) else type(error).__name__
 
 
-def words_of(error: duckdb.Error) -> str:
+def message_of(error: duckdb.Error) -> str:
     """Return the first line of an error, without the values that it quotes."""
     line = first_line(error)
     if isinstance(error, _OF_SQL):

@@ -1,6 +1,6 @@
 """Carry out a run into a provider's account in a process that is killed and restarted at random moments.
 
-`mortal.py SAID KILLS SEED LOG [no-journal]`: SAID is a JSON file with the settings of the run and the maximum number of
+`killed_runs.py SAID KILLS SEED LOG [no-journal]`: SAID is a JSON file with the settings of the run and the maximum number of
 moments before a process is killed. Libraries that take long to import are imported once, and each process is a fork. A
 fork does not copy the threads of polars, which start on its first use, so each process imports the project itself.
 """
@@ -30,9 +30,9 @@ def main(file: str, kills: str, seed: str, log: str, *off: str) -> int:
         last = chance.randint(1, moments) if life < int(kills) else 0
         child = os.fork()
         if child == 0:
-            from support import living
+            from support import killable_run
 
-            living.live(given, last, Path(log), forgetful=bool(off))
+            killable_run.live(given, last, Path(log), forgetful=bool(off))
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):
             print(life)

@@ -1,4 +1,4 @@
-"""A process that is killed and restarted: a body for `mortal.py`, which forks before this is imported."""
+"""A process that is killed and restarted: a body for `killed_runs.py`, which forks before this is imported."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """Start commands at about the same time, each in a separate process.
 
-`starters.py` reads one JSON object a line: `{"folder", "starts": [{"words", "delay", "die"}]}`. All processes import
+`concurrent_starts.py` reads one JSON object a line: `{"folder", "starts": [{"words", "delay", "die"}]}`. All processes import
 their modules, then all are released, and each waits for its `delay` in seconds and runs its command. The answer is one
 line: for each the exit code (null if it was killed) and its output. `die` kills it: a number is the moment of a run
-into a provider (see `living.Clock`), a name is the step after which it dies.
+into a provider (see `killable_run.Clock`), a name is the step after which it dies.
 
-Libraries that take long to import are imported once, and each process is a fork; see `mortal.py`.
+Libraries that take long to import are imported once, and each process is a fork; see `killed_runs.py`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def _child(start: dict[str, Any], file: Path, ready: int, go: int) -> int:
     out = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(out, 1)
     os.dup2(out, 2)
-    from support import living, moving
+    from support import killable_run, moving
     from tranship.pipelines import run, run_directory  # noqa: F401  (what commands import when they run)
     from tranship.pipelines.cli import main as cli
 
     moving.hurry()
     if isinstance(start.get("die"), int):
-        living._mortal(living.Clock(start["die"]), Path(os.devnull), living.Journal)
+        killable_run._mortal(killable_run.Clock(start["die"]), Path(os.devnull), killable_run.Journal)
     elif start.get("die"):
         finish = run_directory.RunDirectory.finish
 
