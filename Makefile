@@ -107,6 +107,9 @@ clean:  ## Remove everything made by these commands
 
 # Each stamp marks a step that is done once, and again when its inputs change. ---------------------------------------
 
+# Pip compiles what it installs, except an editable package: where PYTHONDONTWRITEBYTECODE is set, each start would do so.
+COMPILE = $(BIN)/python -m compileall -q connectors pipelines schemas tranship
+
 $(VENV)/venv.stamp:
 	@$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit( \
 	    'Tranship needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Try: make PYTHON=python3.12' % sys.version_info[:2])"
@@ -121,6 +124,7 @@ else
 	@echo "No exact versions are kept for this Python and system: pip chooses within the ranges of pyproject.toml."
 	$(PIP) install --editable .
 endif
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/venv.stamp pyproject.toml requirements/dev.txt
@@ -131,6 +135,7 @@ else
 	@echo "No exact versions are kept for this Python and system: pip chooses within the ranges of pyproject.toml."
 	$(PIP) install --editable '.[dev]'
 endif
+	@$(COMPILE)
 	@touch $@ $(VENV)/run.stamp
 
 $(VENV)/lock.stamp: $(VENV)/venv.stamp

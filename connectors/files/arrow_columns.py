@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tranship.connectors.files.unfolding import is_metadata
 
@@ -66,6 +65,8 @@ def _plain(values: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(dtype):
         return _plain(values.dictionary_decode())
     if pa.types.is_run_end_encoded(dtype):
+        import pyarrow.compute as pc
+
         return _plain(pc.run_end_decode(values))
     if pa.types.is_decimal(dtype) and dtype.scale >= 0:
         # Arrow writes very small ones with an exponent, polars has 38 digits.

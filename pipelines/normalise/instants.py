@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 import pyarrow as pa
+from pyarrow._compute import CastOptions, call_function
 
 from tranship.pipelines.normalise.series import VALUE, fill_where, null_text, replace_where
 from tranship.pipelines.normalise.spelling import Spelling
@@ -89,8 +90,11 @@ def _parse_usual(texts: pl.Series, spelling: Spelling) -> pl.Series:
 
 def _parse_with_arrow(texts: pl.Series, zone: str | None) -> pl.Series:
     # Arrow refuses the null character in the name of a field that was built (`pipelines/build.py`).
-    parsed = texts.rename("").to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.timestamp("us", zone))
-    return pl.Series(parsed)
+    array = texts.rename("").to_arrow(compat_level=pl.CompatLevel.oldest())
+    # `array.cast`, and polars for a single array, import `pyarrow.compute`, which writes the documentation of all its
+    # functions: 45 ms in every run.
+    parsed = call_function("cast", [array], CastOptions.safe(pa.timestamp("us", zone)))
+    return pl.DataFrame(pa.table([parsed], ["v"])).to_series()
 
 
 def _unusual_instants(values: pl.Series, field: str, spelling: Spelling) -> tuple[pl.Series, pl.DataFrame]:
