@@ -86,6 +86,11 @@ _PERSONAL: Final = (
     "function job_function job_level seniority nickname pronouns reports_to nationality marital_status "
     "funktion fonction funcion funzione functie cargo puesto ruolo stanowisko beruf "
     "geburtsdatum date_de_naissance fecha_de_nacimiento data_di_nascita geboortedatum department "
+    # ids and consents of persons
+    "user_id contact_id person_id lead_id subscriber_id member_id attendee_id participant_id student_id patient_id "
+    "benutzer_id kontakt_id personen_id mitglieds_nr mitgliedsnummer "
+    "email_opt_in email_opt_out opt_in opt_out optin optout marketing_opt_in sms_opt_in email_marketing_consent "
+    "accepts_marketing accepts_email_marketing newsletter_opt_in "
 )
 _OF_PERSONS: Final = frozenset(map(fold, _PERSONAL.split()))
 

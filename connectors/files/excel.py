@@ -1,7 +1,8 @@
 """Excel workbooks (.xlsx, .xlsm) as a source. They cannot be written.
 
 All cells become text, as the user sees them: text unchanged, dates in ISO 8601, whole numbers without decimals, numbers
-of currencies and percentages as numbers, results of formulas, errors by their names (`#N/A`). A number format of zeros
+of currencies and percentages as numbers, results of formulas, errors by their names (`#N/A`). The library rounds to
+nine decimals, about as many as a cell shows. A number format of zeros
 (`00000`) keeps its zeros. Numbers of 16 or more digits are given with an exponent, since Excel has lost their last
 digits.
 

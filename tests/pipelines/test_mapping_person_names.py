@@ -71,6 +71,9 @@ def test_the_name_of_a_person_or_a_company(header: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("header", "name", "contact"),
     [
+        ("User ID;Name;Company", "Company | Name", "Name"),
+        ("Name;Company;Accepts Email Marketing", "Company | Name", "Name"),
+        ("Name;Company;Industry", "Name", None),
         ("First Name;Last Name;Company", "Company | First Name + Last Name", "First Name + Last Name"),
         ("Nom;Entreprise", "Entreprise | Nom", "Nom"),
         ("Nom;Client", "Client | Nom", "Nom"),
