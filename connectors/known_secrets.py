@@ -33,7 +33,9 @@ _VARIABLE: Final = re.compile(
     r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PASS|CREDENTIALS?|BEARER)S?(?:_|$)", re.IGNORECASE
 )
 _PASSWORD_VARIABLES: Final = ("PGPASSWORD",)
-_EMAIL: Final = re.compile(r"[^\s\"'<>(),;:\[\]{}\\]+(?:@|%(?:25)*40|&#64;|&commat;|\\u0040)[\w.%-]+")
+_APART: Final = r"\s\"'<>(),;:\[\]{}\\"
+_EMAIL: Final = re.compile(rf"(?<![^{_APART}])[^{_APART}]+(?:@|%(?:25)*40|&#64;|&commat;|\\u0040)[\w.%-]+")
+"""It is looked for from the beginning of a word only: from each character, a long word would take a minute."""
 _UNIT: Final = re.compile(
     r"%(?:25)*([0-9A-Fa-f]{2})|(&(?:#\d+|#[xX][0-9a-fA-F]+|\w+);)|\\u00([0-9a-fA-F]{2})|\\?(.)", re.DOTALL
 )

@@ -23,6 +23,9 @@ from tranship.connectors.errors import ConfigError, ConnectorError, Malformed
 _NO: Final = (401, 403)
 
 
+_PATIENCE: Final = RetryPolicy(tries=3, total=60, answer=60)
+"""Somebody is waiting; the other limits are those of a run."""
+
 _CLOCK_SECONDS: Final = 60
 """The difference between two clocks, in seconds, from which it is reported."""
 
@@ -47,7 +50,7 @@ def check(
     findings.append(HealthFinding("key", "ok", f"is set in {known.key_variable}"))
     background = BackgroundLoop()
     try:
-        return findings + background.submit(_look(spec, address, known, retry_policy or RetryPolicy(tries=3))).result()
+        return findings + background.submit(_look(spec, address, known, retry_policy or _PATIENCE)).result()
     finally:
         background.close()
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tranship.connectors import known_secrets
 from tranship.connectors.api.operations import (
     Ask,
     Bulk,
@@ -94,7 +95,7 @@ def _seen(address: ProviderAddress, body: bytes) -> list[HealthFinding]:
         return [HealthFinding("data source", "warn", "GrowPanel did not return the list of data sources")]
     if wanted in existing:
         return [HealthFinding("data source", "ok", f"{wanted} exists")]
-    known = f"known data sources: {', '.join(existing)}" if existing else "the account has none"
+    known = f"known data sources: {known_secrets.words(', '.join(existing))}" if existing else "the account has none"
     return [
         HealthFinding("data source", "fail", f"data source {wanted} does not exist; {known}. Choose one with ?source=")
     ]
