@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+import tranship
 from support.accounts import Open
 from support.warehouse import Warehouse, fates, rejects, write_csv
 from tranship.connectors.errors import ConfigError, GateClosed
