@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +52,27 @@ def sail() -> Iterator[SparkSession]:
     finally:
         session.stop()
         server.stop()
+
+
+@contextmanager
+def apache_spark() -> Iterator[SparkSession]:
+    """Yield a session of Apache Spark on this machine. Skips the test if Java or the engine are not installed."""
+    from pyspark.sql import SparkSession
+
+    if shutil.which("java") is None or find_spec("py4j") is None:
+        pytest.skip("needs Java, and the package pyspark instead of pyspark-client")
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    session = (
+        SparkSession.builder.master("local[2]")
+        .config("spark.ui.enabled", value=False)
+        .config("spark.sql.shuffle.partitions", 4)
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .getOrCreate()
+    )
+    try:
+        yield session
+    finally:
+        session.stop()
 
 
 @dataclass(frozen=True)
