@@ -146,7 +146,7 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: is not valid TOML: {known_secrets.words(str(error))}") from error
+        raise ConfigError(f"{file}: is not valid TOML: {known_secrets.safe_message(str(error))}") from error
 
 
 def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]:

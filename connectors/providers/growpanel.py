@@ -95,7 +95,8 @@ def _seen(address: ProviderAddress, body: bytes) -> list[HealthFinding]:
         return [HealthFinding("data source", "warn", "GrowPanel did not return the list of data sources")]
     if wanted in existing:
         return [HealthFinding("data source", "ok", f"{wanted} exists")]
-    known = f"known data sources: {known_secrets.words(', '.join(existing))}" if existing else "the account has none"
+    names = known_secrets.safe_message(", ".join(existing))
+    known = f"known data sources: {names}" if existing else "the account has none"
     return [
         HealthFinding("data source", "fail", f"data source {wanted} does not exist; {known}. Choose one with ?source=")
     ]
