@@ -220,7 +220,7 @@ ANY: Any = tranship
         (lambda: ANY.resume("last"), "contains no run"),
         (lambda: ANY.resume(3), "run: int is not accepted."),
         (lambda: ANY.resume("last", lock_timeot="3s"), "Did you mean lock_timeout?"),
-        (lambda: ANY.retry("last", max_rejects=3), "Its options are: overlap, lock_timeout, locks."),
+        (lambda: ANY.retry("last", max_rejects=3), "Its options are: overlap, lock_timeout, locks, memory."),
         (lambda: ANY.retry("last", state_dir=3), "state_dir: int is not accepted."),
         (lambda: ANY.runs(remove_older_than=30), "remove_older_than: int is not accepted. Give a timedelta"),
         (lambda: ANY.sandbox("metronom").__enter__(), "metronom: there is no such sandbox. Use one of: blackwalnut"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import polars as pl
 
+from tranship.connectors import known_secrets
 from tranship.connectors.address_secrets import is_host, shown_option
 from tranship.connectors.addresses import redacted
 from tranship.connectors.api.pagination import Listing
@@ -254,6 +255,11 @@ def _error_message(spec: ProviderSpec, body: bytes) -> str | None:
         return spec.error_message(msgspec.json.decode(body))
     except (msgspec.DecodeError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
         return None  # not in the provider's format: nothing to quote
+
+
+def shown_names(names: Iterable[str]) -> str:
+    """Return names from a provider's response, for a message: on one line, without secrets, at most 200 characters."""
+    return known_secrets.safe_message(", ".join(names))
 
 
 @dataclass(frozen=True)

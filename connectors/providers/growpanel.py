@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import msgspec
 
-from tranship.connectors import known_secrets
 from tranship.connectors.api.operations import (
     Ask,
     Bulk,
@@ -34,7 +33,7 @@ from tranship.connectors.api.operations import (
 )
 from tranship.connectors.api.pagination import Envelope, Listing, SinglePage
 from tranship.connectors.api.reconcile import same
-from tranship.connectors.api.spec import HealthFinding, ProviderAddress, ProviderSpec, bearer
+from tranship.connectors.api.spec import HealthFinding, ProviderAddress, ProviderSpec, bearer, shown_names
 from tranship.schemas.providers.growpanel import SCHEMA
 
 _CUSTOMERS: Final = "/data/customers"
@@ -95,8 +94,7 @@ def _seen(address: ProviderAddress, body: bytes) -> list[HealthFinding]:
         return [HealthFinding("data source", "warn", "GrowPanel did not return the list of data sources")]
     if wanted in existing:
         return [HealthFinding("data source", "ok", f"{wanted} exists")]
-    names = known_secrets.safe_message(", ".join(existing))
-    known = f"known data sources: {names}" if existing else "the account has none"
+    known = f"known data sources: {shown_names(existing)}" if existing else "the account has none"
     return [
         HealthFinding("data source", "fail", f"data source {wanted} does not exist; {known}. Choose one with ?source=")
     ]

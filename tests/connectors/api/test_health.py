@@ -49,9 +49,9 @@ ATTACKS: dict[str, Callable[[], AbstractContextManager[Served]]] = {
     "a reset": lambda: raw(None),
     "long header": lambda: raw(HEAD + b"X-Long: " + b"x" * (1 << 16) + b"\r\n\r\n"),
     "nested": lambda: raw(sized(b"[" * 100_000 + b"]" * 100_000)),
-    "429 for ever": lambda: answering(429, {}, **{"Retry-After": "0"}),
+    "429 without end": lambda: answering(429, {}, **{"Retry-After": "0"}),
     "a long pause": lambda: answering(429, {}, **{"Retry-After": "1e300"}),
-    "503 for ever": lambda: answering(503, {}),
+    "503 without end": lambda: answering(503, {}),
 }
 
 
