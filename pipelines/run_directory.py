@@ -13,6 +13,7 @@ rejected/*.parquet, warned/*.parquet   rejects and warnings, one file per batch,
 present/*.parquet  the keys of records that were read and are not staged (`PRESENT`): mirror must not delete them
 identity/          dropped.parquet (rows that are not survivors), patched.parquet (survivors that took over values),
                    retracted-*.parquet (places of records whose warnings were retracted)
+spill/             temporary files of identity and of DuckDB, removed at the end of the step
 agreed.parquet     in the folder of a plan: plan.parquet as first made
 rejects.csv, rejects.parquet, rejects.xlsx, warnings.parquet, merges.parquet, plan.parquet, report.json, report.html
 """

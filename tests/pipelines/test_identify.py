@@ -313,6 +313,9 @@ def patched(*rows: dict[str, Any], fill: bool) -> list[dict[str, Any]]:
     wanted = identify.rows_to_patch(decided, fill=fill)
     whole = identify.patched(staged.filter(pl.col("_row").is_in(wanted.implode())), decided.members, fill=fill)
     assert whole.columns == staged.columns
+    if fill:
+        some = identify.givers(staged.filter(pl.col("_row").is_in(wanted.implode())), decided)
+        assert identify.patched(some, decided, fill=True).sort("_row").equals(whole.sort("_row"))
     return whole.sort("_row").to_dicts()
 
 
@@ -340,6 +343,21 @@ def test_fill_takes_each_null_from_the_next_newest() -> None:
         **{"name": "Newest", "legal_name": "L1", "phone": "P0", "aliases": ["x"]}
     }
     assert survivor["_row"] == 2
+
+
+def test_only_the_newest_record_and_those_that_fill_a_field_are_needed() -> None:
+    staged = records(
+        {"external_id": "1", "name": "Oldest", "phone": "P0", "tax_id": "T0"},
+        {"external_id": "1", "name": "Older", "phone": "P1"},
+        {"external_id": "1", "name": "Old", "phone": "P2"},
+        {"external_id": "1", "name": "Newest"},
+        {"external_id": "2", "name": "Other"},
+    )
+    known = staged.select(
+        *("external_id", "email", "name", "updated_at"),
+        **{"row": "_row", "source": "_source", "line": "_line"},
+    )
+    assert identify.givers(staged, identify.decide(known, "newest"))["_row"].to_list() == [0, 2, 3, 4]
 
 
 def test_fill_takes_an_address_whole_or_not_at_all() -> None:
