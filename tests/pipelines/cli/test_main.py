@@ -702,7 +702,7 @@ def test_standard_input_beside_other_sources_is_not_read_again(more: Command) ->
     said = more("resume", "last")
 
     assert said.code == 2
-    assert "standard input, one of them, is gone" in said.err
+    assert "one of them is standard input, which is gone" in said.err
 
 
 # Files ------------------------------------------------------------------------------------------------------------
