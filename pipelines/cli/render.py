@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from tranship.pipelines.field_rules import quoted
 from tranship.pipelines.report import LEFT_OUT, Report, mapping, split_warnings, status_text, withheld
-from tranship.pipelines.verify import Verification
-from tranship.schemas.compatibility import Passage
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, Customer
 from tranship.schemas.faults import RULES, sentence
@@ -20,6 +18,8 @@ from tranship.schemas.visible import visible
 
 if TYPE_CHECKING:
     from tranship.pipelines.inspection import Finding, Inspection
+    from tranship.pipelines.verify import Verification
+    from tranship.schemas.compatibility import Passage
 
 _ALWAYS = ("read", "rejected", "merged", "created", "updated", "unchanged")
 _CELL = 44
