@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -15,9 +16,17 @@ from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import formats
 from tranship.connectors.files.formats import Format
 from tranship.connectors.files.storage import Copy, File, grows_too_much
+from tranship.schemas.counted import counted
 
 _DAMAGE: Final = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
 """Errors that the library raises for damaged, unsupported and encrypted archives."""
+_END: Final = struct.Struct("<4s4H2LH")
+"""The end of the directory: mark, two numbers of disks, number of entries here and in all, size and place of the
+directory, length of the comment.
+"""
+_END_MARK: Final = b"PK\x05\x06"
+_MANY: Final = 1 << 16
+"""With as many entries or more, the number in the end is that of its 16 bits, or the largest one."""
 _KINDS: Final = (
     ("xl/workbook.xml", formats.EXCEL),
     ("xl/workbook.bin", formats.BINARY_EXCEL),
@@ -66,7 +75,8 @@ class Archive:
     def members(self) -> list[File]:
         """Return the members, folders excepted, sorted by name. Raises ConfigError if one of them cannot be trusted."""
         # `is_dir` fails on a member without a name.
-        infos = [info for info in self._zip.infolist() if not info.filename.endswith("/")]
+        infos = [info for info in self._zip.infolist() if info.file_size or not info.filename.endswith("/")]
+        self._must_have_all(len(self._zip.infolist()))
         for info in infos:
             self._check_name(info)
         names = [info.filename for info in infos]
@@ -94,8 +104,19 @@ class Archive:
         if self._copy:
             self._copy.close()
 
+    def _must_have_all(self, count: int) -> None:
+        """Raise ConfigError if the directory has another number of entries than its end says: the library reads on."""
+        end = self._raw.seek(0, io.SEEK_END) - _END.size - len(self._zip.comment)
+        self._raw.seek(max(end, 0))
+        mark, *_, entries, _, _, _ = _END.unpack(self._raw.read(_END.size).ljust(_END.size, b"\0"))
+        if mark == _END_MARK and entries not in (count % _MANY, _MANY - 1):
+            raise ConfigError(
+                f"{self._file.name}: the zip archive is damaged: it should have {counted(entries, 'member')}, and has "
+                f"{count:,}. Download or copy it again."
+            )
+
     def _check_name(self, info: zipfile.ZipInfo) -> None:
-        if not info.filename:
+        if not info.filename or info.filename.endswith("/"):
             raise ConfigError(
                 f"{self._file.name}: the zip archive is damaged: a member has no name. Download or copy it again."
             )

@@ -43,7 +43,12 @@ def _shown(code: str) -> Shown | None:
     if ":" in first and _TIME.fullmatch(first.strip()):
         return _time_of_day
     pattern = _digits(first)
-    return None if pattern is None else lambda number: _filled(pattern, number)
+    if pattern is None:
+        return None
+    width = len(pattern)
+    if pattern.count("\0") == width:
+        return lambda number: None if (value := _whole(number)) is None else str(value).zfill(width)
+    return lambda number: _filled(pattern, number)
 
 
 def _digits(code: str) -> list[str] | None:

@@ -16,6 +16,7 @@ from tranship.connectors.files import storage
 from tranship.connectors.files.arrow_columns import unfolded, unfolded_names
 from tranship.connectors.files.local_file import Written
 from tranship.connectors.files.whole_file import WholeFile
+from tranship.schemas.counted import counted
 
 BATCH_ROWS = 61_440
 
@@ -63,6 +64,11 @@ class ParquetSource:
                     done += table.num_rows
                     yield ArrowPart(name, _plain(table, columns), row, done)
                     row += table.num_rows
+                if row - 1 != parquet.metadata.num_rows:
+                    raise ConfigError(
+                        f"{name}: damaged Parquet: it should have {counted(parquet.metadata.num_rows, 'row')}, and has "
+                        f"{row - 1:,}; nothing of it was loaded. Export or copy it again."
+                    )
             except (pa.ArrowInvalid, OSError) as error:
                 raise ConfigError(f"{name}: damaged Parquet near row {row}; nothing was loaded from it.") from error
 

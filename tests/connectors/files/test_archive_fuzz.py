@@ -11,6 +11,8 @@ import random
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tranship.connectors import opening
 from tranship.connectors.errors import ConfigError
 
@@ -104,3 +106,29 @@ def test_a_damaged_archive_is_read_or_refused(tmp_path: Path) -> None:
             assert len(tokens) == ROWS or (not tokens and "skipped" in notes), number
             assert tokens == [f"tok{of}x{row:02}" for row in range(len(tokens))], number
     assert 0 < refused < EXAMPLES
+
+
+def test_an_archive_that_lacks_an_entry_of_its_directory_is_refused(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for number in range(3):
+            archive.writestr(*member(number))
+    data = bytearray(out.getvalue())
+    end, last = data.rindex(b"PK\x05\x06"), data.rindex(b"PK\x01\x02")
+    data[end + 12 : end + 16] = (last - data.index(b"PK\x01\x02")).to_bytes(4, "little")
+    path = tmp_path / "in.zip"
+    # The library takes the directory to end where the size says, and counts back from there to the members.
+    path.write_bytes(data[:last] + data[end:])
+    with pytest.raises(ConfigError, match="it should have 3 members, and has 2"):
+        read(path)
+
+
+def test_a_member_with_the_name_of_a_folder_is_refused(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(*member(0))
+        archive.writestr("b.json/", b"id,name\n1,A\n")
+    path = tmp_path / "in.zip"
+    path.write_bytes(out.getvalue())
+    with pytest.raises(ConfigError, match="a member has no name"):
+        read(path)

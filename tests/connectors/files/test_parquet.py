@@ -220,3 +220,13 @@ def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     pq.write_table(text, path)
     with pytest.raises(ConfigError, match="damaged Parquet near row 1"):
         read(path)
+
+
+def test_a_file_that_has_fewer_rows_than_it_says_is_refused(tmp_path: Path) -> None:
+    """Damage of the two seeds that was found with 10,000 files: a row group is missing or shorter."""
+    path = tmp_path / "in.parquet"
+    for number in (6392, 7147):
+        chance = random.Random(number)
+        path.write_bytes(damaged(made(chance), chance))
+        with pytest.raises(ConfigError, match="damaged Parquet: it should have 30 rows, and has"):
+            read(path)
