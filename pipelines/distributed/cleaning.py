@@ -78,7 +78,7 @@ def _must_be_decided(facts: Mapping[str, list[tuple[str | None, str | None, int]
     """Raises Undecided where the values leave open what is meant."""
     messages = sorted(value for _, value, _ in facts.get(stage_rows.UNDECIDED, ()) if value)
     if messages:
-        raise Undecided(*messages[0].split("\n"))
+        raise Undecided.combined(messages[:1])
     filled = sorted((source or "", value or "") for source, value, _ in facts.get(stage_rows.FILLED, ()))
     rivals.must_not_hide([(source, [column]) for source, column in filled], columns)
 
