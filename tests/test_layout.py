@@ -61,6 +61,11 @@ RULES = (
         ("pipelines.*", "connectors.errors", "connectors.provider_services", "connectors.sandbox.session"),
         "tranship/ is the one door: it hands on what pipelines offers, and sandboxes, which are no part of a run. What it does belongs in pipelines/.",
     ),
+    Rule(
+        "tranship.spark",
+        ("pipelines.arguments", "pipelines.distributed.*"),
+        "The door to cleaning on Spark hands on what pipelines/distributed/ offers.",
+    ),
     Rule("tranship.__main__", ("tranship",), "Calling the command is all that it does."),
     Rule("schemas.data.build", (), "The script that writes the tables stands alone."),
     Rule("schemas.exports.build", (), "The script that writes the index and the page of profiles stands alone."),
@@ -183,6 +188,15 @@ RULES = (
         "run.py opens the two ends through pipelines/endpoints.py and hands them to the flow.",
     ),
     Rule(
+        "pipelines.distributed.*",
+        (
+            *(*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.flow"),
+            "connectors.files.arrow_columns",
+        ),
+        "Cleaning on an engine takes the pure steps, and columns of Arrow as files do. It opens no source and no "
+        "destination.",
+    ),
+    Rule(
         "pipelines.*",
         (
             *EVERYBODY,
@@ -212,6 +226,7 @@ LAZY = (
 PURE = (
     *("pipelines.mapping", "pipelines.normalise.*", "pipelines.validate", "pipelines.judging"),
     *("pipelines.sort_out", "pipelines.identify"),
+    *("pipelines.distributed.stage_task", "pipelines.distributed.group_tasks"),
     *("pipelines.inspection", "pipelines.report", "pipelines.cli.render"),
 )
 """Steps that compute and do nothing else: the same frames in give the same frames out."""
