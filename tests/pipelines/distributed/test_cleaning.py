@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from support.engines import PLACE, collected
+from support.engines import IS_SPARK, PLACE, collected
 from tranship.connectors.errors import ConfigError, GateClosed, TranshipError, Undecided
+from tranship.pipelines.arguments import CleanOptions
 from tranship.spark import clean
 
 if TYPE_CHECKING:
@@ -169,3 +170,33 @@ def test_a_word_that_no_record_has_is_noted(spark: SparkSession, tmp_path: Path)
         '--value status:"gone" matched no value. Check its spelling in the source.'
     ]
     assert collected(cleaned.customers)["status"].to_list() == ["suspended"]
+
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "beyond-one-machine.md"
+
+
+def test_the_page_of_the_documentation_runs(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    using, starting = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    folder = tmp_path / "in" / "customers"
+    folder.mkdir(parents=True)
+    rows = [("a.csv", line, "7", f"Acme {line}", "2024-01-01") for line in (1, 2)]
+    columns = {"file": pl.String, "line": pl.Int64, "id": pl.String, "Company": pl.String, "updated_at": pl.String}
+    pl.DataFrame(rows, schema=columns, orient="row").write_parquet(folder / "part.parquet")
+    exec(using.replace("s3://lake", str(tmp_path)), {"spark": spark})
+    assert "read=2, skipped=0, rejected=0, merged=1, customers=1" in capsys.readouterr().out
+    assert collected(spark.read.parquet(str(tmp_path / "customers")))["name"].to_list() == ["Acme 2"]
+    if IS_SPARK:
+        return
+    session: dict[str, Any] = {}
+    exec(starting, session)
+    assert session["spark"].range(3).count() == 3
+    session["spark"].stop()
+    session["server"].stop()
+
+
+def test_the_page_names_the_settings() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    [named] = re.findall(r"- \*\*Settings\*\* are (.*?)\. A setting", text, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", named)) == set(CleanOptions.__annotations__)
