@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,11 @@ import pytest
 from support.engines import IS_SPARK, PLACE, collected
 from tranship.connectors.errors import ConfigError, GateClosed, TranshipError, Undecided
 from tranship.pipelines.arguments import CleanOptions
+from tranship.pipelines.distributed.stage_task import StageTask
+from tranship.pipelines.invalid import InvalidValues
+from tranship.pipelines.judging import Rules
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.normalise.spelling import Spelling
 from tranship.spark import clean
 
 if TYPE_CHECKING:
@@ -170,6 +176,19 @@ def test_a_word_that_no_record_has_is_noted(spark: SparkSession, tmp_path: Path)
         '--value status:"gone" matched no value. Check its spelling in the source.'
     ]
     assert collected(cleaned.customers)["status"].to_list() == ["suspended"]
+
+
+def test_a_cluster_with_another_version_is_told(tmp_path: Path) -> None:
+    columns = ColumnMap({"external_id": "id", "name": "name"}, (), {})
+    rules = Rules(columns, None, Spelling("UTC", (), frozenset()), InvalidValues())
+    given = pl.DataFrame({"id": "1", "name": "A", "_row": 0, "_source": "a", "_line": 1}).to_arrow().to_batches()
+    names = ("id", "name")
+    [told] = StageTask(names, names, PLACE, rules, "0.0.1")(iter(given))
+    [fact] = pl.DataFrame(told).select("code", "value").rows()
+    assert fact[0] == "undecided"
+    assert re.fullmatch(r"A machine .* has Tranship [\d.]+, and this one 0\.0\.1\. Install one version\.", fact[1])
+    [staged] = StageTask(names, names, PLACE, rules, metadata.version("tranship"))(iter(given))
+    assert pl.DataFrame(staged).filter(_kind="good")["external_id"].to_list() == ["1"]
 
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "beyond-one-machine.md"
