@@ -65,7 +65,7 @@ def clean(
     _check_conflicts(decisions, given.max_conflicts, counts.read)
     filled = tables.keep("filled", _filled(stage, decisions, given.survivor)) if given.fill else None
     matched = {tuple(json.loads(value)) for _, value, _ in facts.get(stage_rows.MATCHED, ()) if value}
-    notes = (*layout.notes, *columns.notes, *reading.unmatched(columns, matched))  # type: ignore[arg-type]
+    notes = (*layout.notes, *columns.notes, *reading.unmatched(columns, matched))
     return Cleaned(stage, decisions, filled, source.columns, counts, folder, notes)
 
 
