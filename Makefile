@@ -49,7 +49,7 @@ demo-postgres-run:
 	@echo 'The same again creates and updates nothing:'
 	@$(DEMO_POSTGRES_RUN) 2>&1 | grep -A 5 '^  read'
 
-test: $(VENV)/dev.stamp  ## Set up and run all tests
+test: $(VENV)/dev.stamp build/sail/stamp  ## Set up and run all tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal --verbosity=0 $(ARGS)
 
 quick: $(VENV)/dev.stamp  ## Run the quick tests: without Postgres and killed processes
@@ -89,7 +89,9 @@ fuzz: $(VENV)/dev.stamp  ## Read thousands of damaged files, settings, journals,
 lock: $(VENV)/lock.stamp  ## Rewrite requirements/ from pyproject.toml (with Python 3.11 on Linux)
 	$(PIP_COMPILE) --upgrade --output-file=requirements/run.txt pyproject.toml
 	$(PIP_COMPILE) --upgrade --output-file=requirements/dev.txt --constraint=requirements/run.txt --extra=dev pyproject.toml
-	sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/dev.txt
+	$(PIP_COMPILE) --upgrade --output-file=requirements/sail.txt --constraint=requirements/dev.txt --extra=sail \
+	    $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--unsafe-package=\1/p' requirements/dev.txt) pyproject.toml
+	sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/dev.txt requirements/sail.txt
 
 sbom: build/tools/stamp  ## Write the software bill of materials, build/tranship.cdx.json
 	$(PYTHON) -m venv --clear --without-pip build/sbom
@@ -137,6 +139,16 @@ else
 endif
 	@$(COMPILE)
 	@touch $@ $(VENV)/run.stamp
+
+# Beside the other packages, all processes that tests start would import pandas: its tests alone find them here.
+build/sail/stamp: requirements/sail.txt | $(VENV)/dev.stamp
+	@rm -rf build/sail && mkdir -p build/sail
+ifeq ($(LOCKED),yes)
+	$(PIP) install --target build/sail --no-deps --require-hashes --no-build-isolation -r requirements/sail.txt
+else
+	@echo "The tests on Sail are skipped: their packages are known in exact versions only."
+endif
+	@touch $@
 
 $(VENV)/lock.stamp: $(VENV)/venv.stamp
 	$(PYTHON) -m venv --clear build/lock

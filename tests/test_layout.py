@@ -70,6 +70,11 @@ RULES = (
         "The script that writes the index and the page of profiles imports no module of the product.",
     ),
     Rule(
+        "tranship.spark",
+        ("pipelines.arguments", "pipelines.distributed.*"),
+        "It passes calls on to pipelines/distributed/.",
+    ),
+    Rule(
         "schemas.*",
         ("schemas.*", "!schemas.providers.*"),
         "Schemas define valid data and import nothing above them, and a provider's schema imports no other provider. Code with side effects belongs in pipelines/ or connectors/.",
@@ -180,6 +185,15 @@ RULES = (
         "run.py opens the two ends through pipelines/endpoints.py and hands them to the flow.",
     ),
     Rule(
+        "pipelines.distributed.*",
+        (
+            *(*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.flow"),
+            "connectors.files.arrow_columns",
+        ),
+        "Cleaning on an engine takes the pure steps, and columns of Arrow as files do. It opens no source and no "
+        "destination.",
+    ),
+    Rule(
         "pipelines.*",
         (
             *EVERYBODY,
@@ -210,6 +224,7 @@ LAZY = (
 PURE = (
     *("pipelines.mapping", "pipelines.normalise.*", "pipelines.validate", "pipelines.judging"),
     *("pipelines.sort_out", "pipelines.identify"),
+    *("pipelines.distributed.stage_task", "pipelines.distributed.group_tasks"),
     *("pipelines.inspection", "pipelines.report", "pipelines.cli.render"),
 )
 """Steps without side effects: equal input frames give equal output frames."""

@@ -28,6 +28,7 @@ def locked(name: str) -> dict[str, str]:
     [
         ("run.txt", PROJECT["project"]["dependencies"] + PROJECT["build-system"]["requires"]),
         ("dev.txt", PROJECT["project"]["dependencies"] + EXTRAS["cloud"] + EXTRAS["postgres"] + EXTRAS["dev"]),
+        ("sail.txt", EXTRAS["sail"]),
     ],
 )
 def test_the_lock_has_what_is_asked_for(name: str, asked: list[str]) -> None:
@@ -42,3 +43,7 @@ def test_the_lock_has_what_is_asked_for(name: str, asked: list[str]) -> None:
 def test_what_runs_is_tested_in_the_same_version() -> None:
     run, dev = locked("run.txt"), locked("dev.txt")
     assert run.items() <= dev.items()
+
+
+def test_what_only_some_tests_use_is_kept_apart() -> None:
+    assert not locked("sail.txt").keys() & locked("dev.txt").keys()

@@ -49,7 +49,15 @@ def clean(
     columns = applied.columns([layout])
     where = selection.condition(applied.reading.where, [layout]) if applied.reading.where else None
     tables = WorkTables(df.sparkSession, folder)
-    stage = tables.keep("stage", source.staged(reading.rules_of(applied.reading, columns, where)))
+    staged = source.staged(reading.rules_of(applied.reading, columns, where))
+    try:
+        stage = tables.keep("stage", staged)
+    except Exception as error:
+        if "No module named 'tranship'" in str(error):
+            raise ConfigError(
+                "Tranship is not installed on the machines of the cluster. Install it there in this version."
+            ) from error
+        raise
     facts = cleaned.facts_of(stage)
     _must_be_decided(facts, columns)
     decisions = identity.decide(stage, given.survivor, tables, source.must_be_places)

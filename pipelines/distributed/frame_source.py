@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -64,7 +65,7 @@ class FrameSource:
         numbered = self._numbered()
         data = [f"c{at}" for at in self._data]
         rows = numbered.select(*data, fn.monotonically_increasing_id().alias("_row"), *self._places(data))
-        task = StageTask(self._given, self.columns, self._place, rules)
+        task = StageTask(self._given, self.columns, self._place, rules, metadata.version("tranship"))
         return rows.mapInArrow(task, stage_rows.spark_schema(stage_rows.columns(len(self.columns))))
 
     def _numbered(self) -> DataFrame:

@@ -93,7 +93,7 @@ def to_arrow(frame: pl.DataFrame, columns: Mapping[str, Any]) -> Iterator[pa.Rec
     """Yield a frame with these columns, as the tasks of an engine must return it. Columns that it lacks are null."""
     absent = [pl.lit(None).alias(name) for name in columns if name not in frame.columns]
     frame = frame.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in columns.items())
-    yield from frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(arrow_schema(columns)).to_batches()
+    yield from frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(arrow_schema(columns)).to_batches()
 
 
 def to_frame(batch: pa.RecordBatch) -> pl.DataFrame:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any, Final
 
 import polars as pl
@@ -41,10 +42,17 @@ class StageTask:
     columns: tuple[str, ...]
     place: tuple[str, str] | None
     rules: Rules
+    version: str
+    """The version of Tranship that asks; another one may answer differently."""
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield the rows of the stage (`stage_rows.columns`). A message for the user is the last of them."""
         columns = stage_rows.columns(len(self.columns))
+        here = metadata.version("tranship")
+        if here != self.version:
+            message = f"A machine of the cluster has Tranship {here}, and this one {self.version}. Install one version."
+            yield from stage_rows.to_arrow(_facts(stage_rows.UNDECIDED, [message]), columns)
+            return
         for table in _larger(batches):
             try:
                 staged = self._staged(table)

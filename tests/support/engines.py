@@ -28,9 +28,13 @@ if TYPE_CHECKING:
     from tranship.pipelines.distributed.cleaned import Cleaned
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ROOT / "build" / "spark"
-"""Where `make spark` puts the clients of engines: beside the other packages, every process would import pandas."""
+PACKAGES = ROOT / "build" / "sail"
+"""Where `make test` puts Sail and its client: beside the other packages, every process would import pandas."""
 PLACE = ("file", "line")
+
+
+IS_SPARK = os.environ.get("TRANSHIP_ENGINE") == "spark"
+"""Whether the tests run on Apache Spark. One process cannot have both."""
 
 
 @contextmanager
@@ -41,7 +45,7 @@ def sail() -> Iterator[SparkSession]:
     os.environ.setdefault("RUST_LOG", "error")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pysail = pytest.importorskip("pysail.spark", reason="make spark installs it")
+        pysail = pytest.importorskip("pysail.spark", reason="make test installs it")
         from pyspark.sql import SparkSession
     server = pysail.SparkConnectServer()
     server.start(background=True)

@@ -196,7 +196,7 @@ def test_a_key_that_may_not_write_ends_it_at_once(sandbox: Start, tmp_path: Path
     with pytest.raises(Refused, match="GrowPanel") as refused:
         writing.send(there.url, tmp_path, operations=verbs_for(there), service=known)
     assert key not in str(refused.value)
-    assert ("a viewer's, which writes nothing" in str(refused.value)) == (key == "gp_viewer_1")
+    assert ("a viewer's key, which cannot write" in str(refused.value)) == (key == "gp_viewer_1")
     assert there.state() == []
 
 

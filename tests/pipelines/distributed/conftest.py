@@ -15,5 +15,5 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    with engines.sail() as session:
+    with engines.apache_spark() if engines.IS_SPARK else engines.sail() as session:
         yield session
