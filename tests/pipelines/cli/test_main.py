@@ -982,6 +982,22 @@ def test_help_imports_nothing_heavy(arguments: list[str], free_of: tuple[str, ..
     assert python("-c", script).stderr.split() == ["0"]
 
 
+def test_a_run_imports_nothing_slow_that_it_does_not_need(tmp_path: Path) -> None:
+    source = tmp_path / "customers.csv"
+    source.write_text(
+        "external_id,email,name,created_at,updated_at\n1,a@a.example,Acme,2024-01-31,2024-01-31T10:15:00Z\n", "utf-8"
+    )
+    needless = ("pyarrow.compute", "hypothesis", "tranship.pipelines.inspection", "tranship.schemas.compatibility")
+    target, state = f"duckdb:///{tmp_path}/w.duckdb?table=t", str(tmp_path / "state")
+    script = (
+        "import sys\n"
+        "from tranship.pipelines.cli import main as cli\n"
+        f"code = cli.main({['run', str(source), target, '--state-dir', state, '--json']!r})\n"
+        f"print(code, *sorted(set(sys.modules) & set({needless!r})), file=sys.stderr)"
+    )
+    assert python("-c", script).stderr.splitlines()[-1] == "0"
+
+
 # Python ----------------------------------------------------------------------------------------------------------
 
 
