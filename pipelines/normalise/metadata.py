@@ -27,7 +27,7 @@ _FLAT_OBJECT: Final = rf"^\{{\s*{_PAIR}\s*(?:,\s*{_PAIR}\s*)*\}}$"
 
 def json_object(values: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Return JSON objects unchanged (an empty one is null), and a mask of the values that are not JSON objects. A list
-    of objects with `key` and `value`, each key once, is an object.
+    of objects with `key` and `value`, each key once, is an object; an empty list is an empty one.
     """
     plain = trimmed(values)
     other = ~plain.str.contains(_FLAT_OBJECT)
@@ -39,7 +39,10 @@ def json_object(values: pl.Series) -> tuple[pl.Series, pl.Series]:
     unusual = replace_where(unusual, unusual.str.contains(r'^\[\s*\{[^{}]*"key"'), _objects_of_pairs)
     valid = unusual.str.contains(_FLAT_OBJECT)
     valid |= unusual.str.starts_with("{") & unusual.str.json_path_match("$").is_not_null()
-    kept = pl.select(pl.when(valid & ~unusual.str.contains(r"^\{\s*\}$")).then(unusual)).to_series()
+    # APIs write a list without pairs where there are none.
+    empty = unusual.str.contains(r"^(?:\{\s*\}|\[\s*\])$")
+    valid |= empty
+    kept = pl.select(pl.when(valid & ~empty).then(unusual)).to_series()
     return plain.clone().scatter(rows, kept), bad.scatter(rows, ~valid)
 
 

@@ -568,6 +568,16 @@ def language_names() -> Iterator[tuple[str, str]]:
             yield from ((spelling.lower(), code) for spelling in respelled(name))
 
 
+def foreign_language_names() -> Iterator[tuple[str, str]]:
+    """Yield the names of languages that have a code of two letters: Deutsch, Allemand, Tedesco."""
+    for language in (*LANGUAGES, *FURTHER_LANGUAGES):
+        names = Locale.parse(language).languages
+        own = language.partition("_")[0]
+        for code in names if language in LANGUAGES else [own]:
+            if len(code) == 2 and len(names.get(code, "")) > 3:
+                yield from ((spelling.lower(), code) for spelling in respelled(names[code]))
+
+
 def currency_names(official: Sequence[str]) -> list[tuple[str, str]]:
     """Return names and signs that mean one currency, in lower case. `$`, `£`, `¥` and `kr` could be several."""
     codes: dict[str, set[str]] = defaultdict(set)
@@ -658,7 +668,9 @@ def main() -> None:
     )
     write("timezones.csv", ("spelling", "name"), one_code_each((zone.lower(), zone) for zone in zones))
     write("timezone_names.csv", ("spelling", "name"), zone_names(zones))
-    write("languages.csv", ("spelling", "code"), one_code_each(language_names()))
+    spoken = list(language_names())
+    also_spoken = foreign("languages.csv", foreign_language_names(), spoken)
+    write("languages.csv", ("spelling", "code"), one_code_each([*spoken, *also_spoken]))
     write("phones.csv", ("country", "calling_code", "trunk", "lengths", "longest"), sorted(phone_rows()))
     for package in ("pycountry", "babel", "tzdata", "phonenumbers", "tzlocal"):
         print(package, version(package))

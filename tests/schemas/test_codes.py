@@ -154,7 +154,7 @@ def test_time_zone_spelling_is_the_name_in_lower_case():
     [
         ("deu", "de"), ("ger", "de"), ("fra", "fr"), ("fre", "fr"), ("zho", "zh"), ("chi", "zh"),
         ("cze", "cs"), ("gre", "el"), ("eng", "en"), ("por", "pt"), ("german", "de"), ("portuguese", "pt"),
-        ("chinese", "zh"), ("english", "en"), ("greek", "el"), ("farsi", "fa"), ("norwegian bokmål", "nb"),
+        ("chinese", "zh"), ("english", "en"), ("deutsch", "de"), ("allemand", "de"), ("русский", "ru"), ("greek", "el"), ("farsi", "fa"), ("norwegian bokmål", "nb"),
         ("swahili", "sw"), ("norwegian bokmal", "nb"), ("cantonese", "yue"), ("filipino", "fil"),
         ("brazilian portuguese", "pt-BR"), ("simplified chinese", "zh-Hans"),
     ],

@@ -45,3 +45,10 @@ def test_many_columns_become_the_same_as_one_by_one(own: pl.Series | None) -> No
 def test_a_column_of_a_name_that_the_metadata_has_is_distinguished() -> None:
     merged = merge_unmapped(pl.Series(['{"a":1}', None]), pl.DataFrame({"a": ["x", "y"], "b": ["z", ""]}))
     assert merged.to_list() == ['{"a":1,"column.a":"x","b":"z"}', '{"a":"y"}']
+
+
+@pytest.mark.parametrize("value", ["{}", "{ }", "[]", "[ ]"])
+def test_metadata_without_pairs_is_null(value):
+    kept, bad = json_object(pl.Series([value, '{"a":1}']))
+    assert kept.to_list() == [None, '{"a":1}']
+    assert not bad.any()
