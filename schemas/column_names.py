@@ -36,6 +36,8 @@ def unwrapped(column: str) -> str:
     """Return the name of a column of a nested record without the objects wrapped around it: `attributes.name` and
     `name` are one field.
     """
+    if len(column) > LONGEST:
+        return column
     column = _REQUIRED.sub("", column)
     return _TYPED.sub("", _WRAPPED.sub("", column, count=1) if _WRAPPED.match(column) else column)
 
@@ -44,6 +46,9 @@ def with_number_sign_in_words(column: str) -> str:
     """Return a name with `number` for a `#` at its end: `Customer #` is not the `Customer`."""
     return f"{bare[:-1]} number" if (bare := column.rstrip()).endswith("#") else column
 
+
+LONGEST: Final = 300
+"""Longer names, such as a paragraph where a header should be, mean no field and are not looked into."""
 
 REMEMBERED: Final = 1 << 16
 """The number of names whose meaning is cached: those of a wide table are looked up repeatedly."""

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from tranship.schemas import header_families
-from tranship.schemas.column_names import REMEMBERED, fold, shared_front, unwrapped
+from tranship.schemas.column_names import LONGEST, REMEMBERED, fold, shared_front, unwrapped
 from tranship.schemas.customer import ADDRESS, COLUMNS
 from tranship.schemas.header_words import (
     ADDRESS_NOUNS,
@@ -94,6 +94,8 @@ class _Hit(NamedTuple):
 def _read(name: str) -> _Hit | None:
     """Return the meaning of a name; null if it has none."""
     name = name.strip()
+    if len(name) > LONGEST:
+        return None
     if (inner := unwrapped(name)) != name:
         hit = _read(inner)
         # A field of the record itself precedes a wrapped one.

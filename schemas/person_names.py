@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from tranship.schemas.column_names import fold, shared_front, unwrapped, with_number_sign_in_words
+from tranship.schemas.column_names import LONGEST, fold, shared_front, unwrapped, with_number_sign_in_words
 
 Role = Literal["first", "middle", "last", "second_last", "full", "contact", "company", "trading", "display"]
 
@@ -252,6 +252,8 @@ _KNOWN: Final = frozenset((*_ROLE_OF, *_LAST_BESIDE_FIRST, *_FIRST_BESIDE_LAST, 
 @lru_cache(maxsize=1 << 16)
 def _split(column: str) -> tuple[str, tuple[str, ...]]:
     """Return the folded name of a column and the words in front of it that tell whose name it is."""
+    if len(column) > LONGEST:
+        return "", ()
     named = with_number_sign_in_words(unwrapped(column))
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\s*\([^)]*\)\s*$", "", named))
     words = [fold(word) for word in re.split(r"[^\w]|_", spaced)]

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from tranship.schemas.column_names import REMEMBERED, fold, unwrapped
+from tranship.schemas.column_names import LONGEST, REMEMBERED, fold, unwrapped
 
 _SECRET: Final = re.compile(
     r".*(?:password|passwd|passwort|motdepasse|contrasena|wachtwoord|losenord|apikey|secretkey|clientsecret|privatekey)"
@@ -30,5 +30,5 @@ def is_secret(column: str) -> bool:
     """Return whether a column contains passwords, tokens, or card, bank account or social security numbers. Such a
     column is used only if it is mapped on purpose.
     """
-    folded = fold(unwrapped(column))
+    folded = fold(unwrapped(column))[-LONGEST:]  # the words that count are at the end
     return _SECRET.fullmatch(folded) is not None and not _NO_SECRET.fullmatch(folded)

@@ -303,7 +303,7 @@ def _shown(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1].rstrip()}…"
 
 
-_ADDRESS = re.compile(r"[^\s@<>]++@[^\s@<>]++")
+_ADDRESS = re.compile(r"(?<![^\s@<>])[^\s@<>]++@[^\s@<>]++")
 _SHOWN = 40
 
 

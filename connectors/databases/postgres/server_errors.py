@@ -100,7 +100,7 @@ def primary_message(text: str) -> str:
     """Return the first line of a message, without quoted values and e-mails."""
     line = re.sub(r"^[A-Z_]+: ", "", text.strip().splitlines()[0] if text.strip() else "no reason given")
     line = re.sub(r"^.*?(?:ERROR|FATAL): +", "", line)
-    line = re.sub(r"\s*\(?Query was: .*|[. ]*SQLSTATE: .*", "", line)
+    line = re.sub(r"(?<!\s)\s*\(?Query was: .*|(?<![. ])[. ]*SQLSTATE: .*", "", line)
     return known_secrets.safe_message(without_values(line)).rstrip(".")
 
 
@@ -119,10 +119,10 @@ def _raised_by(state: str, context: str) -> str:
     first = context.split("\n", 1)[0].strip()
     if not state.startswith("P0") and not re.search(r"^PL/(?!pgSQL)|\b(?:RAISE|ASSERT)$", first):
         return ""
-    found = re.search(r"(\S+\([^()]*\))\D*(\d+)?", first)
+    found = re.search(r"(?<!\S)(\S+\([^()]*\))\D*(\d+)?", first)
     if not found:
         return f"SQLSTATE {state}"
-    return f"function {found[1]}{f', line {found[2]}' if found[2] else ''}, SQLSTATE {state}"
+    return f"function {found[1][:200]}{f', line {found[2]}' if found[2] else ''}, SQLSTATE {state}"
 
 
 class MissingDatabase(ConfigError):

@@ -11,7 +11,7 @@ from support.artefacts import texts
 from support.postgres_server import Database
 from support.warehouse import PostgresWarehouse
 from tranship.connectors.databases.postgres.address import parse_address
-from tranship.connectors.databases.postgres.server_errors import primary_message
+from tranship.connectors.databases.postgres.server_errors import primary_message, stream_message
 from tranship.connectors.errors import ConnectorError, Refused
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
@@ -117,3 +117,9 @@ def test_words_of_a_trigger_are_left_to_the_server_and_its_place_is_reported(
 )
 def test_quoted_values_are_left_out_and_names_are_not(said: str, shown: str) -> None:
     assert primary_message(f"ERROR:  {said}\nDETAIL: Jane") == shown.strip()
+
+
+@pytest.mark.parametrize("piece", [" ", ".", "(", "x", "\t"])
+def test_a_message_without_end_is_cut_at_once(piece: str) -> None:
+    assert len(primary_message(f"ERROR: first {piece * 200_000}")) <= 200
+    assert len(stream_message(f"SQLSTATE: P0001\nCONTEXT:  f{piece * 200_000} at RAISE")) < 500_000

@@ -1,0 +1,25 @@
+"""Names of columns that are far too long, such as a document in place of a header: they mean nothing, at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tranship.schemas import headers, person_names
+from tranship.schemas.secret_columns import is_secret
+
+LENGTH = 200_000
+
+
+@pytest.mark.parametrize(
+    "piece", ["x", "a.", "a ", "_", "-", "x1 ", "É", "(", "password", "street", "First Name ", "[", "é.$"]
+)
+def test_a_name_without_end_means_nothing(piece: str) -> None:
+    long = piece * (LENGTH // len(piece))
+    columns = ["external_id", "name", long]
+    assert {fit.column for fit in headers.match(columns, {}).values()} == {"external_id", "name"}
+    assert person_names.find(columns) == person_names.find(columns[:2])
+    assert is_secret(long) == (piece == "password")
+
+
+def test_words_of_secrets_are_found_at_the_end_of_a_long_name() -> None:
+    assert is_secret("x" * LENGTH + " password")
