@@ -315,7 +315,7 @@ def patched(*rows: dict[str, Any], fill: bool) -> list[dict[str, Any]]:
     assert whole.columns == staged.columns
     if fill:
         some = identify.givers(staged.filter(pl.col("_row").is_in(wanted.implode())), decided)
-        assert identify.patched(some, decided, fill=True).sort("_row").equals(whole.sort("_row"))
+        assert identify.patched(some, decided.members, fill=True).sort("_row").equals(whole.sort("_row"))
     return whole.sort("_row").to_dicts()
 
 

@@ -70,7 +70,7 @@ def test_objects_patterns_and_prefixes_are_read(bucket: tuple[str, Store]) -> No
     assert ids(f"{root}/daily/c.csv.gz") == ["3"]
     assert ids(f"{root}/daily/*.csv") == ["1", "2"]
     assert ids(f"{root}/daily/") == ["1", "2", "3", "4"]
-    with pytest.raises(ConfigError, match="no object fits"):
+    with pytest.raises(ConfigError, match="no object matches"):
         ids(f"{root}/daily/*.tsv")
     with pytest.raises((ConfigError, Unreachable), match="exports"):
         ids(f"{root}/daily/none.csv")
