@@ -14,6 +14,9 @@ from tranship.pipelines.normalise.series import VALUE, ByDistinctValue, blank_to
 from tranship.pipelines.normalise.text import WHITE_SPACE, text, trimmed, upper
 from tranship.schemas import codes
 
+_LONGEST: Final = 200
+"""The most characters of a name: patterns would search a longer text in quadratic time."""
+
 
 def _look_up(folded: pl.Expr, table: pl.DataFrame) -> pl.Expr:
     spelling, code = table.columns
@@ -22,7 +25,7 @@ def _look_up(folded: pl.Expr, table: pl.DataFrame) -> pl.Expr:
 
 def _known_or_given(values: pl.Series, code_of: Callable[[str], str | None]) -> pl.Series:
     """Return the code of each value, and the trimmed value where it has none."""
-    found = pl.Series([code_of(value) for value in values], dtype=pl.String)
+    found = pl.Series([code_of(value) if len(value) <= _LONGEST else None for value in values], dtype=pl.String)
     return pl.select(pl.coalesce(found, trimmed(values))).to_series()
 
 
@@ -102,6 +105,8 @@ def language(values: pl.Series) -> pl.Series:
 
 
 def _language(value: str) -> str | None:
+    if len(value) > _LONGEST:
+        return value
     words = _table(codes.languages)
     plain = " ".join(value.split())
     if known := words.get(plain.lower()):

@@ -154,7 +154,7 @@ _JOINED: Final = r"[,;<>|\s\x1c-\x1f]|:::"
 
 _ADDRESS: Final = r"([^<>\s@,;|:]+@[^<>\s@,;|]+)"
 
-_SEPARATOR: Final = re.compile(r"\s*(?:[,;|\n]|:::)\s*")
+_SEPARATOR: Final = re.compile(r"(?:(?<!\s)\s+)?(?:[,;|\n]|:::)\s*")
 
 
 def _addresses_of(values: pl.Series) -> pl.Series:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise import batch
 from tranship.pipelines.normalise.spelling import Spelling
+from tranship.schemas.customer import COLUMNS
 
 # Unicode's White_Space; Python's strip() also removes the separators U+001C to U+001F.
 WHITE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -126,3 +127,17 @@ def test_metadata_and_columns_join_without_either_being_lost():
         {"plan": "pro", "n": 1, "column.plan": "team"},
         {"plan": "team"},
     ]
+
+
+LONG = {
+    shape: (shape * 40_000)[:40_000]
+    for shape in (" ", "-", "(", "[", "a@", "a.", "1", ";", " a", '"', "<a@", ".", "\\")
+}
+
+
+@pytest.mark.parametrize("field", COLUMNS)
+def test_a_value_is_read_in_linear_time(field: str) -> None:
+    """In quadratic time, some of these would take minutes."""
+    raw = pl.DataFrame({"given": [f"x{long}x" for long in LONG.values()] + [*LONG.values()]})
+    normalised = batch.customers(raw, ColumnMap({field: "given"}, (), {}), Spelling("UTC", (), frozenset()))
+    assert normalised.records.height == raw.height
