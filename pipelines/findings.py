@@ -10,7 +10,7 @@ import polars as pl
 from tranship.connectors.contract import Batch
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import OURS
-from tranship.pipelines.sort_out import WARNINGS
+from tranship.pipelines.sort_out import SET_ASIDE, WARNINGS
 from tranship.pipelines.stage_files import PATCHED, write
 from tranship.schemas import cells
 from tranship.schemas.customer import COLUMNS
@@ -47,7 +47,9 @@ class Findings:
             .collect()
         )
         write(
-            found.drop("_row", "_source", "_line").with_columns(
+            found.drop("_row", "_source", "_line")
+            .rename({aside: column for column, aside in SET_ASIDE.items()}, strict=False)
+            .with_columns(
                 found["_source"],
                 found["_line"],
                 _codes=pl.lit(code),
