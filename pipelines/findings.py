@@ -10,7 +10,7 @@ import polars as pl
 from tranship.connectors.contract import Batch
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import OURS
-from tranship.pipelines.sort_out import WARNINGS
+from tranship.pipelines.sort_out import SET_ASIDE, WARNINGS
 from tranship.pipelines.stage_files import PATCHED, Pieces
 from tranship.schemas import cells
 from tranship.schemas.customer import COLUMNS
@@ -44,8 +44,9 @@ class Findings:
             how="diagonal",
         ).filter(pl.col("_row").is_in((rows & (PATCHED - 1)).implode()))
         own = [name for name in found.collect_schema().names() if name not in ("_row", *OURS)]
+        given = {aside: column for column, aside in SET_ASIDE.items()}
         found.select(
-            *own,
+            *(pl.col(name).alias(given.get(name, name)) for name in own),
             "_source",
             "_line",
             _codes=pl.lit(code),

@@ -19,6 +19,8 @@ from tranship.schemas.faults import sentence
 PLACE_BITS: Final = 24
 PART_BITS: Final = 18
 WARNINGS: Final = {"source": pl.String, "line": pl.UInt64, "code": pl.String, "value": pl.String}
+SET_ASIDE: Final = {"_row": "\0_row"}
+"""Columns of a source that would be taken for ours beside its originals → their names there."""
 _VALUE_SHOWN: Final = 80
 
 
@@ -27,8 +29,8 @@ class Sorted(NamedTuple):
 
     `good` has `_row`, `_source`, `_line`, `_email_blocked` and the columns of `schemas.customer.COLUMNS`; `raw` has the
     originals, as text, of those whose e-mail may turn out to be that of several customers: `_row`, `_source`, `_line`
-    and the columns of the source. `rejects` are as in the rejects file; `warnings` (`WARNINGS`) are those of good
-    records.
+    and the columns of the source (SET_ASIDE). `rejects` are as in the rejects file; `warnings` (`WARNINGS`) are those
+    of good records.
     """
 
     good: pl.DataFrame
@@ -75,7 +77,8 @@ def sort_out(batch: Batch, normalised: Normalised | None, reasons: pl.DataFrame,
     alone = good_rows & normalised.records["external_id"].is_null()
     if alone.any():
         alone_places = places.select("_row", "_source", "_line").filter(alone)
-        originals = pl.concat([alone_places, as_texts(raw.filter(alone))], how="horizontal")
+        texts = as_texts(raw.filter(alone)).rename(SET_ASIDE, strict=False)
+        originals = pl.concat([alone_places, texts], how="horizontal")
     warned = normalised.warnings.filter(~pl.col("at").is_in(bad.implode()))
     warnings = warned.select(
         source=pl.lit(batch.source), line=batch.lines.gather(warned["at"]), code="code", value="value"

@@ -13,6 +13,7 @@ from tranship.pipelines.distributed import stage_rows
 from tranship.pipelines.distributed.identity import AMBIGUOUS, MERGED, Decisions
 from tranship.pipelines.distributed.stage_rows import FACT, GOOD, REJECT, WARNING
 from tranship.pipelines.identity_step import AMBIGUOUS as AMBIGUOUS_EMAIL
+from tranship.pipelines.matching import OURS
 from tranship.schemas.customer import COLUMNS, KEY
 from tranship.schemas.faults import sentence
 
@@ -104,7 +105,7 @@ class Cleaned:
         kept = ["_source", "_line", "_codes", "_reasons"]
         both = self._of_kind(REJECT).select(*names, *kept).unionByName(alone.select(*names, *kept))
         of_source = [
-            (name, column) for name, column in zip(names, self._raw_columns, strict=True) if column not in kept
+            (name, column) for name, column in zip(names, self._raw_columns, strict=True) if column not in OURS
         ]
         return both.select(*(name for name, _ in of_source), *kept).toDF(*(column for _, column in of_source), *kept)
 

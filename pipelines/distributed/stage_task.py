@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from types import MappingProxyType
 from typing import Any, Final
 
 import polars as pl
@@ -19,8 +20,9 @@ from tranship.pipelines import identify, rivals
 from tranship.pipelines.distributed import stage_rows
 from tranship.pipelines.distributed.stage_rows import FACT, GOOD, LOOK, REJECT, WARNING
 from tranship.pipelines.judging import Rules
+from tranship.pipelines.matching import OURS
 from tranship.pipelines.normalise.batch import Normalised
-from tranship.pipelines.sort_out import sort_out
+from tranship.pipelines.sort_out import SET_ASIDE, sort_out
 from tranship.schemas.constant import constant
 from tranship.schemas.faults import BROKEN
 
@@ -91,17 +93,18 @@ class StageTask:
         fates = sort_out(kept, normalised, reasons, rows)
         good = _placed(fates.good, places, GOOD).with_columns(_looks(fates.good["external_id"]))
         if fates.raw.height:
-            originals = fates.raw.drop("_source", "_line").rename(self._staged_names(fates.raw))
+            originals = fates.raw.drop("_source", "_line").rename(self._staged_names(SET_ASIDE), strict=False)
             good = good.join(originals, on="_row", how="left", maintain_order="left")
-        rejects = _placed(fates.rejects, places, REJECT).rename(self._staged_names(fates.rejects))
+        rejects = _placed(fates.rejects.rename(self._staged_names(), strict=False), places, REJECT)
         warnings = _placed(fates.warnings.select("code", "value", _line="line"), places, WARNING)
         matched = [json.dumps(pair) for pair in sorted(selected.prepared.matched)]
         facts += [_facts(stage_rows.MATCHED, matched), *self._filled(kept, normalised, places)]
         return pl.concat([good, rejects, warnings, *facts], how="diagonal")
 
-    def _staged_names(self, frame: pl.DataFrame) -> dict[str, str]:
+    def _staged_names(self, aside: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+        """Return column of the source → its name in the stage; `aside` are those that have another name by now."""
         names = zip(self.columns, stage_rows.raw_names(len(self.columns)), strict=True)
-        return {column: name for column, name in names if column in frame.columns}
+        return {aside.get(column, column): name for column, name in names if column not in OURS}
 
     def _filled(self, batch: Batch, normalised: Normalised, places: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """Yield the facts that tell whether a column that was left out has values where the one that was taken has

@@ -23,6 +23,7 @@ RAW = pl.DataFrame(
     }
 )
 BROKEN_LINE = {"line": 4, "code": "line.too_few_columns", "detail": "", "text": "4,d"}
+SPELLING = Spelling("UTC", (), frozenset())
 COLUMNS = ColumnMap({"external_id": "id", "email": "mail", "name": "name", "phone": "tel"}, (), {})
 
 
@@ -32,7 +33,7 @@ def batch() -> Batch:
 
 
 def test_each_record_and_each_broken_line_has_one_fate() -> None:
-    normalised = normalise.customers(RAW, COLUMNS, Spelling("UTC", (), frozenset()))
+    normalised = normalise.customers(RAW, COLUMNS, SPELLING)
     found = sort_out(batch(), normalised, validate.faults(normalised), row_numbers(4, 7))
     assert found.good["_line"].to_list() == [2, 3]
     assert found.rejects.select("_line", "_codes", "_text").rows() == [
@@ -60,3 +61,13 @@ def test_rows_of_later_parts_and_files_have_larger_numbers(earlier_later: tuple[
 
 def test_parts_of_all_files_may_be_numbered_in_one_sequence() -> None:
     assert row_numbers(1, 2**18).to_list() == row_numbers(1, 0, file=1).to_list()
+
+
+def test_a_column_of_the_source_may_be_named_like_the_number_of_a_row() -> None:
+    raw = pl.DataFrame({"_row": ["9"], "mail": ["a@x.com"], "name": ["A"]})
+    given = Batch("a.csv", raw, pl.Series([2], dtype=pl.UInt64), pl.DataFrame(schema=BROKEN))
+    normalised = normalise.customers(raw, ColumnMap({"email": "mail", "name": "name"}, (), {}), SPELLING)
+    found = sort_out(given, normalised, faults.no_reasons(), row_numbers(1, 0))
+    assert found.raw.rows(named=True) == [
+        {"_row": 0, "_source": "a.csv", "_line": 2, "\0_row": "9", "mail": "a@x.com", "name": "A"}
+    ]

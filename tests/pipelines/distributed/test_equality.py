@@ -189,6 +189,16 @@ def test_settings_of_columns_and_values(spark: SparkSession, tmp_path: Path, opt
     both(spark, worlds(100, 2), tmp_path / "work", **options)
 
 
+def test_columns_that_are_named_like_ours(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [(id_, mail, str(at)) for at, (id_, mail) in enumerate([("1", "a@x.co"), ("2", "a@x.co"), (None, "a@x.co")])]
+    rows += [(None, "b@x.co", "3"), (None, "b@x.co", "4"), ("3", "none", "5")]
+    records = pl.DataFrame(rows, schema=["id", "email", "name"], orient="row")
+    ours = ("_row", "_source", "_line", "_kind", "_codes", "_text", "_gone", "code", "raw_0", "look", "row", "rank")
+    columns = [pl.format("{} {}", pl.lit(name), "name").alias(name) for name in ours]
+    place = {"file": pl.lit("a.parquet"), "line": pl.int_range(pl.len()) + 1}
+    both(spark, records.with_columns(*columns, **place), tmp_path / "work", fields={}, values={}, fill=True)
+
+
 def test_generated_records(spark: SparkSession, tmp_path: Path) -> None:
     rows = 1_000_000 if LONG else 4_000
     whole = pl.concat(generate.chunks(rows, 7, shuffle=True))
