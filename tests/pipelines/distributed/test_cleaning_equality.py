@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks import generate
 from support.engines import PLACE, assert_equal, on_engine, on_one_machine
+from tranship.pipelines.identify import SurvivorRule
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -93,7 +94,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("survivor", "fill"), [("newest", False), ("newest", True), ("first", True), ("last", False)])
-def test_adversarial_records(spark: SparkSession, tmp_path: Path, survivor: str, fill: bool) -> None:
+def test_adversarial_records(spark: SparkSession, tmp_path: Path, survivor: SurvivorRule, fill: bool) -> None:
     both(spark, worlds(400, 1), tmp_path / "work", survivor=survivor, fill=fill)
 
 
