@@ -309,7 +309,7 @@ def test_a_file_that_is_no_state_is_refused_and_left_alone(strange: Path) -> Non
 
 def test_the_state_of_another_provider_is_refused(path: Path) -> None:
     open_store(path, "growpanel")[0].close()
-    with pytest.raises(ConfigError, match="holds the state of growpanel, not of marginfront"):
+    with pytest.raises(ConfigError, match="contains the state of growpanel, not of marginfront"):
         open_store(path)
 
 
