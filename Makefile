@@ -51,6 +51,7 @@ demo-postgres-run:
 
 test: $(VENV)/dev.stamp build/sail/stamp  ## Set up and run all tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal --verbosity=0 $(ARGS)
+	$(if $(ARGS),,TRANSHIP_ENGINE=sail $(BIN)/python -m pytest --verbosity=0 tests/pipelines/distributed)
 
 quick: $(VENV)/dev.stamp  ## Run the quick tests: without Postgres and killed processes
 	$(BIN)/python -m pytest -n 3 --dist worksteal --verbosity=0 -m "not slow and not kill and not postgres" $(ARGS)

@@ -1,8 +1,8 @@
 """Too little memory: one sentence, exit code 2, and the command that continues; the destination is as before or after.
 
 Commands get so little address space that they fail here or there (`ulimit -v`), or are killed by the kernel in a control
-group. TRANSHIP_FAULTS adds formats, destinations and amounts, also so little that libraries crash while they are
-loaded: then there is no sentence, and what is true after a kill must be true.
+group. TRANSHIP_FAULTS adds formats, destinations and amounts. Where a library crashes the process with nothing left to
+report it, there is no sentence, and what is true after a kill must be true.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _inputs(folder: Path) -> None:
 
 
 def _swept(disk: FailingDisk, scene: Scene, template: Path) -> Iterator[str]:
-    scene = replace(scene, named=WORDS, killed=(-signal.SIGABRT, -signal.SIGSEGV) if LONG else ())
+    scene = replace(scene, named=WORDS, killed=(-signal.SIGABRT, -signal.SIGSEGV))
     _inputs(disk.folder)
     for words in scene.before:
         assert disk.run(*words, environment=scene.environment).code in DONE

@@ -33,8 +33,11 @@ PACKAGES = ROOT / "build" / "sail"
 PLACE = ("file", "line")
 
 
-IS_SPARK = os.environ.get("TRANSHIP_ENGINE") == "spark"
-"""Whether the tests run on Apache Spark. One process cannot have both."""
+ENGINE = os.environ.get("TRANSHIP_ENGINE")
+"""The engine of the tests, `sail` or `spark`; one process cannot have both. Tests need it in a process of its own, since
+pandera and others behave differently beside pandas and pyspark.
+"""
+IS_SPARK = ENGINE == "spark"
 
 
 @contextmanager
