@@ -34,7 +34,7 @@ PLACE = ("file", "line")
 
 
 ENGINE = os.environ.get("TRANSHIP_ENGINE")
-"""The engine of the tests, `sail` or `spark`; one process cannot have both. Tests need it in a process of its own, since
+"""The engine of the tests, `sail` or `spark`; one process cannot have both. Tests need a separate process for it, since
 pandera and others behave differently beside pandas and pyspark.
 """
 IS_SPARK = ENGINE == "spark"

@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     if engines.ENGINE is None:
-        pytest.skip("in a process of its own: TRANSHIP_ENGINE=sail, as in make test")
+        pytest.skip("in a separate process: TRANSHIP_ENGINE=sail, as in make test")
     with engines.apache_spark() if engines.IS_SPARK else engines.sail() as session:
         yield session
