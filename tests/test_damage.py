@@ -7,9 +7,7 @@ another run, or by a folder; then each command is run. `TRANSHIP_DAMAGE` is the 
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import io
 import os
 import random
 import shutil
@@ -26,8 +24,8 @@ import pytest
 
 from support import moving
 from support.accounts import PROVIDERS, Account, Open
+from support.commands import told
 from support.postgres_server import Database
-from tranship.pipelines.cli import main as cli
 
 pytestmark = [pytest.mark.kill, pytest.mark.fuzz]
 
@@ -69,15 +67,6 @@ class Scene:
             if path.is_file() and ".tranship/.git" not in str(path)
         ]
         return sorted(path.relative_to(self.folder) for path in found)
-
-
-def told(*words: str) -> tuple[int, str, str]:
-    """Run a command in this process; return exit code, standard output and standard error."""
-    out, err = io.TextIOWrapper(io.BytesIO()), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.main(words)
-        out.seek(0)
-        return code, out.read(), err.getvalue()
 
 
 def killed(folder: Path, hook: str, count: int, *words: str) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tranship.pipelines.cli import main as cli
+from support.commands import told
 from tranship.pipelines.settings_model import Settings
 
 pytestmark = pytest.mark.fuzz
@@ -81,15 +80,6 @@ def damaged(chance: random.Random) -> bytes:
     return bytes(file)
 
 
-def given(*words: str) -> tuple[int, str, str]:
-    """Give a command in this process: exit code, standard output, standard error."""
-    out, err = io.TextIOWrapper(io.BytesIO()), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.main(words)
-        out.seek(0)
-        return code, out.read(), err.getvalue()
-
-
 @pytest.mark.parametrize("make", [with_a_value, damaged])
 def test_any_settings_file_is_followed_or_refused_in_words(
     make: type[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -103,7 +93,7 @@ def test_any_settings_file_is_followed_or_refused_in_words(
         people = "id,Name,email,Town,status,country,Notes\n1,Ann,a@x.co,Bonn,on hold,DE,\n2,Bob,b@x.co,Köln,active,,x\n"
         Path("in.csv").write_text(people, encoding="utf-8")
         Path("pipeline.toml").write_bytes(make(random.Random(number)))
-        code, out, err = given("run", "pipeline.toml", "--json")
+        code, out, err = told("run", "pipeline.toml", "--json")
         codes[code] = codes.get(code, 0) + 1
         assert code in {0, 2, 4, 5}, (number, err)
         assert "Traceback" not in err, number
