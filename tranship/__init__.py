@@ -339,11 +339,12 @@ def main() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # Imported objects are not garbage: the collector need not examine them repeatedly (`cli` turns it on).
     gc.disable()
-    from tranship.pipelines.cli import process
+    from tranship.pipelines.cli import process, supervisor
 
     process.use_lenient_streams()
     code = 130
     try:
+        supervisor.work_in_child()
         with process.interrupts():
             from tranship.pipelines.cli import main as cli
 

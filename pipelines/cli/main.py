@@ -60,6 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _report_failure(error, context, as_json)
 
 
+def report_crash() -> int:
+    """Report that the process that did the work crashed under a limit on memory; return the exit code."""
+    crash = LocalFailure(
+        "The command crashed, as libraries do when they get no memory: it may use "
+        f"{(process.address_space() or 0) >> 20:,} MB of address space (ulimit -v). Allow it: ulimit -v unlimited. If "
+        "that does not help, please report this as a bug in Tranship."
+    )
+    return _report_error(crash, "--json" in sys.argv)
+
+
 def _refuse_keys(arguments: Sequence[str]) -> None:
     """Raise ConfigError if an argument is a key, before any message can repeat it."""
     for number, argument in enumerate(arguments, 1):

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NoReturn, TextIO
@@ -19,12 +20,16 @@ from typing import Final, NoReturn, TextIO
 from tranship.connectors.errors import LocalFailure
 from tranship.pipelines.cli import native_code
 
-_SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""The signals that interrupt a command."""
 _ADDRESS_SPACE: Final = 2 << 30
 _ADDRESS_SPACE_PER_CORE: Final = 256 << 20
 """Reserved by polars and DuckDB: buffers and stacks of threads; measured with 2 cores (1.6 GB fail, 2.5 GB suffice)."""
 _REPEAT_SECONDS: Final = 0.01
-_received: list[int] = []
+_SAME_SECONDS: Final = 0.1
+"""Within this time the same signal is the same request, sent to a process and to its group, as `timeout` does."""
+_received: dict[int, float] = {}
+"""Signal → when it arrived."""
 
 
 class _Lenient(io.FileIO):
@@ -77,7 +82,7 @@ def interrupts() -> Iterator[None]:
         yield
         return
     _received.clear()
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     for number in handled:
         signal.signal(number, _interrupt)
@@ -91,9 +96,12 @@ def interrupts() -> Iterator[None]:
 
 
 def _interrupt(number: int, _frame: object) -> None:
+    now = time.monotonic()
     if number in _received:
-        os._exit(130)  # as safe as a kill
-    _received.append(number)
+        if now - _received[number] > _SAME_SECONDS:
+            os._exit(130)  # as safe as a kill
+        return
+    _received[number] = now
     if len(_received) == 1:  # a service manager may send SIGHUP right after SIGTERM
         raise KeyboardInterrupt
 
@@ -103,21 +111,29 @@ def _repeat_interrupt(unraisable: sys.UnraisableHookArgs, /) -> None:
     if not isinstance(unraisable.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)
         return
-    number = _received.pop() if _received else signal.SIGINT
+    number = _received.popitem()[0] if _received else signal.SIGINT
     repeat = threading.Timer(_REPEAT_SECONDS, os.kill, (os.getpid(), number))
     repeat.daemon = True
     repeat.start()
 
 
-def check_memory() -> None:
-    """Raise LocalFailure if the limit on address space is too low: native libraries would abort without a message."""
+def address_space() -> int | None:
+    """Return the limit on the address space of this process in bytes, null if there is none."""
     try:
         import resource
     except ImportError:  # a system without such limits
-        return
+        return None
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def check_memory(least: int | None = None) -> None:
+    """Raise LocalFailure if the address space is limited to less than a run needs, or than `least` if that is given:
+    native libraries would abort without a message.
+    """
+    limit = address_space()
     needed = _ADDRESS_SPACE + (os.cpu_count() or 1) * _ADDRESS_SPACE_PER_CORE
-    if limit == resource.RLIM_INFINITY or limit >= needed:
+    if limit is None or limit >= (least or needed):
         return
     raise LocalFailure(
         f"This process may use {limit >> 20:,} MB of address space (ulimit -v), and needs {needed >> 20:,} MB, most of "

@@ -42,8 +42,6 @@ class Scene:
     environment: Mapping[str, str] = field(default_factory=dict)
     named: str = r"\.tranship|\bw\.duckdb|\bout\.|\bplan\b"
     """A pattern of what the message names."""
-    killed: tuple[int, ...] = ()
-    """Exit codes with which the command may end without a message."""
 
 
 def in_duckdb(folder: Path) -> Any:
@@ -102,18 +100,13 @@ def complaints(disk: FailingDisk, scene: Scene, before: Any, after: Any, **limit
     said = disk.run(*scene.words, environment=scene.environment, **limits)
     disk.heal()
     now = scene.look(disk.folder)
-    if said.code not in (2, *DONE, *scene.killed) or "Traceback" in said.err:
+    if said.code not in (2, *DONE) or "Traceback" in said.err:
         yield f"exit {said.code}: {said.err}"
     if scene.piecemeal and any(customer not in after for customer in now):
         yield f"the account holds what an undisturbed run does not write: {said.err}"
     if not scene.piecemeal and now not in ((after,) if said.code in DONE else (before, after)):
         yield f"exit {said.code}, and the destination is neither as before nor as after: {said.err}"
     if said.code in DONE:
-        return
-    if said.code in scene.killed:
-        said = disk.run(*scene.words, environment=scene.environment)
-        if said.code not in DONE or scene.look(disk.folder) != after:
-            yield f"the same command after the kill: {said.err}"
         return
     message = re.search(r"^Error: .+", said.err, re.MULTILINE)
     continued = re.search(r"^Once this is solved, (?:continue with: (tranship .+)|.*the same command)", said.err, re.M)

@@ -117,6 +117,14 @@ def test_each_signal_interrupts_once_and_others_after_it_do_not(number: signal.S
         assert process.was_interrupted()
 
 
+def test_the_same_signal_within_a_moment_is_one_request() -> None:
+    with process.interrupts():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert process.was_interrupted()
+
+
 def test_a_signal_that_the_caller_ignores_is_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
